@@ -1,0 +1,120 @@
+"""Every error that the registry raises on purpose.
+
+RegistryError
+├── StorageError               the storage cannot answer
+│   ├── StorageUnavailable     not reached, or not within the deadline; worth a retry
+│   ├── StorageDenied          reached, and refused
+│   └── ObjectMissing          the object or that version of it is not there
+├── ArtifactError              the file is not what may be served
+│   ├── UnsupportedFormat      its ending names no format
+│   ├── DigestMismatch         its bytes are not the registered ones
+│   ├── ManifestError          its manifest cannot be read
+│   ├── UntrustedArtifact      it names code that is not on the list
+│   ├── BrokenArtifact         it cannot be read or loaded
+│   ├── UnsafeStructure        its arrays would crash or hang a prediction
+│   ├── NoPrediction           it loads, and cannot predict
+│   └── SampleMismatch         it answers its own sample differently
+├── RequestError               the request cannot be carried out as it stands
+│   ├── InvalidName            a model's name that no URL would bear
+│   ├── UnknownModel           no model of that name
+│   ├── UnknownVersion         no version of that number
+│   ├── NotActivatable         its state, or its verdict, forbids it
+│   └── NothingToRollBackTo    no version was active before
+├── ActivationConflict         somebody else's activation came first
+└── InputError                 a prediction's input; says row, feature, expected, found
+
+Each message says what, found, expected, and the next step.
+"""
+
+
+class RegistryError(Exception):
+    """The root: everything that the registry refuses with a sentence."""
+
+
+class StorageError(RegistryError):
+    """The storage cannot answer."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage was not reached, or not within the deadline; a retry may succeed."""
+
+
+class StorageDenied(StorageError):
+    """The storage was reached and refused."""
+
+
+class ObjectMissing(StorageError):
+    """The object, or that version of it, is not there."""
+
+
+class ArtifactError(RegistryError):
+    """The file is not what may be served."""
+
+
+class UnsupportedFormat(ArtifactError):
+    """The file's ending names no format."""
+
+
+class DigestMismatch(ArtifactError):
+    """The bytes are not the registered ones."""
+
+
+class ManifestError(ArtifactError):
+    """The manifest cannot be read."""
+
+
+class UntrustedArtifact(ArtifactError):
+    """The artifact names code that is not on the list."""
+
+
+class BrokenArtifact(ArtifactError):
+    """The artifact cannot be read or loaded."""
+
+
+class UnsafeStructure(ArtifactError):
+    """The arrays inside would crash or hang a prediction."""
+
+
+class NoPrediction(ArtifactError):
+    """The artifact loads, and cannot predict."""
+
+
+class SampleMismatch(ArtifactError):
+    """The artifact answers its own sample differently."""
+
+
+class RequestError(RegistryError):
+    """The request cannot be carried out as it stands."""
+
+
+class InvalidName(RequestError):
+    """The model's name would not stand in a URL."""
+
+
+class UnknownModel(RequestError):
+    """No model of that name is registered."""
+
+
+class UnknownVersion(RequestError):
+    """The model has no version of that number."""
+
+
+class NotActivatable(RequestError):
+    """The version's state, or its verdict, forbids the activation."""
+
+
+class NothingToRollBackTo(RequestError):
+    """No other version was active before."""
+
+
+class ActivationConflict(RegistryError):
+    """Somebody else's activation came first."""
+
+
+class InputError(RegistryError):
+    """A prediction's input is wrong; `code` and `details` are for programs, the message for people."""
+
+    def __init__(self, message: str, *, code: str = "invalid_input", **details: object) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
