@@ -1,0 +1,181 @@
+"""The manifest beside an artifact, and the sample inside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from models_registry.artifacts.features import FEATURE_TYPES, Feature
+from models_registry.errors import ManifestError
+
+MANIFEST_SUFFIX = ".manifest.json"
+KNOWN_FIELDS = {"description", "metrics", "inputs", "sample"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Stored inputs with, where somebody gave them, their expected predictions.
+
+    `instances` holds one row each: a mapping by feature name, or a list in the signature's order.
+    `predictions` has one entry per instance, or is None where nobody has said yet.
+    """
+
+    instances: tuple[Any, ...]
+    predictions: tuple[Any, ...] | None = None
+
+    @classmethod
+    def from_json(cls, value: object) -> Sample:
+        """Return the sample that `value` describes, or raise ManifestError saying what is wrong."""
+        if not isinstance(value, dict) or not isinstance(value.get("instances"), list):
+            raise ManifestError(
+                f"The sample must be an object with a list 'instances'; found {_kind(value)}. "
+                'Expected {"instances": [{"age": 34}], "predictions": [1]}.'
+            )
+        unknown = set(value) - {"instances", "predictions"}
+        if unknown:
+            raise ManifestError(f"The sample has the unknown field {sorted(unknown)[0]!r}; remove it.")
+        instances = value["instances"]
+        predictions = value.get("predictions")
+        if not instances:
+            raise ManifestError("The sample's 'instances' is empty; give at least one row.")
+        if predictions is not None and (not isinstance(predictions, list) or len(predictions) != len(instances)):
+            found = len(predictions) if isinstance(predictions, list) else _kind(predictions)
+            raise ManifestError(
+                f"The sample's 'predictions' must be a list of {len(instances)}, one per instance; found {found}."
+            )
+        return cls(tuple(instances), None if predictions is None else tuple(predictions))
+
+    @classmethod
+    def from_csv(cls, text: str) -> Sample:
+        """Return the sample of a CSV with a header; a last column `prediction` holds the expected ones."""
+        rows = list(csv.reader(io.StringIO(text)))
+        if len(rows) < 2:
+            raise ManifestError("The sample CSV needs a header and at least one row.")
+        header, *lines = [row for row in rows if row]
+        for number, row in enumerate(lines, start=2):
+            if len(row) != len(header):
+                raise ManifestError(
+                    f"Line {number} of the sample CSV has {len(row)} values; the header has {len(header)}."
+                )
+        has_predictions = header[-1] == "prediction"
+        names = header[:-1] if has_predictions else header
+        values = [[_csv_value(cell) for cell in row] for row in lines]
+        return cls(
+            tuple(dict(zip(names, row, strict=False)) for row in values),
+            tuple(row[-1] for row in values) if has_predictions else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that a manifest carries."""
+        body: dict[str, Any] = {"instances": list(self.instances)}
+        if self.predictions is not None:
+            body["predictions"] = list(self.predictions)
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the publisher says of an artifact; every part is optional."""
+
+    description: str = ""
+    metrics: dict[str, float] | None = None
+    inputs: tuple[Feature, ...] | None = None
+    sample: Sample | None = None
+
+    @classmethod
+    def parse(cls, content: bytes) -> Manifest:
+        """Return the manifest in `content` (JSON, UTF-8), or raise ManifestError saying what is wrong."""
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"The manifest is no JSON: {error}. Correct it and publish again.") from error
+        return cls.from_json(value)
+
+    @classmethod
+    def from_json(cls, value: object) -> Manifest:
+        """Return the manifest that `value` describes, or raise ManifestError saying what is wrong."""
+        if not isinstance(value, dict):
+            raise ManifestError(f"The manifest must be a JSON object; found {_kind(value)}.")
+        unknown = sorted(set(value) - KNOWN_FIELDS)
+        if unknown:
+            raise ManifestError(
+                f"The manifest has the unknown field {unknown[0]!r}; known are {', '.join(sorted(KNOWN_FIELDS))}."
+            )
+        description = value.get("description", "")
+        if not isinstance(description, str):
+            raise ManifestError(f"The manifest's 'description' must be text; found {_kind(description)}.")
+        inputs, sample = value.get("inputs"), value.get("sample")
+        return cls(
+            description=description,
+            metrics=parse_metrics(value.get("metrics", {})),
+            inputs=None if inputs is None else _parse_inputs(inputs),
+            sample=None if sample is None else Sample.from_json(sample),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that is stored beside the artifact."""
+        body: dict[str, Any] = {}
+        if self.description:
+            body["description"] = self.description
+        if self.metrics:
+            body["metrics"] = self.metrics
+        if self.inputs is not None:
+            body["inputs"] = [{"name": item.name, "type": item.type} for item in self.inputs]
+        if self.sample is not None:
+            body["sample"] = self.sample.to_json()
+        return body
+
+
+def parse_metrics(value: object) -> dict[str, float]:
+    """Return `value` as metrics by name, or raise ManifestError."""
+    if not isinstance(value, dict):
+        raise ManifestError(f"Metrics must be an object of numbers by name; found {_kind(value)}.")
+    for name, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise ManifestError(f"The metric {name!r} must be a number; found {number!r}.")
+    return dict(value)
+
+
+def _parse_inputs(value: object) -> tuple[Feature, ...]:
+    if not isinstance(value, list) or not value:
+        raise ManifestError('The manifest\'s \'inputs\' must be a list like [{"name": "age", "type": "float"}].')
+    features = []
+    for position, item in enumerate(value):
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str) or not item["name"]:
+            raise ManifestError(f"Input {position} of the manifest needs a 'name'; found {item!r}.")
+        kind = item.get("type", "float")
+        if kind not in FEATURE_TYPES:
+            raise ManifestError(
+                f"Input {item['name']!r} of the manifest has the type {kind!r}; "
+                f"expected one of {', '.join(FEATURE_TYPES)}."
+            )
+        features.append(Feature(item["name"], kind))
+    names = [feature.name for feature in features]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ManifestError(f"The manifest names the input {twice!r} twice.")
+    return tuple(features)
+
+
+def _csv_value(cell: str) -> Any:
+    """Return the number, boolean or null that a cell spells, else its text."""
+    if cell == "":
+        return None
+    if cell.lower() in {"true", "false"}:
+        return cell.lower() == "true"
+    for number in (int, float):
+        try:
+            return number(cell)
+        except ValueError:
+            continue
+    return cell
+
+
+def _kind(value: object) -> str:
+    return {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}.get(
+        type(value), "a number" if isinstance(value, int | float) else type(value).__name__
+    )

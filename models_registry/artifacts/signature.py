@@ -1,0 +1,273 @@
+"""The named, typed inputs and outputs of a model, and the way from JSON rows to what it takes."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.features import LARGEST_NUMBER, Feature, describe_value
+from models_registry.errors import InputError
+
+NUMBERS = frozenset({int, float})
+SHOWN_NAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes and gives.
+
+    `container` says which form the model is fed:
+    `array` float64 of shape (rows, features); `objects` the same with dtype object;
+    `frame` a pandas DataFrame; `text` a list of strings; `records` a list of mappings.
+    `classes` are the labels of a classifier: one tuple, or one per output where there are several.
+    """
+
+    inputs: tuple[Feature, ...]
+    container: str = "array"
+    named: bool = False
+    kind: str = "regressor"
+    outputs: int = 1
+    classes: tuple[Any, ...] | None = None
+    methods: tuple[str, ...] = ("predict",)
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _row_of: Callable[[Mapping[str, Any]], Any] = field(init=False, repr=False, compare=False)
+    _plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what every request needs, once."""
+        names = tuple(feature.name for feature in self.inputs)
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_row_of", itemgetter(*names) if len(names) > 1 else _single(names))
+        plain = self.container == "array" and all(
+            feature.type == "float" and not feature.closed for feature in self.inputs
+        )
+        object.__setattr__(self, "_plain", plain)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names, in the order that the model takes them."""
+        return self._names
+
+    def has(self, method: str) -> bool:
+        """Say whether the model offers `method`, e.g. `predict_proba`."""
+        return method in self.methods
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the registry stores."""
+        return {
+            "inputs": [feature.to_json() for feature in self.inputs],
+            "container": self.container,
+            "named": self.named,
+            "kind": self.kind,
+            "outputs": self.outputs,
+            "classes": _listed(self.classes),
+            "methods": list(self.methods),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Signature:
+        """Return what `to_json` wrote."""
+        classes = value["classes"]
+        return cls(
+            inputs=tuple(Feature.from_json(item) for item in value["inputs"]),
+            container=value["container"],
+            named=value["named"],
+            kind=value["kind"],
+            outputs=value["outputs"],
+            classes=None
+            if classes is None
+            else tuple(tuple(item) if isinstance(item, list) else item for item in classes),
+            methods=tuple(value["methods"]),
+        )
+
+    def parse(self, rows: Sequence[Any]) -> Any:
+        """Return `rows` in the form that the model takes.
+
+        `rows` holds mappings by feature name or lists in the signature's order, one form throughout.
+        Raises InputError for the first row and feature that is missing, unknown, of another type, not finite,
+        or of another length.
+        """
+        if self.container == "records":
+            return [_as_record(row, index) for index, row in enumerate(rows)]
+        ordered = self._ordered(rows)
+        if self._plain:
+            return self._numbers(ordered)
+        return self._build([self._check_row(row, index) for index, row in enumerate(ordered)])
+
+    def from_columns(self, columns: Mapping[str, Sequence[Any]]) -> Any:
+        """Return columns by feature name in the form that the model takes; errors as in `parse`."""
+        count = len(next(iter(columns.values()))) if columns else 0
+        return self.parse([{name: values[row] for name, values in columns.items()} for row in range(count)])
+
+    def _ordered(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
+        """Return each row as a sequence in the signature's order."""
+        kinds = set(map(type, rows))
+        if kinds == {dict}:
+            return self._from_mappings(rows)
+        if kinds == {list}:
+            count = len(self.inputs)
+            for index, row in enumerate(rows):
+                if len(row) != count:
+                    raise self._length_error(row, index)
+            return list(rows)
+        if len(self.inputs) == 1 and kinds <= {str, int, float, bool, type(None)}:
+            return [(row,) for row in rows]
+        return [self._ordered_mixed(row, index, rows) for index, row in enumerate(rows)]
+
+    def _ordered_mixed(self, row: Any, index: int, rows: Sequence[Any]) -> Sequence[Any]:
+        """Raise for the row that is of no form, or of another form than the first."""
+        first = type(rows[0])
+        if type(row) not in (dict, list):
+            raise InputError(
+                f"Row {index}: expected an object of features by name or a list of {len(self.inputs)}, "
+                f"found {describe_value(row)}.",
+                row=index,
+                expected=f"an object or a list of {len(self.inputs)}",
+                found=describe_value(row),
+            )
+        if type(row) is not first:
+            raise InputError(
+                f"Row {index} is {describe_value(row)}, row 0 is {describe_value(rows[0])}; send all rows in one form.",
+                code="mixed_rows",
+                row=index,
+                expected="the form of row 0",
+                found=describe_value(row),
+            )
+        return row  # type: ignore[no-any-return]  # a list, as its type was just checked
+
+    def _from_mappings(self, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
+        row_of, count = self._row_of, len(self.inputs)
+        ordered = []
+        for index, row in enumerate(rows):
+            if len(row) != count:
+                raise self._names_error(row, index)
+            try:
+                ordered.append(row_of(row))
+            except KeyError:
+                raise self._names_error(row, index) from None
+        return ordered
+
+    def _numbers(self, rows: list[Sequence[Any]]) -> np.ndarray[Any, Any]:
+        """Return float64 of shape (rows, features): the quick way, where every value is a plain number."""
+        values = rows[0] if len(rows) == 1 else chain.from_iterable(rows)
+        if set(map(type, values)) <= NUMBERS:
+            try:
+                array = np.array(rows, dtype=np.float64)
+            except OverflowError:
+                array = None
+            if array is not None and array.max() <= LARGEST_NUMBER and array.min() >= -LARGEST_NUMBER:
+                return array
+        return np.array([self._check_row(row, index) for index, row in enumerate(rows)], dtype=np.float64)
+
+    def _check_row(self, row: Sequence[Any], index: int) -> list[Any]:
+        return [feature.check(value, index) for feature, value in zip(self.inputs, row, strict=True)]
+
+    def _build(self, rows: list[list[Any]]) -> Any:
+        """Return checked rows in the signature's container."""
+        if self.container == "array":
+            return np.array(rows, dtype=np.float64)
+        if self.container == "text":
+            return [row[0] for row in rows]
+        if self.container == "objects":
+            array = np.empty((len(rows), len(self.inputs)), dtype=object)
+            array[:] = rows
+            return array
+        return self._frame(rows)
+
+    def _frame(self, rows: list[list[Any]]) -> Any:
+        """Return a pandas DataFrame whose columns have the dtypes of training."""
+        import pandas as pd
+
+        columns = list(zip(*rows, strict=True))
+        series: dict[str, Any] = {}
+        for feature, values in zip(self.inputs, columns, strict=True):
+            if feature.type == "any":
+                series[feature.name] = pd.Series(values).infer_objects()
+            else:
+                series[feature.name] = np.array(values, dtype=_dtype(feature, values))
+        return pd.DataFrame(series, copy=False)
+
+    def _length_error(self, row: Sequence[Any], index: int) -> InputError:
+        count = len(self.inputs)
+        return InputError(
+            f"Row {index}: expected {count} features ({_shown(self._names)}), found {len(row)}.",
+            code="wrong_feature_count",
+            row=index,
+            expected=count,
+            found=len(row),
+        )
+
+    def _names_error(self, row: Mapping[str, Any], index: int) -> InputError:
+        missing = [name for name in self._names if name not in row]
+        known = set(self._names)
+        unknown = [name for name in row if name not in known]
+        if unknown:
+            guess = difflib.get_close_matches(unknown[0], missing or self._names, n=1)
+            hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {_shown(self._names)}."
+            return InputError(
+                f"Row {index}: unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
+                code="unknown_feature",
+                row=index,
+                feature=unknown[0][:200],
+                expected=guess[0] if guess else list(self._names[:64]),
+                found=unknown[0][:200],
+            )
+        return InputError(
+            f"Row {index}: missing feature{'s' if len(missing) > 1 else ''} {_shown(missing)}.",
+            code="missing_feature",
+            row=index,
+            feature=missing[0],
+            expected=missing[:64],
+            found="nothing",
+        )
+
+
+def _dtype(feature: Feature, values: Sequence[Any]) -> Any:
+    """Return the column's dtype; a missing value needs a float."""
+    if feature.type == "string":
+        return object
+    if feature.type == "boolean":
+        return np.bool_ if all(isinstance(value, bool) for value in values) else object
+    if feature.type == "integer" and not any(isinstance(value, float) and math.isnan(value) for value in values):
+        return np.int64
+    return np.float64
+
+
+def _single(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
+    """Return a getter of a one-value row; `itemgetter` with one name would give the bare value."""
+
+    def row_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in names)
+
+    return row_of
+
+
+def _as_record(row: Any, index: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise InputError(
+            f"Row {index}: expected an object of features by name, found {describe_value(row)}.",
+            row=index,
+            expected="an object",
+            found=describe_value(row),
+        )
+    for name, value in row.items():
+        if not isinstance(value, str | bool | int | float):
+            raise Feature(name, "any").refusal(value, index)
+        Feature(name, "any").check(value, index)
+    return row
+
+
+def _shown(names: Sequence[str]) -> str:
+    text = ", ".join(repr(name) for name in names[:SHOWN_NAMES])
+    return f"{text} and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else text
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
