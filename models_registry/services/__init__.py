@@ -1,0 +1,46 @@
+"""What can be done to the registry; nothing else writes to it.
+
+A command, a click in the admin, a call of the API and the watcher all come through here, so they are the same act.
+"""
+
+from models_registry.services.activation import activate, roll_back, rollback_target
+from models_registry.services.catalogue import get_model, get_version, register_model, set_acceleration, set_policy
+from models_registry.services.checking import check_next, check_version
+from models_registry.services.discovery import DiscoveryResult, discover
+from models_registry.services.leases import claim_lease, finish_lease
+from models_registry.services.publishing import publish
+from models_registry.services.replicas import (
+    Rollout,
+    RolloutReplica,
+    forget_replica,
+    report_replica,
+    rollout,
+    wait_for_rollout,
+)
+from models_registry.services.wishes import Wish, read_wishes
+
+__all__ = [
+    "DiscoveryResult",
+    "Rollout",
+    "RolloutReplica",
+    "Wish",
+    "activate",
+    "check_next",
+    "check_version",
+    "claim_lease",
+    "discover",
+    "finish_lease",
+    "forget_replica",
+    "get_model",
+    "get_version",
+    "publish",
+    "read_wishes",
+    "register_model",
+    "report_replica",
+    "roll_back",
+    "rollback_target",
+    "rollout",
+    "set_acceleration",
+    "set_policy",
+    "wait_for_rollout",
+]

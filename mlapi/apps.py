@@ -1,0 +1,10 @@
+"""The project's own app: its pages, templates and static files."""
+
+from django.apps import AppConfig
+
+
+class MlapiConfig(AppConfig):
+    """The HTTP face."""
+
+    name = "mlapi"
+    verbose_name = "mlapi"

@@ -1,0 +1,237 @@
+"""All settings, each from one environment variable. docs/settings.md describes them; a test holds the two together."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from mlapi import environment, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(environment.text("MLAPI_VAR", str(BASE_DIR / "var")))
+
+# Where the service is reached
+
+PORT = environment.whole("PORT", 8000, minimum=1)
+DEBUG = environment.boolean("DJANGO_DEBUG", False)
+ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = environment.words("DJANGO_CSRF_TRUSTED_ORIGINS")
+SECURE = environment.boolean("MLAPI_HTTPS", False)
+TRUSTED_PROXIES = environment.whole("MLAPI_TRUSTED_PROXIES", 0)
+
+
+def _secret_key() -> str:
+    """Return the secret: given, or, for the local default alone, made once and kept beside the data."""
+    given = environment.text("DJANGO_SECRET_KEY")
+    if given:
+        return given
+    local = set(ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]", "testserver"}
+    if not local:
+        raise ImproperlyConfigured(
+            "DJANGO_SECRET_KEY is not set, and DJANGO_ALLOWED_HOSTS names more than this machine. Set it to a long "
+            "random text, the same for every container: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    kept = VAR_DIR / "secret-key"
+    if not kept.exists():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(50))
+    return kept.read_text()
+
+
+SECRET_KEY = _secret_key()
+
+# The registry
+
+MODELS_STORAGE = environment.text("MODELS_STORAGE", (VAR_DIR / "models").as_uri())
+MODELS_DEFAULT = environment.text("MODELS_DEFAULT")
+MODELS_POLL_SECONDS = environment.number("MODELS_POLL_SECONDS", 2, minimum=0.05)
+MODELS_DISCOVERY_SECONDS = environment.number("MODELS_DISCOVERY_SECONDS", 10, minimum=0.5)
+MODELS_POLICY = environment.choice("MODELS_POLICY", "manual", ("manual", "latest"))
+MODELS_CACHE = Path(environment.text("MODELS_CACHE", str(VAR_DIR / "cache")))
+MODELS_CACHE_MB = environment.whole("MODELS_CACHE_MB", 5000, minimum=1)
+MODELS_STORAGE_SECONDS = environment.number("MODELS_STORAGE_SECONDS", 60, minimum=1)
+MODELS_START_SECONDS = environment.number("MODELS_START_SECONDS", 30)
+
+# What an artifact may do
+
+MODELS_CHECK_SECONDS = environment.number("MODELS_CHECK_SECONDS", 120, minimum=1)
+MODELS_CHECK_MEMORY_MB = environment.whole("MODELS_CHECK_MEMORY_MB", 4096, minimum=256)
+MODELS_MAX_ARTIFACT_MB = environment.whole("MODELS_MAX_ARTIFACT_MB", 4096, minimum=1)
+MODELS_TRUSTED_GLOBALS = environment.words("MODELS_TRUSTED_GLOBALS")
+MODELS_ALLOW_ANY_PICKLE = environment.boolean("MODELS_ALLOW_ANY_PICKLE", False)
+MODELS_SIGNATURES = environment.choice("MODELS_SIGNATURES", "off", ("off", "warn", "require"))
+MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY")
+
+# Predictions
+
+MODELS_ACCELERATION = environment.boolean("MODELS_ACCELERATION", True)
+MLAPI_LANE = environment.boolean("MLAPI_LANE", True)
+MLAPI_REQUIRE_API_KEY = environment.boolean("MLAPI_REQUIRE_API_KEY", False)
+MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
+MLAPI_MAX_WAITING = environment.whole("MLAPI_MAX_WAITING", 64, minimum=1)
+MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, minimum=1)
+
+# Django
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "axes",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "models_registry",
+    "mlapi",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# The balancer's address is everybody's: a lock on it alone would lock everybody out.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25
+AXES_RESET_ON_SUCCESS = True
+
+ROOT_URLCONF = "mlapi.urls"
+WSGI_APPLICATION = "mlapi.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": environment.database(VAR_DIR / "registry.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = Path(environment.text("MLAPI_STATIC", str(VAR_DIR / "static")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if not DEBUG
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "mlapi.errors.handle_api_exception",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+UNFOLD = {
+    "SITE_TITLE": "mlapi",
+    "SITE_HEADER": "mlapi",
+    "SITE_SUBHEADER": "Model registry",
+    "SITE_SYMBOL": "deployed_code",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Registry",
+                "items": [
+                    {
+                        "title": "Models",
+                        "icon": "deployed_code",
+                        "link": reverse_lazy("admin:models_registry_registeredmodel_changelist"),
+                    },
+                    {
+                        "title": "Versions",
+                        "icon": "layers",
+                        "link": reverse_lazy("admin:models_registry_modelversion_changelist"),
+                    },
+                    {
+                        "title": "History",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:models_registry_activation_changelist"),
+                    },
+                    {
+                        "title": "Replicas",
+                        "icon": "dns",
+                        "link": reverse_lazy("admin:models_registry_replica_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
+                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+# Security: TLS ends at the balancer; what depends on it is switched by MLAPI_HTTPS.
+
+SECURE_SSL_REDIRECT = False  # the balancer redirects, and its health checks speak plain HTTP
+SESSION_COOKIE_SECURE = SECURE
+CSRF_COOKIE_SECURE = SECURE
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
+SECURE_HSTS_PRELOAD = SECURE
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE and TRUSTED_PROXIES else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # no redirect here: see SECURE_SSL_REDIRECT
+
+# Logs: one JSON line an event, readable text on a terminal.
+
+LOGGING_CONFIG = None
+logs.configure(environment.choice("MLAPI_LOG_FORMAT", "auto", ("auto", "json", "text")))

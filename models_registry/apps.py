@@ -1,0 +1,14 @@
+"""The registry app."""
+
+from django.apps import AppConfig
+
+
+class ModelsRegistryConfig(AppConfig):
+    """Models, their versions, what should run, and what does."""
+
+    name = "models_registry"
+    verbose_name = "Model registry"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from models_registry import checks  # noqa: F401 - registers by being imported

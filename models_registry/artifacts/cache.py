@@ -1,0 +1,243 @@
+"""A machine's copies of artifacts, by digest, shared by its workers.
+
+An artifact is there whole and verified, or not at all. A process that uses one holds a shared lock on it, which
+the kernel drops when the process dies, so that eviction never removes what somebody runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from models_registry.errors import DigestMismatch, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+
+Copy = Callable[[IO[bytes]], None]
+ATTEMPTS = 3
+LOCK_POLL_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class CachedArtifact:
+    """A verified file, kept from eviction until `release`."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+    _lock: int
+
+    def release(self) -> None:
+        """Let the file be evicted; harmless when repeated."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+class ArtifactCache:
+    """Artifacts in `directory`, at most `max_bytes` beyond those in use."""
+
+    def __init__(self, directory: Path, *, max_bytes: int) -> None:
+        """Make the directory where it is missing."""
+        self.directory = directory
+        self.max_bytes = max_bytes
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def fetch(
+        self, copy: Copy, *, suffix: str, digest: str = "", size_bytes: int | None = None, deadline_seconds: float
+    ) -> CachedArtifact:
+        """Return the artifact with `digest`, copied by `copy` where it is not cached.
+
+        Without a digest (a version that nobody has read yet) it is copied, and the answer tells its digest.
+        Raises DigestMismatch where the bytes are not the registered ones, and StorageUnavailable where they are not
+        here within `deadline_seconds`, all attempts together.
+        """
+        deadline = time.monotonic() + deadline_seconds
+        if not digest:
+            return self._fetch_new(copy, suffix, size_bytes, deadline)
+        lock = self._lock(digest, fcntl.LOCK_EX, deadline)
+        try:
+            path = self._path(digest, suffix)
+            if not _is_intact(path, digest):
+                path.unlink(missing_ok=True)
+                self._download(copy, path, digest, size_bytes, deadline)
+            os.utime(path)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        except BaseException:
+            os.close(lock)
+            raise
+        self.evict()
+        return CachedArtifact(path, digest, path.stat().st_size, lock)
+
+    def evict(self) -> None:
+        """Remove the artifacts that nobody uses, the longest unused first, until `max_bytes` are kept."""
+        files = sorted((path for path in self.directory.iterdir() if _is_artifact(path)), key=_used_at)
+        total = sum(_size(path) for path in files)
+        for path in files:
+            if total <= self.max_bytes:
+                return
+            size = _size(path)
+            if self._remove_unused(path):
+                total -= size
+
+    def _fetch_new(self, copy: Copy, suffix: str, size_bytes: int | None, deadline: float) -> CachedArtifact:
+        with self._temporary(suffix) as temporary:
+            digest = self._attempt_until(copy, temporary, "", size_bytes, deadline)
+            lock = self._lock(digest, fcntl.LOCK_EX, deadline)
+            path = self._path(digest, suffix)
+            temporary.replace(path)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        self.evict()
+        return CachedArtifact(path, digest, path.stat().st_size, lock)
+
+    def _download(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> None:
+        with self._temporary(path.suffix) as temporary:
+            self._attempt_until(copy, temporary, digest, size_bytes, deadline)
+            # An atomic rename: a sibling worker sees the whole artifact or none.
+            temporary.replace(path)
+
+    def _attempt_until(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> str:
+        """Copy until the bytes are right, at most three times; return their digest."""
+        error: Exception = StorageUnavailable("The artifact was not copied.")
+        for attempt in range(ATTEMPTS):
+            if attempt and time.monotonic() + attempt >= deadline:
+                break
+            if attempt:
+                time.sleep(attempt * 0.5)
+            try:
+                _copy_within(copy, path, deadline)
+                return _verified(path, digest, size_bytes)
+            except (StorageDenied, ObjectMissing):
+                raise
+            except (StorageError, DigestMismatch) as caught:
+                error = caught
+        raise error
+
+    def _path(self, digest: str, suffix: str) -> Path:
+        return self.directory / f"{digest}{suffix}"
+
+    def _lock(self, digest: str, kind: int, deadline: float) -> int:
+        """Return the locked descriptor of the digest's lock file; LOCK_EX waits for a sibling's download only."""
+        descriptor = os.open(self.directory / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        while True:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Whoever merely uses the artifact holds it shared, and then it is complete.
+                if _locks_shared(descriptor) and any(self.directory.glob(f"{digest}.[!l]*")):
+                    return descriptor
+                if time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    raise StorageUnavailable(
+                        f"Another worker is still fetching {digest[:12]}; the deadline has passed. It is tried again."
+                    ) from None
+                time.sleep(LOCK_POLL_SECONDS)
+            else:
+                return descriptor
+
+    def _remove_unused(self, path: Path) -> bool:
+        descriptor = os.open(self.directory / f"{path.stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            path.unlink(missing_ok=True)
+            return True
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _temporary(self, suffix: str) -> Iterator[Path]:
+        path = self.directory / f".fetching-{os.getpid()}-{threading.get_ident()}{suffix}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locks_shared(descriptor: int) -> bool:
+    """Take the shared lock where nobody holds the exclusive one."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
+    """Run `copy` into a fresh file, or raise StorageUnavailable at the deadline.
+
+    In a thread of its own: a server that sends a byte now and then outlives every socket timeout.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with path.open("wb") as target:
+                copy(target)
+                target.flush()
+                os.fsync(target.fileno())
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="artifact-copy", daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if thread.is_alive():
+        raise StorageUnavailable("The storage did not deliver the artifact within the deadline. It is tried again.")
+    if failures:
+        error = failures[0]
+        if isinstance(error, OSError):
+            raise StorageUnavailable(
+                f"The artifact cannot be cached in {path.parent}: {error.strerror or error}. Free some space."
+            ) from error
+        raise error
+
+
+def _verified(path: Path, digest: str, size_bytes: int | None) -> str:
+    size = path.stat().st_size
+    if size_bytes is not None and size != size_bytes:
+        raise StorageUnavailable(f"The storage delivered {size} of {size_bytes} bytes. It is tried again.")
+    found = digest_of(path)
+    if digest and found != digest:
+        raise DigestMismatch(
+            f"sha256 is {found[:12]}…, registered as {digest[:12]}…: the stored bytes have changed. "
+            "Publish the artifact again."
+        )
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _is_intact(path: Path, digest: str) -> bool:
+    # Hashed at every fetch: a bit can turn on this disk too.
+    return path.is_file() and digest_of(path) == digest
+
+
+def _is_artifact(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".lock" and not path.name.startswith(".")
+
+
+def _used_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

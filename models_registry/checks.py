@@ -1,0 +1,65 @@
+"""System checks: a wrong setup is named before it can hurt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from models_registry.errors import StorageError
+from models_registry.storage import open_storage
+
+OLDEST_JOBLIB = (1, 6)
+
+
+@register()
+def check_storage(**_: Any) -> list[CheckMessage]:
+    """E001: MODELS_STORAGE cannot be understood. W001: its directory is missing."""
+    try:
+        open_storage(settings.MODELS_STORAGE)
+    except StorageError as error:
+        return [Error(str(error), id="models_registry.E001")]
+    parts = urlsplit(settings.MODELS_STORAGE)
+    if parts.scheme == "file" and not Path(parts.path).is_dir():
+        return [
+            Warning(
+                f"The storage {parts.path} is not there.",
+                hint="Create the directory, or set MODELS_STORAGE to the right one.",
+                id="models_registry.W001",
+            )
+        ]
+    return []
+
+
+@register()
+def check_joblib(**_: Any) -> list[CheckMessage]:
+    """E002: a joblib that reads object arrays with a bare pickle.load."""
+    from importlib.metadata import version
+
+    found = version("joblib")
+    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_JOBLIB:
+        return [
+            Error(
+                f"joblib {found} reads object arrays without asking the allow-list.",
+                hint="Install the pinned requirements: pip install --require-hashes -r requirements.txt",
+                id="models_registry.E002",
+            )
+        ]
+    return []
+
+
+@register()
+def check_any_pickle(**_: Any) -> list[CheckMessage]:
+    """W002: artifacts may run any code."""
+    if not settings.MODELS_ALLOW_ANY_PICKLE:
+        return []
+    return [
+        Warning(
+            "MODELS_ALLOW_ANY_PICKLE is on: whoever can write to the storage can run any code here.",
+            hint="Name your own transformers in MODELS_TRUSTED_GLOBALS instead.",
+            id="models_registry.W002",
+        )
+    ]

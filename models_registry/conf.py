@@ -1,0 +1,36 @@
+"""The registry's settings as typed values; the one place where the app reads Django's settings."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+
+from models_registry.artifacts.cache import ArtifactCache
+from models_registry.storage import VersionedStorage, open_storage
+
+
+def storage() -> VersionedStorage:
+    """Return the storage that MODELS_STORAGE names."""
+    return open_storage(settings.MODELS_STORAGE)
+
+
+def artifact_cache() -> ArtifactCache:
+    """Return this machine's artifact cache."""
+    return _artifact_cache(Path(settings.MODELS_CACHE), settings.MODELS_CACHE_MB)
+
+
+@cache
+def _artifact_cache(directory: Path, megabytes: int) -> ArtifactCache:
+    return ArtifactCache(directory / "artifacts", max_bytes=megabytes * 1_000_000)
+
+
+def trusted_globals() -> frozenset[str]:
+    """Return the names that an operator added to the allow-list."""
+    return frozenset(settings.MODELS_TRUSTED_GLOBALS)
+
+
+def replica_timeout_seconds() -> float:
+    """Return how long a silent replica still counts as live."""
+    return max(10.0, 5 * float(settings.MODELS_POLL_SECONDS))

@@ -1,0 +1,249 @@
+"""What the registry records: models, their versions, every activation, and the replicas that carry them out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from models_registry import conf
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+class Policy(models.TextChoices):
+    """Who decides that a ready version should serve."""
+
+    MANUAL = "manual", "Manual: a person activates"
+    LATEST = "latest", "Latest: a version that passes its checks is activated by itself"
+
+
+class State(models.TextChoices):
+    """Where a version stands."""
+
+    FOUND = "found", "Found"
+    CHECKING = "checking", "Checking"
+    READY = "ready", "Ready"
+    REJECTED = "rejected", "Rejected"
+    MISSING = "missing", "Missing"
+
+
+class ReplicaState(models.TextChoices):
+    """How far a replica is with a model."""
+
+    LOADING = "loading", "Loading"
+    SERVING = "serving", "Serving"
+    FAILED = "failed", "Failed"
+
+
+class RegisteredModel(models.Model):
+    """A named predictor, with the wish: the version that should serve it."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True, default="")
+    policy = models.CharField(max_length=10, choices=Policy.choices, default=Policy.MANUAL)
+    acceleration = models.BooleanField(
+        default=True, help_text="Serve a verified compiled form where there is one; takes effect at the next poll."
+    )
+    active_version = models.ForeignKey(
+        "ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
+    )
+    generation = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "model"
+        default_permissions = ("view", "change")
+        constraints = [
+            models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="model_name_fits_a_url"),
+            models.CheckConstraint(
+                condition=Q(active_version__isnull=True) | Q(generation__gt=0), name="active_version_has_a_generation"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    """Versions, in the registry's own words."""
+
+    def ready(self) -> ModelVersionQuerySet:
+        """Return those that passed their checks."""
+        return self.filter(state=State.READY)
+
+    def waiting_for_check(self) -> ModelVersionQuerySet:
+        """Return those that nobody has checked, or whose checker has died."""
+        stale = timezone.now() - timedelta(seconds=2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS)
+        return self.filter(Q(state=State.FOUND) | Q(state=State.CHECKING, claimed_at__lt=stale))
+
+    def newest_first(self) -> ModelVersionQuerySet:
+        """Return them by number, the highest first."""
+        return self.order_by("-number")
+
+
+class ModelVersion(models.Model):
+    """One immutable build of a model: pinned by key, storage version, size and digest."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.FOUND)
+    reason = models.TextField(blank=True, default="", help_text="Why it is in this state, where that needs words.")
+    format = models.CharField(max_length=10)
+
+    storage_key = models.CharField(max_length=900)
+    storage_version = models.CharField(max_length=1100)
+    size_bytes = models.BigIntegerField()
+    digest = models.CharField(max_length=64, blank=True, default="", help_text="SHA-256 of the artifact.")
+
+    description = models.TextField(blank=True, default="")
+    metrics = models.JSONField(blank=True, default=dict)
+    manifest = models.JSONField(blank=True, default=dict)
+    inspection = models.JSONField(null=True, blank=True)
+    signature = models.JSONField(null=True, blank=True)
+    sample = models.JSONField(null=True, blank=True)
+    sample_is_own = models.BooleanField(
+        default=False, help_text="The expected predictions are those of the first check; nobody gave any."
+    )
+    report = models.JSONField(null=True, blank=True)
+    override_reason = models.TextField(
+        blank=True, default="", help_text="Why activating it needs somebody to overrule the check; empty where not."
+    )
+
+    found_at = models.DateTimeField(default=timezone.now)
+    published_by = models.CharField(max_length=200, blank=True, default="")
+    claimed_by = models.CharField(max_length=200, blank=True, default="")
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["model", "-number"]
+        verbose_name = "version"
+        default_permissions = ("view",)
+        permissions = [
+            ("publish_modelversion", "Can publish versions and look for new ones"),
+            ("activate_modelversion", "Can activate and roll back versions"),
+            ("override_check", "Can activate a version that its check advises against"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "number"], name="unique_number_per_model"),
+            models.UniqueConstraint(fields=["model", "storage_key", "storage_version"], name="unique_stored_version"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="version_number_from_one"),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="version_state_is_known"),
+            models.CheckConstraint(condition=~Q(state=State.READY) | ~Q(digest=""), name="ready_version_is_pinned"),
+            models.CheckConstraint(condition=~Q(state=State.REJECTED) | ~Q(reason=""), name="rejection_has_a_reason"),
+        ]
+        indexes = [models.Index(fields=["state", "found_at"], name="versions_to_check")]
+
+    def __str__(self) -> str:
+        return f"{self.model.name} {self.number}"
+
+    @property
+    def is_active(self) -> bool:
+        """Say whether this is the version that clients should get."""
+        return self.model.active_version_id == self.pk
+
+
+class Activation(models.Model):
+    """A recorded move of the pointer: append-only."""
+
+    class Kind(models.TextChoices):
+        """What moved it."""
+
+        ACTIVATION = "activation", "Activation"
+        ROLLBACK = "rollback", "Rollback"
+        POLICY = "policy", "Policy latest"
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="activations")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="activations")
+    previous_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    generation = models.PositiveIntegerField()
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.ACTIVATION)
+    reason = models.TextField(blank=True, default="")
+    overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
+    activated_by = models.CharField(max_length=200, blank=True, default="")
+    activated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-activated_at", "-generation"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["model", "generation"], name="unique_generation_per_model"),
+            models.CheckConstraint(
+                condition=Q(previous_version__isnull=True) | ~Q(previous_version=F("version")),
+                name="activation_changes_the_version",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.name}: version {self.version.number}"
+
+
+class ReplicaQuerySet(models.QuerySet["Replica"]):
+    """Replicas, in the registry's own words."""
+
+    def live(self) -> ReplicaQuerySet:
+        """Return those that were heard of lately."""
+        return self.filter(heartbeat_at__gte=timezone.now() - timedelta(seconds=conf.replica_timeout_seconds()))
+
+
+class Replica(models.Model):
+    """One serving worker process."""
+
+    id = models.CharField(primary_key=True, max_length=200)
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField(db_index=True)
+
+    objects = ReplicaQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["host", "pid"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class ReplicaModel(models.Model):
+    """What one replica reports of one model."""
+
+    replica = models.ForeignKey(Replica, on_delete=models.CASCADE, related_name="models")
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="replicas")
+    state = models.CharField(max_length=10, choices=ReplicaState.choices)
+    serving_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    generation = models.PositiveIntegerField(help_text="The last generation that this replica carried out.")
+    reason = models.TextField(blank=True, default="")
+    runs = models.JSONField(default=dict, help_text="In which form it serves, and how that was verified.")
+    since = models.DateTimeField()
+
+    class Meta:
+        ordering = ["replica"]
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["replica", "model"], name="unique_model_per_replica")]
+
+    def __str__(self) -> str:
+        return f"{self.replica_id}: {self.model.name} {self.state}"
+
+
+class Lease(models.Model):
+    """A task that one replica at a time does for all."""
+
+    name = models.CharField(primary_key=True, max_length=50)
+    holder = models.CharField(max_length=200, blank=True, default="")
+    expires_at = models.DateTimeField()
+    note = models.TextField(blank=True, default="", help_text="What the last holder has to say, e.g. an error.")
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name

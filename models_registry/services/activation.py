@@ -1,0 +1,120 @@
+"""Moves the pointer: which version of a model should serve."""
+
+from __future__ import annotations
+
+import structlog
+from django.db import transaction
+from django.db.models import F
+
+from models_registry.errors import ActivationConflict, NotActivatable, NothingToRollBackTo
+from models_registry.models import Activation, ModelVersion, RegisteredModel, State
+
+log = structlog.get_logger(__name__)
+
+
+def activate(
+    version: ModelVersion,
+    *,
+    by: str,
+    reason: str = "",
+    override: bool = False,
+    seen_generation: int | None = None,
+    kind: Activation.Kind = Activation.Kind.ACTIVATION,
+) -> Activation | None:
+    """Wish for `version` of its model, and return the history's new row; None where it is active already.
+
+    `seen_generation` is the generation that the caller decided upon (that of `version.model` where it is not
+    given): where the model has moved on since, ActivationConflict is raised and nothing changes. NotActivatable is
+    raised for a version that is not ready, or whose check advises against it without `override` and a reason.
+    """
+    model = version.model
+    seen = model.generation if seen_generation is None else seen_generation
+    with transaction.atomic():
+        current = RegisteredModel.objects.select_related("active_version").get(pk=model.pk)
+        fresh = ModelVersion.objects.get(pk=version.pk)
+        if current.active_version_id == version.pk:
+            return None
+        _require_activatable(fresh, model.name, override=override, reason=reason)
+        claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen).update(
+            active_version=version, generation=F("generation") + 1
+        )
+        if not claimed:
+            raise ActivationConflict(_conflict(current))
+        activation = Activation.objects.create(
+            model=model,
+            version=version,
+            previous_version=current.active_version,
+            generation=seen + 1,
+            kind=kind,
+            reason=reason,
+            overrides=fresh.override_reason if override else "",
+            activated_by=by,
+        )
+    model.active_version, model.generation = version, seen + 1
+    log.info("activated", model=model.name, version=version.number, generation=seen + 1, by=by, kind=str(kind))
+    return activation
+
+
+def rollback_target(model: RegisteredModel) -> ModelVersion:
+    """Return the version that was active before the present one, or raise NothingToRollBackTo."""
+    last = (
+        model.activations.filter(generation=model.generation).select_related("previous_version").first()
+        if model.active_version_id
+        else None
+    )
+    if last is None or last.previous_version is None:
+        raise NothingToRollBackTo(
+            f"{model.name} has had no other active version, so there is nothing to roll back to. "
+            "Activate the version that you want."
+        )
+    last.previous_version.model = model
+    return last.previous_version
+
+
+def roll_back(
+    model: RegisteredModel, *, by: str, reason: str = "", override: bool = False, seen_generation: int | None = None
+) -> Activation | None:
+    """Activate the version that was active before; errors as in `activate` and `rollback_target`."""
+    return activate(
+        rollback_target(model),
+        by=by,
+        reason=reason,
+        # What was overruled once, with a reason that the history keeps, may come back.
+        override=override or _was_overridden(model),
+        seen_generation=seen_generation,
+        kind=Activation.Kind.ROLLBACK,
+    )
+
+
+def _was_overridden(model: RegisteredModel) -> bool:
+    target = rollback_target(model)
+    return model.activations.filter(version=target).exclude(overrides="").exists()
+
+
+def _require_activatable(version: ModelVersion, name: str, *, override: bool, reason: str) -> None:
+    label = f"{name} {version.number}"
+    if version.state == State.REJECTED:
+        raise NotActivatable(f"{label} was rejected: {version.reason} Publish a corrected version.")
+    if version.state == State.MISSING:
+        raise NotActivatable(
+            f"{label} is missing: its object is no longer in the storage. Upload it again and run sync_models."
+        )
+    if version.state != State.READY:
+        raise NotActivatable(
+            f"{label} is not checked yet (state {version.state}). Wait for its check to end; it takes seconds."
+        )
+    if version.override_reason and not (override and reason.strip()):
+        raise NotActivatable(
+            f"{label}: {version.override_reason} Publish it with a sample and expected predictions, or have somebody "
+            "with the permission 'override_check' activate it with a reason."
+        )
+
+
+def _conflict(current: RegisteredModel) -> str:
+    last = current.activations.select_related("version").filter(generation=current.generation).first()
+    who = f" by {last.activated_by}" if last and last.activated_by else ""
+    number = current.active_version.number if current.active_version else "none"
+    return (
+        f"{current.name}: somebody else's activation came first. Active now is version {number}{who}. "
+        "Look at it, and activate again if you still want yours."
+    )

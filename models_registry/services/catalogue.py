@@ -1,0 +1,74 @@
+"""Models and versions by the names and numbers that people use."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import structlog
+from django.conf import settings
+
+from models_registry.errors import InvalidName, UnknownModel, UnknownVersion
+from models_registry.models import NAME_PATTERN, ModelVersion, Policy, RegisteredModel
+
+log = structlog.get_logger(__name__)
+
+
+def check_name(name: str) -> str:
+    """Return `name` where a URL can bear it, else raise InvalidName."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidName(
+            f"{name!r} is no name for a model; expected 1 to 100 letters, digits, dots, dashes and underscores, "
+            "the first a letter or a digit. Rename it, e.g. "
+            f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._') or 'my-model'!r}."
+        )
+    return name
+
+
+def register_model(name: str) -> RegisteredModel:
+    """Return the model called `name`, made with the configured policy where it is new."""
+    model, is_new = RegisteredModel.objects.get_or_create(
+        name=check_name(name), defaults={"policy": settings.MODELS_POLICY}
+    )
+    if is_new:
+        log.info("registered", model=name, policy=model.policy)
+    return model
+
+
+def get_model(name: str) -> RegisteredModel:
+    """Return the model called `name`, or raise UnknownModel naming the likely one."""
+    model = RegisteredModel.objects.select_related("active_version").filter(name=name).first()
+    if model is not None:
+        return model
+    names = list(RegisteredModel.objects.values_list("name", flat=True))
+    guess = difflib.get_close_matches(name, names, n=1)
+    if guess:
+        hint = f"Did you mean {guess[0]!r}?"
+    elif names:
+        hint = f"Registered are {', '.join(names[:10])}."
+    else:
+        hint = "No model is registered yet: publish one with 'python manage.py publish_model NAME ARTIFACT'."
+    raise UnknownModel(f"No model is called {name!r}. {hint}")
+
+
+def get_version(model: RegisteredModel, number: int) -> ModelVersion:
+    """Return that version of `model`, or raise UnknownVersion naming those that exist."""
+    version = model.versions.filter(number=number).first()
+    if version is not None:
+        version.model = model
+        return version
+    numbers = list(model.versions.order_by("-number").values_list("number", flat=True)[:10])
+    known = f"It has {', '.join(map(str, sorted(numbers)))}." if numbers else "It has none yet: run sync_models."
+    raise UnknownVersion(f"{model.name} has no version {number}. {known}")
+
+
+def set_policy(model: RegisteredModel, policy: str, *, by: str) -> None:
+    """Let a person decide (`manual`), or let a version that passes its checks be activated by itself (`latest`)."""
+    RegisteredModel.objects.filter(pk=model.pk).update(policy=Policy(policy))
+    log.info("policy_changed", model=model.name, policy=policy, by=by)
+
+
+def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> None:
+    """Serve the compiled form of `model` where there is a verified one, or never."""
+    RegisteredModel.objects.filter(pk=model.pk).update(acceleration=acceleration)
+    log.info("acceleration_changed", model=model.name, acceleration=acceleration, by=by)

@@ -1,0 +1,207 @@
+"""Checks a version before anybody may wish for it: fetch, hash, inspect, judge, probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from models_registry import conf
+from models_registry.artifacts import signing
+from models_registry.artifacts.cache import CachedArtifact
+from models_registry.artifacts.inspection import inspect_artifact
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
+from models_registry.artifacts.policy import judge, version_verdict
+from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
+from models_registry.errors import ArtifactError, ObjectMissing, RequestError, StorageError
+from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
+from models_registry.services.activation import activate
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the check of a version has learnt so far."""
+
+    state: State = State.READY
+    reason: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def reject(self, reason: str) -> Findings:
+        """Return these findings as a rejection."""
+        self.state, self.reason = State.REJECTED, reason
+        return self
+
+
+def check_next(holder: str) -> ModelVersion | None:
+    """Check the version that has waited longest; None where none waits.
+
+    StorageError is raised where its bytes cannot be had; the version then waits on.
+    """
+    version = ModelVersion.objects.waiting_for_check().select_related("model").order_by("found_at", "pk").first()
+    if version is None or not _claim(version, holder):
+        return None
+    return check_version(version)
+
+
+def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
+    """Return `version` as ready or rejected, with its report.
+
+    With a `holder` it is claimed first; somebody else's check at the same time raises RequestError.
+    """
+    if holder and not _claim(version, holder):
+        raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
+    try:
+        findings = _examine(version)
+    except ObjectMissing as error:
+        _store(version, Findings(State.MISSING, str(error)))
+        return version
+    except StorageError:
+        ModelVersion.objects.filter(pk=version.pk).update(state=State.FOUND, claimed_by="", claimed_at=None)
+        raise
+    _store(version, findings)
+    _activate_latest(version)
+    return version
+
+
+def _claim(version: ModelVersion, holder: str) -> bool:
+    claimed = (
+        ModelVersion.objects.waiting_for_check()
+        .filter(pk=version.pk)
+        .update(state=State.CHECKING, claimed_by=holder, claimed_at=timezone.now())
+    )
+    return bool(claimed)
+
+
+def _examine(version: ModelVersion) -> Findings:
+    findings = Findings()
+    if version.size_bytes > settings.MODELS_MAX_ARTIFACT_MB * 1_000_000:
+        return findings.reject(
+            f"The artifact has {version.size_bytes / 1e6:.0f} MB; at most {settings.MODELS_MAX_ARTIFACT_MB} are "
+            "taken (MODELS_MAX_ARTIFACT_MB)."
+        )
+    storage = conf.storage()
+    try:
+        manifest = _read_manifest(version, findings)
+        artifact = conf.artifact_cache().fetch(
+            lambda target: storage.copy_version(version.storage_key, version.storage_version, target),
+            suffix=f".{version.format}",
+            digest=version.digest,
+            size_bytes=version.size_bytes,
+            deadline_seconds=settings.MODELS_STORAGE_SECONDS,
+        )
+    except ArtifactError as error:
+        return findings.reject(str(error))
+    findings.values["digest"] = artifact.digest
+    try:
+        return _examine_artifact(version, artifact, manifest, findings)
+    except ArtifactError as error:
+        return findings.reject(str(error))
+    finally:
+        artifact.release()
+
+
+def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:
+    content = conf.storage().read_current(version.storage_key + MANIFEST_SUFFIX)
+    manifest = Manifest.parse(content) if content is not None else Manifest()
+    findings.values.update(
+        manifest=manifest.to_json(), description=manifest.description, metrics=manifest.metrics or {}
+    )
+    return manifest
+
+
+def _examine_artifact(
+    version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings
+) -> Findings:
+    """Inspect without running anything, judge, and only then probe."""
+    warning = _check_signature(version, artifact)
+    memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
+    inspection = inspect_artifact(artifact.path, version.format, max_claimed_bytes=memory_bytes)
+    findings.values["inspection"] = inspection.to_json()
+    # Shown in the admin while the probe still runs.
+    ModelVersion.objects.filter(pk=version.pk).update(**findings.values)
+    reasons = judge(
+        inspection,
+        trusted=conf.trusted_globals(),
+        allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        max_claimed_bytes=memory_bytes,
+    )
+    if reasons:
+        return findings.reject(" ".join(reasons))
+    report = run_probe(
+        ProbeRequest(
+            path=artifact.path,
+            format=version.format,
+            declared=manifest.inputs,
+            sample=manifest.sample,
+            trusted=conf.trusted_globals(),
+            allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        ),
+        ProbeLimits(
+            memory_bytes=memory_bytes,
+            cpu_seconds=settings.MODELS_CHECK_SECONDS,
+            wall_seconds=settings.MODELS_CHECK_SECONDS,
+        ),
+    )
+    findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
+    if not report.passed:
+        return findings.reject(report.reason)
+    findings.values["signature"] = report.signature
+    _keep_sample(manifest.sample, report.predictions, findings)
+    mismatch = version_verdict(inspection)
+    has_expected = manifest.sample is not None and manifest.sample.predictions is not None
+    findings.values["override_reason"] = mismatch if mismatch and not has_expected else ""
+    return findings
+
+
+def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
+    """Return a warning, empty where there is none; ArtifactError where the policy requires a valid signature."""
+    if settings.MODELS_SIGNATURES == "off":
+        return ""
+    content = conf.storage().read_current(version.storage_key + signing.SIGNATURE_SUFFIX)
+    return signing.verify(
+        artifact.path, content, policy=settings.MODELS_SIGNATURES, public_key=settings.MODELS_SIGNATURE_KEY
+    )
+
+
+def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) -> None:
+    """Store the sample; without expected predictions those of this first check become the expected ones."""
+    if sample is None or predictions is None:
+        findings.values.update(sample=None, sample_is_own=False)
+        return
+    expected = sample.predictions if sample.predictions is not None else tuple(predictions)
+    findings.values.update(
+        sample=Sample(sample.instances, expected).to_json(), sample_is_own=sample.predictions is None
+    )
+
+
+def _store(version: ModelVersion, findings: Findings) -> None:
+    values = {
+        **findings.values,
+        "state": findings.state,
+        "reason": findings.reason,
+        "checked_at": timezone.now(),
+        "claimed_by": "",
+        "claimed_at": None,
+    }
+    ModelVersion.objects.filter(pk=version.pk).update(**values)
+    for name, value in values.items():
+        setattr(version, name, value)
+    log.info(
+        "checked", model=version.model.name, version=version.number, state=str(findings.state), reason=findings.reason
+    )
+
+
+def _activate_latest(version: ModelVersion) -> None:
+    """Activate a version that has just passed, where the model's policy says so and no newer one is active."""
+    model = RegisteredModel.objects.select_related("active_version").get(pk=version.model_id)
+    if model.policy != Policy.LATEST or version.state != State.READY or version.override_reason:
+        return
+    if model.active_version is not None and model.active_version.number > version.number:
+        return
+    version.model = model
+    activate(version, by="policy latest", reason="It passed its checks.", kind=Activation.Kind.POLICY)

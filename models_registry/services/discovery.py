@@ -1,0 +1,129 @@
+"""Records what is new in the storage, and marks what is gone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from models_registry import conf
+from models_registry.artifacts import formats
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX
+from models_registry.errors import InvalidName
+from models_registry.models import ModelVersion, RegisteredModel, State
+from models_registry.services.catalogue import check_name, register_model
+from models_registry.storage import StoredVersion, VersionedStorage
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class DiscoveryResult:
+    """What a look into the storage brought."""
+
+    found: list[ModelVersion] = field(default_factory=list)
+    missing: list[ModelVersion] = field(default_factory=list)
+    returned: list[ModelVersion] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str = "") -> DiscoveryResult:
+    """Record every version that the storage holds and the registry does not, in the order of their writing.
+
+    One listing, no look at single objects. `only` confines it to one model. StorageError is raised where the
+    storage cannot be listed; nothing is then marked as missing.
+    """
+    storage = storage or conf.storage()
+    stored = storage.list_versions(f"{only}/" if only else "")
+    result = DiscoveryResult()
+    for name, versions in _by_model(stored, result).items():
+        _record(register_model(name), versions, result, by=by)
+    _mark_missing(stored, result, only=only)
+    for version in result.found:
+        log.info("found", model=version.model.name, version=version.number, key=version.storage_key)
+    return result
+
+
+def _by_model(stored: list[StoredVersion], result: DiscoveryResult) -> dict[str, list[StoredVersion]]:
+    """Return the artifacts by model; what is none is listed as ignored, with the reason."""
+    by_model: dict[str, list[StoredVersion]] = defaultdict(list)
+    for version in stored:
+        name, _, rest = version.key.partition("/")
+        if version.key.endswith(MANIFEST_SUFFIX):
+            continue
+        if not rest:
+            _ignore(result, f"{version.key}: lies in no model's folder; move it to <model name>/{version.key}.")
+        elif not version.key.endswith(tuple(formats.FORMATS)):
+            _ignore(result, f"{version.key}: is no artifact; those end in {', '.join(formats.FORMATS)}.")
+        else:
+            try:
+                by_model[check_name(name)].append(version)
+            except InvalidName as error:
+                _ignore(result, f"{version.key}: {error}")
+    return by_model
+
+
+def _ignore(result: DiscoveryResult, sentence: str) -> None:
+    if sentence not in result.ignored:
+        result.ignored.append(sentence)
+
+
+def _record(model: RegisteredModel, stored: list[StoredVersion], result: DiscoveryResult, *, by: str) -> None:
+    known = {
+        (version.storage_key, version.storage_version): version
+        for version in model.versions.only(
+            "pk", "storage_key", "storage_version", "state", "number", "digest", "reason"
+        )
+    }
+    for item in stored:
+        version = known.get((item.key, item.version_id))
+        if version is None:
+            added = _add(model, item, by=by)
+            if added is not None:
+                result.found.append(added)
+        elif version.state == State.MISSING:
+            _return(version, result)
+
+
+def _add(model: RegisteredModel, item: StoredVersion, *, by: str) -> ModelVersion | None:
+    """Return the new version; None where another process recorded it at this moment."""
+    try:
+        with transaction.atomic():
+            # The model's row is the queue for its numbers.
+            RegisteredModel.objects.select_for_update().get(pk=model.pk)
+            highest = model.versions.aggregate(highest=Max("number"))["highest"] or 0
+            return ModelVersion.objects.create(
+                model=model,
+                number=highest + 1,
+                format=formats.format_of(item.key),
+                storage_key=item.key,
+                storage_version=item.version_id,
+                size_bytes=item.size_bytes,
+                published_by=by,
+            )
+    except IntegrityError:
+        return None
+
+
+def _return(version: ModelVersion, result: DiscoveryResult) -> None:
+    # It is checked anew: what came back is held against the digest that was registered.
+    ModelVersion.objects.filter(pk=version.pk, state=State.MISSING).update(state=State.FOUND, reason="")
+    result.returned.append(version)
+
+
+def _mark_missing(stored: list[StoredVersion], result: DiscoveryResult, *, only: str) -> None:
+    there = {(item.key, item.version_id) for item in stored}
+    versions = ModelVersion.objects.exclude(state=State.MISSING).select_related("model")
+    if only:
+        versions = versions.filter(model__name=only)
+    for version in versions.only("pk", "storage_key", "storage_version", "number", "model__name"):
+        if (version.storage_key, version.storage_version) in there:
+            continue
+        ModelVersion.objects.filter(pk=version.pk).update(
+            state=State.MISSING, reason="Its object is no longer in the storage."
+        )
+        result.missing.append(version)
+        log.warning("missing", model=version.model.name, version=version.number, key=version.storage_key)

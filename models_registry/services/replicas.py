@@ -1,0 +1,160 @@
+"""What runs: the replicas' reports, and how far a rollout has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState
+
+FORGET_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What a replica says of one model."""
+
+    model_id: int
+    state: str
+    generation: int
+    serving_version_id: int | None
+    reason: str = ""
+    runs: dict[str, Any] = field(default_factory=dict)
+    since: datetime = field(default_factory=timezone.now)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutReplica:
+    """One live replica in a rollout."""
+
+    replica: str
+    state: str
+    number: int | None
+    since: datetime | None
+    reason: str
+    runs: dict[str, Any]
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far the replicas are with a model's wish."""
+
+    generation: int
+    number: int | None
+    replicas: tuple[RolloutReplica, ...]
+
+    @property
+    def live(self) -> int:
+        """Return how many replicas are live."""
+        return len(self.replicas)
+
+    @property
+    def serving(self) -> int:
+        """Return how many of them serve the active version."""
+        return sum(replica.is_current for replica in self.replicas)
+
+    @property
+    def failed(self) -> tuple[RolloutReplica, ...]:
+        """Return those that cannot load it."""
+        return tuple(replica for replica in self.replicas if replica.state == ReplicaState.FAILED)
+
+    @property
+    def is_complete(self) -> bool:
+        """Say whether every live replica serves the active version."""
+        return self.serving == self.live
+
+
+def report_replica(
+    replica_id: str, *, host: str, pid: int, started_at: datetime, reports: Iterable[ModelReport], changed: bool
+) -> None:
+    """Record that the replica lives and, where something `changed`, what it serves."""
+    now = timezone.now()
+    updated = Replica.objects.filter(pk=replica_id).update(heartbeat_at=now)
+    if updated and not changed:
+        return
+    with transaction.atomic():
+        Replica.objects.update_or_create(
+            pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
+        )
+        kept = []
+        for report in reports:
+            ReplicaModel.objects.update_or_create(
+                replica_id=replica_id,
+                model_id=report.model_id,
+                defaults={
+                    "state": report.state,
+                    "generation": report.generation,
+                    "serving_version_id": report.serving_version_id,
+                    "reason": report.reason,
+                    "runs": report.runs,
+                    "since": report.since,
+                },
+            )
+            kept.append(report.model_id)
+        ReplicaModel.objects.filter(replica_id=replica_id).exclude(model_id__in=kept).delete()
+
+
+def forget_replica(replica_id: str) -> None:
+    """Remove a replica that ends, and those that ended without a word an hour ago."""
+    Replica.objects.filter(pk=replica_id).delete()
+    Replica.objects.filter(heartbeat_at__lt=timezone.now() - FORGET_AFTER).delete()
+
+
+def rollout(model: RegisteredModel) -> Rollout:
+    """Return what every live replica does about the model's wish."""
+    active = ModelVersion.objects.filter(pk=model.active_version_id).first() if model.active_version_id else None
+    rows = {
+        row.replica_id: row
+        for row in ReplicaModel.objects.filter(model=model, replica__in=Replica.objects.live()).select_related(
+            "serving_version"
+        )
+    }
+    replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model) for replica in Replica.objects.live())
+    return Rollout(model.generation, active.number if active else None, replicas)
+
+
+def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredModel) -> RolloutReplica:
+    if row is None:
+        state = ReplicaState.LOADING if model.active_version_id else ReplicaState.SERVING
+        return RolloutReplica(str(replica), state, None, None, "", {}, model.active_version_id is None)
+    is_current = (
+        row.state == ReplicaState.SERVING
+        and row.generation == model.generation
+        and row.serving_version_id == model.active_version_id
+    )
+    state = row.state
+    if not is_current and state == ReplicaState.SERVING:
+        # It serves what was wished for before, and has not looked since.
+        state = ReplicaState.LOADING
+    number = row.serving_version.number if row.serving_version else None
+    return RolloutReplica(str(replica), state, number, row.since, row.reason, row.runs, is_current)
+
+
+def wait_for_rollout(
+    model: RegisteredModel,
+    *,
+    timeout_seconds: float,
+    poll_seconds: float = 0.2,
+    on_change: Callable[[Rollout], None] | None = None,
+) -> Rollout:
+    """Return when every live replica serves the active version, when one has failed to, or at the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    before: Rollout | None = None
+    while True:
+        model.refresh_from_db()
+        now = rollout(model)
+        if on_change is not None and now != before:
+            on_change(now)
+            before = now
+        waiting = [replica for replica in now.replicas if not replica.is_current]
+        settled = all(replica.state == ReplicaState.FAILED for replica in waiting)
+        if settled or time.monotonic() >= deadline:
+            return now
+        time.sleep(poll_seconds)

@@ -1,0 +1,131 @@
+"""Requests that wait for a model together go through it together.
+
+No timer: whoever finds the model idle runs at once; who comes meanwhile waits, and the first of those takes all of
+them along next, as databases commit in groups.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.calling import Answer, call
+
+
+class Direct:
+    """Each request by itself: for a compiled model, whose call costs less than a hand-over."""
+
+    def __init__(self, model: Any) -> None:
+        """Call `model`."""
+        self._model = model
+
+    def predict(self, rows: Any, count: int) -> Answer:
+        """Return the answer to `rows`."""
+        return call(self._model, rows)
+
+
+class _Ticket:
+    """A waiting request: its rows, and in the end its answer or its error, or the turn to lead."""
+
+    __slots__ = ("answer", "count", "done", "error", "rows")
+
+    def __init__(self, rows: Any, count: int) -> None:
+        self.rows = rows
+        self.count = count
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+
+class Coalescer:
+    """One call of the model at a time, with up to `max_rows` rows of those that wait."""
+
+    def __init__(self, model: Any, *, max_rows: int = 1024) -> None:
+        """Call `model`."""
+        self._model = model
+        self._max_rows = max_rows
+        self._guard = threading.Lock()
+        self._busy = False
+        self._waiting: deque[_Ticket] = deque()
+
+    def predict(self, rows: Any, count: int) -> Answer:
+        """Return the answer to these `count` rows, alone or together with others'."""
+        with self._guard:
+            is_first = not self._busy
+            if is_first:
+                self._busy = True
+            else:
+                ticket = _Ticket(rows, count)
+                self._waiting.append(ticket)
+        if is_first:
+            try:
+                return call(self._model, rows)
+            finally:
+                self._hand_over()
+        ticket.done.acquire()
+        if ticket.answer is None and ticket.error is None:
+            self._lead(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        if ticket.answer is None:  # a leader answers itself, or sets its error
+            raise RuntimeError("a coalesced prediction ended without an answer")
+        return ticket.answer
+
+    def _lead(self, own: _Ticket) -> None:
+        try:
+            with self._guard:
+                batch, total = [own], own.count
+                while self._waiting and total + self._waiting[0].count <= self._max_rows:
+                    ticket = self._waiting.popleft()
+                    batch.append(ticket)
+                    total += ticket.count
+            self._answer(batch)
+        finally:
+            self._hand_over()
+        for ticket in batch[1:]:
+            ticket.done.release()
+
+    def _answer(self, batch: list[_Ticket]) -> None:
+        if len(batch) == 1:
+            self._answer_alone(batch[0])
+            return
+        try:
+            answer = call(self._model, join([ticket.rows for ticket in batch]))
+        except Exception:  # noqa: BLE001 - one bad row fails the batch: each then stands for itself
+            for ticket in batch:
+                self._answer_alone(ticket)
+            return
+        start = 0
+        for ticket in batch:
+            ticket.answer = answer.part(start, start + ticket.count)
+            start += ticket.count
+
+    def _answer_alone(self, ticket: _Ticket) -> None:
+        try:
+            ticket.answer = call(self._model, ticket.rows)
+        except Exception as error:  # noqa: BLE001 - raised in the thread whose request it is
+            ticket.error = error
+
+    def _hand_over(self) -> None:
+        """Give the turn to whoever has waited longest, or leave the model idle."""
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().done.release()
+            else:
+                self._busy = False
+
+
+def join(parts: list[Any]) -> Any:
+    """Return rows of several requests as one, in the same container."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, list):
+        return [row for part in parts for row in part]
+    import pandas as pd
+
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,109 @@
+"""This process's models: one immutable snapshot, replaced by one assignment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from models_registry.artifacts.calling import Answer
+from models_registry.artifacts.signature import Signature
+
+
+class Predictor(Protocol):
+    """Answers rows in the form that the signature gives them."""
+
+    def predict(self, rows: Any, count: int) -> Answer:
+        """Return the answer to `count` rows; whatever the model raises is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version that was opened, verified and warmed up here."""
+
+    name: str
+    number: int
+    version_id: int
+    generation: int
+    digest: str
+    signature: Signature
+    predictor: Predictor
+    estimator: Any
+    example: Any
+    description: str
+    runs: dict[str, Any]
+    loaded_at: datetime
+    acceleration: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a process serves and what it should: read once for each request."""
+
+    models: Mapping[str, LoadedModel] = field(default_factory=dict)
+    wished: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+    has_read_wish: bool = False
+
+    def missing(self) -> dict[str, str]:
+        """Return why each model that should serve here does not serve at all."""
+        return {
+            name: self.problems.get(name, f"version {number} is loading")
+            for name, number in self.wished.items()
+            if name not in self.models
+        }
+
+
+class Runtime:
+    """The board, and the predictions under way."""
+
+    def __init__(self) -> None:
+        """Serve nothing yet."""
+        self.board = Board()
+        self._started: dict[int, float] = {}
+        self._is_draining = False
+
+    @property
+    def is_draining(self) -> bool:
+        """Say whether this process is about to end and wants no new traffic."""
+        return self._is_draining
+
+    def drain(self) -> None:
+        """Fail readiness from now on."""
+        self._is_draining = True
+
+    def post(self, **changes: Any) -> None:
+        """Replace the board by one with these changes: one assignment, so nobody reads half of it."""
+        self.board = replace(self.board, **changes)
+
+    def swap(self, loaded: LoadedModel) -> LoadedModel | None:
+        """Serve `loaded` from now on; return what it replaces."""
+        board = self.board
+        self.board = replace(board, models={**board.models, loaded.name: loaded})
+        return board.models.get(loaded.name)
+
+    def drop(self, name: str) -> LoadedModel | None:
+        """Serve the model no longer; return what was served."""
+        board = self.board
+        self.board = replace(board, models={key: value for key, value in board.models.items() if key != name})
+        return board.models.get(name)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count a prediction as under way, so that one which never returns is noticed."""
+        thread = threading.get_ident()
+        self._started[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._started[thread]
+
+    def oldest_prediction_seconds(self) -> float:
+        """Return for how long the oldest prediction has been under way; 0 where none is."""
+        started = list(self._started.values())
+        return time.monotonic() - min(started) if started else 0.0

@@ -1,0 +1,66 @@
+"""The registry's housekeeping, done by one replica at a time: looking into the storage, and checking."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection
+
+from models_registry import services
+from models_registry.errors import RegistryError
+
+log = structlog.get_logger(__name__)
+
+DISCOVERY = "discovery"
+# Longer than a listing takes; a holder that dies is followed after that.
+DISCOVERY_LEASE_SECONDS = 120.0
+
+
+class Steward:
+    """A loop beside the watcher, so that a long check delays no reload."""
+
+    def __init__(self, *, holder: str, discovery_seconds: float, look_seconds: float) -> None:
+        """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`."""
+        self._holder = holder
+        self._discovery_seconds = discovery_seconds
+        self._look_seconds = look_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step under way; a check that is cut short is taken up by another replica."""
+        self._stop.set()
+
+    def tend(self) -> None:
+        """Discover where it is due, then check what waits."""
+        if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
+            self._discover()
+        while not self._stop.is_set() and services.check_next(self._holder) is not None:
+            pass  # each returns when its verdict is stored
+
+    def _discover(self) -> None:
+        note = ""
+        try:
+            services.discover()
+        except RegistryError as error:
+            note = str(error)
+            log.error("discovery_failed", reason=note)
+        services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._discovery_seconds, note=note)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._look_seconds):
+            try:
+                close_old_connections()
+                self.tend()
+            except DatabaseError:
+                connection.close()  # the watcher says that the database is away
+            except RegistryError as error:
+                log.error("check_postponed", reason=str(error))
+            except Exception:
+                log.exception("steward_error", replica=self._holder)
+        connection.close()

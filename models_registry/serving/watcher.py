@@ -1,0 +1,289 @@
+"""A replica's loop from the wish to what runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection
+
+from models_registry import services
+from models_registry.artifacts.cache import Copy
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.signature import Signature
+from models_registry.models import ReplicaState
+from models_registry.serving import memory
+from models_registry.serving.plan import Drop, plan
+from models_registry.serving.preparation import Preparation, VersionRef
+from models_registry.serving.runtime import LoadedModel, Runtime
+from models_registry.services.replicas import ModelReport
+from models_registry.services.wishes import Wish
+from models_registry.storage import VersionedStorage
+
+log = structlog.get_logger(__name__)
+
+LONGEST_PAUSE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A version that could not be loaded here, and when it is tried again."""
+
+    generation: int
+    attempts: int
+    retry_at: float
+    reason: str
+    since: datetime
+
+
+class Watcher:
+    """Polls the wish, prepares the difference, swaps, and reports."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        preparation: Preparation,
+        storage: VersionedStorage,
+        poll_seconds: float,
+        default_model: str,
+        load_lock: Path,
+    ) -> None:
+        """Watch for `runtime`; `load_lock` is the file that the workers of this machine queue at."""
+        self.runtime = runtime
+        self.replica_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._preparation = preparation
+        self._storage = storage
+        self._poll_seconds = poll_seconds
+        self._default_model = default_model
+        self._load_lock = load_lock
+        self._started_at = datetime.now(UTC)
+        self._stop = threading.Event()
+        self._first_pass = threading.Event()
+        self._failures: dict[str, Failure] = {}
+        self._loading: dict[str, datetime] = {}
+        self._wishes: Mapping[str, Wish] = {}
+        self._has_dropped = False
+        self._reported: list[ModelReport] | None = None
+        self._database_is_away = False
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self, *, wait_seconds: float) -> None:
+        """Begin, and wait until what should serve does, has failed, or `wait_seconds` have passed.
+
+        A worker that replaces another takes connections from the shared socket at once: it should be ready then.
+        """
+        self._thread.start()
+        self._first_pass.wait(wait_seconds)
+
+    def stop(self) -> None:
+        """End, and take this replica's name off the registry."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def reconcile(self) -> None:
+        """Bring what runs to what is wished for, one step after the other, and report each change."""
+        self._give_back()
+        self._wishes = wishes = services.read_wishes()
+        self._post_wish()
+        wanted = {name: _target(wish.generation, wish.acceleration) for name, wish in wishes.items()}
+        running = {name: _target(held.generation, held.acceleration) for name, held in self._running().items()}
+        for step in plan(wanted, running):
+            if self._stop.is_set():
+                return
+            if isinstance(step, Drop):
+                self._drop(step.model)
+            elif self._is_due(wishes[step.model]):
+                self._load(wishes[step.model])
+            self._post_wish()
+        self._report()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                close_old_connections()
+                self.reconcile()
+                self._note_database(away=False)
+            except DatabaseError as error:
+                # Predictions need no database: what is loaded goes on serving.
+                self._note_database(away=True, error=error)
+                connection.close()
+            except Exception:
+                log.exception("watcher_error", replica=self.replica_id)
+            self._first_pass.set()
+            if self._stop.wait(self._poll_seconds):
+                break
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        try:
+            services.forget_replica(self.replica_id)
+        except DatabaseError as error:
+            log.warning("replica_not_signed_off", replica=self.replica_id, error=str(error))
+        finally:
+            connection.close()
+
+    def _note_database(self, *, away: bool, error: Exception | None = None) -> None:
+        if away and not self._database_is_away:
+            log.error("database_away", error=str(error), next="Predictions go on; it is tried again at every poll.")
+        if not away and self._database_is_away:
+            log.info("database_back")
+        self._database_is_away = away
+
+    def _running(self) -> Mapping[str, LoadedModel]:
+        return self.runtime.board.models
+
+    def _post_wish(self) -> None:
+        self.runtime.post(
+            wished={name: wish.number for name, wish in self._wishes.items()},
+            problems={
+                name: f"version {wish.number} failed to load: {self._failures[name].reason}"
+                for name, wish in self._wishes.items()
+                if name in self._failures
+            },
+            default=self._default_model or next(iter(self._wishes), None),
+            has_read_wish=True,
+        )
+
+    def _is_due(self, wish: Wish) -> bool:
+        """Say whether a version is to be tried now: a failed one again after a pause that grows."""
+        failure = self._failures.get(wish.model)
+        return failure is None or failure.generation != wish.generation or time.monotonic() >= failure.retry_at
+
+    def _load(self, wish: Wish) -> None:
+        began = time.monotonic()
+        self._loading[wish.model] = datetime.now(UTC)
+        try:
+            with self._one_at_a_time():
+                self._report()
+                loaded = self._preparation.prepare(version_ref(wish), self._copier(wish))
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
+            self._note_failure(wish, error)
+            return
+        finally:
+            self._loading.pop(wish.model, None)
+        if self._is_outdated(wish):
+            log.info("overtaken", model=wish.model, version=wish.number)
+            return
+        self.runtime.swap(loaded)
+        self._failures.pop(wish.model, None)
+        self._has_dropped = True
+        seconds = round(time.monotonic() - began, 3)
+        log.info("swapped", model=wish.model, version=wish.number, seconds=seconds, runs=loaded.runs["form"])
+
+    def _copier(self, wish: Wish) -> Copy:
+        return lambda target: self._storage.copy_version(wish.storage_key, wish.storage_version, target)
+
+    def _is_outdated(self, wish: Wish) -> bool:
+        """Say whether the wish has moved on while its version was prepared."""
+        try:
+            now = services.read_wishes().get(wish.model)
+        except DatabaseError:
+            return False  # the last wish that was read stands
+        return now is None or now.generation != wish.generation
+
+    def _note_failure(self, wish: Wish, error: Exception) -> None:
+        before = self._failures.get(wish.model)
+        attempts = before.attempts + 1 if before and before.generation == wish.generation else 1
+        pause = min(LONGEST_PAUSE_SECONDS, max(1.0, self._poll_seconds) * 2.0 ** (attempts - 1))
+        reason = str(error) or type(error).__name__
+        since = before.since if before and before.generation == wish.generation else datetime.now(UTC)
+        self._failures[wish.model] = Failure(wish.generation, attempts, time.monotonic() + pause, reason, since)
+        log.error(
+            "load_failed",
+            model=wish.model,
+            version=wish.number,
+            reason=reason,
+            attempts=attempts,
+            retry_in_seconds=round(pause, 1),
+        )
+
+    def _drop(self, name: str) -> None:
+        self.runtime.drop(name)
+        self._failures.pop(name, None)
+        self._has_dropped = True
+        log.info("dropped", model=name)
+
+    def _give_back(self) -> None:
+        """Return a dropped model's memory, a poll after the swap: what was under way with it has ended."""
+        if self._has_dropped:
+            self._has_dropped = False
+            memory.give_back()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Queue with the other workers of this machine: old and new model are in memory side by side."""
+        self._load_lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._load_lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _report(self) -> None:
+        """Tell the registry that this replica lives and, where it has changed, what it serves."""
+        reports = [self._report_of(wish) for wish in self._wishes.values()]
+        changed = reports != self._reported
+        services.report_replica(
+            self.replica_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            reports=reports,
+            changed=changed,
+        )
+        self._reported = reports
+
+    def _report_of(self, wish: Wish) -> ModelReport:
+        held = self._running().get(wish.model)
+        failure = self._failures.get(wish.model)
+        if wish.model in self._loading:
+            state, since, reason = ReplicaState.LOADING, self._loading[wish.model], ""
+        elif failure is not None and failure.generation == wish.generation:
+            state, since, reason = ReplicaState.FAILED, failure.since, failure.reason
+        elif held is None:
+            state, since, reason = ReplicaState.LOADING, self._started_at, ""
+        else:
+            state, since, reason = ReplicaState.SERVING, held.loaded_at, ""
+        return ModelReport(
+            model_id=wish.model_id,
+            state=str(state),
+            generation=held.generation if held else 0,
+            serving_version_id=held.version_id if held else None,
+            reason=reason,
+            runs=held.runs if held else {},
+            since=since,
+        )
+
+
+def _target(generation: int, acceleration: bool) -> tuple[int, bool]:
+    """Return what tells two wishes of a model apart."""
+    return generation, acceleration
+
+
+def version_ref(wish: Wish) -> VersionRef:
+    """Return the wish's version as the serving side knows it."""
+    return VersionRef(
+        model=wish.model,
+        number=wish.number,
+        version_id=wish.version_id,
+        generation=wish.generation,
+        format=wish.format,
+        size_bytes=wish.size_bytes,
+        digest=wish.digest,
+        signature=Signature.from_json(wish.signature),
+        sample=Sample.from_json(wish.sample) if wish.sample else None,
+        report=wish.report,
+        description=wish.description,
+        acceleration=wish.acceleration,
+    )

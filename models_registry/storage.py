@@ -1,0 +1,309 @@
+"""Where artifacts live: two storages that keep every version of an object.
+
+`VersionedS3Storage` leaves that to S3 itself. `VersionedFileSystemStorage` keeps a copy of what it has seen
+under `.versions/`, since a directory forgets the old bytes when a file is overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage
+from storages.backends.s3 import S3Storage
+
+from models_registry.errors import ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+
+CHUNK_BYTES = 1 << 20
+SETTLE_SECONDS = 1.0
+HIDDEN = ".versions"
+DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One stored version of one object; `version_id` pins its bytes."""
+
+    key: str
+    version_id: str
+    size_bytes: int
+    modified_at: float
+
+
+class VersionedStorage(Protocol):
+    """What the registry asks of a storage; the errors are StorageUnavailable, StorageDenied and ObjectMissing."""
+
+    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
+        """Return every version of every object that is there, oldest first; one listing, no look at each object."""
+
+    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
+        """Write the bytes of that version to `target`."""
+
+    def read_current(self, key: str) -> bytes | None:
+        """Return the bytes that are under `key` now (a small file), or None where there are none."""
+
+    def put(self, key: str, content: IO[bytes]) -> None:
+        """Store `content` under `key` as its newest version."""
+
+    def location_of(self, key: str) -> str:
+        """Return the address of `key`, for people."""
+
+
+class VersionedFileSystemStorage(FileSystemStorage):
+    """A directory that keeps every version of its files."""
+
+    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
+        """Return every version of every file that is there, oldest first."""
+        root = Path(self.location)
+        if not root.is_dir():
+            raise StorageUnavailable(
+                f"The storage {root} is not there. Create the directory, or set MODELS_STORAGE to the right one."
+            )
+        with _as_storage_error(str(root)):
+            found = [
+                version
+                for path in sorted(root.rglob("*"))
+                if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+                for version in self._versions_of(path, path.relative_to(root).as_posix())
+                if version.key.startswith(prefix)
+            ]
+        return sorted(found, key=lambda version: version.modified_at)
+
+    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
+        """Write the bytes of that version to `target`."""
+        path = self._kept(key) / version_id
+        if not path.exists():
+            # A directory that may not be written to keeps no copies: only the present bytes can be had.
+            path = Path(self.path(key))
+        with _as_storage_error(key), path.open("rb") as source:
+            shutil.copyfileobj(source, target, CHUNK_BYTES)
+
+    def read_current(self, key: str) -> bytes | None:
+        """Return the bytes of the file, or None."""
+        path = Path(self.path(key))
+        with _as_storage_error(key):
+            return path.read_bytes() if path.is_file() else None
+
+    def put(self, key: str, content: IO[bytes]) -> None:
+        """Store `content` whole or not at all."""
+        path = Path(self.path(key))
+        with _as_storage_error(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(path, content)
+
+    def location_of(self, key: str) -> str:
+        """Return the file's path."""
+        return str(Path(self.location) / key)
+
+    def _kept(self, key: str) -> Path:
+        return Path(self.location) / HIDDEN / key
+
+    def _versions_of(self, path: Path, key: str) -> list[StoredVersion]:
+        if key.endswith(".manifest.json"):
+            stat = path.stat()
+            return [StoredVersion(key, "current", stat.st_size, stat.st_mtime)]
+        kept = self._kept(key)
+        known = sorted(kept.iterdir(), key=_kept_at) if kept.is_dir() else []
+        known = [item for item in known if not item.name.startswith(".")]
+        stat = _settled(path)
+        if not known or (known[-1].stat().st_size, _kept_at(known[-1])) != (stat.st_size, stat.st_mtime_ns):
+            known = self._keep(path, stat, known)
+        if not known:
+            digest = _digest(path)
+            return [StoredVersion(key, f"{stat.st_mtime_ns}-{digest}", stat.st_size, stat.st_mtime)]
+        return [StoredVersion(key, item.name, item.stat().st_size, _kept_at(item) / 1e9) for item in known]
+
+    def _keep(self, path: Path, stat: os.stat_result, known: list[Path]) -> list[Path]:
+        """Return the kept versions with the file's present bytes among them; empty where none can be kept."""
+        digest = _digest(path)
+        if known and known[-1].name.endswith(digest):
+            return known
+        kept = self._kept(path.relative_to(self.location).as_posix())
+        try:
+            kept.mkdir(parents=True, exist_ok=True)
+            target = kept / f"{stat.st_mtime_ns}-{digest}"
+            with path.open("rb") as source:
+                _write_whole(target, source)
+        except PermissionError:
+            return []
+        except OSError as error:
+            if error.errno == 30:  # a read-only file system, as a mounted model directory often is
+                return []
+            raise
+        return [*known, target]
+
+
+class VersionedS3Storage(S3Storage):
+    """A bucket with versioning on; a prefix in it holds the models."""
+
+    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
+        """Return every version of every object that is there, oldest first; a deleted key has none."""
+        base = f"{self.location}/" if self.location else ""
+        found: list[tuple[StoredVersion, bool]] = []
+        deleted: set[str] = set()
+        with _as_storage_error(self._address(prefix)):
+            pages = self._client().get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self.bucket_name, Prefix=base + prefix):
+                deleted.update(
+                    item["Key"].removeprefix(base) for item in page.get("DeleteMarkers", []) if item["IsLatest"]
+                )
+                found.extend((self._stored(item, base), item["IsLatest"]) for item in page.get("Versions", []))
+        versions = [version for version, _ in found if version.key not in deleted]
+        return sorted(versions, key=lambda version: version.modified_at)
+
+    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
+        """Write the bytes of that version to `target`: one GET, by version id."""
+        # Without versioning there is but the ETag to hold the bytes by.
+        pin = {"IfMatch": version_id[5:]} if version_id.startswith("etag:") else {"VersionId": version_id}
+        with _as_storage_error(self._address(key)):
+            body = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key), **pin)["Body"]
+            with body:
+                for chunk in body.iter_chunks(CHUNK_BYTES):
+                    target.write(chunk)
+
+    def read_current(self, key: str) -> bytes | None:
+        """Return the object's present bytes, or None."""
+        try:
+            with _as_storage_error(self._address(key)):
+                answer = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key))
+                content: bytes = answer["Body"].read()
+                return content
+        except ObjectMissing:
+            return None
+
+    def put(self, key: str, content: IO[bytes]) -> None:
+        """Upload `content`; large ones go in parts."""
+        with _as_storage_error(self._address(key)):
+            self.save(key, File(content))
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Return `name` itself: overwriting makes a new object version."""
+        return name
+
+    def location_of(self, key: str) -> str:
+        """Return the object's s3:// address."""
+        return self._address(key)
+
+    def _client(self) -> Any:
+        return self.connection.meta.client
+
+    def _full(self, key: str) -> str:
+        return f"{self.location}/{key}" if self.location else key
+
+    def _address(self, key: str) -> str:
+        return f"s3://{self.bucket_name}/{self._full(key)}"
+
+    def _stored(self, item: dict[str, Any], base: str) -> StoredVersion:
+        version_id = item["VersionId"] if item["VersionId"] != "null" else f"etag:{item['ETag']}"
+        return StoredVersion(item["Key"].removeprefix(base), version_id, item["Size"], item["LastModified"].timestamp())
+
+
+def open_storage(url: str) -> VersionedStorage:
+    """Return the storage at `url`: `file:///path` or `s3://bucket/prefix`.
+
+    One for each process: its S3 client is shared by the threads, and not carried across a fork.
+    """
+    return _open_storage(url, os.getpid())
+
+
+@cache
+def _open_storage(url: str, _pid: int) -> VersionedStorage:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return VersionedFileSystemStorage(location=unquote(parts.path))
+    if parts.scheme == "s3" and parts.netloc:
+        return VersionedS3Storage(
+            bucket_name=parts.netloc,
+            location=parts.path.strip("/"),
+            file_overwrite=True,
+            querystring_auth=False,
+            # boto3's own defaults wait 60 s, five times over; a caller here has a deadline in all.
+            client_config=Config(
+                connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
+            ),
+        )
+    raise StorageError(f"MODELS_STORAGE is {url!r}; expected file:///an/absolute/path or s3://bucket/prefix.")
+
+
+def _settled(path: Path) -> os.stat_result:
+    """Return the file's state once nobody has written to it for a second: a copy under way is no version."""
+    stat = path.stat()
+    for _ in range(30):
+        age = time.time() - stat.st_mtime
+        if not 0 <= age < SETTLE_SECONDS:
+            break
+        time.sleep(SETTLE_SECONDS - age)
+        stat = path.stat()
+    return stat
+
+
+def _kept_at(path: Path) -> int:
+    """Return when the bytes of a kept version were written, in nanoseconds since the epoch."""
+    stamp = path.name.partition("-")[0]
+    return int(stamp) if stamp.isdigit() else 0
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _write_whole(path: Path, content: IO[bytes]) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(descriptor, "wb") as target:
+            shutil.copyfileobj(content, target, CHUNK_BYTES)
+            target.flush()
+            os.fsync(target.fileno())
+        Path(temporary).chmod(0o644)
+        # os.replace is atomic: whoever lists sees the whole file or none.
+        os.replace(temporary, path)  # noqa: PTH105 - the pair reads better as one call
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _as_storage_error(where: str) -> Iterator[None]:
+    """Turn what boto3 and the file system raise into the registry's sentences."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        if code == "NoSuchBucket":
+            raise StorageUnavailable(
+                f"{where}: the bucket is not there. Create it, or correct MODELS_STORAGE."
+            ) from error
+        if code in DENIED or status == "403":
+            raise StorageDenied(
+                f"{where}: access is refused ({code or status}). Grant s3:ListBucketVersions on the bucket and "
+                "s3:GetObject, s3:GetObjectVersion on the prefix to these credentials."
+            ) from error
+        if code in GONE or status == "404":
+            raise ObjectMissing(f"{where} is not there ({code or status}). Upload it again.") from error
+        raise StorageUnavailable(f"{where}: the storage answered {code or status}. It is tried again.") from error
+    except NoCredentialsError as error:
+        raise StorageDenied(f"{where}: no AWS credentials are found. Set AWS_PROFILE, or run with a role.") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable(f"{where}: the storage is not reached: {error}. It is tried again.") from error
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"{where} is not there. Copy it there again.") from error
+    except PermissionError as error:
+        raise StorageDenied(f"{where}: {error.strerror}. Give the service's user the right to read it.") from error
+    except (OSError, ValueError) as error:
+        raise StorageUnavailable(f"{where}: {error}. It is tried again.") from error
