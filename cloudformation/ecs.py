@@ -1,0 +1,192 @@
+"""What runs: the cluster, the task definition with its one container, and the service that keeps it running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Template, ecs, logs
+
+from cloudformation.alb import Balancer
+from cloudformation.iam import HAS_DATABASE, HAS_EXEC, Roles
+from cloudformation.links import imported, skipped_checks, tags
+from cloudformation.parameters import DATA_STACK, NETWORK_STACK
+from cloudformation.security_groups import SERVICE_PORT
+
+USES_SPOT, HAS_DOMAIN = "UsesSpot", "HasDomain"
+CONTAINER = "mlapi"
+USER = "10001:10001"  # the image's own user, by number: a host knows no names
+STOP_SECONDS = 90  # above gunicorn's graceful 50 s
+GRACE_SECONDS = 120  # a cold task downloads, checks and warms its models
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    cluster: ecs.Cluster
+    task: ecs.TaskDefinition
+    service: ecs.Service
+
+
+def add_conditions(template: Template) -> None:
+    template.add_condition(USES_SPOT, Equals(Ref("UseSpot"), "true"))
+    template.add_condition(HAS_DOMAIN, Not(Equals(Ref("DomainName"), "")))
+
+
+def add_service(
+    template: Template, balancer: Balancer, roles: Roles, log_group: logs.LogGroup, *, deployment_alarms: list[Ref]
+) -> Service:
+    """Add the cluster, the task and the service; a deployment that alarms or cannot start is rolled back."""
+    cluster = template.add_resource(
+        ecs.Cluster(
+            "Cluster",
+            CapacityProviders=["FARGATE", "FARGATE_SPOT"],
+            ClusterSettings=[ecs.ClusterSetting(Name="containerInsights", Value="disabled")],
+            Tags=tags("cluster"),
+            Metadata=skipped_checks(
+                CKV_AWS_65="Container insights cost more than a small task; the alarms watch the service"
+            ),
+        )
+    )
+    task = template.add_resource(_task(balancer, roles, log_group))
+    service = template.add_resource(_service(cluster, task, balancer, deployment_alarms))
+    return Service(cluster, task, service)
+
+
+def _task(balancer: Balancer, roles: Roles, log_group: logs.LogGroup) -> ecs.TaskDefinition:
+    return ecs.TaskDefinition(
+        "TaskDefinition",
+        Family=Ref("AWS::StackName"),
+        RequiresCompatibilities=["FARGATE"],
+        NetworkMode="awsvpc",
+        Cpu=Ref("TaskCpu"),
+        Memory=Ref("TaskMemory"),
+        RuntimePlatform=ecs.RuntimePlatform(CpuArchitecture=Ref("CpuArchitecture"), OperatingSystemFamily="LINUX"),
+        ExecutionRoleArn=GetAtt(roles.execution, "Arn"),
+        TaskRoleArn=GetAtt(roles.task, "Arn"),
+        Volumes=[ecs.Volume(Name="tmp")],
+        ContainerDefinitions=[_container(balancer, log_group)],
+        Tags=tags("task"),
+    )
+
+
+def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
+    return ecs.ContainerDefinition(
+        Name=CONTAINER,
+        Image=Sub("${Repository}:${ImageTag}", {"Repository": imported(DATA_STACK, "RepositoryUri")}),
+        Essential=True,
+        User=USER,
+        # a shell's agent has to write where it likes
+        ReadonlyRootFilesystem=If(HAS_EXEC, False, True),
+        MountPoints=[ecs.MountPoint(SourceVolume="tmp", ContainerPath="/tmp", ReadOnly=False)],  # noqa: S108
+        LinuxParameters=ecs.LinuxParameters(
+            InitProcessEnabled=True,  # reaps what a killed probe leaves behind
+            Capabilities=ecs.KernelCapabilities(Drop=["ALL"]),
+        ),
+        PortMappings=[ecs.PortMapping(ContainerPort=SERVICE_PORT, Protocol="tcp")],
+        HealthCheck=ecs.HealthCheck(
+            # live, not ready: a task that waits for its storage must not be killed for it
+            Command=["CMD", "python", "docker/healthcheck.py"],
+            Interval=15,
+            Timeout=5,
+            Retries=3,
+            StartPeriod=GRACE_SECONDS,
+        ),
+        StopTimeout=STOP_SECONDS,
+        Environment=_environment(balancer),
+        Secrets=_secrets(),
+        LogConfiguration=ecs.LogConfiguration(
+            LogDriver="awslogs",
+            Options={
+                "awslogs-group": Ref(log_group),
+                "awslogs-region": Ref("AWS::Region"),
+                "awslogs-stream-prefix": CONTAINER,
+                "mode": "non-blocking",  # a prediction never waits for a log line
+                "max-buffer-size": "8m",
+            },
+        ),
+    )
+
+
+def _environment(balancer: Balancer) -> list[object]:
+    address = GetAtt(balancer.load_balancer, "DNSName")
+    always: dict[str, object] = {
+        "PORT": str(SERVICE_PORT),
+        "MODELS_STORAGE": Sub(
+            "s3://${Bucket}/${Prefix}",
+            {"Bucket": imported(DATA_STACK, "ModelBucket"), "Prefix": imported(DATA_STACK, "ModelPrefix")},
+        ),
+        "MODELS_CACHE": "/tmp/models",  # noqa: S108
+        "MODELS_POLICY": Ref("ModelsPolicy"),
+        "MLAPI_EMF": "on",
+        "MLAPI_SERVICE": Ref("AWS::StackName"),
+        "MLAPI_REQUIRE_API_KEY": Ref("RequireApiKey"),
+        "DJANGO_ALLOWED_HOSTS": If(HAS_DOMAIN, Join(",", [address, Ref("DomainName")]), address),
+        "DJANGO_SUPERUSER_USERNAME": "admin",
+        "AWS_DEFAULT_REGION": Ref("AWS::Region"),
+    }
+    with_database: dict[str, object] = {
+        "DATABASE_HOST": imported(DATA_STACK, "DatabaseHost"),
+        "DATABASE_PORT": imported(DATA_STACK, "DatabasePort"),
+        "DATABASE_NAME": imported(DATA_STACK, "DatabaseName"),
+        "DATABASE_USER": imported(DATA_STACK, "DatabaseUser"),
+        "PGSSLMODE": "require",
+    }
+    return [
+        *(_variable(name, value) for name, value in always.items()),
+        *(If(HAS_DATABASE, _variable(name, value), NoValue) for name, value in with_database.items()),
+        If(HAS_DATABASE, NoValue, _variable("DATABASE_URL", "sqlite:////tmp/registry.sqlite3")),
+    ]
+
+
+def _variable(name: str, value: object) -> ecs.Environment:
+    return ecs.Environment(Name=name, Value=value)
+
+
+def _secrets() -> list[object]:
+    password = Sub("${Secret}:password::", {"Secret": imported(DATA_STACK, "DatabaseCredentialsArn")})
+    return [
+        ecs.Secret(Name="DJANGO_SECRET_KEY", ValueFrom=imported(DATA_STACK, "DjangoSecretKeyArn")),
+        ecs.Secret(Name="DJANGO_SUPERUSER_PASSWORD", ValueFrom=imported(DATA_STACK, "AdminPasswordArn")),
+        If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=password), NoValue),
+    ]
+
+
+def _service(
+    cluster: ecs.Cluster, task: ecs.TaskDefinition, balancer: Balancer, deployment_alarms: list[Ref]
+) -> ecs.Service:
+    # No DesiredCount: it belongs to the autoscaling, and a deployment that set it would undo a scale-out.
+    return ecs.Service(
+        "Service",
+        DependsOn=[listener.title for listener in balancer.listeners if "Condition" not in listener.resource],
+        Cluster=Ref(cluster),
+        TaskDefinition=Ref(task),
+        CapacityProviderStrategy=[
+            ecs.CapacityProviderStrategyItem(
+                CapacityProvider=If(USES_SPOT, "FARGATE_SPOT", "FARGATE"), Weight=1, Base=0
+            )
+        ],
+        PlatformVersion="1.4.0",  # the one that has ARM64 on Spot
+        NetworkConfiguration=ecs.NetworkConfiguration(
+            AwsvpcConfiguration=ecs.AwsvpcConfiguration(
+                AssignPublicIp=imported(NETWORK_STACK, "AssignPublicIp"),
+                Subnets=Split(",", imported(NETWORK_STACK, "TaskSubnets")),
+                SecurityGroups=[imported(NETWORK_STACK, "TasksSecurityGroup")],
+            )
+        ),
+        LoadBalancers=[
+            ecs.LoadBalancer(
+                ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(balancer.target_group)
+            )
+        ],
+        HealthCheckGracePeriodSeconds=GRACE_SECONDS,
+        DeploymentConfiguration=ecs.DeploymentConfiguration(
+            MinimumHealthyPercent=100,
+            MaximumPercent=200,
+            DeploymentCircuitBreaker=ecs.DeploymentCircuitBreaker(Enable=True, Rollback=True),
+            Alarms=ecs.DeploymentAlarms(AlarmNames=deployment_alarms, Enable=True, Rollback=True),
+        ),
+        EnableExecuteCommand=If(HAS_EXEC, True, False),
+        EnableECSManagedTags=True,
+        PropagateTags="SERVICE",
+        Tags=tags("service"),
+        Metadata=skipped_checks(CKV_AWS_332="1.4.0 is named because ARM64 on Spot needs it; it is the latest"),
+    )

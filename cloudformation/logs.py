@@ -1,0 +1,19 @@
+"""Where the service's log lines go."""
+
+from __future__ import annotations
+
+from troposphere import Ref, Template, logs
+
+from cloudformation.links import skipped_checks, tags
+
+
+def add_log_group(template: Template) -> logs.LogGroup:
+    """Add the log group, which forgets after as many days as asked."""
+    return template.add_resource(
+        logs.LogGroup(
+            "LogGroup",
+            RetentionInDays=Ref("LogRetentionDays"),
+            Metadata=skipped_checks(CKV_AWS_158="CloudWatch encrypts it; a key of its own would cost $1 a month"),
+            Tags=tags("logs"),
+        )
+    )

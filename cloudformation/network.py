@@ -1,0 +1,132 @@
+"""The network: one VPC, two public and two private subnets in two zones, and the way out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from troposphere import Equals, GetAtt, GetAZs, If, Join, Ref, Select, Template, ec2
+
+from cloudformation.config import AddressPlan
+from cloudformation.links import tags
+
+IN_PUBLIC, IN_NAT, IN_ENDPOINTS = "TasksInPublicSubnets", "TasksBehindNat", "TasksBehindEndpoints"
+EVERYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The parts that others are placed in."""
+
+    vpc: ec2.VPC
+    public_subnets: tuple[ec2.Subnet, ...]
+    private_subnets: tuple[ec2.Subnet, ...]
+    public_routes: ec2.RouteTable
+    private_routes: ec2.RouteTable
+    addresses: AddressPlan
+
+    @property
+    def task_subnets(self) -> If:
+        """The subnets of the tasks, joined by commas: public ones in the mode `public` only."""
+        return If(IN_PUBLIC, _joined(self.public_subnets), _joined(self.private_subnets))
+
+
+def add_modes(template: Template) -> None:
+    """Name the network modes as conditions."""
+    for condition, mode in ((IN_PUBLIC, "public"), (IN_NAT, "nat"), (IN_ENDPOINTS, "endpoints")):
+        template.add_condition(condition, Equals(Ref("NetworkMode"), mode))
+
+
+def add_network(template: Template, addresses: AddressPlan) -> Network:
+    """Add the VPC with its subnets and routes; a NAT gateway in the mode `nat` only."""
+    vpc = template.add_resource(
+        ec2.VPC(
+            "Vpc",
+            CidrBlock=addresses.vpc,
+            EnableDnsSupport=True,
+            EnableDnsHostnames=True,  # interface endpoints answer under AWS's own names only with both
+            Tags=tags("vpc"),
+        )
+    )
+    public = _add_subnets(template, vpc, "Public", addresses.public)
+    private = _add_subnets(template, vpc, "Private", addresses.private)
+    public_routes = _add_routes(template, vpc, "Public", public)
+    private_routes = _add_routes(template, vpc, "Private", private)
+    _add_internet_gateway(template, vpc, public_routes)
+    _add_nat_gateway(template, public[0], private_routes)
+    return Network(vpc, public, private, public_routes, private_routes, addresses)
+
+
+def _add_subnets(template: Template, vpc: ec2.VPC, kind: str, cidrs: tuple[str, ...]) -> tuple[ec2.Subnet, ...]:
+    return tuple(
+        template.add_resource(
+            ec2.Subnet(
+                f"{kind}Subnet{zone + 1}",
+                VpcId=Ref(vpc),
+                CidrBlock=cidr,
+                AvailabilityZone=Select(zone, GetAZs("")),
+                # a task asks for a public address itself; nothing else placed here should get one unasked
+                MapPublicIpOnLaunch=False,
+                Tags=tags(f"{kind.lower()}-{zone + 1}"),
+            )
+        )
+        for zone, cidr in enumerate(cidrs)
+    )
+
+
+def _add_routes(template: Template, vpc: ec2.VPC, kind: str, subnets: tuple[ec2.Subnet, ...]) -> ec2.RouteTable:
+    table = template.add_resource(ec2.RouteTable(f"{kind}Routes", VpcId=Ref(vpc), Tags=tags(f"{kind.lower()}-routes")))
+    for subnet in subnets:
+        template.add_resource(
+            ec2.SubnetRouteTableAssociation(f"{subnet.title}Routes", SubnetId=Ref(subnet), RouteTableId=Ref(table))
+        )
+    return table
+
+
+def _add_internet_gateway(template: Template, vpc: ec2.VPC, routes: ec2.RouteTable) -> None:
+    gateway = template.add_resource(ec2.InternetGateway("InternetGateway", Tags=tags("internet")))
+    attachment = template.add_resource(
+        ec2.VPCGatewayAttachment("InternetGatewayAttachment", VpcId=Ref(vpc), InternetGatewayId=Ref(gateway))
+    )
+    template.add_resource(
+        ec2.Route(
+            "PublicDefaultRoute",
+            RouteTableId=Ref(routes),
+            DestinationCidrBlock=EVERYWHERE,
+            GatewayId=Ref(gateway),
+            DependsOn=attachment.title,  # a route to a gateway that is not attached yet is refused
+        )
+    )
+
+
+def _add_nat_gateway(template: Template, subnet: ec2.Subnet, routes: ec2.RouteTable) -> None:
+    address = template.add_resource(
+        ec2.EIP(
+            "NatAddress",
+            Condition=IN_NAT,
+            Domain="vpc",
+            DependsOn="InternetGatewayAttachment",
+            Tags=tags("nat"),
+        )
+    )
+    gateway = template.add_resource(
+        ec2.NatGateway(
+            "NatGateway",
+            Condition=IN_NAT,
+            AllocationId=GetAtt(address, "AllocationId"),
+            SubnetId=Ref(subnet),
+            Tags=tags("nat"),
+        )
+    )
+    template.add_resource(
+        ec2.Route(
+            "PrivateDefaultRoute",
+            Condition=IN_NAT,
+            RouteTableId=Ref(routes),
+            DestinationCidrBlock=EVERYWHERE,
+            NatGatewayId=Ref(gateway),
+        )
+    )
+
+
+def _joined(subnets: tuple[ec2.Subnet, ...]) -> Join:
+    return Join(",", [Ref(subnet) for subnet in subnets])

@@ -1,0 +1,133 @@
+"""The buckets: the models, and the logs about who read them and who called the balancer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from troposphere import GetAtt, Ref, Sub, Template, s3
+
+from cloudformation.links import skipped_checks, tags
+
+BALANCER_LOG_PREFIX = "alb"
+_ACCESS_LOG_PREFIX = "s3/"
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    models: s3.Bucket
+    logs: s3.Bucket
+
+
+def add_buckets(template: Template) -> Buckets:
+    """Add both buckets: encrypted, never public, reached over TLS only, kept when the stack goes."""
+    logs = template.add_resource(
+        s3.Bucket(
+            "LogBucket",
+            **_common("logs"),
+            LifecycleConfiguration=s3.LifecycleConfiguration(
+                Rules=[
+                    s3.LifecycleRule(
+                        Id="ExpireLogs",
+                        Status="Enabled",
+                        ExpirationInDays=90,
+                        NoncurrentVersionExpiration=s3.NoncurrentVersionExpiration(NoncurrentDays=7),
+                        AbortIncompleteMultipartUpload=s3.AbortIncompleteMultipartUpload(DaysAfterInitiation=7),
+                    )
+                ]
+            ),
+            Metadata=skipped_checks(CKV_AWS_18="It is where the access logs go; logging it into itself would not end"),
+        )
+    )
+    models = template.add_resource(
+        s3.Bucket(
+            "ModelBucket",
+            **_common("models"),
+            # Registered versions are pinned by their version id for good, so no lifecycle rule may expire one.
+            LifecycleConfiguration=s3.LifecycleConfiguration(
+                Rules=[
+                    s3.LifecycleRule(
+                        Id="AbandonedUploads",
+                        Status="Enabled",
+                        AbortIncompleteMultipartUpload=s3.AbortIncompleteMultipartUpload(DaysAfterInitiation=7),
+                    )
+                ]
+            ),
+            LoggingConfiguration=s3.LoggingConfiguration(
+                DestinationBucketName=Ref(logs), LogFilePrefix=_ACCESS_LOG_PREFIX
+            ),
+        )
+    )
+    _add_policy(template, models, [_tls_only(models)])
+    _add_policy(template, logs, [_tls_only(logs), _balancer_may_log(logs), _s3_may_log(logs, about=models)])
+    return Buckets(models=models, logs=logs)
+
+
+def _common(name: str) -> dict[str, object]:
+    return {
+        "DeletionPolicy": "Retain",
+        "UpdateReplacePolicy": "Retain",
+        "VersioningConfiguration": s3.VersioningConfiguration(Status="Enabled"),
+        "BucketEncryption": s3.BucketEncryption(
+            ServerSideEncryptionConfiguration=[
+                s3.ServerSideEncryptionRule(
+                    # the balancer's access logs can be written with S3's own keys only
+                    ServerSideEncryptionByDefault=s3.ServerSideEncryptionByDefault(SSEAlgorithm="AES256")
+                )
+            ]
+        ),
+        "PublicAccessBlockConfiguration": s3.PublicAccessBlockConfiguration(
+            BlockPublicAcls=True, BlockPublicPolicy=True, IgnorePublicAcls=True, RestrictPublicBuckets=True
+        ),
+        "OwnershipControls": s3.OwnershipControls(
+            Rules=[s3.OwnershipControlsRule(ObjectOwnership="BucketOwnerEnforced")]
+        ),
+        "Tags": tags(name),
+    }
+
+
+def _add_policy(template: Template, bucket: s3.Bucket, statements: list[dict[str, object]]) -> None:
+    template.add_resource(
+        s3.BucketPolicy(
+            f"{bucket.title}Policy",
+            # kept with its bucket: a kept bucket that lost its policy would accept plain HTTP again
+            DeletionPolicy="Retain",
+            UpdateReplacePolicy="Retain",
+            Bucket=Ref(bucket),
+            PolicyDocument={"Version": "2012-10-17", "Statement": statements},
+        )
+    )
+
+
+def _tls_only(bucket: s3.Bucket) -> dict[str, object]:
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [GetAtt(bucket, "Arn"), Sub(f"${{{bucket.title}.Arn}}/*")],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def _balancer_may_log(logs: s3.Bucket) -> dict[str, object]:
+    return {
+        "Sid": "BalancerAccessLogs",
+        "Effect": "Allow",
+        "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": Sub(f"${{{logs.title}.Arn}}/{BALANCER_LOG_PREFIX}/AWSLogs/${{AWS::AccountId}}/*"),
+    }
+
+
+def _s3_may_log(logs: s3.Bucket, *, about: s3.Bucket) -> dict[str, object]:
+    return {
+        "Sid": "ModelBucketAccessLogs",
+        "Effect": "Allow",
+        "Principal": {"Service": "logging.s3.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": Sub(f"${{{logs.title}.Arn}}/{_ACCESS_LOG_PREFIX}*"),
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": GetAtt(about, "Arn")},
+            "StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")},
+        },
+    }

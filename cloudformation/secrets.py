@@ -1,0 +1,66 @@
+"""What nobody should read: made by Secrets Manager, injected into the container, never in a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from troposphere import Sub, Template
+from troposphere import secretsmanager as sm
+
+from cloudformation.links import skipped_checks, tags
+
+DATABASE_USER = "registry"
+HAS_DATABASE = "HasDatabase"
+
+# Rotation would change a secret behind the running tasks: ECS injects secrets at a task's start only.
+_NOT_ROTATED = skipped_checks(
+    CKV_AWS_149="AWS's own key encrypts it; a key of its own would cost $1 a month",
+    CKV2_AWS_57="ECS injects secrets at a task's start only, so a rotated one would lock the tasks out",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    django_key: sm.Secret
+    admin_password: sm.Secret
+    database: sm.Secret
+
+
+def add_secrets(template: Template) -> Secrets:
+    """Add Django's key, the admin's password and, where there is a database, its credentials."""
+    return Secrets(
+        django_key=_add(template, "DjangoSecretKey", "Signs Django's sessions and tokens", PasswordLength=64),
+        admin_password=_add(
+            template,
+            "AdminPassword",
+            "Password of the registry's user admin",
+            PasswordLength=24,
+            ExcludePunctuation=True,  # a person types or pastes it
+        ),
+        database=_add(
+            template,
+            "DatabaseCredentials",
+            "Credentials of the registry database",
+            Condition=HAS_DATABASE,
+            SecretStringTemplate=f'{{"username": "{DATABASE_USER}"}}',
+            GenerateStringKey="password",
+            PasswordLength=40,
+            ExcludePunctuation=True,  # RDS refuses some signs, URLs need others quoted
+        ),
+    )
+
+
+def _add(template: Template, name: str, purpose: str, *, Condition: str = "", **generate: object) -> sm.Secret:  # noqa: N803
+    attributes = {"Condition": Condition} if Condition else {}
+    return template.add_resource(
+        sm.Secret(
+            name,
+            DeletionPolicy="Retain",
+            UpdateReplacePolicy="Retain",
+            Description=Sub(f"{purpose} (${{ProjectName}} ${{EnvironmentName}})"),
+            GenerateSecretString=sm.GenerateSecretString(**generate),
+            Metadata=_NOT_ROTATED,
+            Tags=tags(name),
+            **attributes,
+        )
+    )

@@ -1,0 +1,148 @@
+"""The three stacks, composed of the parts: the network, the data that outlives every deployment, the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from troposphere import GetAtt, If, Join, Output, Ref, Template
+
+from cloudformation import alarms, alb, autoscaling, dashboard, database, ecs, iam, waf
+from cloudformation.config import AddressPlan, ConfigurationError, address_problems
+from cloudformation.ecr import add_repository
+from cloudformation.endpoints import add_endpoints
+from cloudformation.links import export
+from cloudformation.logs import add_log_group
+from cloudformation.network import IN_PUBLIC, add_modes, add_network
+from cloudformation.parameters import add_parameters, add_rules
+from cloudformation.rendering import render
+from cloudformation.s3 import add_buckets
+from cloudformation.secrets import DATABASE_USER, HAS_DATABASE, add_secrets
+from cloudformation.security_groups import add_security_groups
+
+STACKS = ("network", "data", "service")
+TEMPLATES = Path(__file__).parent / "templates"
+# Over this size CloudFormation takes a template from a bucket only.
+MOST_BYTES = 51_200
+
+
+def network_stack(addresses: AddressPlan | None = None) -> Template:
+    """Return the template of the network: VPC, subnets, routes, endpoints, all security groups."""
+    addresses = addresses or AddressPlan()
+    problems = address_problems(addresses)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    template = _template("mlapi: network, subnets, routes and security groups", "network")
+    add_modes(template)
+    network = add_network(template, addresses)
+    groups = add_security_groups(template, network)
+    add_endpoints(template, network, groups)
+
+    export(template, "Vpc", Ref(network.vpc), "The network")
+    export(template, "PublicSubnets", Join(",", [Ref(s) for s in network.public_subnets]), "Of the balancer")
+    export(template, "PrivateSubnets", Join(",", [Ref(s) for s in network.private_subnets]), "Of the database")
+    export(template, "TaskSubnets", network.task_subnets, "Of the tasks, by the network mode")
+    export(template, "AssignPublicIp", If(IN_PUBLIC, "ENABLED", "DISABLED"), "Whether tasks get a public address")
+    export(template, "BalancerSecurityGroup", GetAtt(groups.balancer, "GroupId"), "Group of the balancer")
+    export(template, "TasksSecurityGroup", GetAtt(groups.tasks, "GroupId"), "Group of the tasks")
+    export(template, "DatabaseSecurityGroup", GetAtt(groups.database, "GroupId"), "Group of the database")
+    return template
+
+
+def data_stack() -> Template:
+    """Return the template of what must survive: models, logs, images, secrets, the registry database."""
+    template = _template("mlapi: models, images, secrets and the registry database", "data")
+    database.add_conditions(template)
+    buckets = add_buckets(template)
+    repository = add_repository(template)
+    secrets = add_secrets(template)
+    registry = database.add_database(template, secrets)
+
+    export(template, "ModelBucket", Ref(buckets.models), "Upload models here, under the prefix")
+    export(template, "ModelBucketArn", GetAtt(buckets.models, "Arn"), "Of the model bucket")
+    export(template, "ModelPrefix", Ref("ModelPrefix"), "Folder of the models in the bucket")
+    export(template, "LogBucket", Ref(buckets.logs), "Access logs of the balancer and of the model bucket")
+    export(template, "Repository", Ref(repository), "Name of the image repository")
+    export(template, "RepositoryArn", GetAtt(repository, "Arn"), "Of the image repository")
+    export(template, "RepositoryUri", GetAtt(repository, "RepositoryUri"), "Push images here")
+    export(template, "DjangoSecretKeyArn", Ref(secrets.django_key), "Secret with Django's key")
+    export(template, "AdminPasswordArn", Ref(secrets.admin_password), "Secret with the admin's password")
+    for name, value, description in (
+        ("DatabaseCredentialsArn", Ref(secrets.database), "Secret with the database's credentials"),
+        ("DatabaseInstance", Ref(registry.instance), "The database's identifier"),
+        ("DatabaseHost", GetAtt(registry.instance, "Endpoint.Address"), "The database's host"),
+        ("DatabasePort", GetAtt(registry.instance, "Endpoint.Port"), "The database's port"),
+        ("DatabaseName", database.DATABASE_NAME, "The database's name"),
+        ("DatabaseUser", DATABASE_USER, "The database's user"),
+    ):
+        export(template, name, value, description, condition=HAS_DATABASE)
+    return template
+
+
+def service_stack() -> Template:
+    """Return the template of what is redeployed with each image: roles, balancer, tasks, alarms."""
+    template = _template("mlapi: the service behind its load balancer", "service")
+    for part in (iam, alb, waf, ecs, alarms):
+        part.add_conditions(template)
+    add_rules(template)
+    log_group = add_log_group(template)
+    roles = iam.add_roles(template, log_group)
+    balancer = alb.add_balancer(template)
+    waf.add_web_acl(template, balancer)
+    watched = alarms.add_alarms(template, balancer)
+    service = ecs.add_service(
+        template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched.of_deployment]
+    )
+    alarms.add_failed_deployment_event(template, watched.topic, Ref(service.service))
+    autoscaling.add_autoscaling(template, service, balancer)
+    dashboard.add_dashboard(template, balancer, service)
+
+    host = If(ecs.HAS_DOMAIN, Ref("DomainName"), GetAtt(balancer.load_balancer, "DNSName"))
+    scheme = If(alb.HAS_CERTIFICATE, "https", "http")
+    template.add_output(Output("Url", Value=Join("", [scheme, "://", host]), Description="The API"))
+    template.add_output(
+        Output(
+            "AdminUrl",
+            Value=Join("", [scheme, "://", host, "/admin/"]),
+            Description="The registry for people, from AdminCidr",
+        )
+    )
+    export(template, "BalancerDnsName", GetAtt(balancer.load_balancer, "DNSName"), "Point the domain name here")
+    export(template, "Cluster", Ref(service.cluster), "The ECS cluster")
+    export(template, "Service", GetAtt(service.service, "Name"), "The ECS service")
+    export(template, "LogGroup", Ref(log_group), "The service's log lines")
+    export(template, "TaskRoleArn", GetAtt(roles.task, "Arn"), "The role that the service acts under")
+    return template
+
+
+def all_templates() -> dict[str, str]:
+    """Return the three templates' texts by stack."""
+    return {
+        "network": render(network_stack()),
+        "data": render(data_stack()),
+        "service": render(service_stack()),
+    }
+
+
+def write_templates(folder: Path = TEMPLATES) -> list[Path]:
+    """Write the three templates and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for stack, text in all_templates().items():
+        path = folder / f"{stack}.yaml"
+        path.write_text(text)
+        paths.append(path)
+    return paths
+
+
+def stale_templates(folder: Path = TEMPLATES) -> list[Path]:
+    """Return the paths whose committed text is not what the parts make today."""
+    paths = {folder / f"{stack}.yaml": text for stack, text in all_templates().items()}
+    return [path for path, text in paths.items() if not path.exists() or path.read_text() != text]
+
+
+def _template(description: str, stack: str) -> Template:
+    template = Template()
+    template.set_version("2010-09-09")
+    template.set_description(description)
+    add_parameters(template, stack)
+    return template
