@@ -1,0 +1,98 @@
+"""An error's way to the caller: status and JSON, never HTML and never a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from mlapi.protocols.base import HttpError, Reply
+from models_registry import errors
+
+log = structlog.get_logger(__name__)
+
+STATUS_OF: list[tuple[type[Exception], int, str]] = [
+    (errors.UnknownModel, 404, "unknown_model"),
+    (errors.UnknownVersion, 404, "unknown_version"),
+    (errors.ActivationConflict, 409, "activation_conflict"),
+    (errors.NotActivatable, 409, "not_activatable"),
+    (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),
+    (errors.RequestError, 400, "invalid_request"),
+    (errors.InputError, 400, "invalid_input"),
+    (errors.StorageError, 503, "storage_unavailable"),
+    (errors.ArtifactError, 400, "invalid_artifact"),
+    (DatabaseError, 503, "database_unavailable"),
+]
+
+
+def native_reply(error: HttpError, request_id: str) -> Reply:
+    """Return the error as the service's own protocol says it."""
+    content = {"error": str(error), "code": error.code, "request_id": request_id, **error.details}
+    return Reply(error.status, orjson.dumps(content, default=str), headers=list(error.headers), code=error.code)
+
+
+def as_http_error(error: Exception) -> HttpError:
+    """Return what a caller is told of `error`; of one that nobody foresaw, no more than that it was logged."""
+    if isinstance(error, HttpError):
+        return error
+    for kind, status, code in STATUS_OF:
+        if isinstance(error, kind):
+            if kind is DatabaseError:
+                return HttpError(
+                    status, code, "The registry's database is not reached. Try again in a moment."
+                ).with_header("Retry-After", "5")
+            return HttpError(status, code, str(error))
+    log.error("unforeseen_error", exc_info=error)
+    return HttpError(
+        500, "internal_error", "The service failed, and has logged why. Give the request id to its operator."
+    )
+
+
+def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
+    """Return the registry API's answer to `error`, in the contract's form."""
+    set_rollback()
+    request = context["request"]
+    translated = _from_rest_framework(error)
+    reply = native_reply(
+        translated, getattr(request, "request_id", "") or request.META.get("HTTP_X_REQUEST_ID", "")[:128]
+    )
+    response = Response(orjson.loads(reply.body), status=reply.status)
+    for name, value in reply.headers:
+        response[name] = value
+    return response
+
+
+def _from_rest_framework(error: Exception) -> HttpError:
+    if isinstance(error, Http404):
+        return HttpError(404, "not_found", "There is nothing at this address.")
+    if isinstance(error, PermissionDenied):
+        return HttpError(403, "permission_denied", "Your account may not do this. Ask for the permission.")
+    if isinstance(error, exceptions.ValidationError):
+        return HttpError(400, "invalid_request", _flat(error.detail))
+    if isinstance(error, exceptions.APIException):
+        codes = error.get_codes()
+        translated = HttpError(
+            error.status_code, codes if isinstance(codes, str) else "invalid_request", str(error.detail)
+        )
+        if getattr(error, "auth_header", None):
+            translated.with_header("WWW-Authenticate", str(error.auth_header))  # type: ignore[attr-defined]
+        if getattr(error, "wait", None):
+            translated.with_header("Retry-After", str(int(error.wait)))  # type: ignore[attr-defined]
+        return translated
+    return as_http_error(error)
+
+
+def _flat(detail: Any) -> str:
+    """Return the serializer's nested complaints as one sentence."""
+    if isinstance(detail, dict):
+        return " ".join(f"{name}: {_flat(value)}" for name, value in detail.items())
+    if isinstance(detail, list):
+        return " ".join(_flat(item) for item in detail)
+    return str(detail)

@@ -10,12 +10,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from models_registry import conf
-from models_registry.artifacts import signing
 from models_registry.artifacts.cache import CachedArtifact
-from models_registry.artifacts.inspection import inspect_artifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
-from models_registry.artifacts.policy import judge, version_verdict
-from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
 from models_registry.errors import ArtifactError, ObjectMissing, RequestError, StorageError
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
 from models_registry.services.activation import activate
@@ -118,6 +114,11 @@ def _examine_artifact(
     version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings
 ) -> Findings:
     """Inspect without running anything, judge, and only then probe."""
+    # Imported here: a worker that only serves needs none of it.
+    from models_registry.artifacts.inspection import inspect_artifact
+    from models_registry.artifacts.policy import judge, version_verdict
+    from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
+
     warning = _check_signature(version, artifact)
     memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
     inspection = inspect_artifact(artifact.path, version.format, max_claimed_bytes=memory_bytes)
@@ -162,6 +163,8 @@ def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
     """Return a warning, empty where there is none; ArtifactError where the policy requires a valid signature."""
     if settings.MODELS_SIGNATURES == "off":
         return ""
+    from models_registry.artifacts import signing
+
     content = conf.storage().read_current(version.storage_key + signing.SIGNATURE_SUFFIX)
     return signing.verify(
         artifact.path, content, policy=settings.MODELS_SIGNATURES, public_key=settings.MODELS_SIGNATURE_KEY

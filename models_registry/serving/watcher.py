@@ -22,12 +22,12 @@ from models_registry.artifacts.cache import Copy
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.signature import Signature
 from models_registry.models import ReplicaState
+from models_registry.services.replicas import ModelReport
+from models_registry.services.wishes import Wish
 from models_registry.serving import memory
 from models_registry.serving.plan import Drop, plan
 from models_registry.serving.preparation import Preparation, VersionRef
 from models_registry.serving.runtime import LoadedModel, Runtime
-from models_registry.services.replicas import ModelReport
-from models_registry.services.wishes import Wish
 from models_registry.storage import VersionedStorage
 
 log = structlog.get_logger(__name__)

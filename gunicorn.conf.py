@@ -1,0 +1,34 @@
+"""gunicorn's settings, each with its reason."""
+
+import os
+from typing import Any
+
+from models_registry.serving.memory import cpu_quota
+
+bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
+wsgi_app = "mlapi.wsgi:application"
+worker_class = "gthread"
+# One worker a processor, each with a copy of each model; threads inside for what waits together.
+workers = int(os.environ.get("WEB_WORKERS") or cpu_quota())
+threads = int(os.environ.get("WEB_THREADS") or 16)
+# Models are loaded after the fork: some do not survive one.
+preload_app = False
+control_socket_disable = True
+# Above the load balancer's idle 60 s, or it meets closed connections and answers 502.
+keepalive = 75
+# Below the 90 s that the container has between SIGTERM and SIGKILL.
+graceful_timeout = 50
+# Covers the wait for models at a worker's start.
+timeout = 120
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - heartbeats need no disk
+accesslog = None
+logger_class = "gunicorn.glogging.Logger"
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Take the replica off the registry, so that no rollout waits for it."""
+    import sys
+
+    module = sys.modules.get("mlapi.wsgi")
+    if module is not None and hasattr(module, "replica"):
+        module.replica.stop()

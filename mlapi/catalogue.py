@@ -1,0 +1,76 @@
+"""What is served here: active versions, signatures, and an example request that works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from mlapi.protocols.base import Call, HttpError, Reply, find_model
+from models_registry.serving.runtime import LoadedModel, Runtime
+
+
+def index(call: Call, runtime: Runtime) -> Reply:
+    """Return every model that is served, and those that should be and are not."""
+    board = runtime.board
+    content = {
+        "models": [describe(loaded, call, is_default=name == board.default) for name, loaded in board.models.items()],
+        "missing": board.missing(),
+        "default": board.default,
+    }
+    return Reply(200, orjson.dumps(content, default=str))
+
+
+def detail(call: Call, runtime: Runtime) -> Reply:
+    """Return one model that is served."""
+    board = runtime.board
+    if call.model is None:
+        raise HttpError(404, "unknown_model", "No model is named.")
+    loaded = find_model(board, call.model)
+    return Reply(200, orjson.dumps(describe(loaded, call, is_default=loaded.name == board.default), default=str))
+
+
+def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, Any]:
+    """Return what a caller wants to know of a model."""
+    signature = loaded.signature
+    example = example_request(loaded)
+    url = f"{call.base_url}/models/{loaded.name}/predict"
+    return {
+        "name": loaded.name,
+        "active_version": loaded.number,
+        "digest": loaded.digest,
+        "description": loaded.description,
+        "is_default": is_default,
+        "loaded_at": loaded.loaded_at.isoformat(),
+        "signature": {
+            "inputs": [feature.to_json() for feature in signature.inputs],
+            "kind": signature.kind,
+            "outputs": signature.outputs,
+            "classes": signature.classes,
+            "methods": signature.methods,
+        },
+        "runs": loaded.runs,
+        "example": {
+            "url": url,
+            "body": example,
+            "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{_quoted(example)}'",
+        },
+    }
+
+
+def example_request(loaded: LoadedModel) -> dict[str, Any]:
+    """Return a request body that works: the sample's first row, else one made from the signature."""
+    if loaded.example is not None:
+        return {"features": loaded.example}
+    values = {feature.name: _value(feature) for feature in loaded.signature.inputs}
+    return {"features": values if loaded.signature.named else list(values.values())}
+
+
+def _value(feature: Any) -> Any:
+    if feature.categories:
+        return feature.categories[0]
+    return {"float": 0.0, "integer": 0, "string": "text", "boolean": False, "any": 0.0}[feature.type]
+
+
+def _quoted(body: dict[str, Any]) -> str:
+    return orjson.dumps(body).decode().replace("'", "'\\''")

@@ -1,0 +1,180 @@
+"""What every prediction passes, whoever parsed its request line: the lane or a Django view."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from mlapi import errors
+from mlapi.observation import observe
+from mlapi.protocols.base import Call, Handler, HttpError, Reply
+from mlapi.protocols.bodies import read_body
+from models_registry.serving.runtime import Runtime
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+Environ = Mapping[str, Any]
+ErrorReply = Callable[[HttpError, str], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One route: its pattern, its methods, the handler that answers, and how its protocol says errors."""
+
+    name: str
+    pattern: str
+    handler: Handler
+    methods: tuple[str, ...] = ("POST",)
+    protocol: str = "native"
+    error_reply: ErrorReply = errors.native_reply
+    content_types: tuple[str, ...] = ("application/json",)
+    is_prediction: bool = True
+    any_host: bool = False
+    is_quiet: bool = False
+
+
+class Gate:
+    """Method, host, key, limits, body, handler, errors, metrics and log line, in this order."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Let requests through to the models of `runtime`."""
+        self.runtime = runtime
+
+    def answer(
+        self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ, read: Callable[[int], bytes]
+    ) -> Reply:
+        """Return the reply to the request in `environ` (WSGI), whose body `read` gives."""
+        started = time.perf_counter()
+        request_id = request_id_of(environ)
+        try:
+            reply = self._pass(endpoint, params, environ, read, request_id, started)
+        except Exception as error:  # noqa: BLE001 - translated for the caller; what nobody foresaw is logged there
+            reply = endpoint.error_reply(errors.as_http_error(error), request_id)
+        reply.headers.append(("X-Request-ID", request_id))
+        reply.headers.append(("X-Content-Type-Options", "nosniff"))
+        if not endpoint.is_quiet:
+            observe(endpoint, environ, reply, request_id, time.perf_counter() - started)
+        return reply
+
+    def _pass(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, str],
+        environ: Environ,
+        read: Callable[[int], bytes],
+        request_id: str,
+        started: float,
+    ) -> Reply:
+        if not endpoint.any_host:
+            check_host(environ)
+        method = environ["REQUEST_METHOD"]
+        if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
+            raise method_error(method, endpoint.methods)
+        number = params.get("version")
+        call = Call(
+            body=self._read(endpoint, environ, read) if method == "POST" else b"",
+            headers=Headers(environ),
+            request_id=request_id,
+            started=started,
+            model=params.get("model"),
+            version=int(number) if number is not None else None,
+            params=params,
+            base_url=base_url(environ),
+        )
+        return endpoint.handler(call, self.runtime)
+
+    def _read(self, endpoint: Endpoint, environ: Environ, read: Callable[[int], bytes]) -> bytes:
+        if endpoint.content_types:
+            check_content_type(environ.get("CONTENT_TYPE", ""), endpoint.content_types)
+        return read_body(
+            read,
+            length=environ.get("CONTENT_LENGTH"),
+            chunked="chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower(),
+            encoding=environ.get("HTTP_CONTENT_ENCODING", "").strip().lower(),
+            limit=int(settings.MLAPI_MAX_BODY_MB * 1_000_000),
+        )
+
+
+class Headers(Mapping[str, str]):
+    """A WSGI environment's headers by their own names."""
+
+    def __init__(self, environ: Environ) -> None:
+        """Look into `environ`."""
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        key = name.upper().replace("-", "_")
+        value: str = self._environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"]
+        return value
+
+    def __iter__(self) -> Any:
+        return (name[5:].replace("_", "-").title() for name in self._environ if name.startswith("HTTP_"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def request_id_of(environ: Environ) -> str:
+    """Return the caller's request id where it sent a sane one, else a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    if given and SANE_REQUEST_ID.fullmatch(given):
+        return str(given)
+    return uuid.uuid4().hex
+
+
+def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:
+    """Return the 405 that names what is allowed."""
+    return HttpError(
+        405, "method_not_allowed", f"{method} is not allowed here; use {' or '.join(allowed)}.", expected=list(allowed)
+    ).with_header("Allow", ", ".join(allowed))
+
+
+def check_host(environ: Environ) -> None:
+    """Raise the 400 for a Host that DJANGO_ALLOWED_HOSTS does not name, as Django does on its own pages."""
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    if not _is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
+        raise HttpError(
+            400, "invalid_host", "This Host is not served here. The operator names it in DJANGO_ALLOWED_HOSTS."
+        )
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, list(allowed))
+
+
+def check_content_type(value: str, accepted: tuple[str, ...]) -> None:
+    """Raise the 415 for a body of another kind; none named is taken for the first accepted."""
+    kind = value.partition(";")[0].strip().lower()
+    if not kind or kind in accepted or (kind.endswith("+json") and "application/json" in accepted):
+        return
+    raise HttpError(
+        415,
+        "unsupported_media_type",
+        f"The Content-Type is {kind[:80]!r}; send {' or '.join(accepted)}.",
+        expected=list(accepted),
+        found=kind[:80],
+    )
+
+
+def base_url(environ: Environ) -> str:
+    """Return the address that the caller used, for links and examples."""
+    scheme = environ.get("wsgi.url_scheme", "http")
+    if settings.SECURE_PROXY_SSL_HEADER and environ.get(settings.SECURE_PROXY_SSL_HEADER[0]) == "https":
+        scheme = "https"
+    return f"{scheme}://{environ.get('HTTP_HOST', 'localhost')}"
+
+
+@lru_cache(maxsize=64)
+def status_line(status: int) -> str:
+    """Return e.g. `200 OK`."""
+    return f"{status} {HTTPStatus(status).phrase}"

@@ -1,0 +1,43 @@
+"""Whether this process lives, and whether it serves what it should."""
+
+from __future__ import annotations
+
+import orjson
+from django.conf import settings
+
+from mlapi.gate import Endpoint
+from mlapi.protocols.base import Call, Handler, HttpError, Reply
+from models_registry.serving.runtime import Runtime
+
+
+def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
+    """Return a health route: any Host (a balancer's checks carry the task's address), no log line."""
+    return Endpoint(name, pattern, handler, methods=("GET",), is_prediction=False, any_host=True, is_quiet=True)
+
+
+def live(call: Call, runtime: Runtime) -> Reply:
+    """Answer 200 while the process answers and no prediction hangs."""
+    oldest = runtime.oldest_prediction_seconds()
+    if oldest > settings.MLAPI_PREDICTION_SECONDS:
+        raise HttpError(
+            503,
+            "prediction_hangs",
+            f"A prediction has been under way for {oldest:.0f} s; at most {settings.MLAPI_PREDICTION_SECONDS:.0f} are "
+            "allowed (MLAPI_PREDICTION_SECONDS). The worker is replaced.",
+        )
+    return Reply(200, b'{"status":"live"}')
+
+
+def ready(call: Call, runtime: Runtime) -> Reply:
+    """Answer 200 when every active model is loaded here, else 503 naming what is missing."""
+    board = runtime.board
+    if runtime.is_draining:
+        raise HttpError(503, "draining", "This worker is about to end; it takes no new traffic.")
+    if not board.has_read_wish:
+        raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be away.")
+    missing = board.missing()
+    if missing:
+        sentence = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise HttpError(503, "not_ready", f"Not every active model is loaded here. {sentence}.", missing=missing)
+    served = {name: loaded.number for name, loaded in board.models.items()}
+    return Reply(200, orjson.dumps({"status": "ready", "models": served}))

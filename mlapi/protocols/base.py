@@ -1,0 +1,109 @@
+"""What every protocol handler is given and gives back: bytes, no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from models_registry.serving.runtime import Board, LoadedModel, Runtime
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its body, undone of any content encoding, and what the URL and the headers said."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    request_id: str
+    started: float
+    model: str | None = None
+    version: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    base_url: str = ""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a request turned out to be about; for the log line and the metrics."""
+
+    model: str = ""
+    version: int | None = None
+    rows: int = 0
+    waiting_seconds: float = 0.0
+    model_seconds: float = 0.0
+    predictions: Any = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer: status, body and headers, and what is to be noted of it."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
+    code: str = ""
+
+
+class Handler(Protocol):
+    """Answers a call; raises HttpError for what the caller did wrong."""
+
+    def __call__(self, call: Call, runtime: Runtime) -> Reply:
+        """Return the reply."""
+
+
+class HttpError(Exception):
+    """An error for the caller: a status, a stable code, a sentence, and details for programs."""
+
+    def __init__(self, status: int, code: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.details = details
+        self.headers: list[tuple[str, str]] = []
+
+    def with_header(self, name: str, value: str) -> HttpError:
+        """Return this error with one more header, e.g. Retry-After."""
+        self.headers.append((name, value))
+        return self
+
+
+def find_model(board: Board, name: str | None, version: int | None = None) -> LoadedModel:
+    """Return the loaded model that a call is for, or raise HttpError: 404 unknown, 503 not loaded here."""
+    if name is None:
+        name = board.default
+        if name is None:
+            raise HttpError(
+                503,
+                "no_model",
+                "No model is active yet. Activate one in the admin, or with 'python manage.py activate_model'.",
+            ).with_header("Retry-After", "5")
+    loaded = board.models.get(name)
+    if loaded is None:
+        if name in board.wished or not board.has_read_wish:
+            reason = board.problems.get(name, "it is loading")
+            raise HttpError(
+                503, "not_loaded", f"The model {name!r} is not loaded here: {reason}.", model=name
+            ).with_header("Retry-After", "2")
+        served = sorted(board.models)
+        raise HttpError(
+            404,
+            "unknown_model",
+            f"No model called {name!r} is served. Served are: {', '.join(served) or 'none'}.",
+            model=name[:200],
+            served=served,
+        )
+    if version is not None and version != loaded.number:
+        raise HttpError(
+            404,
+            "version_not_loaded",
+            f"Version {version} of {name!r} is not loaded here. Loaded is version {loaded.number}.",
+            model=name,
+            version=version,
+            loaded=[loaded.number],
+        )
+    return loaded

@@ -1,0 +1,194 @@
+"""The service's own protocol: `{"features": …}` or `{"instances": […]}`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from typing import Any
+
+import orjson
+
+from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
+from mlapi.protocols.predicting import parse_rows, predict
+from models_registry.artifacts.calling import Answer
+from models_registry.artifacts.features import describe_value
+from models_registry.serving.runtime import LoadedModel, Runtime
+
+FIELDS = frozenset({"features", "instances", "probabilities"})
+
+
+def answer(call: Call, runtime: Runtime) -> Reply:
+    """Return the prediction for one row or many."""
+    board = runtime.board
+    loaded = find_model(board, call.model, call.version)
+    facts = Facts(model=loaded.name, version=loaded.number)
+    body = read_object(call.body)
+    instances, is_single = _instances(body)
+    wants_probabilities = body.get("probabilities", False)
+    if not isinstance(wants_probabilities, bool):
+        raise HttpError(
+            400,
+            "invalid_field",
+            f"'probabilities' must be true or false, found {describe_value(wants_probabilities)}.",
+            field="probabilities",
+        )
+    rows = parse_rows(loaded, instances)
+    refuse_duplicate_keys(call.body, body, instances)
+    result = predict(loaded, rows, len(instances), runtime, facts)
+    if wants_probabilities and result.probabilities is None:
+        raise HttpError(
+            400,
+            "no_probabilities",
+            f"{loaded.name} version {loaded.number} gives no probabilities. Leave 'probabilities' out.",
+            model=loaded.name,
+            version=loaded.number,
+        )
+    content = _one(result) if is_single else _many(result)
+    if wants_probabilities:
+        labelled = labelled_probabilities(loaded, result)
+        content["probabilities"] = labelled[0] if is_single else labelled
+    content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
+    content["model"] = loaded.name
+    content["version"] = loaded.number
+    content["request_id"] = call.request_id
+    return Reply(
+        200,
+        orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain),
+        headers=version_headers(loaded),
+        facts=facts,
+    )
+
+
+def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:
+    """Return the headers that name the version which answered."""
+    return [("X-Model-Name", loaded.name), ("X-Model-Version", str(loaded.number))]
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`; anything else is an HttpError 400."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = "empty" if not body.strip() else f"no valid JSON ({error})"
+        raise HttpError(
+            400, "invalid_json", f'The body is {problem}; expected an object like {{"features": {{…}}}}.'
+        ) from error
+    if not isinstance(value, dict):
+        raise HttpError(
+            400,
+            "invalid_json",
+            f'The body is {describe_value(value)}; expected an object like {{"features": {{…}}}}.',
+        )
+    return value
+
+
+def _instances(body: dict[str, Any]) -> tuple[list[Any], bool]:
+    """Return the rows of a request, and whether it asked for one answer."""
+    if not body.keys() <= FIELDS:
+        raise _unknown_field(next(name for name in body if name not in FIELDS))
+    if "features" in body:
+        if "instances" in body:
+            raise HttpError(
+                400, "invalid_field", "The body has 'features' and 'instances'; send one of them.", field="instances"
+            )
+        return [body["features"]], True
+    if "instances" not in body:
+        raise HttpError(
+            400,
+            "missing_field",
+            "The body has neither 'features' (one row) nor 'instances' (many rows); send one of them.",
+            expected=["features", "instances"],
+        )
+    instances = body["instances"]
+    if not isinstance(instances, list):
+        raise HttpError(
+            400,
+            "invalid_field",
+            f"'instances' must be a list of rows, found {describe_value(instances)}.",
+            field="instances",
+        )
+    return instances, False
+
+
+def _unknown_field(name: str) -> HttpError:
+    guess = difflib.get_close_matches(name, sorted(FIELDS), n=1)
+    hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {', '.join(sorted(FIELDS))}."
+    return HttpError(
+        400, "unknown_field", f"Unknown field {describe_value(name)[len('the string ') :]}; {hint}", field=name[:200]
+    )
+
+
+def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any]) -> None:
+    """Raise HttpError where a key stands twice in one object: the parser keeps the last in silence.
+
+    Each key and each string value brings two quotation marks. Where the count is right nothing stands twice; only
+    where it is not (or where a string has an escaped one) is the body read again, slowly.
+    """
+    quotes = 2 * len(body)
+    for row in instances:
+        if type(row) is dict:
+            quotes += 2 * (len(row) + _strings(row.values()))
+        elif type(row) is list:
+            quotes += 2 * _strings(row)
+        elif type(row) is str:
+            quotes += 2
+    if raw.count(b'"') != quotes:
+        json.loads(raw, object_pairs_hook=_unique)
+
+
+def _strings(values: Any) -> int:
+    return sum(1 for value in values if type(value) is str)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise HttpError(
+            400,
+            "duplicate_key",
+            f"{describe_value(twice)[len('the string ') :]} stands twice in one object; send it once.",
+            field=twice[:200],
+        )
+    return found
+
+
+def _one(result: Answer) -> dict[str, Any]:
+    confidences = result.confidences()
+    return {
+        "prediction": result.predictions()[0],
+        "confidence": None if confidences is None else confidences[0],
+    }
+
+
+def _many(result: Answer) -> dict[str, Any]:
+    return {"predictions": result.predictions(), "confidences": result.confidences()}
+
+
+def labelled_probabilities(loaded: LoadedModel, result: Answer) -> list[Any]:
+    """Return each row's probabilities by class label; a list of such where there are several outputs."""
+    held = result.probabilities
+    classes = loaded.signature.classes or ()
+    if isinstance(held, tuple):
+        outputs = [_labelled(part.tolist(), labels) for part, labels in zip(held, classes, strict=True)]
+        return [list(row) for row in zip(*outputs, strict=True)]
+    return [] if held is None else _labelled(held.tolist(), classes)
+
+
+def _labelled(rows: list[list[float]], classes: Any) -> list[dict[str, float]]:
+    labels = [label_key(label) for label in classes] or [str(index) for index in range(len(rows[0]))]
+    return [dict(zip(labels, row, strict=True)) for row in rows]
+
+
+def label_key(label: Any) -> str:
+    """Return a class label as a JSON key."""
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    return str(label)
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar or another unusual label as JSON can bear it."""
+    return value.item() if hasattr(value, "item") else str(value)

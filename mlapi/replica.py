@@ -1,0 +1,64 @@
+"""This process as a replica: its runtime, its gate, and the threads that keep it right."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+from django.conf import settings
+
+from mlapi.gate import Gate
+from models_registry import conf
+from models_registry.serving.preparation import Preparation
+from models_registry.serving.runtime import Runtime
+from models_registry.serving.steward import Steward
+from models_registry.serving.watchdog import Watchdog
+from models_registry.serving.watcher import Watcher
+
+runtime = Runtime()
+gate = Gate(runtime)
+
+
+class Replica:
+    """A serving worker: made after the fork, for models do not survive one."""
+
+    def __init__(self) -> None:
+        """Compose the parts from the settings."""
+        cache_directory = Path(settings.MODELS_CACHE)
+        self.watcher = Watcher(
+            runtime,
+            preparation=Preparation(
+                cache=conf.artifact_cache(),
+                deadline_seconds=settings.MODELS_STORAGE_SECONDS,
+                trusted=conf.trusted_globals(),
+                allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+                accelerate=settings.MODELS_ACCELERATION,
+                compiled_directory=cache_directory / "compiled",
+            ),
+            storage=conf.storage(),
+            poll_seconds=settings.MODELS_POLL_SECONDS,
+            default_model=settings.MODELS_DEFAULT,
+            load_lock=cache_directory / "loading.lock",
+        )
+        self.steward = Steward(
+            holder=self.watcher.replica_id,
+            discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
+            look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
+        )
+        self.watchdog = Watchdog(runtime, limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
+
+    def start(self) -> None:
+        """Load what should serve, then watch."""
+        self.watchdog.start()
+        self.watcher.start(wait_seconds=settings.MODELS_START_SECONDS)
+        self.steward.start()
+        # What is there now stays: a collection after a swap need not walk it.
+        gc.collect()
+        gc.freeze()
+
+    def stop(self) -> None:
+        """Take this replica off the registry."""
+        runtime.drain()
+        self.steward.stop()
+        self.watchdog.stop()
+        self.watcher.stop()

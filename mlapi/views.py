@@ -1,0 +1,92 @@
+"""Django's views: hosts of the gate, the catalogue, and the answers for addresses that are nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from mlapi import errors, replica
+from mlapi.gate import Endpoint, request_id_of
+from mlapi.protocols.base import HttpError, Reply
+
+
+class AsItComes(BaseContentNegotiation):
+    """No negotiation: the handler says what it answers."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Return the first parser; none is ever asked."""
+        return parsers[0] if parsers else None
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        """Return the first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
+class EndpointView(APIView):
+    """Hosts one endpoint of the gate; no parser, no authentication of people, no throttle of its own."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    parser_classes = ()
+    renderer_classes: tuple[type[BaseRenderer], ...] = (JSONRenderer,)
+    content_negotiation_class = AsItComes
+    schema = None
+    endpoint: Endpoint | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **params: Any) -> HttpResponse:  # type: ignore[override]
+        """Answer any method: the gate says which are allowed."""
+        if self.endpoint is None:
+            raise TypeError("EndpointView needs an endpoint")
+        return to_response(replica.gate.answer(self.endpoint, params, request.META, request.read))
+
+
+def to_response(reply: Reply) -> HttpResponse:
+    """Return a handler's reply as Django's response."""
+    response = HttpResponse(reply.body, status=reply.status, content_type=reply.content_type)
+    for name, value in reply.headers:
+        response[name] = value
+    return response
+
+
+@cache
+def endpoint_view(endpoint: Endpoint) -> Callable[..., HttpResponse]:
+    """Return the view that hosts `endpoint`."""
+    return EndpointView.as_view(endpoint=endpoint)
+
+
+def _error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    request_id = request_id_of(request.META)
+    reply = errors.native_reply(error, request_id)
+    reply.headers.append(("X-Request-ID", request_id))
+    return to_response(reply)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer 400 in the contract's form."""
+    return _error(
+        request, HttpError(400, "bad_request", "The request cannot be served: its Host or its form is not accepted.")
+    )
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer 403 in the contract's form."""
+    return _error(request, HttpError(403, "permission_denied", "You may not do this."))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer 404 in the contract's form."""
+    return _error(
+        request, HttpError(404, "not_found", "There is nothing at this address. See /docs for what there is.")
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer 500 in the contract's form; Django has logged the traceback."""
+    return _error(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
