@@ -4,8 +4,15 @@ A command, a click in the admin, a call of the API and the watcher all come thro
 """
 
 from models_registry.services.activation import activate, roll_back, rollback_target
-from models_registry.services.catalogue import get_model, get_version, register_model, set_acceleration, set_policy
-from models_registry.services.checking import check_next, check_version
+from models_registry.services.catalogue import (
+    get_model,
+    get_version,
+    register_model,
+    set_acceleration,
+    set_description,
+    set_policy,
+)
+from models_registry.services.checking import check_next, check_version, recheck
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.publishing import publish
@@ -35,12 +42,14 @@ __all__ = [
     "get_version",
     "publish",
     "read_wishes",
+    "recheck",
     "register_model",
     "report_replica",
     "roll_back",
     "rollback_target",
     "rollout",
     "set_acceleration",
+    "set_description",
     "set_policy",
     "wait_for_rollout",
 ]

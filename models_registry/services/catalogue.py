@@ -72,3 +72,9 @@ def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> 
     """Serve the compiled form of `model` where there is a verified one, or never."""
     RegisteredModel.objects.filter(pk=model.pk).update(acceleration=acceleration)
     log.info("acceleration_changed", model=model.name, acceleration=acceleration, by=by)
+
+
+def set_description(model: RegisteredModel, description: str, *, by: str) -> None:
+    """Say in words what `model` is for; a version with a description of its own shows that one."""
+    RegisteredModel.objects.filter(pk=model.pk).update(description=description)
+    log.info("description_changed", model=model.name, by=by)

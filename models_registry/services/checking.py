@@ -64,6 +64,31 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     return version
 
 
+def recheck(version: ModelVersion, *, by: str) -> None:
+    """Put a rejected version back in line for its check, e.g. after a name was added to the allow-list.
+
+    Its digest stays pinned: other bytes are rejected again. RequestError is raised where it is not rejected.
+    """
+    updated = ModelVersion.objects.filter(pk=version.pk, state=State.REJECTED).update(
+        state=State.FOUND,
+        reason="",
+        # What the last check saw is not to stand beside the next one's verdict.
+        inspection=None,
+        signature=None,
+        sample=None,
+        sample_is_own=False,
+        report=None,
+        override_reason="",
+        checked_at=None,
+    )
+    version.refresh_from_db()
+    if not updated:
+        raise RequestError(
+            f"{version} is not rejected (its state is {version.state}). Only a rejected version can be checked again."
+        )
+    log.info("recheck_asked", model=version.model.name, version=version.number, by=by)
+
+
 def _claim(version: ModelVersion, holder: str) -> bool:
     claimed = (
         ModelVersion.objects.waiting_for_check()
