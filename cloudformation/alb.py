@@ -31,7 +31,8 @@ _ENCODED_PATHS = ["^/[^/]*%"]
 class Balancer:
     load_balancer: elb.LoadBalancer
     target_group: elb.TargetGroup
-    listeners: tuple[elb.Listener, ...]
+    http: elb.Listener
+    https: elb.Listener
 
 
 def add_conditions(template: Template) -> None:
@@ -50,7 +51,7 @@ def add_balancer(template: Template) -> Balancer:
     https = template.add_resource(_https_listener(load_balancer, target_group))
     _add_rules(template, http, "Http", HAS_NO_CERTIFICATE, target_group)
     _add_rules(template, https, "Https", HAS_CERTIFICATE, target_group)
-    return Balancer(load_balancer, target_group, (http, https))
+    return Balancer(load_balancer, target_group, http=http, https=https)
 
 
 def _load_balancer() -> elb.LoadBalancer:
@@ -71,10 +72,6 @@ def _load_balancer() -> elb.LoadBalancer:
         SecurityGroups=[imported(NETWORK_STACK, "BalancerSecurityGroup")],
         LoadBalancerAttributes=[elb.LoadBalancerAttributes(Key=key, Value=value) for key, value in attributes.items()],
         Tags=tags("balancer"),
-        Metadata=skipped_checks(
-            CKV_AWS_150="Protected in prod; a dev environment must be deletable",
-            CKV2_AWS_28="A web ACL costs $5 a month and more; WebAclArn or RateLimit put one in front",
-        ),
     )
 
 
@@ -99,7 +96,6 @@ def _target_group() -> elb.TargetGroup:
             elb.TargetGroupAttribute(Key="load_balancing.algorithm.type", Value="least_outstanding_requests"),
         ],
         Tags=tags("targets"),
-        Metadata=skipped_checks(CKV_AWS_378="TLS ends at the balancer; behind it the tasks admit the balancer only"),
     )
 
 
@@ -117,7 +113,6 @@ def _http_listener(load_balancer: elb.LoadBalancer, target_group: elb.TargetGrou
         Metadata=skipped_checks(
             CKV_AWS_2="Redirects to HTTPS when there is a certificate; without one there is only HTTP",
             CKV_AWS_103="Redirects to HTTPS when there is a certificate; without one there is only HTTP",
-            CKV2_AWS_20="Redirects to HTTPS when there is a certificate; without one there is only HTTP",
         ),
     )
 

@@ -266,6 +266,10 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
         )
 
 
+# No caller from the internet has an address in these.
+_PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+
+
 def _admin_cidr_problems(settings: Settings) -> Iterator[str]:
     if not settings.admin_cidr or not re.fullmatch(PATTERNS["admin_cidr"][0], settings.admin_cidr):
         return
@@ -274,7 +278,7 @@ def _admin_cidr_problems(settings: Settings) -> Iterator[str]:
     except ValueError as error:
         yield f"AdminCidr is {settings.admin_cidr}: {error}. Expected a range such as 203.0.113.7/32."
         return
-    if cidr.is_private:
+    if any(cidr.overlaps(ipaddress.IPv4Network(text)) for text in _PRIVATE_RANGES) and cidr.prefixlen:
         yield (
             f"AdminCidr {cidr} is a range of private addresses"
             f"{' that overlaps the network' if cidr.overlaps(ipaddress.IPv4Network(AddressPlan().vpc)) else ''}. "

@@ -85,11 +85,8 @@ def _instance(subnets: rds.DBSubnetGroup, settings: rds.DBParameterGroup, secret
         EnableIAMDatabaseAuthentication=True,
         Tags=tags("database"),
         Metadata=skipped_checks(
-            CKV_AWS_129="RDS would make a log group that never expires and outlives the stack",
             CKV_AWS_118="Enhanced monitoring needs a role and more logs; the alarms watch CPU and storage",
             CKV_AWS_157="Two zones in prod; one in dev and staging, at half the price",
-            CKV_AWS_293="Protected in prod; a dev database must be deletable, and leaves a snapshot",
-            CKV_AWS_353="The registry is queried a few times a second; performance insights would watch nothing",
         ),
     )
 

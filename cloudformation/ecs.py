@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Template, ecs, logs
+from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Tags, Template, ecs, logs
 
-from cloudformation.alb import Balancer
+from cloudformation.alb import HAS_CERTIFICATE, Balancer
 from cloudformation.iam import HAS_DATABASE, HAS_EXEC, Roles
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
@@ -156,7 +156,6 @@ def _service(
     # No DesiredCount: it belongs to the autoscaling, and a deployment that set it would undo a scale-out.
     return ecs.Service(
         "Service",
-        DependsOn=[listener.title for listener in balancer.listeners if "Condition" not in listener.resource],
         Cluster=Ref(cluster),
         TaskDefinition=Ref(task),
         CapacityProviderStrategy=[
@@ -187,6 +186,7 @@ def _service(
         EnableExecuteCommand=If(HAS_EXEC, True, False),
         EnableECSManagedTags=True,
         PropagateTags="SERVICE",
-        Tags=tags("service"),
-        Metadata=skipped_checks(CKV_AWS_332="1.4.0 is named because ARM64 on Spot needs it; it is the latest"),
+        # ECS refuses a target group that no listener forwards to yet. Naming the listener waits for it, where
+        # DependsOn could not name one that exists only with a certificate.
+        Tags=tags("service") + Tags(Listener=If(HAS_CERTIFICATE, Ref(balancer.https), Ref(balancer.http))),
     )

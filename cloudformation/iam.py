@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from troposphere import Equals, GetAtt, If, Not, NoValue, Ref, Sub, Template, iam, logs
 
-from cloudformation.links import imported, skipped_checks, tags
+from cloudformation.links import imported, tags
 from cloudformation.parameters import DATA_STACK
 
 HAS_DATABASE, HAS_BOUNDARY, MAY_UPLOAD, HAS_EXEC = "HasDatabase", "HasBoundary", "MayUpload", "HasExec"
@@ -35,10 +35,7 @@ def add_roles(template: Template, log_group: logs.LogGroup) -> Roles:
     )
     task = _add_role(template, "TaskRole", {"ReadModels": _read_models()})
     _add_conditional_policy(template, task, "UploadModels", MAY_UPLOAD, _upload_models())
-    shell = _add_conditional_policy(template, task, "OpenShell", HAS_EXEC, _open_shell())
-    shell.Metadata = skipped_checks(
-        CKV_AWS_111="The messages of a shell have no resource to name; made only while EnableExec is true"
-    )
+    _add_conditional_policy(template, task, "OpenShell", HAS_EXEC, _open_shell())
     return Roles(execution=execution, task=task)
 
 
@@ -59,8 +56,8 @@ def _add_role(template: Template, name: str, policies: dict[str, list[dict[str, 
 
 def _add_conditional_policy(
     template: Template, role: iam.Role, name: str, condition: str, statements: list[dict[str, object]]
-) -> iam.PolicyType:
-    return template.add_resource(
+) -> None:
+    template.add_resource(
         iam.PolicyType(
             name,
             Condition=condition,

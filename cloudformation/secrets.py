@@ -12,10 +12,8 @@ from cloudformation.links import skipped_checks, tags
 DATABASE_USER = "registry"
 HAS_DATABASE = "HasDatabase"
 
-# Rotation would change a secret behind the running tasks: ECS injects secrets at a task's start only.
-_NOT_ROTATED = skipped_checks(
+_UNDER_AWS_KEY = skipped_checks(
     CKV_AWS_149="AWS's own key encrypts it; a key of its own would cost $1 a month",
-    CKV2_AWS_57="ECS injects secrets at a task's start only, so a rotated one would lock the tasks out",
 )
 
 
@@ -59,7 +57,7 @@ def _add(template: Template, name: str, purpose: str, *, Condition: str = "", **
             UpdateReplacePolicy="Retain",
             Description=Sub(f"{purpose} (${{ProjectName}} ${{EnvironmentName}})"),
             GenerateSecretString=sm.GenerateSecretString(**generate),
-            Metadata=_NOT_ROTATED,
+            Metadata=_UNDER_AWS_KEY,
             Tags=tags(name),
             **attributes,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from troposphere import Equals, GetAtt, Not, Ref, Sub, Template, wafv2
 
 from cloudformation.alb import Balancer
-from cloudformation.links import skipped_checks, tags
+from cloudformation.links import tags
 
 HAS_WEB_ACL, HAS_RATE_LIMIT = "HasWebAcl", "HasRateLimit"
 
@@ -57,10 +57,6 @@ def _rate_limit() -> wafv2.WebACL:
             )
         ],
         Tags=tags("rate-limit"),
-        Metadata=skipped_checks(
-            CKV_AWS_192="The rule set for Log4j guards Java; this service is Python",
-            CKV2_AWS_31="The balancer's access logs show what was refused",
-        ),
     )
 
 

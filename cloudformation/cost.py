@@ -1,0 +1,202 @@
+"""A month's bill of a deployment, line by line, before anything of it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from dataclasses import replace as replaced
+
+from cloudformation import prices
+from cloudformation.config import PROFILES, ConfigurationError, Settings
+from cloudformation.endpoints import INTERFACE_SERVICES
+from cloudformation.prices import HOURS, PRICES
+
+_MIB_PER_GB = 1024
+_CPU_UNITS = 1024
+_DATABASE_GB = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a month brings besides the hours: a small service's traffic."""
+
+    million_requests: float = 1.0
+    capacity_units: float = 0.1
+    image_gb: float = 1.0
+    model_gb: float = 1.0
+    log_gb: float = 1.0
+    private_gb: float = 5.0
+    models: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the bill. `price` names the row of the price table."""
+
+    item: str
+    price: str
+    quantity: float
+    factor: float = 1.0
+
+    @property
+    def usd(self) -> float:
+        return self.quantity * PRICES[self.price].usd * self.factor
+
+
+def bill(settings: Settings, usage: Usage | None = None) -> list[Line]:
+    """Return the month's lines, the fewest tasks running all month."""
+    usage = usage or Usage()
+    return [
+        *_tasks(settings),
+        *_balancer(usage),
+        *_public_addresses(settings),
+        *_way_out(settings, usage),
+        *_database(settings),
+        *_storage(settings, usage),
+        *_watching(settings, usage),
+        *_web_acl(settings, usage),
+    ]
+
+
+def total(lines: list[Line]) -> float:
+    return sum(line.usd for line in lines)
+
+
+def profile_totals(settings: Settings) -> dict[str, float]:
+    """Return the month's total of each profile, in the region and processor of the settings."""
+    base = Settings(region=settings.region, cpu_architecture=settings.cpu_architecture)
+    return {name: total(bill(replaced(base, **changes))) for name, changes in PROFILES.items()}  # type: ignore[arg-type]
+
+
+def as_json(settings: Settings) -> dict[str, object]:
+    lines = bill(settings)
+    return {
+        "currency": "USD",
+        "region": prices.REGION,
+        "as_of": prices.AS_OF,
+        "lines": [
+            {
+                "item": line.item,
+                "quantity": round(line.quantity, 3),
+                "unit": PRICES[line.price].unit,
+                "unit_price": round(PRICES[line.price].usd * line.factor, 6),
+                "monthly": round(line.usd, 2),
+                "source": PRICES[line.price].source,
+            }
+            for line in lines
+        ],
+        "total": round(total(lines), 2),
+        "profiles": {name: round(usd, 2) for name, usd in profile_totals(settings).items()},
+        "usage": asdict(Usage()),
+    }
+
+
+def as_text(settings: Settings) -> str:
+    lines = bill(settings)
+    rows = [f"{'a month':<46}{'quantity':>10}  {'unit':<17}{'price':>9}{'USD':>9}"]
+    rows += [_row(line) for line in lines]
+    rows += [f"{'total':<82}{total(lines):>9.2f}", "", "The three profiles, a month:"]
+    rows += [f"  {name:<12}{usd:>9.2f}  {_described(name)}" for name, usd in profile_totals(settings).items()]
+    rows += ["", *_notes(settings)]
+    return "\n".join(rows)
+
+
+def _row(line: Line) -> str:
+    price = PRICES[line.price]
+    return f"{line.item:<46}{line.quantity:>10.2f}  {price.unit:<17}{price.usd * line.factor:>9.4f}{line.usd:>9.2f}"
+
+
+def _described(profile: str) -> str:
+    settings = replaced(Settings(), **PROFILES[profile])  # type: ignore[arg-type]
+    database = "a database" if settings.create_database else "no database"
+    spot = "Spot" if settings.use_spot else "on demand"
+    tasks = "1 task" if settings.min_tasks == 1 else f"{settings.min_tasks} tasks"
+    vcpu = settings.task_cpu / _CPU_UNITS
+    return f"{tasks} of {vcpu:g} vCPU, {spot}; {database}; network mode {settings.network_mode}"
+
+
+def _notes(settings: Settings) -> Iterator[str]:
+    usage = Usage()
+    yield f"Prices of {prices.REGION}, {prices.AS_OF}, without tax; other regions differ, most by under a third."
+    yield (
+        f"Counted: {usage.million_requests:g} million small requests, {usage.log_gb:g} GB of logs, "
+        f"{usage.model_gb:g} GB of models, {usage.image_gb:g} GB of images; MinTasks running all month."
+    )
+    yield "Fargate has no free tier. The 750 free hours in some guides are EC2's and RDS's, for old accounts."
+    if settings.use_spot:
+        yield "Spot is counted at its best, 70 % off; its price moves."
+    if settings.region != prices.REGION:
+        yield f"You deploy to {settings.region}: read its prices on the pages that --json names."
+
+
+def _tasks(settings: Settings) -> Iterator[Line]:
+    kind = settings.cpu_architecture.lower()
+    factor = prices.SPOT_FACTOR if settings.use_spot else 1.0
+    hours = settings.min_tasks * HOURS
+    yield Line("Fargate: CPU", f"fargate-vcpu-{kind}", hours * settings.task_cpu / _CPU_UNITS, factor)
+    yield Line("Fargate: memory", f"fargate-gb-{kind}", hours * settings.task_memory / _MIB_PER_GB, factor)
+
+
+def _balancer(usage: Usage) -> Iterator[Line]:
+    yield Line("Load balancer", "balancer", HOURS)
+    yield Line("Load balancer: traffic", "balancer-capacity", HOURS * usage.capacity_units)
+
+
+def _public_addresses(settings: Settings) -> Iterator[Line]:
+    yield Line("Public addresses of the balancer, one a zone", "public-address", 2 * HOURS)
+    if settings.network_mode == "public":
+        yield Line("Public addresses of the tasks", "public-address", settings.min_tasks * HOURS)
+
+
+def _way_out(settings: Settings, usage: Usage) -> Iterator[Line]:
+    if settings.network_mode == "nat":
+        yield Line("NAT gateway", "nat-gateway", HOURS)
+        yield Line("NAT gateway: its public address", "public-address", HOURS)
+        yield Line("NAT gateway: data", "nat-data", usage.private_gb)
+    if settings.network_mode == "endpoints":
+        zones = settings.endpoint_zones
+        yield Line(
+            f"Interface endpoints, {len(INTERFACE_SERVICES)} in {zones} zone(s)",
+            "endpoint",
+            len(INTERFACE_SERVICES) * zones * HOURS,
+        )
+        yield Line("Interface endpoints: data", "endpoint-data", usage.private_gb)
+
+
+def _database(settings: Settings) -> Iterator[Line]:
+    if not settings.create_database:
+        return
+    if settings.database_instance_class not in PRICES:
+        known = ", ".join(sorted(name for name in PRICES if name.startswith("db.")))
+        raise ConfigurationError(
+            f"The price of {settings.database_instance_class} is not in the table; it has {known}. "
+            "Add it to cloudformation/prices.py."
+        )
+    zones = 2 if settings.is_prod else 1
+    yield Line(f"Database, in {zones} zone(s)", settings.database_instance_class, zones * HOURS)
+    yield Line("Database: storage", "database-storage", zones * _DATABASE_GB)
+
+
+def _storage(settings: Settings, usage: Usage) -> Iterator[Line]:
+    yield Line("Secrets", "secret", 3 if settings.create_database else 2)
+    yield Line("Images", "images", usage.image_gb)
+    yield Line("Models, and access logs", "bucket", usage.model_gb + usage.log_gb)
+
+
+def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:
+    alarms = 9 if settings.create_database else 7
+    metrics = 4 * (usage.models + 1)
+    yield Line("Logs", "logs", usage.log_gb)
+    yield Line(f"Alarms over the {prices.FREE_ALARMS} free ones", "alarm", max(0, alarms - prices.FREE_ALARMS))
+    yield Line(f"Own metrics over the {prices.FREE_METRICS} free ones", "metric", max(0, metrics - prices.FREE_METRICS))
+    yield Line(
+        f"Dashboards over the {prices.FREE_DASHBOARDS} free ones", "dashboard", max(0, 1 - prices.FREE_DASHBOARDS)
+    )
+
+
+def _web_acl(settings: Settings, usage: Usage) -> Iterator[Line]:
+    if settings.rate_limit:
+        yield Line("Web ACL", "web-acl", 1)
+        yield Line("Web ACL: its rule", "web-acl-rule", 1)
+    if settings.rate_limit or settings.web_acl_arn:
+        yield Line("Web ACL: requests", "web-acl-requests", usage.million_requests)

@@ -1,0 +1,87 @@
+"""The image's way into the repository: built for the tasks' processor, pushed once under an immutable tag."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudformation.aws import Aws, AwsError, run
+from cloudformation.config import Settings
+
+BUILDERS = ("docker", "podman", "buildah")
+_ROOT = Path(__file__).parent.parent
+_PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Where the image belongs: `uri` is the repository's address."""
+
+    repository: str
+    uri: str
+    tag: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.uri}:{self.tag}"
+
+    @property
+    def registry(self) -> str:
+        return self.uri.partition("/")[0]
+
+
+def find_builder() -> str:
+    """Return the first of the programs that can build an image and is installed here."""
+    for builder in BUILDERS:
+        if shutil.which(builder):
+            return builder
+    raise AwsError(f"None of {', '.join(BUILDERS)} is installed; one is needed to build the image.")
+
+
+def is_pushed(aws: Aws, image: Image) -> bool:
+    """Tell whether the repository has the tag already; tags never move, so it is the same image."""
+    try:
+        aws.call(
+            "ecr", "describe-images", "--repository-name", image.repository, "--image-ids", f"imageTag={image.tag}"
+        )
+    except AwsError as error:
+        if "ImageNotFoundException" in str(error):
+            return False
+        raise
+    return True
+
+
+def build_command(settings: Settings, reference: str, builder: str) -> list[str]:
+    platform = _PLATFORMS[settings.cpu_architecture]
+    return [builder, "build", "--platform", platform, "--file", "docker/Dockerfile", "--tag", reference, "."]
+
+
+def login_commands(region: str, registry: str, builder: str) -> tuple[list[str], list[str]]:
+    """Return the command that prints a password, and the one that reads it."""
+    password = ["aws", "ecr", "get-login-password", "--region", region]
+    return password, [builder, "login", "--username", "AWS", "--password-stdin", registry]
+
+
+def push_command(reference: str, builder: str) -> list[str]:
+    return [builder, "push", reference]
+
+
+def build_and_push(settings: Settings, image: Image) -> None:
+    """Build the image, log in to the registry, push it."""
+    builder = find_builder()
+    print_password, log_in = login_commands(settings.region, image.registry, builder)
+    run_in_root(build_command(settings, image.reference, builder))
+    password = subprocess.run(print_password, capture_output=True, check=False)  # noqa: S603
+    if password.returncode:
+        raise AwsError(f"{' '.join(print_password)}\nfailed: {password.stderr.decode().strip()}")
+    if subprocess.run(log_in, input=password.stdout, check=False).returncode:  # noqa: S603
+        raise AwsError(f"{' '.join(log_in)}\nfailed; the password came from `{' '.join(print_password)}`.")
+    run(push_command(image.reference, builder))
+
+
+def run_in_root(command: list[str]) -> None:
+    """Run a build where the Dockerfile expects it: at the top of the checkout."""
+    if subprocess.run(command, cwd=_ROOT, check=False).returncode:  # noqa: S603
+        raise AwsError(f"{' '.join(command)}\nfailed.")
