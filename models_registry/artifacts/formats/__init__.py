@@ -1,0 +1,69 @@
+"""The formats of artifacts, each opened by its file's ending and by nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from models_registry.errors import NoPrediction, UnsupportedFormat
+
+FORMATS = {".joblib": "joblib", ".skops": "skops", ".onnx": "onnx"}
+
+
+def format_of(key: str) -> str:
+    """Return the format that the ending of `key` names; no content is looked at."""
+    ending = PurePosixPath(key).suffix
+    if ending not in FORMATS:
+        raise UnsupportedFormat(
+            f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. "
+            "Name the file by the format it was written in."
+        )
+    return FORMATS[ending]
+
+
+def _joblib(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
+    from models_registry.artifacts.formats.joblib_format import open_joblib
+
+    return open_joblib(path, trusted=trusted, allow_any_pickle=allow_any_pickle)
+
+
+def _skops(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
+    from models_registry.artifacts.formats.skops_format import open_skops
+
+    return open_skops(path, trusted=trusted)
+
+
+def _onnx(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
+    from models_registry.artifacts.formats.onnx_format import open_onnx
+
+    return open_onnx(path)
+
+
+_OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
+    "joblib": _joblib,
+    "skops": _skops,
+    "onnx": _onnx,
+}
+
+
+def open_artifact(
+    path: Path, format: str, *, trusted: frozenset[str] = frozenset(), allow_any_pickle: bool = False
+) -> Any:
+    """Return the estimator in `path`, set up for one thread; its structure is not yet validated.
+
+    `trusted` holds an operator's own exact names, `allow_any_pickle` gives joblib files leave to run anything.
+    Raises UnsupportedFormat, UntrustedArtifact, BrokenArtifact or NoPrediction.
+    """
+    from models_registry.artifacts.formats.settling import settle
+    from models_registry.artifacts.walking import walk
+
+    opener = _OPENERS.get(format)
+    if opener is None:
+        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_OPENERS)}.")
+    estimator = opener(path, trusted, allow_any_pickle)
+    if isinstance(estimator, type) or not callable(getattr(estimator, "predict", None)):
+        raise NoPrediction(
+            f"The artifact holds a {type(estimator).__name__}, which has no predict. "
+            "Publish the fitted estimator or pipeline itself."
+        )
+    settle(walk(estimator))
+    return estimator

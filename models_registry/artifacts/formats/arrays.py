@@ -1,0 +1,138 @@
+"""Arrays and their types as pickles describe them, checked before numpy acts on the description.
+
+numpy trusts what a pickle says about a type: a state that hides an object field makes it read pointers out of
+the file, and a list that is too short makes it read past its end. Each description is therefore compared with
+what numpy's public constructors make of it.
+"""
+
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+
+from models_registry.errors import BrokenArtifact, UntrustedArtifact
+
+_DTYPE_STATE_LENGTHS = {8, 9}
+_COPYING_ARGUMENTS = 3
+_ARRAY_STATE_LENGTH = 5
+
+
+def _refuse(what: str) -> NoReturn:
+    raise UntrustedArtifact(
+        f"The artifact describes {what}, which no honest file does. Publish it again from its training script."
+    )
+
+
+def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
+    """Refuse `numpy.dtype(...)` unless it makes a fresh, plain type.
+
+    Without the copy flag numpy hands out its shared instance, whose byte order the artifact could then turn
+    around for the whole process.
+    """
+    plain = (
+        len(arguments) == _COPYING_ARGUMENTS
+        and type(arguments[0]) is str
+        and arguments[1] is False
+        and arguments[2] is True
+    )
+    if not plain:
+        _refuse("an array type in an unusual way")
+    if np.dtype(arguments[0]).fields is not None:
+        _refuse("a structured array type as text")
+
+
+def set_dtype_state(dtype: np.dtype[Any], state: Any) -> None:
+    """Set an unpickled type's state, after seeing that numpy's public constructor would give the same type."""
+    if type(state) is not tuple or len(state) not in _DTYPE_STATE_LENGTHS:
+        _refuse("an array type with a malformed state")
+    expected = _dtype_of_state(dtype, state)
+    dtype.__setstate__(state)  # type: ignore[attr-defined]
+    same = (
+        dtype == expected
+        and dtype.itemsize == expected.itemsize
+        and dtype.hasobject == expected.hasobject
+        and dtype.flags == expected.flags
+    )
+    if not same:
+        _refuse(f"an array type that contradicts itself ({expected})")
+
+
+def _dtype_of_state(dtype: np.dtype[Any], state: tuple[Any, ...]) -> np.dtype[Any]:
+    _, byteorder, subarray, names, fields, itemsize, *_ = state
+    if byteorder not in {"<", ">", "|", "="}:
+        _refuse("an array type with an unknown byte order")
+    if subarray is not None:
+        base, shape = subarray
+        if not isinstance(base, np.dtype) or base.hasobject:
+            _refuse("a subarray of objects")
+        return np.dtype((base, checked_shape(shape)))
+    if names is not None:
+        return _structured_dtype(names, fields, itemsize)
+    if fields is not None:
+        _refuse("an array type with fields and without names")
+    return dtype if byteorder == "|" else dtype.newbyteorder(byteorder)
+
+
+def _structured_dtype(names: Any, fields: Any, itemsize: Any) -> np.dtype[Any]:
+    if type(names) is not tuple or type(fields) is not dict or set(fields) != set(names):
+        _refuse("a structured array type whose names and fields differ")
+    formats, offsets = [], []
+    for name in names:
+        field, offset = fields[name][:2]
+        if not isinstance(field, np.dtype) or field.hasobject or type(offset) is not int or offset < 0:
+            _refuse("a structured array type with a field of objects or outside of the item")
+        formats.append(field)
+        offsets.append(offset)
+    return np.dtype({"names": list(names), "formats": formats, "offsets": offsets, "itemsize": itemsize})
+
+
+def checked_shape(shape: Any) -> tuple[int, ...]:
+    """Return the shape as a tuple of integers that are not negative."""
+    if type(shape) is int:
+        shape = (shape,)
+    plain = type(shape) is tuple and all(isinstance(n, int | np.integer) and n >= 0 for n in shape)
+    if not plain:
+        _refuse("an array whose shape is no tuple of sizes")
+    return tuple(int(n) for n in shape)
+
+
+def checked_array_state(array: np.ndarray[Any, Any], state: Any) -> None:
+    """Refuse an array's pickled state unless its data has the length that shape and type claim."""
+    if type(state) is not tuple or len(state) != _ARRAY_STATE_LENGTH:
+        _refuse("an array with a malformed state")
+    _, shape, dtype, _, data = state
+    if not isinstance(dtype, np.dtype):
+        _refuse("an array without a type")
+    count = math.prod(checked_shape(shape))
+    if dtype.hasobject:
+        if type(data) is not list or len(data) != count:
+            _refuse(f"an array of {count} objects and holds another number of them")
+    elif not isinstance(data, bytes) or len(data) != count * dtype.itemsize:
+        _refuse(f"an array of {count * dtype.itemsize} bytes and holds another number of them")
+    if array.size:
+        _refuse("the state of an array that has one already")
+
+
+def read_array_data(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Any:
+    """Read an array's bytes as joblib wrote them, straight into the array."""
+    if order not in {"C", "F"}:
+        _refuse("an array in an unknown order")
+    count = math.prod(shape)
+    raw = np.empty(count * dtype.itemsize, dtype=np.uint8)
+    _fill(stream, memoryview(raw))
+    array = raw.view(dtype) if raw.size else np.empty(count, dtype=dtype)
+    array = array.reshape(shape[::-1]).transpose() if order == "F" else array.reshape(shape)
+    native = dtype.newbyteorder("=")
+    return array if native == dtype else array.astype(native)
+
+
+def _fill(stream: Any, target: memoryview) -> None:
+    filled = 0
+    while filled < len(target):
+        got = stream.readinto(target[filled:])
+        if not got:
+            raise BrokenArtifact(
+                f"The artifact ends inside an array: {len(target)} bytes were claimed, {filled} are there. "
+                "Publish it again."
+            )
+        filled += got

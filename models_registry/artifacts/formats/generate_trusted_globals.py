@@ -1,0 +1,183 @@
+"""Writes the list of trusted names from the installed packages.
+
+    python -m models_registry.artifacts.formats.generate_trusted_globals
+
+Run it after every update of scikit-learn, numpy or scipy, and read the difference: each new name must be harmless
+when it is called with arbitrary arguments. A test fails while the list in the repository is another one.
+"""
+
+import inspect
+import io
+import json
+import pickle
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import joblib
+import numpy as np
+import scipy.sparse
+import scipy.special
+from joblib.numpy_pickle import NumpyUnpickler
+from sklearn import feature_selection, gaussian_process, metrics, model_selection
+from sklearn._loss import _loss, link, loss
+from sklearn.feature_extraction import text
+from sklearn.linear_model import _sgd_fast
+from sklearn.metrics import _dist_metrics, _scorer, pairwise
+from sklearn.model_selection import _split
+from sklearn.neighbors import _ball_tree, _kd_tree
+from sklearn.neural_network import _stochastic_optimizers
+from sklearn.utils import all_estimators
+
+from models_registry.artifacts.formats.specimens import specimens
+from models_registry.artifacts.formats.trusted import JOBLIB_STAND_INS, LIST_PATH
+
+# Read, and found harmless with any arguments: they compute on arrays and touch nothing else.
+_NUMPY_FUNCTIONS = ("nan_to_num", "clip", "round", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff")
+_BUILTINS = ("int", "float", "str", "bool", "complex", "bytes", "object", "list", "dict", "tuple", "len", "abs")
+_PLAIN_CONSTRUCTED = ("builtins.slice", "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray",
+                      "builtins.range", "collections.OrderedDict", "collections.defaultdict",
+                      "functools.partial")  # fmt: skip
+# Inside arrays of objects, where the recorder does not look, and where files of numpy before 2.0 say the same
+# thing; numpy still answers to the older names.
+_REBUILDERS = (
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.numeric._frombuffer",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.numeric._frombuffer",
+)
+# Instances of these run text out of their own state (scipy's distributions build their argument parsers with
+# exec), or open files, or start processes. They stay off the list whatever a specimen holds.
+_NEVER = ("scipy.stats.", "joblib.", "sklearn.datasets.", "sklearn.utils._testing", "sklearn.externals", "numpy.load",
+          "numpy.memmap", "numpy.f2py", "numpy.testing", "builtins.eval", "builtins.exec", "builtins.getattr",
+          "builtins.open", "builtins.__import__", "operator.", "os.", "sys.", "subprocess.")  # fmt: skip
+
+
+class _Recorder(NumpyUnpickler):  # type: ignore[misc]
+    """joblib's own reader, noting every name of a file that this program has just written."""
+
+    dispatch = dict(NumpyUnpickler.dispatch)
+
+    def __init__(self, stream: io.BytesIO, names: set[str], run: set[str]) -> None:
+        super().__init__("", stream, True)
+        self._seen_names = names
+        self._run = run
+        self._by_id: dict[int, str] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        self._seen_names.add(f"{module}.{name}")
+        self._by_id[id(found)] = f"{module}.{name}"
+        return found
+
+    def _note(self, depth: int) -> None:
+        self._run.add(self._by_id[id(self.stack[-depth])])
+
+    def load_reduce(self) -> None:
+        self._note(2)
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        self._note(2)
+        super().load_newobj()
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
+
+
+def _recorded() -> tuple[set[str], set[str]]:
+    names: set[str] = set()
+    run: set[str] = set()
+    for specimen in specimens():
+        stream = io.BytesIO()
+        joblib.dump(specimen.estimator, stream)
+        stream.seek(0)
+        _Recorder(stream, names, run).load()
+    return names, run
+
+
+def _classes(module: Any, base: type = object, *, defined_here: bool = True) -> Iterator[type]:
+    for value in vars(module).values():
+        if inspect.isclass(value) and issubclass(value, base):
+            if defined_here and value.__module__ not in {module.__name__, module.__name__.rpartition(".")[2]}:
+                continue
+            yield value
+
+
+def _family_classes() -> Iterator[type]:
+    yield from (cls for _, cls in all_estimators())
+    yield from _classes(gaussian_process.kernels)
+    for module in (loss, link, _loss, _sgd_fast, _stochastic_optimizers, _dist_metrics):
+        yield from _classes(module)
+    yield from (_kd_tree.KDTree, _kd_tree.KDTree32, _kd_tree.KDTree64)
+    yield from (_ball_tree.BallTree, _ball_tree.BallTree32, _ball_tree.BallTree64)
+    yield from _classes(_split, model_selection.BaseCrossValidator)
+    yield from (_split.TimeSeriesSplit, _split.ShuffleSplit, _split.StratifiedShuffleSplit, _split.GroupShuffleSplit)
+    yield from (_split.RepeatedKFold, _split.RepeatedStratifiedKFold)
+    yield from _classes(scipy.sparse, scipy.sparse.spmatrix, defined_here=False)
+    yield from _classes(scipy.sparse, scipy.sparse.sparray, defined_here=False)
+    yield from _classes(np.random, np.random.BitGenerator, defined_here=False)
+
+
+def _family_functions() -> Iterator[Any]:
+    for name in metrics.get_scorer_names():
+        score = metrics.get_scorer(name)
+        if isinstance(score, _scorer._Scorer):
+            yield score._score_func
+    yield from (metrics.fbeta_score, metrics.mean_pinball_loss, metrics.median_absolute_error)
+    for name in ("chi2", "f_classif", "f_oneway", "f_regression", "r_regression", "mutual_info_classif",
+                 "mutual_info_regression"):  # fmt: skip
+        yield getattr(feature_selection, name)
+    yield from pairwise.PAIRWISE_KERNEL_FUNCTIONS.values()
+    yield from pairwise.PAIRWISE_DISTANCE_FUNCTIONS.values()
+    yield from (text.strip_accents_ascii, text.strip_accents_unicode, text.strip_tags)
+
+
+def _ufuncs() -> Iterator[str]:
+    for module, public in ((np, "numpy"), (scipy.special, None)):
+        for value in vars(module).values():
+            if isinstance(value, np.ufunc):
+                # pickle writes the module in which it finds the function, which for scipy is a private one.
+                yield f"{public or pickle.whichmodule(value, value.__name__)}.{value.__name__}"  # type: ignore[attr-defined]
+
+
+def _full_names(objects: Iterable[Any]) -> Iterator[str]:
+    for value in objects:
+        if value is not None and value.__name__ != "<lambda>":
+            yield f"{value.__module__}.{value.__qualname__}"
+
+
+def _scalar_types() -> Iterator[str]:
+    for value in set(np.sctypeDict.values()):
+        yield f"numpy.{value.__name__}"
+
+
+def _is_function(name: str) -> bool:
+    module, _, last = name.rpartition(".")
+    return not inspect.isclass(getattr(__import__(module, fromlist=[last]), last))
+
+
+def _allowed(name: str) -> bool:
+    return not name.startswith(_NEVER) and name not in JOBLIB_STAND_INS
+
+
+def trusted_lists() -> dict[str, list[str]]:
+    """Return the three lists, each sorted."""
+    names, run = _recorded()
+    called = {name for name in run if _is_function(name)} | set(_REBUILDERS)
+    constructed = (run - called) | set(_full_names(_family_classes())) | set(_PLAIN_CONSTRUCTED)
+    named = names - called - constructed
+    named |= set(_full_names(_family_functions())) | set(_ufuncs()) | set(_scalar_types())
+    named |= {f"numpy.{name}" for name in _NUMPY_FUNCTIONS} | {f"builtins.{name}" for name in _BUILTINS}
+    named |= {"numpy.ndarray", "numpy.matrix"}
+    lists = {"constructed": constructed, "called": called, "named": named - constructed - called}
+    return {kind: sorted(filter(_allowed, found)) for kind, found in lists.items()}
+
+
+def rendered() -> str:
+    """Return the file's text as it should be."""
+    return json.dumps(trusted_lists(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    LIST_PATH.write_text(rendered())

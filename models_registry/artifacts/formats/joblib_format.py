@@ -1,0 +1,371 @@
+"""joblib artifacts, read without running anything that is not on the list of trusted names.
+
+joblib's own reader is a pickle reader, which calls whatever the file names. This one reads the same files and
+carries out only what honest ones contain: names on the list, instances of listed classes, and plain containers.
+"""
+
+import io
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+
+from models_registry.artifacts.formats import arrays
+from models_registry.artifacts.formats.compression import open_stream
+from models_registry.artifacts.formats.trusted import BOUND_METHODS, TrustedGlobals, builtin_trust
+from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
+
+OLDEST_JOBLIB = (1, 6)
+_DEEPEST_NESTING = 16
+
+
+class ArrayRecord:
+    """Stands for joblib's array wrapper in the stream; the array's bytes follow it."""
+
+
+class MappedArray:
+    """Stands for `numpy.memmap`, which files of memory-mapped arrays mention and nothing here may call."""
+
+
+def bound_method(target: Any, name: Any) -> Any:
+    """Return one of the few methods that honest artifacts hold; pickle would ask `getattr` for any at all."""
+    full = f"{type(target).__module__}.{type(target).__qualname__}.{name}"
+    if full not in BOUND_METHODS:
+        raise untrusted_name(f"builtins.getattr ({full})")
+    return getattr(target, name)
+
+
+_STAND_INS: dict[str, Any] = {
+    "joblib.numpy_pickle.NumpyArrayWrapper": ArrayRecord,
+    "numpy.memmap": MappedArray,
+    "builtins.getattr": bound_method,
+}
+_RUNNABLE_STAND_INS = (ArrayRecord, bound_method)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise UntrustedArtifact(
+        f"The artifact {what}, which no honest file does. Publish it again from its training script, "
+        "better as ONNX or skops."
+    )
+
+
+def untrusted_name(name: str) -> UntrustedArtifact:
+    """Return the error for a name that is not on the list."""
+    return UntrustedArtifact(
+        f"The artifact names {name}, which is not on the list of trusted names, so nothing of it was run. "
+        "If it is code of your own, install it here and add that exact name to MODELS_TRUSTED_GLOBALS; "
+        "otherwise publish the model without it, better as ONNX or skops."
+    )
+
+
+def refuse_old_joblib(version: str) -> None:
+    """Refuse joblib before 1.6, whose reader of object arrays is a bare pickle."""
+    found = tuple(int(part) for part in version.split(".")[:2])
+    if found < OLDEST_JOBLIB:
+        raise BrokenArtifact(
+            f"joblib {version} is installed, and reads object arrays without any check; 1.6 or newer is needed. "
+            "Install the pinned requirements."
+        )
+
+
+class TrustedUnpickler(pickle._Unpickler):
+    """A reader of joblib's streams that resolves exact names only and refuses every unusual instruction."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    metastack: list[list[Any]]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
+    readinto: Callable[[Any], int]
+
+    def __init__(self, stream: io.BufferedReader, trust: TrustedGlobals, *, depth: int = 0) -> None:
+        super().__init__(stream)
+        self._stream = stream
+        self._trust = trust
+        self._names = trust.all
+        self._runnable = trust.runnable
+        self._depth = depth
+        self._resolved: dict[str, Any] = {}
+        self._resolved_ids: set[int] = set()
+        self._may_run: set[int] = set()
+        if depth > _DEEPEST_NESTING:
+            _refuse(f"nests arrays of objects more than {_DEEPEST_NESTING} deep")
+
+    def load(self) -> Any:
+        """Return the object in the stream.
+
+        Frames are only a hint how much to read ahead. The stream is buffered already, so they are skipped.
+        """
+        self.read = self._stream.read
+        self.readline = self._stream.readline
+        self.readinto = self._stream.readinto
+        self.metastack = []
+        self.stack = []
+        self.append = self.stack.append
+        self.proto = 0
+        dispatch = cast("dict[int, Callable[[TrustedUnpickler], None]]", self.dispatch)
+        read = self.read
+        try:
+            while True:
+                key = read(1)
+                if not key:
+                    raise EOFError("the pickle ends early")
+                dispatch[key[0]](self)
+        except pickle._Stop as stop:  # type: ignore[attr-defined]
+            return stop.value
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the object of an exact name on the list; nothing else is even imported."""
+        full = f"{module}.{name}"
+        found = self._resolved.get(full)
+        if found is not None:
+            return found
+        if "." in name:
+            _refuse(f"names {full} by a path through {module}")
+        found = _STAND_INS.get(full)
+        if found is None:
+            if full not in self._names:
+                raise untrusted_name(full)
+            found = _import(module, name)
+        self._resolved[full] = found
+        self._resolved_ids.add(id(found))
+        if full in self._runnable or found in _RUNNABLE_STAND_INS:
+            self._may_run.add(id(found))
+        return found
+
+    def _require_runnable(self, function: Any) -> None:
+        if id(function) not in self._may_run:
+            name = getattr(function, "__name__", type(function).__name__)
+            module = getattr(function, "__module__", "?")
+            _refuse(f"calls {module}.{name} while it is loaded, where that may only be mentioned")
+
+    def load_frame(self) -> None:
+        self.read(8)
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        function = self.stack[-1]
+        self._require_runnable(function)
+        if type(arguments) is not tuple:
+            _refuse("calls something with no list of arguments")
+        rule = _ARGUMENT_RULES.get(function)
+        if rule is not None:
+            rule(arguments)
+        self.stack[-1] = function(*arguments)
+
+    def load_newobj(self) -> None:
+        arguments = self.stack.pop()
+        cls = self.stack.pop()
+        self._require_runnable(cls)
+        if not isinstance(cls, type) or cls in _ARGUMENT_RULES:
+            _refuse("makes an instance in an unusual way")
+        self.append(cls.__new__(cls, *arguments))
+
+    def load_newobj_ex(self) -> None:
+        keywords = self.stack.pop()
+        arguments = self.stack.pop()
+        cls = self.stack.pop()
+        self._require_runnable(cls)
+        if not isinstance(cls, type) or cls in _ARGUMENT_RULES:
+            _refuse("makes an instance in an unusual way")
+        self.append(cls.__new__(cls, *arguments, **keywords))
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if type(target) is ArrayRecord:
+            self.stack[-1] = self._array(state)
+        elif isinstance(target, np.dtype):
+            arrays.set_dtype_state(target, state)
+        elif isinstance(target, np.ndarray) and not isinstance(target, np.ma.MaskedArray):
+            arrays.checked_array_state(target, state)
+            target.__setstate__(state)
+        else:
+            self._set_state(target, state)
+
+    def _set_state(self, target: Any, state: Any) -> None:
+        # State set on a class or a function would outlast the load and change it for the whole process.
+        if isinstance(target, type) or id(target) in self._resolved_ids or callable_global(target):
+            _refuse(f"changes {getattr(target, '__name__', target)!r} itself")
+        if isinstance(target, list | dict | set | tuple | str | bytes | int | float) and not hasattr(
+            target, "__dict__"
+        ):
+            _refuse("sets the state of a plain value")
+        _refuse_dunder_keys(state)
+        self.stack.append(state)
+        super().load_build()  # type: ignore[misc]
+
+    def _array(self, state: Any) -> Any:
+        if type(state) is not dict or not {"dtype", "shape", "order"} <= state.keys():
+            _refuse("holds an array without shape or type")
+        dtype = state["dtype"]
+        if not isinstance(dtype, np.dtype):
+            _refuse("holds an array without a type")
+        shape = arrays.checked_shape(state["shape"])
+        if dtype.hasobject:
+            nested = TrustedUnpickler(self._stream, self._trust, depth=self._depth + 1).load()
+            if not isinstance(nested, np.ndarray):
+                _refuse("holds something else where it says that an array of objects follows")
+            return nested
+        if state.get("numpy_array_alignment_bytes") is not None:
+            self.read(self.read(1)[0])
+        return arrays.read_array_data(self._stream, dtype, shape, state["order"])
+
+    def load_append(self) -> None:
+        value = self.stack.pop()
+        self._list().append(value)
+
+    def load_appends(self) -> None:
+        items = self.pop_mark()
+        self._list().extend(items)
+
+    def _list(self) -> list[Any]:
+        target = self.stack[-1]
+        if type(target) is not list:
+            _refuse(f"appends to {type(target).__name__}")
+        return cast("list[Any]", target)
+
+    def load_setitem(self) -> None:
+        value = self.stack.pop()
+        key = self.stack.pop()
+        self._set_items([key, value])
+
+    def load_setitems(self) -> None:
+        self._set_items(self.pop_mark())
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            _refuse(f"sets items of {type(target).__name__}")
+        keys = items[::2]
+        if type(target) is not dict:
+            # A dictionary that answers attribute access, such as scikit-learn's Bunch, would take these for
+            # numpy's interfaces to raw memory.
+            _refuse_dunder_keys(dict.fromkeys(key for key in keys if type(key) is str))
+        target.update(zip(keys, items[1::2], strict=True))
+
+    def load_additems(self) -> None:
+        items = self.pop_mark()
+        target = self.stack[-1]
+        if type(target) is not set:
+            _refuse(f"adds items to {type(target).__name__}")
+        target.update(items)
+
+    def load_bytearray8(self) -> None:
+        # Read first: an array of the claimed length, made beforehand, would fill memory with zeros.
+        length = int.from_bytes(self.read(8), "little")
+        self.append(bytearray(self.read(length)))
+
+    def _unusual(self) -> None:
+        _refuse("uses an instruction that joblib never writes (a persistent id, an extension or an instance call)")
+
+    for _code, _method in (
+        (pickle.FRAME, load_frame),
+        (pickle.REDUCE, load_reduce),
+        (pickle.NEWOBJ, load_newobj),
+        (pickle.NEWOBJ_EX, load_newobj_ex),
+        (pickle.BUILD, load_build),
+        (pickle.APPEND, load_append),
+        (pickle.APPENDS, load_appends),
+        (pickle.SETITEM, load_setitem),
+        (pickle.SETITEMS, load_setitems),
+        (pickle.ADDITEMS, load_additems),
+        (pickle.BYTEARRAY8, load_bytearray8),
+        (pickle.PERSID, _unusual),
+        (pickle.BINPERSID, _unusual),
+        (pickle.EXT1, _unusual),
+        (pickle.EXT2, _unusual),
+        (pickle.EXT4, _unusual),
+        (pickle.INST, _unusual),
+        (pickle.OBJ, _unusual),
+        (pickle.NEXT_BUFFER, _unusual),
+        (pickle.READONLY_BUFFER, _unusual),
+    ):
+        dispatch[_code[0]] = _method
+    del _code, _method
+
+
+def callable_global(target: Any) -> bool:
+    """Say whether the object is a function, a method or a module, rather than an instance with state."""
+    return type(target).__name__ in {
+        "function", "builtin_function_or_method", "module", "method", "cython_function_or_method", "ufunc",
+        "cyfunction", "method_descriptor", "wrapper_descriptor", "_ArrayFunctionDispatcher",
+    }  # fmt: skip
+
+
+def _refuse_dunder_keys(state: Any) -> None:
+    parts = state if isinstance(state, tuple) else (state,)
+    for part in parts:
+        if isinstance(part, dict):
+            for key in part:
+                if isinstance(key, str) and key.startswith("__"):
+                    _refuse(f"sets {key}, a name that belongs to Python itself,")
+
+
+def _import(module: str, name: str) -> Any:
+    try:
+        __import__(module)
+        return getattr(sys.modules[module], name)
+    except (ImportError, AttributeError) as error:
+        raise BrokenArtifact(
+            f"The artifact needs {module}.{name}, which the installed packages do not have. "
+            "It was probably trained with other versions; train and publish it again with the server's."
+        ) from error
+
+
+def _reconstruct_rule(arguments: tuple[Any, ...]) -> None:
+    subtype, shape = arguments[0], arguments[1]
+    if subtype not in {np.ndarray, np.matrix, np.ma.MaskedArray} or shape != (0,):
+        _refuse("rebuilds an array in an unusual way")
+
+
+def _masked_rule(arguments: tuple[Any, ...]) -> None:
+    if arguments[0] is not np.ma.MaskedArray or arguments[1] is not np.ndarray or arguments[2] != (0,):
+        _refuse("rebuilds a masked array in an unusual way")
+
+
+def _scalar_rule(arguments: tuple[Any, ...]) -> None:
+    dtype = arguments[0]
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(arguments[1], bytes):
+        _refuse("rebuilds a number in an unusual way")
+
+
+def _from_buffer_rule(arguments: tuple[Any, ...]) -> None:
+    data, dtype = arguments[0], arguments[1]
+    if not isinstance(data, bytes | bytearray) or not isinstance(dtype, np.dtype) or dtype.hasobject:
+        _refuse("rebuilds an array in an unusual way")
+
+
+_ARGUMENT_RULES: dict[Any, Callable[[tuple[Any, ...]], None]] = {
+    np.dtype: arrays.checked_dtype_arguments,
+    np._core.multiarray._reconstruct: _reconstruct_rule,
+    np._core.multiarray.scalar: _scalar_rule,
+    np._core.numeric._frombuffer: _from_buffer_rule,
+    np.ma.core._mareconstruct: _masked_rule,
+}
+
+
+def open_joblib(path: Path, *, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
+    """Return the object in a joblib file; only `allow_any_pickle` runs what is not on the list."""
+    import joblib
+
+    refuse_old_joblib(joblib.__version__)
+    if allow_any_pickle:
+        return joblib.load(path)
+    with open_stream(path) as stream:
+        trust = builtin_trust().with_additions(trusted)
+        try:
+            return TrustedUnpickler(stream, trust).load()
+        except ArtifactError:
+            raise
+        except Exception as error:
+            # A damaged file fails in as many ways as there are instructions (EOFError, KeyError: 60, …).
+            raise BrokenArtifact(
+                f"The artifact cannot be read as a joblib file ({type(error).__name__}: {error}). Publish it again."
+            ) from error

@@ -1,0 +1,66 @@
+"""The exact names that an artifact may mention, and what it may do with each.
+
+`trusted_globals.json` is written by `generate_trusted_globals.py` from the installed scikit-learn. It has three
+lists, because most names need never run while an artifact is loaded:
+
+constructed   classes of which an artifact may hold instances
+called        functions that rebuild an object while it is loaded
+named         functions and types that an artifact may mention, such as `numpy.log1p` in a FunctionTransformer
+
+Nothing on any of the three may do harm when it is called with arbitrary arguments, since an estimator can be
+crafted that calls it during a prediction. Prefixes such as `sklearn.` are no protection, hence exact names.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LIST_PATH = Path(__file__).with_name("trusted_globals.json")
+
+# joblib's files name these; the loader puts something of its own in their place, so none of them ever runs.
+JOBLIB_STAND_INS = frozenset({"joblib.numpy_pickle.NumpyArrayWrapper", "numpy.memmap"})
+# Methods that honest estimators hold bound, which pickle writes as a call of `getattr`.
+_BOOSTING = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting"
+BOUND_METHODS = frozenset(
+    {
+        f"{_BOOSTING}.HistGradientBoostingClassifier._raw_predict",
+        f"{_BOOSTING}.HistGradientBoostingRegressor._raw_predict",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedGlobals:
+    """The names by what an artifact may do with them; each as `module.name`."""
+
+    constructed: frozenset[str]
+    called: frozenset[str]
+    named: frozenset[str]
+
+    @property
+    def runnable(self) -> frozenset[str]:
+        """The names that may be called or instantiated while an artifact is loaded."""
+        return self.constructed | self.called
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every name that may be mentioned."""
+        return self.constructed | self.called | self.named
+
+    def with_additions(self, names: frozenset[str]) -> "TrustedGlobals":
+        """Return the lists with an operator's own exact names, which may then be used in every way."""
+        if not names:
+            return self
+        return TrustedGlobals(self.constructed | names, self.called | names, self.named | names)
+
+
+@cache
+def builtin_trust() -> TrustedGlobals:
+    """Return the lists that come with the service."""
+    lists = json.loads(LIST_PATH.read_text())
+    return TrustedGlobals(
+        constructed=frozenset(lists["constructed"]),
+        called=frozenset(lists["called"]),
+        named=frozenset(lists["named"]),
+    )
