@@ -55,7 +55,7 @@ class Gate:
         started = time.perf_counter()
         request_id = request_id_of(environ)
         try:
-            reply = self._pass(endpoint, params, environ, read, request_id, started)
+            reply = self._pass(endpoint, params, environ, read, request_id=request_id, started=started)
         except Exception as error:  # noqa: BLE001 - translated for the caller; what nobody foresaw is logged there
             reply = endpoint.error_reply(errors.as_http_error(error), request_id)
         reply.headers.append(("X-Request-ID", request_id))
@@ -70,6 +70,7 @@ class Gate:
         params: Mapping[str, str],
         environ: Environ,
         read: Callable[[int], bytes],
+        *,
         request_id: str,
         started: float,
     ) -> Reply:

@@ -12,9 +12,10 @@ from models_registry.services.catalogue import (
     set_description,
     set_policy,
 )
-from models_registry.services.checking import check_next, check_version, recheck
+from models_registry.services.checking import check_next, check_now, check_version, recheck
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.leases import claim_lease, finish_lease
+from models_registry.services.listing import describe_model, describe_version, list_models
 from models_registry.services.publishing import publish
 from models_registry.services.replicas import (
     Rollout,
@@ -33,13 +34,17 @@ __all__ = [
     "Wish",
     "activate",
     "check_next",
+    "check_now",
     "check_version",
     "claim_lease",
+    "describe_model",
+    "describe_version",
     "discover",
     "finish_lease",
     "forget_replica",
     "get_model",
     "get_version",
+    "list_models",
     "publish",
     "read_wishes",
     "recheck",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -233,3 +234,16 @@ def _activate_latest(version: ModelVersion) -> None:
         return
     version.model = model
     activate(version, by="policy latest", reason="It passed its checks.", kind=Activation.Kind.POLICY)
+
+
+def check_now(version: ModelVersion, *, holder: str, timeout_seconds: float | None = None) -> ModelVersion:
+    """Return `version` with its verdict: checked here, or by the replica that came first."""
+    deadline = time.monotonic() + (timeout_seconds or 2 * settings.MODELS_CHECK_SECONDS)
+    while time.monotonic() < deadline:
+        if _claim(version, holder):
+            return check_version(version)
+        version.refresh_from_db()
+        if version.state not in {State.FOUND, State.CHECKING}:
+            return version
+        time.sleep(0.2)
+    raise RequestError(f"{version} is still being checked by {version.claimed_by}. Look again in a minute.")

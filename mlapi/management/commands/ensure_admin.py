@@ -1,0 +1,31 @@
+"""`ensure_admin`: the first account of the admin."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    """Create the superuser where there is none; never touch one that is there."""
+
+    help = (
+        "Creates the superuser DJANGO_SUPERUSER_USERNAME (default: admin) with DJANGO_SUPERUSER_PASSWORD, or with a "
+        "random password that is printed once. Does nothing where any superuser exists."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Create, or do nothing."""
+        users = get_user_model().objects
+        if users.filter(is_superuser=True).exists():
+            return
+        name = os.environ.get("DJANGO_SUPERUSER_USERNAME") or "admin"
+        given = os.environ.get("DJANGO_SUPERUSER_PASSWORD")
+        password = given or secrets.token_urlsafe(12)
+        users.create_superuser(username=name, email="", password=password)
+        shown = "the password in DJANGO_SUPERUSER_PASSWORD" if given else f"the one-time password {password}"
+        self.stdout.write(f"Admin account: user {name}, {shown}")

@@ -1,0 +1,109 @@
+"""`run_local`: everything that `make run` does after the requirements are installed."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+READY_SECONDS = 120.0
+
+
+class Command(BaseCommand):
+    """Prepare the data, serve in the foreground, and say where."""
+
+    help = "Migrates the database, publishes the demo into an empty registry, and serves on $PORT."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Serve until Ctrl-C."""
+        parts = urlsplit(settings.MODELS_STORAGE)
+        if parts.scheme == "file":
+            Path(parts.path).mkdir(parents=True, exist_ok=True)
+        account = self._prepare()
+        server = subprocess.Popen([sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")])
+        # Ctrl-C reaches the server too: it ends by itself, and this process with it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        if self._wait_until_ready(server):
+            self._say_where(account)
+        status = server.wait()
+        if status not in (0, -signal.SIGINT, -signal.SIGTERM):
+            raise CommandError(f"The server ended with status {status}; its last lines above say why.")
+
+    def _prepare(self) -> str:
+        try:
+            self._step("Database", "migrate", verbosity=0)
+            if not (settings.STATIC_ROOT / "staticfiles.json").exists():
+                self._step("Static files", "collectstatic", interactive=False, verbosity=0)
+            account = io.StringIO()
+            call_command("ensure_admin", stdout=account)
+            call_command("publish_demo", stdout=self.stdout)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The registry's database cannot be used: {str(error).strip().splitlines()[0]}. Check DATABASE_URL."
+            ) from error
+        return account.getvalue().strip()
+
+    def _step(self, title: str, command: str, **options: Any) -> None:
+        self.stdout.write(f"{title} …")
+        call_command(command, **options)
+
+    def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> bool:
+        self.stdout.write("Starting the service …")
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self._url()}/health/ready", timeout=5):  # noqa: S310 - our own
+                    return True
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        if server.poll() is None:
+            self.stderr.write(
+                f"Not ready after {READY_SECONDS:.0f} s: see {self._url()}/health/ready for what is missing."
+            )
+        return False
+
+    def _url(self) -> str:
+        return f"http://localhost:{settings.PORT}"
+
+    def _say_where(self, account: str) -> None:
+        url = self._url()
+        hint = "the password that was shown at the first start; a new one: python manage.py changepassword admin"
+        lines = [
+            "",
+            f"API:    {url}",
+            f"Docs:   {url}/docs",
+            f"Admin:  {url}/admin/",
+            f"        {account or 'Admin account: ' + hint}",
+            "",
+            *self._curl(),
+            "",
+            "Ctrl-C stops it.",
+        ]
+        self.stdout.write("\n".join(lines))
+        self.stdout.flush()
+
+    def _curl(self) -> list[str]:
+        """Return a line that works as it stands, for the default model."""
+        with urllib.request.urlopen(f"{self._url()}/models", timeout=5) as answer:  # noqa: S310 - our own
+            listing = orjson.loads(answer.read())
+        for model in listing["models"]:
+            if model["is_default"]:
+                return [
+                    "Try it:",
+                    f"{model['example']['curl'].replace('/models/' + model['name'] + '/predict', '/predict')}",
+                ]
+        return ["No model is active yet: activate one in the admin."]

@@ -1,0 +1,35 @@
+"""`publish_demo`: two models to look at, in an empty registry."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from models_registry import demo, services
+from models_registry.management.base import RegistryCommand, describe_verdict, who
+from models_registry.models import RegisteredModel, State
+
+
+class Command(RegistryCommand):
+    """Train, publish and activate the demo's models."""
+
+    help = "Trains, publishes and activates the demo's models, where no model is registered."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do nothing where the registry has a model."""
+        if RegisteredModel.objects.exists():
+            self.stdout.write("The registry has models; the demo is not published.")
+            return
+        for name, write in demo.MODELS.items():
+            self.stdout.write(f"Training the demo model {name} …")
+            with tempfile.TemporaryDirectory() as directory:
+                version = services.publish(name, write(Path(directory)), by=who())
+            version = services.check_now(version, holder=who())
+            if version.state != State.READY:
+                raise CommandError(describe_verdict(version))
+            self.stdout.write(describe_verdict(version))
+            version.model.refresh_from_db()
+            services.activate(version, by=who(), reason="The demo's first version.")

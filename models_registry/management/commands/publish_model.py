@@ -1,0 +1,78 @@
+"""`publish_model NAME ARTIFACT`: from a file to a checked version."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from models_registry import services
+from models_registry.artifacts.manifest import Sample, parse_metrics
+from models_registry.errors import ManifestError
+from models_registry.management.base import RegistryCommand, describe_verdict, who
+from models_registry.models import State
+
+
+class Command(RegistryCommand):
+    """Copy an artifact into the storage as a new version, record it, check it."""
+
+    help = "Copies an artifact (and its manifest) into the storage as a new version of NAME, records and checks it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the contract's arguments."""
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a .joblib, .skops or .onnx file")
+        parser.add_argument("--sample", type=Path, help="JSON (instances, predictions) or CSV")
+        parser.add_argument("--metrics", type=Path, help='JSON such as {"accuracy": 0.98}')
+        parser.add_argument("--description", help="one line on what is new")
+        parser.add_argument("--activate", action="store_true", help="activate it when it passes its check")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Publish, check, and print the verdict."""
+        version = services.publish(
+            options["name"],
+            options["artifact"],
+            by=who(),
+            description=options["description"],
+            metrics=read_metrics(options["metrics"]) if options["metrics"] else None,
+            sample=read_sample(options["sample"]) if options["sample"] else None,
+        )
+        self.stdout.write(f"{version}: stored, {version.size_bytes / 1e6:.2f} MB. Checking …")
+        version = services.check_now(version, holder=who())
+        if version.state != State.READY:
+            raise CommandError(describe_verdict(version))
+        self.stdout.write(describe_verdict(version))
+        if options["activate"]:
+            version.model.refresh_from_db()
+            services.activate(version, by=who(), reason="Published with --activate.")
+            self.stdout.write(f"{version}: active.")
+
+
+def read_sample(path: Path) -> Sample:
+    """Return the sample in a JSON or CSV file, or raise ManifestError."""
+    text = _read(path)
+    if path.suffix.lower() == ".csv":
+        return Sample.from_csv(text)
+    return Sample.from_json(_json(text, path))
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """Return the metrics in a JSON file, or raise ManifestError."""
+    return parse_metrics(_json(_read(path), path))
+
+
+def _json(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ManifestError(f"{path} is no JSON: {error}.") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}.") from error

@@ -1,0 +1,42 @@
+"""The registry as one value, for commands and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.services.replicas import rollout
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Return every model with its versions, the newest first, and its replicas."""
+    models = RegisteredModel.objects.select_related("active_version").prefetch_related("versions")
+    return [describe_model(model) for model in models]
+
+
+def describe_model(model: RegisteredModel) -> dict[str, Any]:
+    """Return one model in the form of `list_models --json`."""
+    now = rollout(model)
+    return {
+        "name": model.name,
+        "active_version": model.active_version.number if model.active_version else None,
+        "generation": model.generation,
+        "policy": model.policy,
+        "versions": [describe_version(version) for version in sorted(model.versions.all(), key=_by_number)],
+        "replicas": {"live": now.live, "serving": now.serving if model.active_version_id else 0},
+    }
+
+
+def describe_version(version: ModelVersion) -> dict[str, Any]:
+    """Return one version in the form of `list_models --json`."""
+    return {
+        "number": version.number,
+        "state": version.state,
+        "format": version.format,
+        "digest": version.digest or None,
+        "reason": version.reason or None,
+    }
+
+
+def _by_number(version: ModelVersion) -> int:
+    return -version.number
