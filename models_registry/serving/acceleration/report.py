@@ -1,0 +1,160 @@
+"""What acceleration is asked, and what it found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models_registry.artifacts.signature import Signature
+
+NATIVE = "native"
+KINDS = {"onnx64": "ONNX, float64", "onnx32": "ONNX, float32", NATIVE: "scikit-learn itself"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccelerationRequest:
+    """One version's artifact, its digest already verified.
+
+    `instances` are the rows of the version's sample; `trusted` and `allow_any_pickle` are what `open_artifact`
+    takes.
+    """
+
+    artifact: Path
+    format: str
+    digest: str
+    signature: Signature
+    instances: tuple[Any, ...] = ()
+    trusted: tuple[str, ...] = ()
+    allow_any_pickle: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "artifact": str(self.artifact),
+            "format": self.format,
+            "digest": self.digest,
+            "signature": self.signature.to_json(),
+            "instances": list(self.instances),
+            "trusted": sorted(self.trusted),
+            "allow_any_pickle": self.allow_any_pickle,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> AccelerationRequest:
+        """Return what `to_json` wrote."""
+        return cls(
+            artifact=Path(value["artifact"]),
+            format=value["format"],
+            digest=value["digest"],
+            signature=Signature.from_json(value["signature"]),
+            instances=tuple(value["instances"]),
+            trusted=tuple(value["trusted"]),
+            allow_any_pickle=value["allow_any_pickle"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What compiling one artifact may take."""
+
+    wall_seconds: float = 180.0
+    cpu_seconds: int = 180
+    # Address space: numeric libraries reserve far more than they touch.
+    memory_bytes: int = 8 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class AccelerationReport:
+    """Which form of an artifact serves, how that was verified and what it gains.
+
+    `kind` is `onnx64`, `onnx32` or `native`; a native one has a `reason` in words, and perhaps the figures of a
+    compiled form that was right and no faster. Times are medians for one row, with everything that a prediction
+    needs after parsing. A verdict that is not `final` (the compiler ran out of time or memory) is tried again
+    later.
+    """
+
+    kind: str
+    reason: str | None = None
+    rows_verified: int = 0
+    tolerance: float | None = None
+    largest_difference: float | None = None
+    native_microseconds: float | None = None
+    compiled_microseconds: float | None = None
+    compiled_by: str | None = None
+    size_bytes: int = 0
+    sha256: str | None = None
+    compile_seconds: float | None = None
+    is_final: bool = True
+    versions: dict[str, str] = field(default_factory=dict)
+    directory: Path | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Say whether a compiled form serves."""
+        return self.kind != NATIVE
+
+    @property
+    def speedup(self) -> float | None:
+        """Return how many times faster the compiled form answers one row."""
+        if not self.native_microseconds or not self.compiled_microseconds:
+            return None
+        return self.native_microseconds / self.compiled_microseconds
+
+    def describe(self) -> str:
+        """Return one sentence for the admin and for `GET /models/{name}`."""
+        if not self.is_compiled:
+            return f"{KINDS[NATIVE]}: {self.reason}"
+        return (
+            f"{KINDS[self.kind]}: {_times(self.speedup)} faster than scikit-learn "
+            f"({_figure(self.compiled_microseconds)} µs against {_figure(self.native_microseconds)} µs a row), "
+            f"{self._agreement()}"
+        )
+
+    def _agreement(self) -> str:
+        rows = f"{self.rows_verified} rows"
+        if self.largest_difference == 0:
+            return f"answers equal to the last bit on {rows}"
+        return f"labels equal on {rows}, scores within {_power_of_ten(self.largest_difference)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that is cached and that the registry stores; the directory is this machine's own."""
+        body = asdict(self)
+        del body["directory"]
+        body["speedup"] = self.speedup
+        body["description"] = self.describe()
+        return body
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], directory: Path | None = None) -> AccelerationReport:
+        """Return what `to_json` wrote."""
+        known = {key: value[key] for key in value if key not in {"speedup", "description", "directory"}}
+        return cls(**known, directory=directory)
+
+
+def native(reason: str, **others: Any) -> AccelerationReport:
+    """Return the verdict that scikit-learn itself serves."""
+    return AccelerationReport(NATIVE, reason, **others)
+
+
+def sentence(parts: Iterable[str]) -> str:
+    """Join what each road found into one reason."""
+    return "; ".join(parts)
+
+
+def _times(speedup: float | None) -> str:
+    return f"{_figure(speedup)} ×"
+
+
+def _figure(value: float | None) -> str:
+    """Return a number with about two digits that mean something."""
+    if value is None:
+        return "?"
+    return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _power_of_ten(value: float | None) -> str:
+    if not value:
+        return "0"
+    return f"1e{math.ceil(math.log10(value) - 1e-9)}"

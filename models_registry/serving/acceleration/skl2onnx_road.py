@@ -1,0 +1,78 @@
+"""The second road: skl2onnx, for what has no compiled form of our own."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.signature import Signature
+from models_registry.serving.acceleration.compiled import INPUT, labels_to_json
+from models_registry.serving.acceleration.context import NUMERIC, Unsupported
+from models_registry.serving.acceleration.front import NumberColumn
+
+# The sets that skl2onnx 1.20 and onnxruntime agree on.
+OPERATOR_SETS = {"": 21, "ai.onnx.ml": 3}
+# Between the input and the output skl2onnx may hold copies: a guess that bounds the rows of one run.
+ROW_BYTES = 16_384
+
+
+def convert(estimator: Any, signature: Signature, kind: str) -> tuple[bytes, dict[str, Any]]:
+    """Return skl2onnx's graph of `estimator` in float64 or float32 and the plan to read it; raises Unsupported."""
+    from skl2onnx import convert_sklearn
+
+    is_text = signature.container == "text"
+    if not is_text and (
+        signature.container != "array" or any(feature.type not in NUMERIC for feature in signature.inputs)
+    ):
+        raise Unsupported("")  # mixed columns: the first road has said all there is to say
+    is_classifier = getattr(estimator, "classes_", None) is not None
+    options = {id(estimator): {"zipmap": False}} if is_classifier else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = convert_sklearn(
+                estimator,
+                initial_types=[(INPUT, _input_type(signature, kind, is_text=is_text))],
+                options=options,
+                target_opset=OPERATOR_SETS,
+            )
+    except Exception as error:  # skl2onnx raises whatever it stumbles over
+        raise Unsupported(f"skl2onnx: {_first_line(error)}") from error
+    names = [output.name for output in model.graph.output]
+    return model.SerializeToString(), _plan(estimator, signature, kind, names, is_text=is_text)
+
+
+def _input_type(signature: Signature, kind: str, *, is_text: bool) -> Any:
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+    if is_text:
+        return StringTensorType([None, 1])
+    numbers = DoubleTensorType if kind == "onnx64" else FloatTensorType
+    return numbers([None, len(signature.inputs)])
+
+
+def _plan(estimator: Any, signature: Signature, kind: str, names: list[str], *, is_text: bool) -> dict[str, Any]:
+    classes = getattr(estimator, "classes_", None)
+    outputs = {"label" if classes is not None else "prediction": names[0]}
+    if classes is not None and len(names) > 1 and callable(getattr(estimator, "predict_proba", None)):
+        outputs["probabilities"] = names[1]
+    width = len(signature.inputs)
+    return {
+        "kind": kind,
+        "compiled_by": "skl2onnx",
+        "names": list(signature.names),
+        "columns": [NumberColumn(position).to_json() for position in range(width)],
+        "input": "text" if is_text else {"onnx64": "float64", "onnx32": "float32"}[kind],
+        "outputs": outputs,
+        "label_is_value": True,
+        "classes": None if classes is None else labels_to_json(np.asarray(classes)),
+        "n_outputs": signature.outputs,
+        "row_bytes": ROW_BYTES,
+    }
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__
