@@ -19,7 +19,7 @@ HAS_CERTIFICATE, HAS_NO_CERTIFICATE, HAS_ADMIN_CIDR, IS_PROD = (
     "IsProd",
 )
 READINESS_PATH = "/health"
-DRAIN_SECONDS = 30  # below gunicorn's graceful 50 s, which is below the container's stop timeout
+DRAIN_SECONDS = 30  # for so long a leaving target may still get requests; the container serves on meanwhile
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 _PRIVATE_PATHS = ["/admin", "/admin/*", "/metrics"]

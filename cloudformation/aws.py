@@ -23,7 +23,7 @@ class Aws:
     def call(self, *words: str) -> Any:
         """Run `aws WORDS --output json` and return what it answered."""
         command = ["aws", *words, "--region", self.region, "--output", "json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise AwsError(f"{' '.join(command)}\nfailed: {done.stderr.strip()}")
         return json.loads(done.stdout) if done.stdout.strip() else None
@@ -76,6 +76,6 @@ def run(command: list[str]) -> None:
     """Run a command with its output on the terminal; AwsError when it fails."""
     if shutil.which(command[0]) is None:
         raise AwsError(f"{command[0]} is not installed, and this needs it: {' '.join(command)}")
-    done = subprocess.run(command, check=False)  # noqa: S603
+    done = subprocess.run(command, check=False)
     if done.returncode:
         raise AwsError(f"{' '.join(command)}\nfailed with status {done.returncode}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Tags, Template, ecs, logs
 
-from cloudformation.alb import HAS_CERTIFICATE, Balancer
+from cloudformation.alb import DRAIN_SECONDS, HAS_CERTIFICATE, Balancer
 from cloudformation.iam import HAS_DATABASE, HAS_EXEC, Roles
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
@@ -15,7 +15,7 @@ from cloudformation.security_groups import SERVICE_PORT
 USES_SPOT, HAS_DOMAIN = "UsesSpot", "HasDomain"
 CONTAINER = "mlapi"
 USER = "10001:10001"  # the image's own user, by number: a host knows no names
-STOP_SECONDS = 90  # above gunicorn's graceful 50 s
+STOP_SECONDS = 90  # above the drain, 30 s, and gunicorn's graceful 50 s after it
 GRACE_SECONDS = 120  # a cold task downloads, checks and warms its models
 
 
@@ -122,6 +122,7 @@ def _environment(balancer: Balancer) -> list[object]:
         "DJANGO_ALLOWED_HOSTS": If(HAS_DOMAIN, Join(",", [address, Ref("DomainName")]), address),
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "AWS_DEFAULT_REGION": Ref("AWS::Region"),
+        "DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
     with_database: dict[str, object] = {
         "DATABASE_HOST": imported(DATA_STACK, "DatabaseHost"),

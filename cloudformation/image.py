@@ -73,15 +73,15 @@ def build_and_push(settings: Settings, image: Image) -> None:
     builder = find_builder()
     print_password, log_in = login_commands(settings.region, image.registry, builder)
     run_in_root(build_command(settings, image.reference, builder))
-    password = subprocess.run(print_password, capture_output=True, check=False)  # noqa: S603
+    password = subprocess.run(print_password, capture_output=True, check=False)
     if password.returncode:
         raise AwsError(f"{' '.join(print_password)}\nfailed: {password.stderr.decode().strip()}")
-    if subprocess.run(log_in, input=password.stdout, check=False).returncode:  # noqa: S603
+    if subprocess.run(log_in, input=password.stdout, check=False).returncode:
         raise AwsError(f"{' '.join(log_in)}\nfailed; the password came from `{' '.join(print_password)}`.")
     run(push_command(image.reference, builder))
 
 
 def run_in_root(command: list[str]) -> None:
     """Run a build where the Dockerfile expects it: at the top of the checkout."""
-    if subprocess.run(command, cwd=_ROOT, check=False).returncode:  # noqa: S603
+    if subprocess.run(command, cwd=_ROOT, check=False).returncode:
         raise AwsError(f"{' '.join(command)}\nfailed.")

@@ -1,0 +1,17 @@
+"""The number of tasks: between the floor and the ceiling, by CPU and by requests."""
+
+from tests.cloudformation.resolving import of_type, resources
+
+
+def test_tasks_range_from_the_floor_to_the_ceiling() -> None:
+    target = resources("service", min_tasks=2, max_tasks=6)["ScalableTarget"]["Properties"]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == ("2", "6")
+    assert target["ScalableDimension"] == "ecs:service:DesiredCount"
+
+
+def test_tasks_follow_cpu_and_requests_out_after_60_and_in_after_120_seconds() -> None:
+    policies = of_type(resources("service"), "ApplicationAutoScaling::ScalingPolicy").values()
+    rules = [policy["TargetTrackingScalingPolicyConfiguration"] for policy in policies]
+    metrics = {rule["PredefinedMetricSpecification"]["PredefinedMetricType"] for rule in rules}
+    assert metrics == {"ECSServiceAverageCPUUtilization", "ALBRequestCountPerTarget"}
+    assert {(rule["ScaleOutCooldown"], rule["ScaleInCooldown"]) for rule in rules} == {(60, 120)}
