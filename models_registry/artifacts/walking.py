@@ -12,6 +12,17 @@ MOST_OBJECTS = 5_000_000
 _PLAIN = frozenset({str, bytes, int, float, bool, complex, type(None), type, range, slice})
 
 
+_DEFINITIONS = frozenset(
+    {"function", "builtin_function_or_method", "module", "method", "cython_function_or_method", "ufunc",
+     "method_descriptor", "wrapper_descriptor", "_ArrayFunctionDispatcher"}
+)  # fmt: skip
+
+
+def is_definition(value: Any) -> bool:
+    """Say whether the object is a class, a function, a method or a module, which all of the process shares."""
+    return isinstance(value, type) or type(value).__name__ in _DEFINITIONS
+
+
 def walk(root: Any) -> Iterator[Any]:
     """Yield `root` and every object inside it once, with no recursion: a crafted depth costs no stack.
 
@@ -33,6 +44,9 @@ def walk(root: Any) -> Iterator[Any]:
 
 
 def _children(value: Any) -> Iterator[Any]:
+    if is_definition(value):
+        yield getattr(value, "__self__", None)
+        return
     if isinstance(value, dict):
         yield from value.keys()
         yield from value.values()
@@ -43,7 +57,7 @@ def _children(value: Any) -> Iterator[Any]:
             yield from value.flat
     elif not scipy.sparse.issparse(value) and not isinstance(value, np.generic):
         yield from _slots(value)
-    yield from getattr(value, "__dict__", {}).values() if not isinstance(value, type) else ()
+    yield from list(getattr(value, "__dict__", {}).values())
     if hasattr(value, "func") and hasattr(value, "keywords"):
         yield from (value.func, value.args, value.keywords)
 

@@ -119,7 +119,7 @@ def read_array_data(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], o
         _refuse("an array in an unknown order")
     count = math.prod(shape)
     raw = np.empty(count * dtype.itemsize, dtype=np.uint8)
-    _fill(stream, memoryview(raw))
+    _fill(stream, memoryview(raw))  # type: ignore[arg-type]
     array = raw.view(dtype) if raw.size else np.empty(count, dtype=dtype)
     array = array.reshape(shape[::-1]).transpose() if order == "F" else array.reshape(shape)
     native = dtype.newbyteorder("=")

@@ -44,7 +44,7 @@ class _Zlib:
 
 def _lz4() -> _Decompressor:
     try:
-        import lz4.frame
+        import lz4.frame  # type: ignore[import-untyped]
     except ImportError as error:
         raise BrokenArtifact(
             "The artifact is compressed with lz4, and the package lz4 is not installed here. "
@@ -107,7 +107,7 @@ def compression_of(first_bytes: bytes) -> str:
 
 def open_stream(path: Path) -> io.BufferedReader:
     """Return the artifact's decompressed bytes as a stream; reading more never costs more memory."""
-    raw = path.open("rb", buffering=_BUFFER_BYTES)
+    raw = io.BufferedReader(io.FileIO(path), buffer_size=_BUFFER_BYTES)
     try:
         first_bytes = raw.peek(_LONGEST_PREFIX)[:_LONGEST_PREFIX]
         name = compression_of(first_bytes)

@@ -16,6 +16,7 @@ import numpy as np
 from models_registry.artifacts.formats import arrays
 from models_registry.artifacts.formats.compression import open_stream
 from models_registry.artifacts.formats.trusted import BOUND_METHODS, TrustedGlobals, builtin_trust
+from models_registry.artifacts.walking import is_definition
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
 OLDEST_JOBLIB = (1, 6)
@@ -75,7 +76,7 @@ def refuse_old_joblib(version: str) -> None:
 class TrustedUnpickler(pickle._Unpickler):
     """A reader of joblib's streams that resolves exact names only and refuses every unusual instruction."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: Any = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
     metastack: list[list[Any]]
     append: Callable[[Any], None]
@@ -94,6 +95,7 @@ class TrustedUnpickler(pickle._Unpickler):
         self._resolved: dict[str, Any] = {}
         self._resolved_ids: set[int] = set()
         self._may_run: set[int] = set()
+        self._rules: dict[int, Callable[[tuple[Any, ...]], None]] = {}
         if depth > _DEEPEST_NESTING:
             _refuse(f"nests arrays of objects more than {_DEEPEST_NESTING} deep")
 
@@ -135,6 +137,8 @@ class TrustedUnpickler(pickle._Unpickler):
             found = _import(module, name)
         self._resolved[full] = found
         self._resolved_ids.add(id(found))
+        if full in _ARGUMENT_RULES:
+            self._rules[id(found)] = _ARGUMENT_RULES[full]
         if full in self._runnable or found in _RUNNABLE_STAND_INS:
             self._may_run.add(id(found))
         return found
@@ -154,7 +158,7 @@ class TrustedUnpickler(pickle._Unpickler):
         self._require_runnable(function)
         if type(arguments) is not tuple:
             _refuse("calls something with no list of arguments")
-        rule = _ARGUMENT_RULES.get(function)
+        rule = self._rules.get(id(function))
         if rule is not None:
             rule(arguments)
         self.stack[-1] = function(*arguments)
@@ -163,7 +167,7 @@ class TrustedUnpickler(pickle._Unpickler):
         arguments = self.stack.pop()
         cls = self.stack.pop()
         self._require_runnable(cls)
-        if not isinstance(cls, type) or cls in _ARGUMENT_RULES:
+        if not isinstance(cls, type) or id(cls) in self._rules:
             _refuse("makes an instance in an unusual way")
         self.append(cls.__new__(cls, *arguments))
 
@@ -172,7 +176,7 @@ class TrustedUnpickler(pickle._Unpickler):
         arguments = self.stack.pop()
         cls = self.stack.pop()
         self._require_runnable(cls)
-        if not isinstance(cls, type) or cls in _ARGUMENT_RULES:
+        if not isinstance(cls, type) or id(cls) in self._rules:
             _refuse("makes an instance in an unusual way")
         self.append(cls.__new__(cls, *arguments, **keywords))
 
@@ -191,13 +195,16 @@ class TrustedUnpickler(pickle._Unpickler):
 
     def _set_state(self, target: Any, state: Any) -> None:
         # State set on a class or a function would outlast the load and change it for the whole process.
-        if isinstance(target, type) or id(target) in self._resolved_ids or callable_global(target):
+        if isinstance(target, type) or id(target) in self._resolved_ids or is_definition(target):
             _refuse(f"changes {getattr(target, '__name__', target)!r} itself")
         if isinstance(target, list | dict | set | tuple | str | bytes | int | float) and not hasattr(
             target, "__dict__"
         ):
             _refuse("sets the state of a plain value")
         _refuse_dunder_keys(state)
+        if type(target).__name__ == "Tree" and len(state["nodes"]) != state["node_count"]:
+            # scikit-learn would believe the count, and read past the nodes.
+            _refuse("holds a decision tree with another number of nodes than it says")
         self.stack.append(state)
         super().load_build()  # type: ignore[misc]
 
@@ -229,7 +236,7 @@ class TrustedUnpickler(pickle._Unpickler):
         target = self.stack[-1]
         if type(target) is not list:
             _refuse(f"appends to {type(target).__name__}")
-        return cast("list[Any]", target)
+        return target
 
     def load_setitem(self) -> None:
         value = self.stack.pop()
@@ -291,14 +298,6 @@ class TrustedUnpickler(pickle._Unpickler):
     del _code, _method
 
 
-def callable_global(target: Any) -> bool:
-    """Say whether the object is a function, a method or a module, rather than an instance with state."""
-    return type(target).__name__ in {
-        "function", "builtin_function_or_method", "module", "method", "cython_function_or_method", "ufunc",
-        "cyfunction", "method_descriptor", "wrapper_descriptor", "_ArrayFunctionDispatcher",
-    }  # fmt: skip
-
-
 def _refuse_dunder_keys(state: Any) -> None:
     parts = state if isinstance(state, tuple) else (state,)
     for part in parts:
@@ -342,12 +341,24 @@ def _from_buffer_rule(arguments: tuple[Any, ...]) -> None:
         _refuse("rebuilds an array in an unusual way")
 
 
-_ARGUMENT_RULES: dict[Any, Callable[[tuple[Any, ...]], None]] = {
-    np.dtype: arrays.checked_dtype_arguments,
-    np._core.multiarray._reconstruct: _reconstruct_rule,
-    np._core.multiarray.scalar: _scalar_rule,
-    np._core.numeric._frombuffer: _from_buffer_rule,
-    np.ma.core._mareconstruct: _masked_rule,
+def _tree_rule(arguments: tuple[Any, ...]) -> None:
+    features, classes, outputs = arguments
+    plain = isinstance(features, int) and isinstance(outputs, int) and isinstance(classes, np.ndarray)
+    if not plain or features < 0 or classes.ndim != 1 or not 0 < outputs == len(classes):
+        _refuse("rebuilds a decision tree in an unusual way")
+
+
+_Rule = Callable[[tuple[Any, ...]], None]
+_ARGUMENT_RULES: dict[str, _Rule] = {
+    "numpy.dtype": arrays.checked_dtype_arguments,
+    "numpy._core.multiarray._reconstruct": _reconstruct_rule,
+    "numpy.core.multiarray._reconstruct": _reconstruct_rule,
+    "numpy._core.multiarray.scalar": _scalar_rule,
+    "numpy.core.multiarray.scalar": _scalar_rule,
+    "numpy._core.numeric._frombuffer": _from_buffer_rule,
+    "numpy.core.numeric._frombuffer": _from_buffer_rule,
+    "numpy.ma.core._mareconstruct": _masked_rule,
+    "sklearn.tree._tree.Tree": _tree_rule,
 }
 
 

@@ -160,12 +160,7 @@ def open_onnx(path: Path) -> Any:
     try:
         content = path.read_bytes()
         model = read_model(content)
-        outside = external_file(model)
-        if outside is not None:
-            raise UntrustedArtifact(
-                f"The artifact wants to read the file {outside}, and only what is inside of the artifact is served. "
-                "Save the model in one file (onnx.save_model without external data)."
-            )
+        _require_whole(model)
         return _predictor(_session(content), model)
     except ArtifactError:
         raise
@@ -175,6 +170,15 @@ def open_onnx(path: Path) -> Any:
             f"The artifact cannot be read as an ONNX file ({type(error).__name__}: {str(error)[:500]}). "
             "Publish it again."
         ) from error
+
+
+def _require_whole(model: Any) -> None:
+    outside = external_file(model)
+    if outside is not None:
+        raise UntrustedArtifact(
+            f"The artifact wants to read the file {outside}, and only what is inside of the artifact is served. "
+            "Save the model in one file (onnx.save_model without external data)."
+        )
 
 
 def _session(content: bytes) -> Any:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models_registry.artifacts.formats.joblib_format import untrusted_name
 from models_registry.artifacts.formats.trusted import TrustedGlobals, builtin_trust
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
-LARGEST_SCHEMA_BYTES = 256 << 20
+LARGEST_SCHEMA_BYTES = 64 << 20
 MOST_NODES = 5_000_000
 _PROTOCOLS = (1, 2)
+
+_ARRAYS = frozenset({"numpy.ndarray", "numpy.matrix", *(f"numpy.{one.__name__}" for one in np.sctypeDict.values())})
 
 # skops calls the class that such a node names, so each kind of node may name only classes of its kind.
 _CONTAINERS: dict[str, frozenset[str]] = {
@@ -28,12 +32,13 @@ _CONTAINERS: dict[str, frozenset[str]] = {
     "RandomStateNode": frozenset({"numpy.random.mtrand.RandomState", "numpy.random.RandomState"}),
     "RandomGeneratorNode": frozenset({"numpy.random._generator.Generator", "numpy.random.Generator"}),
     "DTypeNode": frozenset({"numpy.dtype"}),
+    "NdArrayNode": _ARRAYS,
 }
 _CONSTRUCTING = frozenset(
     {"ObjectNode", "ConstructorFromReduceNode", "LossNode", "TreeNode", "TupleNode", "PartialNode", "ReduceNode",
      "SparseMatrixNode"}
 )  # fmt: skip
-_NAMING = frozenset({"FunctionNode", "TypeNode", "NdArrayNode"})
+_NAMING = frozenset({"FunctionNode", "TypeNode"})
 _REFERENCE = "CachedNode"
 
 
@@ -96,6 +101,13 @@ def refusal_of(node: dict[str, Any], trust: TrustedGlobals) -> str | None:
     return f"{name} ({loader})"
 
 
+def _require_trusted(found: list[dict[str, Any]], trust: TrustedGlobals) -> None:
+    for node in found:
+        refused = refusal_of(node, trust)
+        if refused is not None:
+            raise untrusted_name(refused)
+
+
 def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
     """Return the object in a skops file whose every type is on the list."""
     import skops.io
@@ -103,11 +115,10 @@ def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
     trust = builtin_trust().with_additions(trusted)
     try:
         with zipfile.ZipFile(path) as archive:
-            for node in nodes(read_schema(archive)):
-                refused = refusal_of(node, trust)
-                if refused is not None:
-                    raise untrusted_name(refused)
-        return skops.io.load(path, trusted=sorted(trust.all | {"numpy.dtype"}))
+            found = list(nodes(read_schema(archive)))
+        _require_trusted(found, trust)
+        # skops goes through this list for every node, so it holds only what this file needs of ours.
+        return skops.io.load(path, trusted=sorted({name_of(node) for node in found}))
     except ArtifactError:
         raise
     except skops.io.exceptions.UntrustedTypesFoundException as error:

@@ -133,7 +133,7 @@ def _trees() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     yield "forest-multioutput", ensemble.RandomForestClassifier(3), (X, np.c_[CLASSES, three])
     yield "forest-strings", ensemble.RandomForestClassifier(3, oob_score=True), (X, CLASSES.astype(str))
     yield "forest-booleans", ensemble.ExtraTreesClassifier(3, bootstrap=True), (X, CLASSES.astype(bool))
-    missing = np.where(X > np.quantile(X, 0.95), np.nan, X)
+    missing = np.where(np.quantile(X, 0.95) < X, np.nan, X)
     yield "tree-missing", tree.DecisionTreeClassifier(), (missing, CLASSES)
     yield "tree-monotonic", tree.DecisionTreeRegressor(monotonic_cst=[1, 0, 0, -1]), (X, TARGET)
     yield "adaboost", ensemble.AdaBoostRegressor(tree.DecisionTreeRegressor(), n_estimators=3), (X, TARGET)

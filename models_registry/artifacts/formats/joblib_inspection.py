@@ -1,0 +1,370 @@
+"""Reads a joblib file as a list of instructions: every name is noted, nothing is imported, made or called."""
+
+import io
+import math
+import pickle
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from models_registry.artifacts.facts import Facts, LimitReached, claim
+from models_registry.artifacts.formats.compression import open_stream
+from models_registry.artifacts.formats.trusted import BOUND_METHODS
+from models_registry.artifacts.outline import Inert, InertArray, outline_of
+
+MOST_INSTRUCTIONS = 20_000_000
+MOST_HELD = 8_000_000
+_DEEPEST_NESTING = 16
+_LONGEST_TEXT = 4096
+_LONGEST_LINE = 1 << 16
+_CHUNK_BYTES = 1 << 20
+_ITEM_BYTES = re.compile(r"([biufcmMSUVO?])(\d*)")
+_KIND_BYTES = {"?": 1, "b": 1, "U": 4, "O": 8}
+_WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
+_ITEMSIZE_IN_STATE = 5
+_PICKLE_PYTHONS = {2: ">=2.3", 3: ">=3.0", 4: ">=3.4", 5: ">=3.8"}
+
+
+class _Stop(Exception):
+    """The file contradicts itself, or does what no honest one does; the message is the reason."""
+
+
+class _Text(str):
+    """Stands for bytes or text too long to keep."""
+
+
+class _Unhashable:
+    """Stands for a key that is no plain value: hashing crafted ones can take for ever."""
+
+
+def _key(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bytes | None) else _Unhashable()
+
+
+class InertUnpickler(pickle._Unpickler):
+    """Follows a pickle's instructions with stand-ins in place of every object."""
+
+    dispatch: Any = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    metastack: list[list[Any]]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, stream: io.BufferedReader, facts: Facts, *, limit: int, depth: int = 0) -> None:
+        super().__init__(cast(Any, stream))
+        self._stream = stream
+        self._facts = facts
+        self._limit = limit
+        self._depth = depth
+        self._text_bytes = 0
+        if depth > _DEEPEST_NESTING:
+            raise _Stop(f"It nests arrays of objects more than {_DEEPEST_NESTING} deep.")
+
+    def load(self) -> Any:
+        """Return the stand-in of the object in the stream."""
+        self.read = self._exactly
+        self.readline = self._line
+        self.readinto = self._stream.readinto
+        self.metastack = []
+        self.stack = []
+        self.append = self.stack.append
+        self.proto = 0
+        dispatch = cast("dict[int, Callable[[InertUnpickler], None]]", self.dispatch)
+        next_code = self._stream.read
+        try:
+            for _ in range(MOST_INSTRUCTIONS):
+                key = next_code(1)
+                if not key:
+                    raise _Stop("It ends early.")
+                dispatch[key[0]](self)
+                if len(self.stack) + len(self.memo) > MOST_HELD:
+                    break
+        except pickle._Stop as stop:  # type: ignore[attr-defined]
+            return stop.value
+        raise LimitReached(
+            f"The artifact holds more than {MOST_HELD} objects or {MOST_INSTRUCTIONS} instructions. "
+            "Publish a smaller model."
+        )
+
+    memo: dict[int, Any]
+
+    def _exactly(self, count: int) -> bytes:
+        data = self._stream.read(count)
+        if len(data) != count:
+            raise _Stop("It ends early.")
+        return data
+
+    def _line(self) -> bytes:
+        line = self._stream.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            raise _Stop("It holds an instruction without an end.")
+        return line
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if "." in name:
+            self._facts.problems.append(f"The artifact names {full} by a path through {module}.")
+        self._facts.globals.add(full)
+        if module.startswith("numpy._core"):
+            self._facts.note_version("numpy", ">=2.0")
+        elif module.startswith("numpy.core"):
+            self._facts.note_version("numpy", "<2.0")
+        return Inert(full)
+
+    def _skip(self, count: int) -> None:
+        claim(self._facts, count, self._limit)
+        left = count
+        while left:
+            got = len(self._stream.read(min(left, _CHUNK_BYTES)))
+            if not got:
+                raise _Stop(f"It claims {count} bytes where {count - left} are left.")
+            left -= got
+
+    def _text(self, length: int, decode: Callable[[bytes], Any]) -> None:
+        if length > _LONGEST_TEXT:
+            self._skip(length)
+            self.append(_Text(f"<{length} bytes>"))
+            return
+        # Short texts count as well: many of them are a bomb as good as one.
+        claim(self._facts, length, self._limit)
+        self.append(decode(self._exactly(length)))
+
+    def load_proto(self) -> None:
+        version = self._exactly(1)[0]
+        if version > pickle.HIGHEST_PROTOCOL:
+            raise _Stop(f"It is written in pickle protocol {version}, which this Python does not know.")
+        if not self._depth:
+            self._facts.note_version("python", _PICKLE_PYTHONS.get(version, ">=2.0"))
+
+    def load_frame(self) -> None:
+        self._exactly(8)
+
+    def _made(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(function, Inert):
+            self._facts.problems.append("The artifact calls something that is no name.")
+            return Inert("?")
+        name = self._bound_method(function.name, arguments)
+        if function.state:
+            self._facts.problems.append(f"The artifact calls an instance of {function.name}.")
+        self._facts.called.add(name)
+        return Inert(name, {_Arguments: arguments})
+
+    def _bound_method(self, name: str, arguments: Any) -> str:
+        """Return the method's own name for the few that honest files ask for with getattr."""
+        if name != "builtins.getattr" or not isinstance(arguments, tuple) or len(arguments) != 2:
+            return name
+        target, method = arguments
+        full = f"{target.name}.{method}" if isinstance(target, Inert) else ""
+        if full not in BOUND_METHODS:
+            return name
+        self._facts.globals.discard(name)
+        return full
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = self._made(self.stack[-1], arguments)
+
+    def load_newobj(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = self._made(self.stack[-1], arguments)
+
+    def load_newobj_ex(self) -> None:
+        self.stack.pop()
+        self.load_newobj()
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if not isinstance(target, Inert):
+            self._facts.problems.append("The artifact sets the state of a plain value.")
+            return
+        if _Arguments not in target.state:
+            self._facts.problems.append(f"The artifact changes {target.name} itself, not an instance of it.")
+        if target.name == _WRAPPER:
+            self.stack[-1] = self._array(state)
+            return
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                self._note_state(target, part)
+        if not isinstance(state, dict):
+            target.state[_State] = state
+
+    def _note_state(self, target: Inert, state: dict[Any, Any]) -> None:
+        dunder = next((key for key in state if isinstance(key, str) and key.startswith("__")), None)
+        if dunder is not None:
+            self._facts.problems.append(f"The artifact sets {dunder} of {target.name}, a name of Python itself.")
+        version = state.get("_sklearn_version")
+        if isinstance(version, str):
+            self._facts.note_version("scikit-learn", version)
+        target.state.update(state)
+
+    def _array(self, state: Any) -> InertArray:
+        if not isinstance(state, dict):
+            raise _Stop("It holds an array without shape or type.")
+        alignment = state.get("numpy_array_alignment_bytes")
+        self._facts.note_version("joblib", ">=1.2" if alignment is not None else "<1.2")
+        itemsize, has_objects = _item_bytes(state.get("dtype"))
+        count = _count(state.get("shape"))
+        if has_objects:
+            claim(self._facts, count * itemsize, self._limit)
+            nested = InertUnpickler(self._stream, self._facts, limit=self._limit, depth=self._depth + 1).load()
+            return nested if isinstance(nested, InertArray) else InertArray(_object_items(nested))
+        if alignment is not None:
+            self._exactly(self._exactly(1)[0])
+        self._skip(count * itemsize)
+        return InertArray([])
+
+    def load_append(self) -> None:
+        value = self.stack.pop()
+        self._extend([value])
+
+    def load_appends(self) -> None:
+        self._extend(self.pop_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        else:
+            self._facts.problems.append("The artifact appends to something that is no list.")
+
+    def load_setitem(self) -> None:
+        value = self.stack.pop()
+        key = self.stack.pop()
+        self._set_items([key, value])
+
+    def load_setitems(self) -> None:
+        self._set_items(self.pop_mark())
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        pairs = {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
+        if isinstance(target, Inert):
+            self._note_state(target, pairs)
+        elif isinstance(target, dict):
+            target.update(pairs)
+        else:
+            self._facts.problems.append("The artifact sets items of something that is no dictionary.")
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)})
+
+    def load_additems(self) -> None:
+        self._extend_set(self.pop_mark())
+
+    def _extend_set(self, items: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list):
+            self._facts.problems.append("The artifact adds items to something that is no set.")
+
+    def load_empty_set(self) -> None:
+        self.append([])
+
+    def load_frozenset(self) -> None:
+        self.append(self.pop_mark())
+
+    def load_binunicode(self) -> None:
+        self._text(struct.unpack("<I", self._exactly(4))[0], _as_text)
+
+    def load_binunicode8(self) -> None:
+        self._text(struct.unpack("<Q", self._exactly(8))[0], _as_text)
+
+    def load_short_binunicode(self) -> None:
+        self._text(self._exactly(1)[0], _as_text)
+
+    def load_binbytes(self) -> None:
+        self._text(struct.unpack("<I", self._exactly(4))[0], bytes)
+
+    def load_binbytes8(self) -> None:
+        self._text(struct.unpack("<Q", self._exactly(8))[0], bytes)
+
+    def load_bytearray8(self) -> None:
+        self._text(struct.unpack("<Q", self._exactly(8))[0], bytes)
+
+    def load_long4(self) -> None:
+        self._long(struct.unpack("<i", self._exactly(4))[0])
+
+    def load_long1(self) -> None:
+        self._long(self._exactly(1)[0])
+
+    def _long(self, length: int) -> None:
+        if not 0 <= length <= _LONGEST_TEXT:
+            raise _Stop(f"It holds a number of {length} bytes.")
+        self.append(int.from_bytes(self._exactly(length), "little", signed=True))
+
+    def _unusual(self) -> NoReturn:
+        raise _Stop(
+            "It uses an instruction that joblib never writes (a persistent id, an extension or an instance call)."
+        )
+
+    for _code, _method in (
+        (pickle.PROTO, load_proto), (pickle.FRAME, load_frame), (pickle.REDUCE, load_reduce),
+        (pickle.NEWOBJ, load_newobj), (pickle.NEWOBJ_EX, load_newobj_ex), (pickle.BUILD, load_build),
+        (pickle.APPEND, load_append), (pickle.APPENDS, load_appends), (pickle.SETITEM, load_setitem),
+        (pickle.SETITEMS, load_setitems), (pickle.DICT, load_dict), (pickle.ADDITEMS, load_additems),
+        (pickle.EMPTY_SET, load_empty_set), (pickle.FROZENSET, load_frozenset),
+        (pickle.BINUNICODE, load_binunicode), (pickle.BINUNICODE8, load_binunicode8),
+        (pickle.SHORT_BINUNICODE, load_short_binunicode), (pickle.BINBYTES, load_binbytes),
+        (pickle.BINBYTES8, load_binbytes8), (pickle.BYTEARRAY8, load_bytearray8),
+        (pickle.LONG1, load_long1), (pickle.LONG4, load_long4),
+        (pickle.PERSID, _unusual), (pickle.BINPERSID, _unusual), (pickle.EXT1, _unusual),
+        (pickle.EXT2, _unusual), (pickle.EXT4, _unusual), (pickle.INST, _unusual), (pickle.OBJ, _unusual),
+        (pickle.NEXT_BUFFER, _unusual), (pickle.READONLY_BUFFER, _unusual),
+    ):  # fmt: skip
+        dispatch[_code[0]] = _method
+    del _code, _method
+
+
+class _Arguments:
+    """Key under which a stand-in keeps what its class was called with."""
+
+
+class _State:
+    """Key under which a stand-in keeps a state that is no dictionary."""
+
+
+def _as_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _item_bytes(dtype: Any) -> tuple[int, bool]:
+    """Return the size of one item, and whether it is a Python object, of an inert `numpy.dtype`."""
+    arguments = dtype.state.get(_Arguments) if isinstance(dtype, Inert) else None
+    kind = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    found = _ITEM_BYTES.fullmatch(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise _Stop("It holds an array of an unknown type.")
+    letter, digits = found.groups()
+    size = int(digits[:12] or _KIND_BYTES.get(letter, 8)) * (4 if letter == "U" and digits else 1)
+    state = dtype.state.get(_State)
+    if isinstance(state, tuple) and len(state) > _ITEMSIZE_IN_STATE and letter in "SUV":
+        given = state[_ITEMSIZE_IN_STATE]
+        size = given if isinstance(given, int) and given >= 0 else size
+    return size, letter == "O"
+
+
+def _count(shape: Any) -> int:
+    sizes = (shape,) if isinstance(shape, int) else shape
+    if not isinstance(sizes, tuple) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+        raise _Stop("It holds an array whose shape is no tuple of sizes.")
+    return math.prod(sizes)
+
+
+def _object_items(nested: Any) -> list[Any]:
+    """Return the items of an array of objects, which numpy pickles as a list in its state."""
+    state = nested.state.get(_State) if isinstance(nested, Inert) else None
+    items = state[-1] if isinstance(state, tuple) and state else []
+    return items if isinstance(items, list) else []
+
+
+def inspect_joblib(path: Path, facts: Facts, *, limit: int) -> None:
+    """Note what a joblib file names, claims and betrays."""
+    try:
+        with open_stream(path) as stream:
+            root = InertUnpickler(stream, facts, limit=limit).load()
+    except _Stop as stop:
+        facts.problems.append(f"The artifact is no honest joblib file. {stop}")
+        return
+    facts.outline.extend(outline_of(root))

@@ -1,0 +1,62 @@
+"""Reads an ONNX graph's description; no session is made of it."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from models_registry.artifacts.facts import Facts, LimitReached, claim
+from models_registry.artifacts.formats import onnx_format
+
+_MOST_LINES = 40
+# The type of a tensor whose length is not known from its type alone counts with eight bytes an item.
+_ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+_KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+
+
+def inspect_onnx(path: Path, facts: Facts, *, limit: int) -> None:
+    """Note what an ONNX file names, claims and betrays."""
+    size = path.stat().st_size
+    if size > limit:
+        raise LimitReached(f"The artifact is {size} bytes long, the limit is {limit}. Publish a smaller model.")
+    model = onnx_format.read_model(path.read_bytes())
+    for tensor in onnx_format.tensors(model):
+        _note_tensor(tensor, facts, limit)
+    for graph in onnx_format.graphs(model):
+        for node in graph.node:
+            _note_node(node, facts)
+    outside = onnx_format.external_file(model)
+    if outside is not None:
+        facts.problems.append(f"The artifact wants to read the file {outside[:200]}, which is not inside of it.")
+    _note_versions(model, facts)
+    facts.outline.extend(_outline(model))
+
+
+def _note_tensor(tensor: Any, facts: Facts, limit: int) -> None:
+    if any(size < 0 for size in tensor.dims):
+        facts.problems.append(f"The artifact's constant {tensor.name[:80]} has a negative size.")
+        return
+    claim(facts, math.prod(tensor.dims) * _ITEM_BYTES.get(tensor.data_type, 8), limit)
+
+
+def _note_node(node: Any, facts: Facts) -> None:
+    domain = node.domain or "ai.onnx"
+    facts.globals.add(f"{domain}.{node.op_type}")
+    if node.domain not in _KNOWN_DOMAINS:
+        facts.problems.append(
+            f"The artifact uses {node.op_type} of {node.domain[:80]}, an operation that onnxruntime does not have."
+        )
+
+
+def _note_versions(model: Any, facts: Facts) -> None:
+    facts.note_version(model.producer_name or "producer", model.producer_version or "unknown")
+    facts.note_version("onnx-ir", str(model.ir_version))
+    for opset in model.opset_import:
+        facts.note_version(f"opset {opset.domain or 'ai.onnx'}", str(opset.version))
+
+
+def _outline(model: Any) -> list[str]:
+    lines = [f"ONNX graph {model.graph.name[:80]}"]
+    lines.extend(f"  input {one.name[:80]}" for one in model.graph.input[:_MOST_LINES])
+    lines.extend(f"  {node.op_type}" for node in model.graph.node[:_MOST_LINES])
+    lines.extend(f"  output {one.name[:80]}" for one in model.graph.output[:_MOST_LINES])
+    return lines

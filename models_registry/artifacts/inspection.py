@@ -1,0 +1,125 @@
+"""Reads an artifact without running any of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_registry.artifacts.facts import Facts, LimitReached
+from models_registry.errors import ArtifactError, UnsupportedFormat
+
+MOST_NAMES = 1_000
+_LONGEST_NAME = 200
+_LONGEST_PROBLEM = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a file says about itself, before anything of it has run.
+
+    `globals` are the exact names (joblib), types (skops) or operations (ONNX) that it mentions, `called` those
+    that loading it calls or instantiates. `versions` holds what it betrays of the packages that it was written
+    with, where `>=2.0` is all that can be told of some. `claimed_bytes` is the memory that its arrays and texts
+    claim, `outline` the estimator's steps as indented lines, `problems` sentences that each refuse it.
+    """
+
+    format: str
+    globals: tuple[str, ...]
+    called: tuple[str, ...]
+    versions: Mapping[str, tuple[str, ...]]
+    claimed_bytes: int
+    outline: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the inspection as JSON values."""
+        return {
+            "format": self.format,
+            "globals": list(self.globals),
+            "called": list(self.called),
+            "versions": {name: list(found) for name, found in self.versions.items()},
+            "claimed_bytes": self.claimed_bytes,
+            "outline": list(self.outline),
+            "problems": list(self.problems),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Inspection":
+        """Return the inspection that `to_json` described."""
+        return cls(
+            format=values["format"],
+            globals=tuple(values["globals"]),
+            called=tuple(values["called"]),
+            versions={name: tuple(found) for name, found in values["versions"].items()},
+            claimed_bytes=values["claimed_bytes"],
+            outline=tuple(values["outline"]),
+            problems=tuple(values["problems"]),
+        )
+
+
+def _joblib(path: Path, facts: Facts, limit: int) -> None:
+    from models_registry.artifacts.formats.joblib_inspection import inspect_joblib
+
+    inspect_joblib(path, facts, limit=limit)
+
+
+def _skops(path: Path, facts: Facts, limit: int) -> None:
+    from models_registry.artifacts.formats.skops_inspection import inspect_skops
+
+    inspect_skops(path, facts, limit=limit)
+
+
+def _onnx(path: Path, facts: Facts, limit: int) -> None:
+    from models_registry.artifacts.formats.onnx_inspection import inspect_onnx
+
+    inspect_onnx(path, facts, limit=limit)
+
+
+_INSPECTORS: dict[str, Callable[[Path, Facts, int], None]] = {"joblib": _joblib, "skops": _skops, "onnx": _onnx}
+
+
+def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Inspection:
+    """Return what the artifact says about itself; a broken or hostile one ends as a problem, never as an error.
+
+    The reading stops where more than `max_claimed_bytes` are claimed, so a bomb costs neither memory nor time.
+    """
+    inspector = _INSPECTORS.get(format)
+    if inspector is None:
+        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_INSPECTORS)}.")
+    facts = Facts()
+    try:
+        inspector(path, facts, max_claimed_bytes)
+    except (LimitReached, ArtifactError) as refusal:
+        facts.problems.append(str(refusal))
+    except OSError:
+        # The file could not be read at all, which says nothing about the artifact.
+        if not path.is_file():
+            raise
+        facts.problems.append(f"The artifact's compressed data is damaged. Publish it again as {format}.")
+    except Exception as error:  # noqa: BLE001 - damaged files fail in as many ways as there are instructions
+        facts.problems.append(
+            f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
+        )
+    return _frozen(format, facts)
+
+
+def _frozen(format: str, facts: Facts) -> Inspection:
+    return Inspection(
+        format=format,
+        globals=_sorted(facts.globals),
+        called=_sorted(facts.called),
+        versions={_shown(name, 80): _sorted(found) for name, found in sorted(facts.versions.items())},
+        claimed_bytes=facts.claimed_bytes,
+        outline=tuple(_shown(line, _LONGEST_NAME) for line in facts.outline),
+        problems=tuple(dict.fromkeys(_shown(one, _LONGEST_PROBLEM) for one in facts.problems))[:MOST_NAMES],
+    )
+
+
+def _sorted(names: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(_shown(name, _LONGEST_NAME) for name in names)[:MOST_NAMES])
+
+
+def _shown(text: str, longest: int) -> str:
+    """Return text that can be stored and shown: no control characters or lone surrogates, and not endless."""
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(character if character.isprintable() else "�" for character in clean[:longest])

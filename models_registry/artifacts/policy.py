@@ -1,0 +1,118 @@
+"""Decides, from what an inspection found, whether an artifact may be loaded at all."""
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from models_registry.artifacts.formats.trusted import BOUND_METHODS, JOBLIB_STAND_INS, builtin_trust
+from models_registry.artifacts.inspection import MOST_NAMES, Inspection
+
+_SHOWN_NAMES = 10
+_COMPARED = ("scikit-learn", "numpy")
+
+
+def judge(
+    inspection: Inspection, *, trusted: frozenset[str] = frozenset(), max_claimed_bytes: int | None = None
+) -> tuple[str, ...]:
+    """Return the reasons why the artifact may not be loaded, as sentences; none means that it may.
+
+    `trusted` holds an operator's own exact names, beyond those that come with the service.
+    """
+    reasons = list(inspection.problems)
+    if inspection.format in {"joblib", "skops"}:
+        reasons.extend(_untrusted(inspection, trusted))
+    if max_claimed_bytes is not None and inspection.claimed_bytes > max_claimed_bytes:
+        reasons.append(
+            f"The artifact claims {inspection.claimed_bytes} bytes of memory, the limit is {max_claimed_bytes}. "
+            "Publish a smaller model, or raise the limit."
+        )
+    return tuple(dict.fromkeys(reasons))
+
+
+def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]:
+    trust = builtin_trust().with_additions(trusted)
+    own = JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset()
+    unknown = [name for name in inspection.globals if name not in trust.all | own]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
+        yield (
+            f"The artifact names {', '.join(unknown[:_SHOWN_NAMES])}{more}, not on the list of trusted names. "
+            "Add exact names of your own code to MODELS_TRUSTED_GLOBALS, or publish the model as ONNX or skops."
+        )
+    only_named = [name for name in inspection.called if name in trust.named and name not in trust.runnable | own]
+    if only_named:
+        yield (
+            f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded, where honest files only "
+            "mention them. Publish it again from its training script."
+        )
+    if len(inspection.globals) >= MOST_NAMES:
+        yield f"The artifact names {MOST_NAMES} things or more. Publish a smaller pipeline."
+
+
+@dataclass(frozen=True, slots=True)
+class VersionVerdict:
+    """Whether an artifact was trained with the versions that serve it; `sentence` names both."""
+
+    agrees: bool
+    trained_with: Mapping[str, tuple[str, ...]]
+    served_with: Mapping[str, str]
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as JSON values."""
+        return {
+            "agrees": self.agrees,
+            "trained_with": {name: list(found) for name, found in self.trained_with.items()},
+            "served_with": dict(self.served_with),
+            "sentence": self.sentence,
+        }
+
+
+def server_versions() -> dict[str, str]:
+    """Return the versions that artifacts are served with."""
+    names = ("scikit-learn", "numpy", "scipy", "joblib", "skops", "onnxruntime")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def version_verdict(inspection: Inspection) -> VersionVerdict:
+    """Say whether the artifact was trained with other versions than those that serve it.
+
+    An ONNX graph brings its own definition along, so it agrees with every server that can open it.
+    """
+    served = server_versions()
+    trained = dict(inspection.versions)
+    if inspection.format == "onnx":
+        return VersionVerdict(True, trained, served, "An ONNX graph does not depend on the versions it came from.")
+    other = [name for name in _COMPARED if not _agrees(trained.get(name, ()), served[name])]
+    if not trained.get("scikit-learn") and _is_scikit_learn(inspection):
+        other.insert(0, "scikit-learn")
+    if not other:
+        return VersionVerdict(True, trained, served, "Trained with the versions that serve it.")
+    sentences = [
+        f"Trained with {name} {' and '.join(trained.get(name, ())) or 'of an unknown version'}, "
+        f"served with {served[name]}."
+        for name in dict.fromkeys(other)
+    ]
+    return VersionVerdict(False, trained, served, " ".join(sentences))
+
+
+def _is_scikit_learn(inspection: Inspection) -> bool:
+    return any(name.startswith("sklearn.") for name in inspection.called)
+
+
+def _agrees(found: tuple[str, ...], served: str) -> bool:
+    return all(_one_agrees(version, served) for version in found)
+
+
+def _one_agrees(found: str, served: str) -> bool:
+    if found.startswith(">="):
+        return _number(served) >= _number(found[2:])
+    if found.startswith("<"):
+        return _number(served) < _number(found[1:])
+    return found == served
+
+
+def _number(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())

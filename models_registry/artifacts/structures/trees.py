@@ -1,0 +1,105 @@
+"""Decision trees and the ensembles that walk through them without any bounds check."""
+
+from typing import Any
+
+import numpy as np
+
+from models_registry.errors import UnsafeStructure
+
+_LEAF = -1
+_BITSET_WORDS = 8
+_MOST_CATEGORIES = 256
+
+
+def refuse(what: str) -> UnsafeStructure:
+    """Return the error for arrays that would crash or hang a prediction."""
+    return UnsafeStructure(
+        f"The artifact {what}, so a prediction could crash the server, hang, or read memory that is not its own. "
+        "It is damaged or crafted; publish it again from its training script."
+    )
+
+
+def check_tree(tree: Any) -> None:
+    """Refuse a decision tree whose path could leave its nodes, never end, or ask for a feature that is not there."""
+    left, right, feature = tree.children_left, tree.children_right, tree.feature
+    count = len(left)
+    if count == 0:
+        raise refuse("holds a decision tree without nodes")
+    inner = left != _LEAF
+    number = np.arange(count)[inner]
+    for children in (left[inner], right[inner]):
+        # A child behind its parent is how every builder writes them, and leaves no way for a circle.
+        if not ((children > number) & (children < count)).all():
+            raise refuse("holds a decision tree whose nodes point outside of it or in a circle")
+    asked = feature[inner]
+    if not ((asked >= 0) & (asked < tree.n_features)).all():
+        raise refuse(f"holds a decision tree that asks for a feature outside of its {tree.n_features}")
+
+
+def check_tree_owner(estimator: Any) -> None:
+    """Refuse an estimator whose tree takes another number of features than the estimator checks for."""
+    if estimator.tree_.n_features != estimator.n_features_in_:
+        raise refuse(
+            f"holds a decision tree of {estimator.tree_.n_features} features in an estimator "
+            f"of {estimator.n_features_in_}"
+        )
+
+
+def check_forest(forest: Any) -> None:
+    """Refuse a forest in which a tree takes another number of features than the forest gives it."""
+    chosen = getattr(forest, "estimators_features_", None)
+    for number, estimator in enumerate(np.ravel(forest.estimators_)):
+        tree = getattr(estimator, "tree_", None)
+        given = forest.n_features_in_ if chosen is None else len(chosen[number])
+        if tree is not None and tree.n_features != given:
+            raise refuse(f"holds a forest of {given} features with a tree of {tree.n_features}")
+
+
+def check_gradient_boosting(model: Any) -> None:
+    """Refuse gradient boosting with more trees per stage than columns that it adds them to."""
+    estimators = model.estimators_
+    if not isinstance(estimators, np.ndarray) or estimators.ndim != 2:
+        raise refuse("holds gradient boosting whose stages are no table")
+    check_forest(model)
+    if any(estimator.tree_.value.shape[1:] != (1, 1) for estimator in estimators.flat):
+        raise refuse("holds gradient boosting whose trees have more than one value per node")
+    start = model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32))
+    if start.shape != (1, estimators.shape[1]):
+        raise refuse(f"holds gradient boosting with {estimators.shape[1]} trees per stage for {start.shape[1]} outputs")
+
+
+def check_histogram_boosting(model: Any) -> None:
+    """Refuse histogram boosting whose nodes or categories point outside of their arrays."""
+    mapper = model._bin_mapper
+    is_categorical = np.asarray(mapper.is_categorical_)
+    if is_categorical.shape != (model.n_features_in_,):
+        raise refuse("holds histogram boosting with a wrong number of features in its bins")
+    for feature in np.flatnonzero(is_categorical):
+        categories = np.asarray(mapper.bin_thresholds_[feature])
+        if not ((categories >= 0) & (categories < _MOST_CATEGORIES)).all():
+            raise refuse("holds histogram boosting with a category outside of its bit set")
+    for predictors in model._predictors:
+        for predictor in predictors:
+            _check_predictor(predictor, is_categorical)
+
+
+def _check_predictor(predictor: Any, is_categorical: np.ndarray[Any, Any]) -> None:
+    nodes = predictor.nodes
+    if nodes.ndim != 1 or not len(nodes):
+        raise refuse("holds histogram boosting with a tree without nodes")
+    inner = nodes[nodes["is_leaf"] == 0]
+    number = np.flatnonzero(nodes["is_leaf"] == 0)
+    for side in ("left", "right"):
+        children = inner[side].astype(np.int64)
+        if not ((children > number) & (children < len(nodes))).all():
+            raise refuse("holds histogram boosting whose nodes point outside of their tree or in a circle")
+    feature = inner["feature_idx"]
+    if not ((feature >= 0) & (feature < len(is_categorical))).all():
+        raise refuse("holds histogram boosting that asks for a feature that is not there")
+    by_category = inner[inner["is_categorical"] != 0]
+    bits = predictor.raw_left_cat_bitsets
+    inside = bits.ndim == 2 and bits.shape[1] == _BITSET_WORDS
+    if not inside or not (by_category["bitset_idx"] < len(bits)).all():
+        raise refuse("holds histogram boosting with a bit set that is not there")
+    if not is_categorical[by_category["feature_idx"]].all():
+        raise refuse("holds histogram boosting that takes a number for a category")
