@@ -1,0 +1,61 @@
+"""The gate through both of its hosts, with models loaded by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.core.wsgi import get_wsgi_application
+
+from mlapi import replica
+from mlapi.lane import PredictionLane
+from models_registry.artifacts.inference import infer_signature
+from models_registry.serving.coalescing import Coalescer
+from models_registry.serving.runtime import Board, LoadedModel
+from tests.support.wsgi import WsgiClient
+
+Load = Callable[..., LoadedModel]
+
+
+@pytest.fixture(params=["lane", "views"])
+def host(request: pytest.FixtureRequest) -> WsgiClient:
+    """Return a client of the service: through the lane, and through Django alone."""
+    django = get_wsgi_application()
+    return WsgiClient(PredictionLane(django, replica.gate) if request.param == "lane" else django)
+
+
+@pytest.fixture
+def load() -> Iterator[Load]:
+    """Return a function that serves an estimator under a name."""
+    replica.runtime.board = Board(has_read_wish=True)
+
+    def serve(model: Any, name: str = "m", number: int = 1, **given: Any) -> LoadedModel:
+        signature = given.pop("signature", None) or infer_signature(model, given.pop("declared", None))
+        loaded = LoadedModel(
+            name=name,
+            number=number,
+            version_id=number,
+            generation=number,
+            digest="0" * 64,
+            signature=signature,
+            predictor=Coalescer(model),
+            estimator=model,
+            example=given.pop("example", None),
+            description="",
+            runs={"form": "native"},
+            loaded_at=datetime.now(UTC),
+        )
+        board = replica.runtime.board
+        replica.runtime.board = replace(
+            board,
+            models={**board.models, name: loaded},
+            wished={**board.wished, name: number},
+            default=board.default or name,
+        )
+        return loaded
+
+    yield serve
+    replica.runtime.board = Board()

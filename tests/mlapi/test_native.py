@@ -1,0 +1,278 @@
+"""Predictions in the service's own protocol, through the lane and through Django's views."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from tests.support.estimators import constant
+
+ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
+
+
+def classifier(labels):
+    return LogisticRegression().fit(ROWS, labels)
+
+
+def mixed():
+    frame = pd.DataFrame({"age": [20.0, 30, 40, np.nan], "city": ["Oslo", "Bonn", "Oslo", "Rome"]})
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]), (OneHotEncoder(), ["city"])
+    )
+    return make_pipeline(columns, LogisticRegression()).fit(frame, ["low", "high", "high", "low"])
+
+
+def test_one_row_in_both_forms_and_many(host, load):
+    load(LinearRegression().fit(pd.DataFrame(ROWS, columns=["a", "b"]), [0.0, 2, 2, 4]), number=3)
+    named = host.post("/predict", {"features": {"b": 1, "a": 1.5}}, **{"X-Request-ID": "mine-1"})
+    assert named.status == 200
+    assert named.json["prediction"] == pytest.approx(2.5)
+    assert named.json | {"prediction": 0, "processing_time_ms": 0} == {
+        "prediction": 0,
+        "confidence": None,
+        "processing_time_ms": 0,
+        "model": "m",
+        "version": 3,
+        "request_id": "mine-1",
+    }
+    assert named.headers["x-request-id"] == "mine-1"
+    assert named.headers["x-model-version"] == "3"
+    assert host.post("/predict", {"features": [1.5, 1]}).json["prediction"] == named.json["prediction"]
+    many = host.post("/models/m/predict", {"instances": [[1.5, 1], [0, 0]]}).json
+    assert many["predictions"] == pytest.approx([2.5, 0.0])
+    assert many["confidences"] is None
+    assert "prediction" not in many
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1, 0, 1], ["no", "yes", "no", "yes"], [True, False, True, False]], ids=["int", "str", "bool"]
+)
+def test_labels_keep_their_type(host, load, labels):
+    load(classifier(labels))
+    answer = host.post("/predict", {"features": [0, 0], "probabilities": True}).json
+    assert answer["prediction"] == labels[0]
+    assert type(answer["prediction"]) is type(labels[0])
+    assert answer["confidence"] == pytest.approx(max(answer["probabilities"].values()))
+    keys = {json.dumps(label).strip('"') for label in labels}
+    assert set(answer["probabilities"]) == keys
+
+
+CASES = {
+    "no probabilities": (RidgeClassifier().fit(ROWS, [0, 1, 0, 1]), {"features": [0, 0]}, 0),
+    "outliers": (IsolationForest(n_estimators=5, random_state=0).fit(ROWS), {"features": [1, 1]}, 1),
+    "clusters": (KMeans(2, random_state=0, n_init=1).fit(ROWS), {"features": [0, 0]}, None),
+    "several outputs": (
+        KNeighborsRegressor(1).fit(ROWS, [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]),
+        {"features": [1, 1]},
+        [2.0, 3.0],
+    ),
+    "several labels": (
+        MultiOutputClassifier(RandomForestClassifier(5, random_state=0)).fit(ROWS, [[0, 1], [1, 0], [0, 1], [1, 0]]),
+        {"features": [0, 0]},
+        [0, 1],
+    ),
+    "text": (
+        make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good day", "bad night"], ["+", "-"]),
+        {"features": {"text": "a good one"}},
+        "+",
+    ),
+    "bare text": (
+        make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good day", "bad night"], ["+", "-"]),
+        {"features": "a bad one"},
+        "-",
+    ),
+    "mixed columns": (mixed(), {"features": {"city": "Bonn", "age": 30}}, "high"),
+    "a missing value where it is imputed": (mixed(), {"features": {"city": "Bonn", "age": None}}, "high"),
+    "missing values by nature": (
+        HistGradientBoostingClassifier(max_iter=2).fit(np.repeat(ROWS, 20, axis=0), [0, 1, 0, 1] * 20),
+        {"features": [None, 1]},
+        None,
+    ),
+    "strings without names": (
+        make_pipeline(OrdinalEncoder(), LogisticRegression()).fit(
+            np.array([["a", "x"], ["b", "y"]], dtype=object), ["A", "B"]
+        ),
+        {"features": ["b", "y"]},
+        "B",
+    ),
+    "records": (
+        make_pipeline(DictVectorizer(), LogisticRegression()).fit([{"a": 1, "c": "x"}, {"a": 5, "c": "y"}], [0, 1]),
+        {"features": {"a": 5, "c": "y"}},
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "body", "expected"), CASES.values(), ids=CASES.keys())
+def test_every_kind_of_estimator_predicts(host, load, model, body, expected):
+    load(model)
+    answer = host.post("/predict", body)
+    assert answer.status == 200, answer.body
+    if expected is not None:
+        assert answer.json["prediction"] == expected
+        assert type(answer.json["prediction"]) is type(expected)
+
+
+def test_several_labels_have_a_confidence_each_and_probabilities_by_label(host, load):
+    load(CASES["several labels"][0])
+    answer = host.post("/predict", {"features": [0, 0], "probabilities": True}).json
+    assert len(answer["confidence"]) == 2
+    assert [set(part) for part in answer["probabilities"]] == [{"0", "1"}, {"0", "1"}]
+
+
+FEATURES = {"age": 30, "city": "Oslo"}
+WRONG = {
+    "missing": ({"features": {"age": 30}}, "missing_feature", {"row": 0, "feature": "city"}),
+    "unknown": ({"features": {**FEATURES, "x": 1}}, "unknown_feature", {"row": 0, "feature": "x"}),
+    "misspelt": ({"features": {"age": 30, "citty": "Oslo"}}, "unknown_feature", {"expected": "city"}),
+    "a string for a number": ({"features": {**FEATURES, "age": "30"}}, "invalid_feature", {"feature": "age"}),
+    "a boolean for a number": ({"features": {**FEATURES, "age": True}}, "invalid_feature", {"found": "true"}),
+    "a number for a string": ({"features": {**FEATURES, "city": 5}}, "invalid_feature", {"feature": "city"}),
+    "nested": ({"features": {**FEATURES, "age": [1]}}, "invalid_feature", {"found": "a list of 1"}),
+    "unknown category": ({"features": {**FEATURES, "city": "Paris"}}, "unknown_category", {"feature": "city"}),
+    "null that is not imputed": ({"features": {**FEATURES, "city": None}}, "invalid_feature", {"found": "null"}),
+    "too large for float32": ({"features": {**FEATURES, "age": 1e39}}, "invalid_feature", {"feature": "age"}),
+    "second row": ({"instances": [FEATURES, {**FEATURES, "age": "x"}]}, "invalid_feature", {"row": 1}),
+    "ragged": ({"instances": [[30, "Oslo"], [30]]}, "wrong_feature_count", {"row": 1, "expected": 2, "found": 1}),
+    "empty": ({"instances": []}, "empty_batch", {}),
+    "mixed forms": ({"instances": [FEATURES, [30, "Oslo"]]}, "mixed_rows", {"row": 1}),
+    "no row": ({"instances": [5]}, "invalid_input", {"row": 0}),
+    "not a list": ({"instances": FEATURES}, "invalid_field", {"field": "instances"}),
+    "features are a number": ({"features": 5}, "invalid_input", {"row": 0}),
+    "neither": ({}, "missing_field", {}),
+    "both": ({"features": FEATURES, "instances": []}, "invalid_field", {}),
+    "unknown field": ({"feature": FEATURES}, "unknown_field", {"field": "feature"}),
+    "probabilities": ({"features": FEATURES, "probabilities": 1}, "invalid_field", {"field": "probabilities"}),
+}
+
+
+@pytest.mark.parametrize(("body", "code", "details"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_input_is_a_400_that_says_what_to_mend(host, load, body, code, details):
+    load(mixed())
+    answer = host.post("/predict", body, **{"X-Request-ID": "r-1"})
+    assert answer.status == 400, answer.body
+    assert answer.json["code"] == code
+    assert answer.json["request_id"] == "r-1"
+    assert len(answer.json["error"]) > 20
+    assert answer.json | details == answer.json
+
+
+HOSTILE = {
+    "deep": b"[" * 100_000,
+    "deep object": b'{"features":' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+    "4301 digits": b'{"features": [' + b"9" * 4301 + b", 1]}",
+    "1e400": b'{"features": [1e400, 1]}',
+    "NaN": b'{"features": [NaN, 1]}',
+    "Infinity": b'{"features": [Infinity, 1]}',
+    "nan as text": b'{"features": ["nan", 1]}',
+    "number as text": b'{"features": ["1.5", 1]}',
+    "null": b'{"features": [null, 1]}',
+    "surrogate": b'{"features": {"\\ud800": 1, "b": 2}}',
+    "invalid UTF-8": b'{"features": {"\xff": 1}}',
+    "list at the top": b"[1, 2]",
+    "a bare number": b"1",
+    "empty": b"",
+    "cut short": b'{"features": [1,',
+    "duplicate feature": b'{"features": {"x0": 1, "x0": 2, "x1": 3}}',
+    "duplicate field": b'{"features": [1, 2], "features": [3, 4]}',
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_json_is_a_400_and_nothing_else(host, load, body):
+    load(classifier([0, 1, 0, 1]))
+    answer = host.post("/predict", body)
+    assert answer.status == 400, answer.body
+    assert set(answer.json) >= {"error", "code", "request_id"}
+
+
+def test_honest_quotes_are_not_taken_for_duplicates(host, load):
+    load(make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["a b", "c dd"], [0, 1]))
+    answer = host.post("/predict", {"features": {"text": 'he said "cc" and \\ "dd"'}})
+    assert answer.status == 200, answer.body
+
+
+def test_wire_errors(host, load, settings):
+    load(constant(1))
+    settings.MLAPI_MAX_BODY_MB = 0.001
+    good = json.dumps({"features": [0, 0]}).encode()
+    kind = {"Content-Type": "application/json"}
+    assert host.request("GET", "/predict").status == 405
+    assert host.request("GET", "/predict").headers["allow"] == "POST"
+    assert host.post("/predict", good, **{"Content-Type": "text/plain"}).json["code"] == "unsupported_media_type"
+    assert host.request("POST", "/predict", good, kind | {"Transfer-Encoding": "chunked"}).status == 411
+    assert host.post("/predict", b" " * 1001).status == 413
+    bomb = gzip.compress(b" " * 1_000_000)
+    assert host.post("/predict", bomb[:900], **{"Content-Encoding": "gzip"}).status in {400, 413}
+    assert host.post("/predict", gzip.compress(b" " * 2000), **{"Content-Encoding": "gzip"}).status == 413
+    assert host.post("/predict", zlib.compress(good), **{"Content-Encoding": "deflate"}).status == 200
+    assert host.post("/predict", b"no gzip", **{"Content-Encoding": "gzip"}).status == 400
+    assert host.post("/predict", good, **{"Content-Encoding": "br"}).status == 415
+    assert host.post("/predict", good).status == 200
+    assert host.post("/predict", good, Host="elsewhere.example").json["code"] == "invalid_host"
+    assert host.request("POST", "/predict", good, kind, CONTENT_LENGTH="x").status == 400
+    insane = host.post("/predict", good, **{"X-Request-ID": "a b\tc"})
+    assert len(insane.headers["x-request-id"]) == 32
+
+
+def test_unknown_and_unloaded_models(host, load):
+    load(constant(1), "a", number=2)
+    body = {"features": [0, 0]}
+    assert host.post("/models/b/predict", body).json["served"] == ["a"]
+    wrong = host.post("/models/a/versions/1/predict", body)
+    assert (wrong.status, wrong.json["loaded"]) == (404, [2])
+    assert host.post("/models/a/versions/2/predict", body).status == 200
+    from mlapi import replica
+
+    replica.runtime.post(wished={"a": 2, "c": 1}, problems={"c": "version 1 failed to load: gone"})
+    unloaded = host.post("/models/c/predict", body)
+    assert unloaded.status == 503
+    assert "gone" in unloaded.json["error"]
+    assert unloaded.headers["retry-after"]
+
+
+def test_health_by_any_host(host, load):
+    from mlapi import replica
+
+    for path in ("/health", "/health/ready", "/health/live"):
+        load(constant(1), "a")
+        assert host.get(path, Host="10.0.0.7:8000").status == 200
+    assert host.get("/models", Host="10.0.0.7:8000").status == 400
+    replica.runtime.post(wished={"a": 1, "b": 4})
+    missing = host.get("/health", Host="10.0.0.7")
+    assert missing.status == 503
+    assert missing.json["missing"] == {"b": "version 4 is loading"}
+    assert host.get("/health/live").status == 200
+
+
+def test_catalogue_gives_an_example_that_works(host, load):
+    load(mixed(), "people", example={"age": 1.0, "city": "Rome"})
+    load(classifier([0, 1, 0, 1]), "plain")
+    for model in host.get("/models").json["models"]:
+        path = f"/models/{model['name']}/predict"
+        assert model["example"]["url"] == f"http://localhost{path}"
+        assert host.post(path, model["example"]["body"]).status == 200
+    detail = host.get("/models/people").json
+    assert [item["name"] for item in detail["signature"]["inputs"]] == ["age", "city"]
+    assert host.get("/models/nobody").status == 404
+
+
+def test_an_address_that_is_nowhere_answers_json(host, load):
+    answer = host.get("/nowhere")
+    assert (answer.status, answer.json["code"]) == (404, "not_found")

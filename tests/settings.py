@@ -1,0 +1,18 @@
+"""The settings under test: a directory of their own, so that no test touches the data of whoever runs it."""
+
+import os
+import tempfile
+
+for _name in [name for name in os.environ if name.startswith(("MODELS_", "MLAPI_", "DJANGO_ALLOWED", "DJANGO_SECRET"))]:
+    del os.environ[_name]
+os.environ["MLAPI_VAR"] = tempfile.mkdtemp(prefix="mlapi-tests-")
+os.environ["MLAPI_LOG_FORMAT"] = "json"
+
+from mlapi.settings import *  # noqa: E402, F403 - after the environment is set
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # No manifest: the tests collect no static files.
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,50 @@
+"""Small honest estimators, and files of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import RandomForestClassifier
+
+
+def constant(number: int, *, features: int = 2) -> Any:
+    """Return a regressor that answers `number` to everything: a version that says which one it is."""
+    return DummyRegressor(strategy="constant", constant=float(number)).fit(np.zeros((1, features)), [0.0])
+
+
+def constant_label(label: str) -> Any:
+    """Return a classifier that answers `label` to everything."""
+    return DummyClassifier(strategy="constant", constant=label).fit(np.zeros((2, 2)), [label, label + "'"])
+
+
+def forest(*, seed: int, trees: int = 20, features: int = 4) -> Any:
+    """Return a small forest."""
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(300, features))
+    return RandomForestClassifier(n_estimators=trees, random_state=seed, n_jobs=1).fit(rows, rows[:, 0] > 0)
+
+
+def save(
+    model: Any,
+    path: Path,
+    *,
+    rows: list[Any] | None = None,
+    predictions: list[Any] | None = None,
+    inputs: list[dict[str, str]] | None = None,
+) -> Path:
+    """Write `model` as joblib, with a manifest where there is anything to say."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    joblib.dump(model, path)
+    manifest: dict[str, Any] = {}
+    if rows is not None:
+        manifest["sample"] = {"instances": rows} | ({"predictions": predictions} if predictions else {})
+    if inputs is not None:
+        manifest["inputs"] = inputs
+    if manifest:
+        path.with_name(path.name + ".manifest.json").write_text(json.dumps(manifest))
+    return path

@@ -1,0 +1,161 @@
+"""The whole service in processes of its own: gunicorn, its workers, its database, its storage."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """A service in `directory`, with everything that a user would set."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.storage = directory / "models"
+        self.storage.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(("MODELS_", "DJANGO_", "WEB_"))
+            },
+            "MLAPI_VAR": str(directory / "var"),
+            "MODELS_STORAGE": self.storage.as_uri(),
+            "MODELS_POLL_SECONDS": "0.2",
+            "MODELS_DISCOVERY_SECONDS": "3600",
+            "MLAPI_LOG_FORMAT": "json",
+            "WEB_WORKERS": "1",
+            "PORT": str(self.port),
+            **environment,
+        }
+        self.environment.setdefault("DATABASE_URL", f"sqlite:///{directory / 'registry.sqlite3'}")
+        self.log_path = directory / "service.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of manage.py's commands."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=170,
+        )
+        if check:
+            assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done
+
+    def publish(self, name: str, artifact: Path, *arguments: str) -> None:
+        """Publish an artifact."""
+        self.manage("publish_model", name, str(artifact), *arguments)
+
+    def list_models(self) -> list[dict[str, Any]]:
+        """Return what `list_models --json` says."""
+        listing: list[dict[str, Any]] = json.loads(self.manage("list_models", "--json").stdout)
+        return listing
+
+    def migrate(self) -> Service:
+        """Make the database ready."""
+        self.manage("migrate", "--verbosity", "0")
+        return self
+
+    def start(self, *, until_ready: bool = True) -> Service:
+        """Start gunicorn."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if until_ready:
+            eventually(self.is_ready, seconds=60, saying=f"service ready; log: {self.log_path}")
+        return self
+
+    def stop(self, *, sent: int = signal.SIGTERM) -> int:
+        """Ask the server to end and return its exit status."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(sent)
+        try:
+            return self.process.wait(timeout=60)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End every process of the service."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=10)
+            self.process = None
+
+    def is_ready(self) -> bool:
+        """Say whether it is ready."""
+        assert self.process is None or self.process.poll() is None, self.log()
+        try:
+            return self.get("/health/ready")[0] == 200
+        except OSError:
+            return False
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the log's events of one name."""
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == name]
+
+    def worker_pids(self) -> list[int]:
+        """Return the serving workers' process ids."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children]
+
+    def get(self, path: str, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """Return status, JSON (or text) and headers of a GET."""
+        return self.request("GET", path, None, headers)
+
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """Return status, JSON and headers of a POST of `body` (JSON, or bytes as they are)."""
+        return self.request("POST", path, body, {"Content-Type": "application/json", **headers})
+
+    def request(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+        """Return status, JSON (or text) and headers of one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            raw = answer.read()
+            kind = answer.headers.get_content_type()
+            return answer.status, json.loads(raw) if kind == "application/json" else raw, dict(answer.headers)
+        finally:
+            connection.close()
