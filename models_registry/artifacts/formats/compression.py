@@ -105,7 +105,7 @@ def compression_of(first_bytes: bytes) -> str:
     return "none"
 
 
-def open_stream(path: Path) -> io.BufferedReader:
+def open_stream(path: Path) -> "io.BufferedReader[Any]":
     """Return the artifact's decompressed bytes as a stream; reading more never costs more memory."""
     raw = io.BufferedReader(io.FileIO(path), buffer_size=_BUFFER_BYTES)
     try:

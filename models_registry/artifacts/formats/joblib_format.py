@@ -9,7 +9,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def refuse_old_joblib(version: str) -> None:
 class TrustedUnpickler(pickle._Unpickler):
     """A reader of joblib's streams that resolves exact names only and refuses every unusual instruction."""
 
-    dispatch: Any = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[Any] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
     metastack: list[list[Any]]
     append: Callable[[Any], None]
@@ -85,7 +85,7 @@ class TrustedUnpickler(pickle._Unpickler):
     readline: Callable[[], bytes]
     readinto: Callable[[Any], int]
 
-    def __init__(self, stream: io.BufferedReader, trust: TrustedGlobals, *, depth: int = 0) -> None:
+    def __init__(self, stream: "io.BufferedReader[Any]", trust: TrustedGlobals, *, depth: int = 0) -> None:
         super().__init__(stream)
         self._stream = stream
         self._trust = trust

@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from models_registry.artifacts.facts import Facts, LimitReached, claim
 from models_registry.artifacts.formats.compression import open_stream
@@ -46,13 +46,13 @@ def _key(value: Any) -> Any:
 class InertUnpickler(pickle._Unpickler):
     """Follows a pickle's instructions with stand-ins in place of every object."""
 
-    dispatch: Any = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[Any] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
     metastack: list[list[Any]]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, stream: io.BufferedReader, facts: Facts, *, limit: int, depth: int = 0) -> None:
+    def __init__(self, stream: "io.BufferedReader[Any]", facts: Facts, *, limit: int, depth: int = 0) -> None:
         super().__init__(cast(Any, stream))
         self._stream = stream
         self._facts = facts
