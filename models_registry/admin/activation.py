@@ -1,0 +1,140 @@
+"""History: what was live at any time, by whom and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from models_registry.admin.acts import RecordAdmin, labelled
+from models_registry.models import Activation
+from models_registry.templatetags.registry import moment
+
+
+class LiveAtFilter(admin.SimpleListFilter):
+    """Keeps, for each model, the one activation that stood at a moment."""
+
+    title = "live at"
+    parameter_name = "live_at"
+    template = "models_registry/admin/live_at_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return nothing: any moment may be asked for."""
+        return []
+
+    def has_output(self) -> bool:
+        """Take the parameter although there are no ready-made choices."""
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Return the moment asked for."""
+        yield {"value": self.value() or "", "moment": read_moment(self.value())}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Activation]) -> QuerySet[Activation]:
+        """Return what was live then; nothing where the moment cannot be read."""
+        if not self.value():
+            return queryset
+        asked = read_moment(self.value())
+        if asked is None:
+            return queryset.none()
+        return queryset.filter(activated_at__lte=asked).filter(Q(until__isnull=True) | Q(until__gt=asked))
+
+
+def read_moment(text: str | None) -> datetime | None:
+    """Return the moment that `text` names, in UTC where it names no zone; None where it names none."""
+    if not text:
+        return None
+    try:
+        found = parse_datetime(text)
+        day = parse_date(text) if found is None else None
+    except ValueError:  # well formed, and no such day
+        return None
+    if day is not None:
+        found = datetime(day.year, day.month, day.day)
+    if found is None:
+        return None
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
+
+
+@admin.register(Activation)
+class ActivationAdmin(RecordAdmin):
+    """Every move of every pointer, newest first."""
+
+    list_display = ("what", "live_from", "live_until", "by", "why", "how")
+    list_display_links = None
+    list_filter = (LiveAtFilter, "model", "kind")
+    list_before_template = "models_registry/admin/live_at.html"
+    change_list_template = "models_registry/admin/history.html"
+    search_fields = ("model__name", "activated_by", "reason", "overrides")
+    search_help_text = "Model, person or reason"
+    ordering = ("-activated_at", "-generation")
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Activation]:
+        """Return the history, each row with the moment at which the next one took over."""
+        following = Activation.objects.filter(model=OuterRef("model"), generation__gt=OuterRef("generation"))
+        queryset: QuerySet[Activation] = super().get_queryset(request)
+        return queryset.select_related("model", "version", "previous_version").annotate(
+            until=Subquery(following.order_by("generation").values("activated_at")[:1])
+        )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the history, and what was asked for in words."""
+        text = request.GET.get("live_at", "")
+        asked = {"live_at": text, "asked_moment": read_moment(text), "title": "History"}
+        return super().changelist_view(request, {**asked, **(extra_context or {})})
+
+    @admin.display(description="Model and version")
+    def what(self, activation: Activation) -> SafeString:
+        """Return the model and version, each a link."""
+        before = activation.previous_version
+        return format_html(
+            '<a class="reg-link" href="{}">{}</a> <a class="reg-link" href="{}">version {}</a>{}',
+            reverse("admin:models_registry_registeredmodel_change", args=[activation.model_id]),
+            activation.model.name,
+            reverse("admin:models_registry_modelversion_change", args=[activation.version_id]),
+            activation.version.number,
+            format_html('<span class="reg-muted reg-below">after version {}</span>', before.number) if before else "",
+        )
+
+    @admin.display(description="Live from")
+    def live_from(self, activation: Activation) -> SafeString:
+        """Return the moment of the activation."""
+        return moment(activation.activated_at)
+
+    @admin.display(description="Until")
+    def live_until(self, activation: Activation) -> SafeString | str:
+        """Return the moment of the next activation."""
+        until = getattr(activation, "until", None)
+        return moment(until) if until else format_html('<span class="reg-now">{}</span>', "now")
+
+    @admin.display(description="By")
+    def by(self, activation: Activation) -> str:
+        """Return who moved the pointer."""
+        return activation.activated_by or "–"
+
+    @admin.display(description="Why")
+    def why(self, activation: Activation) -> SafeString | str:
+        """Return the reason, and what it overruled."""
+        if not activation.overrides:
+            return activation.reason or "–"
+        return format_html(
+            '{}<span class="reg-override">Against the check\'s advice: {}</span>',
+            activation.reason,
+            activation.overrides,
+        )
+
+    @labelled("Kind", {"Activation": "primary", "Rollback": "warning", "Policy latest": "info"})
+    def how(self, activation: Activation) -> str:
+        """Return what moved the pointer."""
+        return activation.get_kind_display()

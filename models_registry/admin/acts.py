@@ -1,0 +1,84 @@
+"""What every act in the admin shares: who may, and how a refusal is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from models_registry.errors import RegistryError
+
+CHANGE = "models_registry.change_registeredmodel"
+PUBLISH = "models_registry.publish_modelversion"
+ACTIVATE = "models_registry.activate_modelversion"
+OVERRIDE = "models_registry.override_check"
+
+Shown = TypeVar("Shown", bound=Callable[..., Any])
+
+
+class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """A list and a page of what the registry holds; nothing is added, edited or deleted by hand."""
+
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say no: rows come from services."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say no: what is recorded stays."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say no: what is recorded stays."""
+        return False
+
+    def page_context(self, request: HttpRequest, **values: Any) -> dict[str, Any]:
+        """Return what every page of this admin's own needs, with `values`."""
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "may_publish": request.user.has_perm(PUBLISH),
+            "may_activate": request.user.has_perm(ACTIVATE),
+            "may_override": request.user.has_perm(OVERRIDE),
+            "may_change": request.user.has_perm(CHANGE),
+            **values,
+        }
+
+    def require_view(self, request: HttpRequest) -> None:
+        """Raise PermissionDenied for those who may not look."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+
+def labelled(description: str, colours: Mapping[str, str]) -> Callable[[Shown], Shown]:
+    """Head a list's column with `description`, and show its values as labels in these colours."""
+
+    def decorate(function: Shown) -> Shown:
+        return cast(Shown, display(description=description, label=dict(colours))(function))
+
+    return decorate
+
+
+def require(request: HttpRequest, permission: str) -> None:
+    """Raise PermissionDenied for a user without `permission`."""
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+
+
+@contextmanager
+def told_in_words(request: HttpRequest) -> Iterator[None]:
+    """Show what the registry refuses as a message, in place of an error page."""
+    try:
+        yield
+    except RegistryError as error:
+        messages.error(request, str(error))

@@ -1,0 +1,141 @@
+"""What an activation would change, and the form that asks for a yes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
+
+from models_registry import services
+from models_registry.models import ModelVersion, RegisteredModel, State
+
+LARGEST_GENERATION = 2_147_483_647
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not the same after the activation."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What clients would notice if `target` became the active version."""
+
+    model: RegisteredModel
+    target: ModelVersion
+    current: ModelVersion | None
+    live: int
+    is_rollback: bool
+    obstacle: str = ""
+    differences: tuple[Difference, ...] = ()
+    breaking: tuple[str, ...] = field(default=())
+
+    @property
+    def sentence(self) -> str:
+        """Say what happens to which model, and where."""
+        before = f"version {self.current.number}" if self.current else "no active version"
+        return f"{self.model.name}: {before} → version {self.target.number}, {where(self.live)}."
+
+
+class ConfirmationForm(forms.Form):
+    """A reason for the history, and what the person had seen when they decided."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
+        help_text="Kept in the history for good.",
+    )
+    override = forms.BooleanField(label="Activate against the check's advice", widget=UnfoldBooleanWidget())
+    seen_generation = forms.IntegerField(min_value=0, max_value=LARGEST_GENERATION, widget=forms.HiddenInput())
+
+    def __init__(self, *args: Any, needs_reason: bool, needs_override: bool, **kwargs: Any) -> None:
+        """Ask for a reason, and for an override, where the check's verdict demands them."""
+        super().__init__(*args, **kwargs)
+        if needs_reason:
+            self.fields["reason"].required = True
+            self.fields["reason"].help_text = "Needed here, since the check advises against it. Kept in the history."
+        if not needs_override:
+            del self.fields["override"]
+
+
+def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
+    """Return what activating `target` would change now."""
+    model, current = target.model, target.model.active_version
+    return Change(
+        model=model,
+        target=target,
+        current=current,
+        live=services.rollout(model).live,
+        is_rollback=is_rollback,
+        obstacle=_obstacle(target),
+        differences=tuple(_differences(current, target)) if current else (),
+        breaking=tuple(signature_changes(current.signature or {}, target.signature or {})) if current else (),
+    )
+
+
+def where(live: int) -> str:
+    """Say on how many replicas."""
+    if live == 0:
+        return "as soon as a replica is live (none is now)"
+    return f"on {live} live replica{'' if live == 1 else 's'}"
+
+
+def _obstacle(target: ModelVersion) -> str:
+    """Say why no confirmation can help; empty where one can."""
+    if target.is_active:
+        return f"Version {target.number} is active already; there is nothing to change."
+    if target.state == State.READY:
+        return ""
+    reason = f": {target.reason}" if target.reason else ""
+    return f"Version {target.number} cannot be activated, it is {target.get_state_display().lower()}{reason or '.'}"
+
+
+def _differences(current: ModelVersion, target: ModelVersion) -> list[Difference]:
+    found = [
+        Difference(name, _number(current.metrics.get(name)), _number(target.metrics.get(name)))
+        for name in {**current.metrics, **target.metrics}
+    ]
+    found.append(Difference("size", _megabytes(current.size_bytes), _megabytes(target.size_bytes)))
+    if current.format != target.format:
+        found.append(Difference("format", current.format, target.format))
+    return found
+
+
+def signature_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what callers must do differently, a sentence each."""
+    old = {item["name"]: item["type"] for item in before.get("inputs", ())}
+    new = {item["name"]: item["type"] for item in after.get("inputs", ())}
+    found = []
+    if added := [name for name in new if name not in old]:
+        found.append(f"It takes {_listed(added)}, which the active version does not.")
+    if removed := [name for name in old if name not in new]:
+        found.append(f"It no longer takes {_listed(removed)}.")
+    found += [
+        f"{name!r} is of type {new[name]}, so far {old[name]}."
+        for name in new
+        if name in old and new[name] != old[name]
+    ]
+    if before.get("classes") != after.get("classes") and before and after:
+        found.append("Its classes differ from those of the active version.")
+    return found
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.2f} MB"

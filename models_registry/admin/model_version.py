@@ -1,0 +1,140 @@
+"""Versions: what is pinned, what the check saw, and what would be served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from models_registry import conf, services
+from models_registry.admin.acts import ACTIVATE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.confirmation import change_to
+from models_registry.admin.confirming import confirm
+from models_registry.admin.facts import inspection_facts, report_facts, sample_table
+from models_registry.models import ModelVersion, ReplicaModel
+from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(RecordAdmin):
+    """Every version of every model, and a page for each."""
+
+    list_display = ("title", "shown_state", "metrics_text", "artifact", "found", "checked")
+    list_display_links = ("title",)
+    list_filter = ("model", "state", "format")
+    change_list_template = "models_registry/admin/versions.html"
+    search_fields = ("model__name", "digest", "storage_key", "published_by", "description")
+    search_help_text = "Model, digest, key or person"
+    ordering = ("model__name", "-number")
+    sortable_by = ()
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages of this admin: the acts first, since Django's own take any path."""
+        name = "models_registry_modelversion_{}".format
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/activate/", view(self.activate_view), name=name("activate")),
+            path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
+            *super().get_urls(),
+        ]
+
+    # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
+        """Return the versions with their models."""
+        queryset: QuerySet[ModelVersion] = super().get_queryset(request)
+        return queryset.select_related("model", "model__active_version")
+
+    @admin.display(description="Version")
+    def title(self, version: ModelVersion) -> SafeString | str:
+        """Return model and number, and whether it is the active one."""
+        label = f"{version.model.name} version {version.number}"
+        return format_html('{} <span class="reg-active">active</span>', label) if version.is_active else label
+
+    @labelled("State", {str(state): colour for state, colour in BADGES.items()})
+    def shown_state(self, version: ModelVersion) -> tuple[str, str]:
+        """Return where it stands."""
+        return version.state, version.get_state_display()
+
+    @admin.display(description="Metrics")
+    def metrics_text(self, version: ModelVersion) -> SafeString | str:
+        """Return the metrics that were published with it."""
+        pairs = ((name, number(value)) for name, value in version.metrics.items())
+        return format_html_join("", "<div>{} <strong>{}</strong></div>", pairs) or "–"
+
+    @admin.display(description="Artifact")
+    def artifact(self, version: ModelVersion) -> SafeString:
+        """Return format, size and digest."""
+        return format_html(
+            '{}, {}<span class="reg-below">{}</span>',
+            version.format,
+            size(version.size_bytes),
+            short_digest(version.digest),
+        )
+
+    @admin.display(description="Found")
+    def found(self, version: ModelVersion) -> SafeString:
+        """Return when it was found, and who published it."""
+        by = f"published by {version.published_by}" if version.published_by else ""
+        return format_html('{}<span class="reg-muted reg-below">{}</span>', moment(version.found_at), by)
+
+    @admin.display(description="Checked")
+    def checked(self, version: ModelVersion) -> SafeString | str:
+        """Return when its check ended."""
+        return moment(version.checked_at)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the versions."""
+        return super().changelist_view(request, {"title": "Versions", **(extra_context or {})})
+
+    # The page of one version
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show all that is known about a version."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        self.require_view(request)
+        version = self.get_object(request, object_id)
+        if version is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        context = self.page_context(
+            request,
+            original=version,
+            version=version,
+            title=str(version),
+            location=conf.storage().location_of(version.storage_key),
+            inspection=inspection_facts(version.inspection),
+            report=report_facts(version.report),
+            sample=sample_table(version.sample, version.signature),
+            served_by=ReplicaModel.objects.filter(serving_version=version).select_related("replica"),
+            activations=version.activations.all()[:8],
+        )
+        return TemplateResponse(request, "models_registry/admin/version.html", context)
+
+    # Acts
+
+    def activate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a yes, then activate."""
+        self.require_view(request)
+        require(request, ACTIVATE)
+        version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
+        return confirm(request, change_to(version), self.page_context(request, original=version, title="Activate"))
+
+    def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Put a rejected version back in line for its check."""
+        require(request, PUBLISH)
+        version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
+        with told_in_words(request):
+            services.recheck(version, by=request.user.get_username())
+            messages.success(request, f"{version} is in line for its check again.")
+        return redirect("admin:models_registry_modelversion_change", version.pk)

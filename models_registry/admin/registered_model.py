@@ -1,0 +1,264 @@
+"""Models: which version of each should serve, how far the rollout is, and who decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET, require_POST
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
+
+from models_registry import conf, services
+from models_registry.admin.acts import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.confirmation import change_to
+from models_registry.admin.confirming import confirm
+from models_registry.errors import NothingToRollBackTo
+from models_registry.models import Lease, Policy, RegisteredModel, Replica, State
+from models_registry.services import DiscoveryResult
+from models_registry.templatetags.registry import moment
+
+VERSIONS_SHOWN = 20
+HISTORY_SHOWN = 8
+IGNORED_SHOWN = 10
+DISCOVERY = "discovery"
+ROLLOUT_COLOURS = {"complete": "success", "under way": "info", "failed": "danger", "no replica": "warning"}
+
+
+class SettingsForm(forms.Form):
+    """What may be changed about a model."""
+
+    policy = forms.ChoiceField(choices=Policy.choices, widget=UnfoldAdminSelectWidget())
+    acceleration = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Serve a verified compiled form where there is one. Takes effect at the replicas' next poll.",
+    )
+    description = forms.CharField(
+        required=False, max_length=5000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
+    )
+
+
+@admin.register(RegisteredModel)
+class RegisteredModelAdmin(RecordAdmin):
+    """The models and, on a page for each, its versions and its rollout."""
+
+    list_display = ("title", "active", "rollout", "versions_count", "policy", "activated")
+    list_display_links = ("title",)
+    list_before_template = "models_registry/admin/discovery.html"
+    change_list_template = "models_registry/admin/models.html"
+    search_fields = ("name", "description")
+    search_help_text = "Name or description"
+    sortable_by = ()
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages of this admin: the acts first, since Django's own take any path."""
+        name = "models_registry_registeredmodel_{}".format
+        view = self.admin_site.admin_view
+        return [
+            path("discover/", view(require_POST(self.discover_view)), name=name("discover")),
+            path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
+            path("<int:pk>/roll-back/", view(self.roll_back_view), name=name("roll_back")),
+            path("<int:pk>/settings/", view(require_POST(self.settings_view)), name=name("settings")),
+            *super().get_urls(),
+        ]
+
+    # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RegisteredModel]:
+        """Return the models with how many versions each has."""
+        queryset: QuerySet[RegisteredModel] = super().get_queryset(request)
+        return queryset.select_related("active_version").annotate(
+            versions_total=Count("versions"),
+            versions_rejected=Count("versions", filter=Q(versions__state=State.REJECTED)),
+            versions_waiting=Count("versions", filter=Q(versions__state__in=[State.FOUND, State.CHECKING])),
+        )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the models, and what the last look into the storage brought."""
+        context = {
+            "title": "Models",
+            "lease": Lease.objects.filter(pk=DISCOVERY).first(),
+            "storage_url": settings.MODELS_STORAGE,
+            "live_replicas": Replica.objects.live().count(),
+            "may_publish": request.user.has_perm(PUBLISH),
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    @admin.display(description="Model", ordering="name")
+    def title(self, model: RegisteredModel) -> SafeString | str:
+        """Return the name and, below it, what it is for."""
+        if not model.description:
+            return model.name
+        return format_html('{}<span class="reg-muted reg-below">{}</span>', model.name, model.description)
+
+    @admin.display(description="Active version")
+    def active(self, model: RegisteredModel) -> SafeString | str:
+        """Return the version that should serve."""
+        if model.active_version is None:
+            return "None"
+        url = reverse("admin:models_registry_modelversion_change", args=[model.active_version.pk])
+        return format_html('<a class="reg-link" href="{}">version {}</a>', url, model.active_version.number)
+
+    @labelled(
+        "Rollout",
+        {"complete": "success", "under way": "info", "failed": "danger", "no replica": "warning", "–": "default"},
+    )
+    def rollout(self, model: RegisteredModel) -> tuple[str, str]:
+        """Return how far the replicas are with the active version."""
+        if model.active_version is None:
+            return "–", "–"
+        state = services.rollout(model)
+        if state.live == 0:
+            return "no replica", "no live replica"
+        text = f"{state.serving} of {state.live} serve it"
+        if state.failed:
+            return "failed", f"{text}, {len(state.failed)} failed"
+        return ("complete" if state.is_complete else "under way"), text
+
+    @admin.display(description="Versions")
+    def versions_count(self, model: RegisteredModel) -> str:
+        """Return how many versions there are, and how many of them need a look."""
+        parts = [str(getattr(model, "versions_total", 0))]
+        for name, word in (("versions_waiting", "waiting for their check"), ("versions_rejected", "rejected")):
+            if count := getattr(model, name, 0):
+                parts.append(f"{count} {word}")
+        return ", ".join(parts)
+
+    @admin.display(description="Activated")
+    def activated(self, model: RegisteredModel) -> SafeString | str:
+        """Return when and by whom the active version was activated."""
+        last = model.activations.filter(generation=model.generation).first()
+        if last is None:
+            return "–"
+        by = f"by {last.activated_by}" if last.activated_by else ""
+        return format_html('{}<span class="reg-muted reg-below">{}</span>', moment(last.activated_at), by)
+
+    # The page of one model
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show a model: its rollout, its versions, its settings and its latest history."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        self.require_view(request)
+        model = self.get_object(request, object_id)
+        if model is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        history = model.activations.select_related("version", "previous_version")[:HISTORY_SHOWN]
+        form = SettingsForm(
+            initial={"policy": model.policy, "acceleration": model.acceleration, "description": model.description}
+        )
+        context = self.page_context(
+            request, original=model, title=model.name, form=form, history=history, **self._live_context(request, model)
+        )
+        return TemplateResponse(request, "models_registry/admin/model.html", context)
+
+    def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return the part of a model's page that changes by itself."""
+        self.require_view(request)
+        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
+        context = self.page_context(request, original=model, **self._live_context(request, model))
+        response = render(request, "models_registry/admin/live.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def _live_context(self, request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
+        versions = list(model.versions.newest_first()[:VERSIONS_SHOWN])
+        if model.active_version is not None and model.active_version not in versions:
+            versions.append(model.active_version)
+        for version in versions:
+            version.model = model
+        try:
+            target = services.rollback_target(model)
+        except NothingToRollBackTo:
+            target = None
+        return {
+            "model": model,
+            "rollout": services.rollout(model),
+            "activation": model.activations.filter(generation=model.generation).first(),
+            "versions": versions,
+            "versions_total": model.versions.count(),
+            "rollback_target": target,
+            "acceleration_is_off": not settings.MODELS_ACCELERATION,
+        }
+
+    # Acts
+
+    def discover_view(self, request: HttpRequest) -> HttpResponse:
+        """Look for new versions, and say what there was."""
+        require(request, PUBLISH)
+        with told_in_words(request):
+            _tell_discovery(request, services.discover())
+        return redirect("admin:models_registry_registeredmodel_changelist")
+
+    def roll_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a yes, then activate the version that was active before."""
+        self.require_view(request)
+        require(request, ACTIVATE)
+        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
+        try:
+            change = change_to(services.rollback_target(model), is_rollback=True)
+        except NothingToRollBackTo as error:
+            messages.error(request, str(error))
+            return redirect("admin:models_registry_registeredmodel_change", model.pk)
+        return confirm(request, change, self.page_context(request, original=model, title="Roll back"))
+
+    def settings_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Change what may be changed about a model, each by its service."""
+        require(request, CHANGE)
+        model = get_object_or_404(RegisteredModel, pk=pk)
+        form = SettingsForm(request.POST)
+        back = redirect("admin:models_registry_registeredmodel_change", model.pk)
+        if not form.is_valid():
+            for name, errors in form.errors.items():
+                messages.error(request, f"{name.capitalize()}: {' '.join(map(str, errors))}")
+            return back
+        by, wanted, changed = request.user.get_username(), form.cleaned_data, []
+        with told_in_words(request):
+            if wanted["policy"] != model.policy:
+                services.set_policy(model, wanted["policy"], by=by)
+                changed.append(f"policy is {wanted['policy']}")
+            if wanted["acceleration"] != model.acceleration:
+                services.set_acceleration(model, wanted["acceleration"], by=by)
+                changed.append(f"acceleration is {'on' if wanted['acceleration'] else 'off'}")
+            if wanted["description"] != model.description:
+                services.set_description(model, wanted["description"], by=by)
+                changed.append("the description is new")
+            messages.success(request, f"{model.name}: {', '.join(changed) or 'nothing changed'}.")
+        return back
+
+
+def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:
+    if result.found:
+        checks = (
+            "A serving replica checks them now."
+            if Replica.objects.live().exists()
+            else "No replica is live, so nobody checks them: start the service, or run sync_models."
+        )
+        messages.success(request, f"Found {_counted(result.found)}. {checks}")
+    if result.returned:
+        messages.success(request, f"Back in the storage: {_counted(result.returned)}.")
+    if result.missing:
+        messages.warning(request, f"No longer in the storage: {_counted(result.missing)}.")
+    for sentence in result.ignored[:IGNORED_SHOWN]:
+        messages.warning(request, f"Ignored {sentence}")
+    if len(result.ignored) > IGNORED_SHOWN:
+        messages.warning(request, f"{len(result.ignored) - IGNORED_SHOWN} more files were ignored.")
+    if not (result.found or result.returned or result.missing):
+        messages.info(request, f"Nothing new in {conf.storage().location_of('')}.")
+
+
+def _counted(versions: list[Any]) -> str:
+    names = ", ".join(map(str, versions[:10]))
+    more = f" and {len(versions) - 10} more" if len(versions) > 10 else ""
+    return f"{len(versions)} version{'' if len(versions) == 1 else 's'}: {names}{more}"

@@ -1,0 +1,115 @@
+"""How the admin writes moments, sizes, digests, states and forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from models_registry.artifacts.features import Feature
+from models_registry.models import State
+
+register = template.Library()
+
+NOTHING = SafeString("–")
+BADGES = {
+    State.FOUND: "info",
+    State.CHECKING: "info",
+    State.READY: "success",
+    State.REJECTED: "danger",
+    State.MISSING: "warning",
+    "loading": "info",
+    "serving": "success",
+    "failed": "danger",
+}
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString:
+    """Return a moment to the second, in UTC."""
+    if value is None:
+        return NOTHING
+    at = value.astimezone(UTC)
+    return format_html('<time datetime="{}">{} UTC</time>', at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+@register.filter
+def ago(value: datetime | None) -> SafeString:
+    """Return a moment that registry.js keeps writing as "12 s ago"; without it, the moment itself."""
+    if value is None:
+        return NOTHING
+    at = value.astimezone(UTC)
+    text = at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html('<time datetime="{}" title="{}" data-ago>{}</time>', at.isoformat(), text, text)
+
+
+@register.filter
+def size(size_bytes: float | None) -> str:
+    """Return a number of bytes in the unit that suits it: 1 MB is 1,000,000 bytes."""
+    if size_bytes is None:
+        return "–"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return (
+                f"{size_bytes / factor:.3g} {unit}"
+                if size_bytes < 1000 * factor
+                else f"{size_bytes / factor:,.0f} {unit}"
+            )
+    return f"{size_bytes:.0f} bytes"
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """Return a duration in the unit that suits it."""
+    if value is None:
+        return "–"
+    if value < 0.001:
+        return f"{value * 1e6:.3g} µs"
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+@register.filter
+def short_digest(digest: str) -> SafeString | str:
+    """Return the first 12 digits, the whole on hover."""
+    return format_html('<code title="SHA-256 {}">{}</code>', digest, digest[:12]) if digest else "–"
+
+
+@register.filter
+def number(value: object) -> str:
+    """Return a metric, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def badge(state: str) -> str:
+    """Return the colour of a state's label."""
+    return BADGES.get(state, "default")
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """Return a value as JSON, as callers would write it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def form_of(runs: Mapping[str, Any] | None) -> str:
+    """Return in which form a replica serves."""
+    return str((runs or {}).get("form") or "native")
+
+
+@register.filter
+def form_text(runs: Mapping[str, Any] | None) -> str:
+    """Return how that form was verified and what it gains, or why there is none; empty where nobody said."""
+    return str((runs or {}).get("text") or "")
+
+
+@register.filter
+def values_text(feature: dict[str, Any]) -> str:
+    """Return in words which values a feature takes."""
+    return Feature.from_json(feature).expected()
