@@ -16,3 +16,6 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    # A file, as in use: the database in memory locks whole tables against its own threads.
+    DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["MLAPI_VAR"], "test.sqlite3")}  # noqa: F405, PTH118

@@ -64,6 +64,7 @@ class Service:
             capture_output=True,
             text=True,
             timeout=170,
+            check=False,
         )
         if check:
             assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"

@@ -1,0 +1,162 @@
+"""The artifact cache: whole, verified, shared, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from models_registry.artifacts.cache import ArtifactCache
+from models_registry.errors import DigestMismatch, StorageUnavailable
+from tests.support.waiting import eventually
+
+
+def source(data: bytes, calls: list[int] | None = None):
+    def copy(target):
+        if calls is not None:
+            calls.append(1)
+        target.write(data)
+
+    return copy
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def cache(tmp_path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache", max_bytes=100)
+
+
+def fetch(cache: ArtifactCache, data: bytes, **given):
+    return cache.fetch(
+        given.pop("copy", source(data)), suffix=".joblib", deadline_seconds=5, **({"digest": digest(data)} | given)
+    )
+
+
+def test_second_fetch_copies_nothing(cache):
+    calls: list[int] = []
+    first = fetch(cache, b"model", copy=source(b"model", calls))
+    second = fetch(cache, b"model", copy=source(b"model", calls))
+    assert len(calls) == 1
+    assert first.path == second.path
+    assert first.path.read_bytes() == b"model"
+
+
+def test_unread_version_tells_its_digest(cache):
+    assert fetch(cache, b"model", digest="").digest == digest(b"model")
+
+
+def test_one_flipped_bit_in_the_storage_is_a_mismatch(cache):
+    with pytest.raises(DigestMismatch, match="Publish the artifact again"):
+        fetch(cache, b"model", copy=source(b"modem"))
+    assert not list(cache.directory.glob("*.joblib"))
+
+
+def test_one_flipped_bit_in_the_cache_is_fetched_anew(cache):
+    held = fetch(cache, b"model")
+    held.release()
+    held.path.write_bytes(b"modem")
+    assert fetch(cache, b"model").path.read_bytes() == b"model"
+
+
+def test_what_is_in_use_is_not_evicted(cache):
+    used = fetch(cache, b"u" * 80)
+    unused = fetch(cache, b"v" * 60)
+    unused.release()
+    third = fetch(cache, b"w" * 50)
+    assert used.path.exists()
+    assert not unused.path.exists()
+    assert third.path.exists()
+    used.release()
+    third.release()
+    cache.evict()
+    assert not used.path.exists()
+
+
+def test_a_dead_process_holds_nothing(cache):
+    code = (
+        "import sys, time; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        f"c = ArtifactCache(Path({str(cache.directory)!r}), max_bytes=100)\n"
+        f"c.fetch(lambda t: t.write(b'd' * 80), suffix='.joblib', digest={digest(b'd' * 80)!r}, deadline_seconds=5)\n"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    path = cache.directory / f"{digest(b'd' * 80)}.joblib"
+    fetch(cache, b"e" * 90).release()
+    assert path.exists()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    fetch(cache, b"f" * 90).release()
+    assert not path.exists()
+
+
+def test_killed_in_a_download_leaves_nothing_that_is_served(cache):
+    code = (
+        "import time; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        "def copy(t):\n  t.write(b'par'); t.flush(); print('half', flush=True); time.sleep(60)\n"
+        f"c = ArtifactCache(Path({str(cache.directory)!r}), max_bytes=100)\n"
+        f"c.fetch(copy, suffix='.joblib', digest={digest(b'partial')!r}, deadline_seconds=50)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    process.kill()
+    process.wait()
+    assert fetch(cache, b"partial").path.read_bytes() == b"partial"
+
+
+def test_disk_full_fails_in_words_and_leaves_nothing(cache):
+    def full(target):
+        target.write(b"x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageUnavailable, match=r"No space left.*Free some space"):
+        cache.fetch(full, suffix=".joblib", digest=digest(b"x"), deadline_seconds=1)
+    assert not [path for path in cache.directory.iterdir() if path.suffix != ".lock"]
+
+
+def test_two_processes_download_once(tmp_path):
+    count = tmp_path / "count"
+    code = (
+        "import time; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        f"def copy(t):\n  open({str(count)!r}, 'a').write('x'); time.sleep(0.5); t.write(b'model')\n"
+        f"c = ArtifactCache(Path({str(tmp_path / 'cache')!r}), max_bytes=100)\n"
+        f"print(c.fetch(copy, suffix='.joblib', digest={digest(b'model')!r}, deadline_seconds=20).path)"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait(timeout=30) for process in processes] == [0, 0, 0]
+    assert count.read_text() == "x"
+
+
+def test_a_siblings_endless_download_ends_at_the_deadline(cache):
+    code = (
+        "import time; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        "def copy(t):\n  print('started', flush=True); time.sleep(60)\n"
+        f"c = ArtifactCache(Path({str(cache.directory)!r}), max_bytes=100)\n"
+        f"c.fetch(copy, suffix='.joblib', digest={digest(b'model')!r}, deadline_seconds=50)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"started\n"
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable, match="Another worker"):
+        cache.fetch(source(b"model"), suffix=".joblib", digest=digest(b"model"), deadline_seconds=1)
+    assert time.monotonic() - began < 3
+    process.kill()
+    process.wait()
+    eventually(lambda: fetch(cache, b"model").path.exists())
+    assert os.listdir(cache.directory)  # noqa: PTH208
+
+
+def test_directory_is_made(tmp_path: Path):
+    assert ArtifactCache(tmp_path / "a" / "b", max_bytes=1).directory.is_dir()

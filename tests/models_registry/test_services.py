@@ -1,0 +1,319 @@
+"""The registry's acts: discovery, activation, rollback, replicas."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from models_registry import services
+from models_registry.errors import (
+    ActivationConflict,
+    InvalidName,
+    NotActivatable,
+    NothingToRollBackTo,
+    UnknownModel,
+    UnknownVersion,
+)
+from models_registry.models import Activation, Lease, ModelVersion, RegisteredModel, Replica, State
+from models_registry.services.replicas import ModelReport
+from tests.support.registry import version
+
+pytestmark = pytest.mark.django_db
+
+
+def write(directory: Path, key: str, data: bytes = b"x") -> None:
+    path = directory / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    stamp = 1_600_000_000 + len(data)
+    import os
+
+    os.utime(path, (stamp, stamp))
+
+
+# Discovery
+
+
+def test_discovery_numbers_versions_in_the_order_found(storage_directory):
+    write(storage_directory, "b/model.joblib", b"1")
+    write(storage_directory, "a/deep/down/model.onnx", b"22")
+    first = services.discover(by="somebody")
+    assert [(str(item), item.format, item.state) for item in first.found] == [
+        ("b 1", "joblib", "found"),
+        ("a 1", "onnx", "found"),
+    ]
+    write(storage_directory, "b/model.joblib", b"333")
+    write(storage_directory, "b/other.skops", b"4444")
+    assert [str(item) for item in services.discover().found] == ["b 2", "b 3"]
+    again = services.discover()
+    assert (again.found, again.missing, again.returned) == ([], [], [])
+
+
+def test_discovery_says_what_it_ignores(storage_directory):
+    write(storage_directory, "model.joblib")
+    write(storage_directory, "notes/readme.txt")
+    write(storage_directory, "odd name!/model.joblib")
+    write(storage_directory, "ok/model.joblib.manifest.json", b"{}")
+    result = services.discover()
+    assert result.found == []
+    text = "\n".join(result.ignored)
+    assert "lies in no model's folder" in text
+    assert ".joblib, .skops, .onnx" in text
+    assert "'odd-name'" in text
+    assert "manifest" not in text
+
+
+def test_gone_objects_are_marked_and_may_return(storage_directory):
+    write(storage_directory, "m/model.joblib")
+    services.discover()
+    path = storage_directory / "m/model.joblib"
+    data = path.read_bytes()
+    path.unlink()
+    (missing,) = services.discover().missing
+    assert ModelVersion.objects.get().state == State.MISSING
+    with pytest.raises(NotActivatable, match="missing"):
+        services.activate(missing, by="x")
+    write(storage_directory, "m/model.joblib", data)
+    assert [item.number for item in services.discover().returned] == [1]
+    assert ModelVersion.objects.get().state == State.FOUND
+
+
+def test_storage_that_cannot_be_listed_marks_nothing_missing(storage_directory, settings):
+    from models_registry.errors import StorageUnavailable
+
+    version()
+    settings.MODELS_STORAGE = (storage_directory / "none").as_uri()
+    with pytest.raises(StorageUnavailable):
+        services.discover()
+    assert ModelVersion.objects.get().state == State.READY
+
+
+def test_new_model_takes_the_configured_policy(settings):
+    settings.MODELS_POLICY = "latest"
+    assert services.register_model("m").policy == "latest"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "ä", "-a", "a b", "x" * 101, "../up"])
+def test_odd_names_are_refused_with_a_proposal(name):
+    with pytest.raises(InvalidName, match="Rename it"):
+        services.register_model(name)
+
+
+# Activation
+
+
+def test_activation_moves_pointer_generation_and_history():
+    first, second = version(number=1), version(number=2)
+    done = services.activate(first, by="ops", reason="start")
+    assert done is not None
+    assert (done.generation, done.previous_version, done.activated_by, done.reason) == (1, None, "ops", "start")
+    second = services.get_version(services.get_model("m"), 2)
+    services.activate(second, by="ops")
+    model = services.get_model("m")
+    assert (model.active_version, model.generation) == (second, 2)
+    assert [item.version.number for item in Activation.objects.order_by("generation")] == [1, 2]
+
+
+def test_activating_the_active_version_adds_no_history():
+    item = version()
+    services.activate(item, by="x")
+    assert services.activate(services.get_version(services.get_model("m"), 1), by="x") is None
+    assert Activation.objects.count() == 1
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.CHECKING, State.REJECTED, State.MISSING])
+def test_only_a_ready_version_can_be_activated(state):
+    with pytest.raises(NotActivatable):
+        services.activate(version(state=state), by="x")
+    assert RegisteredModel.objects.get().active_version is None
+
+
+def test_a_check_that_advises_against_asks_for_an_override_with_a_reason():
+    item = version(override_reason="Trained with scikit-learn 1.4.2; this is 1.9.1.")
+    for given in ({}, {"override": True}, {"override": True, "reason": "  "}, {"reason": "because"}):
+        with pytest.raises(NotActivatable, match="override_check"):
+            services.activate(item, by="x", **given)
+    done = services.activate(item, by="x", override=True, reason="compared by hand")
+    assert done is not None
+    assert "1.4.2" in done.overrides
+
+
+def test_rollback_goes_to_the_version_that_was_active_before():
+    versions = [version(number=number) for number in (1, 2, 3)]
+    model = services.get_model("m")
+    with pytest.raises(NothingToRollBackTo):
+        services.roll_back(model, by="x")
+    for item in versions:
+        services.activate(services.get_version(services.get_model("m"), item.number), by="x")
+    done = services.roll_back(services.get_model("m"), by="x", reason="worse")
+    assert done is not None
+    assert (done.version.number, done.kind) == (2, "rollback")
+    again = services.roll_back(services.get_model("m"), by="x")
+    assert again is not None
+    assert again.version.number == 3
+
+
+def test_decision_upon_an_old_state_is_a_conflict_that_says_who_came_first():
+    first, second = version(number=1), version(number=2)
+    services.activate(first, by="the other one")
+    with pytest.raises(ActivationConflict, match="the other one"):
+        services.activate(second, by="x", seen_generation=0)
+    assert RegisteredModel.objects.get().active_version == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_activations_at_the_same_instant_leave_one_winner():
+    version(number=1)
+    for _ in range(5):
+        barrier = threading.Barrier(2)
+        outcomes: list[str] = []
+        generation = services.get_model("m").generation
+
+        def act(item, barrier=barrier, outcomes=outcomes, generation=generation):
+            try:
+                barrier.wait()
+                services.activate(item, by=str(item.number), seen_generation=generation)
+                outcomes.append("won")
+            except ActivationConflict:
+                outcomes.append("conflict")
+            finally:
+                connection.close()
+
+        contenders = [version(number=10 + 2 * generation), version(number=11 + 2 * generation)]
+        threads = [threading.Thread(target=act, args=(item,)) for item in contenders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["conflict", "won"]
+        assert services.get_model("m").generation == generation + 1
+        assert Activation.objects.filter(generation=generation + 1).count() == 1
+
+
+def test_names_and_numbers_that_do_not_exist_are_answered_with_those_that_do():
+    version("digits")
+    with pytest.raises(UnknownModel, match="Did you mean 'digits'"):
+        services.get_model("digit")
+    with pytest.raises(UnknownVersion, match="It has 1"):
+        services.get_version(services.get_model("digits"), 7)
+
+
+# What the database itself holds
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda: version(number=1, storage_version="other"),
+        lambda: version(number=2, storage_version="1"),
+        lambda: version(number=0, storage_version="other"),
+        lambda: version(number=2, state="perfect"),
+        lambda: version(number=2, digest=""),
+        lambda: version(number=2, state=State.REJECTED, reason=""),
+        lambda: RegisteredModel.objects.create(name="a/b"),
+        lambda: RegisteredModel.objects.create(name="m"),
+        lambda: RegisteredModel.objects.filter(name="m").update(
+            active_version=ModelVersion.objects.get(number=1), generation=0
+        ),
+    ],
+    ids=[
+        "number",
+        "stored version",
+        "number from one",
+        "state",
+        "ready unpinned",
+        "silent rejection",
+        "name",
+        "twice",
+        "generation",
+    ],
+)
+def test_invariants_are_the_databases(break_it):
+    version(number=1)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        break_it()
+
+
+# Leases
+
+
+def test_one_holder_at_a_time_and_the_next_after_it_died():
+    assert services.claim_lease("discovery", holder="a", seconds=60)
+    assert not services.claim_lease("discovery", holder="b", seconds=60)
+    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert services.claim_lease("discovery", holder="b", seconds=60)
+    services.finish_lease("discovery", holder="a", next_in_seconds=0)
+    assert not services.claim_lease("discovery", holder="c", seconds=60)
+    services.finish_lease("discovery", holder="b", next_in_seconds=0, note="done")
+    assert services.claim_lease("discovery", holder="c", seconds=60)
+
+
+# Replicas
+
+
+def report(replica: str, item: ModelVersion | None, generation: int, state: str = "serving", reason: str = "") -> None:
+    services.report_replica(
+        replica,
+        host="h",
+        pid=1,
+        started_at=datetime.now(UTC),
+        reports=[
+            ModelReport(
+                model_id=RegisteredModel.objects.get().pk,
+                state=state,
+                generation=generation,
+                serving_version_id=item.pk if item else None,
+                reason=reason,
+            )
+        ],
+        changed=True,
+    )
+
+
+def test_rollout_is_complete_when_every_live_replica_serves_the_generation():
+    item = version()
+    services.activate(item, by="x")
+    model = services.get_model("m")
+    assert services.rollout(model).live == 0
+    report("a", item, 1)
+    report("b", None, 0, state="failed", reason="gone")
+    now = services.rollout(model)
+    assert (now.live, now.serving, now.is_complete) == (2, 1, False)
+    assert [replica.reason for replica in now.failed] == ["gone"]
+    report("b", item, 1)
+    assert services.rollout(model).is_complete
+    Replica.objects.filter(pk="b").update(heartbeat_at=timezone.now() - timedelta(hours=2))
+    assert services.rollout(model).live == 1
+    services.forget_replica("a")
+    assert not Replica.objects.exists()
+
+
+def test_heartbeat_alone_is_one_update(django_assert_num_queries):
+    item = version()
+    report("a", item, 0)
+    with django_assert_num_queries(1):
+        services.report_replica("a", host="h", pid=1, started_at=datetime.now(UTC), reports=[], changed=False)
+
+
+def test_a_poll_is_one_query_and_no_look_into_the_storage(django_assert_num_queries, settings):
+    settings.MODELS_STORAGE = "file:///nowhere"
+    services.activate(version("a"), by="x")
+    services.activate(version("b"), by="x")
+    with django_assert_num_queries(1):
+        wishes = services.read_wishes()
+    assert list(wishes) == ["a", "b"]
+    assert wishes["a"].generation == 1
+
+
+def test_waiting_ends_when_what_is_left_has_failed():
+    item = version()
+    services.activate(item, by="x")
+    report("a", None, 0, state="failed", reason="no memory")
+    final = services.wait_for_rollout(services.get_model("m"), timeout_seconds=30)
+    assert not final.is_complete
+    assert final.failed[0].reason == "no memory"

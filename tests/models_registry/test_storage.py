@@ -1,0 +1,264 @@
+"""Both storages keep the same promises."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from models_registry.errors import ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+from models_registry.storage import VersionedStorage, open_storage
+
+
+@pytest.fixture(params=["file", "s3"])
+def storage(request, tmp_path) -> VersionedStorage:
+    if request.param == "file":
+        (tmp_path / "models").mkdir()
+        return open_storage((tmp_path / "models").as_uri())
+    bucket = request.getfixturevalue("s3").bucket(f"models-{uuid.uuid4().hex[:8]}")
+    return open_storage(f"s3://{bucket}/some/prefix")
+
+
+def keys(storage: VersionedStorage, prefix: str = "") -> list[str]:
+    return [version.key for version in storage.list_versions(prefix)]
+
+
+def content(storage: VersionedStorage, key: str, version_id: str) -> bytes:
+    target = io.BytesIO()
+    storage.copy_version(key, version_id, target)
+    return target.getvalue()
+
+
+def test_every_version_of_a_key_is_kept_in_order(storage):
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    first = storage.list_versions()
+    time.sleep(1.1)
+    storage.put("m/model.joblib", io.BytesIO(b"two!"))
+    storage.put("n/model.joblib", io.BytesIO(b"other"))
+    versions = storage.list_versions("m/")
+    assert [version.size_bytes for version in versions] == [3, 4]
+    assert versions[0] == first[0]
+    assert [content(storage, version.key, version.version_id) for version in versions] == [b"one", b"two!"]
+    assert storage.read_current("m/model.joblib") == b"two!"
+    assert keys(storage, "n/") == ["n/model.joblib"]
+
+
+def test_listing_twice_finds_nothing_new(storage):
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    assert storage.list_versions() == storage.list_versions()
+
+
+def test_what_is_not_there(storage):
+    assert storage.read_current("m/none.manifest.json") is None
+    with pytest.raises(ObjectMissing):
+        content(storage, "m/none.joblib", "none")
+
+
+def test_deleted_key_is_no_longer_listed(storage):
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    storage.list_versions()
+    storage.delete("m/model.joblib")
+    assert storage.list_versions() == []
+
+
+def test_a_file_that_is_touched_is_no_new_version(tmp_path):
+    storage = open_storage(tmp_path.as_uri())
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    before = storage.list_versions()
+    os.utime(tmp_path / "m/model.joblib", (1_600_000_000, 1_600_000_000))
+    assert storage.list_versions() == before
+
+
+def test_bytes_that_come_back_are_a_version_again(tmp_path):
+    storage = open_storage(tmp_path.as_uri())
+    path = tmp_path / "m/model.joblib"
+    path.parent.mkdir()
+    for stamp, text in enumerate(["a", "b", "a"]):
+        path.write_text(text)
+        os.utime(path, (1_600_000_000 + stamp, 1_600_000_000 + stamp))
+        storage.list_versions()
+    versions = storage.list_versions()
+    assert [content(storage, version.key, version.version_id) for version in versions] == [b"a", b"b", b"a"]
+
+
+def test_a_directory_that_can_keep_no_copies_says_so(tmp_path):
+    storage = open_storage(tmp_path.as_uri())
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    # A file where the copies' directory would be: nothing can be kept there, whoever runs this.
+    (tmp_path / ".versions").write_text("")
+    with pytest.raises(StorageUnavailable):
+        storage.list_versions()
+
+
+def test_storage_that_is_not_there(tmp_path, s3):
+    with pytest.raises(StorageUnavailable, match="Create the directory"):
+        open_storage((tmp_path / "none").as_uri()).list_versions()
+    with pytest.raises(StorageUnavailable, match="Create it, or correct MODELS_STORAGE"):
+        open_storage("s3://no-such-bucket-here/p").list_versions()
+    for wrong in ("models", "s3://", "ftp://x/y", ""):
+        with pytest.raises(StorageError, match="expected file:///"):
+            open_storage(wrong)
+
+
+def test_unversioned_bucket_is_held_by_its_etag(s3):
+    bucket = s3.bucket(f"plain-{uuid.uuid4().hex[:8]}", versioned=False)
+    storage = open_storage(f"s3://{bucket}")
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    (version,) = storage.list_versions()
+    assert version.version_id.startswith("etag:")
+    assert content(storage, version.key, version.version_id) == b"one"
+    storage.put("m/model.joblib", io.BytesIO(b"two"))
+    with pytest.raises(ObjectMissing):
+        content(storage, version.key, version.version_id)
+
+
+class Misbehaving:
+    """An HTTP server that answers as a broken S3 does."""
+
+    def __init__(self, answer) -> None:
+        import threading
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        self.requests = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.requests += 1
+                answer(self, outer.requests)
+
+            def log_message(self, *_: object) -> None:
+                return None
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def misbehaving(monkeypatch):
+    servers = []
+
+    def make(answer):
+        server = Misbehaving(answer)
+        servers.append(server)
+        for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+        # Another bucket each time: storages are kept by URL.
+        return server, open_storage(f"s3://b{uuid.uuid4().hex[:10]}/p")
+
+    yield make
+    for server in servers:
+        server.server.shutdown()
+
+
+def error_page(status: int, code: str):
+    def answer(handler, count):
+        body = f"<Error><Code>{code}</Code></Error>".encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def test_403_is_refused_at_once_with_what_to_grant(misbehaving):
+    server, storage = misbehaving(error_page(403, "AccessDenied"))
+    with pytest.raises(StorageDenied, match="s3:GetObjectVersion"):
+        storage.list_versions()
+    assert server.requests == 1
+
+
+def test_503_once_succeeds_and_for_ever_is_unavailable(misbehaving):
+    def once(handler, count):
+        if count == 1:
+            error_page(503, "SlowDown")(handler, count)
+        else:
+            handler.send_response(200)
+            handler.send_header("Content-Length", "4")
+            handler.end_headers()
+            handler.wfile.write(b"good")
+
+    _, storage = misbehaving(once)
+    assert content(storage, "m/model.joblib", "1") == b"good"
+    server, storage = misbehaving(error_page(503, "SlowDown"))
+    with pytest.raises(StorageUnavailable, match="503|SlowDown"):
+        content(storage, "m/model.joblib", "1")
+    assert server.requests == 3
+
+
+def cache_of(tmp_path: Path, **given):
+    from models_registry.artifacts.cache import ArtifactCache
+
+    return ArtifactCache(tmp_path / "cache", max_bytes=given.get("max_bytes", 10_000))
+
+
+def digest(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def fetch(cache, storage, key="m/model.joblib", version="1", **given):
+    return cache.fetch(
+        lambda target: storage.copy_version(key, version, target), suffix=".joblib", deadline_seconds=5, **given
+    )
+
+
+def test_truncated_body_is_retried_then_failed_and_leaves_nothing(misbehaving, tmp_path):
+    def truncated(handler, count):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"x" * 500)
+        handler.close_connection = True
+
+    server, storage = misbehaving(truncated)
+    cache = cache_of(tmp_path)
+    with pytest.raises(StorageUnavailable):
+        fetch(cache, storage, digest=digest(b"x" * 1000), size_bytes=1000)
+    assert server.requests >= 3
+    assert [path.suffix for path in cache.directory.iterdir()] == [".lock"]
+
+
+def test_trickling_body_ends_at_the_deadline(misbehaving, tmp_path):
+    def trickle(handler, count):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            time.sleep(0.2)
+
+    _, storage = misbehaving(trickle)
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable, match="within the deadline"):
+        cache_of(tmp_path).fetch(
+            lambda target: storage.copy_version("m/model.joblib", "1", target),
+            suffix=".joblib",
+            digest=digest(b""),
+            deadline_seconds=1.5,
+        )
+    assert time.monotonic() - began < 3
+
+
+def test_error_page_for_a_body_is_no_artifact(misbehaving, tmp_path):
+    def page(handler, count):
+        body = b"<html>Sorry</html>"
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    from models_registry.errors import DigestMismatch
+
+    _, storage = misbehaving(page)
+    with pytest.raises(DigestMismatch, match="registered as"):
+        fetch(cache_of(tmp_path), storage, digest=digest(b"good"))

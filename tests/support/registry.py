@@ -1,0 +1,34 @@
+"""Rows of the registry, made as its services make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models_registry import services
+from models_registry.models import ModelVersion, State
+
+SIGNATURE = {
+    "inputs": [{"name": "x0", "type": "float"}, {"name": "x1", "type": "float"}],
+    "container": "array",
+    "named": False,
+    "kind": "regressor",
+    "outputs": 1,
+    "classes": None,
+    "methods": ["predict"],
+}
+
+
+def version(name: str = "m", number: int = 1, state: str = State.READY, **values: Any) -> ModelVersion:
+    """Return a new version of `name` in `state`."""
+    given: dict[str, Any] = {
+        "format": "joblib",
+        "storage_key": f"{name}/model.joblib",
+        "storage_version": str(number),
+        "size_bytes": 100,
+        "digest": f"{number:064x}",
+        "signature": SIGNATURE,
+        "reason": "It answers nothing." if state == State.REJECTED else "",
+    }
+    return ModelVersion.objects.create(
+        model=services.register_model(name), number=number, state=state, **(given | values)
+    )
