@@ -159,16 +159,9 @@ def _as_float32(front: Front, rows: Any) -> Array:
     return front(rows).astype(np.float32)
 
 
-def _as_text(_front: Front, rows: Any) -> Array:
-    column = np.empty((len(rows), 1), dtype=object)
-    column[:, 0] = rows
-    return column
-
-
 _FEEDS: dict[str, Callable[[Front, Any], Array]] = {
     "float64": _as_float64,
     "float32": _as_float32,
-    "text": _as_text,
 }
 
 

@@ -13,6 +13,7 @@ from models_registry.serving.acceleration.front import CodeColumn, FrontColumn, 
 from models_registry.serving.acceleration.graph import INPUT, Array, Graph
 
 NUMERIC = {"float", "integer", "boolean"}
+REMEMBERED_ROWS = 256
 
 
 class Unsupported(Exception):
@@ -65,6 +66,10 @@ class Context:
     columns: list[FrontColumn] = field(default_factory=list)
     # Values at which some input changes the path through a tree; verification tries both sides of each.
     thresholds: dict[int, list[Array]] = field(default_factory=dict)
+    # Rows that the model keeps from its training, e.g. neighbours: where it is asked about them, ties show.
+    remembered: list[list[Any]] = field(default_factory=list)
+    # The lowest value that a function of an input is defined for.
+    lowest: dict[int, float] = field(default_factory=dict)
     row_bytes: int = 0
     # Distances by products are quick, by differences exact; the first are tried first.
     distances_by_products: bool = True
@@ -111,6 +116,12 @@ class Context:
             met = values[features == position]
             if met.size:
                 self.thresholds.setdefault(source, []).append(met)
+
+    def remember_rows(self, tensor: Tensor, rows: Array) -> None:
+        """Keep some rows of the training that the model holds, where they are whole rows of untouched inputs."""
+        if tensor.sources == tuple(range(len(self.signature.inputs))):
+            step = max(1, len(rows) // REMEMBERED_ROWS)
+            self.remembered.extend(np.asarray(rows, dtype=np.float64)[::step][:REMEMBERED_ROWS].tolist())
 
     def needs(self, row_bytes: int) -> None:
         """Note the largest intermediate result of a row."""

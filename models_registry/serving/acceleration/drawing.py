@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from models_registry.serving.acceleration.graph import Array
 
 ROWS = 512
 SAMPLE_ROWS = 192
+LEAST_DRAWN = 256
 NUMERIC = {"float", "integer", "boolean"}
 # Multiples of the ordinary, to see both forms saturate alike.
 FAR = (0.0, 1.0, -1.0, 30.0, -30.0, 1_000.0)
@@ -57,24 +58,37 @@ def _is_nan(item: Any) -> bool:
 
 
 def draw(
-    signature: Signature, sample: Sequence[list[Any]], thresholds: Mapping[int, Array], *, seed: int = 0
+    signature: Signature,
+    sample: Sequence[list[Any]],
+    thresholds: Mapping[int, Array],
+    *,
+    remembered: Sequence[list[Any]] = (),
+    seed: int = 0,
 ) -> list[list[Any]]:
     """Return about ROWS rows that the signature takes.
 
-    The sample's own rows come first; then mixtures of its values with noise, values on and beside the trees'
-    thresholds, far values, every category, unknown categories and missing values where they are taken.
+    The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise,
+    values on and beside the trees' thresholds, far values, every category, unknown categories and missing values
+    where they are taken.
     """
     rng = np.random.default_rng(seed)
-    kept = [list(row) for row in sample[:SAMPLE_ROWS]]
+    kept = [list(row) for row in (*sample[:SAMPLE_ROWS], *_typed_rows(signature, remembered))]
     columns = [
         _Column(feature, [row[position] for row in kept], thresholds.get(position), rng)
         for position, feature in enumerate(signature.inputs)
     ]
-    count = ROWS - len(kept) - len(FAR)
+    count = max(ROWS - len(kept), LEAST_DRAWN) - len(FAR)
     drawn = [column.draw(count) for column in columns]
     far = [column.far() for column in columns]
     rows = [*zip(*drawn, strict=True), *zip(*far, strict=True)] if columns else []
     return kept + [list(row) for row in rows]
+
+
+def _typed_rows(signature: Signature, rows: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return rows of floats in the signature's types."""
+    kinds: dict[str, Callable[[float], Any]] = {"integer": round, "boolean": bool}
+    makers = [kinds.get(feature.type, float) for feature in signature.inputs]
+    return [[make(value) for make, value in zip(makers, row, strict=True)] for row in rows]
 
 
 class _Column:

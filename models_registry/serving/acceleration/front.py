@@ -15,13 +15,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class NumberColumn:
-    """An input that the graph takes as a number; some models refuse a missing one only at the prediction."""
+    """An input that the graph takes as a number.
+
+    `refuses_missing` and `lowest` say which numbers the native model refuses only at the prediction, which the graph
+    would answer.
+    """
 
     source: int
     refuses_missing: bool = False
+    lowest: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"source": self.source, "refuses_missing": self.refuses_missing}
+        return {"source": self.source, "refuses_missing": self.refuses_missing, "lowest": self.lowest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ FrontColumn = NumberColumn | CodeColumn
 def column_from_json(value: Mapping[str, Any]) -> FrontColumn:
     """Return what `to_json` wrote."""
     if "categories" not in value:
-        return NumberColumn(value["source"], value["refuses_missing"])
+        return NumberColumn(value["source"], value["refuses_missing"], value["lowest"])
     return CodeColumn(value["source"], value["name"], tuple(value["categories"]), value["unknown"], value["missing"])
 
 
@@ -71,17 +76,18 @@ class Front:
             position: _Lookup(column) for position, column in enumerate(columns) if isinstance(column, CodeColumn)
         }
         self._plan = [(column.source, self._codes.get(position)) for position, column in enumerate(columns)]
-        self._never_missing = [
-            position
-            for position, column in enumerate(columns)
-            if isinstance(column, NumberColumn) and column.refuses_missing
-        ]
+        numbers = {position: column for position, column in enumerate(columns) if isinstance(column, NumberColumn)}
+        self._never_missing = [position for position, column in numbers.items() if column.refuses_missing]
+        lowest = {position: column.lowest for position, column in numbers.items() if column.lowest is not None}
+        self._bounded, self._lowest = list(lowest), np.array(list(lowest.values()))
 
     def __call__(self, rows: Any) -> Array:
         """Return float64 of shape (rows, columns); raises ValueError for what the native model refuses."""
         matrix = self._matrix(rows)
         if self._never_missing and np.isnan(matrix[:, self._never_missing]).any():
             raise ValueError("Input X contains NaN.")
+        if self._bounded and (matrix[:, self._bounded] < self._lowest).any():
+            raise ValueError("Input X holds a value for which a function in the model is not defined.")
         return matrix
 
     def _matrix(self, rows: Any) -> Array:

@@ -1,4 +1,7 @@
-"""The second road: skl2onnx, for what has no compiled form of our own."""
+"""The second road: skl2onnx, for what has no compiled form of our own.
+
+Only for matrices of numbers: its text steps split words otherwise than scikit-learn does, and need a locale.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from models_registry.artifacts.signature import Signature
 from models_registry.serving.acceleration.compiled import INPUT, labels_to_json
-from models_registry.serving.acceleration.context import NUMERIC, Unsupported
+from models_registry.serving.acceleration.context import Unsupported
 from models_registry.serving.acceleration.front import NumberColumn
 
 # The sets that skl2onnx 1.20 and onnxruntime agree on.
@@ -20,13 +23,12 @@ ROW_BYTES = 16_384
 
 def convert(estimator: Any, signature: Signature, kind: str) -> tuple[bytes, dict[str, Any]]:
     """Return skl2onnx's graph of `estimator` in float64 or float32 and the plan to read it; raises Unsupported."""
+    if signature.container != "array":
+        raise Unsupported("")  # the first road has said all there is to say
     from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-    is_text = signature.container == "text"
-    if not is_text and (
-        signature.container != "array" or any(feature.type not in NUMERIC for feature in signature.inputs)
-    ):
-        raise Unsupported("")  # mixed columns: the first road has said all there is to say
+    numbers = DoubleTensorType if kind == "onnx64" else FloatTensorType
     is_classifier = getattr(estimator, "classes_", None) is not None
     options = {id(estimator): {"zipmap": False}} if is_classifier else None
     try:
@@ -34,26 +36,17 @@ def convert(estimator: Any, signature: Signature, kind: str) -> tuple[bytes, dic
             warnings.simplefilter("ignore")
             model = convert_sklearn(
                 estimator,
-                initial_types=[(INPUT, _input_type(signature, kind, is_text=is_text))],
+                initial_types=[(INPUT, numbers([None, len(signature.inputs)]))],
                 options=options,
                 target_opset=OPERATOR_SETS,
             )
     except Exception as error:  # skl2onnx raises whatever it stumbles over
-        raise Unsupported(f"skl2onnx: {_first_line(error)}") from error
+        raise Unsupported(_first_line(error)) from error
     names = [output.name for output in model.graph.output]
-    return model.SerializeToString(), _plan(estimator, signature, kind, names, is_text=is_text)
+    return model.SerializeToString(), _plan(estimator, signature, kind, names)
 
 
-def _input_type(signature: Signature, kind: str, *, is_text: bool) -> Any:
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
-
-    if is_text:
-        return StringTensorType([None, 1])
-    numbers = DoubleTensorType if kind == "onnx64" else FloatTensorType
-    return numbers([None, len(signature.inputs)])
-
-
-def _plan(estimator: Any, signature: Signature, kind: str, names: list[str], *, is_text: bool) -> dict[str, Any]:
+def _plan(estimator: Any, signature: Signature, kind: str, names: list[str]) -> dict[str, Any]:
     classes = getattr(estimator, "classes_", None)
     outputs = {"label" if classes is not None else "prediction": names[0]}
     if classes is not None and len(names) > 1 and callable(getattr(estimator, "predict_proba", None)):
@@ -64,7 +57,7 @@ def _plan(estimator: Any, signature: Signature, kind: str, names: list[str], *, 
         "compiled_by": "skl2onnx",
         "names": list(signature.names),
         "columns": [NumberColumn(position).to_json() for position in range(width)],
-        "input": "text" if is_text else {"onnx64": "float64", "onnx32": "float32"}[kind],
+        "input": {"onnx64": "float64", "onnx32": "float32"}[kind],
         "outputs": outputs,
         "label_is_value": True,
         "classes": None if classes is None else labels_to_json(np.asarray(classes)),

@@ -75,6 +75,7 @@ def _neighbours(context: Context, estimator: Any, value: Value) -> tuple[str, st
         raise Unsupported("neighbours of a sparse training set have no compiled form here")
     graph, tensor = context.graph, context.tensor(value)
     points = np.asarray(points, dtype=np.float64)
+    context.remember_rows(tensor, points)
     distances, squared = _ordering_distances(context, tensor, estimator, points)
     if context.distances_by_products and context.measured_distances:
         nearest, positions = _nearest_of_candidates(context, tensor, distances, points, estimator.n_neighbors)

@@ -1,4 +1,4 @@
-"""Linear models, discriminant analysis and neural networks."""
+"""Linear models, discriminant analysis, neural networks, and the constants that any of them must beat."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from models_registry.serving.acceleration.context import Context, Outputs, Tensor, Unsupported, Value, predicts
 from models_registry.serving.acceleration.converters import answers
-from models_registry.serving.acceleration.graph import Graph
+from models_registry.serving.acceleration.graph import INPUT, Graph
 
 REGRESSORS = (
     "LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "LassoLars", "LassoLarsCV", "LassoLarsIC",
@@ -162,3 +162,28 @@ def _activated(graph: Graph, name: str, activation: str) -> str:
     if activation == "identity":
         return name
     raise Unsupported(f"the activation {activation!r} has no compiled form here")
+
+
+@predicts("DummyRegressor", "DummyClassifier")
+def _constant(context: Context, estimator: Any, value: Value) -> Outputs:
+    graph = context.graph
+    if estimator.n_outputs_ != 1:
+        raise Unsupported("constants of several outputs have no compiled form here")
+    # Nothing of the rows is used but their number.
+    rows = graph.op("Slice", graph.op("Shape", INPUT), *(graph.constant([at], np.int64) for at in (0, 1)))
+    if not hasattr(estimator, "classes_"):
+        amount = graph.constant(np.asarray(estimator.constant_, dtype=np.float64).ravel())
+        return Outputs(prediction=graph.op("Expand", amount, rows))
+    if estimator.strategy not in {"prior", "most_frequent", "constant"}:
+        raise Unsupported("random guesses have no compiled form")
+    classes = answers.classes_of(estimator)
+    place = int(np.asarray(estimator.class_prior_).argmax())
+    if estimator.strategy == "constant":
+        place = int(np.flatnonzero(classes == np.asarray(estimator.constant).ravel()[0])[0])
+    chances = estimator.class_prior_ if estimator.strategy == "prior" else np.eye(len(classes))[place]
+    shape = graph.op("Concat", rows, graph.constant([len(classes)], np.int64), axis=0)
+    return Outputs(
+        label=graph.op("Expand", graph.constant([place], np.int64), rows),
+        probabilities=graph.op("Expand", graph.constant([chances]), shape),
+        classes=classes,
+    )

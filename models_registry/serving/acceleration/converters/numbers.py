@@ -10,6 +10,9 @@ from models_registry.serving.acceleration.context import Context, Tensor, Unsupp
 from models_registry.serving.acceleration.graph import Array, Graph
 
 FUNCTIONS = {"log": "Log", "exp": "Exp", "sqrt": "Sqrt", "absolute": "Abs", "fabs": "Abs", "tanh": "Tanh"}
+# Where these functions stop being finite.
+SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+LOWEST = {"log": SMALLEST, "log1p": float(np.nextafter(-1.0, 0.0)), "sqrt": 0.0}
 
 
 def _shifted_and_scaled(context: Context, value: Value, shift: Any, scale: Any) -> Tensor:
@@ -220,6 +223,9 @@ def _function(context: Context, transformer: Any, value: Value) -> Tensor:
         return tensor
     graph = context.graph
     if isinstance(function, np.ufunc) and not transformer.kw_args:
+        if function.__name__ in LOWEST:
+            for source in tensor.sources or ():
+                context.lowest[source] = max(LOWEST[function.__name__], context.lowest.get(source, -np.inf))
         if function.__name__ in FUNCTIONS:
             return Tensor(graph.op(FUNCTIONS[function.__name__], tensor.name), tensor.width)
         if function.__name__ == "log1p":
