@@ -13,13 +13,15 @@ RegistryError
 │   ├── BrokenArtifact         it cannot be read or loaded
 │   ├── UnsafeStructure        its arrays would crash or hang a prediction
 │   ├── NoPrediction           it loads, and cannot predict
+│   ├── SignatureError         its signature is missing or wrong
 │   └── SampleMismatch         it answers its own sample differently
 ├── RequestError               the request cannot be carried out as it stands
 │   ├── InvalidName            a model's name that no URL would bear
 │   ├── UnknownModel           no model of that name
 │   ├── UnknownVersion         no version of that number
 │   ├── NotActivatable         its state, or its verdict, forbids it
-│   └── NothingToRollBackTo    no version was active before
+│   ├── NothingToRollBackTo    no version was active before
+│   └── UnknownKey             no API key in use has that name or prefix
 ├── ActivationConflict         somebody else's activation came first
 └── InputError                 a prediction's input; says row, feature, expected, found
 
@@ -79,6 +81,10 @@ class NoPrediction(ArtifactError):
     """The artifact loads, and cannot predict."""
 
 
+class SignatureError(ArtifactError):
+    """The artifact's signature is missing, wrong, or cannot be checked."""
+
+
 class SampleMismatch(ArtifactError):
     """The artifact answers its own sample differently."""
 
@@ -105,6 +111,10 @@ class NotActivatable(RequestError):
 
 class NothingToRollBackTo(RequestError):
     """No other version was active before."""
+
+
+class UnknownKey(RequestError):
+    """No API key in use has that name or prefix."""
 
 
 class ActivationConflict(RegistryError):

@@ -1,10 +1,8 @@
 """Decides, from what an inspection found, whether an artifact may be loaded at all."""
 
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any
 
 from models_registry.artifacts.formats.trusted import BOUND_METHODS, JOBLIB_STAND_INS, builtin_trust
 from models_registry.artifacts.inspection import MOST_NAMES, Inspection
@@ -14,14 +12,20 @@ _COMPARED = ("scikit-learn", "numpy")
 
 
 def judge(
-    inspection: Inspection, *, trusted: frozenset[str] = frozenset(), max_claimed_bytes: int | None = None
+    inspection: Inspection,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    allow_any_pickle: bool = False,
+    max_claimed_bytes: int | None = None,
 ) -> tuple[str, ...]:
     """Return the reasons why the artifact may not be loaded, as sentences; none means that it may.
 
-    `trusted` holds an operator's own exact names, beyond those that come with the service.
+    `trusted` holds an operator's own exact names, beyond those that come with the service. With
+    `allow_any_pickle` nothing that a joblib file names is a reason; what it claims still is.
     """
-    reasons = list(inspection.problems)
-    if inspection.format in {"joblib", "skops"}:
+    reasons: list[str] = []
+    if not (allow_any_pickle and inspection.format == "joblib"):
+        reasons.extend(inspection.problems)
         reasons.extend(_untrusted(inspection, trusted))
     if max_claimed_bytes is not None and inspection.claimed_bytes > max_claimed_bytes:
         reasons.append(
@@ -32,6 +36,8 @@ def judge(
 
 
 def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]:
+    if inspection.format == "onnx":
+        return
     trust = builtin_trust().with_additions(trusted)
     own = JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset()
     unknown = [name for name in inspection.globals if name not in trust.all | own]
@@ -51,51 +57,30 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
         yield f"The artifact names {MOST_NAMES} things or more. Publish a smaller pipeline."
 
 
-@dataclass(frozen=True, slots=True)
-class VersionVerdict:
-    """Whether an artifact was trained with the versions that serve it; `sentence` names both."""
-
-    agrees: bool
-    trained_with: Mapping[str, tuple[str, ...]]
-    served_with: Mapping[str, str]
-    sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the verdict as JSON values."""
-        return {
-            "agrees": self.agrees,
-            "trained_with": {name: list(found) for name, found in self.trained_with.items()},
-            "served_with": dict(self.served_with),
-            "sentence": self.sentence,
-        }
-
-
 def server_versions() -> dict[str, str]:
     """Return the versions that artifacts are served with."""
     names = ("scikit-learn", "numpy", "scipy", "joblib", "skops", "onnxruntime")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def version_verdict(inspection: Inspection) -> VersionVerdict:
-    """Say whether the artifact was trained with other versions than those that serve it.
+def version_verdict(inspection: Inspection) -> str:
+    """Return a sentence that names both, where the artifact was trained with other versions than serve it.
 
-    An ONNX graph brings its own definition along, so it agrees with every server that can open it.
+    It is empty where they agree. An ONNX graph brings its own definition along, so it agrees with every server
+    that can open it.
     """
-    served = server_versions()
-    trained = dict(inspection.versions)
     if inspection.format == "onnx":
-        return VersionVerdict(True, trained, served, "An ONNX graph does not depend on the versions it came from.")
+        return ""
+    served = server_versions()
+    trained = inspection.versions
     other = [name for name in _COMPARED if not _agrees(trained.get(name, ()), served[name])]
     if not trained.get("scikit-learn") and _is_scikit_learn(inspection):
         other.insert(0, "scikit-learn")
-    if not other:
-        return VersionVerdict(True, trained, served, "Trained with the versions that serve it.")
-    sentences = [
+    return " ".join(
         f"Trained with {name} {' and '.join(trained.get(name, ())) or 'of an unknown version'}, "
         f"served with {served[name]}."
-        for name in dict.fromkeys(other)
-    ]
-    return VersionVerdict(False, trained, served, " ".join(sentences))
+        for name in other
+    )
 
 
 def _is_scikit_learn(inspection: Inspection) -> bool:

@@ -1,0 +1,259 @@
+"""The other half of `probe.py`, run by its path in a process of its own.
+
+Reads a question in JSON from its input and writes lines of JSON to its output: each stage before it begins, and
+the report at the end. Only the standard library may be imported up here: the paths come with the question.
+"""
+
+import gc
+import json
+import math
+import os
+import resource
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+_MOST_WARNINGS = 20
+_LONGEST_WARNING = 300
+_LONGEST_PREDICTION = 16 << 20
+_TIMED_ROWS = 30
+_TIMED_SECONDS = 2.0
+_EXAMPLES = {"float": 0.0, "integer": 0, "string": "text", "boolean": False, "any": 0.0}
+
+
+class Answer:
+    """The way back to the parent, which nothing else that is printed reaches."""
+
+    def __init__(self, output: IO[str]) -> None:
+        self._output = output
+
+    def write(self, **entry: Any) -> None:
+        """Write one line and hand it to the kernel, so that it survives a crash."""
+        self._output.write(json.dumps(entry, allow_nan=False) + "\n")
+        self._output.flush()
+
+
+def _take_output() -> Answer:
+    """Keep the output for the report alone; whatever is printed goes to the errors."""
+    private = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return Answer(private)
+
+
+def _import_what_it_needs(question: Mapping[str, Any]) -> None:
+    """Import before the limits hold: libraries are trusted, large, and some start threads."""
+    import numpy
+    import sklearn.pipeline  # noqa: F401
+
+    if question["format"] == "onnx":
+        import onnxruntime  # noqa: F401
+    if question["format"] == "skops":
+        import skops.io  # noqa: F401
+    for name in question["trusted"]:
+        module = name.rpartition(".")[0]
+        try:
+            __import__(module)
+        except ImportError as error:
+            warnings.warn(f"The trusted name {name} is not installed here: {error}", stacklevel=1)
+    del numpy
+
+
+def _resident_bytes() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@contextmanager
+def _noted_warnings(found: list[str]) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    found.extend(f"{one.category.__name__}: {one.message}"[:_LONGEST_WARNING] for one in caught)
+
+
+def main() -> None:
+    """Answer the one question."""
+    answer = _take_output()
+    question = json.load(sys.stdin)
+    sys.path[:] = list(dict.fromkeys([*sys.path, *question["paths"]]))
+    from models_registry.artifacts import confinement
+
+    confinement.die_with_parent()
+    found: list[str] = []
+    with _noted_warnings(found):
+        _import_what_it_needs(question)
+        found.extend(_confine(question))
+        report = _judged(lambda: _try_artifact(question, answer), question["memory_bytes"])
+    report["warnings"] = list(dict.fromkeys(found))[:_MOST_WARNINGS]
+    answer.write(report=report)
+    # Objects of a stranger are not given the chance of a clean-up.
+    os._exit(0)
+
+
+def _confine(question: Mapping[str, Any]) -> list[str]:
+    from models_registry.artifacts import confinement
+
+    confinement.limit_resources(
+        memory_bytes=question["memory_bytes"],
+        cpu_seconds=question["cpu_seconds"],
+        file_size_bytes=question["file_size_bytes"],
+    )
+    return confinement.deny_the_rest()
+
+
+def _judged(attempt: Callable[[], dict[str, Any]], memory_bytes: int) -> dict[str, Any]:
+    from models_registry.errors import RegistryError
+
+    try:
+        return {"passed": True, "reason": "", **attempt()}
+    except MemoryError:
+        return _failure(
+            f"The artifact needs more than the {memory_bytes} bytes of memory that a probe may take. "
+            "Publish a smaller model, or raise the limit."
+        )
+    except RegistryError as error:
+        cause = error.__cause__
+        if isinstance(cause, MemoryError):
+            return _failure(f"{error} A probe may take {memory_bytes} bytes of memory.")
+        return _failure(str(error))
+    except BaseException as error:  # noqa: BLE001 - an estimator may raise anything at all, SystemExit included
+        return _failure(
+            f"The artifact failed with {type(error).__name__}: {str(error)[:1000]}. "
+            "Correct the model or its sample, and publish again."
+        )
+
+
+def _failure(reason: str) -> dict[str, Any]:
+    return {"passed": False, "reason": reason}
+
+
+def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    from models_registry.artifacts.features import Feature
+    from models_registry.artifacts.formats import open_artifact
+    from models_registry.artifacts.inference import infer_signature
+    from models_registry.artifacts.manifest import Sample
+    from models_registry.artifacts.policy import server_versions
+    from models_registry.artifacts.structure import validate_structure
+
+    versions = server_versions()
+    declared = question["declared"]
+    sample = None if question["sample"] is None else Sample.from_json(question["sample"])
+    before = _resident_bytes()
+    answer.write(stage="while it was loaded")
+    start = time.perf_counter()
+    model = open_artifact(
+        Path(question["path"]),
+        question["format"],
+        trusted=frozenset(question["trusted"]),
+        allow_any_pickle=question["allow_any_pickle"],
+    )
+    load_seconds = time.perf_counter() - start
+    answer.write(stage="while its structure was validated")
+    validate_structure(model)
+    answer.write(stage="while its signature was read")
+    features = None if declared is None else tuple(Feature.from_json(one) for one in declared)
+    signature = infer_signature(model, features, None if sample is None else sample.instances)
+    answer.write(stage="while it predicted")
+    if sample is None:
+        predictions, row_seconds = None, _try_example(model, signature)
+    else:
+        signature, predictions = _try_sample(model, signature, sample)
+        row_seconds = _row_seconds(model, signature, sample.instances[0])
+    return {
+        "signature": signature.to_json(),
+        "predictions": predictions,
+        "load_seconds": load_seconds,
+        "row_milliseconds": None if row_seconds is None else row_seconds * 1e3,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "model_memory_bytes": max(0, _resident_bytes() - before),
+        "versions": versions,
+    }
+
+
+def _try_sample(model: Any, signature: Any, sample: Any) -> tuple[Any, list[Any]]:
+    """Return the signature with the outputs that were seen, and the predictions, which JSON can hold."""
+    from models_registry.artifacts.sample import verify_sample
+    from models_registry.errors import NoPrediction
+
+    answer = verify_sample(model, signature, sample)
+    signature = _check_answer(answer, signature, rows=len(sample.instances))
+    predictions = answer.predictions()
+    try:
+        length = len(json.dumps(predictions, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise NoPrediction(
+            f"The model answers its sample with values that no JSON holds ({error}); expected numbers, strings or "
+            "booleans. Publish a model that answers such."
+        ) from error
+    if length > _LONGEST_PREDICTION:
+        raise NoPrediction(
+            f"The predictions of the sample are {length} bytes long, the limit is {_LONGEST_PREDICTION}. "
+            "Shorten the sample in the manifest."
+        )
+    return signature, predictions
+
+
+def _check_answer(answer: Any, signature: Any, *, rows: int) -> Any:
+    """Return the signature, corrected by the number of outputs seen; raise where the answer contradicts it."""
+    from models_registry.errors import NoPrediction
+
+    labels, probabilities = answer.labels, answer.probabilities
+    if len(labels) != rows:
+        raise NoPrediction(f"The model answers {len(labels)} predictions for the sample's {rows} rows.")
+    if not answer.is_finite():
+        raise NoPrediction(
+            "The model answers its sample with a number that is not finite (NaN or infinity). Correct the model, or "
+            "take the row out of the sample."
+        )
+    outputs = 1 if labels.ndim == 1 else math.prod(labels.shape[1:])
+    classes = signature.classes
+    single = classes is not None and not (classes and isinstance(classes[0], tuple))
+    if single and outputs == 1 and signature.kind == "classifier":
+        strange = [label for label in labels.tolist() if label not in classes]
+        if strange:
+            raise NoPrediction(f"The model answers the class {strange[0]!r}, which is none of its classes {classes}.")
+        if hasattr(probabilities, "shape") and probabilities.shape != (rows, len(classes)):
+            raise NoPrediction(
+                f"The model answers probabilities of shape {probabilities.shape}; expected {(rows, len(classes))}."
+            )
+    return replace(signature, outputs=outputs)
+
+
+def _row_seconds(model: Any, signature: Any, instance: Any) -> float:
+    """Return the median time of a single row, from JSON to the answer."""
+    from models_registry.artifacts.calling import call
+
+    took: list[float] = []
+    begin = time.perf_counter()
+    while len(took) < _TIMED_ROWS and time.perf_counter() - begin < _TIMED_SECONDS:
+        start = time.perf_counter()
+        call(model, signature.parse([instance]))
+        took.append(time.perf_counter() - start)
+    return statistics.median(took)
+
+
+def _try_example(model: Any, signature: Any) -> float | None:
+    """Return the time of a made-up row; an error there is only a warning, since nobody promised that row."""
+    row = [feature.categories[0] if feature.categories else _EXAMPLES[feature.type] for feature in signature.inputs]
+    instance = {} if signature.container == "records" else row
+    try:
+        return _row_seconds(model, signature, instance)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - an estimator may raise anything at all
+        warnings.warn(
+            f"Without a sample, a made-up row was tried, and failed ({type(error).__name__}: {str(error)[:200]}). "
+            "Add a sample to the manifest.",
+            stacklevel=1,
+        )
+        return None
+
+
+if __name__ == "__main__":
+    main()
