@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from mlapi import environment, logs
@@ -176,6 +177,8 @@ UNFOLD = {
     "SITE_SUBHEADER": "Model registry",
     "SITE_SYMBOL": "deployed_code",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("models_registry/icon.svg")}],
+    "DASHBOARD_CALLBACK": "models_registry.admin.home.overview",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
@@ -210,8 +213,17 @@ UNFOLD = {
             {
                 "title": "Access",
                 "items": [
-                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
-                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                    {
+                        "title": title,
+                        "icon": icon,
+                        "link": reverse_lazy(f"admin:{name}_changelist"),
+                        "permission": lambda request, needed=needed: request.user.has_perm(needed),
+                    }
+                    for title, icon, name, needed in (
+                        ("Users", "person", "auth_user", "auth.view_user"),
+                        ("Groups", "group", "auth_group", "auth.view_group"),
+                        ("API tokens", "key", "authtoken_tokenproxy", "authtoken.view_tokenproxy"),
+                    )
                 ],
             },
         ],

@@ -1,16 +1,20 @@
 """The registry for people: every page reads, and every act is one call of one service."""
 
+from models_registry.admin import home
 from models_registry.admin.access import TokenAdmin, UserAdmin
 from models_registry.admin.activation import ActivationAdmin
+from models_registry.admin.api_key import ApiKeyAdmin
 from models_registry.admin.model_version import ModelVersionAdmin
 from models_registry.admin.registered_model import RegisteredModelAdmin
 from models_registry.admin.replica import ReplicaAdmin
 
 __all__ = [
     "ActivationAdmin",
+    "ApiKeyAdmin",
     "ModelVersionAdmin",
     "RegisteredModelAdmin",
     "ReplicaAdmin",
     "TokenAdmin",
     "UserAdmin",
+    "home",
 ]

@@ -22,11 +22,15 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    # Beside their labels the two lists of permissions are wider than a laptop's screen.
+    compressed_fields = False
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Permissions that several users share."""
+
+    compressed_fields = False
 
 
 @admin.register(TokenProxy)

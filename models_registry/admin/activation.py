@@ -66,12 +66,20 @@ def read_moment(text: str | None) -> datetime | None:
     return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
+class HistoryList(ChangeList):
+    """A list whose rows lead to the version that was activated."""
+
+    def url_for_result(self, result: Any) -> str:
+        """Return the page of the row's version."""
+        return reverse("admin:models_registry_modelversion_change", args=[result.version_id])
+
+
 @admin.register(Activation)
 class ActivationAdmin(RecordAdmin):
     """Every move of every pointer, newest first."""
 
     list_display = ("what", "live_from", "live_until", "by", "why", "how")
-    list_display_links = None
+    list_display_links = ("what",)
     list_filter = (LiveAtFilter, "model", "kind")
     list_before_template = "models_registry/admin/live_at.html"
     change_list_template = "models_registry/admin/history.html"
@@ -94,17 +102,20 @@ class ActivationAdmin(RecordAdmin):
         asked = {"live_at": text, "asked_moment": read_moment(text), "title": "History"}
         return super().changelist_view(request, {**asked, **(extra_context or {})})
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Let a row lead to its version."""
+        return HistoryList
+
     @admin.display(description="Model and version")
-    def what(self, activation: Activation) -> SafeString:
-        """Return the model and version, each a link."""
-        before = activation.previous_version
+    def what(self, activation: Activation) -> SafeString | str:
+        """Return the model and version, and the version before."""
+        label = f"{activation.model.name} version {activation.version.number}"
+        if activation.previous_version is None:
+            return label
         return format_html(
-            '<a class="reg-link" href="{}">{}</a> <a class="reg-link" href="{}">version {}</a>{}',
-            reverse("admin:models_registry_registeredmodel_change", args=[activation.model_id]),
-            activation.model.name,
-            reverse("admin:models_registry_modelversion_change", args=[activation.version_id]),
-            activation.version.number,
-            format_html('<span class="reg-muted reg-below">after version {}</span>', before.number) if before else "",
+            '<div>{}<span class="reg-muted reg-below">after version {}</span></div>',
+            label,
+            activation.previous_version.number,
         )
 
     @admin.display(description="Live from")
@@ -129,7 +140,7 @@ class ActivationAdmin(RecordAdmin):
         if not activation.overrides:
             return activation.reason or "–"
         return format_html(
-            '{}<span class="reg-override">Against the check\'s advice: {}</span>',
+            '<div>{}<span class="reg-override">Against the check\'s advice: {}</span></div>',
             activation.reason,
             activation.overrides,
         )

@@ -27,7 +27,6 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
 
     actions = None
     list_per_page = 50
-    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say no: rows come from services."""

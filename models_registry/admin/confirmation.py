@@ -11,6 +11,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from models_registry import services
 from models_registry.models import ModelVersion, RegisteredModel, State
+from models_registry.templatetags.registry import number, size
 
 LARGEST_GENERATION = 2_147_483_647
 
@@ -94,8 +95,9 @@ def _obstacle(target: ModelVersion) -> str:
         return f"Version {target.number} is active already; there is nothing to change."
     if target.state == State.READY:
         return ""
-    reason = f": {target.reason}" if target.reason else ""
-    return f"Version {target.number} cannot be activated, it is {target.get_state_display().lower()}{reason or '.'}"
+    if target.state in (State.FOUND, State.CHECKING):
+        return f"Version {target.number} cannot be activated yet: its check has not ended. It takes seconds."
+    return f"Version {target.number} cannot be activated: it is {target.get_state_display().lower()}. {target.reason}"
 
 
 def _differences(current: ModelVersion, target: ModelVersion) -> list[Difference]:
@@ -103,7 +105,7 @@ def _differences(current: ModelVersion, target: ModelVersion) -> list[Difference
         Difference(name, _number(current.metrics.get(name)), _number(target.metrics.get(name)))
         for name in {**current.metrics, **target.metrics}
     ]
-    found.append(Difference("size", _megabytes(current.size_bytes), _megabytes(target.size_bytes)))
+    found.append(Difference("size", size(current.size_bytes), size(target.size_bytes)))
     if current.format != target.format:
         found.append(Difference("format", current.format, target.format))
     return found
@@ -134,8 +136,4 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def _number(value: Any) -> str:
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.2f} MB"
+    return "–" if value is None else number(value)

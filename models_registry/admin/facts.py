@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,19 @@ from models_registry.templatetags.registry import as_json, number, seconds, size
 
 # They stand elsewhere on the page, or are for machines.
 NOT_SHOWN = {"passed", "reason", "signature", "predictions", "sample"}
+LABELS = {
+    "load_seconds": "Time to load",
+    "row_milliseconds": "Time for one row",
+    "peak_memory_bytes": "Memory of the process at its largest",
+    "model_memory_bytes": "Memory that the model takes",
+    "versions": "Tried with",
+    "signature_warning": "Signature of the file",
+}
+UNITS: dict[str, Callable[[float], str]] = {
+    "_milliseconds": lambda value: seconds(value / 1e3),
+    "_seconds": seconds,
+    "_bytes": size,
+}
 WIDEST_SAMPLE = 8
 SAMPLE_ROWS = 20
 
@@ -73,7 +86,7 @@ def inspection_facts(inspection: Mapping[str, Any] | None) -> InspectionFacts | 
 
 
 def report_facts(report: Mapping[str, Any] | None) -> tuple[Fact, ...]:
-    """Return the probe's report, each entry in the unit that its name ends in."""
+    """Return the probe's report, each figure in the unit that its name ends in."""
     return tuple(
         _fact(name, value)
         for name, value in (report or {}).items()
@@ -107,23 +120,16 @@ def _cells(row: Any, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fact(name: str, value: Any) -> Fact:
-    for suffix, write in (("_seconds", seconds), ("_bytes", size)):
+    label = LABELS.get(name, name.replace("_", " ").capitalize())
+    for suffix, write in UNITS.items():
         if name.endswith(suffix) and isinstance(value, int | float):
-            return Fact(_label(name.removesuffix(suffix)), write(value))
-    if name.endswith("_microseconds") and isinstance(value, int | float):
-        return Fact(_label(name.removesuffix("_microseconds")), seconds(value / 1e6))
-    if isinstance(value, bool):
-        return Fact(_label(name), "yes" if value else "no")
+            return Fact(label, write(value))
     if isinstance(value, Mapping):
-        return Fact(_label(name), items=tuple(f"{key}: {_plain(inner)}" for key, inner in value.items()))
+        return Fact(label, items=tuple(f"{key} {_plain(inner)}" for key, inner in value.items()))
     if isinstance(value, list):
-        return Fact(_label(name), items=tuple(map(_plain, value)))
-    return Fact(_label(name), number(value))
+        return Fact(label, items=tuple(map(_plain, value)))
+    return Fact(label, _plain(value))
 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else number(value) if isinstance(value, int | float) else as_json(value)
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()

@@ -57,7 +57,9 @@ class ModelVersionAdmin(RecordAdmin):
     def title(self, version: ModelVersion) -> SafeString | str:
         """Return model and number, and whether it is the active one."""
         label = f"{version.model.name} version {version.number}"
-        return format_html('{} <span class="reg-active">active</span>', label) if version.is_active else label
+        return (
+            format_html('<div>{} <span class="reg-active">active</span></div>', label) if version.is_active else label
+        )
 
     @labelled("State", {str(state): colour for state, colour in BADGES.items()})
     def shown_state(self, version: ModelVersion) -> tuple[str, str]:
@@ -68,13 +70,14 @@ class ModelVersionAdmin(RecordAdmin):
     def metrics_text(self, version: ModelVersion) -> SafeString | str:
         """Return the metrics that were published with it."""
         pairs = ((name, number(value)) for name, value in version.metrics.items())
-        return format_html_join("", "<div>{} <strong>{}</strong></div>", pairs) or "–"
+        lines = format_html_join("", "<div>{} <strong>{}</strong></div>", pairs)
+        return format_html("<div>{}</div>", lines) if lines else "–"
 
     @admin.display(description="Artifact")
     def artifact(self, version: ModelVersion) -> SafeString:
         """Return format, size and digest."""
         return format_html(
-            '{}, {}<span class="reg-below">{}</span>',
+            '<div>{}, {}<span class="reg-below">{}</span></div>',
             version.format,
             size(version.size_bytes),
             short_digest(version.digest),
@@ -84,7 +87,7 @@ class ModelVersionAdmin(RecordAdmin):
     def found(self, version: ModelVersion) -> SafeString:
         """Return when it was found, and who published it."""
         by = f"published by {version.published_by}" if version.published_by else ""
-        return format_html('{}<span class="reg-muted reg-below">{}</span>', moment(version.found_at), by)
+        return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(version.found_at), by)
 
     @admin.display(description="Checked")
     def checked(self, version: ModelVersion) -> SafeString | str:

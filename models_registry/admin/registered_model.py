@@ -51,7 +51,7 @@ class SettingsForm(forms.Form):
 class RegisteredModelAdmin(RecordAdmin):
     """The models and, on a page for each, its versions and its rollout."""
 
-    list_display = ("title", "active", "rollout", "versions_count", "policy", "activated")
+    list_display = ("title", "active", "rollout", "versions_count", "who_decides", "activated")
     list_display_links = ("title",)
     list_before_template = "models_registry/admin/discovery.html"
     change_list_template = "models_registry/admin/models.html"
@@ -98,7 +98,7 @@ class RegisteredModelAdmin(RecordAdmin):
         """Return the name and, below it, what it is for."""
         if not model.description:
             return model.name
-        return format_html('{}<span class="reg-muted reg-below">{}</span>', model.name, model.description)
+        return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', model.name, model.description)
 
     @admin.display(description="Active version")
     def active(self, model: RegisteredModel) -> SafeString | str:
@@ -115,7 +115,7 @@ class RegisteredModelAdmin(RecordAdmin):
     def rollout(self, model: RegisteredModel) -> tuple[str, str]:
         """Return how far the replicas are with the active version."""
         if model.active_version is None:
-            return "–", "–"
+            return "–", "nothing to serve"
         state = services.rollout(model)
         if state.live == 0:
             return "no replica", "no live replica"
@@ -133,6 +133,11 @@ class RegisteredModelAdmin(RecordAdmin):
                 parts.append(f"{count} {word}")
         return ", ".join(parts)
 
+    @admin.display(description="Policy")
+    def who_decides(self, model: RegisteredModel) -> str:
+        """Return the policy in a word."""
+        return model.policy
+
     @admin.display(description="Activated")
     def activated(self, model: RegisteredModel) -> SafeString | str:
         """Return when and by whom the active version was activated."""
@@ -140,7 +145,7 @@ class RegisteredModelAdmin(RecordAdmin):
         if last is None:
             return "–"
         by = f"by {last.activated_by}" if last.activated_by else ""
-        return format_html('{}<span class="reg-muted reg-below">{}</span>', moment(last.activated_at), by)
+        return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(last.activated_at), by)
 
     # The page of one model
 

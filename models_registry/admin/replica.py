@@ -22,7 +22,7 @@ class ReplicaAdmin(RecordAdmin):
     """Who serves, who was last heard of when, and what each one runs."""
 
     list_display = ("process", "state", "started", "heard_of", "serves")
-    list_display_links = None
+    list_display_links = ("process",)
     list_before_template = "models_registry/admin/replicas_note.html"
     change_list_template = "models_registry/admin/replicas.html"
     ordering = ("host", "pid")
@@ -41,7 +41,7 @@ class ReplicaAdmin(RecordAdmin):
     @admin.display(description="Host and process")
     def process(self, replica: Replica) -> SafeString:
         """Return where it runs."""
-        return format_html('<strong>{}</strong> <span class="reg-muted">pid {}</span>', replica.host, replica.pid)
+        return format_html('<div>{} <span class="reg-muted">pid {}</span></div>', replica.host, replica.pid)
 
     @labelled("State", {"Live": "success", "Silent": "danger"})
     def state(self, replica: Replica) -> str:
@@ -65,7 +65,8 @@ class ReplicaAdmin(RecordAdmin):
         rows = sorted(replica.models.all(), key=lambda row: row.model.name)
         if not rows:
             return "Nothing yet"
-        return format_html_join("", "<div>{} {}</div>", ((row.model.name, _state_of(row)) for row in rows))
+        lines = format_html_join("", "<div>{} {}</div>", ((row.model.name, _state_of(row)) for row in rows))
+        return format_html("<div>{}</div>", lines)
 
 
 def _state_of(row: ReplicaModel) -> SafeString | str:

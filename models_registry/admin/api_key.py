@@ -1,0 +1,169 @@
+"""API keys: who may ask for predictions. A key is shown once, on the page that answers its making."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+
+from models_registry import services
+from models_registry.admin.acts import RecordAdmin, labelled, require, told_in_words
+from models_registry.errors import RegistryError
+from models_registry.models import ApiKey, RegisteredModel
+from models_registry.templatetags.registry import NOTHING, moment
+
+MANAGE = "models_registry.manage_apikey"
+
+
+class NewKeyForm(forms.Form):
+    """What a key may be confined to."""
+
+    name = forms.CharField(
+        max_length=100,
+        help_text="Who holds it, e.g. web shop.",
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+    )
+    models = forms.MultipleChoiceField(
+        required=False, help_text="None ticked: every model, those to come too.", widget=forms.CheckboxSelectMultiple()
+    )
+    expires_in_days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=36_500,
+        help_text="Empty: it does not expire.",
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+    rate_per_minute = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=100_000_000,
+        help_text="Requests a minute. Empty: unlimited.",
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Offer the registered models."""
+        super().__init__(*args, **kwargs)
+        names = RegisteredModel.objects.values_list("name", flat=True)
+        self.fields["models"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(RecordAdmin):
+    """Every key, the revoked ones too, without the keys themselves."""
+
+    list_display = ("title", "begins", "shown_state", "good_for", "rate", "created", "expires", "last_used")
+    list_display_links = ("title",)
+    change_list_template = "models_registry/admin/api_keys.html"
+    search_fields = ("name", "prefix", "created_by")
+    search_help_text = "Name, beginning or person"
+    ordering = ("-created_at",)
+    sortable_by = ()
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages of this admin: the acts first, since Django's own take any path."""
+        revoke = self.admin_site.admin_view(require_POST(self.revoke_view))
+        return [path("<int:pk>/revoke/", revoke, name="models_registry_apikey_revoke"), *super().get_urls()]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Say who may make keys."""
+        return request.user.has_perm(MANAGE)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let those look who may make keys."""
+        return request.user.has_perm(MANAGE) or super().has_view_permission(request, obj)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Ask what the key is for; answer a valid form with the key itself, once."""
+        require(request, MANAGE)
+        form = NewKeyForm(request.POST if request.method == "POST" else None)
+        made: tuple[ApiKey, str] | None = None
+        if request.method == "POST" and form.is_valid():
+            asked = form.cleaned_data
+            try:
+                made = services.create_key(
+                    asked["name"],
+                    by=request.user.get_username(),
+                    model_names=asked["models"],
+                    expires_in_days=asked["expires_in_days"],
+                    rate_per_minute=asked["rate_per_minute"],
+                )
+            except RegistryError as error:
+                form.add_error("name", str(error))
+        key, text = made or (None, "")
+        context = self.page_context(request, title="New API key", form=form, key=key, text=text)
+        response = TemplateResponse(request, "models_registry/admin/new_api_key.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one key, and the button that revokes it."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        self.require_view(request)
+        key = self.get_object(request, object_id)
+        if key is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        may_revoke = key.revoked_at is None and request.user.has_perm(MANAGE)
+        context = self.page_context(request, original=key, title=key.name, key=key, may_revoke=may_revoke)
+        return TemplateResponse(request, "models_registry/admin/api_key.html", context)
+
+    def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Revoke one key."""
+        require(request, MANAGE)
+        key = get_object_or_404(ApiKey, pk=pk)
+        with told_in_words(request):
+            if services.revoke_key(key, by=request.user.get_username()):
+                messages.success(request, f"{key} is revoked. Replicas refuse it from their next poll on.")
+            else:
+                messages.info(request, f"{key} was revoked already; nothing has changed.")
+        return redirect("admin:models_registry_apikey_changelist")
+
+    @admin.display(description="Name")
+    def title(self, key: ApiKey) -> str:
+        """Return who holds it."""
+        return key.name
+
+    @admin.display(description="Begins with")
+    def begins(self, key: ApiKey) -> str:
+        """Return the visible beginning."""
+        return f"{key.prefix}…"
+
+    @labelled("State", {"in use": "success", "expired": "warning", "revoked": "danger"})
+    def shown_state(self, key: ApiKey) -> str:
+        """Return whether it opens anything."""
+        return key.state
+
+    @admin.display(description="Models")
+    def good_for(self, key: ApiKey) -> str:
+        """Return the models that it is good for."""
+        return ", ".join(key.model_names) or "every model"
+
+    @admin.display(description="Requests a minute")
+    def rate(self, key: ApiKey) -> str:
+        """Return how often it may be used."""
+        return str(key.rate_per_minute or "unlimited")
+
+    @admin.display(description="Made")
+    def created(self, key: ApiKey) -> str:
+        """Return when it was made."""
+        return moment(key.created_at)
+
+    @admin.display(description="Expires")
+    def expires(self, key: ApiKey) -> str:
+        """Return when it ends."""
+        return moment(key.expires_at) if key.expires_at else NOTHING
+
+    @admin.display(description="Last used")
+    def last_used(self, key: ApiKey) -> str:
+        """Return when it was used last, to the minute."""
+        return moment(key.last_used_at) if key.last_used_at else "never"
