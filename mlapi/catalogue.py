@@ -9,6 +9,8 @@ import orjson
 from mlapi.protocols.base import Call, HttpError, Reply, find_model
 from models_registry.serving.runtime import LoadedModel, Runtime
 
+MOST_NAMES_SHOWN = 16
+
 
 def index(call: Call, runtime: Runtime) -> Reply:
     """Return every model that is served, and those that should be and are not."""
@@ -53,7 +55,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
         "example": {
             "url": url,
             "body": example,
-            "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{_quoted(example)}'",
+            "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{_quoted(_short(example, signature.names))}'",
         },
     }
 
@@ -64,6 +66,18 @@ def example_request(loaded: LoadedModel) -> dict[str, Any]:
         return {"features": loaded.example}
     values = {feature.name: _value(feature) for feature in loaded.signature.inputs}
     return {"features": values if loaded.signature.named else list(values.values())}
+
+
+def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the same row by position where the names would fill the screen."""
+    row = body["features"]
+    if len(names) <= MOST_NAMES_SHOWN or not isinstance(row, dict):
+        return body
+    return {"features": [_brief(row[name]) for name in names]}
+
+
+def _brief(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _value(feature: Any) -> Any:

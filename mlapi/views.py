@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -15,6 +17,11 @@ from rest_framework.views import APIView
 from mlapi import errors, replica
 from mlapi.gate import Endpoint, request_id_of
 from mlapi.protocols.base import HttpError, Reply
+
+AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
+<title>The registry is not reached</title><body style="font-family: sans-serif; max-width: 40rem; margin: 4rem auto">
+<h1>The registry is not reached</h1><p>Its database does not answer. Predictions go on with what is loaded; this page
+works again as soon as the database does.</p></body></html>"""
 
 
 class AsItComes(BaseContentNegotiation):
@@ -88,5 +95,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500 in the contract's form; Django has logged the traceback."""
-    return _error(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
+    """Answer 500, or 503 while the database is away; Django has logged the traceback."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OperationalError | InterfaceError):
+        return _error(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
+    if "text/html" in request.headers.get("Accept", ""):
+        return HttpResponse(AWAY_PAGE, status=503, headers={"Retry-After": "5"})
+    return _error(request, errors.as_http_error(error))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+# The signature has put the columns in order by name; an array is quicker than a frame that says so again.
+warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
 
 # Their `predict` is, by scikit-learn's own code, the class of the highest `predict_proba`:
 # one pass gives both.

@@ -148,7 +148,7 @@ def _examine_artifact(
     warning = _check_signature(version, artifact)
     memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
     inspection = inspect_artifact(artifact.path, version.format, max_claimed_bytes=memory_bytes)
-    findings.values["inspection"] = inspection.to_json()
+    findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
     # Shown in the admin while the probe still runs.
     ModelVersion.objects.filter(pk=version.pk).update(**findings.values)
     reasons = judge(

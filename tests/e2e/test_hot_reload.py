@@ -1,0 +1,206 @@
+"""The main promise, with real processes: what was activated is what answers, and no request fails."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.estimators import constant, forest, save
+from tests.support.waiting import eventually
+
+POLL_SECONDS = 0.2
+IN_TURN = """
+import json, time
+from models_registry import services
+marks = []
+for turn in range({turns}):
+    number = 1 + turn % {versions}
+    model = services.get_model("m")
+    services.activate(services.get_version(model, number), by="test")
+    activated = time.time()
+    final = services.wait_for_rollout(model, timeout_seconds=30, poll_seconds=0.02)
+    assert final.is_complete and final.live == {replicas}, final
+    marks.append((activated, time.time(), number))
+print(json.dumps(marks))
+"""
+
+
+class Clients:
+    """Clients on keep-alive that post without pause, and what they were answered."""
+
+    def __init__(self, service, count: int) -> None:
+        self.service = service
+        self.answers: list[tuple[float, float, int, int, float]] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(count)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=30)
+        body = json.dumps({"features": [0, 0]}).encode()
+        while not self._stop.is_set():
+            began = time.time()
+            try:
+                connection.request("POST", "/models/m/predict", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                content = json.loads(answer.read())
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+                continue
+            if answer.status != 200:
+                self.failures.append(str(content))
+                continue
+            header = int(answer.headers["X-Model-Version"])
+            self.answers.append((began, time.time(), content["version"], header, content["prediction"]))
+
+
+def in_turn(service, *, turns: int, versions: int, replicas: int) -> list[tuple[float, float, int]]:
+    """Activate versions in turn, each until every replica serves it; return when, until when, which."""
+    code = IN_TURN.format(turns=turns, versions=versions, replicas=replicas)
+    marks: list[tuple[float, float, int]] = json.loads(service.manage("shell", "-v", "0", "-c", code).stdout)
+    return marks
+
+
+@pytest.fixture
+def publish_constants(tmp_path):
+    def publish(service, count: int) -> None:
+        for number in range(1, count + 1):
+            service.publish("m", save(constant(number), tmp_path / f"v{number}.joblib", rows=[[0, 0]]))
+
+    return publish
+
+
+def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_service, publish_constants):
+    service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS))
+    publish_constants(service, 3)
+    service.manage("activate_model", "m", "3")
+    service.start()
+    eventually(lambda: service.list_models()[0]["replicas"] == {"live": 2, "serving": 2})
+    with Clients(service, 8) as clients:
+        marks = in_turn(service, turns=100, versions=3, replicas=2)
+    assert clients.failures == []
+    assert len(clients.answers) > 1000
+    mixed = [answer for answer in clients.answers if not answer[2] == answer[3] == answer[4]]
+    assert mixed == []
+    loads = [event["seconds"] for event in service.events("swapped")]
+    assert len(loads) >= 200
+    # Both workers load one after the other.
+    bound = POLL_SECONDS + 2 * max(loads) + 0.5
+    for (activated, _, number), (until, _, _) in zip(marks, [*marks[1:], (time.time(), 0, 0)], strict=True):
+        late = [a for a in clients.answers if activated + bound < a[0] < until - 0.001 and a[2] != number]
+        assert late == []
+
+
+def test_memory_of_old_models_is_released(new_service, tmp_path):
+    service = new_service(MODELS_POLL_SECONDS="0.05", MODELS_ACCELERATION="off")
+    for seed in (1, 2):
+        path = save(forest(seed=seed, trees=650, features=4), tmp_path / f"{seed}.joblib", rows=[[0.0] * 4])
+        assert 12e6 < path.stat().st_size < 24e6
+        service.publish("m", path)
+    service.manage("activate_model", "m", "2")
+    service.start()
+    (pid,) = service.worker_pids()
+    process = psutil.Process(pid)
+    in_turn(service, turns=6, versions=2, replicas=1)
+    time.sleep(0.3)
+    after_few = process.memory_info().rss
+    in_turn(service, turns=94, versions=2, replicas=1)
+    time.sleep(0.3)
+    after_many = process.memory_info().rss
+    assert after_many < 1.15 * after_few, (after_few, after_many)
+    assert service.worker_pids() == [pid]
+
+
+def kept_bytes(service, number: int) -> Path:
+    kept = sorted((service.storage / ".versions").rglob("*-*"), key=lambda path: path.name)
+    return [path for path in kept if path.is_file() and path.suffix != ".json"][number - 1]
+
+
+def test_version_that_fails_to_load_leaves_the_old_one_serving_and_is_retried(new_service, publish_constants):
+    service = new_service(MODELS_POLL_SECONDS=str(POLL_SECONDS))
+    publish_constants(service, 2)
+    service.manage("activate_model", "m", "1")
+    service.start()
+    second = kept_bytes(service, 2)
+    good = second.read_bytes()
+    second.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    for cached in (Path(service.environment["MLAPI_VAR"]) / "cache" / "artifacts").glob("*.joblib"):
+        cached.unlink()
+    failed = service.manage("activate_model", "m", "2", "--wait", "--timeout", "20", check=False)
+    assert failed.returncode == 1
+    assert "registered as" in failed.stderr
+    assert service.post("/predict", {"features": [0, 0]})[1]["version"] == 1
+    # Ready: a model that serves its old version is no reason to take the task out of the balancer.
+    assert service.get("/health/ready")[0] == 200
+    assert service.list_models()[0]["replicas"] == {"live": 1, "serving": 0}
+    events = eventually(lambda: (found := service.events("load_failed"))[3:] and found, seconds=30)
+    pauses = [event["retry_in_seconds"] for event in events]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 2 * pauses[0]
+    second.write_bytes(good)
+    service.manage("activate_model", "m", "1")
+    service.manage("activate_model", "m", "2", "--wait")
+    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2
+
+
+def test_killed_worker_is_followed_by_one_that_serves_at_once(new_service, publish_constants):
+    service = new_service(WEB_WORKERS="2")
+    publish_constants(service, 1)
+    service.manage("activate_model", "m", "1")
+    service.start()
+    before = eventually(lambda: len(service.worker_pids()) == 2 and service.worker_pids())
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: len(set(service.worker_pids()) - {before[0]}) == 2)
+    for _ in range(50):
+        status, body, _ = service.post("/predict", {"features": [0, 0]})
+        assert (status, body["prediction"]) == (200, 1)
+
+
+def test_term_under_load_lets_what_is_under_way_end(new_service, publish_constants):
+    service = new_service(WEB_WORKERS="2")
+    publish_constants(service, 1)
+    service.manage("activate_model", "m", "1")
+    service.start()
+    with Clients(service, 4) as clients:
+        eventually(lambda: len(clients.answers) > 50)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 50
+        clients._stop.set()
+    # A client may find the door closed; none was let in and then dropped, or answered an error.
+    assert all(
+        "Refused" in failure or "RemoteDisconnected" in failure or "Reset" in failure for failure in clients.failures
+    )
+    assert "Traceback" not in service.log()
+    assert service.list_models()[0]["replicas"]["live"] == 0
+
+
+def test_new_versions_are_found_and_checked_without_being_asked(new_service, tmp_path):
+    service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest", WEB_WORKERS="2").start()
+    assert service.get("/health/ready")[0] == 200
+    assert service.post("/predict", {"features": [0, 0]})[0] == 503
+    save(constant(1), service.storage / "m" / "model.joblib")
+    eventually(lambda: service.post("/predict", {"features": [0, 0]})[0] == 200, seconds=30)
+    save(constant(2), service.storage / "m" / "model.joblib")
+    eventually(lambda: service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2, seconds=30)
+    (model,) = service.list_models()
+    assert [version["state"] for version in model["versions"]] == ["ready", "ready"]
