@@ -15,6 +15,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
+from mlapi.keys import require_key
 from mlapi.observation import observe
 from mlapi.protocols.base import Call, Handler, HttpError, Reply
 from mlapi.protocols.bodies import read_body
@@ -79,6 +80,8 @@ class Gate:
         method = environ["REQUEST_METHOD"]
         if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
             raise method_error(method, endpoint.methods)
+        if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
+            require_key(environ, self.runtime, params.get("model"))
         number = params.get("version")
         call = Call(
             body=self._read(endpoint, environ, read) if method == "POST" else b"",

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from mlapi.gate import Gate
 from models_registry import conf
+from models_registry.serving.keykeeper import KeyKeeper
 from models_registry.serving.preparation import Preparation
 from models_registry.serving.runtime import Runtime
 from models_registry.serving.steward import Steward
@@ -45,11 +46,16 @@ class Replica:
             discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
         )
+        self.key_keeper = KeyKeeper(
+            runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
+        )
         self.watchdog = Watchdog(runtime, limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
         """Load what should serve, then watch."""
         self.watchdog.start()
+        if settings.MLAPI_REQUIRE_API_KEY:
+            self.key_keeper.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.watcher.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.steward.start()
         # What is there now stays: a collection after a swap need not walk it.
@@ -61,4 +67,6 @@ class Replica:
         runtime.drain()
         self.steward.stop()
         self.watchdog.stop()
+        if settings.MLAPI_REQUIRE_API_KEY:
+            self.key_keeper.stop()
         self.watcher.stop()

@@ -99,9 +99,7 @@ class ApiKeyAdmin(RecordAdmin):
                 form.add_error("name", str(error))
         key, text = made or (None, "")
         context = self.page_context(request, title="New API key", form=form, key=key, text=text)
-        response = TemplateResponse(request, "models_registry/admin/new_api_key.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "models_registry/admin/new_api_key.html", context)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

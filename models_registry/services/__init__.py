@@ -14,6 +14,15 @@ from models_registry.services.catalogue import (
 )
 from models_registry.services.checking import check_next, check_now, check_version, recheck
 from models_registry.services.discovery import DiscoveryResult, discover
+from models_registry.services.keys import (
+    StoredKey,
+    count_live_hosts,
+    create_key,
+    get_key,
+    read_keys,
+    record_key_uses,
+    revoke_key,
+)
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_version, list_models
 from models_registry.services.publishing import publish
@@ -31,25 +40,32 @@ __all__ = [
     "DiscoveryResult",
     "Rollout",
     "RolloutReplica",
+    "StoredKey",
     "Wish",
     "activate",
     "check_next",
     "check_now",
     "check_version",
     "claim_lease",
+    "count_live_hosts",
+    "create_key",
     "describe_model",
     "describe_version",
     "discover",
     "finish_lease",
     "forget_replica",
+    "get_key",
     "get_model",
     "get_version",
     "list_models",
     "publish",
+    "read_keys",
     "read_wishes",
     "recheck",
+    "record_key_uses",
     "register_model",
     "report_replica",
+    "revoke_key",
     "roll_back",
     "rollback_target",
     "rollout",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.signature import Signature
+from models_registry.serving.keyring import KeyRing, KeyUses
 
 
 class Predictor(Protocol):
@@ -65,6 +66,8 @@ class Runtime:
     def __init__(self) -> None:
         """Serve nothing yet."""
         self.board = Board()
+        self.keys: KeyRing | None = None
+        self.key_uses = KeyUses()
         self._started: dict[int, float] = {}
         self._is_draining = False
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
 
 from mlapi import replica
 from mlapi.lane import PredictionLane
@@ -21,10 +23,15 @@ Load = Callable[..., LoadedModel]
 
 
 @pytest.fixture(params=["lane", "views"])
-def host(request: pytest.FixtureRequest) -> WsgiClient:
+def host(request: pytest.FixtureRequest) -> Iterator[WsgiClient]:
     """Return a client of the service: through the lane, and through Django alone."""
     django = get_wsgi_application()
-    return WsgiClient(PredictionLane(django, replica.gate) if request.param == "lane" else django)
+    # As Django's own test client does: a request must not close the connection that holds the test's transaction.
+    request_started.disconnect(close_old_connections)
+    request_finished.disconnect(close_old_connections)
+    yield WsgiClient(PredictionLane(django, replica.gate) if request.param == "lane" else django)
+    request_started.connect(close_old_connections)
+    request_finished.connect(close_old_connections)
 
 
 @pytest.fixture

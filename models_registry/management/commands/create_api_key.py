@@ -1,0 +1,46 @@
+"""`create_api_key NAME`: a key for predictions, shown once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from models_registry import services
+from models_registry.errors import RequestError
+from models_registry.management.base import RegistryCommand, who
+
+
+class Command(RegistryCommand):
+    """Make a key and print it."""
+
+    help = "Makes an API key for predictions and prints it; it is kept nowhere else."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare what a key may be confined to."""
+        parser.add_argument("name", metavar="NAME", help="who holds it, e.g. 'web shop'")
+        parser.add_argument("--models", help="for these models only, separated by commas")
+        parser.add_argument("--expires", type=float, metavar="DAYS", help="it ends after that many days")
+        parser.add_argument("--rate", type=int, metavar="PER_MINUTE", help="at most so many requests a minute")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make one key."""
+        row, key = services.create_key(
+            options["name"],
+            by=who(),
+            model_names=read_names(options["models"]) if options["models"] is not None else (),
+            expires_in_days=options["expires"],
+            rate_per_minute=options["rate"],
+        )
+        self.stdout.write(key)
+        self.stderr.write(
+            f"This is the key of {row.name!r}. Keep it now: it is not shown again. Callers send it as "
+            "'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Replicas know it from their next poll on."
+        )
+
+
+def read_names(text: str) -> list[str]:
+    """Return the names in `text`; none at all is an error, for it would open every model."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise RequestError("--models names no model. Name some, or leave the option out for a key to every model.")
+    return names
