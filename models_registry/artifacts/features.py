@@ -13,6 +13,8 @@ FEATURE_TYPES = ("float", "integer", "string", "boolean", "any")
 
 # Trees and many compiled models cast to float32: beyond this a finite number would become infinite there.
 LARGEST_NUMBER = 3.4028234663852886e38
+# A column of whole numbers is int64.
+LARGEST_INTEGER = 2**63 - 1
 
 EXPECTED = {
     "float": "a number",
@@ -91,7 +93,7 @@ class Feature:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
             return False
-        return self.type != "integer" or float(value).is_integer()
+        return self.type != "integer" or (float(value).is_integer() and abs(value) <= LARGEST_INTEGER)
 
     def refusal(self, value: Any, row: int, *, code: str = "invalid_feature") -> InputError:
         """Return the error for a value that this feature does not take."""

@@ -47,7 +47,8 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
             f"The artifact names {', '.join(unknown[:_SHOWN_NAMES])}{more}, not on the list of trusted names. "
             "Add exact names of your own code to MODELS_TRUSTED_GLOBALS, or publish the model as ONNX or skops."
         )
-    only_named = [name for name in inspection.called if name in trust.named and name not in trust.runnable | own]
+    runnable = trust.runnable | (own - {"numpy.memmap"})
+    only_named = [name for name in inspection.called if name not in runnable and name in trust.all | own]
     if only_named:
         yield (
             f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded, where honest files only "

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.features import LARGEST_NUMBER, Feature, describe_value
+from models_registry.artifacts import columns as checking
+from models_registry.artifacts.columns import NUMBERS
+from models_registry.artifacts.features import Feature, describe_value
 from models_registry.errors import InputError
 
-NUMBERS = frozenset({int, float})
 SHOWN_NAMES = 8
 
 
@@ -101,10 +102,46 @@ class Signature:
             return self._numbers(ordered)
         return self._build([self._check_row(row, index) for index, row in enumerate(ordered)])
 
-    def from_columns(self, columns: Mapping[str, Sequence[Any]]) -> Any:
-        """Return columns by feature name in the form that the model takes; errors as in `parse`."""
-        count = len(next(iter(columns.values()))) if columns else 0
-        return self.parse([{name: values[row] for name, values in columns.items()} for row in range(count)])
+    def from_columns(self, columns: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> Any:
+        """Return columns by feature name, lists or arrays of one length, in the form that the model takes.
+
+        Raises InputError as `parse` does. In an array NaN is a missing value.
+        """
+        if self.container == "records":
+            lists = [_as_list(values) for values in columns.values()]
+            return self.parse([dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)])
+        if columns.keys() != set(self._names):
+            raise self._names_error(columns)
+        return self._build_columns([checking.check_column(item, columns[item.name]) for item in self.inputs])
+
+    def from_array(self, array: np.ndarray[Any, Any]) -> Any:
+        """Return numbers of shape (rows, features), in the signature's order, in the form that the model takes.
+
+        A plain model gets one array of its own: aligned and writable, whatever buffer `array` looks into.
+        Raises InputError for a wrong width, and for the first row and feature that is not taken; NaN is a missing
+        value.
+        """
+        if self.container == "records":
+            raise InputError("This model takes records: name each column.", expected="named columns", found="an array")
+        if array.ndim != 2 or array.shape[1] != len(self.inputs):
+            raise self._width_error(array.shape)
+        if self.container != "array" or array.dtype.kind == "b":
+            return self.from_columns({name: array[:, index] for index, name in enumerate(self._names)})
+        numbers = np.array(array, dtype=np.float64, order="C")
+        if not (self._plain and checking.are_in_range(numbers)):
+            self._refuse_first(numbers)
+        return numbers
+
+    def _refuse_first(self, numbers: np.ndarray[Any, Any]) -> None:
+        """Raise InputError for the first row, and in it the first feature, that is not taken."""
+        found = [
+            (row, index)
+            for index, feature in enumerate(self.inputs)
+            if (row := checking.first_refused(feature, numbers[:, index])) is not None
+        ]
+        if found:
+            row, index = min(found)
+            raise checking.refusal(self.inputs[index], numbers[:, index], row)
 
     def _ordered(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
         """Return each row as a sequence in the signature's order."""
@@ -158,11 +195,8 @@ class Signature:
         """Return float64 of shape (rows, features): the quick way, where every value is a plain number."""
         values = rows[0] if len(rows) == 1 else chain.from_iterable(rows)
         if set(map(type, values)) <= NUMBERS:
-            try:
-                array = np.array(rows, dtype=np.float64)
-            except OverflowError:
-                array = None
-            if array is not None and array.max() <= LARGEST_NUMBER and array.min() >= -LARGEST_NUMBER:
+            array = checking.as_numbers(rows)
+            if array is not None and checking.are_in_range(array):
                 return array
         return np.array([self._check_row(row, index) for index, row in enumerate(rows)], dtype=np.float64)
 

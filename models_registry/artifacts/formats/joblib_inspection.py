@@ -24,6 +24,8 @@ _ITEM_BYTES = re.compile(r"([biufcmMSUVO?])(\d*)")
 _KIND_BYTES = {"?": 1, "b": 1, "U": 4, "O": 8}
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _ITEMSIZE_IN_STATE = 5
+_LIBRARIES = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
+_DICTIONARIES = frozenset({"collections.OrderedDict", "collections.defaultdict", "sklearn.utils._bunch.Bunch"})
 _PICKLE_PYTHONS = {2: ">=2.3", 3: ">=3.0", 4: ">=3.4", 5: ">=3.8"}
 
 
@@ -242,6 +244,8 @@ class InertUnpickler(pickle._Unpickler):
         target = self.stack[-1]
         pairs = {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
         if isinstance(target, Inert):
+            if target.name.startswith(_LIBRARIES) and target.name not in _DICTIONARIES:
+                self._facts.problems.append(f"The artifact sets items of a {target.name}, which has none.")
             self._note_state(target, pairs)
         elif isinstance(target, dict):
             target.update(pairs)
