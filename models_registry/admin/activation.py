@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -12,7 +12,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -51,19 +51,16 @@ class LiveAtFilter(admin.SimpleListFilter):
 
 
 def read_moment(text: str | None) -> datetime | None:
-    """Return the moment that `text` names, in UTC where it names no zone; None where it names none."""
+    """Return the moment that `text` names, in UTC; None where it names none."""
     if not text:
         return None
     try:
-        found = parse_datetime(text)
-        day = parse_date(text) if found is None else None
-    except ValueError:  # well formed, and no such day
+        found = parse_datetime(text) or parse_datetime(f"{text}T00:00:00")
+        if found is None:
+            return None
+        return found.astimezone(UTC) if timezone.is_aware(found) else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # well formed, and no such day
         return None
-    if day is not None:
-        found = datetime(day.year, day.month, day.day)
-    if found is None:
-        return None
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
 class HistoryList(ChangeList):

@@ -52,6 +52,7 @@ class InspectionFacts:
 
     outline: str
     versions: tuple[VersionRow, ...]
+    verdict: str
     claimed: str
     names: tuple[str, ...]
     called: tuple[str, ...]
@@ -78,6 +79,7 @@ def inspection_facts(inspection: Mapping[str, Any] | None) -> InspectionFacts | 
             VersionRow(package, " and ".join(found), served.get(package, "–"))
             for package, found in inspection.get("versions", {}).items()
         ),
+        verdict=inspection.get("version_verdict", ""),
         claimed=size(inspection.get("claimed_bytes")),
         names=tuple(inspection.get("globals", ())),
         called=tuple(inspection.get("called", ())),
