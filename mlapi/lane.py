@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from mlapi.gate import Gate, status_line
@@ -28,6 +29,8 @@ class PredictionLane:
         endpoint, params = found
         reply = self._gate.answer(endpoint, params, environ, environ["wsgi.input"].read)
         body = reply.body
-        headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(body))), *reply.headers]
+        headers = reply.headers
+        if reply.status != HTTPStatus.NOT_MODIFIED:
+            headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(body))), *headers]
         start_response(status_line(reply.status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mlapi import catalogue, health
+from mlapi import catalogue, health, openapi
 from mlapi.gate import Endpoint
 from mlapi.protocols import native
 
@@ -18,12 +18,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("predict-version", rf"models/{NAME}/versions/{NUMBER}/predict", native.answer),
     Endpoint("models", r"models", catalogue.index, methods=("GET",), is_prediction=False),
     Endpoint("model", rf"models/{NAME}", catalogue.detail, methods=("GET",), is_prediction=False),
+    Endpoint("openapi", r"openapi\.json", openapi.answer, methods=("GET",), is_prediction=False),
     health.endpoint("health", r"health", health.ready),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),
 )
 
-_BY_PATH = {f"/{item.pattern}": item for item in ENDPOINTS if "(" not in item.pattern}
+_BY_PATH = {f"/{item.pattern}".replace("\\", ""): item for item in ENDPOINTS if "(" not in item.pattern}
 _PATTERNS = [(re.compile(f"/{item.pattern}"), item) for item in ENDPOINTS if "(" in item.pattern]
 _FIRST = frozenset(item.pattern.split("/")[0] for item in ENDPOINTS)
 _NONE: Mapping[str, str] = {}

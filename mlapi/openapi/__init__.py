@@ -1,0 +1,58 @@
+"""`/openapi.json`: made from the models in service, once per change of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from mlapi.openapi.document import document
+from mlapi.protocols.base import JSON, Call, Reply
+from models_registry.serving.runtime import Board, Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """The document as it was made for one set of models."""
+
+    models: Mapping[str, Any]
+    default: str | None
+    limits: tuple[Any, ...]
+    body: bytes
+    etag: str
+
+    def fits(self, board: Board) -> bool:
+        """Say whether nothing that the document tells has changed: a swap is a new mapping."""
+        return self.models is board.models and self.default == board.default and self.limits == _limits()
+
+
+# Replaced by one assignment: two requests that meet here at worst make the same document twice.
+_latest: list[Edition] = []
+
+
+def answer(call: Call, runtime: Runtime) -> Reply:
+    """Return the OpenAPI document; 304 where the caller holds it already."""
+    edition = edition_of(runtime.board)
+    headers = [("ETag", edition.etag), ("Cache-Control", "no-cache")]
+    known = [item.strip().removeprefix("W/") for item in call.headers.get("If-None-Match", "").split(",")]
+    if edition.etag in known or "*" in known:
+        return Reply(304, b"", headers=headers)
+    return Reply(200, edition.body, JSON, headers)
+
+
+def edition_of(board: Board) -> Edition:
+    """Return the document of what `board` serves."""
+    if _latest and _latest[0].fits(board):
+        return _latest[0]
+    body = orjson.dumps(document(board), default=str)
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    _latest[:] = [Edition(board.models, board.default, _limits(), body, etag)]
+    return _latest[0]
+
+
+def _limits() -> tuple[Any, ...]:
+    return (settings.MLAPI_MAX_BODY_MB, settings.MLAPI_REQUIRE_API_KEY)

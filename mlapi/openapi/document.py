@@ -1,0 +1,140 @@
+"""The OpenAPI document: each model in service by its own path, then what does not depend on models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from mlapi.openapi import registry, service
+from mlapi.openapi.inputs import SHARED, input_schemas, ref, request_examples
+from mlapi.openapi.outputs import output_schemas
+from mlapi.openapi.refusals import ERROR, OF_PREDICTION, components, responses
+from mlapi.protocols.base import JSON
+from models_registry.serving.runtime import Board, LoadedModel
+
+ABOUT = """\
+Predictions from trained models. Each model in service has its own path here, with the names, types and allowed \
+values of its features and an example that works as it stands. The document changes when another version is activated.
+
+A row is sent by name (`{"features": {"age": 34, "city": "Oslo"}}`) or in the order of the signature \
+(`{"features": [34, "Oslo"]}`); many rows go in one request as `instances`. Numbers are finite and within \
+±3.4 × 10³⁸. Errors are JSON: `error` is a sentence to act on, `code` is stable.
+"""
+HEADERS: dict[str, Any] = {
+    "RequestId": {"schema": {"type": "string"}, "description": "The caller's where it sent a sane one."},
+    "ModelName": {"schema": {"type": "string"}, "description": "The model that answered."},
+    "ModelVersion": {"schema": {"type": "string"}, "description": "The version that answered, as in the body."},
+}
+REQUEST_ID: dict[str, Any] = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Comes back with the answer and stands in the log.",
+}
+SCHEMES: dict[str, Any] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "ApiKeyAsBearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def document(board: Board) -> dict[str, Any]:
+    """Return the document of what `board` serves."""
+    api = registry.document()
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {"Error": ERROR, **SHARED}
+    for loaded in sorted(board.models.values(), key=lambda item: (item.name != board.default, item.name)):
+        schemas |= input_schemas(loaded) | output_schemas(loaded)
+        paths |= _model_paths(loaded, is_default=loaded.name == board.default)
+    fixed_paths, fixed_schemas, fixed_tags = service.describe(board)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "mlapi", "version": "1", "description": ABOUT},
+        "tags": [*(_tag(loaded) for loaded in board.models.values()), *fixed_tags, *api.tags],
+        "paths": paths | fixed_paths | api.paths,
+        "components": {
+            "schemas": {**api.schemas, **fixed_schemas, **schemas},
+            "headers": HEADERS,
+            "parameters": {"RequestId": REQUEST_ID},
+            "responses": components(),
+            "securitySchemes": {**(SCHEMES if settings.MLAPI_REQUIRE_API_KEY else {}), **api.security_schemes},
+        },
+    }
+
+
+def _tag(loaded: LoadedModel) -> dict[str, Any]:
+    served = f"Version {loaded.number}, sha256 `{loaded.digest[:12]}…`."
+    return {"name": _tag_name(loaded), "description": " ".join(filter(None, [loaded.description, served]))}
+
+
+def _tag_name(loaded: LoadedModel) -> str:
+    return f"Model {loaded.name}"
+
+
+def _model_paths(loaded: LoadedModel, *, is_default: bool) -> dict[str, Any]:
+    name = loaded.name
+    paths = {
+        f"/models/{name}/predict": {
+            "post": _operation(loaded, f"predict_{name}", f"Predict with {name}, its active version")
+        },
+        f"/models/{name}/versions/{{version}}/predict": {
+            "parameters": [
+                {
+                    "name": "version",
+                    "in": "path",
+                    "required": True,
+                    "schema": {"type": "integer", "enum": [loaded.number]},
+                    "description": "A version that is loaded; else 404, naming the loaded ones.",
+                }
+            ],
+            "post": _operation(loaded, f"predict_version_{name}", f"Predict with {name}, in this version and no other"),
+        },
+    }
+    if is_default:
+        operation = _operation(loaded, "predict_default", f"Predict with the default model, {name}")
+        paths = {"/predict": {"post": operation}, **paths}
+    return paths
+
+
+def _operation(loaded: LoadedModel, operation_id: str, summary: str) -> dict[str, Any]:
+    name, limit = loaded.name, int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
+    operation: dict[str, Any] = {
+        "operationId": operation_id,
+        "tags": [_tag_name(loaded)],
+        "summary": summary,
+        "description": _about(loaded, limit),
+        "x-max-body-bytes": limit,
+        "parameters": [{"$ref": "#/components/parameters/RequestId"}],
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": ref(f"{name}.Request"), "examples": request_examples(loaded)}},
+        },
+        "responses": {
+            "200": {
+                "description": "The answer, and the version that it was computed by.",
+                "headers": {
+                    "X-Request-ID": {"$ref": "#/components/headers/RequestId"},
+                    "X-Model-Name": {"$ref": "#/components/headers/ModelName"},
+                    "X-Model-Version": {"$ref": "#/components/headers/ModelVersion"},
+                },
+                "content": {JSON: {"schema": ref(f"{name}.Reply")}},
+            },
+            **responses(OF_PREDICTION),
+        },
+    }
+    if settings.MLAPI_REQUIRE_API_KEY:
+        operation["security"] = [{scheme: []} for scheme in SCHEMES]
+    return operation
+
+
+def _about(loaded: LoadedModel, limit: int) -> str:
+    signature = loaded.signature
+    count = len(signature.inputs)
+    takes = f"{count} feature{'s' if count > 1 else ''}" if count else "an object of features of your choice"
+    sentences = [
+        loaded.description,
+        f"A {signature.kind.replace('_', ' ')} that takes {takes}; version {loaded.number} is active.",
+        f"The body has at most {limit:,} bytes; `Content-Encoding: gzip` and `deflate` are taken.",
+    ]
+    return " ".join(filter(None, sentences))

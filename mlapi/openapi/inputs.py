@@ -1,0 +1,149 @@
+"""What a model takes, as JSON Schema: exactly what its signature accepts, no more and no less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlapi import catalogue
+from models_registry.artifacts.features import LARGEST_INTEGER, LARGEST_NUMBER, Feature
+from models_registry.serving.runtime import LoadedModel
+
+Schema = dict[str, Any]
+
+# Beyond this a list helps nobody; `GET /models/{model}` has it whole.
+MOST_CATEGORIES = 1000
+BOUNDS = {"minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER}
+NUMBER: Schema = {"type": "number", **BOUNDS}
+SHARED: dict[str, Schema] = {
+    "Number": {**NUMBER, "description": "A finite number that float32 can hold.", "examples": [1.5]},
+    "NumberOrMissing": {
+        **NUMBER,
+        "type": ["number", "null"],
+        "description": "A finite number that float32 can hold, or null where the value is missing.",
+        "examples": [1.5],
+    },
+}
+TYPES: dict[str, Schema] = {
+    "float": NUMBER,
+    "integer": {"type": "integer", "minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER},
+    "string": {"type": "string"},
+    "boolean": {"type": "boolean"},
+    "any": {"type": ["number", "string", "boolean"], **BOUNDS},
+}
+
+
+def ref(name: str) -> Schema:
+    """Return the reference to a shared schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def feature_schema(feature: Feature) -> Schema:
+    """Return the schema of one feature's values."""
+    if feature.type == "float" and feature.categories is None:
+        return ref("NumberOrMissing" if feature.nullable else "Number")
+    categories = list(feature.categories or ())
+    if feature.closed and 0 < len(categories) <= MOST_CATEGORIES:
+        return {"enum": [*categories, None] if feature.nullable else categories}
+    schema = dict(TYPES[feature.type])
+    if feature.nullable:
+        kinds = schema["type"]
+        schema["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
+    if categories:
+        shown = ", ".join(map(repr, categories[:50]))
+        more = f" and {len(categories) - 50} more" if len(categories) > 50 else ""
+        verb = "Must be one of" if feature.closed else "Trained with"
+        schema["description"] = f"{verb} {shown}{more}."
+        schema["examples"] = categories[:50]
+    return schema
+
+
+def input_schemas(loaded: LoadedModel) -> dict[str, Schema]:
+    """Return a model's schemas: its row in each form, and the request around them."""
+    name = loaded.name
+    rows = _rows(loaded)
+    forms = {f"{name}.{form}": schema for form, schema in rows.items()}
+    probabilities: Schema = {
+        "type": "boolean",
+        "default": False,
+        "description": "Add the probability of each class.",
+    }
+    if not loaded.signature.has("predict_proba"):
+        probabilities = {"const": False, "description": "This model gives no probabilities."}
+    one: Schema = {
+        "title": "One row",
+        "type": "object",
+        "properties": {"features": _one_of([ref(form) for form in forms]), "probabilities": probabilities},
+        "required": ["features"],
+        "additionalProperties": False,
+    }
+    lists = [{"type": "array", "items": ref(form), "minItems": 1} for form in forms]
+    many: Schema = {
+        "title": "Many rows, all of one form",
+        "type": "object",
+        "properties": {"instances": _one_of(lists), "probabilities": probabilities},
+        "required": ["instances"],
+        "additionalProperties": False,
+    }
+    return {**forms, f"{name}.Request": {"oneOf": [one, many]}}
+
+
+def _rows(loaded: LoadedModel) -> dict[str, Schema]:
+    """Return the schema of a row in each form that the model takes."""
+    signature = loaded.signature
+    if signature.container == "records":
+        return {"NamedRow": {"type": "object", "additionalProperties": TYPES["any"]}}
+    schemas = [feature_schema(feature) for feature in signature.inputs]
+    count = len(schemas)
+    forms: dict[str, Schema] = {
+        "NamedRow": {
+            "title": "By name",
+            "type": "object",
+            "properties": dict(zip(signature.names, schemas, strict=True)),
+            "required": list(signature.names),
+            "additionalProperties": False,
+        },
+        "PositionalRow": {
+            "title": "In the order of the signature",
+            "description": f"In this order: {', '.join(signature.names)}.",
+            "type": "array",
+            "minItems": count,
+            "maxItems": count,
+            **_items(schemas),
+        },
+    }
+    if count == 1:
+        forms["BareValue"] = {"title": "The one feature by itself", **schemas[0]}
+    return forms
+
+
+def _items(schemas: list[Schema]) -> Schema:
+    """Return the items of a positional row; once where they are all alike, as a picture's pixels are."""
+    if all(schema == schemas[0] for schema in schemas):
+        return {"items": schemas[0]}
+    return {"prefixItems": schemas, "items": False}
+
+
+def _one_of(schemas: list[Schema]) -> Schema:
+    return {"oneOf": schemas} if len(schemas) > 1 else schemas[0]
+
+
+def request_examples(loaded: LoadedModel) -> dict[str, Any]:
+    """Return requests that work when they are pasted, by name."""
+    body = catalogue.example_request(loaded)
+    row = body["features"]
+    examples = {"one": {"summary": "One row", "value": body}}
+    names = loaded.signature.names
+    if isinstance(row, dict) and names:
+        examples["positional"] = {
+            "summary": "One row, in the order of the signature",
+            "value": {"features": [row[name] for name in names]},
+        }
+    elif isinstance(row, list) and len(row) == len(names):
+        examples["named"] = {
+            "summary": "One row, by name",
+            "value": {"features": dict(zip(names, row, strict=True))},
+        }
+    examples["many"] = {"summary": "Many rows", "value": {"instances": [row, row]}}
+    if loaded.signature.has("predict_proba"):
+        examples["probabilities"] = {"summary": "With probabilities", "value": {**body, "probabilities": True}}
+    return examples

@@ -1,0 +1,114 @@
+"""What a model answers, as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlapi.openapi.inputs import MOST_CATEGORIES, Schema, ref
+from mlapi.protocols.native import label_key
+from models_registry.artifacts.signature import Signature
+from models_registry.serving.runtime import LoadedModel
+
+ANY_LABEL: Schema = {"type": ["number", "string", "boolean"]}
+KINDS: dict[str, Schema] = {
+    "regressor": {"type": "number"},
+    "clusterer": {"type": "integer", "description": "The number of the cluster."},
+    "outlier_detector": {"enum": [1, -1], "description": "1 for an inlier, -1 for an outlier."},
+}
+
+
+def output_schemas(loaded: LoadedModel) -> dict[str, Schema]:
+    """Return a model's schemas: its label, and the reply with one row's answer or with many."""
+    name, signature = loaded.name, loaded.signature
+    label, confidence = ref(f"{name}.Prediction"), _confidence(signature)
+    probabilities = _probabilities(signature)
+    return {
+        f"{name}.Prediction": _prediction(signature),
+        f"{name}.Reply": {
+            "oneOf": [
+                _reply("Of one row", name, {"prediction": label, "confidence": confidence}, probabilities),
+                _reply(
+                    "Of many rows",
+                    name,
+                    {
+                        "predictions": {"type": "array", "items": label},
+                        "confidences": {"type": "array", "items": confidence}
+                        if signature.has("predict_proba")
+                        else {"type": "null"},
+                    },
+                    None if probabilities is None else {"type": "array", "items": probabilities},
+                ),
+            ]
+        },
+    }
+
+
+def _reply(title: str, name: str, answers: dict[str, Schema], probabilities: Schema | None) -> Schema:
+    common: dict[str, Schema] = {
+        "processing_time_ms": {"type": "number", "minimum": 0},
+        "model": {"const": name},
+        "version": {"type": "integer", "minimum": 1, "description": "The version that answered."},
+        "request_id": {"type": "string", "description": "Also in the header X-Request-ID."},
+    }
+    extra = {} if probabilities is None else {"probabilities": probabilities}
+    return {
+        "title": title,
+        "type": "object",
+        "properties": {**answers, **extra, **common},
+        "required": [*answers, *common],
+        "additionalProperties": False,
+    }
+
+
+def _prediction(signature: Signature) -> Schema:
+    classes = signature.classes
+    if _is_nested(classes):
+        labels = [_label(item) for item in classes or ()]
+        return {"type": "array", "prefixItems": labels, "minItems": len(labels), "maxItems": len(labels)}
+    label = _label(classes) if classes else KINDS.get(signature.kind, ANY_LABEL)
+    if signature.outputs == 1:
+        return label
+    several = {"type": "array", "items": label if signature.kind == "regressor" else ANY_LABEL}
+    # A network for many classes counts its output units: one label each all the same.
+    return several if signature.kind == "regressor" else {"anyOf": [label, several]}
+
+
+def _label(classes: Any) -> Schema:
+    plain = all(isinstance(item, str | int | float) for item in classes)
+    return {"enum": list(classes)} if plain and len(classes) <= MOST_CATEGORIES else ANY_LABEL
+
+
+def _confidence(signature: Signature) -> Schema:
+    if not signature.has("predict_proba"):
+        return {"type": "null", "description": "This model gives no probabilities."}
+    number: Schema = {"type": "number", "description": "The highest class probability."}
+    several: Schema = {"type": "array", "items": {"type": "number"}}
+    if _is_nested(signature.classes):
+        return several
+    return number if signature.outputs == 1 else {"anyOf": [number, several]}
+
+
+def _probabilities(signature: Signature) -> Schema | None:
+    """Return the schema of one row's probabilities by class label; None where the model has none."""
+    if not signature.has("predict_proba"):
+        return None
+    if _is_nested(signature.classes):
+        parts = [_by_label(item) for item in signature.classes or ()]
+        return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
+    return _by_label(signature.classes or ())
+
+
+def _by_label(classes: Any) -> Schema:
+    keys = [label_key(item) for item in classes]
+    if not keys or len(keys) > MOST_CATEGORIES:
+        return {"type": "object", "additionalProperties": {"type": "number"}}
+    return {
+        "type": "object",
+        "properties": {key: {"type": "number"} for key in keys},
+        "required": keys,
+        "additionalProperties": False,
+    }
+
+
+def _is_nested(classes: Any) -> bool:
+    return bool(classes) and isinstance(classes[0], tuple)

@@ -1,0 +1,119 @@
+"""What can go wrong, by status: one schema for all of it, an example for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from mlapi.openapi.inputs import Schema, ref
+from mlapi.protocols.base import JSON
+
+ERROR: Schema = {
+    "description": "A sentence to act on, a stable code for programs, and what they may want to know beside it.",
+    "type": "object",
+    "properties": {
+        "error": {"type": "string", "description": "What was found, what was expected, and what to do."},
+        "code": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "description": "Stable; for programs."},
+        "request_id": {"type": "string", "description": "Also in the header X-Request-ID and in the log."},
+        "row": {"type": "integer", "minimum": 0, "description": "Which row of the request, from 0."},
+        "feature": {"type": "string", "description": "Which feature."},
+    },
+    "required": ["error", "code", "request_id"],
+    "additionalProperties": True,
+}
+
+# Status: the response's name, its description, the code and the sentence of its example.
+REFUSALS: dict[int, tuple[str, str, str, str]] = {
+    400: (
+        "BadRequest",
+        "The body is no JSON, or not what this model takes; the error names row and feature. Also a Host that is "
+        "not served here.",
+        "invalid_feature",
+        "Row 0, feature 'age': expected a number, found the string 'thirty'.",
+    ),
+    401: (
+        "KeyNeeded",
+        "No API key was sent, or one that is not in use.",
+        "missing_api_key",
+        "An API key is needed here. Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'.",
+    ),
+    403: (
+        "NotForThisModel",
+        "The key is for other models.",
+        "key_not_for_model",
+        "This API key is not good for 'churn'; it is good for digits.",
+    ),
+    404: (
+        "NotServed",
+        "No such model is served here, or not in this version.",
+        "unknown_model",
+        "No model called 'chrun' is served. Served are: churn, digits.",
+    ),
+    405: ("MethodNotAllowed", "See the header Allow.", "method_not_allowed", "GET is not allowed here; use POST."),
+    411: (
+        "LengthRequired",
+        "The body came in chunks.",
+        "length_required",
+        "The body comes in chunks, without Content-Length. Send it with Content-Length.",
+    ),
+    413: (
+        "TooLarge",
+        "The body is larger than the limit, as sent or when decompressed.",
+        "body_too_large",
+        "The body has 40000000 bytes; at most 32000000 are taken. Send fewer rows at a time.",
+    ),
+    415: (
+        "UnsupportedMediaType",
+        "Content-Type or Content-Encoding is another than those taken.",
+        "unsupported_media_type",
+        "The Content-Type is 'text/plain'; send application/json.",
+    ),
+    429: (
+        "TooMany",
+        "More requests than the key allows.",
+        "rate_limited",
+        "This API key may be used 60 times a minute here, and was. Slow down.",
+    ),
+    503: (
+        "NotNow",
+        "The model is not loaded here, or the service has more to do than it can.",
+        "not_loaded",
+        "The model 'churn' is not loaded here: it is loading.",
+    ),
+}
+RETRIED = {429, 503}
+OF_PREDICTION = (400, 401, 403, 404, 405, 411, 413, 415, 429, 503)
+
+
+def components() -> dict[str, Any]:
+    """Return the shared error responses."""
+    return {name: _response(status) for status, (name, *_) in REFUSALS.items()}
+
+
+def responses(statuses: tuple[int, ...]) -> dict[str, Any]:
+    """Return references to the error responses of these statuses."""
+    if not settings.MLAPI_REQUIRE_API_KEY:
+        statuses = tuple(status for status in statuses if status not in {401, 403})
+    return {str(status): {"$ref": f"#/components/responses/{REFUSALS[status][0]}"} for status in statuses}
+
+
+def _response(status: int) -> dict[str, Any]:
+    _, description, code, sentence = REFUSALS[status]
+    response: dict[str, Any] = {
+        "description": description,
+        "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},
+        "content": {
+            JSON: {
+                "schema": ref("Error"),
+                "example": {"error": sentence, "code": code, "request_id": "0d6f2c4b9a3e4c5f8b7a6d5e4f3c2b1a"},
+            }
+        },
+    }
+    if status == 401:
+        response["headers"]["WWW-Authenticate"] = {"schema": {"type": "string"}}
+    if status in RETRIED:
+        response["headers"]["Retry-After"] = {"schema": {"type": "string"}, "description": "Seconds to wait."}
+    if status == 405:
+        response["headers"]["Allow"] = {"schema": {"type": "string"}}
+    return response

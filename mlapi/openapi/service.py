@@ -1,0 +1,170 @@
+"""The paths that do not depend on a model: the catalogue, health, other protocols, this document."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+from mlapi.openapi.inputs import Schema, ref
+from mlapi.openapi.refusals import responses
+from mlapi.protocols.base import JSON
+from models_registry.artifacts.features import FEATURE_TYPES
+from models_registry.serving.runtime import Board
+
+if TYPE_CHECKING:
+    from mlapi.gate import Endpoint
+
+GROUP = re.compile(r"\(\?P<(\w+)>[^()]*\)")
+CATALOGUE = "Catalogue"
+HEALTH = "Health"
+PROTOCOLS = {"v2": "Open Inference Protocol v2", "mlflow": "MLflow and SageMaker"}
+SERVICE = "Service"
+
+SCHEMAS: dict[str, Schema] = {
+    "Feature": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "type": {"enum": list(FEATURE_TYPES)},
+            "categories": {"type": "array", "description": "The values that the model was trained with."},
+            "closed": {"type": "boolean", "description": "Any other value is refused."},
+            "nullable": {"type": "boolean", "description": "null is taken: a missing value."},
+        },
+        "required": ["name", "type"],
+    },
+    "Model": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "active_version": {"type": "integer"},
+            "digest": {"type": "string", "description": "SHA-256 of the artifact."},
+            "description": {"type": "string"},
+            "is_default": {"type": "boolean", "description": "POST /predict is answered by it."},
+            "loaded_at": {"type": "string", "format": "date-time"},
+            "signature": {
+                "type": "object",
+                "properties": {
+                    "inputs": {"type": "array", "items": ref("Feature")},
+                    "kind": {"type": "string"},
+                    "outputs": {"type": "integer"},
+                    "classes": {"type": ["array", "null"]},
+                    "methods": {"type": "array", "items": {"type": "string"}},
+                },
+                "required": ["inputs", "kind", "outputs", "classes", "methods"],
+            },
+            "runs": {"type": "object", "description": "The form in which it is served."},
+            "example": {
+                "type": "object",
+                "properties": {
+                    "url": {"type": "string"},
+                    "body": {"type": "object"},
+                    "curl": {"type": "string"},
+                },
+                "required": ["url", "body", "curl"],
+            },
+        },
+        "required": ["name", "active_version", "digest", "is_default", "loaded_at", "signature", "example"],
+    },
+    "Models": {
+        "type": "object",
+        "properties": {
+            "models": {"type": "array", "items": ref("Model")},
+            "missing": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "What should be served here and is not, and why.",
+            },
+            "default": {"type": ["string", "null"]},
+        },
+        "required": ["models", "missing", "default"],
+    },
+    "Ready": {
+        "type": "object",
+        "properties": {
+            "status": {"const": "ready"},
+            "models": {"type": "object", "additionalProperties": {"type": "integer"}},
+        },
+        "required": ["status", "models"],
+    },
+    "Live": {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]},
+}
+# By the endpoint's name: its tag, its summary, the schema of its answer, and the errors it may answer.
+KNOWN: dict[str, tuple[str, str, Schema, tuple[int, ...]]] = {
+    "models": (CATALOGUE, "Every model in service", ref("Models"), (400, 405)),
+    "model": (
+        CATALOGUE,
+        "One model: version, signature, an example that works",
+        ref("Model"),
+        (400, 404, 405, 503),
+    ),
+    "health": (HEALTH, "Alias of /health/ready, for a load balancer", ref("Ready"), (405, 503)),
+    "health-ready": (HEALTH, "Whether every active model is loaded here", ref("Ready"), (405, 503)),
+    "health-live": (HEALTH, "Whether the process answers and no prediction hangs", ref("Live"), (405, 503)),
+    "openapi": (SERVICE, "This document", {"type": "object"}, (400, 405)),
+}
+
+
+def describe(board: Board) -> tuple[dict[str, Any], dict[str, Schema], list[dict[str, Any]]]:
+    """Return paths, schemas and tags of every route of the gate that `document` has not by model."""
+    # The routes name this package's handler: they are read when a document is made, not when this is imported.
+    from mlapi.routes import ENDPOINTS
+
+    paths: dict[str, Any] = {}
+    for endpoint in ENDPOINTS:
+        if endpoint.protocol != "native" or not endpoint.is_prediction:
+            paths.setdefault(_template(endpoint.pattern), {}).update(_operations(endpoint, board))
+    used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
+    tags = [{"name": tag} for tag in (CATALOGUE, *PROTOCOLS.values(), HEALTH, SERVICE) if tag in used]
+    return paths, SCHEMAS, tags
+
+
+def _template(pattern: str) -> str:
+    """Return a route's pattern as OpenAPI writes it: `/v2/models/{model}/infer`."""
+    return "/" + GROUP.sub(r"{\1}", pattern).replace("\\", "")
+
+
+def _operations(endpoint: Endpoint, board: Board) -> dict[str, Any]:
+    known = KNOWN.get(endpoint.name)
+    parameters = {"parameters": _parameters(endpoint, board)}
+    return {
+        method.lower(): parameters | (_known(endpoint, *known) if known else _other(endpoint, method))
+        for method in endpoint.methods
+    }
+
+
+def _known(endpoint: Endpoint, tag: str, summary: str, schema: Schema, statuses: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "operationId": endpoint.name,
+        "tags": [tag],
+        "summary": summary,
+        "responses": {
+            "200": {"description": summary, "content": {JSON: {"schema": schema}}},
+            **({"304": {"description": "The caller holds it already."}} if endpoint.name == "openapi" else {}),
+            **responses(statuses),
+        },
+    }
+
+
+def _other(endpoint: Endpoint, method: str) -> dict[str, Any]:
+    """Return what is said of a route that follows a specification of somebody else: where to find it, no more."""
+    operation: dict[str, Any] = {
+        "operationId": f"{endpoint.name}-{method.lower()}",
+        "tags": [PROTOCOLS.get(endpoint.protocol, SERVICE)],
+        "summary": (inspect.getdoc(endpoint.handler) or endpoint.name).splitlines()[0],
+        "responses": {"default": {"description": "As the protocol says."}},
+    }
+    if method == "POST":
+        kinds = endpoint.content_types or (JSON,)
+        operation["requestBody"] = {"content": {kind: {"schema": {}} for kind in kinds}}
+    return operation
+
+
+def _parameters(endpoint: Endpoint, board: Board) -> list[dict[str, Any]]:
+    schemas: dict[str, Schema] = {"version": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
+    served: Schema = {"type": "string", "enum": sorted(board.models)} if board.models else {"type": "string"}
+    schemas["model"] = served
+    return [
+        {"name": name, "in": "path", "required": True, "schema": schemas.get(name, {"type": "string"})}
+        for name in re.findall(r"\?P<(\w+)>", endpoint.pattern)
+    ]

@@ -1,0 +1,273 @@
+"""The OpenAPI document: valid, true of every model in service, and never out of date."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from django.contrib.staticfiles import finders
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from models_registry.artifacts.features import Feature
+from tests.support.estimators import constant
+from tests.support.live import live_service
+
+ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
+PEOPLE = pd.DataFrame({"age": [20.0, 30, 40, np.nan], "city": ["Oslo", "Bonn", "Oslo", "Rome"]})
+
+
+def people(handle_unknown="error"):
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer()), ["age"]), (OneHotEncoder(handle_unknown=handle_unknown), ["city"])
+    )
+    return make_pipeline(columns, LogisticRegression()).fit(PEOPLE, ["low", "high", "high", "low"])
+
+
+def text():
+    return make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good day", "bad night"], ["+", "-"])
+
+
+def records():
+    return make_pipeline(DictVectorizer(), LogisticRegression()).fit([{"a": 1, "c": "x"}, {"a": 5, "c": "y"}], [0, 1])
+
+
+def house():
+    frame = pd.DataFrame({"rooms": [1, 2, 3], "garden": [True, False, True], "area": [30.5, 50, 80]})
+    return make_pipeline(FunctionTransformer(), LinearRegression()).fit(frame, [1.0, 2, 3])
+
+
+HOUSE = [Feature("rooms", "integer"), Feature("garden", "boolean"), Feature("area", "float")]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Return one model of each kind, fitted once."""
+    several = MultiOutputClassifier(RandomForestClassifier(5, random_state=0))
+    return {
+        "people": people(),
+        "open-people": people("ignore"),
+        "text": text(),
+        "records": records(),
+        "house": house(),
+        "booleans": LogisticRegression().fit(ROWS, [True, False, True, False]),
+        "outliers.v2": IsolationForest(n_estimators=5, random_state=0).fit(ROWS),
+        "missing": HistGradientBoostingClassifier(max_iter=2).fit(np.repeat(ROWS, 20, axis=0), [0, 1, 0, 1] * 20),
+        "several": several.fit(ROWS, [[0, 1], [1, 0], [0, 1], [1, 0]]),
+    }
+
+
+EXAMPLES = {
+    "people": {"age": 30.0, "city": "Oslo"},
+    "open-people": {"age": None, "city": "Paris"},
+    "text": "a good one",
+    "records": {"a": 2, "c": "x"},
+    "house": {"rooms": 2, "garden": True, "area": 40.0},
+}
+
+
+@pytest.fixture
+def every_kind(load, fitted):
+    """Serve one model of each kind."""
+    for number, (name, model) in enumerate(fitted.items(), start=1):
+        load(model, name, number=number, example=EXAMPLES.get(name), declared=HOUSE if name == "house" else None)
+
+
+def schema_of(document, reference):
+    """Return a validator of one of the document's schemas."""
+    return Draft202012Validator({**reference, "components": document["components"]})
+
+
+def predictions_of(document):
+    """Give each operation that predicts: its path as it can be called, and itself."""
+    for path, item in document["paths"].items():
+        if path.endswith("predict"):
+            numbers = [value for given in item.get("parameters", ()) for value in given["schema"]["enum"]]
+            yield path.replace("{version}", str(*numbers)), item["post"]
+
+
+def test_document_is_valid_with_models_and_without(host, every_kind, load):
+    validate(host.get("/openapi.json").json)
+    from mlapi import replica
+
+    replica.runtime.post(models={}, wished={}, default=None)
+    empty = host.get("/openapi.json").json
+    validate(empty)
+    assert "/predict" not in empty["paths"]
+
+
+def test_every_example_works_and_every_answer_fits_its_schema(host, every_kind):
+    document = host.get("/openapi.json").json
+    called = 0
+    for path, operation in predictions_of(document):
+        content = operation["requestBody"]["content"]["application/json"]
+        reply = schema_of(document, operation["responses"]["200"]["content"]["application/json"]["schema"])
+        for example in content["examples"].values():
+            schema_of(document, content["schema"]).validate(example["value"])
+            answer = host.post(path, example["value"])
+            assert answer.status == 200, (path, example, answer.body)
+            reply.validate(answer.json)
+            called += 1
+    assert called > 50
+    schema_of(document, {"$ref": "#/components/schemas/Models"}).validate(host.get("/models").json)
+    schema_of(document, {"$ref": "#/components/schemas/Ready"}).validate(host.get("/health").json)
+
+
+def test_document_tells_each_feature(host, every_kind):
+    schemas = host.get("/openapi.json").json["components"]["schemas"]
+    named = schemas["people.NamedRow"]
+    assert named["required"] == ["age", "city"]
+    assert named["properties"]["city"] == {"enum": ["Bonn", "Oslo", "Rome"]}
+    assert named["properties"]["age"] == {"$ref": "#/components/schemas/NumberOrMissing"}
+    assert schemas["Number"]["maximum"] == -schemas["Number"]["minimum"] == pytest.approx(3.4028e38, rel=1e-4)
+    trained = schemas["open-people.NamedRow"]["properties"]["city"]
+    assert trained["type"] == ["string", "null"]
+    assert trained["examples"] == ["Bonn", "Oslo", "Rome"]
+    assert schemas["people.Prediction"] == {"enum": ["high", "low"]}
+    assert schemas["booleans.Prediction"] == {"enum": [False, True]}
+    assert schemas["house.Prediction"] == {"type": "number"}
+
+
+BODIES = {
+    "people": [
+        {"features": {"age": 30, "city": "Oslo"}},
+        {"features": [None, "Bonn"], "probabilities": True},
+        {"instances": [[30, "Oslo"], [3.4e38, "Rome"]]},
+        {"features": {"age": 30, "city": "Paris"}},
+        {"features": {"age": "30", "city": "Oslo"}},
+        {"features": {"age": True, "city": "Oslo"}},
+        {"features": {"age": 3.5e38, "city": "Oslo"}},
+        {"features": {"age": 30}},
+        {"features": {"age": 30, "city": "Oslo", "x": 1}},
+        {"features": [30]},
+        {"features": [30, "Oslo", 1]},
+        {"features": 30},
+        {"instances": []},
+        {"instances": [[30, "Oslo"], {"age": 30, "city": "Oslo"}]},
+        {"instances": [[30, "Oslo"]], "features": [30, "Oslo"]},
+        {"features": [30, "Oslo"], "probabilities": 1},
+        {"rows": []},
+        {},
+        [],
+    ],
+    "text": [{"features": "bare"}, {"features": ["x"]}, {"instances": ["a", "b"]}, {"features": None}],
+    "records": [{"features": {}}, {"features": {"z": True}}, {"features": {"a": None}}, {"features": ["x"]}],
+    "house": [
+        {"features": [2, True, 1.5]},
+        {"features": [2.0, False, -1]},
+        {"features": [2.5, True, 1.5]},
+        {"features": [2**63 - 1, True, 1.5]},
+        {"features": [2**63, True, 1.5]},
+        {"features": [1e30, True, 1.5]},
+        {"features": [2, 1, 1.5]},
+        {"features": [2, True, 1.5], "probabilities": False},
+        {"features": [2, True, 1.5], "probabilities": True},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_schema_takes_what_the_service_takes_and_nothing_else(host, every_kind, name):
+    document = host.get("/openapi.json").json
+    schema = schema_of(document, {"$ref": f"#/components/schemas/{name}.Request"})
+    statuses = []
+    for body in BODIES[name]:
+        answer = host.post(f"/models/{name}/predict", body)
+        assert answer.status in {200, 400}, answer.body
+        assert schema.is_valid(body) is (answer.status == 200), (body, answer.body)
+        statuses.append(answer.status)
+    assert {200, 400} == set(statuses)
+
+
+def test_document_changes_with_an_activation_and_is_kept_until_then(host, load):
+    load(constant(1), "m", number=1)
+    first = host.get("/openapi.json")
+    assert host.get("/openapi.json").body == first.body
+    kept = host.get("/openapi.json", **{"If-None-Match": first.headers["etag"]})
+    assert (kept.status, kept.body) == (304, b"")
+    load(constant(2, features=3), "m", number=2)
+    second = host.get("/openapi.json", **{"If-None-Match": first.headers["etag"]})
+    assert second.status == 200
+    assert second.headers["etag"] != first.headers["etag"]
+    rows = [answer.json["components"]["schemas"]["m.PositionalRow"]["maxItems"] for answer in (first, second)]
+    assert rows == [2, 3]
+    assert "version 2 is active" in second.json["paths"]["/predict"]["post"]["description"]
+
+
+def test_document_is_made_once_for_each_set_of_models(load):
+    from mlapi import openapi, replica
+
+    load(constant(1))
+    made = openapi.edition_of(replica.runtime.board)
+    assert openapi.edition_of(replica.runtime.board) is made
+    replica.runtime.post(problems={"m": "a note that changes nothing here"})
+    assert openapi.edition_of(replica.runtime.board) is made
+    load(constant(1), "another")
+    assert openapi.edition_of(replica.runtime.board) is not made
+
+
+def test_keys_stand_in_the_document_where_they_are_required(host, load, settings):
+    load(constant(1))
+    assert "401" not in host.get("/openapi.json").json["paths"]["/predict"]["post"]["responses"]
+    settings.MLAPI_REQUIRE_API_KEY = True
+    document = host.get("/openapi.json").json
+    validate(document)
+    operation = document["paths"]["/predict"]["post"]
+    assert operation["security"] == [{"ApiKey": []}, {"ApiKeyAsBearer": []}]
+    assert {"401", "403"} <= set(operation["responses"])
+
+
+def test_every_route_of_the_gate_is_in_the_document(host, every_kind):
+    from mlapi.routes import ENDPOINTS
+
+    paths = [path.split("/") for path in host.get("/openapi.json").json["paths"]]
+    for endpoint in ENDPOINTS:
+        route = re.sub(r"\(\?P<\w+>[^()]*\)", "*", f"/{endpoint.pattern}").replace("\\", "").split("/")
+        assert any(
+            len(path) == len(route) and all(want in ("*", given) for want, given in zip(route, path, strict=True))
+            for path in paths
+        ), endpoint.name
+
+
+def test_docs_page_loads_nothing_from_elsewhere(host, load):
+    page = host.get("/docs")
+    assert page.status == 200
+    assert "unsafe-eval" not in page.headers["content-security-policy"]
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
+    files = [address.removeprefix("/static/") for address in addresses if address.startswith("/static/")]
+    assert len(files) == 5
+    assert set(addresses) - {f"/static/{name}" for name in files} == {"/openapi.json"}
+    assert all(finders.find(name) for name in files)
+    assert not re.search(r"<script(?![^>]*src)|\son\w+=|style=", page.body.decode())
+
+
+def test_schemathesis_finds_nothing(load, fitted, tmp_path):
+    for name in ("people", "text", "house"):
+        load(fitted[name], name, declared=HOUSE if name == "house" else None, example=EXAMPLES[name])
+    with live_service() as url:
+        tool = Path(sys.executable).with_name("schemathesis")
+        done = subprocess.run(
+            [tool, "run", f"{url}/openapi.json", "--max-examples", "8", "--seed", "1", "--checks", "all", "--no-color"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "No issues found" in done.stdout
