@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -12,8 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts import columns as checking
-from models_registry.artifacts.columns import NUMBERS
+from models_registry.artifacts.columns import (
+    NUMBERS,
+    are_in_range,
+    as_numbers,
+    as_trained,
+    check_column,
+    first_refused,
+    refusal,
+)
 from models_registry.artifacts.features import Feature, describe_value
 from models_registry.errors import InputError
 
@@ -112,7 +118,7 @@ class Signature:
             return self.parse([dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)])
         if columns.keys() != set(self._names):
             raise self._names_error(columns)
-        return self._build_columns([checking.check_column(item, columns[item.name]) for item in self.inputs])
+        return self._build_columns([check_column(item, columns[item.name]) for item in self.inputs])
 
     def from_array(self, array: np.ndarray[Any, Any]) -> Any:
         """Return numbers of shape (rows, features), in the signature's order, in the form that the model takes.
@@ -128,7 +134,7 @@ class Signature:
         if self.container != "array" or array.dtype.kind == "b":
             return self.from_columns({name: array[:, index] for index, name in enumerate(self._names)})
         numbers = np.array(array, dtype=np.float64, order="C")
-        if not (self._plain and checking.are_in_range(numbers)):
+        if not (self._plain and are_in_range(numbers)):
             self._refuse_first(numbers)
         return numbers
 
@@ -137,11 +143,11 @@ class Signature:
         found = [
             (row, index)
             for index, feature in enumerate(self.inputs)
-            if (row := checking.first_refused(feature, numbers[:, index])) is not None
+            if (row := first_refused(feature, numbers[:, index])) is not None
         ]
         if found:
             row, index = min(found)
-            raise checking.refusal(self.inputs[index], numbers[:, index], row)
+            raise refusal(self.inputs[index], numbers[:, index], row)
 
     def _ordered(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
         """Return each row as a sequence in the signature's order."""
@@ -195,8 +201,8 @@ class Signature:
         """Return float64 of shape (rows, features): the quick way, where every value is a plain number."""
         values = rows[0] if len(rows) == 1 else chain.from_iterable(rows)
         if set(map(type, values)) <= NUMBERS:
-            array = checking.as_numbers(rows)
-            if array is not None and checking.are_in_range(array):
+            array = as_numbers(rows)
+            if array is not None and are_in_range(array):
                 return array
         return np.array([self._check_row(row, index) for index, row in enumerate(rows)], dtype=np.float64)
 
@@ -213,20 +219,26 @@ class Signature:
             array = np.empty((len(rows), len(self.inputs)), dtype=object)
             array[:] = rows
             return array
-        return self._frame(rows)
+        return self._frame(list(zip(*rows, strict=True)))
 
-    def _frame(self, rows: list[list[Any]]) -> Any:
+    def _build_columns(self, columns: list[Sequence[Any] | np.ndarray[Any, Any]]) -> Any:
+        """Return checked columns in the signature's container."""
+        if self.container == "frame":
+            return self._frame(columns)
+        if self.container == "text":
+            return _as_list(columns[0])
+        dtype = np.float64 if self.container == "array" else object
+        array = np.empty((len(columns[0]), len(columns)), dtype=dtype)
+        for index, values in enumerate(columns):
+            array[:, index] = values
+        return array
+
+    def _frame(self, columns: Sequence[Sequence[Any] | np.ndarray[Any, Any]]) -> Any:
         """Return a pandas DataFrame whose columns have the dtypes of training."""
         import pandas as pd
 
-        columns = list(zip(*rows, strict=True))
-        series: dict[str, Any] = {}
-        for feature, values in zip(self.inputs, columns, strict=True):
-            if feature.type == "any":
-                series[feature.name] = pd.Series(values).infer_objects()
-            else:
-                series[feature.name] = np.array(values, dtype=_dtype(feature, values))
-        return pd.DataFrame(series, copy=False)
+        pairs = zip(self.inputs, columns, strict=True)
+        return pd.DataFrame({feature.name: as_trained(feature, values) for feature, values in pairs}, copy=False)
 
     def _length_error(self, row: Sequence[Any], index: int) -> InputError:
         count = len(self.inputs)
@@ -238,40 +250,40 @@ class Signature:
             found=len(row),
         )
 
-    def _names_error(self, row: Mapping[str, Any], index: int) -> InputError:
+    def _width_error(self, shape: tuple[int, ...]) -> InputError:
+        count = len(self.inputs)
+        return InputError(
+            f"Expected numbers of shape [rows, {count}] ({_shown(self._names)}), found {list(shape)}.",
+            code="wrong_feature_count",
+            expected=[-1, count],
+            found=list(shape),
+        )
+
+    def _names_error(self, row: Mapping[str, Any], index: int | None = None) -> InputError:
+        """Return the error for a row, or for columns where `index` is None, of other names than the features'."""
         missing = [name for name in self._names if name not in row]
+        where, place = ("", {}) if index is None else (f"Row {index}: ", {"row": index})
         known = set(self._names)
         unknown = [name for name in row if name not in known]
         if unknown:
             guess = difflib.get_close_matches(unknown[0], missing or self._names, n=1)
             hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {_shown(self._names)}."
             return InputError(
-                f"Row {index}: unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
+                f"{where}unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
                 code="unknown_feature",
-                row=index,
+                **place,
                 feature=unknown[0][:200],
                 expected=guess[0] if guess else list(self._names[:64]),
                 found=unknown[0][:200],
             )
         return InputError(
-            f"Row {index}: missing feature{'s' if len(missing) > 1 else ''} {_shown(missing)}.",
+            f"{where}missing feature{'s' if len(missing) > 1 else ''} {_shown(missing)}.",
             code="missing_feature",
-            row=index,
+            **place,
             feature=missing[0],
             expected=missing[:64],
             found="nothing",
         )
-
-
-def _dtype(feature: Feature, values: Sequence[Any]) -> Any:
-    """Return the column's dtype; a missing value needs a float."""
-    if feature.type == "string":
-        return object
-    if feature.type == "boolean":
-        return np.bool_ if all(isinstance(value, bool) for value in values) else object
-    if feature.type == "integer" and not any(isinstance(value, float) and math.isnan(value) for value in values):
-        return np.int64
-    return np.float64
 
 
 def _single(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
@@ -305,3 +317,7 @@ def _shown(names: Sequence[str]) -> str:
 
 def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _as_list(values: Sequence[Any] | np.ndarray[Any, Any]) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)

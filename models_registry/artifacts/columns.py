@@ -1,0 +1,111 @@
+"""Holds whole columns against a feature, at the speed of numpy where they are numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.features import LARGEST_INTEGER, LARGEST_NUMBER, Feature
+
+NUMBERS = frozenset({int, float})
+Array = np.ndarray[Any, Any]
+
+
+def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[Any] | Array:
+    """Return `values` as the model takes them: an array where they are numbers or booleans, else a list.
+
+    An array's NaN is a missing value, as null is in a list. Raises InputError for the first value that the feature
+    does not take.
+    """
+    if isinstance(values, np.ndarray):
+        row = first_refused(feature, values)
+        if row is not None:
+            raise refusal(feature, values, row)
+        return values
+    if feature.type == "float" and not feature.closed and set(map(type, values)) <= NUMBERS:
+        numbers = as_numbers(values)
+        if numbers is not None and are_in_range(numbers):
+            return numbers
+    return [feature.check(value, row) for row, value in enumerate(values)]
+
+
+def as_numbers(values: Sequence[Any]) -> Array | None:
+    """Return float64 of plain numbers; None where one is too large for it."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        return None
+
+
+def are_in_range(numbers: Array) -> bool:
+    """Say whether every number is finite and within float32, in which many models compute."""
+    if not numbers.size:
+        return True
+    # A NaN makes both comparisons false.
+    return bool(numbers.min() >= -LARGEST_NUMBER and numbers.max() <= LARGEST_NUMBER)
+
+
+def first_refused(feature: Feature, column: Array) -> int | None:
+    """Return the row of the first value of a numeric or boolean array that `feature` does not take."""
+    if not len(column):
+        return None
+    is_boolean = column.dtype.kind == "b"
+    if feature.type != "any" and is_boolean != (feature.type == "boolean"):
+        return 0
+    if feature.type == "string":
+        return 0
+    refused = missing = np.zeros(len(column), dtype=np.bool_)
+    if column.dtype.kind == "f":
+        # Compared in float64: the bounds would become infinite in float16.
+        size = np.abs(column.astype(np.float64, copy=False))
+        missing = np.isnan(size)
+        refused = ~(size <= LARGEST_NUMBER)
+        if feature.type == "integer":
+            refused |= (size >= LARGEST_INTEGER) | (size != np.floor(size))
+    elif feature.type == "integer" and column.dtype == np.uint64:
+        refused = column > LARGEST_INTEGER
+    if feature.closed and feature.categories is not None:
+        refused = refused | ~np.isin(column, np.array(feature.categories))
+    if feature.nullable:
+        refused = refused & ~missing
+    rows = np.flatnonzero(refused)
+    return int(rows[0]) if len(rows) else None
+
+
+def refusal(feature: Feature, column: Array, row: int) -> Exception:
+    """Return the error for the value in `row`, in the words of a value that came alone."""
+    value = column[row].item()
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN alone differs from itself
+        return feature.refusal(value, row)
+    try:
+        feature.check(value, row)
+    except Exception as error:  # noqa: BLE001 - the very error that is wanted
+        return error
+    return feature.refusal(value, row)
+
+
+def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
+    """Return checked values as a column with the dtype of training; a missing whole number needs a float."""
+    import pandas as pd
+
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind == "b" or (feature.type == "any" and values.dtype.kind in "iu"):
+            return values
+        is_whole = feature.type == "integer" and (values.dtype.kind in "iu" or not np.isnan(values).any())
+        return values.astype(np.int64 if is_whole else np.float64, copy=False)
+    if feature.type == "any":
+        return pd.Series(values).infer_objects()
+    return np.array(values, dtype=_dtype(feature, values))
+
+
+def _dtype(feature: Feature, values: Sequence[Any]) -> Any:
+    if feature.type == "string":
+        return object
+    if feature.type == "boolean":
+        return np.bool_ if all(isinstance(value, bool) for value in values) else object
+    if feature.type == "integer" and not any(isinstance(value, float) and math.isnan(value) for value in values):
+        return np.int64
+    return np.float64
