@@ -82,9 +82,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     for name, value in (("NetworkMode", options.network_mode), ("ImageTag", options.image_tag)):
         if value:
             assignments.insert(0, f"{name}={value}")
-    for assignment in assignments:
-        settings = settings.with_assignment(assignment)
-    return settings
+    return settings.with_assignments(assignments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -93,6 +93,19 @@ class Settings:
             settings = replace(settings, min_tasks=2, endpoint_zones=2, log_retention_days=90)
         return replace(settings, **PROFILES.get(profile, {}))  # type: ignore[arg-type]
 
+    def with_assignments(self, assignments: list[str]) -> Self:
+        """Return these settings with each `Name=Value` applied, the later ones winning.
+
+        Without a database one task is the ceiling, unless another is set (and then refused with its reason).
+        """
+        settings = self
+        for assignment in assignments:
+            settings = settings.with_assignment(assignment)
+        names = {assignment.partition("=")[0] for assignment in assignments}
+        if not settings.create_database and "MaxTasks" not in names:
+            settings = replace(settings, min_tasks=min(settings.min_tasks, 1), max_tasks=1)
+        return settings
+
     def with_assignment(self, assignment: str) -> Self:
         """Return these settings with one `Name=Value` applied."""
         name, equals, text = assignment.partition("=")

@@ -23,10 +23,12 @@ def deploy(settings: Settings) -> None:
     aws = Aws(settings.region)
     _deploy_stack(aws, network, step="1/4")
     _deploy_stack(aws, data, step="2/4")
-    _push_image(aws, settings, step="3/4")
+    of_data = aws.outputs(data.stack)
+    _push_image(aws, settings, of_data, step="3/4")
     _deploy_stack(aws, service, step="4/4")
-    _wait_for_tasks(aws, service.stack)
-    print("\n" + "\n".join(_how_to_reach(aws, settings)))
+    of_service = aws.outputs(service.stack)
+    _wait_for_tasks(aws, of_service)
+    print("\n" + "\n".join(_how_to_reach(settings, of_data, of_service)))
 
 
 def dry_run(settings: Settings) -> Iterator[str]:
@@ -98,8 +100,7 @@ def _deploy_stack(aws: Aws, deployment: Deployment, *, step: str) -> None:
         raise AwsError(f"{deployment.stack} was not deployed:\n{causes or error}") from error
 
 
-def _push_image(aws: Aws, settings: Settings, *, step: str) -> None:
-    outputs = aws.outputs(stack_name(settings, "data"))
+def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], *, step: str) -> None:
     image = Image(outputs["Repository"], outputs["RepositoryUri"], settings.image_tag)
     print(f"[{step}] {image.reference}", flush=True)
     if images.is_pushed(aws, image):
@@ -108,14 +109,11 @@ def _push_image(aws: Aws, settings: Settings, *, step: str) -> None:
         images.build_and_push(settings, image)
 
 
-def _wait_for_tasks(aws: Aws, stack: str) -> None:
-    outputs = aws.outputs(stack)
+def _wait_for_tasks(aws: Aws, outputs: dict[str, str]) -> None:
     aws.call("ecs", "wait", "services-stable", "--cluster", outputs["Cluster"], "--services", outputs["Service"])
 
 
-def _how_to_reach(aws: Aws, settings: Settings) -> Iterator[str]:
-    service = aws.outputs(stack_name(settings, "service"))
-    data = aws.outputs(stack_name(settings, "data"))
+def _how_to_reach(settings: Settings, data: dict[str, str], service: dict[str, str]) -> Iterator[str]:
     yield f"API       {service['Url']}/docs"
     if settings.admin_cidr:
         yield f"Admin     {service['AdminUrl']}  (from {settings.admin_cidr})"

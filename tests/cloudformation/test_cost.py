@@ -1,0 +1,96 @@
+"""The bill: every billable resource has a price, and the totals are the documented ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cloudformation.__main__ import main
+from cloudformation.config import ConfigurationError, Settings
+from cloudformation.cost import bill, profile_totals, total
+from cloudformation.prices import BILLED, FREE, PRICES
+from tests.cloudformation.resolving import MAKERS, resources
+
+TYPES = {part["Type"] for maker in MAKERS.values() for part in maker().to_dict()["Resources"].values()}
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_resource_type_is_priced_or_known_to_be_free(kind: str) -> None:
+    assert (kind in BILLED) != (kind in FREE)
+
+
+def test_no_price_is_kept_for_what_no_template_has() -> None:
+    assert set(BILLED) | set(FREE) == TYPES
+    assert {price for prices in BILLED.values() for price in prices} == set(PRICES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "low", "high"),
+    [
+        (Settings.for_environment("dev", profile="cheapest"), 29, 34),
+        (Settings.for_environment("dev", profile="standard"), 59, 67),
+        (Settings.for_environment("dev", profile="standard").with_assignment("NetworkMode=nat"), 88, 97),
+        (Settings.for_environment("dev", profile="standard").with_assignment("NetworkMode=endpoints"), 81, 89),
+        (
+            Settings.for_environment("dev", profile="standard")
+            .with_assignment("NetworkMode=endpoints")
+            .with_assignment("EndpointZones=2"),
+            110,
+            119,
+        ),
+    ],
+)
+def test_month_costs_what_the_docs_say(settings: Settings, low: float, high: float) -> None:
+    assert low < total(bill(settings)) < high
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"network_mode": "nat"}, {"network_mode": "endpoints"}, {"create_database": False}, {"rate_limit": 100}],
+)
+def test_bill_has_a_line_for_each_billable_part_of_the_configuration(changes: dict[str, Any]) -> None:
+    made = {part["Type"] for stack in MAKERS for part in resources(stack, **changes).values()}
+    lines = {line.price for line in bill(Settings(**changes))}
+    for kind in made & set(BILLED):
+        if kind == "AWS::EC2::VPCEndpoint" and changes.get("network_mode") != "endpoints":
+            continue  # the gateway to S3 is the one endpoint that is free
+        assert set(BILLED[kind]) & lines, kind
+
+
+def test_counts_of_the_bill_are_those_of_the_templates() -> None:
+    found = [part["Type"] for stack in ("data", "service") for part in resources(stack).values()]
+    secrets = next(line for line in bill(Settings()) if line.price == "secret")
+    assert secrets.quantity == found.count("AWS::SecretsManager::Secret")
+    assert found.count("AWS::CloudWatch::Alarm") <= 10  # what CloudWatch gives for free
+
+
+def test_prod_pays_for_the_databases_second_zone() -> None:
+    hours = [line.quantity for line in bill(Settings(environment_name="prod")) if line.price == "db.t4g.micro"]
+    assert hours == [2 * 730]
+
+
+def test_database_class_without_a_price_is_said() -> None:
+    with pytest.raises(ConfigurationError, match=r"db\.m7g\.large is not in the table"):
+        bill(Settings(database_instance_class="db.m7g.large"))
+
+
+def test_every_price_names_the_page_it_was_read_on() -> None:
+    assert all(price.source.startswith("https://aws.amazon.com/") and price.usd > 0 for price in PRICES.values())
+
+
+def test_text_shows_the_lines_the_profiles_and_that_nothing_is_free(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--env", "dev", "--network-mode", "nat"]) == 0
+    shown = capsys.readouterr().out
+    assert "NAT gateway" in shown
+    assert "Fargate has no free tier" in shown
+    for name, usd in profile_totals(Settings()).items():
+        assert f"{name:<12}{usd:>9.2f}" in shown
+
+
+def test_json_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["total"] == pytest.approx(sum(line["monthly"] for line in answer["lines"]), abs=0.1)
+    assert set(answer["profiles"]) == {"cheapest", "standard", "production"}

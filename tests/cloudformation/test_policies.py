@@ -1,0 +1,154 @@
+"""Properties 18 and 19 tried: the roles' policies, read back after a real deployment, decide calls.
+
+The API's SimulatePrincipalPolicy answers where a call needs no context; where it does (a listing's prefix), the
+same engine is asked with that context.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudformation.config import Settings
+from tests.cloudformation.conftest import ACCOUNT, REGION, TOOLS, Emulator
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of one deployment, and the names that their policies speak of."""
+
+    aws: Emulator
+    task: str
+    execution: str
+    bucket: str
+    repository: str
+    log_group: str
+    secrets: dict[str, str]
+
+    def simulate(self, role: str, action: str, resource: str) -> str:
+        """Return what the API call SimulatePrincipalPolicy decides."""
+        answer = self.aws.client("iam").simulate_principal_policy(
+            PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:role/{role}", ActionNames=[action], ResourceArns=[resource]
+        )
+        decision: str = answer["EvaluationResults"][0]["EvalDecision"]
+        return decision
+
+    def documents(self, role: str) -> list[dict[str, Any]]:
+        iam = self.aws.client("iam")
+        names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        return [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+
+    def decide(self, role: str, calls: list[tuple[str, str, dict[str, str]]]) -> list[str]:
+        asked = {
+            "policies": self.documents(role),
+            "calls": [dict(zip(("action", "resource", "context"), call, strict=True)) for call in calls],
+        }
+        done = subprocess.run(
+            [TOOLS / "python", Path(__file__).with_name("evaluate.py")],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        decisions: list[str] = json.loads(done.stdout)
+        return decisions
+
+
+@pytest.fixture(scope="module")
+def roles(emulator: Emulator) -> Roles:
+    return deployed_roles(emulator, Settings(project_name="policies", image_tag="v1"))
+
+
+@pytest.fixture(scope="module")
+def uploading_roles(emulator: Emulator, roles: Roles) -> Roles:
+    del roles  # the same data below
+    return deployed_roles(emulator, Settings(project_name="policies", image_tag="v1", allow_admin_upload=True), "up")
+
+
+def deployed_roles(aws: Emulator, settings: Settings, service_project: str = "") -> Roles:
+    network = aws.deploy_once(settings, "network", {})
+    data = aws.deploy_once(settings, "data", {})
+    named = replace(settings, project_name=service_project or settings.project_name)
+    service = aws.deploy_once(named, "service", {"NetworkStack": network, "DataStack": data})
+    parts, outputs = aws.resources(service), aws.outputs(data)
+    return Roles(
+        aws=aws,
+        task=parts["TaskRole"],
+        execution=parts["ExecutionRole"],
+        bucket=outputs["ModelBucketArn"],
+        repository=outputs["RepositoryArn"],
+        log_group=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{parts['LogGroup']}",
+        secrets={name: outputs[name] for name in outputs if name.endswith(("KeyArn", "PasswordArn", "CredentialsArn"))},
+    )
+
+
+def test_service_may_read_the_models_under_the_prefix(roles: Roles) -> None:
+    for action in ("s3:GetObject", "s3:GetObjectVersion"):
+        assert roles.simulate(roles.task, action, f"{roles.bucket}/models/digits/model.joblib") == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("s3:GetObject", "{bucket}/other/model.joblib"),
+        ("s3:GetObject", "{bucket}/models-of-others/model.joblib"),
+        ("s3:GetObject", "arn:aws:s3:::another-bucket/models/digits/model.joblib"),
+        ("s3:PutObject", "{bucket}/models/digits/model.joblib"),
+        ("s3:DeleteObject", "{bucket}/models/digits/model.joblib"),
+        ("s3:DeleteObjectVersion", "{bucket}/models/digits/model.joblib"),
+        ("s3:PutBucketPolicy", "{bucket}"),
+        ("s3:PutBucketVersioning", "{bucket}"),
+        ("secretsmanager:GetSecretValue", "{secret}"),
+        ("ecr:BatchGetImage", "{repository}"),
+        ("iam:PassRole", "*"),
+        ("sts:AssumeRole", "*"),
+        ("rds:DescribeDBInstances", "*"),
+        ("ssmmessages:OpenDataChannel", "*"),
+    ],
+)
+def test_service_may_do_nothing_else(roles: Roles, action: str, resource: str) -> None:
+    named = resource.format(bucket=roles.bucket, secret=roles.secrets["AdminPasswordArn"], repository=roles.repository)
+    assert roles.simulate(roles.task, action, named) == "implicitDeny"
+
+
+def test_service_may_list_under_the_prefix_only(roles: Roles) -> None:
+    listings = ["models/", "models/digits/", "", "models", "other/", "models-of-others/"]
+    for action in ("s3:ListBucket", "s3:ListBucketVersions"):
+        calls = [(action, roles.bucket, {"s3:prefix": prefix}) for prefix in listings]
+        assert roles.decide(roles.task, calls) == ["Allow"] * 2 + ["ImplicitDeny"] * 4
+
+
+def test_uploads_reach_the_prefix_only_and_deletes_stay_denied(uploading_roles: Roles) -> None:
+    roles = uploading_roles
+    models = f"{roles.bucket}/models/digits/model.joblib"
+    assert roles.simulate(roles.task, "s3:PutObject", models) == "allowed"
+    assert roles.simulate(roles.task, "s3:PutObject", f"{roles.bucket}/other/x.joblib") == "implicitDeny"
+    assert roles.simulate(roles.task, "s3:DeleteObject", models) == "implicitDeny"
+
+
+def test_execution_role_pulls_that_repositorys_images_only(roles: Roles) -> None:
+    other = roles.repository.rpartition("/")[0] + "/another"
+    for action in ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"):
+        assert roles.simulate(roles.execution, action, roles.repository) == "allowed"
+        assert roles.simulate(roles.execution, action, other) == "implicitDeny"
+    assert roles.simulate(roles.execution, "ecr:GetAuthorizationToken", "*") == "allowed"
+    assert roles.simulate(roles.execution, "ecr:PutImage", roles.repository) == "implicitDeny"
+
+
+def test_execution_role_reads_those_secrets_and_writes_that_log_group_only(roles: Roles) -> None:
+    assert len(roles.secrets) == 3
+    for secret in roles.secrets.values():
+        assert roles.simulate(roles.execution, "secretsmanager:GetSecretValue", secret) == "allowed"
+        assert roles.simulate(roles.execution, "secretsmanager:PutSecretValue", secret) == "implicitDeny"
+    other = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:another-AbCdEf"
+    assert roles.simulate(roles.execution, "secretsmanager:GetSecretValue", other) == "implicitDeny"
+    stream = f"{roles.log_group}:log-stream:mlapi/mlapi/1"
+    assert roles.simulate(roles.execution, "logs:PutLogEvents", stream) == "allowed"
+    assert roles.simulate(roles.execution, "logs:PutLogEvents", stream.replace("LogGroup", "Other")) == "implicitDeny"
+    assert roles.simulate(roles.execution, "logs:DeleteLogGroup", roles.log_group) == "implicitDeny"
+    assert roles.simulate(roles.execution, "s3:GetObject", f"{roles.bucket}/models/digits/m.joblib") == "implicitDeny"
