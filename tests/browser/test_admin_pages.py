@@ -1,0 +1,217 @@
+"""What a person does in the admin, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from models_registry import services
+from models_registry.models import Activation, ModelVersion, RegisteredModel
+from tests.browser.conftest import PHONE, Replicas
+from tests.support.registry import version
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+VIEW = ("view_registeredmodel", "view_modelversion", "view_activation", "view_replica")
+
+
+@pytest.fixture
+def digits() -> RegisteredModel:
+    """Return a model with version 1 active, 2 ready and 3 rejected."""
+    first = version("digits", 1, metrics={"accuracy": 0.9})
+    version("digits", 2, metrics={"accuracy": 0.95})
+    version("digits", 3, "rejected", reason="It names os.system, not on the list of trusted names.")
+    services.activate(first, by="bob", reason="the first")
+    return services.get_model("digits")
+
+
+def row_of(page: Page, pid: int):
+    return page.locator(f'tr[data-replica="box:{pid}"]')
+
+
+def go(page: Page, entry: str) -> None:
+    if page.url == "about:blank":
+        page.goto("/admin/")
+    page.get_by_role("link", name=re.compile(rf"{entry}$")).first.click()
+
+
+def test_logging_in_leads_to_what_is_live(open_page, digits):
+    page = open_page(*VIEW)
+    page.context.clear_cookies()
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("ann")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("Please enter the correct username and password")).to_be_visible()
+    page.get_by_label("Username").fill("ann")
+    page.get_by_label("Password").fill("opens")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="What is live")).to_be_visible()
+    expect(page.get_by_role("link", name="Users")).to_have_count(0)
+
+
+def test_from_an_empty_registry_to_a_found_version(open_page, storage_directory):
+    page = open_page(*VIEW, "publish_modelversion")
+    go(page, "Models")
+    expect(page.get_by_text("python manage.py publish_model digits model.joblib")).to_be_visible()
+    (storage_directory / "digits").mkdir()
+    (storage_directory / "digits" / "model.joblib").write_bytes(b"x")
+    page.get_by_role("button", name="Look for new versions").click()
+    expect(page.get_by_text("Found 1 version: digits 1.")).to_be_visible()
+    page.get_by_role("link", name="digits", exact=True).click()
+    expect(page.locator('tr[data-version="1"]')).to_contain_text("Found")
+
+
+def test_activate_watch_the_rollout_arrive_and_roll_back(open_page, digits):
+    page = open_page(*VIEW, "activate_modelversion")
+    with Replicas(digits, (11, 12)).beating() as replicas:
+        for pid in replicas.pids:
+            replicas.serve(pid, 1)
+        go(page, "Models")
+        page.get_by_role("link", name="digits", exact=True).click()
+        expect(page.locator("#rollout-text")).to_have_text("All 2 live replicas serve version 1.")
+
+        page.locator('tr[data-version="2"]').get_by_role("link", name="Activate").click()
+        expect(page.locator("#change")).to_have_text("digits: version 1 → version 2, on 2 live replicas.")
+        page.get_by_label("Reason").fill("accuracy is up")
+        page.get_by_role("button", name="Activate version 2").click()
+        expect(page.locator("#rollout-text")).to_have_text("0 of 2 live replicas serve version 2.")
+
+        # Nobody reloads from here on.
+        page.evaluate("window.isTheSamePage = true")
+        replicas.serve(11, 2, text="ONNX, float64: 9 × faster")
+        expect(row_of(page, 11)).to_have_attribute("data-state", "serving", timeout=4_000)
+        expect(row_of(page, 11)).to_contain_text("ONNX, float64: 9 × faster")
+        expect(row_of(page, 11)).to_contain_text("version 2")
+        expect(row_of(page, 12)).to_have_attribute("data-state", "loading")
+        replicas.serve(12, 1, state="failed", reason="no memory is left to load it")
+        expect(page.get_by_text("no memory is left to load it")).to_be_visible()
+        replicas.serve(12, 2)
+        expect(page.locator("#rollout-text")).to_have_text("All 2 live replicas serve version 2.")
+        expect(page.locator("#live-status")).to_have_text("All 2 live replicas serve version 2.")
+        assert page.evaluate("window.isTheSamePage")
+
+        page.get_by_role("link", name="Roll back to version 1").click()
+        expect(page.locator("#change")).to_contain_text("digits: version 2 → version 1")
+        page.get_by_label("Reason").fill("too slow")
+        page.get_by_role("button", name="Roll back to version 1").click()
+        expect(page.get_by_text("Rolled back to digits version 1")).to_be_visible()
+    last, before = Activation.objects.all()[:2]
+    assert [(item.version.number, item.kind, item.reason, item.activated_by) for item in (before, last)] == [
+        (2, "activation", "accuracy is up", "ann"),
+        (1, "rollback", "too slow", "ann"),
+    ]
+
+
+def test_a_stale_confirmation_says_who_came_first(open_page, digits):
+    page = open_page(*VIEW, "activate_modelversion")
+    page.goto(f"/admin/models_registry/modelversion/{digits.versions.get(number=2).pk}/activate/")
+    services.activate(version("digits", 4), by="carla")
+    page.get_by_role("button", name="Activate version 2").click()
+    expect(page.get_by_text("somebody else's activation came first")).to_be_visible()
+    expect(page.locator('tr[data-version="4"]')).to_contain_text("active")
+
+
+def test_an_open_page_says_when_somebody_else_activates(open_page, digits):
+    page = open_page(*VIEW)
+    page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
+    services.activate(digits.versions.get(number=2), by="carla")
+    expect(page.get_by_text("The active version has changed since this page was opened.")).to_be_visible()
+    expect(page.locator('tr[data-version="2"]')).to_contain_text("active")
+
+
+def test_the_keyboard_keeps_its_place_while_the_rollout_is_written_anew(open_page, digits):
+    page = open_page(*VIEW)
+    with Replicas(digits, (11,)).beating() as replicas:
+        page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
+        page.locator("#version-2").focus()
+        replicas.serve(11, 1)
+        expect(row_of(page, 11)).to_have_attribute("data-state", "serving")
+        expect(page.locator("#version-2")).to_be_focused()
+
+
+def test_a_rejected_version_is_checked_again_from_the_models_page(open_page, digits):
+    page = open_page(*VIEW, "publish_modelversion")
+    page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_text("is in line for its check again")).to_be_visible()
+    assert ModelVersion.objects.get(number=3).state == "found"
+
+
+def test_the_check_is_overruled_with_a_tick_and_a_reason(open_page, digits):
+    target = version("digits", 4, override_reason="Trained with scikit-learn 1.4.2, served with 1.9.1.")
+    page = open_page(*VIEW, "activate_modelversion", "override_check")
+    page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
+    page.get_by_role("link", name="Activate").click()
+    page.get_by_label("Reason").fill("compared by hand")
+    page.get_by_label("Activate against the check's advice").check()
+    page.get_by_role("button", name="Activate all the same").click()
+    expect(page.get_by_text("Activated digits version 4")).to_be_visible()
+    go(page, "History")
+    expect(page.get_by_text("Against the check's advice: Trained with scikit-learn 1.4.2")).to_be_visible()
+
+
+def test_history_answers_what_was_live(open_page, digits):
+    at = digits.activations.get().activated_at
+    page = open_page(*VIEW)
+    go(page, "History")
+    page.get_by_label("What was live at").fill(at.replace(year=at.year + 1, microsecond=0, tzinfo=None).isoformat())
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("#live-answer")).to_contain_text("digits version 1.")
+
+
+def test_settings_are_saved(open_page, digits):
+    page = open_page(*VIEW, "change_registeredmodel")
+    page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
+    page.get_by_label("Policy").select_option("latest")
+    page.get_by_label("Acceleration").uncheck(force=True)
+    page.get_by_label("Description").fill("Handwritten digits")
+    page.get_by_role("button", name="Save settings").click()
+    expect(page.get_by_text("policy is latest, acceleration is off, the description is new")).to_be_visible()
+
+
+def test_somebody_who_may_only_look_sees_no_button(open_page, digits):
+    page = open_page(*VIEW)
+    for url in (
+        "registeredmodel/",
+        f"registeredmodel/{digits.pk}/change/",
+        *(f"modelversion/{item.pk}/change/" for item in digits.versions.all()),
+    ):
+        page.goto(f"/admin/models_registry/{url}")
+        expect(page.locator("#content")).to_contain_text("digits")
+        act = re.compile("Activate|Roll back|Check again|Look for|Save", re.IGNORECASE)
+        assert page.locator("#content").get_by_role("button", name=act).count() == 0
+        assert page.locator("#content").get_by_role("link", name=act).count() == 0
+
+
+def test_nothing_overflows_a_phone(open_page, digits):
+    long = "a-name-that-goes-on-and-on-" * 3
+    version(long, 1, "rejected", reason="It names " + "x" * 150, storage_key=f"{long}/" + "k" * 200 + ".joblib")
+    wide = {"instances": [[0.123456] * 64], "predictions": [1]}
+    target = version("digits", 9, sample=wide, override_reason="w" * 120, description="d" * 120)
+    page = open_page(is_superuser=True, size=PHONE)
+    with Replicas(digits, (11,)).beating() as replicas:
+        replicas.serve(11, 1, state="failed", reason="r" * 200)
+        paths = [f"models_registry/{name}/" for name in ("registeredmodel", "modelversion", "activation", "replica")]
+        paths += [f"models_registry/registeredmodel/{model.pk}/change/" for model in RegisteredModel.objects.all()]
+        paths += [f"models_registry/modelversion/{item.pk}/change/" for item in ModelVersion.objects.all()]
+        paths += ["", f"models_registry/modelversion/{target.pk}/activate/"]
+        for path in paths:
+            page.goto(f"/admin/{path}")
+            excess = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert excess <= 0, f"{path} is {excess} px wider than the phone"
+            cut = page.evaluate(HIDDEN_TO_THE_RIGHT)
+            assert cut == [], f"{path}: nobody can scroll to {cut}"
+
+
+# Elements that reach beyond the screen with no ancestor that scrolls sideways.
+HIDDEN_TO_THE_RIGHT = """() => [...document.querySelectorAll('#content *')].filter(element => {
+  const box = element.getBoundingClientRect();
+  if (box.width < 2 || box.height < 2 || box.right <= window.innerWidth + 1) return false;
+  if (!element.checkVisibility()) return false;
+  for (let parent = element.parentElement; parent; parent = parent.parentElement)
+    if (['auto', 'scroll'].includes(getComputedStyle(parent).overflowX)) return false;
+  return true;
+}).map(element => element.tagName + '.' + element.className).slice(0, 5)"""
