@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError
 from django.http import Http404
+from django.http.request import UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -74,6 +75,10 @@ def _from_rest_framework(error: Exception) -> HttpError:
         return HttpError(404, "not_found", "There is nothing at this address.")
     if isinstance(error, PermissionDenied):
         return HttpError(403, "permission_denied", "Your account may not do this. Ask for the permission.")
+    if isinstance(error, RequestDataTooBig):
+        return HttpError(413, "body_too_large", "A field of the body is larger than allowed.")
+    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+        return HttpError(400, "invalid_request", "The body cannot be read: it is cut short, or has too many parts.")
     if isinstance(error, exceptions.ValidationError):
         return HttpError(400, "invalid_request", _flat(error.detail))
     if isinstance(error, exceptions.APIException):

@@ -28,3 +28,28 @@ def observe(endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, reques
         ms=round(seconds * 1000, 3),
         rows=facts.rows,
     )
+
+
+def observe_api(
+    environ: Mapping[str, Any],
+    *,
+    request_id: str,
+    route: str,
+    method: str,
+    status: int,
+    model: str,
+    user: str,
+    seconds: float,
+) -> None:
+    """Write the line of a request to the registry's API."""
+    log.info(
+        "request",
+        id=request_id,
+        route=route,
+        protocol="registry",
+        method=method,
+        model=model,
+        user=user,
+        status=status,
+        ms=round(seconds * 1000, 3),
+    )

@@ -34,6 +34,7 @@ from models_registry.services.replicas import (
     rollout,
     wait_for_rollout,
 )
+from models_registry.services.verdicts import wait_for_verdict
 from models_registry.services.wishes import Wish, read_wishes
 
 __all__ = [
@@ -73,4 +74,5 @@ __all__ = [
     "set_description",
     "set_policy",
     "wait_for_rollout",
+    "wait_for_verdict",
 ]
