@@ -20,7 +20,7 @@ from models_registry.serving.acceleration.compiled import CompiledModel, digest_
 from models_registry.serving.acceleration.context import Context, Outputs, Unsupported, predict
 from models_registry.serving.acceleration.front import NumberColumn
 from models_registry.serving.acceleration.graph import Array
-from models_registry.serving.acceleration.report import AccelerationReport, native, sentence
+from models_registry.serving.acceleration.report import AccelerationReport, native
 from models_registry.serving.acceleration.verification import Disagreement, Verification, verify
 
 CONVERTERS = ("trees", "linear", "distances", "numbers", "columns", "composed")
@@ -79,7 +79,7 @@ def compile_estimator(estimator: Any, signature: Signature, instances: Sequence[
 def agree(estimator: Any, signature: Signature, instances: Sequence[Any] = ()) -> Agreed | str:
     """Return the first compiled form that answers as `estimator` does, or why there is none."""
     sample = drawing.ordered(signature, instances)
-    findings: list[str] = []
+    findings: dict[str, str] = {}
     for words, road in _roads(estimator, signature, sample):
         try:
             draft = road()
@@ -87,10 +87,10 @@ def agree(estimator: Any, signature: Signature, instances: Sequence[Any] = ()) -
             rows = drawing.draw(signature, sample, draft.thresholds, remembered=draft.remembered)
             return Agreed(draft, compiled, verify(estimator, compiled, signature, rows))
         except (Unsupported, Disagreement) as finding:
-            findings.append(words + str(finding) if str(finding) else "")
+            findings.setdefault(str(finding), words)
         except Exception as error:  # noqa: BLE001 - a converter that stumbles must not stop the next road
-            findings.append(f"{words}{type(error).__name__}: {str(error)[:200]}")
-    return sentence(dict.fromkeys(filter(None, findings)))
+            findings.setdefault(f"{type(error).__name__}: {str(error)[:200]}", words)
+    return "; ".join(words + finding for finding, words in findings.items() if finding)
 
 
 def _roads(estimator: Any, signature: Signature, sample: list[list[Any]]) -> list[tuple[str, Callable[[], Draft]]]:

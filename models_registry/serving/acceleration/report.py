@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,6 @@ class AccelerationReport:
 def native(reason: str, **others: Any) -> AccelerationReport:
     """Return the verdict that scikit-learn itself serves."""
     return AccelerationReport(NATIVE, reason, **others)
-
-
-def sentence(parts: Iterable[str]) -> str:
-    """Join what each road found into one reason."""
-    return "; ".join(parts)
 
 
 def _times(speedup: float | None) -> str:

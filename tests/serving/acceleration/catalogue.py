@@ -41,7 +41,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration.compiler import agree, compile_estimator
+from models_registry.serving.acceleration.compiler import Agreed, agree, compile_estimator
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "acceleration.md"
 START, END = "<!-- table: made by tests.serving.acceleration.catalogue -->", "<!-- end of table -->"
@@ -281,11 +281,10 @@ def _pipeline_cases() -> list[Case]:
     return [*_cases(TWO, *numeric), *titled, text]
 
 
-def what_runs(fitted: Fitted) -> str:
+def what_runs(agreed: Agreed | str) -> str:
     """Say in the table's words which form agrees with scikit-learn."""
-    agreed = agree(fitted.estimator, fitted.signature, fitted.instances)
     if isinstance(agreed, str):
-        return f"scikit-learn: {agreed}"
+        return f"none: {agreed.partition(';')[0]}"
     form = {"onnx64": "ONNX, float64", "onnx32": "ONNX, float32"}[agreed.compiled.kind]
     return form if agreed.draft.plan["compiled_by"] == "mlapi" else f"{form}, by skl2onnx"
 
@@ -302,7 +301,7 @@ def main() -> None:
     for case in cases():
         fitted = fit(case)
         report = compile_estimator(fitted.estimator, fitted.signature, fitted.instances).report
-        runs = what_runs(fitted)
+        runs = what_runs(agree(fitted.estimator, fitted.signature, fitted.instances))
         scores = "" if report.largest_difference is None else _within(report.largest_difference)
         faster = (
             ""
