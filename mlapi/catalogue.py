@@ -37,6 +37,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
     signature = loaded.signature
     example = example_request(loaded)
     url = f"{call.base_url}/models/{loaded.name}/predict"
+    shown = _quoted(_short(example, signature.names))
     return {
         "name": loaded.name,
         "active_version": loaded.number,
@@ -55,7 +56,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
         "example": {
             "url": url,
             "body": example,
-            "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{_quoted(_short(example, signature.names))}'",
+            "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{shown}'",
         },
     }
 

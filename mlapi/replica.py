@@ -34,7 +34,7 @@ class Replica:
                 trusted=conf.trusted_globals(),
                 allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
                 accelerate=settings.MODELS_ACCELERATION,
-                compiled_directory=cache_directory / "compiled",
+                compiled_directory=conf.compiled_directory(),
             ),
             storage=conf.storage(),
             poll_seconds=settings.MODELS_POLL_SECONDS,

@@ -26,6 +26,11 @@ def _artifact_cache(directory: Path, megabytes: int) -> ArtifactCache:
     return ArtifactCache(directory / "artifacts", max_bytes=megabytes * 1_000_000)
 
 
+def compiled_directory() -> Path:
+    """Return where this machine keeps compiled forms."""
+    return Path(settings.MODELS_CACHE) / "compiled"
+
+
 def trusted_globals() -> frozenset[str]:
     """Return the names that an operator added to the allow-list."""
     return frozenset(settings.MODELS_TRUSTED_GLOBALS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -65,6 +65,10 @@ class Signature:
     def has(self, method: str) -> bool:
         """Say whether the model offers `method`, e.g. `predict_proba`."""
         return method in self.methods
+
+    def without_frames(self) -> Signature:
+        """Return the same signature for a model that takes mixed columns as an array of objects: no pandas."""
+        return replace(self, container="objects") if self.container == "frame" else self
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the registry stores."""

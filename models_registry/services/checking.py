@@ -13,6 +13,7 @@ from django.utils import timezone
 from models_registry import conf
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
+from models_registry.artifacts.signature import Signature
 from models_registry.errors import ArtifactError, ObjectMissing, RequestError, StorageError
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
 from models_registry.services.activation import activate
@@ -182,6 +183,7 @@ def _examine_artifact(
     mismatch = version_verdict(inspection)
     has_expected = manifest.sample is not None and manifest.sample.predictions is not None
     findings.values["override_reason"] = mismatch if mismatch and not has_expected else ""
+    _compile_ahead(version, artifact, findings)
     return findings
 
 
@@ -206,6 +208,28 @@ def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) ->
     findings.values.update(
         sample=Sample(sample.instances, expected).to_json(), sample_is_own=sample.predictions is None
     )
+
+
+def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Findings) -> None:
+    """Compile on this machine now, so that an activation need not wait for it; the verdict joins the report."""
+    if not (settings.MODELS_ACCELERATION and version.model.acceleration):
+        return
+    from models_registry.serving.acceleration import AccelerationRequest, accelerate
+
+    sample = findings.values["sample"]
+    verdict = accelerate(
+        AccelerationRequest(
+            artifact=artifact.path,
+            format=version.format,
+            digest=artifact.digest,
+            signature=Signature.from_json(findings.values["signature"]),
+            instances=tuple(sample["instances"]) if sample else (),
+            trusted=tuple(sorted(conf.trusted_globals())),
+            allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        ),
+        conf.compiled_directory(),
+    )
+    findings.values["report"]["acceleration"] = verdict.to_json()
 
 
 def _store(version: ModelVersion, findings: Findings) -> None:

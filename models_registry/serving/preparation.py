@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models_registry.artifacts import formats
 from models_registry.artifacts.cache import ArtifactCache, CachedArtifact, Copy
@@ -14,10 +15,13 @@ from models_registry.artifacts.calling import call
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.sample import verify_sample
 from models_registry.artifacts.signature import Signature
-from models_registry.errors import BrokenArtifact
+from models_registry.errors import ArtifactError, BrokenArtifact
 from models_registry.serving import memory
 from models_registry.serving.coalescing import Coalescer, Direct
 from models_registry.serving.runtime import LoadedModel
+
+if TYPE_CHECKING:
+    from models_registry.serving.acceleration import AccelerationReport, AccelerationRequest
 
 WARM_UP_PREDICTIONS = 3
 # Beyond what the probe saw the model take: the worker itself, and what serves meanwhile.
@@ -43,15 +47,26 @@ class VersionRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """The form in which a version serves: what predicts, what else it can, and what is to be said of it."""
+
+    model: Any
+    estimator: Any
+    signature: Signature
+    runs: dict[str, Any]
+    is_compiled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Preparation:
     """How versions are prepared on this machine."""
 
     cache: ArtifactCache
     deadline_seconds: float
+    compiled_directory: Path
     trusted: frozenset[str] = frozenset()
     allow_any_pickle: bool = False
     accelerate: bool = True
-    compiled_directory: Path | None = None
 
     def prepare(self, version: VersionRef, copy: Copy) -> LoadedModel:
         """Return `version` opened, verified against its sample and warm.
@@ -73,28 +88,76 @@ class Preparation:
             artifact.release()
 
     def _open(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
-        model, runs = self._open_model(version, artifact)
+        form = self._choose_form(version, artifact)
         if version.sample is not None:
-            verify_sample(model, version.signature, version.sample)
-        warm_up(model, version.signature, version.sample)
+            verify_sample(form.model, form.signature, version.sample)
+        warm_up(form.model, form.signature, version.sample)
         return LoadedModel(
             name=version.model,
             number=version.number,
             version_id=version.version_id,
             generation=version.generation,
             digest=version.digest,
-            signature=version.signature,
-            predictor=Direct(model) if runs["form"] != "native" else Coalescer(model),
-            estimator=model,
+            signature=form.signature,
+            predictor=Direct(form.model) if form.is_compiled else Coalescer(form.model),
+            estimator=form.estimator,
             example=version.sample.instances[0] if version.sample else None,
             description=version.description,
-            runs=runs,
+            runs=form.runs,
             loaded_at=datetime.now(UTC),
             acceleration=version.acceleration,
         )
 
-    def _open_model(self, version: VersionRef, artifact: CachedArtifact) -> tuple[Any, dict[str, Any]]:
-        return self._open_native(version, artifact), {"form": "native"}
+    def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:
+        """Return the compiled form where one is verified and wanted, else the native one."""
+        if not self.accelerate:
+            return self._native(version, artifact, "acceleration is off (MODELS_ACCELERATION)")
+        if not version.acceleration:
+            return self._native(version, artifact, "acceleration is off for this model")
+        from models_registry.serving.acceleration import accelerate, open_compiled
+
+        report = accelerate(self.acceleration_request(version, artifact.path), self.compiled_directory)
+        if report.is_compiled and report.directory is not None:
+            try:
+                compiled = open_compiled(report.directory)
+            except ArtifactError as error:
+                shutil.rmtree(report.directory, ignore_errors=True)
+                return self._native(version, artifact, str(error))
+            # What only the native model can (transform) needs it at hand; few predictors have it.
+            keeps_native = version.signature.has("transform")
+            return Form(
+                model=compiled,
+                estimator=self._open_native(version, artifact) if keeps_native else compiled,
+                signature=version.signature.without_frames(),
+                runs={"form": "compiled", "text": report.describe(), **_figures(report)},
+                is_compiled=True,
+            )
+        return self._native(version, artifact, report.reason or "no compiled form", **_figures(report))
+
+    def acceleration_request(self, version: VersionRef, path: Path) -> AccelerationRequest:
+        """Return what the compiler is asked for `version`."""
+        from models_registry.serving.acceleration import AccelerationRequest
+
+        return AccelerationRequest(
+            artifact=path,
+            format=version.format,
+            digest=version.digest,
+            signature=version.signature,
+            instances=version.sample.instances if version.sample else (),
+            trusted=tuple(sorted(self.trusted)),
+            allow_any_pickle=self.allow_any_pickle,
+        )
+
+    def _native(self, version: VersionRef, artifact: CachedArtifact, reason: str, **figures: Any) -> Form:
+        model = self._open_native(version, artifact)
+        is_graph = version.format == "onnx"
+        return Form(
+            model=model,
+            estimator=model,
+            signature=version.signature,
+            runs={"form": "native", "text": f"Served as it was published: {reason}.", **figures},
+            is_compiled=is_graph,
+        )
 
     def _open_native(self, version: VersionRef, artifact: CachedArtifact) -> Any:
         try:
@@ -105,6 +168,13 @@ class Preparation:
             raise BrokenArtifact(
                 f"{version.model} {version.number}: no memory is left to load it. Give the task more memory."
             ) from error
+
+
+def _figures(report: AccelerationReport) -> dict[str, Any]:
+    """Return what the registry stores of a verdict."""
+    kept = ("kind", "rows_verified", "tolerance", "largest_difference", "native_microseconds", "compiled_microseconds")
+    body = report.to_json()
+    return {name: body[name] for name in (*kept, "speedup") if body.get(name) is not None}
 
 
 def warm_up(model: Any, signature: Signature, sample: Sample | None) -> None:

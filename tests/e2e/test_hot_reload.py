@@ -113,7 +113,7 @@ def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_servi
 def test_memory_of_old_models_is_released(new_service, tmp_path):
     service = new_service(MODELS_POLL_SECONDS="0.05", MODELS_ACCELERATION="off")
     for seed in (1, 2):
-        path = save(forest(seed=seed, trees=650, features=4), tmp_path / f"{seed}.joblib", rows=[[0.0] * 4])
+        path = save(forest(seed=seed, trees=100, rows=3500), tmp_path / f"{seed}.joblib", rows=[[0.0] * 4])
         assert 12e6 < path.stat().st_size < 24e6
         service.publish("m", path)
     service.manage("activate_model", "m", "2")
@@ -198,9 +198,15 @@ def test_new_versions_are_found_and_checked_without_being_asked(new_service, tmp
     service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest", WEB_WORKERS="2").start()
     assert service.get("/health/ready")[0] == 200
     assert service.post("/predict", {"features": [0, 0]})[0] == 503
-    save(constant(1), service.storage / "m" / "model.joblib")
-    eventually(lambda: service.post("/predict", {"features": [0, 0]})[0] == 200, seconds=30)
-    save(constant(2), service.storage / "m" / "model.joblib")
-    eventually(lambda: service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2, seconds=30)
+    for number in (1, 2):
+        save(constant(number), service.storage / "m" / "model.joblib")
+        eventually(
+            lambda: service.list_models()
+            and service.list_models()[0]["active_version"] == number
+            and service.list_models()[0]["replicas"] == {"live": 2, "serving": 2},
+            seconds=60,
+            poll=0.5,
+        )
+        assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == number
     (model,) = service.list_models()
     assert [version["state"] for version in model["versions"]] == ["ready", "ready"]

@@ -22,11 +22,13 @@ def constant_label(label: str) -> Any:
     return DummyClassifier(strategy="constant", constant=label).fit(np.zeros((2, 2)), [label, label + "'"])
 
 
-def forest(*, seed: int, trees: int = 20, features: int = 4) -> Any:
-    """Return a small forest."""
+def forest(*, seed: int, trees: int = 20, features: int = 4, rows: int = 300) -> Any:
+    """Return a forest; its labels are noise, so that `rows` decides how large its trees grow."""
     generator = np.random.default_rng(seed)
-    rows = generator.normal(size=(300, features))
-    return RandomForestClassifier(n_estimators=trees, random_state=seed, n_jobs=1).fit(rows, rows[:, 0] > 0)
+    inputs = generator.normal(size=(rows, features))
+    return RandomForestClassifier(n_estimators=trees, random_state=seed, n_jobs=1).fit(
+        inputs, generator.integers(2, size=rows)
+    )
 
 
 def save(
