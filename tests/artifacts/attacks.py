@@ -219,9 +219,7 @@ class Attacks:
             "call an instance": file(called(estimator, 1)),
             "state of a class": file(built(name(*LOGISTIC), b"N" + value({"predict": 1}) + b"\x86")),
             "state of joblib's wrapper": file(
-                built(
-                    name("joblib.numpy_pickle", "NumpyArrayWrapper"), b"N" + value({"read_array": None}) + b"\x86"
-                )
+                built(name("joblib.numpy_pickle", "NumpyArrayWrapper"), b"N" + value({"read_array": None}) + b"\x86")
             ),
             "state of a function": file(built(name("numpy", "mean"), b"N" + value({"__doc__": "x"}) + b"\x86")),
             "ufunc reconstruct": file(called(name("numpy._core", "_ufunc_reconstruct"), "os", "system")),
@@ -239,9 +237,7 @@ class Attacks:
             + value(8) + value(1) + value(0) + b"tb"
         )  # fmt: skip
         bunch = name("sklearn.utils._bunch", "Bunch") + b")\x81" + b"(" + value("__array_interface__")
-        short = called(
-            name("numpy._core.multiarray", "_reconstruct"), Raw(name("numpy", "ndarray")), (0,), b"b"
-        )
+        short = called(name("numpy._core.multiarray", "_reconstruct"), Raw(name("numpy", "ndarray")), (0,), b"b")
         return {
             "raw memory of an estimator": file(instance(*LOGISTIC, {"__array_interface__": raw_memory})),
             "raw memory of a bunch": file(bunch + value(raw_memory) + b"u"),

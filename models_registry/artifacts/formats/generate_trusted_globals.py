@@ -10,6 +10,7 @@ import inspect
 import io
 import json
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -37,9 +38,10 @@ _BUILTINS = ("int", "float", "str", "bool", "complex", "bytes", "object", "list"
 _PLAIN_CONSTRUCTED = ("builtins.slice", "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray",
                       "builtins.range", "collections.OrderedDict", "collections.defaultdict",
                       "functools.partial")  # fmt: skip
-# Inside arrays of objects, where the recorder does not look, and where files of numpy before 2.0 say the same
-# thing; numpy still answers to the older names.
+# What arrays of objects hold, where the recorder does not look; what files of pickle protocol 2 say for bytes; and
+# what files of numpy before 2.0 say, which numpy still answers to.
 _REBUILDERS = (
+    "_codecs.encode",
     "numpy._core.multiarray._reconstruct",
     "numpy._core.numeric._frombuffer",
     "numpy.core.multiarray._reconstruct",
@@ -149,7 +151,9 @@ def _full_names(objects: Iterable[Any]) -> Iterator[str]:
 
 def _scalar_types() -> Iterator[str]:
     for value in set(np.sctypeDict.values()):
-        yield f"numpy.{value.__name__}"
+        # Other libraries enter types of their own here as soon as something imports them.
+        if value.__module__ == "numpy":
+            yield f"numpy.{value.__name__}"
 
 
 def _is_function(name: str) -> bool:
@@ -176,7 +180,11 @@ def trusted_lists() -> dict[str, list[str]]:
 
 def rendered() -> str:
     """Return the file's text as it should be."""
-    return json.dumps(trusted_lists(), indent=1) + "\n"
+    with warnings.catch_warnings():
+        # Looking for the module of a function meets numpy's deprecated ones.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        lists = trusted_lists()
+    return json.dumps(lists, indent=1) + "\n"
 
 
 if __name__ == "__main__":

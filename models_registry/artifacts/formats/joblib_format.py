@@ -348,8 +348,14 @@ def _tree_rule(arguments: tuple[Any, ...]) -> None:
         _refuse("rebuilds a decision tree in an unusual way")
 
 
+def _encode_rule(arguments: tuple[Any, ...]) -> None:
+    if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] != "latin1":
+        _refuse("rebuilds bytes in an unusual way")
+
+
 _Rule = Callable[[tuple[Any, ...]], None]
 _ARGUMENT_RULES: dict[str, _Rule] = {
+    "_codecs.encode": _encode_rule,
     "numpy.dtype": arrays.checked_dtype_arguments,
     "numpy._core.multiarray._reconstruct": _reconstruct_rule,
     "numpy.core.multiarray._reconstruct": _reconstruct_rule,

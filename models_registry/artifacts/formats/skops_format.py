@@ -16,7 +16,13 @@ LARGEST_SCHEMA_BYTES = 64 << 20
 MOST_NODES = 5_000_000
 _PROTOCOLS = (1, 2)
 
-_ARRAYS = frozenset({"numpy.ndarray", "numpy.matrix", *(f"numpy.{one.__name__}" for one in np.sctypeDict.values())})
+_ARRAYS = frozenset(
+    {
+        "numpy.ndarray",
+        "numpy.matrix",
+        *(f"numpy.{one.__name__}" for one in np.sctypeDict.values() if one.__module__ == "numpy"),
+    }
+)
 
 # skops calls the class that such a node names, so each kind of node may name only classes of its kind.
 _CONTAINERS: dict[str, frozenset[str]] = {

@@ -40,6 +40,7 @@ from sklearn.experimental import enable_halving_search_cv, enable_iterative_impu
 from sklearn.gaussian_process import kernels
 from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
+from threadpoolctl import threadpool_limits
 
 ROWS = 60
 
@@ -290,7 +291,8 @@ def chosen_specimens() -> Iterator[Specimen]:
 
 def specimens() -> Iterator[Specimen]:
     """Yield every specimen, the plain ones first."""
-    with warnings.catch_warnings():
+    # Threads that wait for each other's processor make these tiny fits take minutes on a busy machine.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # Quick settings do not converge, which is of no interest here.
         warnings.simplefilter("ignore")
         yield from plain_specimens()
