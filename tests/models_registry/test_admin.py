@@ -135,13 +135,27 @@ def test_a_viewer_sees_everything_and_no_button(digits):
     version("digits", 4, override_reason=ADVICE)
     client = logged_in(*VIEW)
     shown = client.get(page("registeredmodel_change", digits.pk)).content.decode()
-    for word in ("0.95", "It names os.system.", "the first", ADVICE):
+    digest = digits.versions.get(number=1).digest[:12]
+    for word in ("0.95", "It names os.system.", "the first", ADVICE, "100 bytes", digest):
         assert word in shown
     pages = [shown, client.get(page("registeredmodel_changelist")).content.decode()]
     pages += [client.get(page("modelversion_change", item.pk)).content.decode() for item in digits.versions.all()]
     for content in pages:
         for act in ("/activate/", "/roll-back/", "/discover/", "/check-again/", "/settings/"):
             assert act not in content
+
+
+@pytest.mark.parametrize(
+    ("permission", "shown", "hidden"),
+    [("activate_modelversion", "/activate/", "/check-again/"), ("publish_modelversion", "/check-again/", "/activate/")],
+)
+def test_each_permission_shows_its_own_buttons(permission, shown, hidden, digits):
+    client = logged_in(*VIEW, permission)
+    urls = [page("registeredmodel_change", digits.pk)]
+    urls += [page("modelversion_change", item.pk) for item in digits.versions.all()]
+    content = " ".join(client.get(url).content.decode() for url in urls)
+    assert shown in content
+    assert hidden not in content
 
 
 def test_buttons_show_to_those_who_may_press_them(digits, admin_client):
