@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from mlapi.protocols.base import Facts, HttpError
 from models_registry.artifacts.calling import Answer
@@ -16,10 +19,15 @@ Rows = Any
 
 def parse_rows(loaded: LoadedModel, instances: Sequence[Any]) -> Rows:
     """Return `instances` in the form that the model takes; a wrong one is an HttpError 400."""
-    if not instances:
+    return as_rows(lambda: loaded.signature.parse(instances), len(instances))
+
+
+def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
+    """Return what `parse` makes of `count` rows; none, or a wrong one, is an HttpError 400."""
+    if not count:
         raise HttpError(400, "empty_batch", "The batch is empty; send at least one row.", expected="at least one row")
     try:
-        return loaded.signature.parse(instances)
+        return parse()
     except InputError as error:
         raise HttpError(400, error.code, str(error), **error.details) from error
 
@@ -29,11 +37,40 @@ def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts
 
     What it raises is about these inputs, since the model answered its sample: an HttpError 400 in words.
     """
+    with model_errors(loaded, count, facts), runtime.under_way():
+        answer = loaded.predictor.predict(rows, count)
+    if not answer.is_finite():
+        raise not_finite(loaded)
+    facts.predictions = answer.labels
+    return answer
+
+
+def call_method(
+    loaded: LoadedModel, method: str, rows: Rows, count: int, runtime: Runtime, facts: Facts
+) -> np.ndarray[Any, Any]:
+    """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
+    with model_errors(loaded, count, facts), runtime.under_way():
+        value = getattr(loaded.estimator, method)(_for_estimator(loaded, rows))
+        array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise not_finite(loaded)
+    return array
+
+
+def _for_estimator(loaded: LoadedModel, rows: Rows) -> Rows:
+    """Return rows that were parsed for the compiled form as the native one takes them, which asks columns by name."""
+    if loaded.signature.container == "objects" and hasattr(loaded.estimator, "feature_names_in_"):
+        return loaded.signature.as_frame(rows)
+    return rows
+
+
+@contextmanager
+def model_errors(loaded: LoadedModel, count: int, facts: Facts) -> Iterator[None]:
+    """Note what is asked of the model and how long it takes, and say what it raises as an HttpError."""
     facts.model, facts.version, facts.rows = loaded.name, loaded.number, count
     began = time.perf_counter()
     try:
-        with runtime.under_way():
-            answer = loaded.predictor.predict(rows, count)
+        yield
     except HttpError:
         raise
     except MemoryError as error:
@@ -48,18 +85,19 @@ def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts
             model=loaded.name,
             version=loaded.number,
         ) from error
-    facts.model_seconds = time.perf_counter() - began
-    if not answer.is_finite():
-        raise HttpError(
-            400,
-            "prediction_not_finite",
-            f"{loaded.name} version {loaded.number} answers these inputs with a number that is not finite. "
-            "Send values within the range that it was trained with.",
-            model=loaded.name,
-            version=loaded.number,
-        )
-    facts.predictions = answer.labels
-    return answer
+    facts.model_seconds += time.perf_counter() - began
+
+
+def not_finite(loaded: LoadedModel) -> HttpError:
+    """Return the error for an answer that JSON cannot bear."""
+    return HttpError(
+        400,
+        "prediction_not_finite",
+        f"{loaded.name} version {loaded.number} answers these inputs with a number that is not finite. "
+        "Send values within the range that it was trained with.",
+        model=loaded.name,
+        version=loaded.number,
+    )
 
 
 def _sentence(error: Exception) -> str:

@@ -70,6 +70,10 @@ class Signature:
         """Return the same signature for a model that takes mixed columns as an array of objects: no pandas."""
         return replace(self, container="objects") if self.container == "frame" else self
 
+    def as_frame(self, rows: np.ndarray[Any, Any]) -> Any:
+        """Return an array of objects, as the signature gives without frames, as a DataFrame after all."""
+        return self._frame(list(zip(*rows.tolist(), strict=True)))
+
     def to_json(self) -> dict[str, Any]:
         """Return the form that the registry stores."""
         return {
