@@ -1,0 +1,75 @@
+"""What a container does before it serves: migrate the registry and see to the admin's account, one container at a time.
+
+It is a process of its own, so that Django's memory is given back before the workers start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# Any number will do, as long as every container uses the same.
+_MIGRATION_LOCK = 7_305_021
+_DATABASE_SECONDS = 120
+_PAUSE_SECONDS = 2
+
+
+def main() -> int:
+    """Prepare the registry; 1 when its database did not answer in time."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
+    import django
+    from django.conf import settings
+    from django.core.management import call_command
+
+    Path(settings.VAR_DIR).mkdir(parents=True, exist_ok=True)
+    django.setup()
+    if not wait_for_database():
+        return 1
+    with migration_lock():
+        call_command("migrate", interactive=False, verbosity=1)
+        if os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
+            call_command("ensure_admin")
+    return 0
+
+
+def wait_for_database(seconds: float = _DATABASE_SECONDS) -> bool:
+    """Wait until the database answers; a container often starts before it."""
+    from django.db import OperationalError, connection
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            if time.monotonic() > deadline:
+                print(f"The registry's database did not answer in {seconds:.0f} s: {error}", file=sys.stderr)
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+
+
+@contextlib.contextmanager
+def migration_lock() -> Iterator[None]:
+    """Hold off the other containers: two that migrate at once would both make the same tables."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        yield  # the file is on this container alone
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
