@@ -25,12 +25,13 @@ _CLONE_THREAD = 0x10000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
 _FOREIGN_TABLE = 0x40000000
+_CAPABILITY_VERSION = 0x20080522
+_READ_SEARCH = 1 << 2
 _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
 _LANDLOCK_VERSION_FLAG = 1
 # Executing, writing, removing and making of every kind; reading stays, since modules are still imported.
 _WRITING_BITS = 0b1_1111_1111_0011
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
-_LONGEST_LIST = 120
 
 # Architecture -> (the kernel's name for it, seccomp's own number, numbers denied, numbers by role).
 _DENIED: dict[str, tuple[int, int, tuple[int, ...], dict[str, int]]] = {
@@ -80,12 +81,13 @@ def deny_the_rest() -> list[str]:
     """Deny network, new processes and writing; return a warning for each measure that is refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     measures: tuple[tuple[str, Callable[[Any], None]], ...] = (
+        ("the powers of root (capabilities)", _drop_capabilities),
         ("writing files (Landlock)", _deny_writing),
         ("network and processes (seccomp)", _deny_system_calls),
     )
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return [f"The probe could not give up privileges ({os.strerror(ctypes.get_errno())})."]
-    warnings = []
+    warnings: list[str] = []
     for what, measure in measures:
         try:
             measure(libc)
@@ -99,6 +101,17 @@ def _checked(result: int) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+def _drop_capabilities(libc: Any) -> None:
+    """Keep no capability but reading, which an artifact owned by somebody else may need."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION, 0), 8)
+    held = ctypes.create_string_buffer(24)
+    _checked(libc.capget(header, held))
+    # Twice (effective, permitted, inheritable): for the capabilities below 32, and for those above.
+    effective, permitted, *_ = struct.unpack("=6I", held.raw)
+    kept = effective & permitted & _READ_SEARCH
+    _checked(libc.capset(header, ctypes.create_string_buffer(struct.pack("=6I", kept, kept, 0, 0, 0, 0), 24)))
 
 
 def _deny_writing(libc: Any) -> None:

@@ -106,11 +106,11 @@ class Prying(Doubling):
 
     def predict(self, rows: Any) -> Any:
         attempts = (
-            lambda: socket.socket(),
+            socket.socket,
             lambda: subprocess.run(["true"], check=True),
             lambda: os.fork() or os._exit(0),
             lambda: (Path(self.folder) / "written").write_text("x"),
-            lambda: (Path(self.folder) / "there").unlink(),
+            (Path(self.folder) / "there").unlink,
             lambda: os.kill(os.getppid(), 0),
             lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
             lambda: os.environ["AWS_SECRET_ACCESS_KEY"],

@@ -18,7 +18,6 @@ from models_registry.artifacts.policy import judge
 from models_registry.errors import ArtifactError, BrokenArtifact
 from tests.artifacts.attacks import Attacks
 
-
 NUMBERS = itertools.count(1_000)
 
 

@@ -1,0 +1,80 @@
+"""The format is the ending of the file; what is inside has a `predict`, and runs on one thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from models_registry.artifacts.formats import format_of, open_artifact
+from models_registry.artifacts.walking import walk
+from models_registry.errors import NoPrediction, UnsupportedFormat
+
+X = np.random.RandomState(0).rand(40, 2)
+Y = np.arange(40) % 2
+
+
+@pytest.mark.parametrize(
+    ("key", "format"), [("a.joblib", "joblib"), ("a/b.c/d.skops", "skops"), ("x.pkl.onnx", "onnx")]
+)
+def test_ending_names_the_format(key: str, format: str) -> None:
+    assert format_of(key) == format
+
+
+@pytest.mark.parametrize("key", ["a.pkl", "a.joblib.gz", "a.JOBLIB", "joblib", ".joblib", "a.onnx/", "a.joblib "])
+def test_other_endings_are_refused(key: str) -> None:
+    if key == "a.onnx/":
+        # A trailing slash is no part of a name.
+        assert format_of(key) == "onnx"
+        return
+    with pytest.raises(UnsupportedFormat, match=r"\.joblib, \.skops, \.onnx"):
+        format_of(key)
+
+
+def test_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedFormat):
+        open_artifact(tmp_path / "m", "pickle")
+
+
+@pytest.mark.parametrize("held", [StandardScaler().fit(X), {"model": 1}, RandomForestClassifier, [1], None])
+def test_what_cannot_predict_is_refused(held: object, tmp_path: Path) -> None:
+    path = tmp_path / "m.joblib"
+    joblib.dump(held, path)
+    with pytest.raises(NoPrediction, match="no predict"):
+        open_artifact(path, "joblib")
+
+
+def test_every_part_runs_on_one_thread_and_keeps_no_cache(tmp_path: Path) -> None:
+    voters = [("forest", RandomForestClassifier(3)), ("near", KNeighborsClassifier())]
+    model = make_pipeline(StandardScaler(), VotingClassifier(voters), memory=str(tmp_path / "cache")).fit(X, Y)
+    for part in walk(model):
+        if hasattr(part, "n_jobs"):
+            part.n_jobs = -1
+    path = tmp_path / "m.joblib"
+    joblib.dump(model, path)
+
+    opened = open_artifact(path, "joblib")
+
+    jobs = [part.n_jobs for part in walk(opened) if hasattr(part, "n_jobs")]
+    assert len(jobs) >= 5
+    assert set(jobs) == {1}
+    assert opened.memory is None
+
+
+def test_arrays_of_another_byte_order_are_turned(tmp_path: Path) -> None:
+    model = KNeighborsClassifier(1, algorithm="brute").fit(X, Y)
+    model.big = X.astype(">f8")
+    model.columns = np.asfortranarray(X)
+    path = tmp_path / "m.joblib"
+    joblib.dump(model, path)
+    opened = open_artifact(path, "joblib")
+    assert opened.big.dtype.isnative
+    np.testing.assert_array_equal(opened.big, X)
+    np.testing.assert_array_equal(opened.columns, X)
+    assert opened.columns.flags.f_contiguous

@@ -1,0 +1,101 @@
+"""What an inspection found becomes reasons, and the versions a sentence that names both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import joblib
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from models_registry.artifacts.inspection import Inspection, inspect_artifact
+from models_registry.artifacts.policy import judge, server_versions, version_verdict
+
+
+def found(**changes: object) -> Inspection:
+    plain = {
+        "format": "joblib", "globals": (), "called": (), "versions": {}, "claimed_bytes": 10, "outline": (),
+        "problems": (),
+    }  # fmt: skip
+    return Inspection(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+SERVED = server_versions()["scikit-learn"]
+
+
+@pytest.mark.parametrize(
+    ("inspection", "part"),
+    [
+        (found(globals=("os.system",)), "names os.system, not on the list"),
+        (found(globals=("numpy.log1p",), called=("numpy.log1p",)), "calls numpy.log1p while it is loaded"),
+        (found(globals=("numpy.memmap",), called=("numpy.memmap",)), "calls numpy.memmap"),
+        (found(problems=("It is odd.",)), "It is odd."),
+        (found(claimed_bytes=2_000), "claims 2000 bytes of memory, the limit is 1000"),
+        (found(format="skops", globals=("numpy.memmap",)), "names numpy.memmap"),
+        (found(format="onnx", problems=("It wants a file.",)), "wants a file"),
+    ],
+)
+def test_reason_says_what_was_found(inspection: Inspection, part: str) -> None:
+    (reason,) = judge(inspection, max_claimed_bytes=1_000)
+    assert part in reason
+
+
+@pytest.mark.parametrize(
+    "inspection",
+    [
+        found(),
+        found(globals=("numpy.log1p", "numpy.memmap")),
+        found(globals=("sklearn.svm._classes.SVC",), called=("sklearn.svm._classes.SVC",)),
+        found(format="onnx", globals=("ai.onnx.Add",)),
+    ],
+)
+def test_nothing_found_is_no_reason(inspection: Inspection) -> None:
+    assert judge(inspection, max_claimed_bytes=1_000) == ()
+
+
+def test_operators_own_name_is_no_reason() -> None:
+    own = found(globals=("shop.Cleaner",), called=("shop.Cleaner",))
+    assert judge(own)
+    assert judge(own, trusted=frozenset({"shop.Cleaner"})) == ()
+    assert judge(own, trusted=frozenset({"shop"}))
+
+
+def test_loud_setting_lets_names_pass_and_bombs_not() -> None:
+    bad = found(globals=("os.system",), problems=("It is odd.",), claimed_bytes=10**9)
+    (reason,) = judge(bad, allow_any_pickle=True, max_claimed_bytes=10**6)
+    assert "bytes of memory" in reason
+    assert judge(found(format="skops", globals=("os.system",)), allow_any_pickle=True)
+
+
+@pytest.mark.parametrize(
+    ("versions", "sentence"),
+    [
+        ({"scikit-learn": (SERVED,)}, ""),
+        ({"scikit-learn": (SERVED,), "numpy": (">=2.0",)}, ""),
+        ({"scikit-learn": ("1.4.2",)}, f"Trained with scikit-learn 1.4.2, served with {SERVED}."),
+        ({"scikit-learn": ("1.4.2", SERVED)}, f"Trained with scikit-learn 1.4.2 and {SERVED}, served with {SERVED}."),
+        (
+            {"scikit-learn": (SERVED,), "numpy": ("<2.0",)},
+            f"Trained with numpy <2.0, served with {server_versions()['numpy']}.",
+        ),
+    ],
+)
+def test_verdict_names_both_versions(versions: dict[str, tuple[str, ...]], sentence: str) -> None:
+    assert version_verdict(found(versions=versions)) == sentence
+
+
+def test_estimator_that_hides_its_version_does_not_agree() -> None:
+    hidden = found(called=("sklearn.svm._classes.SVC",))
+    assert "scikit-learn of an unknown version" in version_verdict(hidden)
+
+
+def test_onnx_agrees_with_every_server() -> None:
+    assert version_verdict(found(format="onnx", versions={"skl2onnx": ("1.2",)})) == ""
+
+
+def test_artifact_of_an_older_scikit_learn_is_told_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.joblib"
+    joblib.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), path)
+    path.write_bytes(path.read_bytes().replace(SERVED.encode(), b"1.4.2"))
+    verdict = version_verdict(inspect_artifact(path, "joblib", max_claimed_bytes=10**6))
+    assert verdict == f"Trained with scikit-learn 1.4.2, served with {SERVED}."

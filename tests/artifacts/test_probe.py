@@ -1,0 +1,183 @@
+"""A probe sees what an artifact does, and nothing that it does reaches the process that asked."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from skl2onnx import to_onnx
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.probe import ProbeLimits, ProbeReport, ProbeRequest, run_probe
+from models_registry.artifacts.signature import Signature
+from tests.artifacts import models
+from tests.artifacts.test_structure import NODE_CHANGES, spoil_tree
+
+X = np.random.RandomState(0).rand(60, 3)
+Y = (X[:, 0] > 0.5).astype(int)
+ROWS = tuple(X[:4].tolist())
+
+
+def probe_model(model: Any, folder: Path, *, sample: Sample | None = None, **limits: Any) -> ProbeReport:
+    """Probe a model of this folder's tests, whose class the operator trusts."""
+    path = folder / "model.joblib"
+    joblib.dump(model, path)
+    trusted = frozenset({f"tests.artifacts.models.{type(model).__name__}"})
+    sample = sample or Sample(instances=([1.0],), predictions=None)
+    return run_probe(ProbeRequest(path, "joblib", sample=sample, trusted=trusted), ProbeLimits(**limits))
+
+
+def test_honest_model_passes_with_signature_predictions_and_measures(tmp_path: Path) -> None:
+    model = RandomForestClassifier(10, n_jobs=4, random_state=0).fit(X, Y)
+    path = tmp_path / "model.joblib"
+    joblib.dump(model, path)
+
+    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, None)))
+
+    assert report.passed, report.reason
+    assert report.predictions == model.predict(X[:4]).tolist()
+    assert Signature.from_json(report.signature or {}).classes == (0, 1)
+    assert 0 < (report.load_seconds or 0) < 30
+    assert 0 < (report.row_milliseconds or 0) < 1_000
+    assert (report.peak_memory_bytes or 0) > 50_000_000 > (report.model_memory_bytes or 0)
+    assert report.versions["scikit-learn"] == "1.9.1"
+    assert report.warnings == ()
+    assert ProbeReport.from_json(report.to_json()) == report
+
+
+def test_table_pipeline_passes_with_its_names(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": X[:, 0], "city": ["Oslo", "Rome", "Bern"] * 20})
+    prepare = ColumnTransformer([("n", StandardScaler(), ["age"]), ("c", OneHotEncoder(), ["city"])])
+    path = tmp_path / "model.joblib"
+    joblib.dump(make_pipeline(prepare, LogisticRegression()).fit(frame, Y.astype(str)), path)
+    declared = (Feature("age", "float"), Feature("city", "string"))
+
+    report = run_probe(ProbeRequest(path, "joblib", declared, Sample(({"age": 0.9, "city": "Oslo"},), ("1",))))
+
+    assert report.passed, report.reason
+    assert report.predictions == ["1"]
+
+
+def test_onnx_passes(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    model = LogisticRegression().fit(X, Y)
+    path.write_bytes(to_onnx(model, X[:1].astype(np.float32)).SerializeToString())
+
+    report = run_probe(ProbeRequest(path, "onnx", sample=Sample(ROWS, tuple(model.predict(X[:4]).tolist()))))
+
+    assert report.passed, report.reason
+
+
+def test_without_a_sample_a_made_up_row_is_tried(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(LinearRegression().fit(X, Y), path)
+    report = run_probe(ProbeRequest(path, "joblib"))
+    assert report.passed
+    assert report.predictions is None
+    assert report.row_milliseconds
+
+
+def test_sample_that_disagrees_names_its_first_differing_row(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(LinearRegression().fit(X, X[:, 0]), path)
+    expected = X[:4, 0].tolist()
+    expected[2] += 1
+
+    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, tuple(expected))))
+
+    assert not report.passed
+    assert "Row 2" in report.reason
+
+
+def test_crafted_tree_ends_as_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(spoil_tree(DecisionTreeClassifier().fit(X, Y), NODE_CHANGES["left child outside"]), path)
+    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, None)))
+    assert not report.passed
+    assert "decision tree whose nodes point outside" in report.reason
+
+
+def test_untrusted_name_ends_as_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(models.Doubling(), path)
+    report = run_probe(ProbeRequest(path, "joblib"))
+    assert not report.passed
+    assert "tests.artifacts.models.Doubling" in report.reason
+
+
+MISBEHAVIOUR: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "crash": (models.Crashing(), {}, "crashed with signal 11 (SIGSEGV), while it predicted"),
+    "abort": (models.Aborting(), {}, "crashed with signal 6 (SIGABRT), while it predicted"),
+    "hang": (models.Sleeping(), {"wall_seconds": 6}, "timed out: it was still busy after 6 s, while it predicted"),
+    "endless loop": (models.Looping(), {"cpu_seconds": 2}, "signal 24 (SIGXCPU): it took more than 2 s of CPU time"),
+    "bloat": (models.Bloating(), {"memory_bytes": 500_000_000}, "needs more than the 500000000 bytes of memory"),
+    "leaves": (models.Leaving(), {}, "ended with status 0, while it predicted"),
+    "exits": (models.Exiting(), {}, "failed with SystemExit"),
+    "boasts": (models.Boasting(), {}, "not finite"),
+    "raises": (models.Failing(), {}, "failed with RuntimeError: no"),
+    "too few predictions": (models.Unequal(), {}, "1 predictions for the sample's 3 rows"),
+}
+
+
+@pytest.mark.parametrize("key", MISBEHAVIOUR)
+def test_misbehaviour_ends_as_its_reason(key: str, tmp_path: Path) -> None:
+    model, limits, reason = MISBEHAVIOUR[key]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.monotonic()
+
+    report = probe_model(model, tmp_path, sample=Sample(([1.0], [2.0], [3.0]), None), **limits)
+
+    assert not report.passed
+    assert reason in report.reason
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 50_000_000
+    assert time.monotonic() - start < 60
+
+
+def test_probe_has_no_network_no_processes_no_credentials_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    model = models.Prying()
+    model.folder = str(tmp_path)
+    os.environ["AWS_SECRET_ACCESS_KEY"] = "secret"
+    try:
+        report = probe_model(model, tmp_path)
+    finally:
+        del os.environ["AWS_SECRET_ACCESS_KEY"]
+
+    # The answer has a one for each attempt that got through, and the kernel here denies all of them.
+    assert report.passed, report.reason
+    assert report.predictions == [0.0]
+    assert report.warnings == ()
+    assert (tmp_path / "there").exists()
+    assert not (tmp_path / "written").exists()
+
+
+def test_nothing_of_a_hanging_probe_stays_behind(tmp_path: Path) -> None:
+    before = _children()
+    probe_model(models.Sleeping(), tmp_path, wall_seconds=5)
+    assert _children() == before
+
+
+def _children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def test_broken_file_ends_as_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    path.write_bytes(b"<Error><Code>NoSuchKey</Code></Error>")
+    report = run_probe(ProbeRequest(path, "joblib"))
+    assert not report.passed
+    assert "cannot be read as a joblib file" in report.reason
