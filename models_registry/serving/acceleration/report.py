@@ -70,7 +70,7 @@ class AccelerationReport:
     """Which form of an artifact serves, how that was verified and what it gains.
 
     `kind` is `onnx64`, `onnx32` or `native`; a native one has a `reason` in words, and perhaps the figures of a
-    compiled form that was right and no faster. Times are medians for one row, with everything that a prediction
+    compiled form that was right and no faster. Times are lower quartiles for one row, with everything that a prediction
     needs after parsing. A verdict that is not `final` (the compiler ran out of time or memory) is tried again
     later.
     """

@@ -46,7 +46,8 @@ from models_registry.serving.acceleration.compiler import Agreed, agree, compile
 DOCUMENT = Path(__file__).parents[3] / "docs" / "acceleration.md"
 START, END = "<!-- table: made by tests.serving.acceleration.catalogue -->", "<!-- end of table -->"
 SEED = {"random_state": 0}
-CLASSES, TWO, NUMBERS, PAIRS, MIXED, TEXT = "classes", "two classes", "numbers", "two numbers", "mixed columns", "text"
+CLASSES, TWO, NUMBERS, PAIRS = "classes", "two classes", "numbers", "two numbers"
+MIXED, CATEGORIES, TEXT = "mixed columns", "columns of dtype category", "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,10 @@ def fit(case: Case) -> Fitted:
     """Return the case's estimator, fitted, with its signature and sample."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if case.data == MIXED:
+        if case.data in {MIXED, CATEGORIES}:
             table, target = frame()
-            estimator = case.make().fit(table, target)
+            typed = table.astype({"city": "category", "plan": "category"}) if case.data == CATEGORIES else table
+            estimator = case.make().fit(typed, target)
             rows = tuple(_plain(row) for row in table[:20].to_dict("records"))
             signature = infer_signature(estimator, MIXED_INPUTS, rows)
             inputs = tuple(replace(item, nullable=item.name == "income") for item in signature.inputs)
@@ -278,7 +280,8 @@ def _pipeline_cases() -> list[Case]:
     for case, kind in zip(_cases(MIXED, *mixed), (0, 0, 0, 0, 1, 1, 2), strict=True):
         titled.append(Case(f"{names[kind]} → {case.name.rpartition(' → ')[2]}", case.make, MIXED))
     text = Case("TfidfVectorizer → LogisticRegression", _then(TfidfVectorizer(), logistic), TEXT)
-    return [*_cases(TWO, *numeric), *titled, text]
+    categories = en.HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=8, **SEED)
+    return [*_cases(TWO, *numeric), *titled, *_cases(CATEGORIES, categories), text]
 
 
 def what_runs(agreed: Agreed | str) -> str:

@@ -104,7 +104,7 @@ def test_subclass_with_a_method_of_its_own_stays_native_with_the_reason() -> Non
     estimator = LinearRegression().fit(ROWS, LABELS)
     verdict = compile_estimator(estimator, infer_signature(estimator), ROWS[:5].tolist())
     assert verdict.report.kind == "native"
-    assert "LinearRegression" in str(verdict.report.reason)
+    assert str(verdict.report.reason).startswith("LinearRegression has no compiled form here")
     assert verdict.model == b""
 
 
