@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mlapi import catalogue, health, openapi
 from mlapi.gate import Endpoint
-from mlapi.protocols import native
+from mlapi.protocols import inference_v2, native
+from mlapi.protocols.base import Handler
 
 NAME = r"(?P<model>[^/]+)"
 NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
+V2_MODEL = rf"v2/models/{NAME}(?:/versions/{NUMBER})?"
+
+
+def v2(name: str, pattern: str, handler: Handler, method: str = "GET", *, is_prediction: bool = False) -> Endpoint:
+    """Return a route of Open Inference Protocol v2, whose clients name no Content-Type."""
+    return Endpoint(
+        name,
+        pattern,
+        handler,
+        methods=(method,),
+        protocol="v2",
+        error_reply=inference_v2.error_reply,
+        content_types=(),
+        is_prediction=is_prediction,
+    )
+
+
+def v2_health(name: str, check: Handler) -> Endpoint:
+    """Return a health route that says `{name: true}` where `check` passes."""
+    endpoint = health.endpoint(f"v2-{name}", f"v2/health/{name}", inference_v2.saying(check, name))
+    return replace(endpoint, protocol="v2", error_reply=inference_v2.error_reply)
+
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("predict", r"predict", native.answer),
@@ -22,6 +46,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     health.endpoint("health", r"health", health.ready),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),
+    v2("v2-server", r"v2", inference_v2.server),
+    v2_health("live", health.live),
+    v2_health("ready", health.ready),
+    v2("v2-infer", rf"{V2_MODEL}/infer", inference_v2.infer, "POST", is_prediction=True),
+    v2("v2-model", V2_MODEL, inference_v2.model),
+    v2("v2-model-ready", rf"{V2_MODEL}/ready", inference_v2.model_ready),
+    v2("v2-model-config", rf"{V2_MODEL}/config", inference_v2.model_config),
+    v2("v2-index", r"v2/repository/index", inference_v2.index, "POST"),
+    v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", inference_v2.refuse_load, "POST"),
+    replace(v2("v2-nowhere", r"v2/(?P<rest>.*)", inference_v2.unknown_address), methods=("GET", "POST")),
 )
 
 _BY_PATH = {f"/{item.pattern}".replace("\\", ""): item for item in ENDPOINTS if "(" not in item.pattern}

@@ -46,7 +46,7 @@ def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts
 
 
 def call_method(
-    loaded: LoadedModel, method: str, rows: Rows, count: int, runtime: Runtime, facts: Facts
+    loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, facts: Facts
 ) -> np.ndarray[Any, Any]:
     """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
     with model_errors(loaded, count, facts), runtime.under_way():
