@@ -126,6 +126,9 @@ def _fact(name: str, value: Any) -> Fact:
     for suffix, write in UNITS.items():
         if name.endswith(suffix) and isinstance(value, int | float):
             return Fact(label, write(value))
+    if isinstance(value, Mapping) and "description" in value:
+        # What acceleration found says itself in a sentence; its figures are for programs.
+        return Fact(label, str(value["description"]))
     if isinstance(value, Mapping):
         return Fact(label, items=tuple(f"{key} {_plain(inner)}" for key, inner in value.items()))
     if isinstance(value, list):
