@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from mlapi.protocols.base import Call, HttpError, Reply, find_model
+from models_registry.artifacts.features import Feature
 from models_registry.serving.runtime import LoadedModel, Runtime
 
 MOST_NAMES_SHOWN = 16
@@ -46,7 +47,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
         "is_default": is_default,
         "loaded_at": loaded.loaded_at.isoformat(),
         "signature": {
-            "inputs": [feature.to_json() for feature in signature.inputs],
+            "inputs": [_described(feature, loaded) for feature in signature.inputs],
             "kind": signature.kind,
             "outputs": signature.outputs,
             "classes": signature.classes,
@@ -59,6 +60,12 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
             "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{shown}'",
         },
     }
+
+
+def _described(feature: Feature, loaded: LoadedModel) -> dict[str, Any]:
+    """Return a feature, with the range that the sample's numbers have."""
+    held = loaded.ranges.get(feature.name)
+    return feature.to_json() | ({} if held is None else {"range": held})
 
 
 def example_request(loaded: LoadedModel) -> dict[str, Any]:

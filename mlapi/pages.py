@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
+
+from mlapi.errors import native_reply
+from mlapi.gate import method_error, request_id_of
+from mlapi.views import to_response
+
+View = Callable[[HttpRequest], HttpResponse]
 
 # No inline script anywhere; a style attribute only where Swagger UI sets its own.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; font-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+def only_read(view: View) -> View:
+    """Let `view` answer GET and HEAD; anything else is the contract's 405, before any talk of CSRF tokens."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method in {"GET", "HEAD"}:
+            return view(request)
+        return to_response(native_reply(method_error(str(request.method), ("GET",)), request_id_of(request.META)))
+
+    return csrf_exempt(answer)
 
 
 def page(template: str, context: dict[str, Any], *, styles: str = "") -> HttpResponse:
@@ -26,7 +46,7 @@ def page(template: str, context: dict[str, Any], *, styles: str = "") -> HttpRes
     return response
 
 
-@require_safe
+@only_read
 def docs(request: HttpRequest) -> HttpResponse:
     """Return Swagger UI over `/openapi.json`, with assets of this server."""
     return page("mlapi/docs.html", {}, styles=" 'unsafe-inline'")

@@ -71,9 +71,16 @@ MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY")
 
 MODELS_ACCELERATION = environment.boolean("MODELS_ACCELERATION", True)
 MLAPI_LANE = environment.boolean("MLAPI_LANE", True)
+MLAPI_PLAYGROUND = environment.boolean("MLAPI_PLAYGROUND", True)
 MLAPI_REQUIRE_API_KEY = environment.boolean("MLAPI_REQUIRE_API_KEY", False)
+MLAPI_LOG_FEATURES = environment.boolean("MLAPI_LOG_FEATURES", False)
+MLAPI_METRICS_TOKEN = environment.text("MLAPI_METRICS_TOKEN")
+MLAPI_EMF = environment.boolean("MLAPI_EMF", False)
+MLAPI_SERVICE = environment.text("MLAPI_SERVICE", "mlapi")
+# As gunicorn.conf.py has it: the master clears it at the start.
+METRICS_DIR = VAR_DIR / "metrics"
 MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
-MLAPI_MAX_WAITING = environment.whole("MLAPI_MAX_WAITING", 64, minimum=1)
+MLAPI_MAX_WAITING = environment.whole("MLAPI_MAX_WAITING", 48, minimum=1)
 MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, minimum=1)
 
 # Django
@@ -119,6 +126,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
 AXES_RESET_ON_SUCCESS = True
 
+LOGIN_REDIRECT_URL = "admin:index"
 ROOT_URLCONF = "mlapi.urls"
 WSGI_APPLICATION = "mlapi.wsgi.application"
 APPEND_SLASH = True
@@ -151,11 +159,8 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(environment.text("MLAPI_STATIC", str(VAR_DIR / "static")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
-        if not DEBUG
-        else "django.contrib.staticfiles.storage.StaticFilesStorage"
-    },
+    # Hashed names, so that browsers may keep them for ever.
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
 REST_FRAMEWORK = {
@@ -170,6 +175,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "mlapi.errors.handle_api_exception",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+
+SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SCHEMA_PATH_PREFIX": "/api"}
 
 UNFOLD = {
     "SITE_TITLE": "mlapi",
@@ -222,6 +229,7 @@ UNFOLD = {
                     for title, icon, name, needed in (
                         ("Users", "person", "auth_user", "auth.view_user"),
                         ("Groups", "group", "auth_group", "auth.view_group"),
+                        ("API keys", "vpn_key", "models_registry_apikey", "models_registry.view_apikey"),
                         ("API tokens", "key", "authtoken_tokenproxy", "authtoken.view_tokenproxy"),
                     )
                 ],

@@ -3,12 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from mlapi import pages
+from mlapi import pages, playground
 from mlapi.routes import ENDPOINTS
 from mlapi.views import endpoint_view
 
 urlpatterns = [
     *(re_path(f"^{endpoint.pattern}$", endpoint_view(endpoint), name=endpoint.name) for endpoint in ENDPOINTS),
+    path("", playground.home, name="home"),
     re_path(r"^docs/?$", pages.docs, name="docs"),
     path("api/", include("mlapi.registry_api.urls")),
     path("admin/", admin.site.urls),

@@ -30,6 +30,13 @@ SCHEMAS: dict[str, Schema] = {
             "categories": {"type": "array", "description": "The values that the model was trained with."},
             "closed": {"type": "boolean", "description": "Any other value is refused."},
             "nullable": {"type": "boolean", "description": "null is taken: a missing value."},
+            "range": {
+                "type": "array",
+                "items": {"type": "number"},
+                "minItems": 2,
+                "maxItems": 2,
+                "description": "The lowest and the highest number in the model's sample; others are taken too.",
+            },
         },
         "required": ["name", "type"],
     },

@@ -45,3 +45,24 @@ def is_same(found: Any, expected: Any) -> bool:
     if isinstance(found, float) and isinstance(expected, int | float):
         return math.isclose(found, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
     return bool(found == expected)
+
+
+def ranges(sample: Sample, signature: Signature) -> dict[str, tuple[float, float]]:
+    """Return the lowest and the highest number that the sample has of each feature; of others nothing."""
+    columns = {
+        feature.name: [_value(row, feature.name, index) for row in sample.instances]
+        for index, feature in enumerate(signature.inputs)
+        if feature.type in {"float", "integer"}
+    }
+    numbers = {name: [item for item in values if _is_number(item)] for name, values in columns.items()}
+    return {name: (min(values), max(values)) for name, values in numbers.items() if values}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _value(row: Any, name: str, index: int) -> Any:
+    if isinstance(row, dict):
+        return row.get(name)
+    return row[index] if isinstance(row, list | tuple) else row

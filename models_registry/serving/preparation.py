@@ -13,7 +13,7 @@ from models_registry.artifacts import formats
 from models_registry.artifacts.cache import ArtifactCache, CachedArtifact, Copy
 from models_registry.artifacts.calling import call
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.sample import verify_sample
+from models_registry.artifacts.sample import ranges, verify_sample
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import ArtifactError, BrokenArtifact
 from models_registry.serving import memory
@@ -106,6 +106,7 @@ class Preparation:
             runs=form.runs,
             loaded_at=datetime.now(UTC),
             acceleration=version.acceleration,
+            ranges=ranges(version.sample, version.signature) if version.sample else {},
         )
 
     def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:

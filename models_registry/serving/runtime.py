@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,8 @@ class LoadedModel:
     runs: dict[str, Any]
     loaded_at: datetime
     acceleration: bool = True
+    # Lowest and highest of the sample's numbers, by feature name.
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class Runtime:
         self.board = Board()
         self.keys: KeyRing | None = None
         self.key_uses = KeyUses()
+        self.swaps: Counter[str] = Counter()
+        self.load_failures: Counter[str] = Counter()
+        self.wish_read_at: float | None = None
         self._started: dict[int, float] = {}
         self._is_draining = False
 
@@ -88,6 +94,7 @@ class Runtime:
         """Serve `loaded` from now on; return what it replaces."""
         board = self.board
         self.board = replace(board, models={**board.models, loaded.name: loaded})
+        self.swaps[loaded.name] += 1
         return board.models.get(loaded.name)
 
     def drop(self, name: str) -> LoadedModel | None:

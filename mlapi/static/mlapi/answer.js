@@ -1,0 +1,127 @@
+// Shows what a model answered: the label or number, the probabilities as bars, and who answered when.
+"use strict";
+
+window.mlapi = window.mlapi || {};
+
+(() => {
+  const MOST_BARS = 12;
+  const find = (id) => document.getElementById(id);
+  const { element } = window.mlapi;
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+
+  function shown(value) {
+    if (Array.isArray(value)) return value.map(shown).join(", ");
+    if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
+    return String(value);
+  }
+
+  function percent(share) {
+    if (share > 0 && share < 0.001) return "<\u202f0.1\u00a0%";
+    if (share < 1 && share > 0.999) return ">\u202f99.9\u00a0%";
+    return `${(share * 100).toFixed(1)}\u00a0%`;
+  }
+
+  function ago(moment, now = Date.now()) {
+    const seconds = (moment - now) / 1000;
+    for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+      if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
+    }
+    return "just now";
+  }
+
+  // The classes keep their places while the shares move; of many, only the likeliest are shown.
+  function chosen(probabilities) {
+    const all = Object.entries(probabilities);
+    if (all.length <= MOST_BARS) return all;
+    return all.sort((one, other) => other[1] - one[1]).slice(0, MOST_BARS);
+  }
+
+  function showBars(place, probabilities, likeliest, heading) {
+    const rows = chosen(probabilities);
+    let list = place.querySelector("ol");
+    if (!list || list.children.length !== rows.length) {
+      list = element("ol", { className: "bars", "aria-label": "Probability of each class" });
+      rows.forEach(() => {
+        const fill = element("span", { className: "fill" });
+        list.append(element(
+          "li", {}, element("span", { className: "class" }), element("span", { className: "track", "aria-hidden": "true" }, fill),
+          element("span", { className: "share" }),
+        ));
+      });
+      place.replaceChildren(...(heading ? [element("p", { className: "quiet" }, heading)] : []), list);
+    }
+    rows.forEach(([label, share], index) => {
+      const [name, track, number] = list.children[index].children;
+      name.textContent = label;
+      name.title = label;
+      track.firstChild.style.setProperty("--share", share);
+      number.textContent = percent(share);
+      list.children[index].classList.toggle("likeliest", label === likeliest);
+    });
+  }
+
+  function showProbabilities(reply) {
+    const place = find("bars"), given = reply.probabilities;
+    if (!given) return place.replaceChildren();
+    const groups = Array.isArray(given) ? given : [given];
+    while (place.children.length > groups.length) place.lastChild.remove();
+    groups.forEach((probabilities, index) => {
+      if (!place.children[index]) place.append(element("div"));
+      const label = Array.isArray(given) ? reply.prediction[index] : reply.prediction;
+      showBars(place.children[index], probabilities, String(label), groups.length > 1 ? `Output ${index + 1}` : "");
+    });
+    return undefined;
+  }
+
+  function showAnswer(reply) {
+    find("problem").hidden = true;
+    find("result").hidden = false;
+    const text = shown(reply.prediction), output = find("prediction");
+    // Said anew only where it changed: a screen reader should not repeat itself while somebody draws.
+    if (output.textContent !== text) output.textContent = text;
+    output.classList.toggle("words", text.length > 12);
+    showPeek(reply, text);
+    find("took").textContent = `${reply.processing_time_ms.toFixed(reply.processing_time_ms < 10 ? 1 : 0)} ms`;
+    showProbabilities(reply);
+  }
+
+  // On a phone the answer may be below the fold while the inputs change: its first line then stands at the edge.
+  function showPeek(reply, text) {
+    const share = typeof reply.confidence === "number" ? element("span", {}, percent(reply.confidence)) : "";
+    find("peek").replaceChildren(element("strong", {}, text), share);
+  }
+
+  // Only while the answer is still below, by at least its first line.
+  new IntersectionObserver(([seen]) => {
+    find("peek").hidden = seen.isIntersecting || seen.boundingClientRect.top < 0;
+  }, { rootMargin: "0px 0px -112px 0px" }).observe(find("outcome"));
+
+  function showProblem(sentence, details = "") {
+    const parts = [element("p", {}, sentence)];
+    if (details) parts.push(element("p", { className: "quiet" }, details));
+    find("problem").replaceChildren(...parts);
+    find("problem").hidden = false;
+    find("result").hidden = true;
+    find("peek").replaceChildren(element("span", {}, "No answer; see below why"));
+    find("took").textContent = "";
+    find("by").textContent = "";
+  }
+
+  // Says which version answered, and since when it is loaded where that is known.
+  function showBy(version, model) {
+    const parts = ["Answered by ", element("strong", {}, `version ${version}`)];
+    if (model && model.active_version === version) parts.push(", loaded ", time(model.loaded_at), ".");
+    else parts.push(".");
+    find("by").replaceChildren(...parts);
+  }
+
+  function time(text) {
+    const moment = new Date(text);
+    const today = moment.toDateString() === new Date().toDateString();
+    const clock = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+    const day = today ? "" : `${moment.toLocaleDateString()} `;
+    return element("time", { datetime: text, title: moment.toString() }, `${day}${clock} (${ago(moment.getTime())})`);
+  }
+
+  Object.assign(window.mlapi, { showAnswer, showProblem, showBy, ago });
+})();

@@ -1,0 +1,68 @@
+// The request as something to paste: curl and Python.
+"use strict";
+
+window.mlapi = window.mlapi || {};
+
+(() => {
+  // JSON on one line with room to breathe; a picture's pixels line by line.
+  function json(value, perLine = 0) {
+    return literal(value, perLine, { true: "true", false: "false", null: "null" });
+  }
+
+  function python(value, perLine = 0) {
+    return literal(value, perLine, { true: "True", false: "False", null: "None" });
+  }
+
+  function literal(value, perLine, words) {
+    if (Array.isArray(value)) return list(value, perLine, words);
+    if (value !== null && typeof value === "object") {
+      const parts = Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${literal(item, perLine, words)}`);
+      return `{${parts.join(", ")}}`;
+    }
+    return typeof value === "boolean" || value === null ? words[String(value)] : JSON.stringify(value);
+  }
+
+  function list(value, perLine, words) {
+    const parts = value.map((item) => literal(item, perLine, words));
+    if (!perLine || parts.length <= perLine) return `[${parts.join(", ")}]`;
+    const width = Math.max(...parts.map((part) => part.length)), lines = [];
+    for (let start = 0; start < parts.length; start += perLine) {
+      lines.push(parts.slice(start, start + perLine).map((part) => part.padStart(width)).join(", "));
+    }
+    return `[\n  ${lines.join(",\n  ")}\n]`;
+  }
+
+  function curl(request) {
+    const lines = [`curl -s ${request.url}`, "-H 'Content-Type: application/json'"];
+    if (request.needsKey) lines.push('-H "X-API-Key: $MLAPI_KEY"');
+    lines.push(`-d '${json(request.body, request.perLine).replaceAll("'", "'\\''")}'`);
+    return lines.join(" \\\n  ");
+  }
+
+  function script(request) {
+    const lines = request.needsKey ? ["import os", ""] : [];
+    lines.push("import requests", "", "answer = requests.post(", `    ${JSON.stringify(request.url)},`);
+    if (request.needsKey) lines.push('    headers={"X-API-Key": os.environ["MLAPI_KEY"]},');
+    lines.push(`    json=${python(request.body, request.perLine).replaceAll("\n", "\n    ")},`, ")", "print(answer.json())");
+    return lines.join("\n");
+  }
+
+  // Returns the text of a language for {url, body, perLine, needsKey}.
+  function snippet(language, request) {
+    return language === "curl" ? curl(request) : script(request);
+  }
+
+  async function copy(text) {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    // Without TLS, a browser lends the clipboard to what is selected only.
+    const box = window.mlapi.element("textarea", { className: "aside", value: text, readOnly: true });
+    document.body.append(box);
+    box.select();
+    const done = document.execCommand("copy");
+    box.remove();
+    if (!done) throw new Error("The browser does not lend its clipboard.");
+    return undefined;
+  }
+
+  Object.assign(window.mlapi, { snippet, copy });
+})();
