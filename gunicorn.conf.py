@@ -1,8 +1,10 @@
 """gunicorn's settings, each with its reason."""
 
 import os
+from pathlib import Path
 from typing import Any
 
+from mlapi.metrics.snapshots import Snapshots
 from models_registry.serving.memory import cpu_quota
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
@@ -10,7 +12,7 @@ wsgi_app = "mlapi.wsgi:application"
 worker_class = "gthread"
 # One worker a processor, each with a copy of each model; threads inside for what waits together.
 workers = int(os.environ.get("WEB_WORKERS") or cpu_quota())
-threads = int(os.environ.get("WEB_THREADS") or 16)
+threads = int(os.environ.get("WEB_THREADS") or 64)
 # Models are loaded after the fork: some do not survive one.
 preload_app = False
 control_socket_disable = True
@@ -23,6 +25,19 @@ timeout = 120
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - heartbeats need no disk
 accesslog = None
 logger_class = "gunicorn.glogging.Logger"
+
+
+_snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var") / "metrics")
+
+
+def on_starting(server: Any) -> None:
+    """Count from nothing: what an earlier server left is no part of this one's metrics."""
+    _snapshots.clear()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what a worker counted that has ended, however it ended."""
+    _snapshots.retire(worker.pid)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -39,7 +39,7 @@ def native_reply(error: HttpError, request_id: str) -> Reply:
     return Reply(error.status, orjson.dumps(content, default=str), headers=list(error.headers), code=error.code)
 
 
-def as_http_error(error: Exception) -> HttpError:
+def as_http_error(error: Exception, request_id: str = "") -> HttpError:
     """Return what a caller is told of `error`; of one that nobody foresaw, no more than that it was logged."""
     if isinstance(error, HttpError):
         return error
@@ -50,7 +50,7 @@ def as_http_error(error: Exception) -> HttpError:
                     status, code, "The registry's database is not reached. Try again in a moment."
                 ).with_header("Retry-After", "5")
             return HttpError(status, code, str(error))
-    log.error("unforeseen_error", exc_info=error)
+    log.error("unforeseen_error", id=request_id, exc_info=error)
     return HttpError(
         500, "internal_error", "The service failed, and has logged why. Give the request id to its operator."
     )

@@ -16,10 +16,11 @@ from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
 from mlapi.keys import require_key
-from mlapi.observation import observe
-from mlapi.protocols.base import Call, Handler, HttpError, Reply
+from mlapi.metrics.meter import Meter
+from mlapi.observation import Passage, observe
+from mlapi.protocols.base import Call, Facts, Handler, HttpError, Reply
 from mlapi.protocols.bodies import read_body
-from models_registry.serving.runtime import Runtime
+from models_registry.serving.runtime import Board, Runtime
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 Environ = Mapping[str, Any]
@@ -45,24 +46,25 @@ class Endpoint:
 class Gate:
     """Method, host, key, limits, body, handler, errors, metrics and log line, in this order."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Let requests through to the models of `runtime`."""
+    def __init__(self, runtime: Runtime, meter: Meter) -> None:
+        """Let requests through to the models of `runtime`, counted by `meter`."""
         self.runtime = runtime
+        self._meter = meter
 
     def answer(
         self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ, read: Callable[[int], bytes]
     ) -> Reply:
         """Return the reply to the request in `environ` (WSGI), whose body `read` gives."""
-        started = time.perf_counter()
-        request_id = request_id_of(environ)
+        passage = Passage(request_id_of(environ), time.perf_counter())
         try:
-            reply = self._pass(endpoint, params, environ, read, request_id=request_id, started=started)
+            reply = self._pass(endpoint, params, environ, read, passage)
         except Exception as error:  # noqa: BLE001 - translated for the caller; what nobody foresaw is logged there
-            reply = endpoint.error_reply(errors.as_http_error(error), request_id)
-        reply.headers.append(("X-Request-ID", request_id))
+            reply = endpoint.error_reply(errors.as_http_error(error, passage.request_id), passage.request_id)
+            name_model(reply.facts, params, self.runtime.board, is_prediction=endpoint.is_prediction)
+        reply.headers.append(("X-Request-ID", passage.request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
         if not endpoint.is_quiet:
-            observe(endpoint, environ, reply, request_id, time.perf_counter() - started)
+            observe(endpoint, environ, reply, passage, self._meter)
         return reply
 
     def _pass(
@@ -71,9 +73,7 @@ class Gate:
         params: Mapping[str, str],
         environ: Environ,
         read: Callable[[int], bytes],
-        *,
-        request_id: str,
-        started: float,
+        passage: Passage,
     ) -> Reply:
         if not endpoint.any_host:
             check_host(environ)
@@ -81,13 +81,16 @@ class Gate:
         if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
             raise method_error(method, endpoint.methods)
         if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
-            require_key(environ, self.runtime, params.get("model"))
+            passage.key = require_key(environ, self.runtime, params.get("model")).prefix
         number = params.get("version")
+        body = self._read(endpoint, environ, read) if method == "POST" else b""
+        if settings.MLAPI_LOG_FEATURES:
+            passage.body = body
         call = Call(
-            body=self._read(endpoint, environ, read) if method == "POST" else b"",
+            body=body,
             headers=Headers(environ),
-            request_id=request_id,
-            started=started,
+            request_id=passage.request_id,
+            started=passage.started,
             model=params.get("model"),
             version=int(number) if number is not None else None,
             params=params,
@@ -124,6 +127,14 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def name_model(facts: Facts, params: Mapping[str, str], board: Board, *, is_prediction: bool) -> None:
+    """Say which model a failed request was for, where it is served: a name that callers made up is no label."""
+    name = params.get("model") or (board.default if is_prediction else None)
+    loaded = board.models.get(name) if name else None
+    if loaded is not None and not facts.model:
+        facts.model, facts.version = loaded.name, loaded.number
 
 
 def request_id_of(environ: Environ) -> str:

@@ -51,7 +51,12 @@ def given_key(environ: Mapping[str, Any]) -> str:
     key: str | None = environ.get("HTTP_X_API_KEY")
     if key:
         return key
-    scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return bearer(environ.get("HTTP_AUTHORIZATION", ""))
+
+
+def bearer(authorization: str) -> str:
+    """Return what stands after `Bearer` in an Authorization header; empty where it is of another kind."""
+    scheme, _, value = authorization.partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
 
 

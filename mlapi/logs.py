@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 import structlog
 
 SHARED: list[structlog.typing.Processor] = [
@@ -16,12 +21,37 @@ SHARED: list[structlog.typing.Processor] = [
 ]
 
 
+access = structlog.get_logger("mlapi.access")
+
+
+class _State:
+    is_json = False
+
+
+def write_line(event: str, fields: dict[str, Any]) -> None:
+    """Write one request's line.
+
+    As JSON past the standard library's loggers, which take 20 times as long: a prediction may take less than those.
+    """
+    if not _State.is_json:
+        access.info(event, **fields)
+        return
+    now = datetime.now(UTC)
+    line = {**fields, "event": event, "logger": "mlapi.access", "level": "info", "timestamp": now}
+    left = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+    # A prediction is answered although nobody takes the log any more; there is nobody left to be told.
+    with suppress(OSError):
+        while left:
+            left = left[os.write(2, left) :]
+
+
 def configure(form: str) -> None:
     """Send structlog's events and the standard library's records to standard error in one form.
 
     `form` is `json`, `text`, or `auto`: text where standard error is a terminal.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    _State.is_json = not as_text
     finish: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if as_text

@@ -1,33 +1,74 @@
-"""What is noted of every request: a log line."""
+"""What is noted of every request: a log line, and what the metrics count."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import structlog
+import orjson
+
+from mlapi import logs
+from mlapi.metrics.meter import Meter
+from mlapi.metrics.records import Record, outcome_of
 
 if TYPE_CHECKING:
     from mlapi.gate import Endpoint
     from mlapi.protocols.base import Reply
 
-log = structlog.get_logger("mlapi.access")
+LARGEST_LOGGED_BODY = 64_000
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}.*")
 
 
-def observe(endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, request_id: str, seconds: float) -> None:
-    """Write the request's line."""
+@dataclass(slots=True)
+class Passage:
+    """What is known of a request beside its answer; its body only where that is to be logged."""
+
+    request_id: str
+    started: float
+    key: str = ""
+    body: bytes = b""
+
+
+def observe(endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, passage: Passage, meter: Meter) -> None:
+    """Count the request, and write its line."""
+    seconds = time.perf_counter() - passage.started
     facts = reply.facts
-    log.info(
-        "request",
-        id=request_id,
-        route=endpoint.name,
-        protocol=endpoint.protocol,
-        model=facts.model,
-        version=facts.version,
-        status=reply.status,
-        ms=round(seconds * 1000, 3),
-        rows=facts.rows,
+    meter.note(
+        Record(
+            facts.model,
+            "" if facts.version is None else str(facts.version),
+            endpoint.protocol,
+            outcome_of(reply.status),
+            seconds,
+            facts.waiting_seconds,
+            facts.model_seconds,
+            facts.rows,
+            facts.call_rows,
+            facts.kind,
+            facts.predictions,
+        )
     )
+    fields: dict[str, Any] = {
+        "id": passage.request_id,
+        "route": endpoint.name,
+        "protocol": endpoint.protocol,
+        "model": facts.model,
+        "version": facts.version,
+        "status": reply.status,
+        "ms": round(seconds * 1000, 3),
+        "rows": facts.rows,
+    }
+    if reply.code:
+        fields["code"] = reply.code
+    if passage.key:
+        fields["key"] = passage.key
+    if passage.body:
+        fields["inputs"] = _inputs(passage.body)
+    _add_trace(fields, environ)
+    logs.write_line("request", fields)
 
 
 def observe_api(
@@ -42,14 +83,34 @@ def observe_api(
     seconds: float,
 ) -> None:
     """Write the line of a request to the registry's API."""
-    log.info(
-        "request",
-        id=request_id,
-        route=route,
-        protocol="registry",
-        method=method,
-        model=model,
-        user=user,
-        status=status,
-        ms=round(seconds * 1000, 3),
-    )
+    fields: dict[str, Any] = {
+        "id": request_id,
+        "route": route,
+        "protocol": "registry",
+        "method": method,
+        "model": model,
+        "user": user,
+        "status": status,
+        "ms": round(seconds * 1000, 3),
+    }
+    _add_trace(fields, environ)
+    logs.write_line("request", fields)
+
+
+def _add_trace(fields: dict[str, Any], environ: Mapping[str, Any]) -> None:
+    """Carry the caller's trace into the line, where it sent one as W3C Trace Context has it."""
+    given = environ.get("HTTP_TRACEPARENT")
+    if given:
+        found = TRACEPARENT.fullmatch(given)
+        if found:
+            fields["trace_id"], fields["span_id"] = found.groups()
+
+
+def _inputs(body: bytes) -> Any:
+    """Return what was asked, as JSON where it is; else, and where it is large, how large it is."""
+    if len(body) <= LARGEST_LOGGED_BODY:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return f"{len(body)} bytes, no JSON"
+    return f"{len(body)} bytes"

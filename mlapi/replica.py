@@ -8,6 +8,9 @@ from pathlib import Path
 from django.conf import settings
 
 from mlapi.gate import Gate
+from mlapi.metrics.emf import MinuteReport
+from mlapi.metrics.meter import Meter
+from mlapi.metrics.snapshots import Snapshots
 from models_registry import conf
 from models_registry.serving.keykeeper import KeyKeeper
 from models_registry.serving.preparation import Preparation
@@ -17,7 +20,8 @@ from models_registry.serving.watchdog import Watchdog
 from models_registry.serving.watcher import Watcher
 
 runtime = Runtime()
-gate = Gate(runtime)
+meter = Meter(runtime, Snapshots(settings.METRICS_DIR))
+gate = Gate(runtime, meter)
 
 
 class Replica:
@@ -49,11 +53,17 @@ class Replica:
         self.key_keeper = KeyKeeper(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
+        self.minute_report = (
+            MinuteReport(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
+        )
         self.watchdog = Watchdog(runtime, limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
         """Load what should serve, then watch."""
         self.watchdog.start()
+        meter.start()
+        if self.minute_report is not None:
+            self.minute_report.start()
         if settings.MLAPI_REQUIRE_API_KEY:
             self.key_keeper.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.watcher.start(wait_seconds=settings.MODELS_START_SECONDS)
@@ -70,3 +80,6 @@ class Replica:
         if settings.MLAPI_REQUIRE_API_KEY:
             self.key_keeper.stop()
         self.watcher.stop()
+        if self.minute_report is not None:
+            self.minute_report.stop()
+        meter.stop()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from mlapi import catalogue, health, openapi
 from mlapi.gate import Endpoint
+from mlapi.metrics.endpoint import metrics_endpoint
 from mlapi.protocols import inference_v2, native
 from mlapi.protocols.base import Handler
 
@@ -43,6 +44,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("models", r"models", catalogue.index, methods=("GET",), is_prediction=False),
     Endpoint("model", rf"models/{NAME}", catalogue.detail, methods=("GET",), is_prediction=False),
     Endpoint("openapi", r"openapi\.json", openapi.answer, methods=("GET",), is_prediction=False),
+    metrics_endpoint("metrics", r"metrics"),
     health.endpoint("health", r"health", health.ready),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),

@@ -32,8 +32,10 @@ class Facts:
     model: str = ""
     version: int | None = None
     rows: int = 0
+    call_rows: int = 0
     waiting_seconds: float = 0.0
     model_seconds: float = 0.0
+    kind: str = ""
     predictions: Any = None
 
 

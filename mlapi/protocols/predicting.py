@@ -39,9 +39,12 @@ def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts
     """
     with model_errors(loaded, count, facts), runtime.under_way():
         answer = loaded.predictor.predict(rows, count)
+    facts.waiting_seconds += answer.waiting_seconds
+    facts.model_seconds -= answer.waiting_seconds
+    facts.call_rows += count if answer.call_rows is None else answer.call_rows
     if not answer.is_finite():
         raise not_finite(loaded)
-    facts.predictions = answer.labels
+    facts.kind, facts.predictions = loaded.signature.kind, answer.labels
     return answer
 
 

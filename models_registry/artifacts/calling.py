@@ -31,18 +31,24 @@ class Answer:
     """What a model said of some rows.
 
     `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes), is a tuple of
-    such arrays where there are several outputs, or None where the model has none.
+    such arrays where there are several outputs, or None where the model has none. `waiting_seconds` is how long the
+    rows waited for the model to be free. `call_rows` is how many rows went through it together, told once for each
+    call: 0 for those that went along, None where the rows went alone.
     """
 
     labels: np.ndarray[Any, Any]
     probabilities: np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...] | None = None
+    waiting_seconds: float = 0.0
+    call_rows: int | None = None
 
-    def part(self, start: int, stop: int) -> Answer:
+    def part(self, start: int, stop: int, *, waiting_seconds: float = 0.0, call_rows: int | None = None) -> Answer:
         """Return the rows from `start` up to `stop`."""
         held = self.probabilities
         if isinstance(held, tuple):
-            return Answer(self.labels[start:stop], tuple(item[start:stop] for item in held))
-        return Answer(self.labels[start:stop], None if held is None else held[start:stop])
+            part: Any = tuple(item[start:stop] for item in held)
+        else:
+            part = None if held is None else held[start:stop]
+        return Answer(self.labels[start:stop], part, waiting_seconds, call_rows)
 
     def predictions(self) -> list[Any]:
         """Return the labels or values as plain Python values, each of its own type."""

@@ -7,7 +7,9 @@ them along next, as databases commit in groups.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,11 +32,12 @@ class Direct:
 class _Ticket:
     """A waiting request: its rows, and in the end its answer or its error, or the turn to lead."""
 
-    __slots__ = ("answer", "count", "done", "error", "rows")
+    __slots__ = ("answer", "came_at", "count", "done", "error", "rows")
 
     def __init__(self, rows: Any, count: int) -> None:
         self.rows = rows
         self.count = count
+        self.came_at = time.perf_counter()
         self.answer: Answer | None = None
         self.error: BaseException | None = None
         self.done = threading.Lock()
@@ -93,20 +96,27 @@ class Coalescer:
         if len(batch) == 1:
             self._answer_alone(batch[0])
             return
+        began = time.perf_counter()
         try:
             answer = call(self._model, join([ticket.rows for ticket in batch]))
         except Exception:  # noqa: BLE001 - one bad row fails the batch: each then stands for itself
             for ticket in batch:
                 self._answer_alone(ticket)
             return
-        start = 0
+        start, total = 0, sum(ticket.count for ticket in batch)
         for ticket in batch:
-            ticket.answer = answer.part(start, start + ticket.count)
+            ticket.answer = answer.part(
+                start,
+                start + ticket.count,
+                waiting_seconds=began - ticket.came_at,
+                call_rows=0 if start else total,
+            )
             start += ticket.count
 
     def _answer_alone(self, ticket: _Ticket) -> None:
+        waited = time.perf_counter() - ticket.came_at
         try:
-            ticket.answer = call(self._model, ticket.rows)
+            ticket.answer = replace(call(self._model, ticket.rows), waiting_seconds=waited)
         except Exception as error:  # noqa: BLE001 - raised in the thread whose request it is
             ticket.error = error
 

@@ -95,6 +95,7 @@ class Watcher:
         """Bring what runs to what is wished for, one step after the other, and report each change."""
         self._give_back()
         self._wishes = wishes = services.read_wishes()
+        self.runtime.wish_read_at = time.time()
         self._post_wish()
         wanted = {name: _target(wish.generation, wish.acceleration) for name, wish in wishes.items()}
         running = {name: _target(held.generation, held.acceleration) for name, held in self._running().items()}
@@ -200,6 +201,7 @@ class Watcher:
         pause = min(LONGEST_PAUSE_SECONDS, max(1.0, self._poll_seconds) * 2.0 ** (attempts - 1))
         reason = str(error) or type(error).__name__
         since = before.since if before and before.generation == wish.generation else datetime.now(UTC)
+        self.runtime.load_failures[wish.model] += 1
         self._failures[wish.model] = Failure(wish.generation, attempts, time.monotonic() + pause, reason, since)
         log.error(
             "load_failed",

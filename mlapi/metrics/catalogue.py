@@ -1,0 +1,57 @@
+"""Every metric: name, meaning, labels, buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROWS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0, 10000.0, 100000.0)
+_MAGNITUDES = tuple(factor * 10.0**power for power in range(-2, 7) for factor in (1.0, 3.0))
+# Nobody knows a regressor's range beforehand: both signs, two buckets a decade.
+VALUES = (*(-item for item in reversed(_MAGNITUDES)), 0.0, *_MAGNITUDES)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; with `buckets` it is a histogram."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+
+_VERSION = ("model", "version")
+
+REQUESTS = Metric(
+    "mlapi_requests",
+    "Requests by outcome: success, refused (the caller's mistake), unauthorized, limited, unavailable, failed.",
+    (*_VERSION, "protocol", "outcome"),
+)
+ROWS_PREDICTED = Metric("mlapi_rows", "Rows predicted.", _VERSION)
+TOTAL_SECONDS = Metric(
+    "mlapi_request_seconds", "Time of an answered prediction, from first to last.", _VERSION, SECONDS
+)
+WAITING_SECONDS = Metric(
+    "mlapi_waiting_seconds", "Of it: waiting for the model, busy with others' rows.", _VERSION, SECONDS
+)
+MODEL_SECONDS = Metric("mlapi_model_seconds", "Of it: the model's own.", _VERSION, SECONDS)
+CALL_ROWS = Metric(
+    "mlapi_model_call_rows", "Rows in one call of the model, several requests' together.", _VERSION, ROWS
+)
+CLASSES = Metric("mlapi_predictions", "Predictions by class.", (*_VERSION, "prediction"))
+PREDICTED_VALUES = Metric("mlapi_prediction_value", "Predicted numbers.", _VERSION, VALUES)
+SWAPS = Metric("mlapi_swaps", "Versions swapped in by this machine's workers.", ("model",))
+LOAD_FAILURES = Metric("mlapi_load_failures", "Attempts to load a version that failed.", ("model",))
+
+COUNTERS = (REQUESTS, ROWS_PREDICTED, CLASSES, SWAPS, LOAD_FAILURES)
+HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)
+
+WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())
+MODEL_WORKERS = Metric("mlapi_model_workers", "Workers by what they do about a version.", (*_VERSION, "state"))
+RESIDENT_BYTES = Metric("mlapi_worker_resident_bytes", "Memory that a worker occupies.", ("pid",))
+REGISTRY_READ = Metric(
+    "mlapi_registry_read_timestamp_seconds", "When the worker that is furthest behind read the registry.", ()
+)
+GAUGES = (WORKERS, MODEL_WORKERS, RESIDENT_BYTES, REGISTRY_READ)
+ALL = (*COUNTERS, *HISTOGRAMS, *GAUGES)

@@ -1,0 +1,134 @@
+"""This worker's metrics: noted at every request, summed up by a thread, laid down for the others."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import psutil
+import structlog
+
+from mlapi.metrics import catalogue
+from mlapi.metrics.records import Record, sum_up
+from mlapi.metrics.snapshots import Snapshot, Snapshots
+from mlapi.metrics.totals import Totals
+from models_registry.serving.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS = 1.0
+# With more than that to sum up, nobody waits for the thread: what is noted holds the predictions in memory.
+MOST_RECORDS = 4096
+MOST_ROWS = 4096
+
+Watch = Callable[[list[Record]], None]
+
+
+class Meter:
+    """Counts for one process."""
+
+    def __init__(self, runtime: Runtime, snapshots: Snapshots) -> None:
+        """Count for `runtime`, and for whoever reads `snapshots`."""
+        self._runtime = runtime
+        self._snapshots = snapshots
+        self._records: deque[Record] = deque()
+        self._totals = Totals()
+        self._guard = threading.Lock()
+        self._flushing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.watch: Watch | None = None
+
+    def note(self, record: Record) -> None:
+        """Take one request into account: an append, the rest is done later."""
+        records = self._records
+        records.append(record)
+        if len(records) > MOST_RECORDS or record.rows > MOST_ROWS:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Add what was noted to the totals."""
+        with self._guard:
+            taken = []
+            while self._records:
+                taken.append(self._records.popleft())
+            if taken:
+                sum_up(taken, self._totals)
+                if self.watch is not None:
+                    self.watch(taken)
+
+    def snapshot(self) -> Snapshot:
+        """Return what this worker counted until now, and its state."""
+        self.sum_up()
+        with self._guard:
+            totals = self._totals.copy()
+        for metric, counts in (
+            (catalogue.SWAPS, self._runtime.swaps),
+            (catalogue.LOAD_FAILURES, self._runtime.load_failures),
+        ):
+            totals.counters[metric.name] = {(model,): float(count) for model, count in list(counts.items())}
+        return Snapshot(totals, tuple(self._gauges()))
+
+    def flush(self) -> None:
+        """Lay the totals of now down."""
+        with self._flushing:  # a later snapshot is never overwritten by an earlier one
+            self._snapshots.write(self.snapshot(), pid=os.getpid())
+
+    def everyone(self) -> list[Snapshot]:
+        """Return the snapshots of this machine's workers: this one's of now, the others' of the last second.
+
+        All are read from where all workers read, so that no worker tells less than another told before.
+        """
+        try:
+            self.flush()
+            return self._snapshots.read()
+        except OSError as error:
+            log.error("metrics_not_shared", reason=str(error), next="Make MLAPI_VAR a directory that can be written.")
+            return [self.snapshot()]
+
+    def start(self) -> None:
+        """Lay a snapshot down every second from now on."""
+        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Lay the last snapshot down."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            ending = self._stop.wait(FLUSH_SECONDS)
+            try:
+                self.flush()
+            except OSError as error:
+                log.error("metrics_not_written", reason=str(error))
+            except Exception:
+                log.exception("meter_error")
+            if ending:
+                return
+
+    def _gauges(self) -> list[tuple[str, tuple[str, ...], float]]:
+        pid = os.getpid()
+        rows: list[tuple[str, tuple[str, ...], float]] = [
+            (catalogue.WORKERS.name, (), 1),
+            (catalogue.RESIDENT_BYTES.name, (str(pid),), psutil.Process(pid).memory_info().rss),
+        ]
+        if self._runtime.wish_read_at is not None:
+            rows.append((catalogue.REGISTRY_READ.name, (), self._runtime.wish_read_at))
+        rows += [(catalogue.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
+        return rows
+
+
+def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:
+    """Return (model, version, state) of what is served here, is loading, or failed to load."""
+    board = runtime.board
+    rows = [(name, str(loaded.number), "serving") for name, loaded in board.models.items()]
+    for name, number in board.wished.items():
+        loaded = board.models.get(name)
+        if loaded is None or loaded.number != number:
+            rows.append((name, str(number), "failed" if name in board.problems else "loading"))
+    return rows

@@ -1,0 +1,91 @@
+"""From requests to totals: what is kept of each, and how a second's worth is summed up at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlapi.metrics import catalogue
+from mlapi.metrics.totals import Totals
+
+# Beyond that many classes of a version, the rest are counted together.
+MOST_CLASSES = 50
+OTHER = "(other)"
+
+
+class Record(NamedTuple):
+    """One request."""
+
+    model: str
+    version: str
+    protocol: str
+    outcome: str
+    seconds: float
+    waiting_seconds: float
+    model_seconds: float
+    rows: int
+    call_rows: int
+    kind: str
+    predictions: Any
+
+
+def outcome_of(status: int) -> str:
+    """Return in one word what became of a request."""
+    if status < 400:
+        return "success"
+    if status >= 500:
+        return "unavailable" if status == 503 else "failed"
+    if status == 429:
+        return "limited"
+    return "unauthorized" if status in {401, 403} else "refused"
+
+
+def sum_up(records: Iterable[Record], totals: Totals) -> None:
+    """Add `records` to `totals`."""
+    answered: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        labels = (record.model, record.version)
+        totals.count(catalogue.REQUESTS, (*labels, record.protocol, record.outcome))
+        if record.outcome == "success" and record.rows:
+            answered[labels].append(record)
+    for labels, found in answered.items():
+        totals.count(catalogue.ROWS_PREDICTED, labels, sum(record.rows for record in found))
+        totals.observe(catalogue.TOTAL_SECONDS, labels, [record.seconds for record in found])
+        totals.observe(catalogue.WAITING_SECONDS, labels, [record.waiting_seconds for record in found])
+        totals.observe(catalogue.MODEL_SECONDS, labels, [record.model_seconds for record in found])
+        totals.observe(catalogue.CALL_ROWS, labels, [record.call_rows for record in found if record.call_rows])
+        _sum_up_predictions(found, labels, totals)
+
+
+def _sum_up_predictions(records: list[Record], labels: tuple[str, str], totals: Totals) -> None:
+    numbers: list[Any] = []
+    classes: list[Any] = []
+    for record in records:
+        held = record.predictions
+        if held is None or held.ndim != 1:  # several outputs have no one distribution
+            continue
+        (numbers if record.kind == "regressor" and held.dtype.kind in "fiu" else classes).append(held)
+    if numbers:
+        totals.observe(catalogue.PREDICTED_VALUES, labels, np.concatenate(numbers))
+    for held in classes:
+        _count_classes(held, labels, totals)
+
+
+def _count_classes(held: Any, labels: tuple[str, str], totals: Totals) -> None:
+    if len(held) == 1:
+        _count_class(str(held[0]), 1, labels, totals)
+        return
+    values, counts = np.unique(held.astype(str), return_counts=True)
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        _count_class(value, count, labels, totals)
+
+
+def _count_class(name: str, count: int, labels: tuple[str, str], totals: Totals) -> None:
+    series = totals.counters[catalogue.CLASSES.name]
+    key = (*labels, name[:100])
+    if key not in series and sum(1 for held in series if held[:2] == labels) >= MOST_CLASSES:
+        key = (*labels, OTHER)
+    totals.count(catalogue.CLASSES, key, count)

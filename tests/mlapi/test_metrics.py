@@ -1,0 +1,446 @@
+"""The metrics: right across workers and models, cheap, and readable by those who watch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from sklearn.linear_model import LogisticRegression
+
+from mlapi import replica
+from mlapi.metrics import catalogue
+from mlapi.metrics.emf import MinuteReport
+from mlapi.metrics.exposition import expose
+from mlapi.metrics.meter import Meter
+from mlapi.metrics.records import MOST_CLASSES, OTHER, Record, sum_up
+from mlapi.metrics.snapshots import Snapshot, Snapshots
+from mlapi.metrics.totals import Totals
+from models_registry.artifacts.calling import Answer
+from models_registry.serving.coalescing import Coalescer
+from models_registry.serving.runtime import Board, Runtime
+from tests.support.estimators import constant, forest, save
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def samples(text: str) -> dict[tuple[str, frozenset], float]:
+    """Return the value of each sample by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def total(text: str, name: str, **labels: str) -> float:
+    """Return the sum of the samples of `name` that have these labels."""
+    wanted = set(labels.items())
+    return sum(value for (found, has), value in samples(text).items() if found == name and wanted <= has)
+
+
+def record(**given) -> Record:
+    """Return a record of one good request."""
+    values = {
+        "model": "m",
+        "version": "1",
+        "protocol": "native",
+        "outcome": "success",
+        "seconds": 0.002,
+        "waiting_seconds": 0.0,
+        "model_seconds": 0.001,
+        "rows": 1,
+        "call_rows": 1,
+        "kind": "regressor",
+        "predictions": np.array([1.5]),
+    }
+    return Record(**(values | given))
+
+
+@pytest.fixture
+def metrics(host):
+    """Return a function that reads the metrics, as they grew since the test began."""
+    before = samples(host.get("/metrics").body.decode())
+
+    def read(name: str, **labels: str) -> float:
+        wanted = set(labels.items())
+        now = samples(host.get("/metrics").body.decode())
+        return sum(
+            value - before.get((found, has), 0)
+            for (found, has), value in now.items()
+            if found == name and wanted <= has
+        )
+
+    return read
+
+
+def test_requests_are_counted_by_model_resolved_version_protocol_and_outcome(host, load, metrics):
+    load(constant(1), name="a", number=7)
+    host.post("/predict", {"features": [0, 0]})
+    host.post("/models/a/predict", {"instances": [[0, 0], [1, 1]]})
+    host.post("/models/a/predict", {"features": [0]})
+    host.post("/models/a/predict", b"{")
+    host.get("/models/a/predict")
+    asked = {"model": "a", "version": "7", "protocol": "native"}
+    assert metrics("mlapi_requests_total", **asked, outcome="success") == 2
+    assert metrics("mlapi_requests_total", **asked, outcome="refused") == 3
+    assert metrics("mlapi_rows_total", model="a", version="7") == 3
+    assert metrics("mlapi_request_seconds_count", model="a") == 2
+    assert metrics("mlapi_model_seconds_count", model="a") == 2
+    assert metrics("mlapi_waiting_seconds_count", model="a") == 2
+    assert metrics("mlapi_model_call_rows_sum", model="a") == 3
+    assert 0 < metrics("mlapi_model_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
+
+
+def test_a_name_that_callers_made_up_is_no_label(host, load, metrics):
+    load(constant(1))
+    for name in ("nowhere", "x" * 300, "a\nb", 'a"b', "%00"):
+        host.post(f"/models/{name}/predict", {"features": [0, 0]})
+    text = host.get("/metrics").body.decode()
+    assert "nowhere" not in text
+    assert "xxx" not in text
+    assert metrics("mlapi_requests_total", model="", outcome="refused") == 5
+
+
+def test_a_v2_request_counts_under_its_protocol(host, load, metrics):
+    load(constant(1), name="a")
+    tensor = {"name": "input-0", "shape": [1, 2], "datatype": "FP64", "data": [0, 0]}
+    assert host.post("/v2/models/a/infer", {"inputs": [tensor]}).status == 200
+    assert metrics("mlapi_requests_total", model="a", protocol="v2", outcome="success") == 1
+    assert metrics("mlapi_rows_total", model="a") == 1
+
+
+def test_predictions_are_counted_by_class_or_into_a_histogram(host, load, metrics):
+    rows = np.array([[0.0], [1], [2], [3]])
+    load(LogisticRegression().fit(rows, ["low", "low", "high", "high"]), name="classes")
+    load(constant(5), name="numbers")
+    host.post("/models/classes/predict", {"instances": [[0], [0.1], [9]]})
+    host.post("/models/classes/predict", {"features": [9]})
+    host.post("/models/numbers/predict", {"instances": [[0, 0], [1, 1]]})
+    assert metrics("mlapi_predictions_total", model="classes", prediction="low") == 2
+    assert metrics("mlapi_predictions_total", model="classes", prediction="high") == 2
+    assert metrics("mlapi_prediction_value_bucket", model="numbers", le="+Inf") == 2
+    assert metrics("mlapi_prediction_value_bucket", model="numbers", le="3.0") == 0
+    assert metrics("mlapi_prediction_value_bucket", model="numbers", le="10.0") == 2
+
+
+def test_metrics_answer_any_host_and_the_token_alone_where_one_is_set(host, load, settings):
+    load(constant(1))
+    answer = host.request("GET", "/metrics", headers={"Host": "10.0.0.7:8000"})
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    settings.MLAPI_METRICS_TOKEN = "scraper"
+    for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "Bearer \udcff"}):
+        refused = host.get("/metrics", **headers)
+        assert (refused.status, refused.json["code"]) == (401, "metrics_token_needed")
+    assert host.get("/metrics", Authorization="Bearer scraper").status == 200
+
+
+def test_both_of_prometheus_s_formats_are_spoken(host, load):
+    load(constant(1))
+    open_metrics = host.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert open_metrics.body.endswith(b"# EOF\n")
+
+
+def test_states_of_models_are_told(host, load):
+    load(constant(1), name="a", number=1)
+    board = replica.runtime.board
+    replica.runtime.post(wished={**board.wished, "a": 2, "b": 1, "c": 4}, problems={"a": "version 2 failed", "c": "x"})
+    text = host.get("/metrics").body.decode()
+    rows = {
+        (sample.labels["model"], sample.labels["version"], sample.labels["state"])
+        for family in text_string_to_metric_families(text)
+        if family.name == "mlapi_model_workers"
+        for sample in family.samples
+    }
+    assert rows == {("a", "1", "serving"), ("a", "2", "failed"), ("b", "1", "loading"), ("c", "4", "failed")}
+    assert total(text, "mlapi_worker_resident_bytes", pid=str(os.getpid())) > 10_000_000
+    assert total(text, "mlapi_workers") == 1
+
+
+def test_swaps_and_failures_are_counted():
+    runtime = Runtime()
+    runtime.load_failures["m"] += 2
+    runtime.swaps["m"] += 3
+    body, _ = expose([Meter(runtime, Snapshots(Path("/nowhere"))).snapshot()])
+    assert total(body.decode(), "mlapi_swaps_total", model="m") == 3
+    assert total(body.decode(), "mlapi_load_failures_total", model="m") == 2
+
+
+def test_a_bucket_takes_its_bound_and_the_rest_stands_in_the_last():
+    totals = Totals()
+    totals.observe(catalogue.TOTAL_SECONDS, ("m", "1"), [0.0005, 0.00051, 30.0, 31.0])
+    text = expose([Snapshot(totals)])[0].decode()
+
+    def at(bound):
+        return total(text, "mlapi_request_seconds_bucket", le=bound)
+
+    assert (at("0.0005"), at("0.001"), at("10.0"), at("30.0"), at("+Inf")) == (1, 2, 2, 3, 4)
+    assert total(text, "mlapi_request_seconds_sum") == pytest.approx(61.00101)
+
+
+def test_classes_have_a_bound():
+    totals = Totals()
+    labels = np.array([f"class {number}" for number in range(500)])
+    for part in (labels[:200], labels[200:], labels[:1]):
+        sum_up([record(kind="clusterer", predictions=part, rows=len(part))], totals)
+    series = totals.counters[catalogue.CLASSES.name]
+    assert len(series) == MOST_CLASSES + 1
+    assert sum(series.values()) == 501
+    assert series["m", "1", OTHER] >= 450
+
+
+def test_what_has_no_one_distribution_is_left_out():
+    totals = Totals()
+    sum_up([record(predictions=np.zeros((2, 3))), record(predictions=None)], totals)
+    assert totals.counters[catalogue.CLASSES.name] == {}
+    assert totals.histograms[catalogue.PREDICTED_VALUES.name] == {}
+    assert totals.counters[catalogue.ROWS_PREDICTED.name] == {("m", "1"): 2}
+
+
+def test_waiting_is_told_apart_from_the_model_and_each_call_counts_once():
+    class Slow:
+        calls: list[int] = []
+
+        def predict(self, rows):
+            self.calls.append(len(rows))
+            time.sleep(0.1)
+            return np.zeros(len(rows))
+
+    coalescer, answers = Coalescer(Slow()), []
+
+    def ask():
+        answers.append(coalescer.predict(np.zeros((2, 1)), 2))
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    threads[0].start()
+    time.sleep(0.03)
+    [thread.start() for thread in threads[1:]]
+    [thread.join() for thread in threads]
+    first, *others = answers
+    assert (first.waiting_seconds, first.call_rows) == (0.0, None)
+    assert all(0.02 < answer.waiting_seconds < 0.2 for answer in others)
+    assert Slow.calls == [2, 8]
+    assert sorted(answer.call_rows for answer in others) == [0, 0, 0, 8]
+    assert isinstance(first, Answer)
+
+
+def test_counting_a_prediction_costs_microseconds(record_property, tmp_path):
+    meter = Meter(Runtime(), Snapshots(tmp_path))
+    labels = np.array(["yes"])
+
+    def once():
+        began = time.perf_counter()
+        for _ in range(2000):
+            meter.note(record_of(labels))
+        meter.sum_up()
+        return (time.perf_counter() - began) / 2000 * 1e6
+
+    def record_of(predictions):
+        return Record("m", "1", "native", "success", 0.001, 0.0, 0.0005, 1, 1, "classifier", predictions)
+
+    microseconds = min(once() for _ in range(7))
+    record_property("microseconds", microseconds)
+    assert microseconds < 20  # 2 on an idle machine; the tests' machines are busy
+
+
+def test_what_is_noted_is_summed_up_before_it_fills_the_memory(tmp_path):
+    meter = Meter(Runtime(), Snapshots(tmp_path))
+    for _ in range(10_000):
+        meter.note(record())
+    assert len(meter._records) <= 5000
+    meter.note(record(rows=100_000, predictions=np.zeros(100_000)))
+    assert len(meter._records) == 0
+
+
+WORK = """
+import sys
+from pathlib import Path
+from mlapi.metrics.meter import Meter
+from mlapi.metrics.records import Record
+from mlapi.metrics.snapshots import Snapshots
+from models_registry.serving.runtime import Runtime
+
+meter = Meter(Runtime(), Snapshots(Path(sys.argv[1])))
+meter.start()
+for _ in range(int(sys.argv[2])):
+    meter.note(Record("m", "1", "native", "success", 0.002, 0.0, 0.001, 1, 1, "regressor", None))
+meter.stop()
+"""
+
+
+def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
+    snapshots = Snapshots(tmp_path)
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WORK, str(tmp_path), requests], cwd=ROOT) for requests in ("10", "20")
+    ]
+    assert [worker.wait(30) for worker in workers] == [0, 0]
+    meter = Meter(Runtime(), snapshots)
+    meter.note(record())
+    text = expose(meter.everyone())[0].decode()
+    assert total(text, "mlapi_requests_total") == 31
+    assert total(text, "mlapi_workers") == 3
+    for worker in workers:
+        snapshots.retire(worker.pid)
+        snapshots.retire(worker.pid)
+    text = expose(meter.everyone())[0].decode()
+    assert total(text, "mlapi_requests_total") == 31
+    assert total(text, "mlapi_request_seconds_count") == 31
+    assert total(text, "mlapi_workers") == 1
+    snapshots.clear()
+    assert total(expose(meter.everyone())[0].decode(), "mlapi_requests_total") == 1
+
+
+def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
+    (tmp_path / "file").write_text("")
+    meter = Meter(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
+    meter.note(record())
+    assert total(expose(meter.everyone())[0].decode(), "mlapi_requests_total") == 1
+
+
+# CloudWatch
+
+
+def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
+    runtime = Runtime()
+    meter = Meter(runtime, Snapshots(tmp_path))
+    report = MinuteReport(runtime, meter, service="prod")
+    runtime.board = Board(wished={"m": 2, "idle": 1}, problems={"m": "it failed"})
+    milliseconds = [0.05, 1.0, 1.0, 2.0, 1000.0, 90_000.0]
+    for took in milliseconds:
+        meter.note(record(seconds=took / 1000))
+    meter.note(record(outcome="failed", rows=0))
+    meter.note(record(outcome="refused", rows=0))
+    idle, line = map(json.loads, report.lines())
+    directive = line["_aws"]["CloudWatchMetrics"][0]
+    assert directive["Namespace"] == "mlapi"
+    assert directive["Dimensions"] == [["Service", "Model"], ["Service"]]
+    assert {item["Name"] for item in directive["Metrics"]} == {"Requests", "Errors", "LatencyMs", "ReplicaFailed"}
+    assert all(item["Name"] in line for item in directive["Metrics"])
+    assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 60
+    assert (line["Service"], line["Model"]) == ("prod", "m")
+    assert (line["Requests"], line["Errors"], line["ReplicaFailed"]) == (8, 1, 1)
+    latency = line["LatencyMs"]
+    assert (latency["Min"], latency["Max"], latency["Count"]) == (0.05, 90_000.0, 6)
+    assert sum(latency["Counts"]) == 6
+    assert len(latency["Values"]) == len(latency["Counts"]) <= 100
+    assert all(latency["Min"] <= value <= latency["Max"] for value in latency["Values"])
+    assert (idle["Model"], idle["Requests"], idle["ReplicaFailed"]) == ("idle", 0, 0)
+    assert "LatencyMs" not in idle
+    assert json.loads(report.lines()[1])["Requests"] == 0, "the next minute begins at nothing"
+
+
+def test_a_minute_never_has_more_values_than_cloudwatch_takes(tmp_path):
+    runtime = Runtime()
+    meter = Meter(runtime, Snapshots(tmp_path))
+    report = MinuteReport(runtime, meter, service="s")
+    for took in np.geomspace(1e-6, 1e4, 4000):
+        meter.note(record(seconds=float(took)))
+    (line,) = map(json.loads, report.lines())
+    assert 50 < len(line["LatencyMs"]["Values"]) <= 100
+
+
+# For those who watch
+
+
+def exposed() -> dict[str, set[str]]:
+    """Return the labels of each series that the service can expose."""
+    found = {}
+    for metric in catalogue.COUNTERS:
+        found[f"{metric.name}_total"] = set(metric.labels)
+    for metric in catalogue.HISTOGRAMS:
+        found[f"{metric.name}_bucket"] = {*metric.labels, "le"}
+        if metric.buckets[0] >= 0:  # a sum that may fall is none to take a rate of
+            found[f"{metric.name}_sum"] = found[f"{metric.name}_count"] = set(metric.labels)
+    for metric in catalogue.GAUGES:
+        found[metric.name] = set(metric.labels)
+    return found
+
+
+def check_promql(expression: str) -> None:
+    """Fail where an expression is torn, or asks for a metric or label that there is not."""
+    for left, right in ("()", "{}", "[]"):
+        assert expression.count(left) == expression.count(right), expression
+    names = re.findall(r"mlapi_[a-z_]+", expression)
+    assert names, expression
+    labels = {"instance"}.union(*(exposed()[name] for name in names))
+    for group in re.findall(r"\b(?:by|ignoring|without) \(([^)]*)\)", expression):
+        assert {label.strip() for label in group.split(",")} <= labels, expression
+    for selector in re.findall(r"(mlapi_[a-z_]+)\{([^}]*)\}", expression):
+        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector[1])) <= exposed()[selector[0]], expression
+
+
+def test_the_dashboard_loads_and_asks_for_what_there_is():
+    board = json.loads((ROOT / "ops" / "grafana-dashboard.json").read_text())
+    assert board["title"]
+    identifiers = [panel["id"] for panel in board["panels"]]
+    assert len(set(identifiers)) == len(identifiers) >= 10
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            check_promql(target["expr"])
+    shown = " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
+    missing = {metric.name for metric in catalogue.ALL if metric.name not in shown} - {"mlapi_workers"}
+    assert not missing, "a metric that nobody looks at"
+
+
+def test_the_alerts_load_and_ask_for_what_there_is():
+    (group,) = yaml.safe_load((ROOT / "ops" / "alerts.yaml").read_text())["groups"]
+    names = [rule["alert"] for rule in group["rules"]]
+    assert len(set(names)) == len(names)
+    for rule in group["rules"]:
+        check_promql(rule["expr"])
+        assert re.fullmatch(r"\d+[mhd]", rule["for"])
+        assert rule["annotations"].keys() == {"summary", "next"}
+        assert rule["labels"]["severity"] in {"page", "warn"}
+        for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
+            assert re.search(rf"\b{label}\b", rule["expr"]), rule["alert"]
+
+
+# Across real workers
+
+
+def text_of(service) -> str:
+    """Return the metrics that one of the workers answers."""
+    return service.get("/metrics")[1].decode()
+
+
+def test_any_worker_tells_what_all_have_counted(new_service, tmp_path):
+    service = new_service(WEB_WORKERS="2", MLAPI_EMF="on")
+    service.publish("m", save(forest(seed=1), tmp_path / "model.joblib", rows=[[0, 0, 0, 0]]), "--activate")
+    service.start()
+    eventually(lambda: total(text_of(service), "mlapi_workers") == 2, saying="both workers report")
+    answered: Counter[int] = Counter()
+    for _ in range(60):
+        answered[service.post("/predict", {"features": [0, 0, 0, 0]})[0]] += 1
+    assert answered == {200: 60}
+
+    def counted() -> float:
+        return total(text_of(service), "mlapi_requests_total", model="m", version="1", outcome="success")
+
+    eventually(lambda: counted() == 60, saying="all requests in any worker's answer")
+    seen = {counted() for _ in range(10)}
+    assert seen == {60}
+    os.kill(service.worker_pids()[0], 9)
+    eventually(lambda: len(service.worker_pids()) == 2 and service.is_ready(), saying="the worker is replaced")
+    eventually(lambda: total(text_of(service), "mlapi_workers") == 2, saying="both workers report")
+    assert counted() == 60, "what the killed worker counted is kept"
+    text = text_of(service)
+    assert total(text, "mlapi_model_workers", model="m", version="1", state="serving") == 2
+    assert total(text, "mlapi_swaps_total", model="m") >= 2
+    assert math.isclose(total(text, "mlapi_rows_total"), 60)
+    assert service.stop() == 0
+    lines = [json.loads(line) for line in service.log().splitlines() if '"_aws"' in line]
+    assert sum(line["Requests"] for line in lines if line["Model"] == "m") >= 1
