@@ -9,7 +9,7 @@ from dataclasses import replace
 from mlapi import catalogue, health, openapi
 from mlapi.gate import Endpoint
 from mlapi.metrics.endpoint import metrics_endpoint
-from mlapi.protocols import inference_v2, native
+from mlapi.protocols import inference_v2, invocations, native
 from mlapi.protocols.base import Handler
 
 NAME = r"(?P<model>[^/]+)"
@@ -37,6 +37,24 @@ def v2_health(name: str, check: Handler) -> Endpoint:
     return replace(endpoint, protocol="v2", error_reply=inference_v2.error_reply)
 
 
+def mlflow(name: str, pattern: str) -> Endpoint:
+    """Return a route of MLflow's `/invocations`."""
+    return Endpoint(
+        name,
+        pattern,
+        invocations.answer,
+        protocol="mlflow",
+        error_reply=invocations.error_reply,
+        content_types=invocations.CONTENT_TYPES,
+    )
+
+
+def mlflow_health(name: str, handler: Handler) -> Endpoint:
+    """Return a route by which MLflow and SageMaker ask whether the container serves."""
+    endpoint = health.endpoint(name, name, handler)
+    return replace(endpoint, protocol="mlflow", error_reply=invocations.error_reply)
+
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("predict", r"predict", native.answer),
     Endpoint("predict-model", rf"models/{NAME}/predict", native.answer),
@@ -48,6 +66,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     health.endpoint("health", r"health", health.ready),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),
+    mlflow("invocations", r"invocations"),
+    mlflow("invocations-model", rf"models/{NAME}/invocations"),
+    mlflow("invocations-version", rf"models/{NAME}/versions/{NUMBER}/invocations"),
+    mlflow_health("ping", invocations.ping(health.ready)),
+    mlflow_health("version", invocations.version),
     v2("v2-server", r"v2", inference_v2.server),
     v2_health("live", health.live),
     v2_health("ready", health.ready),

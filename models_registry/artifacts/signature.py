@@ -276,6 +276,8 @@ class Signature:
         if unknown:
             guess = difflib.get_close_matches(unknown[0], missing or self._names, n=1)
             hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {_shown(self._names)}."
+            lacking = [name for name in missing if name not in guess]
+            hint += f" Missing: {_shown(lacking)}." if lacking else ""
             return InputError(
                 f"{where}unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
                 code="unknown_feature",

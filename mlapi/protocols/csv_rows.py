@@ -1,0 +1,103 @@
+"""Rows from CSV, each value in the type of its feature."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlapi.protocols.base import HttpError
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.signature import Signature
+
+NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.?[0-9]{0,400}(?:[eE][+-]?[0-9]{1,4})?)?|[+-]?\.[0-9]{1,400}")
+BOOLEANS = {"true": True, "false": False}
+
+
+def read_csv(body: bytes, signature: Signature, content_type: str) -> tuple[list[Any] | None, list[list[Any]]]:
+    """Return the columns' names (None without a header) and the rows; an HttpError 400 for what is no CSV.
+
+    `text/csv; header=present` and `header=absent` say whether the first line names the columns. Without either it
+    does where one of its fields is a feature's name; a line that counts the columns from 0, as pandas does where they
+    have no names, might be either and is refused. An empty field is a missing value.
+    """
+    lines = _lines(body)
+    if signature.container == "records":
+        return lines[0], [[_guess(value) for value in line] for line in lines[1:]]
+    names = lines[0] if _has_header(lines[0], signature, content_type) else None
+    rows = lines[1:] if names is not None else lines
+    if names == _counted(signature):
+        names = None
+    by_name = {feature.name: feature for feature in signature.inputs}
+    features = list(signature.inputs) if names is None else [by_name.get(name) for name in names]
+    convert = [_converter(feature) for feature in features]
+    return names, [
+        [function(value) for function, value in zip(convert, line, strict=True)]
+        if len(line) == len(convert)
+        else list(line)  # its length is what the signature refuses
+        for line in rows
+    ]
+
+
+def _lines(body: bytes) -> list[list[str]]:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HttpError(400, "invalid_csv", f"The CSV is no valid UTF-8 ({error.reason}).") from error
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except csv.Error as error:
+        raise HttpError(400, "invalid_csv", f"The body is no valid CSV ({error}).") from error
+    if not lines:
+        raise HttpError(400, "invalid_csv", "The CSV is empty; send a header of feature names and a line for each row.")
+    return lines
+
+
+def _has_header(line: Sequence[str], signature: Signature, content_type: str) -> bool:
+    parameters = [part.strip().lower() for part in content_type.split(";")[1:]]
+    if "header=present" in parameters or "header=absent" in parameters:
+        return "header=present" in parameters
+    if line == _counted(signature) and len(line) > 1 and signature.names != tuple(line):
+        raise HttpError(
+            400,
+            "ambiguous_csv",
+            f"The first line, {','.join(line[:8])}…, may number the columns or be a row. Send the Content-Type "
+            "'text/csv; header=present' or 'text/csv; header=absent'.",
+        )
+    return bool(set(line) & set(signature.names))
+
+
+def _counted(signature: Signature) -> list[str]:
+    """Return the header that pandas writes for columns without names."""
+    return [str(index) for index in range(len(signature.inputs))]
+
+
+def _converter(feature: Feature | None) -> Callable[[str], Any]:
+    """Return the way from a field to its feature's type; what has another type stays text, which is refused."""
+    if feature is None or feature.type == "any":
+        return _guess
+    return {"string": _text, "boolean": _boolean}.get(feature.type, _number)
+
+
+def _text(field: str) -> Any:
+    return field or None
+
+
+def _boolean(field: str) -> Any:
+    return BOOLEANS.get(field.strip().lower(), field) if field else None
+
+
+def _number(field: str) -> Any:
+    """Return a number; text where it is none, though float() would take it for one (nan, infinity, 1_000)."""
+    text = field.strip()
+    found = NUMBER.fullmatch(text)
+    if found is None:
+        return field if text else None
+    return int(text) if found["fraction"] is None and len(text) < 20 else float(text)
+
+
+def _guess(field: str) -> Any:
+    value = _number(field)
+    return _boolean(field) if type(value) is str else value
