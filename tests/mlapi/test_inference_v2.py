@@ -253,6 +253,31 @@ def test_server_model_and_configuration(host, load):
     assert {item["name"] for item in config["output"]} == {"predict", "predict_proba", "decision_function"}
 
 
+def test_statistics_count_what_every_protocol_asked(host, load):
+    load(plain(), "counted", number=3)
+    load(plain(), "idle", number=8)
+
+    def counts(path):
+        answer = host.get(path)
+        assert answer.status == 200, answer.body
+        return {line["name"]: line for line in answer.json["model_stats"]}
+
+    before = counts("/v2/models/stats")
+    infer(host, tensor("input", "FP64", ROWS.tolist()), model="counted")
+    infer(host, tensor("input", "FP64", ROWS.tolist()), model="counted", outputs=["decision_function"])
+    host.post("/models/counted/predict", {"features": [0, 0]})
+    host.post("/models/counted/predict", {"features": ["x", 0]})
+    after = counts("/v2/models/stats")
+    assert after["counted"]["inference_count"] - before["counted"]["inference_count"] == 9
+    success = after["counted"]["inference_stats"]["success"]
+    assert success["count"] - before["counted"]["inference_stats"]["success"]["count"] == 3
+    assert success["ns"] > after["counted"]["inference_stats"]["compute_infer"]["ns"] > 0
+    assert after["idle"] == before["idle"]
+    assert counts("/v2/models/counted/versions/3/stats") == {"counted": after["counted"]}
+    assert counts("/v2/models/counted/stats").keys() == {"counted"}
+    assert host.get("/v2/models/counted/versions/4/stats").status == 404
+
+
 def test_version_is_the_project_s():
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())
     assert project["project"]["version"] == VERSION

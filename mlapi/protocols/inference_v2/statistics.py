@@ -18,6 +18,7 @@ class Tally:
     succeeded: int = 0
     failed: int = 0
     rows: int = 0
+    calls: int = 0
     total_seconds: float = 0.0
     waiting_seconds: float = 0.0
     model_seconds: float = 0.0
@@ -48,7 +49,7 @@ def _line(name: str, number: int, tally: Tally) -> dict[str, Any]:
         "name": name,
         "version": str(number),
         "inference_count": tally.rows,
-        "execution_count": done,
+        "execution_count": tally.calls,
         "inference_stats": {
             "success": _duration(done, tally.total_seconds),
             "fail": _duration(tally.failed, 0.0),
