@@ -147,7 +147,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
         return [*known, target]
 
 
-class VersionedS3Storage(S3Storage):
+class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """A bucket with versioning on; a prefix in it holds the models."""
 
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:

@@ -129,7 +129,7 @@ def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredMod
         and row.generation == model.generation
         and row.serving_version_id == model.active_version_id
     )
-    state = row.state
+    state = ReplicaState(row.state)
     if not is_current and state == ReplicaState.SERVING:
         # It serves what was wished for before, and has not looked since.
         state = ReplicaState.LOADING

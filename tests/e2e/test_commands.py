@@ -1,0 +1,106 @@
+"""The commands as a person types them, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.estimators import constant, constant_label, save
+
+
+@pytest.fixture
+def service(new_service):
+    return new_service()
+
+
+def test_publish_activate_rollback_list(service, tmp_path):
+    first = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]], predictions=[1.0])
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text('{"rmse": 0.5}')
+    sample = tmp_path / "sample.csv"
+    sample.write_text("x0,x1,prediction\n0,0,2.0\n1,1,2.0\n")
+    done = service.manage("publish_model", "m", str(first), "--activate", "--description", "first")
+    assert "m 1: ready" in done.stdout
+    assert "m 1: active" in done.stdout
+    second = save(constant(2), tmp_path / "b.joblib")
+    service.manage("publish_model", "m", str(second), "--sample", str(sample), "--metrics", str(metrics))
+    again = service.manage("activate_model", "m", "1")
+    assert "nothing changes" in again.stdout
+    service.manage("activate_model", "m", "2", "--reason", "better")
+    service.manage("rollback_model", "m")
+    (model,) = service.list_models()
+    assert {key: model[key] for key in ("name", "active_version", "generation", "policy", "replicas")} == {
+        "name": "m",
+        "active_version": 1,
+        "generation": 3,
+        "policy": "manual",
+        "replicas": {"live": 0, "serving": 0},
+    }
+    assert [(item["number"], item["state"], item["format"], item["reason"]) for item in model["versions"]] == [
+        (2, "ready", "joblib", None),
+        (1, "ready", "joblib", None),
+    ]
+    assert "active version 1" in service.manage("list_models").stdout
+
+
+def test_a_rejected_version_exits_1_with_its_reason_and_cannot_be_activated(service, tmp_path):
+    wrong = save(constant_label("yes"), tmp_path / "a.joblib", rows=[[0, 0]], predictions=["no"])
+    done = service.manage("publish_model", "m", str(wrong), check=False)
+    assert done.returncode == 1
+    assert "the model answers 'yes', expected 'no'" in done.stderr
+    refused = service.manage("activate_model", "m", "1", check=False)
+    assert refused.returncode == 1
+    assert "was rejected" in refused.stderr
+
+
+def test_sync_finds_checks_and_marks(service, tmp_path):
+    path = save(constant(1), service.storage / "m" / "model.joblib")
+    (service.storage / "m" / "notes.txt").write_text("x")
+    (service.storage / "n").mkdir()
+    (service.storage / "n" / "broken.joblib").write_bytes(b"no pickle at all")
+    done = service.manage("sync_models")
+    assert "m 1: ready" in done.stdout
+    assert "n 1: rejected" in done.stdout
+    assert "is no artifact" in done.stderr
+    path.unlink()
+    assert "m 1: missing" in service.manage("sync_models").stdout
+
+
+WRONG = {
+    "no artifact": (["publish_model", "m", "/nowhere/model.joblib"], "is not there"),
+    "no model in it": (["publish_model", "m", "{text}"], "ends in .txt"),
+    "odd name": (["publish_model", "a b/c", "{good}"], "is no name for a model"),
+    "bad sample": (["publish_model", "m", "{good}", "--sample", "{text}"], "is no JSON"),
+    "unknown model": (["activate_model", "digts", "1"], "No model is called 'digts'"),
+    "no such version": (["activate_model", "m", "99"], "m has no version 99. It has 1"),
+    "nothing to roll back to": (["rollback_model", "m"], "nothing to roll back to"),
+}
+
+
+def test_what_is_wrong_is_said_in_a_sentence(service, tmp_path):
+    good = save(constant(1), tmp_path / "good.joblib")
+    text = tmp_path / "text.txt"
+    text.write_text("hello")
+    service.publish("m", good)
+    for arguments, sentence in WRONG.values():
+        done = service.manage(*(item.format(good=good, text=text) for item in arguments), check=False)
+        assert done.returncode == 1, arguments
+        assert sentence in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(service.list_models()[0]["versions"]) == 1
+
+
+def test_a_storage_or_a_database_that_is_not_there(service, new_service, tmp_path):
+    good = save(constant(1), tmp_path / "good.joblib")
+    service.publish("m", good)
+    service.storage.rename(service.storage.with_name("away"))
+    gone = service.manage("sync_models", check=False)
+    assert gone.returncode == 1
+    assert "Create the directory" in gone.stderr
+    assert json.loads(service.manage("list_models", "--json").stdout)[0]["versions"][0]["state"] == "ready"
+    service.environment["DATABASE_URL"] = "postgres://nobody:x@127.0.0.1:9/none"
+    away = service.manage("list_models", check=False)
+    assert away.returncode == 1
+    assert "Check DATABASE_URL" in away.stderr
+    assert "Traceback" not in away.stderr

@@ -1,0 +1,157 @@
+"""The README's and the publishing page's commands, run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import new_database
+from tests.support.estimators import constant, save
+from tests.support.service import ROOT, free_port
+from tests.support.waiting import eventually
+
+LINKED = ("Makefile", "manage.py", "mlapi", "models_registry", "gunicorn.conf.py", "requirements.txt", ".venv")
+
+
+def blocks(page: str, language: str = "sh") -> list[str]:
+    """Return the page's code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+
+
+class MakeRun:
+    """`make run` in a folder that looks like the checkout and has data of its own."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in LINKED:
+            if not (directory / name).exists():
+                (directory / name).symlink_to(ROOT / name)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MODELS_", "MLAPI_", "DJANGO_"))}
+        self.environment = {
+            **kept,
+            "PORT": str(self.port),
+            "MLAPI_VAR": str(directory / "var"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **environment,
+        }
+        self.environment.setdefault("DATABASE_URL", new_database(directory / "database"))
+        self.log = directory / "run.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: str = "make run") -> float:
+        """Start it, and return how many seconds it took until it said where it is."""
+        began = time.monotonic()
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self.directory,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        eventually(lambda: "Ctrl-C stops it." in self.said() or self.process.poll() is not None, seconds=120)
+        assert self.process.poll() is None, self.said()
+        return time.monotonic() - began
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C: every process of the terminal gets the signal."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGINT)
+        status = self.process.wait(timeout=60)
+        # make dies of the signal itself; a shell says 130 of that.
+        return 130 if status == -signal.SIGINT else status
+
+    def type(self, command: str) -> str:
+        """Type a command into a shell in the same folder, and return what it prints."""
+        command = command.replace("localhost:8000", f"localhost:{self.port}")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    runs = []
+
+    def make(name: str = "checkout", **environment: str) -> MakeRun:
+        runs.append(MakeRun(tmp_path / name, **environment))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.end()
+
+
+@pytest.mark.database
+@pytest.mark.timeout(400)
+def test_readme_from_the_first_command_to_the_last(make_run, s3):
+    install, test, curl, publish, upload, activate, remote = blocks("README.md")
+    assert (install, test) == ("make run\n", "make test\n")
+    run = make_run()
+    run.start()
+    printed = run.said()
+    assert f"http://localhost:{run.port}/admin/" in printed
+    assert "one-time password" in printed
+    (line,) = re.findall(r"^curl .*$", printed, re.M)
+    assert '"model":"digits","version":1' in run.type(line)
+    assert '"prediction":"Gentoo"' in run.type(curl)
+    save(constant(3), run.directory / "churn.joblib")
+    (run.directory / "sample.csv").write_text("x0,x1,prediction\n0,0,3.0\n")
+    (run.directory / "metrics.json").write_text('{"auc": 0.8}')
+    assert "churn 1: active" in run.type(publish)
+    run.type(upload)
+    eventually(lambda: "2  ready" in run.type(".venv/bin/python manage.py list_models"), seconds=60, poll=1)
+    said = run.type(activate)
+    assert "churn 2: active" in said
+    assert "churn 1: active" in said
+    (script,) = blocks("docs/publishing.md", "python")
+    (run.directory / "train.py").write_text(script)
+    (published,) = blocks("docs/publishing.md")
+    assert "iris 1: active" in run.type(f".venv/bin/python train.py\n{published}")
+    assert run.interrupt() in {0, 130}
+    assert "Traceback" not in run.said()
+    # The second start keeps the data.
+    seconds = run.start()
+    assert seconds < 15, "far beyond the 5 s that a quiet machine takes"
+    assert "Training" not in run.said()
+    assert "iris" in run.type(".venv/bin/python manage.py list_models")
+    assert run.interrupt() in {0, 130}
+    bucket = s3.bucket(f"readme-{uuid.uuid4().hex[:8]}")
+    far = make_run("far", **s3.environment())
+    far.start(
+        "bash -euo pipefail -c '"
+        + remote.replace("my-bucket", bucket).replace(
+            "postgres://user:password@db.example.com:5432/mlapi", far.environment["DATABASE_URL"]
+        )
+        + "'"
+    )
+    listed = s3.client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert any(item["Key"].startswith("models/digits/") for item in listed)
+    assert far.interrupt() in {0, 130}

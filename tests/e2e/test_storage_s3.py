@@ -1,0 +1,45 @@
+"""The whole way against S3: upload, discovery, check, activation, rollback."""
+
+from __future__ import annotations
+
+import uuid
+
+from tests.support.estimators import constant, save
+from tests.support.waiting import eventually
+
+
+def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path):
+    bucket = s3.bucket(f"models-{uuid.uuid4().hex[:8]}")
+    service = new_service(
+        MODELS_STORAGE=f"s3://{bucket}/prefix", MODELS_DISCOVERY_SECONDS="0.5", WEB_WORKERS="2", **s3.environment()
+    ).start()
+    for number in (1, 2):
+        artifact = save(constant(number), tmp_path / "model.joblib")
+        s3.client.upload_file(str(artifact), bucket, "prefix/m/model.joblib")
+        eventually(
+            lambda: service.list_models() and service.list_models()[0]["versions"][0]["number"] == number, seconds=30
+        )
+        eventually(lambda: service.list_models()[0]["versions"][0]["state"] == "ready", seconds=60)
+        done = service.manage("activate_model", "m", str(number), "--wait")
+        assert "2 of 2 replicas" in done.stdout
+        assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == number
+    service.manage("rollback_model", "m", "--wait", "--reason", "worse")
+    assert service.post("/predict", {"features": [0, 0]})[1] | {"version": 1, "prediction": 1.0} == service.post(
+        "/predict", {"features": [0, 0]}
+    )[1] | {"version": 1, "prediction": 1.0}
+    assert service.post("/predict", {"features": [0, 0]})[1]["version"] == 1
+    # A poll costs no call of S3: the object is gone, and what was loaded goes on.
+    s3.client.delete_object(Bucket=bucket, Key="prefix/m/model.joblib")
+    eventually(
+        lambda: [item["state"] for item in service.list_models()[0]["versions"]] == ["missing", "missing"], seconds=30
+    )
+    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 1
+
+
+def test_publishing_to_a_bucket_without_permission_or_that_is_not_there(new_service, s3, tmp_path):
+    service = new_service(MODELS_STORAGE="s3://no-such-bucket-at-all", **s3.environment())
+    artifact = save(constant(1), tmp_path / "model.joblib")
+    done = service.manage("publish_model", "m", str(artifact), check=False)
+    assert done.returncode == 1
+    assert "the bucket is not there" in done.stderr
+    assert "Traceback" not in done.stderr
