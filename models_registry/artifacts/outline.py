@@ -8,6 +8,7 @@ from typing import Any
 MOST_LINES = 60
 _DEEPEST = 8
 _MOST_CHILDREN = 2_000
+_MOST_PER_ROUND = 50
 _LONGEST_NAME = 80
 _STEPS = ("steps", "transformer_list", "transformers", "estimators")
 _LISTS = ("estimators_", "_predictors", "calibrated_classifiers_")
@@ -84,7 +85,7 @@ def _many(value: Any) -> str:
 def _flat(value: Any) -> Iterator[Any]:
     for item in _items(value):
         if isinstance(item, list | tuple | InertArray):
-            yield from _items(item)
+            yield from _items(item)[:_MOST_PER_ROUND]
         else:
             yield item
 

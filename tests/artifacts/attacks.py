@@ -255,6 +255,17 @@ class Attacks:
                     + value(False) + value([1]) + b"t",
                 )
             ),
+            "too short a list of masked objects": file(
+                built(
+                    called(
+                        name("numpy.ma.core", "_mareconstruct"), Raw(name("numpy.ma", "MaskedArray")),
+                        Raw(name("numpy", "ndarray")), (0,), b"b",
+                    ),
+                    b"(" + value(1) + value((9,)) + _dtype("O8", (3, "|", None, None, None, -1, -1, 63))
+                    + value(False) + value([1]) + value(b"") + b"N" + b"t",
+                )
+            ),
+            "a type of pointers to text": file(called(name("numpy", "dtype"), "T", False, True)),
             "tree of more nodes than it has": file(
                 built(
                     called(

@@ -131,14 +131,21 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a shape of 8 TB": lambda: file(_joblib_array(_floats(), (1 << 40,), b"")),
     "a shape that overflows": lambda: file(_joblib_array(_floats(), (1 << 40, 1 << 40, 1 << 40), b"")),
     "1000:1 in one text": lambda: _compressed(
-        iter([PROTO + _long_bytes(1 << 30), *_zeros(1 << 30), b"."])
+        iter([PROTO + _long_bytes(1 << 29), *_zeros(1 << 29), b"."])
     ),
     "1000:1 in one array": lambda: _compressed(
-        iter([PROTO + _joblib_array(_floats(), (1 << 27,), b""), *_zeros(1 << 30), STOP])
+        iter([PROTO + _joblib_array(_floats(), (1 << 26,), b""), *_zeros(1 << 29), STOP])
     ),
     "1000:1 in one line": lambda: _compressed(iter([b"I", *_zeros(1 << 28)])),
     "1000:1 in many texts": lambda: _compressed(
         iter([PROTO, *((b"\x8c\xff" + b"a" * 255 + b"0") * 4_000 for _ in range(300)), STOP])
+    ),
+    "1000:1 in one text of the old kind": lambda: _compressed(
+        iter([b"T" + struct.pack("<i", 1 << 29), *_zeros(1 << 29), b"."])
+    ),
+    "one state for many objects": lambda: file(
+        b"}(" + b"".join(value(f"k{n}") + b"N" for n in range(20_000)) + b"u\x94"
+        + (name("a", "B") + b")\x81h\x00b0") * 5_000 + b"N"
     ),
     "a length of no file": lambda: PROTO + _long_bytes(1 << 62),
     "a number of 2 GB": lambda: PROTO + b"\x8b" + struct.pack("<i", (1 << 31) - 1),

@@ -163,6 +163,7 @@ def _histogram(change: Callable[[Any, Any], None]) -> Any:
 def _set_node(field: str, content: Any) -> Callable[[Any, Any], None]:
     def change(model: Any, predictor: Any) -> None:
         predictor.nodes[field][0] = content
+        predictor.nodes["is_categorical"][0] = field == "bitset_idx"
 
     return change
 
@@ -219,6 +220,12 @@ def _knn(**attributes: Any) -> Any:
 
 def _svc(**attributes: Any) -> Any:
     return _set(SVC().fit(X, Y), **attributes)
+
+
+def _counted_below_zero() -> Any:
+    model = SVC().fit(X, Y)
+    model._n_support = np.array([-1, len(model.support_) + 1], dtype=np.int32)
+    return model
 
 
 def _splines(**attributes: Any) -> Any:
@@ -295,7 +302,7 @@ CRAFTED: dict[str, Callable[[], Any]] = {
     "support vectors of other features": lambda: _svc(support_vectors_=np.zeros((3, 1))),
     "fewer coefficients than vectors": lambda: _svc(_dual_coef_=np.zeros((1, 1))),
     "more vectors than counted": lambda: _svc(_n_support=np.array([1, 1], dtype=np.int32)),
-    "vectors counted below zero": lambda: _svc(_n_support=np.array([-1, 500], dtype=np.int32)),
+    "vectors counted below zero": _counted_below_zero,
     "more classes than intercepts": lambda: _svc(_intercept_=np.zeros(0)),
     "too few probabilities": lambda: _svc(_probA=np.zeros(9)),
     "regression with fewer coefficients": lambda: _set(SVR().fit(X, Y), _dual_coef_=np.zeros((1, 2))),

@@ -6,6 +6,7 @@ what numpy's public constructors make of it.
 """
 
 import math
+import re
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +16,8 @@ from models_registry.errors import BrokenArtifact, UntrustedArtifact
 _DTYPE_STATE_LENGTHS = {8, 9}
 _COPYING_ARGUMENTS = 3
 _ARRAY_STATE_LENGTH = 5
+_MASKED_STATE_LENGTH = 7
+_PLAIN_TYPE = re.compile(r"[biufcmMSUVO?]\d{0,9}")
 
 
 def _refuse(what: str) -> NoReturn:
@@ -37,8 +40,8 @@ def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
     )
     if not plain:
         _refuse("an array type in an unusual way")
-    if np.dtype(arguments[0]).fields is not None:
-        _refuse("a structured array type as text")
+    if _PLAIN_TYPE.fullmatch(arguments[0]) is None:
+        _refuse("an array type that no file of numbers, texts or objects has")
 
 
 def set_dtype_state(dtype: np.dtype[Any], state: Any) -> None:
@@ -100,7 +103,19 @@ def checked_array_state(array: np.ndarray[Any, Any], state: Any) -> None:
     """Refuse an array's pickled state unless its data has the length that shape and type claim."""
     if type(state) is not tuple or len(state) != _ARRAY_STATE_LENGTH:
         _refuse("an array with a malformed state")
-    _, shape, dtype, _, data = state
+    _check_data(state[1], state[2], state[4])
+    if array.size:
+        _refuse("the state of an array that has one already")
+
+
+def checked_masked_state(state: Any) -> None:
+    """Refuse a masked array's pickled state unless its data has the length that shape and type claim."""
+    if type(state) is not tuple or len(state) != _MASKED_STATE_LENGTH:
+        _refuse("a masked array with a malformed state")
+    _check_data(state[1], state[2], state[4])
+
+
+def _check_data(shape: Any, dtype: Any, data: Any) -> None:
     if not isinstance(dtype, np.dtype):
         _refuse("an array without a type")
     count = math.prod(checked_shape(shape))
@@ -109,8 +124,6 @@ def checked_array_state(array: np.ndarray[Any, Any], state: Any) -> None:
             _refuse(f"an array of {count} objects and holds another number of them")
     elif not isinstance(data, bytes) or len(data) != count * dtype.itemsize:
         _refuse(f"an array of {count * dtype.itemsize} bytes and holds another number of them")
-    if array.size:
-        _refuse("the state of an array that has one already")
 
 
 def read_array_data(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Any:

@@ -187,7 +187,10 @@ class TrustedUnpickler(pickle._Unpickler):
             self.stack[-1] = self._array(state)
         elif isinstance(target, np.dtype):
             arrays.set_dtype_state(target, state)
-        elif isinstance(target, np.ndarray) and not isinstance(target, np.ma.MaskedArray):
+        elif isinstance(target, np.ma.MaskedArray):
+            arrays.checked_masked_state(state)
+            target.__setstate__(state)
+        elif isinstance(target, np.ndarray):
             arrays.checked_array_state(target, state)
             target.__setstate__(state)
         else:

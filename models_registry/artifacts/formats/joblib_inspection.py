@@ -24,6 +24,7 @@ _ITEM_BYTES = re.compile(r"([biufcmMSUVO?])(\d*)")
 _KIND_BYTES = {"?": 1, "b": 1, "U": 4, "O": 8}
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _ITEMSIZE_IN_STATE = 5
+_STATE_ENTRY_BYTES = 64
 _LIBRARIES = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
 _DICTIONARIES = frozenset({"collections.OrderedDict", "collections.defaultdict", "sklearn.utils._bunch.Bunch"})
 _PICKLE_PYTHONS = {2: ">=2.3", 3: ">=3.0", 4: ">=3.4", 5: ">=3.8"}
@@ -194,6 +195,8 @@ class InertUnpickler(pickle._Unpickler):
             target.state[_State] = state
 
     def _note_state(self, target: Inert, state: dict[Any, Any]) -> None:
+        # One state may be given to any number of objects, so each time counts.
+        claim(self._facts, _STATE_ENTRY_BYTES * len(state), self._limit)
         dunder = next((key for key in state if isinstance(key, str) and key.startswith("__")), None)
         if dunder is not None:
             self._facts.problems.append(f"The artifact sets {dunder} of {target.name}, a name of Python itself.")
@@ -287,6 +290,12 @@ class InertUnpickler(pickle._Unpickler):
     def load_bytearray8(self) -> None:
         self._text(struct.unpack("<Q", self._exactly(8))[0], bytes)
 
+    def load_binstring(self) -> None:
+        length = struct.unpack("<i", self._exactly(4))[0]
+        if length < 0:
+            raise _Stop("It holds a text of a negative length.")
+        self._text(length, _as_latin)
+
     def load_long4(self) -> None:
         self._long(struct.unpack("<i", self._exactly(4))[0])
 
@@ -311,6 +320,7 @@ class InertUnpickler(pickle._Unpickler):
         (pickle.EMPTY_SET, load_empty_set), (pickle.FROZENSET, load_frozenset),
         (pickle.BINUNICODE, load_binunicode), (pickle.BINUNICODE8, load_binunicode8),
         (pickle.SHORT_BINUNICODE, load_short_binunicode), (pickle.BINBYTES, load_binbytes),
+        (pickle.BINSTRING, load_binstring),
         (pickle.BINBYTES8, load_binbytes8), (pickle.BYTEARRAY8, load_bytearray8),
         (pickle.LONG1, load_long1), (pickle.LONG4, load_long4),
         (pickle.PERSID, _unusual), (pickle.BINPERSID, _unusual), (pickle.EXT1, _unusual),
@@ -327,6 +337,10 @@ class _Arguments:
 
 class _State:
     """Key under which a stand-in keeps a state that is no dictionary."""
+
+
+def _as_latin(data: bytes) -> str:
+    return data.decode("latin1")
 
 
 def _as_text(data: bytes) -> str:

@@ -23,11 +23,15 @@ def inspect_skops(path: Path, facts: Facts, *, limit: int) -> None:
         claim(facts, archive.getinfo("schema.json").file_size, limit)
         schema = skops_format.read_schema(archive)
         facts.note_version("skops", str(schema.get("_skops_version")))
+        sizes: dict[str, int] = {}
         for node in skops_format.nodes(schema):
             _note(node, facts)
-            if isinstance(node.get("file"), str):
+            member = node.get("file")
+            if isinstance(member, str):
+                if member not in sizes:
+                    sizes[member] = _array_bytes(archive, member)
                 # Each mention is read once more, so each one counts.
-                claim(facts, _array_bytes(archive, node["file"]), limit)
+                claim(facts, sizes[member], limit)
     facts.outline.extend(outline_of(_inert(schema, 0)))
 
 
