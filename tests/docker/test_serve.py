@@ -1,0 +1,95 @@
+"""The container's command, run from the checkout: it prepares, serves, drains, ends."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.docker.conftest import ROOT
+from tests.support.service import free_port
+from tests.support.waiting import eventually
+
+# by its path: a library of the tests is called docker too
+serving_environment = runpy.run_path(str(ROOT / "docker/serve.py"))["serving_environment"]
+
+
+def status(port: int, path: str = "/health") -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def environment(folder: Path, port: int, **more: str) -> dict[str, str]:
+    (folder / "models").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODELS_", "DJANGO_", "MLAPI_"))}
+    return kept | {
+        "PORT": str(port),
+        "MLAPI_VAR": str(folder / "var"),
+        "MODELS_STORAGE": (folder / "models").as_uri(),
+        "DATABASE_URL": f"sqlite:///{folder / 'registry.sqlite3'}",
+        "DJANGO_SUPERUSER_PASSWORD": "first-password",
+        "WEB_WORKERS": "1",
+        **more,
+    }
+
+
+@pytest.mark.parametrize("drain", [0, 2])
+def test_serve_prepares_the_registry_serves_and_drains_before_it_ends(tmp_path: Path, drain: int) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "docker/serve.py"],
+            cwd=ROOT,
+            env=environment(tmp_path, port, DRAIN_SECONDS=str(drain)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        eventually(lambda: status(port) == 200, seconds=90, saying=log.read_text())
+        assert "Admin account: user admin, the password in DJANGO_SUPERUSER_PASSWORD" in log.read_text()
+        process.send_signal(signal.SIGTERM)
+        if drain:
+            eventually(lambda: "serving on for 2 s" in log.read_text())
+            assert status(port, "/health/live") == 200
+        assert process.wait(timeout=30) == 0
+        assert status(port) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_serve_ends_with_the_reason_when_it_cannot_prepare(tmp_path: Path) -> None:
+    broken = environment(tmp_path, free_port(), DATABASE_URL="nonsense://")
+    done = subprocess.run(
+        [sys.executable, "docker/serve.py"], cwd=ROOT, env=broken, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "DATABASE_URL" in done.stderr
+
+
+def test_sagemaker_gets_its_port_its_models_and_the_policy_latest() -> None:
+    served = serving_environment({"WEB_WORKERS": "2"}, is_sagemaker=True)
+    assert (served["PORT"], served["MODELS_STORAGE"], served["MODELS_POLICY"]) == ("8080", "file:///opt/ml", "latest")
+    assert served["WEB_WORKERS"] == "2"
+    assert len(served["DJANGO_SECRET_KEY"]) > 50
+
+
+def test_what_is_set_wins_over_sagemakers_defaults() -> None:
+    assert serving_environment({"PORT": "9000"}, is_sagemaker=True)["PORT"] == "9000"
+
+
+def test_elsewhere_the_environment_stays_as_it_is() -> None:
+    assert serving_environment({"PORT": "8000"}, is_sagemaker=False) == {"PORT": "8000"}
