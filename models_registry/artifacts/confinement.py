@@ -4,6 +4,7 @@ Each measure that the kernel or the container refuses is named in a warning, and
 this is a sandbox: what remains to the process is reading files that its user may read.
 """
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -64,7 +65,6 @@ def limit_resources(*, memory_bytes: int, cpu_seconds: int, file_size_bytes: int
     resource.setrlimit(resource.RLIMIT_CPU, (spent + cpu_seconds, spent + cpu_seconds + 5))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def _address_space_bytes() -> int:
@@ -75,6 +75,14 @@ def _address_space_bytes() -> int:
 def die_with_parent() -> None:
     """Let the kernel end this process when the one that started it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def give_way() -> None:
+    """Let what serves come first: for the processors, and when the kernel looks for memory to free."""
+    os.nice(10)
+    with contextlib.suppress(OSError):
+        # A container without /proc to write to has its own limit of memory all the same.
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def deny_the_rest() -> list[str]:
@@ -126,6 +134,15 @@ def _deny_writing(libc: Any) -> None:
 
 
 def _deny_system_calls(libc: Any) -> None:
+    try:
+        _filter_system_calls(libc)
+    except OSError:
+        # The next best: no new processes, and no new threads either, which honest code may want.
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        raise
+
+
+def _filter_system_calls(libc: Any) -> None:
     known = _DENIED.get(platform.machine())
     if known is None:
         raise OSError(f"no table of system calls for {platform.machine()}")

@@ -85,6 +85,7 @@ def main() -> None:
     from models_registry.artifacts import confinement
 
     confinement.die_with_parent()
+    confinement.give_way()
     found: list[str] = []
     with _noted_warnings(found):
         _import_what_it_needs(question)
