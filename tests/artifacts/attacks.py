@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import lz4.frame
+import numpy as np
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree._tree import Tree
 
 PROTO = b"\x80\x04"
 STOP = b"."
@@ -82,6 +85,26 @@ def _joblib_array(dtype: bytes, shape: tuple[int, ...], after: bytes) -> bytes:
         + b"u"
     )  # fmt: skip
     return built(name("joblib.numpy_pickle", "NumpyArrayWrapper") + b")\x81", state) + after
+
+
+class _Rebuilt:
+    """Pickles as a call of its own choice."""
+
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def _rebuilt(*reduced: Any) -> bytes:
+    return pickle.dumps(_Rebuilt(*reduced), 4)
+
+
+def _tree_of_more_nodes() -> bytes:
+    tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1]).tree_
+    state = {**tree.__getstate__(), "node_count": 1 << 20}
+    return _rebuilt(Tree, (1, np.array([2]), 1), state)
 
 
 LOGISTIC = ("sklearn.linear_model._logistic", "LogisticRegression")
@@ -266,14 +289,6 @@ class Attacks:
                 )
             ),
             "a type of pointers to text": file(called(name("numpy", "dtype"), "T", False, True)),
-            "tree of more nodes than it has": file(
-                built(
-                    called(
-                        name("sklearn.tree._tree", "Tree"), 1,
-                        Raw(called(name("numpy._core.numeric", "_frombuffer"), b"\1\0\0\0\0\0\0\0",
-                                   Raw(called(name("numpy", "dtype"), "i8", False, True)), (1,), "C")), 1,
-                    ),
-                    value({"nodes": [], "node_count": 1 << 20, "values": [], "max_depth": 1}),
-                )
-            ),
+            "tree of more nodes than it has": _tree_of_more_nodes(),
+            "tree of more outputs than classes": _rebuilt(Tree, (1, np.array([2]), 1 << 20)),
         }  # fmt: skip
