@@ -98,12 +98,13 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
         return values.astype(np.int64 if is_whole else np.float64, copy=False)
     if feature.type == "any":
         return pd.Series(values).infer_objects()
+    if feature.type == "string":
+        # pandas would guess from the rows that came together; an answer must not depend on those.
+        return pd.Series(values, dtype=object if feature.missing_is_none else "str")
     return np.array(values, dtype=_dtype(feature, values))
 
 
 def _dtype(feature: Feature, values: Sequence[Any]) -> Any:
-    if feature.type == "string":
-        return object
     if feature.type == "boolean":
         return np.bool_ if all(isinstance(value, bool) for value in values) else object
     if feature.type == "integer" and not any(isinstance(value, float) and math.isnan(value) for value in values):

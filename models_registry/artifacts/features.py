@@ -30,7 +30,8 @@ class Feature:
     """A named, typed input.
 
     `categories` are the values that the model was trained with, where it tells them; with
-    `closed` any other value is an error of the caller. `nullable` says that null (a missing value) is taken.
+    `closed` any other value is an error of the caller. `nullable` says that null (a missing value) is taken; the
+    model then sees NaN, as pandas writes it, or None where it was trained with that.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Feature:
     categories: tuple[Any, ...] | None = None
     closed: bool = False
     nullable: bool = False
+    missing_is_none: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the registry stores and `GET /models/{name}` shows."""
@@ -47,6 +49,8 @@ class Feature:
             body["closed"] = self.closed
         if self.nullable:
             body["nullable"] = True
+        if self.missing_is_none:
+            body["missing_is_none"] = True
         return body
 
     @classmethod
@@ -59,6 +63,7 @@ class Feature:
             None if categories is None else tuple(categories),
             value.get("closed", False),
             value.get("nullable", False),
+            value.get("missing_is_none", False),
         )
 
     def expected(self) -> str:
@@ -75,7 +80,7 @@ class Feature:
         """Return `value` as the model takes it, or raise InputError naming row, feature, expected and found."""
         if value is None:
             if self.nullable:
-                return float("nan") if self.type in {"float", "integer", "boolean"} else None
+                return None if self.missing_is_none else math.nan
             raise self.refusal(value, row)
         if not self._has_type(value):
             raise self.refusal(value, row)

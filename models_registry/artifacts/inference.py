@@ -198,8 +198,24 @@ def _describe(estimator: Any, count: int, names: tuple[str, ...], *, onward: boo
     if kind in ENCODERS and len(getattr(first, "categories_", ())) == count:
         closed = getattr(first, "handle_unknown", "error") == "error" and kind != "TargetEncoder"
         return [_categorical(values, closed=closed) for values in first.categories_]
+    behind = _behind_imputer(estimator, count)
+    if behind is not None:
+        is_none = getattr(first, "missing_values", math.nan) is None
+        described = _describe(behind, count, names, onward=onward)
+        return [replace(item, nullable=True, missing_is_none=is_none) for item in described]
     own_code = kind == "FunctionTransformer" or not type(first).__module__.startswith("sklearn.")
     return [Feature("", "any" if own_code else "float", nullable=_takes_missing(first, onward))] * count
+
+
+def _behind_imputer(estimator: Any, count: int) -> Any:
+    """Return the step behind a first one that only fills gaps: it tells what the columns hold."""
+    steps = getattr(estimator, "steps", None)
+    if not isinstance(steps, list):
+        return None
+    real = [step for _, step in steps if step is not None and step != "passthrough"]
+    if len(real) < 2 or not type(real[0]).__module__.startswith("sklearn.impute"):
+        return None
+    return real[1] if getattr(real[1], "n_features_in_", None) == count else None
 
 
 def _after_entry_takes_missing(estimator: Any, onward: bool) -> bool:
@@ -270,7 +286,14 @@ def _categorical(values: Any, *, closed: bool) -> Feature:
         kind = "float"
     else:
         kind = "any"
-    return Feature("", kind, tuple(known), closed=closed, nullable=len(known) != len(items) or not closed)
+    return Feature(
+        "",
+        kind,
+        tuple(known),
+        closed=closed,
+        nullable=len(known) != len(items) or not closed,
+        missing_is_none=any(item is None for item in items),
+    )
 
 
 def _from_instances(feature: Feature, index: int, instances: Sequence[Any] | None) -> Feature:

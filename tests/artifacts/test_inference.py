@@ -1,0 +1,99 @@
+"""Signatures, read off estimators."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from models_registry.artifacts.calling import call
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.signature import Signature
+from models_registry.errors import InputError, NoPrediction
+
+FRAME = pd.DataFrame(
+    {"city": ["Oslo", None, "Rome", "Oslo"], "age": [20.0, np.nan, 40, 50], "text": ["a b", "b c", "c d", "d e"]}
+)
+LABELS = ["x", "y", "x", "y"]
+
+
+def mixed(*city_steps):
+    columns = make_column_transformer(
+        (make_pipeline(*city_steps), ["city"]),
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
+        (TfidfVectorizer(token_pattern=r"\w"), "text"),
+    )
+    return make_pipeline(columns, LogisticRegression())
+
+
+@pytest.mark.parametrize("missing", [None, np.nan], ids=["None", "NaN"])
+def test_a_missing_string_answers_the_same_alone_and_among_others(missing):
+    frame = FRAME.assign(city=pd.Series(["Oslo", missing, "Rome", "Oslo"], dtype=object))
+    model = mixed(OneHotEncoder()).fit(frame, LABELS)
+    signature = Signature.from_json(json.loads(json.dumps(infer_signature(model).to_json())))
+    rows = [{"city": city, "age": 30, "text": "a"} for city in (None, "Oslo", "Rome")]
+    together = call(model, signature.parse(rows)).probabilities
+    alone = [call(model, signature.parse([row])).probabilities[0] for row in rows]
+    np.testing.assert_allclose(together, alone)
+    asked = pd.DataFrame({"city": pd.Series([missing], dtype=object), "age": [30.0], "text": ["a"]})
+    np.testing.assert_allclose(alone[0], model.predict_proba(asked)[0])
+
+
+def test_columns_behind_an_imputer_have_the_encoders_type_and_categories():
+    frame = FRAME.assign(city=pd.Series(["Oslo", np.nan, "Rome", "Oslo"], dtype=object))
+    model = mixed(SimpleImputer(strategy="most_frequent"), OneHotEncoder()).fit(frame, LABELS)
+    city, age, text = infer_signature(model).inputs
+    assert (city.type, city.categories, city.closed, city.nullable) == ("string", ("Oslo", "Rome"), True, True)
+    assert (age.type, age.nullable) == ("float", True)
+    assert (text.type, text.nullable) == ("string", False)
+    signature = infer_signature(model)
+    call(model, signature.parse([{"city": None, "age": None, "text": "a"}]))
+    with pytest.raises(InputError, match="one of 'Oslo', 'Rome' or null"):
+        signature.parse([{"city": "Bonn", "age": 1, "text": "a"}])
+
+
+def test_a_scaler_lets_missing_values_through_only_to_what_takes_them():
+    rows, labels = np.array([[0.0], [1.0]]), [0, 1]
+    assert (
+        not infer_signature(make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)).inputs[0].nullable
+    )
+    assert (
+        infer_signature(make_pipeline(StandardScaler(), SimpleImputer(), LogisticRegression()).fit(rows, labels))
+        .inputs[0]
+        .nullable
+    )
+
+
+class Silent(BaseEstimator):
+    """Predicts, and tells nothing of itself."""
+
+    def predict(self, rows):
+        return np.asarray(rows).sum(axis=1)
+
+
+def test_what_the_estimator_does_not_tell_comes_from_the_manifest_or_the_sample():
+    with pytest.raises(NoPrediction, match="Give 'inputs' or a sample"):
+        infer_signature(Silent())
+    assert infer_signature(Silent(), [Feature("a"), Feature("b")]).names == ("a", "b")
+    assert infer_signature(Silent(), None, [{"p": 1, "q": 2}]).names == ("p", "q")
+    assert len(infer_signature(Silent(), None, [[1, 2, 3]]).inputs) == 3
+
+
+def test_what_cannot_predict_or_contradicts_its_manifest_is_refused():
+    with pytest.raises(NoPrediction, match="has no 'predict'"):
+        infer_signature(StandardScaler().fit([[0.0]]))
+    model = LogisticRegression().fit(pd.DataFrame({"a": [0, 1], "b": [1, 0]}), [0, 1])
+    with pytest.raises(NoPrediction, match="declares 1 inputs, the estimator takes 2"):
+        infer_signature(model, [Feature("a")])
+    with pytest.raises(NoPrediction, match="'c', which the estimator was not trained with"):
+        infer_signature(model, [Feature("a"), Feature("c")])
