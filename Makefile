@@ -39,6 +39,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 lock: $(VENV)/.installed-dev ## the pinned and hashed requirements, anew from the *.in files
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-signing.in -o requirements-signing.txt
+	$(LOCK) requirements-otel.in -o requirements-otel.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements-aws-tools.in -o requirements-aws-tools.txt
 	$(LOCK) requirements-checkov.in -o requirements-checkov.txt

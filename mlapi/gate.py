@@ -20,6 +20,7 @@ from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
 from mlapi.protocols.base import Call, Facts, Handler, HttpError, Reply
 from mlapi.protocols.bodies import read_body
+from mlapi.tracing import Tracer
 from models_registry.serving.runtime import Board, Runtime
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
@@ -50,6 +51,7 @@ class Gate:
         """Let requests through to the models of `runtime`, counted by `meter`."""
         self.runtime = runtime
         self._meter = meter
+        self.tracer: Tracer | None = None
 
     def answer(
         self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ, read: Callable[[int], bytes]
@@ -64,7 +66,7 @@ class Gate:
         reply.headers.append(("X-Request-ID", passage.request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
         if not endpoint.is_quiet:
-            observe(endpoint, environ, reply, passage, self._meter)
+            observe(endpoint, environ, reply, passage, meter=self._meter, tracer=self.tracer)
         return reply
 
     def _pass(

@@ -17,6 +17,7 @@ from mlapi.metrics.records import Record, outcome_of
 if TYPE_CHECKING:
     from mlapi.gate import Endpoint
     from mlapi.protocols.base import Reply
+    from mlapi.tracing import Tracer
 
 LARGEST_LOGGED_BODY = 64_000
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}.*")
@@ -32,8 +33,16 @@ class Passage:
     body: bytes = b""
 
 
-def observe(endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, passage: Passage, meter: Meter) -> None:
-    """Count the request, and write its line."""
+def observe(
+    endpoint: Endpoint,
+    environ: Mapping[str, Any],
+    reply: Reply,
+    passage: Passage,
+    *,
+    meter: Meter,
+    tracer: Tracer | None = None,
+) -> None:
+    """Count the request, and write its line and, where there is a `tracer`, its span."""
     seconds = time.perf_counter() - passage.started
     facts = reply.facts
     meter.note(
@@ -67,7 +76,10 @@ def observe(endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, passag
         fields["key"] = passage.key
     if passage.body:
         fields["inputs"] = _inputs(passage.body)
-    _add_trace(fields, environ)
+    if tracer is None:
+        _add_trace(fields, environ)
+    else:
+        fields["trace_id"], fields["span_id"] = _span(tracer, endpoint, environ, reply, seconds)
     logs.write_line("request", fields)
 
 
@@ -104,6 +116,24 @@ def _add_trace(fields: dict[str, Any], environ: Mapping[str, Any]) -> None:
         found = TRACEPARENT.fullmatch(given)
         if found:
             fields["trace_id"], fields["span_id"] = found.groups()
+
+
+def _span(
+    tracer: Tracer, endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, seconds: float
+) -> tuple[str, str]:
+    facts = reply.facts
+    attributes = {
+        "http.request.method": environ["REQUEST_METHOD"],
+        "http.response.status_code": reply.status,
+        "mlapi.protocol": endpoint.protocol,
+        "mlapi.model": facts.model or None,
+        "mlapi.version": facts.version,
+        "mlapi.rows": facts.rows,
+        "mlapi.waiting_ms": facts.waiting_seconds * 1000,
+        "mlapi.model_ms": facts.model_seconds * 1000,
+    }
+    failed = reply.status >= 500
+    return tracer.span(environ, endpoint.name, seconds=seconds, failed=failed, attributes=attributes)
 
 
 def _inputs(body: bytes) -> Any:

@@ -11,6 +11,7 @@ from mlapi.gate import Gate
 from mlapi.metrics.emf import MinuteReport
 from mlapi.metrics.meter import Meter
 from mlapi.metrics.snapshots import Snapshots
+from mlapi.tracing import Tracer
 from models_registry import conf
 from models_registry.serving.keykeeper import KeyKeeper
 from models_registry.serving.preparation import Preparation
@@ -61,6 +62,8 @@ class Replica:
     def start(self) -> None:
         """Load what should serve, then watch."""
         self.watchdog.start()
+        if settings.MLAPI_OTEL:
+            gate.tracer = Tracer(settings.MLAPI_SERVICE)
         meter.start()
         if self.minute_report is not None:
             self.minute_report.start()
@@ -83,3 +86,5 @@ class Replica:
         if self.minute_report is not None:
             self.minute_report.stop()
         meter.stop()
+        if gate.tracer is not None:
+            gate.tracer.stop()

@@ -77,6 +77,7 @@ MLAPI_LOG_FEATURES = environment.boolean("MLAPI_LOG_FEATURES", False)
 MLAPI_METRICS_TOKEN = environment.text("MLAPI_METRICS_TOKEN")
 MLAPI_EMF = environment.boolean("MLAPI_EMF", False)
 MLAPI_SERVICE = environment.text("MLAPI_SERVICE", "mlapi")
+MLAPI_OTEL = environment.boolean("MLAPI_OTEL", False)
 # As gunicorn.conf.py has it: the master clears it at the start.
 METRICS_DIR = VAR_DIR / "metrics"
 MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
