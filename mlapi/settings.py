@@ -106,6 +106,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "mlapi.middleware.GateFirst",
+    "mlapi.middleware.ContentPolicy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -123,6 +124,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 # The balancer's address is everybody's: a lock on it alone would lock everybody out.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "mlapi.proxies.client_address_of"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
 AXES_RESET_ON_SUCCESS = True
@@ -177,7 +179,12 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
-SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SCHEMA_PATH_PREFIX": "/api"}
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api",
+    # What is sent is another schema than what comes back: a file goes there as bytes.
+    "COMPONENT_SPLIT_REQUEST": True,
+}
 
 UNFOLD = {
     "SITE_TITLE": "mlapi",

@@ -9,7 +9,7 @@ from django.conf import settings
 from mlapi.openapi import registry, service
 from mlapi.openapi.inputs import SHARED, input_schemas, ref, request_examples
 from mlapi.openapi.outputs import output_schemas
-from mlapi.openapi.refusals import ERROR, OF_PREDICTION, components, responses
+from mlapi.openapi.refusals import ERROR, OF_PREDICTION, components, responses, security, security_schemes
 from mlapi.protocols.base import JSON
 from models_registry.serving.runtime import Board, LoadedModel
 
@@ -33,10 +33,6 @@ REQUEST_ID: dict[str, Any] = {
     "schema": {"type": "string"},
     "description": "Comes back with the answer and stands in the log.",
 }
-SCHEMES: dict[str, Any] = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "ApiKeyAsBearer": {"type": "http", "scheme": "bearer"},
-}
 
 
 def document(board: Board) -> dict[str, Any]:
@@ -58,7 +54,7 @@ def document(board: Board) -> dict[str, Any]:
             "headers": HEADERS,
             "parameters": {"RequestId": REQUEST_ID},
             "responses": components(),
-            "securitySchemes": {**(SCHEMES if settings.MLAPI_REQUIRE_API_KEY else {}), **api.security_schemes},
+            "securitySchemes": {**security_schemes(), **api.security_schemes},
         },
     }
 
@@ -99,7 +95,7 @@ def _model_paths(loaded: LoadedModel, *, is_default: bool) -> dict[str, Any]:
 
 def _operation(loaded: LoadedModel, operation_id: str, summary: str) -> dict[str, Any]:
     name, limit = loaded.name, int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
-    operation: dict[str, Any] = {
+    return {
         "operationId": operation_id,
         "tags": [_tag_name(loaded)],
         "summary": summary,
@@ -122,10 +118,8 @@ def _operation(loaded: LoadedModel, operation_id: str, summary: str) -> dict[str
             },
             **responses(OF_PREDICTION),
         },
+        **security(),
     }
-    if settings.MLAPI_REQUIRE_API_KEY:
-        operation["security"] = [{scheme: []} for scheme in SCHEMES]
-    return operation
 
 
 def _about(loaded: LoadedModel, limit: int) -> str:

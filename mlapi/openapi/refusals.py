@@ -98,6 +98,22 @@ def responses(statuses: tuple[int, ...]) -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/{REFUSALS[status][0]}"} for status in statuses}
 
 
+SCHEMES: dict[str, Any] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "ApiKeyAsBearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def security_schemes() -> dict[str, Any]:
+    """Return the ways to send a key; none where no key is needed."""
+    return SCHEMES if settings.MLAPI_REQUIRE_API_KEY else {}
+
+
+def security() -> dict[str, Any]:
+    """Return what an operation that predicts says of keys."""
+    return {"security": [{scheme: []} for scheme in SCHEMES]} if settings.MLAPI_REQUIRE_API_KEY else {}
+
+
 def _response(status: int) -> dict[str, Any]:
     _, description, code, sentence = REFUSALS[status]
     response: dict[str, Any] = {

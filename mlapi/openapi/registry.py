@@ -8,7 +8,10 @@ from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 
+from mlapi.openapi.refusals import responses
+
 TAG = "Registry"
+REFERENCE = "#/components/schemas/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,50 @@ def document() -> Part:
     """Return the paths, schemas and security schemes of the views that have a schema."""
     # A generator keeps what it has read; one of its own leaves nothing behind.
     made = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # it ships no types
-    paths = {path: _tagged(item) for path, item in made["paths"].items()}
     components = made.get("components", {})
     return Part(
-        paths=paths,
-        schemas=components.get("schemas", {}),
+        paths={path: _tagged(_renamed(item)) for path, item in made["paths"].items()},
+        schemas={
+            _name(name): _renamed(_closed(name, schema)) for name, schema in components.get("schemas", {}).items()
+        },
         security_schemes=components.get("securitySchemes", {}),
-        tags=[{"name": TAG, "description": "The registry for programs; a token and permission are needed."}]
-        if paths
-        else [],
+        tags=[{"name": TAG, "description": "The registry for programs; a token and permission are needed."}],
     )
 
 
+def _name(name: str) -> str:
+    """Return a schema's name in the whole document; what is a request by its own name is not called so twice."""
+    return TAG + (name.removesuffix("Request") if name.endswith("RequestRequest") else name)
+
+
+def _closed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a request's schema without fields of any other name: the API refuses them."""
+    return {**schema, "additionalProperties": False} if name.endswith("Request") else schema
+
+
+def _renamed(item: Any) -> Any:
+    """Return a part of the schema whose references bear this part's prefix: a `Model` there is another than here."""
+    if isinstance(item, dict):
+        return {
+            key: REFERENCE + _name(value.removeprefix(REFERENCE)) if key == "$ref" else _renamed(value)
+            for key, value in item.items()
+        }
+    return [_renamed(value) for value in item] if isinstance(item, list) else item
+
+
 def _tagged(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a path whose operations stand together under one heading."""
+    """Return a path whose operations stand together under one heading, with what they do as their summary."""
     return {
-        method: {**operation, "tags": [TAG]} if isinstance(operation, dict) else operation
+        method: {
+            **operation,
+            "tags": [TAG],
+            "responses": operation["responses"] | responses((503,)),
+            **_words(operation),
+        }
         for method, operation in item.items()
     }
+
+
+def _words(operation: dict[str, Any]) -> dict[str, str]:
+    words = operation.get("description", "")
+    return {"summary": words.partition("; ")[0].rstrip("."), "description": words if "; " in words else ""}

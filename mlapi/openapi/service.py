@@ -6,8 +6,9 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from mlapi.openapi import examples
 from mlapi.openapi.inputs import Schema, ref
-from mlapi.openapi.refusals import responses
+from mlapi.openapi.refusals import responses, security
 from mlapi.protocols.base import JSON
 from models_registry.artifacts.features import FEATURE_TYPES
 from models_registry.serving.runtime import Board
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlapi.gate import Endpoint
 
 GROUP = re.compile(r"\(\?P<(\w+)>[^()]*\)")
+PARAMETER = re.compile(r"\{(\w+)\}")
+CHOICE = re.compile(r"\(\?:([^()]*)\)(\??)")
 CATALOGUE = "Catalogue"
 HEALTH = "Health"
 PROTOCOLS = {"v2": "Open Inference Protocol v2", "mlflow": "MLflow and SageMaker"}
@@ -111,6 +114,26 @@ KNOWN: dict[str, tuple[str, str, Schema, tuple[int, ...]]] = {
     "openapi": (SERVICE, "This document", {"type": "object"}, (400, 405)),
 }
 
+SUMMARIES = {
+    "metrics": "Metrics of all workers of this machine, for Prometheus",
+    "ping": "Whether every active model is loaded here",
+    "version": "The service's version, as text",
+    "v2-live": "Whether the process answers and no prediction hangs",
+    "v2-ready": "Whether every active model is loaded here",
+    "v2-load": "Refused: which version serves is the registry's to say",
+    "v2-index": "Every model that should serve here, and its state",
+    "v2-infer": "Predict: tensors in, tensors out, as JSON or with the binary extension",
+    "v2-model": "A model's metadata, from its own signature",
+    "v2-model-ready": "Whether a model, or that version of it, serves here",
+    "v2-model-config": "A model's configuration in Triton's words",
+    "v2-stats": "How often and how long each model was asked, in all workers",
+    "v2-model-stats": "How often and how long a model was asked, in all workers",
+    "v2-server": "The server's name, version and extensions",
+    "invocations": "Predict with the default model: MLflow's four JSON forms, or CSV",
+    "invocations-model": "Predict: MLflow's four JSON forms, or CSV",
+    "invocations-version": "Predict in this version: MLflow's four JSON forms, or CSV",
+}
+
 
 def describe(board: Board) -> tuple[dict[str, Any], dict[str, Schema], list[dict[str, Any]]]:
     """Return paths, schemas and tags of every route of the gate that `document` has not by model."""
@@ -119,23 +142,33 @@ def describe(board: Board) -> tuple[dict[str, Any], dict[str, Schema], list[dict
 
     paths: dict[str, Any] = {}
     for endpoint in ENDPOINTS:
-        if endpoint.protocol != "native" or not endpoint.is_prediction:
-            paths.setdefault(_template(endpoint.pattern), {}).update(_operations(endpoint, board))
+        is_by_model = endpoint.protocol == "native" and endpoint.is_prediction
+        if not is_by_model and ".*" not in endpoint.pattern:
+            for path in templates(endpoint.pattern):
+                paths.setdefault(path, {}).update(_operations(endpoint, path, board))
     used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
     tags = [{"name": tag} for tag in (CATALOGUE, *PROTOCOLS.values(), HEALTH, SERVICE) if tag in used]
     return paths, SCHEMAS, tags
 
 
-def _template(pattern: str) -> str:
-    """Return a route's pattern as OpenAPI writes it: `/v2/models/{model}/infer`."""
-    return "/" + GROUP.sub(r"{\1}", pattern).replace("\\", "")
+def templates(pattern: str) -> list[str]:
+    """Return a route's pattern as OpenAPI writes it, once for each way through it: `/v2/models/{model}/infer`."""
+    return _expand("/" + GROUP.sub(r"{\1}", pattern).replace("\\", ""))
 
 
-def _operations(endpoint: Endpoint, board: Board) -> dict[str, Any]:
+def _expand(path: str) -> list[str]:
+    found = CHOICE.search(path)
+    if found is None:
+        return [path]
+    ways = ["", found[1]] if found[2] else found[1].split("|")
+    return [whole for way in ways for whole in _expand(path[: found.start()] + way + path[found.end() :])]
+
+
+def _operations(endpoint: Endpoint, path: str, board: Board) -> dict[str, Any]:
     known = KNOWN.get(endpoint.name)
-    parameters = {"parameters": _parameters(endpoint, board)}
+    parameters = {"parameters": _parameters(path, board)}
     return {
-        method.lower(): parameters | (_known(endpoint, *known) if known else _other(endpoint, method))
+        method.lower(): parameters | (_known(endpoint, *known) if known else _other(endpoint, method, path, board))
         for method in endpoint.methods
     }
 
@@ -153,25 +186,31 @@ def _known(endpoint: Endpoint, tag: str, summary: str, schema: Schema, statuses:
     }
 
 
-def _other(endpoint: Endpoint, method: str) -> dict[str, Any]:
+def _other(endpoint: Endpoint, method: str, path: str, board: Board) -> dict[str, Any]:
     """Return what is said of a route that follows a specification of somebody else: where to find it, no more."""
+    words = (inspect.getdoc(endpoint.handler) or endpoint.name).splitlines()[0]
     operation: dict[str, Any] = {
-        "operationId": f"{endpoint.name}-{method.lower()}",
+        "operationId": "-".join([method.lower(), *re.findall(r"\w+", path)]),
         "tags": [PROTOCOLS.get(endpoint.protocol, SERVICE)],
-        "summary": (inspect.getdoc(endpoint.handler) or endpoint.name).splitlines()[0],
+        "summary": SUMMARIES.get(endpoint.name, words).rstrip("."),
         "responses": {"default": {"description": "As the protocol says."}},
     }
+    if endpoint.is_prediction:
+        operation |= security()
     if method == "POST":
+        bodies = examples.of(endpoint.name, board)
+        content: dict[str, Any] = {"schema": {}, **({"examples": bodies} if bodies else {})}
         kinds = endpoint.content_types or (JSON,)
-        operation["requestBody"] = {"content": {kind: {"schema": {}} for kind in kinds}}
+        operation["requestBody"] = {"content": {kind: content if kind == JSON else {"schema": {}} for kind in kinds}}
     return operation
 
 
-def _parameters(endpoint: Endpoint, board: Board) -> list[dict[str, Any]]:
-    schemas: dict[str, Schema] = {"version": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
-    served: Schema = {"type": "string", "enum": sorted(board.models)} if board.models else {"type": "string"}
-    schemas["model"] = served
+def _parameters(path: str, board: Board) -> list[dict[str, Any]]:
+    schemas: dict[str, Schema] = {
+        "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+        "model": {"type": "string"} | ({"enum": sorted(board.models)} if board.models else {}),
+    }
     return [
         {"name": name, "in": "path", "required": True, "schema": schemas.get(name, {"type": "string"})}
-        for name in re.findall(r"\?P<(\w+)>", endpoint.pattern)
+        for name in PARAMETER.findall(path)
     ]

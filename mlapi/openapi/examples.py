@@ -1,0 +1,55 @@
+"""Requests in the other protocols that work as they stand, one for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlapi import catalogue
+from models_registry.serving.runtime import Board, LoadedModel
+
+DATATYPES = {"float": "FP64", "integer": "INT64", "string": "BYTES", "boolean": "BOOL", "any": "BYTES"}
+
+
+def of(endpoint: str, board: Board) -> dict[str, Any]:
+    """Return the bodies to send to the endpoint of that name, by model; of `/invocations` the default one's."""
+    make = MAKERS.get(endpoint)
+    if make is None:
+        return {}
+    return {
+        name: {"summary": name, "value": make(loaded, catalogue.example_request(loaded)["features"])}
+        for name, loaded in sorted(board.models.items(), key=lambda item: (item[0] != board.default, item[0]))
+        if loaded.signature.inputs and (endpoint != "invocations" or name == board.default)
+    }
+
+
+def _tensors(loaded: LoadedModel, row: Any) -> dict[str, Any]:
+    """Return a request of the Open Inference Protocol: one tensor, or a column for each feature."""
+    inputs = loaded.signature.inputs
+    values = _values(loaded, row)
+    if all(item.type == "float" for item in inputs) and None not in values:
+        return {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP64", "data": values}]}
+    columns = [
+        {"name": item.name, "shape": [1], "datatype": DATATYPES[item.type], "data": [value]}
+        for item, value in zip(inputs, values, strict=True)
+    ]
+    return {"inputs": columns}
+
+
+def _records(loaded: LoadedModel, row: Any) -> dict[str, Any]:
+    return {"dataframe_records": [dict(zip(loaded.signature.names, _values(loaded, row), strict=True))]}
+
+
+def _values(loaded: LoadedModel, row: Any) -> list[Any]:
+    """Return a row in the order of the signature."""
+    if isinstance(row, dict):
+        return [row[name] for name in loaded.signature.names]
+    return row if isinstance(row, list) else [row]
+
+
+MAKERS: dict[str, Callable[[LoadedModel, Any], dict[str, Any]]] = {
+    "v2-infer": _tensors,
+    "invocations": _records,
+    "invocations-model": _records,
+    "invocations-version": _records,
+}
