@@ -24,7 +24,7 @@ from models_registry.artifacts.inspection import Inspection, inspect_artifact
 from models_registry.artifacts.policy import judge
 from models_registry.artifacts.structure import validate_structure
 from models_registry.errors import UnsupportedFormat
-from tests.artifacts.attacks import PROTO, STOP, _dtype, _joblib_array, file, name, value
+from tests.artifacts.attacks import LOGISTIC, PROTO, STOP, _dtype, _joblib_array, file, name, value
 
 LIMIT = 200_000_000
 
@@ -145,7 +145,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "one state for many objects": lambda: file(
         b"}(" + b"".join(value(f"k{n}") + b"N" for n in range(20_000)) + b"u\x94"
-        + (name("a", "B") + b")\x81h\x00b0") * 5_000 + b"N"
+        + (name(*LOGISTIC) + b")\x81h\x00b0") * 5_000 + b"N"
     ),
     "a length of no file": lambda: PROTO + _long_bytes(1 << 62),
     "a number of 2 GB": lambda: PROTO + b"\x8b" + struct.pack("<i", (1 << 31) - 1),
