@@ -23,6 +23,8 @@ graceful_timeout = 50
 # Covers the wait for models at a worker's start.
 timeout = 120
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - heartbeats need no disk
+# Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is no proxy.
+forwarded_allow_ips = ""
 accesslog = None
 logger_class = "gunicorn.glogging.Logger"
 

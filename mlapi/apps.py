@@ -8,3 +8,7 @@ class MlapiConfig(AppConfig):
 
     name = "mlapi"
     verbose_name = "mlapi"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from mlapi import checks  # noqa: F401 - registers by being imported

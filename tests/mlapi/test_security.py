@@ -1,0 +1,179 @@
+"""The service against those who try things: proxies' headers, logins, pages in frames, settings of production."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth.models import User
+from django.core.checks import run_checks
+from django.test import Client
+from django.utils import timezone
+
+from mlapi.proxies import client_address
+from tests.support.estimators import constant
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGIN = "/admin/login/"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [
+        (0, "", "10.0.0.1"),
+        (0, "6.6.6.6", "10.0.0.1"),
+        (1, "", "10.0.0.1"),
+        (1, "203.0.113.7", "203.0.113.7"),
+        (1, "6.6.6.6, 203.0.113.7", "203.0.113.7"),
+        (1, "6.6.6.6,203.0.113.7 ", "203.0.113.7"),
+        (2, "6.6.6.6, 203.0.113.7, 10.0.0.9", "203.0.113.7"),
+        (2, "203.0.113.7", "203.0.113.7"),
+        (1, "203.0.113.7:4711", "203.0.113.7"),
+        (1, "2001:db8::1", "2001:db8::1"),
+        (1, "[2001:db8::1]:4711", "2001:db8::1"),
+        (1, "unknown", "10.0.0.1"),
+        (1, "' OR 1=1 --", "10.0.0.1"),
+        (1, ", ,", "10.0.0.1"),
+    ],
+)
+def test_a_forwarded_address_counts_as_far_as_proxies_are_trusted(proxies, forwarded, expected):
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": forwarded}
+    assert client_address(environ, trusted_proxies=proxies) == expected
+
+
+def log_in(name: str, password: str, address: str, **headers: str) -> int:
+    """Return the status of a login from `address`; 302 is success."""
+    form = {"username": name, "password": password, "next": "/admin/"}
+    return Client(REMOTE_ADDR=address).post(LOGIN, form, headers=headers).status_code
+
+
+@pytest.mark.django_db
+def test_brute_force_is_throttled_for_that_user_from_that_address_and_for_nobody_else(settings):
+    for name in ("ann", "bob"):
+        User.objects.create_superuser(name, password="right")
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        log_in("ann", "wrong", "203.0.113.7")
+    assert log_in("ann", "right", "203.0.113.7") == 429, "the attacker, who has guessed it in the end"
+    assert log_in("ann", "right", "198.51.100.1") == 302, "the user herself, elsewhere"
+    assert log_in("bob", "right", "203.0.113.7") == 302, "another user of the same address"
+
+
+@pytest.mark.django_db
+def test_a_throttled_login_cools_off(settings):
+    User.objects.create_superuser("ann", password="right")
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        log_in("ann", "wrong", "203.0.113.7")
+    assert log_in("ann", "right", "203.0.113.7") == 429
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(hours=settings.AXES_COOLOFF_TIME, seconds=1))
+    assert log_in("ann", "right", "203.0.113.7") == 302
+
+
+@pytest.mark.django_db
+def test_behind_a_balancer_callers_are_told_apart_and_cannot_make_addresses_up(settings):
+    settings.TRUSTED_PROXIES = 1
+    User.objects.create_superuser("ann", password="right")
+    for attempt in range(settings.AXES_FAILURE_LIMIT):
+        log_in("ann", "wrong", "10.0.0.1", **{"X-Forwarded-For": f"6.6.6.{attempt}, 203.0.113.7"})
+    assert log_in("ann", "right", "10.0.0.1", **{"X-Forwarded-For": "9.9.9.9, 203.0.113.7"}) == 429
+    assert log_in("ann", "right", "10.0.0.1", **{"X-Forwarded-For": "198.51.100.1"}) == 302
+
+
+@pytest.mark.django_db
+def test_hostile_logins_are_no_server_errors():
+    client = Client(raise_request_exception=False)
+    for form in ({"username": "a\x00b", "password": "x"}, {"username": "u" * 10_000, "password": "x"}, {}):
+        assert client.post(LOGIN, form).status_code in {200, 400, 429}, form
+
+
+@pytest.mark.django_db
+def test_pages_cannot_be_framed_sniffed_or_fed_from_elsewhere(client):
+    page = client.get(LOGIN)
+    assert page["X-Frame-Options"] == "DENY"
+    assert page["X-Content-Type-Options"] == "nosniff"
+    assert page["Referrer-Policy"] == "same-origin"
+    assert page["Cross-Origin-Opener-Policy"] == "same-origin"
+    policy = dict(part.strip().partition(" ")[::2] for part in page["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["object-src"] == "'none'"
+    assert "http" not in page["Content-Security-Policy"]
+    assert "camera=()" in page["Permissions-Policy"]
+
+
+@pytest.mark.django_db
+def test_a_page_with_a_stricter_policy_keeps_it(client):
+    assert "unsafe-eval" in client.get(LOGIN)["Content-Security-Policy"]
+    assert "unsafe-eval" not in client.get("/docs")["Content-Security-Policy"]
+
+
+def test_answers_to_programs_are_not_sniffed(host, load):
+    load(constant(1))
+    for answer in (host.post("/predict", {"features": [0, 0]}), host.get("/models"), host.get("/health")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_strange_host_is_answered_400_except_for_health(host, load):
+    load(constant(1))
+    strange = {"Host": "10.0.3.7:8000"}
+    assert host.request("GET", "/health", headers=strange).status == 200
+    assert host.request("GET", "/models", headers=strange).status == 400
+    assert host.request("GET", "/admin/login/", headers=strange).status == 400
+
+
+def test_a_forwarded_scheme_counts_only_behind_a_trusted_proxy(host, load, settings):
+    load(constant(1), name="a")
+    assert host.get("/models/a", **{"X-Forwarded-Proto": "https"}).json["example"]["url"].startswith("http://")
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert host.get("/models/a", **{"X-Forwarded-Proto": "https"}).json["example"]["url"].startswith("https://")
+    assert host.get("/models/a").json["example"]["url"].startswith("http://")
+
+
+def deployed(directory: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Return what `check --deploy` says under the settings of production, with `changes`."""
+    (directory / "models").mkdir(exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MLAPI_VAR": str(directory),
+        "MODELS_STORAGE": (directory / "models").as_uri(),
+        "DATABASE_URL": f"sqlite:///{directory / 'r.sqlite3'}",
+        "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+        "DJANGO_ALLOWED_HOSTS": "models.example.com",
+        "MLAPI_HTTPS": "on",
+        "MLAPI_TRUSTED_PROXIES": "1",
+        **changes,
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_settings_of_production_pass_django_s_own_check(tmp_path):
+    done = deployed(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
+
+
+def test_the_check_finds_what_production_must_not_have(tmp_path):
+    weak = deployed(tmp_path, DJANGO_SECRET_KEY="short", DJANGO_DEBUG="on")
+    assert weak.returncode == 1
+    assert "security.W009" in weak.stderr
+    assert "security.W018" in weak.stderr
+    missing = deployed(tmp_path, DJANGO_SECRET_KEY="")
+    assert missing.returncode == 1
+    assert "DJANGO_SECRET_KEY is not set" in missing.stderr
+
+
+def test_https_behind_a_proxy_that_nobody_trusts_is_warned_of(settings):
+    settings.SECURE, settings.TRUSTED_PROXIES = True, 0
+    assert "mlapi.W001" in {message.id for message in run_checks()}
+    settings.TRUSTED_PROXIES = 1
+    assert "mlapi.W001" not in {message.id for message in run_checks()}
+
+
+def test_a_log_of_inputs_is_warned_of(settings):
+    settings.MLAPI_LOG_FEATURES = True
+    assert "mlapi.W002" in {message.id for message in run_checks()}
