@@ -285,7 +285,7 @@ class Attacks:
                         Raw(name("numpy", "ndarray")), (0,), b"b",
                     ),
                     b"(" + value(1) + value((9,)) + _dtype("O8", (3, "|", None, None, None, -1, -1, 63))
-                    + value(False) + value([1]) + value(b"") + b"N" + b"t",
+                    + value(False) + value([1]) + b"C\x00" + b"N" + b"t",
                 )
             ),
             "a type of pointers to text": file(called(name("numpy", "dtype"), "T", False, True)),

@@ -144,8 +144,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         iter([b"T" + struct.pack("<i", 1 << 29), *_zeros(1 << 29), b"."])
     ),
     "one state for many objects": lambda: file(
-        b"}(" + b"".join(value(f"k{n}") + b"N" for n in range(20_000)) + b"u\x94"
-        + (name(*LOGISTIC) + b")\x81h\x00b0") * 5_000 + b"N"
+        b"}(" + b"".join(value(f"k{n}") + b"N" for n in range(20_000)) + b"uq\xc8"
+        + (name(*LOGISTIC) + b")\x81h\xc8b0") * 5_000 + b"N"
     ),
     "a length of no file": lambda: PROTO + _long_bytes(1 << 62),
     "a number of 2 GB": lambda: PROTO + b"\x8b" + struct.pack("<i", (1 << 31) - 1),
