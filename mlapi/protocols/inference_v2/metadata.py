@@ -70,9 +70,9 @@ def _configured(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def platform(loaded: LoadedModel) -> str:
-    """Return where the model is from."""
-    kind = type(loaded.estimator).__module__.partition(".")[0]
-    return "sklearn" if kind == "sklearn" else "onnx" if "onnx" in type(loaded.estimator).__module__ else "python"
+    """Return where the model is from; a compiled form serves what was published as scikit-learn's."""
+    is_graph = "onnx" in type(loaded.estimator).__module__ and loaded.runs.get("form") != "compiled"
+    return "onnx" if is_graph else "sklearn"
 
 
 def takes_columns(signature: Signature) -> bool:
