@@ -83,7 +83,7 @@ class Emulator:
     def deploy_once(self, settings: Settings, stack: str, parents: dict[str, str]) -> str:
         """Deploy a stack unless this test run has, and return its name."""
         key = f"{settings.project_name}-{stack}"
-        with _locked(self.made, key):
+        with locked(self.made, key):
             done = self.made / key
             if not done.exists():
                 done.write_text(self.deploy(settings, stack, parents))
@@ -102,11 +102,9 @@ class Emulator:
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """Start the emulator on a free port of loopback, one for all workers of a test run; the last one stops it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "emulator"
-    folder.mkdir(exist_ok=True)
+    folder = shared_folder(tmp_path_factory, "emulator")
     running, users = folder / "running.json", folder / "users"
-    with _locked(folder, "emulator"):
+    with locked(folder, "emulator"):
         if not running.exists():
             running.write_text(json.dumps(_start(folder)))
         users.write_text(str(int(users.read_text()) + 1 if users.exists() else 1))
@@ -116,7 +114,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     try:
         yield Emulator(f"http://127.0.0.1:{port}", made)
     finally:
-        with _locked(folder, "emulator"):
+        with locked(folder, "emulator"):
             left = int(users.read_text()) - 1
             users.write_text(str(left))
             if not left:
@@ -145,8 +143,17 @@ def _start(folder: Path) -> tuple[int, int]:
     return port, process.pid
 
 
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Path:
+    """Return a folder that all workers of this test run see."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @contextlib.contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Keep the other workers of this test run out of the block."""
     with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

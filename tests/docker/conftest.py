@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cloudformation.conftest import locked, shared_folder
+
 ROOT = Path(__file__).parent.parent.parent
 BUILDAH = ("buildah", "--storage-driver", "overlay")
 BASE, IMAGE = "localhost/mlapi-test-base", "localhost/mlapi-test"
@@ -42,12 +44,13 @@ def buildah(*words: str | Path) -> str:
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build the image on a base of this machine's Debian; layers of earlier builds are used again."""
-    if subprocess.run([*BUILDAH, "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
-        _make_base(tmp_path_factory.mktemp("base"))
-    buildah(
-        "build", "--isolation", "chroot", "--layers", "--format", "docker", "--build-arg", f"BASE_IMAGE={BASE}",
-        "--ignorefile", "docker/Dockerfile.dockerignore", "--file", "docker/Dockerfile", "--tag", IMAGE, ".",
-    )  # fmt: skip
+    with locked(shared_folder(tmp_path_factory, "image"), "build"):
+        if subprocess.run([*BUILDAH, "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
+            _make_base(tmp_path_factory.mktemp("base"))
+        buildah(
+            "build", "--isolation", "chroot", "--layers", "--format", "docker", "--build-arg", f"BASE_IMAGE={BASE}",
+            "--ignorefile", "docker/Dockerfile.dockerignore", "--file", "docker/Dockerfile", "--tag", IMAGE, ".",
+        )  # fmt: skip
     return IMAGE
 
 
