@@ -28,7 +28,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, import directions, migrati
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m cloudformation templates --check
 
-bench: $(VENV)/.installed-dev ## the benchmarks, with a table
+bench: $(VENV)/.installed-dev .venv-bench-peers/.installed .venv-bench-mlserver/.installed $(VENV)/.wrk ## the benchmarks, with a table
 	$(BIN)/python -m benchmarks
 
 templates: $(VENV)/.installed ## the CloudFormation templates
@@ -43,6 +43,8 @@ lock: $(VENV)/.installed-dev ## the pinned and hashed requirements, anew from th
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements-aws-tools.in -o requirements-aws-tools.txt
 	$(LOCK) requirements-checkov.in -o requirements-checkov.txt
+	$(LOCK) requirements-bench-peers.in -o requirements-bench-peers.txt
+	$(LOCK) requirements-bench-mlserver.in -o requirements-bench-mlserver.txt
 
 clean: ## the virtual environments; the data in var/ stays
 	rm -rf .venv .venv-*
@@ -70,4 +72,16 @@ $(VENV)/.browser: | $(VENV)/.installed-dev
 	@echo "Installing the tools that judge the templates …"
 	@test -x .venv-aws/bin/pip || $(PYTHON) -m venv .venv-aws
 	.venv-aws/bin/pip install --quiet --require-hashes -r requirements-aws-tools.txt
+	@touch $@
+
+$(VENV)/.wrk: | $(VENV)/.installed-dev
+	@command -v wrk >/dev/null || { echo "Installing wrk, which makes the load …"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk; \
+	  else echo "The benchmarks need wrk: sudo apt-get install wrk"; exit 1; fi; }
+	@touch $@
+
+.venv-bench-%/.installed: requirements-bench-%.txt
+	@echo "Installing the servers to compare with: $* …"
+	@test -x .venv-bench-$*/bin/pip || $(PYTHON) -m venv .venv-bench-$*
+	.venv-bench-$*/bin/pip install --quiet --require-hashes -r requirements-bench-$*.txt
 	@touch $@
