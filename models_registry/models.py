@@ -220,6 +220,9 @@ class ReplicaModel(models.Model):
     state = models.CharField(max_length=10, choices=ReplicaState.choices)
     serving_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
     generation = models.PositiveIntegerField(help_text="The last generation that this replica carried out.")
+    wished_generation = models.PositiveIntegerField(
+        default=0, help_text="The generation that its state is about: the wish as this replica last read it."
+    )
     reason = models.TextField(blank=True, default="")
     runs = models.JSONField(default=dict, help_text="In which form it serves, and how that was verified.")
     since = models.DateTimeField()

@@ -25,6 +25,7 @@ class ModelReport:
     generation: int
     serving_version_id: int | None
     reason: str = ""
+    wished_generation: int = 0
     runs: dict[str, Any] = field(default_factory=dict)
     since: datetime = field(default_factory=timezone.now)
 
@@ -91,6 +92,7 @@ def report_replica(
                 defaults={
                     "state": report.state,
                     "generation": report.generation,
+                    "wished_generation": report.wished_generation,
                     "serving_version_id": report.serving_version_id,
                     "reason": report.reason,
                     "runs": report.runs,
@@ -130,11 +132,12 @@ def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredMod
         and row.serving_version_id == model.active_version_id
     )
     state = ReplicaState(row.state)
-    if not is_current and state == ReplicaState.SERVING:
-        # It serves what was wished for before, and has not looked since.
+    if not is_current and (state == ReplicaState.SERVING or row.wished_generation != model.generation):
+        # What it says, of success or failure, is about an earlier wish: it has not looked since.
         state = ReplicaState.LOADING
     number = row.serving_version.number if row.serving_version else None
-    return RolloutReplica(str(replica), state, number, row.since, row.reason, row.runs, is_current)
+    reason = row.reason if state == ReplicaState.FAILED else ""
+    return RolloutReplica(str(replica), state, number, row.since, reason, row.runs, is_current)
 
 
 def wait_for_rollout(

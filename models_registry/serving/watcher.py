@@ -261,6 +261,7 @@ class Watcher:
             model_id=wish.model_id,
             state=str(state),
             generation=held.generation if held else 0,
+            wished_generation=wish.generation,
             serving_version_id=held.version_id if held else None,
             reason=reason,
             runs=held.runs if held else {},

