@@ -16,6 +16,8 @@ from django.utils import timezone
 
 from mlapi import replica
 from mlapi.keys import require_key
+from mlapi.protocols.base import HttpError
+from mlapi.routes import ENDPOINTS, NAME
 from models_registry import services
 from models_registry.errors import RequestError, UnknownKey, UnknownModel
 from models_registry.models import ApiKey, Replica
@@ -68,6 +70,36 @@ def test_predictions_need_a_key_and_take_it_in_either_header(host, load, keys):
 def test_keys_are_not_asked_for_where_nobody_requires_them(host, load):
     load(constant(1))
     assert host.post("/predict", ROW, **{"X-API-Key": "anything"}).status == 200
+
+
+PREDICTIONS = [endpoint for endpoint in ENDPOINTS if endpoint.is_prediction]
+
+
+@pytest.mark.parametrize("endpoint", PREDICTIONS, ids=lambda endpoint: endpoint.name)
+def test_every_protocol_asks_for_the_key_and_refuses_in_its_own_form(host, load, keys, endpoint):
+    load(constant(1), name="m")
+    load(constant(1), name="other")
+    keys("for-other", models=frozenset({"other"}))
+    path = "/" + re.sub(r"\(\?P<version>[^)]*\)", "1", endpoint.pattern.replace(NAME, "m"))
+    path = re.sub(r"\(\?:(.*)\)\?", r"\1", path)
+    missing = host.post(path, {})
+    assert missing.status == 401, path
+    assert (
+        missing.body
+        == endpoint.error_reply(
+            HttpError(401, "missing_api_key", missing.json.get("error") or missing.json["message"]),
+            missing.headers["x-request-id"],
+        ).body
+    )
+    assert missing.headers["www-authenticate"] == "Bearer"
+    assert host.post(path, {}, **{"X-API-Key": "for-other"}).status == 403
+    assert host.post(path.replace("/m/", "/other/"), {}, **{"X-API-Key": "for-other"}).status in {400, 403}
+
+
+def test_all_that_predicts_is_among_them():
+    assert {endpoint.protocol for endpoint in PREDICTIONS} == {"native", "v2", "mlflow"}
+    open_to_all = [item.name for item in ENDPOINTS if "POST" in item.methods and not item.is_prediction]
+    assert sorted(open_to_all) == ["v2-index", "v2-load", "v2-nowhere"]
 
 
 def test_health_and_catalogue_need_no_key(host, load, keys):

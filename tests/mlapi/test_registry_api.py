@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -18,7 +19,9 @@ from mlapi.protocols.base import HttpError
 from mlapi.registry_api.base import waiting
 from models_registry import services
 from models_registry.models import Activation, ModelVersion, Replica, ReplicaModel, State
-from tests.support.estimators import constant, save
+from tests.support.databases import execute
+from tests.support.estimators import constant, forest, save
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db
 PERMISSIONS = ("view_registeredmodel", "publish_modelversion", "activate_modelversion", "override_check")
@@ -314,3 +317,45 @@ def test_a_person_who_is_logged_in_needs_the_csrf_token():
     assert client.get("/api/models").status_code == 200
     refused = client.post("/api/models/digits/activate", {"version": 1}, content_type="application/json")
     assert refused.status_code == 403
+
+
+MAKE_TOKEN = """
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+print(Token.objects.create(user=User.objects.create_superuser("ci")).key)
+"""
+
+
+def test_a_pipeline_publishes_activates_and_its_callers_need_a_key(new_service, tmp_path):
+    service = new_service(MLAPI_REQUIRE_API_KEY="true")
+    token = service.manage("shell", "-c", MAKE_TOKEN).stdout.split()[-1]
+    service.start()
+    headers = {"Authorization": f"Token {token}"}
+    artifact = save(forest(seed=1), tmp_path / "model.joblib")
+    manifest = json.dumps({"sample": {"instances": [[0, 0, 0, 0]]}})
+    with artifact.open("rb") as content:
+        made = requests.post(
+            f"{service.url}/api/models/m/versions",
+            files={"artifact": content},
+            data={"manifest": manifest, "wait_seconds": "50"},
+            headers=headers,
+            timeout=60,
+        )
+    assert made.status_code == 201, made.text
+    assert made.json()["state"] == "ready", made.text
+    live = service.post("/api/models/m/activate", {"version": 1, "wait_seconds": 50}, **headers)[1]
+    assert (live["changed"], live["is_complete"], live["serving"]) == (True, True, 1)
+    row = {"features": [0, 0, 0, 0]}
+    assert service.post("/predict", row)[0] == 401
+    key = service.manage("create_api_key", "shop", "--models", "m").stdout.strip()
+    eventually(lambda: service.post("/predict", row, **{"X-API-Key": key})[0] == 200, saying="the key is known")
+    # The keys cannot be read any more: those that are held go on opening.
+    database = service.environment["DATABASE_URL"]
+    execute(database, "ALTER TABLE models_registry_apikey RENAME TO away")
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert service.post("/predict", row, Authorization=f"Bearer {key}")[0] == 200
+    execute(database, "ALTER TABLE away RENAME TO models_registry_apikey")
+    execute(database, "UPDATE models_registry_apikey SET revoked_at = created_at")
+    eventually(lambda: service.post("/predict", row, **{"X-API-Key": key})[0] == 401, saying="the key is refused")
+    assert service.stop() == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,3 +23,14 @@ def new_database(directory: Path) -> str:
         connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+def execute(url: str, statement: str) -> None:
+    """Run one statement in the database at `url`, past the service."""
+    if url.startswith("postgres"):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]
+        return
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20)) as file:
+        file.execute(statement)
+        file.commit()
