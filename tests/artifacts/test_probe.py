@@ -122,7 +122,7 @@ def test_untrusted_name_ends_as_a_reason(tmp_path: Path) -> None:
 MISBEHAVIOUR: dict[str, tuple[Any, dict[str, Any], str]] = {
     "crash": (models.Crashing(), {}, "crashed with signal 11 (SIGSEGV), while it predicted"),
     "abort": (models.Aborting(), {}, "crashed with signal 6 (SIGABRT), while it predicted"),
-    "hang": (models.Sleeping(), {"wall_seconds": 6}, "timed out: it was still busy after 6 s, while it predicted"),
+    "hang": (models.Sleeping(), {"wall_seconds": 6}, "timed out: it was still busy after 6 s"),
     "endless loop": (models.Looping(), {"cpu_seconds": 2}, "signal 24 (SIGXCPU): it took more than 2 s of CPU time"),
     "bloat": (models.Bloating(), {"memory_bytes": 500_000_000}, "needs more than the 500000000 bytes of memory"),
     "leaves": (models.Leaving(), {}, "ended with status 0, while it predicted"),
