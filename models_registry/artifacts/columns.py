@@ -68,7 +68,8 @@ def first_refused(feature: Feature, column: Array) -> int | None:
     elif feature.type == "integer" and column.dtype == np.uint64:
         refused = column > LARGEST_INTEGER
     if feature.closed and feature.categories is not None:
-        refused = refused | ~np.isin(column, np.array(feature.categories))
+        known = [item for item in feature.categories if isinstance(item, int | float)]
+        refused = refused | ~np.isin(column, np.array(known, dtype=np.float64))
     if feature.nullable:
         refused = refused & ~missing
     rows = np.flatnonzero(refused)

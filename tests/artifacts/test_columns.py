@@ -88,6 +88,14 @@ def test_closed_and_whole_numbers_are_checked_at_once():
         signature.from_array(np.array([[1.0, 0.5]]))
 
 
+def test_categories_of_several_kinds_take_each_of_them():
+    signature = Signature((Feature("c", "any", (1, "a", True), closed=True),), container="objects")
+    assert signature.from_columns({"c": np.array([1, 1])}).tolist() == [[1], [1]]
+    assert signature.from_columns({"c": ["a", 1]}).tolist() == [["a"], [1]]
+    with pytest.raises(InputError, match="Row 1, feature 'c'"):
+        signature.from_columns({"c": np.array([1, 2])})
+
+
 def test_columns_keep_the_dtypes_of_training():
     frame = mixed(n=np.array([1.0, 2.0]), t=np.array([True, False]), o=np.array([1, 2]))
     assert frame.dtypes.to_dict() == mixed(o=[1, 2]).dtypes.to_dict()

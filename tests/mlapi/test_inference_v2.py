@@ -455,6 +455,8 @@ HOSTILE = {
     "shape of no row": {"inputs": [GOOD | {"shape": [0, 2], "data": []}]},
     "shape of no column": {"inputs": [GOOD | {"shape": [5, 0], "data": []}]},
     "shape of another size": {"inputs": [GOOD | {"shape": [2, 2]}]},
+    "shape of another size, flat": {"inputs": [GOOD | {"shape": [2, 2], "data": [1, 2]}]},
+    "shape of another size, strings": {"inputs": [GOOD | {"datatype": "BYTES", "shape": [1, 2], "data": ["a"]}]},
     "shape of one row as one dimension": {"inputs": [GOOD | {"shape": [2], "data": [1, 2]}]},
     "ragged": {"inputs": [GOOD | {"shape": [2, 2], "data": [[1, 2, 3], [4]]}]},
     "half nested": {"inputs": [GOOD | {"shape": [2, 2], "data": [1, [2], 3, 4]}]},
@@ -574,6 +576,13 @@ def test_hostile_bytes_are_a_400_in_the_protocol_s_shape(host, load, content, le
     assert set(answer.json) == {"error"}
     load(text())
     assert send(host, content, length).status == 400 or content is TEXT[0]
+
+
+def test_a_boolean_of_two_is_refused_where_booleans_are_taken(host, load):
+    load(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(pd.DataFrame({"a": [True, False]}), [0, 1]))
+    for value, status in ((b"\x01", 200), (b"\x02", 400)):
+        answer = send(host, *one("BOOL", (1,), 1, value, name="a"))
+        assert answer.status == status, answer.body
 
 
 def test_refused_numbers_are_named_by_row_and_feature(host, load):
