@@ -75,6 +75,10 @@ class ArtifactCache:
         self.evict()
         return CachedArtifact(path, digest, path.stat().st_size, lock)
 
+    def digests(self) -> set[str]:
+        """Return the digests of the artifacts that are kept now."""
+        return {path.stem for path in self.directory.iterdir() if _is_artifact(path)}
+
     def evict(self) -> None:
         """Remove the artifacts that nobody uses, the longest unused first, until `max_bytes` are kept."""
         files = sorted((path for path in self.directory.iterdir() if _is_artifact(path)), key=_used_at)

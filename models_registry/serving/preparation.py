@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from models_registry.serving.acceleration import AccelerationReport, AccelerationRequest
 
 WARM_UP_PREDICTIONS = 3
+# A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
+BRIEF_SECONDS = 0.0005
 # Beyond what the probe saw the model take: the worker itself, and what serves meanwhile.
 MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
@@ -80,18 +83,26 @@ class Preparation:
             size_bytes=version.size_bytes,
             deadline_seconds=self.deadline_seconds,
         )
-        # Released at once where opening fails; else the model's own copy in memory is what serves.
+        # Released when it is open: what serves is the copy in memory.
         try:
             _require_memory(version)
-            return self._open(version, artifact)
+            loaded = self._open(version, artifact)
+            self._forget_compiled()
+            return loaded
         finally:
             artifact.release()
+
+    def _forget_compiled(self) -> None:
+        """Remove the compiled forms of artifacts that the cache has evicted."""
+        from models_registry.serving.acceleration import prune
+
+        prune(self.compiled_directory, keep=self.cache.digests())
 
     def _open(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
         form = self._choose_form(version, artifact)
         if version.sample is not None:
             verify_sample(form.model, form.signature, version.sample)
-        warm_up(form.model, form.signature, version.sample)
+        row_seconds = warm_up(form.model, form.signature, version.sample)
         return LoadedModel(
             name=version.model,
             number=version.number,
@@ -107,6 +118,7 @@ class Preparation:
             loaded_at=datetime.now(UTC),
             acceleration=version.acceleration,
             ranges=ranges(version.sample, version.signature) if version.sample else {},
+            is_brief=form.is_compiled and row_seconds is not None and row_seconds <= BRIEF_SECONDS,
         )
 
     def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:
@@ -178,13 +190,17 @@ def _figures(report: AccelerationReport) -> dict[str, Any]:
     return {name: body[name] for name in (*kept, "speedup") if body.get(name) is not None}
 
 
-def warm_up(model: Any, signature: Signature, sample: Sample | None) -> None:
-    """Make the predictions whose one-time costs no caller should pay."""
+def warm_up(model: Any, signature: Signature, sample: Sample | None) -> float | None:
+    """Make the predictions whose one-time costs no caller should pay; return what one row takes from then on."""
     if sample is None:
-        return
+        return None
     rows = signature.parse([sample.instances[0]])
+    seconds = []
     for _ in range(WARM_UP_PREDICTIONS):
+        began = time.perf_counter()
         call(model, rows)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def _require_memory(version: VersionRef) -> None:

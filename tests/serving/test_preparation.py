@@ -1,0 +1,116 @@
+"""Preparation: from a pinned version to a model that is open, verified and warm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models_registry.artifacts.cache import ArtifactCache, digest_of
+from models_registry.artifacts.calling import call
+from models_registry.artifacts.formats import open_artifact
+from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.manifest import Sample
+from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
+from models_registry.serving.preparation import Preparation, VersionRef
+from tests.support.estimators import constant, forest, save
+
+
+def version_of(path: Path, **given) -> VersionRef:
+    model = open_artifact(path, "joblib")
+    return replace(
+        VersionRef(
+            model="m",
+            number=1,
+            version_id=1,
+            generation=1,
+            format="joblib",
+            size_bytes=path.stat().st_size,
+            digest=digest_of(path),
+            signature=infer_signature(model),
+            sample=None,
+            report={},
+            description="",
+            acceleration=True,
+        ),
+        **given,
+    )
+
+
+@pytest.fixture
+def preparation(tmp_path) -> Preparation:
+    return Preparation(
+        cache=ArtifactCache(tmp_path / "cache", max_bytes=1_000_000),
+        deadline_seconds=10,
+        compiled_directory=tmp_path / "compiled",
+    )
+
+
+def copy_of(path: Path):
+    return lambda target: target.write(path.read_bytes())
+
+
+def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    sample = Sample(([0.0, 1.0, 2.0, 3.0],))
+    compiled = preparation.prepare(version_of(path, sample=sample), copy_of(path))
+    native = preparation.prepare(version_of(path, sample=sample, acceleration=False), copy_of(path))
+    off = replace(preparation, accelerate=False).prepare(version_of(path), copy_of(path))
+    assert [item.runs["form"] for item in (compiled, native, off)] == ["compiled", "native", "native"]
+    assert "faster" in compiled.runs["text"]
+    assert "off for this model" in native.runs["text"]
+    assert "MODELS_ACCELERATION" in off.runs["text"]
+    rows = compiled.signature.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    answers = [item.predictor.predict(rows, 2) for item in (compiled, native, off)]
+    assert len({tuple(answer.predictions()) for answer in answers}) == 1
+
+
+def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
+    path = save(constant(1), tmp_path / "a.joblib")
+    with pytest.raises(SampleMismatch, match=r"answers 1\.0, expected 2\.0"):
+        preparation.prepare(version_of(path, sample=Sample(([0, 0],), (2.0,))), copy_of(path))
+
+
+def test_other_bytes_are_not_parsed(preparation, tmp_path):
+    path = save(constant(1), tmp_path / "a.joblib")
+    other = save(constant(1, features=3), tmp_path / "b.joblib")
+    with pytest.raises(DigestMismatch):
+        preparation.prepare(version_of(path, size_bytes=other.stat().st_size), copy_of(other))
+
+
+def test_a_version_that_needs_more_memory_than_there_is_is_refused_in_words(preparation, tmp_path):
+    path = save(constant(1), tmp_path / "a.joblib")
+    with pytest.raises(BrokenArtifact, match="run fewer workers"):
+        preparation.prepare(version_of(path, report={"model_memory_bytes": 10**15}), copy_of(path))
+
+
+def test_a_damaged_compiled_form_falls_back_to_the_native_one_and_is_built_again(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    version = version_of(path)
+    preparation.prepare(version, copy_of(path))
+    (graph,) = preparation.compiled_directory.rglob("*.onnx")
+    graph.write_bytes(graph.read_bytes()[:-1])
+    assert preparation.prepare(version, copy_of(path)).runs["form"] == "native"
+    assert preparation.prepare(version, copy_of(path)).runs["form"] == "compiled"
+
+
+def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparation, tmp_path):
+    first = save(forest(seed=1, trees=30), tmp_path / "a.joblib")
+    second = save(forest(seed=2, trees=30), tmp_path / "b.joblib")
+    small = replace(preparation, cache=ArtifactCache(tmp_path / "cache", max_bytes=1))
+    small.prepare(version_of(first), copy_of(first))
+    small.prepare(version_of(second), copy_of(second))
+    graphs = list(preparation.compiled_directory.rglob("*.onnx"))
+    assert len(graphs) == 1
+    assert digest_of(second)[:16] in str(graphs[0])
+
+
+def test_transform_keeps_the_native_model_at_hand(preparation, tmp_path):
+    from sklearn.cluster import KMeans
+
+    path = save(KMeans(2, n_init=1, random_state=0).fit([[0.0], [1.0], [5.0], [6.0]]), tmp_path / "k.joblib")
+    loaded = preparation.prepare(version_of(path), copy_of(path))
+    rows = loaded.signature.parse([[0.5]])
+    assert loaded.estimator.transform(rows).shape == (1, 2)
+    assert call(loaded.estimator, rows).predictions() == loaded.predictor.predict(rows, 1).predictions()
