@@ -85,14 +85,15 @@ def test_a_version_that_needs_more_memory_than_there_is_is_refused_in_words(prep
         preparation.prepare(version_of(path, report={"model_memory_bytes": 10**15}), copy_of(path))
 
 
-def test_a_damaged_compiled_form_falls_back_to_the_native_one_and_is_built_again(preparation, tmp_path):
+def test_a_damaged_compiled_form_is_built_again_before_anything_serves_it(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     version = version_of(path)
     preparation.prepare(version, copy_of(path))
     (graph,) = preparation.compiled_directory.rglob("*.onnx")
-    graph.write_bytes(graph.read_bytes()[:-1])
-    assert preparation.prepare(version, copy_of(path)).runs["form"] == "native"
+    good = graph.read_bytes()
+    graph.write_bytes(good[:-1])
     assert preparation.prepare(version, copy_of(path)).runs["form"] == "compiled"
+    assert graph.read_bytes() != good[:-1]
 
 
 def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparation, tmp_path):
