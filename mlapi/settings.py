@@ -125,6 +125,7 @@ AUTHENTICATION_BACKENDS = [
 # The balancer's address is everybody's: a lock on it alone would lock everybody out.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "mlapi.proxies.client_address_of"
+AXES_USERNAME_CALLABLE = "mlapi.logins.name_of"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
 AXES_RESET_ON_SUCCESS = True

@@ -87,8 +87,16 @@ def test_behind_a_balancer_callers_are_told_apart_and_cannot_make_addresses_up(s
 @pytest.mark.django_db
 def test_hostile_logins_are_no_server_errors():
     client = Client(raise_request_exception=False)
-    for form in ({"username": "a\x00b", "password": "x"}, {"username": "u" * 10_000, "password": "x"}, {}):
-        assert client.post(LOGIN, form).status_code in {200, 400, 429}, form
+    for form in (
+        {"username": "a\x00b", "password": "x"},
+        {"username": "u" * 10_000, "password": "x"},
+        {"username": "ann", "password": "x", "next": "\x00" + "n" * 10_000},
+        {"username": "ann", "password": "p" * 100_000},
+        {},
+    ):
+        long = {"User-Agent": "a" * 5000, "Accept": "b" * 5000, "X-Forwarded-For": "c" * 5000}
+        answer = client.post(LOGIN + "?" + "q" * 5000, form, headers=long)
+        assert answer.status_code in {200, 400, 429}, form
 
 
 @pytest.mark.django_db
