@@ -16,7 +16,7 @@ help: ## this list
 run: $(VENV)/.installed ## the service on http://localhost:$PORT (8000), with a demo where the registry is empty
 	@exec $(BIN)/python manage.py run_local
 
-test: $(VENV)/.installed-dev .venv-aws/.installed $(VENV)/.browser check ## every check, then the tests, on SQLite and on PostgreSQL
+test: $(VENV)/.installed-dev $(VENV)/.browser .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed check ## every check, then the tests, on SQLite and on PostgreSQL
 	$(BIN)/pytest -n 2 --dist loadgroup
 	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest -n 2 --dist loadgroup -m database
 
@@ -36,15 +36,10 @@ templates: $(VENV)/.installed ## the CloudFormation templates
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header
+LOCKED := requirements requirements-signing requirements-otel requirements-dev requirements-aws-tools \
+	requirements-checkov requirements-clients requirements-bench-peers requirements-bench-mlserver
 lock: $(VENV)/.installed-dev ## the pinned and hashed requirements, anew from the *.in files
-	$(LOCK) requirements.in -o requirements.txt
-	$(LOCK) requirements-signing.in -o requirements-signing.txt
-	$(LOCK) requirements-otel.in -o requirements-otel.txt
-	$(LOCK) requirements-dev.in -o requirements-dev.txt
-	$(LOCK) requirements-aws-tools.in -o requirements-aws-tools.txt
-	$(LOCK) requirements-checkov.in -o requirements-checkov.txt
-	$(LOCK) requirements-bench-peers.in -o requirements-bench-peers.txt
-	$(LOCK) requirements-bench-mlserver.in -o requirements-bench-mlserver.txt
+	for name in $(LOCKED); do $(LOCK) $$name.in -o $$name.txt; done
 
 clean: ## the virtual environments; the data in var/ stays
 	rm -rf .venv .venv-*
@@ -68,20 +63,14 @@ $(VENV)/.browser: | $(VENV)/.installed-dev
 	  else echo "The browser tests need Chromium: sudo apt-get install chromium"; exit 1; fi; }
 	@touch $@
 
+# Tools and clients that pin what the service pins otherwise: each in an environment of its own.
 .venv-aws/.installed: requirements-aws-tools.txt
-	@echo "Installing the tools that judge the templates …"
-	@test -x .venv-aws/bin/pip || $(PYTHON) -m venv .venv-aws
-	.venv-aws/bin/pip install --quiet --require-hashes -r requirements-aws-tools.txt
-	@touch $@
-
-$(VENV)/.wrk: | $(VENV)/.installed-dev
-	@command -v wrk >/dev/null || { echo "Installing wrk, which makes the load …"; \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk; \
-	  else echo "The benchmarks need wrk: sudo apt-get install wrk"; exit 1; fi; }
-	@touch $@
-
-.venv-bench-%/.installed: requirements-bench-%.txt
-	@echo "Installing the servers to compare with: $* …"
-	@test -x .venv-bench-$*/bin/pip || $(PYTHON) -m venv .venv-bench-$*
-	.venv-bench-$*/bin/pip install --quiet --require-hashes -r requirements-bench-$*.txt
+.venv-checkov/.installed: requirements-checkov.txt
+.venv-clients/.installed: requirements-clients.txt
+.venv-bench-peers/.installed: requirements-bench-peers.txt
+.venv-bench-mlserver/.installed: requirements-bench-mlserver.txt
+.venv-%/.installed:
+	@echo "Installing $< into .venv-$* …"
+	@test -x .venv-$*/bin/pip || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
