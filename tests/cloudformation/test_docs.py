@@ -1,0 +1,69 @@
+"""The pages about AWS say what is so: their commands exist, their parameters, modules, outputs and figures are real."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from cloudformation.__main__ import main
+from cloudformation.config import Settings, parameter_name
+from cloudformation.cost import bill, total
+from tests.cloudformation.conftest import ROOT
+from tests.cloudformation.resolving import MAKERS
+
+AWS, COSTS = ((ROOT / "docs" / name).read_text() for name in ("aws.md", "aws-costs.md"))
+COMMANDS = sorted(set(re.findall(r"^python -m cloudformation .+$", AWS + COSTS, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_command_is_accepted(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(command)[3:]
+    if words[0] in {"deploy", "destroy"} and "--dry-run" not in words:
+        words.append("--dry-run")
+    assert main(words) == 0, capsys.readouterr().err
+
+
+def test_every_parameter_set_in_the_docs_exists() -> None:
+    known = {parameter_name(name) for name in Settings.__slots__} | {"NetworkStack", "DataStack"}
+    named = set(re.findall(r"\b([A-Z][a-z]+[A-Z]\w+)=", AWS + COSTS)) - {"OutputKey"}  # of aws --query
+    assert named
+    assert named <= known
+
+
+def test_every_module_is_in_the_table_of_parts() -> None:
+    modules = {path.name for path in (ROOT / "cloudformation").glob("*.py")}
+    described = set(re.findall(r"`(\w+\.py)`", AWS))
+    assert described <= modules
+    assert modules - described == {"__init__.py", "__main__.py", "aws.py", "image.py", "links.py", "rendering.py"}
+
+
+@pytest.mark.parametrize("output", ["ModelBucket", "LogGroup", "BalancerDnsName", "RepositoryUri"])
+def test_output_named_in_the_docs_is_an_output(output: str) -> None:
+    assert output in AWS
+    assert output in {name for maker in MAKERS.values() for name in maker().to_dict()["Outputs"]}
+
+
+@pytest.mark.parametrize(
+    ("usd", "profile", "assignments"),
+    [
+        (32, "cheapest", []),
+        (64, "standard", []),
+        (94, "standard", ["NetworkMode=nat"]),
+        (86, "standard", ["NetworkMode=endpoints"]),
+        (116, "standard", ["NetworkMode=endpoints", "EndpointZones=2"]),
+        (141, "production", []),
+    ],
+)
+def test_documented_bill_is_the_computed_one(usd: int, profile: str, assignments: list[str]) -> None:
+    settings = Settings.for_environment("dev", profile=profile)
+    for assignment in assignments:
+        settings = settings.with_assignment(assignment)
+    assert f"| {usd} | {settings.network_mode}" in COSTS
+    assert round(total(bill(settings))) == usd
+
+
+def test_by_hand_commands_name_the_committed_templates() -> None:
+    for stack in MAKERS:
+        assert f"--template-file cloudformation/templates/{stack}.yaml" in AWS
