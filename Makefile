@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check bench templates lock clean
+.PHONY: help run test check bench templates deploy destroy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,14 @@ bench: $(VENV)/.installed-dev .venv-bench-peers/.installed .venv-bench-mlserver/
 templates: $(VENV)/.installed ## the CloudFormation templates
 	$(BIN)/python -m cloudformation templates
 
+ENV ?= dev
+IMAGE_TAG ?= $(shell git rev-parse --short HEAD)
+deploy: $(VENV)/.installed ## the whole way to AWS: make deploy ENV=dev ARGS=--dry-run
+	$(BIN)/python -m cloudformation deploy --env $(ENV) --image-tag $(IMAGE_TAG) $(ARGS)
+
+destroy: $(VENV)/.installed ## takes it down again, and says what stays
+	$(BIN)/python -m cloudformation destroy --env $(ENV) $(ARGS)
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header
 LOCKED := requirements requirements-signing requirements-otel requirements-dev requirements-aws-tools \
@@ -48,7 +56,7 @@ $(VENV)/.installed: requirements.txt
 	@echo "Installing the pinned requirements into $(VENV) (a minute or two, once) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Set PYTHON=python3.x."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "The module venv is missing. On Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --progress-bar on --require-hashes -r requirements.txt
+	$(BIN)/pip install --progress-bar on --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements.txt requirements-dev.txt
