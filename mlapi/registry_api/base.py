@@ -103,7 +103,7 @@ class RegistryView(APIView):
         observe_api(
             request.META,
             request_id=request_id,
-            route=type(self).__name__,
+            route=getattr(request.resolver_match, "url_name", ""),
             method=request.method or "",
             status=answered.status_code,
             model=kwargs.get("name") or self.kwargs.get("name", ""),

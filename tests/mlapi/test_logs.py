@@ -120,7 +120,7 @@ def test_a_call_of_the_registry_s_api_has_its_line_too(admin_client, lines):
     (line,) = lines()
     assert line["id"] == "mine"
     assert (line["protocol"], line["method"], line["model"], line["status"]) == ("registry", "GET", "none", 404)
-    assert (line["user"], line["trace_id"]) == ("admin", TRACE)
+    assert (line["route"], line["user"], line["trace_id"]) == ("api-model", "admin", TRACE)
 
 
 WRITE = """
