@@ -35,7 +35,7 @@ templates: $(VENV)/.installed ## the CloudFormation templates
 	$(BIN)/python -m cloudformation templates
 
 ENV ?= dev
-IMAGE_TAG ?= $(shell git rev-parse --short HEAD)
+IMAGE_TAG ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 deploy: $(VENV)/.installed ## the whole way to AWS: make deploy ENV=dev ARGS=--dry-run
 	$(BIN)/python -m cloudformation deploy --env $(ENV) --image-tag $(IMAGE_TAG) $(ARGS)
 

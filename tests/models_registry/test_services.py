@@ -260,6 +260,7 @@ def report(
     replica: str,
     item: ModelVersion | None,
     generation: int,
+    *,
     state: str = "serving",
     reason: str = "",
     wished: int | None = None,
