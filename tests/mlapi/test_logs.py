@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -162,19 +163,24 @@ def test_a_prediction_is_answered_although_nobody_takes_the_log(host, load):
         os.close(kept)
 
 
-def test_a_long_line_is_written_whole(tmp_path):
+def test_a_long_line_is_written_whole_although_signals_come_between(tmp_path):
     reading, writing = os.pipe()
     with (tmp_path / "log").open("wb") as log:
-        reader = subprocess.Popen(["cat"], stdin=reading, stdout=log)
+        reader = subprocess.Popen(["sh", "-c", "sleep 0.5; exec cat"], stdin=reading, stdout=log)
     os.close(reading)
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: None)
     kept = os.dup(2)
     os.dup2(writing, 2)
     os.close(writing)
+    interrupter = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+    interrupter.start()
     try:
         logs.write_line("request", {"inputs": "x" * 500_000})  # more than a pipe takes at once
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+        interrupter.join()
+        signal.signal(signal.SIGUSR1, before)
     assert reader.wait(30) == 0
     assert len(json.loads((tmp_path / "log").read_text())["inputs"]) == 500_000
 
