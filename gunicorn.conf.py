@@ -9,7 +9,8 @@ from models_registry.serving.memory import cpu_quota
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 wsgi_app = "mlapi.wsgi:application"
-worker_class = "gthread"
+# gthread, with a short way for what is answered within a moment.
+worker_class = "mlapi.worker.ServingWorker"
 # One worker a processor, each with a copy of each model; threads inside for what waits together.
 workers = int(os.environ.get("WEB_WORKERS") or cpu_quota())
 threads = int(os.environ.get("WEB_THREADS") or 64)

@@ -66,7 +66,7 @@ def bodies_file(directory: Path, name: str, bodies: Sequence[bytes]) -> Path:
 
 
 def run(
-    url: str, bodies: Path, *, connections: int, seconds: float, delay_ms: int = 0, allow_refusals: bool = False
+    url: str, bodies: Path, *, connections: int, seconds: int, delay_ms: int = 0, allow_refusals: bool = False
 ) -> Figures:
     """Post `bodies` in turn on `connections` kept-alive connections, and return what was seen.
 
@@ -76,7 +76,7 @@ def run(
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT + (DELAY % delay_ms if delay_ms else ""))
         script.flush()
-        command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
+        command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
         command += ["--timeout", "30s", "-s", script.name, url, "--", str(bodies)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
     lines = [line for line in done.stdout.splitlines() if line.startswith("FIGURES ")]

@@ -23,6 +23,8 @@ from mlapi.protocols.bodies import read_body
 from mlapi.tracing import Tracer
 from models_registry.serving.runtime import Board, Runtime
 
+# Some dozens of rows at most; a model's time for one row is what it is called brief by.
+BRIEF_BYTES = 8_192
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 Environ = Mapping[str, Any]
 ErrorReply = Callable[[HttpError, str], Reply]
@@ -42,6 +44,7 @@ class Endpoint:
     is_prediction: bool = True
     any_host: bool = False
     is_quiet: bool = False
+    is_brief: bool = False
 
 
 class Gate:
@@ -84,8 +87,41 @@ class Gate:
             raise method_error(method, endpoint.methods)
         if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
             passage.key = require_key(environ, self.runtime, params.get("model")).prefix
+        if not endpoint.is_prediction:
+            return self._ask(endpoint, params, environ, read, passage)
+        if not self.runtime.admit(settings.MLAPI_MAX_WAITING):
+            raise overloaded()
+        try:
+            if environ.get("mlapi.is_brief") and not self._is_brief_model(params):
+                # It came this way to be refused; that there is room since a moment does not make it brief.
+                raise overloaded()
+            return self._ask(endpoint, params, environ, read, passage)
+        finally:
+            self.runtime.leave()
+
+    def is_brief(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> bool:
+        """Say whether a request with a body of `length` bytes is answered, or refused, within a moment."""
+        if not endpoint.is_prediction:
+            return endpoint.is_brief
+        return length <= BRIEF_BYTES and (
+            self._is_brief_model(params) or self.runtime.is_full(settings.MLAPI_MAX_WAITING)
+        )
+
+    def _is_brief_model(self, params: Mapping[str, str]) -> bool:
+        board = self.runtime.board
+        loaded = board.models.get(params.get("model") or board.default or "")
+        return loaded is None or loaded.is_brief
+
+    def _ask(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, str],
+        environ: Environ,
+        read: Callable[[int], bytes],
+        passage: Passage,
+    ) -> Reply:
         number = params.get("version")
-        body = self._read(endpoint, environ, read) if method == "POST" else b""
+        body = self._read(endpoint, environ, read) if environ["REQUEST_METHOD"] == "POST" else b""
         if settings.MLAPI_LOG_FEATURES:
             passage.body = body
         call = Call(
@@ -137,6 +173,16 @@ def name_model(facts: Facts, params: Mapping[str, str], board: Board, *, is_pred
     loaded = board.models.get(name) if name else None
     if loaded is not None and not facts.model:
         facts.model, facts.version = loaded.name, loaded.number
+
+
+def overloaded() -> HttpError:
+    """Return the 503 for one prediction more than this worker takes at once."""
+    return HttpError(
+        503,
+        "overloaded",
+        f"This worker has {settings.MLAPI_MAX_WAITING} predictions under way, and takes no more at once "
+        "(MLAPI_MAX_WAITING). Try again in a second.",
+    ).with_header("Retry-After", "1")
 
 
 def request_id_of(environ: Environ) -> str:

@@ -12,7 +12,9 @@ from models_registry.serving.runtime import Runtime
 
 def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
     """Return a health route: any Host (a balancer's checks carry the task's address), no log line."""
-    return Endpoint(name, pattern, handler, methods=("GET",), is_prediction=False, any_host=True, is_quiet=True)
+    return Endpoint(
+        name, pattern, handler, methods=("GET",), is_prediction=False, any_host=True, is_quiet=True, is_brief=True
+    )
 
 
 def live(call: Call, runtime: Runtime) -> Reply:

@@ -14,16 +14,17 @@ WsgiApplication = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class PredictionLane:
-    """Answers the gate's routes itself and hands everything else to Django."""
+    """Answers the gate's routes itself and hands everything else to Django; all of it where it is closed."""
 
-    def __init__(self, django: WsgiApplication, gate: Gate) -> None:
+    def __init__(self, django: WsgiApplication, gate: Gate, *, is_open: bool = True) -> None:
         """Stand in front of `django`."""
         self._django = django
         self._gate = gate
+        self._is_open = is_open
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        found = match(environ.get("PATH_INFO", "/"))
+        found = match(environ.get("PATH_INFO", "/")) if self._is_open else None
         if found is None:
             return self._django(environ, start_response)
         endpoint, params = found
@@ -34,3 +35,8 @@ class PredictionLane:
             headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(body))), *headers]
         start_response(status_line(reply.status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def is_brief(self, path: str, length: int) -> bool:
+        """Say whether a request to `path` with a body of `length` bytes is answered within a moment, in either host."""
+        found = match(path)
+        return found is not None and self._gate.is_brief(*found, length)

@@ -16,4 +16,4 @@ from mlapi.replica import Replica, gate  # noqa: E402
 
 replica = Replica()
 replica.start()
-application = PredictionLane(django_application, gate) if settings.MLAPI_LANE else django_application
+application = PredictionLane(django_application, gate, is_open=settings.MLAPI_LANE)

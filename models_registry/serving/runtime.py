@@ -42,6 +42,8 @@ class LoadedModel:
     acceleration: bool = True
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    # A few rows take it less than the way to another thread and back.
+    is_brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Runtime:
         self.load_failures: Counter[str] = Counter()
         self.wish_read_at: float | None = None
         self._started: dict[int, float] = {}
+        self._admitted = 0
+        self._admission = threading.Lock()
         self._is_draining = False
 
     @property
@@ -102,6 +106,23 @@ class Runtime:
         board = self.board
         self.board = replace(board, models={key: value for key, value in board.models.items() if key != name})
         return board.models.get(name)
+
+    def admit(self, limit: int) -> bool:
+        """Count a request in and return True, or False where `limit` are in already; each one in must `leave`."""
+        with self._admission:
+            if self._admitted >= limit:
+                return False
+            self._admitted += 1
+            return True
+
+    def leave(self) -> None:
+        """Count a request out."""
+        with self._admission:
+            self._admitted -= 1
+
+    def is_full(self, limit: int) -> bool:
+        """Say whether `limit` requests are in."""
+        return self._admitted >= limit
 
     @contextmanager
     def under_way(self) -> Iterator[None]:

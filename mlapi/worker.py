@@ -1,0 +1,233 @@
+"""gunicorn's threaded worker, with a short way for what is answered within a moment.
+
+A request goes from gunicorn's main thread to a thread of its pool and back, which takes longer than most predictions.
+Here the main thread, which watches the connections, itself answers what waits for nothing: a few rows for a compiled
+model, a health check, a refusal. The application says which those are. All else takes gunicorn's way.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Protocol
+
+from gunicorn.http.wsgi import base_environ
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from mlapi.http1 import Limits, PlainRequest, read_plain, response_bytes
+
+# What is larger is none of a few rows.
+LARGEST_BYTES = 16_384
+
+
+class BriefApplication(Protocol):
+    """A WSGI application that knows which requests it answers within a moment."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+
+    def is_brief(self, path: str, length: int) -> bool:
+        """Say whether a request to `path` with a body of `length` bytes is answered within a moment."""
+
+
+class Outcome(Enum):
+    """What became of a readable connection on the short way."""
+
+    ANSWERED = auto()
+    HALF_SENT = auto()
+    FOR_A_THREAD = auto()
+    NOTHING_YET = auto()
+    ENDED = auto()
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection, with what is the same for all of its requests."""
+
+    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, base: dict[str, Any] | None = None) -> None:
+        """Note where it comes from; without `base`, none of its requests takes the short way."""
+        super().__init__(cfg, sock, client, server)
+        self.set_timeout()
+        self.base = base
+        self.secure_headers: dict[str, str] = {}
+        if base is not None:
+            self.base = {
+                **base,
+                "REMOTE_ADDR": client[0],
+                "REMOTE_PORT": str(client[1]),
+                "SERVER_NAME": server[0],
+                "SERVER_PORT": str(server[1]),
+            }
+            if _is_trusted(client[0], cfg):
+                self.secure_headers = cfg.secure_scheme_headers
+
+
+class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Answers at once what the application says it can, and everything else in threads."""
+
+    def init_process(self) -> None:
+        """Prepare what every request needs, then serve."""
+        cfg = self.cfg
+        self._limits = Limits(cfg.limit_request_line, cfg.limit_request_fields, cfg.limit_request_field_size)
+        self._base = {
+            **base_environ(cfg),
+            "wsgi.multithread": True,
+            "QUERY_STRING": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SCRIPT_NAME": "",
+            "mlapi.is_brief": True,
+        }
+        self._date = (0, "")
+        self._brief: BriefApplication | None = None
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application; where it does not say what is brief, or speaks more than HTTP/1.1, nothing is."""
+        super().load_wsgi()
+        cfg = self.cfg
+        is_plain = not cfg.is_ssl and (cfg.proxy_protocol, cfg.protocol, cfg.http2_cleartext) == ("off", "http", "off")
+        if is_plain and hasattr(self.wsgi, "is_brief"):
+            self._brief = self.wsgi
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection and watch it: no thread waits for the first bytes of a slow caller."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        is_brief = self._brief is not None and isinstance(address, tuple)
+        conn = Connection(self.cfg, client, address, listener.getsockname(), self._base if is_brief else None)
+        self.pending_conns.append(conn)
+        self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        """Answer the first request of a connection."""
+        self._on_readable(conn, client, self.pending_conns, super().on_pending_socket_readable)
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """Answer a later request of a connection."""
+        self._on_readable(conn, client, self.keepalived_conns, super().on_client_socket_readable)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Keep a connection or close it; a lingering close waits for the caller, and so is for a thread."""
+        if fs.cancelled() or fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+            return
+        self.nr_conns -= 1
+        try:
+            self.tpool.submit(conn.close, graceful=True)
+        except RuntimeError:  # the pool takes nothing any more: the worker ends
+            conn.close()
+
+    def _on_readable(
+        self, conn: Any, client: Any, waiting: deque[Any], take_to_thread: Callable[[Any, Any], None]
+    ) -> None:
+        outcome, rest = self._serve(conn)
+        if outcome is Outcome.NOTHING_YET:
+            return
+        if outcome is Outcome.FOR_A_THREAD:
+            take_to_thread(conn, client)
+            return
+        waiting.remove(conn)
+        if outcome is Outcome.ANSWERED:
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            if waiting is self.pending_conns:
+                self.poller.modify(client, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+            return
+        self.poller.unregister(client)
+        if outcome is Outcome.ENDED:
+            self.nr_conns -= 1
+            conn.close()
+            return
+        future = self.tpool.submit(self._send_rest, conn, rest)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def _serve(self, conn: Any) -> tuple[Outcome, bytes]:
+        """Answer what lies at `conn` where that is brief; say what became of it, and what is left to send."""
+        if conn.base is None or not self.alive:
+            return Outcome.FOR_A_THREAD, b""
+        try:
+            data = conn.sock.recv(LARGEST_BYTES)
+        except BlockingIOError:
+            return Outcome.NOTHING_YET, b""
+        except OSError:
+            return Outcome.ENDED, b""
+        if not data:
+            return Outcome.ENDED, b""
+        request = read_plain(data, self._limits, conn.secure_headers)
+        if request is None or not self._is_brief(request):
+            conn.init()
+            conn.parser.unreader.unread(data)
+            conn.data_ready = True
+            return Outcome.FOR_A_THREAD, b""
+        try:
+            answer = self._answer(request, conn.base)
+        except Exception:
+            self.log.exception("Error handling request %s %s", request.method, request.path)
+            return Outcome.ENDED, b""
+        return self._send(conn, answer)
+
+    def _is_brief(self, request: PlainRequest) -> bool:
+        return (
+            self._brief is not None
+            and self._brief.is_brief(request.path, len(request.body))
+            # gunicorn announces the close to one request too many.
+            and len(self.keepalived_conns) < self.max_keepalived
+            and self.nr + 1 < self.max_requests
+        )
+
+    def _answer(self, request: PlainRequest, base: dict[str, Any]) -> bytes:
+        self.nr += 1
+        started: list[Any] = []
+        chunks = self.wsgi(
+            request.environ(base), lambda status, headers, exc_info=None: started.extend((status, headers))
+        )
+        try:
+            body = b"".join(chunks)
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+        return response_bytes(started[0], started[1], body, self._http_date())
+
+    def _http_date(self) -> str:
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = now, email.utils.formatdate(now, usegmt=True)
+        return self._date[1]
+
+    def _send(self, conn: Any, answer: bytes) -> tuple[Outcome, bytes]:
+        try:
+            sent = conn.sock.send(answer)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return Outcome.ENDED, b""
+        return (Outcome.ANSWERED, b"") if sent == len(answer) else (Outcome.HALF_SENT, answer[sent:])
+
+    def _send_rest(self, conn: Any, rest: bytes) -> bool:
+        """Send what a caller that reads slowly had no room for; a thread's work. Say whether it took it."""
+        conn.init()
+        conn.sock.settimeout(self.cfg.keepalive)
+        try:
+            conn.sock.sendall(rest)
+        except OSError:
+            return False
+        return True
+
+
+def _is_trusted(address: str, cfg: Any) -> bool:
+    """Say whether a peer may tell by which scheme it was asked (gunicorn's forwarded_allow_ips)."""
+    if "*" in cfg.forwarded_allow_ips:
+        return True
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in cfg.forwarded_allow_networks())
