@@ -184,6 +184,17 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
                 return content
         except ObjectMissing:
             return None
+        except StorageDenied:
+            # S3 says so of a key that is not there, too, to whoever may list but a part of the bucket.
+            if self._is_there(key):
+                raise
+            return None
+
+    def _is_there(self, key: str) -> bool:
+        full = self._full(key)
+        with _as_storage_error(self._address(key)):
+            page = self._client().list_object_versions(Bucket=self.bucket_name, Prefix=full, MaxKeys=1)
+        return any(item["Key"] == full for item in page.get("Versions", []))
 
     def put(self, key: str, content: IO[bytes]) -> None:
         """Upload `content`; large ones go in parts."""

@@ -93,6 +93,8 @@ class Manifest:
             value = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"The manifest is no JSON: {error}. Correct it and publish again.") from error
+        if b"\\u0000" in content:
+            raise ManifestError("The manifest holds the character NUL, which no database stores. Remove it.")
         return cls.from_json(value)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,7 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     if holder and not _claim(version, holder):
         raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
     try:
-        findings = _examine(version)
+        findings = _storable(_examine(version))
     except ObjectMissing as error:
         _store(version, Findings(State.MISSING, str(error)))
         return version
@@ -89,6 +90,17 @@ def recheck(version: ModelVersion, *, by: str) -> None:
             f"{version} is not rejected (its state is {version.state}). Only a rejected version can be checked again."
         )
     log.info("recheck_asked", model=version.model.name, version=version.number, by=by)
+
+
+def _storable(findings: Findings) -> Findings:
+    """Return the findings, or a rejection where the artifact brought a character that PostgreSQL cannot store."""
+    findings.reason = findings.reason.replace("\0", "\ufffd")
+    if "\\u0000" not in json.dumps(findings.values):
+        return findings
+    return Findings(values={"digest": findings.values.get("digest", "")}).reject(
+        "The artifact names a feature, a label or a version with the character NUL in it, which no database stores. "
+        "Rename it and publish again."
+    )
 
 
 def _claim(version: ModelVersion, holder: str) -> bool:
@@ -151,7 +163,7 @@ def _examine_artifact(
     inspection = inspect_artifact(artifact.path, version.format, max_claimed_bytes=memory_bytes)
     findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
     # Shown in the admin while the probe still runs.
-    ModelVersion.objects.filter(pk=version.pk).update(**findings.values)
+    ModelVersion.objects.filter(pk=version.pk).update(**_storable(findings).values)
     reasons = judge(
         inspection,
         trusted=conf.trusted_globals(),

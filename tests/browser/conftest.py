@@ -93,8 +93,8 @@ class Replicas:
             self._model.generation if is_current else max(0, self._model.generation - 1),
             version.pk if version else None,
             reason,
-            {"form": "compiled", "text": text} if text else {"form": "native"},
-            datetime.now(UTC),
+            wished_generation=self._model.generation,
+            runs={"form": "compiled", "text": text} if text else {"form": "native"},
         )
         with self._lock:
             self._reports[pid] = report

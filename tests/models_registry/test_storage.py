@@ -262,3 +262,22 @@ def test_error_page_for_a_body_is_no_artifact(misbehaving, tmp_path):
     _, storage = misbehaving(page)
     with pytest.raises(DigestMismatch, match="registered as"):
         fetch(cache_of(tmp_path), storage, digest=digest(b"good"))
+
+
+def test_a_403_for_a_key_that_is_not_listed_means_that_it_is_not_there(misbehaving):
+    def narrow(handler, count):
+        if "versions" in handler.path:
+            body = b"<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+            handler.send_response(200)
+            handler.send_header("Content-Type", "application/xml")
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+        else:
+            error_page(403, "AccessDenied")(handler, count)
+
+    _, storage = misbehaving(narrow)
+    assert storage.read_current("m/model.joblib.manifest.json") is None
+    _, storage = misbehaving(error_page(403, "AccessDenied"))
+    with pytest.raises(StorageDenied):
+        storage.read_current("m/model.joblib.manifest.json")

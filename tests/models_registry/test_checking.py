@@ -1,0 +1,120 @@
+"""The check of a version: fetched, hashed, inspected, judged, probed."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from models_registry import services
+from models_registry.errors import NotActivatable, StorageUnavailable
+from models_registry.models import ModelVersion, State
+from tests.support.estimators import constant, forest, save
+
+pytestmark = pytest.mark.django_db
+
+
+def check(directory, key: str = "m/model.joblib") -> ModelVersion:
+    """Discover what lies there and return the newest version of the model, checked."""
+    for path in directory.rglob("*"):
+        if path.is_file() and ".versions" not in path.parts:
+            os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    version = ModelVersion.objects.filter(storage_key=key).latest("number")
+    return services.check_version(version, holder="test")
+
+
+def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory):
+    save(forest(seed=1), storage_directory / "m/model.joblib", rows=[[0.0, 1.0, 2.0, 3.0]])
+    version = check(storage_directory)
+    assert version.state == State.READY
+    assert len(version.digest) == 64
+    assert version.signature["classes"] == [False, True] or version.signature["classes"] == [0, 1]
+    assert version.report["load_seconds"] > 0
+    assert "sklearn.ensemble._forest.RandomForestClassifier" in version.inspection["globals"]
+    assert version.report["acceleration"]["kind"] == "onnx64"
+    # Nobody gave expected predictions: those of this check are the expected ones from now on.
+    assert version.sample_is_own
+    assert len(version.sample["predictions"]) == 1
+    assert services.activate(version, by="x") is not None
+
+
+def test_what_is_no_model_is_rejected_in_words(storage_directory):
+    cases = {
+        "a": (b"no pickle", ""),
+        "b": (b"", ""),
+    }
+    for name, (content, _) in cases.items():
+        path = storage_directory / name / "model.joblib"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        version = check(storage_directory, f"{name}/model.joblib")
+        assert version.state == State.REJECTED
+        assert len(version.reason) > 30
+        with pytest.raises(NotActivatable):
+            services.activate(version, by="x")
+
+
+def test_a_sample_that_disagrees_rejects_with_the_first_differing_row(storage_directory):
+    save(constant(5), storage_directory / "m/model.joblib", rows=[[0, 0], [1, 1]], predictions=[5.0, 6.0])
+    version = check(storage_directory)
+    assert version.state == State.REJECTED
+    assert "Row 1" in version.reason
+    assert "5.0" in version.reason
+    assert "6.0" in version.reason
+
+
+def test_a_broken_manifest_rejects_and_names_what_is_wrong(storage_directory):
+    path = save(constant(5), storage_directory / "m/model.joblib")
+    path.with_name(path.name + ".manifest.json").write_text('{"sampel": {}}')
+    version = check(storage_directory)
+    assert (version.state, "'sampel'" in version.reason) == (State.REJECTED, True)
+
+
+def test_a_character_that_no_database_stores_rejects_wherever_it_stands(storage_directory):
+    path = save(constant(5), storage_directory / "a/model.joblib")
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps({"description": "a\0b"}))
+    save(LogisticRegression().fit([[0.0], [1.0]], ["x\0z", "y"]), storage_directory / "b/model.joblib")
+    for key in ("a/model.joblib", "b/model.joblib"):
+        version = check(storage_directory, key)
+        assert version.state == State.REJECTED
+        assert "NUL" in version.reason
+
+
+def test_an_artifact_that_cannot_be_fetched_waits_for_another_check(storage_directory):
+    path = save(constant(5), storage_directory / "m/model.joblib")
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    version = ModelVersion.objects.get()
+    (kept,) = (item for item in (storage_directory / ".versions").rglob("*-*") if item.is_file())
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with pytest.raises(StorageUnavailable):
+        services.check_version(version, holder="test")
+    version.refresh_from_db()
+    assert (version.state, version.claimed_by) == (State.FOUND, "")
+
+
+def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/a.joblib")
+    save(constant(2), storage_directory / "m/b.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(second, holder="test")
+    services.check_version(first, holder="test")
+    model = services.get_model("m")
+    assert (model.active_version.number, model.generation) == (2, 1)
+    assert model.activations.get().kind == "policy"
+
+
+def test_one_checker_at_a_time(storage_directory):
+    save(constant(1), storage_directory / "m/a.joblib")
+    services.discover()
+    version = ModelVersion.objects.get()
+    ModelVersion.objects.update(state=State.CHECKING, claimed_by="other", claimed_at=version.found_at)
+    from django.utils import timezone
+
+    ModelVersion.objects.update(claimed_at=timezone.now())
+    assert services.check_next("me") is None
