@@ -165,8 +165,6 @@ def _split_rows(signature: Signature, names: Sequence[Any] | None, rows: Sequenc
             raise _invalid(
                 "data", f"Row {index} must be a list of {len(names)}, one for each column; found {describe_value(row)}."
             )
-    if not names:
-        raise _invalid("columns", "The rows have no columns.")
     columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
     return as_rows(lambda: signature.from_columns(columns), len(rows)), len(rows)
 

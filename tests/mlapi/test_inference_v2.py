@@ -449,6 +449,7 @@ HOSTILE = {
     "shape of none": {"inputs": [GOOD | {"shape": []}]},
     "shape negative": {"inputs": [GOOD | {"shape": [-1, 2]}]},
     "shape negative twice": {"inputs": [GOOD | {"shape": [-1, -2]}]},
+    "shape negative twice, flat": {"inputs": [GOOD | {"shape": [-1, -2], "data": [1, 2]}]},
     "shape a float": {"inputs": [GOOD | {"shape": [1.0, 2]}]},
     "shape a boolean": {"inputs": [GOOD | {"shape": [True, 2]}]},
     "shape huge": {"inputs": [GOOD | {"shape": [2**62, 2**62]}]},
@@ -541,13 +542,14 @@ BINARY = {
     "length within the values": (NUMBERS[0], NUMBERS[1] + 1),
     "values without a header": (NUMBERS[0][: NUMBERS[1]], NUMBERS[1]),
     "too few values": one(raw=b"1234"),
-    "too many values": one(raw=b"x" * 17),
+    "too many values": one(raw=f8(1, 2) + b"x"),
     "size of another shape": one(shape=(2, 2)),
     "size of another datatype": one("FP32"),
     "size negative": one(size=-1),
     "size a string": one(size="16"),
     "size a boolean": one(size=True, raw=b"1"),
     "shape huge": one(shape=(2**62, 2**62)),
+    "shape negative twice": one(shape=(-1, -2)),
     "no rows": one(shape=(0, 2), size=0, raw=b""),
     "infinite": one(raw=f8(np.inf, 1)),
     "minus infinite": one(raw=f8(1, -np.inf)),
@@ -576,6 +578,28 @@ def test_hostile_bytes_are_a_400_in_the_protocol_s_shape(host, load, content, le
     assert set(answer.json) == {"error"}
     load(text())
     assert send(host, content, length).status == 400 or content is TEXT[0]
+
+
+def test_values_in_the_json_and_after_it_are_refused(host, load):
+    load(plain())
+    content, length = binary(("input", "FP64", ROWS))
+    head = json.loads(content[:length])
+    head["inputs"][0]["data"] = ROWS.tolist()
+    raw = json.dumps(head).encode()
+    assert "send one of them" in send(host, raw + content[length:], len(raw)).json["error"]
+
+
+def test_an_answer_that_is_not_finite_is_refused_whatever_gave_it(host, load):
+    class Overflowing(type(constant(1))):
+        """Has a transform that knows no bounds."""
+
+        def transform(self, rows):
+            return np.full((len(rows), 2), np.inf)
+
+    load(Overflowing(strategy="constant", constant=1.0).fit(ROWS, [0.0] * 4))
+    answer = infer(host, tensor("input", "FP64", ROWS.tolist()), outputs=["transform"])
+    assert answer.status == 400
+    assert "not finite" in answer.json["error"]
 
 
 def test_a_boolean_of_two_is_refused_where_booleans_are_taken(host, load):

@@ -184,6 +184,7 @@ HOSTILE = {
     "split of columns of several kinds": {"dataframe_split": {"columns": ["x0", 1], "data": [[1, 2]]}},
     "split of columns that are lists": {"dataframe_split": {"columns": [["x0"], ["x1"]], "data": [[1, 2]]}},
     "split of a column twice": {"dataframe_split": {"columns": ["x0", "x0"], "data": [[1, 2]]}},
+    "split of a column once more": {"dataframe_split": {"columns": ["x0", "x1", "x0"], "data": [[1, 2, 3]]}},
     "split of no columns": {"dataframe_split": {"columns": [], "data": [[]]}},
     "split of another field": {"dataframe_split": {"data": [[1, 2]], "dtype": "f8"}},
     "split of ragged rows": {"dataframe_split": {"columns": ["x1", "x0"], "data": [[1, 2], [1]]}},
@@ -217,6 +218,24 @@ def test_hostile_json_is_a_400_in_mlflow_s_shape(host, load, body):
     assert answer.status == 400, answer.body
     assert set(answer.json) == {"error_code", "message"}
     assert len(answer.json["message"]) > 20
+
+
+def test_beside_a_nan_that_is_taken_nothing_else_passes(host, load):
+    frame = pd.DataFrame({"a": [20.0, 30, 40, np.nan], "b": ["Oslo", "Bonn", "Oslo", "Rome"]})
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["a"]), (OneHotEncoder(handle_unknown="ignore"), ["b"])
+    )
+    load(make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1, 1, 0]))
+    assert host.post("/invocations", b'{"inputs": [[NaN, "any"]]}').status == 200
+    for value in ("Infinity", "-Infinity", "1e400", "9" * 400, "9" * 5000):
+        body = b'{"inputs": [[NaN, "any"], [%s, "any"]]}' % value.encode()
+        assert host.post("/invocations", body).status == 400, value
+    assert host.post("/invocations", b'{"inputs": [[NaN, "\\ud800"]]}').status == 400
+
+
+def test_records_of_no_columns_are_refused(host, load):
+    load(make_pipeline(DictVectorizer(), LogisticRegression()).fit([{"a": 1, "c": "x"}, {"a": 5, "c": "y"}], [0, 1]))
+    assert host.post("/invocations", {"dataframe_split": {"columns": [], "data": [[], []]}}).status == 400
 
 
 HOSTILE_CSV = {
