@@ -17,8 +17,8 @@ run: $(VENV)/.installed ## the service on http://localhost:$PORT (8000), with a 
 	@exec $(BIN)/python manage.py run_local
 
 test: $(VENV)/.installed-dev $(VENV)/.browser .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed check ## every check, then the tests, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n 2 --dist loadgroup
-	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest -n 2 --dist loadgroup -m database
+	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest -n 2 --dist worksteal -m database
 
 check: $(VENV)/.installed-dev ## format, lint, types, import directions, migrations, templates
 	$(BIN)/ruff format --check .

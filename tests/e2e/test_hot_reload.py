@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.estimators import constant, forest, save
+from tests.support.estimators import constant, constant_tree, forest, save
 from tests.support.waiting import eventually
 
 POLL_SECONDS = 0.2
@@ -89,9 +89,10 @@ def publish_constants(tmp_path):
     return publish
 
 
-def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_service, publish_constants):
-    service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS))
-    publish_constants(service, 3)
+def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_service, publish_constants, tmp_path):
+    service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS), MODELS_ACCELERATION="on")
+    publish_constants(service, 2)
+    service.publish("m", save(constant_tree(3), tmp_path / "tree.joblib", rows=[[0, 0]]))
     service.manage("activate_model", "m", "3")
     service.start()
     eventually(lambda: service.list_models()[0]["replicas"] == {"live": 2, "serving": 2})
@@ -101,6 +102,8 @@ def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_servi
     assert len(clients.answers) > 1000
     mixed = [answer for answer in clients.answers if not answer[2] == answer[3] == answer[4]]
     assert mixed == []
+    # Compiled and native versions in turn.
+    assert {event["runs"] for event in service.events("swapped")} == {"compiled", "native"}
     loads = [event["seconds"] for event in service.events("swapped")]
     assert len(loads) >= 200
     # Both workers load one after the other.
@@ -111,7 +114,7 @@ def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_servi
 
 
 def test_memory_of_old_models_is_released(new_service, tmp_path):
-    service = new_service(MODELS_POLL_SECONDS="0.05", MODELS_ACCELERATION="off")
+    service = new_service(MODELS_POLL_SECONDS="0.05")
     for seed in (1, 2):
         path = save(forest(seed=seed, trees=100, rows=3500), tmp_path / f"{seed}.joblib", rows=[[0.0] * 4])
         assert 12e6 < path.stat().st_size < 24e6

@@ -9,12 +9,17 @@ from typing import Any
 import joblib
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 
 def constant(number: int, *, features: int = 2) -> Any:
     """Return a regressor that answers `number` to everything: a version that says which one it is."""
     return DummyRegressor(strategy="constant", constant=float(number)).fit(np.zeros((1, features)), [0.0])
+
+
+def constant_tree(number: int, *, features: int = 2) -> Any:
+    """Return what `constant` does, as a model that is worth compiling."""
+    return RandomForestRegressor(5, random_state=0).fit(np.zeros((1, features)), [float(number)])
 
 
 def constant_label(label: str) -> Any:

@@ -42,6 +42,8 @@ class Service:
             "MODELS_POLL_SECONDS": "0.2",
             "MODELS_DISCOVERY_SECONDS": "3600",
             "MLAPI_LOG_FORMAT": "json",
+            # Compiling takes seconds a version; whoever tests it switches it on.
+            "MODELS_ACCELERATION": "off",
             "WEB_WORKERS": "1",
             "PORT": str(self.port),
             **environment,
