@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -190,7 +190,7 @@ def request_id_of(environ: Environ) -> str:
     given = environ.get("HTTP_X_REQUEST_ID")
     if given and SANE_REQUEST_ID.fullmatch(given):
         return str(given)
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:

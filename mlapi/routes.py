@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
 
 from mlapi import catalogue, health, openapi
 from mlapi.gate import Endpoint
@@ -92,6 +94,7 @@ _FIRST = frozenset(item.pattern.split("/")[0] for item in ENDPOINTS)
 _NONE: Mapping[str, str] = {}
 
 
+@lru_cache(maxsize=1024)
 def match(path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
     """Return the endpoint of `path` and what its pattern names; None where it is Django's."""
     endpoint = _BY_PATH.get(path)
@@ -102,5 +105,5 @@ def match(path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
     for pattern, item in _PATTERNS:
         found = pattern.fullmatch(path)
         if found:
-            return item, found.groupdict()
+            return item, MappingProxyType(found.groupdict())
     return None

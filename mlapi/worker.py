@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from gunicorn.http.wsgi import base_environ
@@ -44,6 +45,39 @@ class Outcome(Enum):
     FOR_A_THREAD = auto()
     NOTHING_YET = auto()
     ENDED = auto()
+
+
+class Together:
+    """A socket that keeps the first small piece of an answer, its head, for the next."""
+
+    def __init__(self, sock: Any) -> None:
+        """Write to `sock`."""
+        self._sock = sock
+        self._held = b""
+        self._is_first = True
+
+    def sendall(self, data: bytes) -> None:
+        """Send `data` after what is held."""
+        if self._is_first:
+            self._is_first = False
+            self._held = data
+        elif len(data) <= LARGEST_BYTES:
+            held, self._held = self._held, b""
+            self._sock.sendall(held + data)
+        else:  # a large body is not copied for its head's sake
+            self.flush()
+            self._sock.sendall(data)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        held, self._held = self._held, b""
+        if held:
+            self._sock.sendall(held)
+
+    def __getattr__(self, name: str) -> Any:
+        """Do everything else with the socket itself, after what is held."""
+        self.flush()
+        return getattr(self._sock, name)
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
@@ -113,6 +147,13 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer a later request of a connection."""
         self._on_readable(conn, client, self.keepalived_conns, super().on_client_socket_readable)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request in a thread; head and body leave together, so that the caller wakes once."""
+        together = Together(conn.sock)
+        keeps = super().handle_request(req, SimpleNamespace(sock=together, client=conn.client, server=conn.server))
+        together.flush()
+        return keeps
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Keep a connection or close it; a lingering close waits for the caller, and so is for a thread."""

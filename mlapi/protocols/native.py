@@ -138,7 +138,7 @@ def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any]
 
 
 def _strings(values: Any) -> int:
-    return sum(1 for value in values if type(value) is str)
+    return list(map(type, values)).count(str)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
