@@ -80,5 +80,6 @@ $(VENV)/.browser: | $(VENV)/.installed-dev
 .venv-%/.installed:
 	@echo "Installing $< into .venv-$* …"
 	@test -x .venv-$*/bin/pip || $(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/pip install --quiet --require-hashes -r $<
+	@# mlserver says that it needs a Python below 3.13; what is used of it does not.
+	.venv-$*/bin/pip install --quiet --require-hashes --ignore-requires-python -r $<
 	@touch $@
