@@ -7,6 +7,10 @@ from typing import Any
 from mlapi.metrics.snapshots import Snapshots
 from models_registry.serving.memory import cpu_quota
 
+# The master hands this on before any numeric library is loaded: a worker has one processor, and its threads share it.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 wsgi_app = "mlapi.wsgi:application"
 # gthread, with a short way for what is answered within a moment.

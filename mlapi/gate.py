@@ -15,6 +15,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
+from mlapi.foresight import MUST_BE_BRIEF, Foresight
 from mlapi.keys import require_key
 from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
@@ -88,24 +89,29 @@ class Gate:
         if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
             passage.key = require_key(environ, self.runtime, params.get("model")).prefix
         if not endpoint.is_prediction:
-            return self._ask(endpoint, params, environ, read, passage)
+            return self._ask(endpoint, params, environ, self._read(endpoint, environ, read), passage)
+        if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
+            raise overloaded()
+        # Read before it is admitted: who sends half a body takes nobody's place.
+        body = self._read(endpoint, environ, read)
         if not self.runtime.admit(settings.MLAPI_MAX_WAITING):
             raise overloaded()
         try:
-            if environ.get("mlapi.is_brief") and not self._is_brief_model(params):
+            if environ.get(MUST_BE_BRIEF) and not self._is_brief_model(params):
                 # It came this way to be refused; that there is room since a moment does not make it brief.
                 raise overloaded()
-            return self._ask(endpoint, params, environ, read, passage)
+            return self._ask(endpoint, params, environ, body, passage)
         finally:
             self.runtime.leave()
 
-    def is_brief(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> bool:
-        """Say whether a request with a body of `length` bytes is answered, or refused, within a moment."""
+    def foresee(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> Foresight:
+        """Say what a request with a body of `length` bytes will take."""
         if not endpoint.is_prediction:
-            return endpoint.is_brief
-        return length <= BRIEF_BYTES and (
-            self._is_brief_model(params) or self.runtime.is_full(settings.MLAPI_MAX_WAITING)
-        )
+            return Foresight.BRIEF if endpoint.is_brief else Foresight.UNKNOWN
+        is_refused = self.runtime.is_full(settings.MLAPI_MAX_WAITING)
+        if is_refused or (length <= BRIEF_BYTES and self._is_brief_model(params)):
+            return Foresight.BRIEF
+        return Foresight.LONG
 
     def _is_brief_model(self, params: Mapping[str, str]) -> bool:
         board = self.runtime.board
@@ -117,11 +123,10 @@ class Gate:
         endpoint: Endpoint,
         params: Mapping[str, str],
         environ: Environ,
-        read: Callable[[int], bytes],
+        body: bytes,
         passage: Passage,
     ) -> Reply:
         number = params.get("version")
-        body = self._read(endpoint, environ, read) if environ["REQUEST_METHOD"] == "POST" else b""
         if settings.MLAPI_LOG_FEATURES:
             passage.body = body
         call = Call(
@@ -137,6 +142,8 @@ class Gate:
         return endpoint.handler(call, self.runtime)
 
     def _read(self, endpoint: Endpoint, environ: Environ, read: Callable[[int], bytes]) -> bytes:
+        if environ["REQUEST_METHOD"] != "POST":
+            return b""
         if endpoint.content_types:
             check_content_type(environ.get("CONTENT_TYPE", ""), endpoint.content_types)
         return read_body(

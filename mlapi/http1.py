@@ -17,6 +17,7 @@ import gunicorn_h1c
 
 METHODS = {b"GET": "GET", b"POST": "POST"}
 PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_.~/-]*")
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # What changes how the connection or the body is to be read, or what a gateway may not be told.
 UNUSUAL = frozenset({b"TRANSFER-ENCODING", b"EXPECT", b"UPGRADE", b"TE", b"TRAILER", b"PROXY", b"HTTP2-SETTINGS"})
 LONGEST_LENGTH = 9
@@ -75,6 +76,11 @@ def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -
     method, path = METHODS.get(head["method"]), head["path"]
     if method is None or head["minor_version"] != 1 or path[:2] == b"//" or not PLAIN_PATH.fullmatch(path):
         return None
+    # The parser takes bare line feeds and folded lines, which another server on the way may take otherwise.
+    lines = len(head["headers"]) + 2
+    end = head["consumed"]
+    if data.count(b"\n", 0, end) != lines or data.count(b"\r\n", 0, end) != lines:
+        return None
     headers: dict[str, str] = {}
     scheme = ""
     for raw_name, raw_value in head["headers"]:
@@ -89,9 +95,9 @@ def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -
                 return None
             scheme = "https" if value == given else "http"
         headers[key] = value
-    if not _is_whole(data, head["consumed"], headers.get("CONTENT_LENGTH")) or "HTTP_HOST" not in headers:
+    if not _is_whole(data, end, headers.get("CONTENT_LENGTH")) or "HTTP_HOST" not in headers:
         return None
-    return PlainRequest(method, path.decode("ascii"), headers, scheme or "http", data[head["consumed"] :])
+    return PlainRequest(method, path.decode("ascii"), headers, scheme or "http", data[end:])
 
 
 def _is_whole(data: bytes, start: int, length: str | None) -> bool:
@@ -106,7 +112,7 @@ def _is_whole(data: bytes, start: int, length: str | None) -> bool:
 def _key(name: bytes) -> str:
     """Return a header's name as WSGI has it; empty for one that is not for this road."""
     upper = name.upper()
-    if upper in UNUSUAL or b"_" in upper:
+    if not TOKEN.fullmatch(upper) or upper in UNUSUAL or b"_" in upper:
         return ""
     text = upper.decode("latin-1").replace("-", "_")
     if text == "SCRIPT_NAME":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from mlapi.foresight import Foresight
 from mlapi.gate import Gate, status_line
 from mlapi.routes import match
 
@@ -36,7 +37,7 @@ class PredictionLane:
         start_response(status_line(reply.status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def is_brief(self, path: str, length: int) -> bool:
-        """Say whether a request to `path` with a body of `length` bytes is answered within a moment, in either host."""
+    def foresee(self, path: str, length: int) -> Foresight:
+        """Say what a request to `path` with a body of `length` bytes will take, in either host."""
         found = match(path)
-        return found is not None and self._gate.is_brief(*found, length)
+        return Foresight.UNKNOWN if found is None else self._gate.foresee(*found, length)

@@ -2,7 +2,8 @@
 
 A request goes from gunicorn's main thread to a thread of its pool and back, which takes longer than most predictions.
 Here the main thread, which watches the connections, itself answers what waits for nothing: a few rows for a compiled
-model, a health check, a refusal. The application says which those are. All else takes gunicorn's way.
+model, a health check, a refusal. What waits for a slow model goes to a thread as it was read, and is not read again.
+The application says which those are. All else takes gunicorn's way.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ from typing import Any, Protocol
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from mlapi.foresight import MUST_BE_BRIEF, Foresight
 from mlapi.http1 import Limits, PlainRequest, read_plain, response_bytes
 
 # What is larger is none of a few rows.
 LARGEST_BYTES = 16_384
 
 
-class BriefApplication(Protocol):
-    """A WSGI application that knows which requests it answers within a moment."""
+class KnowingApplication(Protocol):
+    """A WSGI application that knows beforehand what its answers take."""
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
 
-    def is_brief(self, path: str, length: int) -> bool:
-        """Say whether a request to `path` with a body of `length` bytes is answered within a moment."""
+    def foresee(self, path: str, length: int) -> Foresight:
+        """Say what a request to `path` with a body of `length` bytes will take."""
 
 
 class Outcome(Enum):
@@ -42,7 +44,8 @@ class Outcome(Enum):
 
     ANSWERED = auto()
     HALF_SENT = auto()
-    FOR_A_THREAD = auto()
+    READ = auto()
+    AS_USUAL = auto()
     NOTHING_YET = auto()
     ENDED = auto()
 
@@ -114,19 +117,18 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SCRIPT_NAME": "",
-            "mlapi.is_brief": True,
         }
         self._date = (0, "")
-        self._brief: BriefApplication | None = None
+        self._application: KnowingApplication | None = None
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application; where it does not say what is brief, or speaks more than HTTP/1.1, nothing is."""
+        """Load the application; where it foresees nothing, or callers may speak more than HTTP/1.1, all is as usual."""
         super().load_wsgi()
         cfg = self.cfg
         is_plain = not cfg.is_ssl and (cfg.proxy_protocol, cfg.protocol, cfg.http2_cleartext) == ("off", "http", "off")
-        if is_plain and hasattr(self.wsgi, "is_brief"):
-            self._brief = self.wsgi
+        if is_plain and hasattr(self.wsgi, "foresee"):
+            self._application = self.wsgi
 
     def accept(self, listener: Any) -> None:
         """Accept a connection and watch it: no thread waits for the first bytes of a slow caller."""
@@ -135,8 +137,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        is_brief = self._brief is not None and isinstance(address, tuple)
-        conn = Connection(self.cfg, client, address, listener.getsockname(), self._base if is_brief else None)
+        base = self._base if self._application is not None and isinstance(address, tuple) else None
+        conn = Connection(self.cfg, client, address, listener.getsockname(), base)
         self.pending_conns.append(conn)
         self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
@@ -169,10 +171,10 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _on_readable(
         self, conn: Any, client: Any, waiting: deque[Any], take_to_thread: Callable[[Any, Any], None]
     ) -> None:
-        outcome, rest = self._serve(conn)
+        outcome, left = self._serve(conn)
         if outcome is Outcome.NOTHING_YET:
             return
-        if outcome is Outcome.FOR_A_THREAD:
+        if outcome is Outcome.AS_USUAL:
             take_to_thread(conn, client)
             return
         waiting.remove(conn)
@@ -187,55 +189,67 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self.nr_conns -= 1
             conn.close()
             return
-        future = self.tpool.submit(self._send_rest, conn, rest)
+        work = self._answer_in_thread if outcome is Outcome.READ else self._send_all
+        future = self.tpool.submit(work, conn, left)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
-    def _serve(self, conn: Any) -> tuple[Outcome, bytes]:
-        """Answer what lies at `conn` where that is brief; say what became of it, and what is left to send."""
+    def _serve(self, conn: Any) -> tuple[Outcome, Any]:
+        """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
         if conn.base is None or not self.alive:
-            return Outcome.FOR_A_THREAD, b""
+            return Outcome.AS_USUAL, None
         try:
             data = conn.sock.recv(LARGEST_BYTES)
         except BlockingIOError:
-            return Outcome.NOTHING_YET, b""
+            return Outcome.NOTHING_YET, None
         except OSError:
-            return Outcome.ENDED, b""
+            return Outcome.ENDED, None
         if not data:
-            return Outcome.ENDED, b""
+            return Outcome.ENDED, None
         request = read_plain(data, self._limits, conn.secure_headers)
-        if request is None or not self._is_brief(request):
+        foresight = self._foresee(request)
+        if request is None or foresight is Foresight.UNKNOWN:
             conn.init()
             conn.parser.unreader.unread(data)
             conn.data_ready = True
-            return Outcome.FOR_A_THREAD, b""
-        try:
-            answer = self._answer(request, conn.base)
-        except Exception:
-            self.log.exception("Error handling request %s %s", request.method, request.path)
-            return Outcome.ENDED, b""
-        return self._send(conn, answer)
+            return Outcome.AS_USUAL, None
+        if foresight is Foresight.LONG:
+            return Outcome.READ, request
+        answer = self._answer(request, {**conn.base, MUST_BE_BRIEF: True})
+        return self._send(conn, answer) if answer else (Outcome.ENDED, None)
 
-    def _is_brief(self, request: PlainRequest) -> bool:
-        return (
-            self._brief is not None
-            and self._brief.is_brief(request.path, len(request.body))
-            # gunicorn announces the close to one request too many.
-            and len(self.keepalived_conns) < self.max_keepalived
-            and self.nr + 1 < self.max_requests
-        )
+    def _foresee(self, request: PlainRequest | None) -> Foresight:
+        if (
+            request is None
+            or self._application is None
+            # gunicorn announces the close to one request or connection too many.
+            or len(self.keepalived_conns) >= self.max_keepalived
+            or self.nr + 1 >= self.max_requests
+        ):
+            return Foresight.UNKNOWN
+        return self._application.foresee(request.path, len(request.body))
+
+    def _answer_in_thread(self, conn: Any, request: PlainRequest) -> bool:
+        """Answer a request that was read; say whether the connection stays."""
+        answer = self._answer(request, conn.base)
+        return bool(answer) and self._send_all(conn, answer)
 
     def _answer(self, request: PlainRequest, base: dict[str, Any]) -> bytes:
+        """Return the whole response; nothing where the application failed, which is logged."""
         self.nr += 1
         started: list[Any] = []
-        chunks = self.wsgi(
-            request.environ(base), lambda status, headers, exc_info=None: started.extend((status, headers))
-        )
         try:
-            body = b"".join(chunks)
-        finally:
-            if hasattr(chunks, "close"):
-                chunks.close()
-        return response_bytes(started[0], started[1], body, self._http_date())
+            chunks = self.wsgi(
+                request.environ(base), lambda status, headers, exc_info=None: started.extend((status, headers))
+            )
+            try:
+                body = b"".join(chunks)
+            finally:
+                if hasattr(chunks, "close"):
+                    chunks.close()
+            return response_bytes(started[0], started[1], body, self._http_date())
+        except Exception:
+            self.log.exception("Error handling request %s %s", request.method, request.path)
+            return b""
 
     def _http_date(self) -> str:
         now = int(time.time())
@@ -243,21 +257,22 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._date = now, email.utils.formatdate(now, usegmt=True)
         return self._date[1]
 
-    def _send(self, conn: Any, answer: bytes) -> tuple[Outcome, bytes]:
+    def _send(self, conn: Any, answer: bytes) -> tuple[Outcome, Any]:
+        """Send what the caller has room for; a small answer, to one that has read the last, is sent whole."""
         try:
             sent = conn.sock.send(answer)
         except BlockingIOError:
             sent = 0
         except OSError:
-            return Outcome.ENDED, b""
-        return (Outcome.ANSWERED, b"") if sent == len(answer) else (Outcome.HALF_SENT, answer[sent:])
+            return Outcome.ENDED, None
+        return (Outcome.ANSWERED, None) if sent == len(answer) else (Outcome.HALF_SENT, answer[sent:])
 
-    def _send_rest(self, conn: Any, rest: bytes) -> bool:
-        """Send what a caller that reads slowly had no room for; a thread's work. Say whether it took it."""
+    def _send_all(self, conn: Any, answer: bytes) -> bool:
+        """Send an answer to a caller that may read slowly; a thread's work. Say whether it took it."""
         conn.init()
         conn.sock.settimeout(self.cfg.keepalive)
         try:
-            conn.sock.sendall(rest)
+            conn.sock.sendall(answer)
         except OSError:
             return False
         return True

@@ -54,6 +54,7 @@ def load() -> Iterator[Load]:
             description="",
             runs={"form": "native"},
             loaded_at=datetime.now(UTC),
+            **given,
         )
         board = replica.runtime.board
         replica.runtime.board = replace(

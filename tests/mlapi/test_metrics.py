@@ -437,8 +437,9 @@ def test_any_worker_tells_what_all_have_counted(new_service, tmp_path):
     eventually(lambda: len(service.worker_pids()) == 2 and service.is_ready(), saying="the worker is replaced")
     eventually(lambda: total(text_of(service), "mlapi_workers") == 2, saying="both workers report")
     assert counted() == 60, "what the killed worker counted is kept"
+    serving = {"model": "m", "version": "1", "state": "serving"}
+    eventually(lambda: total(text_of(service), "mlapi_model_workers", **serving) == 2, saying="both have the model")
     text = text_of(service)
-    assert total(text, "mlapi_model_workers", model="m", version="1", state="serving") == 2
     assert total(text, "mlapi_swaps_total", model="m") >= 2
     assert math.isclose(total(text, "mlapi_rows_total"), 60)
     assert service.stop() == 0

@@ -1,0 +1,164 @@
+"""The short road from bytes to a request gives what gunicorn's own gives, or leaves the request to it."""
+
+from __future__ import annotations
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http import get_parser, wsgi
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlapi.http1 import Limits, read_plain, response_bytes
+
+LIMITS = Limits(4094, 100, 8190)
+SECURE = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
+PEER = ("127.0.0.1", 1234)
+SERVER = ("127.0.0.1", 8000)
+PLAIN = b"POST /models/m/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+COMPARED_NOT = {"wsgi.errors", "wsgi.input", "gunicorn.socket", "wsgi.early_hints", "wsgi.multithread"}
+
+
+class Nowhere:
+    """A socket that nothing is sent to."""
+
+    def send(self, data):
+        raise AssertionError(f"sent {data!r}")
+
+
+def by_gunicorn(data: bytes):
+    """Return gunicorn's environment and body."""
+    cfg = Config()
+    request = next(get_parser(cfg, iter([data]), PEER))
+    _, environ = wsgi.create(request, Nowhere(), PEER, SERVER, cfg)
+    return {key: value for key, value in environ.items() if key not in COMPARED_NOT}, request.body.read()
+
+
+def on_the_short_road(data: bytes):
+    """Return our environment and body; None where the request is left to gunicorn."""
+    request = read_plain(data, LIMITS, SECURE)
+    if request is None:
+        return None
+    base = {
+        **wsgi.base_environ(Config()),
+        "QUERY_STRING": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SCRIPT_NAME": "",
+        "REMOTE_ADDR": PEER[0],
+        "REMOTE_PORT": str(PEER[1]),
+        "SERVER_NAME": SERVER[0],
+        "SERVER_PORT": str(SERVER[1]),
+    }
+    environ = request.environ(base)
+    body = environ["wsgi.input"].read()
+    return {key: value for key, value in environ.items() if key not in COMPARED_NOT}, body
+
+
+TAKEN = {
+    "a prediction": PLAIN,
+    "health, without a body": b"GET /health/ready HTTP/1.1\r\nHost: a\r\n\r\n",
+    "kept alive in so many words": PLAIN.replace(b"Host", b"Connection: Keep-Alive\r\nHost"),
+    "behind a balancer": PLAIN.replace(
+        b"Host", b"X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\nHost"
+    ),
+    "behind a balancer, plain": PLAIN.replace(b"Host", b"X-Forwarded-Proto: http\r\nHost"),
+    "names in any case": PLAIN.replace(b"Host", b"x-ReQuest-iD: 1\r\nhOST"),
+    "space around a value": PLAIN.replace(b"Host: a", b"X-A: \t b \t\r\nHost:a"),
+    "bytes beyond ASCII": PLAIN.replace(b"Host", "X-A: é\r\nHost".encode("latin-1")),
+    "an empty value": PLAIN.replace(b"Host", b"X-A:\r\nHost"),
+}
+
+
+@pytest.mark.parametrize("data", TAKEN.values(), ids=TAKEN.keys())
+def test_a_plain_request_is_read_as_gunicorn_reads_it(data):
+    assert on_the_short_road(data) == by_gunicorn(data)
+
+
+LEFT = {
+    "half a head": PLAIN[:40],
+    "half a body": PLAIN[:-1],
+    "two requests": PLAIN + PLAIN,
+    "a byte too many": PLAIN + b"x",
+    "a body without a length": PLAIN.replace(b"Content-Length: 2\r\n", b""),
+    "chunks": PLAIN.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+    "chunks and a length": PLAIN.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost"),
+    "two lengths": PLAIN.replace(b"Host", b"Content-Length: 2\r\nHost"),
+    "a length with a sign": PLAIN.replace(b"Length: 2", b"Length: +2"),
+    "a length in other digits": PLAIN.replace(b"Length: 2", b"Length: \xb2"),
+    "a length of many digits": PLAIN.replace(b"Length: 2", b"Length: 0000000002"),
+    "to be closed": PLAIN.replace(b"Host", b"Connection: close\r\nHost"),
+    "an upgrade": PLAIN.replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost"),
+    "an expectation": PLAIN.replace(b"Host", b"Expect: 100-continue\r\nHost"),
+    "a header that stands twice": PLAIN.replace(b"Host", b"X-A: 1\r\nX-A: 2\r\nHost"),
+    "a header twice in two cases": PLAIN.replace(b"Host", b"X-A: 1\r\nx-a: 2\r\nHost"),
+    "an underscore": PLAIN.replace(b"Host", b"X_Forwarded_For: 1\r\nHost"),
+    "a script name": PLAIN.replace(b"Host", b"Script-Name: /x\r\nHost"),
+    "no host": PLAIN.replace(b"Host: a\r\n", b""),
+    "an escaped path": PLAIN.replace(b"/m/", b"/%6d/"),
+    "a query": PLAIN.replace(b"predict HTTP", b"predict?a=1 HTTP"),
+    "two slashes": PLAIN.replace(b"/models", b"//models"),
+    "a whole address": PLAIN.replace(b"/models", b"http://a/models"),
+    "an older version": PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "another method": PLAIN.replace(b"POST", b"HEAD"),
+    "a fold": PLAIN.replace(b"Host", b"X-A: 1\r\n 2\r\nHost"),
+    "a bare line feed": PLAIN.replace(b"\r\nHost", b"\nHost"),
+    "a NUL": PLAIN.replace(b"Host", b"X-A: \0\r\nHost"),
+    "a space before the colon": PLAIN.replace(b"Host", b"X-A : 1\r\nHost"),
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "too many headers": PLAIN.replace(b"Host", b"".join(b"X-%d: 1\r\n" % n for n in range(101)) + b"Host"),
+    "too long a line": PLAIN.replace(b"/m/", b"/" + b"m" * 5000 + b"/"),
+    "two schemes": PLAIN.replace(b"Host", b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\nHost"),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("data", LEFT.values(), ids=LEFT.keys())
+def test_what_is_unusual_is_left_to_gunicorn(data):
+    assert on_the_short_road(data) is None
+
+
+NAMES = st.sampled_from(
+    [b"Host", b"X-A", b"x-a", b"Content-Type", b"X-Forwarded-Proto", b"Connection", b"Authorization", b"Cookie", b"X_A"]
+)
+VALUES = st.one_of(
+    st.sampled_from([b"https", b"http", b"close", b"keep-alive", b"", b"a", b" a ", b"a,b"]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=12).map(lambda text: text.encode("latin-1")),
+)
+
+
+@given(
+    st.sampled_from([b"/", b"/predict", b"/health", b"/a/../b", b"/a;b", b"/a#b", b"/~x", b"*"]),
+    st.lists(st.tuples(NAMES, VALUES), max_size=5),
+    st.binary(max_size=20),
+)
+def test_whatever_is_taken_is_taken_as_gunicorn_takes_it(path, headers, body):
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    data = b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n%s\r\n%s" % (path, len(body), lines, body)
+    ours = on_the_short_road(data)
+    assert ours is None or ours == by_gunicorn(data)
+
+
+def test_a_peer_that_is_not_trusted_does_not_choose_the_scheme():
+    data = TAKEN["behind a balancer"]
+    assert read_plain(data, LIMITS, {}).scheme == "http"
+    assert read_plain(data, LIMITS, SECURE).scheme == "https"
+
+
+def test_names_that_callers_make_up_are_not_remembered_for_ever():
+    from mlapi import http1
+
+    for number in range(2000):
+        assert read_plain(PLAIN.replace(b"Host", b"X-%d: 1\r\nHost" % number), LIMITS, {}) is not None
+    assert len(http1._keys) <= http1._MOST_NAMES
+
+
+def test_a_response_is_whole():
+    assert response_bytes("200 OK", [("Content-Type", "a/b"), ("X-A", "é")], b"body", "now") == (
+        "HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: now\r\nConnection: keep-alive\r\nContent-Type: a/b\r\nX-A: é\r\n"
+        "Content-Length: 4\r\n\r\nbody"
+    ).encode("latin-1")
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-B: 1", "a\nb", "a\rb"])
+def test_a_value_does_not_become_a_header(value):
+    with pytest.raises(ValueError, match="line break"):
+        response_bytes("200 OK", [("X-A", value)], b"", "now")

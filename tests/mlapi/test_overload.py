@@ -1,0 +1,141 @@
+"""What is too much at once is refused at once, in every protocol and through both hosts."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from mlapi import replica
+from mlapi.foresight import MUST_BE_BRIEF, Foresight
+from mlapi.lane import PredictionLane
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.signature import Signature
+from tests.support.waiting import eventually
+
+LIMIT = 3
+ONE_INPUT = Signature(inputs=(Feature("x"),))
+TENSOR = {"inputs": [{"name": "input", "shape": [1, 1], "datatype": "FP64", "data": [1]}]}
+
+
+class HeldModel:
+    """Answers once the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def predict(self, rows):
+        assert self.gate.wait(20)
+        return rows[:, 0]
+
+
+class UnreadBody:
+    """A body that must not be read."""
+
+    def read(self, size=-1):
+        raise AssertionError("the body was read")
+
+    readline = read
+
+
+@contextmanager
+def full(host, load, settings):
+    """Have as many predictions under way as the worker takes."""
+    settings.MLAPI_MAX_WAITING = LIMIT
+    model = HeldModel()
+    load(model, signature=ONE_INPUT)
+    with ThreadPoolExecutor(LIMIT) as pool:
+        asked = [pool.submit(host.post, "/predict", {"features": [1]}) for _ in range(LIMIT)]
+        eventually(lambda: replica.runtime.is_full(LIMIT))
+        try:
+            yield model
+        finally:
+            model.gate.set()
+        assert [future.result().status for future in asked] == [200] * LIMIT
+
+
+@pytest.mark.parametrize("path", ["/predict", "/models/m/predict", "/models/m/versions/1/predict"])
+def test_one_more_than_allowed_is_refused_with_when_to_come_again(host, load, settings, path):
+    with full(host, load, settings):
+        refused = host.post(path, {"features": [1]})
+    assert refused.status == 503
+    assert refused.json["code"] == "overloaded"
+    assert "MLAPI_MAX_WAITING" in refused.json["error"]
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["x-request-id"] == refused.json["request_id"]
+
+
+def test_a_refused_body_is_not_read(host, load, settings):
+    with full(host, load, settings):
+        body = b'{"features": [1]}'
+        refused = host.request(
+            "POST", "/predict", body, {"Content-Type": "application/json"}, **{"wsgi.input": UnreadBody()}
+        )
+    assert refused.status == 503
+
+
+def test_the_other_protocols_refuse_in_their_own_words(host, load, settings):
+    with full(host, load, settings):
+        answers = [
+            host.post("/v2/models/m/infer", TENSOR),
+            host.post("/invocations", {"inputs": [[1]]}),
+        ]
+    assert [answer.status for answer in answers] == [503, 503]
+    assert all(answer.headers["retry-after"] == "1" for answer in answers)
+
+
+def test_health_and_the_catalogue_answer_meanwhile(host, load, settings):
+    with full(host, load, settings):
+        assert host.get("/health/live").status == 200
+        assert host.get("/health/ready").status == 200
+        assert host.get("/models").status == 200
+
+
+def test_what_was_refused_is_served_when_there_is_room_again(host, load, settings):
+    with full(host, load, settings):
+        assert host.post("/predict", {"features": [1]}).status == 503
+    assert host.post("/predict", {"features": [1]}).json["prediction"] == 1.0
+    assert not replica.runtime.is_full(1)
+
+
+def test_requests_that_fail_leave_no_trace_in_the_count(host, load):
+    load(HeldModel(), signature=ONE_INPUT)
+    for body in (b"{", b"", b'{"features": ["x"]}', b'{"features": []}'):
+        assert host.post("/predict", body).status == 400
+    assert not replica.runtime.is_full(1)
+
+
+def test_a_worker_learns_beforehand_what_a_request_takes(load, settings):
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    slow = load(HeldModel(), name="slow", signature=ONE_INPUT)
+    load(HeldModel(), name="quick", signature=ONE_INPUT, is_brief=True)
+    assert not slow.is_brief
+    assert lane.foresee("/models/slow/predict", 100) is Foresight.LONG
+    assert lane.foresee("/models/quick/predict", 100) is Foresight.BRIEF
+    assert lane.foresee("/models/quick/predict", 10_000) is Foresight.LONG
+    assert lane.foresee("/models/unknown/predict", 100) is Foresight.BRIEF
+    assert lane.foresee("/health/ready", 0) is Foresight.BRIEF
+    assert lane.foresee("/models", 0) is Foresight.UNKNOWN
+    assert lane.foresee("/admin/", 0) is Foresight.UNKNOWN
+
+
+def test_what_was_to_be_refused_is_not_run_where_others_would_wait_behind_it(host, load):
+    load(HeldModel(), signature=ONE_INPUT)
+    answer = host.request(
+        "POST", "/predict", b'{"features": [1]}', {"Content-Type": "application/json"}, **{MUST_BE_BRIEF: True}
+    )
+    assert answer.json["code"] == "overloaded"
+
+
+def test_the_count_is_right_whoever_counts():
+    runtime = type(replica.runtime)()
+    with ThreadPoolExecutor(8) as pool:
+        let_in = list(pool.map(lambda _: runtime.admit(100), range(500)))
+    assert sum(let_in) == 100
+    for _ in range(100):
+        runtime.leave()
+    assert runtime.admit(1)
+    assert np.count_nonzero([runtime.admit(1) for _ in range(10)]) == 0

@@ -1,0 +1,125 @@
+"""Requests that wait together go through the model together; one alone pays nothing; errors stay with their own."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models_registry.artifacts.calling import call
+from models_registry.serving.coalescing import Coalescer, Direct, join
+from tests.support.estimators import forest
+from tests.support.waiting import eventually
+
+
+class HeldModel:
+    """Doubles its rows; each call waits for the gate, and the sizes of all calls are kept."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.sizes: list[int] = []
+
+    def predict(self, rows):
+        self.sizes.append(len(rows))
+        assert self.gate.wait(10)
+        if (rows < 0).any():
+            raise ValueError(f"{int((rows < 0).sum())} negative")
+        return rows[:, 0] * 2
+
+
+def row(value: float) -> np.ndarray:
+    return np.array([[value]])
+
+
+def asked_while_busy(coalescer: Coalescer, model: HeldModel, values: list[float], *, rows_each: int = 1):
+    """Ask for one row; while the model is at it, for one row of each of `values`; return all that came of it."""
+    with ThreadPoolExecutor(len(values) + 1) as pool:
+        first = pool.submit(coalescer.predict, row(1000), 1)
+        eventually(lambda: model.sizes == [1])
+        others = [pool.submit(coalescer.predict, np.full((rows_each, 1), value), rows_each) for value in values]
+        eventually(lambda: len(coalescer._waiting) == len(values))
+        model.gate.set()
+        return [future.exception(10) or future.result() for future in (first, *others)]
+
+
+def test_what_waits_together_goes_through_the_model_together():
+    model = HeldModel()
+    answers = asked_while_busy(Coalescer(model), model, [1, 2, 3, 4, 5])
+    assert model.sizes == [1, 5]
+    assert [answer.predictions() for answer in answers] == [[2000.0], [2.0], [4.0], [6.0], [8.0], [10.0]]
+
+
+def test_each_is_told_how_long_it_waited_and_the_call_is_counted_once():
+    model = HeldModel()
+    first, *others = asked_while_busy(Coalescer(model), model, [1, 2, 3])
+    assert first.waiting_seconds == 0
+    assert all(answer.waiting_seconds > 0 for answer in others)
+    assert sorted(answer.call_rows for answer in others) == [0, 0, 3]
+
+
+def test_a_batch_has_a_bound():
+    model = HeldModel()
+    asked_while_busy(Coalescer(model, max_rows=4), model, list(range(10)))
+    assert model.sizes[0] == 1
+    assert max(model.sizes) == 4
+    assert sum(model.sizes) == 11
+
+
+def test_a_request_larger_than_the_bound_goes_alone():
+    model = HeldModel()
+    answers = asked_while_busy(Coalescer(model, max_rows=4), model, [1, 2], rows_each=6)
+    assert model.sizes == [1, 6, 6]
+    assert [len(answer.predictions()) for answer in answers] == [1, 6, 6]
+
+
+def test_an_error_stays_with_its_own_request():
+    model = HeldModel()
+    answers = asked_while_busy(Coalescer(model), model, [1, -2, 3, -4])
+    assert [answer.predictions() for answer in (answers[0], answers[1], answers[3])] == [[2000.0], [2.0], [6.0]]
+    assert [str(answers[2]), str(answers[4])] == ["1 negative", "1 negative"]
+
+
+def test_a_model_that_failed_serves_on():
+    model = HeldModel()
+    model.gate.set()
+    coalescer = Coalescer(model)
+    with pytest.raises(ValueError, match="1 negative"):
+        coalescer.predict(row(-1), 1)
+    assert coalescer.predict(row(2), 1).predictions() == [4.0]
+
+
+def test_one_alone_is_a_direct_call_in_its_own_thread():
+    class Telling:
+        def predict(self, rows):
+            return np.array([threading.get_ident()])
+
+    answer = Coalescer(Telling()).predict(row(0), 1)
+    assert answer.predictions() == [threading.get_ident()]
+    assert (answer.call_rows, answer.waiting_seconds) == (None, 0)
+
+
+def test_a_thousand_requests_at_once_get_the_answers_of_the_model_itself():
+    model = forest(seed=0)
+    rows = np.random.default_rng(1).normal(size=(1000, 4))
+    coalescer = Coalescer(model)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda index: coalescer.predict(rows[index : index + 1], 1), range(1000)))
+    assert [answer.predictions()[0] for answer in answers] == model.predict(rows).tolist()
+    assert np.array_equal(np.concatenate([answer.probabilities for answer in answers]), model.predict_proba(rows))
+    assert sum(answer.call_rows is None or answer.call_rows > 0 for answer in answers) < 1000
+
+
+def test_rows_are_joined_as_the_model_takes_them():
+    assert join([["a"], ["b", "c"]]) == ["a", "b", "c"]
+    frame = join([pd.DataFrame({"a": [1], "b": ["x"]}), pd.DataFrame({"a": [2], "b": ["y"]})])
+    assert frame.to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}
+    assert list(frame.index) == [0, 1]
+
+
+def test_a_compiled_model_is_called_by_whoever_asks():
+    model = forest(seed=0)
+    rows = np.zeros((1, 4))
+    assert Direct(model).predict(rows, 1).predictions() == call(model, rows).predictions()
