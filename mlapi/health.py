@@ -7,6 +7,7 @@ from django.conf import settings
 
 from mlapi.gate import Endpoint
 from mlapi.protocols.base import Call, Handler, HttpError, Reply
+from models_registry.serving.model_calls import oldest_seconds
 from models_registry.serving.runtime import Runtime
 
 
@@ -19,7 +20,7 @@ def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
 
 def live(call: Call, runtime: Runtime) -> Reply:
     """Answer 200 while the process answers and no prediction hangs."""
-    oldest = runtime.oldest_prediction_seconds()
+    oldest = oldest_seconds()
     if oldest > settings.MLAPI_PREDICTION_SECONDS:
         raise HttpError(
             503,
@@ -33,8 +34,6 @@ def live(call: Call, runtime: Runtime) -> Reply:
 def ready(call: Call, runtime: Runtime) -> Reply:
     """Answer 200 when every active model is loaded here, else 503 naming what is missing."""
     board = runtime.board
-    if runtime.is_draining:
-        raise HttpError(503, "draining", "This worker is about to end; it takes no new traffic.")
     if not board.has_read_wish:
         raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be away.")
     missing = board.missing()

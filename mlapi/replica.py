@@ -57,7 +57,7 @@ class Replica:
         self.minute_report = (
             MinuteReport(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
         )
-        self.watchdog = Watchdog(runtime, limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
+        self.watchdog = Watchdog(limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
         """Load what should serve, then watch."""
@@ -77,7 +77,6 @@ class Replica:
 
     def stop(self) -> None:
         """Take this replica off the registry."""
-        runtime.drain()
         self.steward.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:

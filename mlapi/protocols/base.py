@@ -84,6 +84,10 @@ def find_model(board: Board, name: str | None, version: int | None = None) -> Lo
                 "no_model",
                 "No model is active yet. Activate one in the admin, or with 'python manage.py activate_model'.",
             ).with_header("Retry-After", "5")
+        if name not in board.wished and board.has_read_wish:
+            raise HttpError(
+                503, "no_model", f"The default model {name!r} has no active version yet. Activate one in the admin."
+            ).with_header("Retry-After", "5")
     loaded = board.models.get(name)
     if loaded is None:
         if name in board.wished or not board.has_read_wish:

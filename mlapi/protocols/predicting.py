@@ -12,6 +12,7 @@ import numpy as np
 from mlapi.protocols.base import Facts, HttpError
 from models_registry.artifacts.calling import Answer
 from models_registry.errors import InputError
+from models_registry.serving.model_calls import under_way
 from models_registry.serving.runtime import LoadedModel, Runtime
 
 Rows = Any
@@ -37,7 +38,7 @@ def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts
 
     What it raises is about these inputs, since the model answered its sample: an HttpError 400 in words.
     """
-    with model_errors(loaded, count, facts), runtime.under_way():
+    with model_errors(loaded, count, facts):
         answer = loaded.predictor.predict(rows, count)
     facts.waiting_seconds += answer.waiting_seconds
     facts.model_seconds -= answer.waiting_seconds
@@ -52,7 +53,7 @@ def call_method(
     loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, facts: Facts
 ) -> np.ndarray[Any, Any]:
     """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
-    with model_errors(loaded, count, facts), runtime.under_way():
+    with model_errors(loaded, count, facts), under_way():
         value = getattr(loaded.estimator, method)(_for_estimator(loaded, rows))
         array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     if array.dtype.kind == "f" and not np.isfinite(array).all():

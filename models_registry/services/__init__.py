@@ -29,13 +29,14 @@ from models_registry.services.publishing import publish
 from models_registry.services.replicas import (
     Rollout,
     RolloutReplica,
+    beat,
     forget_replica,
     report_replica,
     rollout,
     wait_for_rollout,
 )
 from models_registry.services.verdicts import wait_for_verdict
-from models_registry.services.wishes import Wish, read_wishes
+from models_registry.services.wishes import Wish, Wishes, read_wishes
 
 __all__ = [
     "DiscoveryResult",
@@ -43,7 +44,9 @@ __all__ = [
     "RolloutReplica",
     "StoredKey",
     "Wish",
+    "Wishes",
     "activate",
+    "beat",
     "check_next",
     "check_now",
     "check_version",

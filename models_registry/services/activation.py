@@ -75,20 +75,17 @@ def roll_back(
     model: RegisteredModel, *, by: str, reason: str = "", override: bool = False, seen_generation: int | None = None
 ) -> Activation | None:
     """Activate the version that was active before; errors as in `activate` and `rollback_target`."""
+    target = rollback_target(model)
+    earlier = model.activations.filter(version=target).exclude(overrides="").first()
     return activate(
-        rollback_target(model),
+        target,
         by=by,
-        reason=reason,
-        # What was overruled once, with a reason that the history keeps, may come back.
-        override=override or _was_overridden(model),
+        # What was overruled once, with a reason that the history keeps, may come back for the same.
+        reason=reason or (f"Overruled before: {earlier.reason}" if earlier else ""),
+        override=override or earlier is not None,
         seen_generation=seen_generation,
         kind=Activation.Kind.ROLLBACK,
     )
-
-
-def _was_overridden(model: RegisteredModel) -> bool:
-    target = rollback_target(model)
-    return model.activations.filter(version=target).exclude(overrides="").exists()
 
 
 def _require_activatable(version: ModelVersion, name: str, *, override: bool, reason: str) -> None:

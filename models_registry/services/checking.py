@@ -9,13 +9,14 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from models_registry import conf
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.signature import Signature
-from models_registry.errors import ArtifactError, ObjectMissing, RequestError, StorageError
+from models_registry.errors import ActivationConflict, ArtifactError, ObjectMissing, RequestError, StorageError
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
 from models_registry.services.activation import activate
 
@@ -55,14 +56,23 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     if holder and not _claim(version, holder):
         raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
     try:
-        findings = _storable(_examine(version))
+        _store(version, _storable(_examine(version)))
     except ObjectMissing as error:
         _store(version, Findings(State.MISSING, str(error)))
         return version
     except StorageError:
         ModelVersion.objects.filter(pk=version.pk).update(state=State.FOUND, claimed_by="", claimed_at=None)
         raise
-    _store(version, findings)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: whoever comes next checks again
+    except Exception as error:
+        # Whatever an artifact may provoke ends as a verdict, not as a version that is checked for ever.
+        log.exception("check_failed", model=version.model.name, version=version.number)
+        first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd")
+        _store(
+            version,
+            Findings().reject(f"Its check failed: {first} Mend the artifact or its manifest and publish again."),
+        )
     _activate_latest(version)
     return version
 
@@ -163,7 +173,8 @@ def _examine_artifact(
     inspection = inspect_artifact(artifact.path, version.format, max_claimed_bytes=memory_bytes)
     findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
     # Shown in the admin while the probe still runs.
-    ModelVersion.objects.filter(pk=version.pk).update(**_storable(findings).values)
+    with transaction.atomic():
+        ModelVersion.objects.filter(pk=version.pk).update(**_storable(findings).values)
     reasons = judge(
         inspection,
         trusted=conf.trusted_globals(),
@@ -253,7 +264,8 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         "claimed_by": "",
         "claimed_at": None,
     }
-    ModelVersion.objects.filter(pk=version.pk).update(**values)
+    with transaction.atomic():
+        ModelVersion.objects.filter(pk=version.pk).update(**values)
     for name, value in values.items():
         setattr(version, name, value)
     log.info(
@@ -262,14 +274,24 @@ def _store(version: ModelVersion, findings: Findings) -> None:
 
 
 def _activate_latest(version: ModelVersion) -> None:
-    """Activate a version that has just passed, where the model's policy says so and no newer one is active."""
-    model = RegisteredModel.objects.select_related("active_version").get(pk=version.model_id)
-    if model.policy != Policy.LATEST or version.state != State.READY or version.override_reason:
+    """Activate a version that has just passed, where the model's policy says so.
+
+    Never one that was active before (a person has decided since), nor an older one than serves.
+    """
+    if version.state != State.READY or version.override_reason:
         return
-    if model.active_version is not None and model.active_version.number > version.number:
+    while True:
+        model = RegisteredModel.objects.select_related("active_version").get(pk=version.model_id)
+        if model.policy != Policy.LATEST or model.activations.filter(version=version).exists():
+            return
+        if model.active_version is not None and model.active_version.number > version.number:
+            return
+        version.model = model
+        try:
+            activate(version, by="policy latest", reason="It passed its checks.", kind=Activation.Kind.POLICY)
+        except ActivationConflict:
+            continue  # another version passed at the same moment; the higher number stays
         return
-    version.model = model
-    activate(version, by="policy latest", reason="It passed its checks.", kind=Activation.Kind.POLICY)
 
 
 def check_now(version: ModelVersion, *, holder: str, timeout_seconds: float | None = None) -> ModelVersion:

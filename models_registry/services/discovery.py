@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 from django.db import IntegrityError, transaction
 from django.db.models import Max
+from django.utils import timezone
 
 from models_registry import conf
 from models_registry.artifacts import formats
@@ -18,6 +20,8 @@ from models_registry.services.catalogue import check_name, register_model
 from models_registry.storage import StoredVersion, VersionedStorage
 
 log = structlog.get_logger(__name__)
+
+LONGEST_KEY = 900
 
 
 @dataclass(slots=True)
@@ -37,11 +41,13 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     storage cannot be listed; nothing is then marked as missing.
     """
     storage = storage or conf.storage()
+    # What others record while this listing is made is not in it, and not gone.
+    began = timezone.now()
     stored = storage.list_versions(f"{only}/" if only else "")
     result = DiscoveryResult()
     for name, versions in _by_model(stored, result).items():
         _record(register_model(name), versions, result, by=by)
-    _mark_missing(stored, result, only=only)
+    _mark_missing(stored, result, only=only, found_before=began)
     for version in result.found:
         log.info("found", model=version.model.name, version=version.number, key=version.storage_key)
     return result
@@ -56,6 +62,8 @@ def _by_model(stored: list[StoredVersion], result: DiscoveryResult) -> dict[str,
             continue
         if not rest:
             _ignore(result, f"{version.key}: lies in no model's folder; move it to <model name>/{version.key}.")
+        elif len(version.key) > LONGEST_KEY:
+            _ignore(result, f"{version.key[:80]}…: the key has {len(version.key)} characters; at most {LONGEST_KEY}.")
         elif not version.key.endswith(tuple(formats.FORMATS)):
             _ignore(result, f"{version.key}: is no artifact; those end in {', '.join(formats.FORMATS)}.")
         else:
@@ -114,9 +122,10 @@ def _return(version: ModelVersion, result: DiscoveryResult) -> None:
     result.returned.append(version)
 
 
-def _mark_missing(stored: list[StoredVersion], result: DiscoveryResult, *, only: str) -> None:
+def _mark_missing(stored: list[StoredVersion], result: DiscoveryResult, *, only: str, found_before: datetime) -> None:
     there = {(item.key, item.version_id) for item in stored}
-    versions = ModelVersion.objects.exclude(state=State.MISSING).select_related("model")
+    versions = ModelVersion.objects.exclude(state=State.MISSING).filter(found_at__lt=found_before)
+    versions = versions.select_related("model")
     if only:
         versions = versions.filter(model__name=only)
     for version in versions.only("pk", "storage_key", "storage_version", "number", "model__name"):

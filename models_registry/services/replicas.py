@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState
+from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState, State
 
 FORGET_AFTER = timedelta(hours=1)
 
@@ -103,8 +103,16 @@ def report_replica(
         ReplicaModel.objects.filter(replica_id=replica_id).exclude(model_id__in=kept).delete()
 
 
+def beat(replica_id: str) -> None:
+    """Record that the replica lives, whatever else it is busy with."""
+    Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now())
+
+
 def forget_replica(replica_id: str) -> None:
-    """Remove a replica that ends, and those that ended without a word an hour ago."""
+    """Remove a replica that ends, and those that ended without a word an hour ago; its check is for another."""
+    ModelVersion.objects.filter(state=State.CHECKING, claimed_by=replica_id).update(
+        state=State.FOUND, claimed_by="", claimed_at=None
+    )
     Replica.objects.filter(pk=replica_id).delete()
     Replica.objects.filter(heartbeat_at__lt=timezone.now() - FORGET_AFTER).delete()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,19 @@ class Wish:
     description: str
 
 
-def read_wishes() -> dict[str, Wish]:
-    """Return the wish of every model that has one, by name, in the order of registration: one query."""
-    models = (
-        RegisteredModel.objects.filter(active_version__isnull=False)
-        .select_related("active_version")
-        .order_by("created_at", "pk")
-    )
-    return {model.name: _wish(model) for model in models}
+class Wishes(dict[str, Wish]):
+    """The wish of each model by name, and the model that was registered first, active or not."""
+
+    def __init__(self, models: Iterable[RegisteredModel] = ()) -> None:
+        """Read the wishes off the rows of models, in the order of registration."""
+        ordered = list(models)
+        super().__init__({model.name: _wish(model) for model in ordered if model.active_version_id is not None})
+        self.first: str | None = ordered[0].name if ordered else None
+
+
+def read_wishes() -> Wishes:
+    """Return the wish of every model that has one: one query."""
+    return Wishes(RegisteredModel.objects.select_related("active_version").order_by("created_at", "pk"))
 
 
 def _wish(model: RegisteredModel) -> Wish:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.calling import Answer, call
+from models_registry.artifacts.calling import Answer
+from models_registry.serving.model_calls import timed_call
 
 
 class Direct:
@@ -26,7 +27,7 @@ class Direct:
 
     def predict(self, rows: Any, count: int) -> Answer:
         """Return the answer to `rows`."""
-        return call(self._model, rows)
+        return timed_call(self._model, rows)
 
 
 class _Ticket:
@@ -66,7 +67,7 @@ class Coalescer:
                 self._waiting.append(ticket)
         if is_first:
             try:
-                return call(self._model, rows)
+                return timed_call(self._model, rows)
             finally:
                 self._hand_over()
         ticket.done.acquire()
@@ -98,7 +99,7 @@ class Coalescer:
             return
         began = time.perf_counter()
         try:
-            answer = call(self._model, join([ticket.rows for ticket in batch]))
+            answer = timed_call(self._model, join([ticket.rows for ticket in batch]))
         except Exception:  # noqa: BLE001 - one bad row fails the batch: each then stands for itself
             for ticket in batch:
                 self._answer_alone(ticket)
@@ -116,7 +117,7 @@ class Coalescer:
     def _answer_alone(self, ticket: _Ticket) -> None:
         waited = time.perf_counter() - ticket.came_at
         try:
-            ticket.answer = replace(call(self._model, ticket.rows), waiting_seconds=waited)
+            ticket.answer = replace(timed_call(self._model, ticket.rows), waiting_seconds=waited)
         except Exception as error:  # noqa: BLE001 - raised in the thread whose request it is
             ticket.error = error
 

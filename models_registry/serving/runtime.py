@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -76,19 +74,8 @@ class Runtime:
         self.swaps: Counter[str] = Counter()
         self.load_failures: Counter[str] = Counter()
         self.wish_read_at: float | None = None
-        self._started: dict[int, float] = {}
         self._admitted = 0
         self._admission = threading.Lock()
-        self._is_draining = False
-
-    @property
-    def is_draining(self) -> bool:
-        """Say whether this process is about to end and wants no new traffic."""
-        return self._is_draining
-
-    def drain(self) -> None:
-        """Fail readiness from now on."""
-        self._is_draining = True
 
     def post(self, **changes: Any) -> None:
         """Replace the board by one with these changes: one assignment, so nobody reads half of it."""
@@ -123,18 +110,3 @@ class Runtime:
     def is_full(self, limit: int) -> bool:
         """Say whether `limit` requests are in."""
         return self._admitted >= limit
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Count a prediction as under way, so that one which never returns is noticed."""
-        thread = threading.get_ident()
-        self._started[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._started[thread]
-
-    def oldest_prediction_seconds(self) -> float:
-        """Return for how long the oldest prediction has been under way; 0 where none is."""
-        started = list(self._started.values())
-        return time.monotonic() - min(started) if started else 0.0

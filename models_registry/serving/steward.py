@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import structlog
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from models_registry import services
 from models_registry.errors import RegistryError
@@ -57,7 +57,7 @@ class Steward:
             try:
                 close_old_connections()
                 self.tend()
-            except DatabaseError:
+            except (OperationalError, InterfaceError):
                 connection.close()  # the watcher says that the database is away
             except RegistryError as error:
                 log.error("check_postponed", reason=str(error))

@@ -8,7 +8,7 @@ import threading
 
 import structlog
 
-from models_registry.serving.runtime import Runtime
+from models_registry.serving.model_calls import oldest_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -18,9 +18,8 @@ GRACE_SECONDS = 5.0
 class Watchdog:
     """Looks at the oldest prediction under way, and has the worker replaced when it is older than the limit."""
 
-    def __init__(self, runtime: Runtime, *, limit_seconds: float) -> None:
+    def __init__(self, *, limit_seconds: float) -> None:
         """Allow a prediction `limit_seconds`."""
-        self._runtime = runtime
         self._limit_seconds = limit_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -35,7 +34,7 @@ class Watchdog:
 
     def is_hung(self) -> bool:
         """Say whether a prediction has been under way for longer than the limit."""
-        return self._runtime.oldest_prediction_seconds() > self._limit_seconds
+        return oldest_seconds() > self._limit_seconds
 
     def _run(self) -> None:
         while not self._stop.wait(min(1.0, self._limit_seconds / 4)):

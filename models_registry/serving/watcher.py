@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.signature import Signature
 from models_registry.models import ReplicaState
 from models_registry.services.replicas import ModelReport
-from models_registry.services.wishes import Wish
+from models_registry.services.wishes import Wish, Wishes
 from models_registry.serving import memory
+from models_registry.serving.heartbeat import Heartbeat
 from models_registry.serving.plan import Drop, plan
 from models_registry.serving.preparation import Preparation, VersionRef
 from models_registry.serving.runtime import LoadedModel, Runtime
@@ -72,10 +73,11 @@ class Watcher:
         self._first_pass = threading.Event()
         self._failures: dict[str, Failure] = {}
         self._loading: dict[str, datetime] = {}
-        self._wishes: Mapping[str, Wish] = {}
+        self._wishes = Wishes()
         self._has_dropped = False
         self._reported: list[ModelReport] | None = None
         self._database_is_away = False
+        self._heartbeat = Heartbeat(self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)))
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self, *, wait_seconds: float) -> None:
@@ -83,11 +85,13 @@ class Watcher:
 
         A worker that replaces another takes connections from the shared socket at once: it should be ready then.
         """
+        self._heartbeat.start()
         self._thread.start()
         self._first_pass.wait(wait_seconds)
 
     def stop(self) -> None:
         """End, and take this replica's name off the registry."""
+        self._heartbeat.stop()
         self._stop.set()
         self._thread.join(timeout=5)
 
@@ -152,7 +156,7 @@ class Watcher:
                 for name, wish in self._wishes.items()
                 if name in self._failures
             },
-            default=self._default_model or next(iter(self._wishes), None),
+            default=self._default_model or self._wishes.first,
             has_read_wish=True,
         )
 
@@ -162,6 +166,12 @@ class Watcher:
         return failure is None or failure.generation != wish.generation or time.monotonic() >= failure.retry_at
 
     def _load(self, wish: Wish) -> None:
+        held = self._running().get(wish.model)
+        if held is not None and (held.version_id, held.acceleration) == (wish.version_id, wish.acceleration):
+            # A rollback to what is in memory: nothing is to be fetched, and nothing can fail.
+            self.runtime.swap(replace(held, generation=wish.generation))
+            self._failures.pop(wish.model, None)
+            return
         began = time.monotonic()
         self._loading[wish.model] = datetime.now(UTC)
         try:

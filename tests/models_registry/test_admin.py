@@ -47,7 +47,7 @@ def replica(
     model: RegisteredModel, pid: int, number: int | None, *, generation: int, state="serving", **values
 ) -> None:
     serving = model.versions.get(number=number).pk if number else None
-    report = ModelReport(model.pk, state, generation, serving, **values)
+    report = ModelReport(model.pk, state, generation, serving, **({"wished_generation": model.generation} | values))
     services.report_replica(f"r{pid}", host="box", pid=pid, started_at=timezone.now(), reports=[report], changed=True)
 
 

@@ -118,3 +118,33 @@ def test_one_checker_at_a_time(storage_directory):
 
     ModelVersion.objects.update(claimed_at=timezone.now())
     assert services.check_next("me") is None
+
+
+def test_latest_does_not_undo_what_a_person_decided(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/a.joblib")
+    save(constant(2), storage_directory / "m/b.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(first, holder="test")
+    services.check_version(second, holder="test")
+    services.roll_back(services.get_model("m"), by="anna")
+    services.recheck(_rejected(second), by="anna")
+    second.refresh_from_db()
+    services.check_version(second, holder="test")
+    assert services.get_model("m").active_version.number == 1
+
+
+def _rejected(version: ModelVersion) -> ModelVersion:
+    ModelVersion.objects.filter(pk=version.pk).update(state=State.REJECTED, reason="for a while")
+    version.refresh_from_db()
+    return version
+
+
+def test_whatever_a_check_meets_it_ends_with_a_verdict(storage_directory):
+    # A lone surrogate: JSON writes it, no database reads it.
+    save(LogisticRegression().fit([[0.0], [1.0]], ["x\ud800z", "y"]), storage_directory / "m/model.joblib")
+    version = check(storage_directory)
+    assert version.state in {State.REJECTED, State.READY}
+    version.refresh_from_db()
+    assert version.state != State.CHECKING

@@ -336,3 +336,58 @@ def test_a_failure_of_an_earlier_wish_is_no_failure_of_this_one():
     now = services.rollout(services.get_model("m"))
     assert now.failed == ()
     assert [replica.state for replica in now.replicas] == ["loading"]
+
+
+# What happens at the same time
+
+
+def test_what_others_record_while_the_storage_is_listed_is_not_taken_for_gone(storage_directory):
+    from models_registry.storage import VersionedFileSystemStorage
+
+    class ListedSlowly(VersionedFileSystemStorage):
+        """A storage into which somebody publishes while it is listed."""
+
+        def list_versions(self, prefix: str = ""):
+            listed = super().list_versions(prefix)
+            version("late", 1)
+            return listed
+
+    services.discover(ListedSlowly(location=storage_directory))
+    assert ModelVersion.objects.get(model__name="late").state == State.READY
+    assert [str(item) for item in services.discover().missing] == ["late 1"]
+
+
+def test_a_key_that_is_too_long_is_ignored_and_the_others_are_found(storage_directory):
+    from models_registry.storage import StoredVersion, VersionedFileSystemStorage
+
+    class WithLongKey(VersionedFileSystemStorage):
+        """S3 takes keys of 1,024 bytes."""
+
+        def list_versions(self, prefix: str = ""):
+            return [StoredVersion("m/" + "x" * 950 + ".joblib", "1", 1, 1.0), StoredVersion("m/a.joblib", "1", 1, 2.0)]
+
+    result = services.discover(WithLongKey(location=storage_directory))
+    assert [str(item) for item in result.found] == ["m 1"]
+    assert "at most 900" in result.ignored[0]
+
+
+def test_a_replica_that_signs_off_leaves_its_check_to_others():
+    version(state=State.CHECKING, claimed_by="a", claimed_at=timezone.now())
+    assert not ModelVersion.objects.waiting_for_check()
+    services.forget_replica("a")
+    assert ModelVersion.objects.waiting_for_check().get().number == 1
+
+
+def test_what_was_overruled_once_may_come_back_for_the_same_reason():
+    services.activate(version(number=1, override_reason="Other versions."), by="x", override=True, reason="compared")
+    services.activate(version(number=2), by="x", seen_generation=1)
+    done = services.roll_back(services.get_model("m"), by="x")
+    assert done is not None
+    assert (done.version.number, done.reason) == (1, "Overruled before: compared")
+
+
+def test_the_default_is_the_first_model_registered_active_or_not():
+    version("first")
+    services.activate(version("second"), by="x")
+    wishes = services.read_wishes()
+    assert (list(wishes), wishes.first) == (["second"], "first")

@@ -1,0 +1,69 @@
+"""Manifests: what is no JSON, or what no database stores, is refused in words; what a CSV's cells mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from models_registry.artifacts.manifest import Manifest, Sample, parse_metrics
+from models_registry.errors import ManifestError
+
+HUGE = "1" + "0" * 400
+REFUSED = {
+    "NaN in the sample": ('{"sample": {"instances": [[NaN, 1.0]]}}', "holds NaN, which is no JSON"),
+    "minus infinity": ('{"metrics": {"loss": -Infinity}}', "holds -Infinity"),
+    "a float that overflows": ('{"sample": {"instances": [[1e999]]}}', "too large for a float"),
+    "lone surrogate": ('{"description": "\\ud800"}', "half a character"),
+    "lone surrogate in a key": ('{"sample": {"instances": [{"\\udfff": 1}]}}', "half a character"),
+    "NUL": ('{"description": "a\\u0000b"}', "character NUL"),
+    "integer metric beyond a float": (f'{{"metrics": {{"a": {HUGE}}}}}', "'a' must be a finite number"),
+    "integer of too many digits": (f'{{"metrics": {{"a": 1{"0" * 5000}}}}}', "is no JSON"),
+    "too deep": ("[" * 100_000, "is no JSON"),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_no_database_stores_is_refused_in_words(content, sentence):
+    with pytest.raises(ManifestError, match=sentence) as caught:
+        Manifest.parse(content.encode())
+    assert len(str(caught.value)) < 300
+
+
+def test_whole_characters_and_a_spelled_out_escape_are_taken():
+    manifest = Manifest.parse(rb'{"description": "\ud83d\ude00 \\u0000", "metrics": {"a": 1}}')
+    assert manifest.description == "\U0001f600 \\u0000"
+    assert manifest.metrics == {"a": 1}
+
+
+def test_metrics_from_elsewhere_are_held_to_the_same():
+    for number in (float("nan"), float("inf"), 10**400, True, "1"):
+        with pytest.raises(ManifestError, match="must be a finite number"):
+            parse_metrics({"a": number})
+
+
+CELLS = {
+    "0": 0,
+    "-12": -12,
+    "1.50": 1.5,
+    ".5": 0.5,
+    "2.": 2.0,
+    "1e-05": 1e-05,
+    " 7": 7,
+    "True": True,
+    "": None,
+    "01234": "01234",
+    "-01.5": "-01.5",
+    "1_000": "1_000",
+    "nan": "nan",
+    "Infinity": "Infinity",
+    "1e999": "1e999",
+    "9" * 5000: "9" * 5000,
+    "٣": "٣",
+    "0x10": "0x10",
+}
+
+
+@pytest.mark.parametrize(("cell", "value"), CELLS.items(), ids=[cell[:9] or "empty" for cell in CELLS])
+def test_only_plain_decimal_cells_are_numbers(cell, value):
+    sample = Sample.from_csv(f"a,b\nx,{cell}\n")
+    assert sample.instances[0]["b"] == value
+    assert type(sample.instances[0]["b"]) is type(value)
