@@ -47,7 +47,7 @@ class EndpointView(APIView):
     schema = None
     endpoint: Endpoint | None = None
 
-    def dispatch(self, request: HttpRequest, *args: Any, **params: Any) -> HttpResponse:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **params: Any) -> HttpResponse:
         """Answer any method: the gate says which are allowed."""
         if self.endpoint is None:
             raise TypeError("EndpointView needs an endpoint")

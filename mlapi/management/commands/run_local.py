@@ -55,9 +55,7 @@ class Command(BaseCommand):
         try:
             self._step("Database", "migrate", verbosity=0)
             if not (settings.STATIC_ROOT / "staticfiles.json").exists():
-                self._step(
-                    "Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"]
-                )
+                self._step("Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"])
             account = io.StringIO()
             call_command("ensure_admin", stdout=account)
             call_command("publish_demo", stdout=self.stdout)
