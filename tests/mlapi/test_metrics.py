@@ -442,6 +442,8 @@ def test_any_worker_tells_what_all_have_counted(new_service, tmp_path):
     text = text_of(service)
     assert total(text, "mlapi_swaps_total", model="m") >= 2
     assert math.isclose(total(text, "mlapi_rows_total"), 60)
+    # The killed worker took its last minute along.
+    assert service.post("/predict", {"features": [0, 0, 0, 0]})[0] == 200
     assert service.stop() == 0
     lines = [json.loads(line) for line in service.log().splitlines() if '"_aws"' in line]
     assert sum(line["Requests"] for line in lines if line["Model"] == "m") >= 1
