@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"
 KNOWN_FIELDS = {"description", "metrics", "inputs", "sample"}
+# ASCII digits, no leading zeros: 01234 is a postcode, 1_000 and nan are what Python alone calls numbers.
+DECIMAL = re.compile(r"[+-]?(?:(?P<whole>0|[1-9][0-9]*)\.?|(?:0|[1-9][0-9]*)?\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Sample:
         unknown = set(value) - {"instances", "predictions"}
         if unknown:
             raise ManifestError(f"The sample has the unknown field {sorted(unknown)[0]!r}; remove it.")
+        _check_storable(value)
         instances = value["instances"]
         predictions = value.get("predictions")
         if not instances:
@@ -90,11 +94,9 @@ class Manifest:
     def parse(cls, content: bytes) -> Manifest:
         """Return the manifest in `content` (JSON, UTF-8), or raise ManifestError saying what is wrong."""
         try:
-            value = json.loads(content)
+            value = json.loads(content, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"The manifest is no JSON: {error}. Correct it and publish again.") from error
-        if b"\\u0000" in content:
-            raise ManifestError("The manifest holds the character NUL, which no database stores. Remove it.")
         return cls.from_json(value)
 
     @classmethod
@@ -102,6 +104,7 @@ class Manifest:
         """Return the manifest that `value` describes, or raise ManifestError saying what is wrong."""
         if not isinstance(value, dict):
             raise ManifestError(f"The manifest must be a JSON object; found {_kind(value)}.")
+        _check_storable(value)
         unknown = sorted(set(value) - KNOWN_FIELDS)
         if unknown:
             raise ManifestError(
@@ -137,8 +140,9 @@ def parse_metrics(value: object) -> dict[str, float]:
     if not isinstance(value, dict):
         raise ManifestError(f"Metrics must be an object of numbers by name; found {_kind(value)}.")
     for name, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise ManifestError(f"The metric {name!r} must be a number; found {number!r}.")
+        if isinstance(number, bool) or not isinstance(number, int | float) or not _is_finite(number):
+            found = f"{number!r:.60}"
+            raise ManifestError(f"The metric {name!r} must be a finite number; found {found}.")
     return dict(value)
 
 
@@ -169,12 +173,50 @@ def _csv_value(cell: str) -> Any:
         return None
     if cell.lower() in {"true", "false"}:
         return cell.lower() == "true"
-    for number in (int, float):
-        try:
-            return number(cell)
-        except ValueError:
-            continue
-    return cell
+    form = DECIMAL.fullmatch(cell.strip())
+    if form is None or not math.isfinite(float(cell)):
+        return cell
+    is_whole = form["whole"] is not None and form["power"] is None and "." not in cell
+    return int(cell) if is_whole else float(cell)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ManifestError(f"The manifest holds {name}, which is no JSON. Write a number, or null where there is none.")
+
+
+def _check_storable(value: object) -> None:
+    """Raise ManifestError for what JSON can spell and a database cannot store, wherever it stands in `value`."""
+    # A list, not recursion: what the parser has let through may be nested as deep as the stack allows.
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ManifestError(
+                "The manifest holds a number that is not finite (NaN, or too large for a float). Write another, or null."
+            )
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise ManifestError("The manifest holds the character NUL, which no database stores. Remove it.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ManifestError(
+            f"The manifest holds half a character (a lone surrogate) in {text[:60]!r}, which no database stores. "
+            "Write the whole character."
+        )
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _kind(value: object) -> str:

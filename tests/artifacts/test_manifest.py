@@ -11,7 +11,7 @@ HUGE = "1" + "0" * 400
 REFUSED = {
     "NaN in the sample": ('{"sample": {"instances": [[NaN, 1.0]]}}', "holds NaN, which is no JSON"),
     "minus infinity": ('{"metrics": {"loss": -Infinity}}', "holds -Infinity"),
-    "a float that overflows": ('{"sample": {"instances": [[1e999]]}}', "too large for a float"),
+    "a float that overflows": ('{"sample": {"instances": [[1e999]]}}', "not finite"),
     "lone surrogate": ('{"description": "\\ud800"}', "half a character"),
     "lone surrogate in a key": ('{"sample": {"instances": [{"\\udfff": 1}]}}', "half a character"),
     "NUL": ('{"description": "a\\u0000b"}', "character NUL"),
@@ -38,6 +38,11 @@ def test_metrics_from_elsewhere_are_held_to_the_same():
     for number in (float("nan"), float("inf"), 10**400, True, "1"):
         with pytest.raises(ManifestError, match="must be a finite number"):
             parse_metrics({"a": number})
+
+
+def test_a_sample_given_by_itself_is_held_to_the_same():
+    with pytest.raises(ManifestError, match="not finite"):
+        Sample.from_json({"instances": [[float("nan")]]})
 
 
 CELLS = {
