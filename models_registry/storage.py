@@ -25,11 +25,13 @@ from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 from storages.backends.s3 import S3Storage
 
-from models_registry.errors import ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
 
 CHUNK_BYTES = 1 << 20
 SETTLE_SECONDS = 1.0
 HIDDEN = ".versions"
+MANIFEST_SUFFIX = ".manifest.json"
+MAX_BESIDE_BYTES = 32_000_000
 DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
 
@@ -53,8 +55,11 @@ class VersionedStorage(Protocol):
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`."""
 
-    def read_current(self, key: str) -> bytes | None:
-        """Return the bytes that are under `key` now (a small file), or None where there are none."""
+    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
+        """Return the bytes that are under `key` now (a small file), or None where there are none.
+
+        Raises ManifestError where there are more than `max_bytes`; no more than one beyond them is read.
+        """
 
     def put(self, key: str, content: IO[bytes]) -> None:
         """Store `content` under `key` as its newest version."""
@@ -89,14 +94,22 @@ class VersionedFileSystemStorage(FileSystemStorage):
         if not path.exists():
             # A directory that may not be written to keeps no copies: only the present bytes can be had.
             path = Path(self.path(key))
+        hashed = hashlib.sha256()
         with _as_storage_error(key), path.open("rb") as source:
-            shutil.copyfileobj(source, target, CHUNK_BYTES)
+            while chunk := source.read(CHUNK_BYTES):
+                hashed.update(chunk)
+                target.write(chunk)
+        if "-" in version_id and not version_id.endswith(f"-{hashed.hexdigest()}"):
+            raise ObjectMissing(f"{key} has other bytes by now, and no copy of that version is kept. Publish it again.")
 
-    def read_current(self, key: str) -> bytes | None:
+    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
         """Return the bytes of the file, or None."""
         path = Path(self.path(key))
         with _as_storage_error(key):
-            return path.read_bytes() if path.is_file() else None
+            if not path.is_file():
+                return None
+            with path.open("rb") as source:
+                return _read_small(source, key, path.stat().st_size, max_bytes)
 
     def put(self, key: str, content: IO[bytes]) -> None:
         """Store `content` whole or not at all."""
@@ -113,7 +126,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
         return Path(self.location) / HIDDEN / key
 
     def _versions_of(self, path: Path, key: str) -> list[StoredVersion]:
-        if key.endswith(".manifest.json"):
+        if key.endswith(MANIFEST_SUFFIX):
             stat = path.stat()
             return [StoredVersion(key, "current", stat.st_size, stat.st_mtime)]
         kept = self._kept(key)
@@ -122,9 +135,9 @@ class VersionedFileSystemStorage(FileSystemStorage):
         stat = _settled(path)
         if not known or (known[-1].stat().st_size, _kept_at(known[-1])) != (stat.st_size, stat.st_mtime_ns):
             known = self._keep(path, stat, known)
-        if not known:
-            digest = _digest(path)
-            return [StoredVersion(key, f"{stat.st_mtime_ns}-{digest}", stat.st_size, stat.st_mtime)]
+            if not known:
+                # No copy can be kept: the digest alone is the version, so that a touched file is no new one.
+                return [StoredVersion(key, f"digest-{_digest(path)}", stat.st_size, stat.st_mtime)]
         return [StoredVersion(key, item.name, item.stat().st_size, _kept_at(item) / 1e9) for item in known]
 
     def _keep(self, path: Path, stat: os.stat_result, known: list[Path]) -> list[Path]:
@@ -153,7 +166,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
         """Return every version of every object that is there, oldest first; a deleted key has none."""
         base = f"{self.location}/" if self.location else ""
-        found: list[tuple[StoredVersion, bool]] = []
+        found: list[StoredVersion] = []
         deleted: set[str] = set()
         with _as_storage_error(self._address(prefix)):
             pages = self._client().get_paginator("list_object_versions")
@@ -161,27 +174,31 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
                 deleted.update(
                     item["Key"].removeprefix(base) for item in page.get("DeleteMarkers", []) if item["IsLatest"]
                 )
-                found.extend((self._stored(item, base), item["IsLatest"]) for item in page.get("Versions", []))
-        versions = [version for version, _ in found if version.key not in deleted]
-        return sorted(versions, key=lambda version: version.modified_at)
+                found.extend(self._stored(item, base) for item in page.get("Versions", []))
+        versions = [version for version in found if version.key not in deleted]
+        # S3 lists a key's versions newest first and dates them to the second: only the listing's own order, turned
+        # round, says which of one second came first. The sort is stable.
+        return sorted(reversed(versions), key=lambda version: (version.modified_at, version.key))
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`: one GET, by version id."""
-        # Without versioning there is but the ETag to hold the bytes by.
-        pin = {"IfMatch": version_id[5:]} if version_id.startswith("etag:") else {"VersionId": version_id}
+        # Without versioning there is but the ETag to hold the bytes by. "null" is what was stored then: it is still
+        # there after versioning is switched on and the key overwritten.
+        is_plain = version_id.startswith("etag:")
+        pin = {"VersionId": "null", "IfMatch": version_id[5:]} if is_plain else {"VersionId": version_id}
         with _as_storage_error(self._address(key)):
             body = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key), **pin)["Body"]
             with body:
                 for chunk in body.iter_chunks(CHUNK_BYTES):
                     target.write(chunk)
 
-    def read_current(self, key: str) -> bytes | None:
+    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
         """Return the object's present bytes, or None."""
         try:
             with _as_storage_error(self._address(key)):
                 answer = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key))
-                content: bytes = answer["Body"].read()
-                return content
+                with answer["Body"] as body:
+                    return _read_small(body, key, answer.get("ContentLength", 0), max_bytes)
         except ObjectMissing:
             return None
         except StorageDenied:
@@ -248,6 +265,16 @@ def _open_storage(url: str, _pid: int) -> VersionedStorage:
             ),
         )
     raise StorageError(f"MODELS_STORAGE is {url!r}; expected file:///an/absolute/path or s3://bucket/prefix.")
+
+
+def _read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
+    """Return all of `source`, or raise ManifestError where it is larger than `max_bytes`."""
+    content: bytes = source.read(max_bytes + 1) if size_bytes <= max_bytes else b""
+    found = max(size_bytes, len(content))
+    if found > max_bytes:
+        what = "The manifest" if key.endswith(MANIFEST_SUFFIX) else key
+        raise ManifestError(f"{what} has {found} bytes; at most {max_bytes} are read. Make it smaller, publish again.")
+    return content
 
 
 def _settled(path: Path) -> os.stat_result:

@@ -198,7 +198,7 @@ def _check_storable(value: object) -> None:
             _check_text(item)
         elif isinstance(item, float) and not math.isfinite(item):
             raise ManifestError(
-                "The manifest holds a number that is not finite (NaN, or too large for a float). Write another, or null."
+                "The manifest holds a number that is not finite (NaN, or too large). Write another, or null."
             )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import tempfile
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from models_registry.errors import ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
 from models_registry.storage import VersionedStorage, open_storage
 
 
@@ -58,6 +60,13 @@ def test_what_is_not_there(storage):
         content(storage, "m/none.joblib", "none")
 
 
+def test_a_manifest_of_many_bytes_is_refused_in_words(storage):
+    storage.put("m/model.joblib.manifest.json", io.BytesIO(b"x" * 100))
+    assert storage.read_current("m/model.joblib.manifest.json", max_bytes=100) == b"x" * 100
+    with pytest.raises(ManifestError, match="The manifest has 100 bytes; at most 99 are read"):
+        storage.read_current("m/model.joblib.manifest.json", max_bytes=99)
+
+
 def test_deleted_key_is_no_longer_listed(storage):
     storage.put("m/model.joblib", io.BytesIO(b"one"))
     storage.list_versions()
@@ -94,6 +103,51 @@ def test_a_directory_that_can_keep_no_copies_says_so(tmp_path):
         storage.list_versions()
 
 
+@pytest.fixture
+def read_only():
+    """Return a directory, with an artifact, that this process may not write to, whoever runs it."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        (path / "m").mkdir()
+        (path / "m/model.joblib").write_bytes(b"one")
+        os.utime(path / "m/model.joblib", (1_600_000_000, 1_600_000_000))
+        path.chmod(0o555)
+        was = os.geteuid()
+        if was == 0:
+            os.seteuid(65534)  # root may write anywhere
+        yield path
+        os.seteuid(was)
+        path.chmod(0o755)
+
+
+def change(path: Path, data: bytes, stamp: int) -> None:
+    """Write to the file as its owner, who is somebody else."""
+    was = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    path.write_bytes(data)
+    os.utime(path, (stamp, stamp))
+    os.seteuid(was)
+
+
+def test_a_touched_file_that_no_copy_is_kept_of_is_no_new_version(read_only):
+    storage = open_storage(read_only.as_uri())
+    (before,) = storage.list_versions()
+    assert before.version_id == f"digest-{hashlib.sha256(b'one').hexdigest()}"
+    assert content(storage, before.key, before.version_id) == b"one"
+    change(read_only / "m/model.joblib", b"one", 1_600_000_005)
+    (after,) = storage.list_versions()
+    assert (after.key, after.version_id) == (before.key, before.version_id)
+
+
+def test_other_bytes_are_never_copied_as_a_version_that_is_gone(read_only):
+    storage = open_storage(read_only.as_uri())
+    (before,) = storage.list_versions()
+    change(read_only / "m/model.joblib", b"two", 1_600_000_000)
+    with pytest.raises(ObjectMissing, match="other bytes by now"):
+        content(storage, before.key, before.version_id)
+
+
 def test_storage_that_is_not_there(tmp_path, s3):
     with pytest.raises(StorageUnavailable, match="Create the directory"):
         open_storage((tmp_path / "none").as_uri()).list_versions()
@@ -114,6 +168,17 @@ def test_unversioned_bucket_is_held_by_its_etag(s3):
     storage.put("m/model.joblib", io.BytesIO(b"two"))
     with pytest.raises(ObjectMissing):
         content(storage, version.key, version.version_id)
+
+
+def test_what_was_stored_before_versioning_is_had_after_it_is_overwritten(s3):
+    bucket = s3.bucket(f"late-{uuid.uuid4().hex[:8]}", versioned=False)
+    storage = open_storage(f"s3://{bucket}")
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    (first,) = storage.list_versions()
+    s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    storage.put("m/model.joblib", io.BytesIO(b"two"))
+    assert first.version_id in [version.version_id for version in storage.list_versions()]
+    assert content(storage, first.key, first.version_id) == b"one"
 
 
 class Misbehaving:
@@ -167,6 +232,39 @@ def error_page(status: int, code: str):
         handler.wfile.write(body)
 
     return answer
+
+
+def listing(*versions: tuple[str, str, str]):
+    """Answer with a listing of (key, version id, when), in the order that S3 would list them."""
+    entries = "".join(
+        f"<Version><Key>p/{key}</Key><VersionId>{version_id}</VersionId><IsLatest>false</IsLatest>"
+        f"<LastModified>{when}</LastModified><ETag>x</ETag><Size>1</Size></Version>"
+        for key, version_id, when in versions
+    )
+
+    def answer(handler, count):
+        body = f"<ListVersionsResult><IsTruncated>false</IsTruncated>{entries}</ListVersionsResult>".encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/xml")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def test_versions_of_one_second_are_listed_oldest_first(misbehaving):
+    second, later = "2026-01-01T00:00:00.000Z", "2026-01-01T00:00:01.000Z"
+    _, storage = misbehaving(
+        listing(
+            ("a/m.joblib", "a3", later),
+            ("a/m.joblib", "a2", second),
+            ("a/m.joblib", "a1", second),
+            ("b/m.joblib", "b2", second),
+            ("b/m.joblib", "b1", second),
+        )
+    )
+    assert [version.version_id for version in storage.list_versions()] == ["a1", "a2", "b1", "b2", "a3"]
 
 
 def test_403_is_refused_at_once_with_what_to_grant(misbehaving):
