@@ -175,10 +175,10 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
                     item["Key"].removeprefix(base) for item in page.get("DeleteMarkers", []) if item["IsLatest"]
                 )
                 found.extend(self._stored(item, base) for item in page.get("Versions", []))
-        versions = [version for version in found if version.key not in deleted]
         # S3 lists a key's versions newest first and dates them to the second: only the listing's own order, turned
         # round, says which of one second came first. The sort is stable.
-        return sorted(reversed(versions), key=lambda version: (version.modified_at, version.key))
+        versions = [version for version in reversed(found) if version.key not in deleted]
+        return sorted(versions, key=lambda version: (version.modified_at, version.key))
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`: one GET, by version id."""

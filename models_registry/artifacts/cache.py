@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import threading
 import time
@@ -15,13 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from models_registry.errors import DigestMismatch, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
 
 Copy = Callable[[IO[bytes]], None]
 ATTEMPTS = 3
 LOCK_POLL_SECONDS = 0.05
+FETCHING = ".fetching-"
+TOO_LATE = "The storage did not deliver the artifact within the deadline. It is tried again."
 
 
 @dataclass(slots=True)
@@ -80,7 +83,11 @@ class ArtifactCache:
         return {path.stem for path in self.directory.iterdir() if _is_artifact(path)}
 
     def evict(self) -> None:
-        """Remove the artifacts that nobody uses, the longest unused first, until `max_bytes` are kept."""
+        """Remove the artifacts that nobody uses, the longest unused first, until `max_bytes` are kept.
+
+        What a process that died left half fetched goes at once.
+        """
+        self._remove_abandoned()
         files = sorted((path for path in self.directory.iterdir() if _is_artifact(path)), key=_used_at)
         total = sum(_size(path) for path in files)
         for path in files:
@@ -159,11 +166,60 @@ class ArtifactCache:
 
     @contextmanager
     def _temporary(self, suffix: str) -> Iterator[Path]:
-        path = self.directory / f".fetching-{os.getpid()}-{threading.get_ident()}{suffix}"
+        path = self.directory / f"{FETCHING}{os.getpid()}-{threading.get_ident()}{suffix}"
+        lock = _locked_file(path)
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
+            os.close(lock)
+
+    def _remove_abandoned(self) -> None:
+        """Remove the half fetched files whose process is gone."""
+        for path in self.directory.glob(f"{FETCHING}*"):
+            # The kernel knows better than a process id, which another container of this machine may have, too.
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                if _is_free(descriptor):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+class _UntilDeadline(io.BufferedWriter):
+    """A file that takes no byte after the deadline, so that a copy which nobody waits for any longer ends."""
+
+    def __init__(self, path: Path, deadline: float) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self._deadline = deadline
+
+    def write(self, data: Any, /) -> int:
+        """Take `data`, or raise StorageUnavailable."""
+        if time.monotonic() >= self._deadline:
+            raise StorageUnavailable(TOO_LATE)
+        return super().write(data)
+
+
+def _locked_file(path: Path) -> int:
+    """Return the descriptor of the new file at `path`, locked as long as this process has it open."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # A sibling found it between the two calls, and took it for an abandoned one.
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _locks_shared(descriptor: int) -> bool:
@@ -184,7 +240,7 @@ def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
 
     def run() -> None:
         try:
-            with path.open("wb") as target:
+            with _UntilDeadline(path, deadline) as target:
                 copy(target)
                 target.flush()
                 os.fsync(target.fileno())
@@ -195,7 +251,7 @@ def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
     thread.start()
     thread.join(max(0.0, deadline - time.monotonic()))
     if thread.is_alive():
-        raise StorageUnavailable("The storage did not deliver the artifact within the deadline. It is tried again.")
+        raise StorageUnavailable(TOO_LATE)
     if failures:
         error = failures[0]
         if isinstance(error, OSError):

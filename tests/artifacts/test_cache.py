@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -113,6 +114,51 @@ def test_killed_in_a_download_leaves_nothing_that_is_served(cache):
     process.kill()
     process.wait()
     assert fetch(cache, b"partial").path.read_bytes() == b"partial"
+
+
+def start_fetching(cache: ArtifactCache) -> subprocess.Popen[bytes]:
+    code = (
+        "import time; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        "def copy(t):\n  t.write(b'par'); t.flush(); print('half', flush=True); time.sleep(60)\n"
+        f"c = ArtifactCache(Path({str(cache.directory)!r}), max_bytes=100)\n"
+        f"c.fetch(copy, suffix='.joblib', digest={digest(b'partial')!r}, deadline_seconds=50)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    return process
+
+
+def test_what_a_killed_process_left_half_fetched_goes_and_a_living_ones_stays(cache):
+    dead = start_fetching(cache)
+    dead.kill()
+    dead.wait()
+    other = ArtifactCache(cache.directory.with_name("other"), max_bytes=100)
+    living = start_fetching(other)
+    for each in (cache, other):
+        assert len(list(each.directory.glob(".fetching-*"))) == 1
+        each.evict()
+    assert not list(cache.directory.glob(".fetching-*"))
+    assert [path.read_bytes() for path in other.directory.glob(".fetching-*")] == [b"par"]
+    living.kill()
+    living.wait()
+
+
+def test_a_copy_that_nobody_waits_for_any_longer_ends(cache):
+    ended = threading.Event()
+
+    def endless(target):
+        try:
+            while True:
+                target.write(b"x")
+                time.sleep(0.05)
+        finally:
+            ended.set()
+
+    with pytest.raises(StorageUnavailable, match="within the deadline"):
+        cache.fetch(endless, suffix=".joblib", digest=digest(b"model"), deadline_seconds=0.3)
+    assert ended.wait(2)
+    assert not list(cache.directory.glob(".fetching-*"))
 
 
 def test_disk_full_fails_in_words_and_leaves_nothing(cache):
