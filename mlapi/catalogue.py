@@ -45,6 +45,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
         "digest": loaded.digest,
         "description": loaded.description,
         "is_default": is_default,
+        "activated_at": loaded.activated_at.isoformat() if loaded.activated_at else None,
         "loaded_at": loaded.loaded_at.isoformat(),
         "signature": {
             "inputs": [_described(feature, loaded) for feature in signature.inputs],

@@ -51,6 +51,7 @@ SCHEMAS: dict[str, Schema] = {
             "digest": {"type": "string", "description": "SHA-256 of the artifact."},
             "description": {"type": "string"},
             "is_default": {"type": "boolean", "description": "POST /predict is answered by it."},
+            "activated_at": {"type": ["string", "null"], "format": "date-time"},
             "loaded_at": {"type": "string", "format": "date-time"},
             "signature": {
                 "type": "object",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from models_registry.models import RegisteredModel
+from django.db.models import OuterRef, Subquery
+
+from models_registry.models import Activation, RegisteredModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Wish:
     sample: dict[str, Any] | None
     report: dict[str, Any]
     description: str
+    activated_at: datetime | None
 
 
 class Wishes(dict[str, Wish]):
@@ -42,7 +46,9 @@ class Wishes(dict[str, Wish]):
 
 def read_wishes() -> Wishes:
     """Return the wish of every model that has one: one query."""
-    return Wishes(RegisteredModel.objects.select_related("active_version").order_by("created_at", "pk"))
+    moved_at = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation")).values("activated_at")
+    models = RegisteredModel.objects.select_related("active_version").annotate(activated_at=Subquery(moved_at[:1]))
+    return Wishes(models.order_by("created_at", "pk"))
 
 
 def _wish(model: RegisteredModel) -> Wish:
@@ -65,4 +71,5 @@ def _wish(model: RegisteredModel) -> Wish:
         sample=version.sample,
         report=version.report or {},
         description=version.description or model.description,
+        activated_at=getattr(model, "activated_at", None),
     )

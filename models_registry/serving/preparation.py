@@ -47,6 +47,7 @@ class VersionRef:
     report: Mapping[str, Any]
     description: str
     acceleration: bool
+    activated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Preparation:
             runs=form.runs,
             loaded_at=datetime.now(UTC),
             acceleration=version.acceleration,
+            activated_at=version.activated_at,
             ranges=ranges(version.sample, version.signature) if version.sample else {},
             is_brief=form.is_compiled and row_seconds is not None and row_seconds <= BRIEF_SECONDS,
         )

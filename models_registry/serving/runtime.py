@@ -38,6 +38,7 @@ class LoadedModel:
     runs: dict[str, Any]
     loaded_at: datetime
     acceleration: bool = True
+    activated_at: datetime | None = None
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # A few rows take it less than the way to another thread and back.

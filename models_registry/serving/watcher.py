@@ -169,7 +169,7 @@ class Watcher:
         held = self._running().get(wish.model)
         if held is not None and (held.version_id, held.acceleration) == (wish.version_id, wish.acceleration):
             # A rollback to what is in memory: nothing is to be fetched, and nothing can fail.
-            self.runtime.swap(replace(held, generation=wish.generation))
+            self.runtime.swap(replace(held, generation=wish.generation, activated_at=wish.activated_at))
             self._failures.pop(wish.model, None)
             return
         began = time.monotonic()
@@ -299,4 +299,5 @@ def version_ref(wish: Wish) -> VersionRef:
         report=wish.report,
         description=wish.description,
         acceleration=wish.acceleration,
+        activated_at=wish.activated_at,
     )

@@ -54,6 +54,9 @@ def test_a_click_on_activate_reaches_every_worker(chromium: Browser, new_service
     page.get_by_role("link", name="History").first.click()
     expect(page.get_by_text("it should answer one")).to_be_visible()
     expect(page.get_by_text("it answers two")).to_be_visible()
+    # The playground says what answers, and since when people want it.
+    page.goto("/")
+    expect(page.locator("#served")).to_contain_text("version 1 · activated")
     context.close()
     reasons = json.dumps(service.list_models())
     assert "rejected" not in reasons

@@ -107,10 +107,10 @@ window.mlapi = window.mlapi || {};
     find("by").textContent = "";
   }
 
-  // Says which version answered, and since when it is loaded where that is known.
+  // Says which version answered, and when it was activated (or loaded, where that alone is known).
   function showBy(version, model) {
     const parts = ["Answered by ", element("strong", {}, `version ${version}`)];
-    if (model && model.active_version === version) parts.push(", loaded ", time(model.loaded_at), ".");
+    if (model && model.active_version === version) parts.push(model.activated_at ? ", activated " : ", loaded ", time(model.activated_at || model.loaded_at), ".");
     else parts.push(".");
     find("by").replaceChildren(...parts);
   }

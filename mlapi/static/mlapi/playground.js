@@ -78,9 +78,10 @@
   function showModel(model, before) {
     find("about").textContent = model.description;
     find("about").hidden = !model.description;
-    const since = element("time", { datetime: model.loaded_at }, ago(Date.parse(model.loaded_at)));
+    const moment = model.activated_at || model.loaded_at;
+    const since = element("time", { datetime: moment }, ago(Date.parse(moment)));
     const digest = element("span", { className: "digest", title: `sha256 ${model.digest}` }, model.digest.slice(0, 8));
-    find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), " · loaded ", since, " · ", digest);
+    find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), model.activated_at ? " · activated " : " · loaded ", since, " · ", digest);
     if (before && before.name === model.name && before.active_version !== model.active_version) {
       find("served").classList.remove("fresh");
       // Asked for its width, the browser notices that the class was away, and plays it again.
