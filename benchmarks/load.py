@@ -26,7 +26,8 @@ function request()
 end
 function done(summary, latency, rates)
   io.write(string.format(
-    '\\nFIGURES {"requests": %d, "seconds": %.6f, "refused": %d, "failed": %d, "p50": %.1f, "p99": %.1f, "max": %.1f}\\n',
+    '\\nFIGURES {"requests": %d, "seconds": %.6f, "refused": %d, "failed": %d, ' ..
+    '"p50": %.1f, "p99": %.1f, "max": %.1f}\\n',
     summary.requests, summary.duration / 1e6, summary.errors.status,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
     latency:percentile(50), latency:percentile(99), latency.max))
