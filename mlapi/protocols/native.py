@@ -171,10 +171,22 @@ def labelled_probabilities(loaded: LoadedModel, result: Answer) -> list[Any]:
     """Return each row's probabilities by class label; a list of such where there are several outputs."""
     held = result.probabilities
     classes = loaded.signature.classes or ()
+    if held is None:
+        return []
     if isinstance(held, tuple):
-        outputs = [_labelled(part.tolist(), labels) for part, labels in zip(held, classes, strict=True)]
-        return [list(row) for row in zip(*outputs, strict=True)]
-    return [] if held is None else _labelled(held.tolist(), classes)
+        return _by_output([part.tolist() for part in held], classes)
+    by_output = bool(classes) and isinstance(classes[0], tuple)
+    if by_output and len(classes) == 1 and held.shape[1] == len(classes[0]):
+        return _labelled(held.tolist(), classes[0])
+    if by_output or result.labels.ndim == 2:
+        columns = [[[1 - chance, chance] for chance in column] for column in held.T.tolist()]
+        return _by_output(columns, classes if by_output else [(0, 1)] * len(columns))
+    return _labelled(held.tolist(), classes)
+
+
+def _by_output(outputs: list[list[list[float]]], classes: Any) -> list[list[dict[str, float]]]:
+    labelled = [_labelled(rows, labels) for rows, labels in zip(outputs, classes, strict=True)]
+    return [list(row) for row in zip(*labelled, strict=True)]
 
 
 def _labelled(rows: list[list[float]], classes: Any) -> list[dict[str, float]]:

@@ -24,6 +24,7 @@ from models_registry.artifacts.features import Feature, describe_value
 from models_registry.errors import InputError
 
 SHOWN_NAMES = 8
+BARE = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +169,14 @@ class Signature:
                 if len(row) != count:
                     raise self._length_error(row, index)
             return list(rows)
-        if len(self.inputs) == 1 and kinds <= {str, int, float, bool, type(None)}:
+        if len(self.inputs) == 1 and kinds <= BARE:
             return [(row,) for row in rows]
         return [self._ordered_mixed(row, index, rows) for index, row in enumerate(rows)]
 
     def _ordered_mixed(self, row: Any, index: int, rows: Sequence[Any]) -> Sequence[Any]:
         """Raise for the row that is of no form, or of another form than the first."""
-        first = type(rows[0])
-        if type(row) not in (dict, list):
+        form = self._form(row)
+        if form is None:
             raise InputError(
                 f"Row {index}: expected an object of features by name or a list of {len(self.inputs)}, "
                 f"found {describe_value(row)}.",
@@ -183,7 +184,7 @@ class Signature:
                 expected=f"an object or a list of {len(self.inputs)}",
                 found=describe_value(row),
             )
-        if type(row) is not first:
+        if form is not self._form(rows[0]):
             raise InputError(
                 f"Row {index} is {describe_value(row)}, row 0 is {describe_value(rows[0])}; send all rows in one form.",
                 code="mixed_rows",
@@ -192,6 +193,13 @@ class Signature:
                 found=describe_value(row),
             )
         return row  # type: ignore[no-any-return]  # a list, as its type was just checked
+
+    def _form(self, row: Any) -> object:
+        """Return one value for all rows of one form: `dict`, `list`, or the bare value of a single feature."""
+        kind = type(row)
+        if len(self.inputs) == 1 and kind in BARE:
+            return BARE
+        return kind if kind in (dict, list) else None
 
     def _from_mappings(self, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         row_of, count = self._row_of, len(self.inputs)

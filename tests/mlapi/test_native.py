@@ -16,7 +16,8 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -134,6 +135,37 @@ def test_several_labels_have_a_confidence_each_and_probabilities_by_label(host, 
     answer = host.post("/predict", {"features": [0, 0], "probabilities": True}).json
     assert len(answer["confidence"]) == 2
     assert [set(part) for part in answer["probabilities"]] == [{"0", "1"}, {"0", "1"}]
+
+
+LABELS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 0]])
+BY_OUTPUT = {
+    "chain": ClassifierChain(LogisticRegression()).fit(ROWS, LABELS),
+    "several binary labels": OneVsRestClassifier(LogisticRegression()).fit(ROWS, LABELS),
+    "one output of several": MultiOutputClassifier(LogisticRegression()).fit(ROWS, LABELS[:, :1]),
+}
+
+
+@pytest.mark.parametrize("model", BY_OUTPUT.values(), ids=BY_OUTPUT)
+def test_one_probability_for_each_output_is_told_by_label(host, load, model):
+    load(model)
+    answer = host.post("/predict", {"instances": ROWS.tolist(), "probabilities": True})
+    assert answer.status == 200, answer.body
+    held = model.predict_proba(ROWS)
+    if isinstance(held, list):
+        assert answer.json["probabilities"] == [{"0": row[0], "1": row[1]} for row in held[0].tolist()]
+        return
+    for row, chances in zip(answer.json["probabilities"], held, strict=True):
+        assert row == [{"0": pytest.approx(1 - chance), "1": pytest.approx(chance)} for chance in chances]
+
+
+@pytest.mark.parametrize(
+    ("rows", "odd"),
+    [([1, 2, [3]], 2), ([[1], 2], 1), ([1, {"x0": 1}], 1), ([{"x0": 1}, {"x0": 2}, 3], 2), ([None, 1, [3]], 2)],
+)
+def test_the_row_of_another_form_is_named_for_a_single_feature_too(host, load, rows, odd):
+    load(LinearRegression().fit(ROWS[:, :1], [0.0, 1, 2, 3]))
+    answer = host.post("/predict", {"instances": rows}).json
+    assert (answer["code"], answer["row"]) == ("mixed_rows", odd)
 
 
 FEATURES = {"age": 30, "city": "Oslo"}
