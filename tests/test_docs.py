@@ -17,6 +17,7 @@ OWN_APPS = {"mlapi", "models_registry"}
 READ_BY = re.compile(
     r"""environment\.(?:text|boolean|number|whole|choice|words)\(\s*["']([A-Z0-9_]+)["']"""
     r"""|os\.environ(?:\.get\(|\[)["']([A-Z0-9_]+)["']"""
+    r"""|environment\.get\(["']([A-Z0-9_]+)["']"""
     r"""|\btext\(["']([A-Z0-9_]+)["']"""
 )
 # Not settings: what the operating system gives, and what Django's own start sets.

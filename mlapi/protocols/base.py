@@ -82,7 +82,7 @@ def find_model(board: Board, name: str | None, version: int | None = None) -> Lo
             raise HttpError(
                 503,
                 "no_model",
-                "No model is active yet. Activate one in the admin, or with 'python manage.py activate_model'.",
+                "No model is active yet. Activate one in the admin, or with 'python3 manage.py activate_model'.",
             ).with_header("Retry-After", "5")
         if name not in board.wished and board.has_read_wish:
             raise HttpError(

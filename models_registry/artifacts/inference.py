@@ -141,8 +141,8 @@ def _names(
         count = len(row) if isinstance(row, list | tuple) else 1
     if count is None:
         raise NoPrediction(
-            f"The {type(estimator).__name__} does not tell how many features it takes (no n_features_in_). "
-            "Give 'inputs' or a sample in the manifest and publish again."
+            f"The {type(estimator).__name__} does not tell how many features it takes (no n_features_in_). Was it "
+            "fitted before it was saved? If so: Give 'inputs' or a sample in the manifest and publish again."
         )
     return tuple(f"x{index}" for index in range(count)), False
 

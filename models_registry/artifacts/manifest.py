@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import math
@@ -94,9 +95,11 @@ class Manifest:
     def parse(cls, content: bytes) -> Manifest:
         """Return the manifest in `content` (JSON, UTF-8), or raise ManifestError saying what is wrong."""
         try:
-            value = json.loads(content, parse_constant=_refuse_constant)
+            value = read_json(content)
         except (ValueError, RecursionError) as error:
-            raise ManifestError(f"The manifest is no JSON: {error}. Correct it and publish again.") from error
+            raise ManifestError(
+                f"The manifest is no JSON: {error}. Correct it, and press Check again in the admin or publish again."
+            ) from error
         return cls.from_json(value)
 
     @classmethod
@@ -107,9 +110,9 @@ class Manifest:
         _check_storable(value)
         unknown = sorted(set(value) - KNOWN_FIELDS)
         if unknown:
-            raise ManifestError(
-                f"The manifest has the unknown field {unknown[0]!r}; known are {', '.join(sorted(KNOWN_FIELDS))}."
-            )
+            guess = difflib.get_close_matches(unknown[0], KNOWN_FIELDS, n=1)
+            hint = f"did you mean {guess[0]!r}?" if guess else f"known are {', '.join(sorted(KNOWN_FIELDS))}."
+            raise ManifestError(f"The manifest has the unknown field {unknown[0]!r}; {hint}")
         description = value.get("description", "")
         if not isinstance(description, str):
             raise ManifestError(f"The manifest's 'description' must be text; found {_kind(description)}.")
@@ -180,8 +183,17 @@ def _csv_value(cell: str) -> Any:
     return int(cell) if is_whole else float(cell)
 
 
-def _refuse_constant(name: str) -> float:
-    raise ManifestError(f"The manifest holds {name}, which is no JSON. Write a number, or null where there is none.")
+def read_json(content: str | bytes) -> Any:
+    """Return the JSON value of `content`; NaN, as Python writes a missing cell of a table, is read as null.
+
+    Raises ManifestError for an infinite number, ValueError for what is no JSON.
+    """
+    return json.loads(content, parse_constant=_constant)
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ManifestError(f"{name} is no JSON number. Write a finite number, or null where there is none.")
 
 
 def _check_storable(value: object) -> None:

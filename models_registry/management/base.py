@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import logging
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from models_registry import conf, services
 from models_registry.errors import RegistryError
@@ -18,15 +19,17 @@ class RegistryCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run, and say in words what the registry refuses."""
+        # The command says what happens; events of the same would stand between its lines.
+        logging.getLogger("models_registry").setLevel(logging.WARNING)
         try:
             return super().execute(*args, **options)
         except RegistryError as error:
             raise CommandError(str(error)) from error
-        except DatabaseError as error:
+        except (OperationalError, InterfaceError, ProgrammingError) as error:
             first = str(error).strip().splitlines()
             raise CommandError(
                 f"The registry's database cannot be used: {first[0] if first else type(error).__name__}. "
-                "Check DATABASE_URL, and run 'python manage.py migrate' on a new database."
+                "Check DATABASE_URL, and run 'python3 manage.py migrate' on a new database."
             ) from error
 
 

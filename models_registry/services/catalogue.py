@@ -47,7 +47,7 @@ def get_model(name: str) -> RegisteredModel:
     elif names:
         hint = f"Registered are {', '.join(names[:10])}."
     else:
-        hint = "No model is registered yet: publish one with 'python manage.py publish_model NAME ARTIFACT'."
+        hint = "No model is registered yet: publish one with 'python3 manage.py publish_model NAME ARTIFACT'."
     raise UnknownModel(f"No model is called {name!r}. {hint}")
 
 

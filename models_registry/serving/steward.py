@@ -25,6 +25,7 @@ class Steward:
         self._holder = holder
         self._discovery_seconds = discovery_seconds
         self._look_seconds = look_seconds
+        self._ignored: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
 
@@ -46,7 +47,10 @@ class Steward:
     def _discover(self) -> None:
         note = ""
         try:
-            services.discover()
+            for sentence in services.discover().ignored:
+                if sentence not in self._ignored:
+                    self._ignored.add(sentence)
+                    log.warning("file_ignored", reason=sentence)
         except RegistryError as error:
             note = str(error)
             log.error("discovery_failed", reason=note)

@@ -9,8 +9,9 @@ from models_registry.errors import ManifestError
 
 HUGE = "1" + "0" * 400
 REFUSED = {
-    "NaN in the sample": ('{"sample": {"instances": [[NaN, 1.0]]}}', "holds NaN, which is no JSON"),
-    "minus infinity": ('{"metrics": {"loss": -Infinity}}', "holds -Infinity"),
+    "NaN for a metric": ('{"metrics": {"loss": NaN}}', "must be a finite number"),
+    "minus infinity": ('{"metrics": {"loss": -Infinity}}', "-Infinity is no JSON number"),
+    "misspelt field": ('{"descripton": ""}', "did you mean 'description'"),
     "a float that overflows": ('{"sample": {"instances": [[1e999]]}}', "not finite"),
     "lone surrogate": ('{"description": "\\ud800"}', "half a character"),
     "lone surrogate in a key": ('{"sample": {"instances": [{"\\udfff": 1}]}}', "half a character"),
@@ -32,6 +33,12 @@ def test_whole_characters_and_a_spelled_out_escape_are_taken():
     manifest = Manifest.parse(rb'{"description": "\ud83d\ude00 \\u0000", "metrics": {"a": 1}}')
     assert manifest.description == "\U0001f600 \\u0000"
     assert manifest.metrics == {"a": 1}
+
+
+def test_a_missing_cell_as_pandas_writes_it_is_null():
+    manifest = Manifest.parse(b'{"sample": {"instances": [{"age": NaN, "city": "Oslo"}]}}')
+    assert manifest.sample is not None
+    assert manifest.sample.instances == ({"age": None, "city": "Oslo"},)
 
 
 def test_metrics_from_elsewhere_are_held_to_the_same():

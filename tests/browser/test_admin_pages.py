@@ -55,7 +55,7 @@ def test_logging_in_leads_to_what_is_live(open_page, digits):
 def test_from_an_empty_registry_to_a_found_version(open_page, storage_directory):
     page = open_page(*VIEW, "publish_modelversion")
     go(page, "Models")
-    expect(page.get_by_text("python manage.py publish_model digits model.joblib")).to_be_visible()
+    expect(page.get_by_text("python3 manage.py publish_model digits model.joblib")).to_be_visible()
     (storage_directory / "digits").mkdir()
     (storage_directory / "digits" / "model.joblib").write_bytes(b"x")
     page.get_by_role("button", name="Look for new versions").click()

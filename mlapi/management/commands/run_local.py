@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 from django.conf import settings
@@ -39,7 +40,8 @@ class Command(BaseCommand):
     def _serve(self) -> None:
         parts = urlsplit(settings.MODELS_STORAGE)
         if parts.scheme == "file":
-            Path(parts.path).mkdir(parents=True, exist_ok=True)
+            Path(unquote(parts.path)).mkdir(parents=True, exist_ok=True)
+        self._require_port()
         account = self._prepare()
         server = subprocess.Popen([sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")])
         # Ctrl-C reaches the server too: it ends by itself, and this process with it.
@@ -50,6 +52,17 @@ class Command(BaseCommand):
         status = server.wait()
         if status not in (0, -signal.SIGINT, -signal.SIGTERM):
             raise CommandError(f"The server ended with status {status}; its last lines above say why.")
+
+    def _require_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", settings.PORT))  # noqa: S104 - as the server will
+            except OSError as error:
+                raise CommandError(
+                    f"Port {settings.PORT} cannot be used: {error.strerror}. Stop what listens there, or choose "
+                    "another: PORT=8123 make run"
+                ) from error
 
     def _prepare(self) -> str:
         try:
@@ -89,7 +102,7 @@ class Command(BaseCommand):
 
     def _say_where(self, account: str) -> None:
         url = self._url()
-        hint = "the password that was shown at the first start; a new one: python manage.py changepassword admin"
+        hint = "the password that was shown at the first start; a new one: python3 manage.py changepassword admin"
         lines = [
             "",
             f"API:    {url}",

@@ -40,5 +40,5 @@ def refuse_load(call: Call, runtime: Runtime) -> Reply:
         400,
         "not_here",
         f"Models are loaded by activation, for every worker at once. Activate {(call.model or '')[:200]!r} in the "
-        "registry: in the admin, through /api, or with 'python manage.py activate_model'.",
+        "registry: in the admin, through /api, or with 'python3 manage.py activate_model'.",
     )

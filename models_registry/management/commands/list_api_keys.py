@@ -27,7 +27,7 @@ class Command(RegistryCommand):
             self.stdout.write(json.dumps(keys, indent=2))
             return
         if not keys:
-            self.stdout.write("There is no key yet. Make one: python manage.py create_api_key NAME")
+            self.stdout.write("There is no key yet. Make one: python3 manage.py create_api_key NAME")
         for key in keys:
             rate = f"{key['rate_per_minute']} a minute" if key["rate_per_minute"] else "any rate"
             models = ", ".join(key["models"]) or "every model"

@@ -26,7 +26,7 @@ class Command(RegistryCommand):
             self.stdout.write(json.dumps(listing, indent=2))
             return
         if not listing:
-            self.stdout.write("No models yet. Publish one: python manage.py publish_model NAME ARTIFACT")
+            self.stdout.write("No models yet. Publish one: python3 manage.py publish_model NAME ARTIFACT")
         for model in listing:
             self._show(model)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from models_registry import services
-from models_registry.artifacts.manifest import Sample, parse_metrics
+from models_registry.artifacts.manifest import Sample, parse_metrics, read_json
 from models_registry.errors import ManifestError
 from models_registry.management.base import RegistryCommand, describe_verdict, who
 from models_registry.models import State
@@ -66,7 +65,7 @@ def read_metrics(path: Path) -> dict[str, float]:
 
 def _json(text: str, path: Path) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
         raise ManifestError(f"{path} is no JSON: {error}.") from error
 
