@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -10,12 +10,12 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.db import DatabaseError
 from django.http import Http404
 from django.http.request import UnreadablePostError
-from rest_framework import exceptions
-from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from mlapi.protocols.base import HttpError, Reply
 from models_registry import errors
+
+if TYPE_CHECKING:
+    from rest_framework.response import Response
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,10 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
 
 def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Return the registry API's answer to `error`, in the contract's form."""
+    # Predictions and their errors need no Django REST framework: a worker that serves them alone does not load it.
+    from rest_framework.response import Response
+    from rest_framework.views import set_rollback
+
     set_rollback()
     request = context["request"]
     translated = _from_rest_framework(error)
@@ -71,6 +75,8 @@ def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def _from_rest_framework(error: Exception) -> HttpError:
+    from rest_framework import exceptions
+
     if isinstance(error, Http404):
         return HttpError(404, "not_found", "There is nothing at this address.")
     if isinstance(error, PermissionDenied):

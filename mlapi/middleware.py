@@ -7,7 +7,6 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from mlapi.routes import match
-from mlapi.views import endpoint_view
 
 
 class GateFirst:
@@ -22,6 +21,9 @@ class GateFirst:
         found = match(request.path_info)
         if found is None:
             return self._get_response(request)
+        # Where the lane is open no such request comes here, and the views need not be loaded.
+        from mlapi.views import endpoint_view
+
         endpoint, params = found
         return endpoint_view(endpoint)(request, **params)
 

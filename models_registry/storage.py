@@ -1,7 +1,7 @@
 """Where artifacts live: two storages that keep every version of an object.
 
-`VersionedS3Storage` leaves that to S3 itself. `VersionedFileSystemStorage` keeps a copy of what it has seen
-under `.versions/`, since a directory forgets the old bytes when a file is overwritten.
+`VersionedS3Storage` (storage_s3.py) leaves that to S3 itself. `VersionedFileSystemStorage` keeps a copy of what it has
+seen under `.versions/`, since a directory forgets the old bytes when a file is overwritten.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
-from storages.backends.s3 import S3Storage
 
 from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
 
@@ -32,8 +28,6 @@ SETTLE_SECONDS = 1.0
 HIDDEN = ".versions"
 MANIFEST_SUFFIX = ".manifest.json"
 MAX_BESIDE_BYTES = 32_000_000
-DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
-GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
             raise StorageUnavailable(
                 f"The storage {root} is not there. Create the directory, or set MODELS_STORAGE to the right one."
             )
-        with _as_storage_error(str(root)):
+        with as_storage_error(str(root)):
             found = [
                 version
                 for path in sorted(root.rglob("*"))
@@ -95,7 +89,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
             # A directory that may not be written to keeps no copies: only the present bytes can be had.
             path = Path(self.path(key))
         hashed = hashlib.sha256()
-        with _as_storage_error(key), path.open("rb") as source:
+        with as_storage_error(key), path.open("rb") as source:
             while chunk := source.read(CHUNK_BYTES):
                 hashed.update(chunk)
                 target.write(chunk)
@@ -105,16 +99,16 @@ class VersionedFileSystemStorage(FileSystemStorage):
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
         """Return the bytes of the file, or None."""
         path = Path(self.path(key))
-        with _as_storage_error(key):
+        with as_storage_error(key):
             if not path.is_file():
                 return None
             with path.open("rb") as source:
-                return _read_small(source, key, path.stat().st_size, max_bytes)
+                return read_small(source, key, path.stat().st_size, max_bytes)
 
     def put(self, key: str, content: IO[bytes]) -> None:
         """Store `content` whole or not at all."""
         path = Path(self.path(key))
-        with _as_storage_error(key):
+        with as_storage_error(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, content)
 
@@ -160,86 +154,6 @@ class VersionedFileSystemStorage(FileSystemStorage):
         return [*known, target]
 
 
-class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no types
-    """A bucket with versioning on; a prefix in it holds the models."""
-
-    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every object that is there, oldest first; a deleted key has none."""
-        base = f"{self.location}/" if self.location else ""
-        found: list[StoredVersion] = []
-        deleted: set[str] = set()
-        with _as_storage_error(self._address(prefix)):
-            pages = self._client().get_paginator("list_object_versions")
-            for page in pages.paginate(Bucket=self.bucket_name, Prefix=base + prefix):
-                deleted.update(
-                    item["Key"].removeprefix(base) for item in page.get("DeleteMarkers", []) if item["IsLatest"]
-                )
-                found.extend(self._stored(item, base) for item in page.get("Versions", []))
-        # S3 lists a key's versions newest first and dates them to the second: only the listing's own order, turned
-        # round, says which of one second came first. The sort is stable.
-        versions = [version for version in reversed(found) if version.key not in deleted]
-        return sorted(versions, key=lambda version: (version.modified_at, version.key))
-
-    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
-        """Write the bytes of that version to `target`: one GET, by version id."""
-        # Without versioning there is but the ETag to hold the bytes by. "null" is what was stored then: it is still
-        # there after versioning is switched on and the key overwritten.
-        is_plain = version_id.startswith("etag:")
-        pin = {"VersionId": "null", "IfMatch": version_id[5:]} if is_plain else {"VersionId": version_id}
-        with _as_storage_error(self._address(key)):
-            body = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key), **pin)["Body"]
-            with body:
-                for chunk in body.iter_chunks(CHUNK_BYTES):
-                    target.write(chunk)
-
-    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
-        """Return the object's present bytes, or None."""
-        try:
-            with _as_storage_error(self._address(key)):
-                answer = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key))
-                with answer["Body"] as body:
-                    return _read_small(body, key, answer.get("ContentLength", 0), max_bytes)
-        except ObjectMissing:
-            return None
-        except StorageDenied:
-            # S3 says so of a key that is not there, too, to whoever may list but a part of the bucket.
-            if self._is_there(key):
-                raise
-            return None
-
-    def _is_there(self, key: str) -> bool:
-        full = self._full(key)
-        with _as_storage_error(self._address(key)):
-            page = self._client().list_object_versions(Bucket=self.bucket_name, Prefix=full, MaxKeys=1)
-        return any(item["Key"] == full for item in page.get("Versions", []))
-
-    def put(self, key: str, content: IO[bytes]) -> None:
-        """Upload `content`; large ones go in parts."""
-        with _as_storage_error(self._address(key)):
-            self.save(key, File(content))
-
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """Return `name` itself: overwriting makes a new object version."""
-        return name
-
-    def location_of(self, key: str) -> str:
-        """Return the object's s3:// address."""
-        return self._address(key)
-
-    def _client(self) -> Any:
-        return self.connection.meta.client
-
-    def _full(self, key: str) -> str:
-        return f"{self.location}/{key}" if self.location else key
-
-    def _address(self, key: str) -> str:
-        return f"s3://{self.bucket_name}/{self._full(key)}"
-
-    def _stored(self, item: dict[str, Any], base: str) -> StoredVersion:
-        version_id = item["VersionId"] if item["VersionId"] != "null" else f"etag:{item['ETag']}"
-        return StoredVersion(item["Key"].removeprefix(base), version_id, item["Size"], item["LastModified"].timestamp())
-
-
 def open_storage(url: str) -> VersionedStorage:
     """Return the storage at `url`: `file:///path` or `s3://bucket/prefix`.
 
@@ -254,20 +168,14 @@ def _open_storage(url: str, _pid: int) -> VersionedStorage:
     if parts.scheme == "file":
         return VersionedFileSystemStorage(location=unquote(parts.path))
     if parts.scheme == "s3" and parts.netloc:
-        return VersionedS3Storage(
-            bucket_name=parts.netloc,
-            location=parts.path.strip("/"),
-            file_overwrite=True,
-            querystring_auth=False,
-            # boto3's own defaults wait 60 s, five times over; a caller here has a deadline in all.
-            client_config=Config(
-                connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
-            ),
-        )
+        # boto3 takes a fifth of a second and 20 MB, which who keeps the models in a directory need not pay.
+        from models_registry.storage_s3 import open_bucket
+
+        return open_bucket(parts.netloc, prefix=parts.path.strip("/"))
     raise StorageError(f"MODELS_STORAGE is {url!r}; expected file:///an/absolute/path or s3://bucket/prefix.")
 
 
-def _read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
+def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
     """Return all of `source`, or raise ManifestError where it is larger than `max_bytes`."""
     content: bytes = source.read(max_bytes + 1) if size_bytes <= max_bytes else b""
     found = max(size_bytes, len(content))
@@ -316,29 +224,10 @@ def _write_whole(path: Path, content: IO[bytes]) -> None:
 
 
 @contextmanager
-def _as_storage_error(where: str) -> Iterator[None]:
-    """Turn what boto3 and the file system raise into the registry's sentences."""
+def as_storage_error(where: str) -> Iterator[None]:
+    """Turn what the file system raises into the registry's sentences."""
     try:
         yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        if code == "NoSuchBucket":
-            raise StorageUnavailable(
-                f"{where}: the bucket is not there. Create it, or correct MODELS_STORAGE."
-            ) from error
-        if code in DENIED or status == "403":
-            raise StorageDenied(
-                f"{where}: access is refused ({code or status}). Grant s3:ListBucketVersions on the bucket and "
-                "s3:GetObject, s3:GetObjectVersion on the prefix to these credentials."
-            ) from error
-        if code in GONE or status == "404":
-            raise ObjectMissing(f"{where} is not there ({code or status}). Upload it again.") from error
-        raise StorageUnavailable(f"{where}: the storage answered {code or status}. It is tried again.") from error
-    except NoCredentialsError as error:
-        raise StorageDenied(f"{where}: no AWS credentials are found. Set AWS_PROFILE, or run with a role.") from error
-    except BotoCoreError as error:
-        raise StorageUnavailable(f"{where}: the storage is not reached: {error}. It is tried again.") from error
     except FileNotFoundError as error:
         raise ObjectMissing(f"{where} is not there. Copy it there again.") from error
     except PermissionError as error:

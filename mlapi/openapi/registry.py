@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from drf_spectacular.generators import SchemaGenerator
-
 from mlapi.openapi.refusals import responses
 
 TAG = "Registry"
@@ -27,6 +25,8 @@ class Part:
 @cache
 def document() -> Part:
     """Return the paths, schemas and security schemes of the views that have a schema."""
+    from drf_spectacular.generators import SchemaGenerator
+
     # A generator keeps what it has read; one of its own leaves nothing behind.
     made = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # it ships no types
     components = made.get("components", {})

@@ -1,0 +1,139 @@
+"""A versioned bucket as the registry's storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from django.core.files.base import File
+from storages.backends.s3 import S3Storage
+
+from models_registry.errors import ObjectMissing, StorageDenied, StorageUnavailable
+from models_registry.storage import CHUNK_BYTES, MAX_BESIDE_BYTES, StoredVersion, as_storage_error, read_small
+
+DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
+
+
+class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no types
+    """A bucket with versioning on; a prefix in it holds the models."""
+
+    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
+        """Return every version of every object that is there, oldest first; a deleted key has none."""
+        base = f"{self.location}/" if self.location else ""
+        found: list[StoredVersion] = []
+        deleted: set[str] = set()
+        with _answered(self._address(prefix)):
+            pages = self._client().get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self.bucket_name, Prefix=base + prefix):
+                deleted.update(
+                    item["Key"].removeprefix(base) for item in page.get("DeleteMarkers", []) if item["IsLatest"]
+                )
+                found.extend(self._stored(item, base) for item in page.get("Versions", []))
+        # S3 lists a key's versions newest first and dates them to the second: only the listing's own order, turned
+        # round, says which of one second came first. The sort is stable.
+        versions = [version for version in reversed(found) if version.key not in deleted]
+        return sorted(versions, key=lambda version: (version.modified_at, version.key))
+
+    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
+        """Write the bytes of that version to `target`: one GET, by version id."""
+        # Without versioning there is but the ETag to hold the bytes by. "null" is what was stored then: it is still
+        # there after versioning is switched on and the key overwritten.
+        is_plain = version_id.startswith("etag:")
+        pin = {"VersionId": "null", "IfMatch": version_id[5:]} if is_plain else {"VersionId": version_id}
+        with _answered(self._address(key)):
+            body = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key), **pin)["Body"]
+            with body:
+                for chunk in body.iter_chunks(CHUNK_BYTES):
+                    target.write(chunk)
+
+    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
+        """Return the object's present bytes, or None."""
+        try:
+            with _answered(self._address(key)):
+                answer = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key))
+                with answer["Body"] as body:
+                    return read_small(body, key, answer.get("ContentLength", 0), max_bytes)
+        except ObjectMissing:
+            return None
+        except StorageDenied:
+            # S3 says so of a key that is not there, too, to whoever may list but a part of the bucket.
+            if self._is_there(key):
+                raise
+            return None
+
+    def _is_there(self, key: str) -> bool:
+        full = self._full(key)
+        with _answered(self._address(key)):
+            page = self._client().list_object_versions(Bucket=self.bucket_name, Prefix=full, MaxKeys=1)
+        return any(item["Key"] == full for item in page.get("Versions", []))
+
+    def put(self, key: str, content: IO[bytes]) -> None:
+        """Upload `content`; large ones go in parts."""
+        with _answered(self._address(key)):
+            self.save(key, File(content))
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Return `name` itself: overwriting makes a new object version."""
+        return name
+
+    def location_of(self, key: str) -> str:
+        """Return the object's s3:// address."""
+        return self._address(key)
+
+    def _client(self) -> Any:
+        return self.connection.meta.client
+
+    def _full(self, key: str) -> str:
+        return f"{self.location}/{key}" if self.location else key
+
+    def _address(self, key: str) -> str:
+        return f"s3://{self.bucket_name}/{self._full(key)}"
+
+    def _stored(self, item: dict[str, Any], base: str) -> StoredVersion:
+        version_id = item["VersionId"] if item["VersionId"] != "null" else f"etag:{item['ETag']}"
+        return StoredVersion(item["Key"].removeprefix(base), version_id, item["Size"], item["LastModified"].timestamp())
+
+
+def open_bucket(name: str, *, prefix: str) -> VersionedS3Storage:
+    """Return the storage in `prefix` of a bucket."""
+    return VersionedS3Storage(
+        bucket_name=name,
+        location=prefix,
+        file_overwrite=True,
+        querystring_auth=False,
+        # boto3's own defaults wait 60 s, five times over; a caller here has a deadline in all.
+        client_config=Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
+    )
+
+
+@contextmanager
+def _answered(where: str) -> Iterator[None]:
+    """Turn what boto3 and the file system raise into the registry's sentences."""
+    with as_storage_error(where):
+        try:
+            yield
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+            if code == "NoSuchBucket":
+                raise StorageUnavailable(
+                    f"{where}: the bucket is not there. Create it, or correct MODELS_STORAGE."
+                ) from error
+            if code in DENIED or status == "403":
+                raise StorageDenied(
+                    f"{where}: access is refused ({code or status}). Grant s3:ListBucketVersions on the bucket and "
+                    "s3:GetObject, s3:GetObjectVersion on the prefix to these credentials."
+                ) from error
+            if code in GONE or status == "404":
+                raise ObjectMissing(f"{where} is not there ({code or status}). Upload it again.") from error
+            raise StorageUnavailable(f"{where}: the storage answered {code or status}. It is tried again.") from error
+        except NoCredentialsError as error:
+            raise StorageDenied(
+                f"{where}: no AWS credentials are found. Set AWS_PROFILE, or run with a role."
+            ) from error
+        except BotoCoreError as error:
+            raise StorageUnavailable(f"{where}: the storage is not reached: {error}. It is tried again.") from error
