@@ -63,6 +63,8 @@ def migration_lock() -> Iterator[None]:
         yield  # the file is on this container alone
         return
     with connection.cursor() as cursor:
+        # Waiting for another's migration, and a migration itself, may take longer than a request's query.
+        cursor.execute("SET statement_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
     try:
         yield

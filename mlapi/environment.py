@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +14,17 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 env = environ.Env()
+
+# A network that swallows packets is noticed within eleven seconds, not after the fifteen minutes of TCP's own patience.
+STALL = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+SQLITE = "django.db.backends.sqlite3"
+STATEMENT_TIMEOUT = "-c statement_timeout=30000"
 
 
 def boolean(name: str, default: bool) -> bool:
@@ -77,7 +91,8 @@ def database(default_path: Path) -> dict[str, Any]:
         url = f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{text('DATABASE_PORT', '5432')}"
         url += f"/{text('DATABASE_NAME', 'mlapi')}"
     try:
-        config = dict(env.db_url_config(url or f"sqlite:///{default_path}"))
+        # A path is no URL: in one, # ? and + would mean something.
+        config = dict(env.db_url_config(url)) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(
             f"DATABASE_URL cannot be read ({error}); expected postgres://user:password@host:5432/name "
@@ -92,7 +107,9 @@ def database(default_path: Path) -> dict[str, Any]:
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
         )
     elif config["ENGINE"].endswith("postgresql"):
-        options.setdefault("connect_timeout", 3)
+        # What the URL says goes before: of two -c the server takes the later one.
+        given = str(options.get("options", ""))
+        options.update({**STALL, **options, "options": f"{STATEMENT_TIMEOUT} {given}".rstrip()})
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
     else:
@@ -100,3 +117,35 @@ def database(default_path: Path) -> dict[str, Any]:
             "DATABASE_URL names neither PostgreSQL nor SQLite; expected postgres://… or sqlite:///…"
         )
     return config
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in the file at `path`, which is made, for its owner alone, where it is missing or empty."""
+    if held := _held(path):
+        return held
+    path.parent.mkdir(parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Two processes that start at once must end up with one secret.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        return _held(path) or _write_secret(path)
+    finally:
+        os.close(directory)
+
+
+def _held(path: Path) -> str:
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def _write_secret(path: Path) -> str:
+    secret = secrets.token_urlsafe(50)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # of mode 600
+    try:
+        with os.fdopen(descriptor, "w") as target:
+            target.write(secret)
+            target.flush()
+            os.fsync(target.fileno())
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return secret

