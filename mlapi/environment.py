@@ -92,7 +92,7 @@ def database(default_path: Path) -> dict[str, Any]:
         url += f"/{text('DATABASE_NAME', 'mlapi')}"
     try:
         # A path is no URL: in one, # ? and + would mean something.
-        config = dict(env.db_url_config(url)) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
+        config: dict[str, Any] = dict(env.db_url_config(url)) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(
             f"DATABASE_URL cannot be read ({error}); expected postgres://user:password@host:5432/name "
