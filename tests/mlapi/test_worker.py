@@ -1,0 +1,180 @@
+"""The worker on the wire: every way to send a request gets its answer, on the short way and on gunicorn's."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.databases import new_database
+from tests.support.estimators import forest, save
+from tests.support.service import Service
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.database
+
+BODY = json.dumps({"features": [0, 0, 0, 0]}).encode()
+
+
+def request(path: str = "/models/quick/predict", *lines: str, body: bytes = BODY, method: str = "POST") -> bytes:
+    head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("worker")
+    made = Service(directory, DATABASE_URL=new_database(directory), WEB_THREADS="4", MODELS_ACCELERATION="on").migrate()
+    artifact = save(forest(seed=1, trees=5), directory / "model.joblib", rows=[[0, 0, 0, 0]])
+    for name in ("quick", "slow"):
+        made.publish(name, artifact, "--activate")
+    code = "from models_registry.models import RegisteredModel as M; M.objects.filter(name='slow')"
+    made.manage("shell", "-v", "0", "-c", f"{code}.update(acceleration=False)")
+    made.start()
+    forms = {name: made.get(f"/models/{name}")[1]["runs"]["form"] for name in ("quick", "slow")}
+    assert forms == {"quick": "compiled", "slow": "native"}
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def connection(service) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as made:
+        yield made
+
+
+def receive(connection: socket.socket, count: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
+    """Return the status, headers and body of the next `count` answers; an early end is an empty list's error."""
+    found = []
+    with connection.makefile("rb") as stream:
+        for _ in range(count):
+            status = int(stream.readline().split()[1])
+            lines = iter(stream.readline, b"\r\n")
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.decode().partition(":") for line in lines)
+            }
+            found.append((status, headers, stream.read(int(headers["content-length"]))))
+    return found
+
+
+@pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
+def test_a_connection_serves_many_requests(connection, path):
+    for _ in range(20):
+        connection.sendall(request(path))
+        ((status, headers, body),) = receive(connection)
+        assert status == 200
+        assert headers["connection"] == "keep-alive"
+        assert headers["x-request-id"] == json.loads(body)["request_id"]
+
+
+def test_the_two_ways_take_turns_on_one_connection(connection):
+    for path in ("/models/quick/predict", "/models/slow/predict", "/models/quick/predict", "/models", "/health") * 3:
+        body = b"" if path in {"/models", "/health"} else BODY
+        connection.sendall(request(path, body=body, method="POST" if body else "GET"))
+        assert receive(connection)[0][0] == 200
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, -1], ids=["method", "head", "headers", "body"])
+@pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
+def test_a_request_may_come_in_pieces(connection, path, cut):
+    data = request(path)
+    for _ in range(2):
+        connection.sendall(data[:cut])
+        time.sleep(0.05)
+        connection.sendall(data[cut:])
+        assert receive(connection)[0][0] == 200
+
+
+@pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
+def test_requests_may_come_before_the_answers_are_taken(connection, path):
+    connection.sendall(b"".join(request(path, f"X-Request-ID: r{number}") for number in range(10)))
+    answers = receive(connection, 10)
+    assert [headers["x-request-id"] for _, headers, _ in answers] == [f"r{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
+def test_a_caller_that_asks_for_it_is_hung_up_on(connection, path):
+    connection.sendall(request(path, "Connection: close"))
+    ((status, headers, _),) = receive(connection)
+    assert (status, headers["connection"]) == (200, "close")
+    assert connection.recv(1) == b""
+
+
+def test_a_body_is_asked_for_where_the_caller_waits_to_be_asked(connection):
+    data = request("/models/quick/predict", "Expect: 100-continue")
+    head, _, body = data.partition(b"\r\n\r\n")
+    connection.sendall(head + b"\r\n\r\n")
+    assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+    connection.sendall(body)
+    assert receive(connection)[0][0] == 200
+
+
+def test_nonsense_is_refused_and_hung_up_on(connection):
+    connection.sendall(b"NONSENSE\r\n\r\n")
+    assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_slow_callers_keep_nobody_waiting(service):
+    """Twice as many as there are threads connect and say nothing, or half a word of a head that never ends."""
+    silent = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(8)]
+    try:
+        for connection in silent[:4]:
+            connection.sendall(request()[:10])
+        time.sleep(0.2)
+        for path in ("/health", "/health/ready"):
+            began = time.monotonic()
+            assert service.get(path)[0] == 200
+            assert time.monotonic() - began < 2
+        assert service.post("/models/quick/predict", BODY)[0] == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_who_leaves_is_forgotten(service):
+    before = service.get("/health")[0]
+    for _ in range(200):
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(request()[:-5])
+    assert before == 200
+    eventually(lambda: service.post("/models/slow/predict", BODY)[0] == 200)
+
+
+def test_a_caller_that_does_not_read_gets_all_of_it_in_the_end(service):
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", service.port))
+        connection.settimeout(20)
+        count = 0
+        connection.setblocking(False)
+        try:
+            while count < 2000:
+                sent = connection.send(request())
+                if sent != len(request()):
+                    break
+                count += 1
+                time.sleep(0.0005)
+        except BlockingIOError:
+            pass
+        assert service.get("/health")[0] == 200, "who reads nothing blocks nobody"
+        connection.settimeout(20)
+        assert {status for status, _, _ in receive(connection, count)} == {200}
+
+
+def test_the_end_answers_what_is_under_way(service, tmp_path):
+    other = Service(tmp_path / "other", **{**service.environment, "PORT": "", "MLAPI_VAR": str(tmp_path / "var")})
+    other.environment["PORT"] = str(other.port)
+    other.start()
+    with socket.create_connection(("127.0.0.1", other.port), timeout=10) as connection:
+        connection.sendall(request())
+        assert receive(connection)[0][0] == 200
+        assert other.process is not None
+        other.process.terminate()
+        time.sleep(0.3)
+        connection.sendall(request())
+        ((status, headers, _),) = receive(connection)
+        assert (status, headers["connection"]) == (200, "close")
+    assert other.stop() == 0
