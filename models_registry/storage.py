@@ -85,7 +85,8 @@ class VersionedFileSystemStorage(FileSystemStorage):
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`."""
         path = self._kept(key) / version_id
-        if not path.exists():
+        is_kept = path.exists()
+        if not is_kept:
             # A directory that may not be written to keeps no copies: only the present bytes can be had.
             path = Path(self.path(key))
         hashed = hashlib.sha256()
@@ -93,7 +94,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
             while chunk := source.read(CHUNK_BYTES):
                 hashed.update(chunk)
                 target.write(chunk)
-        if "-" in version_id and not version_id.endswith(f"-{hashed.hexdigest()}"):
+        if not is_kept and "-" in version_id and not version_id.endswith(f"-{hashed.hexdigest()}"):
             raise ObjectMissing(f"{key} has other bytes by now, and no copy of that version is kept. Publish it again.")
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
