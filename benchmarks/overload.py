@@ -15,6 +15,7 @@ from benchmarks.servers import Server, running
 PEAK_CONNECTIONS = 32
 CONNECTIONS = 256
 SECONDS = 8
+SETTLE_SECONDS = 1
 OFFERED = 4
 HEALTH_EVERY_SECONDS = 0.05
 # A worker's memory may move by that much between two readings of a quiet one.
@@ -61,6 +62,8 @@ def _overload(bench: Bench, section: Section, server: Server, model: str) -> tup
         figures = run(
             server.url(model), bodies, connections=CONNECTIONS, seconds=SECONDS, delay_ms=delay_ms, allow_refusals=True
         )
+    # The callers have gone; what they asked last is still answered.
+    time.sleep(SETTLE_SECONDS)
     again = run(server.url(model), bodies, connections=PEAK_CONNECTIONS, seconds=SECONDS // 2).served_per_second
     after = server.resident_mb()
     peak = (peak + again) / 2

@@ -1,4 +1,4 @@
-"""Reads a request that lies in memory whole and is plain in every respect; what is not is left to gunicorn.
+"""Reads a request whose head lies in memory whole and is plain in every respect; what is not is left to gunicorn.
 
 gunicorn's own way from bytes to a WSGI environment takes longer than a prediction. It knows every corner of HTTP; this
 knows the straight road, by the same C parser, and gives the same environment. Where anything is unusual (a second
@@ -7,8 +7,9 @@ request behind the first, chunks, a header that stands twice, an escaped path) i
 
 from __future__ import annotations
 
-import io
 import re
+import socket
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # What changes how the connection or the body is to be read, or what a gateway may not be told.
 UNUSUAL = frozenset({b"TRANSFER-ENCODING", b"EXPECT", b"UPGRADE", b"TE", b"TRAILER", b"PROXY", b"HTTP2-SETTINGS"})
 LONGEST_LENGTH = 9
+PATIENCE_SECONDS = 30
 
 # Names come in few spellings; what is remembered is bounded, since callers make them up.
 _MOST_NAMES = 512
@@ -38,16 +40,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PlainRequest:
-    """A whole request: where it goes, its headers as WSGI names them, and its body."""
+    """A request: where it goes, its headers as WSGI names them, and what has come of its body."""
 
     method: str
     path: str
     headers: dict[str, str]
     scheme: str
     body: bytes
+    length: int
 
-    def environ(self, base: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the WSGI environment, on top of what `base` says of server and connection."""
+    @property
+    def is_whole(self) -> bool:
+        """Say whether all of the body has come."""
+        return len(self.body) == self.length
+
+    def environ(self, base: Mapping[str, Any], stream: Any) -> dict[str, Any]:
+        """Return the WSGI environment, on top of what `base` says of server and connection; `stream` has the body."""
         return {
             **base,
             **self.headers,
@@ -55,13 +63,14 @@ class PlainRequest:
             "PATH_INFO": self.path,
             "RAW_URI": self.path,
             "wsgi.url_scheme": self.scheme,
-            "wsgi.input": io.BytesIO(self.body),
+            "wsgi.input": stream,
         }
 
 
 def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -> PlainRequest | None:
-    """Return the one request that `data` holds; None where it holds less, more, or anything unusual.
+    """Return the request that `data` holds, of which a part of the body may be still to come.
 
+    None where it holds less than a head, more than one request, or anything unusual.
     `secure_headers` are those by which this peer may say that it was asked by HTTPS.
     """
     try:
@@ -95,18 +104,17 @@ def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -
                 return None
             scheme = "https" if value == given else "http"
         headers[key] = value
-    if not _is_whole(data, end, headers.get("CONTENT_LENGTH")) or "HTTP_HOST" not in headers:
+    length = _length(headers.get("CONTENT_LENGTH"))
+    if length is None or len(data) - end > length or "HTTP_HOST" not in headers:
         return None
-    return PlainRequest(method, path.decode("ascii"), headers, scheme or "http", data[end:])
+    return PlainRequest(method, path.decode("ascii"), headers, scheme or "http", data[end:], length)
 
 
-def _is_whole(data: bytes, start: int, length: str | None) -> bool:
-    """Say whether the body is there, and nothing behind it."""
-    if length is None:
-        return len(data) == start
-    if not (length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH):
-        return False
-    return len(data) == start + int(length)
+def _length(given: str | None) -> int | None:
+    """Return how many bytes the body has; None where Content-Length says it in any but the plainest way."""
+    if given is None:
+        return 0
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= LONGEST_LENGTH else None
 
 
 def _key(name: bytes) -> str:
@@ -123,8 +131,50 @@ def _key(name: bytes) -> str:
     return key
 
 
-def response_bytes(status: str, headers: list[tuple[str, str]], body: bytes, date: str) -> bytes:
-    """Return a whole response of HTTP/1.1 that keeps the connection.
+class SocketBody:
+    """A body that is still coming, read when it is asked for: a refusal comes before it, and it is copied once."""
+
+    def __init__(self, sock: socket.socket, start: bytes, length: int) -> None:
+        """Read what follows `start` from `sock`, `length` bytes in all."""
+        self._sock = sock
+        self._start = start
+        self._left = length - len(start)
+
+    @property
+    def is_drained(self) -> bool:
+        """Say whether nothing of it is left to come."""
+        return not self._left
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes, or all; fewer where the caller stops sending."""
+        wanted = self._left + len(self._start) if size < 0 else size
+        parts, self._start = [self._start[:wanted]], self._start[wanted:]
+        wanted = min(wanted - len(parts[0]), self._left)
+        if wanted:
+            self._sock.setblocking(True)
+            # Whoever sends nothing for so long has gone; MSG_WAITALL waits in the kernel, without the interpreter.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE_SECONDS, 0))
+        while wanted:
+            try:
+                part = self._sock.recv(wanted, socket.MSG_WAITALL)
+            except BlockingIOError:
+                break
+            if not part:
+                break
+            parts.append(part)
+            wanted -= len(part)
+            self._left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readline(self, size: int = -1) -> bytes:
+        """Return the next line, of at most `size` bytes."""
+        self._start = self.read()
+        end = self._start.find(b"\n") + 1 or len(self._start)
+        return self.read(end if size < 0 else min(end, size))
+
+
+def response_bytes(status: str, headers: list[tuple[str, str]], body: bytes, date: str, *, keeps: bool = True) -> bytes:
+    """Return a whole response of HTTP/1.1, which says whether the connection stays.
 
     Raises ValueError for a header with a line break: a value must not become a header of its own.
     """
@@ -133,5 +183,6 @@ def response_bytes(status: str, headers: list[tuple[str, str]], body: bytes, dat
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
         raise ValueError(f"a header of {[name for name, _ in headers]} holds a line break")
-    head = f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {date}\r\nConnection: keep-alive\r\n{lines}\r\n"
+    connection = "keep-alive" if keeps else "close"
+    head = f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {date}\r\nConnection: {connection}\r\n{lines}\r\n"
     return head.encode("latin-1") + body

@@ -9,6 +9,7 @@ The application says which those are. All else takes gunicorn's way.
 from __future__ import annotations
 
 import email.utils
+import io
 import ipaddress
 import selectors
 import time
@@ -23,10 +24,13 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from mlapi.foresight import MUST_BE_BRIEF, Foresight
-from mlapi.http1 import Limits, PlainRequest, read_plain, response_bytes
+from mlapi.http1 import Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
 # What is larger is none of a few rows.
 LARGEST_BYTES = 16_384
+ACCEPTED_TOGETHER = 64
+# So many answers a new connection may wait for.
+ACCEPTED_EVERY = 16
 
 
 class KnowingApplication(Protocol):
@@ -131,16 +135,29 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._application = self.wsgi
 
     def accept(self, listener: Any) -> None:
-        """Accept a connection and watch it: no thread waits for the first bytes of a slow caller."""
-        try:
-            client, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        self.nr_conns += 1
-        base = self._base if self._application is not None and isinstance(address, tuple) else None
-        conn = Connection(self.cfg, client, address, listener.getsockname(), base)
-        self.pending_conns.append(conn)
-        self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        """Accept who has come, and answer who has asked; no thread waits for the first bytes of a slow caller."""
+        for _ in range(ACCEPTED_TOGETHER):
+            if self.nr_conns >= self.worker_connections:
+                return
+            try:
+                client, address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            self.nr_conns += 1
+            base = self._base if self._application is not None and isinstance(address, tuple) else None
+            conn = Connection(self.cfg, client, address, listener.getsockname(), base)
+            self.pending_conns.append(conn)
+            self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+            if base is not None:
+                self.on_pending_socket_readable(conn, client)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Serve whoever is ready; who connects meanwhile, as health checks do, need not wait for all of them."""
+        for turn, (key, _) in enumerate(self.poller.select(timeout)):
+            key.data(key.fileobj)
+            if turn % ACCEPTED_EVERY == ACCEPTED_EVERY - 1 and self._accepting:
+                for listener in self.sockets:
+                    self.accept(listener)
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the first request of a connection."""
@@ -212,9 +229,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             conn.parser.unreader.unread(data)
             conn.data_ready = True
             return Outcome.AS_USUAL, None
-        if foresight is Foresight.LONG:
+        if foresight is Foresight.LONG or not request.is_whole:
             return Outcome.READ, request
-        answer = self._answer(request, {**conn.base, MUST_BE_BRIEF: True})
+        answer = self._answer(request, {**conn.base, MUST_BE_BRIEF: True}, io.BytesIO(request.body))
         return self._send(conn, answer) if answer else (Outcome.ENDED, None)
 
     def _foresee(self, request: PlainRequest | None) -> Foresight:
@@ -226,27 +243,30 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             or self.nr + 1 >= self.max_requests
         ):
             return Foresight.UNKNOWN
-        return self._application.foresee(request.path, len(request.body))
+        return self._application.foresee(request.path, request.length)
 
     def _answer_in_thread(self, conn: Any, request: PlainRequest) -> bool:
         """Answer a request that was read; say whether the connection stays."""
-        answer = self._answer(request, conn.base)
-        return bool(answer) and self._send_all(conn, answer)
+        body = SocketBody(conn.sock, request.body, request.length)
+        answer = self._answer(request, conn.base, body)
+        return bool(answer) and self._send_all(conn, answer) and body.is_drained
 
-    def _answer(self, request: PlainRequest, base: dict[str, Any]) -> bytes:
+    def _answer(self, request: PlainRequest, base: dict[str, Any], stream: io.BytesIO | SocketBody) -> bytes:
         """Return the whole response; nothing where the application failed, which is logged."""
         self.nr += 1
         started: list[Any] = []
         try:
             chunks = self.wsgi(
-                request.environ(base), lambda status, headers, exc_info=None: started.extend((status, headers))
+                request.environ(base, stream), lambda status, headers, exc_info=None: started.extend((status, headers))
             )
             try:
                 body = b"".join(chunks)
             finally:
                 if hasattr(chunks, "close"):
                     chunks.close()
-            return response_bytes(started[0], started[1], body, self._http_date())
+            # What is left of a body that was not wanted is not read for the next request's sake.
+            keeps = self.alive and (isinstance(stream, io.BytesIO) or stream.is_drained)
+            return response_bytes(started[0], started[1], body, self._http_date(), keeps=keeps)
         except Exception:
             self.log.exception("Error handling request %s %s", request.method, request.path)
             return b""

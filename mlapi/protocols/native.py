@@ -34,7 +34,7 @@ def answer(call: Call, runtime: Runtime) -> Reply:
             field="probabilities",
         )
     rows = parse_rows(loaded, instances)
-    refuse_duplicate_keys(call.body, body, instances)
+    refuse_duplicate_keys(call.body, body, instances, has_strings=loaded.signature.container != "array")
     result = predict(loaded, rows, len(instances), runtime, facts)
     if wants_probabilities and result.probabilities is None:
         raise HttpError(
@@ -119,13 +119,17 @@ def _unknown_field(name: str) -> HttpError:
     )
 
 
-def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any]) -> None:
+def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any], *, has_strings: bool) -> None:
     """Raise HttpError where a key stands twice in one object: the parser keeps the last in silence.
 
     Each key and each string value brings two quotation marks. Where the count is right nothing stands twice; only
-    where it is not (or where a string has an escaped one) is the body read again, slowly.
+    where it is not (or where a string has an escaped one) is the body read again, slowly. An array of numbers has no
+    strings among its values.
     """
     quotes = 2 * len(body)
+    if not has_strings:
+        quotes += 2 * sum(len(row) for row in instances if type(row) is dict)
+        instances = []
     for row in instances:
         if type(row) is dict:
             quotes += 2 * (len(row) + _strings(row.values()))

@@ -203,6 +203,12 @@ class Signature:
 
     def _from_mappings(self, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         row_of, count = self._row_of, len(self.inputs)
+        if set(map(len, rows)) == {count}:
+            try:
+                return list(map(row_of, rows))
+            except KeyError:
+                # The slow way finds which row it is.
+                pass
         ordered = []
         for index, row in enumerate(rows):
             if len(row) != count:

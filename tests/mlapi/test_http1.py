@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import socket
+import threading
+
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import get_parser, wsgi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlapi.http1 import Limits, read_plain, response_bytes
+from mlapi.http1 import Limits, SocketBody, read_plain, response_bytes
 
 LIMITS = Limits(4094, 100, 8190)
 SECURE = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
@@ -48,7 +52,7 @@ def on_the_short_road(data: bytes):
         "SERVER_NAME": SERVER[0],
         "SERVER_PORT": str(SERVER[1]),
     }
-    environ = request.environ(base)
+    environ = request.environ(base, io.BytesIO(request.body))
     body = environ["wsgi.input"].read()
     return {key: value for key, value in environ.items() if key not in COMPARED_NOT}, body
 
@@ -75,7 +79,6 @@ def test_a_plain_request_is_read_as_gunicorn_reads_it(data):
 
 LEFT = {
     "half a head": PLAIN[:40],
-    "half a body": PLAIN[:-1],
     "two requests": PLAIN + PLAIN,
     "a byte too many": PLAIN + b"x",
     "a body without a length": PLAIN.replace(b"Content-Length: 2\r\n", b""),
@@ -114,6 +117,55 @@ LEFT = {
 @pytest.mark.parametrize("data", LEFT.values(), ids=LEFT.keys())
 def test_what_is_unusual_is_left_to_gunicorn(data):
     assert on_the_short_road(data) is None
+
+
+def test_a_body_may_still_be_coming():
+    request = read_plain(PLAIN[:-1], LIMITS, SECURE)
+    assert (request.body, request.length, request.is_whole) == (b"{", 2, False)
+    assert read_plain(PLAIN, LIMITS, SECURE).is_whole
+
+
+@pytest.fixture
+def ends():
+    ours, callers = socket.socketpair()
+    with ours, callers:
+        yield ours, callers
+
+
+def test_a_body_is_read_as_it_comes_and_no_further(ends):
+    ours, caller = ends
+    body = SocketBody(ours, b"abc", 200_000)
+    sender = threading.Thread(target=caller.sendall, args=(b"d" * 199_997 + b"the next request",))
+    sender.start()
+    assert body.read(2) == b"ab"
+    assert body.read(4) == b"cddd"
+    assert not body.is_drained
+    assert body.read(1_000_000) == b"d" * 199_994
+    assert (body.is_drained, body.read(), body.read(5)) == (True, b"", b"")
+    sender.join()
+    assert ours.recv(100) == b"the next request"
+
+
+def test_a_body_that_ends_early_is_as_long_as_it_is(ends):
+    ours, caller = ends
+    body = SocketBody(ours, b"ab", 10)
+    caller.sendall(b"cd")
+    caller.close()
+    assert body.read(10) == b"abcd"
+    assert not body.is_drained
+
+
+def test_a_body_is_read_by_lines_where_that_is_asked(ends):
+    ours, caller = ends
+    body = SocketBody(ours, b"a", 9)
+    caller.sendall(b"\nbc\ndef\n")
+    assert [body.readline(), body.readline(2), body.readline(), body.readline(), body.readline()] == [
+        b"a\n",
+        b"bc",
+        b"\n",
+        b"def\n",
+        b"",
+    ]
 
 
 NAMES = st.sampled_from(

@@ -88,6 +88,34 @@ def test_a_request_may_come_in_pieces(connection, path, cut):
         assert receive(connection)[0][0] == 200
 
 
+LARGE = json.dumps({"instances": [[0, 0, 0, 0]] * 100_000}).encode()
+
+
+@pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
+def test_large_bodies_and_small_take_turns(connection, path):
+    for _ in range(2):
+        connection.sendall(request(path, body=LARGE))
+        ((status, _, body),) = receive(connection)
+        assert (status, len(json.loads(body)["predictions"])) == (200, 100_000)
+        connection.sendall(request(path))
+        assert receive(connection)[0][0] == 200
+
+
+def test_a_body_that_is_refused_is_not_waited_for(connection):
+    head = request(body=b"").replace(b"Content-Length: 0", b"Content-Length: 99000000")
+    connection.sendall(head + b"[")
+    ((status, headers, body),) = receive(connection)
+    assert (status, headers["connection"], json.loads(body)["code"]) == (413, "close", "body_too_large")
+    assert connection.recv(1) == b""
+
+
+def test_a_caller_that_leaves_amid_its_body_costs_nothing(service):
+    for _ in range(8):
+        with socket.create_connection(("127.0.0.1", service.port)) as leaving:
+            leaving.sendall(request(body=LARGE)[:50_000])
+    eventually(lambda: service.post("/models/slow/predict", LARGE)[0] == 200)
+
+
 @pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
 def test_requests_may_come_before_the_answers_are_taken(connection, path):
     connection.sendall(b"".join(request(path, f"X-Request-ID: r{number}") for number in range(10)))
