@@ -34,7 +34,7 @@ accesslog = None
 logger_class = "gunicorn.glogging.Logger"
 
 
-_snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var") / "metrics")
+_snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var").resolve() / "metrics")
 
 
 def on_starting(server: Any) -> None:
