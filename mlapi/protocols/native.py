@@ -128,7 +128,8 @@ def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any]
     """
     quotes = 2 * len(body)
     if not has_strings:
-        quotes += 2 * sum(len(row) for row in instances if type(row) is dict)
+        named = instances if set(map(type, instances)) == {dict} else [row for row in instances if type(row) is dict]
+        quotes += 2 * sum(map(len, named))
         instances = []
     for row in instances:
         if type(row) is dict:
