@@ -18,6 +18,8 @@ from benchmarks.servers import Server, running
 ROWS = 10_000
 MODEL = "logistic"
 MEANWHILE_SECONDS = 4
+# A batch takes less than a second: more rounds say more.
+ROUNDS_MORE = 4
 
 
 def measure(bench: Bench) -> list[Section]:
@@ -30,7 +32,7 @@ def measure(bench: Bench) -> list[Section]:
     memory, meanwhile = {}, {}
     with running(servers):
         _compare(bench.models, servers, body)
-        for _ in range(bench.rounds):
+        for _ in range(bench.rounds * ROUNDS_MORE):
             for server in servers:
                 with only(server, servers):
                     began = time.perf_counter()
@@ -65,9 +67,10 @@ def measure(bench: Bench) -> list[Section]:
         ],
     )
     section.say(f"The model is the {MODEL} one, so that the way to it is what counts.")
-    best = [min(seconds[peer.name][turn] for peer in peers) for turn in range(bench.rounds)]
     section.aim(
-        f"{ROWS:,} rows as JSON, against the best FastAPI with pydantic", ratio(best, seconds[ours.name]), at_least=1.5
+        f"{ROWS:,} rows as JSON, against the best FastAPI with pydantic",
+        min(ratio(seconds[peer.name], seconds[ours.name]) for peer in peers),
+        at_least=1.5,
     )
     return [section]
 

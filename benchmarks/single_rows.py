@@ -82,29 +82,27 @@ def _tabulate(section: Section, servers: list[Server], seen: dict[int, Rounds], 
 
 
 def _aim(section: Section, model: str, seen: dict[int, Rounds], *, ours: str, joblib: list[str]) -> None:
-    best = _best(seen[16], joblib, lambda item: item.served_per_second, max)
     title = TITLES[model]
     section.aim(
         f"{title}, c=16, against the best peer with the same joblib file",
-        ratio(_rates(seen[16][ours]), best),
+        min(ratio(_rates(seen[16][ours]), _rates(seen[16][name])) for name in joblib),
         at_least=JOBLIB_TARGETS[model],
     )
     everybody = [name for name in seen[16] if not name.startswith("mlapi")]
     for connections, what in ((16, "p99"), (1, "p50")):
         figure: Callable[[Figures], float] = (lambda item: item.p99_ms) if what == "p99" else (lambda item: item.p50_ms)
-        quickest = _best(seen[connections], everybody, figure, min)
+        mine = [figure(item) for item in seen[connections][ours]]
         section.aim(
             f"{title}, c={connections}, {what} against the best of all peers",
-            ratio([figure(item) for item in seen[connections][ours]], quickest),
+            max(ratio(mine, [figure(item) for item in seen[connections][name]]) for name in everybody),
             at_most=1.0,
         )
 
 
 def _aim_native(section: Section, many: Rounds, native: str, joblib: list[str]) -> None:
-    best = _best(many, joblib, lambda item: item.served_per_second, max)
     section.aim(
         "forest natively (acceleration off), c=16, against the best such peer",
-        ratio(_rates(many[native]), best),
+        min(ratio(_rates(many[native]), _rates(many[name])) for name in joblib),
         at_least=4.0,
     )
 
@@ -117,14 +115,6 @@ def _aim_by_hand(section: Section, model: str, many: Rounds, *, ours: str, views
         (views, plain, "Django's views against the same in `def`", 0.9),
     ):
         section.aim(f"{TITLES[model]}, c=16, {what}", ratio(_rates(many[name]), _rates(many[other])), at_least=bound)
-
-
-def _best(
-    rounds: Rounds, names: list[str], figure: Callable[[Figures], float], choose: Callable[[list[float]], float]
-) -> list[float]:
-    """Return each round's best."""
-    count = len(rounds[names[0]])
-    return [choose([figure(rounds[name][turn]) for name in names]) for turn in range(count)]
 
 
 def _rates(found: Sequence[Figures]) -> list[float]:

@@ -12,6 +12,7 @@ import email.utils
 import io
 import ipaddress
 import selectors
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ from mlapi.http1 import Limits, PlainRequest, SocketBody, read_plain, response_b
 # What is larger is none of a few rows.
 LARGEST_BYTES = 16_384
 ACCEPTED_TOGETHER = 64
+SWITCH_SECONDS = 0.0005
 # So many answers a new connection may wait for.
 ACCEPTED_EVERY = 16
 
@@ -113,6 +115,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def init_process(self) -> None:
         """Prepare what every request needs, then serve."""
+        # The main thread gives the interpreter up at every read and write; with Python's own 5 ms it would wait as long
+        # for a thread that prepares a model, each time.
+        sys.setswitchinterval(SWITCH_SECONDS)
         cfg = self.cfg
         self._limits = Limits(cfg.limit_request_line, cfg.limit_request_fields, cfg.limit_request_field_size)
         self._base = {
