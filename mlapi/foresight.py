@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-# In the WSGI environment: the answer must take no longer than was foreseen, for others wait behind it.
-MUST_BE_BRIEF = "mlapi.must_be_brief"
+# In the WSGI environment: a refusal was foreseen, and nothing else may take its time, for others wait behind it.
+MUST_BE_REFUSED = "mlapi.must_be_refused"
 
 
 class Foresight(Enum):
@@ -13,6 +13,8 @@ class Foresight(Enum):
 
     BRIEF = auto()
     """It is answered within a moment, and waits for nothing."""
+    REFUSED = auto()
+    """It is refused within a moment: there is no room for it."""
     LONG = auto()
     """It may wait; its answer is small and comes whole."""
     UNKNOWN = auto()

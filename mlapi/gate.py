@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
-from mlapi.foresight import MUST_BE_BRIEF, Foresight
+from mlapi.foresight import MUST_BE_REFUSED, Foresight
 from mlapi.keys import require_key
 from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
@@ -90,16 +90,14 @@ class Gate:
             passage.key = require_key(environ, self.runtime, params.get("model")).prefix
         if not endpoint.is_prediction:
             return self._ask(endpoint, params, environ, self._read(endpoint, environ, read), passage)
-        if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
+        if environ.get(MUST_BE_REFUSED) or self.runtime.is_full(settings.MLAPI_MAX_WAITING):
+            # It came a way on which others wait behind it: that there is room since a moment changes nothing.
             raise overloaded()
         # Read before it is admitted: who sends half a body takes nobody's place.
         body = self._read(endpoint, environ, read)
         if not self.runtime.admit(settings.MLAPI_MAX_WAITING):
             raise overloaded()
         try:
-            if environ.get(MUST_BE_BRIEF) and not self._is_brief_model(params):
-                # It came this way to be refused; that there is room since a moment does not make it brief.
-                raise overloaded()
             return self._ask(endpoint, params, environ, body, passage)
         finally:
             self.runtime.leave()
@@ -108,8 +106,10 @@ class Gate:
         """Say what a request with a body of `length` bytes will take."""
         if not endpoint.is_prediction:
             return Foresight.BRIEF if endpoint.is_brief else Foresight.UNKNOWN
-        is_refused = self.runtime.is_full(settings.MLAPI_MAX_WAITING)
-        if is_refused or (length <= BRIEF_BYTES and self._is_brief_model(params)):
+        if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
+            return Foresight.REFUSED
+        # A swap between this and the answer may bring a slower model: that one request is answered all the same.
+        if length <= BRIEF_BYTES and self._is_brief_model(params):
             return Foresight.BRIEF
         return Foresight.LONG
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from mlapi.foresight import MUST_BE_BRIEF, Foresight
+from mlapi.foresight import MUST_BE_REFUSED, Foresight
 from mlapi.http1 import Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
 # What is larger is none of a few rows.
@@ -236,7 +236,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return Outcome.AS_USUAL, None
         if foresight is Foresight.LONG or not request.is_whole:
             return Outcome.READ, request
-        answer = self._answer(request, {**conn.base, MUST_BE_BRIEF: True}, io.BytesIO(request.body))
+        told = {MUST_BE_REFUSED: True} if foresight is Foresight.REFUSED else {}
+        answer = self._answer(request, {**conn.base, **told}, io.BytesIO(request.body))
         return self._send(conn, answer) if answer else (Outcome.ENDED, None)
 
     def _foresee(self, request: PlainRequest | None) -> Foresight:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from mlapi import replica
-from mlapi.foresight import MUST_BE_BRIEF, Foresight
+from mlapi.foresight import MUST_BE_REFUSED, Foresight
 from mlapi.lane import PredictionLane
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
+from tests.support.estimators import constant
 from tests.support.waiting import eventually
 
 LIMIT = 3
@@ -125,9 +126,29 @@ def test_a_worker_learns_beforehand_what_a_request_takes(load, settings):
 def test_what_was_to_be_refused_is_not_run_where_others_would_wait_behind_it(host, load):
     load(HeldModel(), signature=ONE_INPUT)
     answer = host.request(
-        "POST", "/predict", b'{"features": [1]}', {"Content-Type": "application/json"}, **{MUST_BE_BRIEF: True}
+        "POST", "/predict", b'{"features": [1]}', {"Content-Type": "application/json"}, **{MUST_BE_REFUSED: True}
     )
     assert answer.json["code"] == "overloaded"
+
+
+def test_what_was_foreseen_as_brief_is_answered_though_a_swap_brought_a_slower_model(host, load):
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    load(constant(1), name="m", signature=ONE_INPUT, is_brief=True)
+    assert lane.foresee("/models/m/predict", 100) is Foresight.BRIEF
+    load(constant(2), name="m", number=2, signature=ONE_INPUT)
+    answer = host.post("/models/m/predict", {"features": [1]})
+    assert (answer.status, answer.json["prediction"]) == (200, 2.0)
+
+
+def test_what_does_not_fit_is_foreseen_as_refused(load, settings):
+    settings.MLAPI_MAX_WAITING = 1
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    load(constant(1), name="m", signature=ONE_INPUT, is_brief=True)
+    assert replica.runtime.admit(1)
+    try:
+        assert lane.foresee("/models/m/predict", 100) is Foresight.REFUSED
+    finally:
+        replica.runtime.leave()
 
 
 def test_the_count_is_right_whoever_counts():
