@@ -67,10 +67,18 @@ def bodies_file(directory: Path, name: str, bodies: Sequence[bytes]) -> Path:
 
 
 def run(
-    url: str, bodies: Path, *, connections: int, seconds: int, delay_ms: int = 0, allow_refusals: bool = False
+    url: str,
+    bodies: Path,
+    *,
+    connections: int,
+    seconds: int,
+    delay_ms: int = 0,
+    allow_refusals: bool = False,
+    patience: int = 2,
 ) -> Figures:
     """Post `bodies` in turn on `connections` kept-alive connections, and return what was seen.
 
+    A run without a single answer is tried again, `patience` times: one of the peers stalls for seconds at times.
     Raises RuntimeError for a request that failed, and for a refused one where none is allowed: such figures say
     nothing.
     """
@@ -93,6 +101,16 @@ def run(
         seen["p99"] / 1000,
         seen["max"] / 1000,
     )
+    if not figures.requests and patience:
+        return run(
+            url,
+            bodies,
+            connections=connections,
+            seconds=seconds,
+            delay_ms=delay_ms,
+            allow_refusals=allow_refusals,
+            patience=patience - 1,
+        )
     if figures.failed or not figures.requests or (figures.refused and not allow_refusals):
         raise RuntimeError(f"{url} at {connections} connections: {figures}")
     return figures

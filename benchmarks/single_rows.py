@@ -54,6 +54,8 @@ def _rounds(bench: Bench, servers: list[Server], model: str, connections: int) -
     for _ in range(bench.rounds):
         for server in servers:
             with only(server, servers):
+                # Who was stopped may have to catch up first.
+                server.ask(model, bench.models.named(0))
                 figures = run(
                     server.url(model), bench.bodies(server), connections=connections, seconds=SECONDS[connections]
                 )
