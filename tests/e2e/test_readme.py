@@ -36,7 +36,8 @@ class MakeRun:
         for name in LINKED:
             if not (directory / name).exists():
                 (directory / name).symlink_to(ROOT / name)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MODELS_", "MLAPI_", "DJANGO_"))}
+        own = ("MODELS_", "MLAPI_", "DJANGO_", "DATABASE_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         self.environment = {
             **kept,
             "PORT": str(self.port),
