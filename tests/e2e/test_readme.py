@@ -110,6 +110,7 @@ def make_run(tmp_path):
         run.end()
 
 
+@pytest.mark.database
 @pytest.mark.timeout(400)
 def test_readme_from_the_first_command_to_the_last(make_run, s3):
     install, test, curl, publish, upload, activate, remote = blocks("README.md")
