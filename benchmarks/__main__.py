@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,6 +37,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, where none is named")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    # Ended from outside, the run still ends its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mlapi-bench-") as folder:
         directory = Path(folder)
@@ -46,7 +50,9 @@ def main() -> None:
         sections: list[Section] = []
         for name in given.parts or PARTS:
             print(f"{name} …", flush=True)
-            sections += PARTS[name](bench)
+            found = PARTS[name](bench)
+            print("\n".join(section.text() for section in found), flush=True)
+            sections += found
     text = page(sections, minutes=(time.monotonic() - began) / 60)
     print(text)
     if not given.parts:

@@ -33,11 +33,13 @@ def service(tmp_path_factory) -> Iterator[Service]:
         made.publish(name, artifact, "--activate")
     code = "from models_registry.models import RegisteredModel as M; M.objects.filter(name='slow')"
     made.manage("shell", "-v", "0", "-c", f"{code}.update(acceleration=False)")
-    made.start()
-    forms = {name: made.get(f"/models/{name}")[1]["runs"]["form"] for name in ("quick", "slow")}
-    assert forms == {"quick": "compiled", "slow": "native"}
-    yield made
-    made.kill()
+    try:
+        made.start()
+        forms = {name: made.get(f"/models/{name}")[1]["runs"]["form"] for name in ("quick", "slow")}
+        assert forms == {"quick": "compiled", "slow": "native"}
+        yield made
+    finally:
+        made.kill()
 
 
 @pytest.fixture
@@ -195,14 +197,17 @@ def test_a_caller_that_does_not_read_gets_all_of_it_in_the_end(service):
 def test_the_end_answers_what_is_under_way(service, tmp_path):
     other = Service(tmp_path / "other", **{**service.environment, "PORT": "", "MLAPI_VAR": str(tmp_path / "var")})
     other.environment["PORT"] = str(other.port)
-    other.start()
-    with socket.create_connection(("127.0.0.1", other.port), timeout=10) as connection:
-        connection.sendall(request())
-        assert receive(connection)[0][0] == 200
-        assert other.process is not None
-        other.process.terminate()
-        time.sleep(0.3)
-        connection.sendall(request())
-        ((status, headers, _),) = receive(connection)
-        assert (status, headers["connection"]) == (200, "close")
-    assert other.stop() == 0
+    try:
+        other.start()
+        with socket.create_connection(("127.0.0.1", other.port), timeout=10) as connection:
+            connection.sendall(request())
+            assert receive(connection)[0][0] == 200
+            assert other.process is not None
+            other.process.terminate()
+            time.sleep(0.3)
+            connection.sendall(request())
+            ((status, headers, _),) = receive(connection)
+            assert (status, headers["connection"]) == (200, "close")
+        assert other.stop() == 0
+    finally:
+        other.kill()
