@@ -67,11 +67,16 @@ class PlainRequest:
         }
 
 
+class HeadUnfinishedError(Exception):
+    """The head of a request has not come whole yet."""
+
+
 def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -> PlainRequest | None:
     """Return the request that `data` holds, of which a part of the body may be still to come.
 
-    None where it holds less than a head, more than one request, or anything unusual.
+    None where it holds more than one request, or anything unusual.
     `secure_headers` are those by which this peer may say that it was asked by HTTPS.
+    Raises HeadUnfinishedError where more of the head is to come.
     """
     try:
         head = gunicorn_h1c.parse_request(
@@ -80,7 +85,9 @@ def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -
             limit_request_fields=limits.fields,
             limit_request_field_size=limits.field_size,
         )
-    except (gunicorn_h1c.IncompleteError, gunicorn_h1c.ParseError):
+    except gunicorn_h1c.IncompleteError as error:
+        raise HeadUnfinishedError from error
+    except gunicorn_h1c.ParseError:
         return None
     method, path = METHODS.get(head["method"]), head["path"]
     if method is None or head["minor_version"] != 1 or path[:2] == b"//" or not PLAIN_PATH.fullmatch(path):

@@ -25,9 +25,9 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from mlapi.foresight import MUST_BE_REFUSED, Foresight
-from mlapi.http1 import Limits, PlainRequest, SocketBody, read_plain, response_bytes
+from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
-# What is larger is none of a few rows.
+# What is larger is none of a few rows. What is smaller is waited for here, so that no thread waits for a slow caller.
 LARGEST_BYTES = 16_384
 ACCEPTED_TOGETHER = 64
 SWITCH_SECONDS = 0.0005
@@ -97,6 +97,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(cfg, sock, client, server)
         self.set_timeout()
         self.base = base
+        self.received = b""
         self.secure_headers: dict[str, str] = {}
         if base is not None:
             self.base = {
@@ -190,6 +191,12 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         except RuntimeError:  # the pool takes nothing any more: the worker ends
             conn.close()
 
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Let a stopping worker wait no longer for who has not asked yet than for who may ask again."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
     def _on_readable(
         self, conn: Any, client: Any, waiting: deque[Any], take_to_thread: Callable[[Any, Any], None]
     ) -> None:
@@ -217,28 +224,48 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _serve(self, conn: Any) -> tuple[Outcome, Any]:
         """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
+        before, conn.received = conn.received, b""
         if conn.base is None or not self.alive:
-            return Outcome.AS_USUAL, None
+            return self._leave_to_gunicorn(conn, before)
         try:
-            data = conn.sock.recv(LARGEST_BYTES)
+            came = conn.sock.recv(LARGEST_BYTES - len(before))
         except BlockingIOError:
+            conn.received = before
             return Outcome.NOTHING_YET, None
         except OSError:
             return Outcome.ENDED, None
-        if not data:
+        if not came:
             return Outcome.ENDED, None
-        request = read_plain(data, self._limits, conn.secure_headers)
+        data = before + came if before else came
+        try:
+            request = read_plain(data, self._limits, conn.secure_headers)
+        except HeadUnfinishedError:
+            return self._wait_for_more(conn, data, LARGEST_BYTES) or self._leave_to_gunicorn(conn, data)
         foresight = self._foresee(request)
         if request is None or foresight is Foresight.UNKNOWN:
-            conn.init()
-            conn.parser.unreader.unread(data)
-            conn.data_ready = True
-            return Outcome.AS_USUAL, None
-        if foresight is Foresight.LONG or not request.is_whole:
+            return self._leave_to_gunicorn(conn, data)
+        if not request.is_whole:
+            whole = len(data) - len(request.body) + request.length
+            return self._wait_for_more(conn, data, whole) or (Outcome.READ, request)
+        if foresight is Foresight.LONG:
             return Outcome.READ, request
         told = {MUST_BE_REFUSED: True} if foresight is Foresight.REFUSED else {}
         answer = self._answer(request, {**conn.base, **told}, io.BytesIO(request.body))
         return self._send(conn, answer) if answer else (Outcome.ENDED, None)
+
+    def _wait_for_more(self, conn: Any, data: bytes, whole: int) -> tuple[Outcome, Any] | None:
+        """Keep what has come until more does; nothing where `whole` bytes are too many to be kept here."""
+        if whole > LARGEST_BYTES or len(data) >= LARGEST_BYTES:
+            return None
+        conn.received = data
+        return Outcome.NOTHING_YET, None
+
+    def _leave_to_gunicorn(self, conn: Any, data: bytes) -> tuple[Outcome, Any]:
+        if data:
+            conn.init()
+            conn.parser.unreader.unread(data)
+            conn.data_ready = True
+        return Outcome.AS_USUAL, None
 
     def _foresee(self, request: PlainRequest | None) -> Foresight:
         if (

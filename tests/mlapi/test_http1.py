@@ -12,7 +12,7 @@ from gunicorn.http import get_parser, wsgi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlapi.http1 import Limits, SocketBody, read_plain, response_bytes
+from mlapi.http1 import HeadUnfinishedError, Limits, SocketBody, read_plain, response_bytes
 
 LIMITS = Limits(4094, 100, 8190)
 SECURE = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
@@ -78,7 +78,6 @@ def test_a_plain_request_is_read_as_gunicorn_reads_it(data):
 
 
 LEFT = {
-    "half a head": PLAIN[:40],
     "two requests": PLAIN + PLAIN,
     "a byte too many": PLAIN + b"x",
     "a body without a length": PLAIN.replace(b"Content-Length: 2\r\n", b""),
@@ -110,13 +109,18 @@ LEFT = {
     "too many headers": PLAIN.replace(b"Host", b"".join(b"X-%d: 1\r\n" % n for n in range(101)) + b"Host"),
     "too long a line": PLAIN.replace(b"/m/", b"/" + b"m" * 5000 + b"/"),
     "two schemes": PLAIN.replace(b"Host", b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\nHost"),
-    "nothing": b"",
 }
 
 
 @pytest.mark.parametrize("data", LEFT.values(), ids=LEFT.keys())
 def test_what_is_unusual_is_left_to_gunicorn(data):
     assert on_the_short_road(data) is None
+
+
+@pytest.mark.parametrize("length", range(PLAIN.index(b"\r\n\r\n") + 4))
+def test_a_head_may_still_be_coming(length):
+    with pytest.raises(HeadUnfinishedError):
+        read_plain(PLAIN[:length], LIMITS, SECURE)
 
 
 def test_a_body_may_still_be_coming():
