@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Two for each processor: the tests with processes of their own wait as much as they reckon.
+SPREAD := -n $(shell expr 2 \* $$(nproc)) --dist loadscope --no-loadscope-reorder
+
 .PHONY: help run test check bench templates deploy destroy lock clean
 
 help: ## this list
@@ -17,8 +20,8 @@ run: $(VENV)/.installed ## the service on http://localhost:$PORT (8000), with a 
 	@exec $(BIN)/python manage.py run_local
 
 test: $(VENV)/.installed-dev $(VENV)/.browser .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed check ## every check, then the tests, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n 2 --dist worksteal
-	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest -n 2 --dist worksteal -m database
+	$(BIN)/pytest $(SPREAD)
+	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database
 
 check: $(VENV)/.installed-dev ## format, lint, types, import directions, migrations, templates
 	$(BIN)/ruff format --check .

@@ -224,9 +224,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _serve(self, conn: Any) -> tuple[Outcome, Any]:
         """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
+        if conn.base is None:
+            return Outcome.AS_USUAL, None
         before, conn.received = conn.received, b""
-        if conn.base is None or not self.alive:
-            return self._leave_to_gunicorn(conn, before)
         try:
             came = conn.sock.recv(LARGEST_BYTES - len(before))
         except BlockingIOError:
@@ -261,17 +261,17 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         return Outcome.NOTHING_YET, None
 
     def _leave_to_gunicorn(self, conn: Any, data: bytes) -> tuple[Outcome, Any]:
-        if data:
-            conn.init()
-            conn.parser.unreader.unread(data)
-            conn.data_ready = True
+        conn.init()
+        conn.parser.unreader.unread(data)
+        conn.data_ready = True
         return Outcome.AS_USUAL, None
 
     def _foresee(self, request: PlainRequest | None) -> Foresight:
         if (
             request is None
             or self._application is None
-            # gunicorn announces the close to one request or connection too many.
+            # gunicorn announces the close: to the last requests of a worker, to one connection too many.
+            or not self.alive
             or len(self.keepalived_conns) >= self.max_keepalived
             or self.nr + 1 >= self.max_requests
         ):

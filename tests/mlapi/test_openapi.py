@@ -310,6 +310,7 @@ def test_schemathesis_finds_nothing(load, fitted, tmp_path):
         schemathesis(url, tmp_path, "--exclude-path-regex", "^/api", "--max-examples", "6")
 
 
+@pytest.mark.any_database
 def test_schemathesis_finds_nothing_in_the_registry_api(transactional_db, load, storage_directory, tmp_path):
     user = User.objects.create_superuser("pipeline")
     services.register_model("digits")

@@ -9,13 +9,26 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.databases import ROOT, migrated_database
 from tests.support.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
+# In one process, since each start of manage.py takes as long as a whole rollout.
+UNTIL_SERVED = """
+import time
+from models_registry import services
+began = time.monotonic()
+while True:
+    rollout = services.wait_for_rollout(services.get_model("{name}"), timeout_seconds=60, poll_seconds=0.05)
+    if rollout.is_complete and rollout.live == {live} and rollout.number == {number}:
+        break
+    assert time.monotonic() - began < 60, rollout
+    time.sleep(0.05)
+"""
 
 
 def free_port() -> int:
@@ -48,7 +61,8 @@ class Service:
             "PORT": str(self.port),
             **environment,
         }
-        self.environment.setdefault("DATABASE_URL", f"sqlite:///{directory / 'registry.sqlite3'}")
+        if "DATABASE_URL" not in environment:
+            self.environment["DATABASE_URL"] = migrated_database(directory)
         self.log_path = directory / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -72,6 +86,20 @@ class Service:
             assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done
 
+    def manage_all(self, *commands: Sequence[object]) -> None:
+        """Run several of manage.py's commands in one process: its start takes longer than most of them."""
+        lines = [
+            "from django.core.management import call_command",
+            *(f"call_command(*{[str(word) for word in words]})" for words in commands),
+        ]
+        self.manage("shell", "--verbosity", "0", "--command", "\n".join(lines))
+
+    def wait_until_served(self, name: str, number: int, *, replicas: int) -> None:
+        """Wait until so many replicas are live and all of them serve version `number`."""
+        self.manage(
+            "shell", "--verbosity", "0", "--command", UNTIL_SERVED.format(name=name, number=number, live=replicas)
+        )
+
     def publish(self, name: str, artifact: Path, *arguments: str) -> None:
         """Publish an artifact."""
         self.manage("publish_model", name, str(artifact), *arguments)
@@ -80,11 +108,6 @@ class Service:
         """Return what `list_models --json` says."""
         listing: list[dict[str, Any]] = json.loads(self.manage("list_models", "--json").stdout)
         return listing
-
-    def migrate(self) -> Service:
-        """Make the database ready."""
-        self.manage("migrate", "--verbosity", "0")
-        return self
 
     def start(self, *, until_ready: bool = True) -> Service:
         """Start gunicorn."""

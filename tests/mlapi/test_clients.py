@@ -14,16 +14,15 @@ import numpy as np
 import pytest
 import requests
 import tritonclient.http as triton
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 from sklearn.linear_model import LogisticRegression
 from tritonclient.utils import InferenceServerException
 
 from mlapi.version import VERSION
-from tests.support.databases import new_database
 from tests.support.estimators import save
 from tests.support.service import ROOT, Service
 
-pytestmark = pytest.mark.xdist_group("clients")
+pytestmark = pytest.mark.any_database
 CLIENTS = ROOT / ".venv-clients" / "bin" / "python"
 ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
 PLAIN = LogisticRegression().fit(ROWS, [0, 1, 0, 1])
@@ -35,13 +34,6 @@ PENGUINS = {
     "flipper_length_mm": [215, 210],
     "body_mass_g": [5000.0, 3950.0],
 }
-# In one process: each start of manage.py takes a second or two.
-PREPARE = """
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-call_command("publish_demo")
-call_command("publish_model", "plain", "{plain}", "--activate")
-"""
 # The third penguin of the clients' scripts has no known bill length.
 LABELS = ["Gentoo", "Chinstrap", "Adelie"]
 
@@ -50,10 +42,10 @@ LABELS = ["Gentoo", "Chinstrap", "Adelie"]
 def served(tmp_path_factory) -> Iterator[Service]:
     """Return a running service with the demo's models, and one whose features have no names."""
     directory = tmp_path_factory.mktemp("clients")
-    service = Service(directory, DATABASE_URL=new_database(directory))
+    service = Service(directory)
     plain = save(PLAIN, directory / "plain.joblib")
     try:
-        service.manage("shell", "--verbosity", "0", "--command", PREPARE.format(plain=plain))
+        service.manage_all(["publish_demo"], ["publish_model", "plain", plain, "--activate"])
         yield service.start()
     finally:
         service.kill()
@@ -215,16 +207,13 @@ def test_mlflow_s_own_client_pings_and_invokes(served):
     assert "missing feature 'sex'" in found["error"]
 
 
-def in_chromium(url: str, code: str) -> str:
+def in_chromium(chromium: Browser, url: str, code: str) -> str:
     """Return what a script of a page of `url` writes to the console."""
     lines: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        with contextlib.closing(browser):
-            page = browser.new_page()
-            page.on("console", lambda message: lines.append(message.text) if message.type == "log" else None)
-            page.goto(f"{url}/version")
-            page.evaluate(f"(async () => {{ {code} }})()")
+    with contextlib.closing(chromium.new_page()) as page:
+        page.on("console", lambda message: lines.append(message.text) if message.type == "log" else None)
+        page.goto(f"{url}/version")
+        page.evaluate(f"(async () => {{ {code} }})()")
     return "\n".join(lines)
 
 
@@ -242,12 +231,12 @@ def test_every_snippet_of_the_page_says_what_it_prints():
 @pytest.mark.parametrize(
     ("language", "code", "printed"), SNIPPETS, ids=[f"{index}-{item[0]}" for index, item in enumerate(SNIPPETS)]
 )
-def test_a_snippet_of_the_page_prints_what_the_page_says(served, language, code, printed):
+def test_a_snippet_of_the_page_prints_what_the_page_says(served, request, language, code, printed):
     code = code.replace("localhost:8000", f"127.0.0.1:{served.port}").replace(
         '"localhost", 8000', f'"127.0.0.1", {served.port}'
     )
     if language == "js":
-        outputs = [in_chromium(served.url, code)]
+        outputs = [in_chromium(request.getfixturevalue("chromium"), served.url, code)]
         if shutil.which("node"):
             outputs.append(run("node", "--input-type=module", "-e", code))
     elif language == "sh":
