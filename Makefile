@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Two for each processor: the tests with processes of their own wait as much as they reckon.
-SPREAD := -n $(shell expr 2 \* $$(nproc)) --dist loadscope --no-loadscope-reorder
+# Three for two processors: the tests with processes of their own wait as much as they reckon.
+SPREAD := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadscope --no-loadscope-reorder
 
 .PHONY: help run test check bench templates deploy destroy lock clean
 
