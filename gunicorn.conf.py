@@ -17,7 +17,7 @@ wsgi_app = "mlapi.wsgi:application"
 worker_class = "mlapi.worker.ServingWorker"
 # One worker a processor, each with a copy of each model; threads inside for what waits together.
 workers = int(os.environ.get("WEB_WORKERS") or cpu_quota())
-threads = int(os.environ.get("WEB_THREADS") or 64)
+threads = int(os.environ.get("WEB_THREADS") or 128)
 # Models are loaded after the fork: some do not survive one.
 preload_app = False
 control_socket_disable = True

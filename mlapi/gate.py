@@ -26,6 +26,8 @@ from models_registry.serving.runtime import Board, Runtime
 
 # Some dozens of rows at most; a model's time for one row is what it is called brief by.
 BRIEF_BYTES = 8_192
+# A body is several times as large once it is read; so much of it takes a place among those under way.
+PLACE_BYTES = 250_000
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 Environ = Mapping[str, Any]
 ErrorReply = Callable[[HttpError, str], Reply]
@@ -95,12 +97,13 @@ class Gate:
             raise overloaded()
         # Read before it is admitted: who sends half a body takes nobody's place.
         body = self._read(endpoint, environ, read)
-        if not self.runtime.admit(settings.MLAPI_MAX_WAITING):
-            raise overloaded()
+        places = 1 + len(body) // PLACE_BYTES
+        if not self.runtime.admit(settings.MLAPI_MAX_WAITING, places):
+            raise overloaded(places)
         try:
             return self._ask(endpoint, params, environ, body, passage)
         finally:
-            self.runtime.leave()
+            self.runtime.leave(places)
 
     def foresee(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> Foresight:
         """Say what a request with a body of `length` bytes will take."""
@@ -182,13 +185,14 @@ def name_model(facts: Facts, params: Mapping[str, str], board: Board, *, is_pred
         facts.model, facts.version = loaded.name, loaded.number
 
 
-def overloaded() -> HttpError:
-    """Return the 503 for one prediction more than this worker takes at once."""
+def overloaded(places: int = 1) -> HttpError:
+    """Return the 503 for a prediction that needs so many more places than this worker has left."""
+    needed = "" if places == 1 else f" {places} of them for a body of this size."
     return HttpError(
         503,
         "overloaded",
-        f"This worker has {settings.MLAPI_MAX_WAITING} predictions under way, and takes no more at once "
-        "(MLAPI_MAX_WAITING). Try again in a second.",
+        f"This worker has {settings.MLAPI_MAX_WAITING} places for predictions under way (MLAPI_MAX_WAITING), and too "
+        f"few are free.{needed and ' It needs' + needed} Try again in a second.",
     ).with_header("Retry-After", "1")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
+from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +28,32 @@ access = structlog.get_logger("mlapi.access")
 
 class _State:
     is_json = False
+    gathered: deque[bytes] | None = None
+
+
+def gather() -> None:
+    """Keep the requests' lines from now on until `flush`.
+
+    For a server that calls `flush` after each round of requests: writing them together saves each request a system
+    call, after which its thread would wait for the interpreter again.
+    """
+    _State.gathered = deque()
+    atexit.register(flush)
+
+
+def flush() -> None:
+    """Write the lines that were kept."""
+    gathered = _State.gathered
+    if gathered:
+        # What other threads add meanwhile is for the next time.
+        _write(b"".join([gathered.popleft() for _ in range(len(gathered))]))
+
+
+def _write(left: bytes) -> None:
+    # A prediction is answered although nobody takes the log any more; there is nobody left to be told.
+    with suppress(OSError):
+        while left:
+            left = left[os.write(2, left) :]
 
 
 def write_line(event: str, fields: dict[str, Any]) -> None:
@@ -38,11 +66,11 @@ def write_line(event: str, fields: dict[str, Any]) -> None:
         return
     now = datetime.now(UTC)
     line = {**fields, "event": event, "logger": "mlapi.access", "level": "info", "timestamp": now}
-    left = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
-    # A prediction is answered although nobody takes the log any more; there is nobody left to be told.
-    with suppress(OSError):
-        while left:
-            left = left[os.write(2, left) :]
+    written = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+    if _State.gathered is None:
+        _write(written)
+    else:
+        _State.gathered.append(written)
 
 
 def configure(form: str) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from mlapi import logs
 from mlapi.foresight import MUST_BE_REFUSED, Foresight
 from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
@@ -135,6 +136,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def load_wsgi(self) -> None:
         """Load the application; where it foresees nothing, or callers may speak more than HTTP/1.1, all is as usual."""
         super().load_wsgi()
+        logs.gather()
         cfg = self.cfg
         is_plain = not cfg.is_ssl and (cfg.proxy_protocol, cfg.protocol, cfg.http2_cleartext) == ("off", "http", "off")
         if is_plain and hasattr(self.wsgi, "foresee"):
@@ -164,6 +166,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             if turn % ACCEPTED_EVERY == ACCEPTED_EVERY - 1 and self._accepting:
                 for listener in self.sockets:
                     self.accept(listener)
+        logs.flush()
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the first request of a connection."""

