@@ -11,6 +11,7 @@ from mlapi.protocols import invocation_bodies
 from mlapi.protocols.base import Call, Facts, Handler, HttpError, Reply, find_model
 from mlapi.protocols.csv_rows import read_csv
 from mlapi.protocols.native import version_headers
+from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import as_rows, predict
 from mlapi.version import VERSION
 from models_registry.artifacts.features import describe_value
@@ -19,6 +20,8 @@ from models_registry.serving.runtime import Runtime
 
 CONTENT_TYPES = ("application/json", "text/csv")
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+# In these a list of rows may stand.
+LISTED_FORMS = ("dataframe_records", "instances", "inputs")
 EXAMPLE = '{"dataframe_records": [{…}]}'
 # MLflow's names, by status.
 ERROR_CODES = {
@@ -40,6 +43,8 @@ def answer(call: Call, runtime: Runtime) -> Reply:
     headers = version_headers(loaded)
     if _kind(call) == "text/csv":
         rows, count = _csv_rows(loaded.signature, call)
+    elif large := read_number_rows(call.body, loaded.signature, LISTED_FORMS):
+        rows, count = large.array, len(large.array)
     else:
         body = invocation_bodies.read(call.body, example=EXAMPLE)
         rows, count = _json_rows(loaded.signature, body)

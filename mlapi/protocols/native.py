@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
 from mlapi.protocols.json_bodies import refuse_unless_quotes
-from mlapi.protocols.predicting import parse_rows, predict
+from mlapi.protocols.number_rows import read_number_rows
+from mlapi.protocols.predicting import Rows, parse_rows, predict
 from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.features import describe_value
 from models_registry.serving.runtime import LoadedModel, Runtime
@@ -18,25 +20,24 @@ from models_registry.serving.runtime import LoadedModel, Runtime
 FIELDS = frozenset({"features", "instances", "probabilities"})
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body asks: rows in the form that the model takes, and how the answer is to look."""
+
+    rows: Rows
+    count: int
+    is_single: bool
+    wants_probabilities: bool
+
+
 def answer(call: Call, runtime: Runtime) -> Reply:
     """Return the prediction for one row or many."""
     board = runtime.board
     loaded = find_model(board, call.model, call.version)
     facts = Facts(model=loaded.name, version=loaded.number)
-    body = read_object(call.body)
-    instances, is_single = _instances(body)
-    wants_probabilities = body.get("probabilities", False)
-    if not isinstance(wants_probabilities, bool):
-        raise HttpError(
-            400,
-            "invalid_field",
-            f"'probabilities' must be true or false, found {describe_value(wants_probabilities)}.",
-            field="probabilities",
-        )
-    rows = parse_rows(loaded, instances)
-    refuse_duplicate_keys(call.body, body, instances, has_strings=loaded.signature.container != "array")
-    result = predict(loaded, rows, len(instances), runtime, facts)
-    if wants_probabilities and result.probabilities is None:
+    asked = _read_large(call.body, loaded) or _read(call.body, loaded)
+    result = predict(loaded, asked.rows, asked.count, runtime, facts)
+    if asked.wants_probabilities and result.probabilities is None:
         raise HttpError(
             400,
             "no_probabilities",
@@ -44,10 +45,10 @@ def answer(call: Call, runtime: Runtime) -> Reply:
             model=loaded.name,
             version=loaded.number,
         )
-    content = _one(result) if is_single else _many(result)
-    if wants_probabilities:
+    content = _one(result) if asked.is_single else _many(result)
+    if asked.wants_probabilities:
         labelled = labelled_probabilities(loaded, result)
-        content["probabilities"] = labelled[0] if is_single else labelled
+        content["probabilities"] = labelled[0] if asked.is_single else labelled
     content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
     content["model"] = loaded.name
     content["version"] = loaded.number
@@ -58,6 +59,31 @@ def answer(call: Call, runtime: Runtime) -> Reply:
         headers=version_headers(loaded),
         facts=facts,
     )
+
+
+def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
+    """Return what a large and plain body asks; None for any other."""
+    read = read_number_rows(raw, loaded.signature, ("instances",), ("probabilities",))
+    return read and Asked(
+        read.array, len(read.array), is_single=False, wants_probabilities="probabilities" in read.flags
+    )
+
+
+def _read(raw: bytes, loaded: LoadedModel) -> Asked:
+    """Return what a body asks; an HttpError 400 says what is wrong with it."""
+    body = read_object(raw)
+    instances, is_single = _instances(body)
+    wants_probabilities = body.get("probabilities", False)
+    if not isinstance(wants_probabilities, bool):
+        raise HttpError(
+            400,
+            "invalid_field",
+            f"'probabilities' must be true or false, found {describe_value(wants_probabilities)}.",
+            field="probabilities",
+        )
+    rows = parse_rows(loaded, instances)
+    refuse_duplicate_keys(raw, body, instances, has_strings=loaded.signature.container != "array")
+    return Asked(rows, len(instances), is_single=is_single, wants_probabilities=wants_probabilities)
 
 
 def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:

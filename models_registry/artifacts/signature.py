@@ -24,8 +24,6 @@ from models_registry.artifacts.features import Feature, describe_value
 from models_registry.errors import InputError
 
 SHOWN_NAMES = 8
-# From so many rows on, a look at the whole pays.
-BATCH_ROWS = 16
 BARE = frozenset({str, int, float, bool, type(None)})
 
 
@@ -64,6 +62,11 @@ class Signature:
     def names(self) -> tuple[str, ...]:
         """The features' names, in the order that the model takes them."""
         return self._names
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every feature is any number, and the model takes an array of them."""
+        return self._plain
 
     def has(self, method: str) -> bool:
         """Say whether the model offers `method`, e.g. `predict_proba`."""
@@ -115,8 +118,7 @@ class Signature:
         if self.container == "records":
             return [_as_record(row, index) for index, row in enumerate(rows)]
         if self._plain:
-            batch = self._plain_batch(rows) if len(rows) >= BATCH_ROWS else None
-            return self._numbers(self._ordered(rows)) if batch is None else batch
+            return self._numbers(self._ordered(rows))
         ordered = self._ordered(rows)
         return self._build([self._check_row(row, index) for index, row in enumerate(ordered)])
 
@@ -221,16 +223,6 @@ class Signature:
             except KeyError:
                 raise self._names_error(row, index) from None
         return ordered
-
-    def _plain_batch(self, rows: Sequence[Any]) -> np.ndarray[Any, Any] | None:
-        """Return the numbers of many rows whose names come in the signature's own order; None for any others."""
-        if set(map(type, rows)) != {dict} or set(map(tuple, rows)) != {self._names}:
-            return None
-        values = list(chain.from_iterable(map(dict.values, rows)))
-        if not set(map(type, values)) <= NUMBERS:
-            return None
-        array = as_numbers(values)
-        return array.reshape(len(rows), -1) if array is not None and are_in_range(array) else None
 
     def _numbers(self, rows: list[Sequence[Any]]) -> np.ndarray[Any, Any]:
         """Return float64 of shape (rows, features): the quick way, where every value is a plain number."""
