@@ -19,8 +19,9 @@ from models_registry.serving.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 1.0
-# With more than that to sum up, nobody waits for the thread: what is noted holds the predictions in memory.
-MOST_RECORDS = 4096
+# With more than that to sum up, nobody waits for the thread: what is noted holds the predictions in memory. Requests
+# wait meanwhile, and the more are summed up at once the longer.
+MOST_RECORDS = 256
 MOST_ROWS = 4096
 
 Watch = Callable[[list[Record]], None]

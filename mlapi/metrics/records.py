@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,14 +43,14 @@ def outcome_of(status: int) -> str:
     return "unauthorized" if status in {401, 403} else "refused"
 
 
-def sum_up(records: Iterable[Record], totals: Totals) -> None:
+def sum_up(records: Sequence[Record], totals: Totals) -> None:
     """Add `records` to `totals`."""
+    for series, count in Counter((*record[:2], record.protocol, record.outcome) for record in records).items():
+        totals.count(catalogue.REQUESTS, series, count)
     answered: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        labels = (record.model, record.version)
-        totals.count(catalogue.REQUESTS, (*labels, record.protocol, record.outcome))
         if record.outcome == "success" and record.rows:
-            answered[labels].append(record)
+            answered[record[:2]].append(record)
     for labels, found in answered.items():
         totals.count(catalogue.ROWS_PREDICTED, labels, sum(record.rows for record in found))
         totals.observe(catalogue.TOTAL_SECONDS, labels, [record.seconds for record in found])
@@ -70,17 +70,18 @@ def _sum_up_predictions(records: list[Record], labels: tuple[str, str], totals: 
         (numbers if record.kind == "regressor" and held.dtype.kind in "fiu" else classes).append(held)
     if numbers:
         totals.observe(catalogue.PREDICTED_VALUES, labels, np.concatenate(numbers))
+    for name, count in _count_labels(classes).items():
+        _count_class(name, count, labels, totals)
+
+
+def _count_labels(classes: list[Any]) -> Counter[str]:
+    """Return how often each label stands in the arrays, most of which hold one."""
+    counts = Counter(str(held[0]) for held in classes if len(held) == 1)
     for held in classes:
-        _count_classes(held, labels, totals)
-
-
-def _count_classes(held: Any, labels: tuple[str, str], totals: Totals) -> None:
-    if len(held) == 1:
-        _count_class(str(held[0]), 1, labels, totals)
-        return
-    values, counts = np.unique(held.astype(str), return_counts=True)
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        _count_class(value, count, labels, totals)
+        if len(held) > 1:
+            values, times = np.unique(held.astype(str), return_counts=True)
+            counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    return counts
 
 
 def _count_class(name: str, count: int, labels: tuple[str, str], totals: Totals) -> None:
