@@ -31,7 +31,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 # Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is no proxy.
 forwarded_allow_ips = ""
 accesslog = None
-logger_class = "gunicorn.glogging.Logger"
+logger_class = "mlapi.server_log.ServerLog"
 
 
 _snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var").resolve() / "metrics")

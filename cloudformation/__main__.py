@@ -53,9 +53,9 @@ def _plan(options: argparse.Namespace) -> int:
 def _deploy(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.dry_run:
-        print("\n\n".join(rollout.dry_run(settings)))
+        print("\n\n".join(rollout.dry_run(settings, options.base_image)))
     else:
-        rollout.deploy(settings)
+        rollout.deploy(settings, options.base_image)
     return 0
 
 
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     deploy = commands.add_parser("deploy", parents=[chosen], help="network, data, image, service; resumable")
     deploy.add_argument("--dry-run", action="store_true", help="print the commands only")
+    deploy.add_argument("--base-image", default="", help="what the image is built on (default: the Dockerfile's own)")
     deploy.set_defaults(run=_deploy)
 
     destroy = commands.add_parser("destroy", parents=[chosen], help="delete the stacks, and say what stays")

@@ -33,29 +33,40 @@ class Image:
 
 
 def find_builder() -> str:
-    """Return the first of the programs that can build an image and is installed here."""
-    for builder in BUILDERS:
-        if shutil.which(builder):
+    """Return the first of the programs that can build an image, is installed here and works."""
+    installed = [builder for builder in BUILDERS if shutil.which(builder)]
+    for builder in installed:
+        # docker may be there without its daemon
+        if not subprocess.run([builder, "info"], capture_output=True, check=False).returncode:
             return builder
+    if installed:
+        tried = " and ".join(f"`{builder} info`" for builder in installed)
+        raise AwsError(f"{tried} failed; is the daemon running? One of {', '.join(BUILDERS)} must build the image.")
     raise AwsError(f"None of {', '.join(BUILDERS)} is installed; one is needed to build the image.")
 
 
 def is_pushed(aws: Aws, image: Image) -> bool:
     """Tell whether the repository has the tag already; tags never move, so it is the same image."""
     try:
-        aws.call(
+        found = aws.call(
             "ecr", "describe-images", "--repository-name", image.repository, "--image-ids", f"imageTag={image.tag}"
         )
     except AwsError as error:
         if "ImageNotFoundException" in str(error):
             return False
         raise
-    return True
+    return bool(found["imageDetails"])
 
 
-def build_command(settings: Settings, reference: str, builder: str) -> list[str]:
-    platform = _PLATFORMS[settings.cpu_architecture]
-    return [builder, "build", "--platform", platform, "--file", "docker/Dockerfile", "--tag", reference, "."]
+def build_command(settings: Settings, reference: str, builder: str, base_image: str = "") -> list[str]:
+    """Return the command that builds the image, on `base_image` where one is named instead of the Dockerfile's own."""
+    command = [builder, "build", "--platform", _PLATFORMS[settings.cpu_architecture], "--file", "docker/Dockerfile"]
+    if builder != "docker":
+        # What docker does by itself: keep the health check, and find the list of what is left out.
+        command += ["--format", "docker", "--ignorefile", "docker/Dockerfile.dockerignore"]
+    if base_image:
+        command += ["--build-arg", f"BASE_IMAGE={base_image}"]
+    return [*command, "--tag", reference, "."]
 
 
 def login_commands(region: str, registry: str, builder: str) -> tuple[list[str], list[str]]:
@@ -68,11 +79,11 @@ def push_command(reference: str, builder: str) -> list[str]:
     return [builder, "push", reference]
 
 
-def build_and_push(settings: Settings, image: Image) -> None:
-    """Build the image, log in to the registry, push it."""
+def build_and_push(settings: Settings, image: Image, base_image: str = "") -> None:
+    """Build the image (on another base, where one is named), log in to the registry, push it."""
     builder = find_builder()
     print_password, log_in = login_commands(settings.region, image.registry, builder)
-    run_in_root(build_command(settings, image.reference, builder))
+    run_in_root(build_command(settings, image.reference, builder, base_image))
     password = subprocess.run(print_password, capture_output=True, check=False)
     if password.returncode:
         raise AwsError(f"{' '.join(print_password)}\nfailed: {password.stderr.decode().strip()}")

@@ -16,22 +16,25 @@ from cloudformation.stacks import STACKS, data_stack
 _MUST_GO = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED"}
 
 
-def deploy(settings: Settings) -> None:
-    """Bring the network, the data, the image and the service to what the settings say, in this order."""
+def deploy(settings: Settings, base_image: str = "") -> None:
+    """Bring the network, the data, the image and the service to what the settings say, in this order.
+
+    The image is built on `base_image` where one is named, e.g. a mirror's.
+    """
     require_image_tag(settings)
     network, data, service = plan(settings)
     aws = Aws(settings.region)
     _deploy_stack(aws, network, step="1/4")
     _deploy_stack(aws, data, step="2/4")
     of_data = aws.outputs(data.stack)
-    _push_image(aws, settings, of_data, step="3/4")
+    _push_image(aws, settings, of_data, base_image, step="3/4")
     _deploy_stack(aws, service, step="4/4")
     of_service = aws.outputs(service.stack)
     _wait_for_tasks(aws, of_service)
     print("\n" + "\n".join(_how_to_reach(settings, of_data, of_service)))
 
 
-def dry_run(settings: Settings) -> Iterator[str]:
+def dry_run(settings: Settings, base_image: str = "") -> Iterator[str]:
     """Yield the commands of a deployment as they would be typed."""
     require_image_tag(settings)
     network, data, service = plan(settings)
@@ -42,7 +45,7 @@ def dry_run(settings: Settings) -> Iterator[str]:
     yield shell_text(data.command())
     yield "# 3. the image, unless the repository has the tag already"
     yield f"REPOSITORY=$({' '.join(uri)})"
-    yield " ".join(images.build_command(settings, f'"$REPOSITORY:{settings.image_tag}"', "docker"))
+    yield " ".join(images.build_command(settings, f'"$REPOSITORY:{settings.image_tag}"', "docker", base_image))
     yield f'{" ".join(print_password)} | {" ".join(log_in[:-1])} "{log_in[-1]}"'
     yield " ".join(images.push_command(f'"$REPOSITORY:{settings.image_tag}"', "docker"))
     yield "# 4. the service; wait until its tasks are stable; where it is"
@@ -100,13 +103,13 @@ def _deploy_stack(aws: Aws, deployment: Deployment, *, step: str) -> None:
         raise AwsError(f"{deployment.stack} was not deployed:\n{causes or error}") from error
 
 
-def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], *, step: str) -> None:
+def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], base_image: str, *, step: str) -> None:
     image = Image(outputs["Repository"], outputs["RepositoryUri"], settings.image_tag)
     print(f"[{step}] {image.reference}", flush=True)
     if images.is_pushed(aws, image):
         print("      is there already", flush=True)
     else:
-        images.build_and_push(settings, image)
+        images.build_and_push(settings, image, base_image)
 
 
 def _wait_for_tasks(aws: Aws, outputs: dict[str, str]) -> None:

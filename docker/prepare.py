@@ -19,21 +19,25 @@ _PAUSE_SECONDS = 2
 
 
 def main() -> int:
-    """Prepare the registry; 1 when its database did not answer in time."""
+    """Prepare the registry; 1 when its database did not answer in time, or cannot be used."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
     import django
     from django.conf import settings
-    from django.core.management import call_command
+    from django.core.management import CommandError, call_command
 
     Path(settings.VAR_DIR).mkdir(parents=True, exist_ok=True)
     django.setup()
     if not wait_for_database():
         return 1
-    with migration_lock():
-        call_command("migrate", interactive=False, verbosity=1)
-        if os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
-            call_command("ensure_admin")
+    try:
+        with migration_lock():
+            call_command("migrate", interactive=False, verbosity=1, skip_checks=False)
+            if os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
+                call_command("ensure_admin")
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 import structlog
 
+from mlapi.log_form import is_text
+
 SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -74,11 +76,8 @@ def write_line(event: str, fields: dict[str, Any]) -> None:
 
 
 def configure(form: str) -> None:
-    """Send structlog's events and the standard library's records to standard error in one form.
-
-    `form` is `json`, `text`, or `auto`: text where standard error is a terminal.
-    """
-    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    """Send structlog's events and the standard library's records to standard error in one form (see `is_text`)."""
+    as_text = is_text(form)
     _State.is_json = not as_text
     finish: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
@@ -95,6 +94,7 @@ def configure(form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "axes"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Django logs every 4xx as a warning with a traceback's weight; the request line says it already.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
 
 from models_registry.errors import StorageError
 from models_registry.storage import open_storage
@@ -49,6 +51,28 @@ def check_joblib(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(Tags.database)
+def check_encoding(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """E003: a PostgreSQL database that cannot hold every name."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor != "postgresql":
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_encoding")
+            (encoding,) = cursor.fetchone()
+        if encoding != "UTF8":
+            found.append(
+                Error(
+                    f"The encoding of the database is {encoding}; expected UTF8, for names in any script.",
+                    hint="Make the database anew: CREATE DATABASE registry ENCODING 'UTF8' TEMPLATE template0;",
+                    id="models_registry.E003",
+                )
+            )
+    return found
 
 
 @register()

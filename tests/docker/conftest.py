@@ -1,7 +1,8 @@
-"""The image for real where buildah is there: built, mounted read-only, run without rights.
+"""The image for real where buildah is there: built, mounted read-only, run without rights, pushed to a registry.
 
-Building needs root, buildah and debootstrap (`apt-get install buildah debootstrap`). Where one is missing,
-test_image.py is not collected, and the head of the report says why.
+Building needs root, buildah and debootstrap (`apt-get install buildah debootstrap`), pushing docker-registry and
+htpasswd besides (`apt-get install docker-registry apache2-utils`). Where one is missing, test_image.py or test_push.py
+is not collected, and the head of the report says why.
 """
 
 from __future__ import annotations
@@ -14,25 +15,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloudformation.conftest import locked, shared_folder
+from tests.cloudformation.conftest import emulator, locked, shared_folder
+from tests.docker.registry import PROGRAMS
+
+__all__ = ["emulator"]
 
 ROOT = Path(__file__).parent.parent.parent
 BUILDAH = ("buildah", "--storage-driver", "overlay")
 BASE, IMAGE = "localhost/mlapi-test-base", "localhost/mlapi-test"
 
 
-def missing() -> list[str]:
-    """Return what is not here and needed to build and run the image."""
-    wanted = [program for program in ("buildah", "debootstrap", "unshare") if shutil.which(program) is None]
+def missing(*programs: str) -> list[str]:
+    """Return what is not here of the programs, and of the rights that building needs."""
+    wanted = [program for program in programs if shutil.which(program) is None]
     return wanted + (["root's rights"] if os.geteuid() else [])
 
 
-collect_ignore = ["test_image.py"] if missing() else []
+TO_BUILD = missing("buildah", "debootstrap", "unshare")
+TO_PUSH = TO_BUILD or missing(*PROGRAMS)
+collect_ignore = [name for name, lacking in (("test_image.py", TO_BUILD), ("test_push.py", TO_PUSH)) if lacking]
 
 
-def pytest_report_header() -> str:
-    """Say whether the image is built and run in this run."""
-    return f"image: not built here, missing {', '.join(missing())}" if missing() else "image: built and run by buildah"
+def pytest_report_header() -> list[str]:
+    """Say whether the image is built, run and pushed in this run."""
+    return [
+        f"image: not built here, missing {', '.join(TO_BUILD)}" if TO_BUILD else "image: built and run by buildah",
+        f"push: not tried here, missing {', '.join(TO_PUSH)}" if TO_PUSH else "push: to a registry on loopback",
+    ]
 
 
 def buildah(*words: str | Path) -> str:

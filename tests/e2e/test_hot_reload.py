@@ -176,6 +176,9 @@ def test_killed_worker_is_followed_by_one_that_serves_at_once(new_service, publi
     for _ in range(50):
         status, body, _ = service.post("/predict", {"features": [0, 0]})
         assert (status, body["prediction"]) == (200, 1)
+    # An operator's filter on the level finds it: gunicorn's own lines are JSON as all others.
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    assert [line["level"] for line in lines if "SIGKILL" in line["event"]] == ["error"]
 
 
 @pytest.mark.any_database

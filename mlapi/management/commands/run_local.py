@@ -86,7 +86,7 @@ class Command(BaseCommand):
 
     def _prepare(self) -> str:
         try:
-            self._step("Database", "migrate", verbosity=0)
+            self._step("Database", "migrate", verbosity=0, skip_checks=False)
             if not (settings.STATIC_ROOT / "staticfiles.json").exists():
                 self._step("Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"])
             account = io.StringIO()

@@ -1,0 +1,10 @@
+"""Which form the log has: JSON for machines, or text for a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+
+def is_text(form: str) -> bool:
+    """Say whether the log is text; `form` is `json`, `text`, or `auto`: text where standard error is a terminal."""
+    return form == "text" or (form == "auto" and sys.stderr.isatty())
