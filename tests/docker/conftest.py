@@ -1,13 +1,14 @@
 """The image for real where buildah is there: built, mounted read-only, run without rights, pushed to a registry.
 
 Building needs root, buildah and debootstrap (`apt-get install buildah debootstrap`), pushing docker-registry and
-htpasswd besides (`apt-get install docker-registry apache2-utils`). Where one is missing, test_image.py or test_push.py
-is not collected, and the head of the report says why.
+htpasswd besides (`apt-get install docker-registry apache2-utils`); test_compose.py needs Docker's engine and compose.
+Where something is missing, its module is not collected, and the head of the report says why.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -33,7 +34,28 @@ def missing(*programs: str) -> list[str]:
 
 TO_BUILD = missing("buildah", "debootstrap", "unshare")
 TO_PUSH = TO_BUILD or missing(*PROGRAMS)
-collect_ignore = [name for name, lacking in (("test_image.py", TO_BUILD), ("test_push.py", TO_PUSH)) if lacking]
+
+
+def missing_for_compose() -> list[str]:
+    """Return what is not here and needed to run compose.yaml: Docker's engine, compose, the images that it names."""
+    if shutil.which("docker") is None or not _succeeds("docker", "info"):
+        return ["Docker's engine"]
+    if not _succeeds("docker", "compose", "version"):
+        return ["docker compose"]
+    images = re.findall(r"image: (\S+/\S+)", (ROOT / "docker/compose.yaml").read_text())
+    return [f"{image} (docker pull)" for image in images if not _succeeds("docker", "image", "inspect", image)]
+
+
+def _succeeds(*command: str) -> bool:
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+FOR_COMPOSE = missing_for_compose()
+collect_ignore = [
+    name
+    for name, lacking in (("test_image.py", TO_BUILD), ("test_push.py", TO_PUSH), ("test_compose.py", FOR_COMPOSE))
+    if lacking
+]
 
 
 def pytest_report_header() -> list[str]:
@@ -41,6 +63,9 @@ def pytest_report_header() -> list[str]:
     return [
         f"image: not built here, missing {', '.join(TO_BUILD)}" if TO_BUILD else "image: built and run by buildah",
         f"push: not tried here, missing {', '.join(TO_PUSH)}" if TO_PUSH else "push: to a registry on loopback",
+        f"compose: not run here, missing {', '.join(FOR_COMPOSE)}"
+        if FOR_COMPOSE
+        else "compose: run by Docker's engine",
     ]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 from tests.docker.conftest import BUILDAH
 
@@ -40,3 +43,19 @@ def start(
     script = ["unshare", "--mount", "sh", "-c", _SCRIPT, "sh", str(root), str(models or ""), *variables, *words]
     with log.open("wb") as output:
         return subprocess.Popen(script, stdout=output, stderr=subprocess.STDOUT)
+
+
+def answer(port: int, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    """Return status and JSON of a GET, or of a POST where there is a body; status 0 where nobody answers."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.status, json.loads(reply.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"null")
+    except OSError:
+        return 0, None

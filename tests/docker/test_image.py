@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import joblib
 import pytest
@@ -16,7 +13,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from tests.docker.conftest import BASE, BUILDAH
-from tests.docker.running import image_config, start
+from tests.docker.running import answer, image_config, start
 from tests.support.s3 import S3Server
 from tests.support.service import free_port
 from tests.support.waiting import eventually
@@ -24,21 +21,6 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.timeout(1200)
 
 BUDGET_MB = 600  # of what the image adds to its base
-
-
-def answer(port: int, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}",
-        data=json.dumps(body).encode() if body is not None else None,
-        headers={"Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return reply.status, json.loads(reply.read() or b"null")
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read() or b"null")
-    except OSError:
-        return 0, None
 
 
 def served(port: int) -> dict[str, int]:
