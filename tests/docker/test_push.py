@@ -1,10 +1,9 @@
-"""`python -m cloudformation deploy` with the real build, login and push of the image."""
+"""`make deploy` with the real build, login and push of the image."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,19 @@ from tests.docker.registry import Registry, registry_running
 
 pytestmark = pytest.mark.timeout(1200)
 
-PROJECT = ("--set", "ProjectName=push", "--set", "CpuArchitecture=X86_64", "--profile", "cheapest")
+PROJECT = "--set ProjectName=push --set CpuArchitecture=X86_64 --profile cheapest"
 
 
 def deploy(emulator: Emulator, registry: Registry, tag: str) -> subprocess.CompletedProcess[str]:
     """Deploy as a person does whose only builder is buildah, and to whom the registry is ECR."""
-    command = [sys.executable, "-m", "cloudformation", "deploy", "--image-tag", tag, "--base-image", BASE, *PROJECT]
-    builder = {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot", "BUILDAH_LAYERS": "true"}
+    command = ["make", "deploy", "ENV=dev", f"IMAGE_TAG={tag}", f"ARGS=--base-image {BASE} {PROJECT}"]
+    # an engine of Docker's would not see the base that buildah holds
+    builder = {
+        "DOCKER_HOST": "unix:///nowhere",
+        "STORAGE_DRIVER": "overlay",
+        "BUILDAH_ISOLATION": "chroot",
+        "BUILDAH_LAYERS": "true",
+    }
     return subprocess.run(
         registry.inside(*command),
         env=emulator.environment | registry.environment | builder,
@@ -55,6 +60,6 @@ def test_a_wrong_password_stops_the_rollout_before_the_service(emulator: Emulato
     host = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     with registry_running(host, "another", tmp_path) as registry:
         done = deploy(emulator, registry, "p2")
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert f"login --username AWS --password-stdin {host}\nfailed" in done.stderr
     assert "[4/4]" not in done.stdout
