@@ -11,6 +11,7 @@ from cloudformation.aws import Aws, AwsError, run
 from cloudformation.config import Settings
 
 BUILDERS = ("docker", "podman", "buildah")
+_PATIENCE = 20
 _ROOT = Path(__file__).parent.parent
 _PLATFORMS = {"ARM64": "linux/arm64", "X86_64": "linux/amd64"}
 
@@ -36,13 +37,20 @@ def find_builder() -> str:
     """Return the first of the programs that can build an image, is installed here and works."""
     installed = [builder for builder in BUILDERS if shutil.which(builder)]
     for builder in installed:
-        # docker may be there without its daemon
-        if not subprocess.run([builder, "info"], capture_output=True, check=False).returncode:
+        if _works(builder):
             return builder
     if installed:
         tried = " and ".join(f"`{builder} info`" for builder in installed)
         raise AwsError(f"{tried} failed; is the daemon running? One of {', '.join(BUILDERS)} must build the image.")
     raise AwsError(f"None of {', '.join(BUILDERS)} is installed; one is needed to build the image.")
+
+
+def _works(builder: str) -> bool:
+    """Tell whether a program is more than installed: docker may be there without its daemon."""
+    try:
+        return not subprocess.run([builder, "info"], capture_output=True, check=False, timeout=_PATIENCE).returncode
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def is_pushed(aws: Aws, image: Image) -> bool:

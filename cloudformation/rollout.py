@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from cloudformation import image as images
@@ -45,7 +46,11 @@ def dry_run(settings: Settings, base_image: str = "") -> Iterator[str]:
     yield shell_text(data.command())
     yield "# 3. the image, unless the repository has the tag already"
     yield f"REPOSITORY=$({' '.join(uri)})"
-    yield " ".join(images.build_command(settings, f'"$REPOSITORY:{settings.image_tag}"', "docker", base_image))
+    yield " ".join(
+        images.build_command(
+            settings, f'"$REPOSITORY:{settings.image_tag}"', "docker", shlex.quote(base_image) if base_image else ""
+        )
+    )
     yield f'{" ".join(print_password)} | {" ".join(log_in[:-1])} "{log_in[-1]}"'
     yield " ".join(images.push_command(f'"$REPOSITORY:{settings.image_tag}"', "docker"))
     yield "# 4. the service; wait until its tasks are stable; where it is"

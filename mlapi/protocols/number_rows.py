@@ -1,12 +1,16 @@
 """Reads a large body of named rows of numbers into one array, without a dictionary of each row on the way.
 
 The general way parses, looks each value over and gathers them by name. Here the decoder is told the names and the type
-beforehand, and checks them as it reads: twice as quick. Whatever it does not take, for whatever reason, is left to the
+beforehand, and checks them as it reads: twice as quick. It reads some rows at a time, so that other requests come in
+between, and gives up where that takes suspiciously long. Whatever it does not take, for whatever reason, is left to the
 general way, which knows the words for it.
 """
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -21,9 +25,15 @@ from models_registry.artifacts.signature import Signature
 
 # Less is read as quickly by the general way.
 FEWEST_BYTES = 1 << 14
-# The decoder looks for a name beginning with the one after the last: where all come in another order than the first
-# row's, that takes the square of their number.
-MOST_FEATURES = 256
+# The interpreter is held for one piece, half a millisecond.
+PIECE_BYTES = 1 << 17
+# The decoder looks for a name beginning with the one after the last: names in another order than the signature's take
+# the square of their number. And it takes two hundred times as long for a number beyond 1e290 as for another.
+MOST_FEATURES = 1024
+SLOWEST_SECONDS = 0.005
+SLOWEST_SECONDS_PER_BYTE = 20e-9  # three times what plain rows take, on a slow machine
+COMMA = re.compile(rb"[ \t\n\r]*,")
+Decoder = msgspec.json.Decoder[list[msgspec.Struct]]
 
 
 class NumberRows(NamedTuple):
@@ -41,45 +51,82 @@ def read_number_rows(
     `flags` are the booleans that may stand beside them.
     """
     names = signature.names
-    if len(raw) < FEWEST_BYTES or not signature.is_plain or len(names) > MOST_FEATURES or not _starts(raw, names):
+    if len(raw) < FEWEST_BYTES or not signature.is_plain or len(names) > MOST_FEATURES:
         return None
-    decoder = _decoder(names, forms, flags)
-    if decoder is None:
+    start, end = raw.find(b"[") + 1, raw.rfind(b"]")
+    fields = _read_shell(raw[:start] + raw[end:], forms, flags) if 0 < start < end <= start + len(raw) else None
+    decoder = _decoder(names)
+    if fields is None or decoder is None or not _starts(raw, start, names):
         return None
     try:
-        body = decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        parts = [_values(rows, len(names)) for rows in _read_rows(raw, start, end, decoder)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, _UnusualError):
         return None
-    given = [field for field in (*forms, *flags) if getattr(body, field) is not msgspec.UNSET]
-    listed = [form for form in forms if form in given]
-    if len(listed) != 1:
-        return None
-    rows = getattr(body, listed[0])
+    array = np.concatenate(parts)
     # Each name stands between two quotation marks: more of them, and a name stands twice.
-    if count_quotes(raw) != 2 * (len(given) + len(rows) * len(names)):
+    if count_quotes(raw) != 2 * (len(fields) + array.size) or not are_in_range(array):
         return None
-    values = chain.from_iterable(map(msgspec.structs.astuple, rows))
-    array = np.fromiter(values, np.float64, len(rows) * len(names)).reshape(len(rows), len(names))
-    if not are_in_range(array):
-        return None
-    return NumberRows(array, frozenset(flag for flag in flags if getattr(body, flag) is True))
+    return NumberRows(array, frozenset(name for name, value in fields.items() if value is True))
 
 
-def _starts(raw: bytes, names: tuple[str, ...]) -> bool:
-    """Say whether the first row has the features' names in their own order."""
-    begin = raw.find(b"{", 1)
+class _UnusualError(Exception):
+    """The rows are not what this way is for."""
+
+
+def _read_shell(shell: bytes, forms: tuple[str, ...], flags: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the fields of a body without its rows, one of `forms` and maybe flags; None for any others."""
     try:
-        row = orjson.loads(raw[begin : raw.find(b"}", begin) + 1])
+        fields = orjson.loads(shell)
+    except orjson.JSONDecodeError:
+        return None
+    if type(fields) is not dict:
+        return None
+    listed = [name for name in fields if name in forms]
+    if len(listed) != 1 or fields[listed[0]] != []:
+        return None
+    others = fields.keys() - listed
+    return fields if others <= set(flags) and all(type(fields[name]) is bool for name in others) else None
+
+
+def _starts(raw: bytes, start: int, names: tuple[str, ...]) -> bool:
+    """Say whether the first row has the features' names in their own order."""
+    try:
+        row = orjson.loads(raw[start : raw.find(b"}", start) + 1])
     except orjson.JSONDecodeError:
         return False
     return type(row) is dict and tuple(row) == names
 
 
+def _read_rows(raw: bytes, start: int, end: int, decoder: Decoder) -> Iterator[list[msgspec.Struct]]:
+    """Yield the rows between `start` and `end`, some at a time; _UnusualError where they take too long."""
+    view, began, at = memoryview(raw), time.thread_time(), start
+    while True:
+        # A row of numbers has one closing brace, its last byte.
+        last = raw.find(b"}", min(at + PIECE_BYTES, end), end) + 1
+        comma = COMMA.match(raw, last, end) if last else None
+        if comma is None:
+            last = end
+        if last - at > 2 * PIECE_BYTES:
+            raise _UnusualError
+        rows = decoder.decode(b"".join((b"[", view[at:last], b"]")))
+        if not rows:  # a comma with nothing behind it
+            raise _UnusualError
+        yield rows
+        if comma is None:
+            return
+        at = comma.end()
+        if time.thread_time() - began > SLOWEST_SECONDS + SLOWEST_SECONDS_PER_BYTE * (at - start):
+            raise _UnusualError
+
+
+def _values(rows: list[msgspec.Struct], width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    values = chain.from_iterable(map(msgspec.structs.astuple, rows))
+    return np.fromiter(values, np.float64, len(rows) * width).reshape(len(rows), width)
+
+
 @lru_cache(maxsize=64)
-def _decoder(
-    names: tuple[str, ...], forms: tuple[str, ...], flags: tuple[str, ...]
-) -> msgspec.json.Decoder[msgspec.Struct] | None:
-    """Return a decoder of bodies whose rows have `names`; None where it can't be told one of them."""
+def _decoder(names: tuple[str, ...]) -> Decoder | None:
+    """Return a decoder of rows that have `names`; None where it can't be told one of them."""
     renamed = {f"feature_{index}": name for index, name in enumerate(names)}
     try:
         row = msgspec.defstruct(
@@ -88,6 +135,4 @@ def _decoder(
     except ValueError:
         # a name that JSON would escape
         return None
-    types: dict[str, Any] = dict.fromkeys(forms, list[row]) | dict.fromkeys(flags, bool)  # type: ignore[valid-type]
-    fields = [(field, kind | msgspec.UnsetType, msgspec.UNSET) for field, kind in types.items()]
-    return msgspec.json.Decoder(msgspec.defstruct("Body", fields, forbid_unknown_fields=True))
+    return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]

@@ -46,5 +46,5 @@ def test_builder_that_does_not_work_is_named(install):
 def test_base_image_reaches_the_build(capsys):
     assert build_command(Settings(), "here:v1", "docker")[-3:] == ["--tag", "here:v1", "."]
     assert "BASE_IMAGE=mirror/python:3" in build_command(Settings(), "here:v1", "docker", "mirror/python:3")
-    assert main(["deploy", "--image-tag", "v1", "--dry-run", "--base-image", "mirror/python:3"]) == 0
-    assert "--build-arg BASE_IMAGE=mirror/python:3" in capsys.readouterr().out
+    assert main(["deploy", "--image-tag", "v1", "--dry-run", "--base-image", "mirror/python:3 $(id)"]) == 0
+    assert "--build-arg BASE_IMAGE='mirror/python:3 $(id)' --tag" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.cloudformation.conftest import emulator, locked, shared_folder
-from tests.docker.registry import PROGRAMS
+from tests.docker.registry import ADDRESS, PROGRAMS
 
 __all__ = ["emulator"]
 
@@ -26,14 +27,30 @@ BUILDAH = ("buildah", "--storage-driver", "overlay")
 BASE, IMAGE = "localhost/mlapi-test-base", "localhost/mlapi-test"
 
 
+def _succeeds(*command: str) -> bool:
+    try:
+        return not subprocess.run(command, capture_output=True, check=False, timeout=10).returncode
+    except subprocess.TimeoutExpired:
+        return False
+
+
 def missing(*programs: str) -> list[str]:
     """Return what is not here of the programs, and of the rights that building needs."""
     wanted = [program for program in programs if shutil.which(program) is None]
-    return wanted + (["root's rights"] if os.geteuid() else [])
+    if not wanted and not _succeeds("unshare", "--mount", "true"):
+        wanted.append("the right to mount")
+    return wanted
 
 
-TO_BUILD = missing("buildah", "debootstrap", "unshare")
-TO_PUSH = TO_BUILD or missing(*PROGRAMS)
+def missing_to_push() -> list[str]:
+    """Return what is not here and needed to run a registry under ECR's address."""
+    wanted = missing(*PROGRAMS)
+    with socket.socket() as probe:
+        try:
+            probe.bind((ADDRESS, 443))
+        except OSError as error:
+            wanted.append(f"port 443 ({error.strerror})")
+    return wanted
 
 
 def missing_for_compose() -> list[str]:
@@ -43,13 +60,13 @@ def missing_for_compose() -> list[str]:
     if not _succeeds("docker", "compose", "version"):
         return ["docker compose"]
     images = re.findall(r"image: (\S+/\S+)", (ROOT / "docker/compose.yaml").read_text())
+    own_base = re.findall(r"ARG BASE_IMAGE=(\S+)", (ROOT / "docker/Dockerfile").read_text())
+    images += [os.environ["BASE_IMAGE"]] if "BASE_IMAGE" in os.environ else own_base
     return [f"{image} (docker pull)" for image in images if not _succeeds("docker", "image", "inspect", image)]
 
 
-def _succeeds(*command: str) -> bool:
-    return not subprocess.run(command, capture_output=True, check=False).returncode
-
-
+TO_BUILD = missing("buildah", "debootstrap", "unshare")
+TO_PUSH = TO_BUILD or missing_to_push()
 FOR_COMPOSE = missing_for_compose()
 collect_ignore = [
     name

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support.waiting import eventually
 
-# ECR's addresses have no port, so it is 443; this is loopback, and nobody else's.
+# ECR's addresses have no port, so it is 443.
 ADDRESS = "127.0.0.2"
 PROGRAM = "docker-registry"
 PROGRAMS = (PROGRAM, "htpasswd", "openssl")

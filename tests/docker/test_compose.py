@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 
@@ -10,18 +11,28 @@ import pytest
 
 from tests.docker.conftest import ROOT
 from tests.docker.running import answer
+from tests.support.service import free_port
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1200)
 
-COMPOSE = ("docker", "compose", "--file", "docker/compose.yaml")
-PORT = 8000  # the one that the file opens
+PORT = free_port()
+# A project of its own: one that was started by hand goes on.
+COMPOSE = ("docker", "compose", "--project-name", f"mlapi-test-{PORT}", "--file", "docker/compose.yaml")
 
 
 def compose(*words: str) -> str:
-    done = subprocess.run([*COMPOSE, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PORT": str(PORT)}
+    done = subprocess.run([*COMPOSE, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     return done.stdout
+
+
+def replicas(name: str) -> tuple[int, int]:
+    """Return how many live, and how many of them serve the model's active version."""
+    listed = json.loads(compose("exec", "-T", "service", "python", "manage.py", "list_models", "--json"))
+    (counts,) = [model["replicas"] for model in listed if model["name"] == name]
+    return counts["live"], counts["serving"]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +50,7 @@ def test_a_demo_model_is_served(services: None) -> None:
     eventually(lambda: "digits" in (answer(PORT, "/health")[1] or {}).get("models", {}), seconds=30)
     status, body = answer(PORT, "/models/digits/predict", {"features": [0] * 64})
     assert (status, body["version"]) == (200, 1)
-    (listed,) = [
-        model
-        for model in json.loads(compose("exec", "-T", "service", "python", "manage.py", "list_models", "--json"))
-        if model["name"] == "digits"
-    ]
-    assert listed["replicas"]["live"] == listed["replicas"]["serving"]
+    eventually(lambda: replicas("digits") == (2, 2), seconds=30)
 
 
 def test_the_service_has_no_rights_and_ends_in_time(services: None) -> None:

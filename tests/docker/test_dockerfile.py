@@ -64,7 +64,7 @@ def test_compose_runs_the_service_as_the_task_does() -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == container()["LinuxParameters"]["Capabilities"]["Drop"]
     assert service["stop_grace_period"] == f"{container()['StopTimeout']}s"
-    assert service["ports"] == ["127.0.0.1:8000:8000"]
+    assert service["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
 
 
 def test_compose_builds_this_image_and_waits_for_database_and_bucket() -> None:

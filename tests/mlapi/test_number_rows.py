@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
+import time
 
 import numpy as np
 import orjson
@@ -11,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from mlapi.protocols.number_rows import FEWEST_BYTES, MOST_FEATURES, read_number_rows
+from mlapi.protocols.number_rows import FEWEST_BYTES, MOST_FEATURES, PIECE_BYTES, read_number_rows
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
 
@@ -58,9 +60,20 @@ def test_every_number_is_read_to_the_last_bit():
     assert read.array.tobytes() == np.array(general).tobytes()
 
 
+def at_an_end(behind):
+    """Return two batches with `behind` after the last row; in the large one a piece that is read ends there."""
+    rows = row_texts(MANY)
+    padding = " " * (PIECE_BYTES + 9 - len(", ".join(rows)))
+    return [
+        body_text([*row_texts(2)[:-1], row_texts(2)[-1] + behind]),
+        body_text([padding + rows[0], *rows[1:-1], rows[-1] + behind]),
+    ]
+
+
 PLAIN = {
     "spaced": (json.dumps({"instances": [json.loads(row) for row in row_texts(MANY)]}, indent=2).encode(), set()),
     "with a flag": (body_text(row_texts(MANY), after=', "probabilities": true'), {"probabilities"}),
+    "in pieces": (at_an_end("")[1].replace(b"]}", b' ], "probabilities": true}'), {"probabilities"}),
     "with a flag in front": (body_text(row_texts(MANY), before='"probabilities": true, '), {"probabilities"}),
     "with a flag that is false": (body_text(row_texts(MANY), after=', "probabilities": false'), set()),
 }
@@ -75,8 +88,13 @@ def test_plain_batches_take_the_quick_way(raw, flags):
 
 
 def unlike(row):
-    """Return two batches, a small one and a large one, in which `row` takes the place of the second."""
-    return [body_text([row_texts(1)[0], row, *row_texts(count)]) for count in (1, MANY)]
+    """Return two batches, a small one and a large one, whose last row is `row`."""
+    return [body_text([*row_texts(count), row]) for count in (2, MANY)]
+
+
+def damaged(before, after):
+    """Return two batches, a small one and a large one, in whose text the last `before` became `after`."""
+    return [after.join(body_text(row_texts(count)).rsplit(before, 1)) for count in (2, MANY)]
 
 
 ODD = {
@@ -99,11 +117,22 @@ ODD = {
     "deep": unlike('{"length": ' + "[" * 5000 + "]" * 5000 + ', "width": 1, "größe": 1, "a b": 1}'),
     "two lists": [body_text(row_texts(count), after=', "instances": []') for count in (2, MANY)],
     "unknown field": [body_text(row_texts(count), after=', "instance": 1') for count in (2, MANY)],
+    "unknown field that is true": [body_text(row_texts(count), after=', "instance": true') for count in (2, MANY)],
     "flag of another type": [body_text(row_texts(count), after=', "probabilities": 1') for count in (2, MANY)],
     "one row too": [body_text(row_texts(count), after=', "features": [1, 1, 1, 1]') for count in (2, MANY)],
     "more behind it": [body_text(row_texts(count)) + b"]" for count in (2, MANY)],
     "cut short": [body_text(row_texts(count))[:-1] for count in (2, MANY)],
-    "invalid UTF-8": [body_text(row_texts(count)).replace(b"width", b"wid\xffh", 1) for count in (2, MANY)],
+    "invalid UTF-8": damaged(b"width", b"wid\xffh"),
+    "control character": damaged(b"width", b"wid\nth"),
+    "a comma too many": damaged(b"}]", b"},]"),
+    "a comma and a space too many": damaged(b"}]", b"}, ]"),
+    "a comma too many where a piece ends": at_an_end(","),
+    "a comma and a space too many where a piece ends": at_an_end(", "),
+    "a bracket too many where a piece ends": at_an_end("]"),
+    "two commas": damaged(b"}, {", b"},, {"),
+    "no comma": damaged(b"}, {", b"} {"),
+    "a row that does not end": damaged(b"}]", b"]"),
+    "no row": [b'{"instances": [' + b" " * count + b"]}" for count in (2, FEWEST_BYTES)],
 }
 
 
@@ -113,8 +142,12 @@ def test_what_is_wrong_is_said_in_the_same_words_however_large_the_batch(host, l
     assert len(small) < FEWEST_BYTES < len(large)
     answers = [host.post("/predict", body, **{"X-Request-ID": "r"}) for body in (small, large)]
     assert [answer.status for answer in answers] == [400, 400]
-    known = [{key: value for key, value in answer.json.items() if key != "error"} for answer in answers]
-    assert known[0] == known[1]
+    # the small batch has its last row in another place
+    at = re.compile(r"line 1 column \d+ \(char \d+\)|\"row\":\d+|ow \d+")
+    said = [at.sub("", answer.body.decode()) for answer in answers]
+    assert said[0] == said[1]
+    rows = [answer.json.get("row") for answer in answers]
+    assert rows in ([None, None], [2, MANY])
 
 
 LIKE = {
@@ -131,6 +164,9 @@ LIKE = {
 @pytest.mark.parametrize("rows", LIKE.values(), ids=LIKE.keys())
 def test_what_is_right_in_another_form_gives_the_same_answer(host, load, rows):
     load(model())
+    if rows is LIKE["another order"]:
+        # not for the quick way, which would take longer for it
+        assert read_number_rows(body_text(rows), signature(), ("instances",)) is None
     expected = host.post("/predict", body_text(row_texts(MANY))).json["predictions"]
     assert len(expected) == MANY
     assert host.post("/predict", body_text(rows)).json["predictions"] == expected
@@ -146,8 +182,50 @@ def test_invocations_take_it_in_each_form_that_lists_rows(host, load, form):
     assert host.post("/invocations", twice).status == 400
 
 
+WHOLE = Feature("width", "integer")
+CLOSED = Feature("width", categories=(1.0, 2.0), closed=True)
+
+
+@pytest.mark.parametrize("feature", [WHOLE, CLOSED], ids=["integer", "closed"])
+def test_features_that_take_not_every_number_are_left_to_the_general_way(feature):
+    checked = Signature((Feature("length"), feature, *(Feature(name) for name in NAMES[2:])), named=True)
+    assert read_number_rows(body_text(row_texts(MANY)), signature(), ("instances",)) is not None
+    assert read_number_rows(body_text(row_texts(MANY)), checked, ("instances",)) is None
+
+
+def wide(value, names, order):
+    """Return a large body: a row in the order of `names`, then rows in another."""
+    first = "{" + ",".join(f'"{name}":1' for name in names) + "}"
+    row = "{" + ",".join(f'"{name}":{value}' for name in order) + "}"
+    return body_text([first, *[row] * max(1, 2_000_000 // len(row))])
+
+
+WIDE = tuple(f"f{index:03}" for index in range(256))
+SLOW = {
+    "almost infinite": wide("1e300", NAMES, NAMES),
+    "almost nothing": wide("5e-324", NAMES, NAMES),
+    "another order": wide("1", WIDE, WIDE[::-1]),
+    "the last name again and again": wide("1", WIDE, [WIDE[-1], *["f254"] * 300_000]),
+}
+
+
+@pytest.mark.parametrize("raw", SLOW.values(), ids=SLOW.keys())
+def test_what_the_decoder_is_slow_at_stops_no_worker(raw):
+    def seconds(body, names):
+        began = time.thread_time()
+        read = read_number_rows(body, signature(names), ("instances",))
+        return time.thread_time() - began, read
+
+    names = WIDE if b"f000" in raw else NAMES
+    plain = wide("1.5", names, names)
+    usual = min(seconds(plain, names)[0] for _ in range(3))
+    taken, read = seconds(raw, names)
+    assert read is None
+    assert taken < 10 * usual + 0.02
+
+
 @pytest.mark.parametrize(
-    "names", [tuple(f"f{index}" for index in range(MOST_FEATURES + 1)), ('a "b"', "c"), ("a\\b", "c")]
+    "names", [tuple(f"f{index}" for index in range(MOST_FEATURES + 1)), ('a "b"', "c"), ("a\\b", "c"), ("a}", "c")]
 )
 def test_names_that_the_decoder_can_not_be_told_are_left_to_the_general_way(names):
     raw = body_text([json.dumps(dict.fromkeys(names, 1))] * MANY)
