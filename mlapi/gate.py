@@ -105,8 +105,8 @@ class Gate:
         finally:
             self.runtime.leave(places)
 
-    def foresee(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> Foresight:
-        """Say what a request with a body of `length` bytes will take."""
+    def foresee(self, endpoint: Endpoint, params: Mapping[str, str], length: int, ahead: int) -> Foresight:
+        """Say what a request with a body of `length` bytes will take, `ahead` others being on their way to a model."""
         if not endpoint.is_prediction:
             return Foresight.BRIEF if endpoint.is_brief else Foresight.UNKNOWN
         if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
@@ -114,7 +114,8 @@ class Gate:
         # A swap between this and the answer may bring a slower model: that one request is answered all the same.
         if length <= BRIEF_BYTES and self._is_brief_model(params):
             return Foresight.BRIEF
-        return Foresight.LONG
+        # Those ahead may not have come to their places yet: refused here it costs half of what it would behind them.
+        return Foresight.LONG if ahead < settings.MLAPI_MAX_WAITING else Foresight.REFUSED
 
     def _is_brief_model(self, params: Mapping[str, str]) -> bool:
         board = self.runtime.board

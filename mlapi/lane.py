@@ -37,7 +37,10 @@ class PredictionLane:
         start_response(status_line(reply.status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def foresee(self, path: str, length: int) -> Foresight:
-        """Say what a request to `path` with a body of `length` bytes will take, in either host."""
+    def foresee(self, path: str, length: int, ahead: int = 0) -> Foresight:
+        """Say what a request to `path` with a body of `length` bytes will take, in either host.
+
+        `ahead` is how many LONG ones were handed on and are not answered yet.
+        """
         found = match(path)
-        return Foresight.UNKNOWN if found is None else self._gate.foresee(*found, length)
+        return Foresight.UNKNOWN if found is None else self._gate.foresee(*found, length, ahead)

@@ -42,8 +42,8 @@ class KnowingApplication(Protocol):
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
 
-    def foresee(self, path: str, length: int) -> Foresight:
-        """Say what a request to `path` with a body of `length` bytes will take."""
+    def foresee(self, path: str, length: int, ahead: int) -> Foresight:
+        """Say what a request to `path` with a body of `length` bytes will take, behind `ahead` LONG ones."""
 
 
 class Outcome(Enum):
@@ -131,6 +131,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         }
         self._date = (0, "")
         self._application: KnowingApplication | None = None
+        # One for each request that came whole and was handed to a thread; a deque counts right among threads.
+        self._ahead: deque[None] = deque()
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -221,7 +223,12 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self.nr_conns -= 1
             conn.close()
             return
-        work = self._answer_in_thread if outcome is Outcome.READ else self._send_all
+        work: Callable[[Any, Any], bool] = self._send_all
+        if outcome is Outcome.READ:
+            work = self._answer_in_thread
+            if left.is_whole:
+                self._ahead.append(None)
+                work = self._answer_whole
         future = self.tpool.submit(work, conn, left)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
@@ -279,7 +286,14 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             or self.nr + 1 >= self.max_requests
         ):
             return Foresight.UNKNOWN
-        return self._application.foresee(request.path, request.length)
+        return self._application.foresee(request.path, request.length, len(self._ahead))
+
+    def _answer_whole(self, conn: Any, request: PlainRequest) -> bool:
+        """Answer a request that came whole, and count it no more."""
+        try:
+            return self._answer_in_thread(conn, request)
+        finally:
+            self._ahead.pop()
 
     def _answer_in_thread(self, conn: Any, request: PlainRequest) -> bool:
         """Answer a request that was read; say whether the connection stays."""

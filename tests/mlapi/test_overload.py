@@ -171,6 +171,16 @@ def test_what_does_not_fit_is_foreseen_as_refused(load, settings):
         replica.runtime.leave()
 
 
+def test_those_on_their_way_to_a_slow_model_count_before_they_have_come_there(load, settings):
+    settings.MLAPI_MAX_WAITING = 2
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    load(HeldModel(), name="slow", signature=ONE_INPUT)
+    load(HeldModel(), name="quick", signature=ONE_INPUT, is_brief=True)
+    assert lane.foresee("/models/slow/predict", 100, 1) is Foresight.LONG
+    assert lane.foresee("/models/slow/predict", 100, 2) is Foresight.REFUSED
+    assert lane.foresee("/models/quick/predict", 100, 2) is Foresight.BRIEF
+
+
 def test_the_count_is_right_whoever_counts():
     runtime = type(replica.runtime)()
     with ThreadPoolExecutor(8) as pool:

@@ -18,6 +18,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.any_database
 
 THREADS = 4
+MOST_WAITING = 30
 BODY = json.dumps({"features": [0, 0, 0, 0]}).encode()
 
 
@@ -29,7 +30,7 @@ def request(path: str = "/models/quick/predict", *lines: str, body: bytes = BODY
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("worker")
-    made = Service(directory, WEB_THREADS=str(THREADS), MODELS_ACCELERATION="on")
+    made = Service(directory, WEB_THREADS=str(THREADS), MLAPI_MAX_WAITING=str(MOST_WAITING), MODELS_ACCELERATION="on")
     artifact = save(forest(seed=1, trees=5), directory / "model.joblib", rows=[[0, 0, 0, 0]])
     made.manage_all(*(["publish_model", name, artifact, "--activate"] for name in ("quick", "slow")))
     execute(
@@ -63,6 +64,22 @@ def receive(connection: socket.socket, count: int = 1) -> list[tuple[int, dict[s
             }
             found.append((status, headers, stream.read(int(headers["content-length"]))))
     return found
+
+
+def test_who_has_been_answered_or_has_gone_counts_no_more(service, connection):
+    bad = request("/models/slow/predict", body=b"{")
+    for _ in range(MOST_WAITING + 5):
+        connection.sendall(bad)
+        assert receive(connection)[0][0] == 400
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as leaving:
+            leaving.sendall(request("/models/slow/predict"))
+    eventually(lambda: _is_served(service), seconds=10)
+
+
+def _is_served(service) -> bool:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as again:
+        again.sendall(request("/models/slow/predict"))
+        return receive(again)[0][0] == 200
 
 
 @pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
