@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start some hundred processes: what each of them imports is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Three for two processors: the tests with processes of their own wait as much as they reckon.
 SPREAD := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadscope --no-loadscope-reorder

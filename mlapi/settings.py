@@ -82,7 +82,7 @@ MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, mi
 
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    "mlapi.admin_app.AdminWhenAsked",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

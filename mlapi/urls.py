@@ -7,6 +7,8 @@ from mlapi import pages, playground
 from mlapi.routes import ENDPOINTS
 from mlapi.views import endpoint_view
 
+admin.autodiscover()
+
 urlpatterns = [
     *(re_path(f"^{endpoint.pattern}$", endpoint_view(endpoint), name=endpoint.name) for endpoint in ENDPOINTS),
     path("", playground.home, name="home"),

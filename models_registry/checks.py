@@ -15,9 +15,11 @@ from models_registry.errors import StorageError
 from models_registry.storage import open_storage
 
 OLDEST_JOBLIB = (1, 6)
+# What a command of the registry looks at before it runs; the rest of Django's checks are for `migrate` and `check`.
+OWN = "registry"
 
 
-@register()
+@register(OWN)
 def check_storage(**_: Any) -> list[CheckMessage]:
     """E001: MODELS_STORAGE cannot be understood. W001: its directory is missing."""
     try:
@@ -36,7 +38,7 @@ def check_storage(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(OWN)
 def check_joblib(**_: Any) -> list[CheckMessage]:
     """E002: a joblib that reads object arrays with a bare pickle.load."""
     from importlib.metadata import version
@@ -75,7 +77,7 @@ def check_encoding(databases: Sequence[str] | None = None, **_: Any) -> list[Che
     return found
 
 
-@register()
+@register(OWN)
 def check_any_pickle(**_: Any) -> list[CheckMessage]:
     """W002: artifacts may run any code."""
     if not settings.MODELS_ALLOW_ANY_PICKLE:

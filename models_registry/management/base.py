@@ -9,13 +9,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError, ProgrammingError
 
-from models_registry import conf, services
+from models_registry import checks, conf, services
 from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion, RegisteredModel, State
 
 
 class RegistryCommand(BaseCommand):
     """A command whose refusals are sentences, with exit status 1."""
+
+    requires_system_checks = [checks.OWN]
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run, and say in words what the registry refuses."""

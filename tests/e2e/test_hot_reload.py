@@ -200,23 +200,13 @@ def test_term_under_load_lets_what_is_under_way_end(new_service, publish_constan
     assert service.list_models()[0]["replicas"]["live"] == 0
 
 
-def is_served(service, number: int, *, replicas: int) -> bool:
-    """Say whether version `number` is active and every replica serves it."""
-    listing = service.list_models()
-    return bool(
-        listing
-        and listing[0]["active_version"] == number
-        and listing[0]["replicas"] == {"live": replicas, "serving": replicas}
-    )
-
-
 def test_new_versions_are_found_and_checked_without_being_asked(new_service, tmp_path):
     service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest", WEB_WORKERS="2").start()
     assert service.get("/health/ready")[0] == 200
     assert service.post("/predict", {"features": [0, 0]})[0] == 503
     for number in (1, 2):
         save(constant(number), service.storage / "m" / "model.joblib")
-        eventually(lambda number=number: is_served(service, number, replicas=2), seconds=60, poll=0.5)
+        service.wait_until_served("m", number, replicas=2)
         assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == number
     (model,) = service.list_models()
     assert [version["state"] for version in model["versions"]] == ["ready", "ready"]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import uuid
 
 from tests.support.estimators import constant, save
-from tests.support.waiting import eventually
 
-
-def newest(service) -> tuple[int, str] | None:
-    """Return number and state of the model's newest version."""
-    listing = service.list_models()
-    return (listing[0]["versions"][0]["number"], listing[0]["versions"][0]["state"]) if listing else None
+NEWEST = "listing and (listing[0]['versions'][0]['number'], listing[0]['versions'][0]['state']) == ({}, 'ready')"
+MISSING = "[version['state'] for version in listing[0]['versions']] == ['missing', 'missing']"
 
 
 def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path):
@@ -22,7 +18,7 @@ def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path
     for number in (1, 2):
         artifact = save(constant(number), tmp_path / "model.joblib")
         s3.client.upload_file(str(artifact), bucket, "prefix/m/model.joblib")
-        eventually(lambda number=number: newest(service) == (number, "ready"), seconds=60)
+        service.wait_until_listed(NEWEST.format(number))
         done = service.manage("activate_model", "m", str(number), "--wait")
         assert "2 of 2 replicas" in done.stdout
         assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == number
@@ -30,9 +26,7 @@ def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path
     assert service.post("/predict", {"features": [0, 0]})[1]["version"] == 1
     # A poll costs no call of S3: the object is gone, and what was loaded goes on.
     s3.client.delete_object(Bucket=bucket, Key="prefix/m/model.joblib")
-    eventually(
-        lambda: [item["state"] for item in service.list_models()[0]["versions"]] == ["missing", "missing"], seconds=30
-    )
+    service.wait_until_listed(MISSING)
     assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 1
 
 

@@ -175,3 +175,30 @@ def test_the_options_of_the_url_go_before(connect, server, address):
 
 def test_a_unix_socket_is_reached(connect, server):
     assert shown(connect(server), "statement_timeout") == "30s"
+
+
+def modules_after(code: str) -> set[str]:
+    """Return what a process has imported that ran `code` with Django's apps ready."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, django; django.setup(); {code}; print(*sys.modules)"],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "mlapi.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_a_worker_imports_at_its_start_only_what_predictions_need():
+    imported = modules_after("import mlapi.lane, mlapi.replica")
+    assert {"mlapi.tracing", "models_registry.serving.watcher"} < imported
+    assert not {"opentelemetry", "models_registry.admin", "unfold.admin", "rest_framework.views", "sklearn"} & imported
+
+
+def test_the_admin_s_pages_are_imported_for_their_check_and_with_the_routes():
+    assert "models_registry.admin" in modules_after(
+        "from django.core.checks import run_checks; run_checks(tags=['admin'])"
+    )
+    assert "models_registry.admin" in modules_after("import mlapi.urls")

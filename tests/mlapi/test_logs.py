@@ -240,20 +240,6 @@ def test_a_span_for_each_request_reaches_the_collector(host, load, lines, tracer
     assert 0 < child.end_time_unix_nano - child.start_time_unix_nano < 60e9
 
 
-def test_opentelemetry_is_not_loaded_unless_it_is_on():
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys, django; django.setup(); import mlapi.replica; print(sorted(sys.modules))"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "mlapi.settings"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "mlapi.tracing" in done.stdout
-    assert "opentelemetry" not in done.stdout
-
-
 def test_a_line_costs_microseconds(record_property):
     fields = {"id": "x" * 32, "route": "predict", "model": "m", "version": 1, "status": 200, "ms": 1.5, "rows": 1}
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -306,7 +306,7 @@ def digest(data: bytes) -> str:
 
 def fetch(cache, storage, key="m/model.joblib", version="1", **given):
     return cache.fetch(
-        lambda target: storage.copy_version(key, version, target), suffix=".joblib", deadline_seconds=5, **given
+        lambda target: storage.copy_version(key, version, target), suffix=".joblib", deadline_seconds=30, **given
     )
 
 

@@ -18,17 +18,21 @@ from tests.support.databases import ROOT, migrated_database
 from tests.support.waiting import eventually
 
 # In one process, since each start of manage.py takes as long as a whole rollout.
-UNTIL_SERVED = """
+UNTIL_LISTED = """
 import time
 from models_registry import services
 began = time.monotonic()
 while True:
-    rollout = services.wait_for_rollout(services.get_model("{name}"), timeout_seconds=60, poll_seconds=0.05)
-    if rollout.is_complete and rollout.live == {live} and rollout.number == {number}:
+    listing = services.list_models()
+    if {condition}:
         break
-    assert time.monotonic() - began < 60, rollout
+    assert time.monotonic() - began < 60, listing
     time.sleep(0.05)
 """
+SERVED = (
+    "any((model['name'], model['active_version'], model['replicas']) == ({name!r}, {number}, {replicas}) "
+    "for model in listing)"
+)
 
 
 def free_port() -> int:
@@ -94,10 +98,14 @@ class Service:
         ]
         self.manage("shell", "--verbosity", "0", "--command", "\n".join(lines))
 
+    def wait_until_listed(self, condition: str) -> None:
+        """Wait until the condition, Python with what `list_models --json` says as `listing`, is true."""
+        self.manage("shell", "--verbosity", "0", "--command", UNTIL_LISTED.format(condition=condition))
+
     def wait_until_served(self, name: str, number: int, *, replicas: int) -> None:
         """Wait until so many replicas are live and all of them serve version `number`."""
-        self.manage(
-            "shell", "--verbosity", "0", "--command", UNTIL_SERVED.format(name=name, number=number, live=replicas)
+        self.wait_until_listed(
+            SERVED.format(name=name, number=number, replicas={"live": replicas, "serving": replicas})
         )
 
     def publish(self, name: str, artifact: Path, *arguments: str) -> None:
