@@ -52,7 +52,8 @@ class MakeRun:
         """Start it, and wait until it says where it is."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"],
+                # A terminal's Ctrl-C ends what it started; what was started in the background may ignore the signal.
+                ["env", "--default-signal=INT", "bash", "-c", f"exec {command}"],
                 cwd=self.directory,
                 env=self.environment,
                 stdout=log,
