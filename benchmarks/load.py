@@ -54,6 +54,11 @@ class Figures:
         return (self.requests - self.refused) / self.seconds
 
     @property
+    def refused_per_second(self) -> float:
+        """Answers with a status from 400, a second."""
+        return self.refused / self.seconds
+
+    @property
     def offered_per_second(self) -> float:
         """All answers, a second."""
         return self.requests / self.seconds

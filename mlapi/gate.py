@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
-from mlapi.foresight import MUST_BE_REFUSED, Foresight
+from mlapi.foresight import CAME_AT, MUST_BE_REFUSED, Foresight
 from mlapi.keys import require_key
 from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
@@ -63,7 +63,7 @@ class Gate:
         self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ, read: Callable[[int], bytes]
     ) -> Reply:
         """Return the reply to the request in `environ` (WSGI), whose body `read` gives."""
-        passage = Passage(request_id_of(environ), time.perf_counter())
+        passage = Passage(request_id_of(environ), environ.get(CAME_AT) or time.perf_counter())
         try:
             reply = self._pass(endpoint, params, environ, read, passage)
         except Exception as error:  # noqa: BLE001 - translated for the caller; what nobody foresaw is logged there
@@ -92,8 +92,13 @@ class Gate:
             passage.key = require_key(environ, self.runtime, params.get("model")).prefix
         if not endpoint.is_prediction:
             return self._ask(endpoint, params, environ, self._read(endpoint, environ, read), passage)
-        if environ.get(MUST_BE_REFUSED) or self.runtime.is_full(settings.MLAPI_MAX_WAITING):
+        if environ.get(MUST_BE_REFUSED):
             # It came a way on which others wait behind it: that there is room since a moment changes nothing.
+            raise overloaded()
+        if self._is_brief(params, length_of(environ)):
+            # It would have given its place back before anybody missed it: a slow model's callers shut nobody else out.
+            return self._ask(endpoint, params, environ, self._read(endpoint, environ, read), passage)
+        if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
             raise overloaded()
         # Read before it is admitted: who sends half a body takes nobody's place.
         body = self._read(endpoint, environ, read)
@@ -109,15 +114,17 @@ class Gate:
         """Say what a request with a body of `length` bytes will take, `ahead` others being on their way to a model."""
         if not endpoint.is_prediction:
             return Foresight.BRIEF if endpoint.is_brief else Foresight.UNKNOWN
-        if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
-            return Foresight.REFUSED
         # A swap between this and the answer may bring a slower model: that one request is answered all the same.
-        if length <= BRIEF_BYTES and self._is_brief_model(params):
+        if self._is_brief(params, length):
             return Foresight.BRIEF
-        # Those ahead may not have come to their places yet: refused here, it needs no thread.
-        return Foresight.LONG if ahead < settings.MLAPI_MAX_WAITING else Foresight.REFUSED
+        # Those ahead may not have come to their places yet.
+        most = settings.MLAPI_MAX_WAITING
+        return Foresight.FULL if ahead >= most or self.runtime.is_full(most) else Foresight.LONG
 
-    def _is_brief_model(self, params: Mapping[str, str]) -> bool:
+    def _is_brief(self, params: Mapping[str, str], length: int | None) -> bool:
+        """Say whether a body of that length is a few rows for a model that takes less than a moment for each."""
+        if length is None or length > BRIEF_BYTES:
+            return False
         board = self.runtime.board
         loaded = board.models.get(params.get("model") or board.default or "")
         return loaded is None or loaded.is_brief
@@ -176,6 +183,14 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def length_of(environ: Environ) -> int | None:
+    """Return how many bytes the body has once it is read; None where that is not known beforehand."""
+    said = environ.get("CONTENT_LENGTH") or ""
+    if environ.get("HTTP_CONTENT_ENCODING") or not said.isdecimal():
+        return None
+    return int(said[:20])
 
 
 def name_model(facts: Facts, params: Mapping[str, str], board: Board, *, is_prediction: bool) -> None:

@@ -19,8 +19,19 @@ import gunicorn_h1c
 METHODS = {b"GET": "GET", b"POST": "POST"}
 PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_.~/-]*")
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# What changes how the connection or the body is to be read, or what a gateway may not be told.
-UNUSUAL = frozenset({b"TRANSFER-ENCODING", b"EXPECT", b"UPGRADE", b"TE", b"TRAILER", b"PROXY", b"HTTP2-SETTINGS"})
+# What changes how the connection or the body is to be read, how large it will be, or what a gateway may not be told.
+UNUSUAL = frozenset(
+    {
+        b"TRANSFER-ENCODING",
+        b"CONTENT-ENCODING",
+        b"EXPECT",
+        b"UPGRADE",
+        b"TE",
+        b"TRAILER",
+        b"PROXY",
+        b"HTTP2-SETTINGS",
+    }
+)
 LONGEST_LENGTH = 9
 PATIENCE_SECONDS = 30
 

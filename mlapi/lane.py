@@ -17,8 +17,11 @@ WsgiApplication = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 class PredictionLane:
     """Answers the gate's routes itself and hands everything else to Django; all of it where it is closed."""
 
-    def __init__(self, django: WsgiApplication, gate: Gate, *, is_open: bool = True) -> None:
-        """Stand in front of `django`."""
+    def __init__(
+        self, django: WsgiApplication, gate: Gate, *, is_open: bool = True, patience_seconds: float = 0
+    ) -> None:
+        """Stand in front of `django`; for a place, a prediction may wait `patience_seconds`."""
+        self.patience_seconds = patience_seconds
         self._django = django
         self._gate = gate
         self._is_open = is_open

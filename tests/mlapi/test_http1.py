@@ -88,6 +88,7 @@ LEFT = {
     "a length in other digits": PLAIN.replace(b"Length: 2", b"Length: \xb2"),
     "a length of many digits": PLAIN.replace(b"Length: 2", b"Length: 0000000002"),
     "to be closed": PLAIN.replace(b"Host", b"Connection: close\r\nHost"),
+    "a packed body": PLAIN.replace(b"Host", b"Content-Encoding: gzip\r\nHost"),
     "an upgrade": PLAIN.replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost"),
     "an expectation": PLAIN.replace(b"Host", b"Expect: 100-continue\r\nHost"),
     "a header that stands twice": PLAIN.replace(b"Host", b"X-A: 1\r\nX-A: 2\r\nHost"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -160,15 +161,31 @@ def test_what_was_foreseen_as_brief_is_answered_though_a_swap_brought_a_slower_m
     assert (answer.status, answer.json["prediction"]) == (200, 2.0)
 
 
-def test_what_does_not_fit_is_foreseen_as_refused(load, settings):
+def test_what_does_not_fit_is_foreseen(load, settings):
     settings.MLAPI_MAX_WAITING = 1
     lane = PredictionLane(lambda environ, start: [], replica.gate)
-    load(constant(1), name="m", signature=ONE_INPUT, is_brief=True)
+    load(constant(1), name="m", signature=ONE_INPUT)
     assert replica.runtime.admit(1)
     try:
-        assert lane.foresee("/models/m/predict", 100) is Foresight.REFUSED
+        assert lane.foresee("/models/m/predict", 100) is Foresight.FULL
     finally:
         replica.runtime.leave()
+
+
+def test_a_quick_model_answers_though_a_slow_one_has_taken_every_place(host, load, settings):
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    with full(host, load, settings):
+        load(constant(2), name="quick", signature=ONE_INPUT, is_brief=True)
+        assert lane.foresee("/models/quick/predict", 100) is Foresight.BRIEF
+        assert host.post("/models/quick/predict", {"features": [1]}).json["prediction"] == 2.0
+        many = host.post("/models/quick/predict", {"instances": [[1]] * 3_000})
+        packed = gzip.compress(json.dumps({"instances": [[1]] * 3_000}).encode())
+        assert len(packed) < 1_000
+        unpacked = host.request(
+            "POST", "/models/quick/predict", packed, {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        )
+    assert [many.json["code"], unpacked.json["code"]] == ["overloaded"] * 2, "many rows take a place"
+    assert not replica.runtime.is_full(1)
 
 
 def test_those_on_their_way_to_a_slow_model_count_before_they_have_come_there(load, settings):
@@ -177,7 +194,7 @@ def test_those_on_their_way_to_a_slow_model_count_before_they_have_come_there(lo
     load(HeldModel(), name="slow", signature=ONE_INPUT)
     load(HeldModel(), name="quick", signature=ONE_INPUT, is_brief=True)
     assert lane.foresee("/models/slow/predict", 100, 1) is Foresight.LONG
-    assert lane.foresee("/models/slow/predict", 100, 2) is Foresight.REFUSED
+    assert lane.foresee("/models/slow/predict", 100, 2) is Foresight.FULL
     assert lane.foresee("/models/quick/predict", 100, 2) is Foresight.BRIEF
 
 

@@ -14,17 +14,12 @@ from tests.support.databases import execute
 from tests.support.estimators import forest, save
 from tests.support.service import Service
 from tests.support.waiting import eventually
+from tests.support.wire import BODY, receive, request
 
 pytestmark = pytest.mark.any_database
 
 THREADS = 4
 MOST_WAITING = 30
-BODY = json.dumps({"features": [0, 0, 0, 0]}).encode()
-
-
-def request(path: str = "/models/quick/predict", *lines: str, body: bytes = BODY, method: str = "POST") -> bytes:
-    head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines]
-    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +45,6 @@ def service(tmp_path_factory) -> Iterator[Service]:
 def connection(service) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as made:
         yield made
-
-
-def receive(connection: socket.socket, count: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
-    """Return the status, headers and body of the next `count` answers; an early end is an empty list's error."""
-    found = []
-    with connection.makefile("rb") as stream:
-        for _ in range(count):
-            status = int(stream.readline().split()[1])
-            lines = iter(stream.readline, b"\r\n")
-            headers = {
-                name.lower(): value.strip() for name, _, value in (line.decode().partition(":") for line in lines)
-            }
-            found.append((status, headers, stream.read(int(headers["content-length"]))))
-    return found
 
 
 def test_who_has_been_answered_or_has_gone_counts_no_more(service, connection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import joblib
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 
 def constant(number: int, *, features: int = 2) -> Any:
@@ -34,6 +37,22 @@ def forest(*, seed: int, trees: int = 20, features: int = 4, rows: int = 300) ->
     return RandomForestClassifier(n_estimators=trees, random_state=seed, n_jobs=1).fit(
         inputs, generator.integers(2, size=rows)
     )
+
+
+SLEEP = "tests.support.estimators.sleep_by_value"
+
+
+def sleep_by_value(rows: Any) -> Any:
+    """Sleep as many seconds as the first row's first value says; a function that the operator has to trust."""
+    time.sleep(float(rows[0][0]))
+    return rows
+
+
+def sleeper() -> Any:
+    """Return a model that takes as many seconds as its feature says."""
+    model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
+    model.steps[0] = ("sleep", FunctionTransformer(sleep_by_value).fit([[0.0]]))
+    return model
 
 
 def save(
