@@ -34,6 +34,21 @@ function done(summary, latency, rates)
 end
 """
 DELAY = "\nfunction delay() return %d end\n"
+# Where refusals are allowed, each answer is looked at: nothing but 200, and 503 with when to come again.
+LOOK = """
+local asking
+strange = 0
+function setup(thread) asking = thread end
+function response(status, headers)
+  if status ~= 200 and not (status == 503 and headers["Retry-After"]) then strange = strange + 1 end
+end
+local say = done
+function done(summary, latency, rates)
+  local found = asking:get("strange")
+  if found > 0 then error(found .. " answers were neither 200 nor 503 with Retry-After") end
+  say(summary, latency, rates)
+end
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +99,11 @@ def run(
     """Post `bodies` in turn on `connections` kept-alive connections, and return what was seen.
 
     A run without a single answer is tried again, `patience` times: one of the peers stalls for seconds at times.
-    Raises RuntimeError for a request that failed, and for a refused one where none is allowed: such figures say
-    nothing.
+    Raises RuntimeError for a request that failed, for a refused one where none is allowed, and for any other answer
+    than a refusal where they are: such figures say nothing.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(SCRIPT + (DELAY % delay_ms if delay_ms else ""))
+        script.write(SCRIPT + (DELAY % delay_ms if delay_ms else "") + (LOOK if allow_refusals else ""))
         script.flush()
         command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
         command += ["--timeout", "30s", "-s", script.name, url, "--", str(bodies)]

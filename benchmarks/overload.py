@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -146,7 +147,10 @@ def _peak(bench: Bench, server: Server, model: str) -> float:
 
 @contextmanager
 def health_watched(server: Server) -> Iterator[list[float]]:
-    """Ask for health all the time; give the list that its milliseconds are put in."""
+    """Ask for health all the time; give the list that its milliseconds are put in.
+
+    Raises RuntimeError at the end where it was not answered, or answered that the server is not well.
+    """
     taken: list[float] = []
     stop = threading.Event()
 
@@ -158,10 +162,10 @@ def health_watched(server: Server) -> Iterator[list[float]]:
                 raise RuntimeError(f"health answers {status}: {answer}")
             taken.append((time.perf_counter() - began) * 1000)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield taken
+        finally:
+            stop.set()
+        watching.result()

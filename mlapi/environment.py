@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,16 @@ def boolean(name: str, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name} is {value!r}; expected on or off.")
 
 
-def number(name: str, default: float, *, minimum: float = 0) -> float:
-    """Return a number of at least `minimum`."""
+def number(name: str, default: float, *, minimum: float = 0, maximum: float = sys.float_info.max) -> float:
+    """Return a number from `minimum` to `maximum`."""
     value = os.environ.get(name, "").strip()
     try:
         result = float(value) if value else default
     except ValueError:
         raise ImproperlyConfigured(f"{name} is {value!r}; expected a number.") from None
-    if not minimum <= result < float("inf"):
-        raise ImproperlyConfigured(f"{name} is {value!r}; expected a number of at least {minimum:g}.")
+    if not minimum <= result <= maximum:
+        most = "" if maximum == sys.float_info.max else f" and at most {maximum:g}"
+        raise ImproperlyConfigured(f"{name} is {value!r}; expected a number of at least {minimum:g}{most}.")
     return result
 
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
-from mlapi.foresight import CAME_AT, MUST_BE_REFUSED, Foresight
+from mlapi.foresight import CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.keys import require_key
 from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
@@ -24,8 +24,8 @@ from mlapi.protocols.bodies import read_body
 from mlapi.tracing import Tracer
 from models_registry.serving.runtime import Board, Runtime
 
-# Some dozens of rows at most; a model's time for one row is what it is called brief by.
-BRIEF_BYTES = 8_192
+# What is refused after it was read, for a model that is not served, is no larger.
+SMALL_BYTES = 8_192
 # A body is several times as large once it is read; so much of it takes a place among those under way.
 PLACE_BYTES = 250_000
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
@@ -48,6 +48,8 @@ class Endpoint:
     any_host: bool = False
     is_quiet: bool = False
     is_brief: bool = False
+    # The caller may name what else it wants of the model, e.g. `transform`, which only the native one can.
+    names_outputs: bool = False
 
 
 class Gate:
@@ -63,12 +65,14 @@ class Gate:
         self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ, read: Callable[[int], bytes]
     ) -> Reply:
         """Return the reply to the request in `environ` (WSGI), whose body `read` gives."""
-        passage = Passage(request_id_of(environ), environ.get(CAME_AT) or time.perf_counter())
+        now = time.perf_counter()
+        passage = Passage(request_id_of(environ), environ.get(CAME_AT, now))
         try:
             reply = self._pass(endpoint, params, environ, read, passage)
         except Exception as error:  # noqa: BLE001 - translated for the caller; what nobody foresaw is logged there
             reply = endpoint.error_reply(errors.as_http_error(error, passage.request_id), passage.request_id)
             name_model(reply.facts, params, self.runtime.board, is_prediction=endpoint.is_prediction)
+        reply.facts.waiting_seconds += now - passage.started
         reply.headers.append(("X-Request-ID", passage.request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
         if not endpoint.is_quiet:
@@ -83,25 +87,24 @@ class Gate:
         read: Callable[[int], bytes],
         passage: Passage,
     ) -> Reply:
-        if not endpoint.any_host:
-            check_host(environ)
-        method = environ["REQUEST_METHOD"]
-        if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
-            raise method_error(method, endpoint.methods)
-        if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
-            passage.key = require_key(environ, self.runtime, params.get("model")).prefix
-        if not endpoint.is_prediction:
-            return self._ask(endpoint, params, environ, self._read(endpoint, environ, read), passage)
+        finding = environ.get(FINDING) or self.examine(endpoint, params, environ)
+        passage.key = finding.key
+        if finding.refusal is not None:
+            raise finding.refusal
         if environ.get(MUST_BE_REFUSED):
             # It came a way on which others wait behind it: that there is room since a moment changes nothing.
             raise overloaded()
-        if self._is_brief(params, length_of(environ)):
-            # It would have given its place back before anybody missed it: a slow model's callers shut nobody else out.
-            return self._ask(endpoint, params, environ, self._read(endpoint, environ, read), passage)
+        if (
+            not endpoint.is_prediction
+            or environ.get(HAS_PLACE)
+            # It would have given its place back before anybody missed it: a slow model's callers do not shut it out.
+            or self._is_brief(endpoint, params, length_of(environ))
+        ):
+            return self._ask(endpoint, params, environ, self._read(environ, read), passage)
         if self.runtime.is_full(settings.MLAPI_MAX_WAITING):
             raise overloaded()
         # Read before it is admitted: who sends half a body takes nobody's place.
-        body = self._read(endpoint, environ, read)
+        body = self._read(environ, read)
         places = 1 + len(body) // PLACE_BYTES
         if not self.runtime.admit(settings.MLAPI_MAX_WAITING, places):
             raise overloaded(places)
@@ -110,24 +113,43 @@ class Gate:
         finally:
             self.runtime.leave(places)
 
-    def foresee(self, endpoint: Endpoint, params: Mapping[str, str], length: int, ahead: int) -> Foresight:
-        """Say what a request with a body of `length` bytes will take, `ahead` others being on their way to a model."""
+    def foresee(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> Foresight:
+        """Say what a request with a body of `length` bytes will take."""
         if not endpoint.is_prediction:
             return Foresight.BRIEF if endpoint.is_brief else Foresight.UNKNOWN
         # A swap between this and the answer may bring a slower model: that one request is answered all the same.
-        if self._is_brief(params, length):
-            return Foresight.BRIEF
-        # Those ahead may not have come to their places yet.
-        most = settings.MLAPI_MAX_WAITING
-        return Foresight.FULL if ahead >= most or self.runtime.is_full(most) else Foresight.LONG
+        return Foresight.BRIEF if self._is_brief(endpoint, params, length) else Foresight.LONG
 
-    def _is_brief(self, params: Mapping[str, str], length: int | None) -> bool:
-        """Say whether a body of that length is a few rows for a model that takes less than a moment for each."""
-        if length is None or length > BRIEF_BYTES:
+    def examine(self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ) -> Finding:
+        """Say what a request's head says: host, method, key and kind of body, in this order. It counts a key's use."""
+        try:
+            if not endpoint.any_host:
+                check_host(environ)
+            method = environ["REQUEST_METHOD"]
+            if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
+                raise method_error(method, endpoint.methods)
+            key = ""
+            if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
+                key = require_key(environ, self.runtime, params.get("model")).prefix
+            if method == "POST" and endpoint.content_types:
+                check_content_type(environ.get("CONTENT_TYPE", ""), endpoint.content_types)
+        except HttpError as error:
+            return Finding(refusal=error)
+        return Finding(key)
+
+    def take_place(self) -> bool:
+        """Take a place among the predictions under way, for a body that needs one; False where none is free."""
+        return self.runtime.admit(settings.MLAPI_MAX_WAITING)
+
+    def _is_brief(self, endpoint: Endpoint, params: Mapping[str, str], length: int | None) -> bool:
+        """Say whether a body of that length is so few rows that the model takes less than a moment for all of them."""
+        if length is None:
             return False
         board = self.runtime.board
         loaded = board.models.get(params.get("model") or board.default or "")
-        return loaded is None or loaded.is_brief
+        if loaded is None:
+            return length <= SMALL_BYTES
+        return length <= loaded.brief_bytes and not (endpoint.names_outputs and loaded.signature.has("transform"))
 
     def _ask(
         self,
@@ -152,11 +174,9 @@ class Gate:
         )
         return endpoint.handler(call, self.runtime)
 
-    def _read(self, endpoint: Endpoint, environ: Environ, read: Callable[[int], bytes]) -> bytes:
+    def _read(self, environ: Environ, read: Callable[[int], bytes]) -> bytes:
         if environ["REQUEST_METHOD"] != "POST":
             return b""
-        if endpoint.content_types:
-            check_content_type(environ.get("CONTENT_TYPE", ""), endpoint.content_types)
         return read_body(
             read,
             length=environ.get("CONTENT_LENGTH"),

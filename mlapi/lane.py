@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from mlapi.foresight import Foresight
+from mlapi.foresight import Finding, Foresight
 from mlapi.gate import Gate, status_line
 from mlapi.routes import match
 
@@ -18,9 +18,16 @@ class PredictionLane:
     """Answers the gate's routes itself and hands everything else to Django; all of it where it is closed."""
 
     def __init__(
-        self, django: WsgiApplication, gate: Gate, *, is_open: bool = True, patience_seconds: float = 0
+        self,
+        django: WsgiApplication,
+        gate: Gate,
+        *,
+        is_open: bool = True,
+        places: int = 1,
+        patience_seconds: float = 0,
     ) -> None:
-        """Stand in front of `django`; for a place, a prediction may wait `patience_seconds`."""
+        """Stand in front of `django`; for one of `places`, a prediction may wait `patience_seconds`."""
+        self.places = places
         self.patience_seconds = patience_seconds
         self._django = django
         self._gate = gate
@@ -40,10 +47,20 @@ class PredictionLane:
         start_response(status_line(reply.status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def foresee(self, path: str, length: int, ahead: int = 0) -> Foresight:
-        """Say what a request to `path` with a body of `length` bytes will take, in either host.
-
-        `ahead` is how many LONG ones were handed on and are not answered yet.
-        """
+    def foresee(self, path: str, length: int) -> Foresight:
+        """Say what a request to `path` with a body of `length` bytes will take, in either host."""
         found = match(path)
-        return Foresight.UNKNOWN if found is None else self._gate.foresee(*found, length, ahead)
+        return Foresight.UNKNOWN if found is None else self._gate.foresee(*found, length)
+
+    def examine(self, environ: dict[str, Any]) -> Finding:
+        """Say what the head of a request says that was foreseen as LONG."""
+        found = match(environ["PATH_INFO"])
+        return Finding() if found is None else self._gate.examine(*found, environ)
+
+    def take_place(self) -> bool:
+        """Take a place for a LONG request, in either host; False where none is free."""
+        return self._gate.take_place()
+
+    def give_place_back(self) -> None:
+        """Give back what `take_place` took."""
+        self._gate.runtime.leave()

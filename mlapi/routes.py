@@ -20,7 +20,7 @@ NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
 V2_MODEL = rf"v2/models/{NAME}(?:/versions/{NUMBER})?"
 
 
-def v2(name: str, pattern: str, handler: Handler, method: str = "GET", *, is_prediction: bool = False) -> Endpoint:
+def v2(name: str, pattern: str, handler: Handler, method: str = "GET") -> Endpoint:
     """Return a route of Open Inference Protocol v2, whose clients name no Content-Type."""
     return Endpoint(
         name,
@@ -30,7 +30,7 @@ def v2(name: str, pattern: str, handler: Handler, method: str = "GET", *, is_pre
         protocol="v2",
         error_reply=inference_v2.error_reply,
         content_types=(),
-        is_prediction=is_prediction,
+        is_prediction=False,
     )
 
 
@@ -78,7 +78,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     v2_health("live", health.live),
     v2_health("ready", health.ready),
     v2("v2-stats", r"v2/models/stats", inference_v2.statistics(tallies)),
-    v2("v2-infer", rf"{V2_MODEL}/infer", inference_v2.infer, "POST", is_prediction=True),
+    replace(v2("v2-infer", rf"{V2_MODEL}/infer", inference_v2.infer, "POST"), is_prediction=True, names_outputs=True),
     v2("v2-model", V2_MODEL, inference_v2.model),
     v2("v2-model-ready", rf"{V2_MODEL}/ready", inference_v2.model_ready),
     v2("v2-model-config", rf"{V2_MODEL}/config", inference_v2.model_config),

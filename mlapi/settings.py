@@ -76,7 +76,7 @@ MLAPI_OTEL = environment.boolean("MLAPI_OTEL", False)
 METRICS_DIR = VAR_DIR / "metrics"
 MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
 MLAPI_MAX_WAITING = environment.whole("MLAPI_MAX_WAITING", 112, minimum=1)
-MLAPI_MAX_WAIT_SECONDS = environment.number("MLAPI_MAX_WAIT_SECONDS", 0.5)
+MLAPI_MAX_WAIT_SECONDS = environment.number("MLAPI_MAX_WAIT_SECONDS", 0.5, maximum=10)
 MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, minimum=1)
 
 # Django

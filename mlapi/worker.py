@@ -14,6 +14,7 @@ import io
 import ipaddress
 import math
 import selectors
+import socket
 import sys
 import time
 from collections import deque
@@ -21,14 +22,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from mlapi import logs
-from mlapi.foresight import CAME_AT, MUST_BE_REFUSED, Foresight
+from mlapi.foresight import CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
 # What is larger is none of a few rows. What is smaller is waited for here, so that no thread waits for a slow caller.
@@ -37,18 +38,32 @@ ACCEPTED_TOGETHER = 64
 SWITCH_SECONDS = 0.0005
 # So many answers a new connection may wait for.
 ACCEPTED_EVERY = 16
+# So many refusals whoever is ready may wait for.
+REFUSED_TOGETHER = 32
+# A little less than the Retry-After of a refusal: who comes again before has not heeded it.
+AGAIN_SECONDS = 0.9
 
 
 class KnowingApplication(Protocol):
-    """A WSGI application that knows beforehand what its answers take; without a place, one waits so long."""
+    """A WSGI application that knows beforehand what its answers take; for one of its places one may wait so long."""
 
+    places: int
     patience_seconds: float
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
 
-    def foresee(self, path: str, length: int, ahead: int) -> Foresight:
-        """Say what a request to `path` with a body of `length` bytes will take, behind `ahead` LONG ones."""
+    def foresee(self, path: str, length: int) -> Foresight:
+        """Say what a request to `path` with a body of `length` bytes will take."""
+
+    def examine(self, environ: dict[str, Any]) -> Finding:
+        """Say what the head of a LONG request says."""
+
+    def take_place(self) -> bool:
+        """Take a place for a LONG request; False where none is free."""
+
+    def give_place_back(self) -> None:
+        """Give a place back."""
 
 
 class Outcome(Enum):
@@ -98,12 +113,29 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was read, and what its application is told of it."""
+
+    request: PlainRequest
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A request without a place, whose connection nobody watches meanwhile."""
 
     conn: Any
-    request: PlainRequest
+    asked: Asked
     came_at: float
+
+    def has_left(self) -> bool:
+        """Say whether the caller has closed the connection, or its half of it."""
+        try:
+            return not self.conn.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
@@ -148,8 +180,6 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         }
         self._date = (0, "")
         self._application: KnowingApplication | None = None
-        # One for each request that came whole and was handed to a thread; a deque counts right among threads.
-        self._ahead: deque[None] = deque()
         self._waiting: deque[Waiting] = deque()
         # Who has been refused a moment ago and has come again, as if there had been no Retry-After.
         self._returned: deque[Waiting] = deque()
@@ -183,15 +213,17 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Serve whoever is ready; who connects meanwhile, as health checks do, need not wait for all of them."""
-        for queue, patience in self._queues():
-            timeout = min(timeout, max(0.0, patience - seconds_waited(queue)))
-        for turn, (key, _) in enumerate(self.poller.select(timeout)):
+        for queue in self._queues():
+            timeout = min(timeout, max(0.0, self._patience_seconds - seconds_waited(queue)))
+        ready = self.poller.select(timeout)
+        # Before anybody comes: whoever waits has what was given back meanwhile, and has not waited as long as it looks.
+        self._look_after_waiting()
+        for turn, (key, _) in enumerate(ready):
             key.data(key.fileobj)
             if turn % ACCEPTED_EVERY == ACCEPTED_EVERY - 1 and self._accepting:
                 for listener in self.sockets:
                     self.accept(listener)
-        for queue, patience in self._queues():
-            self._look_after(queue, patience)
+        self._look_after_waiting()
         logs.flush()
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
@@ -249,61 +281,60 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         else:
             self._go_on(conn, outcome, left)
 
-    def _go_on(self, conn: Any, outcome: Outcome, left: Any, came_at: float | None = None) -> None:
+    def _go_on(self, conn: Any, outcome: Outcome, left: Any) -> None:
         """End a connection that nobody watches, or let a thread do what is left to do for it."""
         if outcome is Outcome.ENDED:
             self.nr_conns -= 1
             conn.close()
             return
         work: Callable[..., bool] = self._send_all
-        arguments = [conn, left]
         if outcome is Outcome.READ:
-            work = self._answer_in_thread
-            if left.is_whole:
-                self._ahead.append(None)
-                work = self._answer_whole
-                arguments.append(came_at)
-        future = self.tpool.submit(work, *arguments)
+            work = self._answer_placed if HAS_PLACE in left.told else self._answer_in_thread
+        future = self.tpool.submit(work, conn, left)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     @property
     def _patience_seconds(self) -> float:
         return self._application.patience_seconds if self._application is not None else 0.0
 
-    def _queues(self) -> list[tuple[deque[Waiting], float]]:
-        """Return the queues where anybody waits, in their order, with how long one may."""
-        return [(queue, self._patience_seconds) for queue in (self._waiting, self._returned) if queue]
+    def _queues(self) -> list[deque[Waiting]]:
+        """Return the queues where anybody waits, in their order."""
+        return [queue for queue in (self._waiting, self._returned) if queue]
 
-    def _look_after(self, queue: deque[Waiting], patience: float) -> None:
-        """Give places to who has waited for one, in their order; refuse who has waited too long."""
-        while queue:
-            conn, request = queue[0].conn, queue[0].request
-            is_full = self._is_full(request)
-            if is_full and seconds_waited(queue) < patience:
-                return
-            came_at = queue.popleft().came_at
-            if not is_full:
-                self._go_on(conn, Outcome.READ, request, came_at)
-                continue
-            outcome, left = self._refuse(conn, request, {CAME_AT: came_at})
-            if outcome is not Outcome.ANSWERED:
-                self._go_on(conn, outcome, left)
-            elif self.alive:
-                conn.set_timeout()
-                self.keepalived_conns.append(conn)
-                self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
-            else:  # the answer said so
-                self._go_on(conn, Outcome.ENDED, None)
+    def _look_after_waiting(self) -> None:
+        """Give places to who has waited for one, in their order; refuse who has waited too long, some at a time."""
+        for queue in self._queues():
+            refused = 0
+            while queue and refused < REFUSED_TOGETHER:
+                if queue[0].has_left():
+                    self._go_on(queue.popleft().conn, Outcome.ENDED, None)
+                elif (queue is self._waiting or not self._waiting) and self._has_place():
+                    waited = queue.popleft()
+                    told = {**waited.asked.told, HAS_PLACE: True, CAME_AT: waited.came_at}
+                    self._go_on(waited.conn, Outcome.READ, Asked(waited.asked.request, told))
+                elif seconds_waited(queue) >= self._patience_seconds:
+                    self._refuse_waiting(queue.popleft())
+                    refused += 1
+                else:
+                    break
 
-    def _is_full(self, request: PlainRequest) -> bool:
-        application = self._application
-        if application is None:
-            return False
-        return application.foresee(request.path, request.length, len(self._ahead)) is Foresight.FULL
+    def _refuse_waiting(self, waited: Waiting) -> None:
+        conn, keeps = waited.conn, self.alive
+        outcome, left = self._refuse(conn, waited.asked, {CAME_AT: waited.came_at})
+        if outcome is Outcome.ANSWERED and keeps:
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+        else:  # it was not sent whole, or said that the connection ends
+            self._go_on(conn, Outcome.ENDED if outcome is Outcome.ANSWERED else outcome, left)
+
+    def _has_place(self) -> bool:
+        return self._application is not None and self._application.take_place()
 
     def _serve(self, conn: Any) -> tuple[Outcome, Any]:
         """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
-        if conn.base is None:
+        application = self._application
+        if conn.base is None or application is None:
             return Outcome.AS_USUAL, None
         before, conn.received = conn.received, b""
         try:
@@ -320,31 +351,49 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             request = read_plain(data, self._limits, conn.secure_headers)
         except HeadUnfinishedError:
             return self._wait_for_more(conn, data, LARGEST_BYTES) or self._leave_to_gunicorn(conn, data)
-        foresight = self._foresee(request)
+        foresight = self._foresee(request, application)
         if request is None or foresight is Foresight.UNKNOWN:
             return self._leave_to_gunicorn(conn, data)
         if not request.is_whole:
             whole = len(data) - len(request.body) + request.length
-            return self._wait_for_more(conn, data, whole) or (Outcome.READ, request)
+            return self._wait_for_more(conn, data, whole) or (Outcome.READ, Asked(request, {}))
         if foresight is Foresight.BRIEF:
-            return self._answer_here(conn, request, {})
-        if foresight is Foresight.LONG and not self._waiting:
-            return Outcome.READ, request
-        half = self._patience_seconds / 2
-        # Where who is next has waited half as long as anybody may, another would wait too long.
-        if seconds_waited(self._waiting) < half:
-            return Outcome.WAITS, request
+            return self._answer_here(conn, Asked(request, {}))
+        return self._find_place(conn, request, application)
+
+    def _find_place(self, conn: Any, request: PlainRequest, application: KnowingApplication) -> tuple[Outcome, Any]:
+        """Find a place for a request, or let it wait for one; whom a glance at the head refuses needs none."""
+        finding = application.examine(request.environ(conn.base, None))
+        told = {FINDING: finding}
+        if finding.refusal is not None:
+            return self._answer_here(conn, Asked(request, told))
+        if not self._waiting and application.take_place():
+            return Outcome.READ, Asked(request, {**told, HAS_PLACE: True})
+        asked = Asked(request, told)
+        if self._may_wait(application):
+            return Outcome.WAITS, asked
         # To refuse the same callers over and over would take a good part of the time that the others need.
-        if time.perf_counter() < conn.refused_at + self._patience_seconds:
-            return Outcome.RETURNED, request
-        return self._refuse(conn, request, {})
+        if time.perf_counter() < conn.refused_at + min(AGAIN_SECONDS, application.patience_seconds):
+            return Outcome.RETURNED, asked
+        return self._refuse(conn, asked, {})
 
-    def _refuse(self, conn: Any, request: PlainRequest, told: dict[str, Any]) -> tuple[Outcome, Any]:
+    def _may_wait(self, application: KnowingApplication) -> bool:
+        """Say whether one more would hardly wait in vain.
+
+        He would where who is next has waited half as long as anybody may, and more wait than have places at once: a
+        native model answers all who have places together, and then all who wait.
+        """
+        patience = application.patience_seconds
+        if seconds_waited(self._waiting) < patience / 2:
+            return True
+        return patience > 0 and len(self._waiting) < application.places
+
+    def _refuse(self, conn: Any, asked: Asked, told: Mapping[str, Any]) -> tuple[Outcome, Any]:
         conn.refused_at = time.perf_counter()
-        return self._answer_here(conn, request, {MUST_BE_REFUSED: True, **told})
+        return self._answer_here(conn, Asked(asked.request, {**asked.told, MUST_BE_REFUSED: True, **told}))
 
-    def _answer_here(self, conn: Any, request: PlainRequest, told: dict[str, Any]) -> tuple[Outcome, Any]:
-        answer = self._answer(request, {**conn.base, **told}, io.BytesIO(request.body))
+    def _answer_here(self, conn: Any, asked: Asked) -> tuple[Outcome, Any]:
+        answer = self._answer(asked, conn.base, io.BytesIO(asked.request.body))
         return self._send(conn, answer) if answer else (Outcome.ENDED, None)
 
     def _wait_for_more(self, conn: Any, data: bytes, whole: int) -> tuple[Outcome, Any] | None:
@@ -360,41 +409,41 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         conn.data_ready = True
         return Outcome.AS_USUAL, None
 
-    def _foresee(self, request: PlainRequest | None) -> Foresight:
+    def _foresee(self, request: PlainRequest | None, application: KnowingApplication) -> Foresight:
         if (
             request is None
-            or self._application is None
             # gunicorn announces the close: to the last requests of a worker, to one connection too many.
             or not self.alive
             or len(self.keepalived_conns) >= self.max_keepalived
             or self.nr + 1 >= self.max_requests
         ):
             return Foresight.UNKNOWN
-        return self._application.foresee(request.path, request.length, len(self._ahead))
+        return application.foresee(request.path, request.length)
 
-    def _answer_whole(self, conn: Any, request: PlainRequest, came_at: float | None) -> bool:
-        """Answer a request that came whole, and count it no more."""
+    def _answer_placed(self, conn: Any, asked: Asked) -> bool:
+        """Answer a request that came whole and has a place, which is not kept until a slow caller has read."""
         try:
-            return self._answer_in_thread(conn, request, {CAME_AT: came_at} if came_at else {})
+            answer = self._answer(asked, conn.base, io.BytesIO(asked.request.body))
         finally:
-            self._ahead.pop()
+            if self._application is not None:
+                self._application.give_place_back()
+        return bool(answer) and self._send_all(conn, answer)
 
-    def _answer_in_thread(
-        self, conn: Any, request: PlainRequest, told: Mapping[str, Any] = MappingProxyType({})
-    ) -> bool:
-        """Answer a request that was read; say whether the connection stays."""
-        body = SocketBody(conn.sock, request.body, request.length)
-        answer = self._answer(request, {**conn.base, **told}, body)
+    def _answer_in_thread(self, conn: Any, asked: Asked) -> bool:
+        """Answer a request whose body is still coming; say whether the connection stays."""
+        body = SocketBody(conn.sock, asked.request.body, asked.request.length)
+        answer = self._answer(asked, conn.base, body)
         return bool(answer) and self._send_all(conn, answer) and body.is_drained
 
-    def _answer(self, request: PlainRequest, base: dict[str, Any], stream: io.BytesIO | SocketBody) -> bytes:
+    def _answer(self, asked: Asked, base: Mapping[str, Any], stream: io.BytesIO | SocketBody) -> bytes:
         """Return the whole response; nothing where the application failed, which is logged."""
         self.nr += 1
+        request = asked.request
         started: list[Any] = []
         try:
-            chunks = self.wsgi(
-                request.environ(base, stream), lambda status, headers, exc_info=None: started.extend((status, headers))
-            )
+            environ = request.environ(base, stream)
+            environ.update(asked.told)
+            chunks = self.wsgi(environ, lambda status, headers, exc_info=None: started.extend((status, headers)))
             try:
                 body = b"".join(chunks)
             finally:
@@ -416,7 +465,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _send(self, conn: Any, answer: bytes) -> tuple[Outcome, Any]:
         """Send what the caller has room for; a small answer, to one that has read the last, is sent whole."""
         try:
-            sent = conn.sock.send(answer)
+            sent = conn.sock.send(answer, socket.MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -426,12 +475,21 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _send_all(self, conn: Any, answer: bytes) -> bool:
         """Send an answer to a caller that may read slowly; a thread's work. Say whether it took it."""
         conn.init()
+        outcome, left = self._send(conn, answer)
+        if outcome is not Outcome.HALF_SENT:
+            return outcome is Outcome.ANSWERED
+        if self._queues():
+            self.method_queue.defer(_nothing)  # wakes the main thread: a place may be free long before this is sent
         conn.sock.settimeout(self.cfg.keepalive)
         try:
-            conn.sock.sendall(answer)
+            conn.sock.sendall(left)
         except OSError:
             return False
         return True
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def seconds_waited(queue: deque[Waiting]) -> float:

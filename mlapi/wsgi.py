@@ -17,5 +17,9 @@ from mlapi.replica import Replica, gate  # noqa: E402
 replica = Replica()
 replica.start()
 application = PredictionLane(
-    django_application, gate, is_open=settings.MLAPI_LANE, patience_seconds=settings.MLAPI_MAX_WAIT_SECONDS
+    django_application,
+    gate,
+    is_open=settings.MLAPI_LANE,
+    places=settings.MLAPI_MAX_WAITING,
+    patience_seconds=settings.MLAPI_MAX_WAIT_SECONDS,
 )

@@ -33,7 +33,7 @@ TOTAL_SECONDS = Metric(
     "mlapi_request_seconds", "Time of an answered prediction, from first to last.", _VERSION, SECONDS
 )
 WAITING_SECONDS = Metric(
-    "mlapi_waiting_seconds", "Of it: waiting for the model, busy with others' rows.", _VERSION, SECONDS
+    "mlapi_waiting_seconds", "Of it: waiting for a place and for the model, busy with others' rows.", _VERSION, SECONDS
 )
 MODEL_SECONDS = Metric("mlapi_model_seconds", "Of it: the model's own.", _VERSION, SECONDS)
 CALL_ROWS = Metric(

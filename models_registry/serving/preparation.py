@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 WARM_UP_PREDICTIONS = 3
 # A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
 BRIEF_SECONDS = 0.0005
+# And so are a few, as long as all of them take no longer than that; as many are timed at once.
+BRIEF_ROWS_SECONDS = 0.002
+TIMED_ROWS = 128
+# What reading a row and writing its answer take beside the model.
+ROW_OVERHEAD_SECONDS = 0.000005
+# A number with all its digits, and what stands around it and its name.
+NUMBER_BYTES = 32
+# Some dozens of rows of any usual width.
+MOST_BRIEF_BYTES = 8_192
 # Beyond what the probe saw the model take: the worker itself, and what serves meanwhile.
 MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
@@ -104,6 +114,7 @@ class Preparation:
         if version.sample is not None:
             verify_sample(form.model, form.signature, version.sample)
         row_seconds = warm_up(form.model, form.signature, version.sample)
+        is_brief = form.is_compiled and row_seconds is not None and row_seconds <= BRIEF_SECONDS
         return LoadedModel(
             name=version.model,
             number=version.number,
@@ -120,7 +131,7 @@ class Preparation:
             acceleration=version.acceleration,
             activated_at=version.activated_at,
             ranges=ranges(version.sample, version.signature) if version.sample else {},
-            is_brief=form.is_compiled and row_seconds is not None and row_seconds <= BRIEF_SECONDS,
+            brief_bytes=brief_bytes(form.model, form.signature, version.sample) if is_brief and version.sample else 0,
         )
 
     def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:
@@ -196,7 +207,21 @@ def warm_up(model: Any, signature: Signature, sample: Sample | None) -> float | 
     """Make the predictions whose one-time costs no caller should pay; return what one row takes from then on."""
     if sample is None:
         return None
-    rows = signature.parse([sample.instances[0]])
+    return _seconds_of(model, signature.parse([sample.instances[0]]))
+
+
+def brief_bytes(model: Any, signature: Signature, sample: Sample) -> int:
+    """Return how long a body may be whose rows take a model no longer than BRIEF_ROWS_SECONDS, however it says them."""
+    instances = list(islice(cycle(sample.instances), TIMED_ROWS))
+    seconds = _seconds_of(model, signature.parse(instances))
+    rows = BRIEF_ROWS_SECONDS / (seconds / len(instances) + ROW_OVERHEAD_SECONDS)
+    # The shortest way to say a number is a tensor of bytes. One row is let in with its names and all digits.
+    one_named = sum(len(name) + NUMBER_BYTES for name in signature.names)
+    return min(MOST_BRIEF_BYTES, max(one_named, int(rows * len(signature.inputs))))
+
+
+def _seconds_of(model: Any, rows: Any) -> float:
+    """Return what a prediction takes once it has been made."""
     seconds = []
     for _ in range(WARM_UP_PREDICTIONS):
         began = time.perf_counter()

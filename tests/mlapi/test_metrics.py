@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sklearn.linear_model import LogisticRegression
 
 from mlapi import replica
+from mlapi.foresight import CAME_AT
 from mlapi.metrics import catalogue
 from mlapi.metrics.emf import MinuteReport
 from mlapi.metrics.exposition import expose
@@ -102,6 +103,15 @@ def test_requests_are_counted_by_model_resolved_version_protocol_and_outcome(hos
     assert metrics("mlapi_waiting_seconds_count", model="a") == 2
     assert metrics("mlapi_model_call_rows_sum", model="a") == 3
     assert 0 < metrics("mlapi_model_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
+
+
+def test_the_wait_for_a_place_is_part_of_the_wait(host, load, metrics):
+    load(constant(1), name="a")
+    told = {CAME_AT: time.perf_counter() - 3}
+    answer = host.request("POST", "/predict", b'{"features": [0, 0]}', {"Content-Type": "application/json"}, **told)
+    assert answer.json["processing_time_ms"] > 3000
+    assert 3 < metrics("mlapi_waiting_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
+    assert metrics("mlapi_model_seconds_sum", model="a") < 1
 
 
 def test_a_name_that_callers_made_up_is_no_label(host, load, metrics):

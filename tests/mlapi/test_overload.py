@@ -1,4 +1,4 @@
-"""What is too much at once is refused at once, in every protocol and through both hosts."""
+"""What is too much at once is refused, in every protocol and through both hosts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlapi import replica
-from mlapi.foresight import MUST_BE_REFUSED, Foresight
+from mlapi.foresight import FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.lane import PredictionLane
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
@@ -133,8 +134,8 @@ def test_requests_that_fail_leave_no_trace_in_the_count(host, load):
 def test_a_worker_learns_beforehand_what_a_request_takes(load, settings):
     lane = PredictionLane(lambda environ, start: [], replica.gate)
     slow = load(HeldModel(), name="slow", signature=ONE_INPUT)
-    load(HeldModel(), name="quick", signature=ONE_INPUT, is_brief=True)
-    assert not slow.is_brief
+    load(HeldModel(), name="quick", signature=ONE_INPUT, brief_bytes=8_192)
+    assert not slow.brief_bytes
     assert lane.foresee("/models/slow/predict", 100) is Foresight.LONG
     assert lane.foresee("/models/quick/predict", 100) is Foresight.BRIEF
     assert lane.foresee("/models/quick/predict", 10_000) is Foresight.LONG
@@ -154,28 +155,80 @@ def test_what_was_to_be_refused_is_not_run_where_others_would_wait_behind_it(hos
 
 def test_what_was_foreseen_as_brief_is_answered_though_a_swap_brought_a_slower_model(host, load):
     lane = PredictionLane(lambda environ, start: [], replica.gate)
-    load(constant(1), name="m", signature=ONE_INPUT, is_brief=True)
+    load(constant(1), name="m", signature=ONE_INPUT, brief_bytes=8_192)
     assert lane.foresee("/models/m/predict", 100) is Foresight.BRIEF
     load(constant(2), name="m", number=2, signature=ONE_INPUT)
     answer = host.post("/models/m/predict", {"features": [1]})
     assert (answer.status, answer.json["prediction"]) == (200, 2.0)
 
 
-def test_what_does_not_fit_is_foreseen(load, settings):
+def test_what_only_the_native_model_can_is_foreseen_as_long(load):
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    signature = replace(ONE_INPUT, methods=("predict", "transform"))
+    load(constant(1), name="m", signature=signature, brief_bytes=500)
+    assert lane.foresee("/v2/models/m/infer", 100) is Foresight.LONG
+    assert lane.foresee("/models/m/predict", 100) is Foresight.BRIEF
+    assert lane.foresee("/models/m/predict", 501) is Foresight.LONG
+    load(constant(1), name="m", number=2, signature=ONE_INPUT, brief_bytes=500)
+    assert lane.foresee("/v2/models/m/infer", 100) is Foresight.BRIEF
+
+
+def test_a_place_that_the_worker_took_is_the_requests_own(host, load, settings):
     settings.MLAPI_MAX_WAITING = 1
     lane = PredictionLane(lambda environ, start: [], replica.gate)
     load(constant(1), name="m", signature=ONE_INPUT)
-    assert replica.runtime.admit(1)
+    assert lane.take_place()
+    assert not lane.take_place()
     try:
-        assert lane.foresee("/models/m/predict", 100) is Foresight.FULL
+        told = {HAS_PLACE: True}
+        assert host.post("/predict", {"features": [1]}).json["code"] == "overloaded"
+        body = b'{"features": [1]}'
+        assert host.request("POST", "/predict", body, {"Content-Type": "application/json"}, **told).status == 200
+        assert not lane.take_place(), "who took it gives it back"
     finally:
-        replica.runtime.leave()
+        lane.give_place_back()
+    assert lane.take_place()
+    lane.give_place_back()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"REQUEST_METHOD": "GET"}, "method_not_allowed"),
+        ({"HTTP_HOST": "elsewhere.example"}, "invalid_host"),
+        ({"CONTENT_TYPE": "text/plain"}, "unsupported_media_type"),
+        ({}, "missing_api_key"),
+    ],
+)
+def test_a_head_says_what_is_refused_whatever_the_body_says(host, load, settings, changes, code):
+    settings.MLAPI_REQUIRE_API_KEY = code == "missing_api_key"
+    settings.ALLOWED_HOSTS = ["localhost", "testserver"]
+    load(HeldModel(), name="m", signature=ONE_INPUT)
+    lane = PredictionLane(lambda environ, start: [], replica.gate)
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/models/m/predict",
+        "HTTP_HOST": "localhost",
+        "CONTENT_TYPE": "application/json",
+    }
+    finding = lane.examine({**environ, **changes})
+    assert finding.refusal.code == code
+    answer = host.request("POST", "/predict", b"{", {"Content-Type": "application/json"}, **{FINDING: finding})
+    assert answer.json["code"] == code, "what was found is not looked for again"
+
+
+def test_what_was_found_when_it_came_is_not_looked_for_again(host, load, settings):
+    settings.MLAPI_REQUIRE_API_KEY = True
+    load(constant(1), name="m", signature=ONE_INPUT)
+    known = {FINDING: Finding("somebody")}
+    body = b'{"features": [1]}'
+    assert host.request("POST", "/predict", body, {"Content-Type": "application/json"}, **known).status == 200
 
 
 def test_a_quick_model_answers_though_a_slow_one_has_taken_every_place(host, load, settings):
     lane = PredictionLane(lambda environ, start: [], replica.gate)
     with full(host, load, settings):
-        load(constant(2), name="quick", signature=ONE_INPUT, is_brief=True)
+        load(constant(2), name="quick", signature=ONE_INPUT, brief_bytes=8_192)
         assert lane.foresee("/models/quick/predict", 100) is Foresight.BRIEF
         assert host.post("/models/quick/predict", {"features": [1]}).json["prediction"] == 2.0
         many = host.post("/models/quick/predict", {"instances": [[1]] * 3_000})
@@ -186,16 +239,6 @@ def test_a_quick_model_answers_though_a_slow_one_has_taken_every_place(host, loa
         )
     assert [many.json["code"], unpacked.json["code"]] == ["overloaded"] * 2, "many rows take a place"
     assert not replica.runtime.is_full(1)
-
-
-def test_those_on_their_way_to_a_slow_model_count_before_they_have_come_there(load, settings):
-    settings.MLAPI_MAX_WAITING = 2
-    lane = PredictionLane(lambda environ, start: [], replica.gate)
-    load(HeldModel(), name="slow", signature=ONE_INPUT)
-    load(HeldModel(), name="quick", signature=ONE_INPUT, is_brief=True)
-    assert lane.foresee("/models/slow/predict", 100, 1) is Foresight.LONG
-    assert lane.foresee("/models/slow/predict", 100, 2) is Foresight.FULL
-    assert lane.foresee("/models/quick/predict", 100, 2) is Foresight.BRIEF
 
 
 def test_the_count_is_right_whoever_counts():

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sklearn.dummy import DummyClassifier
 
+from mlapi.worker import LARGEST_BYTES
 from tests.support.estimators import SLEEP, forest, save, sleeper
 from tests.support.service import Service
 from tests.support.waiting import eventually
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.any_database
 
 PLACES = 2
 PATIENCE_SECONDS = 2.0
+NAMES = ("sleeper", "quick", "wide")
+CLASSES = 500
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,10 @@ def service(tmp_path_factory) -> Iterator[Service]:
     )
     slow = save(sleeper(), directory / "slow.joblib")
     quick = save(forest(seed=1, trees=5), directory / "quick.joblib", rows=[[0, 0, 0, 0]])
-    made.manage_all(["publish_model", "sleeper", slow, "--activate"], ["publish_model", "quick", quick, "--activate"])
+    wide = save(DummyClassifier().fit([[0]] * CLASSES, range(CLASSES)), directory / "wide.joblib")
+    made.manage_all(
+        *(["publish_model", name, path, "--activate"] for name, path in zip(NAMES, (slow, quick, wide), strict=True))
+    )
     try:
         made.start()
         yield made
@@ -50,10 +57,10 @@ def ask(service) -> Iterator[Ask]:
     """Return a way to ask the sleeper, on a connection of its own, for so many seconds of its time."""
     asking: list[socket.socket] = []
 
-    def send(seconds: float, name: str = "r", *, at: Service = service) -> socket.socket:
+    def send(seconds: float, name: str = "r", *, at: Service = service, size: int = 0) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", at.port), timeout=20)
         asking.append(connection)
-        connection.sendall(sleep(seconds, name))
+        connection.sendall(sleep(seconds, name, size=size))
         return connection
 
     yield send
@@ -63,18 +70,28 @@ def ask(service) -> Iterator[Ask]:
     eventually(lambda: service.post("/models/sleeper/predict", {"features": [0]})[0] == 200)
 
 
-def sleep(seconds: float, name: str = "r") -> bytes:
-    body = json.dumps({"features": [seconds]}).encode()
+def sleep(seconds: float, name: str = "r", *, size: int = 0) -> bytes:
+    body = json.dumps({"features": [seconds]}).encode().ljust(size)
     return request("/models/sleeper/predict", f"X-Request-ID: {name}", body=body)
 
 
-def take_places(ask: Ask, seconds: float, **where: Service) -> list[socket.socket]:
+def take_places(ask: Ask, seconds: float, **where: Any) -> list[socket.socket]:
     """Let the model be busy that long with the first, while the others wait for it in their places."""
     taken = []
     for place in range(PLACES):
         taken.append(ask(0 if place else seconds, **where))
         time.sleep(0.1)
     return taken
+
+
+def let_others_wait(ask: Ask) -> socket.socket:
+    """Let so many wait, and the first of them so long, that whoever comes then is refused at once; return who does."""
+    ask(0)
+    time.sleep(PATIENCE_SECONDS / 2 + 0.1)
+    for _ in range(PLACES - 1):
+        ask(0)
+        time.sleep(0.05)
+    return ask(0)
 
 
 def status(connection: socket.socket) -> int:
@@ -127,20 +144,52 @@ def test_who_has_waited_long_enough_is_refused_and_may_ask_again(ask):
     assert status(waiting) == 200
 
 
-def test_where_the_next_has_waited_half_as_long_another_is_refused_at_once(ask):
-    take_places(ask, 1.5)
+def test_where_the_next_has_waited_half_as_long_and_as_many_as_have_places_wait_another_is_refused_at_once(ask):
+    take_places(ask, 1.7)
     ask(0)
     time.sleep(PATIENCE_SECONDS / 2 + 0.1)
+    waiting = [ask(0) for _ in range(PLACES - 1)]
+    time.sleep(0.1)
     began = time.monotonic()
     assert status(ask(0)) == 503
     assert time.monotonic() - began < 0.3
+    assert [status(connection) for connection in waiting] == [200] * (PLACES - 1), "they go with the next"
+
+
+def test_places_that_others_have_by_another_way_count_too(ask):
+    taken = take_places(ask, 0.5, size=LARGEST_BYTES + 1)
+    waiting = [ask(0.1) for _ in range(2 * PLACES)]
+    assert [status(connection) for connection in (*taken, *waiting)] == [200] * 3 * PLACES
+
+
+def test_what_its_head_refuses_does_not_wait(service, ask):
+    take_places(ask, 1.0)
+    began = time.monotonic()
+    assert service.request("GET", "/models/sleeper/predict", None, {})[0] == 405
+    assert service.request("POST", "/models/sleeper/predict", b"x", {"Content-Type": "text/plain"})[0] == 415
+    assert time.monotonic() - began < 0.5
+
+
+def test_who_reads_slowly_keeps_no_place(service, ask):
+    rows = 1_800
+    tensor = {"name": "input", "datatype": "INT64", "shape": [rows, 1], "data": [0] * rows}
+    body = json.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}).encode()
+    assert len(body) < LARGEST_BYTES
+    slow = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(PLACES)]
+    for connection in slow:
+        connection.sendall(request("/v2/models/wide/infer", body=body))
+    try:
+        eventually(lambda: all(connection.recv(1, socket.MSG_PEEK) for connection in slow))
+        assert status(ask(0)) == 200
+        assert {receive(connection)[0][0] for connection in slow} == {200}
+    finally:
+        for connection in slow:
+            connection.close()
 
 
 def test_who_was_refused_and_comes_again_at_once_is_not_refused_at_once_again(ask):
     take_places(ask, 2 * PATIENCE_SECONDS)
-    ask(0)
-    time.sleep(PATIENCE_SECONDS / 2 + 0.1)
-    impatient = ask(0)
+    impatient = let_others_wait(ask)
     assert status(impatient) == 503
     began = time.monotonic()
     impatient.sendall(sleep(0))
@@ -150,12 +199,10 @@ def test_who_was_refused_and_comes_again_at_once_is_not_refused_at_once_again(as
 
 def test_who_was_refused_and_comes_again_gets_a_place_when_nobody_waits_for_it(ask):
     take_places(ask, 0.75 * PATIENCE_SECONDS)
-    waiting = ask(0)
-    time.sleep(PATIENCE_SECONDS / 2 + 0.1)
-    impatient = ask(0)
+    impatient = let_others_wait(ask)
     assert status(impatient) == 503
     impatient.sendall(sleep(0))
-    assert [status(waiting), status(impatient)] == [200, 200]
+    assert status(impatient) == 200
 
 
 def test_a_quick_model_and_health_answer_meanwhile(service, ask):
@@ -172,8 +219,10 @@ def test_a_quick_model_and_health_answer_meanwhile(service, ask):
 def test_who_leaves_while_waiting_costs_nothing(ask):
     take_places(ask, 0.3)
     for _ in range(20):
-        ask(0).close()
+        ask(PATIENCE_SECONDS).close()
+    began = time.monotonic()
     assert status(ask(0)) == 200
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
 
 
 @pytest.fixture
@@ -189,12 +238,14 @@ def other(service, tmp_path) -> Iterator[Service]:
 
 def test_the_end_answers_who_waits_and_lets_nobody_wait_longer(ask, other):
     taken = take_places(ask, 0.75 * PATIENCE_SECONDS, at=other)
-    waiting = [ask(PATIENCE_SECONDS, at=other), *(ask(0, at=other) for _ in range(PLACES))]
-    # The first of them keeps the model busy, and the last waits in vain.
-    time.sleep(0.1)
+    waiting = []
+    # The first of them keep the model busy, and the last waits in vain.
+    for seconds in [*[PATIENCE_SECONDS] * PLACES, 0]:
+        waiting.append(ask(seconds, at=other))
+        time.sleep(0.05)
     began = time.monotonic()
     assert other.stop() == 0
     assert time.monotonic() - began < 10, "who has been answered is not waited for"
     answers = [receive(connection)[0] for connection in (*taken, *waiting)]
     assert {headers["connection"] for _, headers, _ in answers} == {"close"}
-    assert [code for code, _, _ in answers] == [200] * (PLACES + 2) + [503]
+    assert [code for code, _, _ in answers] == [200] * 2 * PLACES + [503]

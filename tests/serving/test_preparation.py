@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,14 @@ from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.manifest import Sample
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
-from models_registry.serving.preparation import Preparation, VersionRef
+from models_registry.serving import preparation as preparation_module
+from models_registry.serving.preparation import (
+    BRIEF_ROWS_SECONDS,
+    MOST_BRIEF_BYTES,
+    ROW_OVERHEAD_SECONDS,
+    Preparation,
+    VersionRef,
+)
 from tests.support.estimators import constant, forest, save
 
 
@@ -64,6 +73,21 @@ def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparati
     rows = compiled.signature.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
     answers = [item.predictor.predict(rows, 2) for item in (compiled, native, off)]
     assert len({tuple(answer.predictions()) for answer in answers}) == 1
+
+
+def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path, monkeypatch):
+    def loaded(features: int, **given) -> int:
+        path = save(forest(seed=1, trees=30, features=features), tmp_path / f"{features}.joblib")
+        version = version_of(path, sample=Sample(([0.0] * features,)), **given)
+        return preparation.prepare(version, copy_of(path)).brief_bytes
+
+    one_named_row = len(json.dumps({f"x{index}": -1.2345678901234567e-300 for index in range(4)}))
+    # Whatever the rows take, so many of them are too many: reading them takes longer.
+    most_rows = BRIEF_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
+    assert one_named_row < loaded(4) < 4 * most_rows < MOST_BRIEF_BYTES
+    monkeypatch.setattr(preparation_module, "call", lambda model, rows: time.sleep(0.0001 * len(rows)))
+    assert one_named_row <= loaded(4) < 160, "many rows would take too long, one does not"
+    assert loaded(4, acceleration=False) == 0, "the native form holds the interpreter"
 
 
 def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
