@@ -34,13 +34,13 @@ function done(summary, latency, rates)
 end
 """
 DELAY = "\nfunction delay() return %d end\n"
-# Where refusals are allowed, each answer is looked at: nothing but 200, and 503 with when to come again.
+# Where refusals are allowed, each answer is looked at: nothing but 200, and the 503 of who found no place.
 LOOK = """
 local asking
 strange = 0
 function setup(thread) asking = thread end
 function response(status, headers)
-  if status ~= 200 and not (status == 503 and headers["Retry-After"]) then strange = strange + 1 end
+  if status ~= 200 and not (status == 503 and headers["Retry-After"] == "1") then strange = strange + 1 end
 end
 local say = done
 function done(summary, latency, rates)

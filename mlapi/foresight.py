@@ -7,6 +7,8 @@ from enum import Enum, auto
 
 # In the WSGI environment: a refusal was foreseen, and nothing else may take its time, for others wait behind it.
 MUST_BE_REFUSED = "mlapi.must_be_refused"
+# In the WSGI environment: the caller has left while it waited, and hears no answer.
+CALLER_LEFT = "mlapi.caller_left"
 # In the WSGI environment: when it came, by time.perf_counter(), where it has waited since.
 CAME_AT = "mlapi.came_at"
 # In the WSGI environment: the Finding about the request, which is not looked for again.

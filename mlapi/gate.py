@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
-from mlapi.foresight import CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
+from mlapi.foresight import CALLER_LEFT, CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.keys import require_key
 from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
@@ -91,6 +91,8 @@ class Gate:
         passage.key = finding.key
         if finding.refusal is not None:
             raise finding.refusal
+        if environ.get(CALLER_LEFT):
+            raise HttpError(499, "caller_left", "The caller closed the connection before there was a place.")
         if environ.get(MUST_BE_REFUSED):
             # It came a way on which others wait behind it: that there is room since a moment changes nothing.
             raise overloaded()
@@ -121,21 +123,28 @@ class Gate:
         return Foresight.BRIEF if self._is_brief(endpoint, params, length) else Foresight.LONG
 
     def examine(self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ) -> Finding:
-        """Say what a request's head says: host, method, key and kind of body, in this order. It counts a key's use."""
+        """Say what a request's head says: host, method, key and kind of body, in this order. It counts a key's use.
+
+        No error leaves it: whoever asks has others to look after.
+        """
         try:
-            if not endpoint.any_host:
-                check_host(environ)
-            method = environ["REQUEST_METHOD"]
-            if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
-                raise method_error(method, endpoint.methods)
-            key = ""
-            if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
-                key = require_key(environ, self.runtime, params.get("model")).prefix
-            if method == "POST" and endpoint.content_types:
-                check_content_type(environ.get("CONTENT_TYPE", ""), endpoint.content_types)
-        except HttpError as error:
+            return Finding(self._require(endpoint, params, environ))
+        except Exception as error:  # noqa: BLE001 - raised again, and translated or logged, when the request is answered
             return Finding(refusal=error)
-        return Finding(key)
+
+    def _require(self, endpoint: Endpoint, params: Mapping[str, str], environ: Environ) -> str:
+        """Return the key that a request bears where one is needed; HttpError for a head that is refused."""
+        if not endpoint.any_host:
+            check_host(environ)
+        method = environ["REQUEST_METHOD"]
+        if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
+            raise method_error(method, endpoint.methods)
+        key = ""
+        if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
+            key = require_key(environ, self.runtime, params.get("model")).prefix
+        if method == "POST" and endpoint.content_types:
+            check_content_type(environ.get("CONTENT_TYPE", ""), endpoint.content_types)
+        return key
 
     def take_place(self) -> bool:
         """Take a place among the predictions under way, for a body that needs one; False where none is free."""
@@ -287,4 +296,5 @@ def base_url(environ: Environ) -> str:
 @lru_cache(maxsize=64)
 def status_line(status: int) -> str:
     """Return e.g. `200 OK`."""
-    return f"{status} {HTTPStatus(status).phrase}"
+    # Others write 499 into their logs, too, for who did not wait for an answer; nobody is ever sent it.
+    return f"{status} {'Client Closed Request' if status == 499 else HTTPStatus(status).phrase}"

@@ -29,7 +29,7 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from mlapi import logs
-from mlapi.foresight import CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
+from mlapi.foresight import CALLER_LEFT, CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
 
 # What is larger is none of a few rows. What is smaller is waited for here, so that no thread waits for a slow caller.
@@ -39,7 +39,7 @@ SWITCH_SECONDS = 0.0005
 # So many answers a new connection may wait for.
 ACCEPTED_EVERY = 16
 # So many refusals whoever is ready may wait for.
-REFUSED_TOGETHER = 32
+ENDED_TOGETHER = 32
 # A little less than the Retry-After of a refusal: who comes again before has not heeded it.
 AGAIN_SECONDS = 0.9
 
@@ -119,6 +119,18 @@ class Asked:
     request: PlainRequest
     told: Mapping[str, Any]
 
+    def also(self, told: Mapping[str, Any]) -> Asked:
+        """Return the same of which more is told."""
+        return Asked(self.request, {**self.told, **told})
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """What of an answer is still to be sent, and whether it says that the connection stays."""
+
+    data: bytes
+    keeps: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -147,6 +159,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.set_timeout()
         self.base = base
         self.received = b""
+        self.has_asked = False
         self.refused_at = -math.inf
         self.secure_headers: dict[str, str] = {}
         if base is not None:
@@ -180,6 +193,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         }
         self._date = (0, "")
         self._application: KnowingApplication | None = None
+        self._newcomers: list[Connection] = []
         self._waiting: deque[Waiting] = deque()
         # Who has been refused a moment ago and has come again, as if there had been no Retry-After.
         self._returned: deque[Waiting] = deque()
@@ -210,6 +224,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
             if base is not None:
                 self.on_pending_socket_readable(conn, client)
+                if not conn.has_asked:
+                    self._newcomers.append(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Serve whoever is ready; who connects meanwhile, as health checks do, need not wait for all of them."""
@@ -218,13 +234,21 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         ready = self.poller.select(timeout)
         # Before anybody comes: whoever waits has what was given back meanwhile, and has not waited as long as it looks.
         self._look_after_waiting()
+        self._newcomers.clear()
         for turn, (key, _) in enumerate(ready):
             key.data(key.fileobj)
             if turn % ACCEPTED_EVERY == ACCEPTED_EVERY - 1 and self._accepting:
+                self._look_after_newcomers()
                 for listener in self.sockets:
                     self.accept(listener)
         self._look_after_waiting()
         logs.flush()
+
+    def _look_after_newcomers(self) -> None:
+        """Answer who came in this round and has asked since: the poller tells of them only in the next."""
+        for conn in self._newcomers:
+            self.on_pending_socket_readable(conn, conn.sock)
+        self._newcomers = [conn for conn in self._newcomers if not conn.has_asked]
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the first request of a connection."""
@@ -264,6 +288,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         outcome, left = self._serve(conn)
         if outcome is Outcome.NOTHING_YET:
             return
+        conn.has_asked = True
         if outcome is Outcome.AS_USUAL:
             take_to_thread(conn, client)
             return
@@ -304,29 +329,35 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _look_after_waiting(self) -> None:
         """Give places to who has waited for one, in their order; refuse who has waited too long, some at a time."""
         for queue in self._queues():
-            refused = 0
-            while queue and refused < REFUSED_TOGETHER:
+            ended = 0
+            while queue and ended < ENDED_TOGETHER:
                 if queue[0].has_left():
-                    self._go_on(queue.popleft().conn, Outcome.ENDED, None)
+                    self._forget(queue.popleft())
+                    ended += 1
                 elif (queue is self._waiting or not self._waiting) and self._has_place():
                     waited = queue.popleft()
-                    told = {**waited.asked.told, HAS_PLACE: True, CAME_AT: waited.came_at}
-                    self._go_on(waited.conn, Outcome.READ, Asked(waited.asked.request, told))
+                    asked = waited.asked.also({HAS_PLACE: True, CAME_AT: waited.came_at})
+                    self._go_on(waited.conn, Outcome.READ, asked)
                 elif seconds_waited(queue) >= self._patience_seconds:
                     self._refuse_waiting(queue.popleft())
-                    refused += 1
+                    ended += 1
                 else:
                     break
 
     def _refuse_waiting(self, waited: Waiting) -> None:
-        conn, keeps = waited.conn, self.alive
+        conn = waited.conn
         outcome, left = self._refuse(conn, waited.asked, {CAME_AT: waited.came_at})
-        if outcome is Outcome.ANSWERED and keeps:
-            conn.set_timeout()
-            self.keepalived_conns.append(conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
-        else:  # it was not sent whole, or said that the connection ends
-            self._go_on(conn, Outcome.ENDED if outcome is Outcome.ANSWERED else outcome, left)
+        if outcome is not Outcome.ANSWERED:
+            self._go_on(conn, outcome, left)
+            return
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
+
+    def _forget(self, waited: Waiting) -> None:
+        """End the connection of a caller who has left; the application notes it."""
+        self._answer(waited.asked.also({CAME_AT: waited.came_at, CALLER_LEFT: True}), waited.conn.base, io.BytesIO())
+        self._go_on(waited.conn, Outcome.ENDED, None)
 
     def _has_place(self) -> bool:
         return self._application is not None and self._application.take_place()
@@ -364,16 +395,15 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _find_place(self, conn: Any, request: PlainRequest, application: KnowingApplication) -> tuple[Outcome, Any]:
         """Find a place for a request, or let it wait for one; whom a glance at the head refuses needs none."""
         finding = application.examine(request.environ(conn.base, None))
-        told = {FINDING: finding}
+        asked = Asked(request, {FINDING: finding})
         if finding.refusal is not None:
-            return self._answer_here(conn, Asked(request, told))
+            return self._answer_here(conn, asked)
         if not self._waiting and application.take_place():
-            return Outcome.READ, Asked(request, {**told, HAS_PLACE: True})
-        asked = Asked(request, told)
+            return Outcome.READ, asked.also({HAS_PLACE: True})
         if self._may_wait(application):
             return Outcome.WAITS, asked
         # To refuse the same callers over and over would take a good part of the time that the others need.
-        if time.perf_counter() < conn.refused_at + min(AGAIN_SECONDS, application.patience_seconds):
+        if application.patience_seconds and time.perf_counter() < conn.refused_at + AGAIN_SECONDS:
             return Outcome.RETURNED, asked
         return self._refuse(conn, asked, {})
 
@@ -390,11 +420,10 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _refuse(self, conn: Any, asked: Asked, told: Mapping[str, Any]) -> tuple[Outcome, Any]:
         conn.refused_at = time.perf_counter()
-        return self._answer_here(conn, Asked(asked.request, {**asked.told, MUST_BE_REFUSED: True, **told}))
+        return self._answer_here(conn, asked.also({MUST_BE_REFUSED: True, **told}))
 
     def _answer_here(self, conn: Any, asked: Asked) -> tuple[Outcome, Any]:
-        answer = self._answer(asked, conn.base, io.BytesIO(asked.request.body))
-        return self._send(conn, answer) if answer else (Outcome.ENDED, None)
+        return self._send(conn, self._answer(asked, conn.base, io.BytesIO(asked.request.body)))
 
     def _wait_for_more(self, conn: Any, data: bytes, whole: int) -> tuple[Outcome, Any] | None:
         """Keep what has come until more does; nothing where `whole` bytes are too many to be kept here."""
@@ -421,21 +450,19 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         return application.foresee(request.path, request.length)
 
     def _answer_placed(self, conn: Any, asked: Asked) -> bool:
-        """Answer a request that came whole and has a place, which is not kept until a slow caller has read."""
+        """Answer a request that has a place, which is kept until its caller has read: as long as it takes a thread."""
         try:
-            answer = self._answer(asked, conn.base, io.BytesIO(asked.request.body))
+            return self._answer_in_thread(conn, asked)
         finally:
             if self._application is not None:
                 self._application.give_place_back()
-        return bool(answer) and self._send_all(conn, answer)
 
     def _answer_in_thread(self, conn: Any, asked: Asked) -> bool:
-        """Answer a request whose body is still coming; say whether the connection stays."""
+        """Answer a request whose body may be still coming; say whether the connection stays."""
         body = SocketBody(conn.sock, asked.request.body, asked.request.length)
-        answer = self._answer(asked, conn.base, body)
-        return bool(answer) and self._send_all(conn, answer) and body.is_drained
+        return self._send_all(conn, self._answer(asked, conn.base, body))
 
-    def _answer(self, asked: Asked, base: Mapping[str, Any], stream: io.BytesIO | SocketBody) -> bytes:
+    def _answer(self, asked: Asked, base: Mapping[str, Any], stream: io.BytesIO | SocketBody) -> Unsent:
         """Return the whole response; nothing where the application failed, which is logged."""
         self.nr += 1
         request = asked.request
@@ -451,10 +478,10 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                     chunks.close()
             # What is left of a body that was not wanted is not read for the next request's sake.
             keeps = self.alive and (isinstance(stream, io.BytesIO) or stream.is_drained)
-            return response_bytes(started[0], started[1], body, self._http_date(), keeps=keeps)
+            return Unsent(response_bytes(started[0], started[1], body, self._http_date(), keeps=keeps), keeps)
         except Exception:
             self.log.exception("Error handling request %s %s", request.method, request.path)
-            return b""
+            return Unsent(b"", keeps=False)
 
     def _http_date(self) -> str:
         now = int(time.time())
@@ -462,34 +489,27 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._date = now, email.utils.formatdate(now, usegmt=True)
         return self._date[1]
 
-    def _send(self, conn: Any, answer: bytes) -> tuple[Outcome, Any]:
+    def _send(self, conn: Any, answer: Unsent) -> tuple[Outcome, Any]:
         """Send what the caller has room for; a small answer, to one that has read the last, is sent whole."""
         try:
-            sent = conn.sock.send(answer, socket.MSG_DONTWAIT)
+            sent = conn.sock.send(answer.data)
         except BlockingIOError:
             sent = 0
         except OSError:
             return Outcome.ENDED, None
-        return (Outcome.ANSWERED, None) if sent == len(answer) else (Outcome.HALF_SENT, answer[sent:])
+        if sent < len(answer.data):
+            return Outcome.HALF_SENT, Unsent(answer.data[sent:], answer.keeps)
+        return Outcome.ANSWERED if answer.keeps else Outcome.ENDED, None
 
-    def _send_all(self, conn: Any, answer: bytes) -> bool:
-        """Send an answer to a caller that may read slowly; a thread's work. Say whether it took it."""
+    def _send_all(self, conn: Any, answer: Unsent) -> bool:
+        """Send an answer to a caller that may read slowly; a thread's work. Say whether the connection stays."""
         conn.init()
-        outcome, left = self._send(conn, answer)
-        if outcome is not Outcome.HALF_SENT:
-            return outcome is Outcome.ANSWERED
-        if self._queues():
-            self.method_queue.defer(_nothing)  # wakes the main thread: a place may be free long before this is sent
         conn.sock.settimeout(self.cfg.keepalive)
         try:
-            conn.sock.sendall(left)
+            conn.sock.sendall(answer.data)
         except OSError:
             return False
-        return True
-
-
-def _nothing() -> None:
-    """Do nothing."""
+        return answer.keeps
 
 
 def seconds_waited(queue: deque[Waiting]) -> float:

@@ -25,7 +25,7 @@ _VERSION = ("model", "version")
 
 REQUESTS = Metric(
     "mlapi_requests",
-    "Requests by outcome: success, refused (the caller's mistake), unauthorized, limited, unavailable, failed.",
+    "Requests by outcome: success, refused (the caller's mistake), unauthorized, limited, left, unavailable, failed.",
     (*_VERSION, "protocol", "outcome"),
 )
 ROWS_PREDICTED = Metric("mlapi_rows", "Rows predicted.", _VERSION)

@@ -40,6 +40,8 @@ def outcome_of(status: int) -> str:
         return "unavailable" if status == 503 else "failed"
     if status == 429:
         return "limited"
+    if status == 499:
+        return "left"
     return "unauthorized" if status in {401, 403} else "refused"
 
 

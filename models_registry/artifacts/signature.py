@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -24,6 +25,9 @@ from models_registry.artifacts.features import Feature, describe_value
 from models_registry.errors import InputError
 
 SHOWN_NAMES = 8
+# difflib takes some 30 µs for each name that it compares, and callers may misspell as often as they like.
+COMPARED_NAMES = 16
+COMPARED_CHARACTERS = 200
 BARE = frozenset({str, int, float, bool, type(None)})
 
 
@@ -67,6 +71,14 @@ class Signature:
     def is_plain(self) -> bool:
         """Whether every feature is any number, and the model takes an array of them."""
         return self._plain
+
+    @property
+    def width(self) -> int:
+        """How many numbers the longest answer to a row has: a score for each class, or the outputs."""
+        if self.classes is None:
+            return self.outputs
+        # Of several outputs each has classes of its own.
+        return sum(len(item) if isinstance(item, (list, tuple)) else 1 for item in self.classes)
 
     def has(self, method: str) -> bool:
         """Say whether the model offers `method`, e.g. `predict_proba`."""
@@ -293,7 +305,7 @@ class Signature:
         known = set(self._names)
         unknown = [name for name in row if name not in known]
         if unknown:
-            guess = difflib.get_close_matches(unknown[0], missing or self._names, n=1)
+            guess = _closest(unknown[0], missing or self._names)
             hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {_shown(self._names)}."
             lacking = [name for name in missing if name not in guess]
             hint += f" Missing: {_shown(lacking)}." if lacking else ""
@@ -337,6 +349,20 @@ def _as_record(row: Any, index: int) -> dict[str, Any]:
             raise Feature(name, "any").refusal(value, index)
         Feature(name, "any").check(value, index)
     return row
+
+
+def _closest(word: str, names: Sequence[str]) -> list[str]:
+    """Return the name that `word` was probably meant to be, if there is one."""
+    word = word[:COMPARED_CHARACTERS]
+    if len(names) > COMPARED_NAMES:
+        pairs = _pairs(word)
+        names = heapq.nlargest(COMPARED_NAMES, names, key=lambda name: len(pairs & _pairs(name)))
+    return difflib.get_close_matches(word, [name for name in names if len(name) <= COMPARED_CHARACTERS], n=1)
+
+
+def _pairs(word: str) -> set[str]:
+    """Return which two characters follow each other in `word`."""
+    return {word[at : at + 2] for at in range(min(len(word), COMPARED_CHARACTERS))}
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -30,9 +30,14 @@ WARM_UP_PREDICTIONS = 3
 BRIEF_SECONDS = 0.0005
 # And so are a few, as long as all of them take no longer than that; as many are timed at once.
 BRIEF_ROWS_SECONDS = 0.002
+LONGEST_BRIEF_SECONDS = 0.005
 TIMED_ROWS = 128
-# What reading a row and writing its answer take beside the model.
+# The first calls of a model take several times as long as those that follow.
+TIMED_CALLS = 30
+TIMED_SECONDS = 0.05
+# What reading a row and writing its answer take beside the model; and what each number of its answer does.
 ROW_OVERHEAD_SECONDS = 0.000005
+OUTPUT_OVERHEAD_SECONDS = 0.0000003
 # A number with all its digits, and what stands around it and its name.
 NUMBER_BYTES = 32
 # Some dozens of rows of any usual width.
@@ -214,16 +219,22 @@ def brief_bytes(model: Any, signature: Signature, sample: Sample) -> int:
     """Return how long a body may be whose rows take a model no longer than BRIEF_ROWS_SECONDS, however it says them."""
     instances = list(islice(cycle(sample.instances), TIMED_ROWS))
     seconds = _seconds_of(model, signature.parse(instances))
-    rows = BRIEF_ROWS_SECONDS / (seconds / len(instances) + ROW_OVERHEAD_SECONDS)
-    # The shortest way to say a number is a tensor of bytes. One row is let in with its names and all digits.
+    outputs = OUTPUT_OVERHEAD_SECONDS * signature.width
+    row_seconds = seconds / len(instances) + ROW_OVERHEAD_SECONDS + outputs
+    # The shortest way to say a number is a tensor of bytes.
+    features = len(signature.inputs)
+    most = int(BRIEF_ROWS_SECONDS / row_seconds * features)
+    # One row is let in with its names and all digits, unless that is room for too many short ones.
     one_named = sum(len(name) + NUMBER_BYTES for name in signature.names)
-    return min(MOST_BRIEF_BYTES, max(one_named, int(rows * len(signature.inputs))))
+    if one_named <= LONGEST_BRIEF_SECONDS / row_seconds * features:
+        most = max(most, one_named)
+    return min(MOST_BRIEF_BYTES, most)
 
 
 def _seconds_of(model: Any, rows: Any) -> float:
-    """Return what a prediction takes once it has been made."""
-    seconds = []
-    for _ in range(WARM_UP_PREDICTIONS):
+    """Return what a prediction takes once some have been made."""
+    seconds: list[float] = []
+    while len(seconds) < WARM_UP_PREDICTIONS or (len(seconds) < TIMED_CALLS and sum(seconds) < TIMED_SECONDS):
         began = time.perf_counter()
         call(model, rows)
         seconds.append(time.perf_counter() - began)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ pytestmark = pytest.mark.any_database
 
 THREADS = 4
 MOST_WAITING = 30
+MANY = 400
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +175,33 @@ def test_a_slow_caller_is_answered_in_the_end(service):
         for place in range(len(data)):
             connection.sendall(data[place : place + 1])
         assert receive(connection)[0][0] == 200
+
+
+def test_who_comes_while_many_are_answered_does_not_wait_for_all_of_them(service):
+    body = json.dumps({"instances": [[0, 0, 0, 0]] * 20}).encode()
+    (worker,) = service.worker_pids()
+    with ExitStack() as stack:
+        many = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20)) for _ in range(MANY)
+        ]
+        for connection in many:
+            connection.sendall(request("/models/quick/predict", body=body))
+            receive(connection)
+        answered = []
+        for _ in range(3):  # the client may have been kept from its processor
+            os.kill(worker, signal.SIGSTOP)
+            for connection in many:
+                connection.sendall(request("/models/quick/predict", body=body))
+            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as newcomer:
+                os.kill(worker, signal.SIGCONT)
+                select.select(many, [], [])
+                time.sleep(0.01)
+                newcomer.sendall(request("/health", body=b"", method="GET"))
+                assert receive(newcomer)[0][0] == 200
+                answered.append(len(select.select(many, [], [], 0)[0]))
+            for connection in many:
+                receive(connection)
+        assert min(answered) < MANY - 50
 
 
 def test_who_leaves_is_forgotten(service):

@@ -11,9 +11,11 @@ import pytest
 
 from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.calling import call
+from models_registry.artifacts.features import Feature
 from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.signature import Signature
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
 from models_registry.serving import preparation as preparation_module
 from models_registry.serving.preparation import (
@@ -22,6 +24,7 @@ from models_registry.serving.preparation import (
     ROW_OVERHEAD_SECONDS,
     Preparation,
     VersionRef,
+    brief_bytes,
 )
 from tests.support.estimators import constant, forest, save
 
@@ -88,6 +91,16 @@ def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path, monk
     monkeypatch.setattr(preparation_module, "call", lambda model, rows: time.sleep(0.0001 * len(rows)))
     assert one_named_row <= loaded(4) < 160, "many rows would take too long, one does not"
     assert loaded(4, acceleration=False) == 0, "the native form holds the interpreter"
+
+
+def test_a_long_answer_to_each_row_makes_fewer_rows_brief(monkeypatch):
+    monkeypatch.setattr(preparation_module, "call", lambda model, rows: None)
+    inputs = tuple(Feature(f"x{index}") for index in range(10))
+    sample = Sample(([0.0] * 10,))
+    few, many = (brief_bytes(None, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
+    assert many < few / 8
+    wide = Signature(tuple(Feature("x" * 500 + str(index)) for index in range(10)), classes=tuple(range(1000)))
+    assert brief_bytes(None, wide, sample) < 100, "long names make no room for many rows without them"
 
 
 def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
