@@ -11,35 +11,29 @@ from __future__ import annotations
 
 import email.utils
 import io
-import ipaddress
-import math
 import selectors
-import socket
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 from gunicorn.http.wsgi import base_environ
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from mlapi import logs
+from mlapi.connections import LARGEST_BYTES, Asked, Connection, Together, Unsent
 from mlapi.foresight import CALLER_LEFT, CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
+from mlapi.waiting import Turn, Waiting, WaitingRoom
 
-# What is larger is none of a few rows. What is smaller is waited for here, so that no thread waits for a slow caller.
-LARGEST_BYTES = 16_384
 ACCEPTED_TOGETHER = 64
 SWITCH_SECONDS = 0.0005
 # So many answers a new connection may wait for.
 ACCEPTED_EVERY = 16
-# So many refusals whoever is ready may wait for.
-ENDED_TOGETHER = 32
 # A little less than the Retry-After of a refusal: who comes again before has not heeded it.
 AGAIN_SECONDS = 0.9
 
@@ -79,101 +73,6 @@ class Outcome(Enum):
     ENDED = auto()
 
 
-class Together:
-    """A socket that keeps the first small piece of an answer, its head, for the next."""
-
-    def __init__(self, sock: Any) -> None:
-        """Write to `sock`."""
-        self._sock = sock
-        self._held = b""
-        self._is_first = True
-
-    def sendall(self, data: bytes) -> None:
-        """Send `data` after what is held."""
-        if self._is_first:
-            self._is_first = False
-            self._held = data
-        elif len(data) <= LARGEST_BYTES:
-            held, self._held = self._held, b""
-            self._sock.sendall(held + data)
-        else:  # a large body is not copied for its head's sake
-            self.flush()
-            self._sock.sendall(data)
-
-    def flush(self) -> None:
-        """Send what is held."""
-        held, self._held = self._held, b""
-        if held:
-            self._sock.sendall(held)
-
-    def __getattr__(self, name: str) -> Any:
-        """Do everything else with the socket itself, after what is held."""
-        self.flush()
-        return getattr(self._sock, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that was read, and what its application is told of it."""
-
-    request: PlainRequest
-    told: Mapping[str, Any]
-
-    def also(self, told: Mapping[str, Any]) -> Asked:
-        """Return the same of which more is told."""
-        return Asked(self.request, {**self.told, **told})
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """What of an answer is still to be sent, and whether it says that the connection stays."""
-
-    data: bytes
-    keeps: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A request without a place, whose connection nobody watches meanwhile."""
-
-    conn: Any
-    asked: Asked
-    came_at: float
-
-    def has_left(self) -> bool:
-        """Say whether the caller has closed the connection, or its half of it."""
-        try:
-            return not self.conn.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-
-class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A connection, with what is the same for all of its requests."""
-
-    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, base: dict[str, Any] | None = None) -> None:
-        """Note where it comes from; without `base`, none of its requests takes the short way."""
-        super().__init__(cfg, sock, client, server)
-        self.set_timeout()
-        self.base = base
-        self.received = b""
-        self.has_asked = False
-        self.refused_at = -math.inf
-        self.secure_headers: dict[str, str] = {}
-        if base is not None:
-            self.base = {
-                **base,
-                "REMOTE_ADDR": client[0],
-                "REMOTE_PORT": str(client[1]),
-                "SERVER_NAME": server[0],
-                "SERVER_PORT": str(server[1]),
-            }
-            if _is_trusted(client[0], cfg):
-                self.secure_headers = cfg.secure_scheme_headers
-
-
 class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Answers at once what the application says it can, and everything else in threads."""
 
@@ -194,9 +93,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._date = (0, "")
         self._application: KnowingApplication | None = None
         self._newcomers: list[Connection] = []
-        self._waiting: deque[Waiting] = deque()
-        # Who has been refused a moment ago and has come again, as if there had been no Retry-After.
-        self._returned: deque[Waiting] = deque()
+        self._room = WaitingRoom(places=0, patience_seconds=0)
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -207,6 +104,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         is_plain = not cfg.is_ssl and (cfg.proxy_protocol, cfg.protocol, cfg.http2_cleartext) == ("off", "http", "off")
         if is_plain and hasattr(self.wsgi, "foresee"):
             self._application = self.wsgi
+            self._room = WaitingRoom(self.wsgi.places, self.wsgi.patience_seconds)
 
     def accept(self, listener: Any) -> None:
         """Accept who has come, and answer who has asked; no thread waits for the first bytes of a slow caller."""
@@ -229,9 +127,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Serve whoever is ready; who connects meanwhile, as health checks do, need not wait for all of them."""
-        for queue in self._queues():
-            timeout = min(timeout, max(0.0, self._patience_seconds - seconds_waited(queue)))
-        ready = self.poller.select(timeout)
+        ready = self.poller.select(min(timeout, self._room.seconds_left()))
         # Before anybody comes: whoever waits has what was given back meanwhile, and has not waited as long as it looks.
         self._look_after_waiting()
         self._newcomers.clear()
@@ -301,8 +197,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return
         self.poller.unregister(client)
         if outcome is Outcome.WAITS or outcome is Outcome.RETURNED:
-            queue = self._waiting if outcome is Outcome.WAITS else self._returned
-            queue.append(Waiting(conn, left, time.perf_counter()))
+            self._room.enter(Waiting(conn, left), again=outcome is Outcome.RETURNED)
         else:
             self._go_on(conn, outcome, left)
 
@@ -318,31 +213,18 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         future = self.tpool.submit(work, conn, left)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
-    @property
-    def _patience_seconds(self) -> float:
-        return self._application.patience_seconds if self._application is not None else 0.0
-
-    def _queues(self) -> list[deque[Waiting]]:
-        """Return the queues where anybody waits, in their order."""
-        return [queue for queue in (self._waiting, self._returned) if queue]
-
     def _look_after_waiting(self) -> None:
-        """Give places to who has waited for one, in their order; refuse who has waited too long, some at a time."""
-        for queue in self._queues():
-            ended = 0
-            while queue and ended < ENDED_TOGETHER:
-                if queue[0].has_left():
-                    self._forget(queue.popleft())
-                    ended += 1
-                elif (queue is self._waiting or not self._waiting) and self._has_place():
-                    waited = queue.popleft()
-                    asked = waited.asked.also({HAS_PLACE: True, CAME_AT: waited.came_at})
-                    self._go_on(waited.conn, Outcome.READ, asked)
-                elif seconds_waited(queue) >= self._patience_seconds:
-                    self._refuse_waiting(queue.popleft())
-                    ended += 1
-                else:
-                    break
+        """Give places to who has waited for one, in their order; refuse who has waited too long."""
+        if self._application is None:
+            return
+        for turn, waited in self._room.turns(self._application.take_place):
+            if turn is Turn.PLACED:
+                asked = waited.asked.also({HAS_PLACE: True, CAME_AT: waited.came_at})
+                self._go_on(waited.conn, Outcome.READ, asked)
+            elif turn is Turn.REFUSED:
+                self._refuse_waiting(waited)
+            else:
+                self._forget(waited)
 
     def _refuse_waiting(self, waited: Waiting) -> None:
         conn = waited.conn
@@ -359,13 +241,10 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._answer(waited.asked.also({CAME_AT: waited.came_at, CALLER_LEFT: True}), waited.conn.base, io.BytesIO())
         self._go_on(waited.conn, Outcome.ENDED, None)
 
-    def _has_place(self) -> bool:
-        return self._application is not None and self._application.take_place()
-
     def _serve(self, conn: Any) -> tuple[Outcome, Any]:
         """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
         application = self._application
-        if conn.base is None or application is None:
+        if not conn.base or application is None:
             return Outcome.AS_USUAL, None
         before, conn.received = conn.received, b""
         try:
@@ -398,25 +277,14 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         asked = Asked(request, {FINDING: finding})
         if finding.refusal is not None:
             return self._answer_here(conn, asked)
-        if not self._waiting and application.take_place():
+        if self._room.is_empty and application.take_place():
             return Outcome.READ, asked.also({HAS_PLACE: True})
-        if self._may_wait(application):
+        if self._room.has_room():
             return Outcome.WAITS, asked
         # To refuse the same callers over and over would take a good part of the time that the others need.
-        if application.patience_seconds and time.perf_counter() < conn.refused_at + AGAIN_SECONDS:
+        if self._room.patience_seconds and time.perf_counter() < conn.refused_at + AGAIN_SECONDS:
             return Outcome.RETURNED, asked
         return self._refuse(conn, asked, {})
-
-    def _may_wait(self, application: KnowingApplication) -> bool:
-        """Say whether one more would hardly wait in vain.
-
-        He would where who is next has waited half as long as anybody may, and more wait than have places at once: a
-        native model answers all who have places together, and then all who wait.
-        """
-        patience = application.patience_seconds
-        if seconds_waited(self._waiting) < patience / 2:
-            return True
-        return patience > 0 and len(self._waiting) < application.places
 
     def _refuse(self, conn: Any, asked: Asked, told: Mapping[str, Any]) -> tuple[Outcome, Any]:
         conn.refused_at = time.perf_counter()
@@ -510,19 +378,3 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         except OSError:
             return False
         return answer.keeps
-
-
-def seconds_waited(queue: deque[Waiting]) -> float:
-    """Return how long whoever is next has waited for a place."""
-    return time.perf_counter() - queue[0].came_at if queue else 0.0
-
-
-def _is_trusted(address: str, cfg: Any) -> bool:
-    """Say whether a peer may tell by which scheme it was asked (gunicorn's forwarded_allow_ips)."""
-    if "*" in cfg.forwarded_allow_ips:
-        return True
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(ip in network for network in cfg.forwarded_allow_networks())

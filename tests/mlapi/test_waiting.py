@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlapi.worker import LARGEST_BYTES
+from mlapi.connections import LARGEST_BYTES
 from tests.support.estimators import SLEEP, forest, save, sleeper
 from tests.support.service import Service
 from tests.support.waiting import eventually
