@@ -6,7 +6,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -15,11 +14,12 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi import errors
+from mlapi.endpoint import Endpoint
 from mlapi.foresight import CALLER_LEFT, CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
 from mlapi.keys import require_key
 from mlapi.metrics.meter import Meter
 from mlapi.observation import Passage, observe
-from mlapi.protocols.base import Call, Facts, Handler, HttpError, Reply
+from mlapi.protocols.base import Call, Facts, HttpError, Reply
 from mlapi.protocols.bodies import read_body
 from mlapi.tracing import Tracer
 from models_registry.serving.runtime import Board, Runtime
@@ -30,26 +30,6 @@ SMALL_BYTES = 8_192
 PLACE_BYTES = 250_000
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 Environ = Mapping[str, Any]
-ErrorReply = Callable[[HttpError, str], Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One route: its pattern, its methods, the handler that answers, and how its protocol says errors."""
-
-    name: str
-    pattern: str
-    handler: Handler
-    methods: tuple[str, ...] = ("POST",)
-    protocol: str = "native"
-    error_reply: ErrorReply = errors.native_reply
-    content_types: tuple[str, ...] = ("application/json",)
-    is_prediction: bool = True
-    any_host: bool = False
-    is_quiet: bool = False
-    is_brief: bool = False
-    # The caller may name what else it wants of the model, e.g. `transform`, which only the native one can.
-    names_outputs: bool = False
 
 
 class Gate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from django.conf import settings
 
-from mlapi.gate import Endpoint
+from mlapi.endpoint import Endpoint
 from mlapi.protocols.base import Call, Handler, HttpError, Reply
 from models_registry.serving.model_calls import oldest_seconds
 from models_registry.serving.runtime import Runtime

@@ -15,7 +15,7 @@ from mlapi.metrics.meter import Meter
 from mlapi.metrics.records import Record, outcome_of
 
 if TYPE_CHECKING:
-    from mlapi.gate import Endpoint
+    from mlapi.endpoint import Endpoint
     from mlapi.protocols.base import Reply
     from mlapi.tracing import Tracer
 

@@ -9,11 +9,12 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from mlapi import catalogue, health, openapi
-from mlapi.gate import Endpoint
+from mlapi.endpoint import Endpoint
 from mlapi.metrics.endpoint import metrics_endpoint
-from mlapi.metrics.tallies import tallies
+from mlapi.metrics.tallies import tallies_of
 from mlapi.protocols import inference_v2, invocations, native
 from mlapi.protocols.base import Handler
+from mlapi.replica import meter
 
 NAME = r"(?P<model>[^/]+)"
 NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
@@ -64,8 +65,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("predict-version", rf"models/{NAME}/versions/{NUMBER}/predict", native.answer),
     Endpoint("models", r"models", catalogue.index, methods=("GET",), is_prediction=False),
     Endpoint("model", rf"models/{NAME}", catalogue.detail, methods=("GET",), is_prediction=False),
-    Endpoint("openapi", r"openapi\.json", openapi.answer, methods=("GET",), is_prediction=False),
-    metrics_endpoint("metrics", r"metrics"),
+    Endpoint("openapi", r"openapi\.json", openapi.answering(lambda: ENDPOINTS), methods=("GET",), is_prediction=False),
+    metrics_endpoint("metrics", r"metrics", meter),
     health.endpoint("health", r"health", health.ready),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),
@@ -77,12 +78,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     v2("v2-server", r"v2", inference_v2.server),
     v2_health("live", health.live),
     v2_health("ready", health.ready),
-    v2("v2-stats", r"v2/models/stats", inference_v2.statistics(tallies)),
+    v2("v2-stats", r"v2/models/stats", inference_v2.statistics(tallies_of(meter))),
     replace(v2("v2-infer", rf"{V2_MODEL}/infer", inference_v2.infer, "POST"), is_prediction=True, names_outputs=True),
     v2("v2-model", V2_MODEL, inference_v2.model),
     v2("v2-model-ready", rf"{V2_MODEL}/ready", inference_v2.model_ready),
     v2("v2-model-config", rf"{V2_MODEL}/config", inference_v2.model_config),
-    v2("v2-model-stats", rf"{V2_MODEL}/stats", inference_v2.statistics(tallies)),
+    v2("v2-model-stats", rf"{V2_MODEL}/stats", inference_v2.statistics(tallies_of(meter))),
     v2("v2-index", r"v2/repository/index", inference_v2.index, "POST"),
     v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", inference_v2.refuse_load, "POST"),
     replace(v2("v2-nowhere", r"v2/(?P<rest>.*)", inference_v2.unknown_address), methods=("GET", "POST")),

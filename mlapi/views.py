@@ -15,7 +15,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from mlapi import errors, replica
-from mlapi.gate import Endpoint, request_id_of
+from mlapi.endpoint import Endpoint
+from mlapi.gate import request_id_of
 from mlapi.protocols.base import HttpError, Reply
 
 AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from mlapi import replica
 from mlapi.metrics import catalogue
 from mlapi.metrics.catalogue import Metric
+from mlapi.metrics.meter import Meter
 from mlapi.metrics.totals import Totals
 from mlapi.protocols.inference_v2 import Tally
 
 
-def tallies(asked: Sequence[tuple[str, int]]) -> list[Tally]:
-    """Return what each of the (model, version) pairs has answered, in their order."""
-    totals = Totals()
-    for snapshot in replica.meter.everyone():
-        totals.add(snapshot.totals)
-    return [_tally(totals, (name, str(number))) for name, number in asked]
+def tallies_of(meter: Meter) -> Callable[[Sequence[tuple[str, int]]], list[Tally]]:
+    """Return what tells from `meter` what each of some (model, version) pairs has answered, in their order."""
+
+    def tallies(asked: Sequence[tuple[str, int]]) -> list[Tally]:
+        totals = Totals()
+        for snapshot in meter.everyone():
+            totals.add(snapshot.totals)
+        return [_tally(totals, (name, str(number))) for name, number in asked]
+
+    return tallies
 
 
 def _tally(totals: Totals, labels: tuple[str, str]) -> Tally:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from django.conf import settings
 
+from mlapi.endpoint import Endpoint
 from mlapi.openapi.document import document
-from mlapi.protocols.base import JSON, Call, Reply
+from mlapi.protocols.base import JSON, Call, Handler, Reply
 from models_registry.serving.runtime import Board, Runtime
 
 
@@ -34,21 +35,26 @@ class Edition:
 _latest: list[Edition] = []
 
 
-def answer(call: Call, runtime: Runtime) -> Reply:
-    """Return the OpenAPI document; 304 where the caller holds it already."""
-    edition = edition_of(runtime.board)
-    headers = [("ETag", edition.etag), ("Cache-Control", "no-cache")]
-    known = [item.strip().removeprefix("W/") for item in call.headers.get("If-None-Match", "").split(",")]
-    if edition.etag in known or "*" in known:
-        return Reply(304, b"", headers=headers)
-    return Reply(200, edition.body, JSON, headers)
+def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
+    """Return the handler for the document of `endpoints`, which are asked for late: it is one of them."""
+
+    def answer(call: Call, runtime: Runtime) -> Reply:
+        """Return the OpenAPI document; 304 where the caller holds it already."""
+        edition = edition_of(runtime.board, endpoints())
+        headers = [("ETag", edition.etag), ("Cache-Control", "no-cache")]
+        known = [item.strip().removeprefix("W/") for item in call.headers.get("If-None-Match", "").split(",")]
+        if edition.etag in known or "*" in known:
+            return Reply(304, b"", headers=headers)
+        return Reply(200, edition.body, JSON, headers)
+
+    return answer
 
 
-def edition_of(board: Board) -> Edition:
-    """Return the document of what `board` serves."""
+def edition_of(board: Board, endpoints: Iterable[Endpoint]) -> Edition:
+    """Return the document of what `board` serves at the `endpoints`."""
     if _latest and _latest[0].fits(board):
         return _latest[0]
-    body = orjson.dumps(document(board), default=str)
+    body = orjson.dumps(document(board, endpoints), default=str)
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     _latest[:] = [Edition(board.models, board.default, _limits(), body, etag)]
     return _latest[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
 
+from mlapi.endpoint import Endpoint
 from mlapi.openapi import registry, service
 from mlapi.openapi.inputs import SHARED, input_schemas, ref, request_examples
 from mlapi.openapi.outputs import output_schemas
@@ -35,15 +37,15 @@ REQUEST_ID: dict[str, Any] = {
 }
 
 
-def document(board: Board) -> dict[str, Any]:
-    """Return the document of what `board` serves."""
+def document(board: Board, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the document of what `board` serves at the `endpoints`."""
     api = registry.document()
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Error": ERROR, **SHARED}
     for loaded in sorted(board.models.values(), key=lambda item: (item.name != board.default, item.name)):
         schemas |= input_schemas(loaded) | output_schemas(loaded)
         paths |= _model_paths(loaded, is_default=loaded.name == board.default)
-    fixed_paths, fixed_schemas, fixed_tags = service.describe(board)
+    fixed_paths, fixed_schemas, fixed_tags = service.describe(board, endpoints)
     return {
         "openapi": "3.1.0",
         "info": {"title": "mlapi", "version": "1", "description": ABOUT},

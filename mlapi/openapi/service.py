@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
+from mlapi.endpoint import Endpoint
 from mlapi.openapi import examples
 from mlapi.openapi.inputs import Schema, ref
 from mlapi.openapi.refusals import responses, security
 from mlapi.protocols.base import JSON
 from models_registry.artifacts.features import FEATURE_TYPES
 from models_registry.serving.runtime import Board
-
-if TYPE_CHECKING:
-    from mlapi.gate import Endpoint
 
 GROUP = re.compile(r"\(\?P<(\w+)>[^()]*\)")
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -136,13 +135,12 @@ SUMMARIES = {
 }
 
 
-def describe(board: Board) -> tuple[dict[str, Any], dict[str, Schema], list[dict[str, Any]]]:
-    """Return paths, schemas and tags of every route of the gate that `document` has not by model."""
-    # The routes name this package's handler: they are read when a document is made, not when this is imported.
-    from mlapi.routes import ENDPOINTS
-
+def describe(
+    board: Board, endpoints: Iterable[Endpoint]
+) -> tuple[dict[str, Any], dict[str, Schema], list[dict[str, Any]]]:
+    """Return paths, schemas and tags of those of the `endpoints` that `document` has not by model."""
     paths: dict[str, Any] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in endpoints:
         is_by_model = endpoint.protocol == "native" and endpoint.is_prediction
         if not is_by_model and ".*" not in endpoint.pattern:
             for path in templates(endpoint.pattern):

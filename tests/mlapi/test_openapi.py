@@ -214,14 +214,15 @@ def test_document_changes_with_an_activation_and_is_kept_until_then(host, load):
 
 def test_document_is_made_once_for_each_set_of_models(load):
     from mlapi import openapi, replica
+    from mlapi.routes import ENDPOINTS
 
     load(constant(1))
-    made = openapi.edition_of(replica.runtime.board)
-    assert openapi.edition_of(replica.runtime.board) is made
+    made = openapi.edition_of(replica.runtime.board, ENDPOINTS)
+    assert openapi.edition_of(replica.runtime.board, ENDPOINTS) is made
     replica.runtime.post(problems={"m": "a note that changes nothing here"})
-    assert openapi.edition_of(replica.runtime.board) is made
+    assert openapi.edition_of(replica.runtime.board, ENDPOINTS) is made
     load(constant(1), "another")
-    assert openapi.edition_of(replica.runtime.board) is not made
+    assert openapi.edition_of(replica.runtime.board, ENDPOINTS) is not made
 
 
 def test_keys_stand_in_the_document_where_they_are_required(host, load, settings):

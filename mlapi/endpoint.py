@@ -1,0 +1,30 @@
+"""What the gate knows of a route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mlapi import errors
+from mlapi.protocols.base import Handler, HttpError, Reply
+
+ErrorReply = Callable[[HttpError, str], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One route: its pattern, its methods, the handler that answers, and how its protocol says errors."""
+
+    name: str
+    pattern: str
+    handler: Handler
+    methods: tuple[str, ...] = ("POST",)
+    protocol: str = "native"
+    error_reply: ErrorReply = errors.native_reply
+    content_types: tuple[str, ...] = ("application/json",)
+    is_prediction: bool = True
+    any_host: bool = False
+    is_quiet: bool = False
+    is_brief: bool = False
+    # The caller may name what else it wants of the model, e.g. `transform`, which only the native one can.
+    names_outputs: bool = False
