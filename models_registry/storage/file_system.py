@@ -1,8 +1,4 @@
-"""Where artifacts live: two storages that keep every version of an object.
-
-`VersionedS3Storage` (storage_s3.py) leaves that to S3 itself. `VersionedFileSystemStorage` keeps a copy of what it has
-seen under `.versions/`, since a directory forgets the old bytes when a file is overwritten.
-"""
+"""A directory as the registry's storage, with a copy of what it has seen: a directory forgets overwritten bytes."""
 
 from __future__ import annotations
 
@@ -11,55 +7,23 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import IO, Any, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import IO
 
 from django.core.files.storage import FileSystemStorage
 
-from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+from models_registry.errors import ObjectMissing, StorageUnavailable
+from models_registry.storage.base import (
+    CHUNK_BYTES,
+    MANIFEST_SUFFIX,
+    MAX_BESIDE_BYTES,
+    StoredVersion,
+    as_storage_error,
+    read_small,
+)
 
-CHUNK_BYTES = 1 << 20
 SETTLE_SECONDS = 1.0
 HIDDEN = ".versions"
-MANIFEST_SUFFIX = ".manifest.json"
-MAX_BESIDE_BYTES = 32_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVersion:
-    """One stored version of one object; `version_id` pins its bytes."""
-
-    key: str
-    version_id: str
-    size_bytes: int
-    modified_at: float
-
-
-class VersionedStorage(Protocol):
-    """What the registry asks of a storage; the errors are StorageUnavailable, StorageDenied and ObjectMissing."""
-
-    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every object that is there, oldest first; one listing, no look at each object."""
-
-    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
-        """Write the bytes of that version to `target`."""
-
-    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
-        """Return the bytes that are under `key` now (a small file), or None where there are none.
-
-        Raises ManifestError where there are more than `max_bytes`; no more than one beyond them is read.
-        """
-
-    def put(self, key: str, content: IO[bytes]) -> None:
-        """Store `content` under `key` as its newest version."""
-
-    def location_of(self, key: str) -> str:
-        """Return the address of `key`, for people."""
 
 
 class VersionedFileSystemStorage(FileSystemStorage):
@@ -155,37 +119,6 @@ class VersionedFileSystemStorage(FileSystemStorage):
         return [*known, target]
 
 
-def open_storage(url: str) -> VersionedStorage:
-    """Return the storage at `url`: `file:///path` or `s3://bucket/prefix`.
-
-    One for each process: its S3 client is shared by the threads, and not carried across a fork.
-    """
-    return _open_storage(url, os.getpid())
-
-
-@cache
-def _open_storage(url: str, _pid: int) -> VersionedStorage:
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return VersionedFileSystemStorage(location=unquote(parts.path))
-    if parts.scheme == "s3" and parts.netloc:
-        # boto3 takes a fifth of a second and 20 MB, which who keeps the models in a directory need not pay.
-        from models_registry.storage_s3 import open_bucket
-
-        return open_bucket(parts.netloc, prefix=parts.path.strip("/"))
-    raise StorageError(f"MODELS_STORAGE is {url!r}; expected file:///an/absolute/path or s3://bucket/prefix.")
-
-
-def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
-    """Return all of `source`, or raise ManifestError where it is larger than `max_bytes`."""
-    content: bytes = source.read(max_bytes + 1) if size_bytes <= max_bytes else b""
-    found = max(size_bytes, len(content))
-    if found > max_bytes:
-        what = "The manifest" if key.endswith(MANIFEST_SUFFIX) else key
-        raise ManifestError(f"{what} has {found} bytes; at most {max_bytes} are read. Make it smaller, publish again.")
-    return content
-
-
 def _settled(path: Path) -> os.stat_result:
     """Return the file's state once nobody has written to it for a second: a copy under way is no version."""
     stat = path.stat()
@@ -222,16 +155,3 @@ def _write_whole(path: Path, content: IO[bytes]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def as_storage_error(where: str) -> Iterator[None]:
-    """Turn what the file system raises into the registry's sentences."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ObjectMissing(f"{where} is not there. Copy it there again.") from error
-    except PermissionError as error:
-        raise StorageDenied(f"{where}: {error.strerror}. Give the service's user the right to read it.") from error
-    except (OSError, ValueError) as error:
-        raise StorageUnavailable(f"{where}: {error}. It is tried again.") from error

@@ -12,7 +12,7 @@ from django.core.files.base import File
 from storages.backends.s3 import S3Storage
 
 from models_registry.errors import ObjectMissing, StorageDenied, StorageUnavailable
-from models_registry.storage import CHUNK_BYTES, MAX_BESIDE_BYTES, StoredVersion, as_storage_error, read_small
+from models_registry.storage.base import CHUNK_BYTES, MAX_BESIDE_BYTES, StoredVersion, as_storage_error, read_small
 
 DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}

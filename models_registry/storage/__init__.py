@@ -1,0 +1,37 @@
+"""Where artifacts live: two storages that keep every version of an object.
+
+S3 does so by itself where its bucket is versioned; a directory is helped to, with copies under `.versions/`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from urllib.parse import unquote, urlsplit
+
+from models_registry.errors import StorageError
+from models_registry.storage.base import StoredVersion, VersionedStorage
+from models_registry.storage.file_system import VersionedFileSystemStorage
+
+__all__ = ["StoredVersion", "VersionedFileSystemStorage", "VersionedStorage", "open_storage"]
+
+
+def open_storage(url: str) -> VersionedStorage:
+    """Return the storage at `url`: `file:///path` or `s3://bucket/prefix`.
+
+    One for each process: its S3 client is shared by the threads, and not carried across a fork.
+    """
+    return _open_storage(url, os.getpid())
+
+
+@cache
+def _open_storage(url: str, _pid: int) -> VersionedStorage:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return VersionedFileSystemStorage(location=unquote(parts.path))
+    if parts.scheme == "s3" and parts.netloc:
+        # boto3 takes a fifth of a second and 20 MB, which who keeps the models in a directory need not pay.
+        from models_registry.storage.s3 import open_bucket
+
+        return open_bucket(parts.netloc, prefix=parts.path.strip("/"))
+    raise StorageError(f"MODELS_STORAGE is {url!r}; expected file:///an/absolute/path or s3://bucket/prefix.")

@@ -1,0 +1,69 @@
+"""What the registry asks of a storage, and what the two of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
+
+from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageUnavailable
+
+CHUNK_BYTES = 1 << 20
+MANIFEST_SUFFIX = ".manifest.json"
+MAX_BESIDE_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One stored version of one object; `version_id` pins its bytes."""
+
+    key: str
+    version_id: str
+    size_bytes: int
+    modified_at: float
+
+
+class VersionedStorage(Protocol):
+    """What the registry asks of a storage; the errors are StorageUnavailable, StorageDenied and ObjectMissing."""
+
+    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
+        """Return every version of every object that is there, oldest first; one listing, no look at each object."""
+
+    def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
+        """Write the bytes of that version to `target`."""
+
+    def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
+        """Return the bytes that are under `key` now (a small file), or None where there are none.
+
+        Raises ManifestError where there are more than `max_bytes`; no more than one beyond them is read.
+        """
+
+    def put(self, key: str, content: IO[bytes]) -> None:
+        """Store `content` under `key` as its newest version."""
+
+    def location_of(self, key: str) -> str:
+        """Return the address of `key`, for people."""
+
+
+def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
+    """Return all of `source`, or raise ManifestError where it is larger than `max_bytes`."""
+    content: bytes = source.read(max_bytes + 1) if size_bytes <= max_bytes else b""
+    found = max(size_bytes, len(content))
+    if found > max_bytes:
+        what = "The manifest" if key.endswith(MANIFEST_SUFFIX) else key
+        raise ManifestError(f"{what} has {found} bytes; at most {max_bytes} are read. Make it smaller, publish again.")
+    return content
+
+
+@contextmanager
+def as_storage_error(where: str) -> Iterator[None]:
+    """Turn what the file system raises into the registry's sentences."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"{where} is not there. Copy it there again.") from error
+    except PermissionError as error:
+        raise StorageDenied(f"{where}: {error.strerror}. Give the service's user the right to read it.") from error
+    except (OSError, ValueError) as error:
+        raise StorageUnavailable(f"{where}: {error}. It is tried again.") from error
