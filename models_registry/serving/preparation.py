@@ -23,7 +23,7 @@ from models_registry.serving.coalescing import Coalescer, Direct
 from models_registry.serving.runtime import LoadedModel
 
 if TYPE_CHECKING:
-    from models_registry.serving.acceleration import AccelerationReport, AccelerationRequest
+    from models_registry.acceleration import AccelerationReport, AccelerationRequest
 
 WARM_UP_PREDICTIONS = 3
 # A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
@@ -110,7 +110,7 @@ class Preparation:
 
     def _forget_compiled(self) -> None:
         """Remove the compiled forms of artifacts that the cache has evicted."""
-        from models_registry.serving.acceleration import prune
+        from models_registry.acceleration import prune
 
         prune(self.compiled_directory, keep=self.cache.digests())
 
@@ -145,7 +145,7 @@ class Preparation:
             return self._native(version, artifact, "acceleration is off (MODELS_ACCELERATION)")
         if not version.acceleration:
             return self._native(version, artifact, "acceleration is off for this model")
-        from models_registry.serving.acceleration import accelerate, open_compiled
+        from models_registry.acceleration import accelerate, open_compiled
 
         report = accelerate(self.acceleration_request(version, artifact.path), self.compiled_directory)
         if report.is_compiled and report.directory is not None:
@@ -167,7 +167,7 @@ class Preparation:
 
     def acceleration_request(self, version: VersionRef, path: Path) -> AccelerationRequest:
         """Return what the compiler is asked for `version`."""
-        from models_registry.serving.acceleration import AccelerationRequest
+        from models_registry.acceleration import AccelerationRequest
 
         return AccelerationRequest(
             artifact=path,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from models_registry.acceleration.front import Array, Front, column_from_json
 from models_registry.errors import BrokenArtifact, DigestMismatch
-from models_registry.serving.acceleration.front import Array, Front, column_from_json
 
 MODEL_FILE = "model.onnx"
 PLAN_FILE = "plan.json"

@@ -5,10 +5,10 @@ an `AccelerationReport`; `open_compiled(report.directory)` opens the compiled fo
 and numpy alone.
 """
 
-from models_registry.serving.acceleration.accelerating import accelerate
-from models_registry.serving.acceleration.cache import prune
-from models_registry.serving.acceleration.compiled import CompiledModel, open_compiled
-from models_registry.serving.acceleration.report import AccelerationReport, AccelerationRequest, Limits
+from models_registry.acceleration.accelerating import accelerate
+from models_registry.acceleration.cache import prune
+from models_registry.acceleration.compiled import CompiledModel, open_compiled
+from models_registry.acceleration.report import AccelerationReport, AccelerationRequest, Limits
 
 __all__ = [
     "AccelerationReport",

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from models_registry.acceleration import drawing, skl2onnx_road
+from models_registry.acceleration.compiled import CompiledModel, digest_of, labels_to_json
+from models_registry.acceleration.context import Context, Outputs, Unsupported, predict
+from models_registry.acceleration.front import NumberColumn
+from models_registry.acceleration.graph import Array
+from models_registry.acceleration.report import AccelerationReport, native
+from models_registry.acceleration.verification import Disagreement, Verification, verify
 from models_registry.artifacts.calling import call
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration import drawing, skl2onnx_road
-from models_registry.serving.acceleration.compiled import CompiledModel, digest_of, labels_to_json
-from models_registry.serving.acceleration.context import Context, Outputs, Unsupported, predict
-from models_registry.serving.acceleration.front import NumberColumn
-from models_registry.serving.acceleration.graph import Array
-from models_registry.serving.acceleration.report import AccelerationReport, native
-from models_registry.serving.acceleration.verification import Disagreement, Verification, verify
 
 CONVERTERS = ("trees", "linear", "distances", "numbers", "columns", "composed")
 CONTAINERS = {"array", "frame", "objects", "text"}
@@ -108,7 +108,7 @@ def draft_of(
 ) -> Draft:
     """Return the compiled form by the converters of this package; raises Unsupported."""
     for name in CONVERTERS:
-        importlib.import_module(f"models_registry.serving.acceleration.converters.{name}")
+        importlib.import_module(f"models_registry.acceleration.converters.{name}")
     if signature.container not in CONTAINERS:
         raise Unsupported(f"rows that the model takes as {signature.container} have no compiled form")
     context = Context(signature, drawing.base_row(signature, sample), distances_by_products=distances_by_products)

@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from models_registry.acceleration import drawing
+from models_registry.acceleration.compiled import CompiledModel
+from models_registry.acceleration.compiler import agree, compile_estimator, draft_of
+from models_registry.acceleration.verification import Disagreement, verify
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.acceleration import drawing
-from models_registry.serving.acceleration.compiled import CompiledModel
-from models_registry.serving.acceleration.compiler import agree, compile_estimator, draft_of
-from models_registry.serving.acceleration.verification import Disagreement, verify
 
 ROWS, LABELS = load_iris(return_X_y=True)
 

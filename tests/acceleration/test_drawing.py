@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from models_registry.acceleration import drawing
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration import drawing
 
 INPUTS = (
     Feature("age", "integer"),

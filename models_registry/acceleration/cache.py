@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-from models_registry.serving.acceleration.compiled import MODEL_FILE, PLAN_FILE, REPORT_FILE, digest_of
-from models_registry.serving.acceleration.report import AccelerationReport, AccelerationRequest
+from models_registry.acceleration.compiled import MODEL_FILE, PLAN_FILE, REPORT_FILE, digest_of
+from models_registry.acceleration.report import AccelerationReport, AccelerationRequest
 
 COMPILERS = ("onnxruntime", "onnx", "skl2onnx", "scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops")
 LOCK_POLL_SECONDS = 0.05

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import (
+from models_registry.acceleration.context import (
     Context,
     Outputs,
     Tensor,
@@ -15,15 +15,15 @@ from models_registry.serving.acceleration.context import (
     predicts,
     transform,
 )
-from models_registry.serving.acceleration.converters import answers
-from models_registry.serving.acceleration.converters.ensembles_of_trees import (
+from models_registry.acceleration.converters import answers
+from models_registry.acceleration.converters.ensembles_of_trees import (
     Tree,
     add_up,
     constant_tree,
     of_sklearn,
     sum_of_leaves,
 )
-from models_registry.serving.acceleration.graph import Array
+from models_registry.acceleration.graph import Array
 
 TREES = {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models_registry.serving.acceleration.report import AccelerationRequest
+from models_registry.acceleration.report import AccelerationRequest
 
 # A compiled form is a few times the artifact's size at most; this only stops a runaway.
 FILE_BYTES = 4 * 1024**3
@@ -26,10 +26,10 @@ def main() -> None:
     request = AccelerationRequest.from_json(question["request"])
     built = Path(question["directory"])
 
+    from models_registry.acceleration import cache
+    from models_registry.acceleration.compiled import MODEL_FILE, PLAN_FILE
+    from models_registry.acceleration.compiler import compile_estimator
     from models_registry.artifacts.formats import open_artifact
-    from models_registry.serving.acceleration import cache
-    from models_registry.serving.acceleration.compiled import MODEL_FILE, PLAN_FILE
-    from models_registry.serving.acceleration.compiler import compile_estimator
 
     estimator = open_artifact(
         request.artifact,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from models_registry.serving.acceleration import AccelerationReport
+from models_registry.acceleration import AccelerationReport
 
 COMPILED = AccelerationReport(
     "onnx64",

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.acceleration.graph import Array
 from models_registry.artifacts.features import LARGEST_NUMBER, Feature
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration.graph import Array
 
 ROWS = 512
 SAMPLE_ROWS = 192

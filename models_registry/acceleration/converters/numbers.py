@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import Context, Tensor, Unsupported, Value, transforms
-from models_registry.serving.acceleration.graph import Array, Graph
+from models_registry.acceleration.context import Context, Tensor, Unsupported, Value, transforms
+from models_registry.acceleration.graph import Array, Graph
 
 FUNCTIONS = {"log": "Log", "exp": "Exp", "sqrt": "Sqrt", "absolute": "Abs", "fabs": "Abs", "tanh": "Tanh"}
 # Where these functions stop being finite.

@@ -14,9 +14,9 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from models_registry.acceleration.compiled import CompiledModel
+from models_registry.acceleration.compiler import draft_of
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.acceleration.compiled import CompiledModel
-from models_registry.serving.acceleration.compiler import draft_of
 
 
 def compiled(estimator: Any) -> CompiledModel:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from models_registry.acceleration.front import CodeColumn, FrontColumn, NumberColumn
+from models_registry.acceleration.graph import INPUT, Array, Graph
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration.front import CodeColumn, FrontColumn, NumberColumn
-from models_registry.serving.acceleration.graph import INPUT, Array, Graph
 
 NUMERIC = {"float", "integer", "boolean"}
 REMEMBERED_ROWS = 256

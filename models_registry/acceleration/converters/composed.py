@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import (
+from models_registry.acceleration.context import (
     Context,
     Outputs,
     Tensor,
@@ -16,9 +16,9 @@ from models_registry.serving.acceleration.context import (
     predict,
     predicts,
 )
-from models_registry.serving.acceleration.converters import answers
-from models_registry.serving.acceleration.converters.columns import through_steps
-from models_registry.serving.acceleration.graph import Graph
+from models_registry.acceleration.converters import answers
+from models_registry.acceleration.converters.columns import through_steps
+from models_registry.acceleration.graph import Graph
 
 
 @predicts("Pipeline")

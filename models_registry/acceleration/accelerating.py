@@ -10,16 +10,16 @@ import sys
 import time
 from pathlib import Path
 
-from models_registry.serving.acceleration import cache
-from models_registry.serving.acceleration.report import (
+from models_registry.acceleration import cache
+from models_registry.acceleration.report import (
     AccelerationReport,
     AccelerationRequest,
     Limits,
     native,
 )
 
-CHILD = "models_registry.serving.acceleration.compile_child"
-ROOT = Path(__file__).resolve().parents[3]
+CHILD = "models_registry.acceleration.compile_child"
+ROOT = Path(__file__).resolve().parents[2]
 # What numeric libraries read when they are loaded; nothing of the service's own (keys, addresses) is handed on.
 PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

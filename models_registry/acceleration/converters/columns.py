@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import (
+from models_registry.acceleration.context import (
     Context,
     Raw,
     Tensor,
@@ -16,8 +16,8 @@ from models_registry.serving.acceleration.context import (
     transform,
     transforms,
 )
-from models_registry.serving.acceleration.front import CodeColumn
-from models_registry.serving.acceleration.graph import Array
+from models_registry.acceleration.front import CodeColumn
+from models_registry.acceleration.graph import Array
 
 ENCODERS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
 # Steps whose every output depends on one input column, so that a table by category holds them all.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models_registry.acceleration import drawing
+from models_registry.acceleration.compiler import agree
+from models_registry.acceleration.verification import verify
 from models_registry.artifacts.calling import call
-from models_registry.serving.acceleration import drawing
-from models_registry.serving.acceleration.compiler import agree
-from models_registry.serving.acceleration.verification import verify
-from tests.serving.acceleration import catalogue
+from tests.acceleration import catalogue
 
 CASES = catalogue.cases()
 SECOND_SEED = 7

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper, numpy_helper
 
-from models_registry.serving.acceleration.context import Context, Tensor, Unsupported
-from models_registry.serving.acceleration.graph import Array
+from models_registry.acceleration.context import Context, Tensor, Unsupported
+from models_registry.acceleration.graph import Array
 
 DOMAIN = "ai.onnx.ml"
 LESS_OR_EQUAL = 0

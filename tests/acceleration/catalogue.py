@@ -1,6 +1,6 @@
 """Every estimator that docs/acceleration.md speaks of, small and fitted, and the table about them.
 
-`python -m tests.serving.acceleration.catalogue` measures all of them and writes the table into the document.
+`python -m tests.acceleration.catalogue` measures all of them and writes the table into the document.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline, make_union
 
+from models_registry.acceleration.compiler import Agreed, agree, compile_estimator
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration.compiler import Agreed, agree, compile_estimator
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "acceleration.md"
-START, END = "<!-- table: made by tests.serving.acceleration.catalogue -->", "<!-- end of table -->"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "acceleration.md"
+START, END = "<!-- table: made by tests.acceleration.catalogue -->", "<!-- end of table -->"
 SEED = {"random_state": 0}
 CLASSES, TWO, NUMBERS, PAIRS = "classes", "two classes", "numbers", "two numbers"
 MIXED, CATEGORIES, TEXT = "mixed columns", "columns of dtype category", "text"

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsRegressor
 
+from models_registry.acceleration import AccelerationReport, open_compiled
+from models_registry.acceleration.cache import write, write_report
+from models_registry.acceleration.compiled import CompiledModel
+from models_registry.acceleration.compiler import Compiled, agree, compile_estimator, draft_of
 from models_registry.artifacts.calling import call
 from models_registry.artifacts.inference import infer_signature
 from models_registry.errors import BrokenArtifact, DigestMismatch
-from models_registry.serving.acceleration import AccelerationReport, open_compiled
-from models_registry.serving.acceleration.cache import write, write_report
-from models_registry.serving.acceleration.compiled import CompiledModel
-from models_registry.serving.acceleration.compiler import Compiled, agree, compile_estimator, draft_of
-from tests.serving.acceleration import catalogue
+from tests.acceleration import catalogue
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def case(name: str, data: str) -> catalogue.Fitted:
@@ -104,7 +104,7 @@ def test_memory_of_a_large_batch_stays_bounded(tmp_path: Path) -> None:
     # All at once, the distances alone would be 30,000 × 3,000 numbers of 8 bytes, several times over.
     script = (
         "import json, resource, sys, numpy; from pathlib import Path\n"
-        "from models_registry.serving.acceleration import CompiledModel\n"
+        "from models_registry.acceleration import CompiledModel\n"
         "model = CompiledModel(Path(sys.argv[1]).read_bytes(), json.loads(sys.argv[2]))\n"
         "model.predict(numpy.ones((1, 4)))\n"
         "now = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
@@ -182,7 +182,7 @@ def test_half_a_directory_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_graph_that_onnxruntime_refuses_is_a_clear_error(kept: tuple[Path, Compiled], tmp_path: Path) -> None:
-    from models_registry.serving.acceleration.compiled import digest_of
+    from models_registry.acceleration.compiled import digest_of
 
     verdict = kept[1]
     report: AccelerationReport = replace(verdict.report, sha256=digest_of(b"nonsense", verdict.plan))
@@ -196,7 +196,7 @@ def test_worker_that_serves_it_imports_neither_scikit_learn_nor_pandas_nor_a_com
 ) -> None:
     script = (
         "import sys, numpy; from pathlib import Path\n"
-        "from models_registry.serving.acceleration import accelerate, open_compiled\n"
+        "from models_registry.acceleration import accelerate, open_compiled\n"
         f"model = open_compiled(Path({str(kept[0])!r}))\n"
         "model.predict_both(numpy.zeros((1, 16)))\n"
         "print(sorted({'sklearn', 'scipy', 'pandas', 'onnx', 'skl2onnx', 'joblib', 'django'} & set(sys.modules)))"

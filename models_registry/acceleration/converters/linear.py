@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import Context, Outputs, Tensor, Unsupported, Value, predicts
-from models_registry.serving.acceleration.converters import answers
-from models_registry.serving.acceleration.graph import INPUT, Graph
+from models_registry.acceleration.context import Context, Outputs, Tensor, Unsupported, Value, predicts
+from models_registry.acceleration.converters import answers
+from models_registry.acceleration.graph import INPUT, Graph
 
 REGRESSORS = (
     "LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "LassoLars", "LassoLarsCV", "LassoLarsIC",
@@ -46,7 +46,7 @@ def _linked_regressor(context: Context, estimator: Any, value: Value) -> Outputs
 
 @predicts("RANSACRegressor")
 def _ransac(context: Context, estimator: Any, value: Value) -> Outputs:
-    from models_registry.serving.acceleration.context import predict
+    from models_registry.acceleration.context import predict
 
     return predict(context, estimator.estimator_, value)
 

@@ -20,16 +20,16 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
+from models_registry.acceleration import AccelerationRequest, Limits, accelerate, open_compiled, prune
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.acceleration import AccelerationRequest, Limits, accelerate, open_compiled, prune
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ROWS, LABELS = load_iris(return_X_y=True)
 
 ASK = """
 import json, sys
 from pathlib import Path
-from models_registry.serving.acceleration import AccelerationRequest, accelerate
+from models_registry.acceleration import AccelerationRequest, accelerate
 report = accelerate(AccelerationRequest.from_json(json.load(sys.stdin)), Path(sys.argv[1]))
 print(json.dumps([report.kind, report.compile_seconds, str(report.directory)]))
 """

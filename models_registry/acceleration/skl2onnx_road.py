@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.acceleration.compiled import INPUT, labels_to_json
+from models_registry.acceleration.context import Unsupported
+from models_registry.acceleration.front import NumberColumn
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.acceleration.compiled import INPUT, labels_to_json
-from models_registry.serving.acceleration.context import Unsupported
-from models_registry.serving.acceleration.front import NumberColumn
 
 # The sets that skl2onnx 1.20 and onnxruntime agree on.
 OPERATOR_SETS = {"": 21, "ai.onnx.ml": 3}

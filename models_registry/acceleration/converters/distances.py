@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import Context, Outputs, Tensor, Unsupported, Value, predicts
-from models_registry.serving.acceleration.converters import answers
-from models_registry.serving.acceleration.graph import Array, Graph
+from models_registry.acceleration.context import Context, Outputs, Tensor, Unsupported, Value, predicts
+from models_registry.acceleration.converters import answers
+from models_registry.acceleration.graph import Array, Graph
 
 # How many more neighbours than asked for are held against each other by exact distances.
 MORE_CANDIDATES = 16

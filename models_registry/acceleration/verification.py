@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.acceleration.compiled import CompiledModel
+from models_registry.acceleration.graph import Array
 from models_registry.artifacts.calling import Answer, call
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError
-from models_registry.serving.acceleration.compiled import CompiledModel
-from models_registry.serving.acceleration.graph import Array
 
 # How far a score may be off, of the size of the scores: rounding in float64, where large likelihoods cancel, and in
 # float32.

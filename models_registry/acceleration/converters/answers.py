@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.serving.acceleration.context import Context, Outputs, Unsupported
-from models_registry.serving.acceleration.graph import Array, Graph
+from models_registry.acceleration.context import Context, Outputs, Unsupported
+from models_registry.acceleration.graph import Array, Graph
 
 
 def classes_of(estimator: Any) -> Array:
