@@ -17,7 +17,6 @@ from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
-from models_registry.serving import preparation as preparation_module
 from models_registry.serving.preparation import (
     BRIEF_ROWS_SECONDS,
     MOST_BRIEF_BYTES,
@@ -26,6 +25,7 @@ from models_registry.serving.preparation import (
     VersionRef,
     brief_bytes,
 )
+from models_registry.serving.runtime import LoadedModel
 from tests.support.estimators import constant, forest, save
 
 
@@ -78,29 +78,43 @@ def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparati
     assert len({tuple(answer.predictions()) for answer in answers}) == 1
 
 
-def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path, monkeypatch):
-    def loaded(features: int, **given) -> int:
-        path = save(forest(seed=1, trees=30, features=features), tmp_path / f"{features}.joblib")
-        version = version_of(path, sample=Sample(([0.0] * features,)), **given)
-        return preparation.prepare(version, copy_of(path)).brief_bytes
+class EqualPace:
+    """A model that takes so many seconds for each row, whatever it says."""
 
+    def __init__(self, row_seconds: float) -> None:
+        self._row_seconds = row_seconds
+
+    def predict(self, rows):
+        time.sleep(self._row_seconds * len(rows))
+        return [0.0] * len(rows)
+
+
+def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    sample = Sample(([0.0] * 4,))
+
+    def loaded(**given) -> LoadedModel:
+        return preparation.prepare(version_of(path, sample=sample, **given), copy_of(path))
+
+    compiled = loaded()
     one_named_row = len(json.dumps({f"x{index}": -1.2345678901234567e-300 for index in range(4)}))
     # Whatever the rows take, so many of them are too many: reading them takes longer.
     most_rows = BRIEF_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
-    assert one_named_row < loaded(4) < 4 * most_rows < MOST_BRIEF_BYTES
-    monkeypatch.setattr(preparation_module, "call", lambda model, rows: time.sleep(0.0001 * len(rows)))
-    assert one_named_row <= loaded(4) < 160, "many rows would take too long, one does not"
-    assert loaded(4, acceleration=False) == 0, "the native form holds the interpreter"
+    assert one_named_row < compiled.brief_bytes < 4 * most_rows < MOST_BRIEF_BYTES
+    slow = brief_bytes(EqualPace(0.0001), compiled.signature, sample)
+    assert one_named_row <= slow < 160, "many rows would take too long, one does not"
+    assert brief_bytes(EqualPace(0.01), compiled.signature, sample) == 0, "not even one"
+    assert loaded(acceleration=False).brief_bytes == 0, "the native form holds the interpreter"
 
 
-def test_a_long_answer_to_each_row_makes_fewer_rows_brief(monkeypatch):
-    monkeypatch.setattr(preparation_module, "call", lambda model, rows: None)
+def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
+    quick = EqualPace(0)
     inputs = tuple(Feature(f"x{index}") for index in range(10))
     sample = Sample(([0.0] * 10,))
-    few, many = (brief_bytes(None, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
+    few, many = (brief_bytes(quick, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
     assert many < few / 8
     wide = Signature(tuple(Feature("x" * 500 + str(index)) for index in range(10)), classes=tuple(range(1000)))
-    assert brief_bytes(None, wide, sample) < 100, "long names make no room for many rows without them"
+    assert brief_bytes(quick, wide, sample) < 100, "long names make no room for many rows without them"
 
 
 def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
