@@ -159,12 +159,19 @@ class Activation(models.Model):
         ACTIVATION = "activation", "Activation"
         ROLLBACK = "rollback", "Rollback"
         POLICY = "policy", "Policy latest"
+        DEACTIVATION = "deactivation", "Deactivation"
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="activations")
-    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="activations")
+    version = models.ForeignKey(
+        ModelVersion,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="activations",
+        help_text="Empty where no version is active from then on.",
+    )
     previous_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
     generation = models.PositiveIntegerField()
-    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.ACTIVATION)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ACTIVATION)
     reason = models.TextField(blank=True, default="")
     overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
     activated_by = models.CharField(max_length=200, blank=True, default="")
@@ -179,10 +186,15 @@ class Activation(models.Model):
                 condition=Q(previous_version__isnull=True) | ~Q(previous_version=F("version")),
                 name="activation_changes_the_version",
             ),
+            models.CheckConstraint(
+                condition=Q(kind="deactivation", version__isnull=True, previous_version__isnull=False)
+                | (~Q(kind="deactivation") & Q(version__isnull=False)),
+                name="only_a_deactivation_has_no_version",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.model.name}: version {self.version.number}"
+        return f"{self.model.name}: {f'version {self.version.number}' if self.version else 'no active version'}"
 
 
 class ReplicaQuerySet(models.QuerySet["Replica"]):

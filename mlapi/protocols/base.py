@@ -86,7 +86,7 @@ def find_model(board: Board, name: str | None, version: int | None = None) -> Lo
             ).with_header("Retry-After", "5")
         if name not in board.wished and board.has_read_wish:
             raise HttpError(
-                503, "no_model", f"The default model {name!r} has no active version yet. Activate one in the admin."
+                503, "no_model", f"The default model {name!r} has no active version. Activate one in the admin."
             ).with_header("Retry-After", "5")
     loaded = board.models.get(name)
     if loaded is None:

@@ -131,7 +131,7 @@ def refuse_too_large(meta: dict[str, Any], limit: int) -> None:
 
 def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dict[str, Any]:
     """Return what the request asks for, checked; a wrong field is a 400 that names it."""
-    given = request.query_params.dict() if of_query else request.data
+    given = request.query_params if of_query else request.data
     serializer = kind(data=given)
     serializer.is_valid(raise_exception=True)
     values: dict[str, Any] = serializer.validated_data

@@ -7,12 +7,19 @@ from typing import Any
 from rest_framework import serializers
 
 from mlapi.registry_api.base import LONGEST_WAIT_SECONDS
+from models_registry.artifacts.features import describe_value
 
 LARGEST_NUMBER = 999_999_999
+# The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
+KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...], str], ...] = (
+    (serializers.CharField, (str,), "a string"),
+    (serializers.BooleanField, (bool,), "true or false"),
+    (serializers.IntegerField, (int, float), "a whole number"),
+)
 
 
 class Strict(serializers.Serializer[Any]):
-    """Refuses a field that it does not know: a typing error must not pass as a default."""
+    """Refuses a field that it does not know, or in JSON of another type: a mistake must not pass as a default."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the checked values."""
@@ -21,7 +28,15 @@ class Strict(serializers.Serializer[Any]):
             if unknown:
                 known = ", ".join(sorted(self.fields))
                 raise serializers.ValidationError({str(unknown[0])[:100]: f"Unknown field; known are {known}."})
+        if type(data) is dict:
+            for name, value in data.items():
+                self._require_kind(name, value)
         return super().to_internal_value(data)
+
+    def _require_kind(self, name: str, value: Any) -> None:
+        for field, types, words in KINDS:
+            if isinstance(self.fields[name], field) and value is not None and type(value) not in types:
+                raise serializers.ValidationError({name: f"It must be {words}, found {describe_value(value)}."})
 
 
 def _wait_field() -> serializers.IntegerField:
@@ -39,13 +54,10 @@ class Wait(Strict):
     wait_seconds = _wait_field()
 
 
-class RollbackRequest(Strict):
-    """A rollback."""
+class DeactivationRequest(Strict):
+    """A deactivation, and what every move of the pointer may say."""
 
     reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
-    override = serializers.BooleanField(
-        default=False, help_text="Although the check advises against it; needs a reason and a permission of its own."
-    )
     seen_generation = serializers.IntegerField(
         default=None,
         allow_null=True,
@@ -54,6 +66,14 @@ class RollbackRequest(Strict):
         help_text="The generation that the decision rests on; where the model has moved on since, the answer is 409.",
     )
     wait_seconds = _wait_field()
+
+
+class RollbackRequest(DeactivationRequest):
+    """A rollback."""
+
+    override = serializers.BooleanField(
+        default=False, help_text="Although the check advises against it; needs a reason and a permission of its own."
+    )
 
 
 class ActivationRequest(RollbackRequest):
@@ -139,9 +159,9 @@ class Rollout(serializers.Serializer[Any]):
 
 
 class Activated(Rollout):
-    """The rollout after an activation."""
+    """The rollout after an activation, a rollback or a deactivation."""
 
-    changed = serializers.BooleanField(help_text="False where that version was active already.")
+    changed = serializers.BooleanField(help_text="False where that was so already.")
 
 
 class Synced(serializers.Serializer[Any]):

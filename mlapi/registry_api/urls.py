@@ -14,6 +14,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/versions$", uploads.VersionsView.as_view(), name="api-versions"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}$", views.VersionView.as_view(), name="api-version"),
     re_path(rf"^models/{NAME}/activate$", views.ActivateView.as_view(), name="api-activate"),
+    re_path(rf"^models/{NAME}/deactivate$", views.DeactivateView.as_view(), name="api-deactivate"),
     re_path(rf"^models/{NAME}/rollback$", views.RollbackView.as_view(), name="api-rollback"),
     re_path(rf"^models/{NAME}/rollout$", views.RolloutView.as_view(), name="api-rollout"),
     re_path(r"^sync$", views.SyncView.as_view(), name="api-sync"),

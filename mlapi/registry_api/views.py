@@ -134,6 +134,27 @@ class RollbackView(RegistryView):
         return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
 
 
+class DeactivateView(RegistryView):
+    """`/api/models/{name}/deactivate`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="deactivate",
+        tags=["registry"],
+        request=forms.DeactivationRequest,
+        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Take a model out of service; with `wait_seconds` answer when no replica serves it."""
+        wanted = asked(request, forms.DeactivationRequest)
+        model = services.get_model(name)
+        done = services.deactivate(
+            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
+        )
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+
+
 class RolloutView(RegistryView):
     """`/api/models/{name}/rollout`."""
 

@@ -67,7 +67,9 @@ class HistoryList(ChangeList):
     """A list whose rows lead to the version that was activated."""
 
     def url_for_result(self, result: Any) -> str:
-        """Return the page of the row's version."""
+        """Return the page of the row's version or, where none was active, of its model."""
+        if result.version_id is None:
+            return reverse("admin:models_registry_registeredmodel_change", args=[result.model_id])
         return reverse("admin:models_registry_modelversion_change", args=[result.version_id])
 
 
@@ -106,7 +108,8 @@ class ActivationAdmin(RecordAdmin):
     @admin.display(description="Model and version")
     def what(self, activation: Activation) -> SafeString | str:
         """Return the model and version, and the version before."""
-        label = f"{activation.model.name} version {activation.version.number}"
+        version = f"version {activation.version.number}" if activation.version else "no active version"
+        label = f"{activation.model.name} {version}"
         if activation.previous_version is None:
             return label
         return format_html(
@@ -142,7 +145,9 @@ class ActivationAdmin(RecordAdmin):
             activation.overrides,
         )
 
-    @labelled("Kind", {"Activation": "primary", "Rollback": "warning", "Policy latest": "info"})
+    @labelled(
+        "Kind", {"Activation": "primary", "Rollback": "warning", "Policy latest": "info", "Deactivation": "danger"}
+    )
     def how(self, activation: Activation) -> str:
         """Return what moved the pointer."""
         return activation.get_kind_display()

@@ -1,4 +1,4 @@
-"""What an activation would change, and the form that asks for a yes."""
+"""What an activation or deactivation would change, and the form that asks for a yes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What clients would notice if `target` became the active version."""
+    """What clients would notice if `target` became the active version, or none did."""
 
     model: RegisteredModel
-    target: ModelVersion
+    target: ModelVersion | None
     current: ModelVersion | None
     live: int
-    is_rollback: bool
+    is_rollback: bool = False
     obstacle: str = ""
     differences: tuple[Difference, ...] = ()
     breaking: tuple[str, ...] = field(default=())
@@ -41,8 +41,15 @@ class Change:
     @property
     def sentence(self) -> str:
         """Say what happens to which model, and where."""
-        before = f"version {self.current.number}" if self.current else "no active version"
-        return f"{self.model.name}: {before} → version {self.target.number}, {where(self.live)}."
+        before, after = (
+            f"version {version.number}" if version else "no active version" for version in (self.current, self.target)
+        )
+        return f"{self.model.name}: {before} → {after}, {where(self.live)}."
+
+    @property
+    def advice(self) -> str:
+        """Return why the check advises against it; empty where it does not."""
+        return self.target.override_reason if self.target else ""
 
 
 class ConfirmationForm(forms.Form):
@@ -80,6 +87,13 @@ def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
         differences=tuple(_differences(current, target)) if current else (),
         breaking=tuple(signature_changes(current.signature or {}, target.signature or {})) if current else (),
     )
+
+
+def change_to_none(model: RegisteredModel) -> Change:
+    """Return what deactivating `model` would change now."""
+    obstacle = "" if model.active_version else "No version is active; there is nothing to change."
+    live = services.rollout(model).live
+    return Change(model=model, target=None, current=model.active_version, live=live, obstacle=obstacle)
 
 
 def where(live: int) -> str:

@@ -1,4 +1,4 @@
-"""Asks for a yes, and carries the activation or rollback out."""
+"""Asks for a yes, and carries the activation, rollback or deactivation out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> Ht
 
     The form bears the generation that the person saw: where somebody else came first, nothing changes and it is said.
     """
-    advice = change.target.override_reason
+    advice = change.advice
     # What was overruled once may come back by a rollback, with a reason.
     needs_override = bool(advice) and not change.is_rollback
     form = ConfirmationForm(
@@ -41,8 +41,10 @@ def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> 
     by, reason, seen = request.user.get_username(), answer["reason"], answer["seen_generation"]
     override = bool(answer.get("override")) and request.user.has_perm(OVERRIDE)
     with told_in_words(request):
-        if change.is_rollback:
-            override = request.user.has_perm(OVERRIDE) and bool(change.target.override_reason)
+        if change.target is None:
+            activation = services.deactivate(change.model, by=by, reason=reason, seen_generation=seen)
+        elif change.is_rollback:
+            override = request.user.has_perm(OVERRIDE) and bool(change.advice)
             activation = services.roll_back(change.model, by=by, reason=reason, override=override, seen_generation=seen)
         else:
             activation = services.activate(change.target, by=by, reason=reason, override=override, seen_generation=seen)
@@ -50,9 +52,14 @@ def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> 
 
 
 def _tell(request: HttpRequest, change: Change, activation: Activation | None) -> None:
+    name = change.model.name
     if activation is None:
-        messages.info(request, f"Version {change.target.number} was active already; nothing has changed.")
-        return
-    word = "Rolled back to" if change.is_rollback else "Activated"
-    number = activation.version.number
-    messages.success(request, f"{word} {change.model.name} version {number}; it rolls out {where(change.live)}.")
+        what = f"Version {change.target.number} was active already" if change.target else "No version was active"
+        messages.info(request, f"{what}; nothing has changed.")
+    elif activation.version is None:
+        messages.success(request, f"Deactivated {name}; it is put down {where(change.live)}.")
+    else:
+        word = "Rolled back to" if change.is_rollback else "Activated"
+        messages.success(
+            request, f"{word} {name} version {activation.version.number}; it rolls out {where(change.live)}."
+        )

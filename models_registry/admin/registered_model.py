@@ -19,7 +19,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 
 from models_registry import conf, services
 from models_registry.admin.acts import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
-from models_registry.admin.confirmation import change_to
+from models_registry.admin.confirmation import change_to, change_to_none
 from models_registry.admin.confirming import confirm
 from models_registry.errors import NothingToRollBackTo
 from models_registry.models import Lease, Policy, RegisteredModel, Replica, State
@@ -67,6 +67,7 @@ class RegisteredModelAdmin(RecordAdmin):
             path("discover/", view(require_POST(self.discover_view)), name=name("discover")),
             path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
             path("<int:pk>/roll-back/", view(self.roll_back_view), name=name("roll_back")),
+            path("<int:pk>/deactivate/", view(self.deactivate_view), name=name("deactivate")),
             path("<int:pk>/settings/", view(require_POST(self.settings_view)), name=name("settings")),
             *super().get_urls(),
         ]
@@ -145,6 +146,8 @@ class RegisteredModelAdmin(RecordAdmin):
         if last is None:
             return "–"
         by = f"by {last.activated_by}" if last.activated_by else ""
+        if last.version_id is None:
+            by = f"deactivated {by}".strip()
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(last.activated_at), by)
 
     # The page of one model
@@ -217,6 +220,14 @@ class RegisteredModelAdmin(RecordAdmin):
             messages.error(request, str(error))
             return redirect("admin:models_registry_registeredmodel_change", model.pk)
         return confirm(request, change, self.page_context(request, original=model, title="Roll back"))
+
+    def deactivate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a yes, then let no version be active."""
+        self.require_view(request)
+        require(request, ACTIVATE)
+        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
+        context = self.page_context(request, original=model, title="Deactivate")
+        return confirm(request, change_to_none(model), context)
 
     def settings_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Change what may be changed about a model, each by its service."""

@@ -61,14 +61,15 @@ def wait(command: BaseCommand, model: RegisteredModel, *, timeout_seconds: float
     """Return when every live replica serves the active version; else say which do not, with exit status 1."""
 
     def show(now: services.Rollout) -> None:
-        command.stdout.write(f"{model.name}: {now.serving} of {now.live} replicas serve version {now.number}.")
+        wanted = f"serve version {now.number}" if now.number else "serve it no longer"
+        command.stdout.write(f"{model.name}: {now.serving} of {now.live} replicas {wanted}.")
 
     final = services.wait_for_rollout(model, timeout_seconds=timeout_seconds, on_change=show)
     if final.is_complete:
         if not final.live:
             command.stdout.write(
                 f"No replica has been heard of in the last {conf.replica_timeout_seconds():.0f} s: "
-                "the next one that starts serves it."
+                f"the next one that starts {'serves it' if final.number else 'does not serve it'}."
             )
         return
     behind = [
@@ -76,7 +77,5 @@ def wait(command: BaseCommand, model: RegisteredModel, *, timeout_seconds: float
         for replica in final.replicas
         if not replica.is_current
     ]
-    raise CommandError(
-        f"{final.live - final.serving} of {final.live} replicas do not serve version {final.number} of {model.name}: "
-        f"{'; '.join(behind)}."
-    )
+    what = f"do not serve version {final.number} of" if final.number else "still serve"
+    raise CommandError(f"{final.behind} of {final.live} replicas {what} {model.name}: {'; '.join(behind)}.")

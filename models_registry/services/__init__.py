@@ -3,7 +3,7 @@
 A command, a click in the admin, a call of the API and the watcher all come through here, so they are the same act.
 """
 
-from models_registry.services.activation import activate, roll_back, rollback_target
+from models_registry.services.activation import activate, deactivate, roll_back, rollback_target
 from models_registry.services.catalogue import (
     get_model,
     get_version,
@@ -53,6 +53,7 @@ __all__ = [
     "claim_lease",
     "count_live_hosts",
     "create_key",
+    "deactivate",
     "describe_model",
     "describe_version",
     "discover",

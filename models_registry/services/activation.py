@@ -28,43 +28,65 @@ def activate(
     raised for a version that is not ready, or whose check advises against it without `override` and a reason.
     """
     model = version.model
-    seen = model.generation if seen_generation is None else seen_generation
     with transaction.atomic():
         current = RegisteredModel.objects.select_related("active_version").get(pk=model.pk)
         fresh = ModelVersion.objects.get(pk=version.pk)
         if current.active_version_id == version.pk:
             return None
         _require_activatable(fresh, model.name, override=override, reason=reason)
-        claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen).update(
-            active_version=version, generation=F("generation") + 1
+        overrides = fresh.override_reason if override else ""
+        activation = _move(
+            model, current, version, seen_generation, kind=kind, reason=reason, overrides=overrides, activated_by=by
         )
-        if not claimed:
-            raise ActivationConflict(_conflict(current))
-        activation = Activation.objects.create(
-            model=model,
-            version=version,
-            previous_version=current.active_version,
-            generation=seen + 1,
-            kind=kind,
-            reason=reason,
-            overrides=fresh.override_reason if override else "",
-            activated_by=by,
-        )
+    log.info("activated", model=model.name, version=version.number, generation=model.generation, by=by, kind=str(kind))
+    return activation
+
+
+def deactivate(
+    model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
+) -> Activation | None:
+    """Wish for no version of `model`, and return the history's new row; None where none is active.
+
+    Replicas put it down, and its callers are told that it is not served. Versions and history stay; a rollback brings
+    back what was active. ActivationConflict is raised as in `activate`.
+    """
+    with transaction.atomic():
+        current = RegisteredModel.objects.select_related("active_version").get(pk=model.pk)
+        if current.active_version is None:
+            return None
+        kind = Activation.Kind.DEACTIVATION
+        activation = _move(model, current, None, seen_generation, kind=kind, reason=reason, activated_by=by)
+    log.info("deactivated", model=model.name, generation=model.generation, by=by)
+    return activation
+
+
+def _move(
+    model: RegisteredModel,
+    current: RegisteredModel,
+    version: ModelVersion | None,
+    seen_generation: int | None,
+    **recorded: str,
+) -> Activation:
+    """Let `model`, which is `current` in the database, point at `version`, and record it: by compare-and-set."""
+    seen = model.generation if seen_generation is None else seen_generation
+    claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen).update(
+        active_version=version, generation=F("generation") + 1
+    )
+    if not claimed:
+        raise ActivationConflict(_conflict(current))
+    activation = Activation.objects.create(
+        model=model, version=version, previous_version=current.active_version, generation=seen + 1, **recorded
+    )
     model.active_version, model.generation = version, seen + 1
-    log.info("activated", model=model.name, version=version.number, generation=seen + 1, by=by, kind=str(kind))
     return activation
 
 
 def rollback_target(model: RegisteredModel) -> ModelVersion:
-    """Return the version that was active before the present one, or raise NothingToRollBackTo."""
-    last = (
-        model.activations.filter(generation=model.generation).select_related("previous_version").first()
-        if model.active_version_id
-        else None
-    )
+    """Return the version that was active before the last move, or raise NothingToRollBackTo."""
+    last = model.activations.filter(generation=model.generation).select_related("previous_version").first()
     if last is None or last.previous_version is None:
         raise NothingToRollBackTo(
-            f"{model.name} has had no other active version, so there is nothing to roll back to. "
+            f"{model.name} had no active version before, so there is nothing to roll back to. "
             "Activate the version that you want."
         )
     last.previous_version.model = model

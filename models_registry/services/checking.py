@@ -277,13 +277,17 @@ def _store(version: ModelVersion, findings: Findings) -> None:
 def _activate_latest(version: ModelVersion) -> None:
     """Activate a version that has just passed, where the model's policy says so.
 
-    Never one that was active before (a person has decided since), nor an older one than serves.
+    Never one that was active before (a person has decided since), nor an older one than serves, nor any of a model
+    that was deactivated.
     """
     if version.state != State.READY or version.override_reason:
         return
     while True:
         model = RegisteredModel.objects.select_related("active_version").get(pk=version.model_id)
         if model.policy != Policy.LATEST or model.activations.filter(version=version).exists():
+            return
+        if model.active_version is None and model.generation:
+            log.info("not_activated", version=str(version), reason="the model was deactivated; activate it by hand")
             return
         if model.active_version is not None and model.active_version.number > version.number:
             return

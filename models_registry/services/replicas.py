@@ -58,8 +58,13 @@ class Rollout:
 
     @property
     def serving(self) -> int:
-        """Return how many of them serve the active version."""
+        """Return how many of them serve the active version; where there is none, nothing of the model."""
         return sum(replica.is_current for replica in self.replicas)
+
+    @property
+    def behind(self) -> int:
+        """Return how many of them do not serve it yet or, where none is active, have not put the model down yet."""
+        return self.live - self.serving
 
     @property
     def failed(self) -> tuple[RolloutReplica, ...]:
@@ -68,8 +73,8 @@ class Rollout:
 
     @property
     def is_complete(self) -> bool:
-        """Say whether every live replica serves the active version."""
-        return self.serving == self.live
+        """Say whether no live replica is behind."""
+        return not self.behind
 
 
 def report_replica(

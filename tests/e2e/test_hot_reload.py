@@ -91,6 +91,33 @@ def publish_constants(tmp_path):
     return publish
 
 
+def test_a_deactivated_model_leaves_every_worker_and_no_readiness_waits_for_it(
+    new_service, publish_constants, tmp_path
+):
+    service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS))
+    publish_constants(service, 1)
+    service.publish("other", save(constant(7), tmp_path / "other.joblib"), "--activate")
+    service.start().wait_until_served("m", 1, replicas=2)
+    other = {"features": [0, 0]}
+    done = service.manage("deactivate_model", "m", "--reason", "retired", "--wait")
+    assert "m: no version is active (generation 2)." in done.stdout
+    assert "2 of 2 replicas serve it no longer" in done.stdout
+    for _ in range(10):  # either worker
+        status, answer, _ = service.post("/models/m/predict", other)
+        assert (status, answer["code"], answer["served"]) == (404, "unknown_model", ["other"])
+        assert service.post("/models/other/predict", other)[0] == 200
+        assert service.get("/health/ready")[0] == 200
+    assert len(service.events("dropped")) == 2
+    # The only artifact of a model that nobody wants is lost: a new worker is ready all the same.
+    (service.storage / "m").rename(tmp_path / "lost")
+    service.stop()
+    service.start().wait_until_served("other", 1, replicas=2)
+    assert "nothing changes" in service.manage("deactivate_model", "m").stdout
+    (tmp_path / "lost").rename(service.storage / "m")
+    assert "m 1: active (generation 3)." in service.manage("rollback_model", "m", "--wait").stdout
+    assert service.post("/models/m/predict", other)[1]["prediction"] == 1.0
+
+
 def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_service, publish_constants, tmp_path):
     service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS), MODELS_ACCELERATION="on")
     publish_constants(service, 2)

@@ -107,6 +107,10 @@ def test_an_activation_is_the_same_act_as_in_the_admin(caller):
     back = caller.post("/api/models/digits/rollback", {"reason": "worse"}).json()
     assert (back["version"], back["generation"]) == (1, 3)
     assert Activation.objects.first().kind == "rollback"
+    off = caller.post("/api/models/digits/deactivate", {"reason": "retired"}).json()
+    assert (off["version"], off["generation"], off["is_complete"], off["changed"]) == (None, 4, True, True)
+    assert caller.get("/api/models/digits").json()["active_version"] is None
+    assert caller.post("/api/models/digits/deactivate", {}).json()["changed"] is False
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,12 @@ def test_an_activation_is_the_same_act_as_in_the_admin(caller):
         ("/api/models/digits/activate", {"version": 2}, 409, "not_activatable"),
         ("/api/models/digits/activate", {"version": 1, "seen_generation": 7}, 409, "activation_conflict"),
         ("/api/models/digits/rollback", {}, 409, "nothing_to_roll_back_to"),
+        ("/api/models/nothing/deactivate", {}, 404, "unknown_model"),
+        ("/api/models/digits/deactivate", {"version": 1}, 400, "invalid_request"),
+        ("/api/models/digits/deactivate", {"reason": 0}, 400, "invalid_request"),
+        ("/api/models/digits/deactivate", {"seen_generation": "0"}, 400, "invalid_request"),
+        ("/api/models/digits/activate", {"version": 1, "override": "yes"}, 400, "invalid_request"),
+        ("/api/models/digits/activate", {"version": 1, "override": 0}, 400, "invalid_request"),
         ("/api/models/digits/activate", {}, 400, "invalid_request"),
         ("/api/models/digits/activate", {"version": "one"}, 400, "invalid_request"),
         ("/api/models/digits/activate", {"version": 10**30}, 400, "invalid_request"),
@@ -166,6 +176,7 @@ def test_without_a_token_nothing_is_told():
         ("post", "/api/sync", {}, "publish_modelversion"),
         ("post", "/api/models/digits/activate", {"version": 1}, "activate_modelversion"),
         ("post", "/api/models/digits/rollback", {}, "activate_modelversion"),
+        ("post", "/api/models/digits/deactivate", {}, "activate_modelversion"),
         ("post", "/api/models/digits/versions", {}, "publish_modelversion"),
     ],
 )

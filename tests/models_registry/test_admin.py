@@ -72,6 +72,7 @@ def number(model: RegisteredModel) -> int:
 ACTS = {
     "activate": ("activate_modelversion", lambda m: page("modelversion_activate", m.versions.get(number=2).pk)),
     "roll back": ("activate_modelversion", lambda m: page("registeredmodel_roll_back", m.pk)),
+    "deactivate": ("activate_modelversion", lambda m: page("registeredmodel_deactivate", m.pk)),
     "discover": ("publish_modelversion", lambda m: page("registeredmodel_discover")),
     "check again": ("publish_modelversion", lambda m: page("modelversion_check_again", m.versions.get(number=3).pk)),
     "settings": ("change_registeredmodel", lambda m: page("registeredmodel_settings", m.pk)),
@@ -164,6 +165,7 @@ def test_buttons_show_to_those_who_may_press_them(digits, admin_client):
     for name, pk in (("activate", 1), ("check_again", 3)):
         assert page(f"modelversion_{name}", digits.versions.get(number=pk).pk) in shown
     assert page("registeredmodel_roll_back", digits.pk) in shown
+    assert page("registeredmodel_deactivate", digits.pk) in shown
     assert page("modelversion_activate", digits.versions.get(number=2).pk) not in shown, "it is active"
     assert page("modelversion_activate", digits.versions.get(number=3).pk) not in shown, "it is rejected"
 
@@ -227,7 +229,51 @@ def test_a_confirmed_rollback_goes_to_the_version_before(digits):
     assert (number(digits), last.kind, last.reason) == (1, "rollback", "too slow")
 
 
-@pytest.mark.parametrize("act", ["activate", "roll back"])
+def test_a_confirmed_deactivation_says_what_it_does_and_comes_back_by_a_rollback(digits):
+    replica(digits, 1, 1, generation=1)
+    replica(digits, 2, 1, generation=1)
+    client = logged_in(*VIEW, "activate_modelversion")
+    url = page("registeredmodel_deactivate", digits.pk)
+    shown = client.get(url).content.decode()
+    assert "digits: version 1 → no active version, on 2 live replicas." in shown
+    assert "Callers are refused from then on" in shown
+    assert Activation.objects.count() == 1
+    response = client.post(url, {"seen_generation": 1, "reason": "its sensor is gone"})
+    assert "Deactivated digits; it is put down on 2 live replicas." in told(response)
+    last = Activation.objects.first()
+    assert (last.version, last.kind, last.reason, last.activated_by) == (
+        None,
+        "deactivation",
+        "its sensor is gone",
+        "ann",
+    )
+    assert "there is nothing to change" in client.get(url).content.decode()
+
+    shown = live(client, digits)
+    assert "2 of 2 live replicas still serve one" in shown
+    assert 'data-complete="no"' in shown
+    services.report_replica("r1", host="box", pid=1, started_at=timezone.now(), reports=[], changed=True)
+    assert "1 of 2 live replicas still serves one" in live(client, digits)
+    services.report_replica("r2", host="box", pid=2, started_at=timezone.now(), reports=[], changed=True)
+    shown = live(client, digits)
+    assert "nothing serves. Activate a ready version below, or roll back." in shown
+    assert "by ann: its sensor is gone" in shown
+    assert 'data-complete="yes"' in shown
+
+    for name in ("registeredmodel_changelist", "activation_changelist"):
+        assert "deactivat" in client.get(page(name)).content.decode().lower()
+    shown = client.get(page("registeredmodel_change", digits.pk)).content.decode()
+    assert "Roll back to version 1" in shown
+    assert url not in shown, "it is deactivated already"
+    assert (
+        "digits: no active version → version 1"
+        in client.get(page("registeredmodel_roll_back", digits.pk)).content.decode()
+    )
+    client.post(page("registeredmodel_roll_back", digits.pk), {"seen_generation": 2})
+    assert number(digits) == 1
+
+
+@pytest.mark.parametrize("act", ["activate", "roll back", "deactivate"])
 def test_a_stale_confirmation_changes_nothing_and_says_who_came_first(act, digits):
     services.activate(version("digits", 4), by="bob")
     client = logged_in(*VIEW, "activate_modelversion")
@@ -429,6 +475,14 @@ def march(digits) -> RegisteredModel:
     for generation, day in ((1, 1), (2, 10)):
         digits.activations.filter(generation=generation).update(activated_at=datetime(2026, 3, day, 12, tzinfo=UTC))
     return digits
+
+
+def test_history_says_that_nothing_was_live(march, admin_client):
+    services.deactivate(services.get_model("digits"), by="bob")
+    march.activations.filter(generation=3).update(activated_at=datetime(2026, 3, 20, 12, tzinfo=UTC))
+    for moment, answer in (("2026-03-20T11:59:59", "digits version 2."), ("2026-03-20T12:00", "digits (no version).")):
+        shown = admin_client.get(page("activation_changelist"), {"live_at": moment}).content.decode()
+        assert answer in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(

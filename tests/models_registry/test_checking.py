@@ -135,6 +135,20 @@ def test_latest_does_not_undo_what_a_person_decided(storage_directory, settings)
     assert services.get_model("m").active_version.number == 1
 
 
+def test_latest_does_not_bring_back_what_a_person_deactivated(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/a.joblib")
+    save(constant(2), storage_directory / "m/b.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(first, holder="test")
+    services.deactivate(services.get_model("m"), by="anna")
+    services.check_version(second, holder="test")
+    second.refresh_from_db()
+    assert second.state == State.READY
+    assert services.get_model("m").active_version is None
+
+
 def _rejected(version: ModelVersion) -> ModelVersion:
     ModelVersion.objects.filter(pk=version.pk).update(state=State.REJECTED, reason="for a while")
     version.refresh_from_db()

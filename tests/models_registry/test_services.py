@@ -158,6 +158,47 @@ def test_rollback_goes_to_the_version_that_was_active_before():
     assert again.version.number == 3
 
 
+def test_a_deactivated_model_has_no_active_version_and_comes_back_by_a_rollback():
+    item = version(number=1)
+    assert services.deactivate(services.get_model("m"), by="x") is None, "none was active"
+    services.activate(item, by="x")
+    model = services.get_model("m")
+    done = services.deactivate(model, by="ops", reason="its data is no longer collected")
+    assert done is not None
+    assert (done.version, done.previous_version, done.generation, done.kind) == (None, item, 2, "deactivation")
+    assert str(done) == "m: no active version"
+    assert (model.active_version, model.generation) == (None, 2)
+    assert services.read_wishes() == {}
+    assert services.describe_model(services.get_model("m"))["active_version"] is None
+    assert services.deactivate(services.get_model("m"), by="x") is None
+    back = services.roll_back(services.get_model("m"), by="x")
+    assert back is not None
+    assert (back.version, back.previous_version, back.generation) == (item, None, 3)
+    with pytest.raises(NothingToRollBackTo, match="no active version before"):
+        services.roll_back(services.get_model("m"), by="x")
+
+
+def test_deactivating_upon_an_old_state_is_a_conflict():
+    first, second = version(number=1), version(number=2)
+    services.activate(first, by="x")
+    seen = services.get_model("m")
+    services.activate(services.get_version(services.get_model("m"), 2), by="the other one")
+    with pytest.raises(ActivationConflict, match="the other one"):
+        services.deactivate(seen, by="x")
+    assert RegisteredModel.objects.get().active_version == second
+
+
+@pytest.mark.parametrize(
+    "values", [{"kind": "activation"}, {"kind": "deactivation", "previous_version": None}], ids=["kind", "previous"]
+)
+def test_only_a_deactivation_of_something_has_no_version(values):
+    item = version(number=1)
+    with pytest.raises(IntegrityError, match="only_a_deactivation_has_no_version"):
+        Activation.objects.create(
+            **{"model": item.model, "version": None, "previous_version": item, "generation": 1, **values}
+        )
+
+
 def test_decision_upon_an_old_state_is_a_conflict_that_says_who_came_first():
     first, second = version(number=1), version(number=2)
     services.activate(first, by="the other one")

@@ -1,0 +1,32 @@
+"""`deactivate_model NAME`: serve no version of it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from models_registry import services
+from models_registry.management.base import RegistryCommand, wait, who
+from models_registry.management.commands.activate_model import WAIT_SECONDS
+
+
+class Command(RegistryCommand):
+    """Deactivate, and with --wait return when no live replica serves the model."""
+
+    help = "Takes a model out of service; its versions and history stay, rollback_model brings it back."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the arguments, as those of activate_model."""
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("--reason", default="", help="kept in the history")
+        parser.add_argument("--wait", action="store_true", help="until no live replica serves it")
+        parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Deactivate one model."""
+        model = services.get_model(options["name"])
+        done = services.deactivate(model, by=who(), reason=options["reason"])
+        state = "no version is active" if done else "no version was active; nothing changes"
+        self.stdout.write(f"{model.name}: {state} (generation {model.generation}).")
+        if options["wait"]:
+            wait(self, model, timeout_seconds=options["timeout"])
