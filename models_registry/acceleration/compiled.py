@@ -38,7 +38,6 @@ class CompiledModel:
         self.kind: str = plan["kind"]
         self.n_outputs_: int = plan["n_outputs"]
         self._front = Front([column_from_json(column) for column in plan["columns"]], plan["names"])
-        self._feed = _FEEDS[plan["input"]]
         self._session = _session(model)
         self._outputs: dict[str, str] = plan["outputs"]
         self._label_is_value: bool = plan["label_is_value"]
@@ -82,7 +81,7 @@ class CompiledModel:
         return self._run([self._outputs["decision"]], rows)[0]
 
     def _run(self, names: list[str], rows: Any) -> list[Array]:
-        matrix = self._feed(self._front, rows)
+        matrix = self._front(rows)
         if len(matrix) <= self._rows_per_run:
             return self._session.run(names, {INPUT: matrix})  # type: ignore[no-any-return]  # untyped library
         parts = [
@@ -149,20 +148,6 @@ def _labels_from_json(value: Mapping[str, Any]) -> Array:
     array = np.empty(len(value["values"]), dtype=object)
     array[:] = value["values"]
     return array
-
-
-def _as_float64(front: Front, rows: Any) -> Array:
-    return front(rows)
-
-
-def _as_float32(front: Front, rows: Any) -> Array:
-    return front(rows).astype(np.float32)
-
-
-_FEEDS: dict[str, Callable[[Front, Any], Array]] = {
-    "float64": _as_float64,
-    "float32": _as_float32,
-}
 
 
 def _session(model: bytes) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from models_registry.artifacts.signature import Signature
 
 NATIVE = "native"
-KINDS = {"onnx64": "ONNX, float64", "onnx32": "ONNX, float32", NATIVE: "scikit-learn itself"}
+KINDS = {"onnx64": "ONNX, float64", NATIVE: "scikit-learn itself"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Limits:
 class AccelerationReport:
     """Which form of an artifact serves, how that was verified and what it gains.
 
-    `kind` is `onnx64`, `onnx32` or `native`; a native one has a `reason` in words, and perhaps the figures of a
+    `kind` is `onnx64` or `native`; a native one has a `reason` in words, and perhaps the figures of a
     compiled form that was right and no faster. Times are lower quartiles for one row, with everything that a prediction
     needs after parsing. A verdict that is not `final` (the compiler ran out of time or memory) is tried again
     later.
@@ -107,7 +107,7 @@ class AccelerationReport:
         if not self.is_compiled:
             return f"{KINDS[NATIVE]}: {self.reason}"
         return (
-            f"{KINDS[self.kind]}: {_times(self.speedup)} faster than scikit-learn "
+            f"{KINDS.get(self.kind, self.kind)}: {_times(self.speedup)} faster than scikit-learn "
             f"({_figure(self.compiled_microseconds)} µs against {_figure(self.native_microseconds)} µs a row), "
             f"{self._agreement()}"
         )

@@ -14,9 +14,8 @@ from models_registry.artifacts.calling import Answer, call
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError
 
-# How far a score may be off, of the size of the scores: rounding in float64, where large likelihoods cancel, and in
-# float32.
-TOLERANCES = {"onnx64": 1e-7, "onnx32": 1e-5}
+# How far a score may be off, of the size of the scores: rounding in float64, where large likelihoods cancel.
+TOLERANCE = 1e-7
 SINGLE_ROWS = 64
 SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -43,15 +42,14 @@ def verify(native: Any, compiled: CompiledModel, signature: Signature, rows: Seq
     accepted = _accepted(native, compiled, signature, rows)
     if not accepted:
         raise Disagreement("scikit-learn refuses every row that was drawn to compare both")
-    tolerance = TOLERANCES[compiled.kind]
     parsed = signature.parse([list(row) for row in accepted])
     expected, found = call(native, parsed), call(compiled, parsed)
-    largest = _difference(expected, found, tolerance, "together")
-    largest = max(largest, _decisions(native, compiled, parsed, tolerance))
+    largest = _difference(expected, found, "together")
+    largest = max(largest, _decisions(native, compiled, parsed))
     for index in _spread_out(len(accepted), SINGLE_ROWS):
         alone = call(compiled, signature.parse([list(accepted[index])]))
-        largest = max(largest, _difference(expected.part(index, index + 1), alone, tolerance, f"alone, row {index}"))
-    return Verification(accepted, tolerance, largest)
+        largest = max(largest, _difference(expected.part(index, index + 1), alone, f"alone, row {index}"))
+    return Verification(accepted, TOLERANCE, largest)
 
 
 def _accepted(native: Any, compiled: CompiledModel, signature: Signature, rows: Sequence[list[Any]]) -> list[list[Any]]:
@@ -89,12 +87,12 @@ def _spread_out(count: int, wanted: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted))})
 
 
-def _difference(expected: Answer, found: Answer, tolerance: float, how: str) -> float:
+def _difference(expected: Answer, found: Answer, how: str) -> float:
     """Return the largest difference of the scores, or raise Disagreement."""
     labels, compiled_labels = expected.labels, found.labels
     _same_form("answers", labels, compiled_labels)
     if labels.dtype.kind == "f" and expected.probabilities is None:
-        return _scores("values", labels, compiled_labels, tolerance)
+        return _scores("values", labels, compiled_labels)
     wrong = np.flatnonzero((labels != compiled_labels).reshape(len(labels), -1).any(axis=1))
     if wrong.size:
         row = int(wrong[0])
@@ -108,17 +106,20 @@ def _difference(expected: Answer, found: Answer, tolerance: float, how: str) -> 
     if not isinstance(expected.probabilities, np.ndarray) or not isinstance(found.probabilities, np.ndarray):
         raise Disagreement("only one of both forms has probabilities")
     _same_form("probabilities", expected.probabilities, found.probabilities)
-    return _scores("probabilities", expected.probabilities, found.probabilities, tolerance)
+    return _scores("probabilities", expected.probabilities, found.probabilities)
 
 
-def _decisions(native: Any, compiled: CompiledModel, parsed: Any, tolerance: float) -> float:
+def _decisions(native: Any, compiled: CompiledModel, parsed: Any) -> float:
+    """Return how far the decisions are apart; labels that hang on scores are compared by the scores, too."""
     if not hasattr(compiled, "decision_function"):
+        if hasattr(native, "decision_function") and not hasattr(compiled, "predict_proba"):
+            raise Disagreement("the compiled form has no decision function, on which scikit-learn's labels rest")
         return 0.0
     if not hasattr(native, "decision_function"):
         raise Disagreement("the compiled form has a decision function, and scikit-learn's has none")
     expected, found = np.asarray(native.decision_function(parsed)), compiled.decision_function(parsed)
     _same_form("decisions", expected, found)
-    return _scores("decisions", expected, found, tolerance)
+    return _scores("decisions", expected, found)
 
 
 def _same_form(what: str, expected: Array, found: Array) -> None:
@@ -129,7 +130,7 @@ def _same_form(what: str, expected: Array, found: Array) -> None:
         )
 
 
-def _scores(what: str, expected: Array, found: Array, tolerance: float) -> float:
+def _scores(what: str, expected: Array, found: Array) -> float:
     """Return the largest difference, relative to the size of the row's or of the usual score."""
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     if same.all():
@@ -139,9 +140,9 @@ def _scores(what: str, expected: Array, found: Array, tolerance: float) -> float
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.where(same, 0.0, np.abs(expected - found) / np.maximum(usual, np.abs(expected)))
     largest = float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
-    if largest > tolerance:
+    if largest > TOLERANCE:
         row = int(np.unravel_index(int(np.nan_to_num(apart, nan=np.inf).argmax()), apart.shape)[0])
-        raise Disagreement(f"{what} are apart by {largest:.1e} (row {row}), allowed are {tolerance:.0e}")
+        raise Disagreement(f"{what} are apart by {largest:.1e} (row {row}), allowed are {TOLERANCE:.0e}")
     return largest
 
 

@@ -236,7 +236,8 @@ def _other_cases() -> list[Case]:
         *_cases(
             NUMBERS, lm.LinearRegression(), lm.Ridge(), lm.Lasso(), lm.ElasticNet(), lm.SGDRegressor(**SEED),
             lm.BayesianRidge(), lm.HuberRegressor(max_iter=500), lm.TweedieRegressor(), lm.RANSACRegressor(**SEED),
-            svm.SVR(), svm.LinearSVR(**SEED), nn.KNeighborsRegressor(), nn.KNeighborsRegressor(weights="distance"),
+            svm.SVR(), svm.LinearSVR(**SEED), svm.OneClassSVM(nu=0.1),
+            nn.KNeighborsRegressor(), nn.KNeighborsRegressor(weights="distance"),
             mlp.MLPRegressor(hidden_layer_sizes=(12,), **brief), DummyRegressor(),
             en.VotingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(**SEED))]),
             en.StackingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(**SEED))], cv=2),
@@ -288,7 +289,7 @@ def what_runs(agreed: Agreed | str) -> str:
     """Say in the table's words which form agrees with scikit-learn."""
     if isinstance(agreed, str):
         return f"none: {agreed.partition(';')[0]}"
-    form = {"onnx64": "ONNX, float64", "onnx32": "ONNX, float32"}[agreed.compiled.kind]
+    form = {"onnx64": "ONNX, float64"}[agreed.compiled.kind]
     return form if agreed.draft.plan["compiled_by"] == "mlapi" else f"{form}, by skl2onnx"
 
 

@@ -1,4 +1,4 @@
-"""Where compiled trees are usually wrong, these are not."""
+"""Where compiled models are usually wrong, these are not."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import svm
 from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from models_registry.acceleration.compiled import CompiledModel
-from models_registry.acceleration.compiler import draft_of
+from models_registry.acceleration.compiler import agree, draft_of
 from models_registry.artifacts.inference import infer_signature
 
 
@@ -117,3 +120,36 @@ def test_categories_of_histogram_boosting_known_unknown_negative_and_missing(mis
 def test_tree_without_a_split_answers_its_leaf() -> None:
     estimator = DecisionTreeRegressor().fit([[1.0], [2.0]], [5.0, 5.0])
     assert compiled(estimator).predict(np.array([[0.0], [9.0]])).tolist() == [5.0, 5.0]
+
+
+def _far_from_zero() -> tuple[Any, Any]:
+    rng = np.random.default_rng(1)
+    rows = np.column_stack([rng.normal(2e7, 300.0, 800), rng.normal(size=(800, 3))])
+    return rows, (rows[:, 1] + (rows[:, 0] - 2e7) / 300.0 > 0).astype(int)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("with_sample", [False, True])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        svm.OneClassSVM(nu=0.1, gamma=1e-3),
+        svm.SVC(gamma=1e-3),
+        svm.SVC(gamma=1e-3, probability=True, random_state=0),
+        make_pipeline(StandardScaler(), svm.OneClassSVM(nu=0.1)),
+        make_pipeline(StandardScaler(), svm.SVC(probability=True, random_state=0)),
+    ],
+    ids=repr,
+)
+def test_no_label_differs_where_the_numbers_are_large_and_close(estimator: Any, with_sample: bool) -> None:
+    rows, labels = _far_from_zero()
+    estimator.fit(rows, labels)
+    signature = infer_signature(estimator)
+    agreed = agree(estimator, signature, rows[:20].tolist() if with_sample else ())
+    is_iterated = "probability=True" in repr(estimator)
+    assert isinstance(agreed, str) == is_iterated, agreed
+    if not isinstance(agreed, str):
+        assert agreed.compiled.predict(rows).tolist() == estimator.predict(rows).tolist()
+        assert np.allclose(
+            agreed.compiled.decision_function(rows), estimator.decision_function(rows), rtol=0, atol=1e-7
+        )

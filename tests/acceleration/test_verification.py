@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -108,6 +109,13 @@ def test_subclass_with_a_method_of_its_own_stays_native_with_the_reason() -> Non
     assert verdict.model == b""
 
 
+def test_labels_that_rest_on_scores_are_not_compared_alone() -> None:
+    estimator = LocalOutlierFactor(novelty=True).fit(ROWS)
+    agreed = agree(estimator, infer_signature(estimator), ROWS[:20].tolist())
+    assert isinstance(agreed, str)
+    assert "no decision function, on which scikit-learn's labels rest" in agreed
+
+
 def test_every_road_that_disagrees_is_named_in_the_reason() -> None:
     rows = np.random.default_rng(0).integers(0, 2, size=(200, 3)).astype(float)
     from sklearn.neighbors import KNeighborsClassifier
@@ -117,4 +125,4 @@ def test_every_road_that_disagrees_is_named_in_the_reason() -> None:
     # Equal distances everywhere: which neighbours count is chance, and no second form can promise the same.
     assert isinstance(agreed, str)
     assert "differ" in agreed or "apart" in agreed
-    assert "skl2onnx, float64: " in agreed
+    assert "skl2onnx: " in agreed

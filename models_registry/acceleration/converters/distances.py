@@ -167,6 +167,7 @@ def _kernel(context: Context, estimator: Any, value: Value) -> str:
     if not isinstance(estimator.support_vectors_, np.ndarray) or estimator._sparse:
         raise Unsupported("support vectors fitted on sparse data have no compiled form here")
     vectors = np.asarray(estimator.support_vectors_)
+    context.remember_rows(tensor, vectors)
     gamma, kernel = float(estimator._gamma), estimator.kernel
     if kernel == "rbf":
         distances = squared_distances(context, tensor, vectors)
@@ -188,6 +189,15 @@ def _support_regressor(context: Context, estimator: Any, value: Value) -> Output
     graph = context.graph
     scores = graph.matmul(_kernel(context, estimator, value), graph.constant(estimator._dual_coef_.T))
     return answers.as_prediction(context, graph.add(scores, graph.constant(estimator._intercept_)), 1)
+
+
+@predicts("OneClassSVM")
+def _support_outlier(context: Context, estimator: Any, value: Value) -> Outputs:
+    graph = context.graph
+    scores = graph.matmul(_kernel(context, estimator, value), graph.constant(estimator._dual_coef_.T))
+    scores = graph.add(scores, graph.constant(estimator._intercept_))
+    # An outlier is -1; on the edge it is one.
+    return Outputs(label=answers.above(graph, scores), decision=graph.flatten(scores), classes=np.array([-1, 1]))
 
 
 @predicts("SVC", "NuSVC")

@@ -18,6 +18,10 @@ LOWEST = {"log": SMALLEST, "log1p": float(np.nextafter(-1.0, 0.0)), "sqrt": 0.0}
 def _shifted_and_scaled(context: Context, value: Value, shift: Any, scale: Any) -> Tensor:
     graph, tensor = context.graph, context.tensor(value)
     name = tensor.name
+    if shift is not None and scale is not None:
+        # Where the rows of the training lay: those to verify on are drawn there.
+        for distance in (-1.0, 0.0, 1.0):
+            context.remember_thresholds(tensor, np.arange(tensor.width), shift + distance * scale)
     if shift is not None:
         name = graph.subtract(name, graph.constant(shift))
     if scale is not None:
