@@ -8,7 +8,7 @@ from django.conf import settings
 from mlapi.endpoint import Endpoint
 from mlapi.protocols.base import Call, Handler, HttpError, Reply
 from models_registry.serving.model_calls import oldest_seconds
-from models_registry.serving.runtime import Runtime
+from models_registry.serving.runtime import Board, Runtime
 
 
 def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
@@ -40,5 +40,20 @@ def ready(call: Call, runtime: Runtime) -> Reply:
     if missing:
         sentence = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         raise HttpError(503, "not_ready", f"Not every active model is loaded here. {sentence}.", missing=missing)
+    return _serving(board)
+
+
+def balanced(call: Call, runtime: Runtime) -> Reply:
+    """Answer as `ready` until that was 200 once, from then on 200, naming what is missing: for a load balancer.
+
+    A new model that does not load is missing in all replicas alike: a balancer would take all of them off, and with
+    them the models that serve.
+    """
+    board = runtime.board
+    return _serving(board) if board.was_ready else ready(call, runtime)
+
+
+def _serving(board: Board) -> Reply:
     served = {name: loaded.number for name, loaded in board.models.items()}
-    return Reply(200, orjson.dumps({"status": "ready", "models": served}))
+    missing = board.missing()
+    return Reply(200, orjson.dumps({"status": "ready", "models": served} | ({"missing": missing} if missing else {})))

@@ -45,6 +45,7 @@ class Replica:
             poll_seconds=settings.MODELS_POLL_SECONDS,
             default_model=settings.MODELS_DEFAULT,
             load_lock=cache_directory / "loading.lock",
+            memory_path=cache_directory / "wishes.json",
         )
         self.steward = Steward(
             holder=self.watcher.replica_id,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import email.utils
 import io
+import mmap
 import selectors
 import sys
 import time
@@ -36,6 +37,12 @@ SWITCH_SECONDS = 0.0005
 ACCEPTED_EVERY = 16
 # A little less than the Retry-After of a refusal: who comes again before has not heeded it.
 AGAIN_SECONDS = 0.9
+
+
+# Not again at once: what keeps a worker from starting seldom passes within a moment.
+RESTART_SECONDS = 2.0
+# Shared by the workers of a server, which are forked: whether any of them has loaded the application.
+_has_loaded = mmap.mmap(-1, 1)
 
 
 class KnowingApplication(Protocol):
@@ -98,13 +105,25 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def load_wsgi(self) -> None:
         """Load the application; where it foresees nothing, or callers may speak more than HTTP/1.1, all is as usual."""
-        super().load_wsgi()
+        self._load_or_end()
         logs.gather()
         cfg = self.cfg
         is_plain = not cfg.is_ssl and (cfg.proxy_protocol, cfg.protocol, cfg.http2_cleartext) == ("off", "http", "off")
         if is_plain and hasattr(self.wsgi, "foresee"):
             self._application = self.wsgi
             self._room = WaitingRoom(self.wsgi.places, self.wsgi.patience_seconds)
+
+    def _load_or_end(self) -> None:
+        """Load the application; gunicorn ends with a first worker that cannot, and must not with a later one."""
+        try:
+            super().load_wsgi()
+        except Exception:
+            if not _has_loaded[0]:
+                raise
+            self.log.exception("A worker cannot start. The others serve; another is started in a moment.")
+            time.sleep(RESTART_SECONDS)
+            raise SystemExit(1) from None
+        _has_loaded[0] = True
 
     def accept(self, listener: Any) -> None:
         """Accept who has come, and answer who has asked; no thread waits for the first bytes of a slow caller."""

@@ -94,6 +94,7 @@ SCHEMAS: dict[str, Schema] = {
         "properties": {
             "status": {"const": "ready"},
             "models": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "missing": {"type": "object", "additionalProperties": {"type": "string"}},
         },
         "required": ["status", "models"],
     },
@@ -108,7 +109,12 @@ KNOWN: dict[str, tuple[str, str, Schema, tuple[int, ...]]] = {
         ref("Model"),
         (400, 404, 405, 503),
     ),
-    "health": (HEALTH, "Alias of /health/ready, for a load balancer", ref("Ready"), (405, 503)),
+    "health": (
+        HEALTH,
+        "As /health/ready until that was 200 once, from then on 200: for a load balancer",
+        ref("Ready"),
+        (405, 503),
+    ),
     "health-ready": (HEALTH, "Whether every active model is loaded here", ref("Ready"), (405, 503)),
     "health-live": (HEALTH, "Whether the process answers and no prediction hangs", ref("Live"), (405, 503)),
     "openapi": (SERVICE, "This document", {"type": "object"}, (400, 405)),
@@ -116,7 +122,7 @@ KNOWN: dict[str, tuple[str, str, Schema, tuple[int, ...]]] = {
 
 SUMMARIES = {
     "metrics": "Metrics of all workers of this machine, for Prometheus",
-    "ping": "Whether every active model is loaded here",
+    "ping": "Whether every active model is, or once was, loaded here",
     "version": "The service's version, as text",
     "v2-live": "Whether the process answers and no prediction hangs",
     "v2-ready": "Whether every active model is loaded here",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -87,10 +88,11 @@ class Preparation:
     allow_any_pickle: bool = False
     accelerate: bool = True
 
-    def prepare(self, version: VersionRef, copy: Copy) -> LoadedModel:
+    def prepare(self, version: VersionRef, copy: Copy, turn: AbstractContextManager[None] | None = None) -> LoadedModel:
         """Return `version` opened, verified against its sample and warm.
 
-        `copy` writes its bytes to a file, where they are not cached. Raises StorageError or ArtifactError.
+        `copy` writes its bytes to a file, where they are not cached; `turn` is waited for when they are here. Raises
+        StorageError or ArtifactError.
         """
         artifact = self.cache.fetch(
             copy,
@@ -101,12 +103,17 @@ class Preparation:
         )
         # Released when it is open: what serves is the copy in memory.
         try:
-            _require_memory(version)
-            loaded = self._open(version, artifact)
-            self._forget_compiled()
-            return loaded
+            with turn or nullcontext():
+                _require_memory(version)
+                loaded = self._open(version, artifact)
+                self._forget_compiled()
+                return loaded
         finally:
             artifact.release()
+
+    def is_at_hand(self, version: VersionRef) -> bool:
+        """Say whether the version's bytes need not be fetched from afar."""
+        return version.digest in self.cache.digests()
 
     def _forget_compiled(self) -> None:
         """Remove the compiled forms of artifacts that the cache has evicted."""

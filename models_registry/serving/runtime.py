@@ -54,6 +54,8 @@ class Board:
     problems: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
     has_read_wish: bool = False
+    # Whether all that should serve did once: what comes after is no reason to take the process off a balancer.
+    was_ready: bool = False
 
     def missing(self) -> dict[str, str]:
         """Return why each model that should serve here does not serve at all."""

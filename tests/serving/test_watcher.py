@@ -50,23 +50,24 @@ def watcher(storage, tmp_path):
         poll_seconds=0.1,
         default_model="",
         load_lock=tmp_path / "lock",
+        memory_path=tmp_path / "wishes.json",
     )
     yield made
     made.stop()
     connection.close()
 
 
-def publish(directory: Path, number: int) -> None:
+def publish(directory: Path, number: int, name: str = "m") -> None:
     path = save(constant(number), directory.parent / f"{number}.joblib")
-    services.check_version(services.publish("m", path, by="x"), holder="x")
+    services.check_version(services.publish(name, path, by="x"), holder="x")
 
 
-def activate(number: int) -> None:
-    services.activate(services.get_version(services.get_model("m"), number), by="x")
+def activate(number: int, name: str = "m") -> None:
+    services.activate(services.get_version(services.get_model(name), number), by="x")
 
 
-def served(watcher) -> int | None:
-    loaded = watcher.runtime.board.models.get("m")
+def served(watcher, name: str = "m") -> int | None:
+    loaded = watcher.runtime.board.models.get(name)
     return loaded.number if loaded else None
 
 
@@ -97,3 +98,44 @@ def test_a_rollback_to_what_is_in_memory_needs_no_storage(watcher, storage, stor
     eventually(lambda: services.rollout(services.get_model("m")).is_complete)
     assert watcher.runtime.board.models["m"].generation == 3
     assert conf.replica_timeout_seconds() >= 10
+
+
+def test_what_is_at_hand_does_not_wait_for_what_is_fetched(watcher, storage, storage_directory):
+    for name, number in (("far", 1), ("near", 2)):
+        publish(storage_directory, number, name)
+        activate(1, name)
+    services.deactivate(services.get_model("far"), by="x")
+    watcher.start(wait_seconds=20)
+    assert (served(watcher, "far"), served(watcher, "near")) == (None, 1)
+    services.deactivate(services.get_model("near"), by="x")
+    eventually(lambda: served(watcher, "near") is None)
+    storage.seconds = 3.0
+    for name in ("far", "near"):  # in the order of registration
+        services.roll_back(services.get_model(name), by="x")
+    eventually(lambda: served(watcher, "near") == 1, seconds=2.5)
+    assert served(watcher, "far") is None
+    eventually(lambda: served(watcher, "far") == 1)
+
+
+def test_a_database_that_takes_no_report_keeps_no_model_from_loading(watcher, storage_directory):
+    publish(storage_directory, 1)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(
+                "CREATE TRIGGER takes_nothing BEFORE INSERT ON models_registry_replica "
+                "BEGIN SELECT RAISE(ABORT, 'read-only'); END"
+            )
+        else:
+            cursor.execute("ALTER TABLE models_registry_replica RENAME TO models_registry_replica_away")
+    try:
+        activate(1)
+        watcher.start(wait_seconds=20)
+        eventually(lambda: served(watcher) == 1)
+        assert not watcher.runtime.board.problems
+    finally:
+        watcher.stop()
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute("DROP TRIGGER takes_nothing")
+            else:
+                cursor.execute("ALTER TABLE models_registry_replica_away RENAME TO models_registry_replica")

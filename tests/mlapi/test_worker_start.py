@@ -1,0 +1,84 @@
+"""A worker that cannot start: the first ends the server with its reason, a later one costs nobody else anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import free_port
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+APPLICATION = """
+import os
+from pathlib import Path
+
+if Path("broken").exists():
+    raise RuntimeError("the disk is gone")
+
+
+def application(environ, start_response):
+    body = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    (tmp_path / "answers.py").write_text(APPLICATION)
+    started = []
+
+    def begin(port: int) -> subprocess.Popen[bytes]:
+        (tmp_path / "empty.py").write_text("")
+        options = ["-c", "empty.py", "--worker-class", "mlapi.worker.ServingWorker", "--threads", "2", "-w", "2"]
+        command = [sys.executable, "-m", "gunicorn", *options, "-b", f"127.0.0.1:{port}", "answers:application"]
+        log = (tmp_path / "log").open("w")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def ask(port: int) -> int | None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/", headers={"Connection": "close"})
+        return int(connection.getresponse().read())
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_a_worker_that_cannot_start_ends_no_other(start, tmp_path):
+    port = free_port()
+    server = start(port)
+    first = eventually(lambda: ask(port))
+    others = eventually(lambda: {ask(port) for _ in range(40)} - {first, None})
+    (tmp_path / "broken").write_text("")
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: "the disk is gone" in (tmp_path / "log").read_text())
+    for _ in range(20):
+        assert ask(port) in others
+    assert server.poll() is None
+    (tmp_path / "broken").unlink()
+    eventually(lambda: len({ask(port) for _ in range(40)} - {None}) == 2, seconds=20)
+
+
+def test_a_first_worker_that_cannot_start_ends_the_server(start, tmp_path):
+    (tmp_path / "broken").write_text("")
+    server = start(free_port())
+    assert server.wait(timeout=30) != 0
+    assert "the disk is gone" in (tmp_path / "log").read_text()
