@@ -63,7 +63,14 @@ def document(board: Board, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 
 def _tag(loaded: LoadedModel) -> dict[str, Any]:
     served = f"Version {loaded.number}, sha256 `{loaded.digest[:12]}…`."
-    return {"name": _tag_name(loaded), "description": " ".join(filter(None, [loaded.description, served]))}
+    return {"name": _tag_name(loaded), "description": " ".join(filter(None, [_sentence(loaded.description), served]))}
+
+
+def _sentence(text: str) -> str:
+    """Return `text` with a full stop where it ends without punctuation."""
+    said = text.rstrip()
+    is_ended = said.rstrip("\"')]”’»*_`").endswith((".", "!", "?", "…", ":", ";", "。", "！", "？"))
+    return said if is_ended or not said else f"{said}."
 
 
 def _tag_name(loaded: LoadedModel) -> str:
@@ -129,7 +136,7 @@ def _about(loaded: LoadedModel, limit: int) -> str:
     count = len(signature.inputs)
     takes = f"{count} feature{'s' if count > 1 else ''}" if count else "an object of features of your choice"
     sentences = [
-        loaded.description,
+        _sentence(loaded.description),
         f"A {signature.kind.replace('_', ' ')} that takes {takes}; version {loaded.number} is active.",
         f"The body has at most {limit:,} bytes; `Content-Encoding: gzip` and `deflate` are taken.",
     ]

@@ -77,6 +77,7 @@ class HistoryList(ChangeList):
 class ActivationAdmin(RecordAdmin):
     """Every move of every pointer, newest first."""
 
+    list_title = "History"
     list_display = ("what", "live_from", "live_until", "by", "why", "how")
     list_display_links = ("what",)
     list_filter = (LiveAtFilter, "model", "kind")
@@ -98,7 +99,7 @@ class ActivationAdmin(RecordAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the history, and what was asked for in words."""
         text = request.GET.get("live_at", "")
-        asked = {"live_at": text, "asked_moment": read_moment(text), "title": "History"}
+        asked = {"live_at": text, "asked_moment": read_moment(text), "title": self.list_title}
         return super().changelist_view(request, {**asked, **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -108,8 +109,8 @@ class ActivationAdmin(RecordAdmin):
     @admin.display(description="Model and version")
     def what(self, activation: Activation) -> SafeString | str:
         """Return the model and version, and the version before."""
-        version = f"version {activation.version.number}" if activation.version else "no active version"
-        label = f"{activation.model.name} {version}"
+        version = f" version {activation.version.number}" if activation.version else ": no active version"
+        label = f"{activation.model.name}{version}"
         if activation.previous_version is None:
             return label
         return format_html(

@@ -8,7 +8,8 @@ from typing import Any, TypeVar, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -27,6 +28,9 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
 
     actions = None
     list_per_page = 50
+    change_form_template = "models_registry/admin/record.html"
+    # The sidebar's word for the list; the way to each of its pages is written with it.
+    list_title: str
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say no: rows come from services."""
@@ -45,6 +49,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
+            "list_title": self.list_title,
             "media": self.media,
             "may_publish": request.user.has_perm(PUBLISH),
             "may_activate": request.user.has_perm(ACTIVATE),
@@ -52,6 +57,12 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "may_change": request.user.has_perm(CHANGE),
             **values,
         }
+
+    def fragment(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        """Return the part of a page that registry.js fetches again and again."""
+        response = render(request, template, context)
+        response["Cache-Control"] = "no-store"
+        return response
 
     def require_view(self, request: HttpRequest) -> None:
         """Raise PermissionDenied for those who may not look."""

@@ -59,6 +59,7 @@ class NewKeyForm(forms.Form):
 class ApiKeyAdmin(RecordAdmin):
     """Every key, the revoked ones too, without the keys themselves."""
 
+    list_title = "API keys"
     list_display = ("title", "begins", "shown_state", "good_for", "rate", "created", "expires", "last_used")
     list_display_links = ("title",)
     change_list_template = "models_registry/admin/api_keys.html"

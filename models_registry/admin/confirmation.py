@@ -44,6 +44,8 @@ class Change:
         before, after = (
             f"version {version.number}" if version else "no active version" for version in (self.current, self.target)
         )
+        if before == after:
+            return f"{self.model.name}: {before}."
         return f"{self.model.name}: {before} → {after}, {where(self.live)}."
 
     @property

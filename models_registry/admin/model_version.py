@@ -12,14 +12,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin.acts import ACTIVATE, PUBLISH, RecordAdmin, labelled, require, told_in_words
 from models_registry.admin.confirmation import change_to
 from models_registry.admin.confirming import confirm
 from models_registry.admin.facts import inspection_facts, report_facts, sample_table
-from models_registry.models import ModelVersion, ReplicaModel
+from models_registry.models import ModelVersion, ReplicaModel, State
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
 
@@ -27,6 +27,7 @@ from models_registry.templatetags.registry import BADGES, moment, number, short_
 class ModelVersionAdmin(RecordAdmin):
     """Every version of every model, and a page for each."""
 
+    list_title = "Versions"
     list_display = ("title", "shown_state", "metrics_text", "artifact", "found", "checked")
     list_display_links = ("title",)
     list_filter = ("model", "state", "format")
@@ -41,6 +42,7 @@ class ModelVersionAdmin(RecordAdmin):
         name = "models_registry_modelversion_{}".format
         view = self.admin_site.admin_view
         return [
+            path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
             path("<int:pk>/activate/", view(self.activate_view), name=name("activate")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
@@ -96,7 +98,7 @@ class ModelVersionAdmin(RecordAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the versions."""
-        return super().changelist_view(request, {"title": "Versions", **(extra_context or {})})
+        return super().changelist_view(request, {"title": self.list_title, **(extra_context or {})})
 
     # The page of one version
 
@@ -110,11 +112,24 @@ class ModelVersionAdmin(RecordAdmin):
         version = self.get_object(request, object_id)
         if version is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
-        context = self.page_context(
+        context = self._version_context(request, version)
+        return TemplateResponse(request, "models_registry/admin/version.html", context)
+
+    def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return the part of a version's page that its check changes."""
+        self.require_view(request)
+        version = get_object_or_404(ModelVersion.objects.select_related("model", "model__active_version"), pk=pk)
+        return self.fragment(
+            request, "models_registry/admin/version_live.html", self._version_context(request, version)
+        )
+
+    def _version_context(self, request: HttpRequest, version: ModelVersion) -> dict[str, Any]:
+        return self.page_context(
             request,
             original=version,
             version=version,
             title=str(version),
+            awaits_verdict=version.state in (State.FOUND, State.CHECKING),
             location=conf.storage().location_of(version.storage_key),
             inspection=inspection_facts(version.inspection),
             report=report_facts(version.report),
@@ -122,7 +137,6 @@ class ModelVersionAdmin(RecordAdmin):
             served_by=ReplicaModel.objects.filter(serving_version=version).select_related("replica"),
             activations=version.activations.all()[:8],
         )
-        return TemplateResponse(request, "models_registry/admin/version.html", context)
 
     # Acts
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -51,6 +51,7 @@ class SettingsForm(forms.Form):
 class RegisteredModelAdmin(RecordAdmin):
     """The models and, on a page for each, its versions and its rollout."""
 
+    list_title = "Models"
     list_display = ("title", "active", "rollout", "versions_count", "who_decides", "activated")
     list_display_links = ("title",)
     list_before_template = "models_registry/admin/discovery.html"
@@ -86,7 +87,7 @@ class RegisteredModelAdmin(RecordAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the models, and what the last look into the storage brought."""
         context = {
-            "title": "Models",
+            "title": self.list_title,
             "lease": Lease.objects.filter(pk=DISCOVERY).first(),
             "storage_url": settings.MODELS_STORAGE,
             "live_replicas": Replica.objects.live().count(),
@@ -176,9 +177,7 @@ class RegisteredModelAdmin(RecordAdmin):
         self.require_view(request)
         model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
         context = self.page_context(request, original=model, **self._live_context(request, model))
-        response = render(request, "models_registry/admin/live.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return self.fragment(request, "models_registry/admin/live.html", context)
 
     def _live_context(self, request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
         versions = list(model.versions.newest_first()[:VERSIONS_SHOWN])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -16,11 +17,14 @@ from models_registry.admin.acts import RecordAdmin, labelled
 from models_registry.models import Replica, ReplicaModel, ReplicaState
 from models_registry.templatetags.registry import ago, form_of, moment
 
+MODELS_SHOWN = 5
+
 
 @admin.register(Replica)
 class ReplicaAdmin(RecordAdmin):
     """Who serves, who was last heard of when, and what each one runs."""
 
+    list_title = "Replicas"
     list_display = ("process", "state", "started", "heard_of", "serves")
     list_display_links = ("process",)
     list_before_template = "models_registry/admin/replicas_note.html"
@@ -35,7 +39,7 @@ class ReplicaAdmin(RecordAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the replicas, and after how long a silent one no longer counts."""
-        note = {"timeout_seconds": conf.replica_timeout_seconds(), "title": "Replicas"}
+        note = {"timeout_seconds": conf.replica_timeout_seconds(), "title": self.list_title}
         return super().changelist_view(request, {**note, **(extra_context or {})})
 
     @admin.display(description="Host and process")
@@ -61,12 +65,28 @@ class ReplicaAdmin(RecordAdmin):
 
     @admin.display(description="Serves")
     def serves(self, replica: Replica) -> SafeString | str:
-        """Return each model with the version that runs and its form."""
-        rows = sorted(replica.models.all(), key=lambda row: row.model.name)
+        """Return each model with the version that runs and its form: what needs a look first, many of them folded."""
+        rows = sorted(replica.models.all(), key=_by_need)
         if not rows:
             return "Nothing yet"
-        lines = format_html_join("", "<div>{} {}</div>", ((row.model.name, _state_of(row)) for row in rows))
-        return format_html("<div>{}</div>", lines)
+        # A single one takes no more room than the line that would stand for it.
+        shown = len(rows) if len(rows) <= MODELS_SHOWN + 1 else MODELS_SHOWN
+        if shown == len(rows):
+            return format_html("<div>{}</div>", _lines(rows))
+        return format_html(
+            '<div>{}<details class="reg-more"><summary>and {} more</summary>{}</details></div>',
+            _lines(rows[:shown]),
+            len(rows) - shown,
+            _lines(rows[shown:]),
+        )
+
+
+def _by_need(row: ReplicaModel) -> tuple[bool, bool, str]:
+    return row.state != ReplicaState.FAILED, row.state != ReplicaState.LOADING, row.model.name
+
+
+def _lines(rows: Iterable[ReplicaModel]) -> SafeString:
+    return format_html_join("", "<div>{} {}</div>", ((row.model.name, _state_of(row)) for row in rows))
 
 
 def _state_of(row: ReplicaModel) -> SafeString | str:

@@ -74,6 +74,12 @@ class Replicas:
             self._reports[pid] = report
         self._send(pid, changed=True)
 
+    def put_down(self, pid: int) -> None:
+        """Let a replica say that it serves nothing of the model."""
+        with self._lock:
+            self._reports.pop(pid, None)
+        self._send(pid, changed=True)
+
     def _send(self, pid: int, *, changed: bool) -> None:
         with self._lock:
             reports = [self._reports[pid]] if pid in self._reports else []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from models_registry import services
 from models_registry.models import Activation, ModelVersion, RegisteredModel
+from models_registry.services.replicas import ModelReport
 from tests.browser.conftest import PHONE, Replicas
 from tests.support.registry import version
 
@@ -105,6 +107,51 @@ def test_activate_watch_the_rollout_arrive_and_roll_back(open_page, digits):
     ]
 
 
+def test_deactivate_watch_the_replicas_put_it_down_and_roll_back(open_page, digits):
+    page = open_page(*VIEW, "activate_modelversion")
+    with Replicas(digits, (11, 12)).beating() as replicas:
+        for pid in replicas.pids:
+            replicas.serve(pid, 1)
+        page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
+        page.get_by_role("link", name="Deactivate").click()
+        expect(page.locator("#change")).to_have_text("digits: version 1 → no active version, on 2 live replicas.")
+        expect(page.locator("#content")).to_contain_text("you can roll back at any time")
+        page.get_by_label("Reason").fill("its sensor is gone")
+        page.get_by_role("button", name="Deactivate").click()
+        text = page.locator("#rollout-text")
+        expect(text).to_have_text("No version is active; 2 of 2 live replicas still serve one.")
+        expect(page.locator("#content")).to_contain_text("by ann: its sensor is gone")
+
+        # Nobody reloads from here on.
+        page.evaluate("window.isTheSamePage = true")
+        expect(row_of(page, 11)).to_contain_text("still serving")
+        replicas.put_down(11)
+        expect(row_of(page, 11)).to_contain_text("put down", timeout=4_000)
+        expect(text).to_have_text("No version is active; 1 of 2 live replicas still serves one.")
+        expect(row_of(page, 12)).to_contain_text("version 1")
+        replicas.put_down(12)
+        expect(text).to_contain_text("No version is active, so nothing serves.")
+        expect(page.locator("#live-status")).to_have_text("No version is active.")
+        assert page.evaluate("window.isTheSamePage")
+
+        go(page, "History")
+        expect(page.get_by_role("link", name="digits: no active version")).to_be_visible()
+        page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
+        expect(page.get_by_role("link", name="Deactivate")).to_have_count(0)
+        page.get_by_role("link", name="Roll back to version 1").click()
+        expect(page.locator("#content")).to_contain_text("Nothing serves now; each replica answers as soon as it has")
+        page.get_by_role("button", name="Roll back to version 1").click()
+        expect(text).to_have_text("0 of 2 live replicas serve version 1.")
+        for pid in replicas.pids:
+            replicas.serve(pid, 1)
+        expect(text).to_have_text("All 2 live replicas serve version 1.")
+    last, before = Activation.objects.all()[:2]
+    assert [(item.version_id, item.kind, item.activated_by) for item in (before, last)] == [
+        (None, "deactivation", "ann"),
+        (digits.versions.get(number=1).pk, "rollback", "ann"),
+    ]
+
+
 def test_a_stale_confirmation_says_who_came_first(open_page, digits):
     page = open_page(*VIEW, "activate_modelversion")
     page.goto(f"/admin/models_registry/modelversion/{digits.versions.get(number=2).pk}/activate/")
@@ -138,6 +185,29 @@ def test_a_rejected_version_is_checked_again_from_the_models_page(open_page, dig
     page.get_by_role("button", name="Check again").click()
     expect(page.get_by_text("is in line for its check again")).to_be_visible()
     assert ModelVersion.objects.get(number=3).state == "found"
+
+
+def test_a_versions_page_follows_its_check_and_asks_no_more_after_the_verdict(open_page, digits):
+    target = digits.versions.get(number=3)
+    page = open_page(*VIEW, "publish_modelversion", "activate_modelversion")
+    page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_text("It waits for its check")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/live/" in request.url else None)
+
+    # Nobody reloads from here on.
+    page.evaluate("window.isTheSamePage = true")
+    ModelVersion.objects.filter(pk=target.pk).update(state="checking", claimed_by="r1", claimed_at=timezone.now())
+    expect(page.get_by_text("It is being checked by r1")).to_be_visible(timeout=4_000)
+    ModelVersion.objects.filter(pk=target.pk).update(state="ready", checked_at=timezone.now())
+    expect(page.get_by_role("link", name="Activate")).to_be_visible()
+    expect(page.locator("#live-status")).to_have_text("digits 3: Ready.")
+    expect(page.get_by_text("It is being checked")).to_have_count(0)
+    assert page.evaluate("window.isTheSamePage")
+    until_the_verdict = len(asked)
+    page.wait_for_timeout(2_500)  # more than twice as long as it waits between two questions
+    assert len(asked) == until_the_verdict >= 2
 
 
 def test_the_check_is_overruled_with_a_tick_and_a_reason(open_page, digits):
@@ -186,10 +256,32 @@ def test_somebody_who_may_only_look_sees_no_button(open_page, digits):
         assert page.locator("#content").get_by_role("link", name=act).count() == 0
 
 
+def test_cells_of_a_list_grow_on_a_phone_and_a_replica_names_a_few_of_many_models(open_page, digits):
+    page = open_page(*VIEW, size=PHONE)
+    services.set_description(digits, "It says what the model is for, and from what data. " * 6, by="bob")
+    others = [services.activate(version(f"m{index:02}", 1), by="bob").model for index in range(51)]
+    reports = [ModelReport(model.pk, "serving", 1, model.active_version_id) for model in others]
+    reports.append(ModelReport(digits.pk, "failed", 0, None, "no memory is left to load it"))
+    now = timezone.now()
+    services.report_replica("box-11", host="box", pid=11, started_at=now, reports=reports, changed=True)
+    for path in ("registeredmodel", "modelversion", "activation", "replica"):
+        page.goto(f"/admin/models_registry/{path}/")
+        assert page.locator("#result_list td").count() > 0
+        assert page.evaluate(CUT_BELOW) == [], path
+    serves = page.locator('td[data-label="Serves"]')
+    expect(serves).to_contain_text(re.compile("^digits nothing.*no memory is left.*m00 version 1.*m03 version 1"))
+    expect(serves.get_by_text("m04")).to_be_hidden()
+    serves.get_by_text("and 47 more").click()
+    expect(serves.get_by_text("m50 version 1")).to_be_visible()
+    assert page.evaluate(CUT_BELOW) == []
+
+
 def test_nothing_overflows_a_phone(open_page, digits):
     long = "a-name-that-goes-on-and-on-" * 3
     version(long, 1, "rejected", reason="It names " + "x" * 150, storage_key=f"{long}/" + "k" * 200 + ".joblib")
     wide = {"instances": [[0.123456] * 64], "predictions": [1]}
+    outline = ["Pipeline", f"  HistGradientBoostingClassifier of {'100 iterations × 3 classes, ' * 4}30 × D"]
+    version("digits", 8, inspection={"outline": outline})
     target = version("digits", 9, sample=wide, override_reason="w" * 120, description="d" * 120)
     page = open_page(is_superuser=True, size=PHONE)
     with Replicas(digits, (11,)).beating() as replicas:
@@ -204,7 +296,16 @@ def test_nothing_overflows_a_phone(open_page, digits):
             assert excess <= 0, f"{path} is {excess} px wider than the phone"
             cut = page.evaluate(HIDDEN_TO_THE_RIGHT)
             assert cut == [], f"{path}: nobody can scroll to {cut}"
+            assert page.evaluate(WIDER_CODE) == [], path
 
+
+# Blocks of code whose lines do not all fit; no bar shows that they scroll.
+WIDER_CODE = """() => [...document.querySelectorAll('.reg-code')].filter(element =>
+  element.scrollWidth > element.clientWidth).map(element => element.textContent)"""
+
+# Cells of a list that show a slice of what they hold.
+CUT_BELOW = """() => [...document.querySelectorAll('#result_list td, #result_list th')].filter(element =>
+  element.scrollHeight > element.clientHeight + 1).map(element => element.className.split(' ')[0])"""
 
 # Elements that reach beyond the screen with no ancestor that scrolls sideways.
 HIDDEN_TO_THE_RIGHT = """() => [...document.querySelectorAll('#content *')].filter(element => {

@@ -8,7 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from models_registry import services
+from tests.browser.conftest import PHONE
 
+HIDDEN_PIXELS = "(box => box.scrollWidth - box.clientWidth)(document.getElementById('api-key'))"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -30,6 +32,13 @@ def test_a_key_is_made_seen_once_and_revoked(open_page):
     page.get_by_role("button", name="Make the key").click()
     key = page.locator("#api-key").inner_text()
     assert services.get_key(key).model_names == ["digits"]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == key
+    expect(page.get_by_role("button", name="Copy", exact=True)).to_be_visible()
+    page.set_viewport_size(PHONE)
+    assert page.evaluate(HIDDEN_PIXELS) == 0, "the key goes on where nobody sees it"
     page.get_by_role("link", name="I have it").click()
     expect(page.get_by_role("cell", name="in use")).to_be_visible()
     assert key not in page.content()

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from mlapi import replica
+from mlapi.openapi import document
 from models_registry import demo
 from models_registry.artifacts.manifest import Manifest
 from models_registry.artifacts.sample import ranges
@@ -241,6 +242,19 @@ def test_docs_page_draws_the_models(serve, look):
         page = look(url, path="/docs")
         expect(page.get_by_text("/models/penguins/predict", exact=True)).to_be_visible()
         expect(page.locator("body")).not_to_contain_text("Failed to load")
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [("weekly retrain", "weekly retrain."), ("Is it warm?", "Is it warm?"), ("(by hand.)", "(by hand.)"), ("", "")],
+)
+def test_docs_end_a_description_before_they_go_on(load, description, said):  # noqa: F811
+    loaded = load(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]), "m", example=[0])
+    board = replica.runtime.board
+    described = document(replace(board, models={"m": replace(loaded, description=description)}), [])
+    assert described["tags"][0]["description"].startswith(f"{said} Version 1, sha256".strip())
+    about = described["paths"]["/models/m/predict"]["post"]["description"]
+    assert about.startswith(f"{said} A classifier that takes".strip())
 
 
 def test_picture_of_the_docs_is_there_and_small():

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from models_registry import services
-from models_registry.models import Activation, Lease, ModelVersion, RegisteredModel, Replica
+from models_registry.models import Activation, ApiKey, Lease, ModelVersion, RegisteredModel, Replica
 from models_registry.services.replicas import ModelReport
 from tests.support.registry import SIGNATURE, version
 
@@ -596,7 +596,53 @@ def test_what_an_artifact_says_of_itself_is_shown_as_text(admin_client):
         assert "&lt;script&gt;alert(1)" in content
 
 
+def test_a_versions_page_is_fetched_again_until_its_verdict_alone(digits):
+    client = logged_in(*VIEW)
+    for state, complete in (("found", "no"), ("checking", "no"), ("ready", "final"), ("rejected", "final")):
+        ModelVersion.objects.filter(number=3).update(state=state)
+        url = page("modelversion_live", digits.versions.get(number=3).pk)
+        response = client.get(url)
+        assert "no-store" in response["Cache-Control"]
+        assert f'data-complete="{complete}"' in response.content.decode()
+        assert url in client.get(page("modelversion_change", digits.versions.get(number=3).pk)).content.decode()
+    assert logged_in(name="bea").get(url).status_code == 403
+
+
 # Every page
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("registeredmodel_changelist", ["Models"]),
+        ("registeredmodel_change", ["Models", "digits"]),
+        ("registeredmodel_deactivate", ["Models", "digits"]),
+        ("modelversion_changelist", ["Versions"]),
+        ("modelversion_change", ["Versions", "digits 1"]),
+        ("activation_changelist", ["History"]),
+        ("activation_change", ["History", "digits: version 1"]),
+        ("replica_changelist", ["Replicas"]),
+        ("replica_change", ["Replicas", "box:1"]),
+        ("apikey_add", ["API keys"]),
+        ("apikey_change", ["API keys", "web shop (mlapi_key…)"]),
+    ],
+)
+def test_the_way_to_a_page_is_written_in_the_sidebars_words_and_names_as_they_are(name, way, digits, admin_client):
+    replica(digits, 1, 1, generation=1)
+    key, _ = services.create_key("web shop", by="ann")
+    ApiKey.objects.update(prefix="mlapi_key")
+    rows = {
+        "registeredmodel": digits.pk,
+        "modelversion": digits.versions.get(number=1).pk,
+        "activation": digits.activations.get().pk,
+        "replica": "r1",
+        "apikey": key.pk,
+    }
+    kind, view = name.split("_", 1)
+    shown = admin_client.get(page(name, *([rows[kind]] if view not in ("changelist", "add") else [])))
+    header = re.search(r'<h1 class="reg-way.*?</h1>', shown.content.decode(), re.DOTALL)
+    steps = re.findall(r"<a href=[^>]*>([^<]+)</a>", header[0])
+    assert steps == ["Model registry", *way]
 
 
 @pytest.mark.parametrize("name", ["registeredmodel", "modelversion", "activation", "replica"])

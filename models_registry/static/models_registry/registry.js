@@ -1,10 +1,10 @@
-// Keeps a model's page up to date: the rollout and the versions are fetched each second while replicas differ,
-// and every five seconds afterwards. Moments marked data-ago are written as "12 s ago".
+// Keeps a page up to date whose content changes by itself: a fragment is fetched each second while it is not complete
+// (replicas differ, a version waits for its verdict), every five seconds afterwards, and no more once it is final.
+// Moments marked data-ago are written as "12 s ago".
 "use strict";
 
 (() => {
-  const WHILE_INCOMPLETE = 1000;
-  const AFTERWARDS = 5000;
+  const PAUSES = { no: 1000, yes: 5000 }; // by data-complete
 
   const ago = (moment) => {
     const seconds = Math.max(0, Math.round((Date.now() - moment) / 1000));
@@ -26,6 +26,7 @@
     const moved = document.getElementById("live-moved");
     const lost = document.getElementById("live-lost");
     const content = () => document.getElementById("live-content");
+    const isFinal = () => content().dataset.complete === "final";
     const generation = content().dataset.generation;
     let shown = null;
     let timer = null;
@@ -40,7 +41,7 @@
       if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
       // Screen readers hear the sentence alone, and only when it is another one.
       if (content().dataset.text !== before) status.textContent = content().dataset.text;
-      moved.hidden = content().dataset.generation === generation;
+      if (moved) moved.hidden = content().dataset.generation === generation;
       writeMoments();
     };
 
@@ -62,11 +63,11 @@
 
     const plan = () => {
       clearTimeout(timer);
-      if (document.hidden) return; // a page that nobody sees asks nothing
-      timer = setTimeout(ask, content().dataset.complete === "yes" ? AFTERWARDS : WHILE_INCOMPLETE);
+      if (document.hidden || isFinal()) return; // a page that nobody sees asks nothing
+      timer = setTimeout(ask, PAUSES[content().dataset.complete]);
     };
 
-    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
+    document.addEventListener("visibilitychange", () => (document.hidden || isFinal() ? clearTimeout(timer) : ask()));
     plan();
   };
 

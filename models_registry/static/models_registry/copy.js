@@ -1,0 +1,31 @@
+// Copies what an element shows: <button data-copy="id of the element">.
+"use strict";
+
+(() => {
+  const SHOWN_MILLISECONDS = 1500;
+
+  const copy = async (source) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(source.textContent);
+    // Without TLS, a browser lends the clipboard to what is selected only.
+    getSelection().selectAllChildren(source);
+    if (!document.execCommand("copy")) throw new Error("The browser does not lend its clipboard.");
+    return undefined;
+  };
+
+  const offer = (button) => {
+    const source = document.getElementById(button.dataset.copy);
+    const label = button.textContent;
+    button.addEventListener("click", async () => {
+      try {
+        await copy(source);
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(source);
+        button.textContent = "Selected: copy it by hand";
+      }
+      setTimeout(() => { button.textContent = label; }, SHOWN_MILLISECONDS);
+    });
+  };
+
+  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-copy]").forEach(offer));
+})();
