@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -53,9 +53,9 @@ def number(name: str, default: float, *, minimum: float = 0, maximum: float = sy
     return result
 
 
-def whole(name: str, default: int, *, minimum: int = 0) -> int:
-    """Return a whole number of at least `minimum`."""
-    value = number(name, default, minimum=minimum)
+def whole(name: str, default: int, *, minimum: int = 0, maximum: float = sys.float_info.max) -> int:
+    """Return a whole number from `minimum` to `maximum`."""
+    value = number(name, default, minimum=minimum, maximum=maximum)
     if not value.is_integer() if isinstance(value, float) else False:
         raise ImproperlyConfigured(f"{name} is {value!r}; expected a whole number.")
     return int(value)
@@ -94,7 +94,7 @@ def database(default_path: Path) -> dict[str, Any]:
         url += f"/{text('DATABASE_NAME', 'mlapi')}"
     try:
         # A path is no URL: in one, # ? and + would mean something.
-        config: dict[str, Any] = dict(env.db_url_config(url)) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
+        config: dict[str, Any] = _database_at(url) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(
             f"DATABASE_URL cannot be read ({error}); expected postgres://user:password@host:5432/name "
@@ -119,6 +119,11 @@ def database(default_path: Path) -> dict[str, Any]:
             "DATABASE_URL names neither PostgreSQL nor SQLite; expected postgres://… or sqlite:///…"
         )
     return config
+
+
+def _database_at(url: str) -> dict[str, Any]:
+    # Of what has no scheme the reader knows no engine, and warns with all of it, a password too.
+    return dict(env.db_url_config(url)) if urlsplit(url).scheme else {"ENGINE": ""}
 
 
 def kept_secret(path: Path) -> str:

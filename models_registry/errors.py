@@ -4,7 +4,8 @@ RegistryError
 ├── StorageError               the storage cannot answer
 │   ├── StorageUnavailable     not reached, or not within the deadline; worth a retry
 │   ├── StorageDenied          reached, and refused
-│   └── ObjectMissing          the object or that version of it is not there
+│   ├── ObjectMissing          the object or that version of it is not there
+│   └── DiskUnavailable        it can, and this machine's own disk cannot keep the bytes; worth a retry
 ├── ArtifactError              the file is not what may be served
 │   ├── UnsupportedFormat      its ending names no format
 │   ├── DigestMismatch         its bytes are not the registered ones
@@ -47,6 +48,10 @@ class StorageDenied(StorageError):
 
 class ObjectMissing(StorageError):
     """The object, or that version of it, is not there."""
+
+
+class DiskUnavailable(StorageError):
+    """This machine's own disk cannot keep the bytes: it is full, read-only or missing; a retry may succeed."""
 
 
 class ArtifactError(RegistryError):

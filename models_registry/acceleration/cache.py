@@ -22,6 +22,8 @@ COMPILERS = ("onnxruntime", "onnx", "skl2onnx", "scikit-learn", "numpy", "scipy"
 LOCK_POLL_SECONDS = 0.05
 # A verdict for want of time or memory is tried again after this long: the machine may have been busy.
 RETRY_SECONDS = 3600.0
+# No compiling takes as long as that: its process was killed.
+ABANDONED_SECONDS = 3600.0
 
 
 def compiler_versions() -> dict[str, str]:
@@ -130,12 +132,25 @@ def land(built: Path, directory: Path) -> None:
 
 
 def prune(cache_dir: Path, keep: set[str]) -> list[Path]:
-    """Remove the compiled forms of artifacts whose digest is not in `keep`, and return what was removed."""
+    """Remove the compiled forms of artifacts whose digest is not in `keep`, and return what was removed.
+
+    What a process that was killed left half built goes, too.
+    """
     wanted = {digest.removeprefix("sha256:")[:16] for digest in keep}
-    removed = []
-    for path in sorted(cache_dir.iterdir()) if cache_dir.is_dir() else []:
-        if path.is_dir() and not path.name.startswith(".") and path.name.partition("-")[0] not in wanted:
-            shutil.rmtree(path, ignore_errors=True)
-            # The lock file stays: another process may hold it open, and two files would be two locks.
-            removed.append(path)
+    directories = sorted(path for path in cache_dir.iterdir() if path.is_dir()) if cache_dir.is_dir() else []
+    # The lock files stay: another process may hold one open, and two files would be two locks.
+    removed = [path for path in directories if not _is_kept(path, wanted)]
+    for path in removed:
+        shutil.rmtree(path, ignore_errors=True)
     return removed
+
+
+def _is_kept(path: Path, wanted: set[str]) -> bool:
+    return not _is_abandoned(path) if path.name.startswith(".") else path.name.partition("-")[0] in wanted
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+    except FileNotFoundError:
+        return False  # whoever built there has just ended

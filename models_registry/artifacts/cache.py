@@ -6,6 +6,7 @@ the kernel drops when the process dies, so that eviction never removes what some
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -18,12 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from models_registry.errors import DigestMismatch, ObjectMissing, StorageDenied, StorageError, StorageUnavailable
+from models_registry.errors import (
+    DigestMismatch,
+    DiskUnavailable,
+    ObjectMissing,
+    StorageDenied,
+    StorageError,
+    StorageUnavailable,
+)
 
 Copy = Callable[[IO[bytes]], None]
 ATTEMPTS = 3
 LOCK_POLL_SECONDS = 0.05
 FETCHING = ".fetching-"
+FULL = {errno.ENOSPC, errno.EDQUOT}
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 TOO_LATE = "The storage did not deliver the artifact within the deadline. It is tried again."
 
 
@@ -44,13 +54,15 @@ class CachedArtifact:
 
 
 class ArtifactCache:
-    """Artifacts in `directory`, at most `max_bytes` beyond those in use."""
+    """Artifacts in `directory`, at most `max_bytes` beyond those in use.
+
+    The directory is made where it is needed: it may go, with all that is in it, at any time.
+    """
 
     def __init__(self, directory: Path, *, max_bytes: int) -> None:
-        """Make the directory where it is missing."""
+        """Touch no disk: a worker starts without its cache."""
         self.directory = directory
         self.max_bytes = max_bytes
-        directory.mkdir(parents=True, exist_ok=True)
 
     def fetch(
         self, copy: Copy, *, suffix: str, digest: str = "", size_bytes: int | None = None, deadline_seconds: float
@@ -58,52 +70,92 @@ class ArtifactCache:
         """Return the artifact with `digest`, copied by `copy` where it is not cached.
 
         Without a digest (a version that nobody has read yet) it is copied, and the answer tells its digest.
-        Raises DigestMismatch where the bytes are not the registered ones, and StorageUnavailable where they are not
-        here within `deadline_seconds`, all attempts together.
+        Raises DigestMismatch where the bytes are not the registered ones, StorageUnavailable where they are not
+        here within `deadline_seconds`, all attempts together, and DiskUnavailable where this disk cannot keep them.
+        On a full disk whatever nobody uses makes room first.
         """
         deadline = time.monotonic() + deadline_seconds
+        with self._as_disk_error():
+            try:
+                return self._fetch(copy, suffix, digest, size_bytes, deadline)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+            self._evict_beyond(0)
+            return self._fetch(copy, suffix, digest, size_bytes, deadline)
+
+    def _fetch(self, copy: Copy, suffix: str, digest: str, size_bytes: int | None, deadline: float) -> CachedArtifact:
+        self.directory.mkdir(parents=True, exist_ok=True)
         if not digest:
             return self._fetch_new(copy, suffix, size_bytes, deadline)
         lock = self._lock(digest, fcntl.LOCK_EX, deadline)
-        try:
+        with _closed_on_failure(lock):
             path = self._path(digest, suffix)
             if not _is_intact(path, digest):
                 path.unlink(missing_ok=True)
                 self._download(copy, path, digest, size_bytes, deadline)
             os.utime(path)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        except BaseException:
-            os.close(lock)
-            raise
-        self.evict()
-        return CachedArtifact(path, digest, path.stat().st_size, lock)
+            return self._held(path, digest, lock)
 
     def digests(self) -> set[str]:
         """Return the digests of the artifacts that are kept now."""
-        return {path.stem for path in self.directory.iterdir() if _is_artifact(path)}
+        return {path.stem for path in self._artifacts()}
 
     def evict(self) -> None:
         """Remove the artifacts that nobody uses, the longest unused first, until `max_bytes` are kept.
 
         What a process that died left half fetched goes at once.
         """
+        self._evict_beyond(self.max_bytes)
+
+    def _evict_beyond(self, max_bytes: int) -> None:
         self._remove_abandoned()
-        files = sorted((path for path in self.directory.iterdir() if _is_artifact(path)), key=_used_at)
+        files = sorted(self._artifacts(), key=_used_at)
         total = sum(_size(path) for path in files)
         for path in files:
-            if total <= self.max_bytes:
+            if total <= max_bytes:
                 return
             size = _size(path)
             if self._remove_unused(path):
                 total -= size
 
+    def _artifacts(self) -> list[Path]:
+        try:
+            return [path for path in self.directory.iterdir() if _is_artifact(path)]
+        except FileNotFoundError:
+            return []
+
+    @contextmanager
+    def _as_disk_error(self) -> Iterator[None]:
+        """Say of what this disk refuses which directory it is, and what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise DiskUnavailable(f"{self._complaint(error)} It is tried again.") from error
+
+    def _complaint(self, error: OSError) -> str:
+        if error.errno in FULL:
+            return (
+                f"The disk of the cache {self.directory} is full, and nothing is left in it to evict. Free some space "
+                "there, or set MODELS_CACHE to a directory on a larger disk."
+            )
+        what = f"The cache {self.directory} cannot be written to: {error.strerror or error}."
+        if error.errno in READ_ONLY:
+            return f"{what} Give the service's user the right to write there, or set MODELS_CACHE to another directory."
+        return what
+
     def _fetch_new(self, copy: Copy, suffix: str, size_bytes: int | None, deadline: float) -> CachedArtifact:
         with self._temporary(suffix) as temporary:
             digest = self._attempt_until(copy, temporary, "", size_bytes, deadline)
             lock = self._lock(digest, fcntl.LOCK_EX, deadline)
-            path = self._path(digest, suffix)
-            temporary.replace(path)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            with _closed_on_failure(lock):
+                path = self._path(digest, suffix)
+                temporary.replace(path)
+                return self._held(path, digest, lock)
+
+    def _held(self, path: Path, digest: str, lock: int) -> CachedArtifact:
+        """Return the artifact that lies at `path`, with its lock shared from now on, and evict what is too much."""
+        fcntl.flock(lock, fcntl.LOCK_SH)
         self.evict()
         return CachedArtifact(path, digest, path.stat().st_size, lock)
 
@@ -203,6 +255,15 @@ class _UntilDeadline(io.BufferedWriter):
         return super().write(data)
 
 
+@contextmanager
+def _closed_on_failure(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def _locked_file(path: Path) -> int:
     """Return the descriptor of the new file at `path`, locked as long as this process has it open."""
     while True:
@@ -253,12 +314,7 @@ def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
     if thread.is_alive():
         raise StorageUnavailable(TOO_LATE)
     if failures:
-        error = failures[0]
-        if isinstance(error, OSError):
-            raise StorageUnavailable(
-                f"The artifact cannot be cached in {path.parent}: {error.strerror or error}. Free some space."
-            ) from error
-        raise error
+        raise failures[0]
 
 
 def _verified(path: Path, digest: str, size_bytes: int | None) -> str:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from models_registry import checks, conf, services
 from models_registry.errors import RegistryError
@@ -27,7 +27,7 @@ class RegistryCommand(BaseCommand):
             return super().execute(*args, **options)
         except RegistryError as error:
             raise CommandError(str(error)) from error
-        except (OperationalError, InterfaceError, ProgrammingError) as error:
+        except (OperationalError, InterfaceError, InternalError, ProgrammingError) as error:
             first = str(error).strip().splitlines()
             raise CommandError(
                 f"The registry's database cannot be used: {first[0] if first else type(error).__name__}. "

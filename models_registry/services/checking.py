@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.utils import timezone
 
 from models_registry import conf
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.signature import Signature
-from models_registry.errors import ActivationConflict, ArtifactError, ObjectMissing, RequestError, StorageError
+from models_registry.errors import (
+    ActivationConflict,
+    ArtifactError,
+    DiskUnavailable,
+    ObjectMissing,
+    RequestError,
+    StorageError,
+)
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
 from models_registry.services.activation import activate
 
@@ -40,7 +49,7 @@ class Findings:
 def check_next(holder: str) -> ModelVersion | None:
     """Check the version that has waited longest; None where none waits.
 
-    StorageError is raised where its bytes cannot be had; the version then waits on.
+    StorageError is raised where its bytes cannot be had, or cannot be kept here; the version then waits on.
     """
     version = ModelVersion.objects.waiting_for_check().select_related("model").order_by("found_at", "pk").first()
     if version is None or not _claim(version, holder):
@@ -56,25 +65,42 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     if holder and not _claim(version, holder):
         raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
     try:
-        _store(version, _storable(_examine(version)))
+        with _as_disk_error(version):
+            findings = _storable(_examine(version))
+        _store(version, findings)
     except ObjectMissing as error:
         _store(version, Findings(State.MISSING, str(error)))
         return version
     except StorageError:
         ModelVersion.objects.filter(pk=version.pk).update(state=State.FOUND, claimed_by="", claimed_at=None)
         raise
-    except (OperationalError, InterfaceError):
-        raise  # the database is away: whoever comes next checks again
+    except (OperationalError, InterfaceError, InternalError):
+        raise  # the database is away, or read-only: whoever comes next checks again
     except Exception as error:
         # Whatever an artifact may provoke ends as a verdict, not as a version that is checked for ever.
         log.exception("check_failed", model=version.model.name, version=version.number)
-        first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd")
+        first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd").rstrip(". ")
         _store(
             version,
-            Findings().reject(f"Its check failed: {first} Mend the artifact or its manifest and publish again."),
+            Findings().reject(f"Its check failed: {first}. Mend the artifact or its manifest and publish again."),
         )
     _activate_latest(version)
     return version
+
+
+@contextmanager
+def _as_disk_error(version: ModelVersion) -> Iterator[None]:
+    """Tell what this machine's disk refuses from what the artifact provokes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise  # damaged compressed data: Python's own, not the kernel's
+        where = f" ({error.filename})" if error.filename else ""
+        raise DiskUnavailable(
+            f"{version} cannot be checked on this machine: {error.strerror}{where}. See that there is space, and the "
+            "right to write. It is checked again."
+        ) from error
 
 
 def recheck(version: ModelVersion, *, by: str) -> None:
@@ -143,9 +169,7 @@ def _examine(version: ModelVersion) -> Findings:
         return findings.reject(str(error))
     findings.values["digest"] = artifact.digest
     try:
-        return _examine_artifact(version, artifact, manifest, findings)
-    except ArtifactError as error:
-        return findings.reject(str(error))
+        return _verdict_on(version, artifact, manifest, findings)
     finally:
         artifact.release()
 
@@ -157,6 +181,16 @@ def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:
         manifest=manifest.to_json(), description=manifest.description, metrics=manifest.metrics or {}
     )
     return manifest
+
+
+def _verdict_on(version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings) -> Findings:
+    try:
+        _examine_artifact(version, artifact, manifest, findings)
+    except ArtifactError as error:
+        findings.reject(str(error))
+    if findings.state == State.REJECTED and not artifact.path.exists():
+        raise DiskUnavailable(f"{version} was removed from the cache while it was checked. It is checked again.")
+    return findings
 
 
 def _examine_artifact(

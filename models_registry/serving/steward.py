@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import structlog
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection
 
 from models_registry import services
 from models_registry.errors import RegistryError
@@ -26,6 +26,7 @@ class Steward:
         self._discovery_seconds = discovery_seconds
         self._look_seconds = look_seconds
         self._ignored: set[str] = set()
+        self._is_paused = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
 
@@ -61,10 +62,20 @@ class Steward:
             try:
                 close_old_connections()
                 self.tend()
-            except (OperationalError, InterfaceError):
-                connection.close()  # the watcher says that the database is away
+                self._note_database(None)
+            except DatabaseError as error:
+                self._note_database(error)
+                connection.close()
             except RegistryError as error:
+                self._note_database(None)
                 log.error("check_postponed", reason=str(error))
             except Exception:
                 log.exception("steward_error", replica=self._holder)
         connection.close()
+
+    def _note_database(self, error: DatabaseError | None) -> None:
+        if error is not None and not self._is_paused:
+            log.error("housekeeping_paused", error=str(error).strip(), next="It is tried again at every look.")
+        if error is None and self._is_paused:
+            log.info("housekeeping_resumed")
+        self._is_paused = error is not None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -31,7 +31,7 @@ class VersionedStorage(Protocol):
         """Return every version of every object that is there, oldest first; one listing, no look at each object."""
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
-        """Write the bytes of that version to `target`."""
+        """Write the bytes of that version to `target`; what its `write` raises is raised as it is."""
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
         """Return the bytes that are under `key` now (a small file), or None where there are none.
@@ -56,6 +56,21 @@ def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
     return content
 
 
+def write_chunks(chunks: Generator[bytes], target: IO[bytes]) -> None:
+    """Write what a storage yields; `chunks` says of its own failures that they are the storage's.
+
+    The target's are somebody else's: a full disk under the cache is no fault of the storage.
+    """
+    with closing(chunks):
+        for chunk in chunks:
+            target.write(chunk)
+
+
+def as_clause(error: Exception) -> str:
+    """Return what an error says, to be followed by the writer's own full stop."""
+    return str(error).rstrip(". ")
+
+
 @contextmanager
 def as_storage_error(where: str) -> Iterator[None]:
     """Turn what the file system raises into the registry's sentences."""
@@ -66,4 +81,4 @@ def as_storage_error(where: str) -> Iterator[None]:
     except PermissionError as error:
         raise StorageDenied(f"{where}: {error.strerror}. Give the service's user the right to read it.") from error
     except (OSError, ValueError) as error:
-        raise StorageUnavailable(f"{where}: {error}. It is tried again.") from error
+        raise StorageUnavailable(f"{where}: {as_clause(error)}. It is tried again.") from error

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,7 @@ from models_registry.storage.base import (
     StoredVersion,
     as_storage_error,
     read_small,
+    write_chunks,
 )
 
 SETTLE_SECONDS = 1.0
@@ -48,6 +50,9 @@ class VersionedFileSystemStorage(FileSystemStorage):
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`."""
+        write_chunks(self._chunks_of(key, version_id), target)
+
+    def _chunks_of(self, key: str, version_id: str) -> Generator[bytes]:
         path = self._kept(key) / version_id
         is_kept = path.exists()
         if not is_kept:
@@ -57,7 +62,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
         with as_storage_error(key), path.open("rb") as source:
             while chunk := source.read(CHUNK_BYTES):
                 hashed.update(chunk)
-                target.write(chunk)
+                yield chunk
         if not is_kept and "-" in version_id and not version_id.endswith(f"-{hashed.hexdigest()}"):
             raise ObjectMissing(f"{key} has other bytes by now, and no copy of that version is kept. Publish it again.")
 

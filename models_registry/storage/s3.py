@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -12,7 +12,15 @@ from django.core.files.base import File
 from storages.backends.s3 import S3Storage
 
 from models_registry.errors import ObjectMissing, StorageDenied, StorageUnavailable
-from models_registry.storage.base import CHUNK_BYTES, MAX_BESIDE_BYTES, StoredVersion, as_storage_error, read_small
+from models_registry.storage.base import (
+    CHUNK_BYTES,
+    MAX_BESIDE_BYTES,
+    StoredVersion,
+    as_clause,
+    as_storage_error,
+    read_small,
+    write_chunks,
+)
 
 DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
@@ -40,6 +48,9 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`: one GET, by version id."""
+        write_chunks(self._chunks_of(key, version_id), target)
+
+    def _chunks_of(self, key: str, version_id: str) -> Generator[bytes]:
         # Without versioning there is but the ETag to hold the bytes by. "null" is what was stored then: it is still
         # there after versioning is switched on and the key overwritten.
         is_plain = version_id.startswith("etag:")
@@ -47,8 +58,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
         with _answered(self._address(key)):
             body = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key), **pin)["Body"]
             with body:
-                for chunk in body.iter_chunks(CHUNK_BYTES):
-                    target.write(chunk)
+                yield from body.iter_chunks(CHUNK_BYTES)
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
         """Return the object's present bytes, or None."""
@@ -136,4 +146,6 @@ def _answered(where: str) -> Iterator[None]:
                 f"{where}: no AWS credentials are found. Set AWS_PROFILE, or run with a role."
             ) from error
         except BotoCoreError as error:
-            raise StorageUnavailable(f"{where}: the storage is not reached: {error}. It is tried again.") from error
+            raise StorageUnavailable(
+                f"{where}: the storage is not reached: {as_clause(error)}. It is tried again."
+            ) from error

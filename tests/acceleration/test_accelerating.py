@@ -175,3 +175,28 @@ def test_forms_of_artifacts_that_are_gone_are_removed(request_: AccelerationRequ
     assert prune(tmp_path, {request_.digest}) == []
     assert [path.name[:16] for path in prune(tmp_path, set())] == [request_.digest[:16]]
     assert not directories(tmp_path)
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from models_registry.acceleration.cache import workshop
+with workshop(Path(sys.argv[1])) as built:
+    (built / "model.onnx").write_bytes(b"half")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_half_built_goes_after_an_hour(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", BUILD, str(tmp_path / "0123-abc")], cwd=ROOT, stdout=PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    (half,) = directories(tmp_path)
+    process.kill()
+    process.wait()
+    assert prune(tmp_path, set()) == []
+    two_hours_ago = time.time() - 7200
+    os.utime(half, (two_hours_ago, two_hours_ago))
+    assert prune(tmp_path, {"0123"}) == [half]
+    assert not half.exists()

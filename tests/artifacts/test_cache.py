@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from models_registry.artifacts.cache import ArtifactCache
-from models_registry.errors import DigestMismatch, StorageUnavailable
+from models_registry.errors import DigestMismatch, DiskUnavailable, StorageUnavailable
 from tests.support.waiting import eventually
 
 
@@ -161,14 +163,75 @@ def test_a_copy_that_nobody_waits_for_any_longer_ends(cache):
     assert not list(cache.directory.glob(".fetching-*"))
 
 
-def test_disk_full_fails_in_words_and_leaves_nothing(cache):
-    def full(target):
-        target.write(b"x")
-        raise OSError(28, "No space left on device")
+def on_a_disk_of(size_bytes: int, cache: ArtifactCache, data: bytes, calls: list[int]):
+    """Copy `data` as to a disk that takes no more than `size_bytes`."""
 
-    with pytest.raises(StorageUnavailable, match=r"No space left.*Free some space"):
-        cache.fetch(full, suffix=".joblib", digest=digest(b"x"), deadline_seconds=1)
-    assert not [path for path in cache.directory.iterdir() if path.suffix != ".lock"]
+    def copy(target):
+        calls.append(1)
+        target.write(data[: len(data) // 2])
+        target.flush()
+        if sum(path.stat().st_size for path in cache.directory.iterdir()) + len(data) > size_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        target.write(data[len(data) // 2 :])
+
+    return copy
+
+
+@pytest.mark.parametrize("has_digest", [True, False], ids=["known", "unread"])
+def test_a_full_disk_evicts_what_nobody_uses_and_takes_the_artifact(cache, has_digest):
+    used, unused = fetch(cache, b"u" * 20), fetch(cache, b"v" * 20)
+    unused.release()
+    calls: list[int] = []
+    copy = on_a_disk_of(50, cache, b"w" * 20, calls)
+    third = fetch(cache, b"w" * 20, copy=copy, **({} if has_digest else {"digest": ""}))
+    assert third.path.read_bytes() == b"w" * 20
+    assert (used.path.exists(), unused.path.exists(), len(calls)) == (True, False, 2)
+
+
+def test_a_full_disk_with_nothing_left_to_evict_fails_in_words_and_leaves_nothing(cache):
+    used = fetch(cache, b"u" * 40)
+    calls: list[int] = []
+    with pytest.raises(DiskUnavailable) as caught:
+        fetch(cache, b"w" * 20, copy=on_a_disk_of(50, cache, b"w" * 20, calls))
+    assert len(calls) == 2
+    assert f"The disk of the cache {cache.directory} is full" in str(caught.value)
+    assert "Free some space there, or set MODELS_CACHE to a directory on a larger disk." in str(caught.value)
+    assert [path for path in cache.directory.iterdir() if path.suffix != ".lock"] == [used.path]
+
+
+def test_a_disk_that_takes_no_more_in_the_middle_of_a_file_is_named(tmp_path):
+    code = (
+        "import resource; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        "from models_registry.errors import DiskUnavailable\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        f"c = ArtifactCache(Path({str(tmp_path / 'cache')!r}), max_bytes=100)\n"
+        "try:\n  c.fetch(lambda t: t.write(b'd' * 200_000), suffix='.joblib', digest='0' * 64, deadline_seconds=5)\n"
+        "except DiskUnavailable as error:\n  print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"The cache {tmp_path / 'cache'} cannot be written to: File too large. It is tried again.\n"
+
+
+def test_the_cache_may_be_removed_at_any_time(cache):
+    fetch(cache, b"model").release()
+    shutil.rmtree(cache.directory)
+    assert cache.digests() == set()
+    cache.evict()
+    assert fetch(cache, b"model").path.read_bytes() == b"model"
+    shutil.rmtree(cache.directory)
+    assert fetch(cache, b"other", digest="").path.read_bytes() == b"other"
+
+
+def test_a_cache_that_is_removed_under_a_copy_fails_in_words_and_is_made_again(cache):
+    def removed(target):
+        target.write(b"model")
+        shutil.rmtree(cache.directory)
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(DiskUnavailable, match="No such file"):
+        fetch(cache, b"model", copy=removed)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert fetch(cache, b"model").path.read_bytes() == b"model"
 
 
 def test_two_processes_download_once(tmp_path):
@@ -204,5 +267,8 @@ def test_a_siblings_endless_download_ends_at_the_deadline(cache):
     assert os.listdir(cache.directory)  # noqa: PTH208
 
 
-def test_directory_is_made(tmp_path: Path):
-    assert ArtifactCache(tmp_path / "a" / "b", max_bytes=1).directory.is_dir()
+def test_a_cache_that_cannot_be_made_is_said_when_it_is_needed(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    cache = ArtifactCache(tmp_path / "file" / "cache", max_bytes=1)
+    with pytest.raises(DiskUnavailable, match="cannot be written to: Not a directory"):
+        fetch(cache, b"model")

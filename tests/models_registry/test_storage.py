@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -58,6 +59,21 @@ def test_what_is_not_there(storage):
     assert storage.read_current("m/none.manifest.json") is None
     with pytest.raises(ObjectMissing):
         content(storage, "m/none.joblib", "none")
+
+
+class FullDisk(io.RawIOBase):
+    """A file on a disk without space."""
+
+    def write(self, data) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_the_target_refuses_is_not_said_of_the_storage(storage):
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    (version,) = storage.list_versions()
+    with pytest.raises(OSError, match="No space left") as caught:
+        storage.copy_version(version.key, version.version_id, FullDisk())
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_manifest_of_many_bytes_is_refused_in_words(storage):
@@ -290,6 +306,17 @@ def test_503_once_succeeds_and_for_ever_is_unavailable(misbehaving):
     with pytest.raises(StorageUnavailable, match="503|SlowDown"):
         content(storage, "m/model.joblib", "1")
     assert server.requests == 3
+
+
+def test_a_sentence_ends_in_one_full_stop(misbehaving):
+    def hang_up(handler, count):
+        handler.close_connection = True
+
+    _, storage = misbehaving(hang_up)
+    with pytest.raises(StorageUnavailable) as caught:
+        storage.list_versions()
+    assert "is not reached" in str(caught.value)
+    assert ".." not in str(caught.value)
 
 
 def cache_of(tmp_path: Path, **given):
