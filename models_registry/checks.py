@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
+from models_registry.artifacts.formats.trusted import malformed_names
 from models_registry.errors import StorageError
 from models_registry.storage import open_storage
 
@@ -53,6 +54,19 @@ def check_joblib(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(OWN)
+def check_trusted_names(**_: Any) -> list[CheckMessage]:
+    """E004: an entry of MODELS_TRUSTED_GLOBALS is no exact name."""
+    return [
+        Error(
+            f"MODELS_TRUSTED_GLOBALS holds {name!r}; expected an exact name like package.module.Name.",
+            hint="Name each class or function, e.g. shop.features.Cleaner.",
+            id="models_registry.E004",
+        )
+        for name in malformed_names(settings.MODELS_TRUSTED_GLOBALS)
+    ]
 
 
 @register(Tags.database)

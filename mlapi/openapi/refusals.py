@@ -48,7 +48,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
         "NotServed",
         "No such model is served here, or not in this version.",
         "unknown_model",
-        "No model called 'chrun' is served. Served are: churn, digits.",
+        "No model called 'chrun' is served. Did you mean 'churn'?",
     ),
     405: ("MethodNotAllowed", "See the header Allow.", "method_not_allowed", "GET is not allowed here; use POST."),
     411: (

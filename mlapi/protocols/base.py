@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from models_registry.artifacts.spelling import closest, shown
 from models_registry.serving.runtime import Board, LoadedModel, Runtime
 
 JSON = "application/json"
+SHOWN_CHARACTERS = 200
+# The details are for programs, and hold more names than the sentence.
+SHOWN_SERVED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,10 @@ def find_model(board: Board, name: str | None, version: int | None = None) -> Lo
             ).with_header("Retry-After", "5")
         if name not in board.wished and board.has_read_wish:
             raise HttpError(
-                503, "no_model", f"The default model {name!r} has no active version. Activate one in the admin."
+                503,
+                "no_model",
+                f"No model called {name!r} is served, which is the default. {_list_served(sorted(board.models))} "
+                "Activate a version of it in the admin, or name another model in MODELS_DEFAULT.",
             ).with_header("Retry-After", "5")
     loaded = board.models.get(name)
     if loaded is None:
@@ -99,9 +106,9 @@ def find_model(board: Board, name: str | None, version: int | None = None) -> Lo
         raise HttpError(
             404,
             "unknown_model",
-            f"No model called {name!r} is served. Served are: {', '.join(served) or 'none'}.",
-            model=name[:200],
-            served=served,
+            f"No model called {name[:SHOWN_CHARACTERS]!r} is served. {_hint(name, served)}",
+            model=name[:SHOWN_CHARACTERS],
+            served=served[:SHOWN_SERVED],
         )
     if version is not None and version != loaded.number:
         raise HttpError(
@@ -113,3 +120,13 @@ def find_model(board: Board, name: str | None, version: int | None = None) -> Lo
             loaded=[loaded.number],
         )
     return loaded
+
+
+def _hint(name: str, served: Sequence[str]) -> str:
+    """Say which of the served models `name` was probably meant to be, or which there are."""
+    guess = closest(name, served)
+    return _list_served(served) if guess is None else f"Did you mean {guess!r}?"
+
+
+def _list_served(served: Sequence[str]) -> str:
+    return f"Served are: {shown(served)}." if served else "None is served yet."

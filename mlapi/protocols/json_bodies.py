@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,39 @@ NUMBERS = frozenset({int, float})
 QUOTE = ord('"')
 # What is compared at once stays in the processor's cache.
 PIECE_BYTES = 1 << 18
+# What stands where the parser stopped, with the character before it.
+NO_NUMBER = re.compile(r".?-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE | re.DOTALL)
+LONGEST_NO_NUMBER = len("-Infinity") + 1
 
 
 def read_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
-    """Return the JSON object in `raw`; an HttpError 400 otherwise, which shows `example`."""
+    """Return the JSON object in `raw`, each key once; an HttpError 400 otherwise, which shows `example`."""
+    value = parse_object(raw, example=example)
+    refuse_duplicate_keys(bytes(raw), value)
+    return value
+
+
+def parse_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
+    """Return the JSON object in `raw`; an HttpError 400 otherwise. Of a key that stands twice the last is kept."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         problem = "empty" if not bytes(raw).strip() else f"no valid JSON ({error})"
-        raise HttpError(400, "invalid_json", f"The body is {problem}; expected an object like {example}.") from error
+        raise HttpError(
+            400, "invalid_json", f"The body is {problem}; expected an object like {example}.{_number_hint(error)}"
+        ) from error
     if not isinstance(value, dict):
         raise HttpError(400, "invalid_json", f"The body is {describe_value(value)}; expected an object like {example}.")
-    refuse_duplicate_keys(bytes(raw), value)
     return value
+
+
+def _number_hint(error: orjson.JSONDecodeError) -> str:
+    """Return the next step where the parser stopped at a number that Python writes and JSON does not have."""
+    # For a sign or a small n the parser names the character behind it.
+    around = error.doc[max(0, error.pos - 1) : error.pos + LONGEST_NO_NUMBER]
+    if NO_NUMBER.match(around) is None:
+        return ""
+    return " JSON has neither NaN nor Infinity: send null for a missing value, else a finite number."
 
 
 def refuse_duplicate_keys(raw: bytes, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import orjson
 
 from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
-from mlapi.protocols.json_bodies import refuse_unless_quotes
+from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
 from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.spelling import closest
 from models_registry.serving.runtime import LoadedModel, Runtime
 
 FIELDS = frozenset({"features", "instances", "probabilities"})
@@ -93,20 +93,7 @@ def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:
 
 def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`; anything else is an HttpError 400."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        problem = "empty" if not body.strip() else f"no valid JSON ({error})"
-        raise HttpError(
-            400, "invalid_json", f'The body is {problem}; expected an object like {{"features": {{…}}}}.'
-        ) from error
-    if not isinstance(value, dict):
-        raise HttpError(
-            400,
-            "invalid_json",
-            f'The body is {describe_value(value)}; expected an object like {{"features": {{…}}}}.',
-        )
-    return value
+    return parse_object(body, example='{"features": {…}}')
 
 
 def _instances(body: dict[str, Any]) -> tuple[list[Any], bool]:
@@ -138,8 +125,8 @@ def _instances(body: dict[str, Any]) -> tuple[list[Any], bool]:
 
 
 def _unknown_field(name: str) -> HttpError:
-    guess = difflib.get_close_matches(name, sorted(FIELDS), n=1)
-    hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {', '.join(sorted(FIELDS))}."
+    guess = closest(name, sorted(FIELDS))
+    hint = f"expected are {', '.join(sorted(FIELDS))}." if guess is None else f"did you mean {guess!r}?"
     return HttpError(
         400, "unknown_field", f"Unknown field {describe_value(name)[len('the string ') :]}; {hint}", field=name[:200]
     )

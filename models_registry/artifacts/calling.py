@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts.text_refusals import text_refusal
+
 # The signature has put the columns in order by name; an array is quicker than a frame that says so again.
 warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
 
@@ -76,7 +78,20 @@ class Answer:
 
 
 def call(model: Any, rows: Any) -> Answer:
-    """Return what `model` says of `rows` (as `Signature.parse` gives them), with probabilities where it has them."""
+    """Return what `model` says of `rows` (as `Signature.parse` gives them), with probabilities where it has them.
+
+    Raises what the model raises; InputError in its place where the row is found that holds a text it cannot take.
+    """
+    try:
+        return _call(model, rows)
+    except ValueError as error:
+        refusal = text_refusal(error, rows)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _call(model: Any, rows: Any) -> Answer:
     both = getattr(model, "predict_both", None)
     if both is not None:
         labels, probabilities = both(rows)

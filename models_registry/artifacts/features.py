@@ -125,8 +125,8 @@ def describe_value(value: object) -> str:
         return f"a list of {len(value)}"
     if isinstance(value, str):
         return f"the string {reprlib.repr(value)}"
-    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-        return "a number that is too large"
-    if isinstance(value, float) and not abs(value) <= LARGEST_NUMBER:
-        return "a number that is too large" if not math.isnan(value) else "not a number"
+    if isinstance(value, float) and math.isnan(value):
+        return "not a number"
+    if isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:
+        return f"a number that is too large (the largest is {LARGEST_NUMBER:.4g})"
     return str(value)

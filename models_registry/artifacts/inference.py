@@ -203,6 +203,8 @@ def _describe(estimator: Any, count: int, names: tuple[str, ...], *, onward: boo
         is_none = getattr(first, "missing_values", math.nan) is None
         described = _describe(behind, count, names, onward=onward)
         return [replace(item, nullable=True, missing_is_none=is_none) for item in described]
+    if getattr(first, "_preprocessor", None) is not None and kind.startswith("HistGradientBoosting"):
+        return _boosted_columns(first)
     own_code = kind == "FunctionTransformer" or not type(first).__module__.startswith("sklearn.")
     return [Feature("", "any" if own_code else "float", nullable=_takes_missing(first, onward))] * count
 
@@ -272,6 +274,17 @@ def _listed(columns: Any, count: int) -> list[Any]:
     if values and all(isinstance(item, bool) for item in values):
         return [index for index, chosen in enumerate(values) if chosen]
     return values
+
+
+def _boosted_columns(estimator: Any) -> list[Feature]:
+    """Return the columns of histogram boosting, which keeps an encoder of its own for those with categories."""
+    encoder = estimator._preprocessor.named_transformers_["encoder"]
+    categories = iter(encoder.categories_)
+    # An unknown category is to it what a missing value is.
+    return [
+        _categorical(next(categories), closed=False) if is_categorical else Feature("", "float", nullable=True)
+        for is_categorical in estimator.is_categorical_
+    ]
 
 
 def _categorical(values: Any, *, closed: bool) -> Feature:

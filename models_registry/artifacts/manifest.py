@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import math
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_registry.artifacts.features import FEATURE_TYPES, Feature
+from models_registry.artifacts.spelling import closest
 from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"
@@ -56,7 +56,10 @@ class Sample:
 
     @classmethod
     def from_csv(cls, text: str) -> Sample:
-        """Return the sample of a CSV with a header; a last column `prediction` holds the expected ones."""
+        """Return the sample of a CSV with a header; a last column `prediction` holds the expected ones.
+
+        Where the header counts the columns from 0, as pandas does for an array, a row is a list in that order.
+        """
         rows = list(csv.reader(io.StringIO(text)))
         if len(rows) < 2:
             raise ManifestError("The sample CSV needs a header and at least one row.")
@@ -69,8 +72,9 @@ class Sample:
         has_predictions = header[-1] == "prediction"
         names = header[:-1] if has_predictions else header
         values = [[_csv_value(cell) for cell in row] for row in lines]
+        is_counted = names == [str(index) for index in range(len(names))]
         return cls(
-            tuple(dict(zip(names, row, strict=False)) for row in values),
+            tuple(row[: len(names)] if is_counted else dict(zip(names, row, strict=False)) for row in values),
             tuple(row[-1] for row in values) if has_predictions else None,
         )
 
@@ -110,8 +114,8 @@ class Manifest:
         _check_storable(value)
         unknown = sorted(set(value) - KNOWN_FIELDS)
         if unknown:
-            guess = difflib.get_close_matches(unknown[0], KNOWN_FIELDS, n=1)
-            hint = f"did you mean {guess[0]!r}?" if guess else f"known are {', '.join(sorted(KNOWN_FIELDS))}."
+            guess = closest(unknown[0], sorted(KNOWN_FIELDS))
+            hint = f"known are {', '.join(sorted(KNOWN_FIELDS))}." if guess is None else f"did you mean {guess!r}?"
             raise ManifestError(f"The manifest has the unknown field {unknown[0]!r}; {hint}")
         description = value.get("description", "")
         if not isinstance(description, str):

@@ -4,8 +4,15 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from models_registry.artifacts.formats.trusted import BOUND_METHODS, JOBLIB_STAND_INS, builtin_trust
+from models_registry.artifacts.formats.trusted import (
+    BOUND_METHODS,
+    JOBLIB_STAND_INS,
+    advice,
+    builtin_trust,
+    malformed_names,
+)
 from models_registry.artifacts.inspection import MOST_NAMES, Inspection
+from models_registry.artifacts.spelling import shown
 
 _SHOWN_NAMES = 10
 _COMPARED = ("scikit-learn", "numpy")
@@ -25,8 +32,9 @@ def judge(
     """
     reasons: list[str] = []
     if not (allow_any_pickle and inspection.format == "joblib"):
-        reasons.extend(inspection.problems)
+        # The names come first: where a search keeps its distributions, the oddities follow from those.
         reasons.extend(_untrusted(inspection, trusted))
+        reasons.extend(inspection.problems)
     if max_claimed_bytes is not None and inspection.claimed_bytes > max_claimed_bytes:
         reasons.append(
             f"The artifact claims {inspection.claimed_bytes} bytes of memory, the limit is {max_claimed_bytes}. "
@@ -38,6 +46,13 @@ def judge(
 def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]:
     if inspection.format == "onnx":
         return
+    malformed = malformed_names(trusted)
+    if malformed:
+        yield (
+            f"MODELS_TRUSTED_GLOBALS holds {shown(malformed)}; expected exact names like package.module.Name. "
+            "Correct the setting, restart the service and check the version again."
+        )
+        return
     trust = builtin_trust().with_additions(trusted)
     own = JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset()
     unknown = [name for name in inspection.globals if name not in trust.all | own]
@@ -45,7 +60,7 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
         more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
         yield (
             f"The artifact names {', '.join(unknown[:_SHOWN_NAMES])}{more}, not on the list of trusted names. "
-            "Add exact names of your own code to MODELS_TRUSTED_GLOBALS, or publish the model as ONNX or skops."
+            f"{advice(unknown)}"
         )
     runnable = trust.runnable | (own - {"numpy.memmap"})
     only_named = [name for name in inspection.called if name not in runnable and name in trust.all | own]

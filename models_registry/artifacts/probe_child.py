@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import IO, Any
 _MOST_WARNINGS = 20
 _LONGEST_WARNING = 300
 _LONGEST_PREDICTION = 16 << 20
+_SHOWN_INPUTS = 4
 _TIMED_ROWS = 30
 _TIMED_SECONDS = 2.0
 _EXAMPLES = {"float": 0.0, "integer": 0, "string": "text", "boolean": False, "any": 0.0}
@@ -59,8 +60,12 @@ def _import_what_it_needs(question: Mapping[str, Any]) -> None:
         module = name.rpartition(".")[0]
         try:
             __import__(module)
-        except ImportError as error:
-            warnings.warn(f"The trusted name {name} is not installed here: {error}", stacklevel=1)
+        except Exception as error:  # noqa: BLE001 - an operator's own module may raise anything while it is imported
+            warnings.warn(
+                f"The trusted name {name} cannot be imported here ({type(error).__name__}: {str(error)[:200]}). "
+                "Install its package, or correct MODELS_TRUSTED_GLOBALS.",
+                stacklevel=1,
+            )
     del numpy
 
 
@@ -162,7 +167,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]
     signature = infer_signature(model, features, None if sample is None else sample.instances)
     answer.write(stage="while it predicted")
     if sample is None:
-        predictions, row_seconds = None, _try_example(model, signature)
+        predictions, row_seconds = None, _try_example(model, signature, is_declared=declared is not None)
     else:
         signature, predictions = _try_sample(model, signature, sample)
         row_seconds = _row_seconds(model, signature, sample.instances[0])
@@ -180,9 +185,15 @@ def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]
 def _try_sample(model: Any, signature: Any, sample: Any) -> tuple[Any, list[Any]]:
     """Return the signature with the outputs that were seen, and the predictions, which JSON can hold."""
     from models_registry.artifacts.sample import verify_sample
-    from models_registry.errors import NoPrediction
+    from models_registry.errors import InputError, NoPrediction, SampleMismatch
 
-    answer = verify_sample(model, signature, sample)
+    try:
+        answer = verify_sample(model, signature, sample)
+    except InputError as error:
+        meant = _meant_inputs(signature, error)
+        if not meant:
+            raise
+        raise SampleMismatch(f"{error} {_advise_types(meant)}") from error
     signature = _check_answer(answer, signature, rows=len(sample.instances))
     predictions = answer.predictions()
     try:
@@ -198,6 +209,17 @@ def _try_sample(model: Any, signature: Any, sample: Any) -> tuple[Any, list[Any]
             "Shorten the sample in the manifest."
         )
     return signature, predictions
+
+
+def _meant_inputs(signature: Any, error: Any) -> list[Any]:
+    """Return the input that the sample's value did not fit, with the type which that value has, if it is of another."""
+    found = str(error.details.get("found"))
+    kind = "string" if found.startswith("the string") else "boolean" if found in {"true", "false"} else ""
+    return [
+        replace(feature, type=kind)
+        for feature in signature.inputs
+        if feature.name == error.details.get("feature") and kind not in {"", feature.type}
+    ]
 
 
 def _check_answer(answer: Any, signature: Any, *, rows: int) -> Any:
@@ -239,21 +261,39 @@ def _row_seconds(model: Any, signature: Any, instance: Any) -> float:
     return statistics.median(took)
 
 
-def _try_example(model: Any, signature: Any) -> float | None:
-    """Return the time of a made-up row; an error there is only a warning, since nobody promised that row."""
+def _try_example(model: Any, signature: Any, *, is_declared: bool) -> float | None:
+    """Return the time of a made-up row; most errors there are only a warning, since nobody promised that row."""
+    from models_registry.errors import NoPrediction
+
     row = [feature.categories[0] if feature.categories else _EXAMPLES[feature.type] for feature in signature.inputs]
     instance = {} if signature.container == "records" else row
     try:
         return _row_seconds(model, signature, instance)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - an estimator may raise anything at all
+    except Exception as error:
+        # A column of any type may well take the texts of the requests.
+        is_told = bool(signature.inputs) and all(feature.type != "any" for feature in signature.inputs)
+        if isinstance(error, TypeError | AttributeError) and is_told and not is_declared:
+            raise NoPrediction(
+                f"The model cannot take a row of the types that were read off it ({type(error).__name__}: "
+                f"{str(error)[:200]}). {_advise_types(signature.inputs)}"
+            ) from error
         warnings.warn(
             f"Without a sample, a made-up row was tried, and failed ({type(error).__name__}: {str(error)[:200]}). "
             "Add a sample to the manifest.",
             stacklevel=1,
         )
         return None
+
+
+def _advise_types(inputs: Sequence[Any]) -> str:
+    """Say how to declare what the columns hold, with the first of `inputs` as the example."""
+    shown = [{"name": feature.name, "type": feature.type} for feature in inputs[:_SHOWN_INPUTS]]
+    return (
+        "Declare what each column really holds (float, integer, string, boolean or any) in the manifest's 'inputs', in "
+        f"this form: {json.dumps(shown, ensure_ascii=False)[:-1]}, …]. Then publish again."
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -22,12 +20,9 @@ from models_registry.artifacts.columns import (
     refusal,
 )
 from models_registry.artifacts.features import Feature, describe_value
+from models_registry.artifacts.spelling import closest, shown
 from models_registry.errors import InputError
 
-SHOWN_NAMES = 8
-# difflib takes some 30 µs for each name that it compares, and callers may misspell as often as they like.
-COMPARED_NAMES = 16
-COMPARED_CHARACTERS = 200
 BARE = frozenset({str, int, float, bool, type(None)})
 
 
@@ -282,7 +277,7 @@ class Signature:
     def _length_error(self, row: Sequence[Any], index: int) -> InputError:
         count = len(self.inputs)
         return InputError(
-            f"Row {index}: expected {count} features ({_shown(self._names)}), found {len(row)}.",
+            f"Row {index}: expected {count} features ({shown(self._names)}), found {len(row)}.",
             code="wrong_feature_count",
             row=index,
             expected=count,
@@ -292,7 +287,7 @@ class Signature:
     def _width_error(self, shape: tuple[int, ...]) -> InputError:
         count = len(self.inputs)
         return InputError(
-            f"Expected numbers of shape [rows, {count}] ({_shown(self._names)}), found {list(shape)}.",
+            f"Expected numbers of shape [rows, {count}] ({shown(self._names)}), found {list(shape)}.",
             code="wrong_feature_count",
             expected=[-1, count],
             found=list(shape),
@@ -305,20 +300,20 @@ class Signature:
         known = set(self._names)
         unknown = [name for name in row if name not in known]
         if unknown:
-            guess = _closest(unknown[0], missing or self._names)
-            hint = f"did you mean {guess[0]!r}?" if guess else f"expected are {_shown(self._names)}."
-            lacking = [name for name in missing if name not in guess]
-            hint += f" Missing: {_shown(lacking)}." if lacking else ""
+            guess = closest(unknown[0], missing or self._names)
+            hint = f"expected are {shown(self._names)}." if guess is None else f"did you mean {guess!r}?"
+            lacking = [name for name in missing if name != guess]
+            hint += f" Missing: {shown(lacking)}." if lacking else ""
             return InputError(
                 f"{where}unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
                 code="unknown_feature",
                 **place,
                 feature=unknown[0][:200],
-                expected=guess[0] if guess else list(self._names[:64]),
+                expected=list(self._names[:64]) if guess is None else guess,
                 found=unknown[0][:200],
             )
         return InputError(
-            f"{where}missing feature{'s' if len(missing) > 1 else ''} {_shown(missing)}.",
+            f"{where}missing feature{'s' if len(missing) > 1 else ''} {shown(missing)}.",
             code="missing_feature",
             **place,
             feature=missing[0],
@@ -349,25 +344,6 @@ def _as_record(row: Any, index: int) -> dict[str, Any]:
             raise Feature(name, "any").refusal(value, index)
         Feature(name, "any").check(value, index)
     return row
-
-
-def _closest(word: str, names: Sequence[str]) -> list[str]:
-    """Return the name that `word` was probably meant to be, if there is one."""
-    word = word[:COMPARED_CHARACTERS]
-    if len(names) > COMPARED_NAMES:
-        pairs = _pairs(word)
-        names = heapq.nlargest(COMPARED_NAMES, names, key=lambda name: len(pairs & _pairs(name)))
-    return difflib.get_close_matches(word, [name for name in names if len(name) <= COMPARED_CHARACTERS], n=1)
-
-
-def _pairs(word: str) -> set[str]:
-    """Return which two characters follow each other in `word`."""
-    return {word[at : at + 2] for at in range(min(len(word), COMPARED_CHARACTERS))}
-
-
-def _shown(names: Sequence[str]) -> str:
-    text = ", ".join(repr(name) for name in names[:SHOWN_NAMES])
-    return f"{text} and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else text
 
 
 def _listed(value: Any) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 import structlog
 from django.conf import settings
 
+from models_registry.artifacts.spelling import closest, shown
 from models_registry.errors import InvalidName, UnknownModel, UnknownVersion
 from models_registry.models import NAME_PATTERN, ModelVersion, Policy, RegisteredModel
 
 log = structlog.get_logger(__name__)
+
+SHOWN_VERSIONS = 10
 
 
 def check_name(name: str) -> str:
@@ -41,11 +43,11 @@ def get_model(name: str) -> RegisteredModel:
     if model is not None:
         return model
     names = list(RegisteredModel.objects.values_list("name", flat=True))
-    guess = difflib.get_close_matches(name, names, n=1)
-    if guess:
-        hint = f"Did you mean {guess[0]!r}?"
+    guess = closest(name, names)
+    if guess is not None:
+        hint = f"Did you mean {guess!r}?"
     elif names:
-        hint = f"Registered are {', '.join(names[:10])}."
+        hint = f"Registered are {shown(names)}."
     else:
         hint = "No model is registered yet: publish one with 'python3 manage.py publish_model NAME ARTIFACT'."
     raise UnknownModel(f"No model is called {name!r}. {hint}")
@@ -57,8 +59,10 @@ def get_version(model: RegisteredModel, number: int) -> ModelVersion:
     if version is not None:
         version.model = model
         return version
-    numbers = list(model.versions.order_by("-number").values_list("number", flat=True)[:10])
-    known = f"It has {', '.join(map(str, sorted(numbers)))}." if numbers else "It has none yet: run sync_models."
+    numbers = list(model.versions.order_by("number").values_list("number", flat=True))
+    more = f" and {len(numbers) - SHOWN_VERSIONS} older ones" if len(numbers) > SHOWN_VERSIONS else ""
+    newest = ", ".join(map(str, numbers[-SHOWN_VERSIONS:]))
+    known = f"It has {newest}{more}." if numbers else "It has none yet: run sync_models."
     raise UnknownVersion(f"{model.name} has no version {number}. {known}")
 
 

@@ -21,6 +21,7 @@ MIXED = Signature(
     container="frame",
     named=True,
 )
+TOO_LARGE = "a number that is too large (the largest is 3.403e+38)"
 
 
 def mixed(**changes):
@@ -49,8 +50,8 @@ def test_a_matrix_that_looks_into_a_request_is_copied_to_where_a_model_can_work(
 
 REFUSED = {
     "NaN": ([[0, 0], [np.nan, 0]], 1, "a", "not a number"),
-    "infinite": ([[0, 0], [0, -np.inf]], 1, "b", "a number that is too large"),
-    "beyond float32": ([[0, 1e39], [np.inf, 0]], 0, "b", "a number that is too large"),
+    "infinite": ([[0, 0], [0, -np.inf]], 1, "b", TOO_LARGE),
+    "beyond float32": ([[0, 1e39], [np.inf, 0]], 0, "b", TOO_LARGE),
     "the first row, then the first feature": ([[0, 0], [np.nan, np.inf]], 1, "a", "not a number"),
 }
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -97,3 +98,41 @@ def test_what_cannot_predict_or_contradicts_its_manifest_is_refused():
         infer_signature(model, [Feature("a")])
     with pytest.raises(NoPrediction, match="'c', which the estimator was not trained with"):
         infer_signature(model, [Feature("a"), Feature("c")])
+
+
+def test_histogram_boosting_tells_the_columns_that_hold_categories():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": random.normal(size=60),
+            "city": pd.Categorical(random.choice(["Oslo", "Rome"], 60)),
+            "size": pd.Categorical(random.choice(["S", "L", None], 60)),
+            "rooms": pd.Categorical(random.choice([1, 3, 4], 60)),
+        }
+    )
+    labels = (frame["city"] == "Oslo") & (frame["age"] > 0)
+    model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5).fit(frame, labels)
+    signature = infer_signature(model)
+    assert [(item.type, item.categories) for item in signature.inputs] == [
+        ("float", None),
+        ("string", ("Oslo", "Rome")),
+        ("string", ("L", "S")),
+        ("float", (1, 3, 4)),
+    ]
+    assert all(item.nullable and not item.closed for item in signature.inputs)
+    rows = json.loads(frame.to_json(orient="records", double_precision=15))
+    expected = model.predict_proba(pd.DataFrame(rows).astype(frame.dtypes))
+    np.testing.assert_array_equal(call(model, signature.parse(rows)).probabilities, expected)
+    for row, one in enumerate(rows[:10]):
+        np.testing.assert_array_equal(call(model, signature.parse([one])).probabilities[0], expected[row])
+    nothing = dict.fromkeys(signature.names)
+    unseen = {**nothing, "city": "Paris", "rooms": 2}
+    answers = call(model, signature.parse([nothing, unseen])).probabilities
+    np.testing.assert_array_equal(answers[0], answers[1])
+
+
+def test_histogram_boosting_on_an_array_tells_its_categories():
+    rows = np.array([[0.5, 3.0], [1.5, 7.0], [2.5, 3.0], [3.5, 7.0]])
+    signature = infer_signature(HistGradientBoostingClassifier(categorical_features=[1]).fit(rows, [0, 1, 0, 1]))
+    assert [item.categories for item in signature.inputs] == [None, (3.0, 7.0)]
+    assert (signature.container, signature.is_plain) == ("array", True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from models_registry.artifacts.manifest import Manifest, Sample, parse_metrics
@@ -79,3 +81,11 @@ def test_only_plain_decimal_cells_are_numbers(cell, value):
     sample = Sample.from_csv(f"a,b\nx,{cell}\n")
     assert sample.instances[0]["b"] == value
     assert type(sample.instances[0]["b"]) is type(value)
+
+
+def test_columns_of_a_csv_that_are_counted_are_taken_in_their_order():
+    table = pd.DataFrame(np.array([[1.5, 2.0], [3.0, 4.5]]))
+    assert Sample.from_csv(table.to_csv(index=False)).instances == ([1.5, 2.0], [3.0, 4.5])
+    expected = Sample.from_csv(table.assign(prediction=["a", "b"]).to_csv(index=False))
+    assert (expected.instances, expected.predictions) == (([1.5, 2.0], [3.0, 4.5]), ("a", "b"))
+    assert Sample.from_csv("1,2\n5,6\n").instances == ({"1": 5, "2": 6},)

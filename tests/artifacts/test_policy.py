@@ -60,6 +60,28 @@ def test_operators_own_name_is_no_reason() -> None:
     assert judge(own, trusted=frozenset({"shop"}))
 
 
+@pytest.mark.parametrize(
+    ("names", "step"),
+    [
+        (("shop.Cleaner",), "add the exact names to MODELS_TRUSTED_GLOBALS"),
+        (("__main__.Cleaner",), "Put the class or function into a package that the service has installed"),
+        (("scipy.stats._distn_infrastructure.rv_continuous_frozen",), "search.best_estimator_"),
+        (("joblib.memory.Memory",), "set_params(memory=None)"),
+    ],
+)
+def test_unknown_name_comes_with_the_step_that_helps(names: tuple[str, ...], step: str) -> None:
+    (reason,) = judge(found(globals=names))
+    assert step in reason
+    assert ("publish the model as ONNX or skops" in reason) is (names == ("shop.Cleaner",))
+
+
+@pytest.mark.parametrize("name", ["shop", "shop.", "shop.*", ".Cleaner", "shop features.Cleaner", "shop..Cleaner"])
+def test_trusted_name_of_no_module_is_named(name: str) -> None:
+    (reason,) = judge(found(), trusted=frozenset({name, "shop.features.Cleaner"}))
+    assert f"MODELS_TRUSTED_GLOBALS holds {name!r}; expected exact names like package.module.Name" in reason
+    assert judge(found(format="onnx"), trusted=frozenset({name})) == ()
+
+
 def test_loud_setting_lets_names_pass_and_bombs_not() -> None:
     bad = found(globals=("os.system",), problems=("It is odd.",), claimed_bytes=10**9)
     (reason,) = judge(bad, allow_any_pickle=True, max_claimed_bytes=10**6)

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from skl2onnx import to_onnx
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from models_registry.artifacts.features import Feature
@@ -70,6 +70,53 @@ def test_table_pipeline_passes_with_its_names(tmp_path: Path) -> None:
 
     assert report.passed, report.reason
     assert report.predictions == ["1"]
+
+
+@pytest.fixture
+def untold(tmp_path: Path) -> Path:
+    """Return a model that takes texts, and hides in an ensemble that it does."""
+    frame = pd.DataFrame({"age": X[:, 0], "size": pd.Categorical(["S", "L"] * 30)})
+    boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=3)
+    path = tmp_path / "model.joblib"
+    joblib.dump(VotingClassifier([("one", boosting)]).fit(frame, Y), path)
+    return path
+
+
+def test_types_that_no_row_fits_are_asked_for(untold: Path) -> None:
+    report = run_probe(ProbeRequest(untold, "joblib"))
+    assert not report.passed
+    assert "cannot take a row of the types that were read off it (TypeError" in report.reason
+    assert 'in the manifest\'s \'inputs\', in this form: [{"name": "age", "type": "float"}' in report.reason
+
+
+def test_sample_of_another_type_asks_for_the_declaration_that_makes_it_pass(untold: Path) -> None:
+    sample = Sample(({"age": 0.9, "size": "L"}, {"age": 0.1, "size": "S"}), None)
+    report = run_probe(ProbeRequest(untold, "joblib", sample=sample))
+    assert not report.passed
+    assert "Row 0, feature 'size': expected a number or null, found the string 'L'" in report.reason
+    assert '[{"name": "size", "type": "string"}, …]' in report.reason
+    declared = (Feature("age"), Feature("size", "string"))
+    assert run_probe(ProbeRequest(untold, "joblib", declared, sample)).passed
+
+
+def test_array_of_dates_is_no_accusation(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2021-01-01"] * 30)})
+    path = tmp_path / "model.joblib"
+    joblib.dump(make_pipeline(OrdinalEncoder(), LogisticRegression()).fit(frame, Y), path)
+    report = run_probe(ProbeRequest(path, "joblib"))
+    assert not report.passed
+    assert "an array of dates or times (datetime64" in report.reason
+    assert "Encode dates as numbers or text" in report.reason
+    assert "honest" not in report.reason
+
+
+@pytest.mark.parametrize("name", ["shop", "tests.artifacts.models_that_raise.Own"])
+def test_trusted_name_that_cannot_be_imported_is_a_warning(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(LinearRegression().fit(X, Y), path)
+    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, None), trusted=frozenset({name})))
+    assert report.passed, report.reason
+    assert any(f"The trusted name {name} cannot be imported here" in warning for warning in report.warnings)
 
 
 def test_onnx_passes(tmp_path: Path) -> None:

@@ -234,6 +234,48 @@ def test_hostile_json_is_a_400_and_nothing_else(host, load, body):
     assert set(answer.json) >= {"error", "code", "request_id"}
 
 
+NO_NUMBERS = {
+    "NaN": b'{"features": [NaN, 1]}',
+    "nan": b'{"features": [nan, 1]}',
+    "in a later line": b'{"features":\n{"a": "\xc3\xa9",\n"b": NaN}}',
+    "Infinity": b'{"features": [1, Infinity]}',
+    "-Infinity": b'{"features": [1,-Infinity]}',
+    "inf": b'{"features": [1, -inf]}',
+}
+ODDITIES = {
+    "NaN as text before": b'{"a": "NaN", "b":}',
+    "None": b'{"features": [None, 1]}',
+    "no token": b'{"features": [NaNs, 1]}',
+    "cut short": b'{"features": [1,',
+    "no UTF-8": b'{"a": "\xff"}',
+}
+
+
+@pytest.mark.parametrize("body", NO_NUMBERS.values(), ids=NO_NUMBERS.keys())
+def test_a_number_that_json_does_not_have_comes_with_the_next_step(host, load, body):
+    load(classifier([0, 1, 0, 1]))
+    answer = host.post("/predict", body)
+    assert (answer.status, answer.json["code"]) == (400, "invalid_json")
+    assert "JSON has neither NaN nor Infinity: send null for a missing value" in answer.json["error"]
+
+
+@pytest.mark.parametrize("body", ODDITIES.values(), ids=ODDITIES.keys())
+def test_other_broken_json_is_not_taken_for_a_missing_value(host, load, body):
+    load(classifier([0, 1, 0, 1]))
+    assert "Infinity" not in host.post("/predict", body).json["error"]
+
+
+def test_a_text_where_the_model_needs_a_number_is_named_with_its_row(host, load):
+    frame = pd.DataFrame({"city": ["Oslo", "Bonn"] * 4, "amount": range(8)})
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    load(make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1] * 4))
+    rows = [{"city": "Oslo", "amount": 1}, {"city": "Bonn", "amount": "banana"}]
+    answer = host.post("/predict", {"instances": rows})
+    assert (answer.status, answer.json["code"]) == (400, "model_refused_input")
+    assert "Row 1, feature 'amount': expected" in answer.json["error"]
+    assert "found the string 'banana'. Send the kind of value" in answer.json["error"]
+
+
 def test_honest_quotes_are_not_taken_for_duplicates(host, load):
     load(make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["a b", "c dd"], [0, 1]))
     answer = host.post("/predict", {"features": {"text": 'he said "cc" and \\ "dd"'}})
@@ -267,6 +309,7 @@ def test_unknown_and_unloaded_models(host, load):
     load(constant(1), "a", number=2)
     body = {"features": [0, 0]}
     assert host.post("/models/b/predict", body).json["served"] == ["a"]
+    assert host.post("/models/b/predict", body).json["error"] == "No model called 'b' is served. Served are: 'a'."
     wrong = host.post("/models/a/versions/1/predict", body)
     assert (wrong.status, wrong.json["loaded"]) == (404, [2])
     assert host.post("/models/a/versions/2/predict", body).status == 200
@@ -277,6 +320,27 @@ def test_unknown_and_unloaded_models(host, load):
     assert unloaded.status == 503
     assert "gone" in unloaded.json["error"]
     assert unloaded.headers["retry-after"]
+
+
+def test_a_misspelt_model_is_guessed_and_many_are_counted(host, load):
+    for number in range(70):
+        load(constant(1), f"model-{number:02}")
+    misspelt = host.post("/models/modle-31/predict", {"features": [0, 0]}).json
+    assert misspelt["error"] == "No model called 'modle-31' is served. Did you mean 'model-31'?"
+    strange = host.post("/models/churn/predict", {"features": [0, 0]}).json
+    assert strange["error"].endswith("'model-07' and 62 more.")
+    assert len(strange["served"]) == 64
+
+
+def test_a_default_that_nobody_serves_is_said_to_be_none(host, load):
+    from mlapi import replica
+
+    load(constant(1), "a")
+    replica.runtime.post(default="nope")
+    answer = host.post("/predict", {"features": [0, 0]})
+    assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "no_model", "5")
+    assert "No model called 'nope' is served, which is the default. Served are: 'a'." in answer.json["error"]
+    assert "name another model in MODELS_DEFAULT" in answer.json["error"]
 
 
 def test_health_by_any_host(host, load):

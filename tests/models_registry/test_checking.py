@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
+import threading
+import zlib
+from contextlib import suppress
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from models_registry import services
-from models_registry.errors import NotActivatable, StorageUnavailable
+from models_registry.errors import DiskUnavailable, NotActivatable, StorageUnavailable
 from models_registry.models import ModelVersion, State
 from tests.support.estimators import constant, forest, save
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -42,17 +51,22 @@ def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory)
 
 
 def test_what_is_no_model_is_rejected_in_words(storage_directory):
+    whole = save(forest(seed=1), storage_directory / "whole/model.joblib").read_bytes()
     cases = {
         "a": (b"no pickle", ""),
-        "b": (b"", ""),
+        "b": (b"", "is an empty file. Copy it again, whole."),
+        "c": (whole[:300], "no whole joblib file"),
+        "d": (whole[:-300], "copy it again, whole."),
+        "e": (zlib.compress(whole)[:-300], "Its compressed data ends early. It was probably cut off"),
     }
-    for name, (content, _) in cases.items():
+    for name, (content, words) in cases.items():
         path = storage_directory / name / "model.joblib"
         path.parent.mkdir()
         path.write_bytes(content)
         version = check(storage_directory, f"{name}/model.joblib")
         assert version.state == State.REJECTED
         assert len(version.reason) > 30
+        assert words in version.reason
         with pytest.raises(NotActivatable):
             services.activate(version, by="x")
 
@@ -71,6 +85,23 @@ def test_a_broken_manifest_rejects_and_names_what_is_wrong(storage_directory):
     path.with_name(path.name + ".manifest.json").write_text('{"sampel": {}}')
     version = check(storage_directory)
     assert (version.state, "'sampel'" in version.reason) == (State.REJECTED, True)
+
+
+def test_columns_with_categories_need_no_manifest(storage_directory):
+    frame = pd.DataFrame({"age": [20.0, 30, 40, 50] * 10, "city": pd.Categorical(["Oslo", "Rome"] * 20)})
+    model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=3).fit(frame, [0, 1] * 20)
+    save(model, storage_directory / "m/model.joblib")
+    version = check(storage_directory)
+    assert (version.state, version.report["warnings"]) == (State.READY, [])
+    assert [item["type"] for item in version.signature["inputs"]] == ["float", "string"]
+
+
+def test_a_package_in_place_of_a_trusted_name_rejects_in_words(storage_directory, settings):
+    settings.MODELS_TRUSTED_GLOBALS = ["shop"]
+    save(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), storage_directory / "m/model.joblib")
+    version = check(storage_directory)
+    assert version.state == State.REJECTED
+    assert version.reason.startswith("MODELS_TRUSTED_GLOBALS holds 'shop'; expected exact names")
 
 
 def test_a_character_that_no_database_stores_rejects_wherever_it_stands(storage_directory):
@@ -162,3 +193,62 @@ def test_whatever_a_check_meets_it_ends_with_a_verdict(storage_directory):
     assert version.state in {State.REJECTED, State.READY}
     version.refresh_from_db()
     assert version.state != State.CHECKING
+
+
+def test_a_model_is_checked_after_the_cache_was_removed(storage_directory, settings):
+    save(constant(1), storage_directory / "a/model.joblib")
+    assert check(storage_directory, "a/model.joblib").state == State.READY
+    shutil.rmtree(settings.MODELS_CACHE)
+    save(constant(2), storage_directory / "b/model.joblib")
+    assert check(storage_directory, "b/model.joblib").state == State.READY
+
+
+def _is_postponed(directory) -> str:
+    """Check what lies there, see that it waits for another check, and return why."""
+    with pytest.raises(DiskUnavailable) as caught:
+        check(directory)
+    version = ModelVersion.objects.get()
+    assert (version.state, version.reason, version.claimed_by) == (State.FOUND, "", "")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("blocked", ["cache", "cache/artifacts", "cache/compiled"])
+def test_a_cache_that_cannot_be_written_to_rejects_nothing(storage_directory, tmp_path, blocked):
+    save(constant(1), storage_directory / "m/model.joblib", rows=[[0, 0]])
+    # A file where the directory would be: nobody can write there, whoever runs this.
+    file = tmp_path / blocked
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("")
+    assert str(file) in _is_postponed(storage_directory)
+    file.unlink()
+    assert check(storage_directory).state == State.READY
+
+
+def test_a_check_without_a_place_for_its_own_files_rejects_nothing(storage_directory, tmp_path, monkeypatch):
+    save(constant(1), storage_directory / "m/model.joblib")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert "See that there is space" in _is_postponed(storage_directory)
+
+
+def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejected(storage_directory, settings):
+    save(constant(1), storage_directory / "m/model.joblib")
+
+    def remove_under_the_probe() -> None:
+        """Remove the cache as soon as the probe runs, which first loads its libraries for a second."""
+        eventually(lambda: any(b"probe_child.py" in command for command in _commands_of_children()), poll=0.005)
+        shutil.rmtree(settings.MODELS_CACHE)
+
+    thread = threading.Thread(target=remove_under_the_probe)
+    thread.start()
+    assert "removed from the cache" in _is_postponed(storage_directory)
+    thread.join()
+    assert check(storage_directory).state == State.READY
+
+
+def _commands_of_children() -> list[bytes]:
+    found = []
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            with suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return found

@@ -38,6 +38,31 @@ def _onnx(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
     return open_onnx(path)
 
 
+def _kind_of(value: Any) -> str:
+    return f"class ({value.__name__})" if isinstance(value, type) else type(value).__name__
+
+
+def _next_step(value: Any) -> str:
+    """Say what to publish in place of a `value` that cannot predict."""
+    if isinstance(value, type):
+        return "Publish a fitted instance of it."
+    if _has(value, "transform"):
+        return (
+            "It transforms rows and answers no predictions. Publish the whole fitted pipeline that ends with a "
+            "classifier, a regressor or another step with predict."
+        )
+    if _has(value, "fit_predict"):
+        return (
+            "It labels the rows that it was fitted with, and no others. Publish an estimator with predict instead, "
+            "e.g. a classifier that was trained with those labels."
+        )
+    return "Publish the fitted estimator or pipeline itself."
+
+
+def _has(value: Any, method: str) -> bool:
+    return callable(getattr(value, method, None))
+
+
 _OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
     "joblib": _joblib,
     "skops": _skops,
@@ -60,10 +85,7 @@ def open_artifact(
     if opener is None:
         raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_OPENERS)}.")
     estimator = opener(path, trusted, allow_any_pickle)
-    if isinstance(estimator, type) or not callable(getattr(estimator, "predict", None)):
-        raise NoPrediction(
-            f"The artifact holds a {type(estimator).__name__}, which has no predict. "
-            "Publish the fitted estimator or pipeline itself."
-        )
+    if isinstance(estimator, type) or not _has(estimator, "predict"):
+        raise NoPrediction(f"The artifact holds a {_kind_of(estimator)}, which has no predict. {_next_step(estimator)}")
     settle(walk(estimator))
     return estimator

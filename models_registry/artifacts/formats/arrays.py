@@ -17,6 +17,8 @@ _DTYPE_STATE_LENGTHS = {8, 9}
 _COPYING_ARGUMENTS = 3
 _ARRAY_STATE_LENGTH = 5
 _MASKED_STATE_LENGTH = 7
+# datetime64 and timedelta64, whose unit is a part of the state that no public constructor gives back.
+_DATES = "mM"
 _PLAIN_TYPE = re.compile(r"[biufcmMSUVO?]\d{0,9}")
 
 
@@ -56,6 +58,11 @@ def set_dtype_state(dtype: np.dtype[Any], state: Any) -> None:
         and dtype.hasobject == expected.hasobject
         and dtype.flags == expected.flags
     )
+    if not same and dtype.kind in _DATES:
+        raise UntrustedArtifact(
+            f"The artifact holds an array of dates or times ({dtype}), which is not taken. Encode dates as numbers or "
+            "text before the first step of the pipeline, train it again and publish that."
+        )
     if not same:
         _refuse(f"an array type that contradicts itself ({expected})")
 

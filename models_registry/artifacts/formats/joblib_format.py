@@ -15,7 +15,7 @@ import numpy as np
 
 from models_registry.artifacts.formats import arrays
 from models_registry.artifacts.formats.compression import open_stream
-from models_registry.artifacts.formats.trusted import BOUND_METHODS, TrustedGlobals, builtin_trust
+from models_registry.artifacts.formats.trusted import BOUND_METHODS, TrustedGlobals, advice, builtin_trust
 from models_registry.artifacts.walking import is_definition
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
@@ -58,8 +58,7 @@ def untrusted_name(name: str) -> UntrustedArtifact:
     """Return the error for a name that is not on the list."""
     return UntrustedArtifact(
         f"The artifact names {name}, which is not on the list of trusted names, so nothing of it was run. "
-        "If it is code of your own, install it here and add that exact name to MODELS_TRUSTED_GLOBALS; "
-        "otherwise publish the model without it, better as ONNX or skops."
+        f"{advice((name,))}"
     )
 
 

@@ -34,6 +34,10 @@ class _Stop(Exception):
     """The file contradicts itself, or does what no honest one does; the message is the reason."""
 
 
+class _CutOff(_Stop):
+    """The file ends before what it announces."""
+
+
 class _Text(str):
     """Stands for bytes or text too long to keep."""
 
@@ -80,7 +84,7 @@ class InertUnpickler(pickle._Unpickler):
             for _ in range(MOST_INSTRUCTIONS):
                 key = next_code(1)
                 if not key:
-                    raise _Stop("It ends early.")
+                    raise _CutOff("It ends early.")
                 dispatch[key[0]](self)
                 if len(self.stack) + len(self.memo) > MOST_HELD:
                     break
@@ -96,7 +100,7 @@ class InertUnpickler(pickle._Unpickler):
     def _exactly(self, count: int) -> bytes:
         data = self._stream.read(count)
         if len(data) != count:
-            raise _Stop("It ends early.")
+            raise _CutOff("It ends early.")
         return data
 
     def _line(self) -> bytes:
@@ -122,7 +126,7 @@ class InertUnpickler(pickle._Unpickler):
         while left:
             got = len(self._stream.read(min(left, _CHUNK_BYTES)))
             if not got:
-                raise _Stop(f"It claims {count} bytes where {count - left} are left.")
+                raise _CutOff(f"It claims {count} bytes where {count - left} are left.")
             left -= got
 
     def _text(self, length: int, decode: Callable[[bytes], Any]) -> None:
@@ -379,9 +383,19 @@ def _object_items(nested: Any) -> list[Any]:
 
 def inspect_joblib(path: Path, facts: Facts, *, limit: int) -> None:
     """Note what a joblib file names, claims and betrays."""
+    if not path.stat().st_size:
+        facts.problems.append("The artifact is an empty file. Copy it again, whole.")
+        return
     try:
         with open_stream(path) as stream:
             root = InertUnpickler(stream, facts, limit=limit).load()
+    except (_CutOff, EOFError) as stop:
+        found = stop if isinstance(stop, _CutOff) else "Its compressed data ends early."
+        facts.problems.append(
+            f"The artifact is no whole joblib file. {found} It was probably cut off while it was copied: copy it "
+            "again, whole."
+        )
+        return
     except _Stop as stop:
         facts.problems.append(f"The artifact is no honest joblib file. {stop}")
         return

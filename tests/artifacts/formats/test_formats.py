@@ -7,6 +7,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from sklearn.cluster import DBSCAN
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -47,6 +49,23 @@ def test_what_cannot_predict_is_refused(held: object, tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     joblib.dump(held, path)
     with pytest.raises(NoPrediction, match="no predict"):
+        open_artifact(path, "joblib")
+
+
+@pytest.mark.parametrize(
+    ("held", "step"),
+    [
+        (PCA(1).fit(X), "pipeline that ends with a classifier"),
+        (make_pipeline(StandardScaler(), PCA(1)).fit(X), "pipeline that ends with a classifier"),
+        (DBSCAN().fit(X), "labels the rows that it was fitted with, and no others"),
+        (RandomForestClassifier, "Publish a fitted instance"),
+        ({"model": 1}, "Publish the fitted estimator or pipeline itself"),
+    ],
+)
+def test_what_cannot_predict_says_what_to_publish_instead(held: object, step: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.joblib"
+    joblib.dump(held, path)
+    with pytest.raises(NoPrediction, match=step):
         open_artifact(path, "joblib")
 
 

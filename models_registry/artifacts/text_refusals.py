@@ -1,0 +1,48 @@
+"""Finds the value behind numpy's words for a text where a model takes a number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.features import describe_value
+from models_registry.errors import InputError
+
+NO_NUMBER = re.compile(r"could not convert string to float: (?:np\.str_\()?(?P<text>['\"].*['\"])\)?", re.DOTALL)
+
+
+def text_refusal(error: ValueError, rows: Any) -> InputError | None:
+    """Return an error that names the row and the column of the text in `error`; None where it is about something else.
+
+    No place is named where the same text stands in several columns: it may be right in all but one.
+    """
+    found = NO_NUMBER.fullmatch(str(error))
+    if found is None:
+        return None
+    places = [place for name, values in _columns(rows) if (place := _place(name, values, found["text"]))]
+    where, text = places[0] if len(places) == 1 else ("", found["text"][1:-1])
+    return InputError(
+        f"{where}expected a value that the model can take for a number, found {describe_value(text)}. "
+        "Send the kind of value that it was trained with."
+    )
+
+
+def _columns(rows: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Give the columns of rows in any container, each with what it is called."""
+    if isinstance(rows, np.ndarray) and rows.ndim == 2:
+        for index in range(rows.shape[1]):
+            yield f"feature {index} (counted from 0)", rows[:, index].tolist()
+    elif hasattr(rows, "columns"):
+        for name in rows.columns:
+            yield f"feature {str(name)!r}", rows[name].tolist()
+
+
+def _place(name: str, values: list[Any], text: str) -> tuple[str, str] | None:
+    """Return where in a column the value stands whose `repr` is `text`, and the value."""
+    for row, value in enumerate(values):
+        if isinstance(value, str) and repr(str(value)) == text:
+            return f"Row {row}, {name}: ", value
+    return None
