@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from models_registry.errors import (
     DigestMismatch,
@@ -39,12 +39,20 @@ TOO_LATE = "The storage did not deliver the artifact within the deadline. It is 
 
 @dataclass(slots=True)
 class CachedArtifact:
-    """A verified file, kept from eviction until `release`."""
+    """A verified file, kept from eviction until `release`, or to the end of a `with`."""
 
     path: Path
     digest: str
     size_bytes: int
     _lock: int
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release it."""
+        self.release()
 
     def release(self) -> None:
         """Let the file be evicted; harmless when repeated."""

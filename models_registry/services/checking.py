@@ -168,10 +168,8 @@ def _examine(version: ModelVersion) -> Findings:
     except ArtifactError as error:
         return findings.reject(str(error))
     findings.values["digest"] = artifact.digest
-    try:
+    with artifact:
         return _verdict_on(version, artifact, manifest, findings)
-    finally:
-        artifact.release()
 
 
 def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -88,32 +87,28 @@ class Preparation:
     allow_any_pickle: bool = False
     accelerate: bool = True
 
-    def prepare(self, version: VersionRef, copy: Copy, turn: AbstractContextManager[None] | None = None) -> LoadedModel:
-        """Return `version` opened, verified against its sample and warm.
+    def fetch(self, version: VersionRef, copy: Copy) -> CachedArtifact:
+        """Return `version`'s artifact, verified; `copy` writes its bytes to a file, where they are not cached.
 
-        `copy` writes its bytes to a file, where they are not cached; `turn` is waited for when they are here. Raises
-        StorageError or ArtifactError.
+        Raises StorageError or ArtifactError.
         """
-        artifact = self.cache.fetch(
+        return self.cache.fetch(
             copy,
             suffix=f".{version.format}",
             digest=version.digest,
             size_bytes=version.size_bytes,
             deadline_seconds=self.deadline_seconds,
         )
-        # Released when it is open: what serves is the copy in memory.
-        try:
-            with turn or nullcontext():
-                _require_memory(version)
-                loaded = self._open(version, artifact)
-                self._forget_compiled()
-                return loaded
-        finally:
-            artifact.release()
 
-    def is_at_hand(self, version: VersionRef) -> bool:
-        """Say whether the version's bytes need not be fetched from afar."""
-        return version.digest in self.cache.digests()
+    def prepare(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
+        """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
+
+        Raises ArtifactError.
+        """
+        _require_memory(version)
+        loaded = self._open(version, artifact)
+        self._forget_compiled()
+        return loaded
 
     def _forget_compiled(self) -> None:
         """Remove the compiled forms of artifacts that the cache has evicted."""

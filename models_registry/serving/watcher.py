@@ -25,6 +25,7 @@ from models_registry.models import ReplicaState
 from models_registry.services.replicas import ModelReport
 from models_registry.services.wishes import Wish, Wishes
 from models_registry.serving import memory
+from models_registry.serving.fetching import Fetching
 from models_registry.serving.heartbeat import Heartbeat
 from models_registry.serving.plan import Drop, Load, plan
 from models_registry.serving.preparation import Preparation, VersionRef
@@ -35,6 +36,8 @@ from models_registry.storage import VersionedStorage
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 300.0
+# One that hangs delays no other; all of a new machine's at once would share its line, and none be there soon.
+FETCHED_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,11 @@ class Watcher:
         self._load_lock = load_lock
         self._started_at = datetime.now(UTC)
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._first_pass = threading.Event()
         self._failures: dict[str, Failure] = {}
-        self._loading: dict[str, datetime] = {}
+        self._fetches: dict[str, Fetching] = {}
+        self._fetching_turns = threading.BoundedSemaphore(FETCHED_AT_ONCE)
         self._wishes = Wishes()
         self._remembered = RememberedWishes(memory_path)
         self._has_dropped = False
@@ -99,11 +104,11 @@ class Watcher:
         """End, and take this replica's name off the registry."""
         self._heartbeat.stop()
         self._stop.set()
+        self._wake.set()
         self._thread.join(timeout=5)
 
     def reconcile(self) -> None:
-        """Bring what runs to what is wished for, one step after the other, and report each change."""
-        self._give_back()
+        """Bring what runs a step closer to what is wished for, and report what has changed."""
         wishes = services.read_wishes()
         self.runtime.wish_read_at = time.time()
         self._remembered.keep(wishes)
@@ -111,30 +116,39 @@ class Watcher:
         self._report()
 
     def _carry_out(self, wishes: Wishes) -> None:
-        """Bring what runs to these wishes; what is at hand first, for a storage may keep the rest waiting."""
+        """Take the next step from what runs to these wishes: fetch whatever is missing, load one that has come.
+
+        The rest follows at once, after another look at the wishes: a load may take long, and something more
+        urgent, like a rollback to what is in memory, need not wait for all of them.
+        """
         self._wishes = wishes
         self._post_wish()
         wanted = {name: _target(wish.generation, wish.acceleration) for name, wish in wishes.items()}
         running = {name: _target(held.generation, held.acceleration) for name, held in self._running().items()}
-        for step in sorted(plan(wanted, running), key=self._is_far):
-            if self._stop.is_set():
-                return
+        steps = plan(wanted, running)
+        loads = [wishes[step.model] for step in steps if isinstance(step, Load)]
+        self._abandon_all_but(loads)
+        come = [wish for wish in loads if wish.model in self._fetches and self._fetches[wish.model].has_ended]
+        for step in steps:
             if isinstance(step, Drop):
                 self._drop(step.model)
-            elif self._is_due(wishes[step.model]):
-                self._load(wishes[step.model])
-            self._post_wish()
-
-    def _is_far(self, step: Load | Drop) -> bool:
-        return isinstance(step, Load) and not self._preparation.is_at_hand(version_ref(self._wishes[step.model]))
+        for wish in loads:
+            if self._is_in_memory(wish):
+                self._swap_back(wish)
+            elif wish.model not in self._fetches and self._is_due(wish):
+                self._begin_fetching(wish)
+        if come:
+            self._load(come[0])
+            self._wake.set()
+        self._post_wish()
 
     def _run(self) -> None:
-        while True:
+        while not self._stop.is_set():
             try:
                 close_old_connections()
                 self.reconcile()
                 self._note_database(away=False)
-                self._first_pass.set()
+                self._note_first_pass()
             except DatabaseError as error:
                 # Predictions need no database: what is loaded goes on serving.
                 self._note_database(away=True, error=error)
@@ -143,21 +157,26 @@ class Watcher:
             except Exception:
                 log.exception("watcher_error", replica=self.replica_id)
                 self._first_pass.set()
-            if self._stop.wait(self._poll_seconds):
-                break
+            if not self._wake.wait(self._poll_seconds):
+                self._give_back()
+            self._wake.clear()
+        self._abandon_all_but([])
         self._say_goodbye()
 
-    def _go_by_memory(self) -> None:
-        """Serve what this machine's workers last knew to be wished for, where this one has never read the wish."""
-        if self.runtime.board.has_read_wish:
+    def _note_first_pass(self) -> None:
+        if not self._fetches:
             self._first_pass.set()
-            return
-        wishes = self._remembered.recall()
-        if wishes is None:
-            return
-        log.warning("wish_remembered", models=sorted(wishes), next="It is read anew when the database is back.")
-        self._carry_out(wishes)
-        self._first_pass.set()
+
+    def _go_by_memory(self) -> None:
+        """Go on with the wishes that were read last, here or, where this worker has read none, on this machine."""
+        if not self.runtime.board.has_read_wish:
+            wishes = self._remembered.recall()
+            if wishes is None:
+                return
+            log.warning("wish_remembered", models=sorted(wishes), next="It is read anew when the database is back.")
+            self._wishes = wishes
+        self._carry_out(self._wishes)
+        self._note_first_pass()
 
     def _say_goodbye(self) -> None:
         try:
@@ -197,30 +216,50 @@ class Watcher:
         failure = self._failures.get(wish.model)
         return failure is None or failure.generation != wish.generation or time.monotonic() >= failure.retry_at
 
-    def _load(self, wish: Wish) -> None:
+    def _is_in_memory(self, wish: Wish) -> bool:
         held = self._running().get(wish.model)
-        if held is not None and (held.version_id, held.acceleration) == (wish.version_id, wish.acceleration):
-            # A rollback to what is in memory: nothing is to be fetched, and nothing can fail.
-            self.runtime.swap(replace(held, generation=wish.generation, activated_at=wish.activated_at))
-            self._failures.pop(wish.model, None)
-            return
-        began = time.monotonic()
-        self._loading[wish.model] = datetime.now(UTC)
+        return held is not None and (held.version_id, held.acceleration) == (wish.version_id, wish.acceleration)
+
+    def _swap_back(self, wish: Wish) -> None:
+        """Roll back to what is in memory: nothing is to be fetched, and nothing can fail."""
+        held = self._running()[wish.model]
+        self.runtime.swap(replace(held, generation=wish.generation, activated_at=wish.activated_at))
+        self._failures.pop(wish.model, None)
+
+    def _begin_fetching(self, wish: Wish) -> None:
+        version, copy = version_ref(wish), self._copier(wish)
+        self._fetches[wish.model] = Fetching(
+            wish.version_id,
+            lambda: self._preparation.fetch(version, copy),
+            turn=self._fetching_turns,
+            on_end=self._wake.set,
+        )
+
+    def _abandon_all_but(self, wishes: list[Wish]) -> None:
+        wanted = {(wish.model, wish.version_id) for wish in wishes}
+        for name, fetching in list(self._fetches.items()):
+            if (name, fetching.version_id) not in wanted:
+                fetching.abandon()
+                del self._fetches[name]
+
+    def _load(self, wish: Wish) -> None:
+        """Open what was fetched, and serve it."""
+        fetching = self._fetches[wish.model]
         try:
-            self._report_if_possible()
-            loaded = self._preparation.prepare(version_ref(wish), self._copier(wish), self._one_at_a_time())
+            with fetching.take() as artifact, self._one_at_a_time():
+                loaded = self._preparation.prepare(version_ref(wish), artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
             self._note_failure(wish, error)
             return
         finally:
-            self._loading.pop(wish.model, None)
+            del self._fetches[wish.model]
         if self._is_outdated(wish):
             log.info("overtaken", model=wish.model, version=wish.number)
             return
         self.runtime.swap(loaded)
         self._failures.pop(wish.model, None)
         self._has_dropped = True
-        seconds = round(time.monotonic() - began, 3)
+        seconds = round(fetching.seconds, 3)
         log.info("swapped", model=wish.model, version=wish.number, seconds=seconds, runs=loaded.runs["form"])
 
     def _copier(self, wish: Wish) -> Copy:
@@ -271,14 +310,6 @@ class Watcher:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _report_if_possible(self) -> None:
-        """Tell the registry where it can be told; a load does not wait for a database that is away or read-only."""
-        try:
-            self._report()
-        except DatabaseError as error:
-            log.debug("not_reported", replica=self.replica_id, error=str(error))
-            connection.close()
-
     def _report(self) -> None:
         """Tell the registry that this replica lives and, where it has changed, what it serves."""
         reports = [self._report_of(wish) for wish in self._wishes.values()]
@@ -296,8 +327,8 @@ class Watcher:
     def _report_of(self, wish: Wish) -> ModelReport:
         held = self._running().get(wish.model)
         failure = self._failures.get(wish.model)
-        if wish.model in self._loading:
-            state, since, reason = ReplicaState.LOADING, self._loading[wish.model], ""
+        if wish.model in self._fetches:
+            state, since, reason = ReplicaState.LOADING, self._fetches[wish.model].began_at, ""
         elif failure is not None and failure.generation == wish.generation:
             state, since, reason = ReplicaState.FAILED, failure.since, failure.reason
         elif held is None:

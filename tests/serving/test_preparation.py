@@ -59,16 +59,18 @@ def preparation(tmp_path) -> Preparation:
     )
 
 
-def copy_of(path: Path):
-    return lambda target: target.write(path.read_bytes())
+def prepare(preparation: Preparation, version: VersionRef, path: Path) -> LoadedModel:
+    """Fetch the artifact from `path` and prepare it."""
+    with preparation.fetch(version, lambda target: target.write(path.read_bytes())) as artifact:
+        return preparation.prepare(version, artifact)
 
 
 def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     sample = Sample(([0.0, 1.0, 2.0, 3.0],))
-    compiled = preparation.prepare(version_of(path, sample=sample), copy_of(path))
-    native = preparation.prepare(version_of(path, sample=sample, acceleration=False), copy_of(path))
-    off = replace(preparation, accelerate=False).prepare(version_of(path), copy_of(path))
+    compiled = prepare(preparation, version_of(path, sample=sample), path)
+    native = prepare(preparation, version_of(path, sample=sample, acceleration=False), path)
+    off = prepare(replace(preparation, accelerate=False), version_of(path), path)
     assert [item.runs["form"] for item in (compiled, native, off)] == ["compiled", "native", "native"]
     assert "faster" in compiled.runs["text"]
     assert "off for this model" in native.runs["text"]
@@ -94,7 +96,7 @@ def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
     sample = Sample(([0.0] * 4,))
 
     def loaded(**given) -> LoadedModel:
-        return preparation.prepare(version_of(path, sample=sample, **given), copy_of(path))
+        return prepare(preparation, version_of(path, sample=sample, **given), path)
 
     compiled = loaded()
     one_named_row = len(json.dumps({f"x{index}": -1.2345678901234567e-300 for index in range(4)}))
@@ -120,30 +122,30 @@ def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
 def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
     path = save(constant(1), tmp_path / "a.joblib")
     with pytest.raises(SampleMismatch, match=r"answers 1\.0, expected 2\.0"):
-        preparation.prepare(version_of(path, sample=Sample(([0, 0],), (2.0,))), copy_of(path))
+        prepare(preparation, version_of(path, sample=Sample(([0, 0],), (2.0,))), path)
 
 
 def test_other_bytes_are_not_parsed(preparation, tmp_path):
     path = save(constant(1), tmp_path / "a.joblib")
     other = save(constant(1, features=3), tmp_path / "b.joblib")
     with pytest.raises(DigestMismatch):
-        preparation.prepare(version_of(path, size_bytes=other.stat().st_size), copy_of(other))
+        prepare(preparation, version_of(path, size_bytes=other.stat().st_size), other)
 
 
 def test_a_version_that_needs_more_memory_than_there_is_is_refused_in_words(preparation, tmp_path):
     path = save(constant(1), tmp_path / "a.joblib")
     with pytest.raises(BrokenArtifact, match="run fewer workers"):
-        preparation.prepare(version_of(path, report={"model_memory_bytes": 10**15}), copy_of(path))
+        prepare(preparation, version_of(path, report={"model_memory_bytes": 10**15}), path)
 
 
 def test_a_damaged_compiled_form_is_built_again_before_anything_serves_it(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     version = version_of(path)
-    preparation.prepare(version, copy_of(path))
+    prepare(preparation, version, path)
     (graph,) = preparation.compiled_directory.rglob("*.onnx")
     good = graph.read_bytes()
     graph.write_bytes(good[:-1])
-    assert preparation.prepare(version, copy_of(path)).runs["form"] == "compiled"
+    assert prepare(preparation, version, path).runs["form"] == "compiled"
     assert graph.read_bytes() != good[:-1]
 
 
@@ -151,8 +153,8 @@ def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparati
     first = save(forest(seed=1, trees=30), tmp_path / "a.joblib")
     second = save(forest(seed=2, trees=30), tmp_path / "b.joblib")
     small = replace(preparation, cache=ArtifactCache(tmp_path / "cache", max_bytes=1))
-    small.prepare(version_of(first), copy_of(first))
-    small.prepare(version_of(second), copy_of(second))
+    prepare(small, version_of(first), first)
+    prepare(small, version_of(second), second)
     graphs = list(preparation.compiled_directory.rglob("*.onnx"))
     assert len(graphs) == 1
     assert digest_of(second)[:16] in str(graphs[0])
@@ -162,7 +164,7 @@ def test_transform_keeps_the_native_model_at_hand(preparation, tmp_path):
     from sklearn.cluster import KMeans
 
     path = save(KMeans(2, n_init=1, random_state=0).fit([[0.0], [1.0], [5.0], [6.0]]), tmp_path / "k.joblib")
-    loaded = preparation.prepare(version_of(path), copy_of(path))
+    loaded = prepare(preparation, version_of(path), path)
     rows = loaded.signature.parse([[0.5]])
     assert loaded.estimator.transform(rows).shape == (1, 2)
     assert call(loaded.estimator, rows).predictions() == loaded.predictor.predict(rows, 1).predictions()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,19 +24,43 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class SlowStorage(VersionedFileSystemStorage):
-    """A storage that takes its time."""
+class HangingStorage(VersionedFileSystemStorage):
+    """A storage that delivers a model's bytes when it is let."""
 
-    seconds = 0.0
+    def __init__(self, **given) -> None:
+        super().__init__(**given)
+        self.asked: list[str] = []
+        self.held: dict[str, threading.Event] = {}
+
+    def hold(self, name: str) -> None:
+        self.held[name] = threading.Event()
+
+    def let(self, name: str) -> None:
+        self.held.pop(name).set()
 
     def copy_version(self, key, version_id, target) -> None:
-        time.sleep(self.seconds)
+        name = key.partition("/")[0]
+        self.asked.append(name)
+        if name in self.held:
+            assert self.held[name].wait(30)
         super().copy_version(key, version_id, target)
 
 
+@contextmanager
+def no_table(name: str) -> Iterator[None]:
+    """Have the database refuse every query of a table meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
+
+
 @pytest.fixture
-def storage(storage_directory) -> SlowStorage:
-    return SlowStorage(location=storage_directory)
+def storage(storage_directory) -> HangingStorage:
+    return HangingStorage(location=storage_directory)
 
 
 @pytest.fixture
@@ -71,17 +98,16 @@ def served(watcher, name: str = "m") -> int | None:
     return loaded.number if loaded else None
 
 
-def test_a_replica_is_heard_of_while_it_loads(watcher, storage, storage_directory):
+def test_a_replica_is_heard_of_while_it_loads(watcher, storage_directory, tmp_path):
     publish(storage_directory, 1)
-    storage.seconds = 5.0
     activate(1)
-    watcher.start(wait_seconds=0)
-    eventually(lambda: Replica.objects.filter(pk=watcher.replica_id).exists())
-    heard = {Replica.objects.get(pk=watcher.replica_id).heartbeat_at}
-    while served(watcher) is None and len(heard) < 20:
-        heard.add(Replica.objects.get(pk=watcher.replica_id).heartbeat_at)
-        time.sleep(0.2)
-    assert len(heard) >= 3
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a sibling that loads does
+        watcher.start(wait_seconds=0)
+        heard = set()
+        eventually(lambda: heard.update(Replica.objects.values_list("heartbeat_at", flat=True)) or len(heard) >= 3)
+        assert served(watcher) is None
+    eventually(lambda: served(watcher) == 1)
 
 
 def test_a_rollback_to_what_is_in_memory_needs_no_storage(watcher, storage, storage_directory, tmp_path):
@@ -90,8 +116,11 @@ def test_a_rollback_to_what_is_in_memory_needs_no_storage(watcher, storage, stor
     activate(1)
     watcher.start(wait_seconds=20)
     assert served(watcher) == 1
-    storage_directory.rename(tmp_path / "away")
+    storage.hold("m")
     activate(2)
+    eventually(lambda: services.rollout(services.get_model("m")).replicas[0].state == "loading")
+    storage_directory.rename(tmp_path / "away")
+    storage.let("m")
     eventually(lambda: services.rollout(services.get_model("m")).failed)
     assert served(watcher) == 1
     activate(1)
@@ -100,21 +129,54 @@ def test_a_rollback_to_what_is_in_memory_needs_no_storage(watcher, storage, stor
     assert conf.replica_timeout_seconds() >= 10
 
 
-def test_what_is_at_hand_does_not_wait_for_what_is_fetched(watcher, storage, storage_directory):
-    for name, number in (("far", 1), ("near", 2)):
-        publish(storage_directory, number, name)
-        activate(1, name)
-    services.deactivate(services.get_model("far"), by="x")
-    watcher.start(wait_seconds=20)
-    assert (served(watcher, "far"), served(watcher, "near")) == (None, 1)
-    services.deactivate(services.get_model("near"), by="x")
-    eventually(lambda: served(watcher, "near") is None)
-    storage.seconds = 3.0
-    for name in ("far", "near"):  # in the order of registration
-        services.roll_back(services.get_model(name), by="x")
-    eventually(lambda: served(watcher, "near") == 1, seconds=2.5)
-    assert served(watcher, "far") is None
-    eventually(lambda: served(watcher, "far") == 1)
+@pytest.fixture
+def far(watcher, storage, storage_directory) -> str:
+    """The name of a model whose version is wished for and does not come."""
+    publish(storage_directory, 1, "far")
+    activate(1, "far")
+    storage.hold("far")
+    watcher.start(wait_seconds=0)
+    eventually(lambda: storage.asked == ["far"])
+    return "far"
+
+
+def test_a_fetch_that_hangs_delays_no_other_model(watcher, storage, storage_directory, far):
+    publish(storage_directory, 2, "near")
+    activate(1, "near")
+    eventually(lambda: served(watcher, "near") == 1)
+    assert served(watcher, far) is None
+    assert services.rollout(services.get_model(far)).replicas[0].state == "loading"
+    storage.let(far)
+    eventually(lambda: served(watcher, far) == 1)
+
+
+def test_a_newer_wish_does_not_wait_for_the_fetch_of_the_older(watcher, storage, storage_directory, tmp_path, far):
+    held = storage.held.pop(far)
+    publish(storage_directory, 2, far)
+    activate(2, far)
+    eventually(lambda: served(watcher, far) == 2)
+    cache = ArtifactCache(tmp_path / "replica", max_bytes=0)
+    assert len(cache.digests()) == 1
+    held.set()
+    eventually(lambda: len(cache.digests()) == 2, saying="the older is fetched to its end")
+    eventually(lambda: cache.evict() or not cache.digests(), saying="and nothing keeps it")
+    assert served(watcher, far) == 2
+
+
+def test_a_wish_withdrawn_while_it_is_fetched_ends_with_nothing(watcher, storage, tmp_path, far):
+    services.deactivate(services.get_model(far), by="x")
+    eventually(lambda: far not in watcher.runtime.board.wished)
+    storage.let(far)
+    cache = ArtifactCache(tmp_path / "replica", max_bytes=0)
+    eventually(cache.digests, saying="it comes all the same")
+    eventually(lambda: cache.evict() or not cache.digests(), saying="and nothing keeps it")
+    assert served(watcher, far) is None
+
+
+def test_what_comes_while_the_database_is_away_serves(watcher, storage, far):
+    with no_table("models_registry_registeredmodel"):
+        storage.let(far)
+        eventually(lambda: served(watcher, far) == 1)
 
 
 def test_a_database_that_takes_no_report_keeps_no_model_from_loading(watcher, storage_directory):
