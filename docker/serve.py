@@ -13,16 +13,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 _APP = Path(__file__).resolve().parent.parent
 _SAGEMAKER_MODELS = Path("/opt/ml/model")
+_LONGEST_DRAIN_SECONDS = 3600
 
 
 def main() -> int:
     """Prepare, serve until told to end, and return gunicorn's exit status."""
     environment = serving_environment(os.environ, is_sagemaker=_SAGEMAKER_MODELS.is_dir())
+    drains_for = drain_seconds(environment)
     prepared = subprocess.run([sys.executable, "docker/prepare.py"], cwd=_APP, env=environment, check=False)
     if prepared.returncode:
         return prepared.returncode
@@ -31,7 +34,7 @@ def main() -> int:
         cwd=_APP,
         env=environment,
     )
-    end_in_two_steps(server, drain_seconds=float(environment.get("DRAIN_SECONDS") or 0))
+    end_in_two_steps(server, drain_seconds=drains_for)
     return server.wait()
 
 
@@ -49,6 +52,16 @@ def serving_environment(given: Mapping[str, str], *, is_sagemaker: bool) -> dict
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
     }
     return defaults | dict(given)
+
+
+def drain_seconds(environment: Mapping[str, str]) -> float:
+    """Return how long to serve on after SIGTERM; what is no number of seconds ends the start with a sentence."""
+    given = environment.get("DRAIN_SECONDS", "").strip()
+    with suppress(ValueError):
+        seconds = float(given or 0)
+        if 0 <= seconds <= _LONGEST_DRAIN_SECONDS:
+            return seconds
+    raise SystemExit(f"DRAIN_SECONDS is {given!r}; expected a number of seconds from 0 to {_LONGEST_DRAIN_SECONDS}.")
 
 
 def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float) -> None:

@@ -11,6 +11,9 @@ from django.utils import timezone
 
 from models_registry import conf
 
+# A version whose bytes cannot be had is tried again after so long; by hand at once.
+POSTPONED_SECONDS = 30
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -80,6 +83,12 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         """Return those that nobody has checked, or whose checker has died."""
         stale = timezone.now() - timedelta(seconds=2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS)
         return self.filter(Q(state=State.FOUND) | Q(state=State.CHECKING, claimed_at__lt=stale))
+
+    def due_for_check(self) -> ModelVersionQuerySet:
+        """Return those of them that nobody has tried in vain a moment ago, in the order of their turns."""
+        recently = timezone.now() - timedelta(seconds=POSTPONED_SECONDS)
+        due = self.waiting_for_check().exclude(state=State.FOUND, claimed_at__gte=recently)
+        return due.order_by(F("claimed_at").asc(nulls_first=True), "found_at", "pk")
 
     def newest_first(self) -> ModelVersionQuerySet:
         """Return them by number, the highest first."""

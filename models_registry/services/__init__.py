@@ -12,7 +12,7 @@ from models_registry.services.catalogue import (
     set_description,
     set_policy,
 )
-from models_registry.services.checking import check_next, check_now, check_version, recheck
+from models_registry.services.checking import check_next, check_now, check_version, recheck, versions_to_check
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.keys import (
     StoredKey,
@@ -77,6 +77,7 @@ __all__ = [
     "set_acceleration",
     "set_description",
     "set_policy",
+    "versions_to_check",
     "wait_for_rollout",
     "wait_for_verdict",
 ]

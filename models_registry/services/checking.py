@@ -49,12 +49,19 @@ class Findings:
 def check_next(holder: str) -> ModelVersion | None:
     """Check the version that has waited longest; None where none waits.
 
-    StorageError is raised where its bytes cannot be had, or cannot be kept here; the version then waits on.
+    StorageError is raised where its bytes cannot be had, or cannot be kept here; the version then waits on, behind
+    all others, and is not due for a while.
     """
-    version = ModelVersion.objects.waiting_for_check().select_related("model").order_by("found_at", "pk").first()
+    version = ModelVersion.objects.due_for_check().select_related("model").first()
     if version is None or not _claim(version, holder):
         return None
     return check_version(version)
+
+
+def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
+    """Return the versions that wait for a check, those in `first` before the others."""
+    waiting = ModelVersion.objects.waiting_for_check().select_related("model").order_by("found_at", "pk")
+    return first + [version for version in waiting if version not in first]
 
 
 def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
@@ -71,8 +78,8 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     except ObjectMissing as error:
         _store(version, Findings(State.MISSING, str(error)))
         return version
-    except StorageError:
-        ModelVersion.objects.filter(pk=version.pk).update(state=State.FOUND, claimed_by="", claimed_at=None)
+    except StorageError as error:
+        _postpone(version, str(error))
         raise
     except (OperationalError, InterfaceError, InternalError):
         raise  # the database is away, or read-only: whoever comes next checks again
@@ -86,6 +93,14 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
         )
     _activate_latest(version)
     return version
+
+
+def _postpone(version: ModelVersion, reason: str) -> None:
+    """Leave the check to a later turn; the time of this one orders the turns."""
+    version.state, version.reason, version.claimed_by, version.claimed_at = State.FOUND, reason, "", timezone.now()
+    ModelVersion.objects.filter(pk=version.pk).update(
+        state=version.state, reason=reason, claimed_by="", claimed_at=version.claimed_at
+    )
 
 
 @contextmanager

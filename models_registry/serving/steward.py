@@ -8,7 +8,7 @@ import structlog
 from django.db import DatabaseError, close_old_connections, connection
 
 from models_registry import services
-from models_registry.errors import RegistryError
+from models_registry.errors import RegistryError, StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +42,16 @@ class Steward:
         """Discover where it is due, then check what waits."""
         if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
             self._discover()
-        while not self._stop.is_set() and services.check_next(self._holder) is not None:
+        while not self._stop.is_set() and self._check_one():
             pass  # each returns when its verdict is stored
+
+    def _check_one(self) -> bool:
+        """Say whether there was something to check; what cannot be had now keeps nothing behind it waiting."""
+        try:
+            return services.check_next(self._holder) is not None
+        except StorageError as error:
+            log.error("check_postponed", reason=str(error))
+            return True
 
     def _discover(self) -> None:
         note = ""
@@ -66,9 +74,6 @@ class Steward:
             except DatabaseError as error:
                 self._note_database(error)
                 connection.close()
-            except RegistryError as error:
-                self._note_database(None)
-                log.error("check_postponed", reason=str(error))
             except Exception:
                 log.exception("steward_error", replica=self._holder)
         connection.close()

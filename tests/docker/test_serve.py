@@ -18,7 +18,8 @@ from tests.support.service import free_port
 from tests.support.waiting import eventually
 
 # by its path: a library of the tests is called docker too
-serving_environment = runpy.run_path(str(ROOT / "docker/serve.py"))["serving_environment"]
+_serve = runpy.run_path(str(ROOT / "docker/serve.py"))
+drain_seconds, serving_environment = _serve["drain_seconds"], _serve["serving_environment"]
 
 
 def status(port: int, path: str = "/health") -> int:
@@ -78,6 +79,16 @@ def test_serve_ends_with_the_reason_when_it_cannot_prepare(tmp_path: Path) -> No
     )
     assert done.returncode != 0
     assert "DATABASE_URL" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["abc", "-1", "nan", "inf"])
+def test_a_drain_that_is_no_time_is_refused_before_anything_starts(given: str) -> None:
+    with pytest.raises(SystemExit, match=f"DRAIN_SECONDS is '{given}'; expected a number of seconds from 0 to 3600"):
+        drain_seconds({"DRAIN_SECONDS": given})
+
+
+def test_nothing_set_is_no_drain() -> None:
+    assert [drain_seconds(given) for given in ({}, {"DRAIN_SECONDS": ""}, {"DRAIN_SECONDS": " 30 "})] == [0, 0, 30]
 
 
 def test_sagemaker_gets_its_port_its_models_and_the_policy_latest() -> None:

@@ -68,6 +68,20 @@ def test_sync_finds_checks_and_marks(service, tmp_path):
     assert "m 1: missing" in service.manage("sync_models").stdout
 
 
+def test_sync_says_what_it_cannot_check_now(service, tmp_path):
+    for name in ("a", "b"):
+        save(constant(1), service.storage / name / "model.joblib")
+    (tmp_path / "file").write_text("")
+    service.environment["MODELS_CACHE"] = str(tmp_path / "file")
+    done = service.manage("sync_models", check=False)
+    assert done.returncode == 1
+    assert "a 1: postponed." in done.stderr
+    assert "2 could not be checked" in done.stderr
+    assert "2 new" in done.stdout
+    del service.environment["MODELS_CACHE"]
+    assert "b 1: ready" in service.manage("sync_models").stdout
+
+
 WRONG = {
     "no artifact": (["publish_model", "m", "/nowhere/model.joblib"], "is not there"),
     "no model in it": (["publish_model", "m", "{text}"], "ends in .txt"),

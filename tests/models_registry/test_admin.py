@@ -608,6 +608,13 @@ def test_a_versions_page_is_fetched_again_until_its_verdict_alone(digits):
     assert logged_in(name="bea").get(url).status_code == 403
 
 
+def test_a_version_whose_check_is_postponed_says_why(digits):
+    ModelVersion.objects.filter(number=3).update(state="found", reason="The disk is full.")
+    content = logged_in(*VIEW).get(page("modelversion_change", digits.versions.get(number=3).pk)).content.decode()
+    assert "Its check is postponed.</strong> The disk is full." in content
+    assert "within seconds" not in content
+
+
 # Every page
 
 

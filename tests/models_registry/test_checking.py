@@ -9,16 +9,19 @@ import tempfile
 import threading
 import zlib
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from django.utils import timezone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from models_registry import services
 from models_registry.errors import DiskUnavailable, NotActivatable, StorageUnavailable
-from models_registry.models import ModelVersion, State
+from models_registry.models import POSTPONED_SECONDS, ModelVersion, State
+from models_registry.serving.steward import Steward
 from tests.support.estimators import constant, forest, save
 from tests.support.waiting import eventually
 
@@ -125,6 +128,26 @@ def test_an_artifact_that_cannot_be_fetched_waits_for_another_check(storage_dire
         services.check_version(version, holder="test")
     version.refresh_from_db()
     assert (version.state, version.claimed_by) == (State.FOUND, "")
+    assert "bytes" in version.reason
+
+
+def test_what_cannot_be_checked_now_keeps_nothing_behind_it_waiting(storage_directory):
+    for name in ("a", "b"):
+        path = save(constant(1), storage_directory / name / "model.joblib")
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    (kept,) = (item for item in (storage_directory / ".versions" / "a").rglob("*-*") if item.is_file())
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    Steward(holder="x", discovery_seconds=60, look_seconds=60).tend()
+    first, second = ModelVersion.objects.order_by("model__name")
+    assert (first.state, second.state) == (State.FOUND, State.READY)
+    assert services.check_next("x") is None, "it was tried a moment ago"
+    kept.write_bytes(whole)
+    ModelVersion.objects.update(claimed_at=timezone.now() - timedelta(seconds=POSTPONED_SECONDS))
+    assert services.check_next("x") == first
+    first.refresh_from_db()
+    assert (first.state, first.reason) == (State.READY, "")
 
 
 def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, settings):
@@ -145,8 +168,6 @@ def test_one_checker_at_a_time(storage_directory):
     services.discover()
     version = ModelVersion.objects.get()
     ModelVersion.objects.update(state=State.CHECKING, claimed_by="other", claimed_at=version.found_at)
-    from django.utils import timezone
-
     ModelVersion.objects.update(claimed_at=timezone.now())
     assert services.check_next("me") is None
 
@@ -208,8 +229,8 @@ def _is_postponed(directory) -> str:
     with pytest.raises(DiskUnavailable) as caught:
         check(directory)
     version = ModelVersion.objects.get()
-    assert (version.state, version.reason, version.claimed_by) == (State.FOUND, "", "")
-    return str(caught.value)
+    assert (version.state, version.reason, version.claimed_by) == (State.FOUND, str(caught.value), "")
+    return version.reason
 
 
 @pytest.mark.parametrize("blocked", ["cache", "cache/artifacts", "cache/compiled"])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from models_registry import services
+from models_registry.errors import StorageError
 from models_registry.management.base import RegistryCommand, describe_verdict, who
+from models_registry.models import ModelVersion
 
 
 class Command(RegistryCommand):
@@ -21,8 +25,20 @@ class Command(RegistryCommand):
         for version in result.missing:
             self.stdout.write(f"{version}: missing. Its object is no longer in the storage.")
         for version in result.found + result.returned:
-            self.stdout.write(f"{version}: found ({version.storage_key}). Checking …")
-            self.stdout.write(describe_verdict(services.check_now(version, holder=who())))
-        while (left := services.check_next(who())) is not None:
-            self.stdout.write(describe_verdict(left))
+            self.stdout.write(f"{version}: found ({version.storage_key}).")
+        postponed = self._check(services.versions_to_check(result.found + result.returned))
         self.stdout.write(f"{len(result.found)} new, {len(result.returned)} returned, {len(result.missing)} missing.")
+        if postponed:
+            raise CommandError(f"{postponed} could not be checked; a serving replica tries again.")
+
+    def _check(self, versions: list[ModelVersion]) -> int:
+        """Check them, and return how many must wait: the bytes of one keep no other from its check."""
+        postponed = 0
+        for version in versions:
+            self.stdout.write(f"{version}: checking …")
+            try:
+                self.stdout.write(describe_verdict(services.check_now(version, holder=who())))
+            except StorageError as error:
+                self.stderr.write(f"{version}: postponed. {error}")
+                postponed += 1
+        return postponed
