@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
-from mlapi.http1 import PlainRequest
+from mlapi.http1 import Patience, PlainRequest
 
 # What is larger is none of a few rows. What is smaller is waited for here, so that no thread waits for a slow caller.
 LARGEST_BYTES = 16_384
@@ -36,8 +39,70 @@ class Unsent:
     keeps: bool
 
 
+class HeadTooSlowError(Exception):
+    """The head of a request did not come in time. No OSError: gunicorn ends the connection of those unanswered."""
+
+
+class PatientSocket:
+    """What gunicorn's parser reads from: a socket that is waited for no longer than there is patience."""
+
+    def __init__(self, sock: Any, patience: Patience) -> None:
+        """Read from `sock`, whose own timeout is that of its writers and is kept."""
+        self._sock = sock
+        self.patience = patience
+        self._until: float | None = None
+
+    def recv(self, size: int) -> bytes:
+        """Return what has come, of at most `size` bytes; TimeoutError where the caller is too slow."""
+        if self._until is None:
+            return self.patience.receive(lambda seconds: self._recv(size, seconds))
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the rest of a body that nobody wants does not end")
+        return self._recv(size, left)
+
+    def gettimeout(self) -> None:
+        """Return what `settimeout` is to be told once the rest of a body was read."""
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Read for so long in all, whatever comes: gunicorn reads the rest of a body that nobody wants."""
+        self._until = None if seconds is None else time.monotonic() + seconds
+
+    def _recv(self, size: int, seconds: float) -> bytes:
+        before = self._sock.gettimeout()
+        self._sock.settimeout(seconds)
+        try:
+            data: bytes = self._sock.recv(size)
+        finally:
+            self._sock.settimeout(before)
+        return data
+
+
+class PatientRequest(Request):  # type: ignore[misc]  # gunicorn has no types
+    """A request after whose answer the connection closes where its caller was too slow."""
+
+    def should_close(self) -> bool:
+        """Say whether the connection closes."""
+        return self.unreader.sock.patience.is_lost or bool(super().should_close())
+
+
+class PatientParser(RequestParser):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's parser of what a PatientSocket gives."""
+
+    mesg_class = PatientRequest
+
+    def __next__(self) -> Any:
+        """Return the next request; HeadTooSlowError where its head does not come in time."""
+        try:
+            return super().__next__()
+        except TimeoutError as error:
+            raise HeadTooSlowError from error
+
+
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection, with what is the same for all of its requests."""
+
+    parser: Any
 
     def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, base: dict[str, Any] | None = None) -> None:
         """Note where it comes from; without `base`, none of its requests takes the short way."""
@@ -47,6 +112,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.received = b""
         self.has_asked = False
         self.refused_at = -math.inf
+        self.patience = Patience()
         self.secure_headers: dict[str, str] = {}
         if base is not None:
             self.base = {
@@ -58,6 +124,19 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             }
             if _is_trusted(client[0], cfg):
                 self.secure_headers = cfg.secure_scheme_headers
+
+    def init(self) -> None:
+        """Have gunicorn's parser, which has no patience of its own, read with that of this connection."""
+        was_initialized = self.initialized
+        super().init()
+        if not was_initialized and type(self.parser) is RequestParser:
+            read = self.parser.unreader.take_buffered()
+            self.parser = PatientParser(self.cfg, PatientSocket(self.sock, self.patience), self.client)
+            self.parser.unreader.unread(read)
+
+    def close(self, graceful: bool = False) -> None:
+        """Close it; who was waited for in vain is not waited for once more."""
+        super().close(graceful=graceful and not self.patience.is_lost)
 
 
 class Together:

@@ -12,6 +12,7 @@ from django.http import Http404
 from django.http.request import UnreadablePostError
 
 from mlapi.protocols.base import HttpError, Reply
+from mlapi.protocols.bodies import unreadable
 from models_registry import errors
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def _from_rest_framework(error: Exception) -> HttpError:
         return HttpError(403, "permission_denied", "Your account may not do this. Ask for the permission.")
     if isinstance(error, RequestDataTooBig):
         return HttpError(413, "body_too_large", "A field of the body is larger than allowed.")
+    if isinstance(error, UnreadablePostError) and isinstance(error.__cause__, OSError):
+        return unreadable(error)
     if isinstance(error, SuspiciousOperation | UnreadablePostError):
         return HttpError(400, "invalid_request", "The body cannot be read: it is cut short, or has too many parts.")
     if isinstance(error, exceptions.ValidationError):

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 import socket
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gunicorn_h1c
@@ -33,7 +36,14 @@ UNUSUAL = frozenset(
     }
 )
 LONGEST_LENGTH = 9
-PATIENCE_SECONDS = 30
+# Who sends nothing for so long has gone, or wants to be waited for.
+PATIENCE_SECONDS = 30.0
+# Whoever sends at least so much of a large body is waited for until it is whole.
+LEAST_BYTES_PER_SECOND = 20_000
+# Who comes late to a thread, since others kept all of them waiting, still has so long.
+LEAST_SECONDS = 1.0
+# What leaves open how many bytes follow a head, or whether any do before the caller is answered.
+UNCOUNTED = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 # Names come in few spellings; what is remembered is bounded, since callers make them up.
 _MOST_NAMES = 512
@@ -128,6 +138,35 @@ def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -
     return PlainRequest(method, path.decode("ascii"), headers, scheme or "http", data[end:], length)
 
 
+def expected_bytes(data: bytes, limits: Limits) -> int | None:
+    """Return how many bytes the request has that `data` begins with, however unusual it is.
+
+    None where its head does not say so, or is still to come; 0 for what is refused as it is.
+    """
+    try:
+        head = gunicorn_h1c.parse_request(
+            data,
+            limit_request_line=limits.line,
+            limit_request_fields=limits.fields,
+            limit_request_field_size=limits.field_size,
+        )
+    except gunicorn_h1c.IncompleteError:
+        return None
+    except gunicorn_h1c.ParseError:
+        return 0
+    given = ""
+    for raw_name, raw_value in head["headers"]:
+        name = raw_name.lower()
+        if name in UNCOUNTED:
+            return None
+        if name == b"content-length":
+            given = raw_value.decode("latin-1")
+    end: int = head["consumed"]
+    if not given.isascii() or not given.isdigit():
+        return end
+    return end + int(given) if len(given) <= LONGEST_LENGTH else None
+
+
 def _length(given: str | None) -> int | None:
     """Return how many bytes the body has; None where Content-Length says it in any but the plainest way."""
     if given is None:
@@ -149,12 +188,49 @@ def _key(name: bytes) -> str:
     return key
 
 
+class Patience:
+    """How long a caller may keep a thread waiting for one request: a while, and longer for whatever has come of it.
+
+    Only the wait for the caller counts, not what is done with the body meanwhile. What is left is never more than the
+    while that it began with: who has sent much may not be silent the longer for it.
+    """
+
+    def __init__(self) -> None:
+        """Have none before somebody begins."""
+        self._since = 0.0
+        self._left: float | None = 0.0
+        self.is_lost = False
+
+    def begin(self, since: float | None = None) -> None:
+        """Have it for a request that a thread is to read, whose caller could send since then (time.monotonic)."""
+        self._since = time.monotonic() if since is None else since
+        self._left = None
+
+    def receive(self, read: Callable[[float], bytes]) -> bytes:
+        """Return what `read` returns, which is told how many seconds it may wait; TimeoutError where none are left."""
+        began = time.monotonic()
+        left = self._left
+        if left is None:  # whoever waited for a thread could send meanwhile
+            left = max(PATIENCE_SECONDS - (began - self._since), LEAST_SECONDS)
+        data = None
+        if left > 0:
+            with suppress(BlockingIOError, TimeoutError):
+                data = read(left)
+        if data is None:
+            self.is_lost = True
+            raise TimeoutError("the caller sends too slowly to be waited for")
+        earned = len(data) / LEAST_BYTES_PER_SECOND
+        self._left = min(left - (time.monotonic() - began) + earned, PATIENCE_SECONDS)
+        return data
+
+
 class SocketBody:
     """A body that is still coming, read when it is asked for: a refusal comes before it, and it is copied once."""
 
-    def __init__(self, sock: socket.socket, start: bytes, length: int) -> None:
-        """Read what follows `start` from `sock`, `length` bytes in all."""
+    def __init__(self, sock: socket.socket, start: bytes, length: int, patience: Patience) -> None:
+        """Read what follows `start` from `sock`, `length` bytes in all, with so much patience."""
         self._sock = sock
+        self._patience = patience
         self._start = start
         self._left = length - len(start)
 
@@ -164,25 +240,31 @@ class SocketBody:
         return not self._left
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, or all; fewer where the caller stops sending."""
+        """Return the next `size` bytes, or all; fewer where the caller ends before.
+
+        Raises TimeoutError where the caller is too slow, and another OSError where the connection breaks.
+        """
         wanted = self._left + len(self._start) if size < 0 else size
         parts, self._start = [self._start[:wanted]], self._start[wanted:]
         wanted = min(wanted - len(parts[0]), self._left)
         if wanted:
             self._sock.setblocking(True)
-            # Whoever sends nothing for so long has gone; MSG_WAITALL waits in the kernel, without the interpreter.
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE_SECONDS, 0))
         while wanted:
-            try:
-                part = self._sock.recv(wanted, socket.MSG_WAITALL)
-            except BlockingIOError:
-                break
+            part = self._patience.receive(partial(self._receive, wanted))
             if not part:
                 break
             parts.append(part)
             wanted -= len(part)
             self._left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _receive(self, wanted: int, seconds: float) -> bytes:
+        """Wait in the kernel (MSG_WAITALL), without the interpreter; BlockingIOError where nothing comes."""
+        whole = int(seconds)
+        # Nothing at all would be for ever.
+        micros = int((seconds - whole) * 1_000_000) + 1
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, min(micros, 999_999)))
+        return self._sock.recv(wanted, socket.MSG_WAITALL)
 
     def readline(self, size: int = -1) -> bytes:
         """Return the next line, of at most `size` bytes."""

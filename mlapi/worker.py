@@ -5,6 +5,9 @@ Here the main thread, which watches the connections, itself answers what waits f
 model, a health check, a refusal. What waits for a slow model goes to a thread as it was read, and is not read again;
 where there is no place for it, it waits here for a little while, which costs no thread, before it is refused.
 The application says which those are. All else takes gunicorn's way.
+
+A small request waits here until it is whole, whatever its way. Where a caller is to be waited for otherwise, a thread
+does it that does nothing else: however many they are, they keep none from the others.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 from types import SimpleNamespace
@@ -26,9 +31,18 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import ThreadWorker
 
 from mlapi import logs
-from mlapi.connections import LARGEST_BYTES, Asked, Connection, Together, Unsent
+from mlapi.connections import LARGEST_BYTES, Asked, Connection, HeadTooSlowError, Together, Unsent
 from mlapi.foresight import CALLER_LEFT, CAME_AT, FINDING, HAS_PLACE, MUST_BE_REFUSED, Finding, Foresight
-from mlapi.http1 import HeadUnfinishedError, Limits, PlainRequest, SocketBody, read_plain, response_bytes
+from mlapi.http1 import (
+    PATIENCE_SECONDS,
+    HeadUnfinishedError,
+    Limits,
+    PlainRequest,
+    SocketBody,
+    expected_bytes,
+    read_plain,
+    response_bytes,
+)
 from mlapi.waiting import Turn, Waiting, WaitingRoom
 
 ACCEPTED_TOGETHER = 64
@@ -83,6 +97,12 @@ class Outcome(Enum):
 class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Answers at once what the application says it can, and everything else in threads."""
 
+    def __init__(self, *given: Any) -> None:
+        """Begin as gunicorn does."""
+        super().__init__(*given)
+        # Whose requests have come in part, and since when; the longest first.
+        self._unfinished: dict[Connection, float] = {}
+
     def init_process(self) -> None:
         """Prepare what every request needs, then serve."""
         # The main thread gives the interpreter up at every read and write; with Python's own 5 ms it would wait as long
@@ -102,6 +122,12 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._newcomers: list[Connection] = []
         self._room = WaitingRoom(places=0, patience_seconds=0)
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Have as many threads again, which wait for slow callers, so that the others need not."""
+        self._patient = ThreadPoolExecutor(self.cfg.threads)
+        pool: ThreadPoolExecutor = super().get_thread_pool()
+        return pool
 
     def load_wsgi(self) -> None:
         """Load the application; where it foresees nothing, or callers may speak more than HTTP/1.1, all is as usual."""
@@ -157,6 +183,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 for listener in self.sockets:
                     self.accept(listener)
         self._look_after_waiting()
+        if self._unfinished:
+            self._look_after_unfinished()
         logs.flush()
 
     def _look_after_newcomers(self) -> None:
@@ -173,12 +201,42 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Answer a later request of a connection."""
         self._on_readable(conn, client, self.keepalived_conns, super().on_client_socket_readable)
 
+    def enqueue_req(self, conn: Any, since: float | None = None) -> None:
+        """Let a thread answer gunicorn's way: one of the patient where the caller is to be waited for."""
+        conn.patience.begin(since)
+        pool = self.tpool if self._has_come(conn) else self._patient
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request in a thread; head and body leave together, so that the caller wakes once."""
         together = Together(conn.sock)
-        keeps = super().handle_request(req, SimpleNamespace(sock=together, client=conn.client, server=conn.server))
-        together.flush()
+        conn.sock.settimeout(self.cfg.keepalive)
+        try:
+            keeps = super().handle_request(req, SimpleNamespace(sock=together, client=conn.client, server=conn.server))
+            together.flush()
+        except TimeoutError as error:
+            self.log.debug("The caller does not read its answer. %s", error)
+            return False
         return keeps
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what cannot be read; nobody asks a second time for a head that does not come."""
+        if not isinstance(exc, HeadTooSlowError):
+            client.settimeout(self.cfg.keepalive)
+            super().handle_error(req, client, addr, exc)
+            return
+        # gunicorn's master loads this module, and no more than it must.
+        from mlapi.errors import native_reply
+        from mlapi.gate import status_line
+        from mlapi.protocols.bodies import too_slow
+
+        self.log.info("A request from %s did not come in time.", addr)
+        reply = native_reply(too_slow(), "")
+        headers = [("Content-Type", reply.content_type)]
+        client.setblocking(False)
+        with suppress(OSError):
+            client.send(response_bytes(status_line(reply.status), headers, reply.body, self._http_date(), keeps=False))
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Keep a connection or close it; a lingering close waits for the caller, and so is for a thread."""
@@ -203,6 +261,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         outcome, left = self._serve(conn)
         if outcome is Outcome.NOTHING_YET:
             return
+        if self._unfinished:
+            self._unfinished.pop(conn, None)
         conn.has_asked = True
         if outcome is Outcome.AS_USUAL:
             take_to_thread(conn, client)
@@ -220,16 +280,21 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         else:
             self._go_on(conn, outcome, left)
 
-    def _go_on(self, conn: Any, outcome: Outcome, left: Any) -> None:
+    def _go_on(self, conn: Any, outcome: Outcome, left: Any, since: float | None = None) -> None:
         """End a connection that nobody watches, or let a thread do what is left to do for it."""
         if outcome is Outcome.ENDED:
             self.nr_conns -= 1
             conn.close()
             return
         work: Callable[..., bool] = self._send_all
+        pool = self._patient
         if outcome is Outcome.READ:
             work = self._answer_placed if HAS_PLACE in left.told else self._answer_in_thread
-        future = self.tpool.submit(work, conn, left)
+            if left.request.is_whole:
+                pool = self.tpool
+            else:
+                conn.patience.begin(since)
+        future = pool.submit(work, conn, left)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def _look_after_waiting(self) -> None:
@@ -260,6 +325,54 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._answer(waited.asked.also({CAME_AT: waited.came_at, CALLER_LEFT: True}), waited.conn.base, io.BytesIO())
         self._go_on(waited.conn, Outcome.ENDED, None)
 
+    def _look_after_unfinished(self) -> None:
+        """Have whoever takes too long to ask told so, by a thread that waits a last moment for him."""
+        latest = time.monotonic() - PATIENCE_SECONDS
+        while self._unfinished:
+            conn, since = next(iter(self._unfinished.items()))
+            if since > latest:
+                return
+            del self._unfinished[conn]
+            if conn.sock.fileno() >= 0:  # else it has ended as idle ones do
+                self._give_up(conn, since)
+
+    def _give_up(self, conn: Any, since: float) -> None:
+        (self.pending_conns if conn in self.pending_conns else self.keepalived_conns).remove(conn)
+        self.poller.unregister(conn.sock)
+        conn.has_asked = True
+        data, conn.received = conn.received, b""
+        request = self._read_plain(conn, data)
+        if request is None:
+            self._leave_to_gunicorn(conn, data)
+            self.enqueue_req(conn, since)
+        else:
+            self._go_on(conn, Outcome.READ, Asked(request, {}), since)
+
+    def _end(self, conn: Any, data: bytes) -> tuple[Outcome, Any]:
+        """Answer what its caller has cut short, if that is a request at all."""
+        if not data:
+            return Outcome.ENDED, None
+        request = self._read_plain(conn, data)
+        return self._leave_to_gunicorn(conn, data) if request is None else self._answer_here(conn, Asked(request, {}))
+
+    def _read_plain(self, conn: Any, data: bytes) -> PlainRequest | None:
+        """Return the request that the application foresees; None for what is left to gunicorn."""
+        if self._application is None:
+            return None
+        try:
+            request = read_plain(data, self._limits, conn.secure_headers)
+        except HeadUnfinishedError:
+            return None
+        return None if self._foresee(request, self._application) is Foresight.UNKNOWN else request
+
+    def _has_come(self, conn: Any) -> bool:
+        """Say whether nothing is left to come of the request that gunicorn is to read, or nothing is known of it."""
+        if not conn.base or conn.parser is None:
+            return True
+        data = conn.parser.unreader.buf.getvalue()
+        whole = expected_bytes(data, self._limits)
+        return whole is not None and whole <= len(data)
+
     def _serve(self, conn: Any) -> tuple[Outcome, Any]:
         """Read what lies at `conn` and answer it where that is brief; say what became of it, and what is left to do."""
         application = self._application
@@ -272,9 +385,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             conn.received = before
             return Outcome.NOTHING_YET, None
         except OSError:
-            return Outcome.ENDED, None
+            return self._end(conn, before)
         if not came:
-            return Outcome.ENDED, None
+            return self._end(conn, before)
         data = before + came if before else came
         try:
             request = read_plain(data, self._limits, conn.secure_headers)
@@ -282,7 +395,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return self._wait_for_more(conn, data, LARGEST_BYTES) or self._leave_to_gunicorn(conn, data)
         foresight = self._foresee(request, application)
         if request is None or foresight is Foresight.UNKNOWN:
-            return self._leave_to_gunicorn(conn, data)
+            whole = len(data) if request is not None and request.is_whole else expected_bytes(data, self._limits)
+            waits = whole is not None and whole > len(data) and self._wait_for_more(conn, data, whole)
+            return waits or self._leave_to_gunicorn(conn, data)
         if not request.is_whole:
             whole = len(data) - len(request.body) + request.length
             return self._wait_for_more(conn, data, whole) or (Outcome.READ, Asked(request, {}))
@@ -317,6 +432,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if whole > LARGEST_BYTES or len(data) >= LARGEST_BYTES:
             return None
         conn.received = data
+        if conn not in self._unfinished:
+            self._unfinished[conn] = time.monotonic()
         return Outcome.NOTHING_YET, None
 
     def _leave_to_gunicorn(self, conn: Any, data: bytes) -> tuple[Outcome, Any]:
@@ -346,7 +463,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _answer_in_thread(self, conn: Any, asked: Asked) -> bool:
         """Answer a request whose body may be still coming; say whether the connection stays."""
-        body = SocketBody(conn.sock, asked.request.body, asked.request.length)
+        body = SocketBody(conn.sock, asked.request.body, asked.request.length, conn.patience)
         return self._send_all(conn, self._answer(asked, conn.base, body))
 
     def _answer(self, asked: Asked, base: Mapping[str, Any], stream: io.BytesIO | SocketBody) -> Unsent:
@@ -364,7 +481,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 if hasattr(chunks, "close"):
                     chunks.close()
             # What is left of a body that was not wanted is not read for the next request's sake.
-            keeps = self.alive and (isinstance(stream, io.BytesIO) or stream.is_drained)
+            keeps = self.alive and (request.is_whole or (isinstance(stream, SocketBody) and stream.is_drained))
             return Unsent(response_bytes(started[0], started[1], body, self._http_date(), keeps=keeps), keeps)
         except Exception:
             self.log.exception("Error handling request %s %s", request.method, request.path)

@@ -11,7 +11,7 @@ WBITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 def read_body(read: Callable[[int], bytes], *, length: str | None, chunked: bool, encoding: str, limit: int) -> bytes:
-    """Return the body, decoded, of at most `limit` bytes; HttpError 411, 413, 400 or 415 otherwise."""
+    """Return the body, decoded, of at most `limit` bytes; HttpError 411, 413, 408, 400 or 415 otherwise."""
     if chunked:
         raise HttpError(
             411, "length_required", "The body comes in chunks, without Content-Length. Send it with Content-Length."
@@ -19,10 +19,23 @@ def read_body(read: Callable[[int], bytes], *, length: str | None, chunked: bool
     size = _length(length)
     if size > limit:
         raise too_large(limit, size)
-    body = read(size) if size else b""
+    try:
+        body = read(size) if size else b""
+    except OSError as error:
+        raise unreadable(error) from error
     if len(body) != size:
         raise HttpError(400, "incomplete_body", f"The body ended after {len(body)} of {size} bytes. Send it again.")
     return decode(body, encoding, limit=limit) if encoding and encoding != "identity" else body
+
+
+def unreadable(error: OSError) -> HttpError:
+    """Return the error for a body that was waited for in vain, or whose connection broke.
+
+    `error` is that of the connection, or a framework's own, raised from it.
+    """
+    if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+        return too_slow()
+    return HttpError(400, "incomplete_body", "The connection broke before the body was whole. Send it again.")
 
 
 def _length(length: str | None) -> int:
@@ -53,6 +66,13 @@ def decode(body: bytes, encoding: str, *, limit: int) -> bytes:
     if not engine.eof:
         raise HttpError(400, "invalid_encoding", f"The body's {encoding} is cut short. Send it again.")
     return content
+
+
+def too_slow() -> HttpError:
+    """Return the error for a request that does not come in time."""
+    return HttpError(
+        408, "request_timeout", "The request came too slowly to be waited for. Send it again, on a new connection."
+    )
 
 
 def too_large(limit: int, size: int | None = None) -> HttpError:

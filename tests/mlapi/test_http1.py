@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from gunicorn.config import Config
@@ -12,7 +15,17 @@ from gunicorn.http import get_parser, wsgi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlapi.http1 import HeadUnfinishedError, Limits, SocketBody, read_plain, response_bytes
+from mlapi.connections import HeadTooSlowError, PatientParser, PatientSocket
+from mlapi.http1 import (
+    PATIENCE_SECONDS,
+    HeadUnfinishedError,
+    Limits,
+    Patience,
+    SocketBody,
+    expected_bytes,
+    read_plain,
+    response_bytes,
+)
 
 LIMITS = Limits(4094, 100, 8190)
 SECURE = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
@@ -137,9 +150,15 @@ def ends():
         yield ours, callers
 
 
+def patience(since: float | None = None) -> Patience:
+    begun = Patience()
+    begun.begin(since)
+    return begun
+
+
 def test_a_body_is_read_as_it_comes_and_no_further(ends):
     ours, caller = ends
-    body = SocketBody(ours, b"abc", 200_000)
+    body = SocketBody(ours, b"abc", 200_000, patience())
     sender = threading.Thread(target=caller.sendall, args=(b"d" * 199_997 + b"the next request",))
     sender.start()
     assert body.read(2) == b"ab"
@@ -153,16 +172,127 @@ def test_a_body_is_read_as_it_comes_and_no_further(ends):
 
 def test_a_body_that_ends_early_is_as_long_as_it_is(ends):
     ours, caller = ends
-    body = SocketBody(ours, b"ab", 10)
+    body = SocketBody(ours, b"ab", 10, patience())
     caller.sendall(b"cd")
     caller.close()
     assert body.read(10) == b"abcd"
     assert not body.is_drained
 
 
+@contextmanager
+def trickle(caller: socket.socket, piece: bytes, every: float) -> Iterator[None]:
+    """Have `caller` send a piece at a time, meanwhile."""
+    ends = threading.Event()
+
+    def send() -> None:
+        with suppress(OSError):
+            while not ends.wait(every):
+                caller.sendall(piece)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        sender.join()
+
+
+def by_the_parser(ours: socket.socket, given: Patience, head: bytes):
+    """Return gunicorn's body of the request with that head, read from a socket."""
+    given.begin(time.monotonic())
+    parser = PatientParser(Config(), PatientSocket(ours, given), PEER)
+    parser.unreader.unread(head)
+    return next(parser).body
+
+
+LONG_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n"
+CHUNKS_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODIES = {
+    "on the short road": lambda ours, given: SocketBody(ours, b"", 400_000, given),
+    "by gunicorn": lambda ours, given: by_the_parser(ours, given, LONG_HEAD),
+    "in chunks": lambda ours, given: by_the_parser(ours, given, CHUNKS_HEAD),
+}
+
+
+@pytest.mark.parametrize("make", BODIES.values(), ids=BODIES.keys())
+def test_a_body_that_trickles_is_not_waited_for_for_ever(ends, make):
+    ours, caller = ends
+    given = patience()
+    body = make(ours, given)
+    given.begin(time.monotonic() - PATIENCE_SECONDS + 1)
+    began = time.monotonic()
+    with trickle(caller, b"1\r\na\r\n", every=0.1), pytest.raises(TimeoutError):
+        body.read(400_000)
+    assert 0.8 < time.monotonic() - began < 2
+    assert given.is_lost
+
+
+@pytest.mark.parametrize("make", BODIES.values(), ids=BODIES.keys())
+def test_a_large_body_may_take_longer_where_it_comes_at_a_fair_pace(ends, make):
+    ours, caller = ends
+    given = patience()
+    body = make(ours, given)
+    given.begin(time.monotonic() - PATIENCE_SECONDS + 1)
+    began = time.monotonic()
+    piece = b"%x\r\n%s\r\n" % (10_000, b"a" * 10_000)
+    with trickle(caller, piece, every=0.2):
+        assert len(body.read(100_000)) == 100_000
+    assert time.monotonic() - began > 1.5
+
+
+def test_who_has_sent_much_may_not_be_silent_the_longer_for_it():
+    given = patience(time.monotonic() - PATIENCE_SECONDS + 1)
+    given.receive(lambda seconds: b"a" * 100_000_000)
+    left = []
+    given.receive(lambda seconds: left.append(seconds) or b"")
+    assert left == [pytest.approx(PATIENCE_SECONDS)]
+
+
+def test_the_rest_of_a_body_that_nobody_wants_is_read_for_a_moment_in_all(ends):
+    ours, caller = ends
+    parser = PatientParser(Config(), PatientSocket(ours, patience()), PEER)
+    parser.unreader.unread(LONG_HEAD)
+    next(parser)
+    began = time.monotonic()
+    with trickle(caller, b"a", every=0.05):
+        assert not parser.finish_body(deadline=began + 0.5)
+    assert time.monotonic() - began < 1.5
+    assert ours.gettimeout() is None
+
+
+def test_a_head_that_trickles_is_not_waited_for_for_ever(ends):
+    ours, caller = ends
+    parser = PatientParser(Config(), PatientSocket(ours, patience(time.monotonic() - PATIENCE_SECONDS)), PEER)
+    with trickle(caller, b"a", every=0.1), pytest.raises(HeadTooSlowError):
+        next(parser)
+
+
+def test_a_connection_that_breaks_amid_a_body_says_so(ends):
+    ours, caller = ends
+    body = SocketBody(ours, b"ab", 10, patience())
+    ours.sendall(b"unread by the caller")
+    caller.close()
+    with pytest.raises(ConnectionError):
+        body.read(10)
+
+
+def test_how_much_is_to_come_is_known_of_unusual_requests_too():
+    expected = {name: expected_bytes(data, LIMITS) for name, data in LEFT.items()}
+    assert expected["to be closed"] == len(LEFT["to be closed"])
+    assert expected_bytes(LEFT["to be closed"][:-1], LIMITS) == len(LEFT["to be closed"])
+    assert expected["a query"] == len(LEFT["a query"])
+    assert expected["two requests"] == len(PLAIN)
+    assert expected["no HTTP"] == 0
+    assert expected["a body without a length"] == len(LEFT["a body without a length"]) - 2
+    assert [expected[name] for name in ("chunks", "an expectation", "an upgrade")] == [None] * 3
+    assert expected_bytes(PLAIN[:20], LIMITS) is None
+    assert expected_bytes(PLAIN.replace(b"Length: 2", b"Length: " + b"9" * 15), LIMITS) is None
+
+
 def test_a_body_is_read_by_lines_where_that_is_asked(ends):
     ours, caller = ends
-    body = SocketBody(ours, b"a", 9)
+    body = SocketBody(ours, b"a", 9, patience())
     caller.sendall(b"\nbc\ndef\n")
     assert [body.readline(), body.readline(2), body.readline(), body.readline(), body.readline()] == [
         b"a\n",

@@ -45,6 +45,18 @@ class UnreadBody:
     readline = read
 
 
+class BrokenBody:
+    """A body whose caller's connection fails."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def read(self, size=-1):
+        raise self._error
+
+    readline = read
+
+
 @contextmanager
 def full(host, load, settings):
     """Have as many predictions under way as the worker takes."""
@@ -79,6 +91,24 @@ def test_a_refused_body_is_not_read(host, load, settings):
             "POST", "/predict", body, {"Content-Type": "application/json"}, **{"wsgi.input": UnreadBody()}
         )
     assert refused.status == 503
+
+
+BROKEN = {
+    408: TimeoutError("the caller sends too slowly"),
+    400: ConnectionResetError(104, "Connection reset by peer"),
+}
+
+
+@pytest.mark.parametrize("status", BROKEN)
+@pytest.mark.parametrize("path", ["/predict", "/invocations", "/v2/models/m/infer"])
+def test_a_body_that_cannot_be_read_is_its_callers_error(host, load, path, status):
+    load(HeldModel(), signature=ONE_INPUT)
+    body = {"wsgi.input": BrokenBody(BROKEN[status])}
+    answer = host.request("POST", path, b"{}", {"Content-Type": "application/json"}, **body)
+    assert answer.status == status
+    if path == "/predict":
+        assert answer.json["code"] == {408: "request_timeout", 400: "incomplete_body"}[status]
+    assert not replica.runtime.is_full(1)
 
 
 def test_a_large_body_takes_several_places(host, load, settings):

@@ -7,8 +7,10 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -24,6 +26,12 @@ pytestmark = pytest.mark.any_database
 THREADS = 4
 MOST_WAITING = 30
 MANY = 400
+TOKEN = "a" * 40
+A_PROGRAM = f"""
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+Token.objects.create(user=User.objects.create_superuser("program"), key="{TOKEN}")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,7 @@ def service(tmp_path_factory) -> Iterator[Service]:
         made.environment["DATABASE_URL"],
         "UPDATE models_registry_registeredmodel SET acceleration = FALSE WHERE name = 'slow'",
     )
+    made.manage("shell", "--command", A_PROGRAM)
     try:
         made.start()
         forms = {name: made.get(f"/models/{name}")[1]["runs"]["form"] for name in ("quick", "slow")}
@@ -152,7 +161,32 @@ def test_nonsense_is_refused_and_hung_up_on(connection):
     assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("said", [b"", request()[:10], request()[:-1]], ids=["nothing", "half a head", "half a body"])
+def large(path: str = "/models/slow/predict", *lines: str) -> bytes:
+    """Return a request for the slow model of which all but one byte of a large body is to come."""
+    return request(path, *lines, body=b"{").replace(b"Content-Length: 1", b"Content-Length: 20000")
+
+
+HALVES = {
+    "nothing": b"",
+    "half a head": request()[:10],
+    "half a body": request()[:-1],
+    "half a body, to be closed": request("/models/slow/predict", "Connection: close")[:-1],
+    "half a body, to a query": request("/models/slow/predict?x=1")[:-1],
+    "half a body, to a page": request("/admin/")[:-1],
+    "a large body": large(),
+    "a large body, to be closed": large("/models/slow/predict", "Connection: close"),
+    "a large body, to a query": large("/models/slow/predict?x=1"),
+    "a large body, for the quick": large("/models/quick/predict"),
+    "a body that is to be asked for": request("/models/slow/predict", "Expect: 100-continue")[: -len(BODY)],
+    "half a chunk, to a page": request("/models?x=1", "Transfer-Encoding: chunked", body=b"").replace(
+        b"Content-Length: 0\r\n", b""
+    )
+    + b"9\r\na",
+    "half a request behind another": request("/models?x=1", body=b"", method="GET") + large(),
+}
+
+
+@pytest.mark.parametrize("said", HALVES.values(), ids=HALVES.keys())
 def test_slow_callers_keep_nobody_waiting(service, said):
     """Twice as many as there are threads never end what they say; who needs a thread still gets one."""
     slow = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(2 * THREADS)]
@@ -160,13 +194,113 @@ def test_slow_callers_keep_nobody_waiting(service, said):
         for connection in slow:
             connection.sendall(said)
         time.sleep(0.2)
-        for path in ("/health", "/health/ready"):
-            assert service.get(path)[0] == 200
-        for path in ("/models/quick/predict", "/models/slow/predict"):
+        began = time.monotonic()
+        for path in ("/health", "/health/ready", "/metrics", "/models", "/admin/"):
+            assert service.request("GET", path, None, {}, seconds=10)[0] == (302 if path == "/admin/" else 200)
+        for path in ("/models/quick/predict", "/models/slow/predict", "/models/slow/predict?x=1"):
             assert service.post(path, BODY, seconds=10)[0] == 200
+            assert service.post(path, BODY, seconds=10, Connection="close")[0] == 200
+        assert time.monotonic() - began < 5
     finally:
         for connection in slow:
             connection.close()
+
+
+NAMED = "X-Request-ID: {}".format
+TOO_SLOW = {
+    "half a head": (request()[:10], b""),
+    "half-a-body": (request("/models/slow/predict", NAMED("half-a-body"))[:-1], b""),
+    "to-be-closed": (request("/models/slow/predict", "Connection: close", NAMED("to-be-closed"))[:-1], b""),
+    "to-a-query": (request("/models/slow/predict?x=1", NAMED("to-a-query"))[:-1], b""),
+    "large": (large("/models/slow/predict", NAMED("large")), b""),
+    "large-trickle": (large("/models/slow/predict", NAMED("large-trickle")), b" "),
+    "large-query": (large("/models/slow/predict?x=1", NAMED("large-query")), b" "),
+    "to-the-registry": (
+        large("/api/models/quick/activate", f"Authorization: Token {TOKEN}", NAMED("to-the-registry")),
+        b"",
+    ),
+    "large-quick": (large("/models/quick/predict", "Connection: close", NAMED("large-quick")), b" "),
+}
+
+
+@pytest.fixture(scope="module")
+def late_answers(service) -> dict[str, tuple[float, tuple[int, dict[str, str], bytes]]]:
+    """Return when and how callers are answered that are too slow, all at once."""
+    answers = {}
+    began = time.monotonic()
+
+    def ask(name: str, connection: socket.socket) -> None:
+        said, more = TOO_SLOW[name]
+        connection.sendall(said)
+        while not select.select([connection], [], [], 2)[0] and time.monotonic() < began + 60:
+            connection.sendall(more)
+        answers[name] = time.monotonic() - began, *receive(connection)
+        assert connection.recv(1) == b""
+
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(len(TOO_SLOW)))
+        asked = [
+            pool.submit(ask, name, stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 60)))
+            for name in TOO_SLOW
+        ]
+        for future in asked:
+            future.result()
+    return answers
+
+
+@pytest.mark.parametrize("name", TOO_SLOW)
+def test_who_is_too_slow_is_told_so_and_hung_up_on(late_answers, service, name):
+    seconds, (status, headers, body) = late_answers[name]
+    assert (status, headers["connection"], json.loads(body)["code"]) == (408, "close", "request_timeout")
+    assert 29 < seconds < 36
+    if "-" in name:
+        (line,) = eventually(lambda: [line for line in service.events("request") if line["id"] == name])
+        assert (line["status"], line.get("code", "request_timeout")) == (408, "request_timeout")
+
+
+def test_who_is_too_slow_is_no_failure_of_the_service(late_answers, service):
+    assert service.events("unforeseen_error") == []
+    assert not [line for line in service.log().splitlines() if "Traceback" in line]
+    counted = eventually(lambda: service.get("/metrics")[1].decode())
+    assert 'outcome="refused"' in counted
+    assert 'outcome="failed"' not in counted
+
+
+BROKEN = {
+    "small": ("/models/slow/predict", "X-A: b", 20),
+    "small-quick": ("/models/quick/predict", "X-A: b", 20),
+    "small-close": ("/models/slow/predict", "Connection: close", 20),
+    "large": ("/models/slow/predict", "X-A: b", 20_000),
+    "large-quick": ("/models/quick/predict", "X-A: b", 20_000),
+    "large-close": ("/models/slow/predict", "Connection: close", 20_000),
+    "large-query": ("/models/slow/predict?x=1", "X-A: b", 20_000),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("how", ["half-closed", "reset"])
+def test_a_body_that_its_caller_cuts_short_is_the_callers_error(service, connection, name, how):
+    path, line, length = BROKEN[name]
+    said = request(path, line, f"X-Request-ID: {how}-{name}", body=b"{")
+    connection.sendall(said.replace(b"Content-Length: 1", f"Content-Length: {length}".encode()))
+    time.sleep(0.1)
+    if how == "reset":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    else:
+        connection.shutdown(socket.SHUT_WR)
+        ((status, _, body),) = receive(connection)
+        assert (status, json.loads(body)["code"]) == (400, "incomplete_body")
+        assert connection.recv(1) == b""
+    (line,) = eventually(lambda: [line for line in service.events("request") if line["id"] == f"{how}-{name}"])
+    assert (line["status"], line["code"]) == (400, "incomplete_body")
+    assert service.events("unforeseen_error") == []
+
+
+def test_half_a_head_is_no_request(service, connection):
+    connection.sendall(request()[:20])
+    connection.shutdown(socket.SHUT_WR)
+    assert connection.recv(1) == b""
 
 
 def test_a_slow_caller_is_answered_in_the_end(service):
