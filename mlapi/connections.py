@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +115,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.has_asked = False
         self.refused_at = -math.inf
         self.patience = Patience()
+        self.may_be_waited_for = False
+        self.unsent: list[bytes] = []
+        self.lingered_bytes = 0
         self.secure_headers: dict[str, str] = {}
         if base is not None:
             self.base = {
@@ -127,24 +132,35 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
     def init(self) -> None:
         """Have gunicorn's parser, which has no patience of its own, read with that of this connection."""
-        was_initialized = self.initialized
-        super().init()
-        if not was_initialized and type(self.parser) is RequestParser:
-            read = self.parser.unreader.take_buffered()
+        if not self.base:
+            super().init()
+        elif self.parser is None:
             self.parser = PatientParser(self.cfg, PatientSocket(self.sock, self.patience), self.client)
-            self.parser.unreader.unread(read)
+            self.initialized = True
 
-    def close(self, graceful: bool = False) -> None:
-        """Close it; who was waited for in vain is not waited for once more."""
-        super().close(graceful=graceful and not self.patience.is_lost)
+    def send(self, data: bytes) -> None:
+        """Send what the caller has room for and keep the rest, `unsent`; where all is as usual, wait for the caller."""
+        if not self.base:
+            self.sock.sendall(data)
+            return
+        if not self.unsent:
+            with suppress(BlockingIOError):
+                data = data[self.sock.send(data, socket.MSG_DONTWAIT) :]
+        if data:
+            self.unsent.append(data)
+
+    def take_unsent(self) -> bytes:
+        """Return what the caller has had no room for, and forget it."""
+        data, self.unsent = b"".join(self.unsent), []
+        return data
 
 
 class Together:
-    """A socket that keeps the first small piece of an answer, its head, for the next."""
+    """A connection's socket that keeps the first small piece of an answer, its head, for the next."""
 
-    def __init__(self, sock: Any) -> None:
-        """Write to `sock`."""
-        self._sock = sock
+    def __init__(self, conn: Connection) -> None:
+        """Write to `conn`."""
+        self._conn = conn
         self._held = b""
         self._is_first = True
 
@@ -155,21 +171,26 @@ class Together:
             self._held = data
         elif len(data) <= LARGEST_BYTES:
             held, self._held = self._held, b""
-            self._sock.sendall(held + data)
+            self._conn.send(held + data)
         else:  # a large body is not copied for its head's sake
             self.flush()
-            self._sock.sendall(data)
+            self._conn.send(data)
+
+    def sendfile(self, file: Any, offset: int, count: int) -> None:
+        """Send so much of a file. The kernel would have the thread wait for the caller."""
+        file.seek(offset)
+        self.sendall(file.read(count))
 
     def flush(self) -> None:
         """Send what is held."""
         held, self._held = self._held, b""
         if held:
-            self._sock.sendall(held)
+            self._conn.send(held)
 
     def __getattr__(self, name: str) -> Any:
         """Do everything else with the socket itself, after what is held."""
         self.flush()
-        return getattr(self._sock, name)
+        return getattr(self._conn.sock, name)
 
 
 def _is_trusted(address: str, cfg: Any) -> bool:

@@ -16,6 +16,7 @@ import email.utils
 import io
 import mmap
 import selectors
+import socket
 import sys
 import time
 from collections import deque
@@ -51,7 +52,10 @@ SWITCH_SECONDS = 0.0005
 ACCEPTED_EVERY = 16
 # A little less than the Retry-After of a refusal: who comes again before has not heeded it.
 AGAIN_SECONDS = 0.9
-
+# Who has been hung up on may take so long to read his answer, and send so much the while; no more than so many may.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 65_536
+MOST_LINGERING = 128
 
 # Not again at once: what keeps a worker from starting seldom passes within a moment.
 RESTART_SECONDS = 2.0
@@ -98,10 +102,16 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     """Answers at once what the application says it can, and everything else in threads."""
 
     def __init__(self, *given: Any) -> None:
-        """Begin as gunicorn does."""
+        """Begin as gunicorn does, without an application."""
         super().__init__(*given)
+        self._date = (0, "")
+        self._application: KnowingApplication | None = None
+        self._newcomers: list[Connection] = []
+        self._room = WaitingRoom(places=0, patience_seconds=0)
         # Whose requests have come in part, and since when; the longest first.
         self._unfinished: dict[Connection, float] = {}
+        # Who has been hung up on, and until when what they still send is taken; the longest first.
+        self._lingering: dict[Connection, float] = {}
 
     def init_process(self) -> None:
         """Prepare what every request needs, then serve."""
@@ -117,10 +127,6 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SCRIPT_NAME": "",
         }
-        self._date = (0, "")
-        self._application: KnowingApplication | None = None
-        self._newcomers: list[Connection] = []
-        self._room = WaitingRoom(places=0, patience_seconds=0)
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -128,6 +134,13 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._patient = ThreadPoolExecutor(self.cfg.threads)
         pool: ThreadPoolExecutor = super().get_thread_pool()
         return pool
+
+    def run(self) -> None:
+        """Serve until the worker is to end; who waits for a thread then waits in vain."""
+        try:
+            super().run()
+        finally:
+            self._patient.shutdown(wait=False, cancel_futures=True)
 
     def load_wsgi(self) -> None:
         """Load the application; where it foresees nothing, or callers may speak more than HTTP/1.1, all is as usual."""
@@ -185,6 +198,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._look_after_waiting()
         if self._unfinished:
             self._look_after_unfinished()
+        if self._lingering:
+            self._look_after_lingering()
         logs.flush()
 
     def _look_after_newcomers(self) -> None:
@@ -204,26 +219,26 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def enqueue_req(self, conn: Any, since: float | None = None) -> None:
         """Let a thread answer gunicorn's way: one of the patient where the caller is to be waited for."""
         conn.patience.begin(since)
-        pool = self.tpool if self._has_come(conn) else self._patient
-        future = pool.submit(self.handle, conn)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+        self._submit(self.tpool if self._has_come(conn) else self._patient, self.handle, conn)
+
+    def _submit(self, pool: ThreadPoolExecutor, work: Callable[..., bool], conn: Any, *given: Any) -> None:
+        """Let a thread do some work for a connection, and say whether that stays."""
+        conn.may_be_waited_for = pool is self._patient
+        future = pool.submit(work, conn, *given)
+        future.add_done_callback(
+            lambda done: done.cancelled() or self.method_queue.defer(self.finish_request, conn, done)
+        )
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request in a thread; head and body leave together, so that the caller wakes once."""
-        together = Together(conn.sock)
-        conn.sock.settimeout(self.cfg.keepalive)
-        try:
-            keeps = super().handle_request(req, SimpleNamespace(sock=together, client=conn.client, server=conn.server))
-            together.flush()
-        except TimeoutError as error:
-            self.log.debug("The caller does not read its answer. %s", error)
-            return False
-        return keeps
+        together = Together(conn)
+        keeps = super().handle_request(req, SimpleNamespace(sock=together, client=conn.client, server=conn.server))
+        together.flush()
+        return self._send_rest(conn, keeps=keeps)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what cannot be read; nobody asks a second time for a head that does not come."""
         if not isinstance(exc, HeadTooSlowError):
-            client.settimeout(self.cfg.keepalive)
             super().handle_error(req, client, addr, exc)
             return
         # gunicorn's master loads this module, and no more than it must.
@@ -239,15 +254,62 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             client.send(response_bytes(status_line(reply.status), headers, reply.body, self._http_date(), keeps=False))
 
     def finish_request(self, conn: Any, fs: Any) -> None:
-        """Keep a connection or close it; a lingering close waits for the caller, and so is for a thread."""
-        if fs.cancelled() or fs.exception() or fs.result():
+        """Send what the caller had no room for, or keep the connection, or hang up."""
+        if fs.exception():
             super().finish_request(conn, fs)
-            return
-        self.nr_conns -= 1
-        try:
+        elif conn.unsent:
+            self._submit(self._patient, self._send_all, conn, Unsent(conn.take_unsent(), fs.result()))
+        elif fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._hang_up(conn)
+
+    def _hang_up(self, conn: Any) -> None:
+        """Say that there is no more, and take what the caller still sends for a moment.
+
+        A socket that is closed with something unread takes the answer with it (RFC 9112, 9.6). It counts among the
+        connections until then, since it is an open file as they are; where many are, the oldest makes room.
+        """
+        if not conn.base:  # nobody but a thread may wait for a caller by TLS
+            self.nr_conns -= 1
             self.tpool.submit(conn.close, graceful=True)
-        except RuntimeError:  # the pool takes nothing any more: the worker ends
-            conn.close()
+            return
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the caller has gone, or gunicorn has closed it
+            self._go_on(conn, Outcome.ENDED, None)
+            return
+        self._lingering[conn] = time.monotonic() + LINGER_SECONDS
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_lingering_readable, conn))
+
+    def _on_lingering_readable(self, conn: Any, client: Any) -> None:
+        try:
+            came = len(client.recv(LINGER_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            came = 0
+        conn.lingered_bytes += came
+        if not came or conn.lingered_bytes > LINGER_BYTES:
+            self._end_lingering(conn)
+
+    def _look_after_lingering(self) -> None:
+        """Close what has been lingered on for long enough, and the oldest where they are many.
+
+        After a round, not amid it: what is closed might be among those who are ready in it.
+        """
+        now = time.monotonic()
+        while self._lingering:
+            conn, until = next(iter(self._lingering.items()))
+            if until > now and len(self._lingering) <= MOST_LINGERING:
+                return
+            self._end_lingering(conn)
+
+    def _end_lingering(self, conn: Any) -> None:
+        del self._lingering[conn]
+        self.poller.unregister(conn.sock)
+        self._go_on(conn, Outcome.ENDED, None)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Let a stopping worker wait no longer for who has not asked yet than for who may ask again."""
@@ -294,8 +356,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 pool = self.tpool
             else:
                 conn.patience.begin(since)
-        future = pool.submit(work, conn, left)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+        self._submit(pool, work, conn, left)
 
     def _look_after_waiting(self) -> None:
         """Give places to who has waited for one, in their order; refuse who has waited too long."""
@@ -454,7 +515,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         return application.foresee(request.path, request.length)
 
     def _answer_placed(self, conn: Any, asked: Asked) -> bool:
-        """Answer a request that has a place, which is kept until its caller has read: as long as it takes a thread."""
+        """Answer a request that has a place, which is kept as long as it takes one of the threads that answer."""
         try:
             return self._answer_in_thread(conn, asked)
         finally:
@@ -464,7 +525,13 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _answer_in_thread(self, conn: Any, asked: Asked) -> bool:
         """Answer a request whose body may be still coming; say whether the connection stays."""
         body = SocketBody(conn.sock, asked.request.body, asked.request.length, conn.patience)
-        return self._send_all(conn, self._answer(asked, conn.base, body))
+        answer = self._answer(asked, conn.base, body)
+        conn.init()
+        try:
+            conn.send(answer.data)
+        except OSError:
+            return False
+        return self._send_rest(conn, keeps=answer.keeps)
 
     def _answer(self, asked: Asked, base: Mapping[str, Any], stream: io.BytesIO | SocketBody) -> Unsent:
         """Return the whole response; nothing where the application failed, which is logged."""
@@ -504,6 +571,15 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if sent < len(answer.data):
             return Outcome.HALF_SENT, Unsent(answer.data[sent:], answer.keeps)
         return Outcome.ANSWERED if answer.keeps else Outcome.ENDED, None
+
+    def _send_rest(self, conn: Any, *, keeps: bool) -> bool:
+        """Send what the caller had no room for, if this is a thread that waits; say whether the connection stays.
+
+        A large body's answer is large, too: as many are kept in memory as there are such threads.
+        """
+        if conn.unsent and conn.may_be_waited_for:
+            return self._send_all(conn, Unsent(conn.take_unsent(), keeps))
+        return keeps
 
     def _send_all(self, conn: Any, answer: Unsent) -> bool:
         """Send an answer to a caller that may read slowly; a thread's work. Say whether the connection stays."""

@@ -51,6 +51,12 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
         "No model called 'chrun' is served. Did you mean 'churn'?",
     ),
     405: ("MethodNotAllowed", "See the header Allow.", "method_not_allowed", "GET is not allowed here; use POST."),
+    408: (
+        "TooSlow",
+        "The request did not come in time.",
+        "request_timeout",
+        "The request came too slowly to be waited for. Send it again, on a new connection.",
+    ),
     411: (
         "LengthRequired",
         "The body came in chunks.",
@@ -83,7 +89,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
     ),
 }
 RETRIED = {429, 503}
-OF_PREDICTION = (400, 401, 403, 404, 405, 411, 413, 415, 429, 503)
+OF_PREDICTION = (400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
 
 
 def components() -> dict[str, Any]:

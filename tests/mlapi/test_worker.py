@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import os
 import select
+import selectors
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
 
+from mlapi.connections import Connection
+from mlapi.worker import MOST_LINGERING, ServingWorker
 from tests.support.databases import execute
 from tests.support.estimators import forest, save
 from tests.support.service import Service
@@ -295,6 +301,116 @@ def test_a_body_that_its_caller_cuts_short_is_the_callers_error(service, connect
     (line,) = eventually(lambda: [line for line in service.events("request") if line["id"] == f"{how}-{name}"])
     assert (line["status"], line["code"]) == (400, "incomplete_body")
     assert service.events("unforeseen_error") == []
+
+
+def test_who_is_hung_up_on_costs_no_thread_and_few_open_files(service):
+    """Many are refused and stay; who needs a thread gets one, and the connections are closed before long."""
+    files = Path(f"/proc/{service.worker_pids()[0]}/fd")
+    refused = large("/models/slow/predict").replace(b"application/json", b"text/plain")
+    with ExitStack() as stack:
+        many = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10)) for _ in range(MANY)
+        ]
+        for number, connection in enumerate(many):
+            connection.sendall(refused if number % 2 else b"NONSENSE\r\n\r\n")
+        assert {int(connection.recv(20).split()[1]) for connection in many} == {400, 415}
+        began = time.monotonic()
+        for path in ("/models/slow/predict", "/models/slow/predict?x=1"):
+            assert service.post(path, BODY, seconds=10)[0] == 200
+        assert time.monotonic() - began < 1
+        eventually(lambda: len(list(files.iterdir())) < MANY // 2, seconds=2)
+        eventually(lambda: len(list(files.iterdir())) < MANY // 8, seconds=5)
+
+
+def test_what_is_not_read_of_a_refused_body_resets_no_connection(connection):
+    """A socket that is closed with something unread would be reset, and the answer with it."""
+    connection.sendall(large("/models/slow/predict").replace(b"application/json", b"text/plain") + b" " * 19_000)
+    assert receive(connection)[0][0] == 415
+    assert connection.recv(1) == b""
+
+
+MANY_ROWS = json.dumps({"instances": [[0, 0, 0, 0]] * 1_200, "probabilities": True}, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("path", ["/models/slow/predict", "/models/slow/predict?x=1"])
+def test_who_does_not_read_takes_neither_a_thread_nor_a_place(service, path):
+    with ExitStack() as stack:
+        many = [stack.enter_context(socket.socket()) for _ in range(MOST_WAITING + THREADS)]
+        for connection in many:
+            # Small segments, since the kernel keeps as much as some of them for a caller.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            connection.settimeout(10)
+            connection.connect(("127.0.0.1", service.port))
+            connection.sendall(request(path, body=MANY_ROWS))
+            select.select([connection], [], [], 1)
+        for other in ("/models/slow/predict", "/models/slow/predict?x=1"):
+            assert service.post(other, BODY, seconds=3)[0] == 200
+        ((status, _, body),) = receive(many[0])
+        assert (status, len(json.loads(body)["predictions"])) == (200, 1_200)
+        many[0].sendall(request(path))
+        assert receive(many[0])[0][0] == 200
+
+
+@pytest.fixture
+def idle_worker() -> Iterator[ServingWorker]:
+    """Return a worker that listens nowhere, in this process."""
+    worker = ServingWorker(1, os.getppid(), [], None, 30, Config(), None)
+    worker.tpool, worker.poller = worker.get_thread_pool(), selectors.DefaultSelector()
+    worker.method_queue.init()
+    worker.poller.register(worker.method_queue.fileno(), selectors.EVENT_READ, worker.method_queue.run_callbacks)
+    yield worker
+    worker.poller.close()
+    worker.method_queue.close()
+    worker.tmp.close()
+
+
+def test_who_is_hung_up_on_may_leave_while_others_are(idle_worker):
+    """The one that is closed to make room for another may have left in the same round."""
+    refused = Future()
+    refused.set_result(False)
+    callers = []
+    for number in range(MOST_LINGERING + 1):
+        ours, caller = socket.socketpair()
+        callers.append(caller)
+        conn = Connection(idle_worker.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2), {"wsgi.version": (1, 0)})
+        idle_worker.nr_conns += 1
+        idle_worker.method_queue.defer(idle_worker.finish_request, conn, refused)
+        if number < MOST_LINGERING:
+            idle_worker.wait_for_and_dispatch_events(timeout=0)
+    assert idle_worker.nr_conns == MOST_LINGERING + 1
+    for caller in callers:
+        caller.close()
+    for _ in range(2):
+        idle_worker.wait_for_and_dispatch_events(timeout=0)
+    assert idle_worker.nr_conns == 0
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["one that waits", "one that answers"])
+def test_a_thread_sends_the_rest_of_an_answer_only_if_it_waits_for_callers(idle_worker, waits):
+    ours, caller = socket.socketpair()
+    with ours, caller:
+        conn = Connection(idle_worker.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2), {"wsgi.version": (1, 0)})
+        conn.unsent = [b"rest"]
+        pool = idle_worker._patient if waits else idle_worker.tpool
+        idle_worker._submit(pool, lambda conn: idle_worker._send_rest(conn, keeps=True), conn)
+        pool.shutdown(wait=True)
+        assert conn.take_unsent() == (b"" if waits else b"rest")
+        caller.setblocking(False)
+        if waits:
+            assert caller.recv(10) == b"rest"
+
+
+def test_a_pool_that_waits_for_callers_ends_with_its_worker(idle_worker):
+    may_end = threading.Event()
+    idle_worker.poller.unregister(idle_worker.method_queue.fileno())
+    idle_worker.alive = False
+    try:
+        waiting = [idle_worker._patient.submit(may_end.wait, 10) for _ in range(idle_worker.cfg.threads + 1)]
+        idle_worker.run()
+        assert waiting[-1].cancelled()
+    finally:
+        may_end.set()
 
 
 def test_half_a_head_is_no_request(service, connection):
