@@ -117,7 +117,6 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.patience = Patience()
         self.may_be_waited_for = False
         self.unsent: list[bytes] = []
-        self.lingered_bytes = 0
         self.secure_headers: dict[str, str] = {}
         if base is not None:
             self.base = {

@@ -44,6 +44,7 @@ from mlapi.http1 import (
     read_plain,
     response_bytes,
 )
+from mlapi.lingering import Lingering
 from mlapi.waiting import Turn, Waiting, WaitingRoom
 
 ACCEPTED_TOGETHER = 64
@@ -52,11 +53,6 @@ SWITCH_SECONDS = 0.0005
 ACCEPTED_EVERY = 16
 # A little less than the Retry-After of a refusal: who comes again before has not heeded it.
 AGAIN_SECONDS = 0.9
-# Who has been hung up on may take so long to read his answer, and send so much the while; no more than so many may.
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 65_536
-MOST_LINGERING = 128
-
 # Not again at once: what keeps a worker from starting seldom passes within a moment.
 RESTART_SECONDS = 2.0
 # Shared by the workers of a server, which are forked: whether any of them has loaded the application.
@@ -110,8 +106,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._room = WaitingRoom(places=0, patience_seconds=0)
         # Whose requests have come in part, and since when; the longest first.
         self._unfinished: dict[Connection, float] = {}
-        # Who has been hung up on, and until when what they still send is taken; the longest first.
-        self._lingering: dict[Connection, float] = {}
+        self._lingering = Lingering(self._end_lingering)
 
     def init_process(self) -> None:
         """Prepare what every request needs, then serve."""
@@ -198,8 +193,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._look_after_waiting()
         if self._unfinished:
             self._look_after_unfinished()
-        if self._lingering:
-            self._look_after_lingering()
+        self._lingering.look_after()
         logs.flush()
 
     def _look_after_newcomers(self) -> None:
@@ -265,11 +259,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._hang_up(conn)
 
     def _hang_up(self, conn: Any) -> None:
-        """Say that there is no more, and take what the caller still sends for a moment.
-
-        A socket that is closed with something unread takes the answer with it (RFC 9112, 9.6). It counts among the
-        connections until then, since it is an open file as they are; where many are, the oldest makes room.
-        """
+        """Say that there is no more; the connection is one until its caller has read that, or a moment is over."""
         if not conn.base:  # nobody but a thread may wait for a caller by TLS
             self.nr_conns -= 1
             self.tpool.submit(conn.close, graceful=True)
@@ -280,34 +270,10 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         except OSError:  # the caller has gone, or gunicorn has closed it
             self._go_on(conn, Outcome.ENDED, None)
             return
-        self._lingering[conn] = time.monotonic() + LINGER_SECONDS
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_lingering_readable, conn))
-
-    def _on_lingering_readable(self, conn: Any, client: Any) -> None:
-        try:
-            came = len(client.recv(LINGER_BYTES))
-        except BlockingIOError:
-            return
-        except OSError:
-            came = 0
-        conn.lingered_bytes += came
-        if not came or conn.lingered_bytes > LINGER_BYTES:
-            self._end_lingering(conn)
-
-    def _look_after_lingering(self) -> None:
-        """Close what has been lingered on for long enough, and the oldest where they are many.
-
-        After a round, not amid it: what is closed might be among those who are ready in it.
-        """
-        now = time.monotonic()
-        while self._lingering:
-            conn, until = next(iter(self._lingering.items()))
-            if until > now and len(self._lingering) <= MOST_LINGERING:
-                return
-            self._end_lingering(conn)
+        self._lingering.enter(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._lingering.take, conn))
 
     def _end_lingering(self, conn: Any) -> None:
-        del self._lingering[conn]
         self.poller.unregister(conn.sock)
         self._go_on(conn, Outcome.ENDED, None)
 

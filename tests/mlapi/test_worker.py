@@ -20,7 +20,8 @@ import pytest
 from gunicorn.config import Config
 
 from mlapi.connections import Connection
-from mlapi.worker import MOST_LINGERING, ServingWorker
+from mlapi.lingering import MOST_LINGERING
+from mlapi.worker import ServingWorker
 from tests.support.databases import execute
 from tests.support.estimators import forest, save
 from tests.support.service import Service
