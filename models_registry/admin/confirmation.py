@@ -112,7 +112,7 @@ def _obstacle(target: ModelVersion) -> str:
     if target.state == State.READY:
         return ""
     if target.state in (State.FOUND, State.CHECKING):
-        return f"Version {target.number} cannot be activated yet: its check has not ended. It takes seconds."
+        return f"Version {target.number} cannot be activated yet: {services.open_check(target)}"
     return f"Version {target.number} cannot be activated: it is {target.get_state_display().lower()}. {target.reason}"
 
 

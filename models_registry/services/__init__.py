@@ -35,7 +35,7 @@ from models_registry.services.replicas import (
     rollout,
     wait_for_rollout,
 )
-from models_registry.services.verdicts import wait_for_verdict
+from models_registry.services.verdicts import open_check, wait_for_verdict
 from models_registry.services.wishes import Wish, Wishes, read_wishes
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "get_model",
     "get_version",
     "list_models",
+    "open_check",
     "publish",
     "read_keys",
     "read_wishes",

@@ -8,6 +8,7 @@ from django.db.models import F
 
 from models_registry.errors import ActivationConflict, NotActivatable, NothingToRollBackTo
 from models_registry.models import Activation, ModelVersion, RegisteredModel, State
+from models_registry.services.verdicts import open_check
 
 log = structlog.get_logger(__name__)
 
@@ -119,9 +120,7 @@ def _require_activatable(version: ModelVersion, name: str, *, override: bool, re
             f"{label} is missing: its object is no longer in the storage. Upload it again and run sync_models."
         )
     if version.state != State.READY:
-        raise NotActivatable(
-            f"{label} is not checked yet (state {version.state}). Wait for its check to end; it takes seconds."
-        )
+        raise NotActivatable(f"{label} cannot be activated yet (state {version.state}): {open_check(version)}")
     if version.override_reason and not (override and reason.strip()):
         raise NotActivatable(
             f"{label}: {version.override_reason} Publish it with a sample and expected predictions, or have somebody "

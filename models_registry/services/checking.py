@@ -98,7 +98,8 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
 def _postpone(version: ModelVersion, reason: str) -> None:
     """Leave the check to a later turn; the time of this one orders the turns."""
     version.state, version.reason, version.claimed_by, version.claimed_at = State.FOUND, reason, "", timezone.now()
-    ModelVersion.objects.filter(pk=version.pk).update(
+    # Not one that somebody else has given a verdict meanwhile.
+    ModelVersion.objects.filter(pk=version.pk, state__in=(State.FOUND, State.CHECKING)).update(
         state=version.state, reason=reason, claimed_by="", claimed_at=version.claimed_at
     )
 
@@ -158,7 +159,7 @@ def _claim(version: ModelVersion, holder: str) -> bool:
     claimed = (
         ModelVersion.objects.waiting_for_check()
         .filter(pk=version.pk)
-        .update(state=State.CHECKING, claimed_by=holder, claimed_at=timezone.now())
+        .update(state=State.CHECKING, reason="", claimed_by=holder, claimed_at=timezone.now())
     )
     return bool(claimed)
 

@@ -18,3 +18,10 @@ def wait_for_verdict(version: ModelVersion, *, timeout_seconds: float, poll_seco
         time.sleep(poll_seconds)
         version.refresh_from_db()
     return True
+
+
+def open_check(version: ModelVersion) -> str:
+    """Say of a version without a verdict how long it waits for one."""
+    if version.reason:
+        return f"its check is postponed. {version.reason}"
+    return "its check has not ended. It takes seconds."

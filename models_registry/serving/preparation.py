@@ -100,6 +100,10 @@ class Preparation:
             deadline_seconds=self.deadline_seconds,
         )
 
+    def is_at_hand(self, digest: str) -> bool:
+        """Say whether an artifact is on this disk."""
+        return digest in self.cache.digests()
+
     def prepare(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
         """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
 

@@ -39,11 +39,12 @@ class Steward:
         self._stop.set()
 
     def tend(self) -> None:
-        """Discover where it is due, then check what waits."""
-        if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
-            self._discover()
-        while not self._stop.is_set() and self._check_one():
-            pass  # each returns when its verdict is stored
+        """Discover where it is due, and check what waits, one after the other."""
+        while not self._stop.is_set():
+            if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
+                self._discover()
+            if not self._check_one():
+                return
 
     def _check_one(self) -> bool:
         """Say whether there was something to check; what cannot be had now keeps nothing behind it waiting."""

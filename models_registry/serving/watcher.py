@@ -27,7 +27,7 @@ from models_registry.services.wishes import Wish, Wishes
 from models_registry.serving import memory
 from models_registry.serving.fetching import Fetching
 from models_registry.serving.heartbeat import Heartbeat
-from models_registry.serving.plan import Drop, Load, plan
+from models_registry.serving.plan import Drop, plan
 from models_registry.serving.preparation import Preparation, VersionRef
 from models_registry.serving.remembered_wishes import RememberedWishes
 from models_registry.serving.runtime import LoadedModel, Runtime
@@ -82,7 +82,8 @@ class Watcher:
         self._first_pass = threading.Event()
         self._failures: dict[str, Failure] = {}
         self._fetches: dict[str, Fetching] = {}
-        self._fetching_turns = threading.BoundedSemaphore(FETCHED_AT_ONCE)
+        self._first_turns = threading.BoundedSemaphore(FETCHED_AT_ONCE)
+        self._second_turns = threading.BoundedSemaphore(1)
         self._wishes = Wishes()
         self._remembered = RememberedWishes(memory_path)
         self._has_dropped = False
@@ -108,7 +109,7 @@ class Watcher:
         self._thread.join(timeout=5)
 
     def reconcile(self) -> None:
-        """Bring what runs a step closer to what is wished for, and report what has changed."""
+        """Begin to bring what runs to what is wished for, and report what has changed."""
         wishes = services.read_wishes()
         self.runtime.wish_read_at = time.time()
         self._remembered.keep(wishes)
@@ -116,56 +117,68 @@ class Watcher:
         self._report()
 
     def _carry_out(self, wishes: Wishes) -> None:
-        """Take the next step from what runs to these wishes: fetch whatever is missing, load one that has come.
-
-        The rest follows at once, after another look at the wishes: a load may take long, and something more
-        urgent, like a rollback to what is in memory, need not wait for all of them.
-        """
+        """Do what takes no time to bring what runs to these wishes, and have fetched whatever is missing."""
         self._wishes = wishes
         self._post_wish()
         wanted = {name: _target(wish.generation, wish.acceleration) for name, wish in wishes.items()}
         running = {name: _target(held.generation, held.acceleration) for name, held in self._running().items()}
-        steps = plan(wanted, running)
-        loads = [wishes[step.model] for step in steps if isinstance(step, Load)]
-        self._abandon_all_but(loads)
-        come = [wish for wish in loads if wish.model in self._fetches and self._fetches[wish.model].has_ended]
-        for step in steps:
+        missing = []
+        for step in plan(wanted, running):
             if isinstance(step, Drop):
                 self._drop(step.model)
-        for wish in loads:
-            if self._is_in_memory(wish):
-                self._swap_back(wish)
-            elif wish.model not in self._fetches and self._is_due(wish):
+            elif self._is_in_memory(wishes[step.model]):
+                self._swap_back(wishes[step.model])
+            else:
+                missing.append(wishes[step.model])
+        self._let_go_of_all_but(missing)
+        for wish in missing:
+            if wish.model not in self._fetches and self._is_due(wish):
                 self._begin_fetching(wish)
-        if come:
-            self._load(come[0])
-            self._wake.set()
         self._post_wish()
+
+    def _load_what_came(self) -> None:
+        """Load one version that has come, the one that was begun first.
+
+        The others follow at once, after another look at the wishes: a load may take long, and something more urgent,
+        like a rollback to what is in memory, need not wait for all of them.
+        """
+        come = next((name for name, fetching in self._fetches.items() if fetching.has_ended), None)
+        if come is not None:
+            self._load(self._wishes[come])
+            self._post_wish()
+            self._wake.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 close_old_connections()
-                self.reconcile()
-                self._note_database(away=False)
-                self._note_first_pass()
-            except DatabaseError as error:
-                # Predictions need no database: what is loaded goes on serving.
-                self._note_database(away=True, error=error)
-                connection.close()
-                self._go_by_memory()
+                self._look()
+                self._load_what_came()
+                if self._is_settled():
+                    self._first_pass.set()
             except Exception:
                 log.exception("watcher_error", replica=self.replica_id)
                 self._first_pass.set()
             if not self._wake.wait(self._poll_seconds):
                 self._give_back()
             self._wake.clear()
-        self._abandon_all_but([])
+        self._let_go_of_all_but([])
         self._say_goodbye()
 
-    def _note_first_pass(self) -> None:
-        if not self._fetches:
-            self._first_pass.set()
+    def _look(self) -> None:
+        try:
+            self.reconcile()
+            self._note_database(away=False)
+        except DatabaseError as error:
+            # Predictions need no database: what is loaded goes on serving.
+            self._note_database(away=True, error=error)
+            connection.close()
+            self._go_by_memory()
+
+    def _is_settled(self) -> bool:
+        """Say whether all that should serve here does, or has failed to."""
+        board = self.runtime.board
+        return board.has_read_wish and all(self._has_failed(self._wishes[name]) for name in board.missing())
 
     def _go_by_memory(self) -> None:
         """Go on with the wishes that were read last, here or, where this worker has read none, on this machine."""
@@ -176,7 +189,6 @@ class Watcher:
             log.warning("wish_remembered", models=sorted(wishes), next="It is read anew when the database is back.")
             self._wishes = wishes
         self._carry_out(self._wishes)
-        self._note_first_pass()
 
     def _say_goodbye(self) -> None:
         try:
@@ -203,7 +215,7 @@ class Watcher:
             problems={
                 name: f"version {wish.number} failed to load; the model's page in the admin and the log say why"
                 for name, wish in self._wishes.items()
-                if name in self._failures
+                if self._has_failed(wish)
             },
             default=self._default_model or self._wishes.first,
             has_read_wish=True,
@@ -213,8 +225,12 @@ class Watcher:
 
     def _is_due(self, wish: Wish) -> bool:
         """Say whether a version is to be tried now: a failed one again after a pause that grows."""
+        return not self._has_failed(wish) or time.monotonic() >= self._failures[wish.model].retry_at
+
+    def _has_failed(self, wish: Wish) -> bool:
+        """Say whether this very wish could not be carried out when it was tried last."""
         failure = self._failures.get(wish.model)
-        return failure is None or failure.generation != wish.generation or time.monotonic() >= failure.retry_at
+        return failure is not None and failure.generation == wish.generation
 
     def _is_in_memory(self, wish: Wish) -> bool:
         held = self._running().get(wish.model)
@@ -227,27 +243,34 @@ class Watcher:
         self._failures.pop(wish.model, None)
 
     def _begin_fetching(self, wish: Wish) -> None:
-        version, copy = version_ref(wish), self._copier(wish)
         self._fetches[wish.model] = Fetching(
             wish.version_id,
-            lambda: self._preparation.fetch(version, copy),
-            turn=self._fetching_turns,
+            lambda: self._preparation.fetch(version_ref(wish), self._copier(wish)),
+            turns=self._turns_for(wish),
             on_end=self._wake.set,
         )
 
-    def _abandon_all_but(self, wishes: list[Wish]) -> None:
+    def _turns_for(self, wish: Wish) -> threading.Semaphore | None:
+        if self._preparation.is_at_hand(wish.digest):
+            return None
+        # Several that share a line may all be too late; one after the other they are not.
+        return self._second_turns if self._has_failed(wish) else self._first_turns
+
+    def _let_go_of_all_but(self, wishes: list[Wish]) -> None:
         wanted = {(wish.model, wish.version_id) for wish in wishes}
         for name, fetching in list(self._fetches.items()):
             if (name, fetching.version_id) not in wanted:
-                fetching.abandon()
+                fetching.let_go()
                 del self._fetches[name]
 
     def _load(self, wish: Wish) -> None:
         """Open what was fetched, and serve it."""
         fetching = self._fetches[wish.model]
         try:
-            with fetching.take() as artifact, self._one_at_a_time():
-                loaded = self._preparation.prepare(version_ref(wish), artifact)
+            with fetching:
+                artifact = fetching.take()
+                with self._one_at_a_time():
+                    loaded = self._preparation.prepare(version_ref(wish), artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
             self._note_failure(wish, error)
             return
@@ -329,7 +352,7 @@ class Watcher:
         failure = self._failures.get(wish.model)
         if wish.model in self._fetches:
             state, since, reason = ReplicaState.LOADING, self._fetches[wish.model].began_at, ""
-        elif failure is not None and failure.generation == wish.generation:
+        elif failure is not None and self._has_failed(wish):
             state, since, reason = ReplicaState.FAILED, failure.since, failure.reason
         elif held is None:
             state, since, reason = ReplicaState.LOADING, self._started_at, ""

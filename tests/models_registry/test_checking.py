@@ -143,11 +143,32 @@ def test_what_cannot_be_checked_now_keeps_nothing_behind_it_waiting(storage_dire
     first, second = ModelVersion.objects.order_by("model__name")
     assert (first.state, second.state) == (State.FOUND, State.READY)
     assert services.check_next("x") is None, "it was tried a moment ago"
+    with pytest.raises(NotActivatable, match="its check is postponed"):
+        services.activate(first, by="x")
     kept.write_bytes(whole)
     ModelVersion.objects.update(claimed_at=timezone.now() - timedelta(seconds=POSTPONED_SECONDS))
     assert services.check_next("x") == first
     first.refresh_from_db()
     assert (first.state, first.reason) == (State.READY, "")
+
+
+def test_many_checks_keep_nothing_from_being_found(storage_directory, monkeypatch):
+    """Whatever a round of checks takes, discovery has its turn when it is due."""
+    path = save(constant(1), storage_directory / "a" / "model.joblib")
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    steward = Steward(holder="x", discovery_seconds=0, look_seconds=60)
+    later = save(constant(2), storage_directory / "later.joblib")
+    os.utime(later, (1_600_000_000, 1_600_000_000))
+
+    def check_and_upload(holder: str) -> ModelVersion | None:
+        if later.exists():
+            (storage_directory / "b").mkdir()
+            later.rename(storage_directory / "b" / "model.joblib")
+        return services.checking.check_next(holder)
+
+    monkeypatch.setattr(services, "check_next", check_and_upload)
+    steward.tend()
+    assert set(ModelVersion.objects.values_list("model__name", "state")) == {("a", "ready"), ("b", "ready")}
 
 
 def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, settings):

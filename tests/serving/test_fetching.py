@@ -41,11 +41,15 @@ def is_let_go(cache: ArtifactCache) -> bool:
     return not cache.digests()
 
 
-def begun(fetch, turn=None, on_end=lambda: None) -> Fetching:
-    return Fetching(1, fetch, turn=turn or threading.Semaphore(), on_end=on_end)
+def begun(fetch, turns=None, on_end=lambda: None) -> Fetching:
+    return Fetching(1, fetch, turns=turns, on_end=on_end)
 
 
-def test_what_comes_is_the_takers_to_release(cache, held):
+def refused() -> CachedArtifact:
+    raise StorageUnavailable("nobody answers")
+
+
+def test_what_comes_is_kept_until_it_is_let_go(cache, held):
     ended = threading.Event()
     fetching = begun(held, on_end=ended.set)
     assert not fetching.has_ended
@@ -53,15 +57,13 @@ def test_what_comes_is_the_takers_to_release(cache, held):
     assert ended.wait(20)
     assert fetching.has_ended
     assert not is_let_go(cache)
-    with fetching.take() as artifact:
-        assert artifact.path.read_bytes() == b"bytes"
+    with fetching:
+        assert fetching.take().path.read_bytes() == b"bytes"
+        assert not is_let_go(cache)
     assert is_let_go(cache)
 
 
 def test_what_keeps_it_from_coming_is_raised_where_it_is_taken():
-    def refused() -> CachedArtifact:
-        raise StorageUnavailable("nobody answers")
-
     ended = threading.Event()
     fetching = begun(refused, on_end=ended.set)
     assert ended.wait(20)
@@ -73,7 +75,7 @@ def test_what_nobody_wants_any_more_is_let_go_when_it_comes(cache, held):
     ended = threading.Event()
     fetching = begun(held, on_end=ended.set)
     assert held.begun.wait(20)
-    fetching.abandon()
+    fetching.let_go()
     held.goes_on.set()
     assert ended.wait(20)
     assert is_let_go(cache)
@@ -83,23 +85,51 @@ def test_what_has_come_is_let_go_when_nobody_wants_it_any_more(cache, held):
     fetching = begun(held)
     held.goes_on.set()
     eventually(lambda: fetching.has_ended)
-    fetching.abandon()
+    fetching.let_go()
     assert is_let_go(cache)
 
 
-def test_who_waits_for_a_turn_and_is_abandoned_fetches_nothing(cache, held):
+def test_a_turn_is_kept_until_what_came_is_let_go(cache, held):
     turns = threading.Semaphore(1)
-    other = Held(cache)
-    begun(held, turns)
-    assert held.begun.wait(20)
-    second = begun(other, turns)
-    assert not other.begun.wait(0.2)
-    second.abandon()
     held.goes_on.set()
-    assert turns.acquire(timeout=20)
-    turns.release()
+    first, other = begun(held, turns), Held(cache)
+    eventually(lambda: first.has_ended)
+    begun(other, turns)
+    assert not other.begun.wait(0.2)
+    first.let_go()
+    first.let_go()
+    assert other.begun.wait(20)
     third = Held(cache)
     begun(third, turns)
-    assert third.begun.wait(20)
-    assert not other.begun.is_set()
-    third.goes_on.set()
+    assert not third.begun.wait(0.2), "a turn is given back once"
+    other.goes_on.set()
+
+
+def test_a_fetch_that_failed_has_given_its_turn_back(cache, held):
+    turns = threading.Semaphore(1)
+    failed = begun(refused, turns)
+    begun(held, turns)
+    assert held.begun.wait(20)
+    failed.let_go()
+    assert not turns.acquire(blocking=False)
+    held.goes_on.set()
+
+
+def test_a_fetch_that_hangs_gives_its_turn_back_when_nobody_wants_it_any_more(cache, held):
+    turns = threading.Semaphore(1)
+    first, other = begun(held, turns), Held(cache)
+    assert held.begun.wait(20)
+    first.let_go()
+    begun(other, turns)
+    assert other.begun.wait(20)
+    held.goes_on.set()
+    other.goes_on.set()
+
+
+def test_who_is_let_go_while_it_waits_for_a_turn_fetches_nothing(cache, held):
+    turns = threading.Semaphore(0)
+    fetching = begun(held, turns)
+    fetching.let_go()
+    turns.release()
+    assert not held.begun.wait(0.2)
+    assert turns.acquire(timeout=20), "and gives it back"

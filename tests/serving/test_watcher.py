@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
 from models_registry import conf, services
-from models_registry.artifacts.cache import ArtifactCache
-from models_registry.models import Replica
+from models_registry.artifacts.cache import ArtifactCache, digest_of
+from models_registry.artifacts.inference import infer_signature
+from models_registry.errors import StorageDenied
+from models_registry.models import ModelVersion, Replica, State
 from models_registry.serving.preparation import Preparation
 from models_registry.serving.runtime import Runtime
-from models_registry.serving.watcher import Watcher
+from models_registry.serving.watcher import FETCHED_AT_ONCE, Watcher
 from models_registry.storage import VersionedFileSystemStorage
 from tests.support.estimators import constant, save
 from tests.support.waiting import eventually
@@ -31,6 +36,7 @@ class HangingStorage(VersionedFileSystemStorage):
         super().__init__(**given)
         self.asked: list[str] = []
         self.held: dict[str, threading.Event] = {}
+        self.denied: set[str] = set()
 
     def hold(self, name: str) -> None:
         self.held[name] = threading.Event()
@@ -41,9 +47,41 @@ class HangingStorage(VersionedFileSystemStorage):
     def copy_version(self, key, version_id, target) -> None:
         name = key.partition("/")[0]
         self.asked.append(name)
+        if name in self.denied:
+            raise StorageDenied("Nobody may read it.")
         if name in self.held:
             assert self.held[name].wait(30)
         super().copy_version(key, version_id, target)
+
+
+class SharedLine(VersionedFileSystemStorage):
+    """A storage behind a line that takes `seconds` for one artifact, and as much longer for several at once."""
+
+    seconds = 0.4
+    under_way = 0
+
+    def copy_version(self, key, version_id, target) -> None:
+        self.under_way += 1
+        left = self.seconds
+        while left > 0:
+            time.sleep(0.01)
+            left -= 0.01 / self.under_way
+        self.under_way -= 1
+        super().copy_version(key, version_id, target)
+
+
+@dataclass(frozen=True, slots=True)
+class GatedPreparation(Preparation):
+    """Opens a model when it is let, and notes the order."""
+
+    gates: dict[str, threading.Event] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+
+    def prepare(self, version, artifact):
+        self.opened.append(version.model)
+        if version.model in self.gates:
+            assert self.gates[version.model].wait(20)
+        return Preparation.prepare(self, version, artifact)
 
 
 @contextmanager
@@ -64,29 +102,50 @@ def storage(storage_directory) -> HangingStorage:
 
 
 @pytest.fixture
-def watcher(storage, tmp_path):
-    made = Watcher(
+def preparation(tmp_path) -> GatedPreparation:
+    return GatedPreparation(
+        cache=ArtifactCache(tmp_path / "replica", max_bytes=10_000_000),
+        deadline_seconds=20,
+        compiled_directory=tmp_path / "compiled",
+        accelerate=False,
+    )
+
+
+def new_watcher(storage, preparation, tmp_path) -> Watcher:
+    return Watcher(
         Runtime(),
-        preparation=Preparation(
-            cache=ArtifactCache(tmp_path / "replica", max_bytes=10_000_000),
-            deadline_seconds=20,
-            compiled_directory=tmp_path / "compiled",
-            accelerate=False,
-        ),
+        preparation=preparation,
         storage=storage,
         poll_seconds=0.1,
         default_model="",
         load_lock=tmp_path / "lock",
         memory_path=tmp_path / "wishes.json",
     )
+
+
+@pytest.fixture
+def watcher(storage, preparation, tmp_path):
+    made = new_watcher(storage, preparation, tmp_path)
     yield made
     made.stop()
     connection.close()
 
 
 def publish(directory: Path, number: int, name: str = "m") -> None:
-    path = save(constant(number), directory.parent / f"{number}.joblib")
-    services.check_version(services.publish(name, path, by="x"), holder="x")
+    """Put a version into the storage as one that has passed its check, which would take seconds."""
+    model = constant(number)
+    path = save(model, directory / name / f"{number}.joblib")
+    os.utime(path, (1_600_000_000, 1_600_000_000))  # one that is being written is left alone
+    services.discover(only=name)
+    ModelVersion.objects.filter(model__name=name, state=State.FOUND).update(
+        state=State.READY, digest=digest_of(path), signature=infer_signature(model).to_json()
+    )
+
+
+def serve(directory: Path, number: int, name: str, version: int = 1) -> None:
+    """Publish and activate a version."""
+    publish(directory, number, name)
+    activate(version, name)
 
 
 def activate(number: int, name: str = "m") -> None:
@@ -177,6 +236,103 @@ def test_what_comes_while_the_database_is_away_serves(watcher, storage, far):
     with no_table("models_registry_registeredmodel"):
         storage.let(far)
         eventually(lambda: served(watcher, far) == 1)
+
+
+def test_what_failed_is_tried_again_while_the_database_is_away(watcher, storage, storage_directory):
+    serve(storage_directory, 1, "m")
+    storage.denied.add("m")
+    watcher.start(wait_seconds=20)
+    assert watcher.runtime.load_failures["m"] == 1
+    with no_table("models_registry_registeredmodel"):
+        storage.denied.clear()
+        eventually(lambda: served(watcher) == 1)
+
+
+def test_what_is_at_hand_waits_for_no_fetch(watcher, storage, storage_directory, tmp_path):
+    for number in range(FETCHED_AT_ONCE + 1):
+        serve(storage_directory, number, f"far{number}")
+        storage.hold(f"far{number}")
+    serve(storage_directory, 9, "near")
+    near = ModelVersion.objects.get(model__name="near")
+    cache = ArtifactCache(tmp_path / "replica", max_bytes=10_000_000)
+    path = storage_directory / "near" / "9.joblib"
+    cache.fetch(
+        lambda target: target.write(path.read_bytes()), suffix=".joblib", digest=near.digest, deadline_seconds=5
+    ).release()
+    watcher.start(wait_seconds=0)
+    eventually(lambda: served(watcher, "near") == 1)
+    eventually(lambda: len(storage.asked) == FETCHED_AT_ONCE)
+    for name in list(storage.held):
+        storage.let(name)
+    eventually(lambda: not watcher.runtime.board.missing())
+
+
+def test_those_that_share_a_line_and_come_too_late_are_there_in_the_end(preparation, storage_directory, tmp_path):
+    for number in range(FETCHED_AT_ONCE):
+        serve(storage_directory, number, f"m{number}")
+    line = SharedLine(location=storage_directory)
+    watcher = new_watcher(line, replace(preparation, deadline_seconds=1.0), tmp_path)
+    watcher.start(wait_seconds=0)
+    try:
+        eventually(lambda: len(watcher.runtime.load_failures) == FETCHED_AT_ONCE, saying="all at once are too late")
+        eventually(lambda: watcher.runtime.board.models and not watcher.runtime.board.missing())
+    finally:
+        watcher.stop()
+
+
+def test_what_was_begun_first_is_loaded_first(watcher, preparation, storage, storage_directory):
+    for name in ("early", "late", "loading"):  # in the order of registration
+        services.register_model(name)
+        if name != "loading":
+            storage.hold(name)
+    preparation.gates["loading"] = threading.Event()
+    watcher.start(wait_seconds=0)
+    serve(storage_directory, 1, "late")
+    eventually(lambda: storage.asked == ["late"])
+    serve(storage_directory, 2, "early")
+    eventually(lambda: storage.asked == ["late", "early"])
+    serve(storage_directory, 3, "loading")
+    eventually(lambda: preparation.opened == ["loading"])
+    for name in ("early", "late"):
+        storage.let(name)
+    eventually(lambda: all(fetching.has_ended for fetching in watcher._fetches.values()))
+    preparation.gates["loading"].set()
+    eventually(lambda: served(watcher, "early") == served(watcher, "late") == 1)
+    assert preparation.opened == ["loading", "late", "early"]
+
+
+def test_a_rollback_is_reported_before_the_next_load(watcher, preparation, storage_directory):
+    serve(storage_directory, 1, "m")
+    watcher.start(wait_seconds=20)
+    preparation.gates.update(a=threading.Event(), b=threading.Event())
+    serve(storage_directory, 3, "a")
+    eventually(lambda: preparation.opened == ["m", "a"])
+    serve(storage_directory, 4, "b")
+    serve(storage_directory, 2, "m", version=2)
+    activate(1, "m")
+    preparation.gates["a"].set()
+    eventually(lambda: preparation.opened == ["m", "a", "b"])
+    assert services.rollout(services.get_model("m")).is_complete
+    preparation.gates["b"].set()
+
+
+def test_a_start_waits_for_no_second_attempt(watcher, storage, storage_directory):
+    for number, name in enumerate(("bad", "good")):
+        serve(storage_directory, number, name)
+    storage.denied.add("bad")
+    storage.hold("good")
+    starting = threading.Thread(target=watcher.start, kwargs={"wait_seconds": 30})
+    starting.start()
+    eventually(lambda: watcher.runtime.load_failures["bad"] == 1)
+    storage.denied.clear()
+    storage.hold("bad")
+    eventually(lambda: storage.asked.count("bad") == 2)
+    assert starting.is_alive(), "the good one is neither here nor has it failed"
+    storage.let("good")
+    starting.join(10)
+    assert not starting.is_alive()
+    assert (served(watcher, "good"), served(watcher, "bad")) == (1, None)
+    storage.let("bad")
 
 
 def test_a_database_that_takes_no_report_keeps_no_model_from_loading(watcher, storage_directory):

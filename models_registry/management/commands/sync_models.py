@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from models_registry import services
-from models_registry.errors import StorageError
+from models_registry.errors import RequestError, StorageError
 from models_registry.management.base import RegistryCommand, describe_verdict, who
 from models_registry.models import ModelVersion
 
@@ -38,7 +38,7 @@ class Command(RegistryCommand):
             self.stdout.write(f"{version}: checking …")
             try:
                 self.stdout.write(describe_verdict(services.check_now(version, holder=who())))
-            except StorageError as error:
+            except (StorageError, RequestError) as error:
                 self.stderr.write(f"{version}: postponed. {error}")
                 postponed += 1
         return postponed
