@@ -13,8 +13,10 @@ does it that does nothing else: however many they are, they keep none from the o
 from __future__ import annotations
 
 import email.utils
+import errno
 import io
 import mmap
+import resource
 import selectors
 import socket
 import sys
@@ -55,8 +57,18 @@ ACCEPTED_EVERY = 16
 AGAIN_SECONDS = 0.9
 # Not again at once: what keeps a worker from starting seldom passes within a moment.
 RESTART_SECONDS = 2.0
+# A connection is an open file, and so is more besides; Debian lets a process begin with 1,024 of them.
+MOST_FILES = 65_536
 # Shared by the workers of a server, which are forked: whether any of them has loaded the application.
 _has_loaded = mmap.mmap(-1, 1)
+
+
+def _allow_files() -> None:
+    """Let this process have as many files open as its system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class KnowingApplication(Protocol):
@@ -107,12 +119,14 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         # Whose requests have come in part, and since when; the longest first.
         self._unfinished: dict[Connection, float] = {}
         self._lingering = Lingering(self._end_lingering)
+        self._has_too_many_files = False
 
     def init_process(self) -> None:
         """Prepare what every request needs, then serve."""
         # The main thread gives the interpreter up at every read and write; with Python's own 5 ms it would wait as long
         # for a thread that prepares a model, each time.
         sys.setswitchinterval(SWITCH_SECONDS)
+        _allow_files()
         cfg = self.cfg
         self._limits = Limits(cfg.limit_request_line, cfg.limit_request_fields, cfg.limit_request_field_size)
         self._base = {
@@ -168,6 +182,11 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 client, address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                self._note_too_many_files(error)
+                return
             self.nr_conns += 1
             base = self._base if self._application is not None and isinstance(address, tuple) else None
             conn = Connection(self.cfg, client, address, listener.getsockname(), base)
@@ -177,6 +196,12 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 self.on_pending_socket_readable(conn, client)
                 if not conn.has_asked:
                     self._newcomers.append(conn)
+
+    def _note_too_many_files(self, error: OSError) -> None:
+        """Let callers wait for those who are served to leave; to end the worker would cut these off."""
+        if not self._has_too_many_files:
+            self._has_too_many_files = True
+            self.log.error("No caller can be accepted: %s. Let the service open more (ulimit -n).", error.strerror)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Serve whoever is ready; who connects meanwhile, as health checks do, need not wait for all of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import selectors
 import signal
@@ -18,10 +19,11 @@ from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.workers.gthread import ThreadWorker
 
 from mlapi.connections import Connection
 from mlapi.lingering import MOST_LINGERING
-from mlapi.worker import ServingWorker
+from mlapi.worker import MOST_FILES, ServingWorker
 from tests.support.databases import execute
 from tests.support.estimators import forest, save
 from tests.support.service import Service
@@ -65,6 +67,39 @@ def service(tmp_path_factory) -> Iterator[Service]:
 def connection(service) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as made:
         yield made
+
+
+def test_a_worker_may_open_as_many_files_as_the_system_lets_it(monkeypatch):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    began: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        ThreadWorker, "init_process", lambda worker: began.append(resource.getrlimit(resource.RLIMIT_NOFILE))
+    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+    try:
+        ServingWorker(1, os.getppid(), [], None, 30, Config(), None).init_process()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    most = MOST_FILES if limits[1] == resource.RLIM_INFINITY else min(limits[1], MOST_FILES)
+    assert began == [(most, limits[1])]
+
+
+def test_more_callers_than_files_may_be_open_wait_and_end_nothing(service, connection):
+    (pid,) = service.worker_pids()
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 10, limits[1]))
+    try:
+        with ExitStack() as stack:
+            for _ in range(30):
+                late = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+            late.sendall(request("/models/quick/predict"))
+            eventually(lambda: "No caller can be accepted: Too many open files" in service.log())
+            connection.sendall(request("/models/quick/predict"))
+            assert receive(connection)[0][0] == 200
+            assert service.worker_pids() == [pid]
+        assert service.get("/health")[0] == 200
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 def test_who_has_been_answered_or_has_gone_counts_no_more(service, connection):
