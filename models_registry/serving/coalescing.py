@@ -1,7 +1,8 @@
 """Requests that wait for a model together go through it together.
 
-No timer: whoever finds the model idle runs at once; who comes meanwhile waits, and the first of those takes all of
-them along next, as databases commit in groups.
+Whoever comes alone runs at once; who comes while the model is busy waits, and the first of those takes all of them
+along next, as databases commit in groups. Callers who are answered together come again together: a moment is left for
+that, as long as one after the other does, or the next call would set out with the first of them alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ import numpy as np
 
 from models_registry.artifacts.calling import Answer
 from models_registry.serving.model_calls import timed_call
+
+# How long the next caller is waited for: so much of what a call takes, and never longer than so many seconds.
+GAP_SHARE = 0.2
+MOST_GAP_SECONDS = 0.0008
+# So many share the cost of a call well enough.
+CROWD = 64
 
 
 class Direct:
@@ -55,22 +62,29 @@ class Coalescer:
         self._guard = threading.Lock()
         self._busy = False
         self._waiting: deque[_Ticket] = deque()
+        self._arrival = threading.Condition(self._guard)
+        # So many in line wake the leader who waits for them.
+        self._awaited = 0
+        # Of the last call: how many it answered or kept waiting, what it took, and when it ended.
+        self._callers = 0
+        self._call_seconds = 0.0
+        self._ended_at = 0.0
 
     def predict(self, rows: Any, count: int) -> Answer:
         """Return the answer to these `count` rows, alone or together with others'."""
+        ticket = None
         with self._guard:
             is_first = not self._busy
             if is_first:
                 self._busy = True
-            else:
+            if not is_first:
+                ticket = self._wait_in_line(rows, count)
+            elif self._expects_company():
                 ticket = _Ticket(rows, count)
-                self._waiting.append(ticket)
-        if is_first:
-            try:
-                return timed_call(self._model, rows)
-            finally:
-                self._hand_over()
-        ticket.done.acquire()
+        if ticket is None:
+            return self._call_alone(rows)
+        if not is_first:
+            ticket.done.acquire()
         if ticket.answer is None and ticket.error is None:
             self._lead(ticket)
         if ticket.error is not None:
@@ -79,17 +93,52 @@ class Coalescer:
             raise RuntimeError("a coalesced prediction ended without an answer")
         return ticket.answer
 
+    def _call_alone(self, rows: Any) -> Answer:
+        began = time.perf_counter()
+        try:
+            return timed_call(self._model, rows)
+        finally:
+            self._hand_over(answered=1, began=began)
+
+    def _expects_company(self) -> bool:
+        """Say whether those whom the last call answered may be about to come again."""
+        return self._callers > 1 and time.perf_counter() < self._ended_at + self._call_seconds
+
+    def _wait_in_line(self, rows: Any, count: int) -> _Ticket:
+        ticket = _Ticket(rows, count)
+        self._waiting.append(ticket)
+        if len(self._waiting) == self._awaited:
+            self._arrival.notify()
+        return ticket
+
+    def _wait_for_company(self, own: _Ticket) -> None:
+        """Let those come again whom the last call answered, as long as they do; with the guard, which is let go."""
+        if not self._expects_company() or own.count >= CROWD:
+            return
+        gap = min(GAP_SHARE * self._call_seconds, MOST_GAP_SECONDS)
+        until = time.perf_counter() + self._call_seconds
+        self._awaited = min(self._callers, CROWD) - 1
+        come = -1
+        while come < len(self._waiting) < self._awaited and time.perf_counter() < until:
+            come = len(self._waiting)
+            self._arrival.wait(gap)
+        self._awaited = 0
+
     def _lead(self, own: _Ticket) -> None:
+        batch: list[_Ticket] = [own]
+        began = time.perf_counter()
         try:
             with self._guard:
-                batch, total = [own], own.count
+                self._wait_for_company(own)
+                total = own.count
                 while self._waiting and total + self._waiting[0].count <= self._max_rows:
                     ticket = self._waiting.popleft()
                     batch.append(ticket)
                     total += ticket.count
+            began = time.perf_counter()
             self._answer(batch)
         finally:
-            self._hand_over()
+            self._hand_over(answered=len(batch), began=began)
         for ticket in batch[1:]:
             ticket.done.release()
 
@@ -121,9 +170,12 @@ class Coalescer:
         except Exception as error:  # noqa: BLE001 - raised in the thread whose request it is
             ticket.error = error
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, answered: int, began: float) -> None:
         """Give the turn to whoever has waited longest, or leave the model idle."""
         with self._guard:
+            self._ended_at = time.perf_counter()
+            self._call_seconds = self._ended_at - began
+            self._callers = answered + len(self._waiting)
             if self._waiting:
                 self._waiting.popleft().done.release()
             else:

@@ -216,12 +216,12 @@ def other(service, tmp_path) -> Iterator[Service]:
 
 
 def test_the_end_answers_who_waits_and_lets_nobody_wait_longer(ask, other):
-    taken = take_places(ask, 0.75 * PATIENCE_SECONDS, at=other)
+    # The model is busy with one after the other; the first of those who wait gets the first's place in time.
+    taken = [ask(0.75 * PATIENCE_SECONDS, at=other) for _ in range(PLACES)]
     waiting = []
-    # The first of them keep the model busy, and the last waits in vain.
-    for seconds in [*[PATIENCE_SECONDS] * PLACES, 0]:
-        waiting.append(ask(seconds, at=other))
-        time.sleep(0.05)
+    for _ in range(PLACES + 1):
+        time.sleep(0.1)
+        waiting.append(ask(0, at=other))
     other.process.terminate()
     statuses = []
     for connection in (*taken, *waiting):
@@ -231,5 +231,5 @@ def test_the_end_answers_who_waits_and_lets_nobody_wait_longer(ask, other):
         assert time.monotonic() - began < 1, "who has been answered is not waited for"
         connection.close()
         statuses.append(code)
-    assert statuses == [200] * 2 * PLACES + [503]
+    assert statuses == [200] * (PLACES + 1) + [503] * PLACES
     assert other.process.wait(20) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from models_registry.artifacts.calling import call
-from models_registry.serving.coalescing import Coalescer, Direct, join
+from models_registry.serving import coalescing
+from models_registry.serving.coalescing import CROWD, Coalescer, Direct, join
 from tests.support.estimators import forest
 from tests.support.waiting import eventually
 
@@ -99,6 +101,58 @@ def test_one_alone_is_a_direct_call_in_its_own_thread():
     answer = Coalescer(Telling()).predict(row(0), 1)
     assert answer.predictions() == [threading.get_ident()]
     assert (answer.call_rows, answer.waiting_seconds) == (None, 0)
+
+
+class SleepingModel:
+    """Answers after a while, and keeps the sizes of all calls."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.sizes: list[int] = []
+
+    def predict(self, rows):
+        self.sizes.append(len(rows))
+        time.sleep(self.seconds)
+        return rows[:, 0]
+
+
+def test_callers_who_are_answered_together_come_again_together():
+    model, callers, times = SleepingModel(0.03), 8, 10
+    coalescer = Coalescer(model)
+
+    def ask_again_and_again(_: int) -> None:
+        for _ in range(times):
+            coalescer.predict(row(0), 1)
+
+    with ThreadPoolExecutor(callers) as pool:
+        list(pool.map(ask_again_and_again, range(callers)))
+    assert sum(model.sizes) == callers * times
+    # If the first who comes again went alone, each round would take two calls.
+    assert len(model.sizes) < 1.5 * times
+
+
+def test_who_comes_alone_after_others_waits_a_moment_for_them_and_later_none():
+    model = SleepingModel(0.1)
+    coalescer = Coalescer(model)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: coalescer.predict(row(0), 1), range(4)))
+    assert 0 < coalescer.predict(row(0), 1).waiting_seconds < 0.05
+    assert coalescer.predict(row(0), 1).waiting_seconds == 0, "there was one caller alone"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: coalescer.predict(row(0), 1), range(4)))
+    time.sleep(0.15)
+    assert coalescer.predict(row(0), 1).waiting_seconds == 0, "they would have come by now"
+
+
+def test_many_rows_wait_for_nobody(monkeypatch):
+    monkeypatch.setattr(coalescing, "MOST_GAP_SECONDS", 10)
+    model = SleepingModel(0.5)
+    coalescer = Coalescer(model)
+    for count, waits in ((1, True), (CROWD, False)):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: coalescer.predict(row(0), 1), range(4)))
+        waiting_seconds = coalescer.predict(np.zeros((count, 1)), count).waiting_seconds
+        assert (waiting_seconds > 0.09) is waits
 
 
 def test_a_thousand_requests_at_once_get_the_answers_of_the_model_itself():
