@@ -376,12 +376,14 @@ def test_who_does_not_read_takes_neither_a_thread_nor_a_place(service, path):
             # Small segments, since the kernel keeps as much as some of them for a caller.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-            connection.settimeout(10)
+            connection.settimeout(60)  # the kernel tries ever more seldom to send to who has no room
             connection.connect(("127.0.0.1", service.port))
             connection.sendall(request(path, body=MANY_ROWS))
             select.select([connection], [], [], 1)
         for other in ("/models/slow/predict", "/models/slow/predict?x=1"):
             assert service.post(other, BODY, seconds=3)[0] == 200
+        for connection in many[1:]:
+            connection.close()
         ((status, _, body),) = receive(many[0])
         assert (status, len(json.loads(body)["predictions"])) == (200, 1_200)
         many[0].sendall(request(path))
