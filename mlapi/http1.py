@@ -100,12 +100,7 @@ def read_plain(data: bytes, limits: Limits, secure_headers: Mapping[str, str]) -
     Raises HeadUnfinishedError where more of the head is to come.
     """
     try:
-        head = gunicorn_h1c.parse_request(
-            data,
-            limit_request_line=limits.line,
-            limit_request_fields=limits.fields,
-            limit_request_field_size=limits.field_size,
-        )
+        head = _parse_head(data, limits)
     except gunicorn_h1c.IncompleteError as error:
         raise HeadUnfinishedError from error
     except gunicorn_h1c.ParseError:
@@ -144,12 +139,7 @@ def expected_bytes(data: bytes, limits: Limits) -> int | None:
     None where its head does not say so, or is still to come; 0 for what is refused as it is.
     """
     try:
-        head = gunicorn_h1c.parse_request(
-            data,
-            limit_request_line=limits.line,
-            limit_request_fields=limits.fields,
-            limit_request_field_size=limits.field_size,
-        )
+        head = _parse_head(data, limits)
     except gunicorn_h1c.IncompleteError:
         return None
     except gunicorn_h1c.ParseError:
@@ -165,6 +155,16 @@ def expected_bytes(data: bytes, limits: Limits) -> int | None:
     if not given.isascii() or not given.isdigit():
         return end
     return end + int(given) if len(given) <= LONGEST_LENGTH else None
+
+
+def _parse_head(data: bytes, limits: Limits) -> dict[str, Any]:
+    head: dict[str, Any] = gunicorn_h1c.parse_request(
+        data,
+        limit_request_line=limits.line,
+        limit_request_fields=limits.fields,
+        limit_request_field_size=limits.field_size,
+    )
+    return head
 
 
 def _length(given: str | None) -> int | None:
