@@ -64,7 +64,7 @@ def _by_model(stored: list[StoredVersion], result: DiscoveryResult) -> dict[str,
             _ignore(result, f"{version.key}: lies in no model's folder; move it to <model name>/{version.key}.")
         elif len(version.key) > LONGEST_KEY:
             _ignore(result, f"{version.key[:80]}…: the key has {len(version.key)} characters; at most {LONGEST_KEY}.")
-        elif not version.key.endswith(tuple(formats.FORMATS)):
+        elif not formats.is_artifact(version.key):
             _ignore(result, f"{version.key}: is no artifact; those end in {', '.join(formats.FORMATS)}.")
         else:
             try:

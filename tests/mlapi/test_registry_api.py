@@ -236,6 +236,8 @@ def test_an_upload_becomes_a_version(caller, storage_directory, tmp_path):
     assert stored.read_bytes() == artifact.read_bytes()
     assert json.loads(stored.with_name(stored.name + ".manifest.json").read_text()) == manifest
     assert caller.upload("digits", artifact).json()["number"] == 2
+    shouted = caller.upload("digits", save(constant(3), tmp_path / "MODEL.JOBLIB")).json()
+    assert (shouted["number"], shouted["format"]) == (3, "joblib")
 
 
 @pytest.mark.parametrize(

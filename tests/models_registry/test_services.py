@@ -54,6 +54,12 @@ def test_discovery_numbers_versions_in_the_order_found(storage_directory):
     assert (again.found, again.missing, again.returned) == ([], [], [])
 
 
+def test_discovery_reads_endings_in_any_case(storage_directory):
+    write(storage_directory, "a/MODEL.JOBLIB")
+    write(storage_directory, "b/model.Onnx")
+    assert [(str(item), item.format) for item in services.discover().found] == [("a 1", "joblib"), ("b 1", "onnx")]
+
+
 def test_discovery_says_what_it_ignores(storage_directory):
     write(storage_directory, "model.joblib")
     write(storage_directory, "notes/readme.txt")

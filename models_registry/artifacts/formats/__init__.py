@@ -9,15 +9,20 @@ from models_registry.errors import NoPrediction, UnsupportedFormat
 FORMATS = {".joblib": "joblib", ".skops": "skops", ".onnx": "onnx"}
 
 
+def is_artifact(key: str) -> bool:
+    """Return whether the ending of `key` names a format, in upper or lower case."""
+    return PurePosixPath(key).suffix.lower() in FORMATS
+
+
 def format_of(key: str) -> str:
-    """Return the format that the ending of `key` names; no content is looked at."""
+    """Return the format that the ending of `key` names, in upper or lower case; no content is looked at."""
     ending = PurePosixPath(key).suffix
-    if ending not in FORMATS:
+    if not is_artifact(key):
         raise UnsupportedFormat(
             f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. "
             "Name the file by the format it was written in."
         )
-    return FORMATS[ending]
+    return FORMATS[ending.lower()]
 
 
 def _joblib(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
