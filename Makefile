@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py
+OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py requirements
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes: what each of them imports is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +21,10 @@ help: ## this list
 run: $(VENV)/.installed ## the service on http://localhost:$PORT (8000), with a demo where the registry is empty
 	@exec $(BIN)/python manage.py run_local
 
-test: $(VENV)/.installed-dev $(VENV)/.browser .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed check ## every check, then the tests, on SQLite and on PostgreSQL
+OTHERS := .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed
+PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
+
+test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every check, then the tests, on SQLite and on PostgreSQL
 	$(BIN)/pytest $(SPREAD)
 	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database
 
@@ -33,7 +36,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, import directions, migrati
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m cloudformation templates --check
 
-bench: $(VENV)/.installed-dev .venv-bench-peers/.installed .venv-bench-mlserver/.installed $(VENV)/.wrk ## the benchmarks, with a table
+bench: $(VENV)/.installed-dev $(PEERS) $(VENV)/.wrk ## the benchmarks, with a table
 	$(BIN)/python -m benchmarks
 
 templates: $(VENV)/.installed ## the CloudFormation templates
@@ -47,27 +50,32 @@ deploy: $(VENV)/.installed ## the whole way to AWS: make deploy ENV=dev ARGS=--d
 destroy: $(VENV)/.installed ## takes it down again, and says what stays
 	$(BIN)/python -m cloudformation destroy --env $(ENV) $(ARGS)
 
-LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	--generate-hashes --no-emit-index-url --no-header
-LOCKED := requirements requirements-signing requirements-otel requirements-dev requirements-aws-tools \
-	requirements-checkov requirements-clients requirements-bench-peers requirements-bench-mlserver
-lock: $(VENV)/.installed-dev ## the pinned and hashed requirements, anew from the *.in files
-	for name in $(LOCKED); do $(LOCK) $$name.in -o $$name.txt; done
+# `make lock UPGRADE=--upgrade` takes the newest versions; without it the pinned ones stay.
+UPGRADE ?=
+lock: $(VENV)/.installed ## the newest pinned and hashed requirements, from requirements/*.in
+	$(PYTHON) requirements/lock.py $(UPGRADE)
 
 clean: ## the virtual environments; the data in var/ stays
 	rm -rf .venv .venv-*
 
-$(VENV)/.installed: requirements.txt
-	@echo "Installing the pinned requirements into $(VENV) (a minute or two, once) …"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Set PYTHON=python3.x."; exit 1; }
-	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "The module venv is missing. On Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --progress-bar on --require-hashes -r requirements.txt
+$(VENV)/.wrk: | $(VENV)/.installed-dev
+	@command -v wrk >/dev/null || { echo "Installing wrk for the benchmarks …"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk; \
+	  else echo "The benchmarks need wrk: sudo apt-get install wrk"; exit 1; fi; }
 	@touch $@
 
-$(VENV)/.installed-dev: requirements.txt requirements-dev.txt
+INSTALL := $(PYTHON) requirements/install.py
+INSTALLER := requirements/install.py requirements/uv.txt
+
+$(VENV)/.installed: requirements.txt $(INSTALLER)
+	@echo "Installing the pinned requirements into $(VENV) (once) …"
+	@$(INSTALL) $(VENV) $<
+	@touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements/dev.txt $(INSTALLER)
 	@$(MAKE) --no-print-directory $(VENV)/.installed
-	@echo "Installing what the tests need …"
-	$(BIN)/pip install --quiet --progress-bar on --require-hashes -r requirements-dev.txt
+	@echo "Installing the tools of the tests …"
+	@$(INSTALL) $(VENV) requirements/dev.txt
 	@touch $@
 
 $(VENV)/.browser: | $(VENV)/.installed-dev
@@ -77,14 +85,12 @@ $(VENV)/.browser: | $(VENV)/.installed-dev
 	@touch $@
 
 # Tools and clients that pin what the service pins otherwise: each in an environment of its own.
-.venv-aws/.installed: requirements-aws-tools.txt
-.venv-checkov/.installed: requirements-checkov.txt
-.venv-clients/.installed: requirements-clients.txt
-.venv-bench-peers/.installed: requirements-bench-peers.txt
-.venv-bench-mlserver/.installed: requirements-bench-mlserver.txt
-.venv-%/.installed:
-	@echo "Installing $< into .venv-$* …"
-	@test -x .venv-$*/bin/pip || $(PYTHON) -m venv .venv-$*
-	@# mlserver says that it needs a Python below 3.13; what is used of it does not.
-	.venv-$*/bin/pip install --quiet --require-hashes --ignore-requires-python -r $<
+.venv-aws/.installed: requirements/aws-tools.txt
+.venv-checkov/.installed: requirements/checkov.txt
+.venv-clients/.installed: requirements/clients.txt
+.venv-bench-peers/.installed: requirements/bench-peers.txt
+.venv-bench-mlserver/.installed: requirements/bench-mlserver.txt
+.venv-%/.installed: $(INSTALLER)
+	@echo "Installing $(filter-out $(INSTALLER),$^) into .venv-$* …"
+	@$(INSTALL) .venv-$* $(filter-out $(INSTALLER),$^)
 	@touch $@

@@ -1,4 +1,4 @@
-"""A span for each request, sent to an OpenTelemetry collector; needs requirements-otel.txt.
+"""A span for each request, sent to an OpenTelemetry collector; needs requirements/otel.txt.
 
 Where to, and how many: by OpenTelemetry's own variables, e.g. OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER.
 """
@@ -27,7 +27,7 @@ class Tracer:
         except ImportError as error:
             raise ImproperlyConfigured(
                 f"MLAPI_OTEL is on, and OpenTelemetry is not installed ({error}). "
-                "Install it: pip install --require-hashes -r requirements-otel.txt"
+                "Install it: python3 requirements/install.py .venv requirements/otel.txt"
             ) from error
         self._trace = trace
         self._propagator = TraceContextTextMapPropagator()

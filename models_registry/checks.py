@@ -49,7 +49,7 @@ def check_joblib(**_: Any) -> list[CheckMessage]:
         return [
             Error(
                 f"joblib {found} reads object arrays without asking the allow-list.",
-                hint="Install the pinned requirements: pip install --require-hashes -r requirements.txt",
+                hint="Install the pinned requirements: python3 requirements/install.py .venv requirements.txt",
                 id="models_registry.E002",
             )
         ]

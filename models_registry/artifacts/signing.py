@@ -1,7 +1,7 @@
 """Checks OpenSSF model signatures, for those who sign: optional, by MODELS_SIGNATURES.
 
 A signature is a sigstore bundle beside the artifact, made with `model_signing sign key`. It is checked against
-the public key in MODELS_SIGNATURE_KEY, and needs the packages of requirements-signing.txt.
+the public key in MODELS_SIGNATURE_KEY, and needs the packages of requirements/signing.txt.
 """
 
 import tempfile
@@ -47,7 +47,7 @@ def _require_valid(path: Path, signature: bytes | None, public_key: str) -> None
         from model_signing import verifying
     except ImportError as error:
         raise SignatureError(
-            f"Signatures cannot be checked, since {error.name} is not installed. Install requirements-signing.txt, "
+            f"Signatures cannot be checked, since {error.name} is not installed. Install requirements/signing.txt, "
             "or set MODELS_SIGNATURES=off."
         ) from error
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ def test_base_is_pinned_by_digest_and_can_be_given() -> None:
 
 
 def test_libraries_are_the_locked_ones() -> None:
-    assert "--require-hashes --requirement requirements.txt" in DOCKERFILE
+    assert "python requirements/install.py /venv requirements.txt" in DOCKERFILE
 
 
 def test_image_and_task_agree_on_user_port_and_health_check() -> None:
@@ -52,7 +52,15 @@ def test_image_and_task_agree_on_user_port_and_health_check() -> None:
 
 def test_every_file_that_the_image_copies_is_let_through() -> None:
     ignored = (ROOT / "docker/Dockerfile.dockerignore").read_text()
-    for source in ("requirements.txt", "manage.py", "gunicorn.conf.py", "models_registry", "mlapi"):
+    for source in (
+        "requirements.txt",
+        "requirements/install.py",
+        "requirements/uv.txt",
+        "manage.py",
+        "gunicorn.conf.py",
+        "models_registry",
+        "mlapi",
+    ):
         assert (ROOT / source).exists()
         assert f"!{source}\n" in ignored
     for script in re.findall(r"docker/\w+\.py", DOCKERFILE):

@@ -1,0 +1,53 @@
+"""Make every lock anew from its input: `python requirements/lock.py [--upgrade]`, run by `make lock`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+UV = FOLDER.parent / ".venv-uv" / "bin" / "uv"
+OPTIONS = (
+    *("--quiet", "--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
+    *("--generate-hashes", "--no-strip-extras", "--no-emit-index-url", "--no-header"),
+)
+# In this order: the later ones build on the earlier ones.
+INPUTS = (
+    *("service", "uv", "signing", "otel", "dev", "aws-tools", "checkov", "clients"),
+    *("bench-peers", "bench-mlserver"),
+)
+
+
+def lock_of(name: str) -> Path:
+    """Return the lock that belongs to the input `NAME.in`."""
+    return FOLDER.parent / "requirements.txt" if name == "service" else FOLDER / f"{name}.txt"
+
+
+def with_plain_names(lock: str) -> str:
+    """Return a lock that also pins `name` wherever it pins `name[extra]`.
+
+    pip takes the two for different requirements. A dependency on one of them is unpinned to pip where the lock names
+    only the other, and pip then prefers a newer release and refuses it.
+    """
+    pinned = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)\[[^]]+\](?P<pin>==.*\n(?:    --hash=.*\n)+)", re.MULTILINE)
+    return pinned.sub(lambda found: f"{found['name']}{found['pin']}{found[0]}", lock)
+
+
+def main(arguments: list[str]) -> int:
+    """Write every lock; return the exit status."""
+    for name in INPUTS:
+        path = lock_of(name).relative_to(FOLDER.parent)
+        print(f"{path} …", flush=True)
+        # Relative paths: the lock's comments name the input.
+        command = [str(UV), "pip", "compile", *OPTIONS, *arguments, f"requirements/{name}.in", "-o", str(path)]
+        done = subprocess.run(command, cwd=FOLDER.parent, check=False)
+        if done.returncode:
+            return done.returncode
+        lock_of(name).write_text(with_plain_names(lock_of(name).read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

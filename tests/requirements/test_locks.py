@@ -1,0 +1,49 @@
+"""Each lock installs whatever the index has released since, with uv and with the pip of the machine's Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.requirements.local_index import installed_in, with_digests, write_wheels
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".venv-uv/bin"
+ENVIRONMENTS = {
+    "requirements.txt": ".venv",
+    "requirements/signing.txt": ".venv",
+    "requirements/otel.txt": ".venv",
+    "requirements/dev.txt": ".venv",
+    "requirements/aws-tools.txt": ".venv-aws",
+    "requirements/checkov.txt": ".venv-checkov",
+    "requirements/clients.txt": ".venv-clients",
+    "requirements/bench-peers.txt": ".venv-bench-peers",
+    "requirements/bench-mlserver.txt": ".venv-bench-mlserver",
+    "requirements/uv.txt": ".venv-uv",
+}
+PIP = (TOOLS / "python", "-m", "pip", "--isolated", "install", "--dry-run", "--ignore-installed", "--quiet")
+UV = (TOOLS / "uv", "--no-config", "pip", "install", "--dry-run", "--quiet", "--no-cache")
+
+
+def test_every_lock_has_its_environment() -> None:
+    locks = {str(path.relative_to(ROOT)) for path in ROOT.glob("requirements/*.txt")}
+    assert locks | {"requirements.txt"} == set(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("with_newer", [False, True], ids=["pinned-releases-only", "newer-releases-too"])
+@pytest.mark.parametrize("lock", ENVIRONMENTS)
+def test_lock_installs(lock: str, with_newer: bool, tmp_path: Path) -> None:
+    digests = write_wheels(tmp_path, installed_in(ROOT / ENVIRONMENTS[lock]), with_newer=with_newer)
+    local_lock = tmp_path / "lock.txt"
+    local_lock.write_text(with_digests((ROOT / lock).read_text(), digests))
+    subprocess.run([TOOLS / "uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "empty"], check=True)
+    index = ("--no-index", "--find-links", tmp_path, "--require-hashes", "-r", local_lock)
+    commands = [(*UV, "--python", tmp_path / "empty/bin/python", *index)]
+    if with_newer:  # the harder case for pip, which takes the newest release that it does not see pinned
+        commands.append((*PIP, *index))
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
