@@ -1,10 +1,13 @@
 """gunicorn's settings, each with its reason."""
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mlapi.metrics.snapshots import Snapshots
+from models_registry.serving import siblings
 from models_registry.serving.memory import cpu_quota
 
 # The master hands this on before any numeric library is loaded: a worker has one processor, and its threads share it.
@@ -27,7 +30,8 @@ keepalive = 75
 graceful_timeout = 50
 # Covers the wait for models at a worker's start.
 timeout = 120
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - heartbeats need no disk
+# Heartbeats need no disk, where there is memory that can be written.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
 # Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is no proxy.
 forwarded_allow_ips = ""
 accesslog = None
@@ -35,18 +39,44 @@ logger_class = "mlapi.server_log.ServerLog"
 
 
 _snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var").resolve() / "metrics")
+# Made here, so that all workers share it.
+_siblings = siblings.shared()
 
 
+def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
+    """Return `hook`, whose errors are logged: one that leaves a hook ends the master, and the service with it."""
+
+    @functools.wraps(hook)
+    def run(server: Any, *arguments: Any) -> None:
+        try:
+            hook(server, *arguments)
+        except OSError as error:
+            server.log.error("%s failed; the service goes on: %s", hook.__name__, error)
+        except Exception:
+            server.log.exception("%s failed; the service goes on.", hook.__name__)
+
+    return run
+
+
+@_guarded
 def on_starting(server: Any) -> None:
     """Count from nothing: what an earlier server left is no part of this one's metrics."""
     _snapshots.clear()
 
 
+@_guarded
+def post_fork(server: Any, worker: Any) -> None:
+    """Number the worker among its siblings."""
+    _siblings.join(worker.age)
+
+
+@_guarded
 def child_exit(server: Any, worker: Any) -> None:
     """Keep what a worker counted that has ended, however it ended."""
     _snapshots.retire(worker.pid)
 
 
+@_guarded
 def worker_exit(server: Any, worker: Any) -> None:
     """Take the replica off the registry, so that no rollout waits for it."""
     import sys

@@ -13,9 +13,11 @@ from mlapi.metrics.meter import Meter
 from mlapi.metrics.snapshots import Snapshots
 from mlapi.tracing import Tracer
 from models_registry import conf
+from models_registry.serving import siblings
 from models_registry.serving.keykeeper import KeyKeeper
 from models_registry.serving.preparation import Preparation
 from models_registry.serving.runtime import Runtime
+from models_registry.serving.siblings import SiblingReport
 from models_registry.serving.steward import Steward
 from models_registry.serving.watchdog import Watchdog
 from models_registry.serving.watcher import Watcher
@@ -58,11 +60,13 @@ class Replica:
         self.minute_report = (
             MinuteReport(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
         )
+        self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.watchdog = Watchdog(limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
         """Load what should serve, then watch."""
         self.watchdog.start()
+        self.sibling_report.start()
         if settings.MLAPI_OTEL:
             gate.tracer = Tracer(settings.MLAPI_SERVICE)
         meter.start()
@@ -78,6 +82,7 @@ class Replica:
 
     def stop(self) -> None:
         """Take this replica off the registry."""
+        self.sibling_report.stop()
         self.steward.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,8 +106,10 @@ class MinuteReport:
         while True:
             ending = self._stop.wait(MINUTE_SECONDS)
             for line in self.lines():
-                # One write a line: lines of several workers do not mix.
-                os.write(1, line + b"\n")
+                # Nobody may take the lines any more, e.g. a full disk: the next minute's may be taken again.
+                with suppress(OSError):
+                    # One write a line: lines of several workers do not mix.
+                    os.write(1, line + b"\n")
             if ending:
                 return
 

@@ -40,6 +40,7 @@ class Meter:
         self._flushing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_sharing = True
         self.watch: Watch | None = None
 
     def note(self, record: Record) -> None:
@@ -86,7 +87,7 @@ class Meter:
             self.flush()
             return self._snapshots.read()
         except OSError as error:
-            log.error("metrics_not_shared", reason=str(error), next="Make MLAPI_VAR a directory that can be written.")
+            self._note_sharing(error)
             return [self.snapshot()]
 
     def start(self) -> None:
@@ -105,12 +106,25 @@ class Meter:
             ending = self._stop.wait(FLUSH_SECONDS)
             try:
                 self.flush()
+                self._note_sharing(None)
             except OSError as error:
-                log.error("metrics_not_written", reason=str(error))
+                self._note_sharing(error)
             except Exception:
                 log.exception("meter_error")
             if ending:
                 return
+
+    def _note_sharing(self, error: OSError | None) -> None:
+        """Log that the workers can no longer, or again, read each other's totals: once each."""
+        if error is not None and self._is_sharing:
+            log.error(
+                "metrics_not_shared",
+                reason=str(error),
+                next="Each worker answers /metrics with its own figures until MLAPI_VAR can be written again.",
+            )
+        if error is None and not self._is_sharing:
+            log.info("metrics_shared_again")
+        self._is_sharing = error is None
 
     def _gauges(self) -> list[tuple[str, tuple[str, ...], float]]:
         pid = os.getpid()

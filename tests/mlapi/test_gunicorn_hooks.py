@@ -1,0 +1,108 @@
+"""gunicorn's hooks: the master outlives whatever one of them meets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import runpy
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from mlapi.metrics.meter import Meter
+from mlapi.metrics.snapshots import Snapshots
+from models_registry.serving.runtime import Runtime
+from tests.mlapi.test_metrics import record
+from tests.support.databases import ROOT
+from tests.support.disks import needs_mount, small_disk
+
+SERVER = SimpleNamespace(log=logging.getLogger("gunicorn.error"))
+WORKER = SimpleNamespace(pid=4_000_000, age=1)
+
+
+def configuration(var, monkeypatch) -> dict[str, object]:
+    """Return gunicorn's settings where the service keeps its data in `var`."""
+    monkeypatch.setenv("MLAPI_VAR", str(var))
+    return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+
+
+def call_hooks(settings: dict[str, object]) -> None:
+    settings["on_starting"](SERVER)
+    settings["child_exit"](SERVER, WORKER)
+    settings["worker_exit"](SERVER, WORKER)
+
+
+def test_a_hook_whose_directory_is_no_directory_raises_nothing(tmp_path, monkeypatch, caplog):
+    (tmp_path / "var").write_text("")
+    call_hooks(configuration(tmp_path / "var", monkeypatch))
+    assert "child_exit failed; the service goes on" in caplog.text
+
+
+@needs_mount
+@pytest.mark.parametrize("fault", ["fill", "make_read_only"])
+def test_a_hook_whose_disk_takes_nothing_raises_nothing(fault, tmp_path, monkeypatch, caplog):
+    with small_disk(tmp_path / "var") as disk:
+        settings = configuration(disk.path, monkeypatch)
+        settings["on_starting"](SERVER)
+        meter = Meter(Runtime(), Snapshots(disk.path / "metrics"))
+        meter.note(record())
+        meter.flush()
+        getattr(disk, fault)()
+        settings["child_exit"](SERVER, SimpleNamespace(pid=os.getpid()))
+        settings["on_starting"](SERVER)
+    assert "failed; the service goes on" in caplog.text
+
+
+def test_a_hook_logs_the_error_that_nobody_foresaw(monkeypatch, tmp_path, caplog):
+    def fail() -> None:
+        raise RuntimeError("unforeseen")
+
+    wsgi = SimpleNamespace(replica=SimpleNamespace(stop=fail))
+    monkeypatch.setitem(sys.modules, "mlapi.wsgi", wsgi)
+    call_hooks(configuration(tmp_path, monkeypatch))
+    assert "worker_exit failed; the service goes on" in caplog.text
+    assert "unforeseen" in caplog.text
+
+
+@needs_mount
+def test_a_worker_that_ended_while_the_disk_was_full_is_counted_later(tmp_path, monkeypatch):
+    with small_disk(tmp_path / "var") as disk:
+        settings = configuration(disk.path, monkeypatch)
+        snapshots = Snapshots(disk.path / "metrics")
+        ended = Meter(Runtime(), snapshots)
+        ended.note(record())
+        snapshots.write(ended.snapshot(), pid=WORKER.pid)
+        disk.fill()
+        settings["child_exit"](SERVER, WORKER)
+        disk.free()
+        settings["child_exit"](SERVER, SimpleNamespace(pid=4_000_001))
+        (kept,) = snapshots.read()
+    assert sum(kept.totals.counters["mlapi_requests"].values()) == 1
+    assert kept.gauges == ()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"counters"', b"[]", b'{"counters": {}, "histograms": {}}'])
+def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / "1.json").write_bytes(content)
+    (tmp_path / "retired.json").write_bytes(content)
+    meter = Meter(Runtime(), snapshots)
+    meter.note(record())
+    assert len(meter.everyone()) == 1
+    snapshots.retire(1)
+    snapshots.retire(os.getpid())
+    assert len(snapshots.read()) == 1
+
+
+def test_sharing_that_fails_is_logged_once_and_again_when_it_works(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "metrics").write_text("")
+    meter = Meter(Runtime(), Snapshots(tmp_path / "metrics"))
+    meter.everyone()
+    meter.everyone()
+    (tmp_path / "metrics").unlink()
+    meter.start()
+    meter.stop()
+    events = [line.msg["event"] for line in caplog.records if isinstance(line.msg, dict)]
+    assert events == ["metrics_not_shared", "metrics_shared_again"]
