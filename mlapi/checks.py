@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from mlapi.sign_in.balancer import is_load_balancer_arn
 
 
 @register()
@@ -35,3 +38,43 @@ def check_log_of_features(**_: Any) -> list[CheckMessage]:
             id="mlapi.W002",
         )
     ]
+
+
+@register()
+def check_sign_in(**_: Any) -> list[CheckMessage]:
+    """E001 to E003, W003: signing in at a provider or a balancer cannot work as it is configured."""
+    found: list[CheckMessage] = []
+    issuer, signer = settings.MLAPI_OIDC_ISSUER, settings.MLAPI_ALB_SIGNER
+    if settings.OIDC_LOGIN and not settings.MLAPI_OIDC_CLIENT_ID:
+        found.append(
+            Error(
+                "MLAPI_OIDC_ISSUER is set and MLAPI_OIDC_CLIENT_ID is not.",
+                hint="Set MLAPI_OIDC_CLIENT_ID to the name under which the provider knows this service.",
+                id="mlapi.E001",
+            )
+        )
+    if issuer and not (issuer.startswith("https://") or urlsplit(issuer).hostname in {"localhost", "127.0.0.1"}):
+        found.append(
+            Error(
+                f"MLAPI_OIDC_ISSUER is {issuer!r}; expected an address with https://.",
+                hint="Give the provider's issuer as its /.well-known/openid-configuration says it.",
+                id="mlapi.E002",
+            )
+        )
+    if signer and not is_load_balancer_arn(signer):
+        found.append(
+            Error(
+                f"MLAPI_ALB_SIGNER is {signer!r}; expected the ARN of an Application Load Balancer.",
+                hint="It looks like arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/NAME/ID.",
+                id="mlapi.E003",
+            )
+        )
+    if (issuer or signer) and not settings.MLAPI_SIGN_IN_GROUPS:
+        found.append(
+            Warning(
+                "MLAPI_SIGN_IN_GROUPS is empty: nobody who signs in at the identity provider is admitted.",
+                hint="Map the provider's groups: MLAPI_SIGN_IN_GROUPS=ml-admins=superuser,ml-team=Operators.",
+                id="mlapi.W003",
+            )
+        )
+    return found

@@ -75,6 +75,17 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()] or list(default)
 
 
+def pairs(name: str) -> dict[str, str]:
+    """Return a mapping that is written as `left=right`, the pairs separated by commas."""
+    found = {}
+    for word in words(name):
+        left, equals, right = (part.strip() for part in word.rpartition("="))
+        if not (left and equals and right):
+            raise ImproperlyConfigured(f"{name} contains {word!r}; expected pairs such as team-a=Operators.")
+        found[left] = right
+    return found
+
+
 def text(name: str, default: str = "") -> str:
     """Return a variable as it stands."""
     return os.environ.get(name, "") or default

@@ -79,6 +79,20 @@ MLAPI_MAX_WAITING = environment.whole("MLAPI_MAX_WAITING", 112, minimum=1)
 MLAPI_MAX_WAIT_SECONDS = environment.number("MLAPI_MAX_WAIT_SECONDS", 0.5, maximum=10)
 MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, minimum=1)
 
+# Signing in: at the balancer, or at an identity provider, beside the password
+
+MLAPI_OIDC_ISSUER = environment.text("MLAPI_OIDC_ISSUER")
+MLAPI_OIDC_CLIENT_ID = environment.text("MLAPI_OIDC_CLIENT_ID")
+MLAPI_OIDC_NAME = environment.text("MLAPI_OIDC_NAME", "single sign-on")
+MLAPI_ALB_SIGNER = environment.text("MLAPI_ALB_SIGNER")
+MLAPI_ALB_KEYS_URL = environment.text("MLAPI_ALB_KEYS_URL")
+MLAPI_SIGN_IN_USERNAME_CLAIM = environment.text("MLAPI_SIGN_IN_USERNAME_CLAIM", "email")
+MLAPI_SIGN_IN_GROUPS_CLAIM = environment.text("MLAPI_SIGN_IN_GROUPS_CLAIM", "groups")
+MLAPI_SIGN_IN_GROUPS = environment.pairs("MLAPI_SIGN_IN_GROUPS")
+MLAPI_SIGN_IN_HOURS = environment.number("MLAPI_SIGN_IN_HOURS", 8, minimum=0.1, maximum=24 * 30)
+# Behind a balancer that signs people in, the service need not.
+OIDC_LOGIN = bool(MLAPI_OIDC_ISSUER and not MLAPI_ALB_SIGNER)
+
 # Django
 
 INSTALLED_APPS = [
@@ -97,6 +111,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "models_registry",
     "mlapi",
+    "mlapi.sign_in.apps.SignInConfig",
 ]
 
 MIDDLEWARE = [
@@ -109,6 +124,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "mlapi.sign_in.middleware.BalancerSignIn",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -124,6 +140,35 @@ AXES_USERNAME_CALLABLE = "mlapi.logins.name_of"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
 AXES_RESET_ON_SUCCESS = True
+
+if OIDC_LOGIN:
+    INSTALLED_APPS += [
+        "allauth",
+        "allauth.account",
+        "allauth.socialaccount",
+        "allauth.socialaccount.providers.openid_connect",
+    ]
+    MIDDLEWARE.append("allauth.account.middleware.AccountMiddleware")
+    SOCIALACCOUNT_ADAPTER = "mlapi.sign_in.oidc.Adapter"
+    SOCIALACCOUNT_LOGIN_ON_GET = True  # the login page's button is the question
+    SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
+    SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": [
+                {
+                    "provider_id": "oidc",
+                    "name": MLAPI_OIDC_NAME,
+                    "client_id": MLAPI_OIDC_CLIENT_ID,
+                    "secret": environment.text("MLAPI_OIDC_CLIENT_SECRET"),
+                    "settings": {
+                        "server_url": MLAPI_OIDC_ISSUER.rstrip("/"),
+                        "scope": environment.words("MLAPI_OIDC_SCOPES", ("openid", "profile", "email")),
+                    },
+                }
+            ],
+        }
+    }
 
 LOGIN_REDIRECT_URL = "admin:index"
 ROOT_URLCONF = "mlapi.urls"

@@ -8,12 +8,14 @@ from mlapi.routes import ENDPOINTS
 from mlapi.views import endpoint_view
 
 admin.autodiscover()
+admin.site.login_template = "mlapi/login.html"
 
 urlpatterns = [
     *(re_path(f"^{endpoint.pattern}$", endpoint_view(endpoint), name=endpoint.name) for endpoint in ENDPOINTS),
     path("", playground.home, name="home"),
     re_path(r"^docs/?$", pages.docs, name="docs"),
     path("api/", include("mlapi.registry_api.urls")),
+    path("admin/", include("mlapi.sign_in.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -88,6 +88,11 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
     return _error(request, HttpError(403, "permission_denied", "You may not do this."))
 
 
+def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpResponse:
+    """Answer a refusal in the contract's form."""
+    return _error(request, HttpError(status, code, reason))
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 404 in the contract's form."""
     return _error(

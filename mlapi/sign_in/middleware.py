@@ -1,0 +1,76 @@
+"""Signs in whom the load balancer has signed in, on the paths of the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.contrib.auth import logout
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponse
+
+from mlapi.sign_in import accounts, balancer, pages
+from mlapi.sign_in.claims import SignInRefused, identity_of
+
+# Where the session keeps what it was made from.
+FINGERPRINT = "balancer_identity"
+ADMIN = "/admin/"
+LOGOUT = "/admin/logout/"
+
+log = structlog.get_logger(__name__)
+
+
+class BalancerSignIn:
+    """Binds the admin's session to the balancer's signed header: it changes with it, and ends without it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Stand in front of `get_response`; not at all where no balancer is trusted to sign people in."""
+        if not settings.MLAPI_ALB_SIGNER:
+            raise MiddlewareNotUsed
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        if not request.path_info.startswith(ADMIN):
+            return self._get_response(request)
+        token = request.headers.get(balancer.HEADER, "")
+        if token:
+            refusal = _sign_in(request, token)
+            if refusal is not None:
+                return refusal
+        elif FINGERPRINT in request.session:
+            logout(request)
+        response = self._get_response(request)
+        if request.path_info == LOGOUT and request.method == "POST":
+            for name in balancer.SESSION_COOKIES:
+                response.delete_cookie(name)
+        return response
+
+
+def _sign_in(request: HttpRequest, token: str) -> HttpResponse | None:
+    """Bring the session to what the header says; return the page that refuses, or None."""
+    try:
+        claims, issuer = balancer.verified_claims(token)
+        identity = identity_of(claims, issuer=issuer)
+        held = request.session.get(FINGERPRINT)
+        if held != identity.fingerprint or not request.user.is_authenticated:
+            accounts.sign_in(request, identity, through="balancer")
+            request.session[FINGERPRINT] = identity.fingerprint
+    except balancer.UnverifiedHeader as error:
+        log.warning("balancer_header_refused", reason=str(error))
+        logout(request)
+        return pages.refusal(
+            request, "The sign-in at the load balancer could not be verified. Close the browser's tab and try again.",
+            status=401,
+        )  # fmt: skip
+    except balancer.KeysUnavailable as error:
+        log.error("balancer_keys_unavailable", reason=str(error))
+        return pages.refusal(
+            request, "The load balancer's public key cannot be fetched now, so the sign-in cannot be verified. "
+            "Try again in a minute; predictions go on.", status=503,
+        )  # fmt: skip
+    except SignInRefused as error:
+        logout(request)
+        return pages.refusal(request, str(error), status=403)
+    return None

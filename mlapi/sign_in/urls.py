@@ -1,0 +1,29 @@
+"""The routes of signing in; under /admin/, so that a balancer treats them as it treats the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import path
+
+from mlapi.sign_in import pages
+
+urlpatterns: list[Any] = [path("login/", pages.login)]
+
+if settings.OIDC_LOGIN:
+    from allauth.account.models import EmailAddress
+    from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+
+    from mlapi.sign_in import oidc
+
+    # The library's tables stay empty: the links to accounts are ours, and the provider comes from the environment.
+    admin.site.unregister([EmailAddress, SocialAccount, SocialApp, SocialToken])
+    provider = {"provider_id": oidc.PROVIDER}
+    urlpatterns += [
+        path("sign-in/", oidc.start, name="sign-in"),
+        path(
+            "sign-in/callback/", lambda request, provider_id: oidc.finish(request), provider, "openid_connect_callback"
+        ),
+    ]
