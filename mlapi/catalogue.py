@@ -73,8 +73,10 @@ def example_request(loaded: LoadedModel) -> dict[str, Any]:
     """Return a request body that works: the sample's first row, else one made from the signature."""
     if loaded.example is not None:
         return {"features": loaded.example}
-    values = {feature.name: _value(feature) for feature in loaded.signature.inputs}
-    return {"features": values if loaded.signature.named else list(values.values())}
+    inputs = loaded.signature.inputs
+    if not loaded.signature.named:
+        return {"features": [feature.example() for feature in inputs]}
+    return {"features": {feature.name: feature.example() for feature in inputs if not feature.optional}}
 
 
 def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -82,17 +84,11 @@ def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     row = body["features"]
     if len(names) <= MOST_NAMES_SHOWN or not isinstance(row, dict):
         return body
-    return {"features": [_brief(row[name]) for name in names]}
+    return {"features": [_brief(row.get(name)) for name in names]}
 
 
 def _brief(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _value(feature: Any) -> Any:
-    if feature.categories:
-        return feature.categories[0]
-    return {"float": 0.0, "integer": 0, "string": "text", "boolean": False, "any": 0.0}[feature.type]
 
 
 def _quoted(body: dict[str, Any]) -> str:

@@ -6,9 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from mlapi import catalogue
+from models_registry.artifacts.features import Feature
 from models_registry.serving.runtime import Board, LoadedModel
 
-DATATYPES = {"float": "FP64", "integer": "INT64", "string": "BYTES", "boolean": "BOOL", "any": "BYTES"}
+DATATYPES = {
+    "float": "FP64",
+    "integer": "INT64",
+    "string": "BYTES",
+    "boolean": "BOOL",
+    "datetime": "BYTES",
+    "any": "BYTES",
+}
 
 
 def of(endpoint: str, board: Board) -> dict[str, Any]:
@@ -30,20 +38,36 @@ def _tensors(loaded: LoadedModel, row: Any) -> dict[str, Any]:
     if all(item.type == "float" for item in inputs) and None not in values:
         return {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP64", "data": values}]}
     columns = [
-        {"name": item.name, "shape": [1], "datatype": DATATYPES[item.type], "data": [value]}
+        {"name": item.name, "shape": [1], "datatype": _datatype(item, value), "data": [value]}
         for item, value in zip(inputs, values, strict=True)
+        if value is not None or not item.optional
     ]
     return {"inputs": columns}
 
 
+def _datatype(feature: Feature, value: Any) -> str:
+    """Return the datatype of a feature's column; one of any type goes by its value."""
+    if feature.type != "any" or isinstance(value, str):
+        return DATATYPES[feature.type]
+    return "BOOL" if isinstance(value, bool) else "FP64"
+
+
 def _records(loaded: LoadedModel, row: Any) -> dict[str, Any]:
-    return {"dataframe_records": [dict(zip(loaded.signature.names, _values(loaded, row), strict=True))]}
+    return {
+        "dataframe_records": [
+            {
+                item.name: value
+                for item, value in zip(loaded.signature.inputs, _values(loaded, row), strict=True)
+                if value is not None or not item.optional
+            }
+        ]
+    }
 
 
 def _values(loaded: LoadedModel, row: Any) -> list[Any]:
-    """Return a row in the order of the signature."""
+    """Return a row in the order of the signature, with None for what it leaves out."""
     if isinstance(row, dict):
-        return [row[name] for name in loaded.signature.names]
+        return [row.get(name) for name in loaded.signature.names]
     return row if isinstance(row, list) else [row]
 
 

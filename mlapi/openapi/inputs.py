@@ -27,7 +27,12 @@ TYPES: dict[str, Schema] = {
     "float": NUMBER,
     "integer": {"type": "integer", "minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER},
     "string": {"type": "string"},
-    "boolean": {"type": "boolean"},
+    "boolean": {"enum": [True, False, 1, 0]},
+    "datetime": {
+        "type": "string",
+        "description": "A time in ISO 8601; with an offset it is converted to UTC.",
+        "examples": ["2024-05-01T12:30:00"],
+    },
     "any": {"type": ["number", "string", "boolean"], **BOUNDS},
 }
 
@@ -42,9 +47,13 @@ def feature_schema(feature: Feature) -> Schema:
     if feature.type == "float" and feature.categories is None:
         return ref("NumberOrMissing" if feature.nullable else "Number")
     categories = list(feature.categories or ())
-    if feature.closed and 0 < len(categories) <= MOST_CATEGORIES:
+    if feature.closed and 0 < len(categories) <= MOST_CATEGORIES and feature.type != "datetime":
+        if feature.type == "boolean":
+            categories += [int(category) for category in categories]
         return {"enum": [*categories, None] if feature.nullable else categories}
     schema = dict(TYPES[feature.type])
+    if feature.type == "boolean":
+        return {"enum": [*schema["enum"], None]} if feature.nullable else schema
     if feature.nullable:
         kinds = schema["type"]
         schema["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
@@ -99,7 +108,7 @@ def _rows(loaded: LoadedModel) -> dict[str, Schema]:
             "title": "By name",
             "type": "object",
             "properties": dict(zip(signature.names, schemas, strict=True)),
-            "required": list(signature.names),
+            "required": list(signature.required),
             "additionalProperties": False,
         },
         "PositionalRow": {
@@ -136,7 +145,8 @@ def request_examples(loaded: LoadedModel) -> dict[str, Any]:
     if isinstance(row, dict) and names:
         examples["positional"] = {
             "summary": "One row, in the order of the signature",
-            "value": {"features": [row[name] for name in names]},
+            # A column that may be left out by name is null by position.
+            "value": {"features": [row.get(name) for name in names]},
         }
     elif isinstance(row, list) and len(row) == len(names):
         examples["named"] = {

@@ -78,7 +78,7 @@ def _converter(feature: Feature | None) -> Callable[[str], Any]:
     """Return the way from a field to its feature's type; what has another type stays text, which is refused."""
     if feature is None or feature.type == "any":
         return _guess
-    return {"string": _text, "boolean": _boolean}.get(feature.type, _number)
+    return {"string": _text, "datetime": _text, "boolean": _flag}.get(feature.type, _number)
 
 
 def _text(field: str) -> Any:
@@ -87,6 +87,12 @@ def _text(field: str) -> Any:
 
 def _boolean(field: str) -> Any:
     return BOOLEANS.get(field.strip().lower(), field) if field else None
+
+
+def _flag(field: str) -> Any:
+    """Return a boolean, or the number that stands for one: 0 and 1 are taken, any other is refused."""
+    value = _boolean(field)
+    return _number(field) if type(value) is str else value
 
 
 def _number(field: str) -> Any:

@@ -36,6 +36,8 @@ def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits 
     """
     if request.format == "onnx":
         return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
+    if any(feature.type == "datetime" for feature in request.signature.inputs):
+        return native("it takes times, which the compiled form does not")
     limits = limits or Limits()
     versions = cache.compiler_versions()
     directory = cache_dir / cache.key_of(request, versions)

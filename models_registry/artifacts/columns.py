@@ -24,12 +24,22 @@ def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[An
         row = first_refused(feature, values)
         if row is not None:
             raise refusal(feature, values, row)
+        if feature.type == "boolean" and values.dtype.kind != "b":
+            return _as_booleans(feature, values)
         return values
     if feature.type == "float" and not feature.closed and set(map(type, values)) <= NUMBERS:
         numbers = as_numbers(values)
         if numbers is not None and are_in_range(numbers):
             return numbers
     return [feature.check(value, row) for row, value in enumerate(values)]
+
+
+def _as_booleans(feature: Feature, column: Array) -> Sequence[Any] | Array:
+    """Return a column of 0, 1 and perhaps NaN as booleans, and as a list where one is missing."""
+    missing = np.isnan(column)
+    if not missing.any():
+        return np.asarray(column != 0)
+    return [feature.check(None if gone else value, 0) for gone, value in zip(missing, column.tolist(), strict=True)]
 
 
 def as_numbers(values: Sequence[Any]) -> Array | None:
@@ -53,9 +63,9 @@ def first_refused(feature: Feature, column: Array) -> int | None:
     if not len(column):
         return None
     is_boolean = column.dtype.kind == "b"
-    if feature.type != "any" and is_boolean != (feature.type == "boolean"):
+    if is_boolean and feature.type not in {"any", "boolean"}:
         return 0
-    if feature.type == "string":
+    if feature.type in {"string", "datetime"}:
         return 0
     refused = missing = np.zeros(len(column), dtype=np.bool_)
     if column.dtype.kind == "f":
@@ -67,6 +77,8 @@ def first_refused(feature: Feature, column: Array) -> int | None:
             refused |= (size >= LARGEST_INTEGER) | (size != np.floor(size))
     elif feature.type == "integer" and column.dtype == np.uint64:
         refused = column > LARGEST_INTEGER
+    if feature.type == "boolean":
+        refused = ~np.isin(column, (0, 1))
     if feature.closed and feature.categories is not None:
         known = [item for item in feature.categories if isinstance(item, int | float)]
         refused = refused | ~np.isin(column, np.array(known, dtype=np.float64))
@@ -106,6 +118,8 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
 
 
 def _dtype(feature: Feature, values: Sequence[Any]) -> Any:
+    if feature.type == "datetime":
+        return "datetime64[ns]"
     if feature.type == "boolean":
         return np.bool_ if all(isinstance(value, bool) for value in values) else object
     if feature.type == "integer" and not any(isinstance(value, float) and math.isnan(value) for value in values):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from models_registry.artifacts.datetimes import format_datetime, parse_datetime
 from models_registry.errors import InputError
 
-FEATURE_TYPES = ("float", "integer", "string", "boolean", "any")
+FEATURE_TYPES = ("float", "integer", "string", "boolean", "datetime", "any")
 
 # Trees and many compiled models cast to float32: beyond this a finite number would become infinite there.
 LARGEST_NUMBER = 3.4028234663852886e38
@@ -20,9 +23,48 @@ EXPECTED = {
     "float": "a number",
     "integer": "a whole number",
     "string": "a string",
-    "boolean": "true or false",
+    "boolean": "true or false (or 1 or 0)",
+    "datetime": "a time in ISO 8601, such as '2024-05-01T12:30:00'",
     "any": "a number, a string, or true or false",
 }
+
+# A value of each type, for a request that is made up.
+EXAMPLES: dict[str, Any] = {
+    "float": 0.0,
+    "integer": 0,
+    "string": "text",
+    "boolean": False,
+    "datetime": "2024-05-01T12:30:00",
+    "any": 0.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredInput:
+    """What a manifest says of an input; None is what it leaves to the estimator."""
+
+    name: str
+    type: str | None = None
+    nullable: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that a manifest carries."""
+        said = {"name": self.name, "type": self.type, "nullable": self.nullable}
+        return {key: value for key, value in said.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> DeclaredInput:
+        """Return what `to_json` wrote."""
+        return cls(value["name"], value.get("type"), value.get("nullable"))
+
+    def apply(self, feature: Feature) -> Feature:
+        """Return `feature` with the name, and with the type and `nullable` where they are declared."""
+        return replace(
+            feature,
+            name=self.name,
+            type=feature.type if self.type is None else self.type,
+            nullable=feature.nullable if self.nullable is None else self.nullable,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +73,8 @@ class Feature:
 
     `categories` are the values that the model was trained with, where it tells them; with
     `closed` any other value is an error of the caller. `nullable` says that null (a missing value) is taken; the
-    model then sees NaN, as pandas writes it, or None where it was trained with that.
+    model then sees NaN, as pandas writes it, or None where it was trained with that. An `optional` one may be left
+    out of a row by name, since the model drops it: it is a missing value then.
     """
 
     name: str
@@ -40,6 +83,7 @@ class Feature:
     closed: bool = False
     nullable: bool = False
     missing_is_none: bool = False
+    optional: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the registry stores and `GET /models/{name}` shows."""
@@ -51,6 +95,8 @@ class Feature:
             body["nullable"] = True
         if self.missing_is_none:
             body["missing_is_none"] = True
+        if self.optional:
+            body["optional"] = True
         return body
 
     @classmethod
@@ -64,7 +110,12 @@ class Feature:
             value.get("closed", False),
             value.get("nullable", False),
             value.get("missing_is_none", False),
+            value.get("optional", False),
         )
+
+    def example(self) -> Any:
+        """Return a value that this feature takes."""
+        return self.categories[0] if self.categories else EXAMPLES[self.type]
 
     def expected(self) -> str:
         """Say in words which values are taken."""
@@ -80,19 +131,36 @@ class Feature:
         """Return `value` as the model takes it, or raise InputError naming row, feature, expected and found."""
         if value is None:
             if self.nullable:
-                return None if self.missing_is_none else math.nan
+                return self._missing()
             raise self.refusal(value, row)
         if not self._has_type(value):
             raise self.refusal(value, row)
+        if self.type == "datetime":
+            return self._check_datetime(value, row)
         if self.closed and self.categories is not None and value not in self.categories:
             raise self.refusal(value, row, code="unknown_category")
-        return value
+        return bool(value) if self.type == "boolean" else value
+
+    def _missing(self) -> Any:
+        if self.type == "datetime":
+            return np.datetime64("NaT", "ns")
+        return None if self.missing_is_none else math.nan
+
+    def _check_datetime(self, value: str, row: int) -> np.datetime64:
+        moment = parse_datetime(value)
+        if moment is None:
+            raise self.refusal(value, row)
+        # Two spellings of one moment are one category.
+        if self.closed and self.categories is not None and format_datetime(moment) not in self.categories:
+            raise self.refusal(value, row, code="unknown_category")
+        return moment
 
     def _has_type(self, value: Any) -> bool:
-        if self.type == "string":
+        if self.type in {"string", "datetime"}:
             return isinstance(value, str)
         if self.type == "boolean":
-            return isinstance(value, bool)
+            # A table of 0 and 1 says the same.
+            return isinstance(value, int | float) and value in (0, 1)
         if self.type == "any" and isinstance(value, str | bool):
             return True
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

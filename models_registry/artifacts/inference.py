@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from models_registry.artifacts.features import Feature
+from models_registry.artifacts.datetimes import format_datetime
+from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.spelling import closest, shown
 from models_registry.errors import NoPrediction
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 ENCODERS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
 UNKNOWN = Feature("", "any", nullable=True)
+DROPPED = replace(UNKNOWN, optional=True)
 
 
 def infer_signature(
-    estimator: Any, declared: Sequence[Feature] | None = None, instances: Sequence[Any] | None = None
+    estimator: Any,
+    declared: Sequence[DeclaredInput | Feature] | None = None,
+    instances: Sequence[Any] | None = None,
 ) -> Signature:
     """Return the signature of a fitted `estimator`.
 
-    `declared` are the manifest's inputs, `instances` its sample rows: both fill what the estimator does not
-    tell. Raises NoPrediction where it has no `predict`, where the number of its inputs cannot be told, or where
-    the declared ones contradict it.
+    `declared` are the manifest's inputs, all of them or some; `instances` its sample rows: both fill what the
+    estimator does not tell. Raises NoPrediction where it has no `predict`, where the number of its inputs cannot be
+    told, or where the declared ones contradict it.
     """
     if not callable(getattr(estimator, "predict", None)):
         raise NoPrediction(
@@ -121,7 +126,7 @@ def _takes_records(first: Any) -> bool:
 
 
 def _names(
-    estimator: Any, declared: Sequence[Feature] | None, instances: Sequence[Any] | None
+    estimator: Any, declared: Sequence[DeclaredInput | Feature] | None, instances: Sequence[Any] | None
 ) -> tuple[tuple[str, ...], bool]:
     """Return the inputs' names, and whether anybody gave them."""
     given = getattr(estimator, "feature_names_in_", None)
@@ -132,13 +137,13 @@ def _names(
     if _takes_text(_entry(estimator)):
         return (("text",) if declared is None else (declared[0].name,)), declared is not None
     count = getattr(estimator, "n_features_in_", None)
+    first = instances[0] if instances else None
+    if count is None and isinstance(first, dict) and {item.name for item in declared or ()} < first.keys():
+        return tuple(first), True
     if count is None and declared is not None:
         count = len(declared)
     if count is None and instances:
-        row = instances[0]
-        if isinstance(row, dict):
-            return tuple(row), True
-        count = len(row) if isinstance(row, list | tuple) else 1
+        count = len(first) if isinstance(first, list | tuple) else 1
     if count is None:
         raise NoPrediction(
             f"The {type(estimator).__name__} does not tell how many features it takes (no n_features_in_). Was it "
@@ -148,26 +153,30 @@ def _names(
 
 
 def _declared(
-    features: Sequence[Feature], declared: Sequence[Feature], *, names: tuple[str, ...], named: bool
+    features: Sequence[Feature], declared: Sequence[DeclaredInput | Feature], *, names: tuple[str, ...], named: bool
 ) -> tuple[Feature, ...]:
-    """Return the features with the manifest's names and types, or raise where they contradict the estimator."""
-    if len(declared) != len(features):
+    """Return the features as the manifest says, or raise NoPrediction where it contradicts the estimator.
+
+    Inputs go by name where the estimator has names, or where only some are declared; else by position.
+    """
+    given = [DeclaredInput.from_json(item.to_json()) for item in declared]
+    if not named and len(given) == len(features):
+        return tuple(item.apply(feature) for feature, item in zip(features, given, strict=True))
+    unknown = [item.name for item in given if item.name not in names]
+    if unknown and not named:
         raise NoPrediction(
-            f"The manifest declares {len(declared)} inputs, the estimator takes {len(features)}. "
-            "Correct the manifest's 'inputs' and publish again."
+            f"The manifest declares {len(given)} inputs, the estimator takes {len(features)} and has no names for "
+            f"them. Declare all of them in its order, or some as {shown(names)}, and publish again."
         )
-    if named and {item.name for item in declared} != set(names):
-        wrong = sorted({item.name for item in declared} - set(names))
+    if unknown:
+        guess = closest(unknown[0], names)
+        hint = f"it was trained with {shown(names)}" if guess is None else f"did you mean {guess!r}?"
         raise NoPrediction(
-            f"The manifest declares the input {wrong[0]!r}, which the estimator was not trained with; "
-            f"it was trained with {', '.join(names[:12])}."
+            f"The manifest declares the input {unknown[0]!r}, which the estimator was not trained with; {hint}"
+            f"{'.' if guess is None else ''} Correct the manifest's 'inputs' and publish again."
         )
-    by_name = {item.name: item for item in declared}
-    if named:
-        return tuple(replace(item, type=by_name[item.name].type) for item in features)
-    return tuple(
-        replace(item, name=given.name, type=given.type) for item, given in zip(features, declared, strict=True)
-    )
+    by_name = {item.name: item for item in given}
+    return tuple(by_name[item.name].apply(item) if item.name in by_name else item for item in features)
 
 
 def _features(estimator: Any, names: tuple[str, ...]) -> tuple[Feature, ...]:
@@ -202,7 +211,8 @@ def _describe(estimator: Any, count: int, names: tuple[str, ...], *, onward: boo
     if behind is not None:
         is_none = getattr(first, "missing_values", math.nan) is None
         described = _describe(behind, count, names, onward=onward)
-        return [replace(item, nullable=True, missing_is_none=is_none) for item in described]
+        # An imputer may look at every column, also at one that is dropped behind it.
+        return [replace(item, nullable=True, missing_is_none=is_none, optional=False) for item in described]
     if getattr(first, "_preprocessor", None) is not None and kind.startswith("HistGradientBoosting"):
         return _boosted_columns(first)
     own_code = kind == "FunctionTransformer" or not type(first).__module__.startswith("sklearn.")
@@ -244,24 +254,27 @@ def _takes_missing(step: Any, onward: bool) -> bool:
 
 
 def _most_telling(column: Sequence[Feature]) -> Feature:
-    return next((item for item in column if item.type not in {"any", "float"}), column[0])
+    telling = next((item for item in column if item.type not in {"any", "float"}), column[0])
+    return replace(telling, optional=all(item.optional for item in column))
 
 
 def _describe_columns(transformer: Any, count: int, names: tuple[str, ...], *, onward: bool) -> list[Feature]:
-    described = [UNKNOWN] * count
+    described, used = [UNKNOWN] * count, set[int]()
     for _, step, columns in transformer.transformers_:
         positions = [names.index(item) if isinstance(item, str) else int(item) for item in _listed(columns, count)]
         if isinstance(step, str):
-            parts = [Feature("", "any", nullable=True)] * len(positions)
+            parts = [DROPPED if step == "drop" else UNKNOWN] * len(positions)
         elif _takes_text(_entry(step)):
             parts = [Feature("", "string")] * len(positions)
         else:
             part_names = tuple(names[position] for position in positions)
             parts = _describe(step, len(positions), part_names, onward=onward)
         for position, part in zip(positions, parts, strict=True):
+            if not part.optional:
+                used.add(position)
             if described[position].type == "any":
                 described[position] = part
-    return described
+    return [replace(item, optional=index not in used) for index, item in enumerate(described)]
 
 
 def _listed(columns: Any, count: int) -> list[Any]:
@@ -288,6 +301,8 @@ def _boosted_columns(estimator: Any) -> list[Feature]:
 
 
 def _categorical(values: Any, *, closed: bool) -> Feature:
+    if values.dtype.kind == "M":
+        return _moments(values, closed=closed)
     items = values.tolist()
     known = [item for item in items if item is not None and not (isinstance(item, float) and math.isnan(item))]
     kinds = {type(item) for item in known}
@@ -307,6 +322,12 @@ def _categorical(values: Any, *, closed: bool) -> Feature:
         nullable=len(known) != len(items) or not closed,
         missing_is_none=any(item is None for item in items),
     )
+
+
+def _moments(values: Any, *, closed: bool) -> Feature:
+    """Return a column whose categories are times, in ISO 8601; a missing time is to an encoder an unknown one."""
+    known = tuple(format_datetime(value) for value in values if value == value)  # noqa: PLR0124 - NaT is not itself
+    return Feature("", "datetime", known, closed=closed, nullable=not closed)
 
 
 def _from_instances(feature: Feature, index: int, instances: Sequence[Any] | None) -> Feature:
@@ -335,7 +356,7 @@ def _container(estimator: Any, first: Any, features: Sequence[Feature]) -> str:
     own_code = type(first).__name__ == "FunctionTransformer" or not type(first).__module__.startswith("sklearn.")
     if has_names and (own_code or _needs_names(estimator)):
         return "frame"
-    if any(item.type in {"string", "any"} for item in features):
+    if any(item.type in {"string", "datetime", "any"} for item in features):
         # A model of nobody's making that tells no types takes numbers, as most do.
         if not has_names and own_code and all(item.type == "any" for item in features):
             return "array"

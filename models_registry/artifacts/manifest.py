@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from models_registry.artifacts.features import FEATURE_TYPES, Feature
+from models_registry.artifacts.features import FEATURE_TYPES, DeclaredInput
 from models_registry.artifacts.spelling import closest
 from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"
 KNOWN_FIELDS = {"description", "metrics", "inputs", "sample"}
+INPUT_FIELDS = ("name", "nullable", "type")
 # ASCII digits, no leading zeros: 01234 is a postcode, 1_000 and nan are what Python alone calls numbers.
 DECIMAL = re.compile(r"[+-]?(?:(?P<whole>0|[1-9][0-9]*)\.?|(?:0|[1-9][0-9]*)?\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
 
@@ -92,7 +93,7 @@ class Manifest:
 
     description: str = ""
     metrics: dict[str, float] | None = None
-    inputs: tuple[Feature, ...] | None = None
+    inputs: tuple[DeclaredInput, ...] | None = None
     sample: Sample | None = None
 
     @classmethod
@@ -136,7 +137,7 @@ class Manifest:
         if self.metrics:
             body["metrics"] = self.metrics
         if self.inputs is not None:
-            body["inputs"] = [{"name": item.name, "type": item.type} for item in self.inputs]
+            body["inputs"] = [item.to_json() for item in self.inputs]
         if self.sample is not None:
             body["sample"] = self.sample.to_json()
         return body
@@ -153,25 +154,32 @@ def parse_metrics(value: object) -> dict[str, float]:
     return dict(value)
 
 
-def _parse_inputs(value: object) -> tuple[Feature, ...]:
+def _parse_inputs(value: object) -> tuple[DeclaredInput, ...]:
     if not isinstance(value, list) or not value:
         raise ManifestError('The manifest\'s \'inputs\' must be a list like [{"name": "age", "type": "float"}].')
-    features = []
-    for position, item in enumerate(value):
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str) or not item["name"]:
-            raise ManifestError(f"Input {position} of the manifest needs a 'name'; found {item!r}.")
-        kind = item.get("type", "float")
-        if kind not in FEATURE_TYPES:
-            raise ManifestError(
-                f"Input {item['name']!r} of the manifest has the type {kind!r}; "
-                f"expected one of {', '.join(FEATURE_TYPES)}."
-            )
-        features.append(Feature(item["name"], kind))
-    names = [feature.name for feature in features]
+    inputs = tuple(_parse_input(position, item) for position, item in enumerate(value))
+    names = [item.name for item in inputs]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ManifestError(f"The manifest names the input {twice!r} twice.")
-    return tuple(features)
+    return inputs
+
+
+def _parse_input(position: int, item: object) -> DeclaredInput:
+    if not isinstance(item, dict) or not isinstance(item.get("name"), str) or not item["name"]:
+        raise ManifestError(f"Input {position} of the manifest needs a 'name'; found {item!r:.200}.")
+    where = f"Input {item['name']!r} of the manifest"
+    # Other fields are notes of the publisher; one that is misspelt would change how rows are read, unseen.
+    for field in item.keys() - set(INPUT_FIELDS):
+        guess = closest(field, INPUT_FIELDS)
+        if guess is not None:
+            raise ManifestError(f"{where} has the unknown field {field!r}; did you mean {guess!r}?")
+    kind, nullable = item.get("type"), item.get("nullable")
+    if kind is not None and kind not in FEATURE_TYPES:
+        raise ManifestError(f"{where} has the type {kind!r:.200}; expected one of {', '.join(FEATURE_TYPES)}.")
+    if nullable is not None and not isinstance(nullable, bool):
+        raise ManifestError(f"{where} has 'nullable' set to {_kind(nullable)}; expected true or false.")
+    return DeclaredInput(item["name"], kind, nullable)
 
 
 def _csv_value(cell: str) -> Any:

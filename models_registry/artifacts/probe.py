@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
-from models_registry.artifacts.features import Feature
+from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.manifest import Sample
 
 CHILD = Path(__file__).with_name("probe_child.py")
@@ -30,7 +30,7 @@ class ProbeRequest:
 
     path: Path
     format: str
-    declared: tuple[Feature, ...] | None = None
+    declared: tuple[DeclaredInput | Feature, ...] | None = None
     sample: Sample | None = None
     trusted: frozenset[str] = frozenset()
     allow_any_pickle: bool = False
@@ -96,7 +96,7 @@ def _question(request: ProbeRequest, limits: ProbeLimits) -> dict[str, Any]:
         "paths": [entry for entry in sys.path if Path(entry).is_absolute()] + [str(CHILD.parents[2])],
         "path": str(request.path.absolute()),
         "format": request.format,
-        "declared": None if request.declared is None else [feature.to_json() for feature in request.declared],
+        "declared": None if request.declared is None else [one.to_json() for one in request.declared],
         "sample": None if request.sample is None else request.sample.to_json(),
         "trusted": sorted(request.trusted),
         "allow_any_pickle": request.allow_any_pickle,

@@ -25,7 +25,6 @@ _LONGEST_PREDICTION = 16 << 20
 _SHOWN_INPUTS = 4
 _TIMED_ROWS = 30
 _TIMED_SECONDS = 2.0
-_EXAMPLES = {"float": 0.0, "integer": 0, "string": "text", "boolean": False, "any": 0.0}
 
 
 class Answer:
@@ -140,7 +139,7 @@ def _failure(reason: str) -> dict[str, Any]:
 
 
 def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    from models_registry.artifacts.features import Feature
+    from models_registry.artifacts.features import DeclaredInput
     from models_registry.artifacts.formats import open_artifact
     from models_registry.artifacts.inference import infer_signature
     from models_registry.artifacts.manifest import Sample
@@ -163,7 +162,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]
     answer.write(stage="while its structure was validated")
     validate_structure(model)
     answer.write(stage="while its signature was read")
-    features = None if declared is None else tuple(Feature.from_json(one) for one in declared)
+    features = None if declared is None else tuple(DeclaredInput.from_json(one) for one in declared)
     signature = infer_signature(model, features, None if sample is None else sample.instances)
     answer.write(stage="while it predicted")
     if sample is None:
@@ -265,7 +264,7 @@ def _try_example(model: Any, signature: Any, *, is_declared: bool) -> float | No
     """Return the time of a made-up row; most errors there are only a warning, since nobody promised that row."""
     from models_registry.errors import NoPrediction
 
-    row = [feature.categories[0] if feature.categories else _EXAMPLES[feature.type] for feature in signature.inputs]
+    row = [feature.example() for feature in signature.inputs]
     instance = {} if signature.container == "records" else row
     try:
         return _row_seconds(model, signature, instance)
@@ -289,10 +288,12 @@ def _try_example(model: Any, signature: Any, *, is_declared: bool) -> float | No
 
 def _advise_types(inputs: Sequence[Any]) -> str:
     """Say how to declare what the columns hold, with the first of `inputs` as the example."""
+    from models_registry.artifacts.features import FEATURE_TYPES
+
     shown = [{"name": feature.name, "type": feature.type} for feature in inputs[:_SHOWN_INPUTS]]
     return (
-        "Declare what each column really holds (float, integer, string, boolean or any) in the manifest's 'inputs', in "
-        f"this form: {json.dumps(shown, ensure_ascii=False)[:-1]}, …]. Then publish again."
+        f"Declare what each column really holds ({', '.join(FEATURE_TYPES)}) in the manifest's 'inputs', in this form: "
+        f"{json.dumps(shown, ensure_ascii=False)[:-1]}, …]. Then publish again."
     )
 
 

@@ -46,6 +46,7 @@ class Signature:
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _row_of: Callable[[Mapping[str, Any]], Any] = field(init=False, repr=False, compare=False)
     _plain: bool = field(init=False, repr=False, compare=False)
+    _absent: dict[str, None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Prepare what every request needs, once."""
@@ -56,11 +57,17 @@ class Signature:
             feature.type == "float" and not feature.closed for feature in self.inputs
         )
         object.__setattr__(self, "_plain", plain)
+        object.__setattr__(self, "_absent", {feature.name: None for feature in self.inputs if feature.optional})
 
     @property
     def names(self) -> tuple[str, ...]:
         """The features' names, in the order that the model takes them."""
         return self._names
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The features' names without those that a row may leave out."""
+        return tuple(name for name in self._names if name not in self._absent)
 
     @property
     def is_plain(self) -> bool:
@@ -137,6 +144,9 @@ class Signature:
         if self.container == "records":
             lists = [_as_list(values) for values in columns.values()]
             return self.parse([dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)])
+        if self._absent and columns:
+            count = len(next(iter(columns.values())))
+            columns = {**{name: [None] * count for name in self._absent}, **columns}
         if columns.keys() != set(self._names):
             raise self._names_error(columns)
         return self._build_columns([check_column(item, columns[item.name]) for item in self.inputs])
@@ -222,7 +232,8 @@ class Signature:
                 # The slow way finds which row it is.
                 pass
         ordered = []
-        for index, row in enumerate(rows):
+        for index, given in enumerate(rows):
+            row = {**self._absent, **given} if self._absent else given
             if len(row) != count:
                 raise self._names_error(row, index)
             try:

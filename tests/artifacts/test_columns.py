@@ -97,6 +97,21 @@ def test_categories_of_several_kinds_take_each_of_them():
         signature.from_columns({"c": np.array([1, 2])})
 
 
+@pytest.mark.parametrize(
+    "values", [[1, 0], [1.0, False], np.array([1, 0]), np.array([1.0, 0]), np.array([True, False])]
+)
+def test_a_boolean_may_be_said_by_0_and_1(values):
+    frame = mixed(t=values)
+    assert (frame["t"].tolist(), str(frame["t"].dtype)) == ([True, False], "bool")
+
+
+def test_a_missing_boolean_leaves_the_others_booleans():
+    signature = Signature((Feature("t", "boolean", nullable=True),), container="frame")
+    for values in (np.array([1.0, np.nan, 0.0]), [1, None, False]):
+        column = signature.from_columns({"t": values})["t"].tolist()
+        assert (column[0], column[2], np.isnan(column[1])) == (True, False, True)
+
+
 def test_columns_keep_the_dtypes_of_training():
     frame = mixed(n=np.array([1.0, 2.0]), t=np.array([True, False]), o=np.array([1, 2]))
     assert frame.dtypes.to_dict() == mixed(o=[1, 2]).dtypes.to_dict()
@@ -112,7 +127,9 @@ def test_columns_keep_the_dtypes_of_training():
         ({"x": [1, 10**400]}, "Row 1, feature 'x'"),
         ({"s": ["u", "w"]}, "Row 1, feature 's': expected one of 'u', 'v'"),
         ({"s": np.array([1, 2])}, "Row 0, feature 's'"),
-        ({"t": np.array([1, 0])}, "Row 0, feature 't'"),
+        ({"t": np.array([1, 2])}, "Row 1, feature 't': expected true or false (or 1 or 0), found 2"),
+        ({"t": np.array([1, np.nan])}, "Row 1, feature 't'"),
+        ({"t": [True, "true"]}, "Row 1, feature 't'"),
         ({"z": [1, 2]}, "unknown feature 'z'"),
     ],
 )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models_registry.artifacts.calling import call
-from models_registry.artifacts.features import Feature
+from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError, NoPrediction
@@ -94,10 +95,63 @@ def test_what_cannot_predict_or_contradicts_its_manifest_is_refused():
     with pytest.raises(NoPrediction, match="has no 'predict'"):
         infer_signature(StandardScaler().fit([[0.0]]))
     model = LogisticRegression().fit(pd.DataFrame({"a": [0, 1], "b": [1, 0]}), [0, 1])
-    with pytest.raises(NoPrediction, match="declares 1 inputs, the estimator takes 2"):
-        infer_signature(model, [Feature("a")])
     with pytest.raises(NoPrediction, match="'c', which the estimator was not trained with"):
         infer_signature(model, [Feature("a"), Feature("c")])
+    nameless = LogisticRegression().fit([[0, 1], [1, 0]], [0, 1])
+    with pytest.raises(NoPrediction, match="declares 3 inputs, the estimator takes 2"):
+        infer_signature(nameless, [Feature("a"), Feature("b"), Feature("c")])
+
+
+def test_a_manifest_may_declare_some_columns_only():
+    frame = pd.DataFrame({"a": [0.0, 1], "b": ["x", "y"], "c": [1, 0]})
+    columns = make_column_transformer((OneHotEncoder(), ["b"]), ("passthrough", ["a", "c"]))
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1])
+    read = infer_signature(model)
+    signature = infer_signature(model, [DeclaredInput("c", "integer"), DeclaredInput("b", nullable=True)])
+    assert [item.type for item in signature.inputs] == ["any", "string", "integer"]
+    assert signature.inputs[0] == read.inputs[0]
+    assert signature.inputs[1] == replace(read.inputs[1], nullable=True)
+    nameless = LogisticRegression().fit([[0, 1], [1, 0]], [0, 1])
+    told = infer_signature(nameless, [DeclaredInput("x1", "boolean")])
+    assert [(item.name, item.type) for item in told.inputs] == [("x0", "float"), ("x1", "boolean")]
+    sampled = infer_signature(Silent(), [DeclaredInput("q", "integer")], [{"p": 1, "q": 2}])
+    assert [(item.name, item.type) for item in sampled.inputs] == [("p", "float"), ("q", "integer")]
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_manifest_says_whether_a_value_may_be_missing(nullable):
+    boosted = HistGradientBoostingClassifier(max_iter=2).fit(np.arange(60.0).reshape(60, 1), [0, 1] * 30)
+    for model in (boosted, LogisticRegression().fit([[0], [1]], [0, 1])):
+        assert infer_signature(model, [DeclaredInput("x0", nullable=nullable)]).inputs[0].nullable is nullable
+
+
+def test_columns_that_are_dropped_everywhere_are_optional():
+    frame = pd.DataFrame({"id": ["a", "b"], "age": [0.0, 1], "size": [1.0, 0]})
+    first = make_column_transformer((StandardScaler(), ["age"]), ("drop", ["id"]))
+    second = make_column_transformer((StandardScaler(), ["age", "size"]), ("drop", ["age"]))
+    model = make_pipeline(make_union(first, second), LogisticRegression()).fit(frame, [0, 1])
+    assert [item.name for item in infer_signature(model).inputs if item.optional] == ["id"]
+
+
+def test_a_column_that_an_imputer_sees_before_it_is_dropped_is_not_optional():
+    columns = ColumnTransformer([("n", StandardScaler(), [0])])
+    model = make_pipeline(SimpleImputer(), columns, LogisticRegression()).fit([[0.0, 1], [1, 0]], [0, 1])
+    assert not any(item.optional for item in infer_signature(model).inputs)
+
+
+def test_times_among_categories_are_told_as_iso_8601():
+    frame = pd.DataFrame({"day": pd.to_datetime(["2024-05-01", "2024-05-02", "2024-05-01"])})
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(frame, [0, 1, 0])
+    signature = infer_signature(model)
+    known = ("2024-05-01T00:00:00", "2024-05-02T00:00:00")
+    assert signature.inputs == (Feature("day", "datetime", known, closed=True),)
+    answers = model.predict(signature.parse([{"day": "2024-05-01"}, {"day": "2024-05-02T00:00Z"}]))
+    assert answers.tolist() == model.predict(frame[:2]).tolist()
+    with pytest.raises(InputError, match="Row 0, feature 'day': expected one of '2024-05-01T00:00:00'"):
+        signature.parse([{"day": "2024-05-03"}])
+    tolerant = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame, [0, 1, 0])
+    signature = infer_signature(tolerant)
+    assert call(tolerant, signature.parse([{"day": None}, {"day": "1999-01-01"}])).labels.tolist() == [0, 0]
 
 
 def test_histogram_boosting_tells_the_columns_that_hold_categories():

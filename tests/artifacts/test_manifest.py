@@ -17,6 +17,10 @@ REFUSED = {
     "a float that overflows": ('{"sample": {"instances": [[1e999]]}}', "not finite"),
     "lone surrogate": ('{"description": "\\ud800"}', "half a character"),
     "lone surrogate in a key": ('{"sample": {"instances": [{"\\udfff": 1}]}}', "half a character"),
+    "misspelt field of an input": ('{"inputs": [{"name": "a", "nulable": true}]}', "did you mean 'nullable'"),
+    "input of an unknown type": ('{"inputs": [{"name": "a", "type": "date"}]}', "boolean, datetime, any"),
+    "input that is nullable in words": ('{"inputs": [{"name": "a", "nullable": "yes"}]}', "expected true or false"),
+    "input without a name": ('{"inputs": [{"type": "float"}]}', "needs a 'name'"),
     "NUL": ('{"description": "a\\u0000b"}', "character NUL"),
     "integer metric beyond a float": (f'{{"metrics": {{"a": {HUGE}}}}}', "'a' must be a finite number"),
     "integer of too many digits": (f'{{"metrics": {{"a": 1{"0" * 5000}}}}}', "is no JSON"),
@@ -52,6 +56,11 @@ def test_metrics_from_elsewhere_are_held_to_the_same():
 def test_a_sample_given_by_itself_is_held_to_the_same():
     with pytest.raises(ManifestError, match="not finite"):
         Sample.from_json({"instances": [[float("nan")]]})
+
+
+def test_inputs_keep_what_they_say_and_nothing_more():
+    inputs = [{"name": "a"}, {"name": "b", "type": "datetime", "nullable": True}, {"name": "c", "nullable": False}]
+    assert Manifest.from_json({"inputs": inputs}).to_json() == {"inputs": inputs}
 
 
 CELLS = {

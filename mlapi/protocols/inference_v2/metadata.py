@@ -14,7 +14,14 @@ from models_registry.serving.runtime import LoadedModel, Runtime
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
 PROBABILITIES = "predict_proba"
 ON_ESTIMATOR = frozenset({"transform", "decision_function"})
-DATATYPE_OF = {"float": "FP64", "integer": "INT64", "string": "BYTES", "boolean": "BOOL", "any": "BYTES"}
+DATATYPE_OF = {
+    "float": "FP64",
+    "integer": "INT64",
+    "string": "BYTES",
+    "boolean": "BOOL",
+    "datetime": "BYTES",
+    "any": "BYTES",
+}
 CONFIG_TYPE_OF = {"FP64": "TYPE_FP64", "INT64": "TYPE_INT64", "BYTES": "TYPE_STRING", "BOOL": "TYPE_BOOL"}
 
 

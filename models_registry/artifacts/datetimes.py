@@ -1,0 +1,53 @@
+"""Moments in ISO 8601, as requests and samples write them, and `datetime64[ns]`, as models take them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+# A date, and after "T" or a space perhaps a time with a fraction and a zone; datetime.fromisoformat takes more.
+ISO_8601 = re.compile(
+    r"(?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}-?W[0-9]{2}-?[1-7])"
+    r"(?:[T ](?P<time>[0-9]{2}(?::?[0-9]{2}){0,2})(?:[.,](?P<fraction>[0-9]{1,30}))?"
+    r"(?P<zone>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?",
+    re.IGNORECASE,
+)
+EPOCH = datetime(1970, 1, 1)
+NANOSECOND_DIGITS = 9
+# The lowest int64 is NaT, "not a time".
+LARGEST_NANOSECONDS = 2**63 - 1
+
+
+def parse_datetime(text: str) -> np.datetime64 | None:
+    """Return the moment that `text` names as `datetime64[ns]`, in UTC where it has a zone; None where it names none.
+
+    A moment that `datetime64[ns]` cannot hold exactly is none: before 1677-09-21, after 2262-04-11, or with a part of
+    a nanosecond.
+    """
+    found = ISO_8601.fullmatch(text)
+    if found is None:
+        return None
+    whole = found["date"].upper()
+    if found["time"]:
+        whole += f"T{found['time']}{(found['zone'] or '').upper()}"
+    fraction = (found["fraction"] or "").rstrip("0")
+    # A fraction belongs to seconds: ISO 8601 has one of minutes too, which nobody writes.
+    if len(fraction) > NANOSECOND_DIGITS or (fraction and len(found["time"].replace(":", "")) != len("HHMMSS")):
+        return None
+    try:
+        moment = datetime.fromisoformat(whole)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+    seconds = (moment - EPOCH) // timedelta(seconds=1)
+    nanoseconds = seconds * 10**NANOSECOND_DIGITS + int(fraction.ljust(NANOSECOND_DIGITS, "0") or 0)
+    return np.datetime64(nanoseconds, "ns") if abs(nanoseconds) <= LARGEST_NANOSECONDS else None
+
+
+def format_datetime(moment: np.datetime64) -> str:
+    """Return `moment` in ISO 8601, with a fraction only where it has one."""
+    seconds = moment.astype("datetime64[s]")
+    return str(seconds if seconds == moment else moment.astype("datetime64[ns]"))
