@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -73,24 +73,53 @@ class ArtifactCache:
         self.max_bytes = max_bytes
 
     def fetch(
-        self, copy: Copy, *, suffix: str, digest: str = "", size_bytes: int | None = None, deadline_seconds: float
+        self,
+        copy: Copy,
+        *,
+        suffix: str,
+        digest: str = "",
+        size_bytes: int | None = None,
+        deadline_seconds: float,
+        memory_bytes: int = 0,
     ) -> CachedArtifact:
         """Return the artifact with `digest`, copied by `copy` where it is not cached.
 
         Without a digest (a version that nobody has read yet) it is copied, and the answer tells its digest.
         Raises DigestMismatch where the bytes are not the registered ones, StorageUnavailable where they are not
         here within `deadline_seconds`, all attempts together, and DiskUnavailable where this disk cannot keep them.
-        On a full disk whatever nobody uses makes room first.
+        On a full disk whatever nobody uses makes room first. A pinned artifact of at most `memory_bytes` that the
+        disk cannot keep is kept in memory.
         """
         deadline = time.monotonic() + deadline_seconds
         with self._as_disk_error():
             try:
-                return self._fetch(copy, suffix, digest, size_bytes, deadline)
-            except OSError as error:
-                if error.errno not in FULL:
+                return self._fetch_to_disk(copy, suffix, digest, size_bytes, deadline)
+            except OSError:
+                if not digest or size_bytes is None or size_bytes > memory_bytes:
                     raise
-            self._evict_beyond(0)
+            return self._fetch_to_memory(copy, suffix, digest, size_bytes, deadline)
+
+    def _fetch_to_disk(
+        self, copy: Copy, suffix: str, digest: str, size_bytes: int | None, deadline: float
+    ) -> CachedArtifact:
+        try:
             return self._fetch(copy, suffix, digest, size_bytes, deadline)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+        self._evict_beyond(0)
+        return self._fetch(copy, suffix, digest, size_bytes, deadline)
+
+    def _fetch_to_memory(
+        self, copy: Copy, suffix: str, digest: str, size_bytes: int, deadline: float
+    ) -> CachedArtifact:
+        """Return the artifact as a file of this process without a directory; its release frees the memory."""
+        descriptor = os.memfd_create(f"{digest}{suffix}", os.MFD_CLOEXEC)
+        with _closed_on_failure(descriptor):
+            # Not /proc/self: another process may read it, too.
+            path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+            self._attempt_until(copy, path, digest, size_bytes, deadline)
+            return CachedArtifact(path, digest, size_bytes, descriptor)
 
     def _fetch(self, copy: Copy, suffix: str, digest: str, size_bytes: int | None, deadline: float) -> CachedArtifact:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -102,7 +131,8 @@ class ArtifactCache:
             if not _is_intact(path, digest):
                 path.unlink(missing_ok=True)
                 self._download(copy, path, digest, size_bytes, deadline)
-            os.utime(path)
+            with suppress(OSError):  # on a read-only disk nothing is evicted, and the order does not matter
+                os.utime(path)
             return self._held(path, digest, lock)
 
     def digests(self) -> set[str]:
@@ -130,7 +160,7 @@ class ArtifactCache:
     def _artifacts(self) -> list[Path]:
         try:
             return [path for path in self.directory.iterdir() if _is_artifact(path)]
-        except FileNotFoundError:
+        except OSError:  # gone, or no directory any more
             return []
 
     @contextmanager
@@ -164,7 +194,8 @@ class ArtifactCache:
     def _held(self, path: Path, digest: str, lock: int) -> CachedArtifact:
         """Return the artifact that lies at `path`, with its lock shared from now on, and evict what is too much."""
         fcntl.flock(lock, fcntl.LOCK_SH)
-        self.evict()
+        with suppress(OSError):  # what cannot be removed now is removed after a later fetch
+            self.evict()
         return CachedArtifact(path, digest, path.stat().st_size, lock)
 
     def _download(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> None:
@@ -195,7 +226,7 @@ class ArtifactCache:
 
     def _lock(self, digest: str, kind: int, deadline: float) -> int:
         """Return the locked descriptor of the digest's lock file; LOCK_EX waits for a sibling's download only."""
-        descriptor = os.open(self.directory / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _opened_lock(self.directory / f"{digest}.lock")
         while True:
             try:
                 fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -270,6 +301,16 @@ def _closed_on_failure(descriptor: int) -> Iterator[None]:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _opened_lock(path: Path) -> int:
+    """Return the descriptor of a lock file; one on a read-only disk is locked as well as any other."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _locked_file(path: Path) -> int:

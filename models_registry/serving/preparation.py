@@ -98,6 +98,8 @@ class Preparation:
             digest=version.digest,
             size_bytes=version.size_bytes,
             deadline_seconds=self.deadline_seconds,
+            # Beside the model that is made of it, and the one that serves meanwhile.
+            memory_bytes=memory.available_bytes() // 3,
         )
 
     def is_at_hand(self, digest: str) -> bool:
@@ -153,7 +155,11 @@ class Preparation:
             return self._native(version, artifact, "acceleration is off for this model")
         from models_registry.acceleration import accelerate, open_compiled
 
-        report = accelerate(self.acceleration_request(version, artifact.path), self.compiled_directory)
+        try:
+            report = accelerate(self.acceleration_request(version, artifact.path), self.compiled_directory)
+        except OSError as error:
+            # A disk that takes no compiled form: the model serves all the same.
+            return self._native(version, artifact, f"no compiled form can be kept here ({error.strerror or error})")
         if report.is_compiled and report.directory is not None:
             try:
                 compiled = open_compiled(report.directory)

@@ -328,8 +328,14 @@ class Watcher:
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         """Queue with the other workers of this machine: old and new model are in memory side by side."""
-        self._load_lock.parent.mkdir(parents=True, exist_ok=True)
-        with self._load_lock.open("w") as lock:
+        try:
+            self._load_lock.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._load_lock.open("a")
+        except OSError as error:
+            log.warning("load_not_queued", path=str(self._load_lock), reason=str(error))
+            yield
+            return
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -17,6 +17,7 @@ import pytest
 
 from models_registry.artifacts.cache import ArtifactCache
 from models_registry.errors import DigestMismatch, DiskUnavailable, StorageUnavailable
+from tests.support.disks import needs_mount, small_disk
 from tests.support.waiting import eventually
 
 
@@ -272,3 +273,43 @@ def test_a_cache_that_cannot_be_made_is_said_when_it_is_needed(tmp_path: Path):
     cache = ArtifactCache(tmp_path / "file" / "cache", max_bytes=1)
     with pytest.raises(DiskUnavailable, match="cannot be written to: Not a directory"):
         fetch(cache, b"model")
+
+
+@pytest.mark.parametrize("blocked", ["a file in its place", "a full disk"])
+def test_an_artifact_that_no_disk_keeps_is_kept_in_memory(tmp_path, blocked, monkeypatch):
+    cache = ArtifactCache(tmp_path / "cache", max_bytes=100)
+    if blocked == "a full disk":
+        monkeypatch.setattr("models_registry.artifacts.cache._copy_within", refuse_disk(tmp_path))
+    else:
+        cache.directory.write_text("")
+    with fetch(cache, b"model", size_bytes=5, memory_bytes=5) as held:
+        assert held.path.read_bytes() == b"model"
+    assert not held.path.exists()
+    with pytest.raises(DiskUnavailable):
+        fetch(cache, b"model", size_bytes=5, memory_bytes=4)
+    with pytest.raises(DigestMismatch):
+        fetch(cache, b"model", copy=source(b"modem"), size_bytes=5, memory_bytes=5)
+
+
+def refuse_disk(directory: Path):
+    """Return a copy that meets a full disk in `directory`, and none elsewhere."""
+
+    def run(copy, path: Path, deadline: float) -> None:
+        if path.is_relative_to(directory):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with path.open("wb") as target:
+            copy(target)
+
+    return run
+
+
+@needs_mount
+def test_a_read_only_disk_gives_what_it_holds(tmp_path):
+    with small_disk(tmp_path / "small") as disk:
+        cache = ArtifactCache(disk.path / "cache", max_bytes=100)
+        fetch(cache, b"model").release()
+        disk.make_read_only()
+        calls: list[int] = []
+        with fetch(cache, b"model", copy=source(b"model", calls)) as held:
+            assert held.path.read_bytes() == b"model"
+        assert not calls
