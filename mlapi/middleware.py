@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from mlapi.body_limits import require_length
+from mlapi.protocols.base import HttpError
 from mlapi.routes import match
 
 
@@ -26,6 +28,24 @@ class GateFirst:
 
         endpoint, params = found
         return endpoint_view(endpoint)(request, **params)
+
+
+class BodyLimits:
+    """Before Django's own middleware: no later one reads a body over the limit of its address."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Stand in front of `get_response`."""
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        try:
+            require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
+        except HttpError as error:
+            from mlapi.views import error_response
+
+            return error_response(request, error)
+        return self._get_response(request)
 
 
 # The admin's components (Alpine) read their expressions from attributes, which asks for both unsafe words; what they

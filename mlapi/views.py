@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
@@ -15,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from mlapi import errors, replica
+from mlapi.body_limits import FilesNotTaken
 from mlapi.endpoint import Endpoint
 from mlapi.gate import request_id_of
 from mlapi.protocols.base import HttpError, Reply
@@ -69,7 +71,8 @@ def endpoint_view(endpoint: Endpoint) -> Callable[..., HttpResponse]:
     return EndpointView.as_view(endpoint=endpoint)
 
 
-def _error(request: HttpRequest, error: HttpError) -> HttpResponse:
+def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Return the error in the contract's form."""
     request_id = request_id_of(request.META)
     reply = errors.native_reply(error, request_id)
     reply.headers.append(("X-Request-ID", request_id))
@@ -77,25 +80,32 @@ def _error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 400 in the contract's form."""
-    return _error(
+    """Answer 400, or what says more of the exception, in the contract's form."""
+    if isinstance(exception, FilesNotTaken):
+        return error_response(
+            request,
+            HttpError(415, "files_not_taken", "This address takes no files. Artifacts go to the registry's API."),
+        )
+    if isinstance(exception, RequestDataTooBig):
+        return error_response(request, HttpError(413, "body_too_large", "The form is larger than this address takes."))
+    return error_response(
         request, HttpError(400, "bad_request", "The request cannot be served: its Host or its form is not accepted.")
     )
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 403 in the contract's form."""
-    return _error(request, HttpError(403, "permission_denied", "You may not do this."))
+    return error_response(request, HttpError(403, "permission_denied", "You may not do this."))
 
 
 def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpResponse:
     """Answer a refusal in the contract's form."""
-    return _error(request, HttpError(status, code, reason))
+    return error_response(request, HttpError(status, code, reason))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 404 in the contract's form."""
-    return _error(
+    return error_response(
         request, HttpError(404, "not_found", "There is nothing at this address. See /docs for what there is.")
     )
 
@@ -104,7 +114,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500, or 503 while the database is away; Django has logged the traceback."""
     error = sys.exc_info()[1]
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
-        return _error(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
+        return error_response(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
     if "text/html" in request.headers.get("Accept", ""):
         return HttpResponse(AWAY_PAGE, status=503, headers={"Retry-After": "5"})
-    return _error(request, errors.as_http_error(error))
+    return error_response(request, errors.as_http_error(error))

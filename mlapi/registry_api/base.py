@@ -9,25 +9,23 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 import orjson
-from django.conf import settings
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
-from rest_framework.parsers import BaseParser, MultiPartParser
+from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from mlapi.body_limits import require_length
 from mlapi.gate import request_id_of
 from mlapi.observation import observe_api
 from mlapi.protocols.base import HttpError
-from mlapi.protocols.bodies import too_large
 
 VIEW = "models_registry.view_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
 ACTIVATE = "models_registry.activate_modelversion"
 OVERRIDE = "models_registry.override_check"
 
-LARGEST_JSON_BYTES = 1_000_000
 # Below the 60 s after which load balancers give an answer up; a pipeline asks again.
 LONGEST_WAIT_SECONDS = 50
 # Each holds a thread that predictions could use.
@@ -88,11 +86,9 @@ class RegistryView(APIView):
         return made
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse what is too large before anything is read."""
+        """Refuse a body that is too large, or of unknown length, before anything is read."""
         super().initial(request, *args, **kwargs)
-        is_upload = any(issubclass(parser, MultiPartParser) for parser in self.parser_classes)
-        limit = settings.MODELS_MAX_ARTIFACT_MB * 1_000_000 if is_upload else 0
-        refuse_too_large(request.META, limit + LARGEST_JSON_BYTES)
+        refuse_too_large(request)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Add the request's id, and write its line."""
@@ -113,20 +109,13 @@ class RegistryView(APIView):
         return answered
 
 
-def refuse_too_large(meta: dict[str, Any], limit: int) -> None:
-    """Raise HttpError 411 for a body without a length, and 413 for one over `limit` bytes."""
-    if "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
+def refuse_too_large(request: Request) -> None:
+    """Raise HttpError 411 for a body without a length, and 413 for one over the limit of its address."""
+    if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         raise HttpError(
             411, "length_required", "The body comes in chunks, without Content-Length. Send it with Content-Length."
         )
-    length = meta.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit()):
-        raise HttpError(400, "invalid_length", "Content-Length is not a whole number of bytes.")
-    if int(length[:18]) > limit:
-        error = too_large(limit, int(length[:18]))
-        raise HttpError(
-            413, error.code, f"The body has {length[:18]} bytes; at most {limit} are taken.", **error.details
-        )
+    require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
 
 
 def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.http import HttpRequest
@@ -15,6 +16,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mlapi.protocols.base import HttpError
 from mlapi.registry_api import serializers as forms
 from mlapi.registry_api.base import PUBLISH, RegistryView, asked, by, waiting
 from mlapi.registry_api.describing import version_content
@@ -25,12 +27,49 @@ from models_registry.artifacts.manifest import MANIFEST_SUFFIX
 
 
 class ArtifactUpload(TemporaryFileUploadHandler):
-    """Writes an upload to a file as it comes: a model of gigabytes must not pass through memory."""
+    """Writes one upload to a file as it comes: a model of gigabytes must not pass through memory."""
+
+    _received = 0
+    _has_file = False
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
         """Refuse what is no artifact before its first byte is kept."""
+        if field_name != "artifact" or self._has_file:
+            raise HttpError(
+                400, "invalid_request", f"Unexpected file {field_name[:100]!r}; expected one, called 'artifact'."
+            )
         formats.format_of(file_name)
-        super().new_file(field_name, file_name, *args, **kwargs)
+        self._has_file = True
+        with disk_errors():
+            super().new_file(field_name, file_name, *args, **kwargs)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
+        """Keep a part of the file, within the limit, whatever length the request claims."""
+        self._received += len(raw_data)
+        limit = settings.MODELS_MAX_ARTIFACT_MB * 1_000_000
+        if self._received > limit:
+            raise HttpError(
+                413,
+                "body_too_large",
+                f"The artifact has more than {limit} bytes; at most that many are taken (MODELS_MAX_ARTIFACT_MB).",
+            )
+        with disk_errors():
+            super().receive_data_chunk(raw_data, start)
+        return None
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Say that this machine's disk cannot keep an upload: that is no fault of the caller's."""
+    try:
+        yield
+    except OSError as error:
+        raise HttpError(
+            503,
+            "disk_unavailable",
+            f"The upload cannot be kept on this machine: {error.strerror or error}. Try again later, or tell the "
+            "operator.",
+        ).with_header("Retry-After", "30") from error
 
 
 class VersionsView(RegistryView):
