@@ -144,7 +144,6 @@ def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]
     from models_registry.artifacts.inference import infer_signature
     from models_registry.artifacts.manifest import Sample
     from models_registry.artifacts.policy import server_versions
-    from models_registry.artifacts.structure import validate_structure
 
     versions = server_versions()
     declared = question["declared"]
@@ -159,8 +158,6 @@ def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]
         allow_any_pickle=question["allow_any_pickle"],
     )
     load_seconds = time.perf_counter() - start
-    answer.write(stage="while its structure was validated")
-    validate_structure(model)
     answer.write(stage="while its signature was read")
     features = None if declared is None else tuple(DeclaredInput.from_json(one) for one in declared)
     signature = infer_signature(model, features, None if sample is None else sample.instances)

@@ -4,12 +4,13 @@ Types are not enough: a forest whose nodes point outside, or in a circle, crashe
 whatever format carried it. The checks are plain numpy and cost a few milliseconds for a forest.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import scipy.sparse
 
-from models_registry.artifacts.structures import neighbours, trees, vectors
+from models_registry.artifacts.structures import callables, columns, encoders, neighbours, trees, vectors
 from models_registry.artifacts.walking import is_definition, walk
 from models_registry.errors import ArtifactError, UnsafeStructure
 
@@ -28,6 +29,7 @@ _CHECKS: dict[str, tuple[_Check, ...]] = {
     "sklearn.ensemble._iforest.IsolationForest": (trees.check_forest,),
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting": (
         trees.check_histogram_boosting,
+        columns.check_boosting_preprocessor,
     ),
     "sklearn.neighbors._kd_tree.BinaryTree64": (neighbours.check_neighbour_tree,),
     "sklearn.neighbors._kd_tree.BinaryTree32": (neighbours.check_neighbour_tree,),
@@ -39,6 +41,21 @@ _CHECKS: dict[str, tuple[_Check, ...]] = {
     "scipy.interpolate._bsplines.BSpline": (vectors.check_spline,),
     "sklearn.feature_extraction.text._VectorizerMixin": (vectors.check_vocabulary,),
     "sklearn.feature_extraction._dict_vectorizer.DictVectorizer": (vectors.check_vocabulary,),
+    "sklearn.feature_extraction._hash.FeatureHasher": (vectors.check_hasher,),
+    "sklearn.feature_extraction.text.HashingVectorizer": (vectors.check_hasher,),
+    "sklearn.preprocessing._encoders._BaseEncoder": (encoders.check_categories,),
+    "sklearn.preprocessing._encoders.OneHotEncoder": (encoders.check_one_hot,),
+    "sklearn.preprocessing._target_encoder.TargetEncoder": (encoders.check_target_encoder,),
+    "sklearn.preprocessing._polynomial.PolynomialFeatures": (encoders.check_polynomial,),
+    "sklearn.preprocessing._discretization.KBinsDiscretizer": (encoders.check_bins,),
+    "sklearn.preprocessing._label.MultiLabelBinarizer": (encoders.check_label_cache,),
+    "sklearn.multioutput._BaseChain": (encoders.check_chain,),
+    "sklearn.manifold._locally_linear.LocallyLinearEmbedding": (encoders.check_embedding,),
+    "sklearn.compose._column_transformer.ColumnTransformer": (columns.check_column_transformer,),
+    "sklearn.feature_selection._base.SelectorMixin": (columns.check_selector,),
+    "sklearn.ensemble._bagging.BaseBagging": (columns.check_feature_subsets,),
+    "sklearn.impute._iterative.IterativeImputer": (columns.check_iterative_imputer,),
+    "sklearn.impute._base.MissingIndicator": (columns.check_missing_indicator,),
     "numpy.random.mtrand.RandomState": (vectors.check_random_state,),
     "numpy.random._generator.Generator": (vectors.check_random_state,),
 }
@@ -56,6 +73,18 @@ _FITTED_BY = {
     "sklearn.neighbors._base.NeighborsBase": "_fit_X",
     "sklearn.cluster._bisect_k_means.BisectingKMeans": "_bisecting_tree",
     "sklearn.svm._base.BaseLibSVM": "support_",
+    "sklearn.preprocessing._encoders._BaseEncoder": "categories_",
+    "sklearn.preprocessing._encoders.OneHotEncoder": "categories_",
+    "sklearn.preprocessing._target_encoder.TargetEncoder": "encodings_",
+    "sklearn.preprocessing._polynomial.PolynomialFeatures": "n_output_features_",
+    "sklearn.preprocessing._discretization.KBinsDiscretizer": "bin_edges_",
+    "sklearn.multioutput._BaseChain": "order_",
+    "sklearn.manifold._locally_linear.LocallyLinearEmbedding": "embedding_",
+    "sklearn.compose._column_transformer.ColumnTransformer": "transformers_",
+    "sklearn.feature_selection._base.SelectorMixin": "n_features_in_",
+    "sklearn.ensemble._bagging.BaseBagging": "estimators_",
+    "sklearn.impute._iterative.IterativeImputer": "imputation_sequence_",
+    "sklearn.impute._base.MissingIndicator": "features_",
 }
 
 
@@ -64,8 +93,18 @@ def validate_structure(estimator: Any) -> None:
 
     Pipelines, ensembles and everything else that holds estimators are looked through.
     """
-    objects = list(walk(estimator))
+    check_objects(list(walk(estimator)))
+
+
+def check_objects(objects: Sequence[Any], *, vouched: frozenset[str] | None = frozenset()) -> None:
+    """Do what `validate_structure` does for the objects that `walk` yields of an estimator.
+
+    `vouched` are exact names of functions that the operator allows with any arguments, None is every function.
+    """
     try:
+        if vouched is not None:
+            for value in objects:
+                callables.check_object(value, vouched)
         for table in (_CHECKS, _LATER_CHECKS):
             _check_all(objects, table)
     except ArtifactError:
@@ -109,4 +148,14 @@ def _check_any(value: Any) -> None:
             "It is crafted; do not publish it."
         )
     if "n_features_in_" in state:
+        _check_feature_count(value)
         neighbours.check_centres(value)
+
+
+def _check_feature_count(value: Any) -> None:
+    count = value.n_features_in_
+    if callables.is_of_a_library(type(value)) and (type(count) is not int and not isinstance(count, np.integer)):
+        raise UnsafeStructure(
+            f"The artifact's {type(value).__name__} takes {type(count).__name__} features, and no whole number of "
+            "them. It is crafted; do not publish it."
+        )

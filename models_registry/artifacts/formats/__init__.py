@@ -78,12 +78,14 @@ _OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
 def open_artifact(
     path: Path, format: str, *, trusted: frozenset[str] = frozenset(), allow_any_pickle: bool = False
 ) -> Any:
-    """Return the estimator in `path`, set up for one thread; its structure is not yet validated.
+    """Return the estimator in `path`: its structure validated, its arrays read-only, set up for one thread.
 
     `trusted` holds an operator's own exact names, `allow_any_pickle` gives joblib files leave to run anything.
-    Raises UnsupportedFormat, UntrustedArtifact, BrokenArtifact or NoPrediction.
+    Raises UnsupportedFormat, UntrustedArtifact, BrokenArtifact, UnsafeStructure or NoPrediction.
     """
+    from models_registry.artifacts.formats.read_only import make_read_only
     from models_registry.artifacts.formats.settling import settle
+    from models_registry.artifacts.structure import check_objects
     from models_registry.artifacts.walking import walk
 
     opener = _OPENERS.get(format)
@@ -92,5 +94,9 @@ def open_artifact(
     estimator = opener(path, trusted, allow_any_pickle)
     if isinstance(estimator, type) or not _has(estimator, "predict"):
         raise NoPrediction(f"The artifact holds a {_kind_of(estimator)}, which has no predict. {_next_step(estimator)}")
-    settle(walk(estimator))
+    objects = list(walk(estimator))
+    settle(objects)
+    # In every process that loads it, and before anything of it is used.
+    check_objects(objects, vouched=None if allow_any_pickle and format == "joblib" else trusted)
+    make_read_only(objects)
     return estimator

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from models_registry.artifacts.structures import callables
 from models_registry.artifacts.structures.trees import refuse
 
 _PLANE = 2
@@ -43,6 +44,9 @@ def _check_nodes(nodes: np.ndarray[Any, Any], count: int, *, claimed: int) -> No
 def check_distance(metric: Any, features: int) -> None:
     """Refuse a distance whose weights or matrix do not fit the number of features."""
     name = type(metric).__name__
+    if name.startswith("PyFunc"):
+        # It is called with arrays that look into the tree's own memory.
+        callables.check_measure(*metric.__getstate__()[3:5])
     vector, matrix = (np.asarray(part) for part in metric.__getstate__()[1:3])
     fits = {
         "SEuclidean": vector.shape == (features,),

@@ -9,6 +9,8 @@ from models_registry.errors import UnsafeStructure
 _LEAF = -1
 _BITSET_WORDS = 8
 _MOST_CATEGORIES = 256
+# What starts a prediction may answer as many rows as it is asked for once, and fewer another time.
+_ROW_COUNTS = (1, 2, 5)
 
 
 def refuse(what: str) -> UnsafeStructure:
@@ -63,9 +65,13 @@ def check_gradient_boosting(model: Any) -> None:
     check_forest(model)
     if any(estimator.tree_.value.shape[1:] != (1, 1) for estimator in estimators.flat):
         raise refuse("holds gradient boosting whose trees have more than one value per node")
-    start = model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32))
-    if start.shape != (1, estimators.shape[1]):
-        raise refuse(f"holds gradient boosting with {estimators.shape[1]} trees per stage for {start.shape[1]} outputs")
+    for rows in _ROW_COUNTS:
+        start = model._raw_predict_init(np.zeros((rows, model.n_features_in_), dtype=np.float32))
+        if start.shape != (rows, estimators.shape[1]):
+            raise refuse(
+                f"holds gradient boosting with {estimators.shape[1]} trees per stage that starts with predictions of "
+                f"shape {start.shape} for {rows} rows"
+            )
 
 
 def check_histogram_boosting(model: Any) -> None:

@@ -9,6 +9,7 @@ from models_registry.artifacts.structures.trees import refuse
 from models_registry.errors import UnsafeStructure
 
 _TWISTER_WORDS = 624
+_LARGEST_INDEX = 2**31 - 1
 
 
 def check_sparse(matrix: Any) -> None:
@@ -71,9 +72,17 @@ def check_vocabulary(vectorizer: Any) -> None:
     vocabulary = getattr(vectorizer, "vocabulary_", None)
     if vocabulary is None:
         return
+    if type(vocabulary) is not dict:
+        raise refuse(f"holds a vocabulary that is a {type(vocabulary).__name__}, and no plain dictionary")
     numbers = np.array(list(vocabulary.values()))
     if len(numbers) and (numbers.dtype.kind not in "iu" or not (np.sort(numbers) == np.arange(len(numbers))).all()):
         raise refuse("holds a vocabulary whose numbers are not those of its columns")
+
+
+def check_hasher(hasher: Any) -> None:
+    """Refuse a hasher whose number of columns is none."""
+    if not isinstance(hasher.n_features, int | np.integer) or not 0 < hasher.n_features <= _LARGEST_INDEX:
+        raise refuse(f"holds a hasher of {str(hasher.n_features)[:80]} columns")
 
 
 def check_random_state(generator: Any) -> None:

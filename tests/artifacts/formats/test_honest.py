@@ -17,13 +17,14 @@ from sklearn.utils import all_estimators
 
 from models_registry.artifacts.formats import generate_trusted_globals as generator
 from models_registry.artifacts.formats.joblib_format import open_joblib
+from models_registry.artifacts.formats.read_only import make_read_only
 from models_registry.artifacts.formats.settling import settle
 from models_registry.artifacts.formats.skops_format import open_skops
 from models_registry.artifacts.formats.specimens import Specimen, specimens
 from models_registry.artifacts.formats.trusted import LIST_PATH, builtin_trust
 from models_registry.artifacts.inspection import inspect_artifact
 from models_registry.artifacts.policy import judge, version_verdict
-from models_registry.artifacts.structure import validate_structure
+from models_registry.artifacts.structure import check_objects
 from models_registry.artifacts.walking import walk
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
@@ -85,8 +86,10 @@ def _trouble(specimen: Specimen, path: Path, format: str, open_it: Callable[[Pat
     if not inspection.outline or inspection.outline[0].split(" ")[0] != type(specimen.estimator).__name__:
         return f"outline {inspection.outline}"
     opened = open_it(path)
-    validate_structure(opened)
-    settle(walk(opened))
+    objects = list(walk(opened))
+    settle(objects)
+    check_objects(objects)
+    make_read_only(objects)
     return ", ".join(_differences(specimen.estimator, opened, specimen.inputs)) or None
 
 

@@ -1,0 +1,213 @@
+"""Functions that an estimator holds and calls during a prediction.
+
+The list of trusted names says what a file may mention. Some of those names write into an array, answer memory that
+nobody has cleared, or mix the rows of a call, if they are called with the wrong arguments. So the place in which a
+function stands and the arguments that come with it are checked as well.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+from models_registry.errors import UnsafeStructure
+
+_LIBRARIES = ("sklearn", "numpy", "scipy")
+_LIMITED = frozenset({*_LIBRARIES, "builtins"})
+_NOTHING: frozenset[str] = frozenset()
+# A ufunc's `out` and `where` write into a given array, or leave memory as it was found.
+_UFUNC_KEYWORDS = frozenset({"dtype", "casting", "order"})
+_REDUCTION_KEYWORDS = frozenset({"axis", "keepdims", "dtype", "ddof", "n"})
+_ROW_AXES = (1, -1)
+# Functions of one array that answer each row by itself, with the keywords that keep it so.
+_ROW_WISE: dict[str, frozenset[str]] = {
+    "numpy.nan_to_num": frozenset({"nan", "posinf", "neginf"}),
+    "numpy.clip": frozenset({"a_min", "a_max", "min", "max"}),
+    "numpy.round": frozenset({"decimals"}),
+    "numpy.ravel": frozenset({"order"}),
+    "numpy.squeeze": frozenset({"axis"}),
+    "sklearn.utils.validation.check_array": frozenset(
+        {"dtype", "order", "accept_sparse", "accept_large_sparse", "ensure_all_finite", "force_all_finite",
+         "ensure_2d", "allow_nd", "ensure_non_negative", "ensure_min_samples", "ensure_min_features", "input_name"}
+    ),
+    "builtins.abs": frozenset(),
+    "builtins.list": frozenset(),
+}  # fmt: skip
+_REDUCTIONS = frozenset({f"numpy.{name}" for name in ("mean", "median", "sum", "std", "cumsum", "diff")})
+# Reductions that work along each row unless they are told otherwise.
+_ALONG_ROWS_BY_DEFAULT = frozenset({"numpy.diff"})
+_OF_TEXTS = frozenset(
+    {"builtins.str", "builtins.list", "builtins.tuple", "builtins.dict", "builtins.set", "builtins.frozenset"}
+    | {f"sklearn.feature_extraction.text.{name}" for name in ("strip_accents_ascii", "strip_accents_unicode",
+                                                              "strip_tags")}
+)  # fmt: skip
+_TEXT_PLACES = frozenset({"preprocessor", "tokenizer", "analyzer"})
+_ROW_PLACES = frozenset({"func", "inverse_func", "weights"})
+_KEYWORDS_OF = {"func": "kw_args", "inverse_func": "inv_kw_args"}
+# Functions of two arrays: called with them, a function of one takes the second for its `out`.
+_PAIR_PLACES = frozenset({"metric", "effective_metric_", "kernel", "affinity"})
+_PAIR_KEYWORDS = frozenset({"metric_params", "effective_metric_params_", "kernel_params", "pairwise_kernels_kwargs"})
+_FORBIDDEN_KEYWORDS = frozenset({"out", "where", "copy", "overwrite_input", "X_norm_squared", "Y_norm_squared"})
+# The estimator itself gives these their axis.
+_AXIS_COMES_LATER = frozenset({"pooling_func"})
+_CLASS_PLACES = frozenset({"dtype", "_baseclass", "cv"})
+
+
+def refuse(name: str, how: str) -> UnsafeStructure:
+    """Return the error for a function that could do harm where the artifact has it."""
+    return UnsafeStructure(
+        f"The artifact calls {name} during a prediction {how}, which could write into its arrays, answer memory that "
+        "nobody has cleared, or mix the rows of several requests. Use a function of each row by itself, without "
+        "`out` and `where`, train it again and publish that."
+    )
+
+
+def check_object(value: Any, vouched: frozenset[str] = _NOTHING) -> None:
+    """Refuse an object with a function, or arguments for one, that could do harm when it predicts.
+
+    `vouched` are exact names that the operator has read and allows with any arguments.
+    """
+    if isinstance(value, partial):
+        _check_call(value.func, value.args, value.keywords, vouched)
+        return
+    if not is_of_a_library(type(value)):
+        return
+    for name, content in getattr(value, "__dict__", {}).items():
+        _check_attribute(value, name, content, vouched)
+
+
+def check_measure(function: Any, keywords: Mapping[str, Any], vouched: frozenset[str] = _NOTHING) -> None:
+    """Refuse a distance or kernel that is no function of two arrays by name; `keywords` come with each call."""
+    if isinstance(function, partial):
+        check_measure(function.func, function.keywords, vouched)
+        if function.args:
+            raise refuse(_name_of(function.func), "as a distance with arguments of its own")
+    elif callable(function) and _is_limited(function, vouched) and not _name_of(function).startswith("sklearn."):
+        raise refuse(_name_of(function), "as a distance or kernel")
+    _check_pair_keywords(keywords)
+
+
+def _check_attribute(owner: Any, name: str, content: Any, vouched: frozenset[str]) -> None:
+    inherited = getattr(type(owner), name, None)
+    if callable(inherited) and not (isinstance(inherited, type) or _is_own_method(owner, name, content)):
+        raise UnsafeStructure(
+            f"The artifact puts {name} in the place of the method of a {type(owner).__name__}. It is crafted; do not "
+            "publish it."
+        )
+    if isinstance(content, defaultdict) and content.default_factory is not None:
+        raise UnsafeStructure(
+            f"The artifact's {type(owner).__name__} has {name} as a dictionary that grows with every unknown key, so "
+            "it would keep what callers send. Publish it again with a plain dictionary."
+        )
+    if name in _PAIR_KEYWORDS and isinstance(content, Mapping):
+        _check_pair_keywords(content)
+    if callable(content):
+        _check_place(owner, name, content, vouched)
+
+
+def _is_own_method(owner: Any, name: str, content: Any) -> bool:
+    return isinstance(content, MethodType) and content.__self__ is owner and content.__name__ == name
+
+
+def _check_place(owner: Any, name: str, content: Any, vouched: frozenset[str]) -> None:
+    if name in _PAIR_PLACES:
+        check_measure(content, {}, vouched)
+    elif name in _ROW_PLACES:
+        keywords = getattr(owner, _KEYWORDS_OF.get(name, ""), None) or {}
+        if isinstance(content, partial):
+            content, keywords = content.func, {**content.keywords, **keywords}
+        _check_row_function(content, keywords, vouched)
+    elif name in _TEXT_PLACES:
+        if _is_limited(content, vouched) and _name_of(content) not in _OF_TEXTS:
+            raise refuse(_name_of(content), f"as the {name} of a {type(owner).__name__}")
+    elif isinstance(content, type):
+        if name not in _CLASS_PLACES and _is_limited(content, vouched) and not issubclass(content, np.generic):
+            raise refuse(_name_of(content), f"as {name} of a {type(owner).__name__}")
+    elif isinstance(content, np.ufunc) and name not in _AXIS_COMES_LATER:
+        raise refuse(_name_of(content), f"as {name} of a {type(owner).__name__}")
+
+
+def _check_row_function(function: Any, keywords: Mapping[str, Any], vouched: frozenset[str]) -> None:
+    """Refuse what is no function of each row, called with the rows and `keywords`."""
+    name = _name_of(function)
+    if not isinstance(function, np.ufunc) and _is_limited(function, vouched) and not _is_row_wise(function):
+        raise refuse(name, "on rows")
+    if not hasattr(function, "__name__") and is_of_a_library(type(function)):
+        raise refuse(f"a {type(function).__name__}", "on rows")
+    _check_call(function, (), keywords, vouched)
+    if name in vouched:
+        return
+    if name in _REDUCTIONS and name not in _ALONG_ROWS_BY_DEFAULT and "axis" not in keywords:
+        raise refuse(name, "over all rows (without axis=1)")
+
+
+def _is_row_wise(function: Any) -> bool:
+    if isinstance(function, type) and issubclass(function, np.number | np.bool_ | np.str_):
+        return True
+    return _name_of(function) in _ROW_WISE.keys() | _REDUCTIONS
+
+
+def _check_call(
+    function: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any], vouched: frozenset[str]
+) -> None:
+    """Refuse arguments that are bound to a function of the libraries and could do harm."""
+    if not _is_limited(function, vouched):
+        return
+    name = _name_of(function)
+    if isinstance(function, np.ufunc):
+        _check_ufunc(function, arguments, keywords)
+        return
+    if isinstance(function, type) and not _is_row_wise(function):
+        raise refuse(name, "as a function")
+    if not name.startswith("numpy.") and name not in _ROW_WISE:
+        _check_pair_keywords(keywords)
+        return
+    if arguments:
+        raise refuse(name, "with bound arrays")
+    known = _REDUCTION_KEYWORDS if name in _REDUCTIONS else _ROW_WISE.get(name, frozenset())
+    strange = sorted(keywords.keys() - known - ({"copy"} if keywords.get("copy") is True else set()))
+    if strange:
+        raise refuse(name, f"with {strange[0]}")
+    axis = keywords.get("axis", _ROW_AXES[0])
+    if type(axis) is not int or axis not in _ROW_AXES:
+        raise refuse(name, f"along axis {axis!r}")
+
+
+def _check_ufunc(function: np.ufunc, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+    name = _name_of(function)
+    if function.signature is not None:
+        raise refuse(name, "on whole arrays")
+    strange = sorted(keywords.keys() - _UFUNC_KEYWORDS)
+    if strange:
+        raise refuse(name, f"with {strange[0]}")
+    if len(arguments) >= function.nin:
+        raise refuse(name, "with an array for its output")
+    if any(np.ndim(one) > 1 and np.shape(one)[0] != 1 for one in arguments):
+        raise refuse(name, "with an array of several rows")
+
+
+def _check_pair_keywords(keywords: Mapping[str, Any]) -> None:
+    strange = sorted(set(map(str, keywords)) & _FORBIDDEN_KEYWORDS)
+    if strange and not (strange == ["copy"] and keywords["copy"] is True):
+        raise refuse("a function", f"with {strange[0]}")
+
+
+def is_of_a_library(cls: type) -> bool:
+    """Say whether a class comes with scikit-learn, numpy or scipy."""
+    return cls.__module__.partition(".")[0] in _LIBRARIES
+
+
+def _is_limited(function: Any, vouched: frozenset[str]) -> bool:
+    """Say whether a function comes with the libraries, and is not one that the operator vouches for."""
+    name = _name_of(function)
+    is_theirs = isinstance(function, np.ufunc) or name.partition(".")[0] in _LIMITED
+    return is_theirs and name not in vouched
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return f"{module}.{name}"
