@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
-from cloudformation import cost, rollout
+from cloudformation import cost, environments, rollout
 from cloudformation import plan as plans
-from cloudformation.aws import AwsError
-from cloudformation.config import ENVIRONMENTS, NETWORK_MODES, PROFILES, ConfigurationError, Settings, require_sound
+from cloudformation.aws import Aws, AwsError
+from cloudformation.changes import preview, require_data_kept
+from cloudformation.config import ENVIRONMENTS, NETWORK_MODES, PROFILES, ConfigurationError, Settings
+from cloudformation.problems import require_sound
+from cloudformation.resolution import NOTHING, Deployed, Request, names_of, requested
 from cloudformation.stacks import TEMPLATES, stale_templates, write_templates
+from cloudformation.standing import deployed_stacks, is_unreachable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,22 +45,26 @@ def _templates(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    settings = _settings(options)
+    settings, deployed, is_asked = _planned(options)
     rollout.require_image_tag(settings)
-    deployments = plans.plan(settings)
+    deployments = plans.plan(settings, deployed)
+    previews = [preview(Aws(settings.region), deployment) for deployment in deployments] if is_asked else []
     if options.json:
         print(json.dumps([deployment.as_json() for deployment in deployments], indent=2))
     else:
-        print(plans.as_text(deployments))
+        print(plans.as_text(deployments, {seen.stack: str(seen) for seen in previews}))
+    require_data_kept(previews, options.allow_data_loss)
     return 0
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    settings = _settings(options)
     if options.dry_run:
-        print("\n\n".join(rollout.dry_run(settings, options.base_image)))
-    else:
-        rollout.deploy(settings, options.base_image)
+        settings, deployed, _ = _planned(options)
+        print("\n\n".join(rollout.dry_run(settings, deployed, options.base_image)))
+        return 0
+    settings, deployed = _asked(options)
+    consent = rollout.Consent(data_loss=tuple(options.allow_data_loss), despite_alarms=options.despite_alarms)
+    rollout.deploy(settings, deployed, options.base_image, consent)
     return 0
 
 
@@ -75,14 +84,39 @@ def _cost(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    """Return the environment's settings with what was asked for on top, the last word being --set's."""
-    settings = Settings.for_environment(options.env, profile=options.profile, region=options.region)
-    assignments = [*options.set]
-    for name, value in (("NetworkMode", options.network_mode), ("ImageTag", options.image_tag)):
-        if value:
-            assignments.insert(0, f"{name}={value}")
-    return settings.with_assignments(assignments)
+def _settings(options: argparse.Namespace, deployed: Deployed = NOTHING) -> Settings:
+    """Return the settings that are asked for, over what is deployed."""
+    named = (("NetworkMode", options.network_mode), ("ImageTag", options.image_tag))
+    request = Request(
+        environment=options.env,
+        region=options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "",
+        profile=options.profile,
+        assignments=(*(f"{name}={value}" for name, value in named if value), *options.set),
+        unset=tuple(options.unset),
+    )
+    return requested(request, environments.read(options.env), deployed)
+
+
+def _asked(options: argparse.Namespace) -> tuple[Settings, Deployed]:
+    """Return the settings over what AWS says is deployed, and that."""
+    first = _settings(options)
+    deployed = deployed_stacks(Aws(first.region), names_of(first))
+    return _settings(options, deployed), deployed
+
+
+def _planned(options: argparse.Namespace) -> tuple[Settings, Deployed, bool]:
+    """Return the same where AWS can be asked; else the settings of a first deployment, and False."""
+    try:
+        return *_asked(options), True
+    except AwsError as error:
+        if not is_unreachable(error):
+            raise
+        print(
+            f"AWS was not asked, so this is what a first deployment gets, and a deployed stack may have other values. "
+            f"The reason: {error}",
+            file=sys.stderr,
+        )
+    return _settings(options), NOTHING, False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_templates, check=False, folder=TEMPLATES)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    templates = commands.add_parser("templates", help="write the three templates (the default)")
+    templates = commands.add_parser("templates", help="write the templates (the default)")
     templates.add_argument("--check", action="store_true", help="fail when the written ones are stale; write nothing")
     templates.add_argument("--folder", type=Path, default=TEMPLATES, help="where they are written")
     templates.set_defaults(run=_templates)
@@ -102,6 +136,14 @@ def _parser() -> argparse.ArgumentParser:
 
     deploy = commands.add_parser("deploy", parents=[chosen], help="network, data, image, service; resumable")
     deploy.add_argument("--dry-run", action="store_true", help="print the commands only")
+    deploy.add_argument(
+        "--despite-alarms", action="store_true", help="deploy while an alarm is on that would roll it back"
+    )
+    for command in (plan, deploy):
+        command.add_argument(
+            "--allow-data-loss", action="append", default=[], metavar="Resource",
+            help="let this resource, which holds data, be replaced or removed",
+        )  # fmt: skip
     deploy.add_argument("--base-image", default="", help="what the image is built on (default: the Dockerfile's own)")
     deploy.set_defaults(run=_deploy)
 
@@ -118,18 +160,15 @@ def _parser() -> argparse.ArgumentParser:
 def _deployment_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--env", default="dev", choices=ENVIRONMENTS, help="environment (default dev)")
-    options.add_argument("--region", default=_default_region(), help="AWS region (default: %(default)s)")
+    options.add_argument("--region", default="", help="AWS region (default: the file's, AWS_REGION, us-east-1)")
     options.add_argument("--profile", default="", help=f"a size: {', '.join(PROFILES)} (default: the templates' own)")
-    options.add_argument("--network-mode", choices=NETWORK_MODES, help="how tasks reach AWS (default public)")
-    options.add_argument("--image-tag", help="tag of the image to run")
+    options.add_argument("--network-mode", choices=NETWORK_MODES, help="how tasks reach AWS (first: public)")
+    options.add_argument("--image-tag", help="tag of the image to run (default: the one that runs)")
     options.add_argument("--set", action="append", default=[], metavar="Name=Value", help="a template parameter")
+    options.add_argument(
+        "--unset", action="append", default=[], metavar="Name", help="take a parameter back to its default"
+    )
     return options
-
-
-def _default_region() -> str:
-    import os
-
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 if __name__ == "__main__":

@@ -178,14 +178,14 @@ def _database(settings: Settings) -> Iterator[Line]:
 
 
 def _storage(settings: Settings, usage: Usage) -> Iterator[Line]:
-    yield Line("Secrets", "secret", 3 if settings.create_database else 2)
+    yield Line("Secrets", "secret", 3)
     yield Line("Images", "images", usage.image_gb)
     yield Line("Models, and access logs", "bucket", usage.model_gb + usage.log_gb)
 
 
 def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:
     alarms = 9 if settings.create_database else 7
-    metrics = 4 * (usage.models + 1)
+    metrics = 4 * (usage.models + 1) + 1
     yield Line("Logs", "logs", usage.log_gb)
     yield Line(f"Alarms over the {prices.FREE_ALARMS} free ones", "alarm", max(0, alarms - prices.FREE_ALARMS))
     yield Line(f"Own metrics over the {prices.FREE_METRICS} free ones", "metric", max(0, metrics - prices.FREE_METRICS))

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 import json
 
-from troposphere import GetAtt, If, Ref, Sub, Template, cloudwatch
+from troposphere import If, Ref, Sub, Template, cloudwatch
 
-from cloudformation.alarms import METRICS_NAMESPACE
-from cloudformation.alb import Balancer
-from cloudformation.ecs import Service
-from cloudformation.iam import HAS_DATABASE
+from cloudformation.alarms import METRICS_NAMESPACE, database_alarm_arns
 from cloudformation.links import imported
-from cloudformation.parameters import DATA_STACK
+from cloudformation.parameters import SERVICE_STACK
+from cloudformation.secrets import HAS_DATABASE
 
 _WIDTH, _HEIGHT = 12, 6
+_GRAPHS = 7  # those of the service, before the database's
 
 
-def add_dashboard(template: Template, balancer: Balancer, service: Service) -> None:
-    """Add the dashboard, named like the stack."""
+def add_dashboard(template: Template) -> cloudwatch.Dashboard:
+    """Add the dashboard, named like the service's stack."""
+    cpu, storage = database_alarm_arns()
     values: dict[str, object] = {
-        "Balancer": GetAtt(balancer.load_balancer, "LoadBalancerFullName"),
-        "Targets": GetAtt(balancer.target_group, "TargetGroupFullName"),
-        "Cluster": Ref(service.cluster),
-        "Tasks": GetAtt(service.service, "Name"),
-        # an identifier that no instance has: the graph of a deployment without a database stays empty
-        "Database": If(HAS_DATABASE, imported(DATA_STACK, "DatabaseInstance"), "none"),
+        "Balancer": imported(SERVICE_STACK, "LoadBalancerFullName"),
+        "Targets": imported(SERVICE_STACK, "TargetGroupFullName"),
+        "Cluster": imported(SERVICE_STACK, "Cluster"),
+        "Tasks": imported(SERVICE_STACK, "Service"),
+        "Service": Ref(SERVICE_STACK),
+        "Database": If(HAS_DATABASE, Sub(f",{_body(_database_widgets())}", {"Cpu": cpu, "Storage": storage}), ""),
     }
-    template.add_resource(
-        cloudwatch.Dashboard(
-            "Dashboard",
-            DashboardName=Sub("${AWS::StackName}"),
-            DashboardBody=Sub(json.dumps({"widgets": _widgets()}, separators=(",", ":")), values),
-        )
+    body = f'{{"widgets":[{_body(_widgets())}${{Database}}]}}'
+    return template.add_resource(
+        cloudwatch.Dashboard("Dashboard", DashboardName=Ref(SERVICE_STACK), DashboardBody=Sub(body, values))
     )
+
+
+def _body(widgets: list[dict[str, object]]) -> str:
+    return ",".join(json.dumps(widget, separators=(",", ":")) for widget in widgets)
 
 
 def _widgets() -> list[dict[str, object]]:
     alb, balancer = "AWS/ApplicationELB", ["LoadBalancer", "${Balancer}"]
     targets = [*balancer, "TargetGroup", "${Targets}"]
     tasks = ["ClusterName", "${Cluster}", "ServiceName", "${Tasks}"]
-    database = ["DBInstanceIdentifier", "${Database}"]
     own = [METRICS_NAMESPACE, "Service", "Model"]
     graphs: list[tuple[str, list[list[object]]]] = [
         ("Requests and errors", [
@@ -62,35 +62,36 @@ def _widgets() -> list[dict[str, object]]:
         ("Predictions by model", [[_search(own, "Requests", "Sum")]]),
         ("Time of a prediction by model, p99 (ms)", [[_search(own, "LatencyMs", "p99")]]),
         ("Replicas that cannot load a model", [[_search(own, "ReplicaFailed", "Maximum")]]),
-        ("Database", [
-            ["AWS/RDS", "CPUUtilization", *database, {"stat": "Average"}],
-            ["AWS/RDS", "FreeStorageSpace", *database, {"stat": "Minimum", "yAxis": "right"}],
-        ]),
     ]  # fmt: skip
     return [_graph(index, title, metrics) for index, (title, metrics) in enumerate(graphs)]
+
+
+def _database_widgets() -> list[dict[str, object]]:
+    # An alarm's graph needs no identifier of the instance, which another snapshot's would have changed.
+    titles = {"Database: CPU (%)": "${Cpu}", "Database: free storage (bytes)": "${Storage}"}
+    return [
+        _widget(index, title, {"annotations": {"alarms": [arn]}})
+        for index, (title, arn) in enumerate(titles.items(), start=_GRAPHS)
+    ]
 
 
 def _search(schema: list[str], metric: str, statistic: str) -> dict[str, object]:
     dimensions = ",".join(schema)
     # found by search: models come and go without a new template
-    expression = (
-        f"SEARCH('{{{dimensions}}} MetricName=\"{metric}\" Service=\"${{AWS::StackName}}\"', '{statistic}', 60)"
-    )
+    expression = f"SEARCH('{{{dimensions}}} MetricName=\"{metric}\" Service=\"${{Service}}\"', '{statistic}', 60)"
     return {"expression": expression, "label": "${!PROP('Dim.Model')}"}
 
 
 def _graph(index: int, title: str, metrics: list[list[object]]) -> dict[str, object]:
+    return _widget(index, title, {"period": 60, "metrics": metrics})
+
+
+def _widget(index: int, title: str, properties: dict[str, object]) -> dict[str, object]:
     return {
         "type": "metric",
         "x": (index % 2) * _WIDTH,
         "y": (index // 2) * _HEIGHT,
         "width": _WIDTH,
         "height": _HEIGHT,
-        "properties": {
-            "title": title,
-            "region": "${AWS::Region}",
-            "period": 60,
-            "view": "timeSeries",
-            "metrics": metrics,
-        },
+        "properties": {"title": title, "region": "${AWS::Region}", "view": "timeSeries", **properties},
     }

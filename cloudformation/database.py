@@ -9,10 +9,9 @@ from troposphere import secretsmanager as sm
 
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import NETWORK_STACK
-from cloudformation.secrets import DATABASE_USER, HAS_DATABASE, Secrets
+from cloudformation.secrets import DATABASE_NAME, DATABASE_USER, HAS_DATABASE, Secrets
 
 IS_PROD = "IsProd"
-DATABASE_NAME = "registry"
 _GIBIBYTES, _MOST_GIBIBYTES = 20, 100
 
 

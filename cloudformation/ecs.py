@@ -10,9 +10,10 @@ from cloudformation.alb import DRAIN_SECONDS, HAS_CERTIFICATE, Balancer
 from cloudformation.iam import HAS_DATABASE, HAS_EXEC, Roles
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
-from cloudformation.security_groups import SERVICE_PORT
+from cloudformation.secrets import DATABASE_NAME, DATABASE_USER
+from cloudformation.security_groups import POSTGRES, SERVICE_PORT
 
-USES_SPOT, HAS_DOMAIN = "UsesSpot", "HasDomain"
+USES_SPOT, HAS_DOMAIN, IN_PUBLIC = "UsesSpot", "HasDomain", "TasksInPublicSubnets"
 CONTAINER = "mlapi"
 USER = "10001:10001"  # the image's own user, by number: a host knows no names
 STOP_SECONDS = 90  # above the drain, 30 s, and gunicorn's graceful 50 s after it
@@ -28,6 +29,7 @@ class Service:
 
 def add_conditions(template: Template) -> None:
     template.add_condition(USES_SPOT, Equals(Ref("UseSpot"), "true"))
+    template.add_condition(IN_PUBLIC, Equals(Ref("NetworkMode"), "public"))
     template.add_condition(HAS_DOMAIN, Not(Equals(Ref("DomainName"), "")))
 
 
@@ -127,10 +129,9 @@ def _environment(balancer: Balancer) -> list[object]:
         "MLAPI_HTTPS": If(HAS_CERTIFICATE, "on", "off"),
     }
     with_database: dict[str, object] = {
-        "DATABASE_HOST": imported(DATA_STACK, "DatabaseHost"),
-        "DATABASE_PORT": imported(DATA_STACK, "DatabasePort"),
-        "DATABASE_NAME": imported(DATA_STACK, "DatabaseName"),
-        "DATABASE_USER": imported(DATA_STACK, "DatabaseUser"),
+        "DATABASE_PORT": str(POSTGRES),
+        "DATABASE_NAME": DATABASE_NAME,
+        "DATABASE_USER": DATABASE_USER,
         "PGSSLMODE": "require",
     }
     return [
@@ -145,12 +146,17 @@ def _variable(name: str, value: object) -> ecs.Environment:
 
 
 def _secrets() -> list[object]:
-    password = Sub("${Secret}:password::", {"Secret": imported(DATA_STACK, "DatabaseCredentialsArn")})
     return [
         ecs.Secret(Name="DJANGO_SECRET_KEY", ValueFrom=imported(DATA_STACK, "DjangoSecretKeyArn")),
         ecs.Secret(Name="DJANGO_SUPERUSER_PASSWORD", ValueFrom=imported(DATA_STACK, "AdminPasswordArn")),
-        If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=password), NoValue),
+        # The secret knows the address too. An export of it would forbid another snapshot's instance in its place.
+        If(HAS_DATABASE, ecs.Secret(Name="DATABASE_HOST", ValueFrom=_of_database("host")), NoValue),
+        If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=_of_database("password")), NoValue),
     ]
+
+
+def _of_database(key: str) -> Sub:
+    return Sub(f"${{Secret}}:{key}::", {"Secret": imported(DATA_STACK, "DatabaseCredentialsArn")})
 
 
 def _service(
@@ -169,8 +175,12 @@ def _service(
         PlatformVersion="1.4.0",  # the one that has ARM64 on Spot
         NetworkConfiguration=ecs.NetworkConfiguration(
             AwsvpcConfiguration=ecs.AwsvpcConfiguration(
-                AssignPublicIp=imported(NETWORK_STACK, "AssignPublicIp"),
-                Subnets=Split(",", imported(NETWORK_STACK, "TaskSubnets")),
+                AssignPublicIp=If(IN_PUBLIC, "ENABLED", "DISABLED"),
+                Subnets=If(
+                    IN_PUBLIC,
+                    Split(",", imported(NETWORK_STACK, "PublicSubnets")),
+                    Split(",", imported(NETWORK_STACK, "PrivateSubnets")),
+                ),
                 SecurityGroups=[imported(NETWORK_STACK, "TasksSecurityGroup")],
             )
         ),

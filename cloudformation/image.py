@@ -56,9 +56,7 @@ def _works(builder: str) -> bool:
 def is_pushed(aws: Aws, image: Image) -> bool:
     """Tell whether the repository has the tag already; tags never move, so it is the same image."""
     try:
-        found = aws.call(
-            "ecr", "describe-images", "--repository-name", image.repository, "--image-ids", f"imageTag={image.tag}"
-        )
+        found = aws.call("ecr", "describe_images", repositoryName=image.repository, imageIds=[{"imageTag": image.tag}])
     except AwsError as error:
         if "ImageNotFoundException" in str(error):
             return False

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import Equals, GetAtt, GetAZs, If, Join, Ref, Select, Template, ec2
+from troposphere import Equals, GetAtt, GetAZs, Ref, Select, Template, ec2
 
 from cloudformation.config import AddressPlan
 from cloudformation.links import tags
 
-IN_PUBLIC, IN_NAT, IN_ENDPOINTS = "TasksInPublicSubnets", "TasksBehindNat", "TasksBehindEndpoints"
+IN_NAT, IN_ENDPOINTS = "TasksBehindNat", "TasksBehindEndpoints"
 EVERYWHERE = "0.0.0.0/0"
 
 
@@ -24,15 +24,10 @@ class Network:
     private_routes: ec2.RouteTable
     addresses: AddressPlan
 
-    @property
-    def task_subnets(self) -> If:
-        """The subnets of the tasks, joined by commas: public ones in the mode `public` only."""
-        return If(IN_PUBLIC, _joined(self.public_subnets), _joined(self.private_subnets))
-
 
 def add_modes(template: Template) -> None:
-    """Name the network modes as conditions."""
-    for condition, mode in ((IN_PUBLIC, "public"), (IN_NAT, "nat"), (IN_ENDPOINTS, "endpoints")):
+    """Name the network modes that add something as conditions."""
+    for condition, mode in ((IN_NAT, "nat"), (IN_ENDPOINTS, "endpoints")):
         template.add_condition(condition, Equals(Ref("NetworkMode"), mode))
 
 
@@ -126,7 +121,3 @@ def _add_nat_gateway(template: Template, subnet: ec2.Subnet, routes: ec2.RouteTa
             NatGatewayId=Ref(gateway),
         )
     )
-
-
-def _joined(subnets: tuple[ec2.Subnet, ...]) -> Join:
-    return Join(",", [Ref(subnet) for subnet in subnets])

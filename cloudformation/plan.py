@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudformation.config import Settings, require_sound
+from cloudformation.config import Settings
 from cloudformation.parameters import parameters_of, stack_name
+from cloudformation.problems import require_deployable
+from cloudformation.resolution import NOTHING, Deployed
 from cloudformation.stacks import STACKS, TEMPLATES
 
-CAPABILITIES = {"network": (), "data": (), "service": ("CAPABILITY_IAM",)}
+CAPABILITIES = {"network": (), "data": (), "service": ("CAPABILITY_IAM",), "monitoring": ()}
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One stack as it will be deployed."""
+    """One stack as it will be deployed. `deployed` are its present parameters, None where it does not stand."""
 
+    kind: str
     stack: str
     template: Path
     parameters: dict[str, str]
     capabilities: tuple[str, ...]
     region: str
     tags: dict[str, str]
+    deployed: Mapping[str, str] | None = None
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The parameters that a command has to name; CloudFormation keeps the value of every other."""
+        deployed = self.deployed or {}
+        return {name: value for name, value in self.parameters.items() if deployed.get(name) != value}
 
     def command(self) -> list[str]:
         """Return the `aws` command that deploys it; saying it twice changes nothing the second time."""
@@ -31,7 +42,8 @@ class Deployment:
         command += ["--no-fail-on-empty-changeset"]
         if self.capabilities:
             command += ["--capabilities", *self.capabilities]
-        command += ["--parameter-overrides", *(f"{name}={value}" for name, value in self.parameters.items())]
+        if self.overrides:
+            command += ["--parameter-overrides", *(f"{name}={value}" for name, value in self.overrides.items())]
         return [*command, "--tags", *(f"{name}={value}" for name, value in self.tags.items())]
 
     def as_json(self) -> dict[str, object]:
@@ -43,11 +55,16 @@ class Deployment:
         }
 
 
-def plan(settings: Settings) -> list[Deployment]:
-    """Return the three stacks in their order, or raise ConfigurationError with every reason against them."""
-    require_sound(settings)
+def plan(settings: Settings, deployed: Deployed = NOTHING) -> list[Deployment]:
+    """Return the stacks in the order in which they are deployed.
+
+    Raises:
+        ConfigurationError: with every reason against the settings.
+    """
+    require_deployable(settings)
     return [
         Deployment(
+            kind=stack,
             stack=stack_name(settings, stack),
             template=_shown(TEMPLATES / f"{stack}.yaml"),
             parameters=parameters_of(settings, stack),
@@ -55,20 +72,49 @@ def plan(settings: Settings) -> list[Deployment]:
             region=settings.region,
             # tags of a stack become tags of all that it makes
             tags={"Project": settings.project_name, "Environment": settings.environment_name},
+            deployed=deployed.parameters(stack),
         )
-        for stack in STACKS
+        for stack in order(settings, deployed)
     ]
 
 
-def as_text(deployments: list[Deployment]) -> str:
-    """Return the plan as a person reads it: each stack, its parameters, its command."""
+def order(settings: Settings, deployed: Deployed = NOTHING) -> tuple[str, ...]:
+    """Return the kinds of the stacks as they have to follow each other.
+
+    What the service uses is made before the service and taken away after it: where tasks leave the private subnets,
+    the network follows the service, and where the registry leaves its database, the data does.
+    """
+    values = deployed.values()
+    if "service" not in deployed.stacks:
+        return STACKS
+    after = set()
+    if settings.network_mode == "public" and values.get("NetworkMode", "public") != "public":
+        after.add("network")
+    if not settings.create_database and values.get("CreateDatabase") == "true":
+        after.add("data")
+    before = [stack for stack in STACKS if stack not in after and stack != "monitoring"]
+    return (*before, *(stack for stack in STACKS if stack in after), "monitoring")
+
+
+def as_text(deployments: Iterable[Deployment], changes: Mapping[str, str] | None = None) -> str:
+    """Return the plan as a person reads it: each stack, its parameters, what changes, its command."""
     parts = []
     for number, deployment in enumerate(deployments, start=1):
         lines = [f"{number}. {deployment.stack}  ({deployment.template})"]
-        lines += [f"     {name} = {value}" for name, value in deployment.parameters.items()]
+        lines += [f"     {_parameter_line(deployment, name)}" for name in deployment.parameters]
+        if changes:
+            lines += ["", changes[deployment.stack]]
         lines += ["", shell_text(deployment.command()), ""]
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _parameter_line(deployment: Deployment, name: str) -> str:
+    value = deployment.parameters[name]
+    if deployment.deployed is None or name not in deployment.overrides:
+        return f"{name} = {value}"
+    before = deployment.deployed.get(name)
+    return f"{name} = {value}  (new)" if before is None else f"{name} = {value}  (was {before or 'empty'})"
 
 
 def shell_text(command: list[str]) -> str:

@@ -113,6 +113,7 @@ FREE: frozenset[str] = frozenset(
         "AWS::RDS::DBParameterGroup",
         "AWS::RDS::DBSubnetGroup",
         "AWS::S3::BucketPolicy",
+        "AWS::SNS::Subscription",
         "AWS::SNS::Topic",  # a thousand mails a month are free
         "AWS::SNS::TopicPolicy",
         "AWS::SecretsManager::SecretTargetAttachment",

@@ -4,70 +4,107 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from cloudformation import image as images
+from cloudformation import preflight
 from cloudformation.aws import Aws, AwsError, run
+from cloudformation.changes import Preview, preview, require_data_kept
 from cloudformation.config import ConfigurationError, Settings
 from cloudformation.image import Image
 from cloudformation.parameters import stack_name
 from cloudformation.plan import Deployment, plan, shell_text
-from cloudformation.stacks import STACKS, data_stack
+from cloudformation.resolution import NOTHING, Deployed
+from cloudformation.stacks import MAKERS, STACKS
 
-# After a first creation that failed, a stack can only be deleted.
-_MUST_GO = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED"}
+# After a first creation that failed, a stack can only be deleted. One whose deletion failed may hold data.
+_MUST_GO = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"}
 
 
-def deploy(settings: Settings, base_image: str = "") -> None:
-    """Bring the network, the data, the image and the service to what the settings say, in this order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What somebody agrees to by name: losing what is in these resources, deploying although an alarm is on."""
+
+    data_loss: tuple[str, ...] = ()
+    despite_alarms: bool = False
+
+
+def deploy(settings: Settings, deployed: Deployed, base_image: str = "", consent: Consent | None = None) -> None:
+    """Bring the stacks and the image to what the settings say, in the order of the plan.
 
     The image is built on `base_image` where one is named, e.g. a mirror's.
     """
     require_image_tag(settings)
-    network, data, service = plan(settings)
+    consent = consent or Consent()
+    deployments = plan(settings, deployed)
     aws = Aws(settings.region)
-    _deploy_stack(aws, network, step="1/4")
-    _deploy_stack(aws, data, step="2/4")
-    of_data = aws.outputs(data.stack)
-    _push_image(aws, settings, of_data, base_image, step="3/4")
-    _deploy_stack(aws, service, step="4/4")
-    of_service = aws.outputs(service.stack)
-    _wait_for_tasks(aws, of_service)
-    print("\n" + "\n".join(_how_to_reach(settings, of_data, of_service)))
+    for deployment in deployments:
+        _require_deployable(aws, deployment.stack)
+    if not consent.despite_alarms:
+        preflight.require_quiet_alarms(aws, stack_name(settings, "service"))
+    previews = {deployment.stack: preview(aws, deployment) for deployment in deployments}
+    require_data_kept(previews.values(), consent.data_loss)
+    preflight.make_service_linked_roles(aws, with_database=settings.create_database)
+    for number, deployment in enumerate(deployments, start=1):
+        step = f"{number}/{len(deployments)}"
+        if deployment.kind == "service":
+            _push_image(aws, settings, aws.outputs(stack_name(settings, "data")), base_image)
+        _deploy_stack(aws, deployment, previews[deployment.stack], consent, step=step)
+        if settings.is_prod:
+            protect(aws, deployment.stack)
+        if deployment.kind == "service":
+            _wait_for_tasks(aws, aws.outputs(deployment.stack))
+    data, service = (aws.outputs(stack_name(settings, kind)) for kind in ("data", "service"))
+    print("\n" + "\n".join(_how_to_reach(settings, data, service)))
 
 
-def dry_run(settings: Settings, base_image: str = "") -> Iterator[str]:
+def dry_run(settings: Settings, deployed: Deployed = NOTHING, base_image: str = "") -> Iterator[str]:
     """Yield the commands of a deployment as they would be typed."""
     require_image_tag(settings)
-    network, data, service = plan(settings)
+    for deployment in plan(settings, deployed):
+        if deployment.kind == "service":
+            yield "# the image, unless the repository has the tag already"
+            yield from _image_commands(settings, base_image)
+        yield f"# {deployment.stack}"
+        yield shell_text(deployment.command())
+        if settings.is_prod:
+            yield shell_text(_protect_command(settings.region, deployment.stack))
+        if deployment.kind == "service":
+            yield "# wait until its tasks are stable"
+            yield (
+                "aws ecs wait services-stable --region "
+                f"{settings.region} --cluster $({' '.join(_output_command(settings, 'service', 'Cluster'))}) "
+                f"--services $({' '.join(_output_command(settings, 'service', 'Service'))})"
+            )
+    yield "# where it is"
+    yield " ".join(_output_command(settings, "service", "Url"))
+
+
+def _image_commands(settings: Settings, base_image: str) -> Iterator[str]:
     uri = _output_command(settings, "data", "RepositoryUri")
     print_password, log_in = images.login_commands(settings.region, "${REPOSITORY%%/*}", "docker")
-    yield "# 1. the network, and 2. the data"
-    yield shell_text(network.command())
-    yield shell_text(data.command())
-    yield "# 3. the image, unless the repository has the tag already"
+    base = shlex.quote(base_image) if base_image else ""
     yield f"REPOSITORY=$({' '.join(uri)})"
-    yield " ".join(
-        images.build_command(
-            settings, f'"$REPOSITORY:{settings.image_tag}"', "docker", shlex.quote(base_image) if base_image else ""
-        )
-    )
+    yield " ".join(images.build_command(settings, f'"$REPOSITORY:{settings.image_tag}"', "docker", base))
     yield f'{" ".join(print_password)} | {" ".join(log_in[:-1])} "{log_in[-1]}"'
     yield " ".join(images.push_command(f'"$REPOSITORY:{settings.image_tag}"', "docker"))
-    yield "# 4. the service; wait until its tasks are stable; where it is"
-    yield shell_text(service.command())
-    yield (
-        "aws ecs wait services-stable --region "
-        f"{settings.region} --cluster $({' '.join(_output_command(settings, 'service', 'Cluster'))}) "
-        f"--services $({' '.join(_output_command(settings, 'service', 'Service'))})"
-    )
-    yield " ".join(_output_command(settings, "service", "Url"))
+
+
+def protect(aws: Aws, stack: str) -> None:
+    """Have CloudFormation refuse to delete a stack until somebody lifts it."""
+    aws.call("cloudformation", "update_termination_protection", EnableTerminationProtection=True, StackName=stack)
+
+
+def _protect_command(region: str, stack: str) -> list[str]:
+    command = ["aws", "cloudformation", "update-termination-protection", "--region", region]
+    return [*command, "--enable-termination-protection", "--stack-name", stack]
 
 
 def destroy(settings: Settings) -> None:
     """Delete the service, the data and the network, and say what stays because it was meant to."""
     _refuse_protected(settings)
     aws = Aws(settings.region)
-    kept = _kept(aws, stack_name(settings, "data"))
+    kept = {what: name for stack in ("data", "service") for what, name in _kept(aws, settings, stack).items()}
     for stack in reversed(STACKS):
         _delete_stack(aws, stack_name(settings, stack))
     print("\n" + "\n".join(_what_stays(settings, kept)))
@@ -87,18 +124,35 @@ def require_image_tag(settings: Settings) -> None:
         )
 
 
-def _deploy_stack(aws: Aws, deployment: Deployment, *, step: str) -> None:
+def _require_deployable(aws: Aws, stack: str) -> None:
+    """Wait until nothing is in progress; raise AwsError where a stack stands as nothing can be deployed onto."""
+    status = aws.settled_status(stack)
+    if status == "DELETE_FAILED":
+        raise AwsError(
+            f"{stack} is DELETE_FAILED: somebody began to delete it, and what is left may hold data. "
+            "Nothing was changed. Read in docs/aws.md, under Restore, how it is taken back or finished.\n"
+            + "\n".join(aws.failures(stack))
+        )
+    if status == "UPDATE_ROLLBACK_FAILED":
+        raise AwsError(
+            f"{stack} could not be rolled back. See what stands in the way below, then run\n"
+            f"  aws cloudformation continue-update-rollback --region {aws.region} --stack-name {stack}\n"
+            + "\n".join(aws.failures(stack))
+        )
+
+
+def _deploy_stack(aws: Aws, deployment: Deployment, seen: Preview, consent: Consent, *, step: str) -> None:
     print(f"[{step}] {deployment.stack}", flush=True)
     status = aws.settled_status(deployment.stack)
     if status in _MUST_GO:
         print(f"      its first creation had failed ({status}); it is deleted and made anew", flush=True)
         _delete_stack(aws, deployment.stack)
-    if status == "UPDATE_ROLLBACK_FAILED":
-        raise AwsError(
-            f"{deployment.stack} could not be rolled back. See what stands in the way below, then run\n"
-            f"  aws cloudformation continue-update-rollback --region {aws.region} --stack-name {deployment.stack}\n"
-            + "\n".join(aws.failures(deployment.stack))
-        )
+    if seen.unknown:
+        seen = preview(aws, deployment)
+        require_data_kept([seen], consent.data_loss)
+    print(seen, flush=True)
+    if seen.is_unchanged:
+        return
     try:
         run(deployment.command())
     except AwsError as error:
@@ -108,9 +162,9 @@ def _deploy_stack(aws: Aws, deployment: Deployment, *, step: str) -> None:
         raise AwsError(f"{deployment.stack} was not deployed:\n{causes or error}") from error
 
 
-def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], base_image: str, *, step: str) -> None:
+def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], base_image: str) -> None:
     image = Image(outputs["Repository"], outputs["RepositoryUri"], settings.image_tag)
-    print(f"[{step}] {image.reference}", flush=True)
+    print(f"image {image.reference}", flush=True)
     if images.is_pushed(aws, image):
         print("      is there already", flush=True)
     else:
@@ -118,7 +172,7 @@ def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], base_imag
 
 
 def _wait_for_tasks(aws: Aws, outputs: dict[str, str]) -> None:
-    aws.call("ecs", "wait", "services-stable", "--cluster", outputs["Cluster"], "--services", outputs["Service"])
+    aws.wait("ecs", "services_stable", cluster=outputs["Cluster"], services=[outputs["Service"]])
 
 
 def _how_to_reach(settings: Settings, data: dict[str, str], service: dict[str, str]) -> Iterator[str]:
@@ -170,17 +224,15 @@ def _delete_stack(aws: Aws, stack: str) -> None:
         raise AwsError(f"{stack} was not deleted:\n{causes or error}") from error
 
 
-def _kept(aws: Aws, stack: str) -> dict[str, str]:
+def _kept(aws: Aws, settings: Settings, stack: str) -> dict[str, str]:
     """Return the physical names of what the stack's deletion leaves, by logical name."""
-    if aws.stack(stack) is None:
-        return {}
-    listed = aws.call("cloudformation", "describe-stack-resources", "--stack-name", stack)["StackResources"]
-    resources = data_stack().to_dict()["Resources"]
+    listed = aws.resources(stack_name(settings, stack))
+    resources = MAKERS[stack]().to_dict()["Resources"]
     policies = {name: resource.get("DeletionPolicy") for name, resource in resources.items()}
     return {
         f"{resource['ResourceType']} {resource['LogicalResourceId']}": resource["PhysicalResourceId"]
         for resource in listed
-        if policies.get(resource["LogicalResourceId"]) in {"Retain", "Snapshot"}
+        if policies.get(resource["LogicalResourceId"]) in {"Retain", "RetainExceptOnCreate", "Snapshot"}
         and resource["ResourceType"] != "AWS::S3::BucketPolicy"
     }
 

@@ -9,6 +9,7 @@ from troposphere import secretsmanager as sm
 
 from cloudformation.links import skipped_checks, tags
 
+DATABASE_NAME = "registry"
 DATABASE_USER = "registry"
 HAS_DATABASE = "HasDatabase"
 
@@ -25,7 +26,10 @@ class Secrets:
 
 
 def add_secrets(template: Template) -> Secrets:
-    """Add Django's key, the admin's password and, where there is a database, its credentials."""
+    """Add Django's key, the admin's password and the database's credentials.
+
+    The last is there without a database too: an export that comes and goes would tie the service to the mode.
+    """
     return Secrets(
         django_key=_add(template, "DjangoSecretKey", "Signs Django's sessions and tokens", PasswordLength=64),
         admin_password=_add(
@@ -39,7 +43,6 @@ def add_secrets(template: Template) -> Secrets:
             template,
             "DatabaseCredentials",
             "Credentials of the registry database",
-            Condition=HAS_DATABASE,
             SecretStringTemplate=f'{{"username": "{DATABASE_USER}"}}',
             GenerateStringKey="password",
             PasswordLength=40,
@@ -48,8 +51,7 @@ def add_secrets(template: Template) -> Secrets:
     )
 
 
-def _add(template: Template, name: str, purpose: str, *, Condition: str = "", **generate: object) -> sm.Secret:  # noqa: N803
-    attributes = {"Condition": Condition} if Condition else {}
+def _add(template: Template, name: str, purpose: str, **generate: object) -> sm.Secret:
     return template.add_resource(
         sm.Secret(
             name,
@@ -59,6 +61,5 @@ def _add(template: Template, name: str, purpose: str, *, Condition: str = "", **
             GenerateSecretString=sm.GenerateSecretString(**generate),
             Metadata=_UNDER_AWS_KEY,
             Tags=tags(name),
-            **attributes,
         )
     )

@@ -1,25 +1,27 @@
-"""The three stacks, composed of the parts: the network, the data that outlives every deployment, the service."""
+"""The stacks, composed of the parts: the network, the data that outlives every deployment, the service, its watch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from troposphere import GetAtt, If, Join, Output, Ref, Template
+from troposphere import Equals, GetAtt, If, Join, Output, Ref, Sub, Template
 
-from cloudformation import alarms, alb, autoscaling, dashboard, database, ecs, iam, waf
-from cloudformation.config import AddressPlan, ConfigurationError, address_problems
+from cloudformation import alarms, alb, autoscaling, dashboard, database, ecs, iam, topic, waf
+from cloudformation.config import AddressPlan, ConfigurationError
 from cloudformation.ecr import add_repository
 from cloudformation.endpoints import add_endpoints
 from cloudformation.links import export
 from cloudformation.logs import add_log_group
-from cloudformation.network import IN_PUBLIC, add_modes, add_network
-from cloudformation.parameters import add_parameters, add_rules
+from cloudformation.network import add_modes, add_network
+from cloudformation.parameters import add_parameters
+from cloudformation.problems import address_problems
 from cloudformation.rendering import render
+from cloudformation.rules import add_rules
 from cloudformation.s3 import add_buckets
-from cloudformation.secrets import DATABASE_USER, HAS_DATABASE, add_secrets
+from cloudformation.secrets import HAS_DATABASE, add_secrets
 from cloudformation.security_groups import add_security_groups
 
-STACKS = ("network", "data", "service")
 TEMPLATES = Path(__file__).parent / "templates"
 # Over this size CloudFormation takes a template from a bucket only.
 MOST_BYTES = 51_200
@@ -38,10 +40,9 @@ def network_stack(addresses: AddressPlan | None = None) -> Template:
     add_endpoints(template, network, groups)
 
     export(template, "Vpc", Ref(network.vpc), "The network")
+    # The same in every mode: CloudFormation refuses to change an export that another stack uses.
     export(template, "PublicSubnets", Join(",", [Ref(s) for s in network.public_subnets]), "Of the balancer")
     export(template, "PrivateSubnets", Join(",", [Ref(s) for s in network.private_subnets]), "Of the database")
-    export(template, "TaskSubnets", network.task_subnets, "Of the tasks, by the network mode")
-    export(template, "AssignPublicIp", If(IN_PUBLIC, "ENABLED", "DISABLED"), "Whether tasks get a public address")
     export(template, "BalancerSecurityGroup", GetAtt(groups.balancer, "GroupId"), "Group of the balancer")
     export(template, "TasksSecurityGroup", GetAtt(groups.tasks, "GroupId"), "Group of the tasks")
     export(template, "DatabaseSecurityGroup", GetAtt(groups.database, "GroupId"), "Group of the database")
@@ -52,10 +53,13 @@ def data_stack() -> Template:
     """Return the template of what must survive: models, logs, images, secrets, the registry database."""
     template = _template("mlapi: models, images, secrets and the registry database", "data")
     database.add_conditions(template)
+    topic.add_conditions(template)
+    mail = topic.add_topic(template)
     buckets = add_buckets(template)
     repository = add_repository(template)
     secrets = add_secrets(template)
     registry = database.add_database(template, secrets)
+    alarms.add_database_alarms(template, Ref(registry.instance), Ref(mail), condition=HAS_DATABASE)
 
     export(template, "ModelBucket", Ref(buckets.models), "Upload models here, under the prefix")
     export(template, "ModelBucketArn", GetAtt(buckets.models, "Arn"), "Of the model bucket")
@@ -66,35 +70,24 @@ def data_stack() -> Template:
     export(template, "RepositoryUri", GetAtt(repository, "RepositoryUri"), "Push images here")
     export(template, "DjangoSecretKeyArn", Ref(secrets.django_key), "Secret with Django's key")
     export(template, "AdminPasswordArn", Ref(secrets.admin_password), "Secret with the admin's password")
-    for name, value, description in (
-        ("DatabaseCredentialsArn", Ref(secrets.database), "Secret with the database's credentials"),
-        ("DatabaseInstance", Ref(registry.instance), "The database's identifier"),
-        ("DatabaseHost", GetAtt(registry.instance, "Endpoint.Address"), "The database's host"),
-        ("DatabasePort", GetAtt(registry.instance, "Endpoint.Port"), "The database's port"),
-        ("DatabaseName", database.DATABASE_NAME, "The database's name"),
-        ("DatabaseUser", DATABASE_USER, "The database's user"),
-    ):
-        export(template, name, value, description, condition=HAS_DATABASE)
+    export(template, "DatabaseCredentialsArn", Ref(secrets.database), "Secret with the database's address and password")
+    export(template, "AlarmTopicArn", Ref(mail), "Topic of every alarm")
     return template
 
 
 def service_stack() -> Template:
     """Return the template of what is redeployed with each image: roles, balancer, tasks, alarms."""
     template = _template("mlapi: the service behind its load balancer", "service")
-    for part in (iam, alb, waf, ecs, alarms):
+    for part in (iam, alb, waf, ecs):
         part.add_conditions(template)
     add_rules(template)
     log_group = add_log_group(template)
     roles = iam.add_roles(template, log_group)
     balancer = alb.add_balancer(template)
     waf.add_web_acl(template, balancer)
-    watched = alarms.add_alarms(template, balancer)
-    service = ecs.add_service(
-        template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched.of_deployment]
-    )
-    alarms.add_failed_deployment_event(template, watched.topic, Ref(service.service))
+    watched = alarms.add_deployment_alarms(template)
+    service = ecs.add_service(template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched])
     autoscaling.add_autoscaling(template, service, balancer)
-    dashboard.add_dashboard(template, balancer, service)
 
     host = If(ecs.HAS_DOMAIN, Ref("DomainName"), GetAtt(balancer.load_balancer, "DNSName"))
     scheme = If(alb.HAS_CERTIFICATE, "https", "http")
@@ -107,24 +100,50 @@ def service_stack() -> Template:
         )
     )
     export(template, "BalancerDnsName", GetAtt(balancer.load_balancer, "DNSName"), "Point the domain name here")
+    for name in ("LoadBalancerFullName", "TargetGroupFullName"):
+        part = balancer.load_balancer if name.startswith("Load") else balancer.target_group
+        export(template, name, GetAtt(part, name), "As CloudWatch names it")
     export(template, "Cluster", Ref(service.cluster), "The ECS cluster")
     export(template, "Service", GetAtt(service.service, "Name"), "The ECS service")
+    export(template, "ServiceArn", Ref(service.service), "Of the ECS service")
     export(template, "LogGroup", Ref(log_group), "The service's log lines")
     export(template, "TaskRoleArn", GetAtt(roles.task, "Arn"), "The role that the service acts under")
     return template
 
 
+def monitoring_stack() -> Template:
+    """Return the template of what watches the service: alarms on what callers see, the dashboard."""
+    template = _template("mlapi: alarms and dashboard of the service", "monitoring")
+    template.add_condition(HAS_DATABASE, Equals(Ref("CreateDatabase"), "true"))
+    alarms.add_service_alarms(template)
+    alarms.add_failed_deployment_event(template)
+    page = dashboard.add_dashboard(template)
+    console = (
+        "https://${AWS::Region}.console.aws.amazon.com/cloudwatch/home?region=${AWS::Region}#dashboards:name=${Name}"
+    )
+    url = Sub(console, {"Name": Ref(page)})
+    template.add_output(Output("DashboardUrl", Value=url, Description="Requests, errors, times, tasks, models"))
+    return template
+
+
+MAKERS: dict[str, Callable[[], Template]] = {
+    "network": network_stack,
+    "data": data_stack,
+    "service": service_stack,
+    "monitoring": monitoring_stack,
+}
+
+
+STACKS = tuple(MAKERS)
+
+
 def all_templates() -> dict[str, str]:
-    """Return the three templates' texts by stack."""
-    return {
-        "network": render(network_stack()),
-        "data": render(data_stack()),
-        "service": render(service_stack()),
-    }
+    """Return the templates' texts by stack, in the order in which the stacks are made."""
+    return {stack: render(make()) for stack, make in MAKERS.items()}
 
 
 def write_templates(folder: Path = TEMPLATES) -> list[Path]:
-    """Write the three templates and return their paths."""
+    """Write the templates and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for stack, text in all_templates().items():

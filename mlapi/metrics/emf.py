@@ -99,8 +99,13 @@ class MinuteReport:
             units["LatencyMs"] = "Milliseconds"
             line["LatencyMs"] = _histogram(minute)
         metrics = [{"Name": name, "Unit": unit} for name, unit in units.items()]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [["Service", "Model"], ["Service"]], "Metrics": metrics}
-        return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}, **line}
+        directives = [{"Namespace": NAMESPACE, "Dimensions": [["Service", "Model"], ["Service"]], "Metrics": metrics}]
+        if minute.requests:
+            line["FailurePercent"] = _failures(minute)
+            rate = [{"Name": "FailurePercent", "Unit": "Percent"}]
+            # for the service alone: each pair of metric and dimensions is billed
+            directives.append({"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": rate})
+        return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **line}
 
     def _run(self) -> None:
         while True:
@@ -112,6 +117,20 @@ class MinuteReport:
                     os.write(1, line + b"\n")
             if ending:
                 return
+
+
+def _failures(minute: Minute) -> dict[str, Any]:
+    """Return a sample of 0 or 100 for each request, so that averages and percentiles of all workers are rates."""
+    counts = {0: minute.requests - minute.errors, 100: minute.errors}
+    seen = {value: count for value, count in counts.items() if count}
+    return {
+        "Values": list(seen),
+        "Counts": list(seen.values()),
+        "Min": min(seen),
+        "Max": max(seen),
+        "Sum": 100 * minute.errors,
+        "Count": minute.requests,
+    }
 
 
 def _histogram(minute: Minute) -> dict[str, Any]:

@@ -172,13 +172,14 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @dataclass(frozen=True)
 class Deployed:
-    """Three stacks that stand, and what they were asked to be."""
+    """The stacks that stand, and what they were asked to be."""
 
     aws: Emulator
     settings: Settings
     network: str
     data: str
     service: str
+    monitoring: str
 
     def client(self, service: str) -> Any:
         return self.aws.client(service)
@@ -238,4 +239,8 @@ def deployed(emulator: Emulator, request: pytest.FixtureRequest) -> Deployed:
         "service",
         {"NetworkStack": network, "DataStack": data},
     )
-    return Deployed(emulator, settings, network, data, service)
+    watched = {"DataStack": data, "ServiceStack": service}
+    monitoring = emulator.deploy_once(
+        replace(settings, project_name=service.removesuffix("-dev-service")), "monitoring", watched
+    )
+    return Deployed(emulator, settings, network, data, service, monitoring)

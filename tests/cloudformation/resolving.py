@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from troposphere import Template
-
+from cloudformation.conditions import resources_made, truths
 from cloudformation.config import Settings
 from cloudformation.parameters import parameters_of
-from cloudformation.stacks import data_stack, network_stack, service_stack
+from cloudformation.stacks import MAKERS
 
-MAKERS: dict[str, Callable[[], Template]] = {"network": network_stack, "data": data_stack, "service": service_stack}
 NO_VALUE = object()
 
 
@@ -22,14 +19,9 @@ def resources(stack: str, **settings: Any) -> dict[str, dict[str, Any]]:
     """
     template = MAKERS[stack]().to_dict()
     values = parameters_of(Settings(**({"image_tag": "v1"} | settings)), stack)
-    truths: dict[str, bool] = {}
-    for name, condition in template.get("Conditions", {}).items():
-        truths[name] = _truth(condition, values, template["Conditions"])
-    return {
-        name: _resolve(resource, values, truths)
-        for name, resource in template["Resources"].items()
-        if truths.get(resource.get("Condition", ""), True)
-    }
+    decided = truths(template, values)
+    made = resources_made(template, values)
+    return {name: _resolve(template["Resources"][name], values, decided) for name in made}
 
 
 def of_type(found: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
@@ -37,20 +29,9 @@ def of_type(found: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, 
     return {name: part.get("Properties", {}) for name, part in found.items() if part["Type"] == f"AWS::{kind}"}
 
 
-def _truth(condition: Any, values: dict[str, str], conditions: dict[str, Any]) -> bool:
-    (name, argument), *_ = condition.items()
-    if name == "Condition":
-        return _truth(conditions[argument], values, conditions)
-    if name == "Fn::Equals":
-        left, right = (values[side["Ref"]] if isinstance(side, dict) else side for side in argument)
-        return bool(left == right)
-    inner = [_truth(part, values, conditions) for part in argument]
-    return {"Fn::Not": not inner[0], "Fn::And": all(inner), "Fn::Or": any(inner)}[name]
-
-
-def _resolve(value: Any, values: dict[str, str], truths: dict[str, bool]) -> Any:
+def _resolve(value: Any, values: dict[str, str], decided: dict[str, bool]) -> Any:
     if isinstance(value, list):
-        items = (_resolve(item, values, truths) for item in value)
+        items = (_resolve(item, values, decided) for item in value)
         return [item for item in items if item is not NO_VALUE]
     if not isinstance(value, dict):
         return value
@@ -59,10 +40,10 @@ def _resolve(value: Any, values: dict[str, str], truths: dict[str, bool]) -> Any
         if name == "Ref":
             return NO_VALUE if argument == "AWS::NoValue" else values.get(argument, value)
         if name == "Fn::If":
-            return _resolve(argument[1 if truths[argument[0]] else 2], values, truths)
+            return _resolve(argument[1 if decided[argument[0]] else 2], values, decided)
         if name == "Fn::Sub" and isinstance(argument, str):
             for parameter, text in values.items():
                 argument = argument.replace(f"${{{parameter}}}", text)
             return argument if "${" not in argument else {"Fn::Sub": argument}
-    pairs = ((key, _resolve(item, values, truths)) for key, item in value.items())
+    pairs = ((key, _resolve(item, values, decided)) for key, item in value.items())
     return {key: item for key, item in pairs if item is not NO_VALUE}

@@ -1,58 +1,88 @@
-"""What is watched, who hears of it, and what the dashboard shows."""
+"""What is watched, what rolls a deployment back, who hears of it, and what the dashboard shows."""
 
 import json
+from typing import Any
+
+import pytest
 
 from tests.cloudformation.resolving import of_type, resources
 
 EMAIL = "ops@example.com"
+TOPIC = {"Fn::ImportValue": "mlapi-dev-data-AlarmTopicArn"}
+
+
+def alarms(stack: str, **settings: Any) -> dict[str, dict[str, Any]]:
+    return of_type(resources(stack, **settings), "CloudWatch::Alarm")
 
 
 def test_alarms_watch_balancer_tasks_models_and_database() -> None:
-    alarms = of_type(resources("service"), "CloudWatch::Alarm")
-    assert {alarm["MetricName"] for alarm in alarms.values()} == {
-        "HTTPCode_ELB_5XX_Count",
-        "HTTPCode_Target_5XX_Count",
-        "TargetConnectionErrorCount",
-        "RejectedConnectionCount",
-        "TargetResponseTime",
-        "HealthyHostCount",
+    names = {name for stack in ("data", "service", "monitoring") for name in alarms(stack)}
+    assert names == {
+        "TargetErrors",
         "ReplicaFailed",
-        "FreeStorageSpace",
-        "CPUUtilization",
+        "BalancerErrors",
+        "ConnectionErrors",
+        "RejectedConnections",
+        "SlowAnswers",
+        "NoHealthyTarget",
+        "DatabaseStorage",
+        "DatabaseCpu",
     }
-    assert alarms["SlowAnswers"]["ExtendedStatistic"] == "p99"
+    assert alarms("monitoring")["SlowAnswers"]["ExtendedStatistic"] == "p99"
+
+
+def test_rollback_alarm_is_a_rate_with_a_minimum_of_requests() -> None:
+    alarm = alarms("service")["TargetErrors"]
+    # each request is a sample of 0 or 100: p90 is 100 where one in ten failed
+    assert (alarm["MetricName"], alarm["ExtendedStatistic"], alarm["Threshold"]) == ("FailurePercent", "p90", 50)
+    # CloudWatch evaluates no p90 of fewer than 10 / (1 - 0.9) samples then, and leaves the alarm as it was
+    assert alarm["EvaluateLowSampleCountPercentile"] == "ignore"
+    assert alarm["TreatMissingData"] == "notBreaching"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 300
+
+
+def test_rollback_counts_failed_predictions_and_no_answer_of_a_health_check() -> None:
+    # the balancer's count of 5xx has the 503 of a readiness probe in it
+    assert {alarm["Namespace"] for alarm in alarms("service").values()} == {"mlapi"}
 
 
 def test_one_replica_that_cannot_load_a_model_is_an_alarm_within_a_minute() -> None:
-    alarm = of_type(resources("service"), "CloudWatch::Alarm")["ReplicaFailed"]
+    alarm = alarms("service")["ReplicaFailed"]
     assert (alarm["Namespace"], alarm["Threshold"], alarm["Statistic"]) == ("mlapi", 1, "Maximum")
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 60
     assert [dimension["Name"] for dimension in alarm["Dimensions"]] == ["Service"]
 
 
 def test_no_database_has_no_alarms() -> None:
-    alarms = of_type(resources("service", create_database=False), "CloudWatch::Alarm")
-    assert not [name for name in alarms if name.startswith("Database")]
+    assert alarms("data", create_database=False) == {}
 
 
-def test_alarms_and_failed_deployments_are_mailed_to_the_address_given() -> None:
-    found = resources("service", alarm_email=EMAIL)
-    topic = found["AlarmTopic"]["Properties"]
-    assert topic["Subscription"] == [{"Protocol": "email", "Endpoint": EMAIL}]
-    for alarm in of_type(found, "CloudWatch::Alarm").values():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-    rule = found["DeploymentFailed"]["Properties"]
+@pytest.mark.parametrize("stack", ["data", "service", "monitoring"])
+def test_every_alarm_goes_to_the_topic(stack: str) -> None:
+    topic = {"Ref": "AlarmTopic"} if stack == "data" else TOPIC
+    for alarm in alarms(stack).values():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+
+
+def test_topic_mails_the_address_given_and_failed_deployments_reach_it() -> None:
+    subscription = resources("data", alarm_email=EMAIL)["AlarmSubscription"]["Properties"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", EMAIL)
+    rule = resources("monitoring")["DeploymentFailed"]["Properties"]
     assert rule["EventPattern"]["detail"] == {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]}
+    assert rule["Targets"][0]["Arn"] == TOPIC
 
 
-def test_without_an_address_there_is_no_topic() -> None:
-    found = resources("service")
-    assert not of_type(found, "SNS::Topic")
-    assert not [alarm for alarm in of_type(found, "CloudWatch::Alarm").values() if "AlarmActions" in alarm]
+def test_without_an_address_nobody_is_subscribed() -> None:
+    assert not of_type(resources("data"), "SNS::Subscription")
 
 
-def test_dashboard_is_json_with_a_graph_for_callers_tasks_models_and_database() -> None:
-    body = resources("service")["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][0]
-    titles = [widget["properties"]["title"] for widget in json.loads(body)["widgets"]]
-    assert len(titles) == len(set(titles)) == 8
+@pytest.mark.parametrize(("database", "graphs"), [(True, 9), (False, 7)])
+def test_dashboard_is_json_with_a_graph_for_callers_tasks_models_and_database(*, database: bool, graphs: int) -> None:
+    template, values = resources("monitoring", create_database=database)["Dashboard"]["Properties"]["DashboardBody"][
+        "Fn::Sub"
+    ]
+    more = values["Database"]
+    text = template.replace("${Database}", more["Fn::Sub"][0] if more else "")
+    titles = [widget["properties"]["title"] for widget in json.loads(text)["widgets"]]
+    assert len(titles) == len(set(titles)) == graphs
     assert "Replicas that cannot load a model" in titles

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from cloudformation.config import (
-    PROFILES,
-    TASK_SIZES,
-    AddressPlan,
-    ConfigurationError,
-    Settings,
-    address_problems,
-    problems_of,
-    require_sound,
-)
+from cloudformation.config import PROFILES, TASK_SIZES, AddressPlan, ConfigurationError, Settings
+from cloudformation.problems import address_problems, problems_of, require_deployable, require_sound
 
 PROD = Settings(environment_name="prod", min_tasks=2)
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
@@ -88,11 +80,10 @@ def test_prod_starts_with_two_tasks_in_two_zones() -> None:
     assert problems_of(replace(Settings.for_environment("prod"), network_mode="endpoints")) == []
 
 
-def test_without_a_database_one_task_is_the_ceiling_unless_another_is_set() -> None:
-    assert Settings().with_assignments(["CreateDatabase=false"]).max_tasks == 1
-    assert Settings().with_assignments(["CreateDatabase=true"]).max_tasks == 4
-    refused = Settings().with_assignments(["CreateDatabase=false", "MaxTasks=2"])
-    assert "MaxTasks is 2 without a database" in problems_of(refused)[0]
+def test_prod_without_a_certificate_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="prod needs a certificate"):
+        require_deployable(PROD)
+    require_deployable(replace(PROD, certificate_arn=CERTIFICATE, region="eu-west-1"))
 
 
 def test_unknown_profile_is_not_taken_for_credentials() -> None:

@@ -11,7 +11,8 @@ from cloudformation.__main__ import main
 from cloudformation.config import ConfigurationError, Settings
 from cloudformation.cost import bill, profile_totals, total
 from cloudformation.prices import BILLED, FREE, PRICES
-from tests.cloudformation.resolving import MAKERS, resources
+from cloudformation.stacks import MAKERS
+from tests.cloudformation.resolving import resources
 
 TYPES = {part["Type"] for maker in MAKERS.values() for part in maker().to_dict()["Resources"].values()}
 

@@ -1,4 +1,4 @@
-"""What stands after `aws cloudformation deploy` of all three stacks, read back: each network mode, with and without
+"""What stands after `aws cloudformation deploy` of all stacks, read back: each network mode, with and without
 certificate, with and without database. What the emulator does not keep is asserted on the templates, beside this."""
 
 from __future__ import annotations
@@ -185,11 +185,11 @@ def test_container_is_told_where_models_and_registry_are(deployed: Deployed) -> 
     variables = {variable["name"]: variable["value"] for variable in container["environment"]}
     assert variables["MODELS_STORAGE"] == f"s3://{deployed.data_parts['ModelBucket']}/models"
     if deployed.settings.create_database:
-        assert variables["DATABASE_HOST"] == deployed.aws.outputs(deployed.data)["DatabaseHost"]
+        assert variables["DATABASE_NAME"] == "registry"
         assert "DATABASE_URL" not in variables
     else:
         assert variables["DATABASE_URL"].startswith("sqlite:////tmp/")
-    assert len(container["secrets"]) == (3 if deployed.settings.create_database else 2)
+    assert len(container["secrets"]) == (4 if deployed.settings.create_database else 2)
     assert not [name for name in variables if "PASSWORD" in name or "SECRET" in name]
 
 
@@ -218,6 +218,7 @@ def test_database_is_private_encrypted_and_knows_its_password_from_the_secret(de
     credentials = json.loads(secret["SecretString"])
     assert credentials["username"] == database["MasterUsername"]
     assert len(credentials["password"]) == 40
+    assert credentials["host"] == database["Endpoint"]["Address"]  # where the tasks read it
 
 
 def test_logs_are_forgotten_and_alarms_and_dashboard_stand(deployed: Deployed) -> None:
@@ -225,7 +226,11 @@ def test_logs_are_forgotten_and_alarms_and_dashboard_stand(deployed: Deployed) -
         "logGroups"
     ]
     assert group["retentionInDays"] == 30
-    alarms = deployed.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{deployed.service}-")["MetricAlarms"]
-    assert len(alarms) == (9 if deployed.settings.create_database else 7)
+    cloudwatch = deployed.client("cloudwatch")
+    counts = {
+        stack: len(cloudwatch.describe_alarms(AlarmNamePrefix=f"{stack}-")["MetricAlarms"])
+        for stack in (deployed.data, deployed.service, deployed.monitoring)
+    }
+    assert list(counts.values()) == [2 if deployed.settings.create_database else 0, 2, 5]
     body = deployed.client("cloudwatch").get_dashboard(DashboardName=deployed.service)["DashboardBody"]
-    assert len(json.loads(body)["widgets"]) == 8
+    assert len(json.loads(body)["widgets"]) == (9 if deployed.settings.create_database else 7)

@@ -10,8 +10,8 @@ import pytest
 from cloudformation.__main__ import main
 from cloudformation.config import Settings, parameter_name
 from cloudformation.cost import bill, total
+from cloudformation.stacks import MAKERS
 from tests.cloudformation.conftest import ROOT
-from tests.cloudformation.resolving import MAKERS
 
 AWS, COSTS = ((ROOT / "docs" / name).read_text() for name in ("aws.md", "aws-costs.md"))
 COMMANDS = sorted(set(re.findall(r"^python -m cloudformation .+$", AWS + COSTS, re.MULTILINE)))
@@ -26,7 +26,7 @@ def test_documented_command_is_accepted(command: str, capsys: pytest.CaptureFixt
 
 
 def test_every_parameter_set_in_the_docs_exists() -> None:
-    known = {parameter_name(name) for name in Settings.__slots__} | {"NetworkStack", "DataStack"}
+    known = {parameter_name(name) for name in Settings.__slots__} | {"NetworkStack", "DataStack", "ServiceStack"}
     named = set(re.findall(r"\b([A-Z][a-z]+[A-Z]\w+)=", AWS + COSTS)) - {"OutputKey"}  # of aws --query
     assert named
     assert named <= known

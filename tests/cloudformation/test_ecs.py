@@ -64,12 +64,12 @@ def test_no_secret_is_in_a_plain_variable() -> None:
     plain = environment()
     assert not [name for name in plain if "PASSWORD" in name or "SECRET" in name or "TOKEN" in name]
     secret = {part["Name"] for part in container()["Secrets"]}
-    assert secret == {"DJANGO_SECRET_KEY", "DJANGO_SUPERUSER_PASSWORD", "DATABASE_PASSWORD"}
+    assert secret == {"DJANGO_SECRET_KEY", "DJANGO_SUPERUSER_PASSWORD", "DATABASE_HOST", "DATABASE_PASSWORD"}
 
 
 def test_with_a_database_the_registry_is_there_over_tls() -> None:
     plain = environment()
-    assert {"DATABASE_HOST", "DATABASE_PORT", "DATABASE_NAME", "DATABASE_USER"} <= set(plain)
+    assert {"DATABASE_PORT", "DATABASE_NAME", "DATABASE_USER"} <= set(plain)
     assert plain["PGSSLMODE"] == "require"
     assert "DATABASE_URL" not in plain
 
@@ -118,10 +118,15 @@ def test_capacity_is_the_chosen_one(spot: bool, provider: str) -> None:
     assert part["PlatformVersion"] == "1.4.0"
 
 
-def test_tasks_take_subnets_and_public_address_from_the_network_stack() -> None:
-    network = resources("service")["Service"]["Properties"]["NetworkConfiguration"]["AwsvpcConfiguration"]
-    assert network["AssignPublicIp"] == {"Fn::ImportValue": "mlapi-dev-network-AssignPublicIp"}
-    assert network["Subnets"]["Fn::Split"][1] == {"Fn::ImportValue": "mlapi-dev-network-TaskSubnets"}
+@pytest.mark.parametrize(
+    ("mode", "address", "kind"),
+    [("public", "ENABLED", "Public"), ("nat", "DISABLED", "Private"), ("endpoints", "DISABLED", "Private")],
+)
+def test_tasks_stand_in_the_subnets_of_the_mode(mode: str, address: str, kind: str) -> None:
+    service = resources("service", network_mode=mode)["Service"]["Properties"]
+    network = service["NetworkConfiguration"]["AwsvpcConfiguration"]
+    assert network["AssignPublicIp"] == address
+    assert network["Subnets"]["Fn::Split"][1] == {"Fn::ImportValue": f"mlapi-dev-network-{kind}Subnets"}
 
 
 def test_service_waits_for_the_listener_that_forwards_to_it() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cloudformation.stacks import STACKS, TEMPLATES
+from cloudformation.stacks import MAKERS, STACKS, TEMPLATES
 from tests.cloudformation.conftest import CHECKOV, TOOLS
-from tests.cloudformation.resolving import MAKERS, resources
+from tests.cloudformation.resolving import resources
 
 # Every condition at least once on and once off.
 CONFIGURATIONS: list[dict[str, Any]] = [

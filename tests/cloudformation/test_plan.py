@@ -12,9 +12,11 @@ from cloudformation.config import Settings
 from cloudformation.plan import plan, shell_text
 
 
-def test_plan_is_network_then_data_then_service_linked_by_their_names() -> None:
-    network, data, service = plan(Settings(image_tag="v1"))
+def test_plan_is_network_data_service_monitoring_linked_by_names() -> None:
+    network, data, service, monitoring = plan(Settings(image_tag="v1"))
     assert [network.stack, data.stack, service.stack] == ["mlapi-dev-network", "mlapi-dev-data", "mlapi-dev-service"]
+    assert monitoring.stack == "mlapi-dev-monitoring"
+    assert monitoring.parameters["ServiceStack"] == service.stack
     assert data.parameters["NetworkStack"] == network.stack
     assert (service.parameters["NetworkStack"], service.parameters["DataStack"]) == (network.stack, data.stack)
     assert [network.capabilities, data.capabilities, service.capabilities] == [(), (), ("CAPABILITY_IAM",)]
@@ -23,7 +25,7 @@ def test_plan_is_network_then_data_then_service_linked_by_their_names() -> None:
 def test_plan_as_json_has_exactly_the_four_keys_of_each_stack(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--env", "dev", "--image-tag", "v7", "--network-mode", "nat", "--json"]) == 0
     stacks = json.loads(capsys.readouterr().out)
-    assert [sorted(stack) for stack in stacks] == [["capabilities", "parameters", "stack", "template"]] * 3
+    assert [sorted(stack) for stack in stacks] == [["capabilities", "parameters", "stack", "template"]] * 4
     assert stacks[0]["parameters"]["NetworkMode"] == "nat"
     assert stacks[2]["parameters"]["ImageTag"] == "v7"
     assert all(isinstance(value, str) for stack in stacks for value in stack["parameters"].values())
@@ -32,7 +34,7 @@ def test_plan_as_json_has_exactly_the_four_keys_of_each_stack(capsys: pytest.Cap
 def test_set_reaches_every_stack_that_has_the_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "--image-tag", "v1", "--json", "--set", "CreateDatabase=false"]
     assert main(words) == 0
-    _, data, service = json.loads(capsys.readouterr().out)
+    _, data, service, _ = json.loads(capsys.readouterr().out)
     assert data["parameters"]["CreateDatabase"] == service["parameters"]["CreateDatabase"] == "false"
 
 

@@ -42,13 +42,14 @@ def test_rollout_resumes_repeats_without_change_and_moves_with_the_tag(emulator:
     push(emulator, "v1")
     first = emulator.cloudformation("deploy", "--image-tag", "v1", *PROJECT)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert first.stdout.count("No changes to deploy") == 2
+    assert first.stdout.count("Nothing changes.") == 2
+    assert first.stdout.count("The stack is made.") == 2
     assert "is there already" in first.stdout
     says_where_the_service_is(emulator, first.stdout)
 
     task, events = service(emulator)["taskDefinition"], changes_of(emulator)
     again = emulator.cloudformation("deploy", "--image-tag", "v1", *PROJECT)
-    assert again.stdout.count("No changes to deploy") == 3
+    assert again.stdout.count("Nothing changes.") == 4, again.stdout + again.stderr
     assert (service(emulator)["taskDefinition"], changes_of(emulator)) == (task, events)
 
     parts = emulator.resources("rollout-dev-service")

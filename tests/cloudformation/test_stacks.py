@@ -8,8 +8,7 @@ import pytest
 from cloudformation.__main__ import main
 from cloudformation.config import Settings
 from cloudformation.parameters import parameters_of
-from cloudformation.stacks import MOST_BYTES, STACKS, TEMPLATES, stale_templates, write_templates
-from tests.cloudformation.resolving import MAKERS
+from cloudformation.stacks import MAKERS, MOST_BYTES, STACKS, TEMPLATES, stale_templates, write_templates
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -52,13 +51,35 @@ def test_plan_gives_exactly_the_parameters_that_the_template_takes(stack: str) -
 def test_every_import_is_exported_by_the_stack_below() -> None:
     exported = {
         f"{stack.capitalize()}Stack-{name}"
-        for stack in ("network", "data")
+        for stack in ("network", "data", "service")
         for name, output in MAKERS[stack]().to_dict()["Outputs"].items()
         if "Export" in output
     }
-    wanted = {name for stack in ("data", "service") for name in _imports(MAKERS[stack]().to_dict())}
+    wanted = {name for stack in ("data", "service", "monitoring") for name in _imports(MAKERS[stack]().to_dict())}
     assert wanted
     assert {name.replace("${", "").replace("}", "") for name in wanted} <= exported
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_exports_are_the_same_in_every_mode(stack: str) -> None:
+    # CloudFormation refuses to change or to drop an export that another stack uses, so none may follow a parameter
+    template = MAKERS[stack]().to_dict()
+    parameters = set(template["Parameters"]) - {"ModelPrefix"}
+    for name, output in template["Outputs"].items():
+        if "Export" in output:
+            assert "Condition" not in output, name
+            assert not _named(output["Value"]) & (parameters | {"Fn::If"}), name
+            resource = template["Resources"].get(next(iter(_named(output["Value"]) - {"Ref", "Fn::GetAtt"}), ""), {})
+            assert "Condition" not in resource, name
+
+
+def _named(value: Any) -> set[str]:
+    """Return the functions of a value, and what they refer to."""
+    if isinstance(value, dict):
+        return set(value) | {name for item in value.values() for name in _named(item)}
+    if isinstance(value, list):
+        return {name for item in value for name in _named(item)}
+    return {str(value)}
 
 
 def test_log_retention_is_set() -> None:

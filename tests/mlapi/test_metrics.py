@@ -343,12 +343,16 @@ def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
     assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 60
     assert (line["Service"], line["Model"]) == ("prod", "m")
     assert (line["Requests"], line["Errors"], line["ReplicaFailed"]) == (8, 1, 1)
+    rate = line["_aws"]["CloudWatchMetrics"][1]
+    assert (rate["Dimensions"], rate["Metrics"][0]["Name"]) == ([["Service"]], "FailurePercent")
+    assert dict(zip(line["FailurePercent"]["Values"], line["FailurePercent"]["Counts"], strict=True)) == {0: 7, 100: 1}
     latency = line["LatencyMs"]
     assert (latency["Min"], latency["Max"], latency["Count"]) == (0.05, 90_000.0, 6)
     assert sum(latency["Counts"]) == 6
     assert len(latency["Values"]) == len(latency["Counts"]) <= 100
     assert all(latency["Min"] <= value <= latency["Max"] for value in latency["Values"])
     assert (idle["Model"], idle["Requests"], idle["ReplicaFailed"]) == ("idle", 0, 0)
+    assert "FailurePercent" not in idle
     assert "LatencyMs" not in idle
     assert json.loads(report.lines()[1])["Requests"] == 0, "the next minute begins at nothing"
 

@@ -1,0 +1,189 @@
+"""Every reason for which a deployment would fail or be unsafe, each a sentence, before anything is made."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from cloudformation.config import (
+    ARCHITECTURES,
+    ENVIRONMENTS,
+    LOG_RETENTION_DAYS,
+    MOST_MAX_TASKS,
+    MOST_MIN_TASKS,
+    NETWORK_MODES,
+    PATTERNS,
+    POLICIES,
+    TASK_SIZES,
+    AddressPlan,
+    ConfigurationError,
+    Settings,
+    parameter_name,
+)
+
+
+def require_sound(settings: Settings, addresses: AddressPlan | None = None) -> None:
+    """Raise ConfigurationError with every reason for which the deployment would fail or be unsafe."""
+    problems = [*problems_of(settings), *address_problems(addresses or AddressPlan())]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def require_deployable(settings: Settings) -> None:
+    """Raise ConfigurationError with every reason for which the settings must not be deployed.
+
+    Beyond `require_sound`, which is enough for a bill.
+    """
+    problems = [*problems_of(settings), *address_problems(AddressPlan()), *_missing_problems(settings)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def problems_of(settings: Settings) -> list[str]:
+    """Return a sentence for each parameter that cannot stand, none when all can."""
+    return [
+        *_choice_problems(settings),
+        *_pattern_problems(settings),
+        *_size_problems(settings),
+        *_certificate_problems(settings),
+        *_admin_cidr_problems(settings),
+        *_production_problems(settings),
+        *_combination_problems(settings),
+    ]
+
+
+def _choice_problems(settings: Settings) -> Iterator[str]:
+    choices: dict[str, tuple[object, ...]] = {
+        "environment_name": ENVIRONMENTS,
+        "network_mode": NETWORK_MODES,
+        "endpoint_zones": (1, 2),
+        "cpu_architecture": ARCHITECTURES,
+        "models_policy": POLICIES,
+        "log_retention_days": LOG_RETENTION_DAYS,
+    }
+    for field_name, allowed in choices.items():
+        value = getattr(settings, field_name)
+        if value not in allowed:
+            listed = ", ".join(str(choice) for choice in allowed)
+            yield f"{parameter_name(field_name)} is {value}; expected one of {listed}."
+
+
+def _pattern_problems(settings: Settings) -> Iterator[str]:
+    for field_name, (pattern, expected) in PATTERNS.items():
+        value = getattr(settings, field_name)
+        if not re.fullmatch(pattern, value):
+            yield f"{parameter_name(field_name)} is {value!r}; expected {expected}."
+
+
+def _size_problems(settings: Settings) -> Iterator[str]:
+    sizes = TASK_SIZES.get(settings.task_cpu)
+    if sizes is None:
+        yield f"TaskCpu is {settings.task_cpu}; Fargate sells {', '.join(map(str, TASK_SIZES))} (1024 is one vCPU)."
+    elif settings.task_memory not in sizes:
+        yield (
+            f"TaskMemory is {settings.task_memory} MiB; with TaskCpu {settings.task_cpu} "
+            f"Fargate sells {', '.join(map(str, sizes))}."
+        )
+    if not 1 <= settings.min_tasks <= settings.max_tasks <= MOST_MAX_TASKS or settings.min_tasks > MOST_MIN_TASKS:
+        yield (
+            f"MinTasks is {settings.min_tasks} and MaxTasks {settings.max_tasks}; "
+            f"expected 1 <= MinTasks <= MaxTasks <= {MOST_MAX_TASKS}, and MinTasks <= {MOST_MIN_TASKS}."
+        )
+    if not 10 <= settings.cpu_target_percent <= 90:
+        yield f"CpuTargetPercent is {settings.cpu_target_percent}; expected 10 to 90."
+    if settings.requests_per_task < 1:
+        yield f"RequestsPerTask is {settings.requests_per_task}; expected one or more requests a minute."
+    if settings.rate_limit and not 10 <= settings.rate_limit <= 2_000_000_000:
+        yield f"RateLimit is {settings.rate_limit}; expected 0 (none) or at least 10 requests in five minutes."
+
+
+def _certificate_problems(settings: Settings) -> Iterator[str]:
+    for field_name in ("certificate_arn", "web_acl_arn"):
+        arn = getattr(settings, field_name)
+        parts = arn.split(":")
+        region = parts[3] if len(parts) > 3 else ""
+        if region and region != settings.region:
+            yield (
+                f"{parameter_name(field_name)} is in {region}, and the stacks are made in {settings.region}. "
+                f"A load balancer takes only what is in its own region: request one in {settings.region}, "
+                f"or deploy with --region {region}."
+            )
+    if settings.domain_name and not settings.certificate_arn:
+        yield (
+            f"DomainName is {settings.domain_name} without a certificate. "
+            "Set CertificateArn too, so that the name is served over HTTPS."
+        )
+
+
+# No caller from the internet has an address in these.
+_PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+
+
+def _admin_cidr_problems(settings: Settings) -> Iterator[str]:
+    if not settings.admin_cidr or not re.fullmatch(PATTERNS["admin_cidr"][0], settings.admin_cidr):
+        return
+    try:
+        cidr = ipaddress.IPv4Network(settings.admin_cidr)
+    except ValueError as error:
+        yield f"AdminCidr is {settings.admin_cidr}: {error}. Expected a range such as 203.0.113.7/32."
+        return
+    if any(cidr.overlaps(ipaddress.IPv4Network(text)) for text in _PRIVATE_RANGES) and cidr.prefixlen:
+        yield (
+            f"AdminCidr {cidr} is a range of private addresses"
+            f"{' that overlaps the network' if cidr.overlaps(ipaddress.IPv4Network(AddressPlan().vpc)) else ''}. "
+            "The balancer sees callers by their public address, so it would admit nobody: give the public address."
+        )
+
+
+def _production_problems(settings: Settings) -> Iterator[str]:
+    if not settings.is_prod:
+        return
+    if settings.min_tasks < 2:
+        yield "prod needs two zones: with MinTasks=1 the only task is in one of them. Set MinTasks=2 or more."
+    if settings.network_mode == "endpoints" and settings.endpoint_zones < 2:
+        yield "prod needs two zones: with EndpointZones=1 both depend on one. Set EndpointZones=2."
+    if not settings.create_database:
+        yield (
+            "prod needs the database: without it the registry, its history and its users are lost "
+            "with each task. Set CreateDatabase=true."
+        )
+    if settings.admin_cidr == "0.0.0.0/0":
+        yield "AdminCidr 0.0.0.0/0 opens the admin of prod to everybody. Give the addresses of the people who need it."
+
+
+def _missing_problems(settings: Settings) -> Iterator[str]:
+    if settings.is_prod and not settings.certificate_arn:
+        yield (
+            "prod needs a certificate: without one, keys, passwords and predictions cross the internet unencrypted. "
+            "Request one in ACM and set CertificateArn, in cloudformation/environments/prod.toml or with --set."
+        )
+
+
+def _combination_problems(settings: Settings) -> Iterator[str]:
+    if not settings.create_database and settings.max_tasks > 1:
+        yield (
+            f"MaxTasks is {settings.max_tasks} without a database: each task would have a registry of its own, "
+            "and the admin would show another one at each click. Set MaxTasks=1 or CreateDatabase=true."
+        )
+    if settings.enable_exec and settings.network_mode == "endpoints":
+        yield (
+            "EnableExec needs the endpoint ssmmessages, which the network mode endpoints does not pay for. "
+            "Use the mode public or nat while you look into a task."
+        )
+    if settings.web_acl_arn and settings.rate_limit:
+        yield "WebAclArn and RateLimit are both set; a balancer takes one web ACL. Keep one of them."
+
+
+def address_problems(addresses: AddressPlan) -> list[str]:
+    """Return a sentence for each subnet that overlaps another, or lies outside the network."""
+    vpc = ipaddress.IPv4Network(addresses.vpc)
+    subnets = [ipaddress.IPv4Network(text) for text in (*addresses.public, *addresses.private)]
+    problems = [f"The subnet {s} is not inside the network {vpc}." for s in subnets if not s.subnet_of(vpc)]
+    for index, one in enumerate(subnets):
+        problems += [
+            f"The subnets {one} and {other} overlap; give each its own range."
+            for other in subnets[index + 1 :]
+            if one.overlaps(other)
+        ]
+    return problems

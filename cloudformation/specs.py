@@ -1,0 +1,239 @@
+"""The parameters of the templates, a table for each stack: type, limits and wording, each said once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloudformation.config import (
+    ARCHITECTURES,
+    ENVIRONMENTS,
+    LOG_RETENTION_DAYS,
+    MOST_MAX_TASKS,
+    MOST_MIN_TASKS,
+    NETWORK_MODES,
+    POLICIES,
+    TASK_SIZES,
+)
+
+_TRUE_OR_FALSE = ("true", "false")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A parameter as the console shows it. `pattern_of` names the setting whose pattern it must match."""
+
+    name: str
+    group: str
+    label: str
+    description: str
+    allowed: tuple[object, ...] = ()
+    pattern_of: str = ""
+    is_number: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+_PROJECT = Spec("ProjectName", "What it is", "Project", "Prefix of names and tags.", pattern_of="project_name")
+_ENVIRONMENT = Spec(
+    "EnvironmentName",
+    "What it is",
+    "Environment",
+    "dev, staging or prod; prod is protected from deletion and spreads over two zones.",
+    allowed=ENVIRONMENTS,
+)
+_CREATE_DATABASE = Spec(
+    "CreateDatabase",
+    "Registry database",
+    "PostgreSQL for the registry",
+    "false keeps the registry in SQLite on the task, where it is lost with the task. "
+    "The stacks data, service and monitoring must agree.",
+    allowed=_TRUE_OR_FALSE,
+)
+
+_NETWORK_MODE = Spec(
+    "NetworkMode",
+    "How tasks reach AWS",
+    "Network mode",
+    "public: tasks in public subnets with a public address, entered from the balancer only. "
+    "nat: private subnets and a NAT gateway. endpoints: private subnets and interface endpoints. "
+    "The network and the service stack must agree.",
+    allowed=NETWORK_MODES,
+)
+
+NETWORK = (
+    _PROJECT,
+    _ENVIRONMENT,
+    _NETWORK_MODE,
+    Spec(
+        "EndpointZones",
+        "How tasks reach AWS",
+        "Zones with interface endpoints",
+        "Of the mode endpoints only: each endpoint is paid for in each zone.",
+        allowed=(1, 2),
+        is_number=True,
+    ),
+)
+
+DATA = (
+    _PROJECT,
+    _ENVIRONMENT,
+    Spec(
+        "ModelPrefix",
+        "Models",
+        "Folder of the models in the bucket",
+        "The service may read what is under it, and nothing else.",
+        pattern_of="model_prefix",
+    ),
+    _CREATE_DATABASE,
+    Spec(
+        "DatabaseInstanceClass",
+        "Registry database",
+        "Instance class",
+        "db.t4g.micro is plenty for a registry.",
+        pattern_of="database_instance_class",
+    ),
+    Spec(
+        "DatabaseEngineVersion",
+        "Registry database",
+        "PostgreSQL version",
+        "A full version of PostgreSQL 17.",
+        pattern_of="database_engine_version",
+    ),
+    Spec(
+        "AlarmEmail",
+        "Watching it",
+        "Address for alarms",
+        "Hears of every alarm of this environment; must confirm by mail. Empty: nobody does.",
+        pattern_of="alarm_email",
+    ),
+)
+
+SERVICE = (
+    _PROJECT,
+    _ENVIRONMENT,
+    _NETWORK_MODE,
+    Spec("ImageTag", "What runs", "Image tag", "A tag pushed to the data stack's repository.", pattern_of="image_tag"),
+    _CREATE_DATABASE,
+    Spec(
+        "ModelsPolicy",
+        "What runs",
+        "Policy of newly found models",
+        "manual: a person activates. latest: a version that passes its checks is activated by itself.",
+        allowed=POLICIES,
+    ),
+    Spec(
+        "AllowAdminUpload",
+        "What runs",
+        "Uploads through the admin",
+        "true lets the service write models; by default it can only read them.",
+        allowed=_TRUE_OR_FALSE,
+    ),
+    Spec(
+        "RequireApiKey",
+        "What runs",
+        "Predictions need a key",
+        "true refuses predictions without a key of the registry.",
+        allowed=_TRUE_OR_FALSE,
+    ),
+    Spec(
+        "CertificateArn",
+        "The way in",
+        "Certificate",
+        "ACM certificate in this region. With it HTTP is redirected to HTTPS; without it the service speaks HTTP.",
+        pattern_of="certificate_arn",
+    ),
+    Spec("DomainName", "The way in", "Domain name", "Host name of the certificate, if any.", pattern_of="domain_name"),
+    Spec(
+        "AdminCidr",
+        "The way in",
+        "Addresses that may open the admin and the metrics",
+        "For example 203.0.113.7/32. Empty: nobody can from the internet.",
+        pattern_of="admin_cidr",
+    ),
+    Spec(
+        "WebAclArn", "The way in", "Web ACL", "A regional WAF web ACL that you already have.", pattern_of="web_acl_arn"
+    ),
+    Spec(
+        "RateLimit",
+        "The way in",
+        "Requests per address in five minutes",
+        "Above 0 makes a web ACL that refuses an address beyond it (WAF costs extra). 0: none.",
+        is_number=True,
+        minimum=0,
+    ),
+    Spec(
+        "TaskCpu",
+        "Size",
+        "CPU units of a task",
+        "1024 is one vCPU; one worker process runs on each.",
+        allowed=tuple(TASK_SIZES),
+        is_number=True,
+    ),
+    Spec(
+        "TaskMemory",
+        "Size",
+        "Memory of a task (MiB)",
+        "Must be a size that Fargate sells with the CPU units.",
+        allowed=tuple(sorted({size for sizes in TASK_SIZES.values() for size in sizes})),
+        is_number=True,
+    ),
+    Spec(
+        "CpuArchitecture",
+        "Size",
+        "Processor",
+        "ARM64 is a fifth cheaper; the image must be built for it.",
+        allowed=ARCHITECTURES,
+    ),
+    Spec(
+        "UseSpot",
+        "Size",
+        "Spot capacity",
+        "true costs up to 70 % less; AWS may take a task away at two minutes' notice.",
+        allowed=_TRUE_OR_FALSE,
+    ),
+    Spec("MinTasks", "Size", "Fewest tasks", "Two or more in prod.", is_number=True, minimum=1, maximum=MOST_MIN_TASKS),
+    Spec("MaxTasks", "Size", "Most tasks", "At least MinTasks.", is_number=True, minimum=1, maximum=MOST_MAX_TASKS),
+    Spec(
+        "CpuTargetPercent",
+        "Size",
+        "CPU to hold (%)",
+        "Tasks are added above it.",
+        is_number=True,
+        minimum=10,
+        maximum=90,
+    ),
+    Spec(
+        "RequestsPerTask",
+        "Size",
+        "Requests per task and minute to hold",
+        "Tasks are added above it.",
+        is_number=True,
+        minimum=1,
+    ),
+    Spec(
+        "LogRetentionDays",
+        "Watching it",
+        "Days that logs are kept",
+        "Of the service's log group.",
+        allowed=LOG_RETENTION_DAYS,
+        is_number=True,
+    ),
+    Spec(
+        "EnableExec",
+        "Watching it",
+        "A shell in the task",
+        "true allows aws ecs execute-command; the container's root file system is then writable.",
+        allowed=_TRUE_OR_FALSE,
+    ),
+    Spec(
+        "PermissionsBoundaryArn",
+        "Watching it",
+        "Permissions boundary",
+        "Policy that bounds both roles, where your account demands one.",
+        pattern_of="permissions_boundary_arn",
+    ),
+)
+
+MONITORING = (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE)
+
+SPECS = {"network": NETWORK, "data": DATA, "service": SERVICE, "monitoring": MONITORING}
