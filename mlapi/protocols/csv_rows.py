@@ -101,7 +101,7 @@ def _number(field: str) -> Any:
     found = NUMBER.fullmatch(text)
     if found is None:
         return field if text else None
-    return int(text) if found["fraction"] is None and len(text) < 20 else float(text)
+    return int(text) if not found["fraction"] and len(text) < 20 else float(text)
 
 
 def _guess(field: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from models_registry.artifacts.datetimes import format_datetime
 from models_registry.artifacts.features import DeclaredInput, Feature
+from models_registry.artifacts.formats.onnx_format import OnnxPredictor
 from models_registry.artifacts.signature import Signature
 from models_registry.artifacts.spelling import closest, shown
 from models_registry.errors import NoPrediction
@@ -42,6 +43,8 @@ def infer_signature(
     features = _features(estimator, names)
     if declared is not None:
         features = _declared(features, declared, names=names, named=named)
+    if isinstance(estimator, OnnxPredictor):
+        features = estimator.settle(tuple(features))
     features = tuple(_from_instances(item, index, instances) for index, item in enumerate(features))
     container = _container(estimator, first, features)
     if container == "array":
@@ -81,6 +84,8 @@ def _kind(estimator: Any, classes: Any) -> str:
         except (AttributeError, TypeError):
             # An estimator of another library need not carry scikit-learn's tags.
             break
+    if isinstance(estimator, OnnxPredictor):
+        return "regressor" if estimator.output_kind_ == "f" else "classifier"
     return "classifier" if classes else "regressor"
 
 
@@ -183,6 +188,8 @@ def _features(estimator: Any, names: tuple[str, ...]) -> tuple[Feature, ...]:
     """Return one feature per name, as far as the steps that see them tell."""
     if _takes_text(_entry(estimator)):
         return (Feature(names[0], "string"),)
+    if isinstance(estimator, OnnxPredictor):
+        return estimator.features(names)
     described = _describe(estimator, len(names), names)
     return tuple(replace(item, name=name) for item, name in zip(described, names, strict=True))
 
@@ -352,6 +359,10 @@ def _from_instances(feature: Feature, index: int, instances: Sequence[Any] | Non
 def _container(estimator: Any, first: Any, features: Sequence[Feature]) -> str:
     if _takes_text(first):
         return "text"
+    if isinstance(estimator, OnnxPredictor):
+        # A float64 array would round whole numbers beyond 2^53.
+        types = {item.type for item in estimator.features(tuple(item.name for item in features))}
+        return "array" if types <= {"float", "boolean"} else "objects"
     has_names = getattr(estimator, "feature_names_in_", getattr(first, "feature_names_in_", None)) is not None
     own_code = type(first).__name__ == "FunctionTransformer" or not type(first).__module__.startswith("sklearn.")
     if has_names and (own_code or _needs_names(estimator)):

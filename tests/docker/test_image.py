@@ -59,6 +59,8 @@ def test_image_has_a_user_a_volume_a_health_check_and_no_tools(image: str, root_
     assert not [name for name in ("pip", "troposphere", "pytest", "moto") if (libraries / name).exists()]
     assert not [name for name in ("gcc", "make", "curl", "git") if (root_file_system / "usr/bin" / name).exists()]
     assert not (root_file_system / "app/tests").exists()
+    # by which ONNX's operators on text work
+    assert (root_file_system / "usr/lib/locale/en_US.utf8/LC_CTYPE").is_file()
 
 
 def test_cheapest_profile_serves_what_is_uploaded_is_found_healthy_and_drains_before_it_ends(

@@ -22,6 +22,7 @@ DATATYPE_OF = {
     "datetime": "BYTES",
     "any": "BYTES",
 }
+DATATYPE_OF_KIND = {"f": "FP64", "i": "INT64", "u": "INT64", "b": "BOOL", "U": "BYTES"}
 CONFIG_TYPE_OF = {"FP64": "TYPE_FP64", "INT64": "TYPE_INT64", "BYTES": "TYPE_STRING", "BOOL": "TYPE_BOOL"}
 
 
@@ -100,7 +101,7 @@ def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:
     """Return the outputs that may be asked for; -1 is a dimension that only the model's answer tells."""
     signature = loaded.signature
     return [
-        {"name": name, "datatype": _datatype(signature, name), "shape": [-1, _width(signature, name)]}
+        {"name": name, "datatype": _datatype(loaded, name), "shape": [-1, _width(signature, name)]}
         for name in output_names(loaded)
     ]
 
@@ -125,9 +126,13 @@ def has_classes_per_output(signature: Signature) -> bool:
     return bool(signature.classes) and all(isinstance(item, tuple) for item in signature.classes or ())
 
 
-def _datatype(signature: Signature, name: str) -> str:
+def _datatype(loaded: LoadedModel, name: str) -> str:
+    signature = loaded.signature
     if name != "predict":
         return "FP64"
+    if signature.classes is None and (kind := getattr(loaded.estimator, "output_kind_", None)) is not None:
+        # An ONNX graph declares what it answers.
+        return DATATYPE_OF_KIND[kind]
     if signature.kind in {"clusterer", "outlier_detector"}:
         return "INT64"
     labels = signature.classes or ()

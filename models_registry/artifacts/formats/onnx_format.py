@@ -1,98 +1,118 @@
 """ONNX artifacts: a graph of numeric operations, run by onnxruntime on one thread."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models_registry.errors import ArtifactError, BrokenArtifact, NoPrediction, UntrustedArtifact
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.formats.onnx_inputs import Columns, GraphInput, read_inputs
+from models_registry.artifacts.formats.onnx_outputs import Binding, bind
+from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
-_MATRIX = 2
-_CLASS_LABELS = ("classlabels_int64s", "classlabels_strings", "classlabels_ints")
-_NUMPY_TYPES: dict[str, Any] = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": object,
-}
+# Rows that are made up, to see what a graph answers: in each all columns hold one value.
+TRIAL_VALUES = (0, 1, 2)
+TRIAL_TEXTS = ("", "a", "b c")
+NO_LOCALE = re.compile(r"Failed to construct locale with name:\s*([\w.-]+)")
+IR_TOO_NEW = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+OPSET_TOO_NEW = re.compile(
+    r"Opset (\d+) is under development.*official support for domain (\S+) is till opset (\d+)", re.DOTALL
+)
 
 
 class OnnxPredictor:
     """An ONNX graph that predicts as an estimator does.
 
-    `inputs` may be an array of rows or a pandas.DataFrame. Where the graph has one input per column, the columns
-    are `feature_names_in_`.
+    `inputs` may be an array of rows or a pandas.DataFrame. Where the graph has several inputs, their columns are
+    `feature_names_in_`. `output_kind_` is the dtype kind of the predictions.
     """
 
-    def __init__(self, session: Any, classes: Any) -> None:
-        self._session = session
-        self._inputs = session.get_inputs()
-        self._outputs = [output.name for output in session.get_outputs()]
-        if classes is not None:
-            self.classes_ = classes
-        single = self._inputs[0]
-        if len(self._inputs) > 1:
-            self.n_features_in_ = len(self._inputs)
-            self.feature_names_in_ = np.array([one.name for one in self._inputs], dtype=object)
-        elif len(single.shape) == _MATRIX and isinstance(single.shape[1], int):
-            self.n_features_in_ = single.shape[1]
+    def __init__(self, run: "GraphRun", binding: Binding) -> None:
+        self._session = run.session
+        self._run = run
+        self._binding = binding
+        self.output_kind_ = binding.kind
+        self.n_outputs_ = binding.width
+        if binding.classes is not None:
+            self.classes_ = binding.classes
+        if run.columns.names is not None:
+            self.feature_names_in_ = np.array(run.columns.names, dtype=object)
+        if run.columns.count is not None:
+            self.n_features_in_ = run.columns.count
 
     def predict(self, inputs: Any) -> np.ndarray[Any, Any]:
         """Return one prediction per row."""
-        return self._labels(self._run(inputs, self._outputs[:1])[0])
+        return self._binding.read_prediction(self._run(inputs, (self._binding.prediction,)))
 
-    def _labels(self, output: Any) -> np.ndarray[Any, Any]:
-        labels = np.asarray(output)
-        return labels[:, 0] if labels.ndim == _MATRIX and labels.shape[1] == 1 else labels
+    def features(self, names: tuple[str, ...]) -> tuple[Feature, ...]:
+        """Return a feature for each of `names`, with the type that the graph declares."""
+        return self._run.columns.features(names)
 
-    def _run(self, inputs: Any, outputs: list[str]) -> list[Any]:
-        return list(self._session.run(outputs, self._feed(inputs)))
-
-    def _feed(self, inputs: Any) -> dict[str, Any]:
-        if len(self._inputs) == 1:
-            single = self._inputs[0]
-            return {single.name: _as_type(inputs, single)}
-        columns = getattr(inputs, "columns", None)
-        if columns is not None and set(self.feature_names_in_) <= set(columns):
-            return {one.name: _as_type(inputs[[one.name]], one) for one in self._inputs}
-        rows = np.asarray(inputs)
-        return {one.name: _as_type(rows[:, [n]], one) for n, one in enumerate(self._inputs)}
+    def settle(self, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+        """Return the features as a manifest declares them; raises NoPrediction for one that the graph cannot take."""
+        return self._run.columns.settle(features)
 
 
 class OnnxClassifier(OnnxPredictor):
     """An ONNX graph that answers a label and the classes' probabilities."""
 
-    def predict_proba(self, inputs: Any) -> np.ndarray[Any, Any]:
-        """Return one row of probabilities per row, in the order of `classes_`."""
-        return self._probabilities(self._run(inputs, self._outputs[1:2])[0])
+    def predict_proba(self, inputs: Any) -> Any:
+        """Return one row of probabilities per row, in the order of `classes_`; a list of such for several outputs."""
+        return self._binding.read_probabilities(self._run(inputs, self._binding.probabilities))
 
-    def predict_both(self, inputs: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def predict_both(self, inputs: Any) -> tuple[np.ndarray[Any, Any], Any]:
         """Return labels and probabilities of one run of the graph."""
-        labels, probabilities = self._run(inputs, self._outputs[:2])
-        return self._labels(labels), self._probabilities(probabilities)
-
-    def _probabilities(self, output: Any) -> np.ndarray[Any, Any]:
-        if isinstance(output, list):
-            # A ZipMap answers a dictionary by label for each row.
-            return np.array([[row[label] for label in self.classes_.tolist()] for row in output])
-        return np.asarray(output)
+        values = self._run(inputs, (self._binding.prediction, *self._binding.probabilities))
+        return self._binding.read_prediction(values), self._binding.read_probabilities(values)
 
 
-def _as_type(values: Any, declared: Any) -> Any:
-    dtype = _NUMPY_TYPES.get(declared.type)
-    if dtype is None:
-        raise NoPrediction(
-            f"The artifact's input {declared.name} is a {declared.type}, which no JSON value becomes; expected one "
-            f"of {', '.join(_NUMPY_TYPES)}. Convert the model with such an input."
-        )
-    array = np.asarray(values)
-    if dtype is object:
-        array = array.astype(str).astype(object)
-    array = np.ascontiguousarray(array, dtype=dtype)
-    return array.reshape(-1, 1) if array.ndim == 1 and len(declared.shape) == _MATRIX else array
+class GraphRun:
+    """Runs a session on rows, as many at a time as it takes: `batch`, or all of them."""
+
+    def __init__(self, session: Any, inputs: tuple[GraphInput, ...], batch: int | None) -> None:
+        self.session = session
+        self.inputs = inputs
+        self.columns = Columns(inputs)
+        self.batch = batch
+
+    def __call__(self, rows: Any, outputs: tuple[str, ...]) -> dict[str, Any]:
+        """Return the outputs by name, for all rows."""
+        return self.on(self.columns.feed(rows), outputs)
+
+    def on(self, feed: dict[str, Any], outputs: tuple[str, ...]) -> dict[str, Any]:
+        """Return the outputs by name, for tensors of all rows."""
+        count = len(next(iter(feed.values())))
+        if self.batch is None or count == self.batch:
+            return dict(zip(outputs, self.session.run(list(outputs), feed), strict=True))
+        parts = [self._part(feed, start, count, outputs) for start in range(0, count, self.batch)]
+        return {name: _joined([part[name] for part in parts]) for name in outputs}
+
+    def _part(self, feed: dict[str, Any], start: int, count: int, outputs: tuple[str, ...]) -> dict[str, Any]:
+        """Return the outputs for one batch; the last is filled up with copies of its last row."""
+        assert self.batch is not None
+        held = min(self.batch, count - start)
+        rows = np.minimum(np.arange(start, start + self.batch), count - 1)
+        values = self.session.run(list(outputs), {name: tensor[rows] for name, tensor in feed.items()})
+        return {name: _first(value, held, self.batch) for name, value in zip(outputs, values, strict=True)}
+
+
+def _first(value: Any, held: int, batch: int) -> Any:
+    """Return the first `held` rows of an output of `batch` rows."""
+    if isinstance(value, list):
+        return value[:held] if value and isinstance(value[0], dict) else [part[:held] for part in value]
+    # Probabilities of several outputs have the rows second.
+    return value[:, :held] if value.ndim == 3 else value[:held]
+
+
+def _joined(parts: list[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, list):
+        if first and isinstance(first[0], dict):
+            return [row for part in parts for row in part]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    return np.concatenate(parts, axis=1 if first.ndim == 3 else 0)
 
 
 def read_model(content: bytes) -> Any:
@@ -138,23 +158,6 @@ def external_file(model: Any) -> str | None:
     return None
 
 
-def classes_of(model: Any) -> Any:
-    """Return the class labels that the graph answers, or None where it does not tell."""
-    import onnx.numpy_helper
-
-    for node in reversed(model.graph.node):
-        for attribute in node.attribute:
-            if attribute.name in _CLASS_LABELS and (attribute.ints or attribute.strings):
-                return np.array(list(attribute.ints) or [label.decode() for label in attribute.strings])
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in reversed(model.graph.node):
-        # skl2onnx looks labels up in a constant, where the classifier is no operation of its own.
-        if node.op_type == "ArrayFeatureExtractor" and node.input[0] in constants:
-            labels = onnx.numpy_helper.to_array(constants[node.input[0]]).ravel()
-            return np.array([one.decode() if isinstance(one, bytes) else one for one in labels.tolist()])
-    return None
-
-
 def open_onnx(path: Path) -> Any:
     """Return the graph in an ONNX file as an estimator; one that reads other files is refused."""
     try:
@@ -165,11 +168,38 @@ def open_onnx(path: Path) -> Any:
     except ArtifactError:
         raise
     except Exception as error:
+        known = _known_reason(str(error))
+        if known is not None:
+            raise BrokenArtifact(known) from error
         # Protobuf, the checks of onnxruntime and its kernels have no common error.
         raise BrokenArtifact(
             f"The artifact cannot be read as an ONNX file ({type(error).__name__}: {str(error)[:500]}). "
             "Publish it again."
         ) from error
+
+
+def _known_reason(said: str) -> str | None:
+    """Return in words what onnxruntime refuses a sound graph for; None for anything else."""
+    import onnxruntime
+
+    server = f"this server's onnxruntime {onnxruntime.__version__}"
+    if found := NO_LOCALE.search(said):
+        return (
+            f"The graph works on text by the rules of the locale {found[1]} (StringNormalizer), which this server does "
+            f"not have. Install it (Debian: 'apt-get install locales', then 'localedef -i {found[1].partition('.')[0]} "
+            f"-f UTF-8 {found[1]}'), restart the service, and press Check again. The service's image has en_US.UTF-8."
+        )
+    if found := IR_TOO_NEW.search(said):
+        return (
+            f"The file is written in version {found[1]} of ONNX's format (IR); {server} reads up to {found[2]}. Save "
+            f"it with an older onnx package, or set model.ir_version = {found[2]} before it is saved."
+        )
+    if found := OPSET_TOO_NEW.search(said):
+        return (
+            f"The graph needs the operator set {found[1]} of {found[2]}; {server} has up to {found[3]}. Convert the "
+            f"model with target_opset={found[3]}."
+        )
+    return None
 
 
 def _require_whole(model: Any) -> None:
@@ -192,10 +222,35 @@ def _session(content: bytes) -> Any:
 
 
 def _predictor(session: Any, model: Any) -> OnnxPredictor:
-    classes = classes_of(model)
-    outputs = session.get_outputs()
-    if not session.get_inputs() or not outputs:
-        raise NoPrediction("The artifact's graph has no inputs or no outputs. Convert the whole estimator.")
-    if classes is not None and len(outputs) > 1:
-        return OnnxClassifier(session, classes)
-    return OnnxPredictor(session, classes)
+    inputs = read_inputs(session)
+    batch = next((one.batch for one in inputs if one.batch is not None), None)
+    run, trial = _tried(session, GraphRun(session, inputs, batch))
+    binding = bind(session, model, trial, len(TRIAL_VALUES))
+    return (OnnxClassifier if binding.probabilities else OnnxPredictor)(run, binding)
+
+
+def _tried(session: Any, run: GraphRun) -> tuple[GraphRun, dict[str, Any] | None]:
+    """Return how the graph is run, and what it answers to made-up rows; None where it refuses them.
+
+    A graph that takes each row only alone, whatever it declares, is run so.
+    """
+    names = tuple(output.name for output in session.get_outputs())
+    feed = {one.name: _trial_tensor(one) for one in run.inputs}
+    for attempt in (run, GraphRun(session, run.inputs, 1)):
+        trial = _try(attempt, feed, names)
+        if trial is not None:
+            return attempt, trial
+    return run, None
+
+
+def _try(run: GraphRun, feed: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any] | None:
+    try:
+        return run.on(feed, names)
+    except Exception:  # noqa: BLE001 - kernels have no common error, and these rows may hold a text that is no category
+        return None
+
+
+def _trial_tensor(one: GraphInput) -> np.ndarray[Any, Any]:
+    """Return the made-up rows of one input."""
+    values = np.array(TRIAL_TEXTS if one.type == "string" else TRIAL_VALUES, dtype=object).astype(one.dtype)
+    return values if one.rank == 1 else np.repeat(values[:, None], one.width or 1, axis=1)
