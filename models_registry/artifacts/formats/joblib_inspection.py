@@ -86,7 +86,7 @@ class InertUnpickler(pickle._Unpickler):
                 if not key:
                     raise _CutOff("It ends early.")
                 dispatch[key[0]](self)
-                if len(self.stack) + len(self.memo) > MOST_HELD:
+                if len(self.stack) + len(self.memo) + len(self.metastack) > MOST_HELD:
                     break
         except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
