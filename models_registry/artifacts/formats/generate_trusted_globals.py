@@ -35,8 +35,7 @@ from models_registry.artifacts.formats.trusted import JOBLIB_STAND_INS, LIST_PAT
 # Read, and found harmless with any arguments: they compute on arrays and touch nothing else.
 _NUMPY_FUNCTIONS = (
     "nan_to_num", "clip", "round", "around", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff",
-    "asarray", "array", "atleast_1d", "atleast_2d", "transpose", "reshape", "where", "hstack", "vstack", "column_stack",
-    "concatenate", "nanmean", "nanmedian", "nansum", "prod", "var", "flip",
+    "asarray", "array", "atleast_2d",
 )  # fmt: skip
 # Named to say a type: of columns (make_column_selector), of missing values. None of them is ever made from a file.
 _NUMPY_TYPES = ("number", "integer", "signedinteger", "unsignedinteger", "inexact", "floating", "complexfloating",

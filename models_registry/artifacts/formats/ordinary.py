@@ -165,7 +165,7 @@ def _parameters() -> Iterator[Ordinary]:
     chosen = feature_selection.SelectFromModel(linear_model.LassoCV(cv=2), threshold=np.float64(-np.inf))
     yield "select", pipeline.make_pipeline(chosen, linear_model.Ridge()), (numbers, CLASSES)
     for function in (np.log1p, np.asarray, np.array, np.around, np.nan_to_num,
-                     np.float32, np.transpose, np.squeeze, np.isnan, np.sign, np.cbrt, np.atleast_2d, np.absolute,
+                     np.float32,  np.squeeze, np.isnan, np.sign, np.cbrt, np.atleast_2d, np.absolute,
                      np.ravel):  # fmt: skip
         given = preprocessing.FunctionTransformer(function, validate=False)
         yield (
