@@ -58,7 +58,7 @@ def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_serv
     service = new_service(WEB_WORKERS="2")
     first = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]], predictions=[1.0])
     before = service.manage("publish_model", "m", str(first), "--activate")
-    assert "m 1: active (generation 1). No replica is running: the next one that starts serves it." in before.stdout
+    assert "m 1: active. No replica is running: the next one that starts serves it." in before.stdout
     none = service.manage("activate_model", "m", "1", "--wait")
     assert "No replica has been heard of" in none.stdout
     assert "URL" not in none.stdout

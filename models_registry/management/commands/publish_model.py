@@ -50,8 +50,7 @@ class Command(RegistryCommand):
         if options["activate"]:
             version.model.refresh_from_db()
             services.activate(version, by=who(), reason="Published with --activate.")
-            said = f"{version}: active (generation {version.model.generation})."
-            report(self, version.model, options, said=said)
+            report(self, version.model, options, said=f"{version}: active.")
 
 
 def read_sample(path: Path) -> Sample:
