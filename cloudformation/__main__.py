@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from cloudformation import cost, environments, rollout
+from cloudformation import cost, environments, promotion, rollout, smoke_test
 from cloudformation import plan as plans
 from cloudformation.aws import Aws, AwsError
 from cloudformation.changes import preview, require_data_kept
@@ -21,7 +22,7 @@ from cloudformation.standing import deployed_stacks, is_unreachable
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status: 0 done, 1 failed, 2 asked wrongly."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         status: int = options.run(options)
     except ConfigurationError as error:
@@ -68,6 +69,34 @@ def _deploy(options: argparse.Namespace) -> int:
     return 0
 
 
+def _promote(options: argparse.Namespace) -> int:
+    """Deploy the image that another environment runs, once its scan and its processor have been looked at."""
+    options.image_tag = None
+    target, deployed = _asked(options)
+    source = replace(target, environment_name=options.source)
+    aws = Aws(target.region)
+    image = promotion.deployed_image(aws, source)
+    promotion.require_one_repository(image.repository, promotion.repository_of(aws, target))
+    counts = promotion.require_scanned(aws, image, options.fail_on)
+    promotion.require_architecture(aws, image, target.cpu_architecture)
+    print(f"{image.repository}:{image.tag} ({image.digest}), findings of its scan: {counts or 'none'}", flush=True)
+    consent = rollout.Consent(data_loss=tuple(options.allow_data_loss), despite_alarms=options.despite_alarms)
+    rollout.deploy(replace(target, image_tag=image.tag, image_digest=image.digest), deployed, consent=consent)
+    return 0
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    """Ask each model of a running service for its own example."""
+    settings = _settings(options)
+    url = Aws(settings.region).outputs(names_of(settings)["service"])["Url"]
+    found = smoke_test.problems(smoke_test.Target(url))
+    for problem in found:
+        print(problem, file=sys.stderr)
+    if not found:
+        print(f"{url} is ready, and each of its models answers its own example.")
+    return 1 if found else 0
+
+
 def _destroy(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.dry_run:
@@ -94,7 +123,8 @@ def _settings(options: argparse.Namespace, deployed: Deployed = NOTHING) -> Sett
         assignments=(*(f"{name}={value}" for name, value in named if value), *options.set),
         unset=tuple(options.unset),
     )
-    return requested(request, environments.read(options.env), deployed)
+    settings = requested(request, environments.read(options.env), deployed)
+    return replace(settings, role_arn=options.role_arn)
 
 
 def _asked(options: argparse.Namespace) -> tuple[Settings, Deployed]:
@@ -119,10 +149,11 @@ def _planned(options: argparse.Namespace) -> tuple[Settings, Deployed, bool]:
     return _settings(options), NOTHING, False
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cloudformation", description=__doc__)
-    parser.set_defaults(run=_templates, check=False, folder=TEMPLATES)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    top = argparse.ArgumentParser(prog="python -m cloudformation", description=__doc__)
+    top.set_defaults(run=_templates, check=False, folder=TEMPLATES)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
 
     templates = commands.add_parser("templates", help="write the templates (the default)")
     templates.add_argument("--check", action="store_true", help="fail when the written ones are stale; write nothing")
@@ -139,7 +170,21 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_argument(
         "--despite-alarms", action="store_true", help="deploy while an alarm is on that would roll it back"
     )
-    for command in (plan, deploy):
+    promote = commands.add_parser("promote", parents=[chosen], help="deploy the image that another environment runs")
+    promote.add_argument(
+        "--from", dest="source", default="dev", choices=ENVIRONMENTS, help="environment that runs it (default dev)"
+    )
+    promote.add_argument(
+        "--fail-on", default="CRITICAL", choices=promotion.SEVERITIES,
+        help="least severity of a scan's finding that stops it (default CRITICAL)",
+    )  # fmt: skip
+    promote.add_argument("--despite-alarms", action="store_true", help="as for deploy")
+    promote.set_defaults(run=_promote)
+
+    smoke = commands.add_parser("smoke", parents=[chosen], help="ask each model of the service for its own example")
+    smoke.set_defaults(run=_smoke)
+
+    for command in (plan, deploy, promote):
         command.add_argument(
             "--allow-data-loss", action="append", default=[], metavar="Resource",
             help="let this resource, which holds data, be replaced or removed",
@@ -154,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     bill = commands.add_parser("cost", parents=[chosen], help="the month's bill, line by line")
     bill.add_argument("--json", action="store_true", help="for programs")
     bill.set_defaults(run=_cost)
-    return parser
+    return top
 
 
 def _deployment_options() -> argparse.ArgumentParser:
@@ -164,6 +209,9 @@ def _deployment_options() -> argparse.ArgumentParser:
     options.add_argument("--profile", default="", help=f"a size: {', '.join(PROFILES)} (default: the templates' own)")
     options.add_argument("--network-mode", choices=NETWORK_MODES, help="how tasks reach AWS (first: public)")
     options.add_argument("--image-tag", help="tag of the image to run (default: the one that runs)")
+    options.add_argument(
+        "--role-arn", default="", help="role under which CloudFormation makes the stacks (default: your own)"
+    )
     options.add_argument("--set", action="append", default=[], metavar="Name=Value", help="a template parameter")
     options.add_argument(
         "--unset", action="append", default=[], metavar="Name", help="take a parameter back to its default"

@@ -123,6 +123,7 @@ def _described(deployment: Deployment) -> dict[str, Any]:
         "Parameters": parameters,
         "Tags": [{"Key": key, "Value": value} for key, value in deployment.tags.items()],
         "Capabilities": list(deployment.capabilities),
+        **({"RoleARN": deployment.role_arn} if deployment.role_arn else {}),
     }
 
 

@@ -41,10 +41,12 @@ class AddressPlan:
 class Settings:
     """One deployment. Each field is the template parameter of the same name: `task_cpu` is `TaskCpu`.
 
-    The defaults are those of the templates. `region` is where the stacks are made, and no parameter.
+    The defaults are those of the templates. `region` is where the stacks are made, `role_arn` the role under which
+    CloudFormation makes them (its caller's own where empty); they are no parameters.
     """
 
     region: str = "us-east-1"
+    role_arn: str = ""
     # network
     project_name: str = "mlapi"
     environment_name: str = "dev"
@@ -57,6 +59,7 @@ class Settings:
     model_prefix: str = "models"
     # service
     image_tag: str = ""
+    image_digest: str = ""
     certificate_arn: str = ""
     domain_name: str = ""
     admin_cidr: str = ""
@@ -148,7 +151,10 @@ def parameter_name(field_name: str) -> str:
     return "".join(word.capitalize() for word in field_name.split("_"))
 
 
-_FIELD_OF_PARAMETER = {parameter_name(field.name): field.name for field in fields(Settings) if field.name != "region"}
+_NO_PARAMETERS = {"region", "role_arn"}
+_FIELD_OF_PARAMETER = {
+    parameter_name(field.name): field.name for field in fields(Settings) if field.name not in _NO_PARAMETERS
+}
 
 
 def known_parameter(name: str) -> bool:
@@ -187,6 +193,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "project_name": (r"[a-z][a-z0-9-]{1,19}", "2 to 20 lower-case letters, digits and hyphens, a letter first"),
     "model_prefix": (r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*", "a folder like models or team/models"),
     "image_tag": (r"|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag of a container image"),
+    "image_digest": (r"|sha256:[0-9a-f]{64}", "the digest of a container image"),
     "database_engine_version": (r"17\.\d+", "a full version of PostgreSQL 17 such as 17.6"),
     "database_instance_class": (r"db\.[a-z0-9]+\.[a-z0-9]+", "an RDS class such as db.t4g.micro"),
     "domain_name": (r"|[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a host name without https://"),

@@ -8,7 +8,10 @@ from troposphere import Template, ecr
 
 from cloudformation.links import skipped_checks, tags
 
-_DAYS_WITHOUT_TAG, _IMAGES_KEPT = 7, 30
+# A tag that begins with this was given where an environment deployed the image.
+DEPLOYED_PREFIX = "deployed-"
+
+_DAYS_WITHOUT_TAG, _IMAGES_KEPT, _DEPLOYED_KEPT = 7, 30, 100
 
 
 def add_repository(template: Template) -> ecr.Repository:
@@ -31,7 +34,19 @@ def add_repository(template: Template) -> ecr.Repository:
 _LIFECYCLE = {
     "rules": [
         {
+            # An image that a rule selects is out of reach of the rules after it, whether it expires or not.
             "rulePriority": 1,
+            "description": "What an environment runs or ran; the rules below do not touch it",
+            "selection": {
+                "tagStatus": "tagged",
+                "tagPatternList": [f"{DEPLOYED_PREFIX}*"],
+                "countType": "imageCountMoreThan",
+                "countNumber": _DEPLOYED_KEPT,
+            },
+            "action": {"type": "expire"},
+        },
+        {
+            "rulePriority": 2,
             "description": "Layers that lost their tag",
             "selection": {
                 "tagStatus": "untagged",
@@ -42,7 +57,7 @@ _LIFECYCLE = {
             "action": {"type": "expire"},
         },
         {
-            "rulePriority": 2,
+            "rulePriority": 3,
             "description": "All but the newest images; a rollback reaches as far back",
             "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": _IMAGES_KEPT},
             "action": {"type": "expire"},

@@ -14,6 +14,7 @@ from cloudformation.secrets import DATABASE_NAME, DATABASE_USER
 from cloudformation.security_groups import POSTGRES, SERVICE_PORT
 
 USES_SPOT, HAS_DOMAIN, IN_PUBLIC = "UsesSpot", "HasDomain", "TasksInPublicSubnets"
+HAS_DIGEST = "HasImageDigest"
 CONTAINER = "mlapi"
 USER = "10001:10001"  # the image's own user, by number: a host knows no names
 STOP_SECONDS = 90  # above the drain, 30 s, and gunicorn's graceful 50 s after it
@@ -28,6 +29,7 @@ class Service:
 
 
 def add_conditions(template: Template) -> None:
+    template.add_condition(HAS_DIGEST, Not(Equals(Ref("ImageDigest"), "")))
     template.add_condition(USES_SPOT, Equals(Ref("UseSpot"), "true"))
     template.add_condition(IN_PUBLIC, Equals(Ref("NetworkMode"), "public"))
     template.add_condition(HAS_DOMAIN, Not(Equals(Ref("DomainName"), "")))
@@ -73,7 +75,7 @@ def _task(balancer: Balancer, roles: Roles, log_group: logs.LogGroup) -> ecs.Tas
 def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
     return ecs.ContainerDefinition(
         Name=CONTAINER,
-        Image=Sub("${Repository}:${ImageTag}", {"Repository": imported(DATA_STACK, "RepositoryUri")}),
+        Image=If(HAS_DIGEST, _image("@${ImageDigest}"), _image(":${ImageTag}")),
         Essential=True,
         User=USER,
         # a shell's agent has to write where it likes
@@ -106,6 +108,10 @@ def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDef
             },
         ),
     )
+
+
+def _image(which: str) -> Sub:
+    return Sub(f"${{Repository}}{which}", {"Repository": imported(DATA_STACK, "RepositoryUri")})
 
 
 def _environment(balancer: Balancer) -> list[object]:

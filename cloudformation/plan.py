@@ -27,6 +27,7 @@ class Deployment:
     capabilities: tuple[str, ...]
     region: str
     tags: dict[str, str]
+    role_arn: str = ""
     deployed: Mapping[str, str] | None = None
 
     @property
@@ -42,6 +43,8 @@ class Deployment:
         command += ["--no-fail-on-empty-changeset"]
         if self.capabilities:
             command += ["--capabilities", *self.capabilities]
+        if self.role_arn:
+            command += ["--role-arn", self.role_arn]
         if self.overrides:
             command += ["--parameter-overrides", *(f"{name}={value}" for name, value in self.overrides.items())]
         return [*command, "--tags", *(f"{name}={value}" for name, value in self.tags.items())]
@@ -72,6 +75,7 @@ def plan(settings: Settings, deployed: Deployed = NOTHING) -> list[Deployment]:
             region=settings.region,
             # tags of a stack become tags of all that it makes
             tags={"Project": settings.project_name, "Environment": settings.environment_name},
+            role_arn=settings.role_arn,
             deployed=deployed.parameters(stack),
         )
         for stack in order(settings, deployed)

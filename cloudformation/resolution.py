@@ -64,6 +64,8 @@ def requested(request: Request, file: EnvironmentFile, deployed: Deployed = NOTH
     settings = _with_profile(settings, request.profile)
     settings = settings.with_assignments(list(request.assignments), source="--set")
     asked = {assignment.partition("=")[0] for assignment in request.assignments} | file.assignments.keys()
+    if "ImageTag" in asked and "ImageDigest" not in asked:
+        settings = replace(settings, image_digest="")  # the deployed one is another image's
     return _with_one_registry(settings, asked)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloudformation import image as images
-from cloudformation import preflight
+from cloudformation import preflight, promotion
 from cloudformation.aws import Aws, AwsError, run
 from cloudformation.changes import Preview, preview, require_data_kept
 from cloudformation.config import ConfigurationError, Settings
@@ -54,6 +54,7 @@ def deploy(settings: Settings, deployed: Deployed, base_image: str = "", consent
             protect(aws, deployment.stack)
         if deployment.kind == "service":
             _wait_for_tasks(aws, aws.outputs(deployment.stack))
+            promotion.mark_deployed(aws, promotion.deployed_image(aws, settings), settings.environment_name)
     data, service = (aws.outputs(stack_name(settings, kind)) for kind in ("data", "service"))
     print("\n" + "\n".join(_how_to_reach(settings, data, service)))
 

@@ -113,6 +113,13 @@ SERVICE = (
     _ENVIRONMENT,
     _NETWORK_MODE,
     Spec("ImageTag", "What runs", "Image tag", "A tag pushed to the data stack's repository.", pattern_of="image_tag"),
+    Spec(
+        "ImageDigest",
+        "What runs",
+        "Image digest",
+        "Runs exactly this image of the repository. Empty: the one of the tag.",
+        pattern_of="image_digest",
+    ),
     _CREATE_DATABASE,
     Spec(
         "ModelsPolicy",

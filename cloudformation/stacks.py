@@ -11,6 +11,7 @@ from cloudformation import alarms, alb, autoscaling, dashboard, database, ecs, i
 from cloudformation.config import AddressPlan, ConfigurationError
 from cloudformation.ecr import add_repository
 from cloudformation.endpoints import add_endpoints
+from cloudformation.github import github_stack
 from cloudformation.links import export
 from cloudformation.logs import add_log_group
 from cloudformation.network import add_modes, add_network
@@ -19,6 +20,7 @@ from cloudformation.problems import address_problems
 from cloudformation.rendering import render
 from cloudformation.rules import add_rules
 from cloudformation.s3 import add_buckets
+from cloudformation.sagemaker import sagemaker_stack
 from cloudformation.secrets import HAS_DATABASE, add_secrets
 from cloudformation.security_groups import add_security_groups
 
@@ -136,10 +138,13 @@ MAKERS: dict[str, Callable[[], Template]] = {
 
 STACKS = tuple(MAKERS)
 
+# No part of a deployment: each is deployed by hand, by whoever needs it.
+STANDALONE: dict[str, Callable[[], Template]] = {"github": github_stack, "sagemaker": sagemaker_stack}
+
 
 def all_templates() -> dict[str, str]:
-    """Return the templates' texts by stack, in the order in which the stacks are made."""
-    return {stack: render(make()) for stack, make in MAKERS.items()}
+    """Return the templates' texts by stack: a deployment's in the order in which they are made, then the others."""
+    return {stack: render(make()) for stack, make in (MAKERS | STANDALONE).items()}
 
 
 def write_templates(folder: Path = TEMPLATES) -> list[Path]:

@@ -1,11 +1,16 @@
 """The emulator of AWS as the tests start it: ministack on loopback, with the resource types that it lacks.
 
 Run by the interpreter of .venv-aws, with BIND_HOST and GATEWAY_PORT set. What is added here keeps what it was
-given and does nothing more, which is enough for stacks to be made, changed and deleted.
+given and does nothing more, which is enough for stacks to be made, changed and deleted. A scan of an image finds what
+the image's own annotation `scan` says, and a layer is downloaded from the emulator's registry.
 """
 
+import json
+import os
+
 from ministack.app import main
-from ministack.services import ec2, waf
+from ministack.core.responses import error_response_json, json_response
+from ministack.services import ec2, ecr, waf
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
 
 
@@ -49,7 +54,9 @@ def delete_association(physical_id, props):
 
 
 def create_record(logical_id, props, stack_name):
-    return f"{stack_name}-{logical_id}", {"ScalableTargetId": props.get("ResourceId", "")}
+    name = f"{stack_name}-{logical_id}"
+    named = dict.fromkeys(("ModelName", "EndpointConfigName", "EndpointName"), name)
+    return name, {"ScalableTargetId": props.get("ResourceId", ""), **named}
 
 
 def keep(physical_id, old_props, new_props, stack_name, logical_id=None):
@@ -71,6 +78,54 @@ _RESOURCE_HANDLERS.update(
         "AWS::ApplicationAutoScaling::ScalingPolicy": _RECORD,
     }
 )
+
+_RESOURCE_HANDLERS.update(
+    dict.fromkeys(
+        (
+            "AWS::EC2::FlowLog",
+            "AWS::EC2::SecurityGroupEgress",
+            "AWS::IAM::OIDCProvider",
+            "AWS::SageMaker::Endpoint",
+            "AWS::SageMaker::EndpointConfig",
+            "AWS::SageMaker::Model",
+        ),
+        _RECORD,
+    )
+)
+
+
+def scan_findings(data):
+    image = ecr._find_image(data["repositoryName"], data["imageId"])
+    scan = json.loads(image["imageManifest"]).get("annotations", {}).get("scan") if image else None
+    if scan is None:
+        return error_response_json("ScanNotFoundException", "Image scan does not exist for the image", 400)
+    scan = json.loads(scan)
+    return json_response(
+        {
+            "imageScanStatus": {"status": scan["status"]},
+            "imageScanFindings": {"findingSeverityCounts": scan.get("counts", {})},
+        }
+    )
+
+
+def download_url(data):
+    port, layer = os.environ["GATEWAY_PORT"], data["layerDigest"]
+    url = f"http://127.0.0.1:{port}/v2/{data['repositoryName']}/blobs/{layer}"
+    return json_response({"downloadUrl": url, "layerDigest": layer})
+
+
+handle_ecr = ecr.handle_request
+
+
+async def ecr_request(method, path, headers, body, query_params):
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    added = {"DescribeImageScanFindings": scan_findings, "GetDownloadUrlForLayer": download_url}
+    if action in added:
+        return added[action](json.loads(body))
+    return await handle_ecr(method, path, headers, body, query_params)
+
+
+ecr.handle_request = ecr_request
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudformation.stacks import MAKERS, STACKS, TEMPLATES
+from cloudformation.stacks import MAKERS, STACKS, STANDALONE, TEMPLATES
 from tests.cloudformation.conftest import CHECKOV, TOOLS
 from tests.cloudformation.resolving import resources
 
@@ -22,7 +22,7 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 
 
 def test_cfn_lint_has_no_findings() -> None:
-    files = [str(TEMPLATES / f"{stack}.yaml") for stack in STACKS]
+    files = [str(TEMPLATES / f"{stack}.yaml") for stack in (*STACKS, *STANDALONE)]
     done = subprocess.run([TOOLS / "cfn-lint", *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -51,8 +51,8 @@ def test_every_skip_gives_its_reason() -> None:
 def declared_skips() -> list[tuple[str, dict[str, str]]]:
     return [
         (name, skip)
-        for stack in STACKS
-        for name, part in MAKERS[stack]().to_dict()["Resources"].items()
+        for make in (*MAKERS.values(), *STANDALONE.values())
+        for name, part in make().to_dict()["Resources"].items()
         for skip in part.get("Metadata", {}).get("checkov", {}).get("skip", [])
     ]
 

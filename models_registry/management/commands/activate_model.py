@@ -6,7 +6,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, add_wait_arguments, report, who
+from models_registry.management.base import RegistryCommand, wait, who
+
+WAIT_SECONDS = 300.0
 
 
 class Command(RegistryCommand):
@@ -19,7 +21,8 @@ class Command(RegistryCommand):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("version", metavar="VERSION", type=int)
         parser.add_argument("--reason", default="", help="kept in the history")
-        add_wait_arguments(parser, "every running replica serves it")
+        parser.add_argument("--wait", action="store_true", help="until every live replica serves it")
+        parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
         parser.add_argument(
             "--override", action="store_true", help="although its check advises against it; needs --reason"
         )
@@ -30,4 +33,6 @@ class Command(RegistryCommand):
         version = services.get_version(model, options["version"])
         done = services.activate(version, by=who(), reason=options["reason"], override=options["override"])
         state = "active" if done else "active already; nothing changes"
-        report(self, model, options, said=f"{version}: {state} (generation {model.generation}).")
+        self.stdout.write(f"{version}: {state} (generation {model.generation}).")
+        if options["wait"]:
+            wait(self, model, timeout_seconds=options["timeout"])
