@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Three for two processors: the tests with processes of their own wait as much as they reckon.
 SPREAD := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadscope --no-loadscope-reorder
 
-.PHONY: help run test check bench templates deploy destroy lock clean
+.PHONY: help run test check types bench templates deploy destroy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,10 +31,13 @@ test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every 
 check: $(VENV)/.installed-dev ## format, lint, types, import directions, migrations, templates
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(OWN)
+	@$(MAKE) --no-print-directory types
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m cloudformation templates --check
+
+types: $(VENV)/.installed-dev ## the types
+	$(BIN)/mypy $(OWN)
 
 bench: $(VENV)/.installed-dev $(PEERS) $(VENV)/.wrk ## the benchmarks, with a table
 	$(BIN)/python -m benchmarks

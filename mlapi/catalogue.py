@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from django.conf import settings
 
 from mlapi.protocols.base import Call, HttpError, Reply, find_model
 from models_registry.artifacts.features import Feature
@@ -39,6 +40,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
     example = example_request(loaded)
     url = f"{call.base_url}/models/{loaded.name}/predict"
     shown = _quoted(_short(example, signature.names))
+    key = ' -H "X-API-Key: $MLAPI_KEY"' if settings.MLAPI_REQUIRE_API_KEY else ""
     return {
         "name": loaded.name,
         "active_version": loaded.number,
@@ -58,7 +60,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
         "example": {
             "url": url,
             "body": example,
-            "curl": f"curl -s {url} -H 'Content-Type: application/json' -d '{shown}'",
+            "curl": f"curl -s {url}{key} -H 'Content-Type: application/json' -d '{shown}'",
         },
     }
 

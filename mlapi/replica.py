@@ -15,6 +15,7 @@ from mlapi.tracing import Tracer
 from models_registry import conf
 from models_registry.serving import siblings
 from models_registry.serving.keykeeper import KeyKeeper
+from models_registry.serving.load_queue import LoadQueue
 from models_registry.serving.preparation import Preparation
 from models_registry.serving.runtime import Runtime
 from models_registry.serving.siblings import SiblingReport
@@ -42,11 +43,12 @@ class Replica:
                 allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
                 accelerate=settings.MODELS_ACCELERATION,
                 compiled_directory=conf.compiled_directory(),
+                allowance_seconds=settings.MODELS_CHECK_SECONDS,
             ),
             storage=conf.storage(),
             poll_seconds=settings.MODELS_POLL_SECONDS,
             default_model=settings.MODELS_DEFAULT,
-            load_lock=cache_directory / "loading.lock",
+            load_queue=LoadQueue(cache_directory / "loading.lock", limit_seconds=settings.MLAPI_PREDICTION_SECONDS),
             memory_path=cache_directory / "wishes.json",
         )
         self.steward = Steward(

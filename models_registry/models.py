@@ -245,6 +245,13 @@ class ReplicaModel(models.Model):
         default=0, help_text="The generation that its state is about: the wish as this replica last read it."
     )
     reason = models.TextField(blank=True, default="")
+    digest = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="SHA-256 of what it serves; empty where nothing.",
+    )
     runs = models.JSONField(default=dict, help_text="In which form it serves, and how that was verified.")
     since = models.DateTimeField()
 

@@ -12,7 +12,7 @@ from django.urls import Resolver404, resolve
 from mlapi.routes import ENDPOINTS, match
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 OWN_APPS = {"mlapi", "models_registry"}
 READ_BY = re.compile(
     r"""environment\.(?:text|boolean|number|whole|choice|words|pairs)\(\s*["']([A-Z0-9_]+)["']"""

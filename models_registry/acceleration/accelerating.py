@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,14 +12,11 @@ from models_registry.acceleration.report import (
     Limits,
     native,
 )
+from models_registry.artifacts import sandbox
 
-CHILD = "models_registry.acceleration.compile_child"
-ROOT = Path(__file__).resolve().parents[2]
-# What numeric libraries read when they are loaded; nothing of the service's own (keys, addresses) is handed on.
-PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-ERRORS_FILE = "errors.txt"
-READ_ERROR_BYTES = 4_096
+TASK = "models_registry.acceleration.compile_child"
+# A compiled form is a few times the artifact's size at most; this only stops a runaway.
+FILE_BYTES = 4 * 1024**3
 SHOWN_ERROR = 300
 
 
@@ -66,60 +58,30 @@ def _compile(
 
 
 def _run_child(request: AccelerationRequest, built: Path, versions: dict[str, str], limits: Limits) -> str | None:
-    """Compile into `built` in an exec'd process; return why that failed, or None."""
+    """Compile into `built` in the sandbox; return why that failed, or None."""
     question = {
-        "request": request.to_json(),
-        "directory": str(built),
+        "request": request.to_json() | {"artifact": str(request.artifact.absolute())},
+        "directory": str(built.absolute()),
         "versions": versions,
-        "memory_bytes": limits.memory_bytes,
-        "cpu_seconds": limits.cpu_seconds,
     }
-    errors = built / ERRORS_FILE
-    with errors.open("wb") as handle:
-        process = subprocess.Popen(
-            [sys.executable, "-m", CHILD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            # To the disk, not into this worker's memory: what an artifact's code prints has no bound.
-            stderr=handle,
-            cwd=ROOT,
-            env=_environment(),
-            # A group of its own, so that what the child starts ends with it.
-            start_new_session=True,
-        )
-        try:
-            process.communicate(json.dumps(question).encode(), timeout=limits.wall_seconds)
-        except subprocess.TimeoutExpired:
-            return f"compiling took longer than the {limits.wall_seconds:g} s allowed"
-        finally:
-            _end(process)
-    last = _last_line(errors)
-    errors.unlink()
-    if process.returncode == 0:
+    allowed = sandbox.SandboxLimits(
+        memory_bytes=limits.memory_bytes,
+        cpu_seconds=limits.cpu_seconds,
+        wall_seconds=limits.wall_seconds,
+        file_size_bytes=FILE_BYTES,
+        # A worker waits for it, and times both forms by it.
+        niceness=0,
+    )
+    outcome = sandbox.run(TASK, question, allowed, writable=built)
+    if outcome.status == 0:
         return None
-    if process.returncode < 0:
-        return f"the compiler was ended by {signal.Signals(-process.returncode).name}"
-    return f"the compiler failed: {last}"
+    if outcome.status is None:
+        return f"compiling took longer than the {limits.wall_seconds:g} s allowed"
+    if outcome.status < 0:
+        return f"the compiler was ended by {outcome.signal_name}"
+    return f"the compiler failed: {_last_line(outcome.errors)}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        # It has ended by itself, and so has all of its group.
-        return
-    finally:
-        process.wait()
-
-
-def _environment() -> dict[str, str]:
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return passed | dict.fromkeys(ONE_THREAD, "1") | {"PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _last_line(errors: Path) -> str:
-    with errors.open("rb") as handle:
-        handle.seek(max(0, errors.stat().st_size - READ_ERROR_BYTES))
-        lines = handle.read().decode(errors="replace").strip().splitlines()
+def _last_line(errors: str) -> str:
+    lines = errors.splitlines()
     return lines[-1][:SHOWN_ERROR] if lines else "it said nothing"

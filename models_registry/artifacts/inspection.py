@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models_registry.artifacts import sandbox
 from models_registry.artifacts.facts import Facts, LimitReached
 from models_registry.errors import ArtifactError, UnsupportedFormat
 
 MOST_NAMES = 1_000
+_TASK = "models_registry.artifacts.inspection_task"
+# Reading an honest file takes several times its size; one that takes more is crafted.
+_LEAST_MEMORY_BYTES = 512_000_000
+_MEMORY_PER_BYTE = 8
 _LONGEST_NAME = 200
 _LONGEST_PROBLEM = 500
 
@@ -96,11 +101,44 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
         if not path.is_file():
             raise
         facts.problems.append(f"The artifact's compressed data is damaged. Publish it again as {format}.")
+    except MemoryError:
+        raise  # the limit of the process that reads it, which knows how to name it
     except Exception as error:  # noqa: BLE001 - damaged files fail in as many ways as there are instructions
         facts.problems.append(
             f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
         )
     return _frozen(format, facts)
+
+
+def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, seconds: float) -> Inspection:
+    """Do what `inspect_artifact` does in a process of its own, so that no file fills this one's memory or time.
+
+    It may take `seconds`, and memory in proportion to the file, at most `max_claimed_bytes`.
+    """
+    if format not in _INSPECTORS:
+        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_INSPECTORS)}.")
+    limits = sandbox.SandboxLimits(
+        memory_bytes=min(max_claimed_bytes, _LEAST_MEMORY_BYTES + _MEMORY_PER_BYTE * path.stat().st_size),
+        cpu_seconds=seconds,
+        wall_seconds=seconds,
+    )
+    question = {"path": str(path.absolute()), "format": format, "max_claimed_bytes": max_claimed_bytes}
+    outcome = sandbox.run(_TASK, question, limits)
+    if outcome.status == 0 and outcome.report is not None and "inspection" in outcome.report:
+        return Inspection.from_json(outcome.report["inspection"])
+    facts = Facts()
+    facts.problems.append(_limit_sentence(outcome, limits))
+    return _frozen(format, facts)
+
+
+def _limit_sentence(outcome: sandbox.Outcome, limits: sandbox.SandboxLimits) -> str:
+    if outcome.status == 0 and outcome.report is not None:
+        return (
+            f"The artifact cannot be read within {limits.memory_bytes} bytes of memory, the limit for a file of its "
+            "size. It is crafted, or needs to be published as a smaller model."
+        )
+    failure = sandbox.describe_failure(outcome, limits, what="The inspection")
+    return f"{failure} It may take {limits.memory_bytes} bytes of memory and {limits.cpu_seconds:g} s."
 
 
 def _frozen(format: str, facts: Facts) -> Inspection:

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 
+from models_registry.artifacts.formats.migrations.names import STAND_INS
 from models_registry.artifacts.formats.trusted import (
     BOUND_METHODS,
     JOBLIB_STAND_INS,
@@ -54,7 +55,7 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
         )
         return
     trust = builtin_trust().with_additions(trusted)
-    own = JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset()
+    own = STAND_INS | (JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset())
     unknown = [name for name in inspection.globals if name not in trust.all | own]
     if unknown:
         more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""

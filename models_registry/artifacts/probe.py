@@ -1,27 +1,16 @@
 """Loads and tries an artifact in a process of its own, with limits, before anybody may wish for it."""
 
-import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from models_registry.artifacts import sandbox
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.manifest import Sample
 
-CHILD = Path(__file__).with_name("probe_child.py")
-MOST_REPORT_BYTES = 32 << 20
-_SHOWN_ERROR_BYTES = 600
+TASK = "models_registry.artifacts.probe_child"
 _LONGEST_REASON = 2_000
-# Nothing else of the parent's environment reaches the probe, so no credential does.
-_KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
-_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +70,19 @@ def run_probe(request: ProbeRequest, limits: ProbeLimits | None = None) -> Probe
     No artifact makes this raise or this process grow. It takes a second or two for the libraries to load.
     """
     limits = limits or ProbeLimits()
-    with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
-        question.write(json.dumps(_question(request, limits)).encode())
-        question.seek(0)
-        status = _run(question, answer, errors, wall_seconds=limits.wall_seconds)
-        stage, values = _read_answer(answer)
-        if status == 0 and values is not None:
-            return _report(values)
-        return ProbeReport(passed=False, reason=_reason(status, stage, limits, _tail(errors)))
+    allowed = sandbox.SandboxLimits(
+        memory_bytes=limits.memory_bytes,
+        cpu_seconds=max(1, limits.cpu_seconds),
+        wall_seconds=limits.wall_seconds,
+    )
+    outcome = sandbox.run(TASK, _question(request, limits), allowed)
+    if outcome.status == 0 and outcome.report is not None:
+        return _report(outcome.report, outcome.warnings)
+    return ProbeReport(passed=False, reason=sandbox.describe_failure(outcome, allowed, what="The probe"))
 
 
 def _question(request: ProbeRequest, limits: ProbeLimits) -> dict[str, Any]:
     return {
-        "paths": [entry for entry in sys.path if Path(entry).is_absolute()] + [str(CHILD.parents[2])],
         "path": str(request.path.absolute()),
         "format": request.format,
         "declared": None if request.declared is None else [one.to_json() for one in request.declared],
@@ -101,59 +90,11 @@ def _question(request: ProbeRequest, limits: ProbeLimits) -> dict[str, Any]:
         "trusted": sorted(request.trusted),
         "allow_any_pickle": request.allow_any_pickle,
         "memory_bytes": limits.memory_bytes,
-        "cpu_seconds": max(1, round(limits.cpu_seconds)),
-        "file_size_bytes": MOST_REPORT_BYTES,
     }
 
 
-def _run(question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float) -> int | None:
-    """Return the process's exit status, or None where it was killed for its time."""
-    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-    process = subprocess.Popen(
-        # -I leaves out the environment's and the user's Python paths, -B writes no bytecode.
-        [sys.executable, "-I", "-B", str(CHILD)],
-        stdin=question,
-        stdout=answer,
-        stderr=errors,
-        env={**environment, **dict.fromkeys(_THREAD_COUNTS, "1"), "HOME": "/nonexistent", "PYTHONHASHSEED": "0"},
-        cwd="/",
-        start_new_session=True,
-    )
-    with process:
-        ended = _wait(process, wall_seconds)
-        # Everything that it may have started goes with it. It is not reaped yet, so its number is no other's.
-        os.killpg(process.pid, signal.SIGKILL)
-        status = process.wait()
-    return status if ended else None
-
-
-def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    """Return whether the process ends within `seconds`; it is left unreaped."""
-    handle = os.pidfd_open(process.pid)
-    try:
-        return bool(select.select([handle], [], [], seconds)[0])
-    finally:
-        os.close(handle)
-
-
-def _read_answer(answer: IO[bytes]) -> tuple[str, Mapping[str, Any] | None]:
-    """Return the last stage that the child reached, and its report where it came to write one."""
-    answer.seek(0)
-    stage, report = "while it started", None
-    for line in answer.read(MOST_REPORT_BYTES).splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            # A line that was cut off when the process ended.
-            continue
-        if isinstance(entry, dict):
-            stage = str(entry.get("stage", stage))[:100]
-            report = entry.get("report", report)
-    return stage, report if isinstance(report, dict) else None
-
-
-def _report(values: Mapping[str, Any]) -> ProbeReport:
-    report = ProbeReport.from_json(values)
+def _report(values: Mapping[str, Any], warnings: tuple[str, ...]) -> ProbeReport:
+    report = ProbeReport.from_json({**values, "warnings": warnings})
     if report.passed is True:
         return report
     return ProbeReport(
@@ -161,35 +102,4 @@ def _report(values: Mapping[str, Any]) -> ProbeReport:
         reason=str(report.reason)[:_LONGEST_REASON] or "The probe gave no reason. Look into its log.",
         versions=report.versions,
         warnings=report.warnings,
-    )
-
-
-def _tail(errors: IO[bytes]) -> str:
-    end = errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, end - _SHOWN_ERROR_BYTES))
-    return errors.read(_SHOWN_ERROR_BYTES).decode("utf-8", "replace").strip()
-
-
-def _reason(status: int | None, stage: str, limits: ProbeLimits, tail: str) -> str:
-    if status is None:
-        return (
-            f"The probe timed out: it was still busy after {limits.wall_seconds:g} s, {stage}. "
-            "Publish a faster model, or raise the limit."
-        )
-    if status >= 0:
-        return f"The probe ended with status {status}, {stage}. {tail}".strip()
-    name = signal.Signals(-status).name if -status in set(signal.Signals) else "unknown"
-    if -status == signal.SIGXCPU:
-        return (
-            f"The probe was ended by signal {-status} ({name}): it took more than {limits.cpu_seconds:g} s of "
-            f"CPU time, {stage}. Publish a faster model, or raise the limit."
-        )
-    if -status == signal.SIGKILL:
-        return (
-            f"The probe was ended by signal {-status} ({name}), {stage}: probably for want of memory on this "
-            "machine. Publish a smaller model, or give the task more memory."
-        )
-    return (
-        f"The probe crashed with signal {-status} ({name}), {stage}. The artifact is damaged, crafted, or needs "
-        "other versions; publish it again from its training script."
     )

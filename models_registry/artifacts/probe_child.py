@@ -1,52 +1,24 @@
-"""The other half of `probe.py`, run by its path in a process of its own.
-
-Reads a question in JSON from its input and writes lines of JSON to its output: each stage before it begins, and
-the report at the end. Only the standard library may be imported up here: the paths come with the question.
-"""
+"""Loads and tries an artifact: a task of the sandbox, asked for by `probe.py`."""
 
 import gc
 import json
 import math
-import os
 import resource
 import statistics
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-_MOST_WARNINGS = 20
-_LONGEST_WARNING = 300
 _LONGEST_PREDICTION = 16 << 20
 _SHOWN_INPUTS = 4
 _TIMED_ROWS = 30
 _TIMED_SECONDS = 2.0
 
 
-class Answer:
-    """The way back to the parent, which nothing else that is printed reaches."""
-
-    def __init__(self, output: IO[str]) -> None:
-        self._output = output
-
-    def write(self, **entry: Any) -> None:
-        """Write one line and hand it to the kernel, so that it survives a crash."""
-        self._output.write(json.dumps(entry, allow_nan=False) + "\n")
-        self._output.flush()
-
-
-def _take_output() -> Answer:
-    """Keep the output for the report alone; whatever is printed goes to the errors."""
-    private = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return Answer(private)
-
-
-def _import_what_it_needs(question: Mapping[str, Any]) -> None:
+def import_libraries(question: Mapping[str, Any]) -> None:
     """Import before the limits hold: libraries are trusted, large, and some start threads."""
     import numpy
     import sklearn.pipeline  # noqa: F401
@@ -73,43 +45,9 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-@contextmanager
-def _noted_warnings(found: list[str]) -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    found.extend(f"{one.category.__name__}: {one.message}"[:_LONGEST_WARNING] for one in caught)
-
-
-def main() -> None:
-    """Answer the one question."""
-    answer = _take_output()
-    question = json.load(sys.stdin)
-    sys.path[:] = list(dict.fromkeys([*sys.path, *question["paths"]]))
-    from models_registry.artifacts import confinement
-
-    confinement.die_with_parent()
-    confinement.give_way()
-    found: list[str] = []
-    with _noted_warnings(found):
-        _import_what_it_needs(question)
-        found.extend(_confine(question))
-        report = _judged(lambda: _try_artifact(question, answer), question["memory_bytes"])
-    report["warnings"] = list(dict.fromkeys(found))[:_MOST_WARNINGS]
-    answer.write(report=report)
-    # Objects of a stranger are not given the chance of a clean-up.
-    os._exit(0)
-
-
-def _confine(question: Mapping[str, Any]) -> list[str]:
-    from models_registry.artifacts import confinement
-
-    confinement.limit_resources(
-        memory_bytes=question["memory_bytes"],
-        cpu_seconds=question["cpu_seconds"],
-        file_size_bytes=question["file_size_bytes"],
-    )
-    return confinement.deny_the_rest()
+def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return the report; whatever the artifact raises is its reason."""
+    return _judged(lambda: _try_artifact(question, answer), question["memory_bytes"])
 
 
 def _judged(attempt: Callable[[], dict[str, Any]], memory_bytes: int) -> dict[str, Any]:
@@ -138,7 +76,7 @@ def _failure(reason: str) -> dict[str, Any]:
     return {"passed": False, "reason": reason}
 
 
-def _try_artifact(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     from models_registry.artifacts.features import DeclaredInput
     from models_registry.artifacts.formats import open_artifact
     from models_registry.artifacts.inference import infer_signature
@@ -292,7 +230,3 @@ def _advise_types(inputs: Sequence[Any]) -> str:
         f"Declare what each column really holds ({', '.join(FEATURE_TYPES)}) in the manifest's 'inputs', in this form: "
         f"{json.dumps(shown, ensure_ascii=False)[:-1]}, …]. Then publish again."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -14,12 +14,12 @@ _PLAIN = frozenset({str, bytes, int, float, bool, complex, type(None), type, ran
 
 _DEFINITIONS = frozenset(
     {"function", "builtin_function_or_method", "module", "method", "cython_function_or_method", "ufunc",
-     "method_descriptor", "wrapper_descriptor", "_ArrayFunctionDispatcher"}
+     "method_descriptor", "wrapper_descriptor", "_ArrayFunctionDispatcher", "NAType"}
 )  # fmt: skip
 
 
 def is_definition(value: Any) -> bool:
-    """Say whether the object is a class, a function, a method or a module, which all of the process shares."""
+    """Say whether the object is shared by all of the process: a class, a function, a module, pandas.NA."""
     return isinstance(value, type) or type(value).__name__ in _DEFINITIONS
 
 

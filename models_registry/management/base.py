@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import getpass
+import http.client
+import json
 import logging
+import urllib.request
+from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from models_registry import checks, conf, services
 from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion, RegisteredModel, State
+
+WAIT_SECONDS = 300.0
+ADDRESS_SECONDS = 5.0
 
 
 class RegistryCommand(BaseCommand):
@@ -57,25 +66,84 @@ def describe_verdict(version: ModelVersion) -> str:
     return f"{text}. {version.override_reason}" if version.override_reason else f"{text}."
 
 
+def describe_rollout(model: RegisteredModel) -> str:
+    """Say which replicas serve the active version now, and what happens next."""
+    now = services.rollout(model)
+    if not now.live:
+        return f"No replica is running: the next one that starts {'serves it' if now.number else 'does not serve it'}."
+    if now.is_complete:
+        return f"All {now.live} running replicas {'serve it' if now.number else 'have stopped serving it'}."
+    if not now.number:
+        return f"{now.behind} of {now.live} running replicas still serve it, until their next poll."
+    return (
+        f"{now.serving} of {now.live} running replicas serve it so far; the others load it now, which takes seconds. "
+        "Until then requests get the version before, or 404. Use --wait to return when all of them serve it."
+    )
+
+
+def add_wait_arguments(parser: ArgumentParser, until: str) -> None:
+    """Declare `--wait` and `--timeout`."""
+    parser.add_argument("--wait", action="store_true", help=f"until {until}; exits 1 and says which do not otherwise")
+    parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
+
+
+def report(command: BaseCommand, model: RegisteredModel, options: Mapping[str, Any], *, said: str) -> None:
+    """Write what was `said`, and what happens next; with `--wait` return when it has happened.
+
+    Raises CommandError, exit status 1, naming the replicas that do not serve the active version in time.
+    """
+    if not options["wait"]:
+        command.stdout.write(f"{said} {describe_rollout(model)}")
+        return
+    command.stdout.write(said)
+    wait(command, model, timeout_seconds=options["timeout"])
+
+
 def wait(command: BaseCommand, model: RegisteredModel, *, timeout_seconds: float) -> None:
-    """Return when every live replica serves the active version; else say which do not, with exit status 1."""
+    """Return when every running replica serves the active version, and write where; else raise CommandError."""
+    generation = model.generation
 
     def show(now: services.Rollout) -> None:
         wanted = f"serve version {now.number}" if now.number else "serve it no longer"
         command.stdout.write(f"{model.name}: {now.serving} of {now.live} replicas {wanted}.")
 
     final = services.wait_for_rollout(model, timeout_seconds=timeout_seconds, on_change=show)
-    if final.is_complete:
-        if not final.live:
-            command.stdout.write(
-                f"No replica has been heard of in the last {conf.replica_timeout_seconds():.0f} s: "
-                f"the next one that starts {'serves it' if final.number else 'does not serve it'}."
-            )
-        return
+    if final.generation != generation:
+        active = f"version {final.number}" if final.number else "no version"
+        raise CommandError(f"{model.name}: somebody else's activation came next. Active now is {active}.")
+    if not final.is_complete:
+        raise CommandError(_describe_behind(model, final))
+    if not final.live:
+        command.stdout.write(
+            f"No replica has been heard of in the last {conf.replica_timeout_seconds():.0f} s: "
+            f"the next one that starts {'serves it' if final.number else 'does not serve it'}."
+        )
+    elif final.number:
+        command.stdout.write(describe_address(model.name, final.number))
+
+
+def _describe_behind(model: RegisteredModel, final: services.Rollout) -> str:
     behind = [
         f"{replica.replica} ({replica.state}{': ' + replica.reason if replica.reason else ''})"
         for replica in final.replicas
         if not replica.is_current
     ]
     what = f"do not serve version {final.number} of" if final.number else "still serve"
-    raise CommandError(f"{final.behind} of {final.live} replicas {what} {model.name}: {'; '.join(behind)}.")
+    return f"{final.behind} of {final.live} replicas {what} {model.name}: {'; '.join(behind)}."
+
+
+def describe_address(name: str, number: int) -> str:
+    """Return the model's URL and a curl line, as the service on this machine tells them; else where it answers."""
+    base = f"http://localhost:{settings.PORT}"
+    try:
+        with urllib.request.urlopen(f"{base}/models/{name}", timeout=ADDRESS_SECONDS) as answer:  # noqa: S310 - our own
+            told = json.loads(answer.read())
+        if told["active_version"] == number:
+            return f"URL: {told['example']['url']}\nTry it:\n{told['example']['curl']}"
+        problem = f"it serves version {told['active_version']} of another registry"
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        problem = str(error)
+    return (
+        f"It answers POST /models/{name}/predict at the address of the service. On this machine {base} does not: "
+        f"{problem}. Set PORT to the port of a service that runs here."
+    )

@@ -212,13 +212,15 @@ def _examine_artifact(
 ) -> Findings:
     """Inspect without running anything, judge, and only then probe."""
     # Imported here: a worker that only serves needs none of it.
-    from models_registry.artifacts.inspection import inspect_artifact
+    from models_registry.artifacts.inspection import inspect_in_sandbox
     from models_registry.artifacts.policy import judge, version_verdict
     from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
 
     warning = _check_signature(version, artifact)
     memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
-    inspection = inspect_artifact(artifact.path, version.format, max_claimed_bytes=memory_bytes)
+    inspection = inspect_in_sandbox(
+        artifact.path, version.format, max_claimed_bytes=memory_bytes, seconds=settings.MODELS_CHECK_SECONDS
+    )
     findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
     # Shown in the admin while the probe still runs.
     with transaction.atomic():

@@ -28,6 +28,7 @@ class ModelReport:
     wished_generation: int = 0
     runs: dict[str, Any] = field(default_factory=dict)
     since: datetime = field(default_factory=timezone.now)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Rollout:
 def report_replica(
     replica_id: str, *, host: str, pid: int, started_at: datetime, reports: Iterable[ModelReport], changed: bool
 ) -> None:
-    """Record that the replica lives and, where something `changed`, what it serves."""
+    """Record that the replica lives and, where something `changed` or may have, what it serves."""
     now = timezone.now()
     updated = Replica.objects.filter(pk=replica_id).update(heartbeat_at=now)
     if updated and not changed:
@@ -89,23 +90,26 @@ def report_replica(
         Replica.objects.update_or_create(
             pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
         )
-        kept = []
+        recorded = {row.model_id: row for row in ReplicaModel.objects.filter(replica_id=replica_id)}
         for report in reports:
-            ReplicaModel.objects.update_or_create(
-                replica_id=replica_id,
-                model_id=report.model_id,
-                defaults={
-                    "state": report.state,
-                    "generation": report.generation,
-                    "wished_generation": report.wished_generation,
-                    "serving_version_id": report.serving_version_id,
-                    "reason": report.reason,
-                    "runs": report.runs,
-                    "since": report.since,
-                },
-            )
-            kept.append(report.model_id)
-        ReplicaModel.objects.filter(replica_id=replica_id).exclude(model_id__in=kept).delete()
+            _record(replica_id, report, recorded.pop(report.model_id, None))
+        ReplicaModel.objects.filter(pk__in=[row.pk for row in recorded.values()]).delete()
+
+
+def _record(replica_id: str, report: ModelReport, row: ReplicaModel | None) -> None:
+    """Write what a replica reports of one model, where it is not recorded already."""
+    values = {
+        "state": report.state,
+        "generation": report.generation,
+        "wished_generation": report.wished_generation,
+        "serving_version_id": report.serving_version_id,
+        "digest": report.digest,
+        "reason": report.reason,
+        "runs": report.runs,
+        "since": report.since,
+    }
+    if row is None or any(getattr(row, name) != value for name, value in values.items()):
+        ReplicaModel.objects.update_or_create(replica_id=replica_id, model_id=report.model_id, defaults=values)
 
 
 def beat(replica_id: str) -> None:
@@ -131,11 +135,12 @@ def rollout(model: RegisteredModel) -> Rollout:
             "serving_version"
         )
     }
-    replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model) for replica in Replica.objects.live())
+    digest = active.digest if active else ""
+    replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model, digest) for replica in Replica.objects.live())
     return Rollout(model.generation, active.number if active else None, replicas)
 
 
-def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredModel) -> RolloutReplica:
+def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredModel, digest: str) -> RolloutReplica:
     if row is None:
         state = ReplicaState.LOADING if model.active_version_id else ReplicaState.SERVING
         return RolloutReplica(str(replica), state, None, None, "", {}, model.active_version_id is None)
@@ -143,6 +148,8 @@ def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredMod
         row.state == ReplicaState.SERVING
         and row.generation == model.generation
         and row.serving_version_id == model.active_version_id
+        # A replica of an earlier release reports no digest.
+        and row.digest in {"", digest}
     )
     state = ReplicaState(row.state)
     if not is_current and (state == ReplicaState.SERVING or row.wished_generation != model.generation):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +34,15 @@ class Wish:
     report: dict[str, Any]
     description: str
     activated_at: datetime | None
+
+    @property
+    def build(self) -> str:
+        """Return what tells these bytes, and how they should serve, apart from any others.
+
+        Ids, numbers and generations do not: a registry that is restored from a backup, or replaced, gives them again.
+        """
+        told = [self.version_id, self.number, self.format, self.digest, self.acceleration, self.signature]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 class Wishes(dict[str, Wish]):

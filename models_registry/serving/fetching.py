@@ -19,7 +19,7 @@ class Fetching:
 
     def __init__(
         self,
-        version_id: int,
+        build: str,
         fetch: Callable[[], CachedArtifact],
         *,
         turns: threading.Semaphore | None,
@@ -29,7 +29,7 @@ class Fetching:
 
         The turn is kept until the artifact is let go: no more are fetched ahead of their load than there are turns.
         """
-        self.version_id = version_id
+        self.build = build
         self.began_at = datetime.now(UTC)
         self._began = time.monotonic()
         self._fetch = fetch

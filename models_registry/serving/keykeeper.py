@@ -50,9 +50,10 @@ class KeyKeeper:
         """Hold the keys that are in use now."""
         stored = services.read_keys()
         hosts = max(1, services.count_live_hosts()) if any(key.rate_per_minute for key in stored) else 1
-        before = {key.id: key for key in self._runtime.keys.by_digest.values()} if self._runtime.keys else {}
+        before = self._runtime.keys.by_digest if self._runtime.keys else {}
+        digests = [bytes.fromhex(key.digest) for key in stored]
         self._runtime.keys = KeyRing(
-            {bytes.fromhex(key.digest): self._held(key, before.get(key.id), hosts) for key in stored}
+            {digest: self._held(key, before.get(digest), hosts) for digest, key in zip(digests, stored, strict=True)}
         )
 
     def write_uses(self) -> None:
@@ -82,7 +83,8 @@ class KeyKeeper:
         share = key.rate_per_minute / hosts
         if before is not None and before.bucket is not None and before.bucket.per_minute == share:
             return before.bucket
-        return SharedBucket(self._directory / f"key-{key.id}", per_minute=share)
+        # By its digest: in another database, another key may have its id.
+        return SharedBucket(self._directory / f"key-{key.digest[:16]}", per_minute=share)
 
     def _run(self) -> None:
         while True:

@@ -27,10 +27,10 @@ def timed_call(model: Any, rows: Any) -> Answer:
 
 
 @contextmanager
-def under_way() -> Iterator[None]:
-    """Count what the block does with a model as under way."""
+def under_way(*, allowance_seconds: float = 0.0) -> Iterator[None]:
+    """Count what the block does with a model as under way, once it has taken `allowance_seconds`."""
     thread = threading.get_ident()
-    _started[thread] = time.monotonic()
+    _started[thread] = time.monotonic() + allowance_seconds
     try:
         yield
     finally:
@@ -40,4 +40,4 @@ def under_way() -> Iterator[None]:
 def oldest_seconds() -> float:
     """Return for how long the oldest call has been under way; 0 where none is."""
     started = list(_started.values())
-    return time.monotonic() - min(started) if started else 0.0
+    return max(0.0, time.monotonic() - min(started)) if started else 0.0

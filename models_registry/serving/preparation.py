@@ -20,6 +20,7 @@ from models_registry.artifacts.signature import Signature
 from models_registry.errors import ArtifactError, BrokenArtifact
 from models_registry.serving import memory
 from models_registry.serving.coalescing import Coalescer, Direct
+from models_registry.serving.model_calls import under_way
 from models_registry.serving.runtime import LoadedModel
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class VersionRef:
     description: str
     acceleration: bool
     activated_at: datetime | None = None
+    build: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Preparation:
     trusted: frozenset[str] = frozenset()
     allow_any_pickle: bool = False
     accelerate: bool = True
+    # What a load, or the verification of a sample, may take beyond what a prediction may.
+    allowance_seconds: float = 0.0
 
     def fetch(self, version: VersionRef, copy: Copy) -> CachedArtifact:
         """Return `version`'s artifact, verified; `copy` writes its bytes to a file, where they are not cached.
@@ -124,9 +128,10 @@ class Preparation:
 
     def _open(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
         form = self._choose_form(version, artifact)
-        if version.sample is not None:
-            verify_sample(form.model, form.signature, version.sample)
-        row_seconds = warm_up(form.model, form.signature, version.sample)
+        with under_way(allowance_seconds=self.allowance_seconds):
+            if version.sample is not None:
+                verify_sample(form.model, form.signature, version.sample)
+            row_seconds = warm_up(form.model, form.signature, version.sample)
         is_brief = form.is_compiled and row_seconds is not None and row_seconds <= BRIEF_SECONDS
         return LoadedModel(
             name=version.model,
@@ -143,6 +148,7 @@ class Preparation:
             loaded_at=datetime.now(UTC),
             acceleration=version.acceleration,
             activated_at=version.activated_at,
+            build=version.build,
             ranges=ranges(version.sample, version.signature) if version.sample else {},
             brief_bytes=brief_bytes(form.model, form.signature, version.sample) if is_brief and version.sample else 0,
         )
@@ -204,9 +210,10 @@ class Preparation:
 
     def _open_native(self, version: VersionRef, artifact: CachedArtifact) -> Any:
         try:
-            return formats.open_artifact(
-                artifact.path, version.format, trusted=self.trusted, allow_any_pickle=self.allow_any_pickle
-            )
+            with under_way(allowance_seconds=self.allowance_seconds):
+                return formats.open_artifact(
+                    artifact.path, version.format, trusted=self.trusted, allow_any_pickle=self.allow_any_pickle
+                )
         except MemoryError as error:
             raise BrokenArtifact(
                 f"{version.model} {version.number}: no memory is left to load it. Give the task more memory."

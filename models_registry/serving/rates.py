@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import struct
 import threading
 import time
 import weakref
 from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger(__name__)
 
 # Tokens, the moment of the last look (the machine's clock since its start), and a mark that it was ever written.
 _STATE = struct.Struct("ddd")
@@ -19,40 +22,80 @@ _WRITTEN = 1.0
 class SharedBucket:
     """Refills evenly to `per_minute` tokens; each request takes one.
 
-    It lies in a small mapped file: workers get connections unevenly, and a share for each of them would refuse a
-    caller that keeps one connection. Its lock is held for microseconds.
+    It lies in a small file: workers get connections unevenly, and a share for each of them would refuse a caller that
+    keeps one connection. Its lock is held for microseconds. The file is read and written, not mapped: a mapped file
+    ends the process where the disk is full. Where the file cannot be used, each worker counts in its own memory.
     """
 
     def __init__(self, path: Path, *, per_minute: float) -> None:
-        """Share the bucket at `path`."""
+        """Share the bucket at `path`; no disk is touched before the first request."""
         self.per_minute = per_minute
+        self._path = path
         self._capacity = max(1.0, per_minute)
         self._per_second = per_minute / 60
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Not before the last request that holds this bucket is answered.
-        weakref.finalize(self, os.close, self._descriptor)
-        if os.fstat(self._descriptor).st_size < _STATE.size:
-            os.ftruncate(self._descriptor, _STATE.size)
-        self._map = mmap.mmap(self._descriptor, _STATE.size)
+        self._file: _File | None = None
+        self._own = bytes(_STATE.size)
+        self._is_shared = True
         self._guard = threading.Lock()
 
     def take(self) -> float:
         """Take a token and return 0; where none is left, return after how many seconds there is one."""
         with self._guard:  # flock tells processes apart, not threads
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             try:
-                return self._take()
-            finally:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                wait = self._take_shared()
+            except OSError as error:
+                self._file = None
+                self._note_sharing(error)
+                wait, self._own = self._taken(self._own)
+            else:
+                self._note_sharing(None)
+            return wait
 
-    def _take(self) -> float:
+    def _take_shared(self) -> float:
+        if self._file is None or self._file.is_gone():
+            self._file = _File(self._path)
+        descriptor = self._file.descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            wait, state = self._taken(os.pread(descriptor, _STATE.size, 0))
+            os.pwrite(descriptor, state, 0)
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        # What is left stays known if the file is lost.
+        self._own = state
+        return wait
+
+    def _taken(self, state: bytes) -> tuple[float, bytes]:
+        """Return the wait, and the state after a token was taken from `state`."""
         now = time.monotonic()
-        tokens, looked_at, mark = _STATE.unpack_from(self._map)
+        tokens, looked_at, mark = _STATE.unpack(state) if len(state) == _STATE.size else (0.0, 0.0, 0.0)
         if mark != _WRITTEN or looked_at > now:  # new, or from before the machine's last start
             tokens = self._capacity
         else:
             tokens = min(self._capacity, tokens + (now - looked_at) * self._per_second)
         wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
-        _STATE.pack_into(self._map, 0, tokens if wait else tokens - 1, now, _WRITTEN)
-        return wait
+        return wait, _STATE.pack(tokens if wait else tokens - 1, now, _WRITTEN)
+
+    def _note_sharing(self, error: OSError | None) -> None:
+        """Log that the workers can no longer, or again, count together: once each."""
+        if error is not None and self._is_shared:
+            log.warning(
+                "rate_not_shared",
+                path=str(self._path),
+                reason=str(error),
+                next="Each worker counts for itself until the directory can be written.",
+            )
+        self._is_shared = error is None
+
+
+class _File:
+    """An open file that closes with the last that uses it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def is_gone(self) -> bool:
+        """Return whether the file was removed: another worker would make another."""
+        return os.fstat(self.descriptor).st_nlink == 0

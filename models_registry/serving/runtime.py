@@ -39,6 +39,8 @@ class LoadedModel:
     loaded_at: datetime
     acceleration: bool = True
     activated_at: datetime | None = None
+    # What tells it apart from another version of the same id and number, in another state of the registry.
+    build: str = ""
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # What a body of so many bytes holds at most takes it less than a moment; 0 where one row takes longer.

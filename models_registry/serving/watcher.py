@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from models_registry.services.wishes import Wish, Wishes
 from models_registry.serving import memory
 from models_registry.serving.fetching import Fetching
 from models_registry.serving.heartbeat import Heartbeat
+from models_registry.serving.load_queue import LoadQueue
 from models_registry.serving.plan import Drop, plan
 from models_registry.serving.preparation import Preparation, VersionRef
 from models_registry.serving.remembered_wishes import RememberedWishes
@@ -36,6 +35,9 @@ from models_registry.storage import VersionedStorage
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 300.0
+# Between two attempts to load what does not serve here at all, e.g. because the storage was away.
+MISSING_PAUSE_SECONDS = 5.0
+REPORT_AGAIN_SECONDS = 15.0
 # One that hangs delays no other; all of a new machine's at once would share its line, and none be there soon.
 FETCHED_AT_ONCE = 4
 
@@ -45,6 +47,7 @@ class Failure:
     """A version that could not be loaded here, and when it is tried again."""
 
     generation: int
+    build: str
     attempts: int
     retry_at: float
     reason: str
@@ -62,10 +65,10 @@ class Watcher:
         storage: VersionedStorage,
         poll_seconds: float,
         default_model: str,
-        load_lock: Path,
+        load_queue: LoadQueue,
         memory_path: Path,
     ) -> None:
-        """Watch for `runtime`; `load_lock` is the file that the workers of this machine queue at.
+        """Watch for `runtime`; the workers of this machine queue at `load_queue`.
 
         What is wished for is kept at `memory_path`, for a worker that starts while the database is away.
         """
@@ -75,7 +78,7 @@ class Watcher:
         self._storage = storage
         self._poll_seconds = poll_seconds
         self._default_model = default_model
-        self._load_lock = load_lock
+        self._load_queue = load_queue
         self._started_at = datetime.now(UTC)
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -88,6 +91,7 @@ class Watcher:
         self._remembered = RememberedWishes(memory_path)
         self._has_dropped = False
         self._reported: list[ModelReport] | None = None
+        self._report_again_at = 0.0
         self._database_is_away = False
         self._heartbeat = Heartbeat(self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)))
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -120,8 +124,8 @@ class Watcher:
         """Do what takes no time to bring what runs to these wishes, and have fetched whatever is missing."""
         self._wishes = wishes
         self._post_wish()
-        wanted = {name: _target(wish.generation, wish.acceleration) for name, wish in wishes.items()}
-        running = {name: _target(held.generation, held.acceleration) for name, held in self._running().items()}
+        wanted = {name: _target(wish) for name, wish in wishes.items()}
+        running = {name: _target(held) for name, held in self._running().items()}
         missing = []
         for step in plan(wanted, running):
             if isinstance(step, Drop):
@@ -230,11 +234,11 @@ class Watcher:
     def _has_failed(self, wish: Wish) -> bool:
         """Say whether this very wish could not be carried out when it was tried last."""
         failure = self._failures.get(wish.model)
-        return failure is not None and failure.generation == wish.generation
+        return failure is not None and _target(failure) == _target(wish)
 
     def _is_in_memory(self, wish: Wish) -> bool:
         held = self._running().get(wish.model)
-        return held is not None and (held.version_id, held.acceleration) == (wish.version_id, wish.acceleration)
+        return held is not None and held.build == wish.build
 
     def _swap_back(self, wish: Wish) -> None:
         """Roll back to what is in memory: nothing is to be fetched, and nothing can fail."""
@@ -244,7 +248,7 @@ class Watcher:
 
     def _begin_fetching(self, wish: Wish) -> None:
         self._fetches[wish.model] = Fetching(
-            wish.version_id,
+            wish.build,
             lambda: self._preparation.fetch(version_ref(wish), self._copier(wish)),
             turns=self._turns_for(wish),
             on_end=self._wake.set,
@@ -257,22 +261,24 @@ class Watcher:
         return self._second_turns if self._has_failed(wish) else self._first_turns
 
     def _let_go_of_all_but(self, wishes: list[Wish]) -> None:
-        wanted = {(wish.model, wish.version_id) for wish in wishes}
+        wanted = {(wish.model, wish.build) for wish in wishes}
         for name, fetching in list(self._fetches.items()):
-            if (name, fetching.version_id) not in wanted:
+            if (name, fetching.build) not in wanted:
                 fetching.let_go()
                 del self._fetches[name]
 
     def _load(self, wish: Wish) -> None:
         """Open what was fetched, and serve it."""
         fetching = self._fetches[wish.model]
+        began: float | None = None
         try:
             with fetching:
                 artifact = fetching.take()
-                with self._one_at_a_time():
+                with self._load_queue.turn(wish.digest):
+                    began = time.monotonic()
                     loaded = self._preparation.prepare(version_ref(wish), artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
-            self._note_failure(wish, error)
+            self._note_failure(wish, error, load_seconds=time.monotonic() - began if began else 0.0)
             return
         finally:
             del self._fetches[wish.model]
@@ -294,16 +300,21 @@ class Watcher:
             now = services.read_wishes().get(wish.model)
         except DatabaseError:
             return False  # the last wish that was read stands
-        return now is None or now.generation != wish.generation
+        return now is None or _target(now) != _target(wish)
 
-    def _note_failure(self, wish: Wish, error: Exception) -> None:
-        before = self._failures.get(wish.model)
-        attempts = before.attempts + 1 if before and before.generation == wish.generation else 1
-        pause = min(LONGEST_PAUSE_SECONDS, max(1.0, self._poll_seconds) * 2.0 ** (attempts - 1))
+    def _note_failure(self, wish: Wish, error: Exception, *, load_seconds: float) -> None:
+        before = self._failures.get(wish.model) if self._has_failed(wish) else None
+        attempts = before.attempts + 1 if before else 1
+        pause = min(
+            pause_limit(serves_another=wish.model in self._running(), load_seconds=load_seconds),
+            max(1.0, self._poll_seconds) * 2.0 ** min(attempts - 1, 20),
+        )
         reason = str(error) or type(error).__name__
-        since = before.since if before and before.generation == wish.generation else datetime.now(UTC)
+        since = before.since if before else datetime.now(UTC)
         self.runtime.load_failures[wish.model] += 1
-        self._failures[wish.model] = Failure(wish.generation, attempts, time.monotonic() + pause, reason, since)
+        self._failures[wish.model] = Failure(
+            wish.generation, wish.build, attempts, time.monotonic() + pause, reason, since
+        )
         log.error(
             "load_failed",
             model=wish.model,
@@ -325,24 +336,11 @@ class Watcher:
             self._has_dropped = False
             memory.give_back()
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Queue with the other workers of this machine: old and new model are in memory side by side."""
-        try:
-            self._load_lock.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._load_lock.open("a")
-        except OSError as error:
-            log.warning("load_not_queued", path=str(self._load_lock), reason=str(error))
-            yield
-            return
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     def _report(self) -> None:
         """Tell the registry that this replica lives and, where it has changed, what it serves."""
         reports = [self._report_of(wish) for wish in self._wishes.values()]
-        changed = reports != self._reported
+        # Again now and then: a database that was restored has other rows than those that were written.
+        changed = reports != self._reported or time.monotonic() >= self._report_again_at
         services.report_replica(
             self.replica_id,
             host=socket.gethostname(),
@@ -351,6 +349,8 @@ class Watcher:
             reports=reports,
             changed=changed,
         )
+        if changed:
+            self._report_again_at = time.monotonic() + REPORT_AGAIN_SECONDS
         self._reported = reports
 
     def _report_of(self, wish: Wish) -> ModelReport:
@@ -373,12 +373,22 @@ class Watcher:
             reason=reason,
             runs=held.runs if held else {},
             since=since,
+            digest=held.digest if held else "",
         )
 
 
-def _target(generation: int, acceleration: bool) -> tuple[int, bool]:
+def pause_limit(*, serves_another: bool, load_seconds: float) -> float:
+    """Return the longest pause before a load is tried again, in seconds.
+
+    Where no version of the model serves here, callers wait for this one; a load that takes long must not be all that
+    the process does.
+    """
+    return LONGEST_PAUSE_SECONDS if serves_another else max(MISSING_PAUSE_SECONDS, 4 * load_seconds)
+
+
+def _target(of: Wish | LoadedModel | Failure) -> tuple[int, str]:
     """Return what tells two wishes of a model apart."""
-    return generation, acceleration
+    return of.generation, of.build
 
 
 def version_ref(wish: Wish) -> VersionRef:
@@ -397,4 +407,5 @@ def version_ref(wish: Wish) -> VersionRef:
         description=wish.description,
         acceleration=wish.acceleration,
         activated_at=wish.activated_at,
+        build=wish.build,
     )

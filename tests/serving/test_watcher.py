@@ -18,10 +18,11 @@ from models_registry import conf, services
 from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.inference import infer_signature
 from models_registry.errors import StorageDenied
-from models_registry.models import ModelVersion, Replica, State
+from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, State
+from models_registry.serving.load_queue import LoadQueue
 from models_registry.serving.preparation import Preparation
 from models_registry.serving.runtime import Runtime
-from models_registry.serving.watcher import FETCHED_AT_ONCE, Watcher
+from models_registry.serving.watcher import FETCHED_AT_ONCE, Watcher, pause_limit
 from models_registry.storage import VersionedFileSystemStorage
 from tests.support.estimators import constant, save
 from tests.support.waiting import eventually
@@ -118,7 +119,7 @@ def new_watcher(storage, preparation, tmp_path) -> Watcher:
         storage=storage,
         poll_seconds=0.1,
         default_model="",
-        load_lock=tmp_path / "lock",
+        load_queue=LoadQueue(tmp_path / "lock", limit_seconds=60),
         memory_path=tmp_path / "wishes.json",
     )
 
@@ -357,3 +358,102 @@ def test_a_database_that_takes_no_report_keeps_no_model_from_loading(watcher, st
                 cursor.execute("DROP TRIGGER takes_nothing")
             else:
                 cursor.execute("ALTER TABLE models_registry_replica_away RENAME TO models_registry_replica")
+
+
+def put_back(number: int, *, bytes_of: int, generation: int = 1) -> None:
+    """Put the registry into another state, as a restored backup does: the same id and number, other bytes."""
+    other = ModelVersion.objects.get(model__name="m", number=bytes_of)
+    pinned = {"storage_version": f"{other.storage_version}"}
+    ModelVersion.objects.filter(pk=other.pk).update(storage_version="elsewhere")
+    restored = ModelVersion.objects.filter(model__name="m", number=number)
+    restored.update(storage_key=other.storage_key, digest=other.digest, size_bytes=other.size_bytes, **pinned)
+    RegisteredModel.objects.filter(name="m").update(generation=generation, active_version=restored.get())
+
+
+def answered(watcher) -> float | None:
+    """Return what the loaded version answers."""
+    loaded = watcher.runtime.board.models.get("m")
+    return float(loaded.predictor.predict([[0.0, 0.0]], 1).predictions()[0]) if loaded else None
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_other_bytes_under_the_same_number_are_loaded(watcher, storage_directory, generation):
+    for number in (1, 2, 3):
+        publish(storage_directory, number)
+    activate(1)
+    if generation == 2:
+        activate(2)
+    watcher.start(wait_seconds=20)
+    assert answered(watcher) == generation
+    put_back(generation, bytes_of=3, generation=generation)
+    eventually(lambda: answered(watcher) == 3)
+    assert served(watcher) == generation
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+
+
+def test_a_generation_that_goes_backwards_is_followed(watcher, storage_directory):
+    for number in (1, 2):
+        publish(storage_directory, number)
+    for number in (1, 2, 1, 2):
+        activate(number)
+    watcher.start(wait_seconds=20)
+    assert answered(watcher) == 2
+    put_back(1, bytes_of=1, generation=1)
+    eventually(lambda: answered(watcher) == 1)
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+    assert services.rollout(services.get_model("m")).generation == 1
+
+
+def test_other_bytes_that_cannot_be_had_are_no_success(watcher, storage, storage_directory):
+    for number in (1, 2):
+        publish(storage_directory, number)
+    activate(1)
+    watcher.start(wait_seconds=20)
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+    storage.denied.add("m")
+    put_back(1, bytes_of=2)
+    eventually(lambda: services.rollout(services.get_model("m")).failed)
+    assert answered(watcher) == 1
+    assert not services.rollout(services.get_model("m")).is_complete
+
+
+def test_a_failure_is_not_held_against_other_bytes(watcher, storage, storage_directory):
+    for number in (1, 2):
+        publish(storage_directory, number)
+    activate(1)
+    (storage_directory / "m" / "1.joblib").write_bytes(b"changed")
+    for kept in (storage_directory / ".versions").rglob("*"):
+        if kept.is_file() and "1.joblib" in str(kept):
+            kept.write_bytes(b"changed")
+    watcher.start(wait_seconds=20)
+    for _ in range(5):
+        eventually(lambda: services.rollout(services.get_model("m")).failed)
+    put_back(1, bytes_of=2)
+    eventually(lambda: answered(watcher) == 2)
+
+
+def test_a_bytewise_rollback_reloads_nothing(watcher, preparation, storage_directory):
+    publish(storage_directory, 1)
+    activate(1)
+    watcher.start(wait_seconds=20)
+    RegisteredModel.objects.filter(name="m").update(generation=9)
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+    assert watcher.runtime.board.models["m"].generation == 9
+    assert preparation.opened == ["m"]
+
+
+def test_reports_that_a_restore_took_back_are_made_again(watcher, storage_directory, monkeypatch):
+    monkeypatch.setattr("models_registry.serving.watcher.REPORT_AGAIN_SECONDS", 0.2)
+    publish(storage_directory, 1)
+    activate(1)
+    watcher.start(wait_seconds=20)
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+    ReplicaModel.objects.update(state="loading", serving_version=None, generation=0)
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+
+
+@pytest.mark.parametrize(
+    ("serves_another", "load_seconds", "expected"), [(True, 0, 300), (True, 60, 300), (False, 0, 5), (False, 20, 80)]
+)
+def test_what_is_missing_is_tried_again_soon(serves_another, load_seconds, expected):
+    assert pause_limit(serves_another=serves_another, load_seconds=load_seconds) == expected

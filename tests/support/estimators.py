@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ def sleeper() -> Any:
     """Return a model that takes as many seconds as its feature says."""
     model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
     model.steps[0] = ("sleep", FunctionTransformer(sleep_by_value).fit([[0.0]]))
+    return model
+
+
+BACKTRACK = "tests.support.estimators.backtrack_by_value"
+
+
+def backtrack_by_value(rows: Any) -> Any:
+    """Match as many letters as the largest first value says; each one doubles the time, and nothing else runs."""
+    re.match(r"(a+)+$", "a" * int(max(row[0] for row in rows)) + "b")
+    return rows
+
+
+def backtracker() -> Any:
+    """Return a model that holds the interpreter for good where its feature says 60."""
+    model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
+    model.steps[0] = ("match", FunctionTransformer(backtrack_by_value).fit([[0.0]]))
     return model
 
 

@@ -37,8 +37,9 @@ def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
     plain = (
         len(arguments) == _COPYING_ARGUMENTS
         and type(arguments[0]) is str
-        and arguments[1] is False
-        and arguments[2] is True
+        # Older versions of numpy write the two flags as numbers.
+        and all(type(flag) in (bool, int) for flag in arguments[1:])
+        and tuple(map(int, arguments[1:])) == (0, 1)
     )
     if not plain:
         _refuse("an array type in an unusual way")

@@ -33,7 +33,16 @@ from models_registry.artifacts.formats.specimens import specimens
 from models_registry.artifacts.formats.trusted import JOBLIB_STAND_INS, LIST_PATH
 
 # Read, and found harmless with any arguments: they compute on arrays and touch nothing else.
-_NUMPY_FUNCTIONS = ("nan_to_num", "clip", "round", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff")
+_NUMPY_FUNCTIONS = (
+    "nan_to_num", "clip", "round", "around", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff",
+    "asarray", "array", "atleast_2d",
+)  # fmt: skip
+# Named to say a type: of columns (make_column_selector), of missing values. None of them is ever made from a file.
+_NUMPY_TYPES = ("number", "integer", "signedinteger", "unsignedinteger", "inexact", "floating", "complexfloating",
+                "generic", "character", "flexible", "bool")  # fmt: skip
+_PANDAS_TYPES = ("NA", "NaT", "Index", "RangeIndex", "CategoricalDtype", "BooleanDtype", "DatetimeTZDtype",
+                 "arrays.StringArray", "Float32Dtype", "Float64Dtype",
+                 *(f"{sign}Int{bits}Dtype" for sign in ("", "U") for bits in (8, 16, 32, 64)))  # fmt: skip
 _BUILTINS = ("int", "float", "str", "bool", "complex", "bytes", "object", "list", "dict", "tuple", "len", "abs")
 _PLAIN_CONSTRUCTED = ("builtins.slice", "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray",
                       "builtins.range", "collections.OrderedDict", "collections.defaultdict",
@@ -48,6 +57,7 @@ _REBUILDERS = (
     "numpy.core.multiarray.scalar",
     "numpy.core.numeric._frombuffer",
 )
+_SCORES = ("_score", "_loss", "_error", "_deviance", "_corrcoef", "_auc", "auc", "_variance", "_likelihood_ratios")
 # Instances of these run text out of their own state (scipy's distributions build their argument parsers with
 # exec), or open files, or start processes. They stay off the list whatever a specimen holds.
 _NEVER = ("scipy.stats.", "joblib.", "sklearn.datasets.", "sklearn.utils._testing", "sklearn.externals", "numpy.load",
@@ -126,7 +136,10 @@ def _family_functions() -> Iterator[Any]:
         score = metrics.get_scorer(name)
         if isinstance(score, _scorer._Scorer):
             yield score._score_func
-    yield from (metrics.fbeta_score, metrics.mean_pinball_loss, metrics.median_absolute_error)
+    # The functions of sklearn.metrics that score, and nothing that draws or reads.
+    for name, function in vars(metrics).items():
+        if inspect.isfunction(function) and name.endswith(_SCORES):
+            yield function
     for name in ("chi2", "f_classif", "f_oneway", "f_regression", "r_regression", "mutual_info_classif",
                  "mutual_info_regression"):  # fmt: skip
         yield getattr(feature_selection, name)
@@ -173,7 +186,8 @@ def trusted_lists() -> dict[str, list[str]]:
     named = names - called - constructed
     named |= set(_full_names(_family_functions())) | set(_ufuncs()) | set(_scalar_types())
     named |= {f"numpy.{name}" for name in _NUMPY_FUNCTIONS} | {f"builtins.{name}" for name in _BUILTINS}
-    named |= {"numpy.ndarray", "numpy.matrix"}
+    named |= {"numpy.ndarray", "numpy.matrix"} | {f"numpy.{name}" for name in _NUMPY_TYPES}
+    named |= {f"pandas.{name}" for name in _PANDAS_TYPES}
     lists = {"constructed": constructed, "called": called, "named": named - constructed - called}
     return {kind: sorted(filter(_allowed, found)) for kind, found in lists.items()}
 

@@ -13,9 +13,16 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 
-from models_registry.artifacts.formats import arrays
+from models_registry.artifacts.formats import arrays, pandas_values
 from models_registry.artifacts.formats.compression import open_stream
-from models_registry.artifacts.formats.trusted import BOUND_METHODS, TrustedGlobals, advice, builtin_trust
+from models_registry.artifacts.formats.migrations.names import STAND_INS, current_name
+from models_registry.artifacts.formats.trusted import (
+    BOUND_METHODS,
+    RECONSTRUCTOR,
+    TrustedGlobals,
+    advice,
+    builtin_trust,
+)
 from models_registry.artifacts.walking import is_definition
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
@@ -39,12 +46,21 @@ def bound_method(target: Any, name: Any) -> Any:
     return getattr(target, name)
 
 
+def new_instance(cls: Any, base: Any, state: Any) -> Any:
+    """Return an instance of a class without its constructor, as pickle protocols 0 and 1 ask for it."""
+    if base is not object or state is not None:
+        _refuse("makes an instance in an unusual way")
+    return cls.__new__(cls)
+
+
 _STAND_INS: dict[str, Any] = {
+    RECONSTRUCTOR: new_instance,
+    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": pandas_values.new_string_array,
     "joblib.numpy_pickle.NumpyArrayWrapper": ArrayRecord,
     "numpy.memmap": MappedArray,
     "builtins.getattr": bound_method,
 }
-_RUNNABLE_STAND_INS = (ArrayRecord, bound_method)
+_RUNNABLE_STAND_INS = (ArrayRecord, bound_method, new_instance, pandas_values.new_string_array)
 
 
 def _refuse(what: str) -> NoReturn:
@@ -91,6 +107,10 @@ class TrustedUnpickler(pickle._Unpickler):
         self._names = trust.all
         self._runnable = trust.runnable
         self._depth = depth
+        # Imported here: the table imports scikit-learn, which a command that opens nothing need not wait for.
+        from models_registry.artifacts.formats.migrations.table import migrate
+
+        self._migrate = migrate
         self._resolved: dict[str, Any] = {}
         self._resolved_ids: set[int] = set()
         self._may_run: set[int] = set()
@@ -123,6 +143,7 @@ class TrustedUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the object of an exact name on the list; nothing else is even imported."""
+        module, name = current_name(module, name)
         full = f"{module}.{name}"
         found = self._resolved.get(full)
         if found is not None:
@@ -131,14 +152,14 @@ class TrustedUnpickler(pickle._Unpickler):
             _refuse(f"names {full} by a path through {module}")
         found = _STAND_INS.get(full)
         if found is None:
-            if full not in self._names:
+            if full not in self._names and full not in STAND_INS:
                 raise untrusted_name(full)
             found = _import(module, name)
         self._resolved[full] = found
         self._resolved_ids.add(id(found))
         if full in _ARGUMENT_RULES:
             self._rules[id(found)] = _ARGUMENT_RULES[full]
-        if full in self._runnable or found in _RUNNABLE_STAND_INS:
+        if full in self._runnable or full in STAND_INS or found in _RUNNABLE_STAND_INS:
             self._may_run.add(id(found))
         return found
 
@@ -160,23 +181,26 @@ class TrustedUnpickler(pickle._Unpickler):
         rule = self._rules.get(id(function))
         if rule is not None:
             rule(arguments)
+        if function is new_instance:
+            self._require_instantiable(arguments[0])
         self.stack[-1] = function(*arguments)
+
+    def _require_instantiable(self, cls: Any) -> None:
+        self._require_runnable(cls)
+        if not isinstance(cls, type) or id(cls) in self._rules:
+            _refuse("makes an instance in an unusual way")
 
     def load_newobj(self) -> None:
         arguments = self.stack.pop()
         cls = self.stack.pop()
-        self._require_runnable(cls)
-        if not isinstance(cls, type) or id(cls) in self._rules:
-            _refuse("makes an instance in an unusual way")
+        self._require_instantiable(cls)
         self.append(cls.__new__(cls, *arguments))
 
     def load_newobj_ex(self) -> None:
         keywords = self.stack.pop()
         arguments = self.stack.pop()
         cls = self.stack.pop()
-        self._require_runnable(cls)
-        if not isinstance(cls, type) or id(cls) in self._rules:
-            _refuse("makes an instance in an unusual way")
+        self._require_instantiable(cls)
         self.append(cls.__new__(cls, *arguments, **keywords))
 
     def load_build(self) -> None:
@@ -193,6 +217,8 @@ class TrustedUnpickler(pickle._Unpickler):
             arrays.checked_array_state(target, state)
             target.__setstate__(state)
         else:
+            if pandas_values.is_string_array(target):
+                pandas_values.checked_string_state(state)
             self._set_state(target, state)
 
     def _set_state(self, target: Any, state: Any) -> None:
@@ -204,6 +230,7 @@ class TrustedUnpickler(pickle._Unpickler):
         ):
             _refuse("sets the state of a plain value")
         _refuse_dunder_keys(state)
+        state = self._migrate(target, state)
         if type(target).__name__ == "Tree" and len(state["nodes"]) != state["node_count"]:
             # scikit-learn would believe the count, and read past the nodes.
             _refuse("holds a decision tree with another number of nodes than it says")
@@ -367,6 +394,7 @@ _ARGUMENT_RULES: dict[str, _Rule] = {
     "numpy.core.numeric._frombuffer": _from_buffer_rule,
     "numpy.ma.core._mareconstruct": _masked_rule,
     "sklearn.tree._tree.Tree": _tree_rule,
+    **pandas_values.RULES,
 }
 
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NoReturn, cast
 
 from models_registry.artifacts.facts import Facts, LimitReached, claim
 from models_registry.artifacts.formats.compression import open_stream
-from models_registry.artifacts.formats.trusted import BOUND_METHODS
+from models_registry.artifacts.formats.migrations.names import current_name
+from models_registry.artifacts.formats.trusted import BOUND_METHODS, RECONSTRUCTOR
 from models_registry.artifacts.outline import Inert, InertArray, outline_of
 
 MOST_INSTRUCTIONS = 20_000_000
@@ -86,7 +87,7 @@ class InertUnpickler(pickle._Unpickler):
                 if not key:
                     raise _CutOff("It ends early.")
                 dispatch[key[0]](self)
-                if len(self.stack) + len(self.memo) > MOST_HELD:
+                if len(self.stack) + len(self.memo) + len(self.metastack) > MOST_HELD:
                     break
         except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
@@ -109,15 +110,37 @@ class InertUnpickler(pickle._Unpickler):
             raise _Stop("It holds an instruction without an end.")
         return line
 
+    def _endless_line(self) -> bytes:
+        """Return the beginning of a text that takes a line, of which protocol 0 makes whole arrays."""
+        start = line = self._stream.readline(_LONGEST_LINE)
+        claim(self._facts, len(line), self._limit)
+        while not line.endswith(b"\n"):
+            line = self._stream.readline(_CHUNK_BYTES)
+            if not line:
+                raise _CutOff("It ends early.")
+            claim(self._facts, len(line), self._limit)
+        return start
+
+    def load_unicode(self) -> None:
+        line = self._endless_line()
+        self.append(
+            line[:-1].decode("raw-unicode-escape") if len(line) <= _LONGEST_TEXT else _Text(f"<{len(line)} bytes>")
+        )
+
+    def load_string(self) -> None:
+        line = self._endless_line()
+        text = line.strip()[1:-1]
+        self.append(text.decode("latin1") if len(line) <= _LONGEST_TEXT else _Text(f"<{len(line)} bytes>"))
+
     def find_class(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
         if "." in name:
-            self._facts.problems.append(f"The artifact names {full} by a path through {module}.")
-        self._facts.globals.add(full)
+            self._facts.problems.append(f"The artifact names {module}.{name} by a path through {module}.")
         if module.startswith("numpy._core"):
             self._facts.note_version("numpy", ">=2.0")
         elif module.startswith("numpy.core"):
             self._facts.note_version("numpy", "<2.0")
+        full = ".".join(current_name(module, name))
+        self._facts.globals.add(full)
         return Inert(full)
 
     def _skip(self, count: int) -> None:
@@ -155,6 +178,9 @@ class InertUnpickler(pickle._Unpickler):
         name = self._bound_method(function.name, arguments)
         if function.state:
             self._facts.problems.append(f"The artifact calls an instance of {function.name}.")
+        if name == RECONSTRUCTOR and isinstance(arguments, tuple) and arguments and isinstance(arguments[0], Inert):
+            self._facts.called.add(name)
+            return self._made(arguments[0], ())
         self._facts.called.add(name)
         return Inert(name, {_Arguments: arguments})
 
@@ -324,7 +350,7 @@ class InertUnpickler(pickle._Unpickler):
         (pickle.EMPTY_SET, load_empty_set), (pickle.FROZENSET, load_frozenset),
         (pickle.BINUNICODE, load_binunicode), (pickle.BINUNICODE8, load_binunicode8),
         (pickle.SHORT_BINUNICODE, load_short_binunicode), (pickle.BINBYTES, load_binbytes),
-        (pickle.BINSTRING, load_binstring),
+        (pickle.BINSTRING, load_binstring), (pickle.UNICODE, load_unicode), (pickle.STRING, load_string),
         (pickle.BINBYTES8, load_binbytes8), (pickle.BYTEARRAY8, load_bytearray8),
         (pickle.LONG1, load_long1), (pickle.LONG4, load_long4),
         (pickle.PERSID, _unusual), (pickle.BINPERSID, _unusual), (pickle.EXT1, _unusual),

@@ -18,7 +18,7 @@ def inspect_onnx(path: Path, facts: Facts, *, limit: int) -> None:
     size = path.stat().st_size
     if size > limit:
         raise LimitReached(f"The artifact is {size} bytes long, the limit is {limit}. Publish a smaller model.")
-    model = onnx_format.read_model(path.read_bytes())
+    model = _read_model(path)
     for tensor in onnx_format.tensors(model):
         _note_tensor(tensor, facts, limit)
     for graph in onnx_format.graphs(model):
@@ -29,6 +29,18 @@ def inspect_onnx(path: Path, facts: Facts, *, limit: int) -> None:
         facts.problems.append(f"The artifact wants to read the file {outside[:200]}, which is not inside of it.")
     _note_versions(model, facts)
     facts.outline.extend(_outline(model))
+
+
+def _read_model(path: Path) -> Any:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        return onnx_format.read_model(path.read_bytes())
+    except DecodeError as error:
+        if "alloc" in str(error):
+            # That is how protobuf says that there is no memory left.
+            raise MemoryError from error
+        raise
 
 
 def _note_tensor(tensor: Any, facts: Facts, limit: int) -> None:

@@ -3,12 +3,14 @@
 import json
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models_registry.artifacts.formats.joblib_format import untrusted_name
+from models_registry.artifacts.formats.migrations.names import REMOVED_OBJECT, STAND_INS, current_name
 from models_registry.artifacts.formats.trusted import TrustedGlobals, builtin_trust
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
@@ -46,6 +48,10 @@ _CONSTRUCTING = frozenset(
 )  # fmt: skip
 _NAMING = frozenset({"FunctionNode", "TypeNode"})
 _REFERENCE = "CachedNode"
+# Up to skops 0.11 the losses of stochastic gradient descent had a kind of node of their own, of the same form.
+_OLD_LOSS = "SGDNode"
+# skops writes nothing of such an array. Where it was a parameter of the training only, nothing is missed.
+_STRING_ARRAY = "pandas.arrays.StringArray"
 
 
 def read_schema(archive: zipfile.ZipFile) -> dict[str, Any]:
@@ -56,12 +62,26 @@ def read_schema(archive: zipfile.ZipFile) -> dict[str, Any]:
             f"The artifact's schema.json is {size} bytes long, the limit is {LARGEST_SCHEMA_BYTES}. "
             "Publish a smaller model, or as ONNX."
         )
-    schema = json.loads(archive.read("schema.json"))
-    if not isinstance(schema, dict) or schema.get("protocol") not in _PROTOCOLS:
+    schema: dict[str, Any] = json.loads(archive.read("schema.json"))
+    protocol = schema.get("protocol") if isinstance(schema, dict) else None
+    if type(protocol) is not int or protocol not in _PROTOCOLS:
         raise BrokenArtifact(
             "The artifact's schema.json has an unknown protocol; expected 1 or 2. Write it again with skops 0.16."
         )
+    for node in nodes(schema):
+        _use_current_name(node)
     return schema
+
+
+def _use_current_name(node: dict[str, Any]) -> None:
+    """Give the node the name under which the installed libraries have its type."""
+    module, name = node.get("__module__"), node.get("__class__")
+    if isinstance(module, str) and isinstance(name, str):
+        node["__module__"], node["__class__"] = current_name(module, name)
+    if name_of(node) == _STRING_ARRAY and node["__loader__"] == "ObjectNode":
+        node["__module__"], _, node["__class__"] = REMOVED_OBJECT.rpartition(".")
+    if node["__loader__"] == _OLD_LOSS:
+        node["__loader__"] = "LossNode"
 
 
 def nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -98,6 +118,8 @@ def refusal_of(node: dict[str, Any], trust: TrustedGlobals) -> str | None:
         return None
     if loader == "TupleNode" and name == "builtins.tuple":
         return None
+    if name in STAND_INS:
+        return None
     if loader in _CONSTRUCTING:
         return None if name in trust.constructed else name
     if loader in _NAMING:
@@ -114,6 +136,78 @@ def _require_trusted(found: list[dict[str, Any]], trust: TrustedGlobals) -> None
             raise untrusted_name(refused)
 
 
+def _construct(archive: zipfile.ZipFile, schema: dict[str, Any], trusted: list[str]) -> Any:
+    """Return the object, as `skops.io.load` does, with the states of older versions converted on the way."""
+    from skops.io._audit import audit_tree, get_tree
+    from skops.io._utils import LoadContext
+
+    tree = get_tree(schema, LoadContext(src=archive, protocol=schema["protocol"]), trusted=trusted)
+    audit_tree(tree, trusted=trusted)
+    _convert_states(tree)
+    return tree.construct()
+
+
+def _convert_states(tree: Any) -> None:
+    """Put the conversion between each node's state and the object that it is set on."""
+    from skops.io._general import ObjectNode
+    from skops.io._sklearn import ReduceNode
+
+    waiting, seen = [tree], {id(tree)}
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ObjectNode) and node.attrs is not None:
+            node._construct = partial(_construct_object, node)
+        elif isinstance(node, ReduceNode):
+            node._construct = partial(_construct_reduced, node)
+        for child in _nodes_in(node.children):
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append(child)
+
+
+def _nodes_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _nodes_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _nodes_in(item)
+    elif hasattr(value, "children"):
+        yield value
+
+
+def _construct_object(node: Any) -> Any:
+    """Return an object made without its constructor, as skops' ObjectNode does."""
+    from skops.io._utils import gettype
+
+    cls = gettype(node.module_name, node.class_name)
+    return _with_state(cls.__new__(cls), node.attrs.construct())
+
+
+def _construct_reduced(node: Any) -> Any:
+    """Return an object made by its class's own arguments, as skops' ReduceNode does."""
+    from skops.io._utils import gettype
+
+    arguments = node.args.construct()
+    cls = gettype(node.constructor.module_name, node.constructor.class_name)
+    return _with_state(cls(*arguments), node.attrs.construct())
+
+
+def _with_state(instance: Any, state: Any) -> Any:
+    from models_registry.artifacts.formats.migrations.table import migrate
+
+    if not state:
+        return instance
+    state = migrate(instance, state)
+    if hasattr(instance, "__setstate__"):
+        instance.__setstate__(state)
+    elif isinstance(state, dict):
+        instance.__dict__.update(state)
+    else:
+        raise BrokenArtifact(f"The artifact's {type(instance).__name__} has no attributes. Write it again with skops.")
+    return instance
+
+
 def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
     """Return the object in a skops file whose every type is on the list."""
     import skops.io
@@ -121,10 +215,11 @@ def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
     trust = builtin_trust().with_additions(trusted)
     try:
         with zipfile.ZipFile(path) as archive:
-            found = list(nodes(read_schema(archive)))
-        _require_trusted(found, trust)
-        # skops goes through this list for every node, so it holds only what this file needs of ours.
-        return skops.io.load(path, trusted=sorted({name_of(node) for node in found}))
+            schema = read_schema(archive)
+            found = list(nodes(schema))
+            _require_trusted(found, trust)
+            # skops goes through this list for every node, so it holds only what this file needs of ours.
+            return _construct(archive, schema, sorted({name_of(node) for node in found}))
     except ArtifactError:
         raise
     except skops.io.exceptions.UntrustedTypesFoundException as error:

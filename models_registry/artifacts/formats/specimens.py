@@ -42,6 +42,8 @@ from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
 from threadpoolctl import threadpool_limits
 
+from models_registry.artifacts.formats.ordinary import ordinary_pipelines
+
 ROWS = 60
 
 
@@ -115,6 +117,7 @@ def _chosen() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     yield from _searches()
     yield from _tables_and_text()
     yield from _mixed()
+    yield from ordinary_pipelines()
 
 
 def _trees() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:

@@ -27,6 +27,10 @@ _ROW_WISE: dict[str, frozenset[str]] = {
     "numpy.nan_to_num": frozenset({"nan", "posinf", "neginf"}),
     "numpy.clip": frozenset({"a_min", "a_max", "min", "max"}),
     "numpy.round": frozenset({"decimals"}),
+    "numpy.around": frozenset({"decimals"}),
+    "numpy.asarray": frozenset({"dtype", "order"}),
+    "numpy.array": frozenset({"dtype", "order"}),
+    "numpy.atleast_2d": frozenset(),
     "numpy.ravel": frozenset({"order"}),
     "numpy.squeeze": frozenset({"axis"}),
     "sklearn.utils.validation.check_array": frozenset(

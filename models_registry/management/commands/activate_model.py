@@ -6,9 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, wait, who
-
-WAIT_SECONDS = 300.0
+from models_registry.management.base import RegistryCommand, add_wait_arguments, report, who
 
 
 class Command(RegistryCommand):
@@ -21,8 +19,7 @@ class Command(RegistryCommand):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("version", metavar="VERSION", type=int)
         parser.add_argument("--reason", default="", help="kept in the history")
-        parser.add_argument("--wait", action="store_true", help="until every live replica serves it")
-        parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
+        add_wait_arguments(parser, "every running replica serves it")
         parser.add_argument(
             "--override", action="store_true", help="although its check advises against it; needs --reason"
         )
@@ -33,6 +30,4 @@ class Command(RegistryCommand):
         version = services.get_version(model, options["version"])
         done = services.activate(version, by=who(), reason=options["reason"], override=options["override"])
         state = "active" if done else "active already; nothing changes"
-        self.stdout.write(f"{version}: {state} (generation {model.generation}).")
-        if options["wait"]:
-            wait(self, model, timeout_seconds=options["timeout"])
+        report(self, model, options, said=f"{version}: {state} (generation {model.generation}).")

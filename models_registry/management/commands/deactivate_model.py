@@ -6,8 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, wait, who
-from models_registry.management.commands.activate_model import WAIT_SECONDS
+from models_registry.management.base import RegistryCommand, add_wait_arguments, report, who
 
 
 class Command(RegistryCommand):
@@ -19,14 +18,11 @@ class Command(RegistryCommand):
         """Declare the arguments, as those of activate_model."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--reason", default="", help="kept in the history")
-        parser.add_argument("--wait", action="store_true", help="until no live replica serves it")
-        parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
+        add_wait_arguments(parser, "no running replica serves it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Deactivate one model."""
         model = services.get_model(options["name"])
         done = services.deactivate(model, by=who(), reason=options["reason"])
         state = "no version is active" if done else "no version was active; nothing changes"
-        self.stdout.write(f"{model.name}: {state} (generation {model.generation}).")
-        if options["wait"]:
-            wait(self, model, timeout_seconds=options["timeout"])
+        report(self, model, options, said=f"{model.name}: {state} (generation {model.generation}).")

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from models_registry import demo, services
-from models_registry.management.base import RegistryCommand, describe_verdict, who
+from models_registry.management.base import RegistryCommand, describe_rollout, describe_verdict, who
 from models_registry.models import RegisteredModel, State
 
 
@@ -33,3 +33,4 @@ class Command(RegistryCommand):
             self.stdout.write(describe_verdict(version))
             version.model.refresh_from_db()
             services.activate(version, by=who(), reason="The demo's first version.")
+            self.stdout.write(f"{version}: active. {describe_rollout(version.model)}")

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from models_registry import services
 from models_registry.artifacts.manifest import Sample, parse_metrics, read_json
 from models_registry.errors import ManifestError
-from models_registry.management.base import RegistryCommand, describe_verdict, who
+from models_registry.management.base import RegistryCommand, add_wait_arguments, describe_verdict, report, who
 from models_registry.models import State
 
 
@@ -28,9 +28,12 @@ class Command(RegistryCommand):
         parser.add_argument("--metrics", type=Path, help='JSON such as {"accuracy": 0.98}')
         parser.add_argument("--description", help="one line on what is new")
         parser.add_argument("--activate", action="store_true", help="activate it when it passes its check")
+        add_wait_arguments(parser, "every running replica serves it (with --activate)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Publish, check, and print the verdict."""
+        if options["wait"] and not options["activate"]:
+            raise CommandError("--wait waits for an activation, and without --activate there is none. Give both.")
         version = services.publish(
             options["name"],
             options["artifact"],
@@ -47,7 +50,7 @@ class Command(RegistryCommand):
         if options["activate"]:
             version.model.refresh_from_db()
             services.activate(version, by=who(), reason="Published with --activate.")
-            self.stdout.write(f"{version}: active.")
+            report(self, version.model, options, said=f"{version}: active.")
 
 
 def read_sample(path: Path) -> Sample:

@@ -6,8 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, wait, who
-from models_registry.management.commands.activate_model import WAIT_SECONDS
+from models_registry.management.base import RegistryCommand, add_wait_arguments, report, who
 
 
 class Command(RegistryCommand):
@@ -19,8 +18,7 @@ class Command(RegistryCommand):
         """Declare the contract's arguments."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--reason", default="", help="kept in the history")
-        parser.add_argument("--wait", action="store_true", help="until every live replica serves it")
-        parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
+        add_wait_arguments(parser, "every running replica serves it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Roll one model back."""
@@ -28,6 +26,4 @@ class Command(RegistryCommand):
         target = services.rollback_target(model)
         services.roll_back(model, by=who(), reason=options["reason"])
         model.refresh_from_db()
-        self.stdout.write(f"{target}: active (generation {model.generation}).")
-        if options["wait"]:
-            wait(self, model, timeout_seconds=options["timeout"])
+        report(self, model, options, said=f"{target}: active (generation {model.generation}).")

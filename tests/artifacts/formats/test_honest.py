@@ -30,6 +30,13 @@ from models_registry.artifacts.walking import walk
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
 # skops refuses to write a Birch, and recurses for ever over a model that holds its own method.
 NOT_WRITTEN_BY_SKOPS = {"Birch-0", "hgb-early-stopping"}
+# skops cannot write an index of pandas, and writes columns that are a pandas array as nothing.
+_OF_PANDAS = (
+    "index", "index-values", "index-difference", "positions", "remainder", "remainder-scaled", "verbose", "pandas-out",
+    "weights", "hot-categorical-index", "ordinal-categorical-index", "hot-value-counts", "ordinal-value-counts",
+    "imputed-na",
+)  # fmt: skip
+NOT_WRITTEN_BY_SKOPS |= {f"ordinary-{label}" for label in _OF_PANDAS} | {"text-vocabulary"}
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +135,7 @@ def test_every_estimator_passes_through_skops_and_answers_the_same(fitted: list[
 
 
 @pytest.mark.parametrize("compress", [0, ("zlib", 3), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3), ("lz4", 3)])
-@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
 def test_every_compression_and_protocol_opens(compress: Any, protocol: int, tmp_path: Path) -> None:
     specimen = next(one for one in specimens() if one.label == "AdaBoostClassifier-0")
     path = tmp_path / "model.joblib"

@@ -1,7 +1,7 @@
 """Takes from the running process what a prediction never needs: network, processes, writing files, more memory.
 
-Each measure that the kernel or the container refuses is named in a warning, and the others still hold. None of
-this is a sandbox: what remains to the process is reading files that its user may read.
+Each measure that the kernel or the container refuses is named in a warning, and the others still hold. What remains
+to the process is reading files that its user may read.
 """
 
 import contextlib
@@ -28,11 +28,13 @@ _NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
 _FOREIGN_TABLE = 0x40000000
 _CAPABILITY_VERSION = 0x20080522
 _READ_SEARCH = 1 << 2
-_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
+_LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
+_LANDLOCK_BENEATH = 1
 _LANDLOCK_VERSION_FLAG = 1
 # Executing, writing, removing and making of every kind; reading stays, since modules are still imported.
 _WRITING_BITS = 0b1_1111_1111_0011
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
+_EXECUTE = 1
 
 # Architecture -> (the kernel's name for it, seccomp's own number, numbers denied, numbers by role).
 _DENIED: dict[str, tuple[int, int, tuple[int, ...], dict[str, int]]] = {
@@ -77,20 +79,20 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def give_way() -> None:
+def give_way(niceness: int) -> None:
     """Let what serves come first: for the processors, and when the kernel looks for memory to free."""
-    os.nice(10)
+    os.nice(niceness)
     with contextlib.suppress(OSError):
         # A container without /proc to write to has its own limit of memory all the same.
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def deny_the_rest() -> list[str]:
-    """Deny network, new processes and writing; return a warning for each measure that is refused."""
+def deny_the_rest(*, writable: Path | None = None) -> list[str]:
+    """Deny network, new processes and writing but below `writable`; return a warning for each measure refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     measures: tuple[tuple[str, Callable[[Any], None]], ...] = (
         ("the powers of root (capabilities)", _drop_capabilities),
-        ("writing files (Landlock)", _deny_writing),
+        ("writing files (Landlock)", lambda libc: _deny_writing(libc, writable)),
         ("network and processes (seccomp)", _deny_system_calls),
     )
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -122,15 +124,27 @@ def _drop_capabilities(libc: Any) -> None:
     _checked(libc.capset(header, ctypes.create_string_buffer(struct.pack("=6I", kept, kept, 0, 0, 0, 0), 24)))
 
 
-def _deny_writing(libc: Any) -> None:
+def _deny_writing(libc: Any, writable: Path | None) -> None:
     version = _checked(libc.syscall(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION_FLAG))
     denied = _WRITING_BITS | (_REFER if version > 1 else 0) | (_TRUNCATE if version > 2 else 0)
     attribute = ctypes.create_string_buffer(struct.pack("=Q", denied), 8)
     ruleset = _checked(libc.syscall(_LANDLOCK_CREATE, attribute, 8, 0))
     try:
+        if writable is not None:
+            _allow_beneath(libc, ruleset, writable, denied & ~_EXECUTE)
         _checked(libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0))
     finally:
         os.close(ruleset)
+
+
+def _allow_beneath(libc: Any, ruleset: int, directory: Path, allowed: int) -> None:
+    handle = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        # struct landlock_path_beneath_attr, which is packed.
+        rule = ctypes.create_string_buffer(struct.pack("=Qi", allowed, handle), 12)
+        _checked(libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_BENEATH, rule, 0))
+    finally:
+        os.close(handle)
 
 
 def _deny_system_calls(libc: Any) -> None:

@@ -1,0 +1,120 @@
+"""Boosting, and what the ensembles renamed."""
+
+from typing import Any
+
+from models_registry.artifacts.formats.migrations.change import State, Written
+from models_registry.artifacts.formats.migrations.stand_ins import RemovedObject
+from models_registry.artifacts.structures.trees import check_tree
+
+_LOSS_NAMES = {
+    "deviance": "log_loss", "auto": "log_loss", "binary_crossentropy": "log_loss",
+    "categorical_crossentropy": "log_loss", "ls": "squared_error", "least_squares": "squared_error",
+    "lad": "absolute_error", "least_absolute_deviation": "absolute_error", "squared_loss": "squared_error",
+    "log": "log_loss",
+}  # fmt: skip
+
+
+def renamed_losses(written: Written) -> None:
+    """Give the parameter `loss` its present name."""
+    loss = written.state.get("loss")
+    if isinstance(loss, str):
+        written.state["loss"] = _LOSS_NAMES.get(loss, loss)
+
+
+def _is_gone(state: State) -> bool:
+    return isinstance(state.get("_loss", RemovedObject()), RemovedObject)
+
+
+def gradient_boosting_loss(written: Written) -> None:
+    """Put a loss of sklearn/_loss in the place of one of 1.3 and older, and count the trees of a stage."""
+    state = written.state
+    estimators = state.get("estimators_")
+    if estimators is None:
+        return
+    state.setdefault("n_trees_per_iteration_", int(estimators.shape[1]))
+    if _is_gone(state):
+        state["_loss"] = _loss_of(written, state["n_trees_per_iteration_"], quantile=state.get("alpha"))
+    state.pop("loss_", None)
+
+
+def histogram_boosting_loss(written: Written) -> None:
+    """Put a loss of sklearn/_loss in the place of one of 1.0 and older."""
+    state = written.state
+    if "_predictors" in state and _is_gone(state):
+        state["_loss"] = _loss_of(written, state["n_trees_per_iteration_"], quantile=state.get("quantile"))
+    state.pop("loss_", None)
+
+
+def _loss_of(written: Written, trees: int, *, quantile: Any) -> Any:
+    from sklearn._loss import loss as losses
+    from sklearn.base import is_classifier
+
+    name = written.state.get("loss")
+    if name == "log_loss" and is_classifier(written.target):
+        return losses.HalfBinomialLoss() if trees == 1 else _multinomial(trees)
+    if name == "quantile":
+        return losses.PinballLoss(quantile=quantile)
+    if name == "huber":
+        return losses.HuberLoss(quantile=quantile)
+    made = {
+        "exponential": losses.ExponentialLoss, "squared_error": losses.HalfSquaredError,
+        "absolute_error": losses.AbsoluteError, "poisson": losses.HalfPoissonLoss, "gamma": losses.HalfGammaLoss,
+    }.get(str(name))  # fmt: skip
+    if made is None:
+        raise written.refuse(f"with the loss {name!r}")
+    return made()
+
+
+def _multinomial(classes: int) -> Any:
+    """Return the loss of several classes with the first scores of before: logarithms that are not centred."""
+    from sklearn._loss.loss import HalfMultinomialLoss
+
+    from models_registry.artifacts.formats.migrations.former import UncentredLogarithms
+
+    loss = HalfMultinomialLoss(n_classes=classes)
+    loss.link = UncentredLogarithms()
+    return loss
+
+
+def adaptive_scores(written: Written) -> None:
+    """Keep the scores of SAMME.R, which 1.6 removed, and those of SAMME before 1.3."""
+    from sklearn.ensemble import AdaBoostClassifier
+
+    from models_registry.artifacts.formats.migrations.former import SammeClassifier, SammeRClassifier
+
+    algorithm = written.state.get("algorithm", "SAMME")
+    is_older = written.is_older_than((1, 3))
+    if algorithm not in {"SAMME", "SAMME.R", "deprecated"}:
+        raise written.refuse(f"with the algorithm {algorithm!r}")
+    if (algorithm == "SAMME.R" or is_older) and type(written.target) is not AdaBoostClassifier:
+        raise written.refuse(f"with the algorithm {algorithm!r}")
+    if algorithm == "SAMME.R":
+        written.become(SammeRClassifier)
+    elif is_older:
+        written.become(SammeClassifier)
+
+
+def isolation_paths(written: Written) -> None:
+    """Compute the lengths of paths that 1.3 keeps, from trees that were seen to be sound."""
+    state = written.state
+    if "estimators_" not in state or "_decision_path_lengths" in state:
+        return
+    from sklearn.ensemble._iforest import _average_path_length
+
+    trees = [member.tree_ for member in state["estimators_"]]
+    for tree in trees:
+        # Walks through the nodes without looking: before the structure of the whole model is validated.
+        check_tree(tree)
+    state["_average_path_length_per_tree"] = tuple(_average_path_length(tree.n_node_samples) for tree in trees)
+    state["_decision_path_lengths"] = tuple(tree.compute_node_depths() for tree in trees)
+
+
+def stacking_labels(written: Written) -> None:
+    """Make the encoder of the labels that 1.2 renamed and made for several outputs."""
+    if "_label_encoder" in written.state or "classes_" not in written.state:
+        return
+    from sklearn.preprocessing import LabelEncoder
+
+    encoder = LabelEncoder()
+    encoder.classes_ = written.state["classes_"]
+    written.state["_label_encoder"] = written.state.get("_le", encoder)

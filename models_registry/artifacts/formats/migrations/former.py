@@ -1,0 +1,98 @@
+"""Estimators that compute as an older scikit-learn did, where the installed one computes something else."""
+
+from typing import Any
+
+import numpy as np
+from sklearn._loss.link import MultinomialLogit
+from sklearn.ensemble import AdaBoostClassifier
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.utils.extmath import softmax
+from sklearn.utils.validation import check_is_fitted
+
+
+class UncentredLogarithms(MultinomialLogit):  # type: ignore[misc]
+    """The link of gradient boosting for several classes up to scikit-learn 1.3, which differs by a constant in a row.
+
+    sklearn/ensemble/_gb_losses.py of 1.3, MultinomialDeviance.get_init_raw_predictions.
+    """
+
+    def link(self, y_pred: Any, out: Any = None) -> Any:
+        """Return the logarithms of probabilities of shape (n_rows, n_classes)."""
+        return np.log(y_pred, out=out)
+
+
+class SammeClassifier(AdaBoostClassifier):  # type: ignore[misc]
+    """AdaBoost by the votes of its members up to scikit-learn 1.2 (algorithm="SAMME"): a vote counts for one class,
+    and against none of the others.
+
+    sklearn/ensemble/_weight_boosting.py of 1.2, `decision_function`.
+    """
+
+    def decision_function(self, rows: Any) -> Any:
+        """Return the scores: shape (n_rows,) for two classes, else (n_rows, n_classes)."""
+        check_is_fitted(self)
+        rows = self._check_X(rows)
+        classes = self.classes_[:, np.newaxis]
+        members = zip(self.estimators_, self.estimator_weights_, strict=False)
+        score = sum((member.predict(rows) == classes).T * weight for member, weight in members)
+        score = score / np.sum(self.estimator_weights_)
+        if self.n_classes_ == 2:
+            return score[:, 1] - score[:, 0]
+        return score
+
+
+class SammeRClassifier(AdaBoostClassifier):  # type: ignore[misc]
+    """AdaBoost by the probabilities of its members, the default up to scikit-learn 1.5 (algorithm="SAMME.R").
+
+    Zhu, Zou, Rosset, Hastie: Multi-class AdaBoost (2009), algorithm 4; sklearn/ensemble/_weight_boosting.py of 1.5,
+    `_samme_proba` and `decision_function`.
+    """
+
+    def decision_function(self, rows: Any) -> Any:
+        """Return the scores: shape (n_rows,) for two classes, else (n_rows, n_classes)."""
+        check_is_fitted(self)
+        rows = self._check_X(rows)
+        score = sum(self._member_score(member, rows) for member in self.estimators_)
+        score = score / np.sum(self.estimator_weights_)
+        if self.n_classes_ == 2:
+            return score[:, 1] - score[:, 0]
+        return score
+
+    def _member_score(self, member: Any, rows: Any) -> Any:
+        probability = member.predict_proba(rows)
+        # Probabilities of zero are moved away from it, so that the logarithm is defined.
+        log = np.log(np.clip(probability, np.finfo(probability.dtype).eps, None))
+        return (self.n_classes_ - 1) * (log - log.sum(axis=1, keepdims=True) / self.n_classes_)
+
+
+class _OneVsRestProbabilities:
+    """Probabilities of one logistic function for each class, scaled to the sum of 1."""
+
+    def predict_proba(self, rows: Any) -> Any:
+        """Return the probabilities, of shape (n_rows, n_classes)."""
+        return self._predict_proba_lr(rows)  # type: ignore[attr-defined]
+
+
+class _TwoClassSoftmax:
+    """Probabilities of two classes as a softmax over the score and its negative."""
+
+    def predict_proba(self, rows: Any) -> Any:
+        """Return the probabilities, of shape (n_rows, 2)."""
+        score = self.decision_function(rows)  # type: ignore[attr-defined]
+        return softmax(np.c_[-score, score], copy=False)
+
+
+class OneVsRestLogisticRegression(_OneVsRestProbabilities, LogisticRegression):  # type: ignore[misc]
+    """Logistic regression with multi_class="ovr", up to scikit-learn 1.7."""
+
+
+class OneVsRestLogisticRegressionCV(_OneVsRestProbabilities, LogisticRegressionCV):  # type: ignore[misc]
+    """The same with its strength found by cross-validation."""
+
+
+class SoftmaxLogisticRegression(_TwoClassSoftmax, LogisticRegression):  # type: ignore[misc]
+    """Logistic regression of two classes with multi_class="multinomial", up to scikit-learn 1.7."""
+
+
+class SoftmaxLogisticRegressionCV(_TwoClassSoftmax, LogisticRegressionCV):  # type: ignore[misc]
+    """The same with its strength found by cross-validation."""

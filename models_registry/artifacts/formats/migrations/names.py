@@ -1,0 +1,172 @@
+"""Names that older versions of the libraries wrote, and what they are called today. Nothing is imported here."""
+
+from functools import cache
+
+_HERE = "models_registry.artifacts.formats.migrations.stand_ins"
+REMOVED_OBJECT = f"{_HERE}.RemovedObject"
+REMOVED_MAPPING = f"{_HERE}.RemovedMapping"
+REMOVED_LIST = f"{_HERE}.RemovedList"
+RESTORE_LOSS = f"{_HERE}.restore_loss"
+STAND_INS = frozenset({REMOVED_OBJECT, REMOVED_MAPPING, REMOVED_LIST, RESTORE_LOSS})
+
+_LOSSES = "sklearn._loss._loss"
+_SGD = "sklearn.linear_model._sgd_fast"
+_DISTANCES = "sklearn.metrics._dist_metrics"
+
+# Modules that were renamed as a whole: name -> (name today, version of the change).
+# scikit-learn 0.22 made them private (sklearn/_build_utils/deprecated_modules.py of 0.22).
+MODULES: dict[str, str] = {
+    **{
+        f"sklearn.{package}.{old}": f"sklearn.{package}.{new}"
+        for package, modules in {
+            "cluster": {
+                "affinity_propagation_": "_affinity_propagation", "bicluster": "_bicluster", "birch": "_birch",
+                "dbscan_": "_dbscan", "hierarchical": "_agglomerative", "k_means_": "_kmeans",
+                "mean_shift_": "_mean_shift", "optics_": "_optics", "spectral": "_spectral",
+            },
+            "covariance": {
+                "elliptic_envelope": "_elliptic_envelope", "empirical_covariance_": "_empirical_covariance",
+                "graph_lasso_": "_graph_lasso", "robust_covariance": "_robust_covariance",
+                "shrunk_covariance_": "_shrunk_covariance",
+            },
+            "cross_decomposition": {"cca_": "_pls", "pls_": "_pls"},
+            "decomposition": {
+                "dict_learning": "_dict_learning", "factor_analysis": "_factor_analysis", "fastica_": "_fastica",
+                "incremental_pca": "_incremental_pca", "kernel_pca": "_kernel_pca", "nmf": "_nmf",
+                "online_lda": "_lda", "pca": "_pca", "sparse_pca": "_sparse_pca", "truncated_svd": "_truncated_svd",
+            },
+            "ensemble": {
+                "bagging": "_bagging", "forest": "_forest", "gradient_boosting": "_gb", "iforest": "_iforest",
+                "voting": "_voting", "weight_boosting": "_weight_boosting",
+            },
+            "feature_extraction": {"dict_vectorizer": "_dict_vectorizer", "hashing": "_hash"},
+            "feature_selection": {
+                "from_model": "_from_model", "mutual_info_": "_mutual_info", "rfe": "_rfe",
+                "univariate_selection": "_univariate_selection", "variance_threshold": "_variance_threshold",
+            },
+            "gaussian_process": {"gpc": "_gpc", "gpr": "_gpr"},
+            "impute": {"_base": "_base"},
+            "linear_model": {
+                "base": "_base", "bayes": "_bayes", "coordinate_descent": "_coordinate_descent", "huber": "_huber",
+                "least_angle": "_least_angle", "logistic": "_logistic", "omp": "_omp",
+                "passive_aggressive": "_passive_aggressive", "perceptron": "_perceptron", "ransac": "_ransac",
+                "ridge": "_ridge", "sgd_fast": "_sgd_fast", "stochastic_gradient": "_stochastic_gradient",
+                "theil_sen": "_theil_sen",
+            },
+            "manifold": {
+                "isomap": "_isomap", "locally_linear": "_locally_linear", "mds": "_mds",
+                "spectral_embedding_": "_spectral_embedding", "t_sne": "_t_sne",
+            },
+            "metrics": {
+                "classification": "_classification", "ranking": "_ranking", "regression": "_regression",
+                "scorer": "_scorer",
+            },
+            "mixture": {"bayesian_mixture": "_bayesian_mixture", "gaussian_mixture": "_gaussian_mixture"},
+            "neighbors": {
+                "ball_tree": "_ball_tree", "classification": "_classification", "kd_tree": "_kd_tree",
+                "kde": "_kde", "lof": "_lof", "nca": "_nca", "nearest_centroid": "_nearest_centroid",
+                "regression": "_regression", "unsupervised": "_unsupervised",
+            },
+            "neural_network": {"multilayer_perceptron": "_multilayer_perceptron", "rbm": "_rbm"},
+            "preprocessing": {"data": "_data", "label": "_label"},
+            "semi_supervised": {"label_propagation": "_label_propagation"},
+            "svm": {"classes": "_classes"},
+            "tree": {"tree": "_classes"},
+        }.items()
+        for old, new in modules.items()
+    },
+    # scikit-learn 1.3 moved the distances (sklearn/metrics/_dist_metrics.pyx.tp).
+    "sklearn.neighbors.dist_metrics": _DISTANCES,
+    "sklearn.neighbors._dist_metrics": _DISTANCES,
+    # The compiled losses of 1.5 to 1.8 knew their module by its last name only (sklearn/_loss/meson.build).
+    "_loss": _LOSSES,
+    # scipy 1.8 made its modules private (scipy/sparse/__init__.py).
+    **{f"scipy.sparse.{kind}": f"scipy.sparse._{kind}" for kind in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")},
+    # Pickle protocols 0 to 2 name two modules as Python 2 did (_compat_pickle.py).
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    # scikit-learn brought joblib along until 0.22 (sklearn/externals/joblib).
+    "sklearn.externals.joblib.numpy_pickle": "joblib.numpy_pickle",
+}  # fmt: skip
+
+# Single names: name -> name today, or the stand-in of one that is gone.
+NAMES: dict[str, str] = {
+    "builtins.long": "builtins.int",
+    "builtins.unicode": "builtins.str",
+    "builtins.xrange": "builtins.range",
+    # 0.22 split sklearn.impute into modules.
+    "sklearn.impute.SimpleImputer": "sklearn.impute._base.SimpleImputer",
+    "sklearn.impute.MissingIndicator": "sklearn.impute._base.MissingIndicator",
+    # 1.4 replaced the losses of gradient boosting by those of sklearn/_loss (sklearn/ensemble/_gb_losses.py of 1.3).
+    **{
+        f"sklearn.ensemble.{module}.{name}": REMOVED_OBJECT
+        for module in ("_gb_losses", "_gb")
+        for name in (
+            "BinomialDeviance", "MultinomialDeviance", "ExponentialLoss", "LeastSquaresError", "LeastAbsoluteError",
+            "HuberLossFunction", "QuantileLossFunction",
+        )
+    },
+    # 1.1 replaced those of histogram boosting (sklearn/ensemble/_hist_gradient_boosting/loss.py of 1.0).
+    **{
+        f"sklearn.ensemble._hist_gradient_boosting.loss.{name}": REMOVED_OBJECT
+        for name in ("LeastSquares", "LeastAbsoluteDeviation", "Poisson", "BinaryCrossEntropy",
+                     "CategoricalCrossEntropy")
+    },
+    # 1.6 replaced losses of stochastic gradient descent (sklearn/linear_model/_sgd_fast.pyx.tp of 1.5).
+    **{f"{_SGD}.{name}": REMOVED_OBJECT for name in ("Log", "SquaredLoss", "Huber")},
+    # 1.3 made a class of the scorer that passes an estimator's own score on; 1.4 made one class of three.
+    **{
+        f"sklearn.metrics._scorer.{name}": REMOVED_OBJECT
+        for name in ("_passthrough_scorer", "_PredictScorer", "_ProbaScorer", "_ThresholdScorer")
+    },
+    # 1.6 moved it (sklearn/metrics/_scorer.py).
+    "sklearn.model_selection._classification_threshold._CurveScorer": "sklearn.metrics._scorer._CurveScorer",
+    # pandas 3 names its public classes by where they are found; 2 removed the indexes of numbers.
+    **{f"pandas.core.indexes.numeric.{kind}Index": "pandas.Index" for kind in ("Int64", "UInt64", "Float64")},
+    "pandas.core.indexes.base.Index": "pandas.Index",
+    "pandas.core.indexes.range.RangeIndex": "pandas.RangeIndex",
+    "pandas.core.arrays.string_.StringDtype": "pandas.StringDtype",
+    "pandas.core.arrays.string_.StringArray": "pandas.arrays.StringArray",
+    "pandas.core.arrays.string_.StringArrayNumpySemantics": "pandas.arrays.StringArray",
+    "pandas._libs.missing.NA": "pandas.NA",
+    "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
+    # 1.2 dropped a dictionary that knew deprecated keys (sklearn/covariance/_graph_lasso.py of 1.1).
+    "sklearn.covariance._graph_lasso._DictWithDeprecatedKeys": REMOVED_MAPPING,
+    # 1.5 and 1.6 kept the remaining columns in a list of their own (sklearn/compose/_column_transformer.py).
+    "sklearn.compose._column_transformer._RemainderColsList": REMOVED_LIST,
+    # Up to 1.5 Cython's own function rebuilt a loss.
+    **{
+        f"{_LOSSES}.__pyx_unpickle_Cy{name}": RESTORE_LOSS
+        for name in (
+            "AbsoluteError", "ExponentialLoss", "HalfBinomialLoss", "HalfGammaLoss", "HalfMultinomialLoss",
+            "HalfPoissonLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity", "HuberLoss",
+            "PinballLoss",
+        )
+    },
+    # 1.3 named the width of the numbers (sklearn/metrics/_dist_metrics.pyx.tp).
+    **{
+        f"{_DISTANCES}.{name}": f"{_DISTANCES}.{name}64"
+        for name in (
+            "BrayCurtisDistance", "CanberraDistance", "ChebyshevDistance", "DiceDistance", "EuclideanDistance",
+            "HammingDistance", "HaversineDistance", "JaccardDistance", "KulsinskiDistance", "MahalanobisDistance",
+            "ManhattanDistance", "MatchingDistance", "MinkowskiDistance", "RogersTanimotoDistance",
+            "RussellRaoDistance", "SEuclideanDistance", "SokalMichenerDistance", "SokalSneathDistance",
+        )
+    },
+}  # fmt: skip
+# Where numpy before 2.2 said that its functions on arrays live.
+_UFUNC_MODULES = frozenset(
+    {"numpy.core._multiarray_umath", "numpy._core._multiarray_umath", "numpy.core.umath", "numpy._core.umath"}
+)
+
+
+@cache
+def current_name(module: str, name: str) -> tuple[str, str]:
+    """Return the module and the name under which the installed libraries have what a file calls `module.name`."""
+    if module in _UFUNC_MODULES:
+        return "numpy", name
+    full = f"{MODULES.get(module, module)}.{name}"
+    full = NAMES.get(full, full)
+    found, _, last = full.rpartition(".")
+    # A path through a name is never made here; it stays to be refused as it was written.
+    return (module, name) if "." in name else (found, last)

@@ -1,0 +1,44 @@
+"""What is put in the place of names that today's libraries no longer have. None of it does anything."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn._loss import _loss
+
+
+class RemovedObject:
+    """Stands for an object of a class that is gone: it keeps its state and does nothing.
+
+    What an estimator needs of it is made anew by the table of changes; what only its training needed stays as this.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+
+class RemovedMapping(dict[Any, Any]):
+    """Stands for a dictionary of a class that is gone."""
+
+
+class RemovedList:
+    """Stands for a list of a class that is gone; its items are in `data`."""
+
+    data: list[Any]
+
+
+_LOSSES = frozenset(value for name, value in vars(_loss).items() if name.startswith("Cy") and isinstance(value, type))
+
+
+def restore_loss(kind: Any, checksum: Any, state: Any) -> Any:
+    """Return the loss that Cython's own function made of the same arguments up to scikit-learn 1.5.
+
+    `state` holds the loss's numbers (a quantile, a power) in the order of its constructor. Raises TypeError for
+    anything that is no loss.
+    """
+    if not isinstance(kind, type) or kind not in _LOSSES:
+        raise TypeError(f"{kind!r} is no loss")
+    numbers = tuple(state or ())
+    if not all(type(number) in (int, float) for number in numbers):
+        raise TypeError("a loss has numbers only")
+    make: Callable[..., Any] = kind
+    return make(*numbers)

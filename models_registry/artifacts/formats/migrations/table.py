@@ -1,0 +1,306 @@
+"""What scikit-learn changed in the fitted states of its estimators, version by version."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from models_registry.artifacts.formats.migrations import ensembles, linear, others, preprocessing, trees
+from models_registry.artifacts.formats.migrations.change import Change, Written, adds, computes, renames
+
+_GRADIENT = "sklearn.ensemble._gb.BaseGradientBoosting"
+_HISTOGRAM = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting"
+_CHAINS = "sklearn.multioutput._BaseChain"
+
+CHANGES: tuple[Change, ...] = (
+    Change(
+        (0, 24),
+        ("sklearn.base.BaseEstimator",),
+        "every estimator tells how many features it takes",
+        "sklearn/base.py of 0.24, _check_n_features",
+        others.number_of_features,
+    ),
+    Change(
+        (1, 1),
+        (_GRADIENT, _HISTOGRAM, "sklearn.linear_model._stochastic_gradient.BaseSGD"),
+        "the losses have other names",
+        "doc/whats_new/v1.1.rst",
+        ensembles.renamed_losses,
+    ),
+    Change(
+        (1, 1),
+        (_HISTOGRAM,),
+        "the losses come from sklearn/_loss",
+        "sklearn/ensemble/_hist_gradient_boosting/gradient_boosting.py, fit",
+        ensembles.histogram_boosting_loss,
+    ),
+    Change(
+        (1, 2),
+        (
+            "sklearn.calibration.CalibratedClassifierCV",
+            "sklearn.calibration._CalibratedClassifier",
+            "sklearn.ensemble._base.BaseEnsemble",
+        ),
+        "base_estimator is called estimator",
+        "doc/whats_new/v1.2.rst",
+        renames("base_estimator", "estimator"),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.ensemble._base.BaseEnsemble",),
+        "base_estimator_ is called estimator_",
+        "sklearn/ensemble/_base.py",
+        renames("base_estimator_", "estimator_"),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.impute._base._BaseImputer", "sklearn.impute._iterative.IterativeImputer"),
+        "imputers may keep empty columns",
+        "sklearn/impute/_base.py",
+        adds("keep_empty_features", False),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.preprocessing._encoders.OneHotEncoder",),
+        "sparse is called sparse_output",
+        "sklearn/preprocessing/_encoders.py",
+        renames("sparse", "sparse_output"),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.preprocessing._encoders.OneHotEncoder",),
+        "drops are counted without rare categories",
+        "sklearn/preprocessing/_encoders.py, _set_drop_idx",
+        computes("_drop_idx_after_grouping", preprocessing.drop_after_grouping, fitted_by="categories_"),
+    ),
+    Change(
+        (1, 1),
+        ("sklearn.preprocessing._encoders.OneHotEncoder",),
+        "rare categories may be grouped",
+        "sklearn/preprocessing/_encoders.py, _check_infrequent_enabled",
+        adds("_infrequent_enabled", False),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.neighbors._kde.KernelDensity",),
+        "the bandwidth may be estimated",
+        "sklearn/neighbors/_kde.py, fit",
+        computes("bandwidth_", others.bandwidth, fitted_by="tree_"),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.preprocessing._polynomial.SplineTransformer",),
+        "the answer may be sparse",
+        "sklearn/preprocessing/_polynomial.py",
+        adds("sparse_output", False),
+    ),
+    Change(
+        (1, 2),
+        ("sklearn.ensemble._stacking.StackingClassifier",),
+        "the labels' encoder has another name",
+        "sklearn/ensemble/_stacking.py, fit",
+        ensembles.stacking_labels,
+    ),
+    Change(
+        (1, 3),
+        ("sklearn.tree._tree.Tree",),
+        "a node says where missing values go",
+        "sklearn/tree/_tree.pyx, NODE_DTYPE",
+        trees.nodes_without_missing_values,
+    ),
+    Change(
+        (1, 3),
+        ("sklearn.preprocessing._encoders.OrdinalEncoder",),
+        "rare categories may be grouped",
+        "sklearn/preprocessing/_encoders.py, OrdinalEncoder.fit",
+        adds("_infrequent_enabled", False),
+    ),
+    Change(
+        (1, 3),
+        ("sklearn.preprocessing._encoders.OrdinalEncoder",),
+        "missing values are found at fit",
+        "sklearn/preprocessing/_encoders.py, OrdinalEncoder.fit",
+        computes("_missing_indices", preprocessing.indices_of_missing, fitted_by="categories_"),
+    ),
+    Change(
+        (1, 3),
+        ("sklearn.decomposition._kernel_pca.KernelPCA",),
+        "the kernel's gamma is an attribute",
+        "sklearn/decomposition/_kernel_pca.py, fit",
+        computes("gamma_", others.kernel_gamma, fitted_by="X_fit_"),
+    ),
+    Change(
+        (1, 3),
+        ("sklearn.ensemble._iforest.IsolationForest",),
+        "the lengths of paths are kept",
+        "sklearn/ensemble/_iforest.py, _fit",
+        ensembles.isolation_paths,
+    ),
+    Change(
+        (1, 4),
+        ("sklearn.tree._classes.DecisionTreeClassifier",),
+        "nodes hold fractions, and counts before",
+        "sklearn/tree/_criterion.pyx, ClassificationCriterion.node_value",
+        trees.counts_to_fractions,
+    ),
+    Change(
+        (1, 4),
+        (_GRADIENT,),
+        "the losses come from sklearn/_loss",
+        "sklearn/ensemble/_gb.py, fit",
+        ensembles.gradient_boosting_loss,
+    ),
+    Change(
+        (1, 4),
+        (_HISTOGRAM,),
+        "categories are encoded by a transformer inside",
+        "sklearn/ensemble/_hist_gradient_boosting/gradient_boosting.py, _preprocess_X",
+        adds("_preprocessor", None),
+    ),
+    Change(
+        (1, 4),
+        ("sklearn.compose._column_transformer.ColumnTransformer",),
+        "passthrough is a fitted transformer",
+        "sklearn/compose/_column_transformer.py, _update_fitted_transformers",
+        preprocessing.fitted_passthrough,
+    ),
+    Change(
+        (1, 5),
+        ("sklearn.feature_extraction.text.TfidfTransformer",),
+        "frequencies are a vector, no matrix",
+        "sklearn/feature_extraction/text.py, TfidfTransformer.fit",
+        preprocessing.inverse_document_frequencies,
+    ),
+    Change(
+        (1, 5),
+        ("sklearn.cross_decomposition._pls._PLS",),
+        "coefficients are for rows that are not scaled",
+        "sklearn/cross_decomposition/_pls.py, fit and predict",
+        linear.scaled_coefficients,
+    ),
+    Change(
+        (1, 6),
+        ("sklearn.ensemble._weight_boosting.AdaBoostClassifier",),
+        "SAMME.R is gone, and SAMME counts otherwise",
+        "sklearn/ensemble/_weight_boosting.py, decision_function",
+        ensembles.adaptive_scores,
+    ),
+    Change(
+        (1, 6),
+        ("sklearn.impute._iterative.IterativeImputer",),
+        "empty columns are noted",
+        "sklearn/impute/_iterative.py, _initial_imputation",
+        computes("_is_empty_feature", preprocessing.empty_features, fitted_by="initial_imputer_"),
+    ),
+    Change(
+        (1, 6),
+        ("sklearn.neighbors._nearest_centroid.NearestCentroid",),
+        "classes have prior probabilities",
+        "sklearn/neighbors/_nearest_centroid.py, predict",
+        computes("class_prior_", others.equal_priors, fitted_by="classes_"),
+    ),
+    Change(
+        (1, 6),
+        ("sklearn.semi_supervised._self_training.SelfTrainingClassifier",),
+        "base_estimator is called estimator",
+        "doc/whats_new/v1.6.rst",
+        renames("base_estimator", "estimator"),
+    ),
+    Change(
+        (1, 6),
+        ("sklearn.semi_supervised._self_training.SelfTrainingClassifier",),
+        "base_estimator_ is called estimator_",
+        "doc/whats_new/v1.6.rst",
+        renames("base_estimator_", "estimator_"),
+    ),
+    Change(
+        (1, 6),
+        ("sklearn.preprocessing._function_transformer.FunctionTransformer",),
+        "an argument of check_array has another name",
+        "sklearn/utils/validation.py",
+        preprocessing.renamed_check,
+    ),
+    Change(
+        (1, 7),
+        (_CHAINS,),
+        "base_estimator is called estimator",
+        "doc/whats_new/v1.7.rst",
+        renames("base_estimator", "estimator"),
+    ),
+    Change(
+        (1, 8),
+        ("sklearn.linear_model._logistic.LogisticRegression",),
+        "multi_class is gone",
+        "sklearn/linear_model/_logistic.py, predict_proba",
+        linear.logistic_probabilities,
+    ),
+    Change(
+        (1, 8),
+        ("sklearn.linear_model._ridge._RidgeClassifierMixin",),
+        "labels are an attribute",
+        "sklearn/linear_model/_ridge.py, fit",
+        computes("classes_", linear.classes_of_binarizer, fitted_by="_label_binarizer"),
+    ),
+    Change(
+        (1, 8),
+        ("sklearn.svm._base.BaseLibSVM",),
+        "probability may be switched off inside",
+        "sklearn/svm/_base.py, fit",
+        computes("_effective_probability", others.probability, fitted_by="support_"),
+    ),
+    Change(
+        (1, 8),
+        ("sklearn.impute._base.SimpleImputer",),
+        "the type of the filling values is an attribute",
+        "sklearn/impute/_base.py, fit",
+        computes("_fill_dtype", preprocessing.imputer_types, fitted_by="statistics_"),
+    ),
+    Change(
+        (1, 8),
+        ("sklearn.preprocessing._data.MaxAbsScaler",),
+        "values may be clipped",
+        "sklearn/preprocessing/_data.py",
+        adds("clip", False),
+    ),
+    Change(
+        (1, 8),
+        ("sklearn.preprocessing._polynomial.SplineTransformer",),
+        "missing values may be taken",
+        "sklearn/preprocessing/_polynomial.py",
+        adds("handle_missing", "error"),
+    ),
+    # scipy's own.
+    Change(
+        (1, 1),
+        ("scipy.interpolate._bsplines.BSpline",),
+        "scipy 1.16 made the arrays private",
+        "scipy/interpolate/_bsplines.py",
+        others.private_spline,
+    ),
+)
+
+
+def changes_of(cls: type) -> tuple[Change, ...]:
+    """Return the changes of a class, those of its bases included, the oldest first."""
+    return _changes_of_names(tuple(f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__))
+
+
+@cache
+def _changes_of_names(bases: tuple[str, ...]) -> tuple[Change, ...]:
+    names = {*bases}
+    return tuple(sorted((one for one in CHANGES if names & {*one.classes}), key=lambda one: one.version))
+
+
+def migrate(target: Any, state: Any) -> Any:
+    """Return the state that the installed libraries expect of `target`, whose state is about to be set.
+
+    A class that computes otherwise today is changed to one that computes as before. Raises BrokenArtifact where a
+    state can be served by nothing that is installed.
+    """
+    changes = changes_of(type(target)) if type(state) is dict else ()
+    if not changes:
+        return state
+    written = Written(target, dict(state), str(state.get("_sklearn_version", "")))
+    for change in changes:
+        change.apply(written)
+    return written.state

@@ -1,0 +1,84 @@
+"""Values of pandas in a file: an index as columns, an array of strings as categories. Made only from plain arrays."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from models_registry.errors import UntrustedArtifact
+
+MAX_RANGE = 10_000_000
+_INDEX_FIELDS = frozenset({"data", "name", "start", "stop", "step"})
+_STRING_STATE_LENGTHS = {2, 3}
+
+
+def _refuse(what: str) -> NoReturn:
+    raise UntrustedArtifact(
+        f"The artifact {what}, which no honest file does. Publish it again from its training script, with plain lists "
+        "in the place of pandas objects (columns.tolist())."
+    )
+
+
+def is_string_array(target: Any) -> bool:
+    """Return whether the object is a StringArray of pandas, without importing pandas."""
+    return type(target).__name__ == "StringArray" and type(target).__module__.startswith("pandas.")
+
+
+def index_rule(arguments: tuple[Any, ...]) -> None:
+    """Refuse an index of pandas unless it is made of a plain array or of a bounded range."""
+    import pandas as pd
+
+    if len(arguments) != 2 or arguments[0] not in {pd.Index, pd.RangeIndex} or type(arguments[1]) is not dict:
+        _refuse("rebuilds a pandas index in an unusual way")
+    cls, fields = arguments
+    if not fields.keys() <= _INDEX_FIELDS or not isinstance(fields.get("name"), str | int | None):
+        _refuse("rebuilds a pandas index in an unusual way")
+    if cls is pd.RangeIndex:
+        bounds = [fields.get(name) for name in ("start", "stop", "step")]
+        if not all(type(bound) is int and abs(bound) <= MAX_RANGE for bound in bounds) or "data" in fields:
+            _refuse("holds a pandas range without plain bounds")
+    elif type(fields.get("data")) is not np.ndarray and not is_string_array(fields.get("data")):
+        _refuse("holds a pandas index of no plain array")
+
+
+def new_string_array(cls: Any, checksum: Any, state: Any) -> Any:
+    """Return an empty array of strings, whose state the file then sets.
+
+    pandas' own function makes one without any memory, on which compiled code would fall.
+    """
+    import pandas as pd
+
+    if cls is not pd.arrays.StringArray or state is not None:
+        _refuse("rebuilds a pandas array in an unusual way")
+    return pd.array([], dtype=pd.StringDtype("python"))
+
+
+def string_type_rule(arguments: tuple[Any, ...]) -> None:
+    """Refuse a type of strings unless its strings are Python objects."""
+    import pandas as pd
+
+    storage, *missing = arguments or (None,)
+    if storage != "python" or len(missing) > 1 or not all(pd.isna(value) for value in missing):
+        _refuse("holds a pandas type of strings that are stored in an unusual way")
+
+
+def checked_string_state(state: Any) -> None:
+    """Refuse the state of a StringArray unless it is a type and a flat array of strings and missing values."""
+    import pandas as pd
+
+    plain = type(state) is tuple and len(state) in _STRING_STATE_LENGTHS
+    # Beside its two parts pandas notes whether the array may be written to.
+    if not plain or any(part not in ({}, {"_readonly": True}, {"_readonly": False}) for part in state[2:]):
+        _refuse("holds a pandas array with a malformed state")
+    data = next((part for part in state[:2] if type(part) is np.ndarray), None)
+    kinds = [type(part) for part in state[:2]]
+    if data is None or pd.StringDtype not in kinds or data.dtype != object or data.ndim != 1:
+        _refuse("holds a pandas array of no strings")
+    if not all(isinstance(value, str) or pd.isna(value) for value in data):
+        _refuse("holds a pandas array of no strings")
+
+
+RULES: dict[str, Callable[[tuple[Any, ...]], None]] = {
+    "pandas.core.indexes.base._new_Index": index_rule,
+    "pandas.StringDtype": string_type_rule,
+}

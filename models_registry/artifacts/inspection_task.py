@@ -1,0 +1,27 @@
+"""Inspects an artifact: a task of the sandbox, asked for by `inspection.inspect_in_sandbox`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from models_registry.artifacts.inspection import inspect_artifact
+
+
+def import_libraries(question: Mapping[str, Any]) -> None:
+    """Import before the limits hold what the format's reader needs."""
+    if question["format"] == "onnx":
+        import onnx  # noqa: F401
+    if question["format"] == "skops":
+        import numpy  # noqa: F401
+
+
+def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return what the artifact says about itself, or nothing where the memory did not suffice."""
+    answer.write(stage="while it was read")
+    try:
+        found = inspect_artifact(
+            Path(question["path"]), question["format"], max_claimed_bytes=question["max_claimed_bytes"]
+        )
+    except MemoryError:
+        return {}
+    return {"inspection": found.to_json()}

@@ -1,0 +1,173 @@
+"""Runs a task on an artifact in a process of its own, with limits: inspecting it, trying it, compiling it.
+
+A task is a module with `run(question, answer)`, which returns a report as JSON values. What it does reaches nothing
+else: a crash, a hang or a bloat ends as an `Outcome`.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+CHILD = Path(__file__).with_name("child.py")
+MOST_REPORT_BYTES = 32 << 20
+_SHOWN_ERROR_BYTES = 4_096
+# Nothing else of the parent's environment reaches the process, so no credential does.
+_KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
+_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLimits:
+    """What a task may take. `memory_bytes` is beyond what its process has when the limits begin to hold."""
+
+    memory_bytes: int
+    cpu_seconds: float
+    wall_seconds: float
+    file_size_bytes: int = MOST_REPORT_BYTES
+    # How much it gives way to what serves, as `nice` counts.
+    niceness: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a task ended.
+
+    `status` is the process's exit status, negative for a signal, None where its time was up. `stage` is what it was
+    doing, `report` what it answered where it came so far, `errors` the end of what it printed, and `warnings` what
+    was noticed on the way.
+    """
+
+    status: int | None
+    stage: str
+    report: Mapping[str, Any] | None
+    errors: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def signal_name(self) -> str:
+        """The name of the signal that ended the process."""
+        number = -(self.status or 0)
+        return signal.Signals(number).name if number in set(signal.Signals) else "unknown"
+
+
+def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writable: Path | None = None) -> Outcome:
+    """Return how the task in the module `task` ended; no artifact makes this raise or this process grow.
+
+    Only below `writable` may it write files.
+    """
+    whole = {
+        "paths": [entry for entry in sys.path if Path(entry).is_absolute()] + [str(CHILD.parents[3])],
+        "task": task,
+        "question": dict(question),
+        "memory_bytes": limits.memory_bytes,
+        "cpu_seconds": max(0, round(limits.cpu_seconds)),
+        "file_size_bytes": limits.file_size_bytes,
+        "niceness": limits.niceness,
+        "writable": None if writable is None else str(writable.absolute()),
+    }
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
+        asked.write(json.dumps(whole).encode())
+        asked.seek(0)
+        status = _execute(asked, answer, errors, wall_seconds=limits.wall_seconds)
+        stage, entry = _read_answer(answer)
+        report = entry.get("report")
+        return Outcome(
+            status,
+            stage,
+            report if isinstance(report, dict) else None,
+            _tail(errors),
+            tuple(map(str, entry.get("warnings") or ())),
+        )
+
+
+def _execute(question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float) -> int | None:
+    """Return the process's exit status, or None where it was killed for its time."""
+    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    process = subprocess.Popen(
+        # -I leaves out the environment's and the user's Python paths, -B writes no bytecode.
+        [sys.executable, "-I", "-B", str(CHILD)],
+        stdin=question,
+        stdout=answer,
+        # To the disk, not into this process's memory: what an artifact's code prints has no bound.
+        stderr=errors,
+        env={**environment, **dict.fromkeys(_THREAD_COUNTS, "1"), "HOME": "/nonexistent", "PYTHONHASHSEED": "0"},
+        cwd="/",
+        # A group of its own, so that what it starts ends with it.
+        start_new_session=True,
+    )
+    with process:
+        ended = _wait(process, wall_seconds)
+        # Everything that it may have started goes with it. It is not reaped yet, so its number is no other's.
+        os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+    return status if ended else None
+
+
+def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Return whether the process ends within `seconds`; it is left unreaped."""
+    handle = os.pidfd_open(process.pid)
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
+
+
+def _read_answer(answer: IO[bytes]) -> tuple[str, Mapping[str, Any]]:
+    """Return the last stage that the task reached, and the line with its report where it came to write one."""
+    answer.seek(0)
+    stage = "while it started"
+    last: Mapping[str, Any] = {}
+    for line in answer.read(MOST_REPORT_BYTES).splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            # A line that was cut off when the process ended.
+            continue
+        if isinstance(entry, dict):
+            stage = str(entry.get("stage", stage))[:100]
+            last = entry if "report" in entry else last
+    return stage, last
+
+
+def _tail(errors: IO[bytes]) -> str:
+    end = errors.seek(0, os.SEEK_END)
+    errors.seek(max(0, end - _SHOWN_ERROR_BYTES))
+    return errors.read(_SHOWN_ERROR_BYTES).decode("utf-8", "replace").strip()
+
+
+def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str) -> str:
+    """Return a sentence for an outcome without a report, which names the limit that was reached.
+
+    `what` is the subject, e.g. "The probe".
+    """
+    status, stage = outcome.status, outcome.stage
+    if status is None:
+        return (
+            f"{what} timed out: it was still busy after {limits.wall_seconds:g} s, {stage}. "
+            "Publish a faster model, or raise the limit."
+        )
+    if status >= 0:
+        return f"{what} ended with status {status}, {stage}. {outcome.errors[-600:]}".strip()
+    named = f"signal {-status} ({outcome.signal_name})"
+    if -status == signal.SIGXCPU:
+        return (
+            f"{what} was ended by {named}: it took more than {limits.cpu_seconds:g} s of "
+            f"CPU time, {stage}. Publish a faster model, or raise the limit."
+        )
+    if -status == signal.SIGKILL:
+        return (
+            f"{what} was ended by {named}, {stage}: probably for want of memory on this "
+            "machine. Publish a smaller model, or give the task more memory."
+        )
+    return (
+        f"{what} crashed with {named}, {stage}. The artifact is damaged, crafted, or needs "
+        "other versions; publish it again from its training script."
+    )

@@ -1,0 +1,83 @@
+"""The other half of the sandbox, run by its path in a process of its own.
+
+Reads a question in JSON from its input and writes lines of JSON to its output: each stage before it begins, and
+the report at the end. Only the standard library may be imported up here: the paths come with the question.
+"""
+
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+_MOST_WARNINGS = 20
+_LONGEST_WARNING = 300
+
+
+class Answer:
+    """The way back to the parent, which nothing else that is printed reaches."""
+
+    def __init__(self, output: IO[str]) -> None:
+        self._output = output
+
+    def write(self, **entry: Any) -> None:
+        """Write one line and hand it to the kernel, so that it survives a crash."""
+        self._output.write(json.dumps(entry, allow_nan=False) + "\n")
+        self._output.flush()
+
+
+def _take_output() -> Answer:
+    """Keep the output for the report alone; whatever is printed goes to the errors."""
+    private = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return Answer(private)
+
+
+@contextmanager
+def _noted_warnings(found: list[str]) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    found.extend(f"{one.category.__name__}: {one.message}"[:_LONGEST_WARNING] for one in caught)
+
+
+def _confine(order: Mapping[str, Any]) -> list[str]:
+    from models_registry.artifacts.sandbox import restrictions
+
+    restrictions.limit_resources(
+        memory_bytes=order["memory_bytes"],
+        cpu_seconds=order["cpu_seconds"],
+        file_size_bytes=order["file_size_bytes"],
+    )
+    return restrictions.deny_the_rest(writable=order["writable"] and Path(order["writable"]))
+
+
+def main() -> None:
+    """Carry out the one task."""
+    answer = _take_output()
+    order = json.load(sys.stdin)
+    sys.path[:] = list(dict.fromkeys([*sys.path, *order["paths"]]))
+    from models_registry.artifacts.sandbox import restrictions
+
+    restrictions.die_with_parent()
+    restrictions.give_way(order["niceness"])
+    found: list[str] = []
+    with _noted_warnings(found):
+        task = importlib.import_module(order["task"])
+        # Libraries are trusted, large, and some start threads: a task may import them before the limits hold.
+        prepare = getattr(task, "import_libraries", None)
+        if prepare is not None:
+            prepare(order["question"])
+        found.extend(_confine(order))
+        report = task.run(order["question"], answer)
+    answer.write(report=report, warnings=list(dict.fromkeys(found))[:_MOST_WARNINGS])
+    # Objects of a stranger are not given the chance of a clean-up, and native libraries can hang an exit.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

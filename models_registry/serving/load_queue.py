@@ -1,0 +1,141 @@
+"""The workers of a machine load one after the other, and know which load has ended one of them.
+
+Old and new model are in memory side by side, so two workers that load at once might not fit. The file that they queue
+at holds, too, what is being loaded: who finds it there after the lock came free knows that the holder died in it. A
+load that ends workers again and again would take the whole service with it, the models that serve among them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from models_registry.errors import BrokenArtifact
+
+log = structlog.get_logger(__name__)
+
+MAX_PAUSE_SECONDS = 300.0
+MAX_KEPT = 100
+# A worker is replaced, and has begun to load, within that time; what is older says nothing of when its holder died.
+REPLACED_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Ended:
+    """How many workers in a row a load has ended, and when it may be tried again (seconds since 1970)."""
+
+    workers: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Journal:
+    """What is being loaded, since when, and the loads that ended workers, by digest."""
+
+    digest: str = ""
+    began_at: float = 0.0
+    ended: dict[str, Ended] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, content: bytes) -> Journal:
+        """Return what `dump` wrote; an empty journal where that cannot be read."""
+        try:
+            value: dict[str, Any] = json.loads(content)
+            ended = {digest: Ended(**entry) for digest, entry in value["ended"].items()}
+            return cls(str(value["digest"]), float(value["began_at"]), ended)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def dump(self) -> bytes:
+        """Return the journal as bytes."""
+        return json.dumps(asdict(self)).encode()
+
+    def note_death(self, now: float, *, limit_seconds: float) -> None:
+        """Take into account that whoever loaded last has died in it.
+
+        One death may have any reason, so the load is tried again at once. Where it took the whole of `limit_seconds`,
+        or it was not the first, the pause grows with what the deaths have cost.
+        """
+        if not self.digest:
+            return
+        ended = self.ended.setdefault(self.digest, Ended())
+        ended.workers += 1
+        passed = now - self.began_at
+        took = max(1.0, passed) if passed <= limit_seconds + REPLACED_SECONDS else 1.0
+        if ended.workers > 1 or took >= limit_seconds:
+            ended.retry_at = now + min(MAX_PAUSE_SECONDS, took * 2.0 ** min(ended.workers, 10))
+        while len(self.ended) > MAX_KEPT:
+            del self.ended[next(iter(self.ended))]
+        self.digest = ""
+
+
+class LoadQueue:
+    """The file at which the workers of a machine queue."""
+
+    def __init__(self, path: Path, *, limit_seconds: float) -> None:
+        """Queue at `path`; a worker that stands still for `limit_seconds` is ended."""
+        self._path = path
+        self._limit_seconds = limit_seconds
+
+    @contextmanager
+    def turn(self, digest: str) -> Iterator[None]:
+        """Wait for the turn to load the artifact with `digest`.
+
+        BrokenArtifact is raised where its load has ended workers, and it is too early to try it again.
+        """
+        descriptor = self._open()
+        if descriptor is None:
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            journal = Journal.parse(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+            journal.note_death(time.time(), limit_seconds=self._limit_seconds)
+            self._require_no_pause(descriptor, journal, digest)
+            journal.digest, journal.began_at = digest, time.time()
+            _write(descriptor, journal)
+            try:
+                yield
+            finally:
+                journal.digest = ""
+                journal.ended.pop(digest, None)
+                _write(descriptor, journal)
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int | None:
+        """Return the file's descriptor; None where the disk has no place for it, and nobody can queue."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            log.warning("load_not_queued", path=str(self._path), reason=str(error))
+            return None
+
+    def _require_no_pause(self, descriptor: int, journal: Journal, digest: str) -> None:
+        ended = journal.ended.get(digest, Ended())
+        left = ended.retry_at - time.time()
+        if left > 0:
+            _write(descriptor, journal)
+            raise BrokenArtifact(
+                f"Loading it has ended {ended.workers} worker{'s' if ended.workers > 1 else ''} of this machine in a "
+                f"row. It is tried again in {left:.0f} s; the log says where the last one stood still. Activate "
+                "another version."
+            )
+
+
+def _write(descriptor: int, journal: Journal) -> None:
+    # A full disk keeps no journal, and no model from loading.
+    with suppress(OSError):
+        content = journal.dump()
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))

@@ -1,0 +1,695 @@
+# ruff: noqa: E501, BLE001, PLW2901, PLR0912
+"""Writes fitted estimators of an older scikit-learn, each with its own answers.
+
+    python generate.py FOLDER [all | NAME …]
+
+Run it with the Python of an environment that holds that version (see README.md). It imports nothing of this project.
+Each estimator is written as NAME.joblib, and as NAME.skops where that version of skops can; NAME.json holds the rows
+that it was asked about and what it answered. Without names it writes the few that the tests keep of the version,
+with `all` everything that the version has.
+"""
+
+import io
+import json
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import sklearn
+from sklearn import (
+    calibration,
+    cluster,
+    compose,
+    decomposition,
+    discriminant_analysis,
+    dummy,
+    ensemble,
+    feature_extraction,
+    feature_selection,
+    gaussian_process,
+    impute,
+    isotonic,
+    kernel_approximation,
+    kernel_ridge,
+    linear_model,
+    metrics,
+    mixture,
+    model_selection,
+    multiclass,
+    multioutput,
+    naive_bayes,
+    neighbors,
+    neural_network,
+    pipeline,
+    preprocessing,
+    semi_supervised,
+    svm,
+    tree,
+)
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
+from sklearn.utils import all_estimators
+
+ROWS = 60
+ASKED = 12
+METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
+VERSION = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+
+rng = np.random.RandomState(0)
+X = np.abs(rng.normal(size=(ROWS, 4))) + 0.1
+CLASSES = (X[:, 0] > np.median(X[:, 0])).astype(int)
+THREE = np.arange(ROWS) % 3
+TARGET = X[:, 0] * 2 + X[:, 1]
+WEIGHTS = rng.uniform(0.5, 3, ROWS)
+GAPS = np.where(np.quantile(X, 0.9) < X, np.nan, X)
+TEXTS = ["the cat sat on", "a dog sat", "the dog and the cat", "dogs and cats", "a mat"] * (ROWS // 5)
+RECORDS = [{"age": 1.0, "city": "Oslo"}, {"age": 2.0, "city": "Rome"}, {"age": 4.0, "city": "Rome"}] * (ROWS // 3)
+FRAME = pd.DataFrame(
+    {"age": GAPS[:, 0], "income": X[:, 1], "city": (["Oslo", "Rome", "Bern"] * ROWS)[:ROWS],
+     "size": (["S", "M", "L", "L"] * ROWS)[:ROWS]}
+)  # fmt: skip
+
+
+def prepared():
+    """Return a ColumnTransformer as data scientists write it."""
+    numbers = pipeline.make_pipeline(impute.SimpleImputer(strategy="median"), preprocessing.StandardScaler())
+    words = pipeline.make_pipeline(
+        impute.SimpleImputer(strategy="most_frequent"), preprocessing.OneHotEncoder(handle_unknown="ignore")
+    )
+    return compose.ColumnTransformer([("numbers", numbers, ["age", "income"]), ("words", words, ["city", "size"])])
+
+
+def chosen():
+    """Yield (name, estimator, arguments of fit, keywords of fit)."""
+    yield from trees()
+    yield from tables_and_text()
+    yield from others()
+
+
+def trees():
+    for kind in (tree.DecisionTreeClassifier, tree.ExtraTreeClassifier):
+        for label, settings in (("", {}), ("-depth", {"max_depth": 3}), ("-balanced", {"class_weight": "balanced"})):
+            yield kind.__name__ + label, kind(random_state=0, **settings), (X, THREE), {}
+    yield "tree-weights", tree.DecisionTreeClassifier(max_depth=3), (X, THREE), {"sample_weight": WEIGHTS}
+    yield "tree-multioutput", tree.DecisionTreeClassifier(max_depth=3), (X, np.c_[CLASSES, THREE]), {}
+    yield "tree-one-class", tree.DecisionTreeClassifier(), (X, np.zeros(ROWS, int)), {}
+    yield "tree-labels", tree.DecisionTreeClassifier(max_depth=3), (X, np.array(["a", "b", "c"])[THREE]), {}
+    for criterion in ("squared_error", "absolute_error", "friedman_mse", "poisson"):
+        yield f"tree-{criterion}", tree.DecisionTreeRegressor(criterion=criterion, max_depth=3), (X, TARGET), {}
+    if VERSION >= (1, 3):
+        yield "tree-gaps", tree.DecisionTreeClassifier(max_depth=3), (GAPS, THREE), {}
+    if VERSION >= (1, 4):
+        yield "forest-gaps", ensemble.RandomForestClassifier(5, max_depth=3), (GAPS, THREE), {}
+    forest = {"n_estimators": 7, "max_depth": 3, "random_state": 0}
+    yield "forest", ensemble.RandomForestClassifier(**forest), (X, THREE), {}
+    yield "forest-oob", ensemble.RandomForestClassifier(oob_score=True, **forest), (X, CLASSES), {}
+    yield "forest-balanced", ensemble.RandomForestClassifier(class_weight="balanced", **forest), (X, THREE), {}
+    yield "forest-multioutput", ensemble.RandomForestClassifier(**forest), (X, np.c_[CLASSES, THREE]), {}
+    yield "extra-trees", ensemble.ExtraTreesClassifier(**forest), (X, THREE), {}
+    yield "forest-regressor", ensemble.RandomForestRegressor(**forest), (X, TARGET), {}
+    yield "extra-trees-regressor", ensemble.ExtraTreesRegressor(**forest), (X, np.c_[TARGET, -TARGET]), {}
+    yield "embedding", ensemble.RandomTreesEmbedding(n_estimators=3, max_depth=3, random_state=0), (X,), {}
+    yield "bagging-trees", ensemble.BaggingClassifier(n_estimators=4, random_state=0), (X, THREE), {}
+    yield "isolation", ensemble.IsolationForest(n_estimators=7, random_state=0), (X,), {}
+    yield (
+        "isolation-contaminated",
+        ensemble.IsolationForest(n_estimators=7, contamination=0.1, random_state=0),
+        (X,),
+        {},
+    )
+    yield (
+        "isolation-samples",
+        ensemble.IsolationForest(n_estimators=7, max_samples=20, max_features=2, random_state=0),
+        (X,),
+        {},
+    )
+    for loss in ("squared_error", "absolute_error", "huber", "quantile"):
+        boosting = ensemble.GradientBoostingRegressor(loss=loss, n_estimators=5, random_state=0)
+        yield f"gradient-{loss}", boosting, (X, TARGET), {}
+    for loss in ("log_loss", "exponential"):
+        boosting = ensemble.GradientBoostingClassifier(loss=loss, n_estimators=5, random_state=0)
+        yield f"gradient-{loss}", boosting, (X, CLASSES), {}
+    yield "gradient-three", ensemble.GradientBoostingClassifier(n_estimators=5, random_state=0), (X, THREE), {}
+    for name, init in (
+        ("zero", "zero"),
+        ("dummy", dummy.DummyClassifier()),
+        ("logistic", linear_model.LogisticRegression()),
+    ):
+        boosting = ensemble.GradientBoostingClassifier(n_estimators=3, init=init, random_state=0)
+        yield f"gradient-init-{name}", boosting, (X, CLASSES), {}
+    boosting = ensemble.GradientBoostingRegressor(n_estimators=20, n_iter_no_change=2, random_state=0)
+    yield "gradient-stopping", boosting, (X, TARGET), {}
+    for loss in ("squared_error", "absolute_error", "poisson", *(("quantile",) if VERSION >= (1, 1) else ()),
+                 *(("gamma",) if VERSION >= (1, 3) else ())):  # fmt: skip
+        settings = {"quantile": 0.5} if loss == "quantile" else {}
+        boosting = ensemble.HistGradientBoostingRegressor(loss=loss, max_iter=4, min_samples_leaf=5, **settings)
+        yield f"histogram-{loss}", boosting, (GAPS, TARGET), {}
+    histogram = {"max_iter": 4, "min_samples_leaf": 5, "random_state": 0}
+    yield "histogram-two", ensemble.HistGradientBoostingClassifier(**histogram), (GAPS, CLASSES), {}
+    yield "histogram-three", ensemble.HistGradientBoostingClassifier(**histogram), (GAPS, THREE), {}
+    codes = np.c_[THREE, X[:, 1:]]
+    by_category = ensemble.HistGradientBoostingClassifier(categorical_features=[0], **histogram)
+    yield "histogram-categories", by_category, (codes, CLASSES), {}
+    stopping = ensemble.HistGradientBoostingClassifier(early_stopping=True, scoring="accuracy", **histogram)
+    yield "histogram-stopping", stopping, (X, CLASSES), {}
+    yield (
+        "histogram-loss-stopping",
+        ensemble.HistGradientBoostingClassifier(early_stopping=True, **histogram),
+        (X, CLASSES),
+        {},
+    )
+    if VERSION >= (1, 4):
+        frame = FRAME.assign(size=pd.Categorical(FRAME["size"]))[["age", "size"]]
+        from_dtype = ensemble.HistGradientBoostingClassifier(categorical_features="from_dtype", **histogram)
+        yield "histogram-from-dtype", from_dtype, (frame, CLASSES), {}
+    algorithms = ({"algorithm": "SAMME"}, {"algorithm": "SAMME.R"}) if VERSION < (1, 6) else ({},)
+    for settings in algorithms:
+        algorithm = settings.get("algorithm", "SAMME")
+        for label, classes in (("two", CLASSES), ("three", THREE)):
+            adaptive = ensemble.AdaBoostClassifier(n_estimators=5, random_state=0, **settings)
+            yield f"ada-{algorithm}-{label}", adaptive, (X, classes), {}
+    if VERSION >= (1, 2):
+        stumps = tree.DecisionTreeClassifier(max_depth=2)
+        adaptive = ensemble.AdaBoostClassifier(stumps, n_estimators=5, random_state=0)
+        yield "ada-depth-two", adaptive, (X, THREE), {}
+    yield "ada-regressor", ensemble.AdaBoostRegressor(n_estimators=5, random_state=0), (X, TARGET), {}
+
+
+def tables_and_text():
+    text = feature_extraction.text
+    logistic = linear_model.LogisticRegression
+    for label, settings in (
+        ("", {}),
+        ("-smooth", {"smooth_idf": False}),
+        ("-sublinear", {"sublinear_tf": True, "norm": "l1"}),
+        ("-without", {"use_idf": False}),
+        ("-single", {"dtype": np.float32}),
+        ("-chars", {"analyzer": "char_wb", "ngram_range": (1, 3)}),
+    ):
+        yield f"tfidf{label}", text.TfidfVectorizer(**settings), (TEXTS,), {}
+        yield (
+            f"tfidf{label}-logistic",
+            pipeline.make_pipeline(text.TfidfVectorizer(**settings), logistic()),
+            (TEXTS, THREE),
+            {},
+        )
+    counted = pipeline.make_pipeline(text.CountVectorizer(), text.TfidfTransformer(), naive_bayes.MultinomialNB())
+    yield "counts-tfidf-bayes", counted, (TEXTS, THREE), {}
+    yield "tfidf-transformer", text.TfidfTransformer(), (scipy.sparse.csr_matrix(np.round(X * 3)),), {}
+    yield (
+        "hashing-sgd",
+        pipeline.make_pipeline(text.HashingVectorizer(n_features=64), linear_model.SGDClassifier(random_state=0)),
+        (TEXTS, THREE),
+        {},
+    )
+    yield (
+        "records",
+        pipeline.make_pipeline(feature_extraction.DictVectorizer(), linear_model.Ridge()),
+        (RECORDS, TARGET),
+        {},
+    )
+    union = pipeline.FeatureUnion([("words", text.TfidfVectorizer()), ("chars", text.CountVectorizer(analyzer="char"))])
+    yield "text-union", pipeline.make_pipeline(union, svm.LinearSVC()), (TEXTS, THREE), {}
+    yield "table-logistic", pipeline.make_pipeline(prepared(), logistic()), (FRAME, CLASSES), {}
+    yield (
+        "table-forest",
+        pipeline.make_pipeline(prepared(), ensemble.RandomForestClassifier(4, max_depth=3, random_state=0)),
+        (FRAME, THREE),
+        {},
+    )
+    yield (
+        "table-gradient",
+        pipeline.make_pipeline(prepared(), ensemble.GradientBoostingRegressor(n_estimators=4)),
+        (FRAME, TARGET),
+        {},
+    )
+    by_index = compose.ColumnTransformer(
+        [
+            ("n", preprocessing.MinMaxScaler(), FRAME[["income"]].columns),
+            ("c", preprocessing.OneHotEncoder(), FRAME[["city"]].columns),
+        ]
+    )
+    yield "table-index", pipeline.make_pipeline(by_index, logistic()), (FRAME, CLASSES), {}
+    chosen_columns = compose.make_column_transformer(
+        (preprocessing.StandardScaler(), compose.make_column_selector(dtype_include="number")),
+        (preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["city"]),
+        remainder="drop",
+    )
+    yield "table-selector", pipeline.make_pipeline(chosen_columns, logistic()), (FRAME.fillna(0), CLASSES), {}
+    for label, columns in (("names", ["income"]), ("positions", [1]), ("mask", [False, True, False, False])):
+        passed = compose.ColumnTransformer([("s", preprocessing.StandardScaler(), columns)], remainder="passthrough")
+        frame = FRAME.assign(city=THREE, size=CLASSES).fillna(1.0)
+        yield f"table-remainder-{label}", pipeline.make_pipeline(passed, logistic()), (frame, CLASSES), {}
+    through = compose.ColumnTransformer(
+        [("p", "passthrough", ["income"]), ("d", "drop", ["city"])], remainder=preprocessing.MinMaxScaler()
+    )
+    yield (
+        "table-remainder-scaled",
+        pipeline.make_pipeline(through, logistic()),
+        (FRAME.assign(size=CLASSES).fillna(1.0), CLASSES),
+        {},
+    )
+    positions = compose.ColumnTransformer([("s", preprocessing.StandardScaler(), [0, 1])], remainder="passthrough")
+    yield "array-remainder", pipeline.make_pipeline(positions, logistic()), (X, CLASSES), {}
+    for strategy in ("mean", "median", "most_frequent", "constant"):
+        filled = pipeline.make_pipeline(impute.SimpleImputer(strategy=strategy), logistic())
+        yield f"imputed-{strategy}", filled, (GAPS, CLASSES), {}
+    words = FRAME[["city", "size"]].where(FRAME["age"] > 0.3)
+    for strategy in ("most_frequent", "constant"):
+        encoder = preprocessing.OneHotEncoder(handle_unknown="ignore")
+        filled = pipeline.make_pipeline(impute.SimpleImputer(strategy=strategy), encoder, logistic())
+        yield f"imputed-words-{strategy}", filled, (words, CLASSES), {}
+    yield (
+        "imputed-indicator",
+        pipeline.make_pipeline(impute.SimpleImputer(add_indicator=True), logistic()),
+        (GAPS, CLASSES),
+        {},
+    )
+    yield "imputed-neighbours", pipeline.make_pipeline(impute.KNNImputer(), logistic()), (GAPS, CLASSES), {}
+    iterative = impute.IterativeImputer(max_iter=2, random_state=0)
+    yield "imputed-iterative", pipeline.make_pipeline(iterative, linear_model.Ridge()), (GAPS, TARGET), {}
+    for label, settings in (("", {}), ("-ignore", {"handle_unknown": "ignore"}), ("-drop", {"drop": "first"}),
+                            ("-binary", {"drop": "if_binary"}),
+                            *((("-rare", {"min_frequency": 16, "handle_unknown": "infrequent_if_exist"}),) if VERSION >= (1, 1) else ())):  # fmt: skip
+        yield (
+            f"one-hot{label}",
+            pipeline.make_pipeline(preprocessing.OneHotEncoder(**settings), logistic()),
+            (FRAME[["city", "size"]], CLASSES),
+            {},
+        )
+    given = preprocessing.OneHotEncoder(categories=[["Bern", "Oslo", "Rome"], ["L", "M", "S"]])
+    yield "one-hot-given", pipeline.make_pipeline(given, logistic()), (FRAME[["city", "size"]], CLASSES), {}
+    ordinal = {"handle_unknown": "use_encoded_value", "unknown_value": -1}
+    yield (
+        "ordinal",
+        pipeline.make_pipeline(preprocessing.OrdinalEncoder(**ordinal), logistic()),
+        (FRAME[["city", "size"]], CLASSES),
+        {},
+    )
+    if VERSION >= (1, 3):
+        rare = preprocessing.OrdinalEncoder(min_frequency=16, **ordinal)
+        yield "ordinal-rare", pipeline.make_pipeline(rare, logistic()), (FRAME[["city", "size"]], CLASSES), {}
+        target = preprocessing.TargetEncoder(cv=2, random_state=0)
+        yield "target-encoder", pipeline.make_pipeline(target, logistic()), (FRAME[["city", "size"]], CLASSES), {}
+
+
+def others():
+    logistic = linear_model.LogisticRegression
+    for solver in ("lbfgs", "liblinear", "saga"):
+        yield f"logistic-{solver}", logistic(solver=solver, max_iter=200), (X, CLASSES), {}
+    for penalty, solver in (("l1", "liblinear"), ("elasticnet", "saga")):
+        yield (
+            f"logistic-{penalty}",
+            logistic(penalty=penalty, solver=solver, l1_ratio=0.5 if penalty == "elasticnet" else None),
+            (X, CLASSES),
+            {},
+        )
+    yield "logistic-three", logistic(), (X, THREE), {}
+    yield "logistic-liblinear-three", multiclass.OneVsRestClassifier(logistic(solver="liblinear")), (X, THREE), {}
+    if VERSION < (1, 8):
+        for multi in ("ovr", "multinomial"):
+            yield f"logistic-{multi}-three", logistic(multi_class=multi), (X, THREE), {}
+            yield f"logistic-{multi}-two", logistic(multi_class=multi), (X, CLASSES), {}
+            yield (
+                f"logistic-cv-{multi}",
+                linear_model.LogisticRegressionCV(Cs=2, cv=2, multi_class=multi),
+                (X, THREE),
+                {},
+            )
+        yield "logistic-liblinear-auto", logistic(solver="liblinear", multi_class="auto"), (X, THREE), {}
+        yield "logistic-liblinear-ovr", logistic(solver="liblinear", multi_class="ovr"), (X, THREE), {}
+    for kernel in ("rbf", "linear", "poly", "sigmoid"):
+        for probability in (False, True):
+            label = "-probability" if probability else ""
+            yield (
+                f"svc-{kernel}{label}",
+                svm.SVC(kernel=kernel, probability=probability, random_state=0),
+                (X, CLASSES),
+                {},
+            )
+    yield "svc-three", svm.SVC(probability=True, random_state=0), (X, THREE), {}
+    yield "svc-ovo", svm.SVC(decision_function_shape="ovo"), (X, THREE), {}
+    yield "svc-sparse", svm.SVC(), (scipy.sparse.csr_matrix(X), CLASSES), {}
+    yield (
+        "svc-sparse-text",
+        pipeline.make_pipeline(
+            feature_extraction.text.CountVectorizer(), svm.SVC(kernel="linear", probability=True, random_state=0)
+        ),
+        (TEXTS, THREE),
+        {},
+    )
+    yield "nusvc-probability", svm.NuSVC(probability=True, random_state=0), (X, CLASSES), {}
+    for loss in ("hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron"):
+        yield f"sgd-{loss}", linear_model.SGDClassifier(loss=loss, random_state=0), (X, CLASSES), {}
+    for method in ("sigmoid", "isotonic"):
+        yield (
+            f"calibrated-{method}",
+            calibration.CalibratedClassifierCV(logistic(), method=method, cv=2),
+            (X, CLASSES),
+            {},
+        )
+        yield (
+            f"calibrated-{method}-svc",
+            calibration.CalibratedClassifierCV(svm.LinearSVC(), method=method, cv=2),
+            (X, THREE),
+            {},
+        )
+        if VERSION < (1, 8):
+            fitted = calibration.CalibratedClassifierCV(logistic().fit(X, CLASSES), method=method, cv="prefit")
+            yield f"calibrated-{method}-prefit", fitted, (X, CLASSES), {}
+    pair = [("tree", tree.DecisionTreeClassifier(max_depth=3)), ("logistic", logistic())]
+    yield "voting-hard", ensemble.VotingClassifier(pair), (X, CLASSES), {}
+    yield "voting-soft", ensemble.VotingClassifier(pair, voting="soft"), (X, THREE), {}
+    yield "stacking", ensemble.StackingClassifier(pair, cv=2), (X, CLASSES), {}
+    yield "stacking-passthrough", ensemble.StackingClassifier(pair, cv=2, passthrough=True), (X, THREE), {}
+    regressors = [("tree", tree.DecisionTreeRegressor(max_depth=3)), ("ridge", linear_model.Ridge())]
+    yield "stacking-regressor", ensemble.StackingRegressor(regressors, cv=2), (X, TARGET), {}
+    yield "voting-regressor", ensemble.VotingRegressor(regressors), (X, TARGET), {}
+    grid = {"max_depth": [2, 3]}
+    for label, scoring in (
+        ("", None),
+        ("-accuracy", "accuracy"),
+        ("-roc", "roc_auc_ovr"),
+        ("-made", metrics.make_scorer(metrics.f1_score, average="macro")),
+    ):
+        search = model_selection.GridSearchCV(tree.DecisionTreeClassifier(random_state=0), grid, cv=2, scoring=scoring)
+        yield f"grid{label}", search, (X, THREE), {}
+    yield (
+        "random-search",
+        model_selection.RandomizedSearchCV(ensemble.RandomForestClassifier(3, random_state=0), grid, n_iter=2, cv=2),
+        (X, THREE),
+        {},
+    )
+    several = pipeline.Pipeline([("s", preprocessing.StandardScaler()), ("m", logistic())])
+    yield (
+        "grid-pipeline",
+        model_selection.GridSearchCV(several, [{"m__C": [0.1, 1]}, {"s": ["passthrough"]}], cv=2),
+        (X, CLASSES),
+        {},
+    )
+    for kernel in (None, gaussian_process.kernels.RBF() + gaussian_process.kernels.WhiteKernel()):
+        yield f"gaussian-process-{kernel is None}", gaussian_process.GaussianProcessRegressor(kernel), (X, TARGET), {}
+    yield "gaussian-process-classes", gaussian_process.GaussianProcessClassifier(), (X, THREE), {}
+    for algorithm in ("kd_tree", "ball_tree", "brute"):
+        for metric in ("minkowski", "manhattan"):
+            yield (
+                f"neighbours-{algorithm}-{metric}",
+                neighbors.KNeighborsClassifier(3, algorithm=algorithm, metric=metric),
+                (X, THREE),
+                {},
+            )
+        yield (
+            f"density-{algorithm}" if algorithm != "brute" else "density-auto",
+            neighbors.KernelDensity(algorithm=algorithm if algorithm != "brute" else "auto"),
+            (X,),
+            {},
+        )
+        yield f"outliers-{algorithm}", neighbors.LocalOutlierFactor(5, novelty=True, algorithm=algorithm), (X,), {}
+    yield "radius", neighbors.RadiusNeighborsClassifier(5.0), (X, CLASSES), {}
+    for kind in (decomposition.PCA, decomposition.TruncatedSVD, decomposition.FastICA, decomposition.NMF):
+        reduced = kind(2, random_state=0)
+        yield f"{kind.__name__}-logistic", pipeline.make_pipeline(reduced, logistic()), (X, CLASSES), {}
+    yield "pca-whiten", pipeline.make_pipeline(decomposition.PCA(2, whiten=True), logistic()), (X, CLASSES), {}
+    for kind in (cluster.KMeans, cluster.MiniBatchKMeans):
+        yield f"{kind.__name__}-seeded", kind(3, random_state=0, n_init=2), (X,), {}
+    yield "spline", pipeline.make_pipeline(preprocessing.SplineTransformer(), linear_model.Ridge()), (X, TARGET), {}
+    yield "poly", pipeline.make_pipeline(preprocessing.PolynomialFeatures(2), linear_model.Ridge()), (X, TARGET), {}
+    yield "power", pipeline.make_pipeline(preprocessing.PowerTransformer(), linear_model.Ridge()), (X, TARGET), {}
+    yield (
+        "quantile",
+        pipeline.make_pipeline(preprocessing.QuantileTransformer(n_quantiles=10), linear_model.Ridge()),
+        (X, TARGET),
+        {},
+    )
+    for encode in ("onehot", "ordinal"):
+        yield (
+            f"bins-{encode}",
+            pipeline.make_pipeline(preprocessing.KBinsDiscretizer(3, encode=encode), linear_model.Ridge()),
+            (X, TARGET),
+            {},
+        )
+    yield (
+        "function-log",
+        pipeline.make_pipeline(preprocessing.FunctionTransformer(np.log1p), linear_model.Ridge()),
+        (X, TARGET),
+        {},
+    )
+    yield (
+        "target-log",
+        compose.TransformedTargetRegressor(linear_model.Ridge(), func=np.log, inverse_func=np.exp),
+        (X, TARGET),
+        {},
+    )
+    yield "best", pipeline.make_pipeline(feature_selection.SelectKBest(k=2), logistic()), (X, CLASSES), {}
+    yield (
+        "best-chi2",
+        pipeline.make_pipeline(feature_selection.SelectKBest(feature_selection.chi2, k=2), logistic()),
+        (X, CLASSES),
+        {},
+    )
+    yield (
+        "from-model",
+        pipeline.make_pipeline(feature_selection.SelectFromModel(ensemble.ExtraTreesClassifier(3)), logistic()),
+        (X, CLASSES),
+        {},
+    )
+    yield "recursive", feature_selection.RFECV(logistic(), cv=2), (X, CLASSES), {}
+    yield "one-vs-one", multiclass.OneVsOneClassifier(logistic()), (X, THREE), {}
+    yield "one-vs-rest-trees", multiclass.OneVsRestClassifier(tree.DecisionTreeClassifier(max_depth=3)), (X, THREE), {}
+    yield "codes", multiclass.OutputCodeClassifier(logistic(), random_state=0), (X, THREE), {}
+    yield (
+        "multi-output",
+        multioutput.MultiOutputClassifier(tree.DecisionTreeClassifier(max_depth=3)),
+        (X, np.c_[CLASSES, THREE]),
+        {},
+    )
+    yield "chain", multioutput.ClassifierChain(logistic()), (X, np.c_[CLASSES, 1 - CLASSES]), {}
+    for solver in ("lbfgs", "adam"):
+        yield (
+            f"mlp-{solver}",
+            neural_network.MLPClassifier((5,), solver=solver, max_iter=20, random_state=0),
+            (X, THREE),
+            {},
+        )
+    yield (
+        "mlp-stopping",
+        neural_network.MLPClassifier((5,), early_stopping=True, max_iter=20, random_state=0),
+        (X, CLASSES),
+        {},
+    )
+    yield "mlp-regressor", neural_network.MLPRegressor((5,), max_iter=20, random_state=0), (X, TARGET), {}
+    for covariance in ("full", "diag"):
+        yield f"mixture-{covariance}", mixture.GaussianMixture(2, covariance_type=covariance, random_state=0), (X,), {}
+    for solver in ("svd", "lsqr"):
+        yield f"lda-{solver}", discriminant_analysis.LinearDiscriminantAnalysis(solver=solver), (X, THREE), {}
+    yield "qda", discriminant_analysis.QuadraticDiscriminantAnalysis(), (X, CLASSES), {}
+    yield "isotonic", isotonic.IsotonicRegression(out_of_bounds="clip"), (X[:, 0], TARGET), {}
+    yield "ridge-kernel", kernel_ridge.KernelRidge(kernel="rbf"), (X, TARGET), {}
+    yield (
+        "nystroem",
+        pipeline.make_pipeline(kernel_approximation.Nystroem(n_components=5, random_state=0), logistic()),
+        (X, CLASSES),
+        {},
+    )
+    yield (
+        "self-training",
+        semi_supervised.SelfTrainingClassifier(logistic()),
+        (X, np.where(np.arange(ROWS) % 4, CLASSES, -1)),
+        {},
+    )
+    for kind in (linear_model.PoissonRegressor, linear_model.GammaRegressor, linear_model.TweedieRegressor):
+        yield f"{kind.__name__}-seeded", kind(max_iter=50), (X, TARGET), {}
+    yield "ransac", linear_model.RANSACRegressor(random_state=0), (X, TARGET), {}
+
+
+SKIPPED = {"SparseCoder", "FrozenEstimator"}
+REQUIRED = {
+    "ClassifierChain": lambda kind: kind(linear_model.LogisticRegression()),
+    "RegressorChain": lambda kind: kind(linear_model.Ridge()),
+    "ColumnTransformer": lambda kind: kind([("s", preprocessing.StandardScaler(), [0, 1])]),
+    "FeatureUnion": lambda kind: kind([("s", preprocessing.StandardScaler())]),
+    "Pipeline": lambda kind: kind([("s", preprocessing.StandardScaler()), ("m", linear_model.Ridge())]),
+    "GridSearchCV": lambda kind: kind(linear_model.Ridge(), {"alpha": [1, 2]}, cv=2),
+    "HalvingGridSearchCV": lambda kind: kind(linear_model.Ridge(), {"alpha": [1, 2]}, cv=2),
+    "RandomizedSearchCV": lambda kind: kind(linear_model.Ridge(), {"alpha": [1, 2]}, n_iter=2, cv=2),
+    "HalvingRandomSearchCV": lambda kind: kind(linear_model.Ridge(), {"alpha": [1, 2]}, cv=2),
+    "VotingClassifier": lambda kind: kind([("m", linear_model.LogisticRegression())]),
+    "StackingClassifier": lambda kind: kind([("m", linear_model.LogisticRegression())], cv=2),
+    "VotingRegressor": lambda kind: kind([("m", linear_model.Ridge())]),
+    "StackingRegressor": lambda kind: kind([("m", linear_model.Ridge())], cv=2),
+    "SelectFromModel": lambda kind: kind(tree.DecisionTreeClassifier()),
+    "RFE": lambda kind: kind(linear_model.LogisticRegression()),
+    "RFECV": lambda kind: kind(linear_model.LogisticRegression(), cv=2),
+    "SequentialFeatureSelector": lambda kind: kind(linear_model.LogisticRegression(), cv=2, n_features_to_select=2),
+    "MultiOutputRegressor": lambda kind: kind(linear_model.Ridge()),
+    "SelfTrainingClassifier": lambda kind: kind(linear_model.LogisticRegression()),
+}
+SETTINGS = {
+    "n_estimators": 4, "max_iter": 20, "random_state": 0, "cv": 2, "n_components": 2, "n_clusters": 2, "n_init": 1,
+    "n_quantiles": 10,
+}  # fmt: skip
+ATTEMPTS = (
+    (X, CLASSES), (X, TARGET), (X,), (TEXTS,), (X, np.c_[CLASSES, 1 - CLASSES]), (RECORDS,), (CLASSES,),
+    (X[:, 0], TARGET), (X @ X.T, CLASSES),
+)  # fmt: skip
+
+
+def plain():
+    """Yield every public estimator of the version."""
+    for name, kind in all_estimators():
+        if name in SKIPPED:
+            continue
+        if name in REQUIRED:
+            made = REQUIRED[name](kind)
+        else:
+            try:
+                made = kind()
+            except TypeError:
+                made = kind(linear_model.LogisticRegression())
+        known = made.get_params(deep=False)
+        made.set_params(**{key: value for key, value in SETTINGS.items() if key in known})
+        for arguments in ATTEMPTS:
+            try:
+                sklearn.base.clone(made).fit(*arguments)
+            except Exception:
+                continue
+            yield name, made, arguments, {}
+            break
+        else:
+            print("fits nothing:", name)
+
+
+# By version, what shows each change that came after it.
+KEPT = {
+    "1.1.3": (
+        "tree-labels", "tree-weights", "tree-multioutput", "tree-one-class", "tree-squared_error", "forest-balanced",
+        "forest-regressor", "isolation-contaminated", "gradient-log_loss", "gradient-exponential", "gradient-three",
+        "gradient-huber", "gradient-init-logistic", "histogram-two", "histogram-categories", "histogram-poisson",
+        "ada-SAMME-three", "ada-SAMME.R-two", "ada-SAMME.R-three", "bagging-trees", "stacking-passthrough", "tfidf-smooth",
+        "tfidf-logistic", "counts-tfidf-bayes", "table-forest", "table-index", "table-remainder-names",
+        "array-remainder", "imputed-indicator", "imputed-iterative", "imputed-neighbours", "imputed-words-constant",
+        "one-hot-rare", "one-hot-drop", "ordinal", "logistic-ovr-three", "logistic-multinomial-two",
+        "logistic-liblinear-auto", "logistic-cv-ovr", "svc-sparse", "svc-rbf-probability", "sgd-log_loss",
+        "sgd-modified_huber", "calibrated-sigmoid-svc", "grid-accuracy", "grid-pipeline", "neighbours-kd_tree-manhattan",
+        "density-ball_tree", "spline", "function-log", "chain", "self-training", "KernelPCA-default",
+        "NearestCentroid-default", "PLSRegression-default", "CCA-default", "RidgeClassifier-default",
+        "MaxAbsScaler-default", "GammaRegressor-default",
+    ),
+    "1.3.2": (
+        "tree-labels", "tree-gaps", "tree-weights", "forest-multioutput", "gradient-three", "histogram-categories",
+        "ada-SAMME-two", "ada-SAMME.R-three", "tfidf", "table-logistic", "table-remainder-mask", "grid-made",
+        "ordinal-rare", "PLSRegression-default", "voting-soft",
+    ),
+    "1.4.2": (
+        "forest-gaps", "histogram-from-dtype", "histogram-categories", "gradient-quantile", "ada-SAMME.R-two", "tfidf",
+        "tfidf-single", "table-index", "PLSCanonical-default", "target-encoder", "grid",
+    ),
+    "1.5.2": (
+        "ada-SAMME.R-three", "gradient-log_loss", "histogram-three", "table-forest", "table-remainder-positions",
+        "sgd-log_loss", "target-log", "TunedThresholdClassifierCV-default", "svc-sparse-text",
+    ),
+    "1.7.2": (
+        "logistic-ovr-three", "logistic-multinomial-two", "gradient-three", "imputed-constant", "chain",
+        "RidgeClassifierCV-default", "MaxAbsScaler-default", "spline", "svc-sparse",
+    ),
+    "1.8.0": ("gradient-exponential", "histogram-three", "table-index"),
+}  # fmt: skip
+
+
+KEPT_AS_SKOPS = {
+    "tree-labels", "tree-gaps", "forest-balanced", "gradient-three", "histogram-categories", "ada-SAMME.R-three",
+    "tfidf", "tfidf-smooth", "table-remainder-names", "table-forest", "logistic-ovr-three", "sgd-modified_huber",
+    "neighbours-kd_tree-manhattan", "grid-accuracy", "spline", "imputed-constant", "histogram-three",
+}  # fmt: skip
+
+
+def asked(inputs):
+    """Return the first rows of the inputs."""
+    return inputs.iloc[:ASKED] if isinstance(inputs, pd.DataFrame) else inputs[:ASKED]
+
+
+def as_json(value):
+    """Return rows or answers as JSON values, exactly."""
+    if isinstance(value, pd.DataFrame):
+        return {"frame": {name: as_json(value[name].to_numpy())["list"] for name in value.columns}}
+    if scipy.sparse.issparse(value):
+        return {"sparse": value.toarray().tolist()}
+    if isinstance(value, list) and len(value) and isinstance(value[0], np.ndarray):
+        return {"arrays": [one.tolist() for one in value]}
+    return {"list": value.tolist() if isinstance(value, np.ndarray) else list(value)}
+
+
+def answers(estimator, rows):
+    """Return what each method says of the rows."""
+    said = {}
+    for method in METHODS:
+        if hasattr(estimator, method):
+            try:
+                said[method] = as_json(getattr(estimator, method)(rows))
+            except Exception as error:
+                print("  no answer:", type(estimator).__name__, method, repr(error)[:80])
+    return said
+
+
+def write_skops(path, estimator):
+    """Write a skops file, its parts compressed, which older versions of skops cannot do themselves."""
+    import skops.io
+
+    content = io.BytesIO(skops.io.dumps(estimator))
+    with (
+        zipfile.ZipFile(content) as plain_zip,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as small,
+    ):
+        for member in plain_zip.namelist():
+            small.writestr(member, plain_zip.read(member))
+
+
+def write(folder, name, estimator, rows, *, as_skops):
+    """Write one estimator in both formats, and what it says."""
+    joblib.dump(estimator, folder / (name + ".joblib"), compress=("xz", 9))
+    formats = ["joblib"]
+    if as_skops:
+        try:
+            write_skops(folder / (name + ".skops"), estimator)
+            formats.append("skops")
+        except Exception as error:
+            print("  no skops:", name, repr(error)[:100])
+    body = {
+        "scikit-learn": sklearn.__version__,
+        "formats": formats,
+        "rows": as_json(rows),
+        "answers": answers(estimator, rows),
+    }
+    (folder / (name + ".json")).write_text(json.dumps(body) + "\n")
+
+
+def main():
+    """Write what the command line asks for."""
+    folder = Path(sys.argv[1])
+    wanted = set(sys.argv[2:] or KEPT.get(sklearn.__version__, ())) - {"all"}
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for source in (plain, chosen):
+            for name, estimator, arguments, keywords in source():
+                name = name if source is chosen else name + "-default"
+                if wanted and name not in wanted:
+                    continue
+                try:
+                    estimator.fit(*arguments, **keywords)
+                except Exception as error:
+                    print("not fitted:", name, repr(error)[:150])
+                    continue
+                as_skops = len(sys.argv) > 2 or name in KEPT_AS_SKOPS
+                write(folder, name, estimator, asked(arguments[0]), as_skops=as_skops)
+                written += 1
+    print(sklearn.__version__, written, "written to", folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A task that tries what the sandbox denies, and says what got through."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return the names of the attempts that succeeded."""
+    answer.write(stage="while it tried")
+    inside, outside = Path(question["inside"]), Path(question["outside"])
+    attempts: dict[str, Callable[[], object]] = {
+        "write inside": lambda: (inside / "made").write_text("x"),
+        "make a directory inside": (inside / "folder").mkdir,
+        "write outside": lambda: (outside / "made").write_text("x"),
+        "remove outside": (outside / "there").unlink,
+        "run a file": lambda: subprocess.run(["true"], check=True),
+        "open a socket": socket.socket,
+        "read a credential": lambda: os.environ["AWS_SECRET_ACCESS_KEY"],
+    }
+    return {"succeeded": [name for name, attempt in attempts.items() if _succeeds(attempt)]}
+
+
+def _succeeds(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except (OSError, KeyError, subprocess.SubprocessError):
+        return False
+    return True
