@@ -5,15 +5,11 @@ It is a process of its own, so that Django's memory is given back before the wor
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-# Any number will do, as long as every container uses the same.
-_MIGRATION_LOCK = 7_305_021
 _DATABASE_SECONDS = 120
 _PAUSE_SECONDS = 2
 
@@ -30,7 +26,10 @@ def main() -> int:
     django.setup()
     if not wait_for_database():
         return 1
+    from mlapi.migration_lock import migration_lock
+
     try:
+        # Around the account, too: two containers would both make it.
         with migration_lock():
             call_command("migrate", interactive=False, verbosity=1, skip_checks=False)
             if os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
@@ -56,25 +55,6 @@ def wait_for_database(seconds: float = _DATABASE_SECONDS) -> bool:
             time.sleep(_PAUSE_SECONDS)
         else:
             return True
-
-
-@contextlib.contextmanager
-def migration_lock() -> Iterator[None]:
-    """Hold off the other containers: two that migrate at once would both make the same tables."""
-    from django.db import connection
-
-    if connection.vendor != "postgresql":
-        yield  # the file is on this container alone
-        return
-    with connection.cursor() as cursor:
-        # Waiting for another's migration, and a migration itself, may take longer than a request's query.
-        cursor.execute("SET statement_timeout = 0")
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
 
 
 if __name__ == "__main__":

@@ -10,5 +10,8 @@ class ModelsRegistryConfig(AppConfig):
     verbose_name = "Model registry"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and have tokens stored as digests alone."""
         from models_registry import checks  # noqa: F401 - registers by being imported
+        from models_registry.services.tokens import store_digests_alone
+
+        store_digests_alone()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from rest_framework.authtoken.admin import TokenAdmin as RestTokenAdmin
 from rest_framework.authtoken.models import TokenProxy
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from models_registry.services.tokens import stored_form
 
 for model in (User, Group, TokenProxy):
     admin.site.unregister(model)
@@ -35,4 +42,23 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
 
 @admin.register(TokenProxy)
 class TokenAdmin(RestTokenAdmin, ModelAdmin):  # type: ignore[misc]
-    """Tokens for the registry's API; each acts with its user's permissions."""
+    """Tokens for the registry's API; each acts with its user's permissions, and is shown once."""
+
+    list_display = ("user", "created")
+    list_display_links = ("user",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: another user's token is another token."""
+        return False
+
+    def response_add(self, request: HttpRequest, obj: TokenProxy, post_url_continue: str | None = None) -> HttpResponse:
+        """Answer a valid form with the token itself, once."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_title": "API tokens"}
+        context |= {"title": "New API token", "holder": obj.user, "text": obj.key, "media": self.media}
+        return TemplateResponse(request, "models_registry/admin/new_api_token.html", context)
+
+    def log_addition(self, request: HttpRequest, obj: TokenProxy, message: Any) -> Any:
+        """Log who made a token for whom, not the token."""
+        nameless = copy.copy(obj)
+        nameless.key = stored_form(obj.key)
+        return super().log_addition(request, nameless, message)

@@ -9,6 +9,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
 
+from mlapi.migration_lock import migration_lock
+
 
 class Command(BaseCommand):
     """Create the superuser where there is none; never touch one that is there."""
@@ -20,6 +22,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create, or do nothing."""
+        with migration_lock():
+            self._ensure()
+
+    def _ensure(self) -> None:
         users = get_user_model().objects
         if users.filter(is_superuser=True).exists():
             return

@@ -1,0 +1,18 @@
+"""`migrate`: Django's own, by one process at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.commands import migrate
+
+from mlapi.migration_lock import migration_lock
+
+
+class Command(migrate.Command):
+    """Migrate the database when no other process does."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Wait for the turn: what is left to apply is known only then."""
+        with migration_lock(options["database"]):
+            super().handle(*args, **options)

@@ -1,0 +1,44 @@
+"""`drf_create_token USER`: a token for the registry's API, shown once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError
+from django.db import transaction
+from rest_framework.authtoken.models import Token
+
+from models_registry.management.base import RegistryCommand
+
+
+class Command(RegistryCommand):
+    """Make a user's token and print it."""
+
+    help = "Makes a user's token for the registry's API and prints it; a digest alone is stored."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare for whom."""
+        parser.add_argument("username", metavar="USER", help="for whom the token acts")
+        parser.add_argument(
+            "-r", "--reset", action="store_true", dest="reset_token", help="end the user's present token first"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make one token."""
+        name = options["username"]
+        user = get_user_model().objects.filter(username=name).first()
+        if user is None:
+            raise CommandError(f"There is no user {name!r}. Make one in the admin, under Users.")
+        with transaction.atomic():
+            if options["reset_token"]:
+                Token.objects.filter(user=user).delete()
+            elif Token.objects.filter(user=user).exists():
+                raise CommandError(
+                    f"{name} has a token, of which a digest alone is stored: it cannot be shown again. "
+                    "Make another, which ends that one: add --reset."
+                )
+            token = Token.objects.create(user=user)
+        self.stdout.write(f"Generated token {token.key} for user {name}")
+        self.stderr.write("Keep it now: it is not shown again. Callers send it as 'Authorization: Bearer TOKEN'.")
