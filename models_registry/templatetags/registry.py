@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -50,27 +51,31 @@ def ago(value: datetime | None) -> SafeString:
 
 @register.filter
 def size(size_bytes: float | None) -> str:
-    """Return a number of bytes in the unit that suits it: 1 MB is 1,000,000 bytes."""
+    """Return a number of bytes in the unit that suits it, with ≈ where it is rounded: 1 MB is 1,000,000 bytes."""
     if size_bytes is None:
         return "–"
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size_bytes >= factor:
-            return (
-                f"{size_bytes / factor:.3g} {unit}"
-                if size_bytes < 1000 * factor
-                else f"{size_bytes / factor:,.0f} {unit}"
-            )
+            return _rounded(size_bytes, factor, unit)
     return f"{size_bytes:.0f} bytes"
 
 
 @register.filter
 def seconds(value: float | None) -> str:
-    """Return a duration in the unit that suits it."""
+    """Return a duration in the unit that suits it, with ≈ where it is rounded."""
     if value is None:
         return "–"
     if value < 0.001:
-        return f"{value * 1e6:.3g} µs"
-    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+        return _rounded(value, 1e-6, "µs")
+    return _rounded(value, 1e-3, "ms") if value < 1 else _rounded(value, 1, "s")
+
+
+def _rounded(value: float, factor: float, unit: str) -> str:
+    """Return `value` in a unit of `factor`, to three digits; ≈ says that there are more."""
+    amount = value / factor
+    text = f"{amount:.3g}" if abs(amount) < 1000 else f"{amount:,.0f}"
+    is_exact = math.isclose(float(text.replace(",", "")) * factor, value, rel_tol=1e-12)
+    return f"{'' if is_exact else '≈ '}{text} {unit}"
 
 
 @register.filter
@@ -81,8 +86,8 @@ def short_digest(digest: str) -> SafeString | str:
 
 @register.filter
 def number(value: object) -> str:
-    """Return a metric, floats to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return a metric with every digit that it has."""
+    return str(value)
 
 
 @register.filter

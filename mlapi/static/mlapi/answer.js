@@ -6,19 +6,12 @@ window.mlapi = window.mlapi || {};
 (() => {
   const MOST_BARS = 12;
   const find = (id) => document.getElementById(id);
-  const { element } = window.mlapi;
+  const { element, percent } = window.mlapi;
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
   function shown(value) {
     if (Array.isArray(value)) return value.map(shown).join(", ");
-    if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
     return String(value);
-  }
-
-  function percent(share) {
-    if (share > 0 && share < 0.001) return "<\u202f0.1\u00a0%";
-    if (share < 1 && share > 0.999) return ">\u202f99.9\u00a0%";
-    return `${(share * 100).toFixed(1)}\u00a0%`;
   }
 
   function ago(moment, now = Date.now()) {
@@ -56,6 +49,7 @@ window.mlapi = window.mlapi || {};
       name.title = label;
       track.firstChild.style.setProperty("--share", share);
       number.textContent = percent(share);
+      number.title = String(share);
       list.children[index].classList.toggle("likeliest", label === likeliest);
     });
   }
@@ -80,8 +74,9 @@ window.mlapi = window.mlapi || {};
     // Said anew only where it changed: a screen reader should not repeat itself while somebody draws.
     if (output.textContent !== text) output.textContent = text;
     output.classList.toggle("words", text.length > 12);
+    output.classList.toggle("digits", text.length > 18 && !text.includes(" "));
     showPeek(reply, text);
-    find("took").textContent = `${reply.processing_time_ms.toFixed(reply.processing_time_ms < 10 ? 1 : 0)} ms`;
+    find("took").textContent = `${reply.processing_time_ms} ms`;
     showProbabilities(reply);
   }
 

@@ -12,7 +12,7 @@ window.mlapi = window.mlapi || {};
     const side = Math.sqrt(inputs.length);
     if (!Number.isInteger(side) || side < 4 || side > LARGEST_SIDE) return null;
     if (!inputs.every((input) => input.type === "float" && !input.categories)) return null;
-    const seen = inputs.flatMap((input, index) => input.range || [Number(row[index]) || 0]);
+    const seen = inputs.flatMap((input, index) => (input.range || [row[index]]).map((value) => Number(value) || 0));
     const low = Math.min(...seen), high = Math.max(...seen);
     const isNamed = inputs.every((input) => PIXEL_NAME.test(input.name));
     const isDigit = side === 8 && low >= 0 && high <= 16 && high > 1;

@@ -6,6 +6,7 @@ window.mlapi = window.mlapi || {};
 (() => {
   const MOST_FIELDS = 200;
   const MISSING = "\u2014 missing \u2014";
+  const { numberOf, parse, stringify } = window.mlapi;
 
   function element(name, attributes = {}, ...children) {
     const made = document.createElement(name);
@@ -31,8 +32,8 @@ window.mlapi = window.mlapi || {};
 
   // What a slider spans: the sample's values and a quarter more, or what lies around the only value known.
   function span(input, value) {
-    const known = Number.isFinite(value) ? value : 0;
-    let [low, high] = input.range || (known === 0 ? [-3, 3] : known > 0 ? [0, 2 * known] : [2 * known, 0]);
+    const near = typeof value === "bigint" ? Number(value) : value, known = Number.isFinite(near) ? near : 0;
+    let [low, high] = input.range ? input.range.map(Number) : (known === 0 ? [-3, 3] : known > 0 ? [0, 2 * known] : [2 * known, 0]);
     if (low === high) [low, high] = known === 0 ? [-3, 3] : [Math.min(0, 2 * low), Math.max(0, 2 * high)];
     const step = input.type === "integer" ? Math.max(1, nice((high - low) / 200)) : nice((high - low) / 200);
     const room = input.range ? (high - low) / 4 : 0;
@@ -61,8 +62,8 @@ window.mlapi = window.mlapi || {};
       read() {
         if (number.validity.badInput) return { problem: "A number is needed." };
         if (number.value === "") return input.nullable ? { value: null } : { problem: "A number is needed." };
-        const read = Number(number.value);
-        if (input.type === "integer" && !Number.isInteger(read)) return { problem: "A whole number is needed." };
+        const read = numberOf(number.value);
+        if (input.type === "integer" && typeof read !== "bigint" && !Number.isInteger(read)) return { problem: "A whole number is needed." };
         return { value: read };
       },
       write(given) {
@@ -83,7 +84,8 @@ window.mlapi = window.mlapi || {};
       parts: [select],
       read: () => ({ value: all[Number(select.value)] }),
       write(given) {
-        const index = all.findIndex((option) => option === given);
+        // A boolean may be said by 1 and 0.
+        const index = all.findIndex((option) => option === given || (typeof option === "boolean" && Number(option) === given));
         select.value = String(Math.max(0, index));
       },
     };
@@ -91,6 +93,7 @@ window.mlapi = window.mlapi || {};
 
   function textField(input, id, { isLong, example }) {
     const box = isLong ? element("textarea", { id, rows: "4" }) : element("input", { id, type: "text" });
+    if (input.type === "datetime") box.placeholder = "2024-05-01T12:30:00";
     const parts = [box];
     if (input.categories) {
       const list = element("datalist", { id: `${id}-known` });
@@ -105,12 +108,12 @@ window.mlapi = window.mlapi || {};
         if (box.value === "" && input.nullable) return { value: null };
         if (input.type === "float") {
           return box.value !== "" && Number.isFinite(Number(box.value))
-            ? { value: Number(box.value) } : { problem: "A number is needed." };
+            ? { value: numberOf(box.value) } : { problem: "A number is needed." };
         }
         if (input.type !== "any" || typeof example === "string") return { value: box.value };
         if (box.value === "true" || box.value === "false") return { value: box.value === "true" };
         const isNumber = box.value.trim() !== "" && Number.isFinite(Number(box.value));
-        return { value: isNumber ? Number(box.value) : box.value };
+        return { value: isNumber ? numberOf(box.value) : box.value };
       },
       write(given) { box.value = given === null || given === undefined ? "" : String(given); },
     };
@@ -119,7 +122,7 @@ window.mlapi = window.mlapi || {};
   function fieldOf(input, id, value, isOnly) {
     if (input.categories && input.closed) return choiceField(input, id, input.categories);
     if (input.type === "boolean") return choiceField(input, id, [true, false]);
-    if (input.categories || input.type === "string" || input.type === "any") {
+    if (input.categories || ["string", "datetime", "any"].includes(input.type)) {
       return textField(input, id, { isLong: isOnly && !input.categories && input.type === "string", example: value });
     }
     return numberField(input, id, value);
@@ -214,11 +217,11 @@ window.mlapi = window.mlapi || {};
       this.fill(example);
     }
 
-    fill(example) { this.box.value = JSON.stringify(example, null, 2); }
+    fill(example) { this.box.value = stringify(example, 2); }
 
     read() {
       try {
-        const value = JSON.parse(this.box.value);
+        const value = parse(this.box.value);
         this.problem.hidden = true;
         return value;
       } catch (error) {

@@ -4,7 +4,7 @@
 (() => {
   const LOOK_SECONDS = 10;
   const PAUSE_MILLISECONDS = 90;
-  const { ago, button, copy, editorOf, element, rowOf, showAnswer, showBy, showProblem, snippet } = window.mlapi;
+  const { ago, button, copy, editorOf, element, rowOf, showAnswer, showBy, showProblem, snippet, parse, stringify } = window.mlapi;
   const find = (id) => document.getElementById(id);
   const main = find("playground");
   const state = { models: [], model: null, editor: null, language: "curl", needsKey: "needsKey" in main.dataset };
@@ -15,7 +15,7 @@
     let board;
     try {
       const reply = await fetch(main.dataset.models, { headers: { Accept: "application/json" }, cache: "no-store" });
-      board = await reply.json();
+      board = parse(await reply.text());
       if (!reply.ok) throw new Error(board.error);
     } catch (error) {
       note(`The service is not reached. Trying again every ${LOOK_SECONDS} seconds.`);
@@ -60,7 +60,7 @@
     if (!model) return;
     showModel(model, before);
     const isSame = before && before.name === model.name;
-    if (isSame && JSON.stringify(before.signature) === JSON.stringify(model.signature)) {
+    if (isSame && stringify(before.signature) === stringify(model.signature)) {
       if (before.active_version !== model.active_version) ask();
       return;
     }
@@ -132,8 +132,8 @@
     if (key) headers["X-API-Key"] = key;
     let reply, content;
     try {
-      reply = await fetch(state.request.url, { method: "POST", headers, body: JSON.stringify(state.request.body) });
-      content = await reply.json();
+      reply = await fetch(state.request.url, { method: "POST", headers, body: stringify(state.request.body) });
+      content = parse(await reply.text());
     } catch (error) {
       if (state.model === model) showProblem("The service is not reached.", String(error.message));
       return;

@@ -19,7 +19,7 @@ window.mlapi = window.mlapi || {};
       const parts = Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${literal(item, perLine, words)}`);
       return `{${parts.join(", ")}}`;
     }
-    return typeof value === "boolean" || value === null ? words[String(value)] : JSON.stringify(value);
+    return typeof value === "boolean" || value === null ? words[String(value)] : window.mlapi.stringify(value);
   }
 
   function list(value, perLine, words) {
