@@ -8,6 +8,7 @@ import orjson
 from django.conf import settings
 
 from mlapi.protocols.base import Call, HttpError, Reply, find_model
+from models_registry.artifacts.examples import example_of
 from models_registry.artifacts.features import Feature
 from models_registry.serving.runtime import LoadedModel, Runtime
 
@@ -72,13 +73,8 @@ def _described(feature: Feature, loaded: LoadedModel) -> dict[str, Any]:
 
 
 def example_request(loaded: LoadedModel) -> dict[str, Any]:
-    """Return a request body that works: the sample's first row, else one made from the signature."""
-    if loaded.example is not None:
-        return {"features": loaded.example}
-    inputs = loaded.signature.inputs
-    if not loaded.signature.named:
-        return {"features": [feature.example() for feature in inputs]}
-    return {"features": {feature.name: feature.example() for feature in inputs if not feature.optional}}
+    """Return a request body that works: the sample's first row, else the made-up one that the validation tried."""
+    return {"features": example_of(loaded.signature) if loaded.example is None else loaded.example}
 
 
 def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlapi.openapi.inputs import MOST_CATEGORIES, Schema, ref
-from mlapi.protocols.native import label_key
+from models_registry.artifacts.prediction_json import label_key
 from models_registry.artifacts.signature import Signature
 from models_registry.serving.runtime import LoadedModel
 
@@ -81,8 +81,11 @@ def _label(classes: Any) -> Schema:
 def _confidence(signature: Signature) -> Schema:
     if not signature.has("predict_proba"):
         return {"type": "null", "description": "This model gives no probabilities."}
-    number: Schema = {"type": "number", "description": "The highest class probability."}
-    several: Schema = {"type": "array", "items": {"type": "number"}}
+    number: Schema = {
+        "type": ["number", "null"],
+        "description": "The probability of the answered class; null where the model gives none for it.",
+    }
+    several: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
     if _is_nested(signature.classes):
         return several
     return number if signature.outputs == 1 else {"anyOf": [number, several]}

@@ -51,7 +51,7 @@ def answer(call: Call, runtime: Runtime) -> Reply:
         if body.get("params"):
             headers.append(("Warning", IGNORED_PARAMS))
     result = predict(loaded, rows, count, runtime, facts)
-    content = orjson.dumps({"predictions": result.predictions()}, default=str)
+    content = orjson.dumps({"predictions": result.predictions()})
     return Reply(200, content, headers=headers, facts=facts)
 
 

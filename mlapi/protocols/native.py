@@ -6,14 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
 from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
-from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.spelling import closest
 from models_registry.serving.runtime import LoadedModel, Runtime
 
@@ -45,20 +43,14 @@ def answer(call: Call, runtime: Runtime) -> Reply:
             model=loaded.name,
             version=loaded.number,
         )
-    content = _one(result) if asked.is_single else _many(result)
-    if asked.wants_probabilities:
-        labelled = labelled_probabilities(loaded, result)
-        content["probabilities"] = labelled[0] if asked.is_single else labelled
+    content = content_of(
+        result, loaded.signature, is_single=asked.is_single, with_probabilities=asked.wants_probabilities
+    )
     content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
     content["model"] = loaded.name
     content["version"] = loaded.number
     content["request_id"] = call.request_id
-    return Reply(
-        200,
-        orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain),
-        headers=version_headers(loaded),
-        facts=facts,
-    )
+    return Reply(200, encode(content), headers=version_headers(loaded), facts=facts)
 
 
 def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
@@ -156,54 +148,3 @@ def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any]
 
 def _strings(values: Any) -> int:
     return list(map(type, values)).count(str)
-
-
-def _one(result: Answer) -> dict[str, Any]:
-    confidences = result.confidences()
-    return {
-        "prediction": result.predictions()[0],
-        "confidence": None if confidences is None else confidences[0],
-    }
-
-
-def _many(result: Answer) -> dict[str, Any]:
-    return {"predictions": result.predictions(), "confidences": result.confidences()}
-
-
-def labelled_probabilities(loaded: LoadedModel, result: Answer) -> list[Any]:
-    """Return each row's probabilities by class label; a list of such where there are several outputs."""
-    held = result.probabilities
-    classes = loaded.signature.classes or ()
-    if held is None:
-        return []
-    if isinstance(held, tuple):
-        return _by_output([part.tolist() for part in held], classes)
-    by_output = bool(classes) and isinstance(classes[0], tuple)
-    if by_output and len(classes) == 1 and held.shape[1] == len(classes[0]):
-        return _labelled(held.tolist(), classes[0])
-    if by_output or result.labels.ndim == 2:
-        columns = [[[1 - chance, chance] for chance in column] for column in held.T.tolist()]
-        return _by_output(columns, classes if by_output else [(0, 1)] * len(columns))
-    return _labelled(held.tolist(), classes)
-
-
-def _by_output(outputs: list[list[list[float]]], classes: Any) -> list[list[dict[str, float]]]:
-    labelled = [_labelled(rows, labels) for rows, labels in zip(outputs, classes, strict=True)]
-    return [list(row) for row in zip(*labelled, strict=True)]
-
-
-def _labelled(rows: list[list[float]], classes: Any) -> list[dict[str, float]]:
-    labels = [label_key(label) for label in classes] or [str(index) for index in range(len(rows[0]))]
-    return [dict(zip(labels, row, strict=True)) for row in rows]
-
-
-def label_key(label: Any) -> str:
-    """Return a class label as a JSON key."""
-    if isinstance(label, bool):
-        return "true" if label else "false"
-    return str(label)
-
-
-def _plain(value: Any) -> Any:
-    """Return a numpy scalar or another unusual label as JSON can bear it."""
-    return value.item() if hasattr(value, "item") else str(value)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlapi.protocols.base import Facts, HttpError
 from models_registry.artifacts.calling import Answer
+from models_registry.artifacts.outputs import as_array
 from models_registry.errors import InputError
 from models_registry.serving.model_calls import under_way
 from models_registry.serving.runtime import LoadedModel, Runtime
@@ -54,8 +55,7 @@ def call_method(
 ) -> np.ndarray[Any, Any]:
     """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
     with model_errors(loaded, count, facts), under_way():
-        value = getattr(loaded.estimator, method)(_for_estimator(loaded, rows))
-        array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+        array = as_array(getattr(loaded.estimator, method)(_for_estimator(loaded, rows)), f"values of {method!r}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise not_finite(loaded)
     return array

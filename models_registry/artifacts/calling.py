@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts.outputs import as_labels, as_probabilities
 from models_registry.artifacts.text_refusals import text_refusal
+from models_registry.errors import NoPrediction
 
 # The signature has put the columns in order by name; an array is quicker than a frame that says so again.
 warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
@@ -56,31 +59,24 @@ class Answer:
         """Return the labels or values as plain Python values, each of its own type."""
         return self.labels.tolist()  # type: ignore[no-any-return]
 
-    def confidences(self) -> list[Any] | None:
-        """Return each row's highest class probability; a list per row where there are several outputs."""
-        held = self.probabilities
-        if held is None:
-            return None
-        if isinstance(held, tuple):
-            highest: list[Any] = np.column_stack([item.max(axis=1) for item in held]).tolist()
-            return highest
-        if self.labels.ndim == 2:
-            return np.maximum(held, 1 - held).tolist()  # type: ignore[no-any-return]
-        if len(held) == 1:
-            return [max(held[0].tolist())]
-        return held.max(axis=1).tolist()  # type: ignore[no-any-return]
-
     def is_finite(self) -> bool:
         """Say whether every number that is answered is finite."""
         held = self.probabilities
         arrays = [self.labels, *(held if isinstance(held, tuple) else (() if held is None else (held,)))]
-        return all(bool(np.isfinite(item).all()) for item in arrays if item.dtype.kind == "f")
+        return all(map(_is_finite, arrays))
+
+
+def _is_finite(array: np.ndarray[Any, Any]) -> bool:
+    if array.dtype.kind == "O":
+        return all(math.isfinite(item) for item in array.ravel().tolist() if isinstance(item, float))
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def call(model: Any, rows: Any) -> Answer:
     """Return what `model` says of `rows` (as `Signature.parse` gives them), with probabilities where it has them.
 
-    Raises what the model raises; InputError in its place where the row is found that holds a text it cannot take.
+    Raises what the model raises; InputError in its place where the row is found that holds a text it cannot take;
+    NoPrediction where it answers what no JSON holds, or not one answer for each row.
     """
     try:
         return _call(model, rows)
@@ -95,35 +91,52 @@ def _call(model: Any, rows: Any) -> Answer:
     both = getattr(model, "predict_both", None)
     if both is not None:
         labels, probabilities = both(rows)
-        return Answer(_labels(labels), _probabilities(probabilities))
-    if not callable(getattr(model, "predict_proba", None)):
-        return Answer(_labels(model.predict(rows)))
-    probabilities = _probabilities(model.predict_proba(rows))
+        return _answer(labels, as_probabilities(probabilities, rows), rows)
+    if not offers_probabilities(model):
+        return Answer(as_labels(model.predict(rows), rows))
+    probabilities = as_probabilities(model.predict_proba(rows), rows)
+    if isinstance(getattr(_last_step(model), "_label_encoder", None), list):
+        # Stacking gives of several labels the probability that each is absent, all other estimators that it is there.
+        probabilities = 1 - probabilities  # type: ignore[operator]  # one array
     if isinstance(probabilities, np.ndarray) and predict_is_argmax(model):
-        return Answer(np.asarray(model.classes_).take(probabilities.argmax(axis=1)), probabilities)
-    return Answer(_labels(model.predict(rows)), probabilities)
+        return _answer(np.asarray(model.classes_).take(probabilities.argmax(axis=1)), probabilities, rows)
+    return _answer(model.predict(rows), probabilities, rows)
+
+
+def _answer(labels: Any, probabilities: Any, rows: Any) -> Answer:
+    """Return labels and probabilities that speak of the same outputs."""
+    labels = as_labels(labels, rows)
+    if isinstance(probabilities, tuple):
+        fits = labels.ndim == 2 and labels.shape[1] == len(probabilities)
+    else:
+        fits = probabilities is None or labels.ndim == 1 or labels.shape == probabilities.shape
+    if not fits:
+        found = f"{len(probabilities)} arrays" if isinstance(probabilities, tuple) else f"shape {probabilities.shape}"
+        raise NoPrediction(
+            f"The model answers predictions of shape {labels.shape}, and probabilities of {found}; expected "
+            "probabilities for each predicted output. Publish a model whose 'predict' and 'predict_proba' agree."
+        )
+    return Answer(labels, probabilities)
+
+
+def offers_probabilities(model: Any) -> bool:
+    """Return whether a model gives probabilities; chains do so for outputs of two classes alone."""
+    if not callable(getattr(model, "predict_proba", None)):
+        return False
+    last = _last_step(model)
+    return type(last).__name__ != "ClassifierChain" or all(len(item) == 2 for item in last.classes_)
+
+
+def _last_step(model: Any) -> Any:
+    """Return the estimator that predicts: the last step of a pipeline, the best of a search."""
+    best = getattr(model, "best_estimator_", None)
+    if best is not None:
+        return _last_step(best)
+    steps = getattr(model, "steps", None)
+    return _last_step(steps[-1][1]) if isinstance(steps, list) and steps else model
 
 
 def predict_is_argmax(model: Any) -> bool:
     """Say whether `predict` is known to be the class of the highest probability."""
-    steps = getattr(model, "steps", None)
-    last = steps[-1][1] if isinstance(steps, list) and steps else model
-    kind = type(last)
+    kind = type(_last_step(model))
     return f"{kind.__module__}.{kind.__qualname__}" in PREDICT_IS_ARGMAX
-
-
-def _labels(value: Any) -> np.ndarray[Any, Any]:
-    labels = np.asarray(value)
-    if labels.ndim == 0:
-        return labels.reshape(1)
-    # Several estimators answer one output as a column.
-    return labels.ravel() if labels.ndim == 2 and labels.shape[1] == 1 else labels
-
-
-def _probabilities(value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, list | tuple):
-        arrays = tuple(np.asarray(item) for item in value)
-        return arrays[0] if len(arrays) == 1 else arrays
-    return np.asarray(value)

@@ -113,10 +113,6 @@ class Feature:
             value.get("optional", False),
         )
 
-    def example(self) -> Any:
-        """Return a value that this feature takes."""
-        return self.categories[0] if self.categories else EXAMPLES[self.type]
-
     def expected(self) -> str:
         """Say in words which values are taken."""
         if self.closed and self.categories:

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from models_registry.artifacts.calling import offers_probabilities
 from models_registry.artifacts.datetimes import format_datetime
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.formats.onnx_format import OnnxPredictor
+from models_registry.artifacts.outputs import as_array
 from models_registry.artifacts.signature import Signature
 from models_registry.artifacts.spelling import closest, shown
 from models_registry.errors import NoPrediction
@@ -59,8 +63,14 @@ def _with_outputs(estimator: Any, signature: Signature) -> Signature:
         kind=_kind(estimator, classes),
         classes=classes,
         outputs=len(classes) if classes and isinstance(classes[0], tuple) else _output_count(estimator),
-        methods=tuple(name for name in METHODS if callable(getattr(estimator, name, None))),
+        methods=tuple(name for name in METHODS if _offers(estimator, name)),
     )
+
+
+def _offers(estimator: Any, method: str) -> bool:
+    if method == "predict_proba":
+        return offers_probabilities(estimator)
+    return callable(getattr(estimator, method, None))
 
 
 def _output_count(estimator: Any) -> int:
@@ -90,13 +100,14 @@ def _kind(estimator: Any, classes: Any) -> str:
 
 
 def _plain_classes(classes: Any) -> tuple[Any, ...] | None:
-    """Return the labels as Python values: one tuple, or one per output."""
+    """Return the labels as Python values: one tuple, or one per output; NoPrediction for labels that JSON lacks."""
     if classes is None:
         return None
     if isinstance(classes, list) and classes and hasattr(classes[0], "tolist"):
-        return tuple(tuple(item.tolist()) for item in classes)
-    values = classes.tolist() if hasattr(classes, "tolist") else list(classes)
-    return tuple(values)
+        return tuple(tuple(as_array(item, "classes").tolist()) for item in classes)
+    # A list keeps the types of its labels.
+    values = classes if hasattr(classes, "tolist") else np.array(list(classes), dtype=object)
+    return tuple(as_array(values, "classes").tolist())
 
 
 def _entry(estimator: Any) -> Any:

@@ -38,13 +38,14 @@ class ProbeLimits:
 class ProbeReport:
     """What a probe saw. `reason` is a sentence where it did not pass.
 
-    `predictions` are those of the sample, `peak_memory_bytes` the whole process at its largest and
-    `model_memory_bytes` what loading and predicting added to it.
+    `example` is a row that the model answers, `predictions` are those of the sample, `peak_memory_bytes` the whole
+    process at its largest and `model_memory_bytes` what loading and predicting added to it.
     """
 
     passed: bool
     reason: str = ""
     signature: Mapping[str, Any] | None = None
+    example: Any = None
     predictions: list[Any] | None = None
     load_seconds: float | None = None
     row_milliseconds: float | None = None

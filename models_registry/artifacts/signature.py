@@ -47,6 +47,7 @@ class Signature:
     _row_of: Callable[[Mapping[str, Any]], Any] = field(init=False, repr=False, compare=False)
     _plain: bool = field(init=False, repr=False, compare=False)
     _absent: dict[str, None] = field(init=False, repr=False, compare=False)
+    _positions: dict[Any, int] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Prepare what every request needs, once."""
@@ -58,6 +59,9 @@ class Signature:
         )
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "_absent", {feature.name: None for feature in self.inputs if feature.optional})
+        is_flat = self.classes is not None and not any(isinstance(item, tuple) for item in self.classes)
+        positions = {label: index for index, label in enumerate(self.classes or ())} if is_flat else None
+        object.__setattr__(self, "_positions", positions)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,6 +77,11 @@ class Signature:
     def is_plain(self) -> bool:
         """Whether every feature is any number, and the model takes an array of them."""
         return self._plain
+
+    @property
+    def positions(self) -> dict[Any, int] | None:
+        """Where each class of a single output stands among the probabilities; None where there are no such classes."""
+        return self._positions
 
     @property
     def width(self) -> int:

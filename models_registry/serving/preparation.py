@@ -142,7 +142,7 @@ class Preparation:
             signature=form.signature,
             predictor=Direct(form.model) if form.is_compiled else Coalescer(form.model),
             estimator=form.estimator,
-            example=version.sample.instances[0] if version.sample else None,
+            example=version.sample.instances[0] if version.sample else version.report.get("example"),
             description=version.description,
             runs=form.runs,
             loaded_at=datetime.now(UTC),

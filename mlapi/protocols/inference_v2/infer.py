@@ -17,6 +17,7 @@ from mlapi.protocols.native import version_headers
 from mlapi.protocols.predicting import as_rows, call_method, predict
 from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.prediction_json import probabilities_of
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError
 from models_registry.serving.runtime import LoadedModel, Runtime
@@ -123,12 +124,11 @@ def compute(
 
 def probabilities(answer: Answer, name: str) -> Array:
     """Return the probabilities called `name`: those of one output where the model has several."""
-    held = answer.probabilities
-    if held is None:
+    index = int(name.removeprefix(f"{PROBABILITIES}_")) if name != PROBABILITIES else None
+    found = probabilities_of(answer, index)
+    if found is None:
         raise HttpError(400, "no_probabilities", f"The model gives no {name} for these inputs. Ask for 'predict'.")
-    if isinstance(held, tuple):
-        return held[int(name.removeprefix(f"{PROBABILITIES}_"))]
-    return held
+    return found
 
 
 def compress(reply: Reply, accepted: str) -> None:

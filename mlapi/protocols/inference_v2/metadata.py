@@ -7,6 +7,7 @@ from typing import Any
 from mlapi.protocols.base import Call, Reply, find_model
 from mlapi.protocols.inference_v2.replies import json_reply
 from mlapi.protocols.inference_v2.requests import MATRIX, MATRIX_DATATYPE
+from mlapi.protocols.inference_v2.tensors import LARGEST_INT64
 from mlapi.version import VERSION
 from models_registry.artifacts.signature import Signature
 from models_registry.serving.runtime import LoadedModel, Runtime
@@ -23,7 +24,13 @@ DATATYPE_OF = {
     "any": "BYTES",
 }
 DATATYPE_OF_KIND = {"f": "FP64", "i": "INT64", "u": "INT64", "b": "BOOL", "U": "BYTES"}
-CONFIG_TYPE_OF = {"FP64": "TYPE_FP64", "INT64": "TYPE_INT64", "BYTES": "TYPE_STRING", "BOOL": "TYPE_BOOL"}
+CONFIG_TYPE_OF = {
+    "FP64": "TYPE_FP64",
+    "INT64": "TYPE_INT64",
+    "UINT64": "TYPE_UINT64",
+    "BYTES": "TYPE_STRING",
+    "BOOL": "TYPE_BOOL",
+}
 
 
 def server(call: Call, runtime: Runtime) -> Reply:
@@ -140,7 +147,9 @@ def _datatype(loaded: LoadedModel, name: str) -> str:
     kinds = set(map(type, flat))
     if not kinds:
         return "FP64"
-    return "BOOL" if kinds == {bool} else "INT64" if kinds == {int} else "FP64" if kinds <= {int, float} else "BYTES"
+    if kinds == {int}:
+        return "INT64" if max(flat) <= LARGEST_INT64 else "UINT64"
+    return "BOOL" if kinds == {bool} else "FP64" if kinds <= {int, float} else "BYTES"
 
 
 def _width(signature: Signature, name: str) -> int:

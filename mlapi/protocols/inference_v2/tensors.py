@@ -33,6 +33,7 @@ DATATYPES = (*DTYPES, "BYTES")
 # What JSON may hold for each kind of dtype; null is a missing value.
 TAKEN: Mapping[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float, type(None)}}
 IN_WORDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers or null"}
+LARGEST_INT64 = 2**63 - 1
 LENGTH = struct.Struct("<I")
 
 
@@ -166,6 +167,8 @@ def datatype_of(values: Array) -> str:
     if kind == "O":
         kinds = set(map(type, values.ravel().tolist()))
         kind = "b" if kinds <= {bool} else "i" if kinds <= {int} else "f" if kinds <= {int, float} else "U"
+    if kind in "iu" and values.size and values.max() > LARGEST_INT64:
+        return "UINT64"
     return {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64"}.get(kind, "BYTES")
 
 

@@ -1,0 +1,116 @@
+"""Brings what a model returns into plain arrays, one entry per row; what no JSON holds is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from models_registry.errors import NoPrediction
+
+Array = np.ndarray[Any, Any]
+PLAIN = frozenset({str, int, float, bool})
+# Booleans, integers, floats, strings of fixed and of variable width.
+PLAIN_KINDS = "biufUT"
+NUMERIC_KINDS = "biuf"
+# The integers that JSON parsers and 64-bit tensors hold.
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
+
+
+class UnequalRows(NoPrediction):
+    """The model answers more or fewer rows than it was asked."""
+
+
+def as_array(value: Any, what: str = "predictions") -> Array:
+    """Return sparse matrices, tables, lists and scalars as an array of numbers, strings or booleans.
+
+    Raises NoPrediction for anything else: dates, bytes, complex or structured numbers, missing values, objects, and
+    rows of different lengths.
+    """
+    array = value if type(value) is np.ndarray else _to_numpy(value, what)
+    kind = array.dtype.kind
+    if kind == "O":
+        return _plain_objects(array, what)
+    if kind not in PLAIN_KINDS:
+        raise _refusal(what, f"of the type {array.dtype}")
+    # A long double has no counterpart in JSON.
+    return array.astype(np.float64) if kind == "f" and array.dtype.itemsize > 8 else array
+
+
+def as_labels(value: Any, rows: Any) -> Array:
+    """Return the predictions of `rows`, shape (rows,) or (rows, outputs)."""
+    labels = as_array(value)
+    if labels.ndim == 0:
+        labels = labels.reshape(1)
+    _require_rows(labels, rows, "predictions")
+    # Several estimators answer one output as a column.
+    return labels.ravel() if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def as_probabilities(value: Any, rows: Any) -> Array | tuple[Array, ...] | None:
+    """Return probabilities of shape (rows, classes), a tuple of such for several outputs, or None for None."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        arrays = tuple(_matrix(item, rows) for item in value)
+        return arrays[0] if len(arrays) == 1 else arrays
+    return _matrix(value, rows)
+
+
+def _matrix(value: Any, rows: Any) -> Array:
+    array = as_array(value, "probabilities")
+    if array.ndim != 2 or array.dtype.kind not in NUMERIC_KINDS:
+        raise _refusal(
+            "probabilities",
+            f"of the type {array.dtype} and the shape {array.shape}",
+            "numbers of shape (rows, classes)",
+        )
+    _require_rows(array, rows, "probabilities")
+    return array
+
+
+def _require_rows(array: Array, rows: Any, what: str) -> None:
+    if not isinstance(rows, Mapping) and len(array) != len(rows):
+        raise UnequalRows(
+            f"The model answers {len(array)} {what} for {len(rows)} row{'s' if len(rows) != 1 else ''}; expected one "
+            "for each row. Publish a model that answers each row by itself."
+        )
+
+
+def _to_numpy(value: Any, what: str) -> Array:
+    if hasattr(value, "toarray"):
+        value = value.toarray()
+    elif hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise _refusal(what, "with masked values")
+        value = value.data
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise _refusal(what, "of different lengths") from error
+
+
+def _plain_objects(array: Array, what: str) -> Array:
+    """Return an array of objects whose items are plain Python values."""
+    items = array.ravel().tolist()
+    kinds = set(map(type, items))
+    if not kinds <= PLAIN:
+        items = [item.item() if isinstance(item, np.generic) else item for item in items]
+        strange = [item for item in items if type(item) not in PLAIN]
+        if strange:
+            raise _refusal(what, f"of the type {type(strange[0]).__name__}")
+        plain = np.empty(len(items), dtype=object)
+        plain[:] = items
+        array = plain.reshape(array.shape)
+    if int in kinds and any(type(item) is int and not SMALLEST_INTEGER <= item <= LARGEST_INTEGER for item in items):
+        raise _refusal(what, "with an integer of more than 64 bits")
+    return array
+
+
+def _refusal(what: str, found: str, expected: str = "numbers, strings or booleans") -> NoPrediction:
+    return NoPrediction(
+        f"The model answers {what} {found}; expected {expected}, which JSON holds. Publish a model that answers those."
+    )

@@ -1,0 +1,191 @@
+"""Tries a loaded model as requests will: rows through the signature, the model and JSON, together and alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.calling import Answer, call
+from models_registry.artifacts.examples import example_rows
+from models_registry.artifacts.features import FEATURE_TYPES
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.outputs import UnequalRows
+from models_registry.artifacts.prediction_json import content_of, encode
+from models_registry.artifacts.sample import verify_sample
+from models_registry.artifacts.signature import Signature
+from models_registry.errors import InputError, NoPrediction, SampleMismatch
+
+LONGEST_PREDICTION = 16 << 20
+SHOWN_INPUTS = 4
+TIMED_ROWS = 30
+TIMED_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a model answered.
+
+    `signature` has the outputs that were seen, `example` is a row that it answers, `predictions` are those of the
+    sample, None without one.
+    """
+
+    signature: Signature
+    example: Any
+    predictions: list[Any] | None
+    row_seconds: float
+
+
+def try_model(model: Any, signature: Signature, sample: Sample | None, *, is_declared: bool) -> Trial:
+    """Return what `model` answers to its sample, or to a made-up row where it has none.
+
+    Raises NoPrediction, SampleMismatch or InputError where a request with such a row would get no answer.
+    """
+    if sample is None:
+        return _try_made_up(model, signature, is_declared=is_declared)
+    try:
+        answer = verify_sample(model, signature, sample)
+    except InputError as error:
+        meant = _meant_inputs(signature, error)
+        if not meant:
+            raise
+        raise SampleMismatch(f"{error} {_advise_types(meant)}") from error
+    except UnequalRows as error:
+        raise NoPrediction(str(error).replace(" for ", " for the sample's ", 1)) from error
+    signature = _check(model, signature, list(sample.instances), answer)
+    predictions = answer.predictions()
+    length = len(encode({"predictions": predictions}))
+    if length > LONGEST_PREDICTION:
+        raise NoPrediction(
+            f"The predictions of the sample are {length} bytes long, the limit is {LONGEST_PREDICTION}. "
+            "Shorten the sample in the manifest."
+        )
+    example = sample.instances[0]
+    return Trial(signature, example, predictions, _row_seconds(model, signature, example))
+
+
+def _try_made_up(model: Any, signature: Signature, *, is_declared: bool) -> Trial:
+    """Return the answer to the first made-up row that the model takes."""
+    refusals: list[Exception] = []
+    for example in example_rows(signature):
+        try:
+            together = call(model, signature.parse([example, example]))
+            seen = _check(model, signature, [example, example], together)
+            return Trial(seen, example, None, _row_seconds(model, seen, example))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model may refuse a row with any exception
+            refusals.append(error)
+    first = refusals[0]
+    if isinstance(first, NoPrediction):
+        raise first
+    raise _made_up_refusal(signature, first, is_declared=is_declared) from first
+
+
+def _made_up_refusal(signature: Signature, error: Exception, *, is_declared: bool) -> NoPrediction:
+    """Return why a version whose made-up row gets no answer is rejected, with the next step."""
+    found = f"{type(error).__name__}: {str(error)[:200]}"
+    # A column of any type may take the texts of the requests.
+    if all(feature.type != "any" for feature in signature.inputs) and signature.inputs and not is_declared:
+        return NoPrediction(
+            f"The model cannot take a row of the types that were read off it ({found}). "
+            f"{_advise_types(signature.inputs)}"
+        )
+    return NoPrediction(
+        f"The version has no sample, and the model refuses a made-up row ({found}). Add a sample with a row that it "
+        "answers to the manifest, or correct the manifest's 'inputs', and publish again."
+    )
+
+
+def _check(model: Any, signature: Signature, instances: Sequence[Any], together: Answer) -> Signature:
+    """Return the signature with the outputs seen; raise where these rows, or one or two of them, get no answer."""
+    signature = _check_answer(together, signature, rows=len(instances))
+    alone = call(model, signature.parse([instances[0]]))
+    two = together if len(instances) > 1 else call(model, signature.parse([instances[0]] * 2))
+    for answer in (alone, two):
+        _check_answer(answer, signature, rows=len(answer.labels))
+        if _form(answer) != _form(together):
+            raise NoPrediction(
+                f"The model answers {len(alone.labels)} row in the form {_form(alone)}, and {len(two.labels)} rows in "
+                f"the form {_form(two)}; expected one form. Publish a model that answers each row by itself."
+            )
+    for answer, is_single in ((alone, True), (together, False)):
+        _check_json(answer, signature, is_single=is_single)
+    return signature
+
+
+def _form(answer: Answer) -> tuple[Any, ...]:
+    """Return the shape of an answer without its rows."""
+    held = answer.probabilities
+    parts = held if isinstance(held, tuple) else () if held is None else (held,)
+    return (answer.labels.shape[1:], *(part.shape[1:] for part in parts))
+
+
+def _check_json(answer: Answer, signature: Signature, *, is_single: bool) -> None:
+    """Raise where no reply can be made of an answer."""
+    with_probabilities = answer.probabilities is not None
+    try:
+        encode(content_of(answer, signature, is_single=is_single, with_probabilities=with_probabilities))
+    except (TypeError, ValueError, IndexError) as error:
+        raise NoPrediction(
+            f"No JSON can be made of what the model answers ({type(error).__name__}: {str(error)[:200]}); expected "
+            "numbers, strings or booleans, and a probability for each class. Publish a model that answers those."
+        ) from error
+
+
+def _check_answer(answer: Answer, signature: Signature, *, rows: int) -> Signature:
+    """Return the signature, corrected by the number of outputs seen; raise where the answer contradicts it."""
+    labels, probabilities = answer.labels, answer.probabilities
+    if not answer.is_finite():
+        raise NoPrediction(
+            "The model answers its sample with a number that is not finite (NaN or infinity). Correct the model, or "
+            "take the row out of the sample."
+        )
+    outputs = 1 if labels.ndim == 1 else math.prod(labels.shape[1:])
+    classes = signature.classes
+    single = classes is not None and not (classes and isinstance(classes[0], tuple))
+    if single and outputs == 1 and signature.kind == "classifier":
+        strange = [label for label in labels.tolist() if label not in (classes or ())]
+        if strange:
+            raise NoPrediction(f"The model answers the class {strange[0]!r}, which is none of its classes {classes}.")
+        expected = (rows, len(classes or ()))
+        if isinstance(probabilities, np.ndarray) and probabilities.shape != expected:
+            raise NoPrediction(f"The model answers probabilities of shape {probabilities.shape}; expected {expected}.")
+    return replace(signature, outputs=outputs)
+
+
+def _row_seconds(model: Any, signature: Signature, instance: Any) -> float:
+    """Return the median time of a single row, from JSON to the answer."""
+    took: list[float] = []
+    begin = time.perf_counter()
+    while len(took) < TIMED_ROWS and time.perf_counter() - begin < TIMED_SECONDS:
+        start = time.perf_counter()
+        call(model, signature.parse([instance]))
+        took.append(time.perf_counter() - start)
+    return statistics.median(took)
+
+
+def _meant_inputs(signature: Signature, error: InputError) -> list[Any]:
+    """Return the input that the sample's value did not fit, with the type which that value has, if it is of another."""
+    found = str(error.details.get("found"))
+    kind = "string" if found.startswith("the string") else "boolean" if found in {"true", "false"} else ""
+    return [
+        replace(feature, type=kind)
+        for feature in signature.inputs
+        if feature.name == error.details.get("feature") and kind not in {"", feature.type}
+    ]
+
+
+def _advise_types(inputs: Sequence[Any]) -> str:
+    """Say how to declare what the columns hold, with the first of `inputs` as the example."""
+    shown = [{"name": feature.name, "type": feature.type} for feature in inputs[:SHOWN_INPUTS]]
+    return (
+        f"Declare what each column really holds ({', '.join(FEATURE_TYPES)}) in the manifest's 'inputs', in this form: "
+        f"{json.dumps(shown, ensure_ascii=False)[:-1]}, …]. Then publish again."
+    )
