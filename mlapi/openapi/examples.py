@@ -6,17 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mlapi import catalogue
+from mlapi.protocols.inference_v2.metadata import datatype_of
 from models_registry.artifacts.features import Feature
 from models_registry.serving.runtime import Board, LoadedModel
-
-DATATYPES = {
-    "float": "FP64",
-    "integer": "INT64",
-    "string": "BYTES",
-    "boolean": "BOOL",
-    "datetime": "BYTES",
-    "any": "BYTES",
-}
 
 
 def of(endpoint: str, board: Board) -> dict[str, Any]:
@@ -48,7 +40,7 @@ def _tensors(loaded: LoadedModel, row: Any) -> dict[str, Any]:
 def _datatype(feature: Feature, value: Any) -> str:
     """Return the datatype of a feature's column; one of any type goes by its value."""
     if feature.type != "any" or isinstance(value, str):
-        return DATATYPES[feature.type]
+        return datatype_of(feature)
     return "BOOL" if isinstance(value, bool) else "FP64"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlapi import catalogue
-from models_registry.artifacts.features import LARGEST_INTEGER, LARGEST_NUMBER, Feature
+from models_registry.artifacts.features import INTEGER_BOUNDS, LARGEST_INTEGER, LARGEST_NUMBER, Feature
 from models_registry.serving.runtime import LoadedModel
 
 Schema = dict[str, Any]
@@ -52,6 +52,8 @@ def feature_schema(feature: Feature) -> Schema:
             categories += [int(category) for category in categories]
         return {"enum": [*categories, None] if feature.nullable else categories}
     schema = dict(TYPES[feature.type])
+    if feature.type == "integer" and feature.dtype in INTEGER_BOUNDS:
+        schema["minimum"], schema["maximum"] = INTEGER_BOUNDS[feature.dtype]
     if feature.type == "boolean":
         return {"enum": [*schema["enum"], None]} if feature.nullable else schema
     if feature.nullable:

@@ -13,6 +13,8 @@ from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
 
 NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.?[0-9]{0,400}(?:[eE][+-]?[0-9]{1,4})?)?|[+-]?\.[0-9]{1,400}")
+# Digits and a sign of 64 bits.
+LONGEST_INTEGER = 20
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -101,7 +103,7 @@ def _number(field: str) -> Any:
     found = NUMBER.fullmatch(text)
     if found is None:
         return field if text else None
-    return int(text) if not found["fraction"] and len(text) < 20 else float(text)
+    return int(text) if not found["fraction"] and len(text) <= LONGEST_INTEGER else float(text)
 
 
 def _guess(field: str) -> Any:

@@ -161,7 +161,8 @@ class _Column:
             return NEVER_SEEN[int(self._rng.integers(0, len(NEVER_SEEN)))]
         if isinstance(value, bool):
             return not value
-        return value + (1 if self._feature.type == "integer" else 0.5)
+        # A half would be lost beside a number of 64 bits.
+        return value + (1 if self._feature.type == "integer" or self._feature.is_exact_integer else 0.5)
 
     def _typed(self, value: float) -> Any:
         if self._feature.type == "boolean":

@@ -28,6 +28,8 @@ def convert(estimator: Any, signature: Signature) -> tuple[bytes, dict[str, Any]
     """Return skl2onnx's graph of `estimator` in float64 and the plan to read it; raises Unsupported."""
     if signature.container != "array":
         raise Unsupported("")  # the first road has said all there is to say
+    if any(feature.dtype is not None for feature in signature.inputs):
+        raise Unsupported("")  # its encoders compare in other dtypes
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.features import LARGEST_INTEGER, LARGEST_NUMBER, Feature
+from models_registry.artifacts.features import (
+    EXACT_INTEGER,
+    INTEGER_BOUNDS,
+    LARGEST_INTEGER,
+    LARGEST_NUMBER,
+    NARROW_DTYPES,
+    Feature,
+)
 
 NUMBERS = frozenset({int, float})
 Array = np.ndarray[Any, Any]
@@ -26,8 +33,8 @@ def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[An
             raise refusal(feature, values, row)
         if feature.type == "boolean" and values.dtype.kind != "b":
             return _as_booleans(feature, values)
-        return values
-    if feature.type == "float" and not feature.closed and set(map(type, values)) <= NUMBERS:
+        return values.astype(feature.dtype) if feature.dtype in NARROW_DTYPES else values
+    if feature.type == "float" and not feature.closed and feature.dtype is None and set(map(type, values)) <= NUMBERS:
         numbers = as_numbers(values)
         if numbers is not None and are_in_range(numbers):
             return numbers
@@ -75,17 +82,28 @@ def first_refused(feature: Feature, column: Array) -> int | None:
         refused = ~(size <= LARGEST_NUMBER)
         if feature.type == "integer":
             refused |= (size >= LARGEST_INTEGER) | (size != np.floor(size))
-    elif feature.type == "integer" and column.dtype == np.uint64:
-        refused = column > LARGEST_INTEGER
+        if feature.is_exact_integer:
+            refused |= size > exact_integer(column.dtype)
+    elif feature.type == "integer" and column.dtype.kind in "iu":
+        lowest, highest = INTEGER_BOUNDS[feature.dtype or "int64"]
+        refused = (column < lowest) | (column > highest)
     if feature.type == "boolean":
         refused = ~np.isin(column, (0, 1))
-    if feature.closed and feature.categories is not None:
+    if feature.closed and feature.dtype is not None:
+        narrow = column.astype(feature.dtype) if feature.dtype in NARROW_DTYPES else column
+        refused = refused | ~np.array([feature.knows(item) for item in narrow.tolist()], dtype=np.bool_)
+    elif feature.closed and feature.categories is not None:
         known = [item for item in feature.categories if isinstance(item, int | float)]
         refused = refused | ~np.isin(column, np.array(known, dtype=np.float64))
     if feature.nullable:
         refused = refused & ~missing
     rows = np.flatnonzero(refused)
     return int(rows[0]) if len(rows) else None
+
+
+def exact_integer(dtype: np.dtype[Any]) -> int:
+    """Return up to where a dtype of floats holds every whole number: 2**53 for float64."""
+    return 1 << (int(np.finfo(dtype).nmant) + 1)
 
 
 def refusal(feature: Feature, column: Array, row: int) -> Exception:
@@ -97,6 +115,8 @@ def refusal(feature: Feature, column: Array, row: int) -> Exception:
         feature.check(value, row)
     except Exception as error:  # noqa: BLE001 - the very error that is wanted
         return error
+    if feature.is_exact_integer and isinstance(value, float):
+        return feature.inexact(value, row)
     return feature.refusal(value, row)
 
 
@@ -104,6 +124,8 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
     """Return checked values as a column with the dtype of training; a missing whole number needs a float."""
     import pandas as pd
 
+    if feature.dtype is not None and feature.type in {"float", "integer", "any"}:
+        return as_dtype(feature.dtype, values)
     if isinstance(values, np.ndarray):
         if values.dtype.kind == "b" or (feature.type == "any" and values.dtype.kind in "iu"):
             return values
@@ -115,6 +137,30 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
         # pandas would guess from the rows that came together; an answer must not depend on those.
         return pd.Series(values, dtype=object if feature.missing_is_none else "str")
     return np.array(values, dtype=_dtype(feature, values))
+
+
+def as_dtype(dtype: str, values: Sequence[Any] | Array) -> Any:
+    """Return numbers, some of them perhaps missing, as a column in which each keeps its value.
+
+    That is `dtype` where it holds all of them, float64 where that does, else a Series of objects.
+    """
+    import pandas as pd
+
+    if dtype in NARROW_DTYPES:
+        return np.asarray(values, dtype=np.float64).astype(dtype)
+    items = [int(item) if type(item) is float and item.is_integer() else item for item in _listed(values)]
+    kinds = set(map(type, items))
+    if dtype != "object" and kinds == {int}:
+        lowest, highest = INTEGER_BOUNDS[dtype]
+        if lowest <= min(items) and max(items) <= highest:
+            return np.array(items, dtype=dtype)
+    if dtype != "object" and kinds <= NUMBERS and all(abs(item) <= EXACT_INTEGER or math.isnan(item) for item in items):
+        return np.array(items, dtype=np.float64)
+    return pd.Series(items, dtype=object)
+
+
+def _listed(values: Sequence[Any] | Array) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def _dtype(feature: Feature, values: Sequence[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,15 @@ FEATURE_TYPES = ("float", "integer", "string", "boolean", "datetime", "any")
 LARGEST_NUMBER = 3.4028234663852886e38
 # A column of whole numbers is int64.
 LARGEST_INTEGER = 2**63 - 1
+# Up to here float64 holds every whole number.
+EXACT_INTEGER = 2**53
+NARROW_DTYPES = frozenset({"float16", "float32"})
+# The whole numbers that a dtype of training holds; an object holds what JSON parsers and tensors can bring.
+INTEGER_BOUNDS = {
+    "int64": (-LARGEST_INTEGER, LARGEST_INTEGER),
+    "uint64": (0, 2**64 - 1),
+    "object": (-LARGEST_INTEGER, 2**64 - 1),
+}
 
 EXPECTED = {
     "float": "a number",
@@ -74,7 +83,9 @@ class Feature:
     `categories` are the values that the model was trained with, where it tells them; with
     `closed` any other value is an error of the caller. `nullable` says that null (a missing value) is taken; the
     model then sees NaN, as pandas writes it, or None where it was trained with that. An `optional` one may be left
-    out of a row by name, since the model drops it: it is a missing value then.
+    out of a row by name, since the model drops it: it is a missing value then. `dtype` is that of training where
+    values are compared for equality and float64 would change them: `float16`, `float32`, or, for whole numbers beyond
+    2**53, `int64`, `uint64` or `object`.
     """
 
     name: str
@@ -84,6 +95,29 @@ class Feature:
     nullable: bool = False
     missing_is_none: bool = False
     optional: bool = False
+    dtype: str | None = None
+    _known: frozenset[Any] = field(init=False, repr=False, compare=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        """Keep the categories of a closed column as values are compared with them."""
+        if self.closed and self.categories is not None:
+            object.__setattr__(self, "_known", frozenset(map(self.narrowed, self.categories)))
+
+    @property
+    def is_exact_integer(self) -> bool:
+        """Whether values are whole numbers that float64 would change."""
+        return self.dtype in INTEGER_BOUNDS
+
+    def narrowed(self, value: Any) -> Any:
+        """Return a number as float64 has it after the dtype of training rounded it."""
+        if self.dtype not in NARROW_DTYPES or not isinstance(value, int | float):
+            return value
+        with np.errstate(over="ignore"):
+            return float(np.dtype(self.dtype).type(value))
+
+    def knows(self, value: Any) -> bool:
+        """Return whether a closed column has `value`, already in its dtype, among its categories."""
+        return value in self._known
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the registry stores and `GET /models/{name}` shows."""
@@ -97,6 +131,8 @@ class Feature:
             body["missing_is_none"] = True
         if self.optional:
             body["optional"] = True
+        if self.dtype is not None:
+            body["dtype"] = self.dtype
         return body
 
     @classmethod
@@ -111,6 +147,7 @@ class Feature:
             value.get("nullable", False),
             value.get("missing_is_none", False),
             value.get("optional", False),
+            value.get("dtype"),
         )
 
     def expected(self) -> str:
@@ -133,9 +170,34 @@ class Feature:
             raise self.refusal(value, row)
         if self.type == "datetime":
             return self._check_datetime(value, row)
-        if self.closed and self.categories is not None and value not in self.categories:
+        if self.dtype is not None and not isinstance(value, str | bool):
+            value = self._in_dtype(value, row)
+        if self.closed and self.categories is not None and value not in self._known:
             raise self.refusal(value, row, code="unknown_category")
         return bool(value) if self.type == "boolean" else value
+
+    def _in_dtype(self, value: Any, row: int) -> Any:
+        """Return a number as the dtype of training holds it."""
+        if not self.is_exact_integer:
+            return self.narrowed(value)
+        if not isinstance(value, float):
+            return value
+        if abs(value) > EXACT_INTEGER:
+            raise self.inexact(value, row)
+        return int(value) if value.is_integer() else value
+
+    def inexact(self, value: float, row: int) -> InputError:
+        """Return the error for a whole number that came as a float, which does not hold it exactly."""
+        found = f"the float {value!r}"
+        return InputError(
+            f"Row {row}, feature {self.name!r}: expected an integer, found {found}, which is not exact beyond 2**53. "
+            "Send it as an integer: without a point or an exponent in JSON, as INT64 or UINT64 in a tensor.",
+            code="inexact_number",
+            row=row,
+            feature=self.name,
+            expected="an integer",
+            found=found,
+        )
 
     def _missing(self) -> Any:
         if self.type == "datetime":
@@ -162,7 +224,10 @@ class Feature:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
             return False
-        return self.type != "integer" or (float(value).is_integer() and abs(value) <= LARGEST_INTEGER)
+        if self.type != "integer":
+            return True
+        lowest, highest = INTEGER_BOUNDS[self.dtype if self.dtype in INTEGER_BOUNDS else "int64"]
+        return float(value).is_integer() and lowest <= value <= highest
 
     def refusal(self, value: Any, row: int, *, code: str = "invalid_feature") -> InputError:
         """Return the error for a value that this feature does not take."""

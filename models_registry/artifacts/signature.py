@@ -19,7 +19,7 @@ from models_registry.artifacts.columns import (
     first_refused,
     refusal,
 )
-from models_registry.artifacts.features import Feature, describe_value
+from models_registry.artifacts.features import NARROW_DTYPES, Feature, describe_value
 from models_registry.artifacts.spelling import closest, shown
 from models_registry.errors import InputError
 
@@ -55,7 +55,7 @@ class Signature:
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_row_of", itemgetter(*names) if len(names) > 1 else _single(names))
         plain = self.container == "array" and all(
-            feature.type == "float" and not feature.closed for feature in self.inputs
+            feature.type == "float" and not feature.closed and feature.dtype is None for feature in self.inputs
         )
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "_absent", {feature.name: None for feature in self.inputs if feature.optional})
@@ -176,6 +176,9 @@ class Signature:
         numbers = np.array(array, dtype=np.float64, order="C")
         if not (self._plain and are_in_range(numbers)):
             self._refuse_first(numbers)
+        for index, feature in enumerate(self.inputs):
+            if feature.dtype in NARROW_DTYPES:
+                numbers[:, index] = numbers[:, index].astype(feature.dtype)
         return numbers
 
     def _refuse_first(self, numbers: np.ndarray[Any, Any]) -> None:

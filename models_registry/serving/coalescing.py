@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from models_registry.artifacts.calling import Answer
+from models_registry.artifacts.features import EXACT_INTEGER
 from models_registry.serving.model_calls import timed_call
 
 # How long the next caller is waited for: so much of what a call takes, and never longer than so many seconds.
@@ -191,4 +192,13 @@ def join(parts: list[Any]) -> Any:
         return [row for part in parts for row in part]
     import pandas as pd
 
+    for name in first.columns:
+        columns = [part[name] for part in parts]
+        if len({column.dtype for column in columns}) > 1 and any(map(_is_beyond_floats, columns)):
+            # pandas would make them floats, and whole numbers beyond 2**53 others.
+            parts = [part.assign(**{name: part[name].astype(object)}) for part in parts]
     return pd.concat(parts, ignore_index=True)
+
+
+def _is_beyond_floats(column: Any) -> bool:
+    return column.dtype.kind in "iu" and bool((column > EXACT_INTEGER).any() or (column < -EXACT_INTEGER).any())

@@ -108,7 +108,7 @@ def test_a_manifest_may_declare_some_columns_only():
     model = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1])
     read = infer_signature(model)
     signature = infer_signature(model, [DeclaredInput("c", "integer"), DeclaredInput("b", nullable=True)])
-    assert [item.type for item in signature.inputs] == ["any", "string", "integer"]
+    assert [item.type for item in signature.inputs] == ["float", "string", "integer"]
     assert signature.inputs[0] == read.inputs[0]
     assert signature.inputs[1] == replace(read.inputs[1], nullable=True)
     nameless = LogisticRegression().fit([[0, 1], [1, 0]], [0, 1])

@@ -9,6 +9,7 @@ from mlapi.protocols.inference_v2.replies import json_reply
 from mlapi.protocols.inference_v2.requests import MATRIX, MATRIX_DATATYPE
 from mlapi.protocols.inference_v2.tensors import LARGEST_INT64
 from mlapi.version import VERSION
+from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
 from models_registry.serving.runtime import LoadedModel, Runtime
 
@@ -99,9 +100,14 @@ def inputs(signature: Signature) -> list[dict[str, Any]]:
     """Return the inputs as a client should send them; either form is taken whatever stands here."""
     if not takes_columns(signature):
         return [{"name": MATRIX, "datatype": MATRIX_DATATYPE, "shape": [-1, len(signature.inputs)]}]
-    return [
-        {"name": feature.name, "datatype": DATATYPE_OF[feature.type], "shape": [-1, 1]} for feature in signature.inputs
-    ]
+    return [{"name": feature.name, "datatype": datatype_of(feature), "shape": [-1, 1]} for feature in signature.inputs]
+
+
+def datatype_of(feature: Feature) -> str:
+    """Return the datatype that holds every value of an input."""
+    if feature.type == "integer" and feature.dtype == "uint64":
+        return "UINT64"
+    return DATATYPE_OF[feature.type]
 
 
 def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:

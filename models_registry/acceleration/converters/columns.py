@@ -201,6 +201,9 @@ class _Tables:
             return str(item)
         if kind == "boolean":
             return bool(item)
+        if type(item) is int:
+            # float64 would make others of numbers beyond 2**53.
+            return item
         try:
             number = float(item)
         except (TypeError, ValueError) as error:
@@ -258,12 +261,18 @@ def _same(left: Array, right: Array) -> Array:
 
 def _unknown(kind: str, known: list[Any]) -> Any:
     """Return a value of the column's type that is none of its categories."""
-    numbers = [float(item) for item in known if isinstance(item, int | float | np.number)]
+    numbers = [item.item() if isinstance(item, np.generic) else item for item in known]
+    numbers = [item for item in numbers if isinstance(item, int | float)]
     if kind == "string" or (kind == "any" and not numbers):
         return UNKNOWN_TEXT
     if kind == "boolean":
         return next((item for item in (True, False) if item not in known), None)
-    return (max(numbers) if numbers else 0) + 1
+    low, high = (min(numbers), max(numbers)) if numbers else (0, 0)
+    # One more than a large float is that float again, and one more than the largest integer is no integer of 64 bits.
+    for candidate in (high + 1, low - 1, high / 2, 0, 1, 2):
+        if candidate not in numbers and (type(candidate) is float or -(2**63) < candidate < 2**63):
+            return candidate
+    return None
 
 
 def _is_missing(item: Any) -> bool:

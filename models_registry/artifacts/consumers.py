@@ -1,0 +1,243 @@
+"""What each column of an input must be, from the steps that consume it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.categories import ENCODERS, categorical, discretized
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.wrappers import CHAINS, column_subsets, entries, inner_estimators, is_identity, steps_of
+
+UNKNOWN = Feature("", "any", nullable=True)
+DROPPED = replace(UNKNOWN, optional=True)
+NUMBER = Feature("", "float")
+TEXT = Feature("", "string")
+# What comes after the last step: nothing that asks for anything.
+OUTSIDE = UNKNOWN
+
+
+def describe(estimator: Any, count: int, onward: Feature = OUTSIDE) -> list[Feature]:
+    """Return what `estimator` asks of each of the `count` columns that it sees; their names are left blank.
+
+    `onward` is what a column that it hands on unchanged must be for whatever comes after it.
+    """
+    steps = steps_of(estimator)
+    if steps is not None:
+        return _describe_steps(steps, count, onward)
+    inside = inner_estimators(estimator)
+    if inside:
+        return _describe_wrapper(estimator, inside, count)
+    subsets = column_subsets(estimator)
+    if subsets:
+        return _describe_subsets(estimator, subsets, count)
+    kind = type(estimator).__name__
+    if kind == "ColumnTransformer":
+        return _describe_columns(estimator, count, onward)
+    if kind == "FeatureUnion":
+        parts = [_describe_part(part, count, onward) for _, part in estimator.transformer_list]
+        return _merged(parts) if parts else [UNKNOWN] * count
+    if kind in ENCODERS and len(getattr(estimator, "categories_", ())) == count:
+        return [_encoded(estimator, values, onward) for values in estimator.categories_]
+    if kind == "KBinsDiscretizer" and len(getattr(estimator, "bin_edges_", ())) == count:
+        return [discretized(edges) for edges in estimator.bin_edges_]
+    if getattr(estimator, "_preprocessor", None) is not None and kind.startswith("HistGradientBoosting"):
+        return _boosted_columns(estimator)
+    return [_leaf(estimator, onward)] * count
+
+
+def takes_text(estimator: Any) -> bool:
+    """Return whether rows are texts: a vectorizer of texts sees them first."""
+    return any(callable(getattr(first, "build_analyzer", None)) for first in entries(estimator))
+
+
+def is_own_code(step: Any) -> bool:
+    """Return whether a step is code that does not tell what it takes: a function, or a class of another library."""
+    if type(step).__name__ == "FunctionTransformer":
+        return step.func is not None and not isinstance(step.func, np.ufunc)
+    return not type(step).__module__.startswith("sklearn.")
+
+
+def input_tags(estimator: Any) -> Any:
+    """Return scikit-learn's tags of what an estimator takes; None where it has none."""
+    from sklearn.utils import get_tags
+
+    try:
+        return get_tags(estimator).input_tags
+    except Exception:  # noqa: BLE001 - tags are code of the artifact's own classes and may raise anything
+        return None
+
+
+def _describe_steps(steps: list[Any], count: int, onward: Feature) -> list[Feature]:
+    """Return what a pipeline asks of the columns that its first step sees."""
+    if not steps:
+        return [onward] * count
+    for step in reversed(steps[1:]):
+        onward = _common(describe(step, _width(step), onward))
+    first = steps[0]
+    fills = type(first).__module__.startswith("sklearn.impute")
+    behind = getattr(steps[1], "n_features_in_", 0) if fills and len(steps) > 1 else 0
+    # Indicators of what was missing come after the columns.
+    if behind == count or (behind > count and getattr(first, "add_indicator", False)):
+        # An imputer only fills gaps: the step behind it tells what the columns hold.
+        is_none = getattr(first, "missing_values", math.nan) is None
+        described = _describe_steps(steps[1:], behind, onward)[:count]
+        # An imputer may look at every column, also at one that is dropped behind it.
+        return [replace(item, nullable=True, missing_is_none=is_none, optional=False) for item in described]
+    return describe(first, count, onward)
+
+
+def _width(step: Any) -> int:
+    """Return how many columns a step in the middle sees; 1 where it asks the same of all."""
+    count = getattr(step, "n_features_in_", None)
+    is_telling = type(step).__name__ in {"ColumnTransformer", "FeatureUnion", "KBinsDiscretizer", *ENCODERS}
+    is_telling = is_telling or bool(steps_of(step) or inner_estimators(step) or column_subsets(step))
+    return int(count) if is_telling and count is not None else 1
+
+
+def _common(described: Sequence[Feature]) -> Feature:
+    """Return what any of these columns must be."""
+    distinct = list({id(item): item for item in described}.values())
+    kinds = {item.type for item in distinct if not item.optional}
+    numeric = kinds <= {"float", "integer", "boolean"}
+    kind = next(iter(kinds)) if len(kinds) == 1 else "float" if kinds and numeric else "any"
+    return Feature("", kind, nullable=all(item.nullable for item in distinct))
+
+
+def _describe_part(part: Any, count: int, onward: Feature) -> list[Feature]:
+    """Return what a part of a union or of a choice of columns asks of its columns."""
+    if is_identity(part):
+        return [onward] * count
+    if isinstance(part, str):
+        return [DROPPED] * count
+    return [TEXT] * count if takes_text(part) else describe(part, count, onward)
+
+
+def _describe_columns(transformer: Any, count: int, onward: Feature) -> list[Feature]:
+    consumers: list[list[Feature]] = [[] for _ in range(count)]
+    for name, step, columns in transformer.transformers_:
+        chosen = getattr(transformer, "_transformer_to_input_indices", {}).get(name)
+        positions = _positions(columns, transformer, count) if chosen is None else [int(index) for index in chosen]
+        for position, part in zip(positions, _describe_part(step, len(positions), onward), strict=True):
+            consumers[position].append(part)
+    return [_merge(parts) if parts else DROPPED for parts in consumers]
+
+
+def _positions(columns: Any, transformer: Any, count: int) -> list[int]:
+    """Return a ColumnTransformer's column specification as positions."""
+    names = [str(name) for name in getattr(transformer, "feature_names_in_", ())]
+    if isinstance(columns, str | int):
+        columns = [columns]
+    if isinstance(columns, slice):
+        return list(range(count))[columns]
+    values = columns.tolist() if hasattr(columns, "tolist") else list(columns)
+    if values and all(isinstance(item, bool) for item in values):
+        return [index for index, chosen in enumerate(values) if chosen]
+    return [names.index(item) if isinstance(item, str) else int(item) for item in values]
+
+
+def _describe_wrapper(estimator: Any, inside: list[Any], count: int) -> list[Feature]:
+    parts = [describe(member, count) for member in inside]
+    final = getattr(estimator, "final_estimator_", None)
+    if final is not None and getattr(estimator, "passthrough", False):
+        # Beside what the others answer, the last one sees the columns themselves.
+        parts.append(describe(final, getattr(final, "n_features_in_", count))[-count:])
+    merged = _merged(parts)
+    if type(estimator).__name__ in CHAINS:
+        return [replace(item, nullable=False, optional=False) for item in merged]
+    return merged
+
+
+def _describe_subsets(estimator: Any, subsets: list[tuple[Any, list[int]]], count: int) -> list[Feature]:
+    consumers: list[list[Feature]] = [[] for _ in range(count)]
+    for member, positions in subsets:
+        for position, part in zip(positions, describe(member, len(positions)), strict=True):
+            consumers[position].append(part)
+    # The wrapper looks over every column, also one that none of its members sees.
+    unseen = replace(NUMBER, nullable=bool(getattr(input_tags(estimator), "allow_nan", False)))
+    return [replace(_merge(parts), optional=False) if parts else unseen for parts in consumers]
+
+
+def _merged(parts: list[list[Feature]]) -> list[Feature]:
+    """Return what several consumers of the same columns ask of each."""
+    if len(parts) == 1:
+        return parts[0]
+    known: dict[tuple[int, ...], Feature] = {}
+    merged = []
+    for column in zip(*parts, strict=True):
+        key = tuple(map(id, column))
+        if key not in known:
+            known[key] = _merge(column)
+        merged.append(known[key])
+    return merged
+
+
+def _merge(parts: Sequence[Feature]) -> Feature:
+    """Return what one column must be for all that consume it."""
+    told = [part for part in parts if part.type != "any"]
+    telling = next((part for part in told if part.type != "float"), None)
+    telling = telling or next((part for part in told if part.categories), None) or (told or list(parts))[0]
+    alike = [part for part in parts if part.categories is not None and part.type == telling.type]
+    closed = [part for part in alike if part.closed]
+    return replace(
+        telling,
+        categories=_shared_categories(closed or alike, is_closed=bool(closed)),
+        closed=bool(closed),
+        nullable=all(part.nullable for part in parts),
+        missing_is_none=any(part.missing_is_none for part in alike),
+        optional=all(part.optional for part in parts),
+        dtype=next((part.dtype for part in (*alike, *told) if part.dtype is not None), None),
+    )
+
+
+def _shared_categories(parts: Sequence[Feature], *, is_closed: bool) -> tuple[Any, ...] | None:
+    """Return the categories that every consumer takes where others are refused, else those that any knows."""
+    if not parts:
+        return None
+    if all(part.categories == parts[0].categories for part in parts):
+        return parts[0].categories
+    if is_closed:
+        common = set.intersection(*(set(part.categories or ()) for part in parts))
+        return tuple(item for item in parts[0].categories or () if item in common)
+    return tuple(dict.fromkeys(item for part in parts for item in part.categories or ()))
+
+
+def _encoded(encoder: Any, values: Any, onward: Feature) -> Feature:
+    """Return a column that an encoder takes."""
+    unknown = getattr(encoder, "handle_unknown", "error")
+    feature = categorical(values, closed=unknown == "error" and type(encoder).__name__ != "TargetEncoder")
+    if type(encoder).__name__ != "OrdinalEncoder" or onward.nullable:
+        return feature
+    # It may hand a missing value on as one.
+    has_missing = len(feature.categories or ()) < len(values)
+    handed_on = encoder.encoded_missing_value if has_missing else encoder.unknown_value
+    is_missing = isinstance(handed_on, float) and math.isnan(handed_on)
+    return replace(feature, nullable=feature.nullable and not is_missing)
+
+
+def _boosted_columns(estimator: Any) -> list[Feature]:
+    """Return the columns of histogram boosting, which keeps an encoder of its own for those with categories."""
+    categories = iter(estimator._preprocessor.named_transformers_["encoder"].categories_)
+    # An unknown category is to it what a missing value is.
+    return [
+        categorical(next(categories), closed=False) if is_categorical else replace(NUMBER, nullable=True)
+        for is_categorical in estimator.is_categorical_
+    ]
+
+
+def _leaf(step: Any, onward: Feature) -> Feature:
+    """Return what a step asks of every column alike."""
+    if type(step).__name__ == "FunctionTransformer":
+        if is_identity(step):
+            return onward
+        if isinstance(step.func, np.ufunc):
+            return replace(NUMBER, nullable=onward.nullable)
+    if callable(getattr(step, "build_analyzer", None)):
+        return TEXT
+    allows = bool(getattr(input_tags(step), "allow_nan", False))
+    fills = type(step).__module__.startswith("sklearn.impute") or type(step).__name__ in ENCODERS
+    return Feature("", "any" if is_own_code(step) else "float", nullable=allows and (fills or onward.nullable))

@@ -1,0 +1,113 @@
+"""Estimators around other estimators: which fitted ones inside see the input, and what the input must be for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+# The attribute that holds the fitted estimator, or estimators, to which a wrapper of scikit-learn gives its input.
+ONE = {
+    "FrozenEstimator": "estimator",
+    "TransformedTargetRegressor": "regressor_",
+    "FixedThresholdClassifier": "estimator_",
+    "TunedThresholdClassifierCV": "estimator_",
+    "SelfTrainingClassifier": "estimator_",
+    "RANSACRegressor": "estimator_",
+}
+MANY = frozenset(
+    {
+        "VotingClassifier",
+        "VotingRegressor",
+        "StackingClassifier",
+        "StackingRegressor",
+        "OneVsRestClassifier",
+        "OneVsOneClassifier",
+        "OutputCodeClassifier",
+        "MultiOutputClassifier",
+        "MultiOutputRegressor",
+    }
+)
+# Their later members see the answers of the earlier ones, too.
+CHAINS = frozenset({"ClassifierChain", "RegressorChain"})
+# Members of a wrapper are alike but for their categories, and an array of them may be long.
+MOST_MEMBERS = 64
+
+
+def inner_estimators(estimator: Any) -> list[Any]:
+    """Return the fitted estimators to which `estimator` gives its input as it is; none where it is no such wrapper."""
+    kind = type(estimator).__name__
+    best = getattr(estimator, "best_estimator_", None)
+    if best is not None:
+        return [best]
+    if kind in ONE:
+        return _fitted([getattr(estimator, ONE[kind], None)])
+    if kind == "CalibratedClassifierCV":
+        return _fitted([member.estimator for member in getattr(estimator, "calibrated_classifiers_", ())])
+    members = getattr(estimator, "estimators_", None)
+    if kind in MANY or kind in CHAINS:
+        members = list(members) if members is not None else []
+        return _fitted(members[:1] if kind in CHAINS else members)
+    return []
+
+
+def _fitted(members: list[Any]) -> list[Any]:
+    # One against the rest puts a constant where a class is in every row or in none.
+    return [
+        member
+        for member in members[:MOST_MEMBERS]
+        if callable(getattr(member, "predict", None)) and type(member).__name__ != "_ConstantPredictor"
+    ]
+
+
+def column_subsets(estimator: Any) -> list[tuple[Any, list[int]]]:
+    """Return the estimators inside that see some of the columns, each with the positions of those."""
+    kind = type(estimator).__name__
+    if kind.startswith("Bagging"):
+        pairs = zip(estimator.estimators_[:MOST_MEMBERS], estimator.estimators_features_, strict=False)
+        return [(member, [int(index) for index in columns]) for member, columns in pairs]
+    if kind in {"RFE", "RFECV"}:
+        return [(estimator.estimator_, [int(index) for index in estimator.support_.nonzero()[0]])]
+    return []
+
+
+def steps_of(estimator: Any) -> list[Any] | None:
+    """Return a pipeline's steps without those that pass everything on; None for what is no pipeline."""
+    steps = getattr(estimator, "steps", None)
+    if not isinstance(steps, list) or not steps:
+        return None
+    return [step for _, step in steps if not is_identity(step)]
+
+
+def is_identity(step: Any) -> bool:
+    """Return whether a step passes everything on as it is, in one of the forms that fitted estimators hold."""
+    if type(step).__name__ == "FunctionTransformer":
+        return step.func is None
+    return step is None or (isinstance(step, str) and step == "passthrough")
+
+
+def entries(estimator: Any) -> Iterator[Any]:
+    """Yield the steps that see the input first: through pipelines, unions and estimators around estimators."""
+    steps = steps_of(estimator)
+    if steps:
+        yield from entries(steps[0])
+        return
+    inside = inner_estimators(estimator)
+    if type(estimator).__name__ == "FeatureUnion":
+        inside = [part for _, part in estimator.transformer_list if not isinstance(part, str)]
+    if not inside:
+        yield estimator
+    for member in inside:
+        yield from entries(member)
+
+
+def told(estimator: Any, attribute: str) -> Any:
+    """Return what `estimator`, or else the first estimator inside that sees its input, has under `attribute`."""
+    value = getattr(estimator, attribute, None)
+    if value is not None:
+        return value
+    steps = steps_of(estimator)
+    for member in steps[:1] if steps else inner_estimators(estimator):
+        value = told(member, attribute)
+        if value is not None:
+            return value
+    return None
