@@ -37,7 +37,7 @@ def test_every_protocol_carries_them(served: Any, host: Any) -> None:
     ):
         assert host.post("/models/m/invocations", body).json["predictions"] == [0, 1, 2, 3]
     text = "account\n" + "\n".join(map(str, values))
-    reply = host.post("/models/m/invocations", text.encode(), headers={"Content-Type": "text/csv"})
+    reply = host.post("/models/m/invocations", text.encode(), **{"Content-Type": "text/csv"})
     assert reply.json["predictions"] == [0, 1, 2, 3]
     assert host.get("/v2/models/m").json["inputs"][0]["datatype"] == datatype
     tensor = {"name": "account", "shape": [4], "datatype": datatype, "data": values}
