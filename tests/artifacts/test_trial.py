@@ -1,0 +1,110 @@
+"""What a model answers to its own example decides whether it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.trial import try_model
+from models_registry.errors import NoPrediction, SampleMismatch
+
+TABLE = pd.DataFrame({"age": np.arange(60.0), "size": pd.Categorical(["S", "L"] * 30)})
+BOOSTED = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=3).fit(TABLE, [0, 1] * 30)
+# As if nothing told that one column holds texts.
+UNTOLD = Signature((Feature("age"), Feature("size")), container="frame", named=True, classes=(0, 1))
+
+
+class Texts(BaseEstimator):
+    """Takes texts alone, and does not tell."""
+
+    n_features_in_ = 1
+
+    def predict(self, rows: Any) -> Any:
+        return [len(row[0].strip()) for row in np.asarray(rows, dtype=object)]
+
+
+class Answering(BaseEstimator):
+    """Answers with what a function makes of the number of rows."""
+
+    n_features_in_ = 1
+
+    def __init__(self, answer: Callable[[int], Any] | None = None) -> None:
+        self.answer = answer
+
+    def predict(self, rows: Any) -> Any:
+        return self.answer(len(rows))  # type: ignore[misc]
+
+
+def test_types_that_no_row_fits_are_asked_for() -> None:
+    with pytest.raises(NoPrediction) as caught:
+        try_model(BOOSTED, UNTOLD, None, is_declared=False)
+    reason = str(caught.value)
+    assert "cannot take a row of the types that were read off it (" in reason
+    assert 'in the manifest\'s \'inputs\', in this form: [{"name": "age", "type": "float"}' in reason
+
+
+def test_sample_of_another_type_asks_for_its_declaration() -> None:
+    sample = Sample(({"age": 0.9, "size": "L"},))
+    with pytest.raises(
+        SampleMismatch, match="Row 0, feature 'size': expected a number, found the string 'L'"
+    ) as caught:
+        try_model(BOOSTED, UNTOLD, sample, is_declared=False)
+    assert '[{"name": "size", "type": "string"}, …]' in str(caught.value)
+
+
+def test_made_up_row_that_fails_asks_for_a_sample() -> None:
+    signature = Signature((Feature("x0"),))
+    with pytest.raises(NoPrediction, match="The version has no sample, and the model refuses a made-up row") as caught:
+        try_model(Texts(), signature, None, is_declared=True)
+    assert "Add a sample with a row that it answers" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "signature", "example"),
+    [
+        (Texts(), Signature((Feature("x0", "any"),), container="objects"), ["text"]),
+        (make_pipeline(FunctionTransformer(np.log), LinearRegression()).fit([[1.0], [2.0]], [1, 2]), None, [1.0]),
+    ],
+    ids=["texts", "logarithm"],
+)
+def test_example_is_the_first_made_up_row_that_is_answered(model: Any, signature: Any, example: Any) -> None:
+    trial = try_model(model, signature or infer_signature(model), None, is_declared=False)
+    assert trial.example == example
+
+
+@pytest.mark.parametrize(
+    "sample", [None, Sample(([1.0],)), Sample(([1.0], [2.0], [3.0]))], ids=["none", "one", "three"]
+)
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda count: [0, 1, 0] if count == 1 else [[0, 1, 0]] * count, "3 predictions for (the sample's )?1 row"),
+        (lambda count: [0.5], "1 predictions for (the sample's )?[23] rows"),
+        (lambda count: [[1, 2]] if count == 1 else [[1, 2, 3]] * count, "expected one form"),
+        (lambda count: np.array(["2020-01-01"] * count, dtype="datetime64[D]"), "datetime64"),
+        (lambda count: [float("nan")] * count, "not finite"),
+    ],
+    ids=["squeezed", "one for all", "another width alone", "dates", "NaN"],
+)
+def test_rows_together_and_alone_are_tried(answer: Any, reason: str, sample: Sample | None) -> None:
+    signature = Signature((Feature("x0"),))
+    with pytest.raises(NoPrediction, match=reason):
+        try_model(Answering(answer), signature, sample, is_declared=False)
+
+
+def test_outputs_are_those_that_were_seen() -> None:
+    model = Answering(lambda count: [[1, 2]] * count)
+    assert try_model(model, Signature((Feature("x0"),)), None, is_declared=False).signature.outputs == 2
