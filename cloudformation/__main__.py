@@ -109,7 +109,9 @@ def _destroy(options: argparse.Namespace) -> int:
 def _cost(options: argparse.Namespace) -> int:
     settings = _settings(options)
     require_sound(settings)
-    print(json.dumps(cost.as_json(settings), indent=2) if options.json else cost.as_text(settings))
+    answer = cost.as_json if options.json else cost.as_text
+    said = answer(settings, options.per_minute)
+    print(said if isinstance(said, str) else json.dumps(said, indent=2))
     return 0
 
 
@@ -197,9 +199,17 @@ def parser() -> argparse.ArgumentParser:
     destroy.set_defaults(run=_destroy)
 
     bill = commands.add_parser("cost", parents=[chosen], help="the month's bill, line by line")
+    bill.add_argument("--per-minute", type=_requests, help="requests a minute, all month: logs, traffic, tasks")
     bill.add_argument("--json", action="store_true", help="for programs")
     bill.set_defaults(run=_cost)
     return top
+
+
+def _requests(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} requests a minute; expected a number from 0 to a billion")
+    return number
 
 
 def _deployment_options() -> argparse.ArgumentParser:

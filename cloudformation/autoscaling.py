@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from troposphere import GetAtt, Join, Ref, Sub, Template
+from troposphere import Equals, GetAtt, If, Join, Not, Ref, Sub, Template
 from troposphere import applicationautoscaling as scaling
 
 from cloudformation.alb import Balancer
 from cloudformation.ecs import Service
+from cloudformation.sizes import by_cpu
 
+HAS_REQUESTS = "HasRequestsPerTask"
 _OUT_SECONDS, _IN_SECONDS = 60, 120
+
+
+def add_conditions(template: Template) -> None:
+    template.add_condition(HAS_REQUESTS, Not(Equals(Ref("RequestsPerTask"), "0")))
 
 
 def add_autoscaling(template: Template, service: Service, balancer: Balancer) -> None:
@@ -31,7 +37,8 @@ def add_autoscaling(template: Template, service: Service, balancer: Balancer) ->
         PredefinedMetricType="ALBRequestCountPerTarget", ResourceLabel=label
     )
     _add_policy(template, target, "ScaleByCpu", cpu, Ref("CpuTargetPercent"))
-    _add_policy(template, target, "ScaleByRequests", requests, Ref("RequestsPerTask"))
+    wanted = If(HAS_REQUESTS, Ref("RequestsPerTask"), by_cpu("Requests"))
+    _add_policy(template, target, "ScaleByRequests", requests, wanted)
 
 
 def _add_policy(
@@ -39,7 +46,7 @@ def _add_policy(
     target: scaling.ScalableTarget,
     name: str,
     metric: scaling.PredefinedMetricSpecification,
-    value: Ref,
+    value: Ref | If,
 ) -> None:
     template.add_resource(
         scaling.ScalingPolicy(

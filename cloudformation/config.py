@@ -10,6 +10,8 @@ from typing import Self
 ENVIRONMENTS = ("dev", "staging", "prod")
 NETWORK_MODES = ("public", "nat", "endpoints")
 POLICIES = ("manual", "latest")
+SIGNATURES = ("off", "warn", "require")
+MIN_START_GRACE_SECONDS, MAX_START_GRACE_SECONDS = 60, 300
 ARCHITECTURES = ("ARM64", "X86_64")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 MOST_MIN_TASKS, MOST_MAX_TASKS = 10, 20
@@ -22,6 +24,49 @@ TASK_SIZES: dict[int, tuple[int, ...]] = {
     2048: tuple(range(4096, 16384 + 1, 1024)),
     4096: tuple(range(8192, 30720 + 1, 1024)),
 }
+
+
+# What the template sets in the container, and the parameter of each where it has one.
+OWN_VARIABLES: dict[str, str] = {
+    "AWS_DEFAULT_REGION": "",
+    "DATABASE_HOST": "",
+    "DATABASE_NAME": "",
+    "DATABASE_PASSWORD": "",
+    "DATABASE_PORT": "",
+    "DATABASE_URL": "CreateDatabase",
+    "DATABASE_USER": "",
+    "DJANGO_ALLOWED_HOSTS": "DomainName",
+    "DJANGO_CSRF_TRUSTED_ORIGINS": "CsrfTrustedOrigins",
+    "DJANGO_SECRET_KEY": "",
+    "DJANGO_SUPERUSER_PASSWORD": "",
+    "DJANGO_SUPERUSER_USERNAME": "",
+    "DRAIN_SECONDS": "",
+    "MLAPI_EMF": "",
+    "MLAPI_EXTRA_ENVIRONMENT": "EnvironmentVariables",
+    "MLAPI_EXTRA_SECRETS": "SecretVariablesArn",
+    "MLAPI_HTTPS": "CertificateArn",
+    "MLAPI_LOG_SAMPLE_PERCENT": "LogSamplePercent",
+    "MLAPI_OTEL": "OpenTelemetry",
+    "MLAPI_REQUIRE_API_KEY": "RequireApiKey",
+    "MLAPI_SERVICE": "",
+    "MLAPI_TRUSTED_PROXIES": "",
+    "MODELS_CACHE": "",
+    "MODELS_CHECK_MEMORY_MB": "TaskMemory",
+    "MODELS_DEFAULT": "ModelsDefault",
+    "MODELS_DISCOVERY_SECONDS": "ModelsDiscoverySeconds",
+    "MODELS_POLICY": "ModelsPolicy",
+    "MODELS_SIGNATURES": "ModelsSignatures",
+    "MODELS_STORAGE": "ModelPrefix",
+    "PGSSLMODE": "",
+    "PGSSLROOTCERT": "",
+    "PORT": "",
+    "MODELS_SIGNATURE_KEY": "SignatureKey",
+    "MODELS_SIGNATURE_KEY_BASE64": "SignatureKey",
+    "WEB_WORKERS": "TaskCpu",
+}
+
+
+DEFAULT_LOCKS = ("requirements.txt",)
 
 
 class ConfigurationError(Exception):
@@ -52,11 +97,17 @@ class Settings:
     environment_name: str = "dev"
     network_mode: str = "public"
     endpoint_zones: int = 1
+    first_zone: str = ""
+    second_zone: str = ""
     # data
     create_database: bool = True
     database_instance_class: str = "db.t4g.micro"
-    database_engine_version: str = "17.6"
+    database_engine_version: str = "17"
+    database_snapshot: str = ""
     model_prefix: str = "models"
+    existing_model_bucket: str = ""
+    existing_repository: str = ""
+    backup_role_arn: str = ""
     # service
     image_tag: str = ""
     image_digest: str = ""
@@ -70,10 +121,20 @@ class Settings:
     min_tasks: int = 1
     max_tasks: int = 4
     cpu_target_percent: int = 60
-    requests_per_task: int = 1500
+    requests_per_task: int = 0
+    start_grace_seconds: int = 120
     models_policy: str = "manual"
+    models_default: str = ""
+    models_signatures: str = "off"
+    signature_key: str = ""
+    models_discovery_seconds: int = 30
     allow_admin_upload: bool = False
     require_api_key: bool = False
+    csrf_trusted_origins: str = ""
+    environment_variables: str = ""
+    secret_variables_arn: str = ""
+    open_telemetry: bool = False
+    log_sample_percent: int = 100
     log_retention_days: int = 30
     alarm_email: str = ""
     web_acl_arn: str = ""
@@ -118,6 +179,12 @@ class Settings:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     @property
+    def locks(self) -> tuple[str, ...]:
+        """The locked requirements that the image needs."""
+        wanted = {"otel": self.open_telemetry, "signing": self.models_signatures != "off"}
+        return (*DEFAULT_LOCKS, *(f"requirements/{name}.txt" for name, is_wanted in wanted.items() if is_wanted))
+
+    @property
     def is_prod(self) -> bool:
         return self.environment_name == "prod"
 
@@ -130,6 +197,7 @@ PROFILES: dict[str, dict[str, object]] = {
         "min_tasks": 1,
         "max_tasks": 1,
         "models_policy": "latest",
+        "models_discovery_seconds": 60,
         "log_retention_days": 7,
     },
     "standard": {"min_tasks": 2},
@@ -140,8 +208,10 @@ PROFILES: dict[str, dict[str, object]] = {
         "task_cpu": 1024,
         "task_memory": 2048,
         "endpoint_zones": 2,
+        "models_discovery_seconds": 10,
         "log_retention_days": 90,
-        "rate_limit": 10_000,
+        # 3,333 a second: above any one backend that the tasks can answer, below a flood
+        "rate_limit": 1_000_000,
     },
 }
 
@@ -194,7 +264,18 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "model_prefix": (r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*", "a folder like models or team/models"),
     "image_tag": (r"|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag of a container image"),
     "image_digest": (r"|sha256:[0-9a-f]{64}", "the digest of a container image"),
-    "database_engine_version": (r"17\.\d+", "a full version of PostgreSQL 17 such as 17.6"),
+    "database_engine_version": (r"17(\.\d+)?", "17, whose minor version AWS picks, or a full one such as 17.6"),
+    "database_snapshot": (r"|[A-Za-z][A-Za-z0-9-]*|(rds:|arn:aws[a-z-]*:rds:).+", "the name or ARN of a snapshot"),
+    "existing_model_bucket": (r"|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"),
+    "existing_repository": (r"|[a-z0-9]+([._/-][a-z0-9]+)*", "the name of an ECR repository"),
+    "backup_role_arn": (r"|arn:aws[a-z-]*:iam::\d{12}:role/.+", "the ARN of a role that AWS Backup may act under"),
+    "first_zone": (r"|[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as us-east-1a"),
+    "second_zone": (r"|[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as us-east-1b"),
+    "models_default": (r"|[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a model"),
+    "signature_key": (r"|[A-Za-z0-9+/]+=*", "a public key in base64, as between the lines of a PEM file, on one line"),
+    "csrf_trusted_origins": (r"|https?://[^\s,]+(,https?://[^\s,]+)*", "origins such as https://models.example.com"),
+    "environment_variables": (r"|\{.*\}", 'a JSON object of names and texts, {"NAME": "value"}'),
+    "secret_variables_arn": (r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+", "the ARN of a secret"),
     "database_instance_class": (r"db\.[a-z0-9]+\.[a-z0-9]+", "an RDS class such as db.t4g.micro"),
     "domain_name": (r"|[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a host name without https://"),
     "certificate_arn": (r"|arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+", "an ACM certificate's ARN"),

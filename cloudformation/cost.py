@@ -8,25 +8,15 @@ from dataclasses import replace as replaced
 
 from cloudformation import prices
 from cloudformation.config import PROFILES, ConfigurationError, Settings
+from cloudformation.elsewhere import alternatives
 from cloudformation.endpoints import INTERFACE_SERVICES
 from cloudformation.prices import HOURS, PRICES
+from cloudformation.sizes import requests_per_minute
+from cloudformation.usage import Usage, tasks, thousand_listings, usage_of
 
 _MIB_PER_GB = 1024
 _CPU_UNITS = 1024
 _DATABASE_GB = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What a month brings besides the hours: a small service's traffic."""
-
-    million_requests: float = 1.0
-    capacity_units: float = 0.1
-    image_gb: float = 1.0
-    model_gb: float = 1.0
-    log_gb: float = 1.0
-    private_gb: float = 5.0
-    models: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +33,18 @@ class Line:
         return self.quantity * PRICES[self.price].usd * self.factor
 
 
-def bill(settings: Settings, usage: Usage | None = None) -> list[Line]:
-    """Return the month's lines, the fewest tasks running all month."""
-    usage = usage or Usage()
+def bill(settings: Settings, per_minute: float | None = None) -> list[Line]:
+    """Return the month's lines: the fewest tasks and little traffic, or what `per_minute` requests need."""
+    usage = Usage() if per_minute is None else usage_of(settings, per_minute)
+    running = tasks(settings, per_minute or 0)
     return [
-        *_tasks(settings),
+        *_tasks(settings, running),
         *_balancer(usage),
-        *_public_addresses(settings),
+        *_public_addresses(settings, running),
         *_way_out(settings, usage),
         *_database(settings),
         *_storage(settings, usage),
+        *_backup(settings, usage),
         *_watching(settings, usage),
         *_web_acl(settings, usage),
     ]
@@ -68,8 +60,8 @@ def profile_totals(settings: Settings) -> dict[str, float]:
     return {name: total(bill(replaced(base, **changes))) for name, changes in PROFILES.items()}  # type: ignore[arg-type]
 
 
-def as_json(settings: Settings) -> dict[str, object]:
-    lines = bill(settings)
+def as_json(settings: Settings, per_minute: float | None = None) -> dict[str, object]:
+    lines = bill(settings, per_minute)
     return {
         "currency": "USD",
         "region": prices.REGION,
@@ -87,17 +79,27 @@ def as_json(settings: Settings) -> dict[str, object]:
         ],
         "total": round(total(lines), 2),
         "profiles": {name: round(usd, 2) for name, usd in profile_totals(settings).items()},
-        "usage": asdict(Usage()),
+        "usage": asdict(Usage() if per_minute is None else usage_of(settings, per_minute)),
+        "per_minute": per_minute,
+        "tasks": tasks(settings, per_minute or 0),
+        "elsewhere": [
+            {"name": other.name, "monthly": round(other.usd, 2), "counted": other.counted, "sources": other.sources}
+            for other in alternatives(per_minute or 0)
+        ],
     }
 
 
-def as_text(settings: Settings) -> str:
-    lines = bill(settings)
+def as_text(settings: Settings, per_minute: float | None = None) -> str:
+    lines = bill(settings, per_minute)
     rows = [f"{'a month':<46}{'quantity':>10}  {'unit':<17}{'price':>9}{'USD':>9}"]
     rows += [_row(line) for line in lines]
     rows += [f"{'total':<82}{total(lines):>9.2f}", "", "The three profiles, a month:"]
     rows += [f"  {name:<12}{usd:>9.2f}  {_described(name)}" for name, usd in profile_totals(settings).items()]
-    rows += ["", *_notes(settings)]
+    if per_minute is not None:
+        rows += ["", f"The same {per_minute:g} requests a minute elsewhere, a month ({prices.AS_OF}):"]
+        rows += [f"  {other.name:<22}{other.usd:>9.2f}  {other.counted}" for other in alternatives(per_minute)]
+        rows += [f"    {source}" for source in sorted({s for other in alternatives(per_minute) for s in other.sources})]
+    rows += ["", *_notes(settings, per_minute)]
     return "\n".join(rows)
 
 
@@ -115,13 +117,21 @@ def _described(profile: str) -> str:
     return f"{tasks} of {vcpu:g} vCPU, {spot}; {database}; network mode {settings.network_mode}"
 
 
-def _notes(settings: Settings) -> Iterator[str]:
-    usage = Usage()
+def _notes(settings: Settings, per_minute: float | None) -> Iterator[str]:
+    usage = Usage() if per_minute is None else usage_of(settings, per_minute)
+    running = tasks(settings, per_minute or 0)
     yield f"Prices of {prices.REGION}, {prices.AS_OF}, without tax; other regions differ, most by under a third."
     yield (
-        f"Counted: {usage.million_requests:g} million small requests, {usage.log_gb:g} GB of logs, "
-        f"{usage.model_gb:g} GB of models, {usage.image_gb:g} GB of images; MinTasks running all month."
+        f"Counted: {usage.million_requests:g} million small requests, {usage.log_gb:.3g} GB of logs, "
+        f"{usage.model_gb:g} GB of models, {usage.image_gb:g} GB of images; {running} task(s) running all month."
     )
+    wanted = per_minute or 0
+    limit = running * (settings.requests_per_task or requests_per_minute(settings.task_cpu))
+    if wanted > limit:
+        yield f"{wanted:g} requests a minute are more than MaxTasks={settings.max_tasks} should take: {limit}."
+    if settings.log_sample_percent > 10 and usage.log_gb > 20:
+        saved = PRICES["logs"].usd * usage.log_gb * (1 - 1 / settings.log_sample_percent)
+        yield f"LogSamplePercent=1 would save about {saved:.0f} of it: most of the logs are lines of successes."
     yield "Fargate has no free tier. The 750 free hours in some guides are EC2's and RDS's, for old accounts."
     if settings.use_spot:
         yield "Spot is counted at its best, 70 % off; its price moves."
@@ -129,10 +139,10 @@ def _notes(settings: Settings) -> Iterator[str]:
         yield f"You deploy to {settings.region}: read its prices on the pages that --json names."
 
 
-def _tasks(settings: Settings) -> Iterator[Line]:
+def _tasks(settings: Settings, running: int) -> Iterator[Line]:
     kind = settings.cpu_architecture.lower()
     factor = prices.SPOT_FACTOR if settings.use_spot else 1.0
-    hours = settings.min_tasks * HOURS
+    hours = running * HOURS
     yield Line("Fargate: CPU", f"fargate-vcpu-{kind}", hours * settings.task_cpu / _CPU_UNITS, factor)
     yield Line("Fargate: memory", f"fargate-gb-{kind}", hours * settings.task_memory / _MIB_PER_GB, factor)
 
@@ -140,18 +150,22 @@ def _tasks(settings: Settings) -> Iterator[Line]:
 def _balancer(usage: Usage) -> Iterator[Line]:
     yield Line("Load balancer", "balancer", HOURS)
     yield Line("Load balancer: traffic", "balancer-capacity", HOURS * usage.capacity_units)
+    yield Line(
+        f"Answers beyond the free {prices.FREE_OUT_GB} GB", "data-out", max(0, usage.out_gb - prices.FREE_OUT_GB)
+    )
 
 
-def _public_addresses(settings: Settings) -> Iterator[Line]:
+def _public_addresses(settings: Settings, running: int) -> Iterator[Line]:
     yield Line("Public addresses of the balancer, one a zone", "public-address", 2 * HOURS)
     if settings.network_mode == "public":
-        yield Line("Public addresses of the tasks", "public-address", settings.min_tasks * HOURS)
+        yield Line("Public addresses of the tasks", "public-address", running * HOURS)
 
 
 def _way_out(settings: Settings, usage: Usage) -> Iterator[Line]:
     if settings.network_mode == "nat":
-        yield Line("NAT gateway", "nat-gateway", HOURS)
-        yield Line("NAT gateway: its public address", "public-address", HOURS)
+        gateways = 2 if settings.is_prod else 1
+        yield Line("NAT gateway, one a zone in prod", "nat-gateway", gateways * HOURS)
+        yield Line("NAT gateway: public address", "public-address", gateways * HOURS)
         yield Line("NAT gateway: data", "nat-data", usage.private_gb)
     if settings.network_mode == "endpoints":
         zones = settings.endpoint_zones
@@ -178,9 +192,18 @@ def _database(settings: Settings) -> Iterator[Line]:
 
 
 def _storage(settings: Settings, usage: Usage) -> Iterator[Line]:
-    yield Line("Secrets", "secret", 3)
+    yield Line("Secrets", "secret", 4)
     yield Line("Images", "images", usage.image_gb)
-    yield Line("Models, and access logs", "bucket", usage.model_gb + usage.log_gb)
+    yield Line("Models, and access logs", "bucket", usage.model_gb + usage.access_log_gb)
+    seconds = settings.models_discovery_seconds
+    yield Line(f"Listing the models every {seconds} s", "bucket-listing", thousand_listings(settings))
+
+
+def _backup(settings: Settings, usage: Usage) -> Iterator[Line]:
+    if settings.backup_role_arn:
+        if settings.create_database:
+            yield Line("Backup: database", "backup-database", _DATABASE_GB)
+        yield Line("Backup: models", "backup-bucket", usage.model_gb)
 
 
 def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:

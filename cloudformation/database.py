@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import Equals, If, Ref, Split, Sub, Template, rds
+from troposphere import Equals, If, Not, NoValue, Ref, Split, Sub, Template, rds
 from troposphere import secretsmanager as sm
 
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import NETWORK_STACK
-from cloudformation.secrets import DATABASE_NAME, DATABASE_USER, HAS_DATABASE, Secrets
+from cloudformation.secrets import DATABASE_NAME, HAS_DATABASE, MASTER_USER, Secrets
 
-IS_PROD = "IsProd"
+IS_PROD, FROM_SNAPSHOT = "IsProd", "FromSnapshot"
 _GIBIBYTES, _MOST_GIBIBYTES = 20, 100
 
 
@@ -65,8 +65,10 @@ def _instance(subnets: rds.DBSubnetGroup, settings: rds.DBParameterGroup, secret
         EngineVersion=Ref("DatabaseEngineVersion"),
         AutoMinorVersionUpgrade=True,
         DBInstanceClass=Ref("DatabaseInstanceClass"),
-        DBName=DATABASE_NAME,
-        MasterUsername=DATABASE_USER,
+        # A snapshot brings its database and its master along; CloudFormation wants neither named then.
+        DBSnapshotIdentifier=If(FROM_SNAPSHOT, Ref("DatabaseSnapshot"), NoValue),
+        DBName=If(FROM_SNAPSHOT, NoValue, DATABASE_NAME),
+        MasterUsername=If(FROM_SNAPSHOT, NoValue, MASTER_USER),
         # An explicit secret: one that RDS manages rotates, and running tasks would be locked out.
         MasterUserPassword=password,
         StorageType="gp3",
@@ -93,4 +95,5 @@ def _instance(subnets: rds.DBSubnetGroup, settings: rds.DBParameterGroup, secret
 def add_conditions(template: Template) -> None:
     """Name what the data stack's parameters mean."""
     template.add_condition(HAS_DATABASE, Equals(Ref("CreateDatabase"), "true"))
+    template.add_condition(FROM_SNAPSHOT, Not(Equals(Ref("DatabaseSnapshot"), "")))
     template.add_condition(IS_PROD, Equals(Ref("EnvironmentName"), "prod"))

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
-from troposphere import Template, ecr
+from troposphere import Equals, GetAtt, If, Ref, Sub, Template, ecr
 
-from cloudformation.links import skipped_checks, tags
+from cloudformation.links import KEPT, skipped_checks, tags
 
 # A tag that begins with this was given where an environment deployed the image.
 DEPLOYED_PREFIX = "deployed-"
 
+MAKES_REPOSITORY = "MakesRepository"
 _DAYS_WITHOUT_TAG, _IMAGES_KEPT, _DEPLOYED_KEPT = 7, 30, 100
 
 
-def add_repository(template: Template) -> ecr.Repository:
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The repository of the images, whether it is made here or was there before."""
+
+    name: If
+    arn: If
+    uri: If
+
+
+def add_conditions(template: Template) -> None:
+    template.add_condition(MAKES_REPOSITORY, Equals(Ref("ExistingRepository"), ""))
+
+
+def add_repository(template: Template) -> Images:
     """Add a repository that scans what is pushed, never moves a tag, and forgets old images."""
-    return template.add_resource(
+    repository = template.add_resource(
         ecr.Repository(
             "Repository",
-            DeletionPolicy="Retain",
+            Condition=MAKES_REPOSITORY,
+            DeletionPolicy=KEPT,
             UpdateReplacePolicy="Retain",
             ImageScanningConfiguration=ecr.ImageScanningConfiguration(ScanOnPush=True),
             ImageTagMutability="IMMUTABLE",  # so that rolling back to a tag means the same bytes
@@ -28,6 +44,14 @@ def add_repository(template: Template) -> ecr.Repository:
             Metadata=skipped_checks(CKV_AWS_136="Images hold no secret; a key of its own would cost $1 a month"),
             Tags=tags("images"),
         )
+    )
+    account = "${AWS::AccountId}"
+    arn = Sub(f"arn:${{AWS::Partition}}:ecr:${{AWS::Region}}:{account}:repository/${{ExistingRepository}}")
+    uri = Sub(f"{account}.dkr.ecr.${{AWS::Region}}.${{AWS::URLSuffix}}/${{ExistingRepository}}")
+    return Images(
+        name=If(MAKES_REPOSITORY, Ref(repository), Ref("ExistingRepository")),
+        arn=If(MAKES_REPOSITORY, GetAtt(repository, "Arn"), arn),
+        uri=If(MAKES_REPOSITORY, GetAtt(repository, "RepositoryUri"), uri),
     )
 
 

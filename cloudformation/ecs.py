@@ -7,18 +7,27 @@ from dataclasses import dataclass
 from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Tags, Template, ecs, logs
 
 from cloudformation.alb import DRAIN_SECONDS, HAS_CERTIFICATE, Balancer
-from cloudformation.iam import HAS_DATABASE, HAS_EXEC, Roles
+from cloudformation.iam import HAS_DATABASE, HAS_EXEC, HAS_SECRETS, Roles
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
 from cloudformation.secrets import DATABASE_NAME, DATABASE_USER
 from cloudformation.security_groups import POSTGRES, SERVICE_PORT
+from cloudformation.sizes import by_cpu, by_memory
 
 USES_SPOT, HAS_DOMAIN, IN_PUBLIC = "UsesSpot", "HasDomain", "TasksInPublicSubnets"
 HAS_DIGEST = "HasImageDigest"
+# Set where the parameter is: the condition, the variable, the parameter.
+OPTIONAL_VARIABLES = {
+    "HasDefaultModel": ("MODELS_DEFAULT", "ModelsDefault"),
+    "HasSignatureKey": ("MODELS_SIGNATURE_KEY_BASE64", "SignatureKey"),
+    "HasCsrfOrigins": ("DJANGO_CSRF_TRUSTED_ORIGINS", "CsrfTrustedOrigins"),
+    "HasVariables": ("MLAPI_EXTRA_ENVIRONMENT", "EnvironmentVariables"),
+}
 CONTAINER = "mlapi"
+ROLE_CONTAINER = "database-role"
 USER = "10001:10001"  # the image's own user, by number: a host knows no names
 STOP_SECONDS = 90  # above the drain, 30 s, and gunicorn's graceful 50 s after it
-GRACE_SECONDS = 120  # a cold task downloads, checks and warms its models
+CERTIFICATES = "/app/docker/rds-ca.pem"  # in the image: the authorities that sign the databases' certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ def add_conditions(template: Template) -> None:
     template.add_condition(HAS_DIGEST, Not(Equals(Ref("ImageDigest"), "")))
     template.add_condition(USES_SPOT, Equals(Ref("UseSpot"), "true"))
     template.add_condition(IN_PUBLIC, Equals(Ref("NetworkMode"), "public"))
+    for condition, (_, parameter) in OPTIONAL_VARIABLES.items():
+        template.add_condition(condition, Not(Equals(Ref(parameter), "")))
     template.add_condition(HAS_DOMAIN, Not(Equals(Ref("DomainName"), "")))
 
 
@@ -67,7 +78,7 @@ def _task(balancer: Balancer, roles: Roles, log_group: logs.LogGroup) -> ecs.Tas
         ExecutionRoleArn=GetAtt(roles.execution, "Arn"),
         TaskRoleArn=GetAtt(roles.task, "Arn"),
         Volumes=[ecs.Volume(Name="tmp")],
-        ContainerDefinitions=[_container(balancer, log_group)],
+        ContainerDefinitions=[_container(balancer, log_group), If(HAS_DATABASE, _database_role(log_group), NoValue)],
         Tags=tags("task"),
     )
 
@@ -75,8 +86,10 @@ def _task(balancer: Balancer, roles: Roles, log_group: logs.LogGroup) -> ecs.Tas
 def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
     return ecs.ContainerDefinition(
         Name=CONTAINER,
-        Image=If(HAS_DIGEST, _image("@${ImageDigest}"), _image(":${ImageTag}")),
+        Image=_image(),
         Essential=True,
+        # said to the container too, where the service's own check of memory can read it
+        Memory=Ref("TaskMemory"),
         User=USER,
         # a shell's agent has to write where it likes
         ReadonlyRootFilesystem=If(HAS_EXEC, False, True),
@@ -92,26 +105,58 @@ def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDef
             Interval=15,
             Timeout=5,
             Retries=3,
-            StartPeriod=GRACE_SECONDS,
+            StartPeriod=Ref("StartGraceSeconds"),
         ),
         StopTimeout=STOP_SECONDS,
         Environment=_environment(balancer),
         Secrets=_secrets(),
-        LogConfiguration=ecs.LogConfiguration(
-            LogDriver="awslogs",
-            Options={
-                "awslogs-group": Ref(log_group),
-                "awslogs-region": Ref("AWS::Region"),
-                "awslogs-stream-prefix": CONTAINER,
-                "mode": "non-blocking",  # a prediction never waits for a log line
-                "max-buffer-size": "8m",
-            },
+        DependsOn=If(
+            HAS_DATABASE, [ecs.ContainerDependency(ContainerName=ROLE_CONTAINER, Condition="SUCCESS")], NoValue
         ),
+        LogConfiguration=_logs(log_group),
     )
 
 
-def _image(which: str) -> Sub:
+def _database_role(log_group: logs.LogGroup) -> ecs.ContainerDefinition:
+    """Return the container that makes the service's role in the database; it alone gets the master's password."""
+    return ecs.ContainerDefinition(
+        Name=ROLE_CONTAINER,
+        Image=_image(),
+        Essential=False,
+        User=USER,
+        ReadonlyRootFilesystem=True,
+        Command=["python", "docker/database_role.py"],
+        LinuxParameters=ecs.LinuxParameters(Capabilities=ecs.KernelCapabilities(Drop=["ALL"])),
+        Environment=[_variable(name, value) for name, value in _database_variables().items()],
+        Secrets=[
+            ecs.Secret(Name="DATABASE_HOST", ValueFrom=_of_database("host")),
+            ecs.Secret(Name="DATABASE_MASTER_USER", ValueFrom=_of_database("username")),
+            ecs.Secret(Name="DATABASE_MASTER_PASSWORD", ValueFrom=_of_database("password")),
+            ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=_of_registry("password")),
+        ],
+        LogConfiguration=_logs(log_group),
+    )
+
+
+def _image() -> If:
+    return If(HAS_DIGEST, _image_by("@${ImageDigest}"), _image_by(":${ImageTag}"))
+
+
+def _image_by(which: str) -> Sub:
     return Sub(f"${{Repository}}{which}", {"Repository": imported(DATA_STACK, "RepositoryUri")})
+
+
+def _logs(log_group: logs.LogGroup) -> ecs.LogConfiguration:
+    return ecs.LogConfiguration(
+        LogDriver="awslogs",
+        Options={
+            "awslogs-group": Ref(log_group),
+            "awslogs-region": Ref("AWS::Region"),
+            "awslogs-stream-prefix": CONTAINER,
+            "mode": "non-blocking",  # a prediction never waits for a log line
+            "max-buffer-size": "8m",
+        },
+    )
 
 
 def _environment(balancer: Balancer) -> list[object]:
@@ -124,7 +169,13 @@ def _environment(balancer: Balancer) -> list[object]:
         ),
         "MODELS_CACHE": "/tmp/models",  # noqa: S108
         "MODELS_POLICY": Ref("ModelsPolicy"),
+        "MODELS_DISCOVERY_SECONDS": Ref("ModelsDiscoverySeconds"),
+        "MODELS_SIGNATURES": Ref("ModelsSignatures"),
+        "MODELS_CHECK_MEMORY_MB": by_memory("CheckMemory"),
+        "WEB_WORKERS": by_cpu("Workers"),
         "MLAPI_EMF": "on",
+        "MLAPI_OTEL": Ref("OpenTelemetry"),
+        "MLAPI_LOG_SAMPLE_PERCENT": Ref("LogSamplePercent"),
         "MLAPI_SERVICE": Ref("AWS::StackName"),
         "MLAPI_REQUIRE_API_KEY": Ref("RequireApiKey"),
         "DJANGO_ALLOWED_HOSTS": If(HAS_DOMAIN, Join(",", [address, Ref("DomainName")]), address),
@@ -134,17 +185,25 @@ def _environment(balancer: Balancer) -> list[object]:
         "MLAPI_TRUSTED_PROXIES": "1",  # the balancer, which says who called and whether over TLS
         "MLAPI_HTTPS": If(HAS_CERTIFICATE, "on", "off"),
     }
-    with_database: dict[str, object] = {
+    return [
+        *(_variable(name, value) for name, value in always.items()),
+        *(If(HAS_DATABASE, _variable(name, value), NoValue) for name, value in _database_variables().items()),
+        If(HAS_DATABASE, NoValue, _variable("DATABASE_URL", "sqlite:////tmp/registry.sqlite3")),
+        *(
+            If(condition, _variable(name, Ref(parameter)), NoValue)
+            for condition, (name, parameter) in OPTIONAL_VARIABLES.items()
+        ),
+    ]
+
+
+def _database_variables() -> dict[str, object]:
+    return {
         "DATABASE_PORT": str(POSTGRES),
         "DATABASE_NAME": DATABASE_NAME,
         "DATABASE_USER": DATABASE_USER,
-        "PGSSLMODE": "require",
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": CERTIFICATES,
     }
-    return [
-        *(_variable(name, value) for name, value in always.items()),
-        *(If(HAS_DATABASE, _variable(name, value), NoValue) for name, value in with_database.items()),
-        If(HAS_DATABASE, NoValue, _variable("DATABASE_URL", "sqlite:////tmp/registry.sqlite3")),
-    ]
 
 
 def _variable(name: str, value: object) -> ecs.Environment:
@@ -156,9 +215,14 @@ def _secrets() -> list[object]:
         ecs.Secret(Name="DJANGO_SECRET_KEY", ValueFrom=imported(DATA_STACK, "DjangoSecretKeyArn")),
         ecs.Secret(Name="DJANGO_SUPERUSER_PASSWORD", ValueFrom=imported(DATA_STACK, "AdminPasswordArn")),
         # The secret knows the address too. An export of it would forbid another snapshot's instance in its place.
+        If(HAS_SECRETS, ecs.Secret(Name="MLAPI_EXTRA_SECRETS", ValueFrom=Ref("SecretVariablesArn")), NoValue),
         If(HAS_DATABASE, ecs.Secret(Name="DATABASE_HOST", ValueFrom=_of_database("host")), NoValue),
-        If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=_of_database("password")), NoValue),
+        If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=_of_registry("password")), NoValue),
     ]
+
+
+def _of_registry(key: str) -> Sub:
+    return Sub(f"${{Secret}}:{key}::", {"Secret": imported(DATA_STACK, "RegistryCredentialsArn")})
 
 
 def _of_database(key: str) -> Sub:
@@ -195,7 +259,7 @@ def _service(
                 ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(balancer.target_group)
             )
         ],
-        HealthCheckGracePeriodSeconds=GRACE_SECONDS,
+        HealthCheckGracePeriodSeconds=Ref("StartGraceSeconds"),
         DeploymentConfiguration=ecs.DeploymentConfiguration(
             MinimumHealthyPercent=100,
             MaximumPercent=200,

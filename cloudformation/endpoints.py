@@ -27,7 +27,7 @@ def add_endpoints(template: Template, network: Network, groups: SecurityGroups) 
             VpcId=Ref(network.vpc),
             VpcEndpointType="Gateway",
             ServiceName=Sub("com.amazonaws.${AWS::Region}.s3"),
-            RouteTableIds=[Ref(network.public_routes), Ref(network.private_routes)],
+            RouteTableIds=[Ref(network.public_routes), *(Ref(table) for table in network.private_routes)],
         )
     )
     first, second = network.private_subnets

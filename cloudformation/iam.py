@@ -10,6 +10,7 @@ from cloudformation.links import imported, tags
 from cloudformation.parameters import DATA_STACK
 
 HAS_DATABASE, HAS_BOUNDARY, MAY_UPLOAD, HAS_EXEC = "HasDatabase", "HasBoundary", "MayUpload", "HasExec"
+HAS_SECRETS = "HasSecretVariables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ def add_conditions(template: Template) -> None:
     template.add_condition(HAS_DATABASE, Equals(Ref("CreateDatabase"), "true"))
     template.add_condition(HAS_BOUNDARY, Not(Equals(Ref("PermissionsBoundaryArn"), "")))
     template.add_condition(MAY_UPLOAD, Equals(Ref("AllowAdminUpload"), "true"))
+    template.add_condition(HAS_SECRETS, Not(Equals(Ref("SecretVariablesArn"), "")))
     template.add_condition(HAS_EXEC, Equals(Ref("EnableExec"), "true"))
 
 
@@ -123,6 +125,8 @@ def _read_secrets() -> list[dict[str, object]]:
                 imported(DATA_STACK, "DjangoSecretKeyArn"),
                 imported(DATA_STACK, "AdminPasswordArn"),
                 If(HAS_DATABASE, imported(DATA_STACK, "DatabaseCredentialsArn"), NoValue),
+                If(HAS_DATABASE, imported(DATA_STACK, "RegistryCredentialsArn"), NoValue),
+                If(HAS_SECRETS, Ref("SecretVariablesArn"), NoValue),
             ],
         }
     ]

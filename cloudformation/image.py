@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudformation.aws import Aws, AwsError, run
-from cloudformation.config import Settings
+from cloudformation.config import DEFAULT_LOCKS, Settings
 
 BUILDERS = ("docker", "podman", "buildah")
 _PATIENCE = 20
@@ -70,6 +70,8 @@ def build_command(settings: Settings, reference: str, builder: str, base_image: 
     if builder != "docker":
         # What docker does by itself: keep the health check, and find the list of what is left out.
         command += ["--format", "docker", "--ignorefile", "docker/Dockerfile.dockerignore"]
+    if settings.locks != DEFAULT_LOCKS:
+        command += ["--build-arg", f"LOCKS={' '.join(settings.locks)}"]
     if base_image:
         command += ["--build-arg", f"BASE_IMAGE={base_image}"]
     return [*command, "--tag", reference, "."]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from troposphere import Export, ImportValue, Output, Sub, Tags, Template
 
+# Kept when the stack goes, or its condition turns; gone with a first creation that fails, which held nothing yet.
+KEPT = "RetainExceptOnCreate"
+
 
 def export(template: Template, name: str, value: object, description: str, *, condition: str = "") -> None:
     """Output a value and export it as `<stack name>-<name>`."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from troposphere import Ref, Template, logs
 
-from cloudformation.links import skipped_checks, tags
+from cloudformation.links import KEPT, skipped_checks, tags
 
 
 def add_log_group(template: Template) -> logs.LogGroup:
-    """Add the log group, which forgets after as many days as asked."""
+    """Add the log group, which forgets after as many days as asked, and stays when the stack goes."""
     return template.add_resource(
         logs.LogGroup(
             "LogGroup",
+            # What happened is asked for when the service is gone.
+            DeletionPolicy=KEPT,
+            UpdateReplacePolicy="Retain",
             RetentionInDays=Ref("LogRetentionDays"),
             Metadata=skipped_checks(CKV_AWS_158="CloudWatch encrypts it; a key of its own would cost $1 a month"),
             Tags=tags("logs"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import Equals, GetAtt, GetAZs, Ref, Select, Template, ec2
+from troposphere import And, Condition, Equals, GetAtt, GetAZs, If, Not, Ref, Select, Template, ec2
 
 from cloudformation.config import AddressPlan
 from cloudformation.links import tags
 
 IN_NAT, IN_ENDPOINTS = "TasksBehindNat", "TasksBehindEndpoints"
+IN_NAT_IN_PROD, IS_PROD, HAS_ZONES = "TasksBehindNatInProd", "IsProd", "HasZones"
+_ZONES = ("FirstZone", "SecondZone")
 EVERYWHERE = "0.0.0.0/0"
 
 
@@ -21,7 +23,7 @@ class Network:
     public_subnets: tuple[ec2.Subnet, ...]
     private_subnets: tuple[ec2.Subnet, ...]
     public_routes: ec2.RouteTable
-    private_routes: ec2.RouteTable
+    private_routes: tuple[ec2.RouteTable, ...]
     addresses: AddressPlan
 
 
@@ -29,6 +31,9 @@ def add_modes(template: Template) -> None:
     """Name the network modes that add something as conditions."""
     for condition, mode in ((IN_NAT, "nat"), (IN_ENDPOINTS, "endpoints")):
         template.add_condition(condition, Equals(Ref("NetworkMode"), mode))
+    template.add_condition(IS_PROD, Equals(Ref("EnvironmentName"), "prod"))
+    template.add_condition(IN_NAT_IN_PROD, And(Condition(IN_NAT), Condition(IS_PROD)))
+    template.add_condition(HAS_ZONES, Not(Equals(Ref("FirstZone"), "")))
 
 
 def add_network(template: Template, addresses: AddressPlan) -> Network:
@@ -45,9 +50,16 @@ def add_network(template: Template, addresses: AddressPlan) -> Network:
     public = _add_subnets(template, vpc, "Public", addresses.public)
     private = _add_subnets(template, vpc, "Private", addresses.private)
     public_routes = _add_routes(template, vpc, "Public", public)
-    private_routes = _add_routes(template, vpc, "Private", private)
+    # A table for each zone, so that in prod each zone has its own way out.
+    private_routes = (
+        _add_routes(template, vpc, "Private", private[:1]),
+        _add_routes(template, vpc, "Private", private[1:], number="2"),
+    )
     _add_internet_gateway(template, vpc, public_routes)
-    _add_nat_gateway(template, public[0], private_routes)
+    first = _add_nat_gateway(template, public[0], IN_NAT)
+    second = _add_nat_gateway(template, public[1], IN_NAT_IN_PROD, number="2")
+    _add_private_default_route(template, private_routes[0], Ref(first))
+    _add_private_default_route(template, private_routes[1], If(IN_NAT_IN_PROD, Ref(second), Ref(first)), number="2")
     return Network(vpc, public, private, public_routes, private_routes, addresses)
 
 
@@ -58,7 +70,7 @@ def _add_subnets(template: Template, vpc: ec2.VPC, kind: str, cidrs: tuple[str, 
                 f"{kind}Subnet{zone + 1}",
                 VpcId=Ref(vpc),
                 CidrBlock=cidr,
-                AvailabilityZone=Select(zone, GetAZs("")),
+                AvailabilityZone=If(HAS_ZONES, Ref(_ZONES[zone]), Select(zone, GetAZs(""))),
                 # a task asks for a public address itself; nothing else placed here should get one unasked
                 MapPublicIpOnLaunch=False,
                 Tags=tags(f"{kind.lower()}-{zone + 1}"),
@@ -68,8 +80,11 @@ def _add_subnets(template: Template, vpc: ec2.VPC, kind: str, cidrs: tuple[str, 
     )
 
 
-def _add_routes(template: Template, vpc: ec2.VPC, kind: str, subnets: tuple[ec2.Subnet, ...]) -> ec2.RouteTable:
-    table = template.add_resource(ec2.RouteTable(f"{kind}Routes", VpcId=Ref(vpc), Tags=tags(f"{kind.lower()}-routes")))
+def _add_routes(
+    template: Template, vpc: ec2.VPC, kind: str, subnets: tuple[ec2.Subnet, ...], *, number: str = ""
+) -> ec2.RouteTable:
+    name = f"{kind.lower()}-routes" + (f"-{number}" if number else "")
+    table = template.add_resource(ec2.RouteTable(f"{kind}Routes{number}", VpcId=Ref(vpc), Tags=tags(name)))
     for subnet in subnets:
         template.add_resource(
             ec2.SubnetRouteTableAssociation(f"{subnet.title}Routes", SubnetId=Ref(subnet), RouteTableId=Ref(table))
@@ -93,31 +108,36 @@ def _add_internet_gateway(template: Template, vpc: ec2.VPC, routes: ec2.RouteTab
     )
 
 
-def _add_nat_gateway(template: Template, subnet: ec2.Subnet, routes: ec2.RouteTable) -> None:
+def _add_nat_gateway(template: Template, subnet: ec2.Subnet, condition: str, *, number: str = "") -> ec2.NatGateway:
     address = template.add_resource(
         ec2.EIP(
-            "NatAddress",
-            Condition=IN_NAT,
+            f"NatAddress{number}",
+            Condition=condition,
             Domain="vpc",
             DependsOn="InternetGatewayAttachment",
             Tags=tags("nat"),
         )
     )
-    gateway = template.add_resource(
+    return template.add_resource(
         ec2.NatGateway(
-            "NatGateway",
-            Condition=IN_NAT,
+            f"NatGateway{number}",
+            Condition=condition,
             AllocationId=GetAtt(address, "AllocationId"),
             SubnetId=Ref(subnet),
             Tags=tags("nat"),
         )
     )
+
+
+def _add_private_default_route(
+    template: Template, routes: ec2.RouteTable, gateway: object, *, number: str = ""
+) -> None:
     template.add_resource(
         ec2.Route(
-            "PrivateDefaultRoute",
+            f"PrivateDefaultRoute{number}",
             Condition=IN_NAT,
             RouteTableId=Ref(routes),
             DestinationCidrBlock=EVERYWHERE,
-            NatGatewayId=Ref(gateway),
+            NatGatewayId=gateway,
         )
     )

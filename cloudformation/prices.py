@@ -30,6 +30,10 @@ _SECRETS = "https://aws.amazon.com/secrets-manager/pricing/"
 _ECR = "https://aws.amazon.com/ecr/pricing/"
 _S3 = "https://aws.amazon.com/s3/pricing/"
 _CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
+_BACKUP = "https://aws.amazon.com/backup/pricing/"
+_EC2 = "https://aws.amazon.com/ec2/pricing/on-demand/"
+_LAMBDA = "https://aws.amazon.com/lambda/pricing/"
+_SAGEMAKER = "https://aws.amazon.com/sagemaker/ai/pricing/"
 _WAF = "https://aws.amazon.com/waf/pricing/"
 
 PRICES: dict[str, Price] = {
@@ -50,11 +54,20 @@ PRICES: dict[str, Price] = {
     "database-storage": Price(0.115, "GB-month", _RDS),
     "secret": Price(0.40, "secret", _SECRETS),
     "images": Price(0.10, "GB-month", _ECR),
+    "data-out": Price(0.09, "GB", _EC2),
+    "bucket-listing": Price(0.005, "thousand", _S3),
     "bucket": Price(0.023, "GB-month", _S3),
+    "backup-database": Price(0.095, "GB-month", _BACKUP),
+    "backup-bucket": Price(0.05, "GB-month", _BACKUP),
     "logs": Price(0.50, "GB in", _CLOUDWATCH),
     "alarm": Price(0.10, "alarm", _CLOUDWATCH),
     "metric": Price(0.30, "metric", _CLOUDWATCH),
     "dashboard": Price(3.00, "dashboard", _CLOUDWATCH),
+    "lambda-requests": Price(0.20, "million requests", _LAMBDA),
+    "lambda-gb-second": Price(0.0000133334, "GB-second", _LAMBDA),
+    "sagemaker-serverless-2gb": Price(0.00004, "second", _SAGEMAKER),
+    "sagemaker-data": Price(0.016, "GB", _SAGEMAKER),
+    "ml.m5.large": Price(0.115, "hour", _SAGEMAKER),
     "web-acl": Price(5.00, "web ACL", _WAF),
     "web-acl-rule": Price(1.00, "rule", _WAF),
     "web-acl-requests": Price(0.60, "million requests", _WAF),
@@ -63,15 +76,17 @@ PRICES: dict[str, Price] = {
 # Spot is sold at up to 70 % off; the rate moves, so this is the best case and the bill says so.
 SPOT_FACTOR = 0.30
 
-# CloudWatch's own free part, for every account and always.
+# Traffic to the internet, and CloudWatch's own free part, for every account and always.
+FREE_OUT_GB = 100
 FREE_ALARMS, FREE_METRICS, FREE_DASHBOARDS = 10, 10, 3
 
 # Which prices a resource type brings with it.
 BILLED: dict[str, tuple[str, ...]] = {
+    "AWS::Backup::BackupVault": ("backup-database", "backup-bucket"),
     "AWS::EC2::EIP": ("public-address",),
     "AWS::EC2::NatGateway": ("nat-gateway", "nat-data"),
     "AWS::EC2::VPCEndpoint": ("endpoint", "endpoint-data"),
-    "AWS::ElasticLoadBalancingV2::LoadBalancer": ("balancer", "balancer-capacity", "public-address"),
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": ("balancer", "balancer-capacity", "public-address", "data-out"),
     "AWS::ECS::Service": (
         "fargate-vcpu-arm64",
         "fargate-gb-arm64",
@@ -82,18 +97,25 @@ BILLED: dict[str, tuple[str, ...]] = {
     "AWS::RDS::DBInstance": ("db.t4g.micro", "db.t4g.small", "db.t4g.medium", "database-storage"),
     "AWS::SecretsManager::Secret": ("secret",),
     "AWS::ECR::Repository": ("images",),
-    "AWS::S3::Bucket": ("bucket",),
+    "AWS::S3::Bucket": ("bucket", "bucket-listing"),
     "AWS::Logs::LogGroup": ("logs",),
     "AWS::CloudWatch::Alarm": ("alarm", "metric"),
     "AWS::CloudWatch::Dashboard": ("dashboard",),
     "AWS::WAFv2::WebACL": ("web-acl", "web-acl-rule", "web-acl-requests"),
 }
 
+# What is priced for the comparison with other ways alone.
+ELSEWHERE: frozenset[str] = frozenset(
+    {"lambda-requests", "lambda-gb-second", "sagemaker-serverless-2gb", "sagemaker-data", "ml.m5.large"}
+)
+
 # What costs nothing by itself.
 FREE: frozenset[str] = frozenset(
     {
         "AWS::ApplicationAutoScaling::ScalableTarget",
         "AWS::ApplicationAutoScaling::ScalingPolicy",
+        "AWS::Backup::BackupPlan",
+        "AWS::Backup::BackupSelection",
         "AWS::EC2::InternetGateway",
         "AWS::EC2::Route",
         "AWS::EC2::RouteTable",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterator
 
@@ -10,11 +11,15 @@ from cloudformation.config import (
     ARCHITECTURES,
     ENVIRONMENTS,
     LOG_RETENTION_DAYS,
+    MAX_START_GRACE_SECONDS,
+    MIN_START_GRACE_SECONDS,
     MOST_MAX_TASKS,
     MOST_MIN_TASKS,
     NETWORK_MODES,
+    OWN_VARIABLES,
     PATTERNS,
     POLICIES,
+    SIGNATURES,
     TASK_SIZES,
     AddressPlan,
     ConfigurationError,
@@ -49,6 +54,8 @@ def problems_of(settings: Settings) -> list[str]:
         *_certificate_problems(settings),
         *_admin_cidr_problems(settings),
         *_production_problems(settings),
+        *_zone_problems(settings),
+        *_variable_problems(settings),
         *_combination_problems(settings),
     ]
 
@@ -60,6 +67,7 @@ def _choice_problems(settings: Settings) -> Iterator[str]:
         "endpoint_zones": (1, 2),
         "cpu_architecture": ARCHITECTURES,
         "models_policy": POLICIES,
+        "models_signatures": SIGNATURES,
         "log_retention_days": LOG_RETENTION_DAYS,
     }
     for field_name, allowed in choices.items():
@@ -92,8 +100,15 @@ def _size_problems(settings: Settings) -> Iterator[str]:
         )
     if not 10 <= settings.cpu_target_percent <= 90:
         yield f"CpuTargetPercent is {settings.cpu_target_percent}; expected 10 to 90."
-    if settings.requests_per_task < 1:
-        yield f"RequestsPerTask is {settings.requests_per_task}; expected one or more requests a minute."
+    limits = {
+        "start_grace_seconds": (MIN_START_GRACE_SECONDS, MAX_START_GRACE_SECONDS),
+        "models_discovery_seconds": (1, 3600),
+        "log_sample_percent": (0, 100),
+    }
+    for field_name, (least, most) in limits.items():
+        value = getattr(settings, field_name)
+        if not least <= value <= most:
+            yield f"{parameter_name(field_name)} is {value}; expected {least} to {most}."
     if settings.rate_limit and not 10 <= settings.rate_limit <= 2_000_000_000:
         yield f"RateLimit is {settings.rate_limit}; expected 0 (none) or at least 10 requests in five minutes."
 
@@ -160,7 +175,42 @@ def _missing_problems(settings: Settings) -> Iterator[str]:
         )
 
 
+def _zone_problems(settings: Settings) -> Iterator[str]:
+    zones = (settings.first_zone, settings.second_zone)
+    if any(zones) and (not all(zones) or len(set(zones)) == 1):
+        yield (
+            f"FirstZone is {zones[0] or 'empty'} and SecondZone {zones[1] or 'empty'}; expected two different zones, "
+            "or none. `aws ec2 describe-availability-zones` lists yours."
+        )
+    for zone in filter(None, zones):
+        if zone[:-1] != settings.region:
+            yield f"The zone {zone} is not in {settings.region}, where the stacks are made."
+
+
+def _variable_problems(settings: Settings) -> Iterator[str]:
+    text = settings.environment_variables
+    if not text:
+        return
+    try:
+        variables = json.loads(text)
+    except ValueError as error:
+        yield f'EnvironmentVariables is no JSON: {error}. Expected an object such as {{"MLAPI_MAX_BODY_MB": "64"}}.'
+        return
+    for name, value in variables.items() if isinstance(variables, dict) else ():
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) or not isinstance(value, str):
+            yield f"EnvironmentVariables has {name}: {value!r}; expected a name in capitals and a text in quotes."
+        elif name in OWN_VARIABLES:
+            own = OWN_VARIABLES[name]
+            instead = f"Set the parameter {own} instead." if own else "The template sets it."
+            yield f"EnvironmentVariables has {name}. {instead}"
+
+
 def _combination_problems(settings: Settings) -> Iterator[str]:
+    if settings.models_signatures != "off" and not settings.signature_key:
+        yield (
+            f"ModelsSignatures is {settings.models_signatures} without a key to verify with. Set SignatureKey to the "
+            "base64 lines of the public key's PEM file, joined."
+        )
     if not settings.create_database and settings.max_tasks > 1:
         yield (
             f"MaxTasks is {settings.max_tasks} without a database: each task would have a registry of its own, "

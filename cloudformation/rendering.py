@@ -15,6 +15,7 @@ _SECTIONS = (
     "Metadata",
     "Parameters",
     "Rules",
+    "Mappings",
     "Conditions",
     "Resources",
     "Outputs",

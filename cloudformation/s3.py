@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import GetAtt, Ref, Sub, Template, s3
+from troposphere import Equals, GetAtt, If, Ref, Sub, Template, s3
 
-from cloudformation.links import skipped_checks, tags
+from cloudformation.links import KEPT, skipped_checks, tags
 
+MAKES_MODEL_BUCKET = "MakesModelBucket"
 BALANCER_LOG_PREFIX = "alb"
 _ACCESS_LOG_PREFIX = "s3/"
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
+    """The buckets; `name` and `arn` are those of the models' bucket, whether it is made here or was there before."""
+
     models: s3.Bucket
     logs: s3.Bucket
+    name: If
+    arn: If
+
+
+def add_conditions(template: Template) -> None:
+    template.add_condition(MAKES_MODEL_BUCKET, Equals(Ref("ExistingModelBucket"), ""))
 
 
 def add_buckets(template: Template) -> Buckets:
@@ -41,6 +50,7 @@ def add_buckets(template: Template) -> Buckets:
     models = template.add_resource(
         s3.Bucket(
             "ModelBucket",
+            Condition=MAKES_MODEL_BUCKET,
             **_common("models"),
             # Registered versions are pinned by their version id for good, so no lifecycle rule may expire one.
             LifecycleConfiguration=s3.LifecycleConfiguration(
@@ -57,14 +67,17 @@ def add_buckets(template: Template) -> Buckets:
             ),
         )
     )
-    _add_policy(template, models, [_tls_only(models)])
-    _add_policy(template, logs, [_tls_only(logs), _balancer_may_log(logs), _s3_may_log(logs, about=models)])
-    return Buckets(models=models, logs=logs)
+    existing = Sub("arn:${AWS::Partition}:s3:::${ExistingModelBucket}")
+    arn = If(MAKES_MODEL_BUCKET, GetAtt(models, "Arn"), existing)
+    _add_policy(template, models, [_tls_only(models)], Condition=MAKES_MODEL_BUCKET)
+    _add_policy(template, logs, [_tls_only(logs), _balancer_may_log(logs), _s3_may_log(logs, about=arn)])
+    name = If(MAKES_MODEL_BUCKET, Ref(models), Ref("ExistingModelBucket"))
+    return Buckets(models=models, logs=logs, name=name, arn=arn)
 
 
 def _common(name: str) -> dict[str, object]:
     return {
-        "DeletionPolicy": "Retain",
+        "DeletionPolicy": KEPT,
         "UpdateReplacePolicy": "Retain",
         "VersioningConfiguration": s3.VersioningConfiguration(Status="Enabled"),
         "BucketEncryption": s3.BucketEncryption(
@@ -85,14 +98,15 @@ def _common(name: str) -> dict[str, object]:
     }
 
 
-def _add_policy(template: Template, bucket: s3.Bucket, statements: list[dict[str, object]]) -> None:
+def _add_policy(template: Template, bucket: s3.Bucket, statements: list[dict[str, object]], **attributes: str) -> None:
     template.add_resource(
         s3.BucketPolicy(
             f"{bucket.title}Policy",
             # kept with its bucket: a kept bucket that lost its policy would accept plain HTTP again
-            DeletionPolicy="Retain",
+            DeletionPolicy=KEPT,
             UpdateReplacePolicy="Retain",
             Bucket=Ref(bucket),
+            **attributes,
             PolicyDocument={"Version": "2012-10-17", "Statement": statements},
         )
     )
@@ -119,7 +133,7 @@ def _balancer_may_log(logs: s3.Bucket) -> dict[str, object]:
     }
 
 
-def _s3_may_log(logs: s3.Bucket, *, about: s3.Bucket) -> dict[str, object]:
+def _s3_may_log(logs: s3.Bucket, *, about: If) -> dict[str, object]:
     return {
         "Sid": "ModelBucketAccessLogs",
         "Effect": "Allow",
@@ -127,7 +141,7 @@ def _s3_may_log(logs: s3.Bucket, *, about: s3.Bucket) -> dict[str, object]:
         "Action": "s3:PutObject",
         "Resource": Sub(f"${{{logs.title}.Arn}}/{_ACCESS_LOG_PREFIX}*"),
         "Condition": {
-            "ArnLike": {"aws:SourceArn": GetAtt(about, "Arn")},
+            "ArnLike": {"aws:SourceArn": about},
             "StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")},
         },
     }

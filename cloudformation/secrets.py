@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from troposphere import Sub, Template
 from troposphere import secretsmanager as sm
 
-from cloudformation.links import skipped_checks, tags
+from cloudformation.links import KEPT, skipped_checks, tags
 
 DATABASE_NAME = "registry"
-DATABASE_USER = "registry"
+MASTER_USER = "registry"
+DATABASE_USER = "mlapi"  # the service's own role: it owns its tables, and may do nothing else
 HAS_DATABASE = "HasDatabase"
 
 _UNDER_AWS_KEY = skipped_checks(
@@ -23,12 +24,13 @@ class Secrets:
     django_key: sm.Secret
     admin_password: sm.Secret
     database: sm.Secret
+    registry: sm.Secret
 
 
 def add_secrets(template: Template) -> Secrets:
-    """Add Django's key, the admin's password and the database's credentials.
+    """Add Django's key, the admin's password, the credentials of the database's master and of the service's role.
 
-    The last is there without a database too: an export that comes and goes would tie the service to the mode.
+    The last two are there without a database too: an export that comes and goes would tie the service to the mode.
     """
     return Secrets(
         django_key=_add(template, "DjangoSecretKey", "Signs Django's sessions and tokens", PasswordLength=64),
@@ -42,11 +44,20 @@ def add_secrets(template: Template) -> Secrets:
         database=_add(
             template,
             "DatabaseCredentials",
-            "Credentials of the registry database",
-            SecretStringTemplate=f'{{"username": "{DATABASE_USER}"}}',
+            "Credentials of the registry database's master",
+            SecretStringTemplate=f'{{"username": "{MASTER_USER}"}}',
             GenerateStringKey="password",
             PasswordLength=40,
             ExcludePunctuation=True,  # RDS refuses some signs, URLs need others quoted
+        ),
+        registry=_add(
+            template,
+            "RegistryCredentials",
+            "Credentials of the service's role in the registry database",
+            SecretStringTemplate=f'{{"username": "{DATABASE_USER}"}}',
+            GenerateStringKey="password",
+            PasswordLength=40,
+            ExcludePunctuation=True,
         ),
     )
 
@@ -55,7 +66,7 @@ def _add(template: Template, name: str, purpose: str, **generate: object) -> sm.
     return template.add_resource(
         sm.Secret(
             name,
-            DeletionPolicy="Retain",
+            DeletionPolicy=KEPT,
             UpdateReplacePolicy="Retain",
             Description=Sub(f"{purpose} (${{ProjectName}} ${{EnvironmentName}})"),
             GenerateSecretString=sm.GenerateSecretString(**generate),

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from troposphere import Equals, GetAtt, If, Join, Output, Ref, Sub, Template
 
-from cloudformation import alarms, alb, autoscaling, dashboard, database, ecs, iam, topic, waf
+from cloudformation import alarms, alb, autoscaling, backup, dashboard, database, ecr, ecs, iam, s3, topic, waf
 from cloudformation.config import AddressPlan, ConfigurationError
-from cloudformation.ecr import add_repository
 from cloudformation.endpoints import add_endpoints
 from cloudformation.github import github_stack
 from cloudformation.links import export
@@ -19,10 +18,10 @@ from cloudformation.parameters import add_parameters
 from cloudformation.problems import address_problems
 from cloudformation.rendering import render
 from cloudformation.rules import add_rules
-from cloudformation.s3 import add_buckets
 from cloudformation.sagemaker import sagemaker_stack
 from cloudformation.secrets import HAS_DATABASE, add_secrets
 from cloudformation.security_groups import add_security_groups
+from cloudformation.sizes import add_mappings
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Over this size CloudFormation takes a template from a bucket only.
@@ -54,25 +53,28 @@ def network_stack(addresses: AddressPlan | None = None) -> Template:
 def data_stack() -> Template:
     """Return the template of what must survive: models, logs, images, secrets, the registry database."""
     template = _template("mlapi: models, images, secrets and the registry database", "data")
-    database.add_conditions(template)
-    topic.add_conditions(template)
+    for part in (database, topic, s3, ecr, backup):
+        part.add_conditions(template)
     mail = topic.add_topic(template)
-    buckets = add_buckets(template)
-    repository = add_repository(template)
+    buckets = s3.add_buckets(template)
+    images = ecr.add_repository(template)
     secrets = add_secrets(template)
     registry = database.add_database(template, secrets)
+    arn = Sub(f"arn:${{AWS::Partition}}:rds:${{AWS::Region}}:${{AWS::AccountId}}:db:${{{registry.instance.title}}}")
+    backup.add_backup(template, buckets, arn)
     alarms.add_database_alarms(template, Ref(registry.instance), Ref(mail), condition=HAS_DATABASE)
 
-    export(template, "ModelBucket", Ref(buckets.models), "Upload models here, under the prefix")
-    export(template, "ModelBucketArn", GetAtt(buckets.models, "Arn"), "Of the model bucket")
+    export(template, "ModelBucket", buckets.name, "Upload models here, under the prefix")
+    export(template, "ModelBucketArn", buckets.arn, "Of the model bucket")
     export(template, "ModelPrefix", Ref("ModelPrefix"), "Folder of the models in the bucket")
     export(template, "LogBucket", Ref(buckets.logs), "Access logs of the balancer and of the model bucket")
-    export(template, "Repository", Ref(repository), "Name of the image repository")
-    export(template, "RepositoryArn", GetAtt(repository, "Arn"), "Of the image repository")
-    export(template, "RepositoryUri", GetAtt(repository, "RepositoryUri"), "Push images here")
+    export(template, "Repository", images.name, "Name of the image repository")
+    export(template, "RepositoryArn", images.arn, "Of the image repository")
+    export(template, "RepositoryUri", images.uri, "Push images here")
     export(template, "DjangoSecretKeyArn", Ref(secrets.django_key), "Secret with Django's key")
     export(template, "AdminPasswordArn", Ref(secrets.admin_password), "Secret with the admin's password")
     export(template, "DatabaseCredentialsArn", Ref(secrets.database), "Secret with the database's address and password")
+    export(template, "RegistryCredentialsArn", Ref(secrets.registry), "Secret with the service's password")
     export(template, "AlarmTopicArn", Ref(mail), "Topic of every alarm")
     return template
 
@@ -80,8 +82,9 @@ def data_stack() -> Template:
 def service_stack() -> Template:
     """Return the template of what is redeployed with each image: roles, balancer, tasks, alarms."""
     template = _template("mlapi: the service behind its load balancer", "service")
-    for part in (iam, alb, waf, ecs):
+    for part in (iam, alb, waf, ecs, autoscaling):
         part.add_conditions(template)
+    add_mappings(template)
     add_rules(template)
     log_group = add_log_group(template)
     roles = iam.add_roles(template, log_group)

@@ -24,6 +24,14 @@ _LONGEST_DRAIN_SECONDS = 3600
 
 def main() -> int:
     """Prepare, serve until told to end, and return gunicorn's exit status."""
+    sys.path.insert(0, str(_APP))
+    from mlapi.extra_environment import ExtraEnvironmentError, expand
+
+    try:
+        expand()
+    except ExtraEnvironmentError as error:
+        print(error, file=sys.stderr)
+        return 1
     environment = serving_environment(os.environ, is_sagemaker=_SAGEMAKER_MODELS.is_dir())
     drains_for = drain_seconds(environment)
     prepared = subprocess.run([sys.executable, "docker/prepare.py"], cwd=_APP, env=environment, check=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import secrets
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -38,6 +40,26 @@ def boolean(name: str, default: bool) -> bool:
     if value in {"off", "false", "no", "0"}:
         return False
     raise ImproperlyConfigured(f"{name} is {value!r}; expected on or off.")
+
+
+def public_key_file(body: str, folder: Path) -> str:
+    """Write a public key, given as the base64 lines of its PEM file joined, and return the file's path; "" without."""
+    if not body:
+        return ""
+    try:
+        base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"MODELS_SIGNATURE_KEY_BASE64 is no base64: {error}. Expected the lines between BEGIN and END, joined."
+        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "signature-key.pem"
+    text = "\n".join(["-----BEGIN PUBLIC KEY-----", *textwrap.wrap(body, 64), "-----END PUBLIC KEY-----", ""])
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as written:
+        written.write(text)
+    # Several workers start at once: each puts a whole file there.
+    Path(written.name).replace(path)
+    return str(path)
 
 
 def number(name: str, default: float, *, minimum: float = 0, maximum: float = sys.float_info.max) -> float:

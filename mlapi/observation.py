@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from django.conf import settings
 
 from mlapi import logs
 from mlapi.metrics.meter import Meter
@@ -80,7 +82,13 @@ def observe(
         _add_trace(fields, environ)
     else:
         fields["trace_id"], fields["span_id"] = _span(tracer, endpoint, environ, reply, seconds)
-    logs.write_line("request", fields)
+    if reply.status >= 400 or _is_sampled(settings.MLAPI_LOG_SAMPLE_PERCENT):
+        logs.write_line("request", fields)
+
+
+def _is_sampled(percent: float) -> bool:
+    """Return whether a success writes its line, by the share that is wanted; failures always do."""
+    return percent >= 100 or random.random() * 100 < percent  # noqa: S311
 
 
 def observe_api(

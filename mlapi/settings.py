@@ -8,7 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from mlapi import environment, logs
+from mlapi import environment, extra_environment, logs
+
+extra_environment.expand()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(environment.text("MLAPI_VAR", str(BASE_DIR / "var"))).resolve()
@@ -59,7 +61,9 @@ MODELS_MAX_ARTIFACT_MB = environment.whole("MODELS_MAX_ARTIFACT_MB", 4096, minim
 MODELS_TRUSTED_GLOBALS = environment.words("MODELS_TRUSTED_GLOBALS")
 MODELS_ALLOW_ANY_PICKLE = environment.boolean("MODELS_ALLOW_ANY_PICKLE", False)
 MODELS_SIGNATURES = environment.choice("MODELS_SIGNATURES", "off", ("off", "warn", "require"))
-MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY")
+MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY") or environment.public_key_file(
+    environment.text("MODELS_SIGNATURE_KEY_BASE64"), VAR_DIR
+)
 
 # Predictions
 
@@ -67,6 +71,7 @@ MODELS_ACCELERATION = environment.boolean("MODELS_ACCELERATION", True)
 MLAPI_LANE = environment.boolean("MLAPI_LANE", True)
 MLAPI_PLAYGROUND = environment.boolean("MLAPI_PLAYGROUND", True)
 MLAPI_REQUIRE_API_KEY = environment.boolean("MLAPI_REQUIRE_API_KEY", False)
+MLAPI_LOG_SAMPLE_PERCENT = environment.number("MLAPI_LOG_SAMPLE_PERCENT", 100, maximum=100)
 MLAPI_LOG_FEATURES = environment.boolean("MLAPI_LOG_FEATURES", False)
 MLAPI_METRICS_TOKEN = environment.text("MLAPI_METRICS_TOKEN")
 MLAPI_EMF = environment.boolean("MLAPI_EMF", False)

@@ -10,6 +10,7 @@ from cloudformation.parameters import parameters_of
 from cloudformation.stacks import MAKERS
 
 NO_VALUE = object()
+MAPPINGS = MAKERS["service"]().to_dict()["Mappings"]
 
 
 def resources(stack: str, **settings: Any) -> dict[str, dict[str, Any]]:
@@ -39,6 +40,9 @@ def _resolve(value: Any, values: dict[str, str], decided: dict[str, bool]) -> An
         name, argument = next(iter(value.items()))
         if name == "Ref":
             return NO_VALUE if argument == "AWS::NoValue" else values.get(argument, value)
+        if name == "Fn::FindInMap":
+            table, first, second = (_resolve(part, values, decided) for part in argument)
+            return MAPPINGS[table][first][second]
         if name == "Fn::If":
             return _resolve(argument[1 if decided[argument[0]] else 2], values, decided)
         if name == "Fn::Sub" and isinstance(argument, str):

@@ -1,5 +1,7 @@
 """The number of tasks: between the floor and the ceiling, by CPU and by requests."""
 
+import pytest
+
 from tests.cloudformation.resolving import of_type, resources
 
 
@@ -7,6 +9,14 @@ def test_tasks_range_from_the_floor_to_the_ceiling() -> None:
     target = resources("service", min_tasks=2, max_tasks=6)["ScalableTarget"]["Properties"]
     assert (target["MinCapacity"], target["MaxCapacity"]) == ("2", "6")
     assert target["ScalableDimension"] == "ecs:service:DesiredCount"
+
+
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({}, "7800"), ({"task_cpu": 1024, "task_memory": 2048}, "31300"), ({"requests_per_task": 900}, "900"),
+])  # fmt: skip
+def test_requests_per_task_come_from_the_benchmark_unless_they_are_set(settings: dict[str, int], expected: str) -> None:
+    policy = resources("service", **settings)["ScaleByRequests"]["Properties"]
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == expected
 
 
 def test_tasks_follow_cpu_and_requests_out_after_60_and_in_after_120_seconds() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from cloudformation.__main__ import main
 from cloudformation.config import ConfigurationError, Settings
-from cloudformation.cost import bill, profile_totals, total
-from cloudformation.prices import BILLED, FREE, PRICES
+from cloudformation.cost import Line, bill, profile_totals, total
+from cloudformation.prices import BILLED, ELSEWHERE, FREE, PRICES
+from cloudformation.sizes import requests_per_minute
 from cloudformation.stacks import MAKERS
 from tests.cloudformation.resolving import resources
 
@@ -24,7 +25,7 @@ def test_resource_type_is_priced_or_known_to_be_free(kind: str) -> None:
 
 def test_no_price_is_kept_for_what_no_template_has() -> None:
     assert set(BILLED) | set(FREE) == TYPES
-    assert {price for prices in BILLED.values() for price in prices} == set(PRICES)
+    assert {price for prices in BILLED.values() for price in prices} | ELSEWHERE == set(PRICES)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,14 @@ def test_month_costs_what_the_docs_say(settings: Settings, low: float, high: flo
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"network_mode": "nat"}, {"network_mode": "endpoints"}, {"create_database": False}, {"rate_limit": 100}],
+    [
+        {},
+        {"backup_role_arn": "arn:aws:iam::123456789012:role/backup"},
+        {"network_mode": "nat"},
+        {"network_mode": "endpoints"},
+        {"create_database": False},
+        {"rate_limit": 100},
+    ],
 )
 def test_bill_has_a_line_for_each_billable_part_of_the_configuration(changes: dict[str, Any]) -> None:
     made = {part["Type"] for stack in MAKERS for part in resources(stack, **changes).values()}
@@ -95,3 +103,49 @@ def test_json_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert answer["total"] == pytest.approx(sum(line["monthly"] for line in answer["lines"]), abs=0.1)
     assert set(answer["profiles"]) == {"cheapest", "standard", "production"}
+
+
+def usd(lines: list[Line], price: str) -> float:
+    return sum(line.usd for line in lines if line.price == price)
+
+
+def test_logs_are_most_of_what_heavy_traffic_costs_and_sampling_saves_them() -> None:
+    quiet, busy = bill(Settings(), 0), bill(Settings(), 10_000)
+    assert usd(busy, "logs") > 0.5 * (total(busy) - total(quiet))
+    sampled = bill(Settings(log_sample_percent=1), 10_000)
+    assert usd(sampled, "logs") < 0.03 * usd(busy, "logs")
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(10, 1.31), (30, 0.44), (60, 0.22)])
+def test_listing_is_billed_by_its_interval(seconds: int, expected: float) -> None:
+    assert round(usd(bill(Settings(models_discovery_seconds=seconds)), "bucket-listing"), 2) == expected
+
+
+@pytest.mark.parametrize(("profile", "seconds"), [("cheapest", 60), ("standard", 30), ("production", 10)])
+def test_profile_says_how_often_the_bucket_is_listed(profile: str, seconds: int) -> None:
+    assert Settings.for_environment("dev", profile=profile).models_discovery_seconds == seconds
+
+
+@pytest.mark.parametrize(("per_minute", "tasks"), [(0, 1), (7_800, 1), (7_801, 2), (1_000_000, 4)])
+def test_tasks_are_those_that_the_autoscaling_settles_on(per_minute: int, tasks: int) -> None:
+    hours = sum(line.quantity for line in bill(Settings(), per_minute) if line.price == "fargate-vcpu-arm64")
+    assert hours == tasks * 730 * 0.25
+
+
+def test_more_requests_than_the_tasks_take_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--per-minute", "1000000"]) == 0
+    assert "more than MaxTasks=4 should take: 31200" in capsys.readouterr().out
+
+
+def test_rate_limit_of_production_lets_one_busy_backend_through() -> None:
+    settings = Settings.for_environment("dev", profile="production")
+    assert settings.rate_limit / 300 > settings.max_tasks * requests_per_minute(settings.task_cpu) / 60 * 0.75
+
+
+def test_comparison_names_each_way_its_price_and_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--per-minute", "1000", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [other["name"] for other in answer["elsewhere"]] == ["Lambda", "SageMaker serverless", "SageMaker endpoint"]
+    # 43.8 million requests: 0.20 a million, and 438,000 GB-seconds
+    assert answer["elsewhere"][0]["monthly"] == pytest.approx(43.8 * 0.2 + 438_000 * 0.0000133334, abs=0.01)
+    assert all(source.startswith("https://") for other in answer["elsewhere"] for source in other["sources"])

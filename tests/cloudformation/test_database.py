@@ -37,12 +37,12 @@ def test_database_spreads_over_two_zones_and_is_protected_in_prod(environment: s
 def test_no_database_means_no_part_of_one() -> None:
     found = resources("data", create_database=False)
     assert not [part["Type"] for part in found.values() if "RDS" in part["Type"] or "Target" in part["Type"]]
-    assert not [name for name in found if name.startswith("DatabaseC") and "Credentials" not in name]
+    assert {name for name in found if name.startswith("Database")} == {"DatabaseCredentials"}
 
 
 def test_secrets_are_made_by_aws_and_kept() -> None:
     found = resources("data")
     for name, properties in of_type(found, "SecretsManager::Secret").items():
-        assert found[name]["DeletionPolicy"] == "Retain"
+        assert found[name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert "SecretString" not in properties
         assert int(properties["GenerateSecretString"]["PasswordLength"]) >= 24

@@ -38,9 +38,9 @@ def test_network_and_its_four_subnets_in_two_zones(deployed: Deployed) -> None:
 def test_public_routes_lead_to_the_internet_and_private_ones_to_nat_in_nat_mode_only(deployed: Deployed) -> None:
     (public,) = default_routes(deployed, "PublicRoutes")
     assert public["GatewayId"] == deployed.network_parts["InternetGateway"]
-    private = default_routes(deployed, "PrivateRoutes")
+    private = default_routes(deployed, "PrivateRoutes") + default_routes(deployed, "PrivateRoutes2")
     if deployed.settings.network_mode == "nat":
-        assert [route["NatGatewayId"] for route in private] == [deployed.network_parts["NatGateway"]]
+        assert [route["NatGatewayId"] for route in private] == [deployed.network_parts["NatGateway"]] * 2
     else:
         assert private == []
         assert not {"NatGateway", "NatAddress"} & set(deployed.network_parts)
@@ -172,7 +172,7 @@ def test_task_is_fargates_not_root_read_only_and_has_time_to_stop(deployed: Depl
     task = deployed.task
     assert (task["requiresCompatibilities"], task["networkMode"]) == (["FARGATE"], "awsvpc")
     assert (task["cpu"], task["memory"]) == ("256", "1024")
-    (container,) = task["containerDefinitions"]
+    container = task["containerDefinitions"][0]
     assert (container["user"], container["readonlyRootFilesystem"]) == ("10001:10001", True)
     assert container["mountPoints"] == [{"sourceVolume": "tmp", "containerPath": "/tmp", "readOnly": False}]
     assert container["stopTimeout"] == 90
@@ -181,7 +181,7 @@ def test_task_is_fargates_not_root_read_only_and_has_time_to_stop(deployed: Depl
 
 
 def test_container_is_told_where_models_and_registry_are(deployed: Deployed) -> None:
-    (container,) = deployed.task["containerDefinitions"]
+    container = deployed.task["containerDefinitions"][0]
     variables = {variable["name"]: variable["value"] for variable in container["environment"]}
     assert variables["MODELS_STORAGE"] == f"s3://{deployed.data_parts['ModelBucket']}/models"
     if deployed.settings.create_database:

@@ -10,6 +10,7 @@ import pytest
 from cloudformation.__main__ import main, parser
 from cloudformation.config import Settings, parameter_name
 from cloudformation.cost import bill, total
+from cloudformation.elsewhere import alternatives
 from cloudformation.stacks import MAKERS, STANDALONE
 from tests.cloudformation.conftest import ROOT
 
@@ -53,12 +54,12 @@ def test_output_named_in_the_docs_is_an_output(output: str) -> None:
 @pytest.mark.parametrize(
     ("usd", "profile", "assignments"),
     [
-        (32, "cheapest", []),
-        (64, "standard", []),
-        (94, "standard", ["NetworkMode=nat"]),
-        (86, "standard", ["NetworkMode=endpoints"]),
+        (33, "cheapest", []),
+        (65, "standard", []),
+        (95, "standard", ["NetworkMode=nat"]),
+        (87, "standard", ["NetworkMode=endpoints"]),
         (116, "standard", ["NetworkMode=endpoints", "EndpointZones=2"]),
-        (141, "production", []),
+        (143, "production", []),
     ],
 )
 def test_documented_bill_is_the_computed_one(usd: int, profile: str, assignments: list[str]) -> None:
@@ -67,6 +68,15 @@ def test_documented_bill_is_the_computed_one(usd: int, profile: str, assignments
         settings = settings.with_assignment(assignment)
     assert f"| {usd} | {settings.network_mode}" in COSTS
     assert round(total(bill(settings))) == usd
+
+
+@pytest.mark.parametrize("per_minute", [10, 100, 1_000, 10_000])
+def test_documented_comparison_is_the_computed_one(per_minute: int) -> None:
+    settings = Settings.for_environment("dev", profile="standard")
+    sampled = settings.with_assignment("LogSamplePercent=1")
+    bills = [total(bill(each, per_minute)) for each in (settings, sampled)]
+    figures = [*bills, *(other.usd for other in alternatives(per_minute))]
+    assert f"| {per_minute:,} | " + " | ".join(f"{usd:.0f}" for usd in figures) + " |" in COSTS
 
 
 def test_by_hand_commands_name_the_committed_templates() -> None:

@@ -17,7 +17,7 @@ def rules() -> list[dict[str, Any]]:
 def test_repository_scans_never_moves_a_tag_forgets_and_is_kept() -> None:
     part = resources("data")["Repository"]
     properties = part["Properties"]
-    assert (part["DeletionPolicy"], part["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (part["DeletionPolicy"], part["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert properties["ImageScanningConfiguration"] == {"ScanOnPush": True}
     assert properties["ImageTagMutability"] == "IMMUTABLE"
     assert [rule["selection"]["tagStatus"] for rule in rules()] == ["tagged", "untagged", "any"]

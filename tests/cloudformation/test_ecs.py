@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudformation.config import TASK_SIZES
+from cloudformation.config import OWN_VARIABLES, TASK_SIZES
 from tests.cloudformation.resolving import of_type, resources
 
 
@@ -14,8 +14,13 @@ def task(**settings: Any) -> dict[str, Any]:
 
 
 def container(**settings: Any) -> dict[str, Any]:
-    (only,) = task(**settings)["ContainerDefinitions"]
-    part: dict[str, Any] = only
+    part: dict[str, Any] = task(**settings)["ContainerDefinitions"][0]
+    return part
+
+
+def role_container(**settings: Any) -> dict[str, Any]:
+    _, part = task(**settings)["ContainerDefinitions"]
+    assert isinstance(part, dict)
     return part
 
 
@@ -70,7 +75,7 @@ def test_no_secret_is_in_a_plain_variable() -> None:
 def test_with_a_database_the_registry_is_there_over_tls() -> None:
     plain = environment()
     assert {"DATABASE_PORT", "DATABASE_NAME", "DATABASE_USER"} <= set(plain)
-    assert plain["PGSSLMODE"] == "require"
+    assert (plain["PGSSLMODE"], plain["PGSSLROOTCERT"]) == ("verify-full", "/app/docker/rds-ca.pem")
     assert "DATABASE_URL" not in plain
 
 
@@ -106,8 +111,9 @@ def test_deployment_that_cannot_start_or_alarms_is_rolled_back() -> None:
 
 
 def test_service_gives_a_cold_task_time_and_leaves_the_count_to_autoscaling() -> None:
-    part = resources("service")["Service"]["Properties"]
-    assert part["HealthCheckGracePeriodSeconds"] >= 60
+    part = resources("service", start_grace_seconds=240)["Service"]["Properties"]
+    assert part["HealthCheckGracePeriodSeconds"] == "240"
+    assert container(start_grace_seconds=240)["HealthCheck"]["StartPeriod"] == "240"
     assert "DesiredCount" not in part
 
 
@@ -138,3 +144,72 @@ def test_service_waits_for_the_listener_that_forwards_to_it() -> None:
 def test_there_is_one_service_and_one_task() -> None:
     found = resources("service")
     assert len(of_type(found, "ECS::Service")) == len(of_type(found, "ECS::TaskDefinition")) == 1
+
+
+@pytest.mark.parametrize(("cpu", "memory", "workers", "check"), [
+    (256, 512, "1", "256"), (512, 2048, "1", "1024"), (1024, 2048, "1", "1024"),
+    (2048, 4096, "2", "2048"), (4096, 30720, "4", "15360"),
+])  # fmt: skip
+def test_workers_follow_the_cpu_and_limits_the_memory(cpu: int, memory: int, workers: str, check: str) -> None:
+    plain = environment(task_cpu=cpu, task_memory=memory)
+    assert (plain["WEB_WORKERS"], plain["MODELS_CHECK_MEMORY_MB"]) == (workers, check)
+    # what a container can read of its task's memory is its own limit
+    assert container(task_cpu=cpu, task_memory=memory)["Memory"] == str(memory)
+
+
+def test_only_the_container_before_the_service_has_the_masters_password() -> None:
+    role = role_container()
+    assert "DATABASE_MASTER_PASSWORD" in {part["Name"] for part in role["Secrets"]}
+    assert not [part for part in container()["Secrets"] if "MASTER" in part["Name"]]
+    assert container()["DependsOn"] == [{"ContainerName": role["Name"], "Condition": "SUCCESS"}]
+    assert (role["Essential"], role["User"], role["ReadonlyRootFilesystem"]) == (False, "10001:10001", True)
+    masters = {str(part["ValueFrom"]) for part in role["Secrets"] if "MASTER" in part["Name"]}
+    assert not masters & {str(part["ValueFrom"]) for part in container()["Secrets"]}
+
+
+def test_without_a_database_there_is_one_container_that_waits_for_none() -> None:
+    assert len(task(create_database=False)["ContainerDefinitions"]) == 1
+    assert "DependsOn" not in container(create_database=False)
+
+
+@pytest.mark.parametrize(("settings", "variable", "value"), [
+    ({"models_default": "churn"}, "MODELS_DEFAULT", "churn"),
+    ({"models_signatures": "warn", "signature_key": "QUJD"}, "MODELS_SIGNATURES", "warn"),
+    ({"signature_key": "QUJD"}, "MODELS_SIGNATURE_KEY_BASE64", "QUJD"),
+    ({"models_discovery_seconds": 60}, "MODELS_DISCOVERY_SECONDS", "60"),
+    ({"open_telemetry": True}, "MLAPI_OTEL", "true"),
+    ({"log_sample_percent": 5}, "MLAPI_LOG_SAMPLE_PERCENT", "5"),
+    ({"csrf_trusted_origins": "https://a.example"}, "DJANGO_CSRF_TRUSTED_ORIGINS", "https://a.example"),
+    ({"environment_variables": '{"A": "b"}'}, "MLAPI_EXTRA_ENVIRONMENT", '{"A": "b"}'),
+])  # fmt: skip
+def test_setting_reaches_the_task(settings: dict[str, Any], variable: str, value: str) -> None:
+    assert environment(**settings)[variable] == value
+
+
+@pytest.mark.parametrize("variable", [
+    "MODELS_DEFAULT", "MODELS_SIGNATURE_KEY_BASE64", "DJANGO_CSRF_TRUSTED_ORIGINS", "MLAPI_EXTRA_ENVIRONMENT",
+])  # fmt: skip
+def test_what_is_not_set_is_no_empty_variable(variable: str) -> None:
+    assert variable not in environment()
+
+
+def test_further_secrets_are_injected_and_may_be_read() -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:more-AbCdEf"
+    secrets = {part["Name"]: part["ValueFrom"] for part in container(secret_variables_arn=arn)["Secrets"]}
+    assert secrets["MLAPI_EXTRA_SECRETS"] == arn
+    role = resources("service", secret_variables_arn=arn)["ExecutionRole"]["Properties"]
+    (reads,) = [part for part in role["Policies"] if part["PolicyName"] == "ReadSecrets"]
+    assert arn in reads["PolicyDocument"]["Statement"][0]["Resource"]
+    assert "MLAPI_EXTRA_SECRETS" not in {part["Name"] for part in container()["Secrets"]}
+
+
+def test_every_variable_of_the_template_is_kept_from_the_free_ones() -> None:
+    everything: dict[str, Any] = {
+        "models_default": "a", "signature_key": "QUJD", "csrf_trusted_origins": "https://a.example",
+        "environment_variables": "{}", "secret_variables_arn": "arn:aws:secretsmanager:us-east-1:1:secret:a",
+    }  # fmt: skip
+    named = {part["Name"] for database in (True, False) for part in (
+        *container(create_database=database, **everything)["Environment"],
+        *container(create_database=database, **everything)["Secrets"],
+    )}  # fmt: skip
+    assert named <= set(OWN_VARIABLES)

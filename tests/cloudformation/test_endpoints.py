@@ -9,7 +9,7 @@ from tests.cloudformation.resolving import of_type, resources
 def test_gateway_to_s3_serves_all_subnets_in_every_mode(mode: str) -> None:
     gateway = resources("network", network_mode=mode)["S3Gateway"]["Properties"]
     assert gateway["VpcEndpointType"] == "Gateway"
-    assert gateway["RouteTableIds"] == [{"Ref": "PublicRoutes"}, {"Ref": "PrivateRoutes"}]
+    assert gateway["RouteTableIds"] == [{"Ref": "PublicRoutes"}, {"Ref": "PrivateRoutes"}, {"Ref": "PrivateRoutes2"}]
 
 
 @pytest.mark.parametrize("zones", [1, 2])

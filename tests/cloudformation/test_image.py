@@ -48,3 +48,10 @@ def test_base_image_reaches_the_build(capsys):
     assert "BASE_IMAGE=mirror/python:3" in build_command(Settings(), "here:v1", "docker", "mirror/python:3")
     assert main(["deploy", "--image-tag", "v1", "--dry-run", "--base-image", "mirror/python:3 $(id)"]) == 0
     assert "--build-arg BASE_IMAGE='mirror/python:3 $(id)' --tag" in capsys.readouterr().out
+
+
+def test_image_has_the_libraries_that_the_settings_need() -> None:
+    settings = Settings(open_telemetry=True, models_signatures="warn", signature_key="QUJD")
+    command = build_command(settings, "r:v1", "docker")
+    assert "LOCKS=requirements.txt requirements/otel.txt requirements/signing.txt" in command
+    assert not [word for word in build_command(Settings(), "r:v1", "docker") if word.startswith("LOCKS")]

@@ -13,11 +13,18 @@ from cloudformation.stacks import MAKERS, STACKS, STANDALONE, TEMPLATES
 from tests.cloudformation.conftest import CHECKOV, TOOLS
 from tests.cloudformation.resolving import resources
 
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:more-AbCdEf"
 # Every condition at least once on and once off.
 CONFIGURATIONS: list[dict[str, Any]] = [
     {},
     {"create_database": False, "use_spot": True, "max_tasks": 1},
-    {"allow_admin_upload": True, "enable_exec": True, "alarm_email": "ops@example.com", "rate_limit": 100},
+    {
+        "allow_admin_upload": True,
+        "secret_variables_arn": SECRET,
+        "enable_exec": True,
+        "alarm_email": "ops@example.com",
+        "rate_limit": 100,
+    },
 ]
 
 
@@ -98,7 +105,8 @@ ARNS = {
     "ModelBucketArn": "arn:aws:s3:::models",
     "SecretKeyArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf",
     "PasswordArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:password-AbCdEf",
-    "CredentialsArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:database-AbCdEf",
+    "RegistryCredentialsArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:registry-AbCdEf",
+    "DatabaseCredentialsArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:database-AbCdEf",
     "ModelPrefix": "models",
 }
 

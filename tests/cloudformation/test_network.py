@@ -37,17 +37,41 @@ def test_only_public_routes_lead_to_the_internet_gateway(mode: str) -> None:
 def test_each_subnet_uses_the_routes_of_its_kind(mode: str) -> None:
     associations = of_type(resources("network", network_mode=mode), "EC2::SubnetRouteTableAssociation").values()
     pairs = {part["SubnetId"]["Ref"]: part["RouteTableId"]["Ref"] for part in associations}
-    assert len(pairs) == 4
-    assert all(
-        table == f"{subnet.removesuffix('1').removesuffix('2').removesuffix('Subnet')}Routes"
-        for subnet, table in pairs.items()
-    )
+    assert pairs == {
+        "PublicSubnet1": "PublicRoutes",
+        "PublicSubnet2": "PublicRoutes",
+        "PrivateSubnet1": "PrivateRoutes",
+        "PrivateSubnet2": "PrivateRoutes2",
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_nat_gateway_its_address_and_route_exist_in_nat_mode_only(mode: str) -> None:
     made = resources("network", network_mode=mode)
     assert ("NatGateway" in made, "NatAddress" in made, "PrivateDefaultRoute" in made) == (mode == "nat",) * 3
+
+
+@pytest.mark.parametrize(("environment", "gateways"), [("dev", {"1": "", "2": ""}), ("prod", {"1": "", "2": "2"})])
+def test_each_zone_of_prod_has_a_nat_gateway_of_its_own(environment: str, gateways: dict[str, str]) -> None:
+    made = resources("network", network_mode="nat", environment_name=environment)
+    routes = {"1": made["PrivateDefaultRoute"], "2": made["PrivateDefaultRoute2"]}
+    for zone, number in gateways.items():
+        assert routes[zone]["Properties"]["NatGatewayId"] == {"Ref": f"NatGateway{number}"}
+    for name, gateway in of_type(made, "EC2::NatGateway").items():
+        assert gateway["SubnetId"] == {"Ref": f"PublicSubnet{name.removeprefix('NatGateway') or 1}"}
+    assert len(of_type(made, "EC2::NatGateway")) == len(set(gateways.values()))
+
+
+def test_zones_are_the_named_ones_or_the_accounts_first() -> None:
+    named = of_type(resources("network", first_zone="us-east-1c", second_zone="us-east-1d"), "EC2::Subnet")
+    zones = {name: subnet["AvailabilityZone"] for name, subnet in named.items()}
+    assert zones == {
+        "PublicSubnet1": "us-east-1c",
+        "PublicSubnet2": "us-east-1d",
+        "PrivateSubnet1": "us-east-1c",
+        "PrivateSubnet2": "us-east-1d",
+    }
+    assert "Fn::Select" in resources("network")["PublicSubnet1"]["Properties"]["AvailabilityZone"]
 
 
 def test_overlapping_subnets_make_no_template() -> None:

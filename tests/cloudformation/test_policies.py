@@ -141,7 +141,7 @@ def test_execution_role_pulls_that_repositorys_images_only(roles: Roles) -> None
 
 
 def test_execution_role_reads_those_secrets_and_writes_that_log_group_only(roles: Roles) -> None:
-    assert len(roles.secrets) == 3
+    assert len(roles.secrets) == 4
     for secret in roles.secrets.values():
         assert roles.simulate(roles.execution, "secretsmanager:GetSecretValue", secret) == "allowed"
         assert roles.simulate(roles.execution, "secretsmanager:PutSecretValue", secret) == "implicitDeny"

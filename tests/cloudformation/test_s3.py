@@ -11,7 +11,7 @@ DATA = resources("data")
 def test_bucket_is_versioned_encrypted_private_owned_and_kept(bucket: str) -> None:
     part = DATA[bucket]
     properties = part["Properties"]
-    assert (part["DeletionPolicy"], part["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (part["DeletionPolicy"], part["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(properties["PublicAccessBlockConfiguration"]) == 4
@@ -26,7 +26,7 @@ def test_bucket_refuses_plain_http_and_keeps_refusing_after_the_stack(bucket: st
     refusal = policy["Properties"]["PolicyDocument"]["Statement"][0]
     assert (refusal["Effect"], refusal["Principal"], refusal["Action"]) == ("Deny", "*", "s3:*")
     assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert policy["DeletionPolicy"] == "Retain"
+    assert policy["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def test_no_rule_expires_a_version_of_a_model() -> None:

@@ -242,3 +242,25 @@ def test_the_admin_s_pages_are_imported_for_their_check_and_with_the_routes():
         "from django.core.checks import run_checks; run_checks(tags=['admin'])"
     )
     assert "models_registry.admin" in modules_after("import mlapi.urls")
+
+
+def test_public_key_in_base64_becomes_a_pem_file(tmp_path: Path) -> None:
+    from base64 import b64encode
+
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    path = environment.public_key_file(b64encode(der).decode(), tmp_path / "var")
+    assert serialization.load_pem_public_key(Path(path).read_bytes()) == key
+
+
+def test_no_public_key_is_no_file(tmp_path: Path) -> None:
+    assert environment.public_key_file("", tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_public_key_that_is_no_base64_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="MODELS_SIGNATURE_KEY_BASE64 is no base64"):
+        environment.public_key_file("not a key!", tmp_path)

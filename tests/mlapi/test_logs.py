@@ -63,6 +63,22 @@ def test_a_request_is_one_line_that_says_what_it_was(host, load, lines):
     assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
 
 
+def test_failures_are_logged_where_no_success_is(host, load, lines, settings):
+    settings.MLAPI_LOG_SAMPLE_PERCENT = 0
+    load(constant(1), name="a")
+    host.post("/models/a/predict", ROW)
+    host.post("/models/a/predict", {"features": [0]})
+    assert [line["status"] for line in lines()] == [400]
+
+
+def test_a_share_of_the_successes_is_logged(host, load, lines, settings):
+    settings.MLAPI_LOG_SAMPLE_PERCENT = 50
+    load(constant(1), name="a")
+    for _ in range(60):
+        host.post("/models/a/predict", ROW)
+    assert 5 < len(lines()) < 55  # outside of it once in 10 ** 11 runs
+
+
 def test_a_refused_request_says_why(host, load, lines):
     load(constant(1), name="a")
     host.post("/models/a/predict", {"features": [0]})

@@ -1,0 +1,41 @@
+"""Environment variables that arrive several in one: a JSON object of plain ones, and one of secrets.
+
+A template has a fixed list of variables. These two let an operator hand over any other, without a template of his own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, MutableMapping
+
+
+class ExtraEnvironmentError(ValueError):
+    """The variable holds no JSON object of texts; the message never has a value in it."""
+
+
+def expand(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set each variable of MLAPI_EXTRA_ENVIRONMENT and MLAPI_EXTRA_SECRETS that is not set by itself.
+
+    Raises:
+        ExtraEnvironmentError: one of them is no JSON object of texts.
+    """
+    given = {
+        "MLAPI_EXTRA_ENVIRONMENT": environment.get("MLAPI_EXTRA_ENVIRONMENT", ""),
+        "MLAPI_EXTRA_SECRETS": environment.get("MLAPI_EXTRA_SECRETS", ""),
+    }
+    for source, text in given.items():
+        for name, value in _read(source, text).items():
+            environment.setdefault(name, value)
+
+
+def _read(source: str, text: str) -> Mapping[str, str]:
+    if not text.strip():
+        return {}
+    try:
+        variables = json.loads(text)
+    except ValueError:
+        variables = None
+    if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
+        raise ExtraEnvironmentError(f'{source} is no JSON object of texts; expected {{"NAME": "value", …}}.')
+    return variables
