@@ -145,7 +145,7 @@ def test_repository_scans_and_its_tags_never_move(deployed: Deployed) -> None:
     assert repository["imageTagMutability"] == "IMMUTABLE"
     assert repository["imageScanningConfiguration"]["scanOnPush"]
     policy = json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])
-    assert len(policy["rules"]) == 2
+    assert len(policy["rules"]) == 3
 
 
 def test_model_bucket_is_versioned_encrypted_and_closed(deployed: Deployed) -> None:
