@@ -84,6 +84,13 @@ def test_a_value_that_the_graph_would_change_is_refused(kind: str, value: Any, s
         call(model, signature.parse([[{"string": "a"}.get(kind, 0)], [value]]))
 
 
+def test_an_array_of_whole_numbers_is_refused_where_one_is_too_large(tmp_path: Path) -> None:
+    model = opened(tmp_path, copying("int8"))
+    assert model.predict(np.array([[1], [-128]])).tolist() == [1, -128]
+    with pytest.raises(InputError, match="Row 1, feature 'x0': expected a whole number from -128 to 127"):
+        model.predict(np.array([[1], [300]]))
+
+
 def test_a_fraction_is_refused_where_a_manifest_calls_whole_numbers_float(tmp_path: Path) -> None:
     model = opened(tmp_path, copying("int64"))
     signature = infer_signature(model, [DeclaredInput("x0", "float")])
