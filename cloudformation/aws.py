@@ -23,7 +23,7 @@ class Aws:
 
     region: str
 
-    def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, service: str, operation: str, /, **parameters: Any) -> dict[str, Any]:
         """Call an operation by its name in boto3, all its pages, and return the answer."""
         try:
             client = _client(service, self.region)
@@ -36,7 +36,7 @@ class Aws:
             raise AwsError(f"{service}.{operation} failed: {error}") from error
         return answer
 
-    def wait(self, service: str, waiter: str, **parameters: Any) -> None:
+    def wait(self, service: str, waiter: str, /, **parameters: Any) -> None:
         """Wait until what one of boto3's waiters names is so; AwsError where it will not be."""
         try:
             _client(service, self.region).get_waiter(waiter).wait(**parameters)

@@ -24,6 +24,7 @@ DATA_TYPES = frozenset(
         "AWS::SecretsManager::Secret",
     }
 )
+_REPLACING = {"Replace", "MayReplace"}
 _PAUSE_SECONDS = 1.0
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 
@@ -39,7 +40,7 @@ class Change:
 
     @property
     def endangers_data(self) -> bool:
-        return self.kind in DATA_TYPES and self.action in {"Replace", "MayReplace", "Remove"}
+        return self.kind in DATA_TYPES and self.action in _REPLACING | {"Remove"}
 
     def __str__(self) -> str:
         because = f": {', '.join(self.properties)}" if self.properties else ""
@@ -54,6 +55,10 @@ class Preview:
     changes: tuple[Change, ...] = ()
     is_new: bool = False
     unknown: str = ""
+
+    def replaces(self, resource: str) -> bool:
+        """Return whether the resource would be, or might be, another one afterwards."""
+        return any(change.resource == resource and change.action in _REPLACING for change in self.changes)
 
     @property
     def is_unchanged(self) -> bool:

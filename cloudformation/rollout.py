@@ -53,6 +53,8 @@ def deploy(settings: Settings, deployed: Deployed, base_image: str = "", consent
         if settings.is_prod:
             protect(aws, deployment.stack)
         if deployment.kind == "service":
+            if previews[stack_name(settings, "data")].replaces("Database"):
+                _restart_tasks(aws, aws.outputs(deployment.stack))
             _wait_for_tasks(aws, aws.outputs(deployment.stack))
             promotion.mark_deployed(aws, promotion.deployed_image(aws, settings), settings.environment_name)
     data, service = (aws.outputs(stack_name(settings, kind)) for kind in ("data", "service"))
@@ -172,6 +174,12 @@ def _push_image(aws: Aws, settings: Settings, outputs: dict[str, str], base_imag
         images.build_and_push(settings, image, base_image)
 
 
+def _restart_tasks(aws: Aws, outputs: dict[str, str]) -> None:
+    """Start new tasks in place of the running ones: the address of a database is read at a task's start."""
+    print("      the database is another one now; the tasks are replaced", flush=True)
+    aws.call("ecs", "update_service", cluster=outputs["Cluster"], service=outputs["Service"], forceNewDeployment=True)
+
+
 def _wait_for_tasks(aws: Aws, outputs: dict[str, str]) -> None:
     aws.wait("ecs", "services_stable", cluster=outputs["Cluster"], services=[outputs["Service"]])
 
@@ -202,7 +210,7 @@ def _refuse_protected(settings: Settings) -> None:
     if settings.is_prod:
         raise ConfigurationError(
             "prod is protected from deletion, and this command does not lift that. Read in docs/aws.md, "
-            "under Teardown, how the balancer's and the database's protection are lifted by hand; then "
+            "under Tear down, how the balancer's and the database's protection are lifted by hand; then "
             "delete the stacks with the commands of --dry-run."
         )
 
@@ -242,7 +250,7 @@ def _what_stays(settings: Settings, kept: dict[str, str]) -> Iterator[str]:
     if not kept:
         yield "Nothing stays of this deployment."
         return
-    yield "What stays, and is billed until you delete it (docs/aws.md, Teardown, has the commands):"
+    yield "What stays, and is billed until you delete it (docs/aws.md, Tear down, has the commands):"
     for what, name in kept.items():
         note = "  (as a snapshot)" if what.startswith("AWS::RDS::DBInstance") else ""
         yield f"  {what}: {name}{note}"
