@@ -234,8 +234,9 @@ def run(*, requests: int, seed: int) -> int:
             faults.append(f"the service answers {status} {body} afterwards")
         if set(service.worker_pids()) != before:
             faults.append("a worker ended")
-        if "Traceback" in service.log():
-            faults.append(f"the log has a traceback: {service.log().partition('Traceback')[2][-1500:]}")
+        faults += [
+            f"the log has a traceback: {line[-2000:]}" for line in service.log().splitlines() if "Traceback" in line
+        ]
     return finish({"seed": seed, "requests": requests, "outcomes": dict(outcomes.most_common())}, faults)
 
 

@@ -75,6 +75,13 @@ def write_line(event: str, fields: dict[str, Any]) -> None:
         _State.gathered.append(written)
 
 
+def _without_callers_traceback(record: logging.LogRecord) -> bool:
+    """Leave the traceback out where Django refuses what a client sent: it shows no fault, and fills the log."""
+    if record.name.startswith("django.security."):
+        record.exc_info = None
+    return True
+
+
 def configure(form: str) -> None:
     """Send structlog's events and the standard library's records to standard error in one form (see `is_text`)."""
     as_text = is_text(form)
@@ -91,6 +98,7 @@ def configure(form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
         )
     )
+    handler.addFilter(_without_callers_traceback)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

@@ -275,3 +275,23 @@ def test_a_line_costs_microseconds(record_property):
         os.close(nowhere)
     record_property("microseconds", microseconds)
     assert microseconds < 40  # 4 on an idle machine; structlog's way through the standard library takes 36
+
+
+REFUSED = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "mlapi.settings"
+import django
+django.setup()
+from django.test import Client
+client = Client(raise_request_exception=False)
+client.get("/admin/login/", headers={"Host": "elsewhere"})
+"""
+
+
+def test_what_django_refuses_is_logged_without_a_traceback(tmp_path):
+    environment = {**os.environ, "MLAPI_VAR": str(tmp_path), "MLAPI_LOG_FORMAT": "json"}
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "django.security.DisallowedHost" in done.stderr
+    assert "Traceback" not in done.stderr
