@@ -26,11 +26,13 @@ class Sample:
     """Stored inputs with, where somebody gave them, their expected predictions.
 
     `instances` holds one row each: a mapping by feature name, or a list in the signature's order.
-    `predictions` has one entry per instance, or is None where nobody has said yet.
+    `predictions` has one entry per instance, or is None where nobody has said yet. `probabilities` has one mapping
+    from class label to probability per instance, a list of them where there are several outputs.
     """
 
     instances: tuple[Any, ...]
     predictions: tuple[Any, ...] | None = None
+    probabilities: tuple[Any, ...] | None = None
 
     @classmethod
     def from_json(cls, value: object) -> Sample:
@@ -40,7 +42,7 @@ class Sample:
                 f"The sample must be an object with a list 'instances'; found {_kind(value)}. "
                 'Expected {"instances": [{"age": 34}], "predictions": [1]}.'
             )
-        unknown = set(value) - {"instances", "predictions"}
+        unknown = set(value) - {"instances", "predictions", "probabilities"}
         if unknown:
             raise ManifestError(f"The sample has the unknown field {sorted(unknown)[0]!r}; remove it.")
         _check_storable(value)
@@ -53,7 +55,14 @@ class Sample:
             raise ManifestError(
                 f"The sample's 'predictions' must be a list of {len(instances)}, one per instance; found {found}."
             )
-        return cls(tuple(instances), None if predictions is None else tuple(predictions))
+        probabilities = value.get("probabilities")
+        if probabilities is not None:
+            _check_probabilities(probabilities, len(instances))
+        return cls(
+            tuple(instances),
+            None if predictions is None else tuple(predictions),
+            None if probabilities is None else tuple(probabilities),
+        )
 
     @classmethod
     def from_csv(cls, text: str) -> Sample:
@@ -84,6 +93,8 @@ class Sample:
         body: dict[str, Any] = {"instances": list(self.instances)}
         if self.predictions is not None:
             body["predictions"] = list(self.predictions)
+        if self.probabilities is not None:
+            body["probabilities"] = list(self.probabilities)
         return body
 
 
@@ -180,6 +191,27 @@ def _parse_input(position: int, item: object) -> DeclaredInput:
     if nullable is not None and not isinstance(nullable, bool):
         raise ManifestError(f"{where} has 'nullable' set to {_kind(nullable)}; expected true or false.")
     return DeclaredInput(item["name"], kind, nullable)
+
+
+def _check_probabilities(value: object, count: int) -> None:
+    """Raise ManifestError unless there is, for each instance, a mapping from labels to numbers from 0 to 1."""
+    if not isinstance(value, list) or len(value) != count:
+        found = len(value) if isinstance(value, list) else _kind(value)
+        raise ManifestError(
+            f"The sample's 'probabilities' must be a list of {count}, one per instance; found {found}. "
+            'Expected [{"no": 0.1, "yes": 0.9}].'
+        )
+    for row, mappings in enumerate(value):
+        for mapping in mappings if isinstance(mappings, list) else [mappings]:
+            plain = isinstance(mapping, dict) and all(
+                isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
+                for number in mapping.values()
+            )
+            if not plain:
+                raise ManifestError(
+                    f"The sample's 'probabilities' of row {row} must be numbers from 0 to 1 by class label, such as "
+                    f'{{"no": 0.1, "yes": 0.9}}; found {mapping!r:.80}.'
+                )
 
 
 def _csv_value(cell: str) -> Any:

@@ -3,25 +3,102 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from models_registry.artifacts.calling import Answer, call
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.signature import Signature
-from models_registry.errors import SampleMismatch
+from models_registry.artifacts.spelling import shown
+from models_registry.errors import NoPrediction, SampleMismatch
 
 # Wide enough for another processor's rounding, narrow enough for a lost coefficient.
 RELATIVE_TOLERANCE = 1e-5
 ABSOLUTE_TOLERANCE = 1e-8
+# The rounding of graphs in float32.
+PROBABILITY_TOLERANCE = 1e-6
+# That of a thousand classes in float32.
+SUM_TOLERANCE = 1e-3
+SHOWN_CLASSES = 6
 
 
 def verify_sample(model: Any, signature: Signature, sample: Sample) -> Answer:
     """Return the model's answer to `sample`, or raise SampleMismatch naming the first differing row."""
     answer = call(model, signature.parse(list(sample.instances)))
+    check_probabilities(answer)
     if sample.predictions is not None:
         compare(answer.predictions(), sample.predictions)
+    if sample.probabilities is not None:
+        compare_probabilities(answer, signature.classes, sample.probabilities)
     return answer
+
+
+def check_probabilities(answer: Answer) -> None:
+    """Raise NoPrediction for the first row whose probabilities lie outside of 0 to 1, or do not sum to 1."""
+    held = answer.probabilities
+    matrices = held if isinstance(held, tuple) else () if held is None else (held,)
+    # Of several labels at once, each has a probability of its own.
+    are_shares = isinstance(held, tuple) or answer.labels.ndim == 1
+    for matrix in matrices:
+        if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
+            continue
+        outside = ~((matrix >= -SUM_TOLERANCE) & (matrix <= 1 + SUM_TOLERANCE)).all(axis=1)
+        total = matrix.sum(axis=1, dtype=float)
+        # Neighbours within a radius answer zeros where there are none.
+        wrong = outside | (are_shares & (np.abs(total - 1) > SUM_TOLERANCE) & (total != 0))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise NoPrediction(
+                f"The model answers probabilities that are none (row {row}: {_shown(matrix[row])}): expected numbers "
+                "from 0 to 1 that sum to 1. It was probably written by other versions than serve it, or its scores "
+                "are no probabilities. Train it again with the server's versions and publish that."
+            )
+
+
+def _shown(row: np.ndarray[Any, Any]) -> str:
+    text = ", ".join(f"{value:.6g}" for value in row[:SHOWN_CLASSES].tolist())
+    return f"{text}, …" if len(row) > SHOWN_CLASSES else text
+
+
+def compare_probabilities(answer: Answer, classes: Sequence[Any] | None, expected: Sequence[Any]) -> None:
+    """Raise SampleMismatch for the first row in which a class has another probability than `expected`.
+
+    `expected` has a mapping from label to probability for each row; a list of them where there are several outputs.
+    Classes that a mapping leaves out are not compared.
+    """
+    held = answer.probabilities
+    if held is None or not classes:
+        raise SampleMismatch(
+            "The sample has probabilities, the model answers none. Take them out of the sample, or publish a "
+            "classifier with predict_proba."
+        )
+    outputs = [(held, tuple(classes))] if not isinstance(held, tuple) else list(zip(held, classes, strict=True))
+    for row, wanted in enumerate(expected):
+        for (matrix, labels), mapping in zip(outputs, wanted if isinstance(wanted, list) else [wanted], strict=False):
+            _compare_row(row, dict(zip(map(_label, labels), matrix[row].tolist(), strict=True)), mapping)
+
+
+def _compare_row(row: int, found: dict[str, float], wanted: Mapping[str, float]) -> None:
+    for label, probability in wanted.items():
+        if label not in found:
+            raise SampleMismatch(
+                f"Row {row} of the sample has a probability for the class {label!r}; the model's classes are "
+                f"{shown(list(found))}. Correct the sample's probabilities."
+            )
+        if not math.isclose(found[label], probability, rel_tol=RELATIVE_TOLERANCE, abs_tol=PROBABILITY_TOLERANCE):
+            raise SampleMismatch(
+                f"Row {row} of the sample: the model answers {found[label]!r} as the probability of {label!r}, expected "
+                f"{probability!r}. Correct the sample's probabilities, or publish the artifact that gave them."
+            )
+
+
+def _label(label: Any) -> str:
+    """Return a class as the key that JSON has for it."""
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    return str(label)
 
 
 def compare(found: Sequence[Any], expected: Sequence[Any]) -> None:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -279,7 +279,7 @@ def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) ->
         return
     expected = sample.predictions if sample.predictions is not None else tuple(predictions)
     findings.values.update(
-        sample=Sample(sample.instances, expected).to_json(), sample_is_own=sample.predictions is None
+        sample=replace(sample, predictions=expected).to_json(), sample_is_own=sample.predictions is None
     )
 
 
