@@ -18,6 +18,8 @@ TASK = "models_registry.acceleration.compile_child"
 # A compiled form is a few times the artifact's size at most; this only stops a runaway.
 FILE_BYTES = 4 * 1024**3
 SHOWN_ERROR = 300
+# Beyond, the rows to verify a compiled form on take longer than anybody waits for a check.
+MAX_FEATURES = 20_000
 
 
 def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits | None = None) -> AccelerationReport:
@@ -30,6 +32,10 @@ def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits 
         return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
     if any(feature.type == "datetime" for feature in request.signature.inputs):
         return native("it takes times, which the compiled form does not")
+    if len(request.signature.inputs) > MAX_FEATURES:
+        return native(
+            f"it takes {len(request.signature.inputs)} features; a compiled form is tried for {MAX_FEATURES} at most"
+        )
     limits = limits or Limits()
     versions = cache.compiler_versions()
     directory = cache_dir / cache.key_of(request, versions)

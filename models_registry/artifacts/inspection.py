@@ -107,7 +107,16 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
         facts.problems.append(
             f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
         )
-    return _frozen(format, facts)
+    return _frozen(format, _recognised(path, format, facts))
+
+
+def _recognised(path: Path, format: str, facts: Facts) -> Facts:
+    """Return the facts, or the one that matters: that the file is something else altogether."""
+    from models_registry.artifacts.formats.recognition import recognise
+
+    # A file that names something is an artifact of some kind, however odd.
+    said = recognise(path, format, by_text=bool(facts.problems) and not facts.globals)
+    return facts if said is None else Facts(problems=[f"The artifact is no {format} file. {said}"])
 
 
 def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, seconds: float) -> Inspection:

@@ -79,6 +79,11 @@ class Sample:
                 raise ManifestError(
                     f"Line {number} of the sample CSV has {len(row)} values; the header has {len(header)}."
                 )
+        if header[0] == "" or header[0].startswith("Unnamed: "):
+            raise ManifestError(
+                f"The first column of the sample CSV is called {header[0]!r}: it is the index that pandas writes. Save "
+                "the table with to_csv(path, index=False)."
+            )
         has_predictions = header[-1] == "prediction"
         names = header[:-1] if has_predictions else header
         values = [[_csv_value(cell) for cell in row] for row in lines]

@@ -1,14 +1,15 @@
 """Decides, from what an inspection found, whether an artifact may be loaded at all."""
 
 import platform
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 
+from models_registry.artifacts.formats.advice import advice, is_dangerous
 from models_registry.artifacts.formats.migrations.names import STAND_INS
 from models_registry.artifacts.formats.trusted import (
     BOUND_METHODS,
     JOBLIB_STAND_INS,
-    advice,
     builtin_trust,
     malformed_names,
 )
@@ -57,6 +58,8 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
     trust = builtin_trust().with_additions(trusted)
     own = STAND_INS | (JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset())
     unknown = [name for name in inspection.globals if name not in trust.all | own]
+    # The worst first: it is what the advice is about.
+    unknown.sort(key=lambda name: not is_dangerous(name))
     if unknown:
         more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
         yield (
@@ -118,3 +121,28 @@ def _one_agrees(found: str, served: str) -> bool:
 
 def _number(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+# What a model does under other versions than those that wrote it, and the advice for a model of the same versions.
+_VERSION_FAILURES = re.compile(
+    r"cannot take a row|the model answers|The model answers|failed with|cannot be read as"
+    r"|installed packages do not have|not that of a fitted estimator|crashed with signal"
+)
+_OTHER_ADVICE = re.compile(
+    r" ?(Declare what each column|Correct the sample's|Correct the model|Publish it again"
+    r"|It was probably (trained|written)|The artifact is damaged|Train it again|It is damaged or crafted).*",
+    re.DOTALL,
+)
+
+
+def explain_versions(reason: str, inspection: Inspection) -> str:
+    """Return why a version was rejected, with the versions and what to do where those probably are the cause."""
+    mismatch = version_verdict(inspection)
+    if not mismatch or _VERSION_FAILURES.search(reason) is None or "is not on the list" in reason:
+        return reason
+    served = server_versions()
+    wanted = " ".join(f"{name}=={served[name]}" for name in _COMPARED)
+    return (
+        f"{_OTHER_ADVICE.sub('', reason).strip()} {mismatch} Train it again with the server's versions "
+        f"(pip install {wanted}), or publish it as ONNX."
+    )

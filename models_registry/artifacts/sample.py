@@ -89,8 +89,8 @@ def _compare_row(row: int, found: dict[str, float], wanted: Mapping[str, float])
             )
         if not math.isclose(found[label], probability, rel_tol=RELATIVE_TOLERANCE, abs_tol=PROBABILITY_TOLERANCE):
             raise SampleMismatch(
-                f"Row {row} of the sample: the model answers {found[label]!r} as the probability of {label!r}, expected "
-                f"{probability!r}. Correct the sample's probabilities, or publish the artifact that gave them."
+                f"Row {row} of the sample: the model answers {found[label]!r} as the probability of {label!r}, "
+                f"expected {probability!r}. Correct the sample's probabilities, or publish the artifact that gave them."
             )
 
 

@@ -18,11 +18,13 @@ from models_registry.artifacts.features import FEATURE_TYPES
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.outputs import UnequalRows
 from models_registry.artifacts.prediction_json import content_of, encode
-from models_registry.artifacts.sample import verify_sample
+from models_registry.artifacts.sample import check_probabilities, verify_sample
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError, NoPrediction, SampleMismatch
 
 LONGEST_PREDICTION = 16 << 20
+# Half a million plain features; the report of the whole check has to have room beside it.
+LONGEST_SIGNATURE = 24 << 20
 SHOWN_INPUTS = 4
 TIMED_ROWS = 30
 TIMED_SECONDS = 2.0
@@ -47,11 +49,18 @@ def try_model(model: Any, signature: Signature, sample: Sample | None, *, is_dec
 
     Raises NoPrediction, SampleMismatch or InputError where a request with such a row would get no answer.
     """
+    _require_storable(signature)
     if sample is None:
         return _try_made_up(model, signature, is_declared=is_declared)
     try:
         answer = verify_sample(model, signature, sample)
     except InputError as error:
+        target = _unknown_last_column(signature, sample)
+        if target is not None:
+            raise SampleMismatch(
+                f"The sample's last column {target!r} is none of the model's inputs. If it holds the expected "
+                "predictions, call it 'prediction'; else take it out of the sample."
+            ) from error
         meant = _meant_inputs(signature, error)
         if not meant:
             raise
@@ -147,6 +156,7 @@ def _check_answer(answer: Answer, signature: Signature, *, rows: int) -> Signatu
             "The model answers its sample with a number that is not finite (NaN or infinity). Correct the model, or "
             "take the row out of the sample."
         )
+    check_probabilities(answer)
     outputs = 1 if labels.ndim == 1 else math.prod(labels.shape[1:])
     classes = signature.classes
     single = classes is not None and not (classes and isinstance(classes[0], tuple))
@@ -169,6 +179,26 @@ def _row_seconds(model: Any, signature: Signature, instance: Any) -> float:
         call(model, signature.parse([instance]))
         took.append(time.perf_counter() - start)
     return statistics.median(took)
+
+
+def _require_storable(signature: Signature) -> None:
+    """Refuse a model of so many inputs that their description cannot be stored and shown."""
+    length = len(json.dumps(signature.to_json(), default=str))
+    if length > LONGEST_SIGNATURE:
+        raise NoPrediction(
+            f"The model takes {len(signature.inputs)} features, whose names and types are {length} bytes long; the "
+            f"limit is {LONGEST_SIGNATURE}. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a "
+            "pipeline that takes the text itself."
+        )
+
+
+def _unknown_last_column(signature: Signature, sample: Sample) -> str | None:
+    """Return the last name of the sample's rows where it is the only one that the model does not take."""
+    first = sample.instances[0]
+    if sample.predictions is not None or not isinstance(first, dict) or not first:
+        return None
+    unknown = [name for name in first if name not in signature.names]
+    return unknown[0] if unknown and unknown == list(first)[-1:] else None
 
 
 def _meant_inputs(signature: Signature, error: InputError) -> list[Any]:

@@ -23,6 +23,9 @@ WAIT_SECONDS = 300.0
 ADDRESS_SECONDS = 5.0
 
 
+SHOWN_PACKAGES = ("scikit-learn", "numpy", "skops")
+
+
 class RegistryCommand(BaseCommand):
     """A command whose refusals are sentences, with exit status 1."""
 
@@ -62,8 +65,20 @@ def describe_verdict(version: ModelVersion) -> str:
         for key, form, unit in (("load_seconds", ".2f", "s to load"), ("row_milliseconds", ".2f", "ms a row"))
         if isinstance(report.get(key), int | float)
     ]
-    text = f"{version}: ready" + (f" ({', '.join(figures)})" if figures else "")
-    return f"{text}. {version.override_reason}" if version.override_reason else f"{text}."
+    text = f"{version}: ready" + (f" ({', '.join(figures)})" if figures else "") + "."
+    return " ".join(part for part in (text, describe_versions(version), version.override_reason) if part)
+
+
+def describe_versions(version: ModelVersion) -> str:
+    """Say which versions wrote the artifact and which serve it; empty where the file does not tell."""
+    inspection: dict[str, Any] = version.inspection or {}
+    report: dict[str, Any] = version.report or {}
+    written, served = inspection.get("versions") or {}, report.get("versions") or {}
+    told = [name for name in SHOWN_PACKAGES if written.get(name) and served.get(name)]
+    if not told:
+        return ""
+    wrote = ", ".join(f"{name} {' and '.join(written[name])}" for name in told)
+    return f"Written by {wrote}; served by {', '.join(f'{name} {served[name]}' for name in told)}."
 
 
 def describe_rollout(model: RegisteredModel) -> str:

@@ -213,7 +213,7 @@ def _examine_artifact(
     """Inspect without running anything, judge, and only then probe."""
     # Imported here: a worker that only serves needs none of it.
     from models_registry.artifacts.inspection import inspect_in_sandbox
-    from models_registry.artifacts.policy import judge, version_verdict
+    from models_registry.artifacts.policy import explain_versions, judge, version_verdict
     from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
 
     warning = _check_signature(version, artifact)
@@ -250,7 +250,7 @@ def _examine_artifact(
     )
     findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
     if not report.passed:
-        return findings.reject(report.reason)
+        return findings.reject(explain_versions(report.reason, inspection))
     findings.values["signature"] = report.signature
     _keep_sample(manifest.sample, report.predictions, findings)
     mismatch = version_verdict(inspection)

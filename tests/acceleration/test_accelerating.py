@@ -200,3 +200,11 @@ def test_what_a_killed_process_left_half_built_goes_after_an_hour(tmp_path: Path
     os.utime(half, (two_hours_ago, two_hours_ago))
     assert prune(tmp_path, {"0123"}) == [half]
     assert not half.exists()
+
+
+def test_a_million_features_are_not_tried(request_: AccelerationRequest, tmp_path: Path) -> None:
+    wide = replace(request_.signature, inputs=request_.signature.inputs * 250_000)
+    report = accelerate(replace(request_, signature=wide), tmp_path)
+    assert not report.is_compiled
+    assert report.reason is not None and "it takes 1000000 features" in report.reason
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.tree import DecisionTreeClassifier
 
 
 class Doubling:
@@ -126,3 +127,10 @@ def _succeeds(attempt: Any) -> bool:
     except (OSError, KeyError, subprocess.SubprocessError):
         return False
     return True
+
+
+class Counting(DecisionTreeClassifier):
+    """Answers counts in the place of probabilities."""
+
+    def predict_proba(self, X: Any, check_input: bool = True) -> Any:
+        return super().predict_proba(X, check_input) * 30

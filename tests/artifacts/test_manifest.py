@@ -98,3 +98,9 @@ def test_columns_of_a_csv_that_are_counted_are_taken_in_their_order():
     expected = Sample.from_csv(table.assign(prediction=["a", "b"]).to_csv(index=False))
     assert (expected.instances, expected.predictions) == (([1.5, 2.0], [3.0, 4.5]), ("a", "b"))
     assert Sample.from_csv("1,2\n5,6\n").instances == ({"1": 5, "2": 6},)
+
+
+@pytest.mark.parametrize("header", ["", "Unnamed: 0"])
+def test_kept_index_of_a_csv_is_named(header: str) -> None:
+    with pytest.raises(ManifestError, match="the index that pandas writes.*index=False"):
+        Sample.from_csv(f"{header},age,city\n0,34,Oslo\n")

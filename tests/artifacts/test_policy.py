@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from models_registry.artifacts.inspection import Inspection, inspect_artifact
-from models_registry.artifacts.policy import judge, server_versions, version_verdict
+from models_registry.artifacts.policy import explain_versions, judge, server_versions, version_verdict
 
 
 def found(**changes: object) -> Inspection:
@@ -121,3 +121,59 @@ def test_artifact_of_an_older_scikit_learn_is_told_from_its_file(tmp_path: Path)
     path.write_bytes(path.read_bytes().replace(SERVED.encode(), b"1.4.2"))
     verdict = version_verdict(inspect_artifact(path, "joblib", max_claimed_bytes=10**6))
     assert verdict == f"Trained with scikit-learn 1.4.2, served with {SERVED}."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["posix.system", "os.system", "subprocess.Popen", "builtins.eval", "builtins.__import__", "socket.socket",
+     "operator.attrgetter", "numpy.load", "joblib.numpy_pickle.load", "sklearn.datasets._base.clear_data_home",
+     "importlib.import_module", "runpy._run_code", "ctypes.CDLL", "pickle.loads", "shutil.rmtree"],
+)  # fmt: skip
+def test_dangerous_name_is_not_to_be_trusted(name: str) -> None:
+    (reason,) = judge(found(globals=("shop.Cleaner", name)))
+    assert f"names {name}, shop.Cleaner" in reason
+    assert "Do not trust this file: nothing of it was run" in reason
+    assert "MODELS_TRUSTED_GLOBALS" not in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("xgboost.sklearn.XGBClassifier", "xgboost is not among the libraries"),
+        ("lightgbm.basic.Booster", "Export it as ONNX"),
+        ("torch._utils._rebuild_tensor_v2", "torch.onnx.export"),
+        ("pandas.core.series.Series", "columns.tolist()"),
+        ("imblearn.pipeline.Pipeline", "a pipeline of scikit-learn"),
+    ],
+)
+def test_library_that_is_not_here_comes_with_its_export(name: str, step: str) -> None:
+    (reason,) = judge(found(globals=(name,)))
+    assert step in reason
+    assert "package of your own code" not in reason
+
+
+OLD = found(versions={"scikit-learn": ("1.4.2",)})
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "The model cannot take a row of the types that were read off it (AttributeError: no '_x'). Declare what each "
+        "column really holds (float) in the manifest's 'inputs', in this form: []. Then publish again.",
+        "Row 0 of the sample: the model answers 1, expected 0. Correct the sample's predictions, or publish another.",
+        "The artifact cannot be read as a joblib file (ValueError: node array). Publish it again.",
+        "The artifact failed with KeyError: 'x'. Correct the model or its sample, and publish again.",
+    ],
+)
+def test_failure_of_another_version_names_both_and_what_to_do(reason: str) -> None:
+    told = explain_versions(reason, OLD)
+    assert f"Trained with scikit-learn 1.4.2, served with {SERVED}." in told
+    assert f"Train it again with the server's versions (pip install scikit-learn=={SERVED}" in told
+    assert not any(advice in told for advice in ("Declare", "Correct", "Publish it again"))
+
+
+@pytest.mark.parametrize("reason", ["Row 0: missing feature 'age'.", "The artifact holds a tree outside of itself."])
+def test_failure_that_no_version_causes_stays_as_it_is(reason: str) -> None:
+    assert explain_versions(reason, OLD) == reason
+    failed = "The artifact failed with KeyError: 'x'. Correct the model or its sample, and publish again."
+    assert explain_versions(failed, found(versions={"scikit-learn": (SERVED,)})) == failed

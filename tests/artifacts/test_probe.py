@@ -212,3 +212,37 @@ def test_broken_file_ends_as_a_reason(tmp_path: Path) -> None:
     report = run_probe(ProbeRequest(path, "joblib"))
     assert not report.passed
     assert "cannot be read as a joblib file" in report.reason
+
+
+def test_too_many_features_are_a_clear_limit(tmp_path: Path) -> None:
+    model = LinearRegression().fit(X, Y)
+    model.n_features_in_, model.coef_ = 800_000, np.zeros(800_000)
+    path = tmp_path / "model.joblib"
+    joblib.dump(model, path, compress=1)
+    report = run_probe(ProbeRequest(path, "joblib"))
+    assert not report.passed
+    assert "The model takes 800000 features" in report.reason
+    assert "Choose fewer features" in report.reason
+
+
+def test_sample_with_a_target_of_another_name_says_how_to_call_it(tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    path = tmp_path / "model.joblib"
+    joblib.dump(LinearRegression().fit(frame, Y), path)
+    sample = Sample.from_csv("a,b,c,price\n1,2,3,4\n")
+    report = run_probe(ProbeRequest(path, "joblib", sample=sample))
+    assert not report.passed
+    assert "last column 'price' is none of the model's inputs" in report.reason
+    assert "call it 'prediction'" in report.reason
+
+
+def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
+    model = DecisionTreeClassifier(max_depth=2).fit(X, Y)
+    model.__class__ = models.Counting
+    path = tmp_path / "model.joblib"
+    joblib.dump(model, path)
+    trusted = frozenset({"tests.artifacts.models.Counting"})
+    for sample in (None, Sample(ROWS, None)):
+        report = run_probe(ProbeRequest(path, "joblib", sample=sample, trusted=trusted))
+        assert not report.passed
+        assert "expected numbers from 0 to 1 that sum to 1" in report.reason

@@ -68,6 +68,25 @@ def _has(value: Any, method: str) -> bool:
     return callable(getattr(value, method, None))
 
 
+def _require_fitted(estimator: Any) -> None:
+    """Refuse an estimator of scikit-learn that was never fitted; those of other packages say so when they predict."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    last = estimator
+    while isinstance(getattr(last, "steps", None), list) and last.steps:
+        last = last.steps[-1][1]
+    if not type(last).__module__.startswith("sklearn.") or not _has(last, "fit"):
+        return
+    try:
+        check_is_fitted(last)
+    except NotFittedError as error:
+        raise NoPrediction(
+            f"The {type(last).__name__} was never fitted, so it cannot predict. Call fit before you save it, and "
+            "publish that."
+        ) from error
+
+
 _OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
     "joblib": _joblib,
     "skops": _skops,
@@ -99,4 +118,5 @@ def open_artifact(
     # In every process that loads it, and before anything of it is used.
     check_objects(objects, vouched=None if allow_any_pickle and format == "joblib" else trusted)
     make_read_only(objects)
+    _require_fitted(estimator)
     return estimator

@@ -14,13 +14,13 @@ from typing import Any, ClassVar, NoReturn, cast
 import numpy as np
 
 from models_registry.artifacts.formats import arrays, pandas_values
+from models_registry.artifacts.formats.advice import advice
 from models_registry.artifacts.formats.compression import open_stream
 from models_registry.artifacts.formats.migrations.names import STAND_INS, current_name
 from models_registry.artifacts.formats.trusted import (
     BOUND_METHODS,
     RECONSTRUCTOR,
     TrustedGlobals,
-    advice,
     builtin_trust,
 )
 from models_registry.artifacts.walking import is_definition

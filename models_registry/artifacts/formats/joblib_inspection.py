@@ -106,6 +106,8 @@ class InertUnpickler(pickle._Unpickler):
 
     def _line(self) -> bytes:
         line = self._stream.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+            raise _CutOff("It ends early.")
         if not line.endswith(b"\n"):
             raise _Stop("It holds an instruction without an end.")
         return line

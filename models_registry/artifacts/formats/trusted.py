@@ -35,24 +35,6 @@ BOUND_METHODS = frozenset(
     }
 )
 
-# By the beginning of the names for which no addition to the list is of any use.
-_ADVICE = {
-    "__main__.": (
-        "`__main__` is the notebook or script that trained the model, which nothing else can import. Put the class or "
-        "function into a package that the service has installed, train with it from there, and add its exact name "
-        "(package.module.Name) to MODELS_TRUSTED_GLOBALS."
-    ),
-    "scipy.stats.": (
-        "A search over distributions of scipy.stats keeps them. Publish the model that it found, "
-        "search.best_estimator_."
-    ),
-    "joblib.memory.": "The pipeline keeps a cache. Publish it after pipeline.set_params(memory=None).",
-}
-_COMMON_ADVICE = (
-    "Install the package of your own code in the service and add the exact names to MODELS_TRUSTED_GLOBALS, or "
-    "publish the model as ONNX or skops."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class TrustedGlobals:
@@ -82,13 +64,6 @@ class TrustedGlobals:
 def malformed_names(names: Iterable[str]) -> list[str]:
     """Return those of an operator's names that are no exact `package.module.Name`."""
     return sorted(name for name in names if "." not in name or not all(map(str.isidentifier, name.split("."))))
-
-
-def advice(names: Iterable[str]) -> str:
-    """Return the next step for an artifact whose `names` are not on the list, in whole sentences."""
-    names = tuple(names)
-    steps = [step for prefix, step in _ADVICE.items() if any(name.startswith(prefix) for name in names)]
-    return " ".join(steps) or _COMMON_ADVICE
 
 
 @cache

@@ -15,7 +15,8 @@ import numpy as np
 
 from models_registry.errors import UnsafeStructure
 
-_LIBRARIES = ("sklearn", "numpy", "scipy")
+# The registry's own: classes that compute as an older scikit-learn did.
+_LIBRARIES = ("sklearn", "numpy", "scipy", "models_registry")
 _LIMITED = frozenset({*_LIBRARIES, "builtins"})
 _NOTHING: frozenset[str] = frozenset()
 # A ufunc's `out` and `where` write into a given array, or leave memory as it was found.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -99,3 +101,11 @@ def test_arrays_of_another_byte_order_are_turned(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.big, X)
     np.testing.assert_array_equal(opened.columns, X)
     assert opened.columns.flags.f_contiguous
+
+
+@pytest.mark.parametrize("model", [LinearRegression(), make_pipeline(StandardScaler(), LogisticRegression())])
+def test_estimator_that_was_never_fitted_is_called_so(model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(model, path)
+    with pytest.raises(NoPrediction, match=r"The Lo?\w+Regression was never fitted.*Call fit before you save it"):
+        open_artifact(path, "joblib")

@@ -1,0 +1,212 @@
+"""What to do about an artifact whose names are not on the list of trusted ones."""
+
+from collections.abc import Iterable
+
+# By the beginning of the names for which no addition to the list is of any use.
+_ADVICE = {
+    "__main__.": (
+        "`__main__` is the notebook or script that trained the model, which nothing else can import. Put the class or "
+        "function into a package that the service has installed, train with it from there, and add its exact name "
+        "(package.module.Name) to MODELS_TRUSTED_GLOBALS."
+    ),
+    "scipy.stats.": (
+        "A search over distributions of scipy.stats keeps them. Publish the model that it found, "
+        "search.best_estimator_."
+    ),
+    "joblib.memory.": "The pipeline keeps a cache. Publish it after pipeline.set_params(memory=None).",
+}
+# Whatever these lead to reaches the machine: no honest model names them.
+_DANGEROUS_MODULES = frozenset(
+    [
+        "os",
+        "posix",
+        "nt",
+        "ntpath",
+        "posixpath",
+        "subprocess",
+        "_posixsubprocess",
+        "sys",
+        "shutil",
+        "socket",
+        "_socket",
+        "ssl",
+        "pty",
+        "importlib",
+        "imp",
+        "runpy",
+        "code",
+        "codeop",
+        "ctypes",
+        "_ctypes",
+        "cffi",
+        "multiprocessing",
+        "threading",
+        "_thread",
+        "signal",
+        "tempfile",
+        "io",
+        "_io",
+        "glob",
+        "fileinput",
+        "linecache",
+        "webbrowser",
+        "urllib",
+        "urllib2",
+        "urllib3",
+        "http",
+        "httplib",
+        "requests",
+        "ftplib",
+        "smtplib",
+        "telnetlib",
+        "asyncio",
+        "pickle",
+        "_pickle",
+        "marshal",
+        "shelve",
+        "dbm",
+        "zipimport",
+        "pkgutil",
+        "pydoc",
+        "pip",
+        "setuptools",
+        "distutils",
+        "timeit",
+        "trace",
+        "cProfile",
+        "profile",
+        "pdb",
+        "bdb",
+        "doctest",
+        "atexit",
+        "getpass",
+        "commands",
+        "popen2",
+        "django",
+        "boto3",
+        "botocore",
+    ]
+)
+_DANGEROUS_NAMES = frozenset(
+    [
+        "builtins.eval",
+        "builtins.exec",
+        "builtins.compile",
+        "builtins.open",
+        "builtins.__import__",
+        "builtins.getattr",
+        "builtins.setattr",
+        "builtins.delattr",
+        "builtins.globals",
+        "builtins.locals",
+        "builtins.vars",
+        "builtins.breakpoint",
+        "builtins.input",
+        "builtins.execfile",
+        "builtins.file",
+        "builtins.type",
+        "builtins.help",
+        "builtins.memoryview",
+        "builtins.super",
+        "numpy.load",
+        "numpy.save",
+        "numpy.fromfile",
+        "numpy.loadtxt",
+        "numpy.genfromtxt",
+        "numpy.savetxt",
+        "pandas.read_pickle",
+        "pandas.io.pickle.read_pickle",
+        "pandas.eval",
+        "joblib.load",
+        "joblib.dump",
+        "joblib.numpy_pickle.load",
+        "joblib.numpy_pickle.dump",
+        "joblib.disk.delete_folder",
+        "dill.load",
+        "dill.loads",
+        "cloudpickle.load",
+        "cloudpickle.loads",
+        "operator.attrgetter",
+        "operator.methodcaller",
+        "types.FunctionType",
+        "types.CodeType",
+    ]
+)
+_DANGEROUS_PREFIXES = ("numpy.f2py.", "numpy.testing.", "sklearn.utils._testing.", "sklearn.datasets.")
+_DO_NOT_TRUST = (
+    "They reach files, programs or the network of this server, which no honest model needs. Do not trust this file: "
+    "nothing of it was run. Find out where it comes from, and train the model again yourself."
+)
+# Libraries that people train with and that this server does not have, with the way to a file that it serves.
+_WITH_STEPS = "Train the model with steps of scikit-learn, or publish it as ONNX"
+_OTHER_LIBRARIES = {
+    **dict.fromkeys(["torch", "torchvision", "pytorch_lightning"], "Export it with torch.onnx.export"),
+    **dict.fromkeys(["tensorflow", "keras", "tf_keras"], "Export it as ONNX with model.export or tf2onnx"),
+    **dict.fromkeys(["xgboost", "lightgbm", "catboost"], "Export it as ONNX (onnxmltools; CatBoost's own save_model)"),
+    "imblearn": "Publish a pipeline of scikit-learn with the fitted steps that predict",
+    **dict.fromkeys(
+        [
+            "category_encoders",
+            "feature_engine",
+            "statsmodels",
+            "prophet",
+            "sktime",
+            "pyod",
+            "river",
+            "mlxtend",
+            "sklearn2pmml",
+            "transformers",
+            "sentence_transformers",
+            "spacy",
+            "nltk",
+            "gensim",
+            "fastai",
+            "autogluon",
+            "pycaret",
+            "hdbscan",
+            "umap",
+            "lifelines",
+            "surprise",
+            "implicit",
+            "polars",
+            "pyarrow",
+            "cuml",
+            "dask",
+            "dask_ml",
+            "skorch",
+            "tpot",
+        ],
+        _WITH_STEPS,
+    ),
+    "pandas": (
+        "Give the pipeline plain lists and arrays in the place of pandas objects, such as frame.columns.tolist() or "
+        "mask.to_numpy(); train it again"
+    ),
+}
+_COMMON_ADVICE = (
+    "Install the package of your own code in the service and add the exact names to MODELS_TRUSTED_GLOBALS, or "
+    "publish the model as ONNX or skops."
+)
+
+
+def is_dangerous(name: str) -> bool:
+    """Return whether a name reaches what is outside of the model: files, programs, the network, code in texts."""
+    module = name.partition(".")[0]
+    return module in _DANGEROUS_MODULES or name in _DANGEROUS_NAMES or name.startswith(_DANGEROUS_PREFIXES)
+
+
+def advice(names: Iterable[str]) -> str:
+    """Return the next step for an artifact whose `names` are not on the list, in whole sentences."""
+    names = tuple(names)
+    if any(is_dangerous(name) for name in names):
+        return _DO_NOT_TRUST
+    libraries = sorted({name.partition(".")[0] for name in names} & _OTHER_LIBRARIES.keys())
+    if libraries:
+        ways = dict.fromkeys(_OTHER_LIBRARIES[library] for library in libraries)
+        verb = "are" if len(libraries) > 1 else "is"
+        return (
+            f"{' and '.join(libraries)} {verb} not among the libraries that this server runs in a pickle. "
+            f"{' and '.join(ways)}, and publish that."
+        )
+    steps = [step for prefix, step in _ADVICE.items() if any(name.startswith(prefix) for name in names)]
+    return " ".join(steps) or _COMMON_ADVICE
