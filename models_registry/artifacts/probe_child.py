@@ -68,6 +68,7 @@ def _failure(reason: str) -> dict[str, Any]:
 
 
 def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    from models_registry.artifacts.adversarial import exercise
     from models_registry.artifacts.features import DeclaredInput
     from models_registry.artifacts.formats import open_artifact
     from models_registry.artifacts.inference import infer_signature
@@ -93,7 +94,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     signature = infer_signature(model, features, None if sample is None else sample.instances)
     answer.write(stage="while it predicted")
     trial = try_model(model, signature, sample, is_declared=declared is not None)
-    return {
+    report = {
         "signature": trial.signature.to_json(),
         "example": trial.example,
         "predictions": trial.predictions,
@@ -103,3 +104,6 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         "model_memory_bytes": max(0, _resident_bytes() - before),
         "versions": versions,
     }
+    answer.write(stage="while unknown, missing and extreme values were tried")
+    exercise(model, trial.signature, () if sample is None else sample.instances)
+    return report

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts.walking import is_definition
 from models_registry.errors import UnsafeStructure
 
 # The registry's own: classes that compute as an older scikit-learn did.
@@ -38,6 +39,10 @@ _ROW_WISE: dict[str, frozenset[str]] = {
         {"dtype", "order", "accept_sparse", "accept_large_sparse", "ensure_all_finite", "force_all_finite",
          "ensure_2d", "allow_nd", "ensure_non_negative", "ensure_min_samples", "ensure_min_features", "input_name"}
     ),
+    "scipy.sparse._csr.csr_matrix": frozenset({"dtype"}),
+    "scipy.sparse._csr.csr_array": frozenset({"dtype"}),
+    "scipy.sparse._csc.csc_matrix": frozenset({"dtype"}),
+    "scipy.sparse._csc.csc_array": frozenset({"dtype"}),
     "builtins.abs": frozenset(),
     "builtins.list": frozenset(),
 }  # fmt: skip
@@ -56,8 +61,8 @@ _KEYWORDS_OF = {"func": "kw_args", "inverse_func": "inv_kw_args"}
 _PAIR_PLACES = frozenset({"metric", "effective_metric_", "kernel", "affinity"})
 _PAIR_KEYWORDS = frozenset({"metric_params", "effective_metric_params_", "kernel_params", "pairwise_kernels_kwargs"})
 _FORBIDDEN_KEYWORDS = frozenset({"out", "where", "copy", "overwrite_input", "X_norm_squared", "Y_norm_squared"})
-# The estimator itself gives these their axis.
-_AXIS_COMES_LATER = frozenset({"pooling_func"})
+# The estimator itself gives these their axis, or calls them while it is fitted alone.
+_AXIS_COMES_LATER = frozenset({"pooling_func", "strategy"})
 _CLASS_PLACES = frozenset({"dtype", "_baseclass", "cv"})
 
 
@@ -78,7 +83,7 @@ def check_object(value: Any, vouched: frozenset[str] = _NOTHING) -> None:
     if isinstance(value, partial):
         _check_call(value.func, value.args, value.keywords, vouched)
         return
-    if not is_of_a_library(type(value)):
+    if is_definition(value) or not is_of_a_library(type(value)):
         return
     for name, content in getattr(value, "__dict__", {}).items():
         _check_attribute(value, name, content, vouched)
@@ -131,7 +136,7 @@ def _check_place(owner: Any, name: str, content: Any, vouched: frozenset[str]) -
     elif isinstance(content, type):
         if name not in _CLASS_PLACES and _is_limited(content, vouched) and not issubclass(content, np.generic):
             raise refuse(_name_of(content), f"as {name} of a {type(owner).__name__}")
-    elif isinstance(content, np.ufunc) and name not in _AXIS_COMES_LATER:
+    elif _name_of(content).startswith("numpy.") and _is_limited(content, vouched) and name not in _AXIS_COMES_LATER:
         raise refuse(_name_of(content), f"as {name} of a {type(owner).__name__}")
 
 
@@ -150,7 +155,7 @@ def _check_row_function(function: Any, keywords: Mapping[str, Any], vouched: fro
 
 
 def _is_row_wise(function: Any) -> bool:
-    if isinstance(function, type) and issubclass(function, np.number | np.bool_ | np.str_):
+    if isinstance(function, type) and issubclass(function, np.number | np.bool_):
         return True
     return _name_of(function) in _ROW_WISE.keys() | _REDUCTIONS
 

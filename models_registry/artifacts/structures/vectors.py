@@ -58,6 +58,8 @@ def check_spline(spline: Any) -> None:
     plain = isinstance(degree, int | np.integer) and degree >= 0 and knots.ndim == 1
     if not plain or not np.isfinite(knots).all() or (np.diff(knots) < 0).any():
         raise refuse("holds a spline whose knots are in no order")
+    if getattr(getattr(spline, "_asarray", None), "__name__", "asarray") != "asarray":
+        raise refuse("holds a spline with a function of its own")
     if len(knots) < 2 * (degree + 1) or coefficients.ndim < 1 or len(coefficients) < len(knots) - degree - 1:
         raise refuse("holds a spline with too few coefficients")
 

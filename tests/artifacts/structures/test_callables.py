@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.cluster import FeatureAgglomeration
 from sklearn.compose import TransformedTargetRegressor
@@ -19,7 +20,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import pairwise
 from sklearn.neighbors import BallTree, KernelDensity, KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 from sklearn.svm import SVC
 
 from models_registry.artifacts.structure import check_objects, validate_structure
@@ -63,6 +64,12 @@ def _words(**attributes: Any) -> Any:
     return make_pipeline(_set(CountVectorizer().fit(["a cat", "a dog"]), **attributes), LinearRegression())
 
 
+def _spline(function: Any) -> Any:
+    model = SplineTransformer().fit(X)
+    model.bsplines_[0]._asarray = function
+    return model
+
+
 HARMFUL: dict[str, Callable[[], Any]] = {
     "out among the arguments of a step": lambda: _on_rows(np.positive, out=KEPT),
     "out among bound arguments": lambda: _on_rows(partial(np.positive, out=KEPT)),
@@ -82,6 +89,10 @@ HARMFUL: dict[str, Callable[[], Any]] = {
     "raw bytes made": lambda: _on_rows(np.void),
     "objects counted": lambda: _on_rows(len),
     "a text of all rows": lambda: _on_rows(str),
+    "a text of all rows by numpy": lambda: _on_rows(np.str_),
+    "a spline that calls a kernel": lambda: _spline(pairwise.linear_kernel),
+    "a spline that adds up": lambda: _spline(np.cumsum),
+    "a sparse matrix of another shape": lambda: _on_rows(csr_matrix, shape=(1, 9)),
     "replacing in place": lambda: _on_rows(np.nan_to_num, copy=False),
     "median in place": lambda: _on_rows(np.median, axis=1, overwrite_input=True),
     "sum over rows": lambda: _on_rows(np.cumsum, axis=0),
@@ -132,6 +143,7 @@ HONEST: dict[str, Callable[[], Any]] = {
     "mean of each row": lambda: _on_rows(np.mean, axis=1, keepdims=True),
     "differences in each row": lambda: _on_rows(np.diff),
     "a column as a list": lambda: _on_rows(np.ravel),
+    "a sparse matrix": lambda: _on_rows(csr_matrix),
     "another type": lambda: _on_rows(np.float32),
     "the operator's own": lambda: _on_rows(Doubling()),
     "target in logarithms": lambda: TransformedTargetRegressor(LinearRegression(), func=np.log, inverse_func=np.exp),

@@ -16,7 +16,7 @@ from sklearn.ensemble import (
     RandomTreesEmbedding,
 )
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.feature_selection import RFE, SelectKBest, VarianceThreshold
 from sklearn.impute import IterativeImputer, SimpleImputer
@@ -165,6 +165,7 @@ CRAFTED: dict[str, Callable[[], Any]] = {
     "labels of columns outside": lambda: _set(MultiLabelBinarizer().fit([["a"]]), _cached_dict={"a": 9_000_000}),
     "records of fewer columns": lambda: _set(DictVectorizer().fit([{"a": 1}]), vocabulary_={"a": 3}),
     "hashes of no column": lambda: HashingVectorizer(n_features=0),
+    "hashes of columns below zero": lambda: FeatureHasher(n_features=-4),
     "chain without one of its estimators": lambda: _set(
         ClassifierChain(LogisticRegression()).fit(X, np.c_[Y, 1 - Y]), order_=[0, 0]
     ),

@@ -1,0 +1,256 @@
+"""Rows that nobody promised, tried before a version may serve: what the steps hand on is looked at meanwhile.
+
+Checks of the stored state know the estimators that they know. These rows reach what they miss: a sparse matrix that
+points outside of itself, and an answer that depends on what was in memory before.
+"""
+
+import ctypes
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.calling import call
+from models_registry.artifacts.features import LARGEST_NUMBER, Feature
+from models_registry.artifacts.patterns import check_patterns
+from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.structures.vectors import check_sparse
+from models_registry.artifacts.walking import walk
+from models_registry.errors import InputError, UnsafeStructure
+
+MAX_ROWS = 2_000
+MAX_VALUES = 200_000
+MAX_SECONDS = 15.0
+_BASE_ROWS = 3
+_MAX_COLUMNS = 1_000
+_ALONE_ROWS = 4
+# More than what numpy keeps for itself of freed memory, which no pattern reaches.
+_MEMORY_ROWS = 256
+_TEXTS = ("", "\0 never seen", "ÄÖ ☃ \U0001f600", "a" * 5_000, "a b " * 1_000)
+_NUMBERS = (0.0, LARGEST_NUMBER, -LARGEST_NUMBER)
+_PERTURB = -6
+_PATTERNS = (0x55, 0xAA)
+_TOLERANCE = 1e-3
+
+
+class _OutOfTime(Exception):
+    """The rows take too long; the others are left out."""
+
+
+def exercise(model: Any, signature: Signature, instances: Sequence[Any]) -> None:
+    """Predict rows around `instances`, of every known category, missing, unknown, empty, long and extreme.
+
+    Raises UnsafeStructure where a step computes what lies outside of what the next one has, answers memory that
+    nobody has cleared, or is held by a text. That a row is refused is the model's own affair.
+    """
+    objects = list(walk(model))
+    check_patterns(objects)
+    rows = _accepted(signature, _rows(signature, instances, objects))
+    with _checked_matrices() as found, _limited_time():
+        tried = _tried(model, signature, rows)
+        _refuse_first(found)
+        # Rows that are answered one by one may still not go together.
+        if tried and _answers(model, signature, tried):
+            _compare_memory(model, signature, tried)
+            _compare_alone(model, signature, tried)
+    _refuse_first(found)
+
+
+def _refuse_first(found: list[UnsafeStructure]) -> None:
+    if found:
+        raise found[0]
+
+
+@contextmanager
+def _limited_time() -> Iterator[None]:
+    """Leave out what is left after MAX_SECONDS: an honest model may be slow, or wait for a value that it is given."""
+    before = signal.signal(signal.SIGALRM, _stop)
+    others = signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
+    try:
+        yield
+    except _OutOfTime:
+        warnings.warn(
+            f"Rows of unknown, missing and extreme values take the model more than {MAX_SECONDS:g} s, so that not all "
+            "of them were tried.",
+            stacklevel=1,
+        )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *others)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _OutOfTime
+
+
+@contextmanager
+def _checked_matrices() -> Iterator[list[UnsafeStructure]]:
+    """Look at every compressed sparse matrix as it is made; the caller's process is meant to end soon."""
+    from scipy.sparse import _compressed
+
+    found: list[UnsafeStructure] = []
+    made: Callable[..., None] = _compressed._cs_matrix.__init__
+
+    def checked(matrix: Any, *arguments: Any, **keywords: Any) -> None:
+        made(matrix, *arguments, **keywords)
+        try:
+            check_sparse(matrix)
+        except UnsafeStructure as error:
+            found.append(error)
+            raise
+
+    _compressed._cs_matrix.__init__ = checked
+    try:
+        yield found
+    finally:
+        _compressed._cs_matrix.__init__ = made
+
+
+def _rows(signature: Signature, instances: Sequence[Any], objects: Sequence[Any]) -> Iterator[Any]:
+    if signature.container == "records":
+        yield from _records(instances, objects)
+        return
+    names = signature.names
+    bases = [_ordered(row, names) for row in instances[:_BASE_ROWS]]
+    bases = bases or [[feature.example() for feature in signature.inputs]]
+    yield from bases
+    positions = range(0, len(names), max(1, len(names) // _MAX_COLUMNS))
+    categories = _categories(objects, len(names), positions)
+    choices = {position: _values(signature.inputs[position], categories[position]) for position in positions}
+    # Columns in turns, so that a wide model has some values of each in the first rows.
+    for turn in range(max(map(len, choices.values()), default=0)):
+        for position, values in choices.items():
+            if turn < len(values):
+                row = list(bases[turn % len(bases)])
+                row[position] = values[turn]
+                yield row
+
+
+def _ordered(row: Any, names: Sequence[str]) -> list[Any]:
+    if isinstance(row, dict):
+        return [row.get(name) for name in names]
+    return list(row) if isinstance(row, list | tuple) else [row]
+
+
+def _records(instances: Sequence[Any], objects: Sequence[Any]) -> Iterator[Any]:
+    yield from instances[:_BASE_ROWS]
+    yield from ({}, {"never seen": 1.0}, {"never seen": "text"}, {_TEXTS[1]: _TEXTS[3]})
+    for value in objects:
+        for name in getattr(value, "feature_names_", None) or ():
+            key, _, content = str(name).partition("=")
+            yield {key: content or 1.0}
+            yield {key: LARGEST_NUMBER}
+
+
+def _categories(objects: Sequence[Any], count: int, positions: Sequence[int]) -> dict[int, list[Any]]:
+    """Return the categories of every encoder that takes all columns, by the position of a column."""
+    found: dict[int, list[Any]] = {position: [] for position in positions}
+    for value in objects:
+        held = getattr(value, "categories_", None)
+        if isinstance(held, list) and len(held) == count:
+            for position in positions:
+                found[position].extend(np.asarray(held[position]).tolist())
+    return found
+
+
+def _values(feature: Feature, known: list[Any]) -> list[Any]:
+    values = [*(feature.categories or ()), *known]
+    if feature.type in {"string", "any"}:
+        values = [*_TEXTS, *values]
+    if feature.type in {"float", "integer", "any"}:
+        values = [*_NUMBERS, *values]
+    if feature.type == "boolean":
+        values = [True, False]
+    return [None, *values]
+
+
+def _accepted(signature: Signature, rows: Iterator[Any]) -> list[Any]:
+    """Return the rows that a request could send, up to a limit."""
+    accepted: list[Any] = []
+    limit = max(_BASE_ROWS, min(MAX_ROWS, MAX_VALUES // max(1, len(signature.inputs))))
+    for tries, row in enumerate(rows):
+        if len(accepted) >= limit or tries > 2 * limit:
+            break
+        try:
+            signature.parse([row])
+        except (InputError, ValueError, TypeError, OverflowError):
+            continue
+        accepted.append(row)
+    return accepted
+
+
+def _tried(model: Any, signature: Signature, rows: list[Any]) -> list[Any]:
+    """Return the rows that the model answers; all of them at once, or one by one where it refuses some."""
+    if not rows or _answers(model, signature, rows):
+        return rows
+    return [row for row in rows if _answers(model, signature, [row])]
+
+
+def _answers(model: Any, signature: Signature, rows: list[Any]) -> bool:
+    try:
+        call(model, signature.parse(rows))
+    except (UnsafeStructure, _OutOfTime):
+        raise
+    except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
+        return False
+    return True
+
+
+def _compare_memory(model: Any, signature: Signature, rows: list[Any]) -> None:
+    """Refuse a model whose answers change with what freed memory is filled with, and not from one call to the next."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    many = [rows[index % len(rows)] for index in range(max(_MEMORY_ROWS, len(rows)))]
+    answers = []
+    try:
+        for pattern in _PATTERNS:
+            mallopt(_PERTURB, pattern)
+            answers.append([_numbers(model, signature, many) for _ in range(2)])
+    finally:
+        mallopt(_PERTURB, 0)
+    (first, again), (other, other_again) = answers
+    if _same(first, again) and _same(other, other_again) and not _same(first, other):
+        raise UnsafeStructure(
+            "The artifact answers memory that nobody has cleared: the same rows get other answers after that memory "
+            "has changed. It is damaged or crafted; publish it again from its training script."
+        )
+
+
+def _compare_alone(model: Any, signature: Signature, rows: list[Any]) -> None:
+    """Warn where a row is answered differently when others come with it, as they do in a busy service."""
+    together = [_numbers(model, signature, rows[:_ALONE_ROWS]) for _ in range(2)]
+    if not _same(*together):
+        return  # random answers
+    for position, row in enumerate(rows[:_ALONE_ROWS]):
+        alone = _numbers(model, signature, [row])
+        if not all(_close(one[0], whole[position]) for one, whole in zip(alone, together[0], strict=True)):
+            warnings.warn(
+                "The model answers a row differently when other rows come with it. Requests are answered together, so "
+                "a caller's answer depends on what others send. Let each step treat each row by itself.",
+                stacklevel=1,
+            )
+            return
+
+
+def _numbers(model: Any, signature: Signature, rows: list[Any]) -> list[np.ndarray[Any, Any]]:
+    answer = call(model, signature.parse(rows))
+    held = answer.probabilities
+    return [answer.labels, *(held if isinstance(held, tuple) else () if held is None else (held,))]
+
+
+def _same(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    return all(
+        np.array_equal(one, other, equal_nan=one.dtype.kind == "f") for one, other in zip(left, right, strict=True)
+    )
+
+
+def _close(left: Any, right: Any) -> bool:
+    left, right = np.asarray(left), np.asarray(right)
+    if left.dtype.kind == right.dtype.kind == "f":
+        return bool(np.allclose(left, right, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True))
+    return bool(np.array_equal(left, right))
