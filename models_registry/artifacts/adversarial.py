@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from models_registry.artifacts.calling import call
+from models_registry.artifacts.examples import example_of
 from models_registry.artifacts.features import LARGEST_NUMBER, Feature
 from models_registry.artifacts.patterns import check_patterns
 from models_registry.artifacts.signature import Signature
@@ -50,14 +51,19 @@ def exercise(model: Any, signature: Signature, instances: Sequence[Any]) -> None
     objects = list(walk(model))
     check_patterns(objects)
     rows = _accepted(signature, _rows(signature, instances, objects))
-    with _checked_matrices() as found, _limited_time():
+    notes: list[str] = []
+    # What the model warns of such rows is no news.
+    with warnings.catch_warnings(), _checked_matrices() as found, _limited_time(notes):
+        warnings.simplefilter("ignore")
         tried = _tried(model, signature, rows)
         _refuse_first(found)
         # Rows that are answered one by one may still not go together.
         if tried and _answers(model, signature, tried):
             _compare_memory(model, signature, tried)
-            _compare_alone(model, signature, tried)
+            _compare_alone(model, signature, tried, notes)
     _refuse_first(found)
+    for note in notes:
+        warnings.warn(note, stacklevel=1)
 
 
 def _refuse_first(found: list[UnsafeStructure]) -> None:
@@ -66,17 +72,16 @@ def _refuse_first(found: list[UnsafeStructure]) -> None:
 
 
 @contextmanager
-def _limited_time() -> Iterator[None]:
+def _limited_time(notes: list[str]) -> Iterator[None]:
     """Leave out what is left after MAX_SECONDS: an honest model may be slow, or wait for a value that it is given."""
     before = signal.signal(signal.SIGALRM, _stop)
     others = signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
         yield
     except _OutOfTime:
-        warnings.warn(
+        notes.append(
             f"Rows of unknown, missing and extreme values take the model more than {MAX_SECONDS:g} s, so that not all "
-            "of them were tried.",
-            stacklevel=1,
+            "of them were tried."
         )
     finally:
         signal.setitimer(signal.ITIMER_REAL, *others)
@@ -116,7 +121,7 @@ def _rows(signature: Signature, instances: Sequence[Any], objects: Sequence[Any]
         return
     names = signature.names
     bases = [_ordered(row, names) for row in instances[:_BASE_ROWS]]
-    bases = bases or [[feature.example() for feature in signature.inputs]]
+    bases = bases or [_ordered(example_of(signature), names)]
     yield from bases
     positions = range(0, len(names), max(1, len(names) // _MAX_COLUMNS))
     categories = _categories(objects, len(names), positions)
@@ -221,18 +226,17 @@ def _compare_memory(model: Any, signature: Signature, rows: list[Any]) -> None:
         )
 
 
-def _compare_alone(model: Any, signature: Signature, rows: list[Any]) -> None:
-    """Warn where a row is answered differently when others come with it, as they do in a busy service."""
+def _compare_alone(model: Any, signature: Signature, rows: list[Any], notes: list[str]) -> None:
+    """Note where a row is answered differently when others come with it, as they do in a busy service."""
     together = [_numbers(model, signature, rows[:_ALONE_ROWS]) for _ in range(2)]
     if not _same(*together):
         return  # random answers
     for position, row in enumerate(rows[:_ALONE_ROWS]):
         alone = _numbers(model, signature, [row])
         if not all(_close(one[0], whole[position]) for one, whole in zip(alone, together[0], strict=True)):
-            warnings.warn(
+            notes.append(
                 "The model answers a row differently when other rows come with it. Requests are answered together, so "
-                "a caller's answer depends on what others send. Let each step treat each row by itself.",
-                stacklevel=1,
+                "a caller's answer depends on what others send. Let each step treat each row by itself."
             )
             return
 

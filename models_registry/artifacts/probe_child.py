@@ -105,5 +105,5 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         "versions": versions,
     }
     answer.write(stage="while unknown, missing and extreme values were tried")
-    exercise(model, trial.signature, () if sample is None else sample.instances)
+    exercise(model, trial.signature, (trial.example,) if sample is None else sample.instances)
     return report

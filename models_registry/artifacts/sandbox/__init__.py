@@ -76,7 +76,7 @@ def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writab
     with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
         asked.write(json.dumps(whole).encode())
         asked.seek(0)
-        status = _execute(asked, answer, errors, wall_seconds=limits.wall_seconds)
+        status = _execute(task, asked, answer, errors, wall_seconds=limits.wall_seconds)
         stage, entry = _read_answer(answer)
         report = entry.get("report")
         return Outcome(
@@ -88,12 +88,15 @@ def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writab
         )
 
 
-def _execute(question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float) -> int | None:
+def _execute(
+    task: str, question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float
+) -> int | None:
     """Return the process's exit status, or None where it was killed for its time."""
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     process = subprocess.Popen(
         # -I leaves out the environment's and the user's Python paths, -B writes no bytecode.
-        [sys.executable, "-I", "-B", str(CHILD)],
+        # The last argument is for people who look at the list of processes.
+        [sys.executable, "-I", "-B", str(CHILD), task.replace(".", "/") + ".py"],
         stdin=question,
         stdout=answer,
         # To the disk, not into this process's memory: what an artifact's code prints has no bound.

@@ -61,8 +61,8 @@ _KEYWORDS_OF = {"func": "kw_args", "inverse_func": "inv_kw_args"}
 _PAIR_PLACES = frozenset({"metric", "effective_metric_", "kernel", "affinity"})
 _PAIR_KEYWORDS = frozenset({"metric_params", "effective_metric_params_", "kernel_params", "pairwise_kernels_kwargs"})
 _FORBIDDEN_KEYWORDS = frozenset({"out", "where", "copy", "overwrite_input", "X_norm_squared", "Y_norm_squared"})
-# The estimator itself gives these their axis, or calls them while it is fitted alone.
-_AXIS_COMES_LATER = frozenset({"pooling_func", "strategy"})
+# The estimator gives these their axis, or calls them while it is fitted alone; that of a spline has its own check.
+_AXIS_COMES_LATER = frozenset({"pooling_func", "strategy", "_asarray"})
 _CLASS_PLACES = frozenset({"dtype", "_baseclass", "cv"})
 
 
