@@ -22,6 +22,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from models_registry.artifacts.features import Feature
 from tests.support.estimators import constant
 
 ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
@@ -268,12 +269,22 @@ def test_other_broken_json_is_not_taken_for_a_missing_value(host, load, body):
 def test_a_text_where_the_model_needs_a_number_is_named_with_its_row(host, load):
     frame = pd.DataFrame({"city": ["Oslo", "Bonn"] * 4, "amount": range(8)})
     columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
-    load(make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1] * 4))
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1] * 4)
+    load(model, declared=[Feature("city", "string"), Feature("amount", "any")])
     rows = [{"city": "Oslo", "amount": 1}, {"city": "Bonn", "amount": "banana"}]
     answer = host.post("/predict", {"instances": rows})
     assert (answer.status, answer.json["code"]) == (400, "model_refused_input")
     assert "Row 1, feature 'amount': expected" in answer.json["error"]
     assert "found the string 'banana'. Send the kind of value" in answer.json["error"]
+
+
+def test_column_that_passes_through_to_numbers_takes_no_text(host, load):
+    frame = pd.DataFrame({"city": ["Oslo", "Bonn"] * 4, "amount": range(8)})
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    load(make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1] * 4))
+    answer = host.post("/predict", {"features": {"city": "Bonn", "amount": "banana"}})
+    assert (answer.status, answer.json["code"]) == (400, "invalid_feature")
+    assert "feature 'amount': expected a number, found the string 'banana'" in answer.json["error"]
 
 
 def test_honest_quotes_are_not_taken_for_duplicates(host, load):
