@@ -120,7 +120,8 @@ def _settings(options: argparse.Namespace, deployed: Deployed = NOTHING) -> Sett
     named = (("NetworkMode", options.network_mode), ("ImageTag", options.image_tag))
     request = Request(
         environment=options.env,
-        region=options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "",
+        region=options.region,
+        region_of_shell=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "",
         profile=options.profile,
         assignments=(*(f"{name}={value}" for name, value in named if value), *options.set),
         unset=tuple(options.unset),

@@ -20,6 +20,7 @@ class Request:
 
     environment: str = "dev"
     region: str = ""
+    region_of_shell: str = ""
     profile: str = ""
     assignments: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
@@ -55,7 +56,8 @@ def requested(request: Request, file: EnvironmentFile, deployed: Deployed = NOTH
     """
     _refuse_unset_problems(request, file)
     require_profile(request.profile, "--profile")
-    region = request.region or file.region or "us-east-1"
+    # The file is reviewed; a variable left in somebody's shell is not.
+    region = request.region or file.region or request.region_of_shell or "us-east-1"
     settings = Settings.for_environment(request.environment, region=region)
     settings = _with_deployed(settings, deployed, unset=set(request.unset))
     settings = _with_profile(settings, file.profile).with_assignments(

@@ -53,6 +53,12 @@ def test_profile_of_the_file_yields_to_its_own_lines_and_to_the_command_line(tmp
     assert requested(Request(environment="prod", region="us-west-2"), read).region == "us-west-2"
 
 
+def test_region_of_the_file_beats_one_left_in_the_shell(tmp_path: Path) -> None:
+    request = Request(environment="prod", region_of_shell="us-west-2")
+    assert requested(request, file(tmp_path, 'region = "eu-central-1"')).region == "eu-central-1"
+    assert requested(request, file(tmp_path)).region == "us-west-2"
+
+
 def test_deployed_stack_does_not_rename_the_project(tmp_path: Path) -> None:
     assert requested(Request(environment="prod"), file(tmp_path), DEPLOYED).project_name == "mlapi"
 
