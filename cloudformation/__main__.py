@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cloudformation import cost, environments, promotion, rollout, smoke_test
+from cloudformation import cost, environments, preflight, promotion, rollout, smoke_test
 from cloudformation import plan as plans
 from cloudformation.aws import Aws, AwsError
 from cloudformation.changes import preview, require_data_kept
@@ -133,8 +133,15 @@ def _settings(options: argparse.Namespace, deployed: Deployed = NOTHING) -> Sett
 def _asked(options: argparse.Namespace) -> tuple[Settings, Deployed]:
     """Return the settings over what AWS says is deployed, and that."""
     first = _settings(options)
-    deployed = deployed_stacks(Aws(first.region), names_of(first))
-    return _settings(options, deployed), deployed
+    aws, names = Aws(first.region), names_of(first)
+    deployed = deployed_stacks(aws, names)
+    settings = _settings(options, deployed)
+    if "service" in deployed.stacks:
+        live = preflight.live_target_group(aws, names["service"])
+        if settings.deployment_strategy == "ROLLING":
+            preflight.require_main_is_live(live)
+        settings = replace(settings, live_target_group=live)
+    return settings, deployed
 
 
 def _planned(options: argparse.Namespace) -> tuple[Settings, Deployed, bool]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import And, Condition, Equals, If, Not, Ref, Split, Template
+from troposphere import And, Condition, Equals, If, Not, NoValue, Ref, Split, Template
 from troposphere import elasticloadbalancingv2 as elb
 
+from cloudformation import canary, sign_in
+from cloudformation.canary import Pair
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
 from cloudformation.s3 import BALANCER_LOG_PREFIX
@@ -22,7 +24,8 @@ READINESS_PATH = "/health"
 DRAIN_SECONDS = 30  # for so long a leaving target may still get requests; the container serves on meanwhile
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
-_PRIVATE_PATHS = ["/admin", "/admin/*", "/metrics"]
+_ADMIN_PATHS = ["/admin", "/admin/*"]
+_PRIVATE_PATHS = [*_ADMIN_PATHS, "/metrics"]
 # Django decodes a path before it chooses a view, the balancer does not: /%61dmin/ would pass as another path.
 _ENCODED_PATHS = ["^/[^/]*%"]
 
@@ -33,25 +36,44 @@ class Balancer:
     target_group: elb.TargetGroup
     http: elb.Listener
     https: elb.Listener
+    form: str = "service"
+    api: Pair | None = None
+    admin: Pair | None = None
 
 
-def add_conditions(template: Template) -> None:
-    """Name what the parameters mean for the way in."""
+def add_conditions(template: Template, form: str = "service") -> None:
+    """Name what the parameters mean for the way in, as a form of the service's template has them."""
     template.add_condition(HAS_CERTIFICATE, Not(Equals(Ref("CertificateArn"), "")))
-    template.add_condition(HAS_NO_CERTIFICATE, Equals(Ref("CertificateArn"), ""))
+    if form == "service":
+        template.add_condition(HAS_NO_CERTIFICATE, Equals(Ref("CertificateArn"), ""))
     template.add_condition(HAS_ADMIN_CIDR, Not(Equals(Ref("AdminCidr"), "")))
     template.add_condition(IS_PROD, Equals(Ref("EnvironmentName"), "prod"))
 
 
-def add_balancer(template: Template) -> Balancer:
-    """Add the balancer, its target group and its listeners."""
+def add_balancer(template: Template, form: str = "service") -> Balancer:
+    """Add the balancer, its target group and its listeners, as a form of the service's template has them."""
+    shifts, signs_in = form == "service-shift", form == "service-sign-in"
     load_balancer = template.add_resource(_load_balancer())
-    target_group = template.add_resource(_target_group())
+    target_group = template.add_resource(_target_group("TargetGroup"))
     http = template.add_resource(_http_listener(load_balancer, target_group))
     https = template.add_resource(_https_listener(load_balancer, target_group))
-    _add_rules(template, http, "Http", HAS_NO_CERTIFICATE, target_group)
-    _add_rules(template, https, "Https", HAS_CERTIFICATE, target_group)
-    return Balancer(load_balancer, target_group, http=http, https=https)
+    if shifts:
+        del https.resource["Condition"]  # ECS is told of its rules, so they have to be there
+    api = admin = None
+    if shifts:
+        api = Pair(target_group, template.add_resource(_target_group("AlternateTargetGroup")))
+        admin = Pair(
+            template.add_resource(_target_group("AdminTargetGroup", Condition=HAS_ADMIN_CIDR)),
+            template.add_resource(_target_group("AdminAlternateTargetGroup", Condition=HAS_ADMIN_CIDR)),
+        )
+    balancer = Balancer(load_balancer, target_group, http, https, form=form, api=api, admin=admin)
+    if form == "service":  # the others speak HTTPS alone
+        _add_rules(template, balancer, "Http", HAS_NO_CERTIFICATE)
+    _add_rules(template, balancer, "Https", HAS_CERTIFICATE)
+    if signs_in:
+        _add_sign_in(template, https, target_group)
+        sign_in.add_way_to_provider(template)
+    return balancer
 
 
 def _load_balancer() -> elb.LoadBalancer:
@@ -75,9 +97,9 @@ def _load_balancer() -> elb.LoadBalancer:
     )
 
 
-def _target_group() -> elb.TargetGroup:
+def _target_group(name: str, **attributes: str) -> elb.TargetGroup:
     return elb.TargetGroup(
-        "TargetGroup",
+        name,
         TargetType="ip",
         Protocol="HTTP",
         Port=SERVICE_PORT,
@@ -96,6 +118,7 @@ def _target_group() -> elb.TargetGroup:
             elb.TargetGroupAttribute(Key="load_balancing.algorithm.type", Value="least_outstanding_requests"),
         ],
         Tags=tags("targets"),
+        **attributes,
     )
 
 
@@ -130,30 +153,82 @@ def _https_listener(load_balancer: elb.LoadBalancer, target_group: elb.TargetGro
     )
 
 
-def _add_rules(
-    template: Template, listener: elb.Listener, prefix: str, condition: str, target_group: elb.TargetGroup
-) -> None:
-    """Refuse the admin and the metrics to the internet, but for the addresses of AdminCidr."""
-    from_admin = elb.Condition(Field="source-ip", SourceIpConfig=elb.SourceIpConfig(Values=[Ref("AdminCidr")]))
-    private = elb.Condition(Field="path-pattern", PathPatternConfig=elb.PathPatternConfig(Values=_PRIVATE_PATHS))
+def _add_rules(template: Template, balancer: Balancer, prefix: str, condition: str) -> None:
+    """Refuse the admin and the metrics to the internet, but for the addresses of AdminCidr.
+
+    Where traffic shifts, the rules that forward have two groups, and the last of them serves what no other rule does.
+    """
+    listener = balancer.http if prefix == "Http" else balancer.https
+    private = _paths(_PRIVATE_PATHS)
     encoded = elb.Condition(Field="path-pattern", PathPatternConfig=elb.PathPatternConfig(RegexValues=_ENCODED_PATHS))
-    template.add_condition(f"{prefix}Admits", And(Condition(condition), Condition(HAS_ADMIN_CIDR)))
-    rules = (
-        ("AdmitsAdmin", f"{prefix}Admits", 10, [private, from_admin], _forward(target_group, elb.ListenerRuleAction)),
+    forward = balancer.admin.forward() if balancer.admin else _forward(balancer.target_group, elb.ListenerRuleAction)
+    admits = f"{prefix}Admits"
+    if balancer.api:
+        admits, condition = HAS_ADMIN_CIDR, ""
+    else:
+        template.add_condition(admits, And(Condition(condition), Condition(HAS_ADMIN_CIDR)))
+    rules: list[tuple[str, str, int, list[object], object]] = [
+        ("AdmitsAdmin", admits, 10, [private, _from("AdminCidr")], forward),
         ("RefusesAdmin", condition, 20, [private], _refuse("Only the addresses of AdminCidr may open this path.")),
         ("RefusesEncodedPaths", condition, 30, [encoded], _refuse("Write the path without percent signs.")),
-    )
+    ]
+    if balancer.api:
+        header = elb.HttpHeaderConfig(HttpHeaderName=canary.TEST_HEADER, Values=[Ref("AWS::StackName")])
+        test = elb.Condition(Field="http-header", HttpHeaderConfig=header)
+        rules += [
+            ("Tests", condition, 40, [test], balancer.api.forward()),
+            ("Serves", condition, 1000, [_paths(["/*"])], balancer.api.forward()),
+        ]
     for name, when, priority, conditions, action in rules:
-        template.add_resource(
-            elb.ListenerRule(
-                f"{prefix}{name}",
-                Condition=when,
-                ListenerArn=Ref(listener),
-                Priority=priority,
-                Conditions=conditions,
-                Actions=[action],
-            )
+        _add_rule(
+            template, listener, f"{prefix}{name}", condition=when, priority=priority,
+            conditions=conditions, actions=[action],
+        )  # fmt: skip
+
+
+def _add_sign_in(template: Template, listener: elb.Listener, target_group: elb.TargetGroup) -> None:
+    """Ask for a sign-in before the admin; from AdminCidr only, where there is one."""
+    forward = elb.ListenerRuleAction(Type="forward", Order=2, TargetGroupArn=Ref(target_group))
+    around = _forward(target_group, elb.ListenerRuleAction)
+    admin = _paths(_ADMIN_PATHS)
+    _add_rule(
+        template, listener, "AdmitsEmergency", condition=sign_in.HAS_EMERGENCY, priority=5,
+        conditions=[admin, _from("EmergencyCidr")], actions=[around],
+    )  # fmt: skip
+    _add_rule(
+        template, listener, "SignsIn", condition=sign_in.AT_BALANCER, priority=7,
+        conditions=[admin, If(HAS_ADMIN_CIDR, _from("AdminCidr"), NoValue)], actions=[sign_in.authenticate(), forward],
+    )  # fmt: skip
+
+
+def _add_rule(
+    template: Template,
+    listener: elb.Listener,
+    name: str,
+    *,
+    condition: str,
+    priority: int,
+    conditions: list[object],
+    actions: list[object],
+) -> None:
+    template.add_resource(
+        elb.ListenerRule(
+            name,
+            **({"Condition": condition} if condition else {}),
+            ListenerArn=Ref(listener),
+            Priority=priority,
+            Conditions=conditions,
+            Actions=actions,
         )
+    )
+
+
+def _paths(patterns: list[str]) -> elb.Condition:
+    return elb.Condition(Field="path-pattern", PathPatternConfig=elb.PathPatternConfig(Values=patterns))
+
+
+def _from(parameter: str) -> elb.Condition:
+    return elb.Condition(Field="source-ip", SourceIpConfig=elb.SourceIpConfig(Values=[Ref(parameter)]))
 
 
 def _forward(

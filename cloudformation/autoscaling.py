@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from troposphere import Equals, GetAtt, If, Join, Not, Ref, Sub, Template
+from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Sub, Template
 from troposphere import applicationautoscaling as scaling
 
 from cloudformation.alb import Balancer
@@ -10,11 +10,17 @@ from cloudformation.ecs import Service
 from cloudformation.sizes import by_cpu
 
 HAS_REQUESTS = "HasRequestsPerTask"
+HAS_NIGHT = "HasNight"
 _OUT_SECONDS, _IN_SECONDS = 60, 120
 
 
 def add_conditions(template: Template) -> None:
+    """Name what the parameters mean for the number of tasks, as each form of the template has them."""
+    if "RequestsPerTask" not in template.parameters:
+        return
     template.add_condition(HAS_REQUESTS, Not(Equals(Ref("RequestsPerTask"), "0")))
+    if "NightFrom" in template.parameters:
+        template.add_condition(HAS_NIGHT, Not(Equals(Ref("NightFrom"), "")))
 
 
 def add_autoscaling(template: Template, service: Service, balancer: Balancer) -> None:
@@ -27,6 +33,7 @@ def add_autoscaling(template: Template, service: Service, balancer: Balancer) ->
             ResourceId=Join("/", ["service", Ref(service.cluster), GetAtt(service.service, "Name")]),
             MinCapacity=Ref("MinTasks"),
             MaxCapacity=Ref("MaxTasks"),
+            ScheduledActions=If(HAS_NIGHT, _nights(), NoValue) if balancer.form == "service" else NoValue,
         )
     )
     label = Sub(
@@ -37,8 +44,27 @@ def add_autoscaling(template: Template, service: Service, balancer: Balancer) ->
         PredefinedMetricType="ALBRequestCountPerTarget", ResourceLabel=label
     )
     _add_policy(template, target, "ScaleByCpu", cpu, Ref("CpuTargetPercent"))
-    wanted = If(HAS_REQUESTS, Ref("RequestsPerTask"), by_cpu("Requests"))
-    _add_policy(template, target, "ScaleByRequests", requests, wanted)
+    if balancer.api is None:
+        # The metric is of one target group, and where there are two, the other may have the traffic.
+        wanted = If(HAS_REQUESTS, Ref("RequestsPerTask"), by_cpu("Requests"))
+        _add_policy(template, target, "ScaleByRequests", requests, wanted)
+
+
+def _nights() -> list[scaling.ScheduledAction]:
+    """Return the two actions of a night: fewer tasks, or none, and back to the range of the day."""
+
+    def action(name: str, schedule: str, least: str, most: str) -> scaling.ScheduledAction:
+        return scaling.ScheduledAction(
+            ScheduledActionName=name,
+            Schedule=Sub(schedule),
+            Timezone=Ref("NightTimezone"),
+            ScalableTargetAction=scaling.ScalableTargetAction(MinCapacity=Ref(least), MaxCapacity=Ref(most)),
+        )
+
+    return [
+        action("Night", "cron(0 ${NightFrom} ? * * *)", "NightTasks", "NightTasks"),
+        action("Day", "cron(0 ${NightUntil} ? * ${WakeDays} *)", "MinTasks", "MaxTasks"),
+    ]
 
 
 def _add_policy(

@@ -11,7 +11,7 @@ from typing import Any
 from cloudformation.aws import Aws, AwsError
 from cloudformation.conditions import resources_made
 from cloudformation.plan import Deployment
-from cloudformation.stacks import MAKERS
+from cloudformation.stacks import TEMPLATE_MAKERS
 
 # What cannot be made again: replaced or removed only where somebody names it.
 DATA_TYPES = frozenset(
@@ -137,7 +137,7 @@ def _dropped(deployment: Deployment) -> list[Change]:
 
     A change set says so too; an emulator of CloudFormation may not.
     """
-    template = MAKERS[deployment.kind]().to_dict()
+    template = TEMPLATE_MAKERS[deployment.template.stem]().to_dict()
     now = deployment.parameters
     before = now | {name: value for name, value in (deployment.deployed or {}).items() if name in now}
     made = resources_made(template, now)

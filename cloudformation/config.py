@@ -13,6 +13,7 @@ POLICIES = ("manual", "latest")
 SIGNATURES = ("off", "warn", "require")
 MIN_START_GRACE_SECONDS, MAX_START_GRACE_SECONDS = 60, 300
 ARCHITECTURES = ("ARM64", "X86_64")
+DEPLOYMENT_STRATEGIES = ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 MOST_MIN_TASKS, MOST_MAX_TASKS = 10, 20
 
@@ -141,6 +142,28 @@ class Settings:
     rate_limit: int = 0
     enable_exec: bool = False
     permissions_boundary_arn: str = ""
+    # signing in to the admin
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret_arn: str = ""
+    oidc_scope: str = "openid profile email"
+    oidc_authorization_endpoint: str = ""
+    oidc_token_endpoint: str = ""
+    oidc_user_info_endpoint: str = ""
+    sign_in_at: str = "balancer"
+    sign_in_groups: str = ""
+    emergency_cidr: str = ""
+    # how a new image takes over
+    deployment_strategy: str = "ROLLING"
+    bake_minutes: int = 10
+    shift_percent: int = 10
+    live_target_group: str = "main"
+    # nights without, or with fewer, tasks
+    night_from: str = ""
+    night_until: str = ""
+    night_tasks: int = 0
+    night_timezone: str = "UTC"
+    wake_days: str = "*"
 
     @classmethod
     def for_environment(cls, environment: str, *, profile: str = "", region: str = "us-east-1") -> Self:
@@ -258,6 +281,7 @@ def _parsed(name: str, text: str, *, like: object) -> object:
     return text
 
 
+_URL = r"|https://[^\s{}]{1,250}"
 PATTERNS: dict[str, tuple[str, str]] = {
     # an S3 bucket's generated name begins with the stack's, which begins with this one, in lower case
     "project_name": (r"[a-z][a-z0-9-]{1,19}", "2 to 20 lower-case letters, digits and hyphens, a letter first"),
@@ -282,5 +306,21 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "web_acl_arn": (r"|arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:regional/webacl/.+", "the ARN of a regional web ACL"),
     "permissions_boundary_arn": (r"|arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "the ARN of an IAM policy"),
     "alarm_email": (r"|[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"),
+    "oidc_issuer": (_URL, "an address with https://"),
+    "oidc_client_id": (r"|[^\s{}]{1,255}", "the client's name at the provider"),
+    "oidc_client_secret_arn": (
+        r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+",
+        "the ARN of a secret that holds the client's secret alone",
+    ),
+    "oidc_scope": (r"openid( [A-Za-z0-9._:/-]+)*", "scopes with spaces between them, openid first"),
+    "oidc_authorization_endpoint": (_URL, "an address with https://"),
+    "oidc_token_endpoint": (_URL, "an address with https://"),
+    "oidc_user_info_endpoint": (_URL, "an address with https://"),
+    "sign_in_groups": (r"|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*", "pairs such as ml-admins=superuser,ml-team=Operators"),
+    "emergency_cidr": (r"|\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "an IPv4 range such as 203.0.113.7/32"),
+    "night_from": (r"|([01]?[0-9]|2[0-3])", "an hour from 0 to 23"),
+    "night_until": (r"|([01]?[0-9]|2[0-3])", "an hour from 0 to 23"),
+    "night_timezone": (r"[A-Za-z]+(/[A-Za-z0-9_+-]+)*", "a time zone such as Europe/Oslo"),
+    "wake_days": (r"\*|[A-Z]{3}([-,][A-Z]{3})*", "days such as MON-FRI, or *"),
     "admin_cidr": (r"|\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "an IPv4 range such as 203.0.113.7/32"),
 }  # fmt: skip

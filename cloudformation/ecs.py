@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Tags, Template, ecs, logs
 
-from cloudformation.alb import DRAIN_SECONDS, HAS_CERTIFICATE, Balancer
+from cloudformation import canary, sign_in
+from cloudformation.alb import DRAIN_SECONDS, HAS_ADMIN_CIDR, HAS_CERTIFICATE, Balancer
 from cloudformation.iam import HAS_DATABASE, HAS_EXEC, HAS_SECRETS, Roles
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
@@ -109,7 +110,7 @@ def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDef
         ),
         StopTimeout=STOP_SECONDS,
         Environment=_environment(balancer),
-        Secrets=_secrets(),
+        Secrets=_secrets(balancer.form),
         DependsOn=If(
             HAS_DATABASE, [ecs.ContainerDependency(ContainerName=ROLE_CONTAINER, Condition="SUCCESS")], NoValue
         ),
@@ -193,6 +194,7 @@ def _environment(balancer: Balancer) -> list[object]:
             If(condition, _variable(name, Ref(parameter)), NoValue)
             for condition, (name, parameter) in OPTIONAL_VARIABLES.items()
         ),
+        *(sign_in.variables(balancer.load_balancer) if balancer.form == "service-sign-in" else []),
     ]
 
 
@@ -210,7 +212,7 @@ def _variable(name: str, value: object) -> ecs.Environment:
     return ecs.Environment(Name=name, Value=value)
 
 
-def _secrets() -> list[object]:
+def _secrets(form: str) -> list[object]:
     return [
         ecs.Secret(Name="DJANGO_SECRET_KEY", ValueFrom=imported(DATA_STACK, "DjangoSecretKeyArn")),
         ecs.Secret(Name="DJANGO_SUPERUSER_PASSWORD", ValueFrom=imported(DATA_STACK, "AdminPasswordArn")),
@@ -218,6 +220,7 @@ def _secrets() -> list[object]:
         If(HAS_SECRETS, ecs.Secret(Name="MLAPI_EXTRA_SECRETS", ValueFrom=Ref("SecretVariablesArn")), NoValue),
         If(HAS_DATABASE, ecs.Secret(Name="DATABASE_HOST", ValueFrom=_of_database("host")), NoValue),
         If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=_of_registry("password")), NoValue),
+        *(sign_in.secrets() if form == "service-sign-in" else []),
     ]
 
 
@@ -254,17 +257,14 @@ def _service(
                 SecurityGroups=[imported(NETWORK_STACK, "TasksSecurityGroup")],
             )
         ),
-        LoadBalancers=[
-            ecs.LoadBalancer(
-                ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(balancer.target_group)
-            )
-        ],
+        LoadBalancers=_load_balancers(balancer),
         HealthCheckGracePeriodSeconds=Ref("StartGraceSeconds"),
         DeploymentConfiguration=ecs.DeploymentConfiguration(
             MinimumHealthyPercent=100,
             MaximumPercent=200,
             DeploymentCircuitBreaker=ecs.DeploymentCircuitBreaker(Enable=True, Rollback=True),
             Alarms=ecs.DeploymentAlarms(AlarmNames=deployment_alarms, Enable=True, Rollback=True),
+            **(canary.deployment_options(balancer.load_balancer, url=url(balancer)) if balancer.api else {}),
         ),
         EnableExecuteCommand=If(HAS_EXEC, True, False),
         EnableECSManagedTags=True,
@@ -273,3 +273,27 @@ def _service(
         # DependsOn could not name one that exists only with a certificate.
         Tags=tags("service") + Tags(Listener=If(HAS_CERTIFICATE, Ref(balancer.https), Ref(balancer.http))),
     )
+
+
+def url(balancer: Balancer) -> Join:
+    """Return where callers reach the service."""
+    host = If(HAS_DOMAIN, Ref("DomainName"), GetAtt(balancer.load_balancer, "DNSName"))
+    return Join("", [If(HAS_CERTIFICATE, "https", "http"), "://", host])
+
+
+def _load_balancers(balancer: Balancer) -> list[object]:
+    """Return the service's target groups: of the API, and of the admin where its rule has groups of its own."""
+
+    def entry(group: object, **options: object) -> ecs.LoadBalancer:
+        return ecs.LoadBalancer(
+            ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(group), **options
+        )
+
+    if balancer.api is None or balancer.admin is None:
+        return [entry(balancer.target_group)]
+    api = canary.advanced(balancer.api, Ref("HttpsServes"), test_rule=Ref("HttpsTests"))
+    admin = canary.advanced(balancer.admin, Ref("HttpsAdmitsAdmin"))
+    return [
+        entry(balancer.api.main, AdvancedConfiguration=api),
+        If(HAS_ADMIN_CIDR, entry(balancer.admin.main, AdvancedConfiguration=admin), NoValue),
+    ]

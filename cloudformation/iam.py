@@ -28,12 +28,12 @@ def add_conditions(template: Template) -> None:
     template.add_condition(HAS_EXEC, Equals(Ref("EnableExec"), "true"))
 
 
-def add_roles(template: Template, log_group: logs.LogGroup) -> Roles:
+def add_roles(template: Template, log_group: logs.LogGroup, *, signs_in: bool = False) -> Roles:
     """Add the execution role and the task role."""
     execution = _add_role(
         template,
         "ExecutionRole",
-        {"PullImage": _pull_image(), "WriteLogs": _write_logs(log_group), "ReadSecrets": _read_secrets()},
+        {"PullImage": _pull_image(), "WriteLogs": _write_logs(log_group), "ReadSecrets": _read_secrets(signs_in)},
     )
     task = _add_role(template, "TaskRole", {"ReadModels": _read_models()})
     _add_conditional_policy(template, task, "UploadModels", MAY_UPLOAD, _upload_models())
@@ -115,7 +115,7 @@ def _write_logs(log_group: logs.LogGroup) -> list[dict[str, object]]:
     ]
 
 
-def _read_secrets() -> list[dict[str, object]]:
+def _read_secrets(signs_in: bool) -> list[dict[str, object]]:
     return [
         {
             "Sid": "ReadSecrets",
@@ -127,6 +127,7 @@ def _read_secrets() -> list[dict[str, object]]:
                 If(HAS_DATABASE, imported(DATA_STACK, "DatabaseCredentialsArn"), NoValue),
                 If(HAS_DATABASE, imported(DATA_STACK, "RegistryCredentialsArn"), NoValue),
                 If(HAS_SECRETS, Ref("SecretVariablesArn"), NoValue),
+                *([If("HasOidcClientSecret", Ref("OidcClientSecretArn"), NoValue)] if signs_in else []),
             ],
         }
     ]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from troposphere import Parameter, Template
 
 from cloudformation.config import PATTERNS, Settings, parameter_default
-from cloudformation.specs import SPECS, Spec
+from cloudformation.specs import TEMPLATE_SPECS, Spec, template_of
 
 NETWORK_STACK = "NetworkStack"
 DATA_STACK = "DataStack"
 SERVICE_STACK = "ServiceStack"
+SHIFT_STACK = "ShiftStack"
 PARENTS = {
     "network": (),
     "data": (NETWORK_STACK,),
     "service": (NETWORK_STACK, DATA_STACK),
+    "service-sign-in": (NETWORK_STACK, DATA_STACK),
+    "service-shift": (NETWORK_STACK, DATA_STACK, SHIFT_STACK),
     "monitoring": (DATA_STACK, SERVICE_STACK),
 }
 
@@ -25,8 +28,9 @@ def stack_name(settings: Settings, stack: str) -> str:
 
 def parameters_of(settings: Settings, stack: str) -> dict[str, str]:
     """Return the parameters with which a stack is deployed, the parents' names among them."""
-    parents = {name: stack_name(settings, name.removesuffix("Stack").lower()) for name in PARENTS[stack]}
-    return parents | {spec.name: settings.parameter(spec.name) for spec in SPECS[stack]}
+    template = template_of(stack, settings)
+    parents = {name: stack_name(settings, name.removesuffix("Stack").lower()) for name in PARENTS[template]}
+    return parents | {spec.name: settings.parameter(spec.name) for spec in TEMPLATE_SPECS[template]}
 
 
 def add_parameters(template: Template, stack: str) -> None:
@@ -45,7 +49,7 @@ def add_parameters(template: Template, stack: str) -> None:
             group="Stacks below",
             label=f"The {what} stack",
         )
-    for spec in SPECS[stack]:
+    for spec in TEMPLATE_SPECS[stack]:
         _add(template, _parameter(spec), group=spec.group, label=spec.label)
 
 

@@ -11,6 +11,7 @@ from cloudformation.config import Settings
 from cloudformation.parameters import parameters_of, stack_name
 from cloudformation.problems import require_deployable
 from cloudformation.resolution import NOTHING, Deployed
+from cloudformation.specs import template_of
 from cloudformation.stacks import STACKS, TEMPLATES
 
 CAPABILITIES = {"network": (), "data": (), "service": ("CAPABILITY_IAM",), "monitoring": ()}
@@ -69,7 +70,7 @@ def plan(settings: Settings, deployed: Deployed = NOTHING) -> list[Deployment]:
         Deployment(
             kind=stack,
             stack=stack_name(settings, stack),
-            template=_shown(TEMPLATES / f"{stack}.yaml"),
+            template=_shown(TEMPLATES / f"{template_of(stack, settings)}.yaml"),
             parameters=parameters_of(settings, stack),
             capabilities=CAPABILITIES[stack],
             region=settings.region,

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cloudformation.alarms import DEPLOYMENT_ALARMS
 from cloudformation.aws import Aws, AwsError
+from cloudformation.config import Settings
+
+# The alarm on failed predictions looks at no fewer.
+_MIN_REQUESTS = 100
 
 # Each is made by itself at somebody's first use of the service, and that first use then often fails.
 _SERVICES = ("ecs.amazonaws.com", "elasticloadbalancing.amazonaws.com", "ecs.application-autoscaling.amazonaws.com")
@@ -45,3 +52,63 @@ def make_service_linked_roles(aws: Aws, *, with_database: bool) -> None:
                 f"have an administrator run aws iam create-service-linked-role --aws-service-name {service}",
                 file=sys.stderr,
             )
+
+
+def live_target_group(aws: Aws, service_stack: str) -> str:
+    """Return which of the two target groups has the traffic: main, or alternate."""
+    parts = {part["LogicalResourceId"]: part["PhysicalResourceId"] for part in aws.resources(service_stack)}
+    rule = parts.get("HttpsServes") or parts.get("HttpServes")
+    if rule is None:
+        return "main"
+    described = aws.call("elbv2", "describe_rules", RuleArns=[rule])["Rules"][0]
+    return "alternate" if parts["AlternateTargetGroup"] in groups_with_traffic(described) else "main"
+
+
+def groups_with_traffic(rule: Mapping[str, Any]) -> set[str]:
+    """Return the target groups to which a described rule forwards, those of weight 0 left out."""
+    return {
+        group["TargetGroupArn"]
+        for action in rule["Actions"]
+        for group in action.get("ForwardConfig", {}).get("TargetGroups", [])
+        if group.get("Weight", 0)
+    }
+
+
+def require_main_is_live(live: str) -> None:
+    """Raise AwsError where a return to ROLLING would meet a target group without tasks."""
+    if live != "main":
+        raise AwsError(
+            "The traffic is with the alternate target group, and ROLLING knows the main one alone. Deploy once more "
+            "with the strategy that the service has, which brings the traffic back to the main one, then with ROLLING."
+        )
+
+
+def require_traffic(aws: Aws, settings: Settings, service_stack: str) -> None:
+    """Raise AwsError where a step of the shift would see too few requests to say anything."""
+    if settings.deployment_strategy not in {"LINEAR", "CANARY"} or aws.stack(service_stack) is None:
+        return
+    per_minute = _requests_per_minute(aws, aws.outputs(service_stack)["LoadBalancerFullName"])
+    seen = per_minute * settings.bake_minutes * settings.shift_percent / 100
+    if seen < _MIN_REQUESTS:
+        raise AwsError(
+            f"Nothing was deployed: in the last day the service had {per_minute:.1f} requests a minute, so a step of "
+            f"{settings.shift_percent} % for {settings.bake_minutes} minutes sees {seen:.0f}, and the alarms need "
+            f"{_MIN_REQUESTS}. Set DeploymentStrategy=BLUE_GREEN, whose smoke test needs no traffic, or more "
+            "BakeMinutes or ShiftPercent."
+        )
+
+
+def _requests_per_minute(aws: Aws, load_balancer: str) -> float:
+    now = datetime.now(UTC)
+    points = aws.call(
+        "cloudwatch",
+        "get_metric_statistics",
+        Namespace="AWS/ApplicationELB",
+        MetricName="RequestCount",
+        Dimensions=[{"Name": "LoadBalancer", "Value": load_balancer}],
+        StartTime=now - timedelta(days=1),
+        EndTime=now,
+        Period=3600,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return float(sum(point["Sum"] for point in points)) / (24 * 60)

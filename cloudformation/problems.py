@@ -7,8 +7,10 @@ import json
 import re
 from collections.abc import Iterator
 
+from cloudformation import door_problems
 from cloudformation.config import (
     ARCHITECTURES,
+    DEPLOYMENT_STRATEGIES,
     ENVIRONMENTS,
     LOG_RETENTION_DAYS,
     MAX_START_GRACE_SECONDS,
@@ -57,6 +59,7 @@ def problems_of(settings: Settings) -> list[str]:
         *_zone_problems(settings),
         *_variable_problems(settings),
         *_combination_problems(settings),
+        *door_problems.problems(settings),
     ]
 
 
@@ -68,6 +71,9 @@ def _choice_problems(settings: Settings) -> Iterator[str]:
         "cpu_architecture": ARCHITECTURES,
         "models_policy": POLICIES,
         "models_signatures": SIGNATURES,
+        "deployment_strategy": DEPLOYMENT_STRATEGIES,
+        "sign_in_at": ("balancer", "service"),
+        "live_target_group": ("main", "alternate"),
         "log_retention_days": LOG_RETENTION_DAYS,
     }
     for field_name, allowed in choices.items():

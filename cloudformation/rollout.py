@@ -42,6 +42,7 @@ def deploy(settings: Settings, deployed: Deployed, base_image: str = "", consent
         _require_deployable(aws, deployment.stack)
     if not consent.despite_alarms:
         preflight.require_quiet_alarms(aws, stack_name(settings, "service"))
+    preflight.require_traffic(aws, settings, stack_name(settings, "service"))
     previews = {deployment.stack: preview(aws, deployment) for deployment in deployments}
     require_data_kept(previews.values(), consent.data_loss)
     preflight.make_service_linked_roles(aws, with_database=settings.create_database)

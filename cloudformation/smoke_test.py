@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import ssl
 from typing import Any, NamedTuple
@@ -62,9 +61,12 @@ def problems(target: Target) -> list[str]:
 
 
 def handler(event: Any, context: Any) -> dict[str, str]:
-    """Answer ECS, which calls before it shifts traffic: SUCCEEDED goes on, FAILED rolls back."""
-    del event, context
-    target = Target(os.environ["URL"], os.environ["ADDRESS"], {os.environ["HEADER"]: os.environ["VALUE"]})
-    found = problems(target)
+    """Answer ECS, which calls before it shifts traffic: SUCCEEDED goes on, FAILED rolls back.
+
+    The service's template says in the hook's details where the new image is reached.
+    """
+    del context
+    details = event["hookDetails"]
+    found = problems(Target(details["url"], details["address"], details["headers"]))
     print(json.dumps({"event": "smoke_test", "problems": found}))
     return {"hookStatus": "FAILED" if found else "SUCCEEDED"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cloudformation.config import (
     ARCHITECTURES,
+    DEPLOYMENT_STRATEGIES,
     ENVIRONMENTS,
     LOG_RETENTION_DAYS,
     MAX_START_GRACE_SECONDS,
@@ -16,6 +17,7 @@ from cloudformation.config import (
     POLICIES,
     SIGNATURES,
     TASK_SIZES,
+    Settings,
 )
 
 _TRUE_OR_FALSE = ("true", "false")
@@ -356,6 +358,67 @@ SERVICE = (
     ),
 )
 
-MONITORING = (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE)
+SIGN_IN = (
+    Spec("SignInAt", "Signing in", "Who signs people in", "balancer: nobody reaches the admin without a sign-in; "
+         "needs a certificate. service: the service itself.", allowed=("balancer", "service")),
+    Spec("OidcIssuer", "Signing in", "Issuer", "Of the OpenID Connect provider. Empty: passwords alone.",
+         pattern_of="oidc_issuer"),
+    Spec("OidcClientId", "Signing in", "Client", "The service's name at the provider.", pattern_of="oidc_client_id"),
+    Spec("OidcClientSecretArn", "Signing in", "Client's secret", "A secret in Secrets Manager that holds it as text.",
+         pattern_of="oidc_client_secret_arn"),
+    Spec("OidcScope", "Signing in", "Scopes", "Some providers need groups too.", pattern_of="oidc_scope"),
+    Spec("OidcAuthorizationEndpoint", "Signing in", "Authorization endpoint", "The balancer alone needs it.",
+         pattern_of="oidc_authorization_endpoint"),
+    Spec("OidcTokenEndpoint", "Signing in", "Token endpoint", "The balancer alone needs it.",
+         pattern_of="oidc_token_endpoint"),
+    Spec("OidcUserInfoEndpoint", "Signing in", "Userinfo endpoint", "The balancer alone needs it.",
+         pattern_of="oidc_user_info_endpoint"),
+    Spec("SignInGroups", "Signing in", "Groups", "Provider's groups and what they are here: ml-admins=superuser.",
+         pattern_of="sign_in_groups"),
+    Spec("EmergencyCidr", "Signing in", "Addresses around the sign-in",
+         "Reach the admin by password while the provider is away. Empty: none.", pattern_of="emergency_cidr"),
+)  # fmt: skip
 
-SPECS = {"network": NETWORK, "data": DATA, "service": SERVICE, "monitoring": MONITORING}
+_STRATEGY = Spec("DeploymentStrategy", "How a new image takes over", "Strategy",
+    "ROLLING: task by task. BLUE_GREEN, LINEAR, CANARY: beside the old one, after a smoke test, at once or in steps. "
+    "The service and the monitoring stack must agree.", allowed=DEPLOYMENT_STRATEGIES)  # fmt: skip
+
+SHIFT = (
+    _STRATEGY,
+    Spec("BakeMinutes", "How a new image takes over", "Minutes of each step",
+         "So long the alarms watch a step, and the old image stands by.", is_number=True, minimum=0, maximum=1440),
+    Spec("ShiftPercent", "How a new image takes over", "Traffic of a step (%)",
+         "Of LINEAR each step's, of CANARY the first one's.", is_number=True, minimum=3, maximum=50),
+    Spec("LiveTargetGroup", "How a new image takes over", "Live target group",
+         "Which one has the traffic now; the deployment looks and sets it.", allowed=("main", "alternate")),
+)  # fmt: skip
+
+NIGHT = (
+    Spec("NightFrom", "Nights", "Hour that the night begins", "Empty: no nights.", pattern_of="night_from"),
+    Spec("NightUntil", "Nights", "Hour that it ends", "At this hour tasks come back.", pattern_of="night_until"),
+    Spec("NightTasks", "Nights", "Tasks at night", "0: nothing answers until the morning.", is_number=True, minimum=0,
+         maximum=MOST_MIN_TASKS),
+    Spec("NightTimezone", "Nights", "Time zone", "Of the hours.", pattern_of="night_timezone"),
+    Spec("WakeDays", "Nights", "Days with a morning", "MON-FRI leaves the weekend to the night.",
+         pattern_of="wake_days"),
+)  # fmt: skip
+
+MONITORING = (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE, _STRATEGY)
+
+SPECS = {"network": NETWORK, "data": DATA, "service": (*SERVICE, *NIGHT), "monitoring": MONITORING}
+
+# The service's template has three forms, since one with everything is larger than CloudFormation takes.
+TEMPLATE_SPECS = SPECS | {
+    "service-sign-in": (*SERVICE, *SIGN_IN),
+    # Tasks are scaled by their CPU alone there, since requests are counted by target group.
+    "service-shift": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *SHIFT),
+}
+
+
+def template_of(stack: str, settings: Settings) -> str:
+    """Return the template by which a stack is deployed under the settings."""
+    if stack != "service":
+        return stack
+    if settings.deployment_strategy != "ROLLING":
+        return "service-shift"
+    return "service-sign-in" if settings.oidc_issuer else stack

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from troposphere import Equals, GetAtt, If, Join, Output, Ref, Sub, Template
+from troposphere import Equals, GetAtt, Join, Output, Ref, Sub, Template
 
-from cloudformation import alarms, alb, autoscaling, backup, dashboard, database, ecr, ecs, iam, s3, topic, waf
+from cloudformation import (
+    alarms,
+    alb,
+    autoscaling,
+    backup,
+    canary,
+    dashboard,
+    database,
+    ecr,
+    ecs,
+    iam,
+    s3,
+    sign_in,
+    topic,
+    waf,
+)
 from cloudformation.config import AddressPlan, ConfigurationError
 from cloudformation.endpoints import add_endpoints
 from cloudformation.github import github_stack
@@ -79,30 +95,33 @@ def data_stack() -> Template:
     return template
 
 
-def service_stack() -> Template:
-    """Return the template of what is redeployed with each image: roles, balancer, tasks, alarms."""
-    template = _template("mlapi: the service behind its load balancer", "service")
-    for part in (iam, alb, waf, ecs, autoscaling):
+def service_stack(form: str = "service") -> Template:
+    """Return a template of what is redeployed with each image: roles, balancer, tasks, alarms.
+
+    Its form `service-sign-in` signs people in at an identity provider. With `service-shift` a new image stands beside
+    the old one and ECS moves the traffic to it. Both need a certificate.
+    """
+    template = _template("mlapi: the service behind its load balancer", form)
+    for part in (iam, waf, ecs):
         part.add_conditions(template)
+    alb.add_conditions(template, form)
+    autoscaling.add_conditions(template)
+    if form in {"service-shift", "service-sign-in"}:
+        (canary if form == "service-shift" else sign_in).add_conditions(template)
     add_mappings(template)
     add_rules(template)
     log_group = add_log_group(template)
-    roles = iam.add_roles(template, log_group)
-    balancer = alb.add_balancer(template)
+    roles = iam.add_roles(template, log_group, signs_in=form == "service-sign-in")
+    balancer = alb.add_balancer(template, form)
     waf.add_web_acl(template, balancer)
     watched = alarms.add_deployment_alarms(template)
     service = ecs.add_service(template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched])
     autoscaling.add_autoscaling(template, service, balancer)
 
-    host = If(ecs.HAS_DOMAIN, Ref("DomainName"), GetAtt(balancer.load_balancer, "DNSName"))
-    scheme = If(alb.HAS_CERTIFICATE, "https", "http")
-    template.add_output(Output("Url", Value=Join("", [scheme, "://", host]), Description="The API"))
+    url = ecs.url(balancer)
+    template.add_output(Output("Url", Value=url, Description="The API"))
     template.add_output(
-        Output(
-            "AdminUrl",
-            Value=Join("", [scheme, "://", host, "/admin/"]),
-            Description="The registry for people, from AdminCidr",
-        )
+        Output("AdminUrl", Value=Join("", [url, "/admin/"]), Description="The registry for people, from AdminCidr")
     )
     export(template, "BalancerDnsName", GetAtt(balancer.load_balancer, "DNSName"), "Point the domain name here")
     for name in ("LoadBalancerFullName", "TargetGroupFullName"):
@@ -120,6 +139,7 @@ def monitoring_stack() -> Template:
     """Return the template of what watches the service: alarms on what callers see, the dashboard."""
     template = _template("mlapi: alarms and dashboard of the service", "monitoring")
     template.add_condition(HAS_DATABASE, Equals(Ref("CreateDatabase"), "true"))
+    template.add_condition(alarms.ROLLS, Equals(Ref("DeploymentStrategy"), "ROLLING"))
     alarms.add_service_alarms(template)
     alarms.add_failed_deployment_event(template)
     page = dashboard.add_dashboard(template)
@@ -142,12 +162,21 @@ MAKERS: dict[str, Callable[[], Template]] = {
 STACKS = tuple(MAKERS)
 
 # No part of a deployment: each is deployed by hand, by whoever needs it.
-STANDALONE: dict[str, Callable[[], Template]] = {"github": github_stack, "sagemaker": sagemaker_stack}
+STANDALONE: dict[str, Callable[[], Template]] = {
+    "github": github_stack,
+    "sagemaker": sagemaker_stack,
+    "shift": canary.shift_stack,
+}
+# Other forms of a stack of MAKERS.
+VARIANTS: dict[str, Callable[[], Template]] = {
+    form: functools.partial(service_stack, form) for form in ("service-sign-in", "service-shift")
+}
+TEMPLATE_MAKERS = MAKERS | VARIANTS | STANDALONE
 
 
 def all_templates() -> dict[str, str]:
     """Return the templates' texts by stack: a deployment's in the order in which they are made, then the others."""
-    return {stack: render(make()) for stack, make in (MAKERS | STANDALONE).items()}
+    return {stack: render(make()) for stack, make in TEMPLATE_MAKERS.items()}
 
 
 def write_templates(folder: Path = TEMPLATES) -> list[Path]:

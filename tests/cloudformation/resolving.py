@@ -7,10 +7,11 @@ from typing import Any
 from cloudformation.conditions import resources_made, truths
 from cloudformation.config import Settings
 from cloudformation.parameters import parameters_of
-from cloudformation.stacks import MAKERS
+from cloudformation.specs import template_of
+from cloudformation.stacks import TEMPLATE_MAKERS
 
 NO_VALUE = object()
-MAPPINGS = MAKERS["service"]().to_dict()["Mappings"]
+MAPPINGS = TEMPLATE_MAKERS["service"]().to_dict()["Mappings"]
 
 
 def resources(stack: str, **settings: Any) -> dict[str, dict[str, Any]]:
@@ -18,8 +19,9 @@ def resources(stack: str, **settings: Any) -> dict[str, dict[str, Any]]:
 
     References to parameters become their values; references to other resources stay as they are.
     """
-    template = MAKERS[stack]().to_dict()
-    values = parameters_of(Settings(**({"image_tag": "v1"} | settings)), stack)
+    asked = Settings(**({"image_tag": "v1"} | settings))
+    template = TEMPLATE_MAKERS[template_of(stack, asked)]().to_dict()
+    values = parameters_of(asked, stack)
     decided = truths(template, values)
     made = resources_made(template, values)
     return {name: _resolve(template["Resources"][name], values, decided) for name in made}

@@ -91,11 +91,10 @@ def test_service_that_is_not_there_fails() -> None:
 
 
 @pytest.mark.parametrize(("health", "status"), [(200, "SUCCEEDED"), (503, "FAILED")])
-def test_hook_answers_ecs(answers: Answers, monkeypatch: pytest.MonkeyPatch, health: int, status: str) -> None:
+def test_hook_answers_ecs(answers: Answers, health: int, status: str) -> None:
     answers.answers["/health"] = (health, {})
-    port = answers.server.server_port
     # The name in the URL is the certificate's; the balancer's own address is what is connected to.
-    environment = {"URL": f"http://api.example.com:{port}", "ADDRESS": "127.0.0.1", "HEADER": "X-Smoke", "VALUE": "g"}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert smoke_test.handler({}, None) == {"hookStatus": status}
+    url = f"http://api.example.com:{answers.server.server_port}"
+    details = {"url": url, "address": "127.0.0.1", "headers": {"X-Smoke": "green"}}
+    assert smoke_test.handler({"hookDetails": details}, None) == {"hookStatus": status}
+    assert {seen for _, _, seen, _ in answers.asked} == {"green"}

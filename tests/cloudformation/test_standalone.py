@@ -16,6 +16,7 @@ from tests.cloudformation.test_linters import concrete, parliament, permissions
 
 DEPLOYMENTS = {
     "github": {"GithubRepository": "example/models"},
+    "shift": {},
     "sagemaker": {"ImageTag": "v1", "ModelKey": "sagemaker/digits.tar.gz"},
 }
 
@@ -190,6 +191,8 @@ def resolved(value: Any) -> Any:
     if "Ref" in value:
         return "arn:aws:iam::123456789012:policy/boundary"
     if "Fn::GetAtt" in value:
+        if value["Fn::GetAtt"][0] == "SmokeTest":
+            return "arn:aws:lambda:us-east-1:123456789012:function:standalone-dev-shift-SmokeTest"
         return "arn:aws:iam::123456789012:role/standalone-dev-StackRole"
     if isinstance(value.get("Fn::Sub"), str):
         text = value["Fn::Sub"]
