@@ -15,12 +15,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
     os.environ.setdefault(_name, "1")
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
-wsgi_app = "mlapi.wsgi:application"
-# gthread, with a short way for what is answered within a moment.
-worker_class = "mlapi.worker.ServingWorker"
-# One worker a processor, each with a copy of each model; threads inside for what waits together.
+wsgi_app = "mlapi.asgi:application"
+# uvicorn on uvloop, with limits of our own.
+worker_class = "mlapi.http.worker.ServingWorker"
+# One worker a processor, each with a copy of each model.
 workers = int(os.environ.get("WEB_WORKERS") or cpu_quota())
-threads = int(os.environ.get("WEB_THREADS") or 128)
 # Models are loaded after the fork: some do not survive one.
 preload_app = False
 control_socket_disable = True
@@ -78,9 +77,9 @@ def child_exit(server: Any, worker: Any) -> None:
 
 @_guarded
 def worker_exit(server: Any, worker: Any) -> None:
-    """Take the replica off the registry, so that no rollout waits for it."""
+    """Take the replica off the registry where the server has not: no rollout must wait for it."""
     import sys
 
-    module = sys.modules.get("mlapi.wsgi")
+    module = sys.modules.get("mlapi.asgi")
     if module is not None and hasattr(module, "replica"):
         module.replica.stop()

@@ -32,10 +32,6 @@ class Bench:
         """Return mlapi with acceleration off."""
         return self.registry.server("mlapi, acceleration off", MODELS_ACCELERATION="off")
 
-    def views(self) -> Server:
-        """Return mlapi with the lane closed."""
-        return self.registry.server("mlapi, through Django's views", MLAPI_LANE="off")
-
     def fastapi(self, form: str, runtime: str) -> Server:
         """Return FastAPI."""
         return fastapi(self.models, form=form, runtime=runtime, directory=self.directory)

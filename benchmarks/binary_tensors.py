@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from mlapi.protocols.base import Call
 from mlapi.protocols.inference_v2 import infer
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.coalescing import Coalescer
+from models_registry.serving.batching import DynamicBatcher, run_blocking
 from models_registry.serving.runtime import Board, LoadedModel, Runtime
 
 LENGTH = "Inference-Header-Content-Length"
@@ -38,7 +38,7 @@ def serving(features: int) -> Runtime:
                 generation=1,
                 digest="",
                 signature=infer_signature(model),
-                predictor=Coalescer(model),
+                predictor=DynamicBatcher(model),
                 estimator=model,
                 example=None,
                 description="",
@@ -74,7 +74,7 @@ def measure(*, rows: int, features: int, rounds: int) -> tuple[float, float]:
     for _ in range(rounds):
         for call, taken in zip(forms, seconds, strict=True):
             began = time.perf_counter()
-            infer(call, runtime)
+            run_blocking(infer(call, runtime))
             taken.append(time.perf_counter() - began)
     as_json, as_bytes = (rows / statistics.median(taken) for taken in seconds)
     return as_json, as_bytes

@@ -16,7 +16,7 @@ from benchmarks.load import Figures, run
 from benchmarks.report import Section, number
 from benchmarks.servers import Server, running
 
-# As many as make the most of coalescing, and all have places.
+# As many as make the most of batching, and all have slots.
 PEAK_CONNECTIONS = (32, 96)
 SECONDS = 8
 ROUNDS = 3

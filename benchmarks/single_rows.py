@@ -21,11 +21,11 @@ Rounds = dict[str, list[Figures]]
 
 def measure(bench: Bench) -> list[Section]:
     """Compare all answers, then take turns."""
-    ours, native, views = bench.ours(), bench.native(), bench.views()
+    ours, native = bench.ours(), bench.native()
     joblib = bench.peers_with_joblib()
     by_hand = [bench.fastapi("def", "onnx"), bench.fastapi("async", "onnx")]
     batching = bench.batching_peer()
-    servers = [ours, views, native, *joblib, batching, *by_hand]
+    servers = [ours, native, *joblib, batching, *by_hand]
     sections = []
     with running(servers):
         compared = compare(servers, bench.models, rows=COMPARED_ROWS)
@@ -41,7 +41,6 @@ def measure(bench: Bench) -> list[Section]:
                 model,
                 seen[16],
                 ours=ours.name,
-                views=views.name,
                 by_hand=[peer.name for peer in by_hand],
             )
             sections.append(section)
@@ -109,12 +108,11 @@ def _aim_native(section: Section, many: Rounds, native: str, joblib: list[str]) 
     )
 
 
-def _aim_by_hand(section: Section, model: str, many: Rounds, *, ours: str, views: str, by_hand: list[str]) -> None:
+def _aim_by_hand(section: Section, model: str, many: Rounds, *, ours: str, by_hand: list[str]) -> None:
     plain, asynchronous = by_hand
     for name, other, what, bound in (
-        (ours, plain, "lane against the same ONNX session by hand in FastAPI `def`", 1.5),
-        (ours, asynchronous, "lane against the same in `async def`", 1.0),
-        (views, plain, "Django's views against the same in `def`", 0.9),
+        (ours, plain, "against the same ONNX session by hand in FastAPI `def`", 1.5),
+        (ours, asynchronous, "against the same in `async def`", 1.15),
     ):
         section.aim(f"{TITLES[model]}, c=16, {what}", ratio(_rates(many[name]), _rates(many[other])), at_least=bound)
 

@@ -18,8 +18,8 @@ STEPS = {
     "the interpreter": "pass",
     "gunicorn": "import gunicorn.app.wsgiapp",
     "Django with its apps": "import gunicorn.app.wsgiapp, django; django.setup()",
-    "the gate, routes and protocols": (
-        "import gunicorn.app.wsgiapp, django; django.setup(); import mlapi.lane, mlapi.replica, mlapi.routes"
+    "the pipeline, routes and protocols": (
+        "import gunicorn.app.wsgiapp, django; django.setup(); import mlapi.http.application, mlapi.http.process"
     ),
 }
 MEMORY = "; import psutil; print(psutil.Process().memory_full_info().uss)"
@@ -99,7 +99,7 @@ def _steps(bench: Bench) -> dict[str, tuple[float, float]]:
 def _present(bench: Bench) -> list[str]:
     """Return which of the libraries that serving does not need a worker has mapped into its memory."""
     code = (
-        "import time; from mlapi.wsgi import application, replica; from mlapi.replica import runtime\n"
+        "import time; from mlapi.asgi import application, replica; from mlapi.replica import runtime; replica.start()\n"
         "while not runtime.board.has_read_wish or runtime.board.missing(): time.sleep(0.05)\n"
         f"import sys; print(' '.join(name for name in {NOT_NEEDED!r} if name in sys.modules)); sys.stdout.flush()\n"
         "import os; os._exit(0)"

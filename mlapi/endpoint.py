@@ -1,12 +1,12 @@
-"""What the gate knows of a route."""
+"""What the request pipeline knows of a route."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlapi import errors
-from mlapi.protocols.base import Handler, HttpError, Reply
+from mlapi.protocols import native
+from mlapi.protocols.base import Handler, HttpError, PredictionHandler, Reply
 
 ErrorReply = Callable[[HttpError, str], Reply]
 
@@ -17,14 +17,17 @@ class Endpoint:
 
     name: str
     pattern: str
-    handler: Handler
+    handler: Handler | PredictionHandler
     methods: tuple[str, ...] = ("POST",)
     protocol: str = "native"
-    error_reply: ErrorReply = errors.native_reply
+    error_reply: ErrorReply = native.error_reply
     content_types: tuple[str, ...] = ("application/json",)
     is_prediction: bool = True
     any_host: bool = False
     is_quiet: bool = False
-    is_brief: bool = False
+    # Answered on the event loop: it reads memory alone.
+    is_inline: bool = False
+    # For clients in MLAPI_ADMIN_CIDR with the metrics' token alone.
+    is_internal: bool = False
     # The caller may name what else it wants of the model, e.g. `transform`, which only the native one can.
     names_outputs: bool = False

@@ -9,6 +9,7 @@ import secrets
 import sys
 import tempfile
 import textwrap
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -106,6 +107,14 @@ def pairs(name: str) -> dict[str, str]:
             raise ImproperlyConfigured(f"{name} contains {word!r}; expected pairs such as team-a=Operators.")
         found[left] = right
     return found
+
+
+def networks(given: list[str], *, name: str) -> list[IPv4Network | IPv6Network]:
+    """Return the networks that the variable `name` gives as words, e.g. `10.0.0.0/8`."""
+    try:
+        return [ip_network(word, strict=False) for word in given]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} cannot be read ({error}); expected networks like 10.0.0.0/8.") from None
 
 
 def text(name: str, default: str = "") -> str:

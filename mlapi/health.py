@@ -14,7 +14,7 @@ from models_registry.serving.runtime import Board, Runtime
 def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
     """Return a health route: any Host (a balancer's checks carry the task's address), no log line."""
     return Endpoint(
-        name, pattern, handler, methods=("GET",), is_prediction=False, any_host=True, is_quiet=True, is_brief=True
+        name, pattern, handler, methods=("GET",), is_prediction=False, any_host=True, is_quiet=True, is_inline=True
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
 import sys
+import threading
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,24 +32,27 @@ access = structlog.get_logger("mlapi.access")
 
 class _State:
     is_json = False
-    gathered: deque[bytes] | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    thread = 0
+    is_scheduled = False
+    gathered: deque[bytes] = deque()
 
 
-def gather() -> None:
-    """Keep the requests' lines from now on until `flush`.
+def gather(loop: asyncio.AbstractEventLoop) -> None:
+    """Write the request lines of one round of the event loop together from now on.
 
-    For a server that calls `flush` after each round of requests: writing them together saves each request a system
-    call, after which its thread would wait for the interpreter again.
+    It saves each request a system call, after which the loop would wait for the interpreter again.
     """
-    _State.gathered = deque()
+    _State.loop = loop
+    _State.thread = threading.get_ident()
     atexit.register(flush)
 
 
 def flush() -> None:
     """Write the lines that were kept."""
+    _State.is_scheduled = False
     gathered = _State.gathered
     if gathered:
-        # What other threads add meanwhile is for the next time.
         _write(b"".join([gathered.popleft() for _ in range(len(gathered))]))
 
 
@@ -69,10 +74,14 @@ def write_line(event: str, fields: dict[str, Any]) -> None:
     now = datetime.now(UTC)
     line = {**fields, "event": event, "logger": "mlapi.access", "level": "info", "timestamp": now}
     written = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
-    if _State.gathered is None:
+    loop = _State.loop
+    if loop is None or threading.get_ident() != _State.thread or loop.is_closed():
         _write(written)
-    else:
-        _State.gathered.append(written)
+        return
+    _State.gathered.append(written)
+    if not _State.is_scheduled:
+        _State.is_scheduled = True
+        loop.call_soon(flush)
 
 
 def _without_callers_traceback(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""What requests pass before Django's own middleware, and what answers get after it."""
+"""What requests to Django pass before its own middleware, and what its answers get."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from mlapi.body_limits import require_length
+from mlapi.http.auth import require_network
+from mlapi.http.routes import match
 from mlapi.protocols.base import HttpError
-from mlapi.routes import match
 
 
-class GateFirst:
-    """First of the middleware: sessions, CSRF and messages cost a prediction nothing, and health any Host."""
+class AdminNetworks:
+    """Refuses the admin to clients outside of MLAPI_ADMIN_CIDR, before anything of it runs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         """Stand in front of `get_response`."""
@@ -20,14 +21,15 @@ class GateFirst:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        found = match(request.path_info)
-        if found is None:
-            return self._get_response(request)
-        # Where the lane is open no such request comes here, and the views need not be loaded.
-        from mlapi.views import endpoint_view
+        path = request.path_info
+        if path == "/admin" or path.startswith("/admin/"):
+            try:
+                require_network(str(request.META.get("REMOTE_ADDR") or ""), request.headers.get("X-Forwarded-For", ""))
+            except HttpError as error:
+                from mlapi.views import error_response
 
-        endpoint, params = found
-        return endpoint_view(endpoint)(request, **params)
+                return error_response(request, error)
+        return self._get_response(request)
 
 
 class BodyLimits:
@@ -39,6 +41,9 @@ class BodyLimits:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
+        if match(request.path_info) is not None:
+            # The request pipeline has a limit of its own.
+            return self._get_response(request)
         try:
             require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
         except HttpError as error:

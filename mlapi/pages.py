@@ -10,8 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 
-from mlapi.errors import native_reply
-from mlapi.gate import method_error, request_id_of
+from mlapi.http.pipeline import method_error
+from mlapi.http.request import request_id_of
+from mlapi.protocols.native import error_reply
 from mlapi.views import to_response
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -30,7 +31,9 @@ def only_read(view: View) -> View:
     def answer(request: HttpRequest) -> HttpResponse:
         if request.method in {"GET", "HEAD"}:
             return view(request)
-        return to_response(native_reply(method_error(str(request.method), ("GET",)), request_id_of(request.META)))
+        return to_response(
+            error_reply(method_error(str(request.method), ("GET",)), request_id_of(request.headers.get("X-Request-ID")))
+        )
 
     return csrf_exempt(answer)
 

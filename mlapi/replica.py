@@ -1,4 +1,4 @@
-"""This process as a replica: its runtime, its gate, and the threads that keep it right."""
+"""This process as a replica: its runtime, its metrics, and the threads that keep it right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from mlapi.gate import Gate
 from mlapi.metrics.emf import MinuteReport
 from mlapi.metrics.meter import Meter
 from mlapi.metrics.snapshots import Snapshots
@@ -25,7 +24,6 @@ from models_registry.serving.watcher import Watcher
 
 runtime = Runtime()
 meter = Meter(runtime, Snapshots(settings.METRICS_DIR))
-gate = Gate(runtime, meter)
 
 
 class Replica:
@@ -63,14 +61,17 @@ class Replica:
             MinuteReport(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
         )
         self.sibling_report = SiblingReport(runtime, siblings.shared())
+        self.tracer: Tracer | None = None
+        self._is_running = False
         self.watchdog = Watchdog(limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
         """Load what should serve, then watch."""
+        self._is_running = True
         self.watchdog.start()
         self.sibling_report.start()
         if settings.MLAPI_OTEL:
-            gate.tracer = Tracer(settings.MLAPI_SERVICE)
+            self.tracer = Tracer(settings.MLAPI_SERVICE)
         meter.start()
         if self.minute_report is not None:
             self.minute_report.start()
@@ -83,7 +84,10 @@ class Replica:
         gc.freeze()
 
     def stop(self) -> None:
-        """Take this replica off the registry."""
+        """Take this replica off the registry; once, however often it is asked."""
+        if not self._is_running:
+            return
+        self._is_running = False
         self.sibling_report.stop()
         self.steward.stop()
         self.watchdog.stop()
@@ -93,5 +97,5 @@ class Replica:
         if self.minute_report is not None:
             self.minute_report.stop()
         meter.stop()
-        if gate.tracer is not None:
-            gate.tracer.stop()
+        if self.tracer is not None:
+            self.tracer.stop()

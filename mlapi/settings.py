@@ -23,6 +23,8 @@ ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0
 CSRF_TRUSTED_ORIGINS = environment.words("DJANGO_CSRF_TRUSTED_ORIGINS")
 SECURE = environment.boolean("MLAPI_HTTPS", False)
 TRUSTED_PROXIES = environment.whole("MLAPI_TRUSTED_PROXIES", 0)
+MLAPI_ADMIN_CIDR = environment.networks(environment.words("MLAPI_ADMIN_CIDR"), name="MLAPI_ADMIN_CIDR")
+WEB_THREADS = environment.whole("WEB_THREADS", 16, minimum=1)
 
 
 def _secret_key() -> str:
@@ -68,7 +70,6 @@ MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY") or environment.p
 # Predictions
 
 MODELS_ACCELERATION = environment.boolean("MODELS_ACCELERATION", True)
-MLAPI_LANE = environment.boolean("MLAPI_LANE", True)
 MLAPI_PLAYGROUND = environment.boolean("MLAPI_PLAYGROUND", True)
 MLAPI_REQUIRE_API_KEY = environment.boolean("MLAPI_REQUIRE_API_KEY", False)
 MLAPI_LOG_SAMPLE_PERCENT = environment.number("MLAPI_LOG_SAMPLE_PERCENT", 100, maximum=100)
@@ -80,8 +81,8 @@ MLAPI_OTEL = environment.boolean("MLAPI_OTEL", False)
 # As gunicorn.conf.py has it: the master clears it at the start.
 METRICS_DIR = VAR_DIR / "metrics"
 MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
-MLAPI_MAX_WAITING = environment.whole("MLAPI_MAX_WAITING", 112, minimum=1)
-MLAPI_MAX_WAIT_SECONDS = environment.number("MLAPI_MAX_WAIT_SECONDS", 0.5, maximum=10)
+MLAPI_MAX_IN_FLIGHT = environment.whole("MLAPI_MAX_IN_FLIGHT", 112, minimum=1)
+MLAPI_QUEUE_TIMEOUT_SECONDS = environment.number("MLAPI_QUEUE_TIMEOUT_SECONDS", 0.5, maximum=10)
 MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, minimum=1)
 
 # Signing in: at the balancer, or at an identity provider, beside the password
@@ -121,7 +122,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "mlapi.middleware.GateFirst",
+    "mlapi.middleware.AdminNetworks",
     "mlapi.middleware.BodyLimits",
     "mlapi.middleware.ContentPolicy",
     "django.middleware.security.SecurityMiddleware",
@@ -145,7 +146,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 # The balancer's address is everybody's: a lock on it alone would lock everybody out.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "mlapi.proxies.client_address_of"
+AXES_CLIENT_IP_CALLABLE = "mlapi.http.clients.client_address_of"
 AXES_USERNAME_CALLABLE = "mlapi.logins.name_of"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
@@ -182,7 +183,6 @@ if OIDC_LOGIN:
 
 LOGIN_REDIRECT_URL = "admin:index"
 ROOT_URLCONF = "mlapi.urls"
-WSGI_APPLICATION = "mlapi.wsgi.application"
 APPEND_SLASH = True
 TEMPLATES = [
     {
@@ -226,7 +226,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "mlapi.errors.handle_api_exception",
+    "EXCEPTION_HANDLER": "mlapi.http.errors.handle_api_exception",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 

@@ -37,15 +37,11 @@ class Tracer:
         self._tracer = self._provider.get_tracer("mlapi")
 
     def span(
-        self, environ: Mapping[str, Any], name: str, *, seconds: float, failed: bool, attributes: Mapping[str, Any]
+        self, headers: Mapping[str, str], name: str, *, seconds: float, failed: bool, attributes: Mapping[str, Any]
     ) -> tuple[str, str]:
         """Record the request that took the last `seconds`; return its trace's and its own id."""
         ended = time.time_ns()
-        carrier = {
-            key: environ[variable]
-            for key, variable in (("traceparent", "HTTP_TRACEPARENT"), ("tracestate", "HTTP_TRACESTATE"))
-            if variable in environ
-        }
+        carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         span = self._tracer.start_span(
             name,
             context=self._propagator.extract(carrier),

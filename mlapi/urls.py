@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from mlapi import pages, playground
-from mlapi.routes import ENDPOINTS
+from mlapi.http.routes import ENDPOINTS
 from mlapi.views import endpoint_view
 
 admin.autodiscover()

@@ -1,24 +1,23 @@
-"""Django's views: hosts of the gate, the catalogue, and the answers for addresses that are nowhere."""
+"""Django's views of the pipeline's endpoints, and the answers for addresses that are nowhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.renderers import BaseRenderer, JSONRenderer
-from rest_framework.request import Request
-from rest_framework.views import APIView
+from django.views.decorators.csrf import csrf_exempt
 
-from mlapi import errors, replica
 from mlapi.body_limits import FilesNotTaken
 from mlapi.endpoint import Endpoint
-from mlapi.gate import request_id_of
+from mlapi.http import errors
+from mlapi.http.pipeline import WholeBody
+from mlapi.http.process import pipeline
+from mlapi.http.request import Request, request_id_of
+from mlapi.protocols import native
 from mlapi.protocols.base import HttpError, Reply
 
 AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
@@ -27,34 +26,15 @@ AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="wid
 works again as soon as the database does.</p></body></html>"""
 
 
-class AsItComes(BaseContentNegotiation):
-    """No negotiation: the handler says what it answers."""
+def endpoint_view(endpoint: Endpoint) -> Callable[..., HttpResponse]:
+    """Return the view that hosts `endpoint` where Django's URLs are all that there is (test client, runserver)."""
 
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        """Return the first parser; none is ever asked."""
-        return parsers[0] if parsers else None
+    @csrf_exempt
+    def answer(request: HttpRequest, **params: str) -> HttpResponse:
+        head = Request.from_django(request)
+        return to_response(async_to_sync(pipeline.answer)(endpoint, params, head, WholeBody(request.read)))
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        """Return the first renderer."""
-        return renderers[0], renderers[0].media_type
-
-
-class EndpointView(APIView):
-    """Hosts one endpoint of the gate; no parser, no authentication of people, no throttle of its own."""
-
-    authentication_classes = ()
-    permission_classes = ()
-    parser_classes = ()
-    renderer_classes: tuple[type[BaseRenderer], ...] = (JSONRenderer,)
-    content_negotiation_class = AsItComes
-    schema = None
-    endpoint: Endpoint | None = None
-
-    def dispatch(self, request: HttpRequest, *args: Any, **params: Any) -> HttpResponse:
-        """Answer any method: the gate says which are allowed."""
-        if self.endpoint is None:
-            raise TypeError("EndpointView needs an endpoint")
-        return to_response(replica.gate.answer(self.endpoint, params, request.META, request.read))
+    return answer
 
 
 def to_response(reply: Reply) -> HttpResponse:
@@ -65,16 +45,10 @@ def to_response(reply: Reply) -> HttpResponse:
     return response
 
 
-@cache
-def endpoint_view(endpoint: Endpoint) -> Callable[..., HttpResponse]:
-    """Return the view that hosts `endpoint`."""
-    return EndpointView.as_view(endpoint=endpoint)
-
-
 def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Return the error in the contract's form."""
-    request_id = request_id_of(request.META)
-    reply = errors.native_reply(error, request_id)
+    """Return an error in the contract's form."""
+    request_id = request_id_of(request.headers.get("X-Request-ID"))
+    reply = native.error_reply(error, request_id)
     reply.headers.append(("X-Request-ID", request_id))
     return to_response(reply)
 

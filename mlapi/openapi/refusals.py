@@ -55,13 +55,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
         "TooSlow",
         "The request did not come in time.",
         "request_timeout",
-        "The request came too slowly to be waited for. Send it again, on a new connection.",
-    ),
-    411: (
-        "LengthRequired",
-        "The body came in chunks.",
-        "length_required",
-        "The body comes in chunks, without Content-Length. Send it with Content-Length.",
+        "The request arrived too slowly: send at least 20000 bytes a second, on a new connection.",
     ),
     413: (
         "TooLarge",
@@ -89,7 +83,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
     ),
 }
 RETRIED = {429, 503}
-OF_PREDICTION = (400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
+OF_PREDICTION = (400, 401, 403, 404, 405, 408, 413, 415, 429, 503)
 
 
 def components() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -59,6 +59,13 @@ class Handler(Protocol):
     """Answers a call; raises HttpError for what the caller did wrong."""
 
     def __call__(self, call: Call, runtime: Runtime) -> Reply:
+        """Return the reply."""
+
+
+class PredictionHandler(Protocol):
+    """Answers a call that a model is asked for; the model's answer is awaited."""
+
+    def __call__(self, call: Call, runtime: Runtime) -> Coroutine[Any, Any, Reply]:
         """Return the reply."""
 
 

@@ -36,7 +36,7 @@ ERROR_CODES = {
 IGNORED_PARAMS = '299 - "params are ignored: no model here declares any"'
 
 
-def answer(call: Call, runtime: Runtime) -> Reply:
+async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return `{"predictions": …}` for the rows of one of MLflow's four JSON forms, or of CSV."""
     loaded = find_model(runtime.board, call.model, call.version)
     facts = Facts()
@@ -50,7 +50,7 @@ def answer(call: Call, runtime: Runtime) -> Reply:
         rows, count = _json_rows(loaded.signature, body)
         if body.get("params"):
             headers.append(("Warning", IGNORED_PARAMS))
-    result = predict(loaded, rows, count, runtime, facts)
+    result = await predict(loaded, rows, count, runtime, facts)
     content = orjson.dumps({"predictions": result.predictions()})
     return Reply(200, content, headers=headers, facts=facts)
 

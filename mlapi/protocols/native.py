@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
 from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
@@ -28,13 +30,13 @@ class Asked:
     wants_probabilities: bool
 
 
-def answer(call: Call, runtime: Runtime) -> Reply:
+async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return the prediction for one row or many."""
     board = runtime.board
     loaded = find_model(board, call.model, call.version)
     facts = Facts(model=loaded.name, version=loaded.number)
     asked = _read_large(call.body, loaded) or _read(call.body, loaded)
-    result = predict(loaded, asked.rows, asked.count, runtime, facts)
+    result = await predict(loaded, asked.rows, asked.count, runtime, facts)
     if asked.wants_probabilities and result.probabilities is None:
         raise HttpError(
             400,
@@ -76,6 +78,12 @@ def _read(raw: bytes, loaded: LoadedModel) -> Asked:
     rows = parse_rows(loaded, instances)
     refuse_duplicate_keys(raw, body, instances, has_strings=loaded.signature.container != "array")
     return Asked(rows, len(instances), is_single=is_single, wants_probabilities=wants_probabilities)
+
+
+def error_reply(error: HttpError, request_id: str) -> Reply:
+    """Return the error as the service's own protocol says it."""
+    content = {"error": str(error), "code": error.code, "request_id": request_id, **error.details}
+    return Reply(error.status, orjson.dumps(content, default=str), headers=list(error.headers), code=error.code)
 
 
 def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:

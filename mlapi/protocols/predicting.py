@@ -13,6 +13,7 @@ from mlapi.protocols.base import Facts, HttpError
 from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.outputs import as_array
 from models_registry.errors import InputError
+from models_registry.serving.batching import in_thread
 from models_registry.serving.model_calls import under_way
 from models_registry.serving.runtime import LoadedModel, Runtime
 
@@ -34,13 +35,13 @@ def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
         raise HttpError(400, error.code, str(error), **error.details) from error
 
 
-def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts: Facts) -> Answer:
+async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts: Facts) -> Answer:
     """Return what the model answers to `count` parsed rows.
 
     What it raises is about these inputs, since the model answered its sample: an HttpError 400 in words.
     """
     with model_errors(loaded, count, facts):
-        answer = loaded.predictor.predict(rows, count)
+        answer = await loaded.predictor.predict(rows, count)
     facts.waiting_seconds += answer.waiting_seconds
     facts.model_seconds -= answer.waiting_seconds
     facts.call_rows += count if answer.call_rows is None else answer.call_rows
@@ -50,12 +51,18 @@ def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts
     return answer
 
 
-def call_method(
+async def call_method(
     loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, facts: Facts
 ) -> np.ndarray[Any, Any]:
     """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
-    with model_errors(loaded, count, facts), under_way():
-        array = as_array(getattr(loaded.estimator, method)(_for_estimator(loaded, rows)), f"values of {method!r}")
+
+    def call() -> np.ndarray[Any, Any]:
+        with under_way():
+            value = getattr(loaded.estimator, method)(_for_estimator(loaded, rows))
+            return as_array(value, f"values of {method!r}")
+
+    with model_errors(loaded, count, facts):
+        array = await in_thread(call)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise not_finite(loaded)
     return array

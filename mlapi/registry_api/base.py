@@ -17,8 +17,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from mlapi.body_limits import require_length
-from mlapi.gate import request_id_of
-from mlapi.observation import observe_api
+from mlapi.http.request import request_id_of
+from mlapi.observability.access_log import observe_api
 from mlapi.protocols.base import HttpError
 
 VIEW = "models_registry.view_registeredmodel"
@@ -82,7 +82,7 @@ class RegistryView(APIView):
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Give the request its id."""
         made = super().initialize_request(request, *args, **kwargs)
-        made.request_id = request_id_of(request.META)  # type: ignore[attr-defined]
+        made.request_id = request_id_of(request.headers.get("X-Request-ID"))  # type: ignore[attr-defined]
         return made
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -93,11 +93,11 @@ class RegistryView(APIView):
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Add the request's id, and write its line."""
         answered = super().finalize_response(request, response, *args, **kwargs)
-        request_id = getattr(request, "request_id", None) or request_id_of(request.META)
+        request_id = getattr(request, "request_id", None) or request_id_of(request.headers.get("X-Request-ID"))
         answered["X-Request-ID"] = request_id
         user = getattr(request, "_user", None)
         observe_api(
-            request.META,
+            trace_parent=request.headers.get("traceparent", ""),
             request_id=request_id,
             route=getattr(request.resolver_match, "url_name", ""),
             method=request.method or "",
@@ -110,11 +110,7 @@ class RegistryView(APIView):
 
 
 def refuse_too_large(request: Request) -> None:
-    """Raise HttpError 411 for a body without a length, and 413 for one over the limit of its address."""
-    if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
-        raise HttpError(
-            411, "length_required", "The body comes in chunks, without Content-Length. Send it with Content-Length."
-        )
+    """Raise HttpError 413 for a body over the limit of its address."""
     require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
 
 

@@ -19,7 +19,7 @@ from models_registry.artifacts.sample import ranges, verify_sample
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import ArtifactError, BrokenArtifact
 from models_registry.serving import memory
-from models_registry.serving.coalescing import Coalescer, Direct
+from models_registry.serving.batching import DynamicBatcher, UnbatchedPredictor
 from models_registry.serving.model_calls import under_way
 from models_registry.serving.runtime import LoadedModel
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 WARM_UP_PREDICTIONS = 3
 # A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
-BRIEF_SECONDS = 0.0005
+INLINE_SECONDS = 0.0005
 # And so are a few, as long as all of them take no longer than that; as many are timed at once.
-BRIEF_ROWS_SECONDS = 0.002
-LONGEST_BRIEF_SECONDS = 0.005
+INLINE_ROWS_SECONDS = 0.002
+MAX_INLINE_SECONDS = 0.005
 TIMED_ROWS = 128
 # The first calls of a model take several times as long as those that follow.
 TIMED_CALLS = 30
@@ -42,7 +42,7 @@ OUTPUT_OVERHEAD_SECONDS = 0.0000003
 # A number with all its digits, and what stands around it and its name.
 NUMBER_BYTES = 32
 # Some dozens of rows of any usual width.
-MOST_BRIEF_BYTES = 8_192
+MAX_INLINE_BYTES = 8_192
 # Beyond what the probe saw the model take: the worker itself, and what serves meanwhile.
 MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
@@ -132,7 +132,7 @@ class Preparation:
             if version.sample is not None:
                 verify_sample(form.model, form.signature, version.sample)
             row_seconds = warm_up(form.model, form.signature, version.sample)
-        is_brief = form.is_compiled and row_seconds is not None and row_seconds <= BRIEF_SECONDS
+        is_inline = form.is_compiled and row_seconds is not None and row_seconds <= INLINE_SECONDS
         return LoadedModel(
             name=version.model,
             number=version.number,
@@ -140,7 +140,7 @@ class Preparation:
             generation=version.generation,
             digest=version.digest,
             signature=form.signature,
-            predictor=Direct(form.model) if form.is_compiled else Coalescer(form.model),
+            predictor=UnbatchedPredictor(form.model) if form.is_compiled else DynamicBatcher(form.model),
             estimator=form.estimator,
             example=version.sample.instances[0] if version.sample else version.report.get("example"),
             description=version.description,
@@ -150,7 +150,9 @@ class Preparation:
             activated_at=version.activated_at,
             build=version.build,
             ranges=ranges(version.sample, version.signature) if version.sample else {},
-            brief_bytes=brief_bytes(form.model, form.signature, version.sample) if is_brief and version.sample else 0,
+            inline_max_bytes=inline_max_bytes(form.model, form.signature, version.sample)
+            if is_inline and version.sample
+            else 0,
         )
 
     def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:
@@ -234,20 +236,20 @@ def warm_up(model: Any, signature: Signature, sample: Sample | None) -> float | 
     return _seconds_of(model, signature.parse([sample.instances[0]]))
 
 
-def brief_bytes(model: Any, signature: Signature, sample: Sample) -> int:
-    """Return how long a body may be whose rows take a model no longer than BRIEF_ROWS_SECONDS, however it says them."""
+def inline_max_bytes(model: Any, signature: Signature, sample: Sample) -> int:
+    """Return the largest body, in bytes, whose rows take a model at most INLINE_ROWS_SECONDS in any form."""
     instances = list(islice(cycle(sample.instances), TIMED_ROWS))
     seconds = _seconds_of(model, signature.parse(instances))
     outputs = OUTPUT_OVERHEAD_SECONDS * signature.width
     row_seconds = seconds / len(instances) + ROW_OVERHEAD_SECONDS + outputs
     # The shortest way to say a number is a tensor of bytes.
     features = len(signature.inputs)
-    most = int(BRIEF_ROWS_SECONDS / row_seconds * features)
+    most = int(INLINE_ROWS_SECONDS / row_seconds * features)
     # One row is let in with its names and all digits, unless that is room for too many short ones.
     one_named = sum(len(name) + NUMBER_BYTES for name in signature.names)
-    if one_named <= LONGEST_BRIEF_SECONDS / row_seconds * features:
+    if one_named <= MAX_INLINE_SECONDS / row_seconds * features:
         most = max(most, one_named)
-    return min(MOST_BRIEF_BYTES, most)
+    return min(MAX_INLINE_BYTES, most)
 
 
 def _seconds_of(model: Any, rows: Any) -> float:

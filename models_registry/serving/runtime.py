@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from models_registry.serving.keyring import KeyRing, KeyUses
 class Predictor(Protocol):
     """Answers rows in the form that the signature gives them."""
 
-    def predict(self, rows: Any, count: int) -> Answer:
+    async def predict(self, rows: Any, count: int) -> Answer:
         """Return the answer to `count` rows; whatever the model raises is raised."""
 
 
@@ -44,7 +43,7 @@ class LoadedModel:
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # What a body of so many bytes holds at most takes it less than a moment; 0 where one row takes longer.
-    brief_bytes: int = 0
+    inline_max_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Board:
 
 
 class Runtime:
-    """The board, and the predictions under way."""
+    """The board: what this process serves."""
 
     def __init__(self) -> None:
         """Serve nothing yet."""
@@ -79,8 +78,6 @@ class Runtime:
         self.swaps: Counter[str] = Counter()
         self.load_failures: Counter[str] = Counter()
         self.wish_read_at: float | None = None
-        self._admitted = 0
-        self._admission = threading.Lock()
 
     def post(self, **changes: Any) -> None:
         """Replace the board by one with these changes: one assignment, so nobody reads half of it."""
@@ -98,23 +95,3 @@ class Runtime:
         board = self.board
         self.board = replace(board, models={key: value for key, value in board.models.items() if key != name})
         return board.models.get(name)
-
-    def admit(self, limit: int, places: int = 1) -> bool:
-        """Take `places` of `limit` and return True, or False where too few are left; who is in must `leave`.
-
-        Who needs more places than there are is let in alone.
-        """
-        with self._admission:
-            if self._admitted and self._admitted + places > limit:
-                return False
-            self._admitted += places
-            return True
-
-    def leave(self, places: int = 1) -> None:
-        """Give `places` back."""
-        with self._admission:
-            self._admitted -= places
-
-    def is_full(self, limit: int) -> bool:
-        """Say whether all of `limit` places are taken."""
-        return self._admitted >= limit

@@ -22,7 +22,7 @@ from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError
-from models_registry.serving.coalescing import join
+from models_registry.serving.batching import join
 
 RNG = np.random.default_rng(2)
 IDS = [2**60 + step for step in range(6)]

@@ -223,3 +223,24 @@ def test_an_unusable_database_at_start_is_a_sentence(new_service, tmp_path):
     assert "Traceback" not in done.stderr
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect("postgres://nobody:x@127.0.0.1:9/none", connect_timeout=1)
+
+
+@pytest.mark.any_database
+def test_a_replaced_worker_without_its_model_leaves_requests_to_its_sibling(new_service, tmp_path):
+    service = new_service(WEB_WORKERS="2", MODELS_START_SECONDS="1")
+    service.publish("m", save(constant(1), tmp_path / "a.joblib"), "--activate")
+    service.start().wait_until_served("m", 1, replicas=2)
+    for directory in (service.storage, service.directory / "var" / "cache"):
+        shutil.rmtree(directory)
+    before = set(service.worker_pids())
+    os.kill(min(before), signal.SIGKILL)
+    started = eventually(lambda: set(service.worker_pids()) - before, seconds=30)
+    saying = f"Started server process [{started.pop()}]"
+    eventually(lambda: saying in service.log(), seconds=60)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        status, body, _ = service.post("/predict", {"features": [0, 0]})
+        assert status == 200, body
+    # With the sibling gone too it answers all the same: that it has nothing.
+    os.kill(max(before), signal.SIGKILL)
+    assert eventually(lambda: service.post("/predict", {"features": [0, 0]})[0] == 503, seconds=30)

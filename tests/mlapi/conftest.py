@@ -1,4 +1,4 @@
-"""The gate through both of its hosts, with models loaded by hand."""
+"""The request pipeline through both of its hosts, with models loaded by hand."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
-from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 
 from mlapi import replica
-from mlapi.lane import PredictionLane
+from mlapi.http import process
+from mlapi.http.application import Application
+from mlapi.http.django_host import DjangoHost
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.coalescing import Coalescer
+from models_registry.serving.batching import DynamicBatcher
 from models_registry.serving.runtime import Board, LoadedModel
-from tests.support.wsgi import WsgiClient
+from tests.support.asgi import AsgiClient
 
 Load = Callable[..., LoadedModel]
 
 
-@pytest.fixture(params=["lane", "views"])
-def host(request: pytest.FixtureRequest) -> Iterator[WsgiClient]:
-    """Return a client of the service: through the lane, and through Django alone."""
-    django = get_wsgi_application()
+@pytest.fixture(params=["application", "views"])
+def host(request: pytest.FixtureRequest) -> Iterator[AsgiClient]:
+    """Return a client of the service: of the whole application, and of Django's views alone."""
     # As Django's own test client does: a request must not close the connection that holds the test's transaction.
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
-    yield WsgiClient(PredictionLane(django, replica.gate) if request.param == "lane" else django)
+    if request.param == "views":
+        yield AsgiClient(get_asgi_application(), is_behind_django=True)
+    else:
+        yield AsgiClient(Application(process.pipeline, DjangoHost(process.admission, threads=4)))
     request_started.connect(close_old_connections)
     request_finished.connect(close_old_connections)
 
@@ -48,7 +52,7 @@ def load() -> Iterator[Load]:
             generation=number,
             digest="0" * 64,
             signature=signature,
-            predictor=Coalescer(model),
+            predictor=DynamicBatcher(model),
             estimator=model,
             example=given.pop("example", None),
             description="",

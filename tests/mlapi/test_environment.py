@@ -232,7 +232,7 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_a_worker_imports_at_its_start_only_what_predictions_need():
-    imported = modules_after("import mlapi.lane, mlapi.replica")
+    imported = modules_after("import mlapi.http.application, mlapi.http.process")
     assert {"mlapi.tracing", "models_registry.serving.watcher"} < imported
     assert not {"opentelemetry", "models_registry.admin", "unfold.admin", "rest_framework.views", "sklearn"} & imported
 
@@ -264,3 +264,10 @@ def test_no_public_key_is_no_file(tmp_path: Path) -> None:
 def test_public_key_that_is_no_base64_is_said(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="MODELS_SIGNATURE_KEY_BASE64 is no base64"):
         environment.public_key_file("not a key!", tmp_path)
+
+
+def test_networks_are_read_and_a_wrong_one_is_named():
+    found = environment.networks(["10.0.0.7/8", "2001:db8::/32", "192.0.2.1"], name="MLAPI_ADMIN_CIDR")
+    assert [str(network) for network in found] == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]
+    with pytest.raises(ImproperlyConfigured, match="MLAPI_ADMIN_CIDR cannot be read"):
+        environment.networks(["10.0.0.0/99"], name="MLAPI_ADMIN_CIDR")

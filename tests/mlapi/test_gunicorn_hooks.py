@@ -58,8 +58,8 @@ def test_a_hook_logs_the_error_that_nobody_foresaw(monkeypatch, tmp_path, caplog
     def fail() -> None:
         raise RuntimeError("unforeseen")
 
-    wsgi = SimpleNamespace(replica=SimpleNamespace(stop=fail))
-    monkeypatch.setitem(sys.modules, "mlapi.wsgi", wsgi)
+    asgi = SimpleNamespace(replica=SimpleNamespace(stop=fail))
+    monkeypatch.setitem(sys.modules, "mlapi.asgi", asgi)
     call_hooks(configuration(tmp_path, monkeypatch))
     assert "worker_exit failed; the service goes on" in caplog.text
     assert "unforeseen" in caplog.text

@@ -1,4 +1,4 @@
-"""MLflow's /invocations and SageMaker's container routes, through the lane and through Django's views."""
+"""MLflow's /invocations and SageMaker's container routes, through the application and through Django's views."""
 
 from __future__ import annotations
 
@@ -273,13 +273,20 @@ def test_hostile_csv_is_a_400_in_mlflow_s_shape(host, load, body):
     assert set(answer.json) == {"error_code", "message"}
 
 
+def test_a_body_may_come_in_chunks(host, load):
+    load(linear())
+    content = json.dumps({"inputs": [[1, 2]]}).encode()
+    chunks = [content[:9], content[9:], b""]
+    assert host.request("POST", "/invocations", chunks=chunks).status == 200
+
+
 def test_wire_errors_keep_mlflow_s_shape(host, load, settings):
     load(linear())
     settings.MLAPI_MAX_BODY_MB = 0.001
     answers = {
         "method": (host.get("/invocations"), 405),
         "kind": (host.post("/invocations", b"x", **{"Content-Type": "application/x-npy"}), 415),
-        "chunked": (host.post("/invocations", b"x", **{"Transfer-Encoding": "chunked"}), 411),
+        "chunks": (host.request("POST", "/invocations", chunks=[b" " * 600, b" " * 401]), 413),
         "large": (host.post("/invocations", b" " * 1001), 413),
         "unknown model": (host.post("/models/none/invocations", {"inputs": [[1, 2]]}), 404),
     }
@@ -290,7 +297,7 @@ def test_wire_errors_keep_mlflow_s_shape(host, load, settings):
 
 def test_ping_is_empty_and_says_whether_the_models_are_loaded(host, load):
     load(linear(), "a")
-    ping = host.get("/ping", Host="10.0.0.9:8080")
+    ping = host.get("/ping", Host="localhost" if host.is_behind_django else "10.0.0.9:8080")
     assert (ping.status, ping.body) == (200, b"")
     assert host.get("/version").body == VERSION.encode()
     replica.runtime.post(wished={"a": 1, "b": 1})

@@ -16,9 +16,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from mlapi import replica
-from mlapi.keys import require_key
+from mlapi.http.auth import require_key
+from mlapi.http.request import Headers
+from mlapi.http.routes import ENDPOINTS, NAME
 from mlapi.protocols.base import HttpError
-from mlapi.routes import ENDPOINTS, NAME
 from models_registry import services
 from models_registry.errors import RequestError, UnknownKey, UnknownModel
 from models_registry.models import ApiKey, Replica
@@ -211,12 +212,12 @@ def test_workers_count_together_again_when_the_directory_is_back(tmp_path):
 def test_the_check_costs_microseconds(load, keys, record_property):
     load(constant(1))
     keys("mlapi_12345678_" + "x" * 43, models=frozenset({"m"}))
-    environ = {"HTTP_AUTHORIZATION": "Bearer mlapi_12345678_" + "x" * 43}
+    headers = Headers([(b"authorization", b"Bearer mlapi_12345678_" + b"x" * 43)])
 
     def once():
         began = time.perf_counter()
         for _ in range(2000):
-            require_key(environ, replica.runtime, "m")
+            require_key(headers, replica.runtime, "m")
         return (time.perf_counter() - began) / 2000 * 1e6
 
     microseconds = min(once() for _ in range(5))
@@ -357,7 +358,7 @@ def test_last_use_is_written_once_for_many_requests(keeper, django_assert_num_qu
     keeper.read()
     with django_assert_num_queries(0):
         for _ in range(50):
-            require_key({"HTTP_X_API_KEY": text}, replica.runtime, None)
+            require_key(Headers([(b"x-api-key", text.encode("latin-1", "replace"))]), replica.runtime, None)
     with django_assert_num_queries(1):
         keeper.write_uses()
     row.refresh_from_db()

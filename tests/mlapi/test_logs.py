@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from mlapi import logs, replica
+from mlapi.http import process
 from mlapi.tracing import Tracer
 from models_registry.services.keys import digest_of_key
 from models_registry.serving.keyring import HeldKey, KeyRing
@@ -229,9 +230,9 @@ def tracer():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
     Collector.spans.clear()
-    replica.gate.tracer = Tracer("prod")
-    yield replica.gate.tracer
-    replica.gate.tracer = None
+    process.pipeline.tracer = Tracer("prod")
+    yield process.pipeline.tracer
+    process.pipeline.tracer = None
     del os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
     server.shutdown()
     server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sklearn.linear_model import LogisticRegression
 
 from mlapi import replica
-from mlapi.foresight import CAME_AT
+from mlapi.http.process import admission
 from mlapi.metrics import catalogue
 from mlapi.metrics.emf import MinuteReport
 from mlapi.metrics.exposition import expose
@@ -29,7 +30,7 @@ from mlapi.metrics.records import MOST_CLASSES, OTHER, Record, sum_up
 from mlapi.metrics.snapshots import Snapshot, Snapshots
 from mlapi.metrics.totals import Totals
 from models_registry.artifacts.calling import Answer
-from models_registry.serving.coalescing import Coalescer
+from models_registry.serving.batching import DynamicBatcher, run_blocking
 from models_registry.serving.runtime import Board, Runtime
 from tests.support.estimators import constant, forest, save
 from tests.support.waiting import eventually
@@ -105,13 +106,18 @@ def test_requests_are_counted_by_model_resolved_version_protocol_and_outcome(hos
     assert 0 < metrics("mlapi_model_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
 
 
-def test_the_wait_for_a_place_is_part_of_the_wait(host, load, metrics):
+def test_the_wait_for_a_slot_is_part_of_the_wait(host, load, metrics, monkeypatch):
     load(constant(1), name="a")
-    told = {CAME_AT: time.perf_counter() - 3}
-    answer = host.request("POST", "/predict", b'{"features": [0, 0]}', {"Content-Type": "application/json"}, **told)
-    assert answer.json["processing_time_ms"] > 3000
-    assert 3 < metrics("mlapi_waiting_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
-    assert metrics("mlapi_model_seconds_sum", model="a") < 1
+    monkeypatch.setattr(admission, "max_in_flight", 1)
+    monkeypatch.setattr(admission, "queue_timeout_seconds", 20)
+    held = asyncio.run(admission.acquire())
+    timer = threading.Timer(0.5, held.release)
+    eventually_waiting = threading.Thread(target=lambda: (eventually(lambda: admission.queued == 1), timer.start()))
+    eventually_waiting.start()
+    answer = host.post("/predict", {"features": [0, 0]})
+    eventually_waiting.join()
+    assert answer.json["processing_time_ms"] > 400
+    assert 0.4 < metrics("mlapi_waiting_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
 
 
 def test_a_name_that_callers_made_up_is_no_label(host, load, metrics):
@@ -148,7 +154,9 @@ def test_predictions_are_counted_by_class_or_into_a_histogram(host, load, metric
 
 def test_metrics_answer_any_host_and_the_token_alone_where_one_is_set(host, load, settings):
     load(constant(1))
-    answer = host.request("GET", "/metrics", headers={"Host": "10.0.0.7:8000"})
+    answer = host.request(
+        "GET", "/metrics", headers={"Host": "localhost" if host.is_behind_django else "10.0.0.7:8000"}
+    )
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
     settings.MLAPI_METRICS_TOKEN = "scraper"
@@ -230,10 +238,10 @@ def test_waiting_is_told_apart_from_the_model_and_each_call_counts_once():
             time.sleep(0.3)
             return np.zeros(len(rows))
 
-    coalescer, answers = Coalescer(Slow()), []
+    batcher, answers = DynamicBatcher(Slow()), []
 
     def ask():
-        answers.append(coalescer.predict(np.zeros((2, 1)), 2))
+        answers.append(run_blocking(batcher.predict(np.zeros((2, 1)), 2)))
 
     threads = [threading.Thread(target=ask) for _ in range(5)]
     threads[0].start()

@@ -214,7 +214,7 @@ def test_document_changes_with_an_activation_and_is_kept_until_then(host, load):
 
 def test_document_is_made_once_for_each_set_of_models(load):
     from mlapi import openapi, replica
-    from mlapi.routes import ENDPOINTS
+    from mlapi.http.routes import ENDPOINTS
 
     load(constant(1))
     made = openapi.edition_of(replica.runtime.board, ENDPOINTS)
@@ -237,7 +237,7 @@ def test_keys_stand_in_the_document_where_they_are_required(host, load, settings
 
 
 def test_every_route_is_in_the_document_and_has_a_summary(host, every_kind):
-    from mlapi.routes import ENDPOINTS, match
+    from mlapi.http.routes import ENDPOINTS, match
 
     found = set()
     for path, item in host.get("/openapi.json").json["paths"].items():

@@ -152,11 +152,6 @@ def test_what_cannot_be_done_is_told_in_the_contract_s_form(caller, path, body, 
     assert answer.json()["error"]
 
 
-def test_a_chunked_body_is_refused(caller):
-    answer = caller.post("/api/models/digits/activate", {"version": 1}, **{"Transfer-Encoding": "chunked"})
-    assert (answer.status_code, answer.json()["code"]) == (411, "length_required")
-
-
 def test_without_a_token_nothing_is_told():
     version(1)
     for headers in ({}, {"Authorization": "Token wrong"}, {"Authorization": "Token"}):

@@ -7,16 +7,21 @@ import secrets
 import subprocess
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
+from django.db.backends.signals import connection_created
 from django.test import Client
 from django.utils import timezone
 
-from mlapi.proxies import client_address
+from mlapi.http import process
+from mlapi.http.clients import client_address
+from mlapi.http.django_host import DjangoHost
+from tests.support.asgi import AsgiClient
 from tests.support.estimators import constant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,8 +48,7 @@ LOGIN = "/admin/login/"
     ],
 )
 def test_a_forwarded_address_counts_as_far_as_proxies_are_trusted(proxies, forwarded, expected):
-    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": forwarded}
-    assert client_address(environ, trusted_proxies=proxies) == expected
+    assert client_address("10.0.0.1", forwarded, trusted_proxies=proxies) == expected
 
 
 def log_in(name: str, password: str, address: str, **headers: str) -> int:
@@ -128,7 +132,8 @@ def test_answers_to_programs_are_not_sniffed(host, load):
 def test_a_strange_host_is_answered_400_except_for_health(host, load):
     load(constant(1))
     strange = {"Host": "10.0.3.7:8000"}
-    assert host.request("GET", "/health", headers=strange).status == 200
+    if not host.is_behind_django:
+        assert host.request("GET", "/health", headers=strange).status == 200
     assert host.request("GET", "/models", headers=strange).status == 400
     assert host.request("GET", "/admin/login/", headers=strange).status == 400
 
@@ -185,3 +190,55 @@ def test_https_behind_a_proxy_that_nobody_trusts_is_warned_of(settings):
 def test_a_log_of_inputs_is_warned_of(settings):
     settings.MLAPI_LOG_FEATURES = True
     assert "mlapi.W002" in {message.id for message in run_checks()}
+
+
+@pytest.mark.parametrize(
+    ("networks", "proxies", "forwarded", "allowed"),
+    [
+        ([], 0, "", True),
+        (["127.0.0.0/8"], 0, "", True),
+        (["10.0.0.0/8"], 0, "", False),
+        (["10.0.0.0/8"], 0, "10.1.2.3", False),
+        (["10.0.0.0/8"], 1, "10.1.2.3", True),
+        (["10.0.0.0/8"], 1, "10.1.2.3, 203.0.113.9", False),
+        (["10.0.0.0/8", "2001:db8::/32"], 1, "2001:db8::1", True),
+        (["10.0.0.0/8"], 1, "::ffff:10.1.2.3", True),
+        (["10.0.0.0/8"], 1, "nonsense", False),
+    ],
+)
+@pytest.mark.parametrize("path", ["/metrics", "/admin", "/admin/", "/admin/login/"])
+def test_only_named_networks_reach_the_admin_and_the_metrics(  # noqa: PLR0917 - the fixtures and the case
+    host, load, settings, path, networks, proxies, forwarded, allowed
+):
+    settings.MLAPI_ADMIN_CIDR = [ip_network(network) for network in networks]
+    settings.TRUSTED_PROXIES = proxies
+    load(constant(1))
+    answer = host.get(path, **({"X-Forwarded-For": forwarded} if forwarded else {}))
+    if allowed:
+        assert answer.status in {200, 301, 302}
+    else:
+        assert (answer.status, answer.json["code"]) == (403, "network_not_allowed")
+    assert host.post("/predict", {"features": [0, 0]}).status == 200, "predictions are for everybody"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_leaves_no_database_connection_behind():
+    made = []
+
+    def keep(connection, **_):
+        made.append(connection)
+
+    connection_created.connect(keep)
+    try:
+        client = AsgiClient(DjangoHost(process.admission, threads=1))
+        assert client.get("/admin/", Cookie="sessionid=" + "x" * 32).status == 302
+    finally:
+        connection_created.disconnect(keep)
+    assert [connection.connection for connection in made] == [None]
+
+
+def test_a_static_file_is_served_in_pieces(settings, tmp_path):
+    (tmp_path / "large.js").write_bytes(b"x" * 200_000)
+    settings.STATIC_ROOT = tmp_path
+    answer = AsgiClient(DjangoHost(process.admission, threads=1)).get("/static/large.js")
+    assert (answer.status, len(answer.body)) == (200, 200_000)

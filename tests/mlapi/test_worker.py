@@ -1,29 +1,23 @@
-"""The worker on the wire: every way to send a request gets its answer, on the short way and on gunicorn's."""
+"""The worker on the wire: every way to send a request gets its answer."""
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
-import os
 import resource
 import select
-import selectors
-import signal
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from gunicorn.config import Config
-from gunicorn.workers.gthread import ThreadWorker
 
-from mlapi.connections import Connection
-from mlapi.lingering import MOST_LINGERING
-from mlapi.worker import MOST_FILES, ServingWorker
+from mlapi.http.worker import MAX_FILES
 from tests.support.databases import execute
 from tests.support.estimators import forest, save
 from tests.support.service import Service
@@ -33,7 +27,7 @@ from tests.support.wire import BODY, receive, request
 pytestmark = pytest.mark.any_database
 
 THREADS = 4
-MOST_WAITING = 30
+MAX_IN_FLIGHT = 30
 MANY = 400
 TOKEN = "a" * 40
 A_PROGRAM = f"""
@@ -46,7 +40,9 @@ Token.objects.create(user=User.objects.create_superuser("program"), key="{TOKEN}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("worker")
-    made = Service(directory, WEB_THREADS=str(THREADS), MLAPI_MAX_WAITING=str(MOST_WAITING), MODELS_ACCELERATION="on")
+    made = Service(
+        directory, WEB_THREADS=str(THREADS), MLAPI_MAX_IN_FLIGHT=str(MAX_IN_FLIGHT), MODELS_ACCELERATION="on"
+    )
     artifact = save(forest(seed=1, trees=5), directory / "model.joblib", rows=[[0, 0, 0, 0]])
     made.manage_all(*(["publish_model", name, artifact, "--activate"] for name in ("quick", "slow")))
     execute(
@@ -69,42 +65,15 @@ def connection(service) -> Iterator[socket.socket]:
         yield made
 
 
-def test_a_worker_may_open_as_many_files_as_the_system_lets_it(monkeypatch):
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    began: list[tuple[int, int]] = []
-    monkeypatch.setattr(
-        ThreadWorker, "init_process", lambda worker: began.append(resource.getrlimit(resource.RLIMIT_NOFILE))
-    )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
-    try:
-        ServingWorker(1, os.getppid(), [], None, 30, Config(), None).init_process()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    most = MOST_FILES if limits[1] == resource.RLIM_INFINITY else min(limits[1], MOST_FILES)
-    assert began == [(most, limits[1])]
-
-
-def test_more_callers_than_files_may_be_open_wait_and_end_nothing(service, connection):
+def test_a_worker_may_open_as_many_files_as_the_system_allows(service):
     (pid,) = service.worker_pids()
-    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 10, limits[1]))
-    try:
-        with ExitStack() as stack:
-            for _ in range(30):
-                late = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
-            late.sendall(request("/models/quick/predict"))
-            eventually(lambda: "No caller can be accepted: Too many open files" in service.log())
-            connection.sendall(request("/models/quick/predict"))
-            assert receive(connection)[0][0] == 200
-            assert service.worker_pids() == [pid]
-        assert service.get("/health")[0] == 200
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    assert soft == (MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES))
 
 
 def test_who_has_been_answered_or_has_gone_counts_no_more(service, connection):
     bad = request("/models/slow/predict", body=b"{")
-    for _ in range(MOST_WAITING + 5):
+    for _ in range(MAX_IN_FLIGHT + 5):
         connection.sendall(bad)
         assert receive(connection)[0][0] == 400
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as leaving:
@@ -124,15 +93,15 @@ def test_a_connection_serves_many_requests(connection, path):
         connection.sendall(request(path))
         ((status, headers, body),) = receive(connection)
         assert status == 200
-        assert headers["connection"] == "keep-alive"
+        assert "connection" not in headers
         assert headers["x-request-id"] == json.loads(body)["request_id"]
 
 
-def test_the_two_ways_take_turns_on_one_connection(connection):
-    for path in ("/models/quick/predict", "/models/slow/predict", "/models/quick/predict", "/models", "/health") * 3:
-        body = b"" if path in {"/models", "/health"} else BODY
+def test_routes_of_the_pipeline_and_of_django_take_turns(connection):
+    for path in ("/models/quick/predict", "/models/slow/predict", "/admin/", "/models", "/health") * 3:
+        body = b"" if path in {"/models", "/health", "/admin/"} else BODY
         connection.sendall(request(path, body=body, method="POST" if body else "GET"))
-        assert receive(connection)[0][0] == 200
+        assert receive(connection)[0][0] == (302 if path == "/admin/" else 200)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60, -1], ids=["method", "head", "headers", "body"])
@@ -371,7 +340,7 @@ MANY_ROWS = json.dumps({"instances": [[0, 0, 0, 0]] * 1_200, "probabilities": Tr
 @pytest.mark.parametrize("path", ["/models/slow/predict", "/models/slow/predict?x=1"])
 def test_who_does_not_read_takes_neither_a_thread_nor_a_place(service, path):
     with ExitStack() as stack:
-        many = [stack.enter_context(socket.socket()) for _ in range(MOST_WAITING + THREADS)]
+        many = [stack.enter_context(socket.socket()) for _ in range(MAX_IN_FLIGHT + THREADS)]
         for connection in many:
             # Small segments, since the kernel keeps as much as some of them for a caller.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
@@ -390,67 +359,6 @@ def test_who_does_not_read_takes_neither_a_thread_nor_a_place(service, path):
         assert receive(many[0])[0][0] == 200
 
 
-@pytest.fixture
-def idle_worker() -> Iterator[ServingWorker]:
-    """Return a worker that listens nowhere, in this process."""
-    worker = ServingWorker(1, os.getppid(), [], None, 30, Config(), None)
-    worker.tpool, worker.poller = worker.get_thread_pool(), selectors.DefaultSelector()
-    worker.method_queue.init()
-    worker.poller.register(worker.method_queue.fileno(), selectors.EVENT_READ, worker.method_queue.run_callbacks)
-    yield worker
-    worker.poller.close()
-    worker.method_queue.close()
-    worker.tmp.close()
-
-
-def test_who_is_hung_up_on_may_leave_while_others_are(idle_worker):
-    """The one that is closed to make room for another may have left in the same round."""
-    refused = Future()
-    refused.set_result(False)
-    callers = []
-    for number in range(MOST_LINGERING + 1):
-        ours, caller = socket.socketpair()
-        callers.append(caller)
-        conn = Connection(idle_worker.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2), {"wsgi.version": (1, 0)})
-        idle_worker.nr_conns += 1
-        idle_worker.method_queue.defer(idle_worker.finish_request, conn, refused)
-        if number < MOST_LINGERING:
-            idle_worker.wait_for_and_dispatch_events(timeout=0)
-    assert idle_worker.nr_conns == MOST_LINGERING + 1
-    for caller in callers:
-        caller.close()
-    for _ in range(2):
-        idle_worker.wait_for_and_dispatch_events(timeout=0)
-    assert idle_worker.nr_conns == 0
-
-
-@pytest.mark.parametrize("waits", [True, False], ids=["one that waits", "one that answers"])
-def test_a_thread_sends_the_rest_of_an_answer_only_if_it_waits_for_callers(idle_worker, waits):
-    ours, caller = socket.socketpair()
-    with ours, caller:
-        conn = Connection(idle_worker.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2), {"wsgi.version": (1, 0)})
-        conn.unsent = [b"rest"]
-        pool = idle_worker._patient if waits else idle_worker.tpool
-        idle_worker._submit(pool, lambda conn: idle_worker._send_rest(conn, keeps=True), conn)
-        pool.shutdown(wait=True)
-        assert conn.take_unsent() == (b"" if waits else b"rest")
-        caller.setblocking(False)
-        if waits:
-            assert caller.recv(10) == b"rest"
-
-
-def test_a_pool_that_waits_for_callers_ends_with_its_worker(idle_worker):
-    may_end = threading.Event()
-    idle_worker.poller.unregister(idle_worker.method_queue.fileno())
-    idle_worker.alive = False
-    try:
-        waiting = [idle_worker._patient.submit(may_end.wait, 10) for _ in range(idle_worker.cfg.threads + 1)]
-        idle_worker.run()
-        assert waiting[-1].cancelled()
-    finally:
-        may_end.set()
-
-
 def test_half_a_head_is_no_request(service, connection):
     connection.sendall(request()[:20])
     connection.shutdown(socket.SHUT_WR)
@@ -463,35 +371,6 @@ def test_a_slow_caller_is_answered_in_the_end(service):
         for place in range(len(data)):
             connection.sendall(data[place : place + 1])
         assert receive(connection)[0][0] == 200
-
-
-def test_who_comes_while_many_are_answered_does_not_wait_for_all_of_them(service):
-    body = json.dumps({"instances": [[0, 0, 0, 0]] * 20}).encode()
-    (worker,) = service.worker_pids()
-    with ExitStack() as stack:
-        many = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20)) for _ in range(MANY)
-        ]
-        for connection in many:
-            connection.sendall(request("/models/quick/predict", body=body))
-            receive(connection)
-        answered = [MANY]
-        for _ in range(30):  # the client may be kept from its processor
-            if min(answered) < MANY - 50:
-                break
-            os.kill(worker, signal.SIGSTOP)
-            for connection in many:
-                connection.sendall(request("/models/quick/predict", body=body))
-            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as newcomer:
-                os.kill(worker, signal.SIGCONT)
-                select.select(many, [], [])
-                time.sleep(0.01)
-                newcomer.sendall(request("/health", body=b"", method="GET"))
-                assert receive(newcomer)[0][0] == 200
-                answered.append(len(select.select(many, [], [], 0)[0]))
-            for connection in many:
-                receive(connection)
-        assert min(answered) < MANY - 50
 
 
 def test_who_leaves_is_forgotten(service):
@@ -556,3 +435,47 @@ def test_every_request_has_its_line(service):
         path = ("/models/quick/predict", "/models/slow/predict")[number % 2]
         assert service.post(path, BODY, **{"X-Request-ID": request_id})[0] == 200
     eventually(lambda: ids <= {event["id"] for event in service.events("request")})
+
+
+def _peak_mb(pid: int) -> float:
+    """Return the most memory that a process has occupied since its peak was reset, in MB."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1000
+
+
+def test_small_compressed_bodies_do_not_fill_the_memory(service):
+    (pid,) = service.worker_pids()
+    bomb = gzip.compress(b" " * 31_000_000)
+    assert len(bomb) < 40_000
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    before = _peak_mb(pid)
+    with ExitStack() as stack:
+        many = [stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 60)) for _ in range(140)]
+        for connection in many:
+            connection.sendall(request("/models/slow/predict", "Content-Encoding: gzip", body=bomb))
+        assert {receive(connection)[0][0] for connection in many} <= {400, 503}
+    assert _peak_mb(pid) - before < 300
+    assert service.post("/models/slow/predict", BODY)[0] == 200
+
+
+def test_an_artifact_may_be_uploaded_in_chunks(service, tmp_path):
+    artifact = save(forest(seed=2, trees=300), tmp_path / "model.joblib")
+    content = artifact.read_bytes()
+    assert len(content) > 100_000
+    about = b'Content-Disposition: form-data; name="artifact"; filename="model.joblib"'
+    form = b"--b\r\n" + about + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Authorization": f"Token {TOKEN}"}
+    pieces = [form[start : start + 50_000] for start in range(0, len(form), 50_000)]
+    connection.request("POST", "/api/models/uploaded/versions", iter(pieces), headers, encode_chunked=True)
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["size_bytes"]) == (201, len(content))
+    connection.close()
+
+
+def test_an_upload_without_a_token_is_refused_unread(connection):
+    kind = "Content-Type: multipart/form-data; boundary=b"
+    head = request("/api/models/m/versions", kind, body=b"{").replace(b"Content-Type: application/json\r\n", b"")
+    connection.sendall(head.replace(b"Content-Length: 1", b"Content-Length: 90000000"))
+    ((status, headers, _),) = receive(connection)
+    assert (status, headers["connection"]) == (401, "close")

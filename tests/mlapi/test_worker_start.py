@@ -22,10 +22,15 @@ if Path("broken").exists():
     raise RuntimeError("the disk is gone")
 
 
-def application(environ, start_response):
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+        return
     body = str(os.getpid()).encode()
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 """
 
 
@@ -36,7 +41,7 @@ def start(tmp_path):
 
     def begin(port: int) -> subprocess.Popen[bytes]:
         (tmp_path / "empty.py").write_text("")
-        options = ["-c", "empty.py", "--worker-class", "mlapi.worker.ServingWorker", "--threads", "2", "-w", "2"]
+        options = ["-c", "empty.py", "--worker-class", "mlapi.http.worker.ServingWorker", "-w", "2"]
         command = [sys.executable, "-m", "gunicorn", *options, "-b", f"127.0.0.1:{port}", "answers:application"]
         log = (tmp_path / "log").open("w")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

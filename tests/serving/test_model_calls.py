@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from models_registry.serving.coalescing import Coalescer
+from models_registry.serving.batching import DynamicBatcher, run_blocking
 from models_registry.serving.model_calls import oldest_seconds
 from tests.support.waiting import eventually
 
@@ -24,8 +24,8 @@ class Slow:
 
 
 def test_what_waits_in_a_queue_is_not_under_way():
-    coalescer = Coalescer(Slow(0.2), max_rows=1)
-    threads = [threading.Thread(target=coalescer.predict, args=(np.zeros((1, 1)), 1)) for _ in range(8)]
+    batcher = DynamicBatcher(Slow(0.2), max_rows=1)
+    threads = [threading.Thread(target=lambda: run_blocking(batcher.predict(np.zeros((1, 1)), 1))) for _ in range(8)]
     for thread in threads:
         thread.start()
     oldest = []
@@ -38,8 +38,8 @@ def test_what_waits_in_a_queue_is_not_under_way():
 
 
 def test_a_call_that_does_not_return_is_noticed():
-    coalescer = Coalescer(Slow(1.0))
-    thread = threading.Thread(target=coalescer.predict, args=(np.zeros((1, 1)), 1))
+    batcher = DynamicBatcher(Slow(1.0))
+    thread = threading.Thread(target=lambda: run_blocking(batcher.predict(np.zeros((1, 1)), 1)))
     thread.start()
     eventually(lambda: oldest_seconds() > 0.5, seconds=5)
     thread.join()

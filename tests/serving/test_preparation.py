@@ -17,13 +17,14 @@ from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
+from models_registry.serving.batching import run_blocking
 from models_registry.serving.preparation import (
-    BRIEF_ROWS_SECONDS,
-    MOST_BRIEF_BYTES,
+    INLINE_ROWS_SECONDS,
+    MAX_INLINE_BYTES,
     ROW_OVERHEAD_SECONDS,
     Preparation,
     VersionRef,
-    brief_bytes,
+    inline_max_bytes,
 )
 from models_registry.serving.runtime import LoadedModel
 from tests.support.estimators import constant, forest, save
@@ -76,7 +77,7 @@ def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparati
     assert "off for this model" in native.runs["text"]
     assert "MODELS_ACCELERATION" in off.runs["text"]
     rows = compiled.signature.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
-    answers = [item.predictor.predict(rows, 2) for item in (compiled, native, off)]
+    answers = [run_blocking(item.predictor.predict(rows, 2)) for item in (compiled, native, off)]
     assert len({tuple(answer.predictions()) for answer in answers}) == 1
 
 
@@ -101,22 +102,22 @@ def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
     compiled = loaded()
     one_named_row = len(json.dumps({f"x{index}": -1.2345678901234567e-300 for index in range(4)}))
     # Whatever the rows take, so many of them are too many: reading them takes longer.
-    most_rows = BRIEF_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
-    assert one_named_row < compiled.brief_bytes < 4 * most_rows < MOST_BRIEF_BYTES
-    slow = brief_bytes(EqualPace(0.0001), compiled.signature, sample)
+    most_rows = INLINE_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
+    assert one_named_row < compiled.inline_max_bytes < 4 * most_rows < MAX_INLINE_BYTES
+    slow = inline_max_bytes(EqualPace(0.0001), compiled.signature, sample)
     assert one_named_row <= slow < 160, "many rows would take too long, one does not"
-    assert brief_bytes(EqualPace(0.01), compiled.signature, sample) == 0, "not even one"
-    assert loaded(acceleration=False).brief_bytes == 0, "the native form holds the interpreter"
+    assert inline_max_bytes(EqualPace(0.01), compiled.signature, sample) == 0, "not even one"
+    assert loaded(acceleration=False).inline_max_bytes == 0, "the native form holds the interpreter"
 
 
 def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
     quick = EqualPace(0)
     inputs = tuple(Feature(f"x{index}") for index in range(10))
     sample = Sample(([0.0] * 10,))
-    few, many = (brief_bytes(quick, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
+    few, many = (inline_max_bytes(quick, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
     assert many < few / 8
     wide = Signature(tuple(Feature("x" * 500 + str(index)) for index in range(10)), classes=tuple(range(1000)))
-    assert brief_bytes(quick, wide, sample) < 100, "long names make no room for many rows without them"
+    assert inline_max_bytes(quick, wide, sample) < 100, "long names make no room for many rows without them"
 
 
 def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
@@ -167,4 +168,4 @@ def test_transform_keeps_the_native_model_at_hand(preparation, tmp_path):
     loaded = prepare(preparation, version_of(path), path)
     rows = loaded.signature.parse([[0.5]])
     assert loaded.estimator.transform(rows).shape == (1, 2)
-    assert call(loaded.estimator, rows).predictions() == loaded.predictor.predict(rows, 1).predictions()
+    assert call(loaded.estimator, rows).predictions() == run_blocking(loaded.predictor.predict(rows, 1)).predictions()

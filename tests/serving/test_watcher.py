@@ -19,6 +19,7 @@ from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.inference import infer_signature
 from models_registry.errors import StorageDenied
 from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, State
+from models_registry.serving.batching import run_blocking
 from models_registry.serving.load_queue import LoadQueue
 from models_registry.serving.preparation import Preparation
 from models_registry.serving.runtime import Runtime
@@ -373,7 +374,7 @@ def put_back(number: int, *, bytes_of: int, generation: int = 1) -> None:
 def answered(watcher) -> float | None:
     """Return what the loaded version answers."""
     loaded = watcher.runtime.board.models.get("m")
-    return float(loaded.predictor.predict([[0.0, 0.0]], 1).predictions()[0]) if loaded else None
+    return float(run_blocking(loaded.predictor.predict([[0.0, 0.0]], 1)).predictions()[0]) if loaded else None
 
 
 @pytest.mark.parametrize("generation", [1, 2])

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.core.wsgi import get_wsgi_application
+import uvicorn
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
-from mlapi import replica
-from mlapi.lane import PredictionLane
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, *arguments: object) -> None:
-        """Leave the lines to the service's own log."""
+from mlapi.http import process
+from mlapi.http.application import Application
+from mlapi.http.django_host import DjangoHost
+from mlapi.http.protocol import LimitedProtocol
+from tests.support.waiting import eventually
 
 
 @contextmanager
 def live_service() -> Iterator[str]:
-    """Serve the lane, Django behind it and the static files; give the address."""
+    """Serve the application and the static files; give the address."""
     # The files as they lie in the apps: the tests collect none.
-    application = PredictionLane(StaticFilesHandler(get_wsgi_application()), replica.gate)
-    server = make_server("127.0.0.1", 0, application, server_class=_Server, handler_class=_Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
+    django = ASGIStaticFilesHandler(DjangoHost(process.admission, threads=4))
+    config = uvicorn.Config(
+        Application(process.pipeline, django),
+        http=LimitedProtocol,
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        eventually(lambda: server.started)
+        port = listener.getsockname()[1]
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)

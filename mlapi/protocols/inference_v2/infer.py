@@ -26,7 +26,7 @@ COMPRESSORS = {"gzip": lambda body: gzip.compress(body, 1, mtime=0), "deflate": 
 WORTH_COMPRESSING_BYTES = 1024
 
 
-def infer(call: Call, runtime: Runtime) -> Reply:
+async def infer(call: Call, runtime: Runtime) -> Reply:
     """Return the outputs that the request asks for; `predict` where it names none."""
     loaded = find_model(runtime.board, call.model, call.version)
     request = read_request(call, loaded.signature)
@@ -35,7 +35,7 @@ def infer(call: Call, runtime: Runtime) -> Reply:
     count = rows_of(request)
     facts = Facts()
     rows = as_rows(lambda: to_model(loaded.signature, request), count)
-    arrays = compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, facts=facts)
+    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, facts=facts)
     written = [write(output.name, arrays[output.name], is_binary=output.is_binary) for output in asked]
     content = {
         "model_name": loaded.name,
@@ -107,7 +107,7 @@ def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> No
             )
 
 
-def compute(
+async def compute(
     loaded: LoadedModel, rows: Any, count: int, names: list[str], *, runtime: Runtime, facts: Facts
 ) -> dict[str, Array]:
     """Return each output by its name; one call of the model for `predict` and the probabilities together."""
@@ -115,10 +115,10 @@ def compute(
     answer: Answer | None = None
     for name in names:
         if name == "predict" or name.startswith(PROBABILITIES):
-            answer = answer or predict(loaded, rows, count, runtime, facts)
+            answer = answer or await predict(loaded, rows, count, runtime, facts)
             found[name] = answer.labels if name == "predict" else probabilities(answer, name)
         else:
-            found[name] = call_method(loaded, name, rows, count, runtime=runtime, facts=facts)
+            found[name] = await call_method(loaded, name, rows, count, runtime=runtime, facts=facts)
     return found
 
 

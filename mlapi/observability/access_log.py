@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,27 +23,20 @@ LARGEST_LOGGED_BODY = 64_000
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}.*")
 
 
-@dataclass(slots=True)
-class Passage:
-    """What is known of a request beside its answer; its body only where that is to be logged."""
-
-    request_id: str
-    started: float
-    key: str = ""
-    body: bytes = b""
-
-
 def observe(
     endpoint: Endpoint,
-    environ: Mapping[str, Any],
+    method: str,
+    headers: Mapping[str, str],
     reply: Reply,
-    passage: Passage,
     *,
+    request_id: str,
+    seconds: float,
+    key: str,
+    body: bytes,
     meter: Meter,
     tracer: Tracer | None = None,
 ) -> None:
     """Count the request, and write its line and, where there is a `tracer`, its span."""
-    seconds = time.perf_counter() - passage.started
     facts = reply.facts
     meter.note(
         Record(
@@ -63,7 +54,7 @@ def observe(
         )
     )
     fields: dict[str, Any] = {
-        "id": passage.request_id,
+        "id": request_id,
         "route": endpoint.name,
         "protocol": endpoint.protocol,
         "model": facts.model,
@@ -74,14 +65,14 @@ def observe(
     }
     if reply.code:
         fields["code"] = reply.code
-    if passage.key:
-        fields["key"] = passage.key
-    if passage.body:
-        fields["inputs"] = _inputs(passage.body)
+    if key:
+        fields["key"] = key
+    if body:
+        fields["inputs"] = _inputs(body)
     if tracer is None:
-        _add_trace(fields, environ)
+        _add_trace(fields, headers.get("traceparent", ""))
     else:
-        fields["trace_id"], fields["span_id"] = _span(tracer, endpoint, environ, reply, seconds)
+        fields["trace_id"], fields["span_id"] = _span(tracer, endpoint, method, headers, reply, seconds=seconds)
     if reply.status >= 400 or _is_sampled(settings.MLAPI_LOG_SAMPLE_PERCENT):
         logs.write_line("request", fields)
 
@@ -92,8 +83,8 @@ def _is_sampled(percent: float) -> bool:
 
 
 def observe_api(
-    environ: Mapping[str, Any],
     *,
+    trace_parent: str,
     request_id: str,
     route: str,
     method: str,
@@ -113,13 +104,12 @@ def observe_api(
         "status": status,
         "ms": round(seconds * 1000, 3),
     }
-    _add_trace(fields, environ)
+    _add_trace(fields, trace_parent)
     logs.write_line("request", fields)
 
 
-def _add_trace(fields: dict[str, Any], environ: Mapping[str, Any]) -> None:
-    """Carry the caller's trace into the line, where it sent one as W3C Trace Context has it."""
-    given = environ.get("HTTP_TRACEPARENT")
+def _add_trace(fields: dict[str, Any], given: str) -> None:
+    """Carry the client's trace into the line, where it sent one as W3C Trace Context has it."""
     if given:
         found = TRACEPARENT.fullmatch(given)
         if found:
@@ -127,11 +117,11 @@ def _add_trace(fields: dict[str, Any], environ: Mapping[str, Any]) -> None:
 
 
 def _span(
-    tracer: Tracer, endpoint: Endpoint, environ: Mapping[str, Any], reply: Reply, seconds: float
+    tracer: Tracer, endpoint: Endpoint, method: str, headers: Mapping[str, str], reply: Reply, *, seconds: float
 ) -> tuple[str, str]:
     facts = reply.facts
     attributes = {
-        "http.request.method": environ["REQUEST_METHOD"],
+        "http.method": method,
         "http.response.status_code": reply.status,
         "mlapi.protocol": endpoint.protocol,
         "mlapi.model": facts.model or None,
@@ -141,7 +131,7 @@ def _span(
         "mlapi.model_ms": facts.model_seconds * 1000,
     }
     failed = reply.status >= 500
-    return tracer.span(environ, endpoint.name, seconds=seconds, failed=failed, attributes=attributes)
+    return tracer.span(headers, endpoint.name, seconds=seconds, failed=failed, attributes=attributes)
 
 
 def _inputs(body: bytes) -> Any:

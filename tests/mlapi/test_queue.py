@@ -1,4 +1,4 @@
-"""Who finds no place waits a little for one, at no thread's cost, in the order of coming, and is refused after that."""
+"""At capacity, requests queue in the order of arrival; after the timeout they get a 503."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlapi.connections import LARGEST_BYTES
+from mlapi.http.pipeline import MAX_PARSED_INLINE_BYTES
 from tests.support.estimators import SLEEP, forest, save, sleeper
 from tests.support.service import Service
 from tests.support.waiting import eventually
@@ -28,8 +28,8 @@ def service(tmp_path_factory) -> Iterator[Service]:
     made = Service(
         directory,
         WEB_THREADS="4",
-        MLAPI_MAX_WAITING=str(PLACES),
-        MLAPI_MAX_WAIT_SECONDS=str(PATIENCE_SECONDS),
+        MLAPI_MAX_IN_FLIGHT=str(PLACES),
+        MLAPI_QUEUE_TIMEOUT_SECONDS=str(PATIENCE_SECONDS),
         MODELS_TRUSTED_GLOBALS=SLEEP,
         MODELS_ACCELERATION="on",
     )
@@ -132,7 +132,7 @@ def test_who_has_waited_long_enough_is_refused_and_may_ask_again(ask):
     ((refused, headers, body),) = receive(waiting)
     assert (refused, headers["retry-after"], json.loads(body)["code"]) == (503, "1", "overloaded")
     assert PATIENCE_SECONDS - 0.1 < time.monotonic() - began < PATIENCE_SECONDS + 0.8
-    assert headers["connection"] == "keep-alive"
+    assert "connection" not in headers
     assert [status(connection) for connection in taken] == [200] * PLACES
     waiting.sendall(sleep(0))
     assert status(waiting) == 200
@@ -151,7 +151,7 @@ def test_where_the_next_has_waited_half_as_long_and_as_many_as_have_places_wait_
 
 
 def test_places_that_others_have_by_another_way_count_too(ask):
-    taken = take_places(ask, 0.5, size=LARGEST_BYTES + 1)
+    taken = take_places(ask, 0.5, size=MAX_PARSED_INLINE_BYTES + 1)
     waiting = [ask(0.1) for _ in range(2 * PLACES)]
     assert [status(connection) for connection in (*taken, *waiting)] == [200] * 3 * PLACES
 
@@ -200,7 +200,7 @@ def test_who_leaves_while_waiting_costs_nothing(service, ask):
     began = time.monotonic()
     assert status(ask(0)) == 200
     assert time.monotonic() - began < PATIENCE_SECONDS
-    assert {(line["status"], line["code"]) for line in lines_of(service, "gone-", 20)} == {(499, "caller_left")}
+    assert {(line["status"], line["code"]) for line in lines_of(service, "gone-", 20)} == {(499, "client_left")}
 
 
 @pytest.fixture

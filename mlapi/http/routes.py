@@ -1,4 +1,4 @@
-"""The routes that the gate answers, in front of Django and as Django's views alike."""
+"""The routes that the request pipeline answers, in front of Django and as Django's views alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlapi.endpoint import Endpoint
 from mlapi.metrics.endpoint import metrics_endpoint
 from mlapi.metrics.tallies import tallies_of
 from mlapi.protocols import inference_v2, invocations, native
-from mlapi.protocols.base import Handler
+from mlapi.protocols.base import Handler, PredictionHandler
 from mlapi.replica import meter
 
 NAME = r"(?P<model>[^/]+)"
@@ -21,7 +21,7 @@ NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
 V2_MODEL = rf"v2/models/{NAME}(?:/versions/{NUMBER})?"
 
 
-def v2(name: str, pattern: str, handler: Handler, method: str = "GET") -> Endpoint:
+def v2(name: str, pattern: str, handler: Handler | PredictionHandler, method: str = "GET") -> Endpoint:
     """Return a route of Open Inference Protocol v2, whose clients name no Content-Type."""
     return Endpoint(
         name,

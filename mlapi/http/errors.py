@@ -11,12 +11,21 @@ from django.db import DatabaseError
 from django.http import Http404
 from django.http.request import UnreadablePostError
 
-from mlapi.protocols.base import HttpError, Reply
-from mlapi.protocols.bodies import unreadable
+from mlapi.protocols import native
+from mlapi.protocols.base import HttpError
 from models_registry import errors
 
 if TYPE_CHECKING:
     from rest_framework.response import Response
+
+
+class BodyError(OSError):
+    """The rest of a body does not come; `error` says why."""
+
+    def __init__(self, error: HttpError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +41,6 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.ArtifactError, 400, "invalid_artifact"),
     (DatabaseError, 503, "database_unavailable"),
 ]
-
-
-def native_reply(error: HttpError, request_id: str) -> Reply:
-    """Return the error as the service's own protocol says it."""
-    content = {"error": str(error), "code": error.code, "request_id": request_id, **error.details}
-    return Reply(error.status, orjson.dumps(content, default=str), headers=list(error.headers), code=error.code)
 
 
 def as_http_error(error: Exception, request_id: str = "") -> HttpError:
@@ -66,7 +69,7 @@ def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
     set_rollback()
     request = context["request"]
     translated = _from_rest_framework(error)
-    reply = native_reply(
+    reply = native.error_reply(
         translated, getattr(request, "request_id", "") or request.META.get("HTTP_X_REQUEST_ID", "")[:128]
     )
     response = Response(orjson.loads(reply.body), status=reply.status)
@@ -84,8 +87,8 @@ def _from_rest_framework(error: Exception) -> HttpError:
         return HttpError(403, "permission_denied", "Your account may not do this. Ask for the permission.")
     if isinstance(error, RequestDataTooBig):
         return HttpError(413, "body_too_large", "A field of the body is larger than allowed.")
-    if isinstance(error, UnreadablePostError) and isinstance(error.__cause__, OSError):
-        return unreadable(error)
+    if isinstance(error, UnreadablePostError) and isinstance(error.__cause__, BodyError):
+        return error.__cause__.error
     if isinstance(error, SuspiciousOperation | UnreadablePostError):
         return HttpError(400, "invalid_request", "The body cannot be read: it is cut short, or has too many parts.")
     if isinstance(error, exceptions.ValidationError):

@@ -1,11 +1,14 @@
-"""The key check of the gate: who may ask which model, and how often."""
+"""Which client may ask: API keys for predictions, networks for the admin and the metrics."""
 
 from __future__ import annotations
 
+import hmac
 import math
-from collections.abc import Mapping
-from typing import Any
 
+from django.conf import settings
+
+from mlapi.http.clients import client_address, is_within
+from mlapi.http.request import Headers
 from mlapi.protocols.base import HttpError
 from models_registry.serving.keyring import HeldKey
 from models_registry.serving.runtime import Runtime
@@ -13,12 +16,12 @@ from models_registry.serving.runtime import Runtime
 HOW = "Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
 
 
-def require_key(environ: Mapping[str, Any], runtime: Runtime, model: str | None) -> HeldKey:
+def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKey:
     """Return the caller's key where it is good for `model` (None: the default one) now, and count this use.
 
     HttpError 401: no key, or none that is in use; 403: a key for other models; 429: used too often.
     """
-    given = given_key(environ)
+    given = given_key(headers)
     if not given:
         raise _unauthorized("missing_api_key", f"An API key is needed here. {HOW}")
     ring = runtime.keys
@@ -46,12 +49,34 @@ def require_key(environ: Mapping[str, Any], runtime: Runtime, model: str | None)
     return key
 
 
-def given_key(environ: Mapping[str, Any]) -> str:
-    """Return the key that a request bears; empty where it bears none."""
-    key: str | None = environ.get("HTTP_X_API_KEY")
-    if key:
-        return key
-    return bearer(environ.get("HTTP_AUTHORIZATION", ""))
+def given_key(headers: Headers) -> str:
+    """Return the key that a request carries; empty where there is none."""
+    return headers.raw(b"x-api-key") or bearer(headers.raw(b"authorization"))
+
+
+def require_network(peer: str, forwarded_for: str) -> None:
+    """Raise HttpError 403 for a client outside of MLAPI_ADMIN_CIDR, where that is set."""
+    networks = settings.MLAPI_ADMIN_CIDR
+    if not networks:
+        return
+    address = client_address(peer, forwarded_for, trusted_proxies=settings.TRUSTED_PROXIES)
+    if not is_within(address, networks):
+        raise HttpError(
+            403,
+            "network_not_allowed",
+            f"Clients at {address or 'an unknown address'} may not ask for this. The operator names the networks that "
+            "may in MLAPI_ADMIN_CIDR.",
+        )
+
+
+def require_metrics_token(headers: Headers) -> None:
+    """Raise HttpError 401 where MLAPI_METRICS_TOKEN is set and the client sends another one."""
+    expected = settings.MLAPI_METRICS_TOKEN
+    given = bearer(headers.raw(b"authorization"))
+    if expected and not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode()):
+        raise HttpError(
+            401, "metrics_token_needed", "The metrics need the token of MLAPI_METRICS_TOKEN as 'Authorization: Bearer'."
+        ).with_header("WWW-Authenticate", "Bearer")
 
 
 def bearer(authorization: str) -> str:

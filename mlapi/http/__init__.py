@@ -1,0 +1,1 @@
+"""The HTTP face: one ASGI application, one pipeline that every prediction passes."""

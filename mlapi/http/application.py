@@ -1,0 +1,101 @@
+"""The ASGI application: the request pipeline in front of Django, and the replica's life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from mlapi import logs
+from mlapi.http.body import Body
+from mlapi.http.messages import PIECE_BYTES, WRITE_RESPONSE, send_reply
+from mlapi.http.pipeline import RequestPipeline
+from mlapi.http.request import Request
+from mlapi.http.routes import match
+from mlapi.protocols.base import HttpError
+from mlapi.replica import Replica
+from models_registry.serving.runtime import Board
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+class Application:
+    """Answers the pipeline's routes itself and hands every other request to Django."""
+
+    def __init__(self, pipeline: RequestPipeline, django: Asgi, replica: Replica | None = None) -> None:
+        """Stand in front of `django`; `replica` starts and stops with the server."""
+        self._pipeline = pipeline
+        self._django = django
+        self._replica = replica
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request, or live as long as the server does."""
+        kind = scope["type"]
+        if kind == "http":
+            found = match(scope["path"])
+            if found is None:
+                await self._django(scope, receive, send)
+            else:
+                await self._answer(found, scope, receive, send)
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    @property
+    def board(self) -> Board:
+        """What this process serves, and what it should."""
+        return self._pipeline.runtime.board
+
+    async def _answer(self, found: Any, scope: Any, receive: Receive, send: Send) -> None:
+        request = Request.from_scope(scope)
+        body = Body(receive, self._pipeline.admission, request, scope.get("state"))
+
+        async def disconnected() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        endpoint, params = found
+        reply = await self._pipeline.answer(
+            endpoint, params, request, body, client=scope.get("client"), disconnected=disconnected
+        )
+        if not body.is_complete and not request.headers.has(b"expect"):
+            body.poll()
+        # What is left of a body that was refused is not read for the next request's sake.
+        write = scope["state"].get(WRITE_RESPONSE) if "state" in scope else None
+        closes = not body.is_complete
+        if len(reply.body) <= PIECE_BYTES:
+            await send_reply(send, reply, closes=closes, write=write)
+            return
+        # Clients that read large answers slowly share memory with those that send large bodies.
+        try:
+            held = self._pipeline.admission.hold(len(reply.body))
+        except HttpError as error:
+            await send_reply(send, endpoint.error_reply(error, dict(reply.headers)["X-Request-ID"]), closes=closes)
+            return
+        with held:
+            await send_reply(send, reply, closes=closes)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        logs.gather(asyncio.get_running_loop())
+        if self._replica is not None:
+            try:
+                await asyncio.to_thread(self._replica.start)
+            except Exception as error:
+                log.exception("replica_not_started")
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            self._pipeline.tracer = self._replica.tracer
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._replica is not None:
+            await asyncio.to_thread(self._replica.stop)
+        logs.flush()
+        await send({"type": "lifespan.shutdown.complete"})

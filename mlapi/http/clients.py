@@ -1,0 +1,57 @@
+"""The client's address behind proxies, which are believed only as far as they are configured."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from django.conf import settings
+from django.http import HttpRequest
+
+Network = IPv4Network | IPv6Network
+
+
+def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> str:
+    """Return the client's address: the peer's, or what the outermost of `trusted_proxies` proxies saw.
+
+    Each proxy appends the address that it was called from to X-Forwarded-For. What stands further left was sent by
+    the client, which can write anything there.
+    """
+    if trusted_proxies < 1:
+        return peer
+    entries = [entry.strip() for entry in forwarded_for.split(",") if entry.strip()]
+    if not entries:
+        return peer
+    # With fewer entries than proxies, somebody went around the outer ones; a trusted one still wrote the first.
+    return _address(entries[-min(trusted_proxies, len(entries))]) or peer
+
+
+def _address(entry: str) -> str:
+    """Return an address without its port; empty where it is none."""
+    bare = entry[1:].partition("]")[0] if entry.startswith("[") else entry
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return ""
+
+
+def client_address_of(request: HttpRequest) -> str:
+    """Return the address by which logins are throttled."""
+    return client_address(
+        str(request.META.get("REMOTE_ADDR") or ""),
+        request.headers.get("X-Forwarded-For", ""),
+        trusted_proxies=settings.TRUSTED_PROXIES,
+    )
+
+
+def is_within(address: str, networks: Sequence[Network]) -> bool:
+    """Return whether an address lies in one of the networks; an IPv4 address may be written as IPv6."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return any((mapped or ip) in network for network in networks)

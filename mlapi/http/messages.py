@@ -1,0 +1,62 @@
+"""A reply as ASGI messages, or as the bytes of a whole response where the server takes those."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from mlapi.protocols.base import Reply
+
+# In the state of a scope: writes a whole response at once, given its head and its body; False where it cannot.
+WRITE_RESPONSE = "write_response"
+# A smaller answer is written at once, whoever reads it.
+PIECE_BYTES = 262_144
+Write = Callable[[str, bytes], bool]
+
+
+async def send_reply(
+    send: Callable[[Any], Awaitable[None]], reply: Reply, *, closes: bool = False, write: Write | None = None
+) -> None:
+    """Send a reply, by `write` where there is one; `closes` says that the connection ends after it."""
+    body = reply.body
+    if write is not None and not closes and len(body) <= PIECE_BYTES and write(response_head(reply), reply.body):
+        return
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    if reply.status != HTTPStatus.NOT_MODIFIED:
+        headers.append((b"content-type", reply.content_type.encode("latin-1")))
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    if closes:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    # In pieces, so that this waits for a client that reads slowly.
+    for start in range(0, len(body), PIECE_BYTES):
+        await send({"type": "http.response.body", "body": body[start : start + PIECE_BYTES], "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def response_head(reply: Reply) -> str:
+    """Return the lines of a response's head, without the empty one at their end.
+
+    Raises ValueError for a header with a line break: a value must not become a header of its own.
+    """
+    headers = reply.headers
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise ValueError(f"a header of {[name for name, _ in headers]} holds a line break")
+    start = f"{_status_line(reply.status)}\r\n{lines}"
+    if reply.status == HTTPStatus.NOT_MODIFIED:
+        return start
+    return f"{start}content-type: {reply.content_type}\r\ncontent-length: {len(reply.body)}\r\n"
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    """Return a reply as a whole response, after which the connection closes: for a request that was not understood."""
+    return f"{response_head(reply)}connection: close\r\n\r\n".encode("latin-1") + reply.body
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    # 499 is only logged: its client has left.
+    return f"HTTP/1.1 {status} {'Client Closed Request' if status == 499 else HTTPStatus(status).phrase}"

@@ -1,0 +1,307 @@
+"""The request pipeline: what every request to an endpoint passes, whichever server read it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from mlapi.endpoint import Endpoint
+from mlapi.http import errors
+from mlapi.http.admission import AdmissionController
+from mlapi.http.auth import require_key, require_metrics_token, require_network
+from mlapi.http.body import decode, require_encoding, slots_for, too_large
+from mlapi.http.request import Request, request_id_of
+from mlapi.metrics.meter import Meter
+from mlapi.observability.access_log import observe
+from mlapi.protocols.base import Call, Facts, HttpError, Reply
+from mlapi.tracing import Tracer
+from models_registry.serving.batching import in_thread, run_blocking
+from models_registry.serving.runtime import Board, Runtime
+
+# A body for a model that is not served gets its refusal inline up to this size.
+MAX_REFUSED_INLINE_BYTES = 8_192
+# Parsing a larger body takes longer than handing it to a thread.
+MAX_PARSED_INLINE_BYTES = 16_384
+
+
+Disconnected = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request on its way, and what is found out about it; its body only where that is to be logged."""
+
+    endpoint: Endpoint
+    params: Mapping[str, str]
+    request: Request
+    request_id: str
+    started: float
+    # What tells the connections apart.
+    client: Hashable = None
+    # Waits until the client has left.
+    disconnected: Disconnected | None = None
+    key: str = ""
+    body: bytes = b""
+    waited_seconds: float = 0.0
+
+
+class ReadableBody(Protocol):
+    """A body that is still to be read."""
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body, of at most `limit` bytes."""
+
+    def release(self) -> None:
+        """Give the memory back that it took."""
+
+
+class WholeBody:
+    """A body that a framework has read already."""
+
+    def __init__(self, content: Callable[[], bytes]) -> None:
+        """Take the body from `content` when it is asked for."""
+        self._content = content
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body; HttpError 413 where it is larger than `limit` bytes."""
+        content = self._content()
+        if len(content) > limit:
+            raise too_large(limit, len(content))
+        return content
+
+    def release(self) -> None:
+        """Hold no memory of its own."""
+
+
+class RequestPipeline:
+    """Host, method, key, body, admission, handler, errors, metrics and log line, in this order."""
+
+    def __init__(self, runtime: Runtime, meter: Meter, admission: AdmissionController, *, threads: int) -> None:
+        """Ask the models of `runtime`, within the limits of `admission`; count with `meter`.
+
+        Up to `threads` large bodies are read at once.
+        """
+        self.runtime = runtime
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="body")
+        self.admission = admission
+        self.tracer: Tracer | None = None
+        self._meter = meter
+
+    async def answer(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, str],
+        request: Request,
+        body: ReadableBody,
+        *,
+        client: Hashable = None,
+        disconnected: Disconnected | None = None,
+    ) -> Reply:
+        """Return the reply to a request.
+
+        `client` tells connections apart. `disconnected` waits until the client has left: a prediction that waits is
+        then given up, with status 499 in the log.
+        """
+        request_id = request_id_of(request.headers.raw(b"x-request-id"))
+        context = RequestContext(endpoint, params, request, request_id, time.perf_counter(), client, disconnected)
+        try:
+            self._require(context)
+            reply = await self._respond(context, body)
+        except Exception as error:  # noqa: BLE001 - translated for the client; an unforeseen one is logged there
+            reply = endpoint.error_reply(errors.as_http_error(error, request_id), request_id)
+            name_model(reply.facts, params, self.runtime.board, is_prediction=endpoint.is_prediction)
+        finally:
+            body.release()
+        reply.facts.waiting_seconds += context.waited_seconds
+        reply.headers.append(("X-Request-ID", request_id))
+        reply.headers.append(("X-Content-Type-Options", "nosniff"))
+        if not endpoint.is_quiet:
+            observe(
+                endpoint,
+                request.method,
+                request.headers,
+                reply,
+                request_id=request_id,
+                seconds=time.perf_counter() - context.started,
+                key=context.key,
+                body=context.body,
+                meter=self._meter,
+                tracer=self.tracer,
+            )
+        return reply
+
+    def _require(self, context: RequestContext) -> None:
+        """Raise HttpError for a head that is refused whatever the body says. A key's use is counted."""
+        endpoint, request = context.endpoint, context.request
+        headers = request.headers
+        if not endpoint.any_host:
+            check_host(headers.raw(b"host"))
+        method = request.method
+        if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
+            raise method_error(method, endpoint.methods)
+        if endpoint.is_internal:
+            require_network(request.client, headers.raw(b"x-forwarded-for"))
+            require_metrics_token(headers)
+        if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
+            context.key = require_key(headers, self.runtime, context.params.get("model")).prefix
+        if method == "POST":
+            if endpoint.content_types:
+                check_content_type(headers.raw(b"content-type"), endpoint.content_types)
+            if headers.has(b"content-encoding"):
+                require_encoding(request.content_encoding)
+
+    async def _respond(self, context: RequestContext, body: ReadableBody) -> Reply:
+        endpoint, request = context.endpoint, context.request
+        limit = max_body_bytes()
+        content = await body.read(limit) if request.method == "POST" else b""
+        encoding = request.content_encoding
+        handler: Any = endpoint.handler
+        if not endpoint.is_prediction:
+            call = self._call(decode(content, encoding, limit=limit), context)
+            if endpoint.is_inline:
+                return handler(call, self.runtime)  # type: ignore[no-any-return]
+            return await in_thread(lambda: handler(call, self.runtime))
+        if not encoding and self.is_inline(endpoint, context.params, len(content)):
+            return await handler(self._call(content, context), self.runtime)  # type: ignore[no-any-return]
+        predict = self._predict(context, content)
+        if context.disconnected is None:
+            return await predict
+        return await _until_disconnected(predict, context.disconnected)
+
+    async def _predict(self, context: RequestContext, content: bytes) -> Reply:
+        """Answer with slots held; a large or compressed body is read in a thread, off the event loop."""
+        handler: Any = context.endpoint.handler
+        encoding = context.request.content_encoding
+        limit = max_body_bytes()
+        began = time.perf_counter()
+        try:
+            slots = await self.admission.acquire(slots_for(content, encoding, limit=limit), context.client)
+        finally:
+            context.waited_seconds = time.perf_counter() - began
+        if not encoding and len(content) <= MAX_PARSED_INLINE_BYTES:
+            try:
+                return await handler(self._call(content, context), self.runtime)  # type: ignore[no-any-return]
+            finally:
+                slots.release()
+
+        def answer() -> Reply:
+            decoded = decode(content, encoding, limit=limit, slots=slots)
+            reply: Reply = run_blocking(handler(self._call(decoded, context), self.runtime))
+            return reply
+
+        # A thread cannot be interrupted: its slots are held until it ends, even where the client has left.
+        answering = self._threads.submit(answer)
+        answering.add_done_callback(lambda _: slots.release())
+        return await asyncio.wrap_future(answering)
+
+    def is_inline(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> bool:
+        """Return whether the model answers a body of that length fast enough to be called on the event loop."""
+        board = self.runtime.board
+        loaded = board.models.get(params.get("model") or board.default or "")
+        if loaded is None:
+            return length <= MAX_REFUSED_INLINE_BYTES
+        return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.signature.has("transform"))
+
+    def _call(self, body: bytes, context: RequestContext) -> Call:
+        params = context.params
+        number = params.get("version")
+        if settings.MLAPI_LOG_FEATURES:
+            context.body = body
+        return Call(
+            body=body,
+            headers=context.request.headers,
+            request_id=context.request_id,
+            started=context.started,
+            model=params.get("model"),
+            version=int(number) if number is not None else None,
+            params=params,
+            base_url="" if context.endpoint.is_prediction else base_url(context.request),
+        )
+
+
+async def _until_disconnected(answer: Coroutine[Any, Any, Reply], disconnected: Disconnected) -> Reply:
+    """Return what `answer` returns; HttpError 499 where the client leaves before, and `answer` is given up."""
+    task = asyncio.current_task()
+    has_left = False
+
+    async def watch() -> None:
+        nonlocal has_left
+        await disconnected()
+        has_left = True
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if not has_left or task is None:
+            raise
+        task.uncancel()
+        raise HttpError(499, "client_left", "The client closed the connection before the answer.") from None
+    finally:
+        watcher.cancel()
+
+
+def max_body_bytes() -> int:
+    """Return how large a body may be."""
+    return int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
+
+
+def name_model(facts: Facts, params: Mapping[str, str], board: Board, *, is_prediction: bool) -> None:
+    """Say which model a failed request was for, where it is served: a name that a client made up is no label."""
+    name = params.get("model") or (board.default if is_prediction else None)
+    loaded = board.models.get(name) if name else None
+    if loaded is not None and not facts.model:
+        facts.model, facts.version = loaded.name, loaded.number
+
+
+def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:
+    """Return the 405 that names what is allowed."""
+    return HttpError(
+        405, "method_not_allowed", f"{method} is not allowed here; use {' or '.join(allowed)}.", expected=list(allowed)
+    ).with_header("Allow", ", ".join(allowed))
+
+
+def check_host(host: str) -> None:
+    """Raise the 400 for a Host that DJANGO_ALLOWED_HOSTS does not name, as Django does on its own pages."""
+    if not _is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
+        raise HttpError(
+            400, "invalid_host", "This Host is not served here. The operator names it in DJANGO_ALLOWED_HOSTS."
+        )
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, list(allowed))
+
+
+def check_content_type(value: str, accepted: tuple[str, ...]) -> None:
+    """Raise the 415 for a body of another kind; none named is taken for the first accepted."""
+    kind = value.partition(";")[0].strip().lower()
+    if not kind or kind in accepted or (kind.endswith("+json") and "application/json" in accepted):
+        return
+    raise HttpError(
+        415,
+        "unsupported_media_type",
+        f"The Content-Type is {kind[:80]!r}; send {' or '.join(accepted)}.",
+        expected=list(accepted),
+        found=kind[:80],
+    )
+
+
+def base_url(request: Request) -> str:
+    """Return the address that the client used, for links and examples."""
+    scheme = request.scheme
+    if settings.SECURE_PROXY_SSL_HEADER and request.headers.raw(b"x-forwarded-proto") == "https":
+        scheme = "https"
+    return f"{scheme}://{request.headers.raw(b'host') or 'localhost'}"

@@ -1,0 +1,22 @@
+"""This process's admission and request pipeline, made from the settings."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from mlapi.http.admission import AdmissionController
+from mlapi.http.pipeline import RequestPipeline
+from mlapi.replica import meter, runtime
+
+# As many as a worker has connections: each connection waits with one request at a time.
+MAX_QUEUED = 1_000
+# Bodies of the largest size that are read at the same time.
+MAX_BODIES = 4
+
+admission = AdmissionController(
+    max_in_flight=settings.MLAPI_MAX_IN_FLIGHT,
+    queue_timeout_seconds=settings.MLAPI_QUEUE_TIMEOUT_SECONDS,
+    max_queued=MAX_QUEUED,
+    max_body_bytes=int(MAX_BODIES * settings.MLAPI_MAX_BODY_MB * 1_000_000),
+)
+pipeline = RequestPipeline(runtime, meter, admission, threads=settings.WEB_THREADS)

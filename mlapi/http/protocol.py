@@ -1,0 +1,396 @@
+"""uvicorn's HTTP/1.1 protocol with the limits that it lacks: of heads, time, connections and lingering.
+
+llhttp parses. It refuses bare line feeds, folded headers, and bodies whose length is given twice. Refused here on top:
+targets that are not a plain path, a missing or second Host, other versions, and other transfer codings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from mlapi import logs
+from mlapi.http.body import MAX_SILENCE_SECONDS, too_slow
+from mlapi.http.messages import WRITE_RESPONSE, reply_bytes, send_reply
+from mlapi.http.request import request_id_of
+from mlapi.protocols.base import HttpError
+from mlapi.protocols.native import error_reply
+
+log = structlog.get_logger(__name__)
+
+MAX_HEAD_BYTES = 65_536
+MAX_HEADERS = 100
+MAX_TARGET_BYTES = 8_190
+# A client that does not read its answer is disconnected after this long.
+MAX_WRITE_SECONDS = 75.0
+# RFC 9112, section 9.6: a client that is still sending gets this long to read its answer.
+LINGER_SECONDS = 2.0
+MAX_LINGER_BYTES = 65_536
+# Beyond these many, the connections that linger longest are closed.
+MAX_LINGERING = 128
+# While a worker stops, a connection that asks again within this time is still answered.
+STOPPING_SECONDS = 2.0
+MAX_CONNECTIONS = 1_000
+# Beyond the maximum these many are accepted, so that health checks are answered.
+SPARE_CONNECTIONS = 100
+OTHER_PROTOCOL = re.compile(rb" (?:RTSP|ICE)/1\.0\r\n")
+# What a client says that offers to speak another protocol.
+OFFERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
+HEALTH = frozenset({b"/health", b"/health/live", b"/health/ready", b"/ping", b"/v2/health/live", b"/v2/health/ready"})
+# Letters, digits, dots and slashes need no escape: with one, a path passes the path rules of a balancer by.
+NEEDLESS_ESCAPE = re.compile(rb"%(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[ef]|5c|7f|[01][0-9a-f])", re.IGNORECASE)
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        """Begin without a request."""
+        super().__init__(*args, **given)
+        self.access_log = False
+        self._application = self.app
+        self._socket: Any = None
+        self._head_since: float | None = None
+        self._head_bytes = 0
+        self._is_large_read = False
+        self._data = b""
+        self._defaults: Any = None
+        self._default_lines = ""
+        # Whether a part of a request's body is still to come.
+        self._is_receiving = False
+        self._idle_since = self.loop.time()
+        self._write_paused_since: float | None = None
+        self._closing_since: float | None = None
+        self._stopping_since: float | None = None
+        self.lingers_until: float | None = None
+        self._lingered_bytes = 0
+        # After a fault nothing more is read from the connection.
+        self._is_broken = False
+        self._is_spare = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the connection became idle; None while a request arrives or is answered."""
+        return None if self.is_active or self._head_since is not None or self.is_closing() else self._idle_since
+
+    # What the transport calls.
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin a connection; where there are too many, the one that is idle longest makes room."""
+        super().connection_made(transport)
+        self._socket = transport
+        self.transport = _LingeringTransport(self, transport)  # type: ignore[assignment]
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        others: Any = [item for item in self.connections if item is not self and item.idle_since is not None]  # type: ignore[union-attr]
+        if others:
+            min(others, key=lambda item: item.idle_since).transport.close()
+        elif len(self.connections) > MAX_CONNECTIONS + SPARE_CONNECTIONS:
+            self._socket.abort()
+        else:
+            self._is_spare = True
+
+    def data_received(self, data: bytes) -> None:
+        """Read a request, or what a client sends that is not read any more."""
+        if self.lingers_until is not None or self._is_broken:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > MAX_LINGER_BYTES:
+                self._socket.abort()
+            return
+        self._is_large_read = len(data) > MAX_TARGET_BYTES
+        self._data = data
+        super().data_received(data)
+        self._data = b""
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(head_too_large())
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Note that the client sends no more. An answer that is computed at once is still sent."""
+        if self.lingers_until is not None:
+            return False
+        if self._is_receiving and self.is_active:
+            self._cut_short()
+        else:
+            self.loop.call_soon(self._leave)
+        return True
+
+    def _leave(self) -> None:
+        """Give up a request that waits: its client has left, as far as anybody can tell."""
+        if self.is_active:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._socket.close()
+
+    def pause_writing(self) -> None:
+        """Note since when the client has not been reading."""
+        self._write_paused_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that the client reads."""
+        self._write_paused_since = None
+        super().resume_writing()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._head_since = self.loop.time()
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request, by a refusal where its head is not acceptable."""
+        self._head_since = None
+        self._is_receiving = True
+        if self.parser.should_upgrade():
+            # The parser would take no body now: `_unsupported_upgrade_warning` reads the request again.
+            return
+        error = self._refusal()
+        if error is not None:
+            self.app = _refuse_with(error)
+        super().on_headers_complete()
+        self.app = self._application
+        if self._stopping_since is not None:
+            self.cycle.keep_alive = False
+        self.scope["state"][WRITE_RESPONSE] = partial(self._write_response, self.cycle)
+
+    def _write_response(self, cycle: RequestResponseCycle, head: str, body: bytes) -> bool:
+        """Write a whole response at once, where the client has read the ones before.
+
+        uvicorn's `send` looks at each header by a regular expression, which takes a tenth of a small prediction's time.
+        """
+        if cycle.response_started or self.flow.write_paused:
+            return False
+        if cycle.disconnected:
+            return True
+        defaults = self.server_state.default_headers
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            self._default_lines = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in defaults)
+        end = "\r\n" if cycle.keep_alive else "connection: close\r\n\r\n"
+        data = f"{head}{self._default_lines}{end}".encode("latin-1")
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(data if cycle.scope["method"] == "HEAD" else data + body)
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
+
+    def on_message_complete(self) -> None:
+        """Note that a request is complete."""
+        if not self.parser.should_upgrade():
+            self._is_receiving = False
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note since when the connection is idle."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def _refusal(self) -> HttpError | None:
+        """Return why the head of the request is refused; None for an acceptable one."""
+        url = self.url
+        version = self.parser.get_http_version()
+        hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version != "1.1"):
+                return bad_request("The only Transfer-Encoding that is accepted is 'chunked', in HTTP/1.1.")
+        if url[:1] != b"/" or b"#" in url:
+            return bad_request("The request target must be a path like /predict, without a host or a fragment.")
+        if b"%" in url and NEEDLESS_ESCAPE.search(url.partition(b"?")[0]):
+            return bad_request(
+                "The path escapes characters that need no escape. Send letters, digits, '.', '/' as they are."
+            )
+        # The parser takes these for HTTP/1.0.
+        if version not in {"1.1", "1.0"} or (version == "1.0" and OTHER_PROTOCOL.search(self._data)):
+            return bad_request("The HTTP version must be 1.1 or 1.0.")
+        if hosts != 1 and (hosts or version == "1.1"):
+            return bad_request(f"The request has {hosts} Host headers; expected one.")
+        if len(url) > MAX_TARGET_BYTES or len(self.headers) > MAX_HEADERS or (self._is_large_read and self._is_large()):
+            return head_too_large()
+        if self._is_spare and url not in HEALTH:
+            return HttpError(
+                503, "too_many_connections", "This worker has too many connections. Try again in a second."
+            ).with_header("Retry-After", "1")
+        return None
+
+    def _is_large(self) -> bool:
+        return sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+
+    # Ends of requests and connections.
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser does not take (it names no reason that is safe to repeat)."""
+        self._refuse(bad_request("The request is not valid HTTP/1.1."))
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer an error to a request that has no answer yet, and read no further."""
+        self._is_broken = True
+        if self.is_active:
+            # The fault lies in the body that is being read, or in a request behind the one that is answered.
+            self._cut_short()
+            return
+        request_id = request_id_of(None)
+        _note(error, request_id)
+        self._head_since = None
+        self._is_receiving = True
+        self._socket.write(reply_bytes(error_reply(error, request_id)))
+        self.transport.close()
+
+    def _cut_short(self) -> None:
+        """Tell the request that is being answered that nothing more comes."""
+        self.cycle.keep_alive = False
+        if self._is_receiving:
+            self.cycle.scope.setdefault("state", {})["body_cut_short"] = True
+            self.cycle.message_event.set()
+
+    def close(self) -> None:
+        """Close the connection; a client that still sends gets a moment to read the answer first."""
+        if self.is_closing():
+            return
+        now = self.loop.time()
+        if not (self._is_receiving or self._is_broken) or not self._socket.can_write_eof():
+            self._closing_since = now
+            self._socket.close()
+            return
+        self.lingers_until = now + LINGER_SECONDS
+        self.flow.resume_reading()
+        self._socket.write_eof()
+
+    def is_closing(self) -> bool:
+        """Return whether nothing may be written any more."""
+        return self.lingers_until is not None or bool(self._socket.is_closing())
+
+    def shutdown(self) -> None:
+        """Stop: what is asked is answered, and a connection that asks in the next seconds is, too."""
+        self._stopping_since = self.loop.time()
+        if self.is_active:
+            self.cycle.keep_alive = False
+
+    def sweep(self, now: float) -> None:
+        """Enforce the limits of time; called every half second."""
+        if self.lingers_until is not None:
+            if now > self.lingers_until:
+                self._socket.abort()
+        elif self._socket.is_closing():
+            if self._closing_since is not None and now > self._closing_since + MAX_WRITE_SECONDS:
+                self._socket.abort()
+        elif self._write_paused_since is not None:
+            if now > self._write_paused_since + MAX_WRITE_SECONDS:
+                self._socket.abort()
+        elif self._head_since is not None:
+            if now > self._head_since + MAX_SILENCE_SECONDS:
+                self._refuse(too_slow())
+            elif self._has_stopped(now):
+                self._socket.abort()
+        elif self.is_active:
+            if self._is_receiving and not self.flow.read_paused:
+                # The application, which waits for the body, looks at its clock.
+                self.cycle.message_event.set()
+        elif now > self._idle_since + self.timeout_keep_alive or self._has_stopped(now):
+            self.transport.close()
+
+    def _has_stopped(self, now: float) -> bool:
+        """Return whether the worker stops, and has waited long enough for another request."""
+        return self._stopping_since is not None and now > self._stopping_since + STOPPING_SECONDS
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer in HTTP/1.1 a client that offers to speak HTTP/2 or a WebSocket.
+
+        The parser has stopped behind the head, so the request is read again without the offer. Called by uvicorn while
+        it handles httptools' HttpParserUpgrade, which says where the parser stopped.
+        """
+        upgrade = sys.exc_info()[1]
+        method = self.parser.get_method()
+        if method == b"CONNECT" or not isinstance(upgrade, httptools.HttpParserUpgrade):
+            self._refuse(bad_request("The method CONNECT is not supported."))
+            return
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % (name, value) for name, value in self.headers if name not in OFFERS]
+        rest = self._data[upgrade.args[0] :]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+
+class _LingeringTransport:
+    """A connection's transport whose `close` lets a client that still sends read the answer."""
+
+    __slots__ = ("_transport", "close", "is_closing", "write")
+
+    def __init__(self, protocol: LimitedProtocol, transport: Any) -> None:
+        self._transport = transport
+        self.write = transport.write
+        self.close = protocol.close
+        self.is_closing = protocol.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def bad_request(message: str) -> HttpError:
+    """Return the 400 for a request that is not acceptable HTTP."""
+    return HttpError(400, "bad_request", message)
+
+
+def head_too_large() -> HttpError:
+    """Return the 431 for too long a target, or too many or too large headers."""
+    return HttpError(
+        431,
+        "head_too_large",
+        f"The head of the request is too large: at most {MAX_TARGET_BYTES} bytes of target, {MAX_HEADERS} headers and "
+        f"{MAX_HEAD_BYTES} bytes in all are accepted.",
+    )
+
+
+def _refuse_with(error: HttpError) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        request_id = request_id_of(None)
+        _note(error, request_id)
+        await send_reply(send, error_reply(error, request_id), closes=True)
+
+    return refuse
+
+
+def _note(error: HttpError, request_id: str) -> None:
+    logs.write_line("request", {"id": request_id, "route": "", "status": error.status, "code": error.code})
+
+
+async def sweep_connections(connections: set[Any], *, seconds: float = 0.5) -> None:
+    """Enforce the limits of time on all connections, for ever."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(seconds)
+        now = loop.time()
+        for connection in list(connections):
+            try:
+                connection.sweep(now)
+            except Exception:
+                log.exception("connection_not_swept")
+                connections.discard(connection)
+        lingering = sorted(connection.lingers_until for connection in connections if connection.lingers_until)
+        if len(lingering) > MAX_LINGERING:
+            for connection in list(connections):
+                if connection.lingers_until and connection.lingers_until <= lingering[-MAX_LINGERING - 1]:
+                    connection.sweep(math.inf)

@@ -1,0 +1,105 @@
+"""A request's head, read once: from an ASGI scope, or from one of Django's requests."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.http import HttpRequest
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+
+
+class Headers(Mapping[str, str]):
+    """Headers by name, in any case. A header that was sent twice has its values joined by a comma."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Read (lower-case name, value) pairs."""
+        held = list(pairs)
+        self._values = dict(held)
+        if len(self._values) != len(held):
+            self._values = {}
+            for name, value in held:
+                self._values[name] = b",".join((self._values[name], value)) if name in self._values else value
+
+    def raw(self, name: bytes) -> str:
+        """Return the value of a lower-case name; empty where it is missing."""
+        value = self._values.get(name)
+        return "" if value is None else value.decode("latin-1")
+
+    def has(self, name: bytes) -> bool:
+        """Return whether a lower-case name was sent."""
+        return name in self._values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower().encode("latin-1", "replace")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Request:
+    """The head of one request."""
+
+    __slots__ = ("client", "headers", "method", "path", "scheme")
+
+    def __init__(self, method: str, path: str, headers: Headers, *, scheme: str = "http", client: str = "") -> None:
+        """Hold the parts; `client` is the peer's address."""
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.scheme = scheme
+        self.client = client
+
+    @classmethod
+    def from_scope(cls, scope: Mapping[str, Any]) -> Request:
+        """Return the request of an ASGI scope."""
+        client = scope.get("client")
+        return cls(
+            scope["method"],
+            scope["path"],
+            Headers(scope["headers"]),
+            scheme=scope["scheme"],
+            client=client[0] if client else "",
+        )
+
+    @classmethod
+    def from_django(cls, request: HttpRequest) -> Request:
+        """Return the head of one of Django's requests, however it came."""
+        meta = request.META
+        pairs = {"Host": meta.get("SERVER_NAME", ""), **request.headers}
+        headers = Headers(
+            (name.lower().encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
+            for name, value in pairs.items()
+        )
+        client = meta.get("REMOTE_ADDR") or ""
+        return cls(str(request.method), request.path_info, headers, scheme=str(request.scheme), client=client)
+
+    @property
+    def length(self) -> int | None:
+        """The body's declared length in bytes; 0 without a body, None where only its end will tell."""
+        headers = self.headers
+        if headers.has(b"transfer-encoding"):
+            return None
+        declared = headers.raw(b"content-length")
+        return int(declared[:20]) if declared.isascii() and declared.isdigit() else 0
+
+    @property
+    def content_encoding(self) -> str:
+        """How the body is compressed, in lower case; empty where it is not."""
+        encoding = self.headers.raw(b"content-encoding").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+
+def request_id_of(given: str | None) -> str:
+    """Return the request id that a client sent where it is a sane one, else a new one."""
+    if given and SANE_REQUEST_ID.fullmatch(given):
+        return given
+    return os.urandom(16).hex()

@@ -1,0 +1,443 @@
+"""One parser decides where a request ends, and what is not plain HTTP/1.1 is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from mlapi.http import protocol
+from mlapi.http.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, LimitedProtocol
+
+PLAIN = b"POST /models/m/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKED = PLAIN.replace(b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n")
+
+
+class Wire(asyncio.Transport):
+    """A connection whose client's bytes are given and whose answers are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.has_written_eof = self.is_closed = False
+
+    def write(self, data):
+        self.sent += bytes(data)
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        self.has_written_eof = True
+
+    def close(self):
+        self.is_closed = True
+
+    abort = close
+
+    def is_closing(self):
+        return self.is_closed
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+    @property
+    def has_ended(self) -> bool:
+        return self.is_closed or self.has_written_eof
+
+
+class Session:
+    """Connections to an application that keeps each request and answers its body's length."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.state = ServerState()
+
+    async def application(self, scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect" or scope.get("state", {}).get("body_cut_short"):
+                body = None
+                break
+            body += message["body"]
+            more = message["more_body"]
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.seen.append((scope["method"], scope["path"], headers, body))
+        answer = b"-" if body is None else str(len(body)).encode()
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]}
+        )
+        await send({"type": "http.response.body", "body": answer})
+
+    def connect(self) -> tuple[LimitedProtocol, Wire]:
+        config = Config(
+            self.application, http=LimitedProtocol, interface="asgi3", ws="none", log_config=None, proxy_headers=False
+        )
+        config.load()
+        connection, wire = LimitedProtocol(config, self.state, {}, asyncio.get_running_loop()), Wire()
+        connection.connection_made(wire)
+        return connection, wire
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def exchange(*pieces: bytes, ends: bool = False) -> SimpleNamespace:
+    """Send pieces on one connection; return the requests that the application saw and what the client got."""
+
+    async def work():
+        session = Session()
+        connection, wire = session.connect()
+        for piece in pieces:
+            if wire.has_ended:
+                break
+            connection.data_received(piece)
+            await settle()
+        if ends:
+            connection.eof_received()
+            await settle()
+        return SimpleNamespace(seen=session.seen, sent=wire.sent, has_ended=wire.has_ended)
+
+    return asyncio.run(work())
+
+
+def statuses(sent: bytes) -> list[int]:
+    return [int(part[:3]) for part in sent.split(b"HTTP/1.1 ")[1:]]
+
+
+def by_h11(data: bytes) -> tuple[str, bytes] | None:
+    """Return the target and body that h11 reads; None where it refuses."""
+    connection = h11.Connection(h11.SERVER)
+    try:
+        connection.receive_data(data)
+        head = connection.next_event()
+        if not isinstance(head, h11.Request):
+            return None
+        body = b""
+        while isinstance(event := connection.next_event(), h11.Data):
+            body += bytes(event.data)
+        return (head.target.decode(), body) if isinstance(event, h11.EndOfMessage) else None
+    except h11.RemoteProtocolError:
+        return None
+
+
+REFUSED = {
+    "an absolute target": GET.replace(b"/health", b"http://localhost/admin/login/"),
+    "an absolute target of another scheme": GET.replace(b"/health", b"https://a/health"),
+    "a fragment": GET.replace(b"/health", b"/metrics#x"),
+    "no path": GET.replace(b"/health", b"health"),
+    "an asterisk": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a tunnel": b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an escaped letter": GET.replace(b"/health", b"/%61dmin/login/"),
+    "an escaped slash": GET.replace(b"/health", b"/admin%2flogin/"),
+    "an escaped dot": GET.replace(b"/health", b"/%2e%2e/admin/"),
+    "an escaped NUL": GET.replace(b"/health", b"/admin%00"),
+    "bytes beyond ASCII in the target": GET.replace(b"/health", "/é".encode()),
+    "a bare line feed behind the target": GET.replace(b"1.1\r\n", b"1.1\n"),
+    "a bare line feed behind a header": GET.replace(b"a\r\n\r\n", b"a\nX: b\r\n\r\n"),
+    "a bare line feed at the end": GET.replace(b"a\r\n\r\n", b"a\r\n\n"),
+    "a bare carriage return": GET.replace(b"a\r\n", b"a\rX: b\r\n"),
+    "a folded header": GET.replace(b"Host: a", b"X: 1\r\n 2\r\nHost: a"),
+    "a folded header by a tab": GET.replace(b"Host: a", b"X: 1\r\n\t2\r\nHost: a"),
+    "a space before the colon": GET.replace(b"Host:", b"Host :"),
+    "a NUL in a header": GET.replace(b"Host: a", b"X: \0\r\nHost: a"),
+    "a header without a name": GET.replace(b"Host: a", b": x\r\nHost: a"),
+    "a header without a colon": GET.replace(b"Host: a", b"nonsense\r\nHost: a"),
+    "no Host": GET.replace(b"Host: a\r\n", b""),
+    "two Hosts": GET.replace(b"Host: a", b"Host: a\r\nHost: b"),
+    "an old version": GET.replace(b"HTTP/1.1", b"HTTP/0.9"),
+    "no version": b"GET /health\r\n\r\n",
+    "a new version": GET.replace(b"HTTP/1.1", b"HTTP/2.0"),
+    "another protocol": GET.replace(b"HTTP/1.1", b"RTSP/1.0"),
+    "a method that nobody knows": GET.replace(b"GET", b"G@T"),
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "nonsense": b"NONSENSE\r\n\r\n",
+    "two lengths": PLAIN.replace(b"Host", b"Content-Length: 2\r\nHost"),
+    "two lengths that differ": PLAIN.replace(b"Host", b"Content-Length: 3\r\nHost"),
+    "a list of lengths": PLAIN.replace(b"Length: 2", b"Length: 2, 2"),
+    "a length with a sign": PLAIN.replace(b"Length: 2", b"Length: +2"),
+    "a length below nothing": PLAIN.replace(b"Length: 2", b"Length: -2"),
+    "a length in hexadecimal": PLAIN.replace(b"Length: 2", b"Length: 0x2"),
+    "a length in other digits": PLAIN.replace(b"Length: 2", b"Length: \xb2"),
+    "an empty length": PLAIN.replace(b"Length: 2", b"Length:"),
+    "a length beyond all": PLAIN.replace(b"Length: 2", b"Length: " + b"9" * 30),
+    "a length and chunks": CHUNKED.replace(b"Host", b"Content-Length: 2\r\nHost") + b"0\r\n\r\n",
+    "chunks and a length": CHUNKED.replace(b"chunked\r\n", b"chunked\r\nContent-Length: 2\r\n") + b"0\r\n\r\n",
+    "chunks twice": CHUNKED.replace(b"chunked", b"chunked, chunked") + b"0\r\n\r\n",
+    "chunks in two headers": CHUNKED.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost") + b"0\r\n\r\n",
+    "another coding": CHUNKED.replace(b"chunked", b"gzip"),
+    "another coding, then chunks": CHUNKED.replace(b"chunked", b"gzip, chunked") + b"0\r\n\r\n",
+    "chunks, then another coding": CHUNKED.replace(b"chunked", b"chunked, identity") + b"0\r\n\r\n",
+    "nearly chunks": CHUNKED.replace(b"chunked", b"xchunked") + b"0\r\n\r\n",
+    "chunks in HTTP/1.0": CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED)
+def test_what_is_not_plain_http_is_refused(data):
+    found = exchange(data)
+    assert found.seen == []
+    assert statuses(found.sent) == [400], found.sent
+    assert found.has_ended
+    assert json.loads(found.sent.partition(b"\r\n\r\n")[2])["code"] == "bad_request"
+
+
+BAD_CHUNKS = {
+    "no size": b"\r\nab\r\n0\r\n\r\n",
+    "a size that is no number": b"x\r\nab\r\n0\r\n\r\n",
+    "a size with a sign": b"+2\r\nab\r\n0\r\n\r\n",
+    "a size with a prefix": b"0x2\r\nab\r\n0\r\n\r\n",
+    "too large a size": b"fffffffffffffffff\r\nab\r\n0\r\n\r\n",
+    "too small a size": b"1\r\nab\r\n0\r\n\r\n",
+    "a bare line feed behind the size": b"2\nab\r\n0\r\n\r\n",
+    "a bare line feed behind the data": b"2\r\nab\n0\r\n\r\n",
+    "a bare line feed in an extension": b"2;a=\nb\r\nab\r\n0\r\n\r\n",
+    "no line end behind the data": b"2\r\nabX0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("chunks", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+def test_a_bad_chunk_ends_the_connection(chunks):
+    found = exchange(CHUNKED + chunks + GET)
+    assert [body for *_, body in found.seen] in ([None], [])
+    assert len(statuses(found.sent)) == 1
+    assert found.has_ended
+
+
+def test_a_head_without_an_end_gets_431():
+    found = exchange(GET[:-2] + b"X: ", *[b"a" * 10_000] * (MAX_HEAD_BYTES // 10_000 + 1))
+    assert (statuses(found.sent), found.has_ended) == ([431], True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET.replace(b"/health", b"/" + b"a" * MAX_TARGET_BYTES),
+        GET.replace(b"Host", b"".join(b"X-%d: 1\r\n" % number for number in range(MAX_HEADERS)) + b"Host"),
+        GET.replace(b"Host", b"X: " + b"a" * MAX_HEAD_BYTES + b"\r\nHost"),
+    ],
+    ids=["target", "headers", "bytes"],
+)
+def test_too_large_a_head_gets_431(data):
+    found = exchange(data)
+    assert (found.seen, statuses(found.sent), found.has_ended) == ([], [431], True)
+
+
+TAKEN = {
+    "a length": (PLAIN, b"{}"),
+    "chunks": (CHUNKED + b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", b"{}"),
+    "chunks with extensions and trailers": (CHUNKED + b"2;a=b\r\n{}\r\n0\r\nX: y\r\n\r\n", b"{}"),
+    "an empty line before the request": (b"\r\n" + PLAIN, b"{}"),
+    "an offer of HTTP/2": (
+        PLAIN.replace(b"Host", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nHost"),
+        b"{}",
+    ),
+    "an offer of a WebSocket": (PLAIN.replace(b"Host", b"Connection: upgrade\r\nUpgrade: websocket\r\nHost"), b"{}"),
+    "an offer with chunks": (
+        CHUNKED.replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost") + b"2\r\n{}\r\n0\r\n\r\n",
+        b"{}",
+    ),
+    "an escaped space in the path": (PLAIN.replace(b"/m/", b"/a%20b/"), b"{}"),
+    "a letter beyond ASCII in the path": (PLAIN.replace(b"/m/", b"/%C3%A9/"), b"{}"),
+    "HTTP/1.0": (PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"), b"{}"),
+}
+
+
+@pytest.mark.parametrize(("data", "body"), TAKEN.values(), ids=TAKEN)
+@pytest.mark.parametrize("cut", [None, 1, 30, 60, -1])
+def test_a_plain_request_is_read_in_any_pieces(data, body, cut):
+    pieces = [data] if cut is None else [data[:cut], data[cut:]]
+    found = exchange(*pieces)
+    assert [seen[3] for seen in found.seen] == [body], found.sent
+    assert statuses(found.sent) == [200]
+
+
+def test_requests_that_come_together_are_answered_in_order():
+    data = [PLAIN.replace(b"/m/", b"/m%d/" % number) for number in range(5)]
+    found = exchange(b"".join(data) + GET.replace(b"/health", b"http://a/"))
+    assert [path for _, path, *_ in found.seen] == [f"/models/m{number}/predict" for number in range(5)]
+    assert statuses(found.sent) == [200] * 5 + [400]
+
+
+@pytest.mark.parametrize("data", [PLAIN, PLAIN + PLAIN])
+def test_a_client_that_ends_its_half_is_answered(data):
+    found = exchange(data, ends=True)
+    assert set(statuses(found.sent)) == {200}
+    assert found.has_ended
+
+
+def test_a_body_that_ends_early_is_told_to_the_application():
+    found = exchange(PLAIN[:-1], ends=True)
+    assert [body for *_, body in found.seen] == [None]
+
+
+SIZES = st.sampled_from([b"0", b"1", b"2", b"3", b"02", b"+2", b"-1", b"2 ", b"a", b"0x2", b"", b"2,2", b"99"])
+LINES = st.one_of(
+    st.sampled_from(
+        [
+            b"Host: a",
+            b"Host : a",
+            b"Host:a",
+            b"Transfer-Encoding: chunked",
+            b"Transfer-Encoding: Chunked",
+            b"Transfer-Encoding : chunked",
+            b"Transfer-Encoding:\tchunked",
+            b"Transfer-Encoding: chunked ",
+            b"Transfer-Encoding: identity",
+            b"Transfer-Encoding: gzip, chunked",
+            b"transfer-encoding: \x0bchunked",
+            b"Connection: close",
+            b"Connection: upgrade",
+            b"Upgrade: h2c",
+            b"Expect: 100-continue",
+            b" folded",
+            b"X: \xff",
+            b"X: \0",
+            b"X",
+            b"",
+        ]
+    ),
+    SIZES.map(lambda size: b"Content-Length: " + size),
+)
+ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\r\n"])
+BODIES = st.sampled_from(
+    [
+        b"",
+        b"{}",
+        b"{}x",
+        b"0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\n\r\n",
+        b"2\n{}\n0\n\n",
+        b"02\r\n{}\r\n0\r\n\r\n",
+        b"2;x\r\n{}\r\n0\r\nX: y\r\n\r\n",
+        b"2 \r\n{}\r\n0\r\n\r\n",
+        b"+2\r\n{}\r\n0\r\n\r\n",
+    ]
+)
+TARGETS = st.sampled_from([b"/", b"/predict", b"/a?b=c", b"/a#b", b"http://a/", b"*", b"//a", b"/%61", b"/a b", b""])
+
+
+@settings(max_examples=600, deadline=None)
+@given(TARGETS, st.lists(st.tuples(LINES, ENDS), max_size=5), ENDS, BODIES)
+def test_where_a_request_is_taken_h11_reads_the_same(target, lines, end, body):
+    """h11 is the strict reference: what it refuses, or reads otherwise, must not reach the application."""
+    data = b"POST " + target + b" HTTP/1.1" + end + b"".join(line + stop for line, stop in lines) + b"\r\n" + body
+    found = exchange(data)
+    if not found.seen or found.seen[0][3] is None:
+        return
+    _, path, _, read = found.seen[0]
+    reference = by_h11(data)
+    assert reference is not None, data
+    assert (reference[0].partition("?")[0], reference[1]) == (path, read), data
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 1_000.0
+        monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda loop: self.now)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds", "expected"),
+    [
+        ([], protocol.MAX_SILENCE_SECONDS, []),
+        ([GET[:10]], protocol.MAX_SILENCE_SECONDS + 1, [408]),
+        ([GET, GET[:10]], protocol.MAX_SILENCE_SECONDS + 1, [200, 408]),
+        ([GET], 80, [200]),
+        ([], 80, []),
+    ],
+    ids=["silent", "half a head", "half a second head", "idle", "never asked"],
+)
+def test_connections_end_when_their_time_is_over(pieces, seconds, expected):
+    async def work():
+        session = Session()
+        connection, wire = session.connect()
+        connection.timeout_keep_alive = 75
+        for piece in pieces:
+            connection.data_received(piece)
+            await settle()
+        connection.sweep(asyncio.get_running_loop().time() + seconds)
+        return statuses(wire.sent), wire.has_ended
+
+    found, has_ended = asyncio.run(work())
+    assert found == expected
+    assert has_ended is not (seconds == protocol.MAX_SILENCE_SECONDS)
+
+
+def test_a_client_that_does_not_read_is_disconnected():
+    async def work():
+        connection, wire = Session().connect()
+        connection.pause_writing()
+        now = asyncio.get_running_loop().time()
+        connection.sweep(now + protocol.MAX_WRITE_SECONDS - 1)
+        was_open = not wire.has_ended
+        connection.sweep(now + protocol.MAX_WRITE_SECONDS + 1)
+        return was_open, wire.has_ended
+
+    assert asyncio.run(work()) == (True, True)
+
+
+def test_a_stopping_worker_answers_once_more_and_ends():
+    async def work():
+        connection, wire = Session().connect()
+        connection.data_received(GET)
+        await settle()
+        connection.shutdown()
+        connection.data_received(GET)
+        await settle()
+        return statuses(wire.sent), wire.sent.count(b"connection: close"), wire.has_ended
+
+    assert asyncio.run(work()) == ([200, 200], 1, True)
+
+
+def test_connections_are_bounded_and_health_is_answered(monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(protocol, "SPARE_CONNECTIONS", 2)
+
+    async def work():
+        session = Session()
+        # Heads that are not complete, so that none of them is idle.
+        busy = [session.connect() for _ in range(2)]
+        for connection, _ in busy:
+            connection.data_received(GET[:10])
+        (spare, spare_wire), (health, health_wire) = session.connect(), session.connect()
+        spare.data_received(PLAIN)
+        health.data_received(GET)
+        await settle()
+        health.data_received(GET[:10])
+        _, last_wire = session.connect()
+        return statuses(spare_wire.sent), statuses(health_wire.sent), last_wire.has_ended
+
+    assert asyncio.run(work()) == ([503], [200], True)
+
+
+def test_the_connection_that_is_idle_longest_makes_room(monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 2)
+
+    async def work():
+        session = Session()
+        wires = []
+        for number in range(2):
+            connection, wire = session.connect()
+            connection.data_received(GET)
+            await settle()
+            connection._idle_since = number
+            wires.append(wire)
+        newcomer, wire = session.connect()
+        newcomer.data_received(GET)
+        await settle()
+        return [item.has_ended for item in wires], statuses(wire.sent)
+
+    assert asyncio.run(work()) == ([True, False], [200])
