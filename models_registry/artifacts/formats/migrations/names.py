@@ -4,10 +4,11 @@ from functools import cache
 
 _HERE = "models_registry.artifacts.formats.migrations.stand_ins"
 REMOVED_OBJECT = f"{_HERE}.RemovedObject"
+REMOVED_FUNCTION = f"{_HERE}.REMOVED_FUNCTION"
 REMOVED_MAPPING = f"{_HERE}.RemovedMapping"
 REMOVED_LIST = f"{_HERE}.RemovedList"
 RESTORE_LOSS = f"{_HERE}.restore_loss"
-STAND_INS = frozenset({REMOVED_OBJECT, REMOVED_MAPPING, REMOVED_LIST, RESTORE_LOSS})
+STAND_INS = frozenset({REMOVED_OBJECT, REMOVED_FUNCTION, REMOVED_MAPPING, REMOVED_LIST, RESTORE_LOSS})
 
 _LOSSES = "sklearn._loss._loss"
 _SGD = "sklearn.linear_model._sgd_fast"
@@ -117,8 +118,9 @@ NAMES: dict[str, str] = {
     # 1.3 made a class of the scorer that passes an estimator's own score on; 1.4 made one class of three.
     **{
         f"sklearn.metrics._scorer.{name}": REMOVED_OBJECT
-        for name in ("_passthrough_scorer", "_PredictScorer", "_ProbaScorer", "_ThresholdScorer")
+        for name in ("_PredictScorer", "_ProbaScorer", "_ThresholdScorer")
     },
+    "sklearn.metrics._scorer._passthrough_scorer": REMOVED_FUNCTION,
     # 1.6 moved it (sklearn/metrics/_scorer.py).
     "sklearn.model_selection._classification_threshold._CurveScorer": "sklearn.metrics._scorer._CurveScorer",
     # pandas 3 names its public classes by where they are found; 2 removed the indexes of numbers.

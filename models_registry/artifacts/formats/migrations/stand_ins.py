@@ -16,6 +16,10 @@ class RemovedObject:
         self.arguments = arguments
 
 
+# Stands for a function that is gone. It cannot be called, so no estimator has a function that nobody knows.
+REMOVED_FUNCTION = RemovedObject()
+
+
 class RemovedMapping(dict[Any, Any]):
     """Stands for a dictionary of a class that is gone."""
 
