@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import And, Condition, Equals, If, Not, NoValue, Ref, Split, Template
+from troposphere import And, Condition, Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Tags, Template, ecs
 from troposphere import elasticloadbalancingv2 as elb
 
 from cloudformation import canary, sign_in
 from cloudformation.canary import Pair
+from cloudformation.door import CONTAINER, DRAIN_SECONDS, HAS_DOMAIN, READINESS_PATH
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
 from cloudformation.s3 import BALANCER_LOG_PREFIX
@@ -20,8 +21,6 @@ HAS_CERTIFICATE, HAS_NO_CERTIFICATE, HAS_ADMIN_CIDR, IS_PROD = (
     "HasAdminCidr",
     "IsProd",
 )
-READINESS_PATH = "/health"
-DRAIN_SECONDS = 30  # for so long a leaving target may still get requests; the container serves on meanwhile
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 _ADMIN_PATHS = ["/admin", "/admin/*"]
@@ -32,13 +31,62 @@ _ENCODED_PATHS = ["^/[^/]*%"]
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
+    """The load balancer as a door of the service."""
+
     load_balancer: elb.LoadBalancer
     target_group: elb.TargetGroup
-    http: elb.Listener
-    https: elb.Listener
+    http_listener: elb.Listener
+    https_listener: elb.Listener
     form: str = "service"
     api: Pair | None = None
     admin: Pair | None = None
+
+    @property
+    def host(self) -> GetAtt:
+        return GetAtt(self.load_balancer, "DNSName")
+
+    @property
+    def https(self) -> If:
+        return If(HAS_CERTIFICATE, "on", "off")
+
+    @property
+    def url(self) -> Join:
+        host = If(HAS_DOMAIN, Ref("DomainName"), self.host)
+        return Join("", [If(HAS_CERTIFICATE, "https", "http"), "://", host])
+
+    @property
+    def health_check(self) -> list[str]:
+        # live, not ready: a task that waits for its storage must not be killed for it
+        return ["CMD", "python", "docker/healthcheck.py"]
+
+    def variables(self) -> list[object]:
+        return sign_in.variables(self.load_balancer) if self.form == "service-sign-in" else []
+
+    def service_options(self) -> dict[str, object]:
+        return {"LoadBalancers": self._targets(), "HealthCheckGracePeriodSeconds": Ref("StartGraceSeconds")}
+
+    def deployment_options(self) -> dict[str, object]:
+        return canary.deployment_options(self.load_balancer, url=self.url) if self.api else {}
+
+    def service_tags(self) -> Tags:
+        # ECS refuses a target group that no listener forwards to yet. Naming the listener waits for it, where
+        # DependsOn could not name one that exists only with a certificate.
+        return Tags(Listener=If(HAS_CERTIFICATE, Ref(self.https_listener), Ref(self.http_listener)))
+
+    def _targets(self) -> list[object]:
+        """Return the service's target groups: of the API, and of the admin where its rule has groups of its own."""
+        if self.api is None or self.admin is None:
+            return [_entry(self.target_group)]
+        api = canary.advanced(self.api, Ref("HttpsServes"), test_rule=Ref("HttpsTests"))
+        admin = canary.advanced(self.admin, Ref("HttpsAdmitsAdmin"))
+        return [
+            _entry(self.api.main, AdvancedConfiguration=api),
+            If(HAS_ADMIN_CIDR, _entry(self.admin.main, AdvancedConfiguration=admin), NoValue),
+        ]
+
+
+def _entry(group: elb.TargetGroup, **options: object) -> ecs.LoadBalancer:
+    return ecs.LoadBalancer(ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(group), **options)
 
 
 def add_conditions(template: Template, form: str = "service") -> None:
@@ -158,7 +206,7 @@ def _add_rules(template: Template, balancer: Balancer, prefix: str, condition: s
 
     Where traffic shifts, the rules that forward have two groups, and the last of them serves what no other rule does.
     """
-    listener = balancer.http if prefix == "Http" else balancer.https
+    listener = balancer.http_listener if prefix == "Http" else balancer.https_listener
     private = _paths(_PRIVATE_PATHS)
     encoded = elb.Condition(Field="path-pattern", PathPatternConfig=elb.PathPatternConfig(RegexValues=_ENCODED_PATHS))
     forward = balancer.admin.forward() if balancer.admin else _forward(balancer.target_group, elb.ListenerRuleAction)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Sub, Tags, Template, ecs, logs
+from troposphere import Equals, GetAtt, If, Not, NoValue, Ref, Split, Sub, Template, ecs, logs
 
-from cloudformation import canary, sign_in
-from cloudformation.alb import DRAIN_SECONDS, HAS_ADMIN_CIDR, HAS_CERTIFICATE, Balancer
+from cloudformation import sign_in
+from cloudformation.door import CONTAINER, DRAIN_SECONDS, HAS_DOMAIN, Door, hosts
 from cloudformation.iam import HAS_DATABASE, HAS_EXEC, HAS_SECRETS, Roles
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
@@ -15,7 +15,7 @@ from cloudformation.secrets import DATABASE_NAME, DATABASE_USER
 from cloudformation.security_groups import POSTGRES, SERVICE_PORT
 from cloudformation.sizes import by_cpu, by_memory
 
-USES_SPOT, HAS_DOMAIN, IN_PUBLIC = "UsesSpot", "HasDomain", "TasksInPublicSubnets"
+USES_SPOT, IN_PUBLIC = "UsesSpot", "TasksInPublicSubnets"
 HAS_DIGEST = "HasImageDigest"
 # Set where the parameter is: the condition, the variable, the parameter.
 OPTIONAL_VARIABLES = {
@@ -24,7 +24,6 @@ OPTIONAL_VARIABLES = {
     "HasCsrfOrigins": ("DJANGO_CSRF_TRUSTED_ORIGINS", "CsrfTrustedOrigins"),
     "HasVariables": ("MLAPI_EXTRA_ENVIRONMENT", "EnvironmentVariables"),
 }
-CONTAINER = "mlapi"
 ROLE_CONTAINER = "database-role"
 USER = "10001:10001"  # the image's own user, by number: a host knows no names
 STOP_SECONDS = 90  # above the drain, 30 s, and gunicorn's graceful 50 s after it
@@ -48,7 +47,7 @@ def add_conditions(template: Template) -> None:
 
 
 def add_service(
-    template: Template, balancer: Balancer, roles: Roles, log_group: logs.LogGroup, *, deployment_alarms: list[Ref]
+    template: Template, door: Door, roles: Roles, log_group: logs.LogGroup, *, deployment_alarms: list[Ref]
 ) -> Service:
     """Add the cluster, the task and the service; a deployment that alarms or cannot start is rolled back."""
     cluster = template.add_resource(
@@ -62,12 +61,12 @@ def add_service(
             ),
         )
     )
-    task = template.add_resource(_task(balancer, roles, log_group))
-    service = template.add_resource(_service(cluster, task, balancer, deployment_alarms))
+    task = template.add_resource(_task(door, roles, log_group))
+    service = template.add_resource(_service(cluster, task, door, deployment_alarms))
     return Service(cluster, task, service)
 
 
-def _task(balancer: Balancer, roles: Roles, log_group: logs.LogGroup) -> ecs.TaskDefinition:
+def _task(door: Door, roles: Roles, log_group: logs.LogGroup) -> ecs.TaskDefinition:
     return ecs.TaskDefinition(
         "TaskDefinition",
         Family=Ref("AWS::StackName"),
@@ -79,12 +78,12 @@ def _task(balancer: Balancer, roles: Roles, log_group: logs.LogGroup) -> ecs.Tas
         ExecutionRoleArn=GetAtt(roles.execution, "Arn"),
         TaskRoleArn=GetAtt(roles.task, "Arn"),
         Volumes=[ecs.Volume(Name="tmp")],
-        ContainerDefinitions=[_container(balancer, log_group), If(HAS_DATABASE, _database_role(log_group), NoValue)],
+        ContainerDefinitions=[_container(door, log_group), If(HAS_DATABASE, _database_role(log_group), NoValue)],
         Tags=tags("task"),
     )
 
 
-def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
+def _container(door: Door, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
     return ecs.ContainerDefinition(
         Name=CONTAINER,
         Image=_image(),
@@ -101,16 +100,15 @@ def _container(balancer: Balancer, log_group: logs.LogGroup) -> ecs.ContainerDef
         ),
         PortMappings=[ecs.PortMapping(ContainerPort=SERVICE_PORT, Protocol="tcp")],
         HealthCheck=ecs.HealthCheck(
-            # live, not ready: a task that waits for its storage must not be killed for it
-            Command=["CMD", "python", "docker/healthcheck.py"],
+            Command=door.health_check,
             Interval=15,
             Timeout=5,
             Retries=3,
             StartPeriod=Ref("StartGraceSeconds"),
         ),
         StopTimeout=STOP_SECONDS,
-        Environment=_environment(balancer),
-        Secrets=_secrets(balancer.form),
+        Environment=_environment(door),
+        Secrets=_secrets(door.form),
         DependsOn=If(
             HAS_DATABASE, [ecs.ContainerDependency(ContainerName=ROLE_CONTAINER, Condition="SUCCESS")], NoValue
         ),
@@ -160,8 +158,7 @@ def _logs(log_group: logs.LogGroup) -> ecs.LogConfiguration:
     )
 
 
-def _environment(balancer: Balancer) -> list[object]:
-    address = GetAtt(balancer.load_balancer, "DNSName")
+def _environment(door: Door) -> list[object]:
     always: dict[str, object] = {
         "PORT": str(SERVICE_PORT),
         "MODELS_STORAGE": Sub(
@@ -179,12 +176,12 @@ def _environment(balancer: Balancer) -> list[object]:
         "MLAPI_LOG_SAMPLE_PERCENT": Ref("LogSamplePercent"),
         "MLAPI_SERVICE": Ref("AWS::StackName"),
         "MLAPI_REQUIRE_API_KEY": Ref("RequireApiKey"),
-        "DJANGO_ALLOWED_HOSTS": If(HAS_DOMAIN, Join(",", [address, Ref("DomainName")]), address),
+        "DJANGO_ALLOWED_HOSTS": hosts(door),
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "AWS_DEFAULT_REGION": Ref("AWS::Region"),
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
-        "MLAPI_TRUSTED_PROXIES": "1",  # the balancer, which says who called and whether over TLS
-        "MLAPI_HTTPS": If(HAS_CERTIFICATE, "on", "off"),
+        "MLAPI_TRUSTED_PROXIES": "1",  # the door, which says who called and whether over TLS
+        "MLAPI_HTTPS": door.https,
     }
     return [
         *(_variable(name, value) for name, value in always.items()),
@@ -194,7 +191,7 @@ def _environment(balancer: Balancer) -> list[object]:
             If(condition, _variable(name, Ref(parameter)), NoValue)
             for condition, (name, parameter) in OPTIONAL_VARIABLES.items()
         ),
-        *(sign_in.variables(balancer.load_balancer) if balancer.form == "service-sign-in" else []),
+        *door.variables(),
     ]
 
 
@@ -232,9 +229,7 @@ def _of_database(key: str) -> Sub:
     return Sub(f"${{Secret}}:{key}::", {"Secret": imported(DATA_STACK, "DatabaseCredentialsArn")})
 
 
-def _service(
-    cluster: ecs.Cluster, task: ecs.TaskDefinition, balancer: Balancer, deployment_alarms: list[Ref]
-) -> ecs.Service:
+def _service(cluster: ecs.Cluster, task: ecs.TaskDefinition, door: Door, deployment_alarms: list[Ref]) -> ecs.Service:
     # No DesiredCount: it belongs to the autoscaling, and a deployment that set it would undo a scale-out.
     return ecs.Service(
         "Service",
@@ -257,43 +252,16 @@ def _service(
                 SecurityGroups=[imported(NETWORK_STACK, "TasksSecurityGroup")],
             )
         ),
-        LoadBalancers=_load_balancers(balancer),
-        HealthCheckGracePeriodSeconds=Ref("StartGraceSeconds"),
+        **door.service_options(),
         DeploymentConfiguration=ecs.DeploymentConfiguration(
             MinimumHealthyPercent=100,
             MaximumPercent=200,
             DeploymentCircuitBreaker=ecs.DeploymentCircuitBreaker(Enable=True, Rollback=True),
             Alarms=ecs.DeploymentAlarms(AlarmNames=deployment_alarms, Enable=True, Rollback=True),
-            **(canary.deployment_options(balancer.load_balancer, url=url(balancer)) if balancer.api else {}),
+            **door.deployment_options(),
         ),
         EnableExecuteCommand=If(HAS_EXEC, True, False),
         EnableECSManagedTags=True,
         PropagateTags="SERVICE",
-        # ECS refuses a target group that no listener forwards to yet. Naming the listener waits for it, where
-        # DependsOn could not name one that exists only with a certificate.
-        Tags=tags("service") + Tags(Listener=If(HAS_CERTIFICATE, Ref(balancer.https), Ref(balancer.http))),
+        Tags=tags("service") + door.service_tags(),
     )
-
-
-def url(balancer: Balancer) -> Join:
-    """Return where callers reach the service."""
-    host = If(HAS_DOMAIN, Ref("DomainName"), GetAtt(balancer.load_balancer, "DNSName"))
-    return Join("", [If(HAS_CERTIFICATE, "https", "http"), "://", host])
-
-
-def _load_balancers(balancer: Balancer) -> list[object]:
-    """Return the service's target groups: of the API, and of the admin where its rule has groups of its own."""
-
-    def entry(group: object, **options: object) -> ecs.LoadBalancer:
-        return ecs.LoadBalancer(
-            ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(group), **options
-        )
-
-    if balancer.api is None or balancer.admin is None:
-        return [entry(balancer.target_group)]
-    api = canary.advanced(balancer.api, Ref("HttpsServes"), test_rule=Ref("HttpsTests"))
-    admin = canary.advanced(balancer.admin, Ref("HttpsAdmitsAdmin"))
-    return [
-        entry(balancer.api.main, AdvancedConfiguration=api),
-        If(HAS_ADMIN_CIDR, entry(balancer.admin.main, AdvancedConfiguration=admin), NoValue),
-    ]

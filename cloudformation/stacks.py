@@ -118,7 +118,7 @@ def service_stack(form: str = "service") -> Template:
     service = ecs.add_service(template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched])
     autoscaling.add_autoscaling(template, service, balancer)
 
-    url = ecs.url(balancer)
+    url = balancer.url
     template.add_output(Output("Url", Value=url, Description="The API"))
     template.add_output(
         Output("AdminUrl", Value=Join("", [url, "/admin/"]), Description="The registry for people, from AdminCidr")
