@@ -14,6 +14,7 @@ SIGNATURES = ("off", "warn", "require")
 MIN_START_GRACE_SECONDS, MAX_START_GRACE_SECONDS = 60, 300
 ARCHITECTURES = ("ARM64", "X86_64")
 DEPLOYMENT_STRATEGIES = ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY")
+FLOW_LOGS = ("NONE", "REJECT", "ALL")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 MOST_MIN_TASKS, MOST_MAX_TASKS = 10, 20
 
@@ -109,6 +110,7 @@ class Settings:
     existing_model_bucket: str = ""
     existing_repository: str = ""
     backup_role_arn: str = ""
+    flow_logs: str = "NONE"
     # service
     image_tag: str = ""
     image_digest: str = ""
@@ -140,6 +142,7 @@ class Settings:
     alarm_email: str = ""
     web_acl_arn: str = ""
     rate_limit: int = 0
+    managed_rules: bool = False
     enable_exec: bool = False
     permissions_boundary_arn: str = ""
     # signing in to the admin

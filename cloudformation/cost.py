@@ -13,6 +13,7 @@ from cloudformation.endpoints import INTERFACE_SERVICES
 from cloudformation.prices import HOURS, PRICES
 from cloudformation.sizes import requests_per_minute
 from cloudformation.usage import Usage, tasks, thousand_listings, usage_of
+from cloudformation.waf import MANAGED_RULES
 
 _MIB_PER_GB = 1024
 _CPU_UNITS = 1024
@@ -210,6 +211,8 @@ def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:
     alarms = 9 if settings.create_database else 7
     metrics = 4 * (usage.models + 1) + 1
     yield Line("Logs", "logs", usage.log_gb)
+    if settings.flow_logs != "NONE":
+        yield Line("Flow logs", "flow-logs", usage.flow_log_gb)
     yield Line(f"Alarms over the {prices.FREE_ALARMS} free ones", "alarm", max(0, alarms - prices.FREE_ALARMS))
     yield Line(f"Own metrics over the {prices.FREE_METRICS} free ones", "metric", max(0, metrics - prices.FREE_METRICS))
     yield Line(
@@ -218,8 +221,9 @@ def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:
 
 
 def _web_acl(settings: Settings, usage: Usage) -> Iterator[Line]:
-    if settings.rate_limit:
+    rules = bool(settings.rate_limit) + settings.managed_rules * len(MANAGED_RULES)
+    if rules:
         yield Line("Web ACL", "web-acl", 1)
-        yield Line("Web ACL: its rule", "web-acl-rule", 1)
-    if settings.rate_limit or settings.web_acl_arn:
+        yield Line("Web ACL: its rules", "web-acl-rule", rules)
+    if rules or settings.web_acl_arn:
         yield Line("Web ACL: requests", "web-acl-requests", usage.million_requests)

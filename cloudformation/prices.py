@@ -60,6 +60,7 @@ PRICES: dict[str, Price] = {
     "backup-database": Price(0.095, "GB-month", _BACKUP),
     "backup-bucket": Price(0.05, "GB-month", _BACKUP),
     "logs": Price(0.50, "GB in", _CLOUDWATCH),
+    "flow-logs": Price(0.25, "GB in", _CLOUDWATCH),
     "alarm": Price(0.10, "alarm", _CLOUDWATCH),
     "metric": Price(0.30, "metric", _CLOUDWATCH),
     "dashboard": Price(3.00, "dashboard", _CLOUDWATCH),
@@ -84,6 +85,7 @@ FREE_ALARMS, FREE_METRICS, FREE_DASHBOARDS = 10, 10, 3
 BILLED: dict[str, tuple[str, ...]] = {
     "AWS::Backup::BackupVault": ("backup-database", "backup-bucket"),
     "AWS::EC2::EIP": ("public-address",),
+    "AWS::EC2::FlowLog": ("flow-logs",),
     "AWS::EC2::NatGateway": ("nat-gateway", "nat-data"),
     "AWS::EC2::VPCEndpoint": ("endpoint", "endpoint-data"),
     "AWS::ElasticLoadBalancingV2::LoadBalancer": ("balancer", "balancer-capacity", "public-address", "data-out"),

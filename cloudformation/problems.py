@@ -12,6 +12,7 @@ from cloudformation.config import (
     ARCHITECTURES,
     DEPLOYMENT_STRATEGIES,
     ENVIRONMENTS,
+    FLOW_LOGS,
     LOG_RETENTION_DAYS,
     MAX_START_GRACE_SECONDS,
     MIN_START_GRACE_SECONDS,
@@ -75,6 +76,7 @@ def _choice_problems(settings: Settings) -> Iterator[str]:
         "sign_in_at": ("balancer", "service"),
         "live_target_group": ("main", "alternate"),
         "log_retention_days": LOG_RETENTION_DAYS,
+        "flow_logs": FLOW_LOGS,
     }
     for field_name, allowed in choices.items():
         value = getattr(settings, field_name)
@@ -227,8 +229,9 @@ def _combination_problems(settings: Settings) -> Iterator[str]:
             "EnableExec needs the endpoint ssmmessages, which the network mode endpoints does not pay for. "
             "Use the mode public or nat while you look into a task."
         )
-    if settings.web_acl_arn and settings.rate_limit:
-        yield "WebAclArn and RateLimit are both set; a balancer takes one web ACL. Keep one of them."
+    for name, is_set in (("RateLimit", settings.rate_limit), ("ManagedRules", settings.managed_rules)):
+        if settings.web_acl_arn and is_set:
+            yield f"WebAclArn and {name} are both set; a balancer takes one web ACL. Keep one of them."
 
 
 def address_problems(addresses: AddressPlan) -> list[str]:

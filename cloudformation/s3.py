@@ -10,6 +10,7 @@ from cloudformation.links import KEPT, skipped_checks, tags
 
 MAKES_MODEL_BUCKET = "MakesModelBucket"
 BALANCER_LOG_PREFIX = "alb"
+FLOW_LOG_PREFIX = "vpc"
 _ACCESS_LOG_PREFIX = "s3/"
 
 
@@ -70,7 +71,8 @@ def add_buckets(template: Template) -> Buckets:
     existing = Sub("arn:${AWS::Partition}:s3:::${ExistingModelBucket}")
     arn = If(MAKES_MODEL_BUCKET, GetAtt(models, "Arn"), existing)
     _add_policy(template, models, [_tls_only(models)], Condition=MAKES_MODEL_BUCKET)
-    _add_policy(template, logs, [_tls_only(logs), _balancer_may_log(logs), _s3_may_log(logs, about=arn)])
+    callers = [_balancer_may_log(logs), _s3_may_log(logs, about=arn), *_network_may_log(logs)]
+    _add_policy(template, logs, [_tls_only(logs), *callers])
     name = If(MAKES_MODEL_BUCKET, Ref(models), Ref("ExistingModelBucket"))
     return Buckets(models=models, logs=logs, name=name, arn=arn)
 
@@ -145,3 +147,19 @@ def _s3_may_log(logs: s3.Bucket, *, about: If) -> dict[str, object]:
             "StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")},
         },
     }
+
+
+def _network_may_log(logs: s3.Bucket) -> list[dict[str, object]]:
+    caller = {
+        "Effect": "Allow",
+        "Principal": {"Service": "delivery.logs.amazonaws.com"},
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": Sub("arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:*")},
+            "StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")},
+        },
+    }
+    folder = Sub(f"${{{logs.title}.Arn}}/{FLOW_LOG_PREFIX}/AWSLogs/${{AWS::AccountId}}/*")
+    return [
+        {"Sid": "FlowLogs", **caller, "Action": "s3:PutObject", "Resource": folder},
+        {"Sid": "FlowLogsLookFirst", **caller, "Action": "s3:GetBucketAcl", "Resource": GetAtt(logs, "Arn")},
+    ]

@@ -8,6 +8,7 @@ from cloudformation.config import (
     ARCHITECTURES,
     DEPLOYMENT_STRATEGIES,
     ENVIRONMENTS,
+    FLOW_LOGS,
     LOG_RETENTION_DAYS,
     MAX_START_GRACE_SECONDS,
     MIN_START_GRACE_SECONDS,
@@ -141,6 +142,13 @@ DATA = (
         pattern_of="backup_role_arn",
     ),
     Spec(
+        "FlowLogs",
+        "Watching it",
+        "VPC flow logs",
+        "Which traffic of the network is logged, to the log bucket (billed by GB).",
+        allowed=FLOW_LOGS,
+    ),
+    Spec(
         "AlarmEmail",
         "Watching it",
         "Address for alarms",
@@ -248,17 +256,6 @@ SERVICE = (
         "Origins that may post to the admin",
         "For example https://models.example.com, several by commas.",
         pattern_of="csrf_trusted_origins",
-    ),
-    Spec(
-        "WebAclArn", "The way in", "Web ACL", "A regional WAF web ACL that you already have.", pattern_of="web_acl_arn"
-    ),
-    Spec(
-        "RateLimit",
-        "The way in",
-        "Requests per address in five minutes",
-        "Above 0 makes a web ACL that refuses an address beyond it (WAF costs extra). 0: none.",
-        is_number=True,
-        minimum=0,
     ),
     Spec(
         "TaskCpu",
@@ -403,7 +400,17 @@ NIGHT = (
          pattern_of="wake_days"),
 )  # fmt: skip
 
-MONITORING = (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE, _STRATEGY)
+WEB_ACL = (
+    Spec("WebAclArn", "The way in", "Web ACL", "A regional WAF web ACL that you already have.",
+         pattern_of="web_acl_arn"),
+    Spec("RateLimit", "The way in", "Requests per address in five minutes",
+         "Above 0 makes a web ACL that refuses an address beyond it (WAF costs extra). 0: none.", is_number=True,
+         minimum=0),
+    Spec("ManagedRules", "The way in", "AWS's managed rules",
+         "true makes a web ACL with AWS's rules against known attacks (WAF costs extra).", allowed=_TRUE_OR_FALSE),
+)  # fmt: skip
+
+MONITORING = (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE, _STRATEGY, *WEB_ACL)
 
 SPECS = {"network": NETWORK, "data": DATA, "service": (*SERVICE, *NIGHT), "monitoring": MONITORING}
 

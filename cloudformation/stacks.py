@@ -18,6 +18,7 @@ from cloudformation import (
     database,
     ecr,
     ecs,
+    flow_logs,
     iam,
     s3,
     sign_in,
@@ -69,7 +70,7 @@ def network_stack(addresses: AddressPlan | None = None) -> Template:
 def data_stack() -> Template:
     """Return the template of what must survive: models, logs, images, secrets, the registry database."""
     template = _template("mlapi: models, images, secrets and the registry database", "data")
-    for part in (database, topic, s3, ecr, backup):
+    for part in (database, topic, s3, ecr, backup, flow_logs):
         part.add_conditions(template)
     mail = topic.add_topic(template)
     buckets = s3.add_buckets(template)
@@ -78,6 +79,7 @@ def data_stack() -> Template:
     registry = database.add_database(template, secrets)
     arn = Sub(f"arn:${{AWS::Partition}}:rds:${{AWS::Region}}:${{AWS::AccountId}}:db:${{{registry.instance.title}}}")
     backup.add_backup(template, buckets, arn)
+    flow_logs.add_flow_log(template, buckets)
     alarms.add_database_alarms(template, Ref(registry.instance), Ref(mail), condition=HAS_DATABASE)
 
     export(template, "ModelBucket", buckets.name, "Upload models here, under the prefix")
@@ -102,7 +104,7 @@ def service_stack(form: str = "service") -> Template:
     the old one and ECS moves the traffic to it. Both need a certificate.
     """
     template = _template("mlapi: the service behind its load balancer", form)
-    for part in (iam, waf, ecs):
+    for part in (iam, ecs):
         part.add_conditions(template)
     alb.add_conditions(template, form)
     autoscaling.add_conditions(template)
@@ -113,7 +115,6 @@ def service_stack(form: str = "service") -> Template:
     log_group = add_log_group(template)
     roles = iam.add_roles(template, log_group, signs_in=form == "service-sign-in")
     balancer = alb.add_balancer(template, form)
-    waf.add_web_acl(template, balancer)
     watched = alarms.add_deployment_alarms(template)
     service = ecs.add_service(template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched])
     autoscaling.add_autoscaling(template, service, balancer)
@@ -136,12 +137,14 @@ def service_stack(form: str = "service") -> Template:
 
 
 def monitoring_stack() -> Template:
-    """Return the template of what watches the service: alarms on what callers see, the dashboard."""
-    template = _template("mlapi: alarms and dashboard of the service", "monitoring")
+    """Return the template of what watches the service: alarms on what callers see, the dashboard, the web ACL."""
+    template = _template("mlapi: alarms, dashboard and web ACL of the service", "monitoring")
     template.add_condition(HAS_DATABASE, Equals(Ref("CreateDatabase"), "true"))
     template.add_condition(alarms.ROLLS, Equals(Ref("DeploymentStrategy"), "ROLLING"))
+    waf.add_conditions(template)
     alarms.add_service_alarms(template)
     alarms.add_failed_deployment_event(template)
+    waf.add_web_acl(template)
     page = dashboard.add_dashboard(template)
     console = (
         "https://${AWS::Region}.console.aws.amazon.com/cloudwatch/home?region=${AWS::Region}#dashboards:name=${Name}"

@@ -21,6 +21,8 @@ _ACCESS_LOG_BYTES, _ACCESS_LOG_MONTHS = 70, 3
 # What one capacity unit of a balancer carries: the largest of these is billed.
 _UNIT_CONNECTIONS_SECOND, _UNIT_GB_HOUR = 25, 1.0
 _REQUESTS_PER_CONNECTION = 10
+# Six records of a connection, at the balancer and at a task; and what knocks at the public addresses all month.
+_FLOW_BYTES, _KNOCKING_GB = 660, 0.1
 _START_GB = 5.0  # images and models that new tasks fetch
 
 
@@ -34,6 +36,7 @@ class Usage:
     model_gb: float = 1.0
     log_gb: float = 1.0
     access_log_gb: float = 1.0
+    flow_log_gb: float = 0.2
     private_gb: float = _START_GB
     out_gb: float = 1.0
     models: int = 1
@@ -51,6 +54,7 @@ def usage_of(settings: Settings, per_minute: float) -> Usage:
         capacity_units=max(gb_an_hour / _UNIT_GB_HOUR, connections / _UNIT_CONNECTIONS_SECOND),
         log_gb=(lines + figures) / _GB,
         access_log_gb=requests * _ACCESS_LOG_BYTES * _ACCESS_LOG_MONTHS / _GB,
+        flow_log_gb=_KNOCKING_GB + requests / _REQUESTS_PER_CONNECTION * _FLOW_BYTES / _GB,
         private_gb=(lines + figures) / _GB + _START_GB,
         out_gb=requests * _ANSWER_BYTES / _GB,
     )

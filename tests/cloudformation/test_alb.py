@@ -70,15 +70,3 @@ def test_balancer_drops_invalid_headers_logs_and_is_protected_in_prod(environmen
 def test_balancer_stands_in_the_public_subnets() -> None:
     balancer = resources("service")["LoadBalancer"]["Properties"]
     assert balancer["Subnets"]["Fn::Split"][1] == {"Fn::ImportValue": "mlapi-dev-network-PublicSubnets"}
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, []),
-        ({"rate_limit": 1000}, ["RateLimitAssociation"]),
-        ({"web_acl_arn": "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/x/1"}, ["GivenWebAcl"]),
-    ],
-)
-def test_web_acl_is_the_given_one_or_the_rate_limit_or_none(settings: dict[str, Any], expected: list[str]) -> None:
-    assert list(of_type(resources("service", **settings), "WAFv2::WebACLAssociation")) == expected

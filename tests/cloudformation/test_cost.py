@@ -57,6 +57,7 @@ def test_month_costs_what_the_docs_say(settings: Settings, low: float, high: flo
         {"network_mode": "endpoints"},
         {"create_database": False},
         {"rate_limit": 100},
+        {"managed_rules": True, "flow_logs": "ALL"},
     ],
 )
 def test_bill_has_a_line_for_each_billable_part_of_the_configuration(changes: dict[str, Any]) -> None:

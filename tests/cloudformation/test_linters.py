@@ -24,6 +24,8 @@ CONFIGURATIONS: list[dict[str, Any]] = [
         "enable_exec": True,
         "alarm_email": "ops@example.com",
         "rate_limit": 100,
+        "flow_logs": "ALL",
+        "managed_rules": True,
     },
 ]
 

@@ -34,13 +34,15 @@ def test_no_rule_expires_a_version_of_a_model() -> None:
     assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}
 
 
-def test_logs_are_accepted_from_the_balancer_and_from_s3_only() -> None:
+def test_logs_are_accepted_from_the_balancer_s3_and_the_network_only() -> None:
     statements = DATA["LogBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    allowed = {s["Principal"]["Service"]: s["Action"] for s in statements if s["Effect"] == "Allow"}
-    assert allowed == {
-        "logdelivery.elasticloadbalancing.amazonaws.com": "s3:PutObject",
-        "logging.s3.amazonaws.com": "s3:PutObject",
-    }
+    allowed = [(s["Principal"]["Service"], s["Action"]) for s in statements if s["Effect"] == "Allow"]
+    assert allowed == [
+        ("logdelivery.elasticloadbalancing.amazonaws.com", "s3:PutObject"),
+        ("logging.s3.amazonaws.com", "s3:PutObject"),
+        ("delivery.logs.amazonaws.com", "s3:PutObject"),
+        ("delivery.logs.amazonaws.com", "s3:GetBucketAcl"),
+    ]
 
 
 def test_there_are_two_buckets() -> None:
