@@ -28,6 +28,8 @@ from mlapi.protocols.native import error_reply
 log = structlog.get_logger(__name__)
 
 MAX_HEAD_BYTES = 65_536
+# A read brings up to 256 kB: so much of a body may be in one that ends in its content.
+MAX_FRAMING_BYTES = 524_288
 MAX_HEADERS = 100
 MAX_TARGET_BYTES = 8_190
 # A client that does not read its answer is disconnected after this long.
@@ -67,6 +69,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._default_lines = ""
         # Whether a part of a request's body is still to come.
         self._is_receiving = False
+        # What came of a body since its last content: sizes and extensions of chunks, trailers.
+        self._framing_bytes = 0
         self._idle_since = self.loop.time()
         self._write_paused_since: float | None = None
         self._closing_since: float | None = None
@@ -121,6 +125,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(head_too_large())
+        elif self._is_receiving:
+            self._framing_bytes += len(data)
+            if self._framing_bytes > MAX_FRAMING_BYTES:
+                self._refuse(head_too_large())
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Note that the client sends no more. An answer that is computed at once is still sent."""
@@ -169,6 +177,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self.app = _refuse_with(error)
         super().on_headers_complete()
         self.app = self._application
+        # Trailers go to a list of their own: nobody checked them, so none may pass for a header (RFC 9110, 6.5.1).
+        self.headers = []
+        self._framing_bytes = 0
         if self._stopping_since is not None:
             self.cycle.keep_alive = False
         self.scope["state"][WRITE_RESPONSE] = partial(self._write_response, self.cycle)
@@ -195,6 +206,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
         cycle.on_response()
         return True
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._framing_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that a request is complete."""

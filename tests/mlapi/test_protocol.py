@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from mlapi.http import protocol
-from mlapi.http.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, LimitedProtocol
+from mlapi.http.protocol import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, LimitedProtocol
 
 PLAIN = b"POST /models/m/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -216,6 +216,35 @@ def test_a_bad_chunk_ends_the_connection(chunks):
     assert [body for *_, body in found.seen] in ([None], [])
     assert len(statuses(found.sent)) == 1
     assert found.has_ended
+
+
+def test_trailers_never_pass_for_headers():
+    trailers = b"Host: b\r\nX-API-Key: k\r\nX-Forwarded-For: 10.0.0.1\r\nContent-Encoding: gzip\r\n"
+    found = exchange(CHUNKED + b"2\r\n{}\r\n0\r\n" + trailers + b"\r\n" + GET)
+    assert [sorted(headers) for _, _, headers, _ in found.seen] == [
+        ["content-type", "host", "transfer-encoding"],
+        ["host"],
+    ]
+    assert (found.seen[0][2]["host"], statuses(found.sent)) == ("a", [200, 200])
+
+
+ENDLESS = {
+    "an extension": b"2;" + b"a" * 60_000,
+    "a trailer": b"2\r\n{}\r\n0\r\nX: " + b"a" * 60_000,
+    "trailers": b"2\r\n{}\r\n0\r\n" + b"X: aaaaaaaa\r\n" * 5_000,
+}
+
+
+@pytest.mark.parametrize("begin", ENDLESS.values(), ids=ENDLESS)
+def test_endless_framing_of_a_body_ends_the_connection(begin):
+    more = b"X: aaaaaaaa\r\n" * 5_000 if begin.endswith(b"\n") else b"a" * 60_000
+    found = exchange(CHUNKED + begin, *[more] * (MAX_FRAMING_BYTES // 60_000))
+    assert ([body for *_, body in found.seen], found.has_ended) == ([None], True)
+
+
+def test_a_large_body_in_small_chunks_is_read():
+    found = exchange(CHUNKED, *[b"1\r\na\r\n" * 10_000] * 30, b"0\r\n\r\n")
+    assert [len(body) for *_, body in found.seen] == [300_000]
 
 
 def test_a_head_without_an_end_gets_431():
