@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -90,6 +91,19 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ImproperlyConfigured(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
     return value
+
+
+def header_prefix(name: str, default: str) -> str:
+    """Return a variable that is the beginning of headers' names."""
+    value = os.environ.get(name, "").strip() or default
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", value):
+        raise ImproperlyConfigured(f"{name} is {value!r}; expected the beginning of a header's name, as X-Forwarded.")
+    return value
+
+
+def wsgi_name(header: str) -> str:
+    """Return a header's name as Django's `META` has it."""
+    return f"HTTP_{header.upper().replace('-', '_')}"
 
 
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:

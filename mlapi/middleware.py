@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from mlapi.body_limits import require_length
 from mlapi.http.auth import require_network
+from mlapi.http.clients import proxy_header
 from mlapi.http.routes import match
 from mlapi.protocols.base import HttpError
 
@@ -24,7 +25,9 @@ class AdminNetworks:
         path = request.path_info
         if path == "/admin" or path.startswith("/admin/"):
             try:
-                require_network(str(request.META.get("REMOTE_ADDR") or ""), request.headers.get("X-Forwarded-For", ""))
+                require_network(
+                    str(request.META.get("REMOTE_ADDR") or ""), request.headers.get(proxy_header("For"), "")
+                )
             except HttpError as error:
                 from mlapi.views import error_response
 

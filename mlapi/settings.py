@@ -23,6 +23,8 @@ ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0
 CSRF_TRUSTED_ORIGINS = environment.words("DJANGO_CSRF_TRUSTED_ORIGINS")
 SECURE = environment.boolean("MLAPI_HTTPS", False)
 TRUSTED_PROXIES = environment.whole("MLAPI_TRUSTED_PROXIES", 0)
+# Not every proxy may write X-Forwarded-For and X-Forwarded-Proto: API Gateway's HTTP APIs keep those to themselves.
+PROXY_HEADERS = environment.header_prefix("MLAPI_PROXY_HEADERS", "X-Forwarded")
 MLAPI_ADMIN_CIDR = environment.networks(environment.words("MLAPI_ADMIN_CIDR"), name="MLAPI_ADMIN_CIDR")
 WEB_THREADS = environment.whole("WEB_THREADS", 16, minimum=1)
 
@@ -305,7 +307,9 @@ CSRF_COOKIE_SECURE = SECURE
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
 SECURE_HSTS_PRELOAD = SECURE
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE and TRUSTED_PROXIES else None
+SECURE_PROXY_SSL_HEADER = (
+    (environment.wsgi_name(f"{PROXY_HEADERS}-Proto"), "https") if SECURE and TRUSTED_PROXIES else None
+)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -15,7 +15,7 @@ Network = IPv4Network | IPv6Network
 def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> str:
     """Return the client's address: the peer's, or what the outermost of `trusted_proxies` proxies saw.
 
-    Each proxy appends the address that it was called from to X-Forwarded-For. What stands further left was sent by
+    Each proxy appends the address that it was called from to one header. What stands further left was sent by
     the client, which can write anything there.
     """
     if trusted_proxies < 1:
@@ -25,6 +25,11 @@ def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> st
         return peer
     # With fewer entries than proxies, somebody went around the outer ones; a trusted one still wrote the first.
     return _address(entries[-min(trusted_proxies, len(entries))]) or peer
+
+
+def proxy_header(what: str) -> str:
+    """Return the header in which the proxies say the client's address (`For`) or its scheme (`Proto`)."""
+    return f"{settings.PROXY_HEADERS}-{what}"
 
 
 def _address(entry: str) -> str:
@@ -42,7 +47,7 @@ def client_address_of(request: HttpRequest) -> str:
     """Return the address by which logins are throttled."""
     return client_address(
         str(request.META.get("REMOTE_ADDR") or ""),
-        request.headers.get("X-Forwarded-For", ""),
+        request.headers.get(proxy_header("For"), ""),
         trusted_proxies=settings.TRUSTED_PROXIES,
     )
 

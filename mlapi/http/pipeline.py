@@ -18,6 +18,7 @@ from mlapi.http import errors
 from mlapi.http.admission import AdmissionController
 from mlapi.http.auth import require_key, require_metrics_token, require_network
 from mlapi.http.body import decode, require_encoding, slots_for, too_large
+from mlapi.http.clients import proxy_header
 from mlapi.http.request import Request, request_id_of
 from mlapi.metrics.meter import Meter
 from mlapi.observability.access_log import observe
@@ -148,7 +149,7 @@ class RequestPipeline:
         if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
             raise method_error(method, endpoint.methods)
         if endpoint.is_internal:
-            require_network(request.client, headers.raw(b"x-forwarded-for"))
+            require_network(request.client, headers.raw(proxy_header("For").lower().encode()))
             require_metrics_token(headers)
         if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
             context.key = require_key(headers, self.runtime, context.params.get("model")).prefix
@@ -302,6 +303,6 @@ def check_content_type(value: str, accepted: tuple[str, ...]) -> None:
 def base_url(request: Request) -> str:
     """Return the address that the client used, for links and examples."""
     scheme = request.scheme
-    if settings.SECURE_PROXY_SSL_HEADER and request.headers.raw(b"x-forwarded-proto") == "https":
+    if settings.SECURE_PROXY_SSL_HEADER and request.headers.raw(proxy_header("Proto").lower().encode()) == "https":
         scheme = "https"
     return f"{scheme}://{request.headers.raw(b'host') or 'localhost'}"

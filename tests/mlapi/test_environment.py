@@ -271,3 +271,15 @@ def test_networks_are_read_and_a_wrong_one_is_named():
     assert [str(network) for network in found] == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]
     with pytest.raises(ImproperlyConfigured, match="MLAPI_ADMIN_CIDR cannot be read"):
         environment.networks(["10.0.0.0/99"], name="MLAPI_ADMIN_CIDR")
+
+
+def test_beginning_of_a_header_is_as_given(monkeypatch):
+    monkeypatch.setenv("MLAPI_PROXY_HEADERS", " X-Mlapi ")
+    assert environment.header_prefix("MLAPI_PROXY_HEADERS", "X-Forwarded") == "X-Mlapi"
+
+
+@pytest.mark.parametrize("value", ["X-Forwarded-", "X_Forwarded", "-For", "a b", "X:"])
+def test_what_no_header_begins_with_is_refused(monkeypatch, value):
+    monkeypatch.setenv("MLAPI_PROXY_HEADERS", value)
+    with pytest.raises(ImproperlyConfigured, match="MLAPI_PROXY_HEADERS is"):
+        environment.header_prefix("MLAPI_PROXY_HEADERS", "X-Forwarded")

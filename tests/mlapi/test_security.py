@@ -19,7 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from mlapi.http import process
-from mlapi.http.clients import client_address
+from mlapi.http.clients import client_address, client_address_of
 from mlapi.http.django_host import DjangoHost
 from tests.support.asgi import AsgiClient
 from tests.support.estimators import constant
@@ -146,8 +146,47 @@ def test_a_forwarded_scheme_counts_only_behind_a_trusted_proxy(host, load, setti
     assert host.get("/models/a").json["example"]["url"].startswith("http://")
 
 
-def deployed(directory: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Return what `check --deploy` says under the settings of production, with `changes`."""
+def test_scheme_comes_from_the_named_headers(host, load, settings):
+    load(constant(1), name="a")
+    settings.PROXY_HEADERS = "X-Mlapi"
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_MLAPI_PROTO", "https")
+    assert host.get("/models/a", **{"X-Mlapi-Proto": "https"}).json["example"]["url"].startswith("https://")
+    assert host.get("/models/a", **{"X-Forwarded-Proto": "https"}).json["example"]["url"].startswith("http://")
+
+
+@pytest.mark.django_db
+def test_login_behind_an_http_api_passes_the_csrf_check(settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_MLAPI_PROTO", "https")
+    settings.ALLOWED_HOSTS = ["api1.execute-api.us-east-1.amazonaws.com"]
+    User.objects.create_superuser("ann", password="right")
+    client = Client(enforce_csrf_checks=True)
+    sent = {
+        "Host": settings.ALLOWED_HOSTS[0],
+        "X-Mlapi-Proto": "https",
+        "Origin": f"https://{settings.ALLOWED_HOSTS[0]}",
+    }
+    token = client.get(LOGIN, headers=sent).cookies["csrftoken"].value
+    form = {"username": "ann", "password": "right", "next": "/admin/", "csrfmiddlewaretoken": token}
+    assert client.post(LOGIN, form, headers=sent).status_code == 302
+    del sent["X-Mlapi-Proto"]
+    assert client.post(LOGIN, form, headers=sent).status_code == 403
+
+
+def test_login_is_throttled_by_the_address_in_the_named_header(rf, settings):
+    settings.TRUSTED_PROXIES, settings.PROXY_HEADERS = 1, "X-Mlapi"
+    request = rf.get("/", headers={"X-Mlapi-For": "203.0.113.7", "X-Forwarded-For": "6.6.6.6"}, REMOTE_ADDR="10.0.10.4")
+    assert client_address_of(request) == "203.0.113.7"
+
+
+@pytest.mark.parametrize(("headers", "expected"), [("", "HTTP_X_FORWARDED_PROTO"), ("X-Mlapi", "HTTP_X_MLAPI_PROTO")])
+def test_scheme_header_follows_the_setting(tmp_path, headers, expected):
+    code = "from django.conf import settings; print(settings.SECURE_PROXY_SSL_HEADER[0])"
+    done = deployed(tmp_path, code=code, MLAPI_PROXY_HEADERS=headers)
+    assert done.stdout.strip().splitlines()[-1] == expected, done.stderr
+
+
+def deployed(directory: Path, *, code: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
+    """Return what `check --deploy`, or some code, says under the settings of production, with `changes`."""
     (directory / "models").mkdir(exist_ok=True)
     environment = {
         "PATH": os.environ["PATH"],
@@ -160,7 +199,8 @@ def deployed(directory: Path, **changes: str) -> subprocess.CompletedProcess[str
         "MLAPI_TRUSTED_PROXIES": "1",
         **changes,
     }
-    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    words = ["shell", "--command", code] if code else ["check", "--deploy", "--fail-level", "WARNING"]
+    command = [sys.executable, "manage.py", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -219,6 +259,16 @@ def test_only_named_networks_reach_the_admin_and_the_metrics(  # noqa: PLR0917 -
     else:
         assert (answer.status, answer.json["code"]) == (403, "network_not_allowed")
     assert host.post("/predict", {"features": [0, 0]}).status == 200, "predictions are for everybody"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/admin/login/"])
+def test_proxies_with_headers_of_their_own_are_believed_by_those_alone(host, load, settings, path):
+    settings.MLAPI_ADMIN_CIDR = [ip_network("203.0.113.7/32")]
+    settings.TRUSTED_PROXIES, settings.PROXY_HEADERS = 1, "X-Mlapi"
+    load(constant(1))
+    assert host.get(path, **{"X-Mlapi-For": "203.0.113.7", "X-Forwarded-For": "198.51.100.1"}).status == 200
+    assert host.get(path, **{"X-Mlapi-For": "198.51.100.1", "X-Forwarded-For": "203.0.113.7"}).status == 403
+    assert host.get(path, **{"X-Forwarded-For": "203.0.113.7"}).status == 403
 
 
 @pytest.mark.django_db(transaction=True)
