@@ -60,6 +60,22 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
     )
 
 
+def drop_frames(error: BaseException) -> None:
+    """Free what the frames behind a handled error hold, and behind the errors that led to it.
+
+    A future, its error and the frame that awaited it refer to each other. The request's parsed body, which a frame
+    holds, would stay in memory until the next full garbage collection.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]
+
+
 def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Return the registry API's answer to `error`, in the contract's form."""
     # Predictions and their errors need no Django REST framework: a worker that serves them alone does not load it.

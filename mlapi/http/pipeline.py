@@ -118,6 +118,7 @@ class RequestPipeline:
             reply = await self._respond(context, body)
         except Exception as error:  # noqa: BLE001 - translated for the client; an unforeseen one is logged there
             reply = endpoint.error_reply(errors.as_http_error(error, request_id), request_id)
+            errors.drop_frames(error)
             name_model(reply.facts, params, self.runtime.board, is_prediction=endpoint.is_prediction)
         finally:
             body.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import threading
@@ -230,3 +231,27 @@ def test_a_disconnected_client_frees_its_slot(load, monkeypatch):
     asyncio.run(leave_while_waiting())
     model.gate.set()
     assert (sent[0]["status"], admission.in_flight) == (499, 0)
+
+
+REFUSED = {
+    "rows": b'{"instances":[' + b"[]," * 50_000 + b"[]]}",
+    "features": b'{"features":[' + b"[]," * 50_000 + b"[]]}",
+}
+
+
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("path", ["/predict", "/invocations", "/v2/models/m/infer"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_refused_body_is_freed_at_once(host, load, content, path, packed):
+    load(constant(2), signature=ONE_INPUT)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        status = host.post(path, gzip.compress(content) if packed else content, **headers).status
+        held = len(gc.get_objects()) - before
+    finally:
+        gc.enable()
+    assert status == 400
+    assert held < 40_000
