@@ -6,6 +6,7 @@ The service's template has a form of its own for it, since each rule that forwar
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,18 +86,19 @@ def advanced(pair: Pair, rule: object, *, test_rule: object = NoValue) -> ecs.Ad
 def shift_stack() -> Template:
     """Return the template of what a shift of traffic needs: the smoke test, and the roles of ECS."""
     template = new_template("mlapi: the smoke test before a shift of traffic, and the roles of ECS for it")
-    shifter = template.add_resource(_role("TrafficShifter", "ecs", "ShiftTraffic", _shift_traffic()))
-    runner = template.add_resource(_role("SmokeTestRole", "lambda", "WriteLogs", _write_logs()))
+    shifter = template.add_resource(service_role("TrafficShifter", "ecs", "ShiftTraffic", _shift_traffic()))
+    runner = template.add_resource(service_role("SmokeTestRole", "lambda", "WriteLogs", write_lambda_logs()))
     function = template.add_resource(_smoke_test(runner))
     invoke = [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": GetAtt(function, "Arn")}]
-    caller = template.add_resource(_role("SmokeTestCaller", "ecs", "CallSmokeTest", invoke))
+    caller = template.add_resource(service_role("SmokeTestCaller", "ecs", "CallSmokeTest", invoke))
     export(template, "SmokeTestArn", GetAtt(function, "Arn"), "ECS calls it before it shifts traffic")
     export(template, "SmokeTestCallerArn", GetAtt(caller, "Arn"), "The role under which ECS calls it")
     export(template, "TrafficShifterArn", GetAtt(shifter, "Arn"), "The role under which ECS moves rules and tasks")
     return template
 
 
-def _role(name: str, service: str, policy: str, statements: list[dict[str, object]]) -> iam.Role:
+def service_role(name: str, service: str, policy: str, statements: Sequence[object]) -> iam.Role:
+    """Return a role of one service of this account, with one policy."""
     return iam.Role(
         name,
         AssumeRolePolicyDocument={
@@ -146,7 +148,8 @@ def _shift_traffic() -> list[dict[str, object]]:
     ]
 
 
-def _write_logs() -> list[dict[str, object]]:
+def write_lambda_logs() -> list[dict[str, object]]:
+    """Return the statements that let a function of the stack write its log."""
     group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${AWS::StackName}-*"
     actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
     return [{"Effect": "Allow", "Action": actions, "Resource": Sub(group)}]
@@ -170,9 +173,9 @@ def _smoke_test(role: iam.Role) -> awslambda.Function:
     )
 
 
-def source() -> str:
-    """Return the smoke test's code without its docstrings and comments, as the template carries it."""
-    tree = ast.parse(_SOURCE.read_text())
+def source(path: Path = _SOURCE) -> str:
+    """Return a function's code without its docstrings and comments, as a template carries it."""
+    tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]

@@ -111,6 +111,7 @@ class Settings:
     existing_repository: str = ""
     backup_role_arn: str = ""
     flow_logs: str = "NONE"
+    key_arn: str = ""
     # service
     image_tag: str = ""
     image_digest: str = ""
@@ -296,6 +297,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "existing_model_bucket": (r"|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"),
     "existing_repository": (r"|[a-z0-9]+([._/-][a-z0-9]+)*", "the name of an ECR repository"),
     "backup_role_arn": (r"|arn:aws[a-z-]*:iam::\d{12}:role/.+", "the ARN of a role that AWS Backup may act under"),
+    "key_arn": (r"|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", "the ARN of a key in KMS"),
     "first_zone": (r"|[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as us-east-1a"),
     "second_zone": (r"|[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as us-east-1b"),
     "models_default": (r"|[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a model"),

@@ -194,6 +194,8 @@ def _database(settings: Settings) -> Iterator[Line]:
 
 def _storage(settings: Settings, usage: Usage) -> Iterator[Line]:
     yield Line("Secrets", "secret", 4)
+    if settings.key_arn:
+        yield Line("Customer key", "key", 1)
     yield Line("Images", "images", usage.image_gb)
     yield Line("Models, and access logs", "bucket", usage.model_gb + usage.access_log_gb)
     seconds = settings.models_discovery_seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from troposphere import Equals, If, Not, NoValue, Ref, Split, Sub, Template, rds
 from troposphere import secretsmanager as sm
 
+from cloudformation.key import key_or
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import NETWORK_STACK
 from cloudformation.secrets import DATABASE_NAME, HAS_DATABASE, MASTER_USER, Secrets
@@ -75,6 +76,8 @@ def _instance(subnets: rds.DBSubnetGroup, settings: rds.DBParameterGroup, secret
         AllocatedStorage=str(_GIBIBYTES),
         MaxAllocatedStorage=_MOST_GIBIBYTES,
         StorageEncrypted=True,
+        # a snapshot brings its key along
+        KmsKeyId=If(FROM_SNAPSHOT, NoValue, key_or()),
         PubliclyAccessible=False,
         DBSubnetGroupName=Ref(subnets),
         VPCSecurityGroups=[imported(NETWORK_STACK, "DatabaseSecurityGroup")],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from troposphere import Equals, GetAtt, If, Ref, Sub, Template, ecr
 
+from cloudformation.key import HAS_KEY
 from cloudformation.links import KEPT, skipped_checks, tags
 
 # A tag that begins with this was given where an environment deployed the image.
@@ -39,9 +40,13 @@ def add_repository(template: Template) -> Images:
             UpdateReplacePolicy="Retain",
             ImageScanningConfiguration=ecr.ImageScanningConfiguration(ScanOnPush=True),
             ImageTagMutability="IMMUTABLE",  # so that rolling back to a tag means the same bytes
-            EncryptionConfiguration=ecr.EncryptionConfiguration(EncryptionType="AES256"),
+            EncryptionConfiguration=If(
+                HAS_KEY,
+                ecr.EncryptionConfiguration(EncryptionType="KMS", KmsKey=Ref("KeyArn")),
+                ecr.EncryptionConfiguration(EncryptionType="AES256"),
+            ),
             LifecyclePolicy=ecr.LifecyclePolicy(LifecyclePolicyText=json.dumps(_LIFECYCLE, sort_keys=True)),
-            Metadata=skipped_checks(CKV_AWS_136="Images hold no secret; a key of its own would cost $1 a month"),
+            Metadata=skipped_checks(CKV_AWS_136="Images hold no secret; KeyArn chooses a customer key"),
             Tags=tags("images"),
         )
     )

@@ -196,7 +196,8 @@ def _service_parts() -> dict[str, object]:
         "Action": [
             "application-autoscaling:*", "cloudwatch:*", "ecs:*", "elasticloadbalancing:*", "events:*",
             "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DescribeLogGroups", "logs:ListTagsForResource",
-            "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource", "lambda:*", "wafv2:*",
+            "logs:PutRetentionPolicy", "logs:AssociateKmsKey", "logs:TagResource", "logs:UntagResource", "lambda:*",
+            "wafv2:*",
             "ec2:Describe*", "ec2:AuthorizeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress",
         ],
         "Resource": "*",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from troposphere import Equals, GetAtt, If, Not, NoValue, Ref, Sub, Template, iam, logs
 
+from cloudformation import key
 from cloudformation.links import imported, tags
 from cloudformation.parameters import DATA_STACK
 
@@ -38,6 +39,7 @@ def add_roles(template: Template, log_group: logs.LogGroup, *, signs_in: bool = 
     task = _add_role(template, "TaskRole", {"ReadModels": _read_models()})
     _add_conditional_policy(template, task, "UploadModels", MAY_UPLOAD, _upload_models())
     _add_conditional_policy(template, task, "OpenShell", HAS_EXEC, _open_shell())
+    key.add_role_policies(template, execution, task, may_upload=MAY_UPLOAD)
     return Roles(execution=execution, task=task)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from troposphere import Ref, Template, logs
 
+from cloudformation.key import key_or
 from cloudformation.links import KEPT, skipped_checks, tags
 
 
@@ -15,8 +16,9 @@ def add_log_group(template: Template) -> logs.LogGroup:
             # What happened is asked for when the service is gone.
             DeletionPolicy=KEPT,
             UpdateReplacePolicy="Retain",
+            KmsKeyId=key_or(),
             RetentionInDays=Ref("LogRetentionDays"),
-            Metadata=skipped_checks(CKV_AWS_158="CloudWatch encrypts it; a key of its own would cost $1 a month"),
+            Metadata=skipped_checks(CKV_AWS_158="CloudWatch encrypts it; KeyArn chooses a customer key"),
             Tags=tags("logs"),
         )
     )

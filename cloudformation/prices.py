@@ -34,6 +34,7 @@ _BACKUP = "https://aws.amazon.com/backup/pricing/"
 _EC2 = "https://aws.amazon.com/ec2/pricing/on-demand/"
 _LAMBDA = "https://aws.amazon.com/lambda/pricing/"
 _SAGEMAKER = "https://aws.amazon.com/sagemaker/ai/pricing/"
+_KMS = "https://aws.amazon.com/kms/pricing/"
 _WAF = "https://aws.amazon.com/waf/pricing/"
 
 PRICES: dict[str, Price] = {
@@ -53,6 +54,7 @@ PRICES: dict[str, Price] = {
     "db.t4g.medium": Price(0.065, "hour", _RDS),
     "database-storage": Price(0.115, "GB-month", _RDS),
     "secret": Price(0.40, "secret", _SECRETS),
+    "key": Price(1.00, "key", _KMS),
     "images": Price(0.10, "GB-month", _ECR),
     "data-out": Price(0.09, "GB", _EC2),
     "bucket-listing": Price(0.005, "thousand", _S3),
@@ -96,6 +98,7 @@ BILLED: dict[str, tuple[str, ...]] = {
         "fargate-gb-x86_64",
         "public-address",
     ),
+    "AWS::KMS::Key": ("key",),
     "AWS::RDS::DBInstance": ("db.t4g.micro", "db.t4g.small", "db.t4g.medium", "database-storage"),
     "AWS::SecretsManager::Secret": ("secret",),
     "AWS::ECR::Repository": ("images",),
@@ -134,6 +137,7 @@ FREE: frozenset[str] = frozenset(
         "AWS::Events::Rule",
         "AWS::IAM::Policy",
         "AWS::IAM::Role",
+        "AWS::KMS::Alias",
         "AWS::RDS::DBParameterGroup",
         "AWS::RDS::DBSubnetGroup",
         "AWS::S3::BucketPolicy",

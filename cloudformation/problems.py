@@ -122,14 +122,14 @@ def _size_problems(settings: Settings) -> Iterator[str]:
 
 
 def _certificate_problems(settings: Settings) -> Iterator[str]:
-    for field_name in ("certificate_arn", "web_acl_arn"):
+    for field_name in ("certificate_arn", "web_acl_arn", "key_arn"):
         arn = getattr(settings, field_name)
         parts = arn.split(":")
         region = parts[3] if len(parts) > 3 else ""
         if region and region != settings.region:
             yield (
                 f"{parameter_name(field_name)} is in {region}, and the stacks are made in {settings.region}. "
-                f"A load balancer takes only what is in its own region: request one in {settings.region}, "
+                f"A stack takes only what is in its own region: request one in {settings.region}, "
                 f"or deploy with --region {region}."
             )
     if settings.domain_name and not settings.certificate_arn:

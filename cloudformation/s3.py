@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from troposphere import Equals, GetAtt, If, Ref, Sub, Template, s3
 
+from cloudformation.key import bucket_encryption
 from cloudformation.links import KEPT, skipped_checks, tags
 
 MAKES_MODEL_BUCKET = "MakesModelBucket"
@@ -52,7 +53,7 @@ def add_buckets(template: Template) -> Buckets:
         s3.Bucket(
             "ModelBucket",
             Condition=MAKES_MODEL_BUCKET,
-            **_common("models"),
+            **(_common("models") | {"BucketEncryption": bucket_encryption()}),
             # Registered versions are pinned by their version id for good, so no lifecycle rule may expire one.
             LifecycleConfiguration=s3.LifecycleConfiguration(
                 Rules=[
@@ -82,10 +83,10 @@ def _common(name: str) -> dict[str, object]:
         "DeletionPolicy": KEPT,
         "UpdateReplacePolicy": "Retain",
         "VersioningConfiguration": s3.VersioningConfiguration(Status="Enabled"),
+        # the balancer's access logs can be written with S3's own keys only
         "BucketEncryption": s3.BucketEncryption(
             ServerSideEncryptionConfiguration=[
                 s3.ServerSideEncryptionRule(
-                    # the balancer's access logs can be written with S3's own keys only
                     ServerSideEncryptionByDefault=s3.ServerSideEncryptionByDefault(SSEAlgorithm="AES256")
                 )
             ]

@@ -56,6 +56,14 @@ _CREATE_DATABASE = Spec(
     allowed=_TRUE_OR_FALSE,
 )
 
+_KEY = Spec(
+    "KeyArn",
+    "Encryption",
+    "Customer key",
+    "A key of the stack key. Empty: AWS's own keys. The stacks data and service must agree.",
+    pattern_of="key_arn",
+)
+
 _NETWORK_MODE = Spec(
     "NetworkMode",
     "How tasks reach AWS",
@@ -148,6 +156,7 @@ DATA = (
         "Which traffic of the network is logged, to the log bucket (billed by GB).",
         allowed=FLOW_LOGS,
     ),
+    _KEY,
     Spec(
         "AlarmEmail",
         "Watching it",
@@ -170,6 +179,7 @@ SERVICE = (
         pattern_of="image_digest",
     ),
     _CREATE_DATABASE,
+    _KEY,
     Spec(
         "ModelsPolicy",
         "What runs",

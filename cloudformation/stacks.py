@@ -20,6 +20,8 @@ from cloudformation import (
     ecs,
     flow_logs,
     iam,
+    key,
+    rotation,
     s3,
     sign_in,
     topic,
@@ -70,7 +72,7 @@ def network_stack(addresses: AddressPlan | None = None) -> Template:
 def data_stack() -> Template:
     """Return the template of what must survive: models, logs, images, secrets, the registry database."""
     template = _template("mlapi: models, images, secrets and the registry database", "data")
-    for part in (database, topic, s3, ecr, backup, flow_logs):
+    for part in (database, topic, s3, ecr, backup, flow_logs, key):
         part.add_conditions(template)
     mail = topic.add_topic(template)
     buckets = s3.add_buckets(template)
@@ -104,7 +106,7 @@ def service_stack(form: str = "service") -> Template:
     the old one and ECS moves the traffic to it. Both need a certificate.
     """
     template = _template("mlapi: the service behind its load balancer", form)
-    for part in (iam, ecs):
+    for part in (iam, ecs, key):
         part.add_conditions(template)
     alb.add_conditions(template, form)
     autoscaling.add_conditions(template)
@@ -167,6 +169,8 @@ STACKS = tuple(MAKERS)
 # No part of a deployment: each is deployed by hand, by whoever needs it.
 STANDALONE: dict[str, Callable[[], Template]] = {
     "github": github_stack,
+    "key": key.key_stack,
+    "rotation": rotation.rotation_stack,
     "sagemaker": sagemaker_stack,
     "shift": canary.shift_stack,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from troposphere import Equals, Not, Ref, Template, sns
 
+from cloudformation.key import key_or
 from cloudformation.links import skipped_checks, tags
 
 HAS_EMAIL = "HasAlarmEmail"
@@ -21,7 +22,10 @@ def add_topic(template: Template) -> sns.Topic:
     topic = template.add_resource(
         sns.Topic(
             "AlarmTopic",
-            Metadata=skipped_checks(CKV_AWS_26="CloudWatch cannot publish to a topic under AWS's own key"),
+            KmsMasterKeyId=key_or(),
+            Metadata=skipped_checks(
+                CKV_AWS_26="CloudWatch cannot publish to a topic under AWS's own key; KeyArn chooses a customer key"
+            ),
             Tags=tags("alarms"),
         )
     )

@@ -86,6 +86,7 @@ _RESOURCE_HANDLERS.update(
             "AWS::EC2::SecurityGroupEgress",
             "AWS::IAM::OIDCProvider",
             "AWS::SageMaker::Endpoint",
+            "AWS::SecretsManager::RotationSchedule",
             "AWS::SageMaker::EndpointConfig",
             "AWS::SageMaker::Model",
         ),

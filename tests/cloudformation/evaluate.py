@@ -21,7 +21,7 @@ for call in asked["calls"]:
         resource_arn=call["resource"],
         region="us-east-1",
         secure_transport=call["context"].pop("aws:SecureTransport", "true") == "true",
-        service_context=call["context"],
+        service_context={name.lower(): value for name, value in call["context"].items()},
     )
     decisions.append(evaluate(context, policies).decision)
 json.dump(decisions, sys.stdout)

@@ -12,10 +12,12 @@ from cloudformation.config import ConfigurationError, Settings
 from cloudformation.cost import Line, bill, profile_totals, total
 from cloudformation.prices import BILLED, ELSEWHERE, FREE, PRICES
 from cloudformation.sizes import requests_per_minute
-from cloudformation.stacks import MAKERS
+from cloudformation.stacks import MAKERS, STANDALONE
 from tests.cloudformation.resolving import resources
 
-TYPES = {part["Type"] for maker in MAKERS.values() for part in maker().to_dict()["Resources"].values()}
+TYPES = {
+    part["Type"] for maker in [*MAKERS.values(), STANDALONE["key"]] for part in maker().to_dict()["Resources"].values()
+}
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
@@ -58,6 +60,7 @@ def test_month_costs_what_the_docs_say(settings: Settings, low: float, high: flo
         {"create_database": False},
         {"rate_limit": 100},
         {"managed_rules": True, "flow_logs": "ALL"},
+        {"key_arn": "arn:aws:kms:us-east-1:123456789012:key/1"},
     ],
 )
 def test_bill_has_a_line_for_each_billable_part_of_the_configuration(changes: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ CONFIGURATIONS: list[dict[str, Any]] = [
         "rate_limit": 100,
         "flow_logs": "ALL",
         "managed_rules": True,
+        "key_arn": "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555",
     },
 ]
 
@@ -110,6 +111,7 @@ ARNS = {
     "RegistryCredentialsArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:registry-AbCdEf",
     "DatabaseCredentialsArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:database-AbCdEf",
     "ModelPrefix": "models",
+    "ServiceArn": "arn:aws:ecs:us-east-1:123456789012:service/cluster/service",
 }
 
 
@@ -124,6 +126,8 @@ def concrete(value: Any) -> Any:
         return arn
     if "Fn::GetAtt" in value:
         return "arn:aws:logs:us-east-1:123456789012:log-group:service:*"
+    if isinstance(value.get("Fn::Sub"), str):
+        return value["Fn::Sub"].replace("${AWS::Region}", "us-east-1")
     if "Fn::Sub" in value:
         text, names = value["Fn::Sub"]
         for name, inner in names.items():
