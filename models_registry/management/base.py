@@ -20,6 +20,8 @@ from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion, RegisteredModel, State
 
 WAIT_SECONDS = 300.0
+# Without --wait a command returns after this long at most: most rollouts are complete by then.
+SETTLE_SECONDS = 10.0
 ADDRESS_SECONDS = 5.0
 
 
@@ -103,11 +105,13 @@ def add_wait_arguments(parser: ArgumentParser, until: str) -> None:
 
 
 def report(command: BaseCommand, model: RegisteredModel, options: Mapping[str, Any], *, said: str) -> None:
-    """Write what was `said`, and what happens next; with `--wait` return when it has happened.
+    """Write what was `said`, and how far the rollout is; with `--wait` return when it is complete.
 
+    Without `--wait` a rollout gets SETTLE_SECONDS, so that the next request seldom finds a replica without the model.
     Raises CommandError, exit status 1, naming the replicas that do not serve the active version in time.
     """
     if not options["wait"]:
+        services.wait_for_rollout(model, timeout_seconds=SETTLE_SECONDS)
         command.stdout.write(f"{said} {describe_rollout(model)}")
         return
     command.stdout.write(said)

@@ -76,7 +76,7 @@ def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_serv
     again = service.manage("activate_model", "m", "2")
     assert "nothing changes (generation 4). All 2 running replicas serve it." in again.stdout
     later = service.manage("activate_model", "m", "1")
-    assert "of 2 running replicas serve it so far" in later.stdout or "All 2 running" in later.stdout
+    assert "m 1: active (generation 5). All 2 running replicas serve it." in later.stdout
 
 
 def test_the_curl_line_sends_a_key_where_one_is_needed(new_service, tmp_path, monkeypatch):
