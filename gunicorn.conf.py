@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlapi.metrics.snapshots import Snapshots
-from models_registry.serving import siblings
-from models_registry.serving.memory import cpu_quota
+from mlapi.observability.metrics.snapshots import Snapshots
+from models_registry.agent import siblings
+from models_registry.inference.memory import cpu_quota
 
 # The master hands this on before any numeric library is loaded: a worker has one processor, and its threads share it.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -34,7 +34,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else Non
 # Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is no proxy.
 forwarded_allow_ips = ""
 accesslog = None
-logger_class = "mlapi.server_log.ServerLog"
+logger_class = "mlapi.observability.server_log.ServerLog"
 
 
 _snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var").resolve() / "metrics")

@@ -16,10 +16,10 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from mlapi.protocols.base import Call
-from mlapi.protocols.inference_v2 import infer
+from mlapi.protocols.openinference import infer
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.batching import DynamicBatcher, run_blocking
-from models_registry.serving.runtime import Board, LoadedModel, Runtime
+from models_registry.inference.batching import DynamicBatcher, run_blocking
+from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
 LENGTH = "Inference-Header-Content-Length"
 TARGET = 5.0
@@ -29,7 +29,7 @@ def serving(features: int) -> Runtime:
     """Return a runtime that serves a linear model."""
     model = LinearRegression().fit(np.eye(features), np.arange(features))
     runtime = Runtime()
-    runtime.board = Board(
+    runtime.snapshot = ServingSnapshot(
         models={
             "m": LoadedModel(
                 name="m",

@@ -100,7 +100,7 @@ def _present(bench: Bench) -> list[str]:
     """Return which of the libraries that serving does not need a worker has mapped into its memory."""
     code = (
         "import time; from mlapi.asgi import application, replica; from mlapi.replica import runtime; replica.start()\n"
-        "while not runtime.board.has_read_wish or runtime.board.missing(): time.sleep(0.05)\n"
+        "while not runtime.snapshot.has_read_desired_state or runtime.snapshot.missing(): time.sleep(0.05)\n"
         f"import sys; print(' '.join(name for name in {NOT_NEEDED!r} if name in sys.modules)); sys.stdout.flush()\n"
         "import os; os._exit(0)"
     )

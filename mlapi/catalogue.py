@@ -10,29 +10,31 @@ from django.conf import settings
 from mlapi.protocols.base import Call, HttpError, Reply, find_model
 from models_registry.artifacts.examples import example_of
 from models_registry.artifacts.features import Feature
-from models_registry.serving.runtime import LoadedModel, Runtime
+from models_registry.inference.runtime import LoadedModel, Runtime
 
-MOST_NAMES_SHOWN = 16
+MAX_NAMES_SHOWN = 16
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
     """Return every model that is served, and those that should be and are not."""
-    board = runtime.board
+    snapshot = runtime.snapshot
     content = {
-        "models": [describe(loaded, call, is_default=name == board.default) for name, loaded in board.models.items()],
-        "missing": board.missing(),
-        "default": board.default,
+        "models": [
+            describe(loaded, call, is_default=name == snapshot.default) for name, loaded in snapshot.models.items()
+        ],
+        "missing": snapshot.missing(),
+        "default": snapshot.default,
     }
     return Reply(200, orjson.dumps(content, default=str))
 
 
 def detail(call: Call, runtime: Runtime) -> Reply:
     """Return one model that is served."""
-    board = runtime.board
+    snapshot = runtime.snapshot
     if call.model is None:
         raise HttpError(404, "unknown_model", "No model is named.")
-    loaded = find_model(board, call.model)
-    return Reply(200, orjson.dumps(describe(loaded, call, is_default=loaded.name == board.default), default=str))
+    loaded = find_model(snapshot, call.model)
+    return Reply(200, orjson.dumps(describe(loaded, call, is_default=loaded.name == snapshot.default), default=str))
 
 
 def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def example_request(loaded: LoadedModel) -> dict[str, Any]:
 def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Return the same row by position where the names would fill the screen."""
     row = body["features"]
-    if len(names) <= MOST_NAMES_SHOWN or not isinstance(row, dict):
+    if len(names) <= MAX_NAMES_SHOWN or not isinstance(row, dict):
         return body
     return {"features": [_brief(row.get(name)) for name in names]}
 

@@ -7,8 +7,8 @@ from django.conf import settings
 
 from mlapi.endpoint import Endpoint
 from mlapi.protocols.base import Call, Handler, HttpError, Reply
-from models_registry.serving.model_calls import oldest_seconds
-from models_registry.serving.runtime import Board, Runtime
+from models_registry.inference.model_calls import oldest_seconds
+from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 
 def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
@@ -33,14 +33,14 @@ def live(call: Call, runtime: Runtime) -> Reply:
 
 def ready(call: Call, runtime: Runtime) -> Reply:
     """Answer 200 when every active model is loaded here, else 503 naming what is missing."""
-    board = runtime.board
-    if not board.has_read_wish:
+    snapshot = runtime.snapshot
+    if not snapshot.has_read_desired_state:
         raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be away.")
-    missing = board.missing()
+    missing = snapshot.missing()
     if missing:
         sentence = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         raise HttpError(503, "not_ready", f"Not every active model is loaded here. {sentence}.", missing=missing)
-    return _serving(board)
+    return _serving(snapshot)
 
 
 def balanced(call: Call, runtime: Runtime) -> Reply:
@@ -49,11 +49,11 @@ def balanced(call: Call, runtime: Runtime) -> Reply:
     A new model that does not load is missing in all replicas alike: a balancer would take all of them off, and with
     them the models that serve.
     """
-    board = runtime.board
-    return _serving(board) if board.was_ready else ready(call, runtime)
+    snapshot = runtime.snapshot
+    return _serving(snapshot) if snapshot.was_ready else ready(call, runtime)
 
 
-def _serving(board: Board) -> Reply:
-    served = {name: loaded.number for name, loaded in board.models.items()}
-    missing = board.missing()
+def _serving(snapshot: ServingSnapshot) -> Reply:
+    served = {name: loaded.number for name, loaded in snapshot.models.items()}
+    missing = snapshot.missing()
     return Reply(200, orjson.dumps({"status": "ready", "models": served} | ({"missing": missing} if missing else {})))

@@ -7,23 +7,23 @@ from pathlib import Path
 
 from django.conf import settings
 
-from mlapi.metrics.emf import MinuteReport
-from mlapi.metrics.meter import Meter
-from mlapi.metrics.snapshots import Snapshots
-from mlapi.tracing import Tracer
+from mlapi.observability.metrics.emf import EmfExporter
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.metrics.snapshots import Snapshots
+from mlapi.observability.tracing import Tracer
 from models_registry import conf
-from models_registry.serving import siblings
-from models_registry.serving.keykeeper import KeyKeeper
-from models_registry.serving.load_queue import LoadQueue
-from models_registry.serving.preparation import Preparation
-from models_registry.serving.runtime import Runtime
-from models_registry.serving.siblings import SiblingReport
-from models_registry.serving.steward import Steward
-from models_registry.serving.watchdog import Watchdog
-from models_registry.serving.watcher import Watcher
+from models_registry.agent import siblings
+from models_registry.agent.api_key_sync import ApiKeySync
+from models_registry.agent.load_queue import LoadQueue
+from models_registry.agent.loader import Preparation
+from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.agent.reconciler import Reconciler
+from models_registry.agent.siblings import SiblingReport
+from models_registry.agent.watchdog import Watchdog
+from models_registry.inference.runtime import Runtime
 
 runtime = Runtime()
-meter = Meter(runtime, Snapshots(settings.METRICS_DIR))
+meter = MetricsRecorder(runtime, Snapshots(settings.METRICS_DIR))
 
 
 class Replica:
@@ -32,7 +32,7 @@ class Replica:
     def __init__(self) -> None:
         """Compose the parts from the settings."""
         cache_directory = Path(settings.MODELS_CACHE)
-        self.watcher = Watcher(
+        self.reconciler = Reconciler(
             runtime,
             preparation=Preparation(
                 cache=conf.artifact_cache(),
@@ -47,19 +47,17 @@ class Replica:
             poll_seconds=settings.MODELS_POLL_SECONDS,
             default_model=settings.MODELS_DEFAULT,
             load_queue=LoadQueue(cache_directory / "loading.lock", limit_seconds=settings.MLAPI_PREDICTION_SECONDS),
-            memory_path=cache_directory / "wishes.json",
+            memory_path=cache_directory / "desired_state.json",
         )
-        self.steward = Steward(
-            holder=self.watcher.replica_id,
+        self.maintenance = MaintenanceLoop(
+            holder=self.reconciler.replica_id,
             discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
         )
-        self.key_keeper = KeyKeeper(
+        self.api_key_sync = ApiKeySync(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
-        self.minute_report = (
-            MinuteReport(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
-        )
+        self.minute_report = EmfExporter(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None
         self._is_running = False
@@ -76,9 +74,9 @@ class Replica:
         if self.minute_report is not None:
             self.minute_report.start()
         if settings.MLAPI_REQUIRE_API_KEY:
-            self.key_keeper.start(wait_seconds=settings.MODELS_START_SECONDS)
-        self.watcher.start(wait_seconds=settings.MODELS_START_SECONDS)
-        self.steward.start()
+            self.api_key_sync.start(wait_seconds=settings.MODELS_START_SECONDS)
+        self.reconciler.start(wait_seconds=settings.MODELS_START_SECONDS)
+        self.maintenance.start()
         # What is there now stays: a collection after a swap need not walk it.
         gc.collect()
         gc.freeze()
@@ -89,11 +87,11 @@ class Replica:
             return
         self._is_running = False
         self.sibling_report.stop()
-        self.steward.stop()
+        self.maintenance.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:
-            self.key_keeper.stop()
-        self.watcher.stop()
+            self.api_key_sync.stop()
+        self.reconciler.stop()
         if self.minute_report is not None:
             self.minute_report.stop()
         meter.stop()

@@ -8,7 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from mlapi import environment, extra_environment, logs
+from mlapi import environment, extra_environment
+from mlapi.observability import logging
 
 extra_environment.expand()
 
@@ -223,8 +224,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "mlapi.registry_api.authentication.ApiToken",
-        "mlapi.registry_api.authentication.HeaderSession",
+        "mlapi.api.authentication.ApiToken",
+        "mlapi.api.authentication.HeaderSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -318,4 +319,4 @@ SILENCED_SYSTEM_CHECKS = ["security.W008"]  # no redirect here: see SECURE_SSL_R
 # Logs: one JSON line an event, readable text on a terminal.
 
 LOGGING_CONFIG = None
-logs.configure(environment.choice("MLAPI_LOG_FORMAT", "auto", ("auto", "json", "text")))
+logging.configure(environment.choice("MLAPI_LOG_FORMAT", "auto", ("auto", "json", "text")))

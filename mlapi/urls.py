@@ -3,8 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from mlapi import pages, playground
 from mlapi.http.routes import ENDPOINTS
+from mlapi.pages import base, playground
 from mlapi.views import endpoint_view
 
 admin.autodiscover()
@@ -13,8 +13,8 @@ admin.site.login_template = "mlapi/login.html"
 urlpatterns = [
     *(re_path(f"^{endpoint.pattern}$", endpoint_view(endpoint), name=endpoint.name) for endpoint in ENDPOINTS),
     path("", playground.home, name="home"),
-    re_path(r"^docs/?$", pages.docs, name="docs"),
-    path("api/", include("mlapi.registry_api.urls")),
+    re_path(r"^docs/?$", base.docs, name="docs"),
+    path("api/", include("mlapi.api.urls")),
     path("admin/", include("mlapi.sign_in.urls")),
     path("admin/", admin.site.urls),
 ]

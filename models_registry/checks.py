@@ -15,7 +15,7 @@ from models_registry.artifacts.formats.trusted import malformed_names
 from models_registry.errors import StorageError
 from models_registry.storage import open_storage
 
-OLDEST_JOBLIB = (1, 6)
+MIN_JOBLIB = (1, 6)
 # What a command of the registry looks at before it runs; the rest of Django's checks are for `migrate` and `check`.
 OWN = "registry"
 
@@ -45,7 +45,7 @@ def check_joblib(**_: Any) -> list[CheckMessage]:
     from importlib.metadata import version
 
     found = version("joblib")
-    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_JOBLIB:
+    if tuple(int(part) for part in found.split(".")[:2]) < MIN_JOBLIB:
         return [
             Error(
                 f"joblib {found} reads object arrays without asking the allow-list.",

@@ -43,7 +43,7 @@ class ReplicaState(models.TextChoices):
 
 
 class RegisteredModel(models.Model):
-    """A named predictor, with the wish: the version that should serve it."""
+    """A named predictor, with the desired state: the version that should serve it."""
 
     name = models.CharField(max_length=100, unique=True)
     description = models.TextField(blank=True, default="")
@@ -241,8 +241,8 @@ class ReplicaModel(models.Model):
     state = models.CharField(max_length=10, choices=ReplicaState.choices)
     serving_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
     generation = models.PositiveIntegerField(help_text="The last generation that this replica carried out.")
-    wished_generation = models.PositiveIntegerField(
-        default=0, help_text="The generation that its state is about: the wish as this replica last read it."
+    desired_generation = models.PositiveIntegerField(
+        default=0, help_text="The generation that its state is about: the desired state as this replica last read it."
     )
     reason = models.TextField(blank=True, default="")
     digest = models.CharField(

@@ -8,15 +8,15 @@ from typing import Any
 
 import structlog
 
-from mlapi import logs
 from mlapi.http.body import Body
 from mlapi.http.messages import PIECE_BYTES, WRITE_RESPONSE, send_reply
 from mlapi.http.pipeline import RequestPipeline
 from mlapi.http.request import Request
 from mlapi.http.routes import match
+from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
 from mlapi.replica import Replica
-from models_registry.serving.runtime import Board
+from models_registry.inference.runtime import ServingSnapshot
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -49,9 +49,9 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
 
     @property
-    def board(self) -> Board:
+    def snapshot(self) -> ServingSnapshot:
         """What this process serves, and what it should."""
-        return self._pipeline.runtime.board
+        return self._pipeline.runtime.snapshot
 
     async def _answer(self, found: Any, scope: Any, receive: Receive, send: Send) -> None:
         request = Request.from_scope(scope)
@@ -84,7 +84,7 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        logs.gather(asyncio.get_running_loop())
+        logging.gather(asyncio.get_running_loop())
         if self._replica is not None:
             try:
                 await asyncio.to_thread(self._replica.start)
@@ -97,5 +97,5 @@ class Application:
         await receive()
         if self._replica is not None:
             await asyncio.to_thread(self._replica.stop)
-        logs.flush()
+        logging.flush()
         await send({"type": "lifespan.shutdown.complete"})

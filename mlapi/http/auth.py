@@ -10,8 +10,8 @@ from django.conf import settings
 from mlapi.http.clients import client_address, is_within
 from mlapi.http.request import Headers
 from mlapi.protocols.base import HttpError
-from models_registry.serving.keyring import HeldKey
-from models_registry.serving.runtime import Runtime
+from models_registry.inference.api_key_cache import HeldKey
+from models_registry.inference.runtime import Runtime
 
 HOW = "Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
 
@@ -38,7 +38,7 @@ def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKe
     if key.is_expired():
         raise _unauthorized("invalid_api_key", "This API key has expired. Ask the operator for another.")
     if key.models is not None:
-        _require_scope(key, key.models, model if model is not None else runtime.board.default)
+        _require_scope(key, key.models, model if model is not None else runtime.snapshot.default)
     runtime.key_uses.note(key)
     if key.bucket is not None:
         wait = key.bucket.take()

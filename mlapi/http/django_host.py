@@ -15,13 +15,13 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 
-from mlapi import logs
 from mlapi.body_limits import UPLOAD_PATH, body_limit
 from mlapi.http.admission import AdmissionController
 from mlapi.http.body import Body, too_large
 from mlapi.http.errors import BodyError
 from mlapi.http.messages import send_reply
 from mlapi.http.request import Request, request_id_of
+from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.native import error_reply
 
@@ -136,7 +136,7 @@ class DjangoHost:
             body.release()
             request_id = request_id_of(request.headers.raw(b"x-request-id"))
             reply = error_reply(error, request_id)
-            logs.write_line("request", {"id": request_id, "route": "", "status": error.status, "code": error.code})
+            logging.write_line("request", {"id": request_id, "route": "", "status": error.status, "code": error.code})
             reply.headers.append(("X-Request-ID", request_id))
             await send_reply(send, reply, closes=not body.is_complete)
             return

@@ -20,12 +20,12 @@ from mlapi.http.auth import require_key, require_metrics_token, require_network
 from mlapi.http.body import decode, require_encoding, slots_for, too_large
 from mlapi.http.clients import proxy_header
 from mlapi.http.request import Request, request_id_of
-from mlapi.metrics.meter import Meter
 from mlapi.observability.access_log import observe
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.tracing import Tracer
 from mlapi.protocols.base import Call, Facts, HttpError, Reply
-from mlapi.tracing import Tracer
-from models_registry.serving.batching import in_thread, run_blocking
-from models_registry.serving.runtime import Board, Runtime
+from models_registry.inference.batching import in_thread, run_blocking
+from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 # A body for a model that is not served gets its refusal inline up to this size.
 MAX_REFUSED_INLINE_BYTES = 8_192
@@ -85,7 +85,9 @@ class WholeBody:
 class RequestPipeline:
     """Host, method, key, body, admission, handler, errors, metrics and log line, in this order."""
 
-    def __init__(self, runtime: Runtime, meter: Meter, admission: AdmissionController, *, threads: int) -> None:
+    def __init__(
+        self, runtime: Runtime, meter: MetricsRecorder, admission: AdmissionController, *, threads: int
+    ) -> None:
         """Ask the models of `runtime`, within the limits of `admission`; count with `meter`.
 
         Up to `threads` large bodies are read at once.
@@ -119,7 +121,7 @@ class RequestPipeline:
         except Exception as error:  # noqa: BLE001 - translated for the client; an unforeseen one is logged there
             reply = endpoint.error_reply(errors.as_http_error(error, request_id), request_id)
             errors.drop_frames(error)
-            name_model(reply.facts, params, self.runtime.board, is_prediction=endpoint.is_prediction)
+            name_model(reply.facts, params, self.runtime.snapshot, is_prediction=endpoint.is_prediction)
         finally:
             body.release()
         reply.facts.waiting_seconds += context.waited_seconds
@@ -206,8 +208,8 @@ class RequestPipeline:
 
     def is_inline(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> bool:
         """Return whether the model answers a body of that length fast enough to be called on the event loop."""
-        board = self.runtime.board
-        loaded = board.models.get(params.get("model") or board.default or "")
+        snapshot = self.runtime.snapshot
+        loaded = snapshot.models.get(params.get("model") or snapshot.default or "")
         if loaded is None:
             return length <= MAX_REFUSED_INLINE_BYTES
         return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.signature.has("transform"))
@@ -241,7 +243,7 @@ async def _until_disconnected(answer: Coroutine[Any, Any, Reply], disconnected: 
         if task is not None:
             task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    reconciler = asyncio.create_task(watch())
     try:
         return await answer
     except asyncio.CancelledError:
@@ -250,7 +252,7 @@ async def _until_disconnected(answer: Coroutine[Any, Any, Reply], disconnected: 
         task.uncancel()
         raise HttpError(499, "client_left", "The client closed the connection before the answer.") from None
     finally:
-        watcher.cancel()
+        reconciler.cancel()
 
 
 def max_body_bytes() -> int:
@@ -258,10 +260,10 @@ def max_body_bytes() -> int:
     return int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
 
 
-def name_model(facts: Facts, params: Mapping[str, str], board: Board, *, is_prediction: bool) -> None:
+def name_model(facts: Facts, params: Mapping[str, str], snapshot: ServingSnapshot, *, is_prediction: bool) -> None:
     """Say which model a failed request was for, where it is served: a name that a client made up is no label."""
-    name = params.get("model") or (board.default if is_prediction else None)
-    loaded = board.models.get(name) if name else None
+    name = params.get("model") or (snapshot.default if is_prediction else None)
+    loaded = snapshot.models.get(name) if name else None
     if loaded is not None and not facts.model:
         facts.model, facts.version = loaded.name, loaded.number
 

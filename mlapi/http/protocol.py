@@ -18,10 +18,10 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mlapi import logs
 from mlapi.http.body import MAX_SILENCE_SECONDS, too_slow
 from mlapi.http.messages import WRITE_RESPONSE, reply_bytes, send_reply
 from mlapi.http.request import request_id_of
+from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.native import error_reply
 
@@ -390,7 +390,7 @@ def _refuse_with(error: HttpError) -> Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def _note(error: HttpError, request_id: str) -> None:
-    logs.write_line("request", {"id": request_id, "route": "", "status": error.status, "code": error.code})
+    logging.write_line("request", {"id": request_id, "route": "", "status": error.status, "code": error.code})
 
 
 async def sweep_connections(connections: set[Any], *, seconds: float = 0.5) -> None:

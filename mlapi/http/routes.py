@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 from mlapi import catalogue, health, openapi
 from mlapi.endpoint import Endpoint
-from mlapi.metrics.endpoint import metrics_endpoint
-from mlapi.metrics.tallies import tallies_of
-from mlapi.protocols import inference_v2, invocations, native
+from mlapi.observability.metrics.endpoint import metrics_endpoint
+from mlapi.observability.metrics.triton_statistics import tallies_of
+from mlapi.protocols import mlflow, native, openinference
 from mlapi.protocols.base import Handler, PredictionHandler
 from mlapi.replica import meter
 
@@ -29,7 +29,7 @@ def v2(name: str, pattern: str, handler: Handler | PredictionHandler, method: st
         handler,
         methods=(method,),
         protocol="v2",
-        error_reply=inference_v2.error_reply,
+        error_reply=openinference.error_reply,
         content_types=(),
         is_prediction=False,
     )
@@ -37,26 +37,26 @@ def v2(name: str, pattern: str, handler: Handler | PredictionHandler, method: st
 
 def v2_health(name: str, check: Handler) -> Endpoint:
     """Return a health route that says `{name: true}` where `check` passes."""
-    endpoint = health.endpoint(f"v2-{name}", f"v2/health/{name}", inference_v2.saying(check, name))
-    return replace(endpoint, protocol="v2", error_reply=inference_v2.error_reply)
+    endpoint = health.endpoint(f"v2-{name}", f"v2/health/{name}", openinference.saying(check, name))
+    return replace(endpoint, protocol="v2", error_reply=openinference.error_reply)
 
 
-def mlflow(name: str, pattern: str) -> Endpoint:
+def mlflow_route(name: str, pattern: str) -> Endpoint:
     """Return a route of MLflow's `/invocations`."""
     return Endpoint(
         name,
         pattern,
-        invocations.answer,
+        mlflow.answer,
         protocol="mlflow",
-        error_reply=invocations.error_reply,
-        content_types=invocations.CONTENT_TYPES,
+        error_reply=mlflow.error_reply,
+        content_types=mlflow.CONTENT_TYPES,
     )
 
 
-def mlflow_health(name: str, handler: Handler) -> Endpoint:
+def mlflow_health_route(name: str, handler: Handler) -> Endpoint:
     """Return a route by which MLflow and SageMaker ask whether the container serves."""
     endpoint = health.endpoint(name, name, handler)
-    return replace(endpoint, protocol="mlflow", error_reply=invocations.error_reply)
+    return replace(endpoint, protocol="mlflow", error_reply=mlflow.error_reply)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -70,23 +70,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     health.endpoint("health", r"health", health.balanced),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),
-    mlflow("invocations", r"invocations"),
-    mlflow("invocations-model", rf"models/{NAME}/invocations"),
-    mlflow("invocations-version", rf"models/{NAME}/versions/{NUMBER}/invocations"),
-    mlflow_health("ping", invocations.ping(health.balanced)),
-    mlflow_health("version", invocations.version),
-    v2("v2-server", r"v2", inference_v2.server),
+    mlflow_route("invocations", r"invocations"),
+    mlflow_route("invocations-model", rf"models/{NAME}/invocations"),
+    mlflow_route("invocations-version", rf"models/{NAME}/versions/{NUMBER}/invocations"),
+    mlflow_health_route("ping", mlflow.ping(health.balanced)),
+    mlflow_health_route("version", mlflow.version),
+    v2("v2-server", r"v2", openinference.server),
     v2_health("live", health.live),
     v2_health("ready", health.ready),
-    v2("v2-stats", r"v2/models/stats", inference_v2.statistics(tallies_of(meter))),
-    replace(v2("v2-infer", rf"{V2_MODEL}/infer", inference_v2.infer, "POST"), is_prediction=True, names_outputs=True),
-    v2("v2-model", V2_MODEL, inference_v2.model),
-    v2("v2-model-ready", rf"{V2_MODEL}/ready", inference_v2.model_ready),
-    v2("v2-model-config", rf"{V2_MODEL}/config", inference_v2.model_config),
-    v2("v2-model-stats", rf"{V2_MODEL}/stats", inference_v2.statistics(tallies_of(meter))),
-    v2("v2-index", r"v2/repository/index", inference_v2.index, "POST"),
-    v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", inference_v2.refuse_load, "POST"),
-    replace(v2("v2-nowhere", r"v2/(?P<rest>.*)", inference_v2.unknown_address), methods=("GET", "POST")),
+    v2("v2-stats", r"v2/models/stats", openinference.statistics(tallies_of(meter))),
+    replace(v2("v2-infer", rf"{V2_MODEL}/infer", openinference.infer, "POST"), is_prediction=True, names_outputs=True),
+    v2("v2-model", V2_MODEL, openinference.model),
+    v2("v2-model-ready", rf"{V2_MODEL}/ready", openinference.model_ready),
+    v2("v2-model-config", rf"{V2_MODEL}/config", openinference.model_config),
+    v2("v2-model-stats", rf"{V2_MODEL}/stats", openinference.statistics(tallies_of(meter))),
+    v2("v2-index", r"v2/repository/index", openinference.index, "POST"),
+    v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", openinference.refuse_load, "POST"),
+    replace(v2("v2-nowhere", r"v2/(?P<rest>.*)", openinference.unknown_address), methods=("GET", "POST")),
 )
 
 _BY_PATH = {f"/{item.pattern}".replace("\\", ""): item for item in ENDPOINTS if "(" not in item.pattern}

@@ -13,7 +13,7 @@ from typing import Any
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
-from models_registry.serving import siblings
+from models_registry.agent import siblings
 
 # The event loop gives the interpreter up at every read and write. With Python's own 5 ms it would wait that long for a
 # thread that prepares a model, each time.
@@ -112,8 +112,8 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
             if server.started:
                 _has_started[0] = True
                 listeners[:] = self.sockets
-                board = getattr(self.wsgi, "board", None)
-                accepts = board is None or siblings.shared().may_accept(board)
+                snapshot = getattr(self.wsgi, "snapshot", None)
+                accepts = snapshot is None or siblings.shared().may_accept(snapshot)
                 if accepts and not server.servers:
                     await self._open(server)
                 elif not accepts and server.servers:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from django.conf import settings
 
-from mlapi import logs
-from mlapi.metrics.meter import Meter
-from mlapi.metrics.records import Record, outcome_of
+from mlapi.observability import logging
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.metrics.records import Record, outcome_of
 
 if TYPE_CHECKING:
     from mlapi.endpoint import Endpoint
+    from mlapi.observability.tracing import Tracer
     from mlapi.protocols.base import Reply
-    from mlapi.tracing import Tracer
 
-LARGEST_LOGGED_BODY = 64_000
+MAX_LOGGED_BODY = 64_000
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}.*")
 
 
@@ -33,7 +33,7 @@ def observe(
     seconds: float,
     key: str,
     body: bytes,
-    meter: Meter,
+    meter: MetricsRecorder,
     tracer: Tracer | None = None,
 ) -> None:
     """Count the request, and write its line and, where there is a `tracer`, its span."""
@@ -74,7 +74,7 @@ def observe(
     else:
         fields["trace_id"], fields["span_id"] = _span(tracer, endpoint, method, headers, reply, seconds=seconds)
     if reply.status >= 400 or _is_sampled(settings.MLAPI_LOG_SAMPLE_PERCENT):
-        logs.write_line("request", fields)
+        logging.write_line("request", fields)
 
 
 def _is_sampled(percent: float) -> bool:
@@ -105,7 +105,7 @@ def observe_api(
         "ms": round(seconds * 1000, 3),
     }
     _add_trace(fields, trace_parent)
-    logs.write_line("request", fields)
+    logging.write_line("request", fields)
 
 
 def _add_trace(fields: dict[str, Any], given: str) -> None:
@@ -136,7 +136,7 @@ def _span(
 
 def _inputs(body: bytes) -> Any:
     """Return what was asked, as JSON where it is; else, and where it is large, how large it is."""
-    if len(body) <= LARGEST_LOGGED_BODY:
+    if len(body) <= MAX_LOGGED_BODY:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:

@@ -13,7 +13,7 @@ from django.conf import settings
 from mlapi.endpoint import Endpoint
 from mlapi.openapi.document import document
 from mlapi.protocols.base import JSON, Call, Handler, Reply
-from models_registry.serving.runtime import Board, Runtime
+from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Edition:
     body: bytes
     etag: str
 
-    def fits(self, board: Board) -> bool:
+    def fits(self, snapshot: ServingSnapshot) -> bool:
         """Say whether nothing that the document tells has changed: a swap is a new mapping."""
-        return self.models is board.models and self.default == board.default and self.limits == _limits()
+        return self.models is snapshot.models and self.default == snapshot.default and self.limits == _limits()
 
 
 # Replaced by one assignment: two requests that meet here at worst make the same document twice.
@@ -40,7 +40,7 @@ def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         """Return the OpenAPI document; 304 where the caller holds it already."""
-        edition = edition_of(runtime.board, endpoints())
+        edition = edition_of(runtime.snapshot, endpoints())
         headers = [("ETag", edition.etag), ("Cache-Control", "no-cache")]
         known = [item.strip().removeprefix("W/") for item in call.headers.get("If-None-Match", "").split(",")]
         if edition.etag in known or "*" in known:
@@ -50,13 +50,13 @@ def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
     return answer
 
 
-def edition_of(board: Board, endpoints: Iterable[Endpoint]) -> Edition:
-    """Return the document of what `board` serves at the `endpoints`."""
-    if _latest and _latest[0].fits(board):
+def edition_of(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> Edition:
+    """Return the document of what `snapshot` serves at the `endpoints`."""
+    if _latest and _latest[0].fits(snapshot):
         return _latest[0]
-    body = orjson.dumps(document(board, endpoints), default=str)
+    body = orjson.dumps(document(snapshot, endpoints), default=str)
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    _latest[:] = [Edition(board.models, board.default, _limits(), body, etag)]
+    _latest[:] = [Edition(snapshot.models, snapshot.default, _limits(), body, etag)]
     return _latest[0]
 
 

@@ -13,7 +13,7 @@ from mlapi.openapi.inputs import SHARED, input_schemas, ref, request_examples
 from mlapi.openapi.outputs import output_schemas
 from mlapi.openapi.refusals import ERROR, OF_PREDICTION, components, responses, security, security_schemes
 from mlapi.protocols.base import JSON
-from models_registry.serving.runtime import Board, LoadedModel
+from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 ABOUT = """\
 Predictions from trained models. Each model in service has its own path here, with the names, types and allowed \
@@ -37,19 +37,19 @@ REQUEST_ID: dict[str, Any] = {
 }
 
 
-def document(board: Board, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """Return the document of what `board` serves at the `endpoints`."""
+def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the document of what `snapshot` serves at the `endpoints`."""
     api = registry.document()
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Error": ERROR, **SHARED}
-    for loaded in sorted(board.models.values(), key=lambda item: (item.name != board.default, item.name)):
+    for loaded in sorted(snapshot.models.values(), key=lambda item: (item.name != snapshot.default, item.name)):
         schemas |= input_schemas(loaded) | output_schemas(loaded)
-        paths |= _model_paths(loaded, is_default=loaded.name == board.default)
-    fixed_paths, fixed_schemas, fixed_tags = service.describe(board, endpoints)
+        paths |= _model_paths(loaded, is_default=loaded.name == snapshot.default)
+    fixed_paths, fixed_schemas, fixed_tags = service.describe(snapshot, endpoints)
     return {
         "openapi": "3.1.0",
         "info": {"title": "mlapi", "version": "1", "description": ABOUT},
-        "tags": [*(_tag(loaded) for loaded in board.models.values()), *fixed_tags, *api.tags],
+        "tags": [*(_tag(loaded) for loaded in snapshot.models.values()), *fixed_tags, *api.tags],
         "paths": paths | fixed_paths | api.paths,
         "components": {
             "schemas": {**api.schemas, **fixed_schemas, **schemas},

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from mlapi import catalogue
-from mlapi.protocols.inference_v2.metadata import datatype_of
+from mlapi.protocols.openinference.metadata import datatype_of
 from models_registry.artifacts.features import Feature
-from models_registry.serving.runtime import Board, LoadedModel
+from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 
-def of(endpoint: str, board: Board) -> dict[str, Any]:
+def of(endpoint: str, snapshot: ServingSnapshot) -> dict[str, Any]:
     """Return the bodies to send to the endpoint of that name, by model; of `/invocations` the default one's."""
     make = MAKERS.get(endpoint)
     if make is None:
         return {}
     return {
         name: {"summary": name, "value": make(loaded, catalogue.example_request(loaded)["features"])}
-        for name, loaded in sorted(board.models.items(), key=lambda item: (item[0] != board.default, item[0]))
-        if loaded.signature.inputs and (endpoint != "invocations" or name == board.default)
+        for name, loaded in sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0]))
+        if loaded.signature.inputs and (endpoint != "invocations" or name == snapshot.default)
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from mlapi import catalogue
-from models_registry.artifacts.features import INTEGER_BOUNDS, LARGEST_INTEGER, LARGEST_NUMBER, Feature
-from models_registry.serving.runtime import LoadedModel
+from models_registry.artifacts.features import INTEGER_BOUNDS, MAX_INTEGER, MAX_NUMBER, Feature
+from models_registry.inference.runtime import LoadedModel
 
 Schema = dict[str, Any]
 
 # Beyond this a list helps nobody; `GET /models/{model}` has it whole.
-MOST_CATEGORIES = 1000
-BOUNDS = {"minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER}
+MAX_CATEGORIES = 1000
+BOUNDS = {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
 NUMBER: Schema = {"type": "number", **BOUNDS}
 SHARED: dict[str, Schema] = {
     "Number": {**NUMBER, "description": "A finite number that float32 can hold.", "examples": [1.5]},
@@ -25,7 +25,7 @@ SHARED: dict[str, Schema] = {
 }
 TYPES: dict[str, Schema] = {
     "float": NUMBER,
-    "integer": {"type": "integer", "minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER},
+    "integer": {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
     "string": {"type": "string"},
     "boolean": {"enum": [True, False, 1, 0]},
     "datetime": {
@@ -47,7 +47,7 @@ def feature_schema(feature: Feature) -> Schema:
     if feature.type == "float" and feature.categories is None:
         return ref("NumberOrMissing" if feature.nullable else "Number")
     categories = list(feature.categories or ())
-    if feature.closed and 0 < len(categories) <= MOST_CATEGORIES and feature.type != "datetime":
+    if feature.closed and 0 < len(categories) <= MAX_CATEGORIES and feature.type != "datetime":
         if feature.type == "boolean":
             categories += [int(category) for category in categories]
         return {"enum": [*categories, None] if feature.nullable else categories}

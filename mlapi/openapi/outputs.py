@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlapi.openapi.inputs import MOST_CATEGORIES, Schema, ref
+from mlapi.openapi.inputs import MAX_CATEGORIES, Schema, ref
 from models_registry.artifacts.prediction_json import label_key
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.runtime import LoadedModel
+from models_registry.inference.runtime import LoadedModel
 
 ANY_LABEL: Schema = {"type": ["number", "string", "boolean"]}
 KINDS: dict[str, Schema] = {
@@ -75,7 +75,7 @@ def _prediction(signature: Signature) -> Schema:
 
 def _label(classes: Any) -> Schema:
     plain = all(isinstance(item, str | int | float) for item in classes)
-    return {"enum": list(classes)} if plain and len(classes) <= MOST_CATEGORIES else ANY_LABEL
+    return {"enum": list(classes)} if plain and len(classes) <= MAX_CATEGORIES else ANY_LABEL
 
 
 def _confidence(signature: Signature) -> Schema:
@@ -103,7 +103,7 @@ def _probabilities(signature: Signature) -> Schema | None:
 
 def _by_label(classes: Any) -> Schema:
     keys = [label_key(item) for item in classes]
-    if not keys or len(keys) > MOST_CATEGORIES:
+    if not keys or len(keys) > MAX_CATEGORIES:
         return {"type": "object", "additionalProperties": {"type": "number"}}
     return {
         "type": "object",

@@ -13,7 +13,7 @@ from mlapi.openapi.inputs import Schema, ref
 from mlapi.openapi.refusals import responses, security
 from mlapi.protocols.base import JSON
 from models_registry.artifacts.features import FEATURE_TYPES
-from models_registry.serving.runtime import Board
+from models_registry.inference.runtime import ServingSnapshot
 
 GROUP = re.compile(r"\(\?P<(\w+)>[^()]*\)")
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -142,7 +142,7 @@ SUMMARIES = {
 
 
 def describe(
-    board: Board, endpoints: Iterable[Endpoint]
+    snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]
 ) -> tuple[dict[str, Any], dict[str, Schema], list[dict[str, Any]]]:
     """Return paths, schemas and tags of those of the `endpoints` that `document` has not by model."""
     paths: dict[str, Any] = {}
@@ -150,7 +150,7 @@ def describe(
         is_by_model = endpoint.protocol == "native" and endpoint.is_prediction
         if not is_by_model and ".*" not in endpoint.pattern:
             for path in templates(endpoint.pattern):
-                paths.setdefault(path, {}).update(_operations(endpoint, path, board))
+                paths.setdefault(path, {}).update(_operations(endpoint, path, snapshot))
     used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
     tags = [{"name": tag} for tag in (CATALOGUE, *PROTOCOLS.values(), HEALTH, SERVICE) if tag in used]
     return paths, SCHEMAS, tags
@@ -169,11 +169,11 @@ def _expand(path: str) -> list[str]:
     return [whole for way in ways for whole in _expand(path[: found.start()] + way + path[found.end() :])]
 
 
-def _operations(endpoint: Endpoint, path: str, board: Board) -> dict[str, Any]:
+def _operations(endpoint: Endpoint, path: str, snapshot: ServingSnapshot) -> dict[str, Any]:
     known = KNOWN.get(endpoint.name)
-    parameters = {"parameters": _parameters(path, board)}
+    parameters = {"parameters": _parameters(path, snapshot)}
     return {
-        method.lower(): parameters | (_known(endpoint, *known) if known else _other(endpoint, method, path, board))
+        method.lower(): parameters | (_known(endpoint, *known) if known else _other(endpoint, method, path, snapshot))
         for method in endpoint.methods
     }
 
@@ -191,7 +191,7 @@ def _known(endpoint: Endpoint, tag: str, summary: str, schema: Schema, statuses:
     }
 
 
-def _other(endpoint: Endpoint, method: str, path: str, board: Board) -> dict[str, Any]:
+def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot) -> dict[str, Any]:
     """Return what is said of a route that follows a specification of somebody else: where to find it, no more."""
     words = (inspect.getdoc(endpoint.handler) or endpoint.name).splitlines()[0]
     operation: dict[str, Any] = {
@@ -203,17 +203,17 @@ def _other(endpoint: Endpoint, method: str, path: str, board: Board) -> dict[str
     if endpoint.is_prediction:
         operation |= security()
     if method == "POST":
-        bodies = examples.of(endpoint.name, board)
+        bodies = examples.of(endpoint.name, snapshot)
         content: dict[str, Any] = {"schema": {}, **({"examples": bodies} if bodies else {})}
         kinds = endpoint.content_types or (JSON,)
         operation["requestBody"] = {"content": {kind: content if kind == JSON else {"schema": {}} for kind in kinds}}
     return operation
 
 
-def _parameters(path: str, board: Board) -> list[dict[str, Any]]:
+def _parameters(path: str, snapshot: ServingSnapshot) -> list[dict[str, Any]]:
     schemas: dict[str, Schema] = {
         "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
-        "model": {"type": "string"} | ({"enum": sorted(board.models)} if board.models else {}),
+        "model": {"type": "string"} | ({"enum": sorted(snapshot.models)} if snapshot.models else {}),
     }
     return [
         {"name": name, "in": "path", "required": True, "schema": schemas.get(name, {"type": "string"})}

@@ -6,8 +6,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from models_registry.artifacts.spelling import closest, shown
-from models_registry.serving.runtime import Board, LoadedModel, Runtime
+from models_registry.artifacts.suggestions import closest, shown
+from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
 JSON = "application/json"
 SHOWN_CHARACTERS = 200
@@ -85,31 +85,31 @@ class HttpError(Exception):
         return self
 
 
-def find_model(board: Board, name: str | None, version: int | None = None) -> LoadedModel:
+def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None = None) -> LoadedModel:
     """Return the loaded model that a call is for, or raise HttpError: 404 unknown, 503 not loaded here."""
     if name is None:
-        name = board.default
+        name = snapshot.default
         if name is None:
             raise HttpError(
                 503,
                 "no_model",
                 "No model is active yet. Activate one in the admin, or with 'python3 manage.py activate_model'.",
             ).with_header("Retry-After", "5")
-        if name not in board.wished and board.has_read_wish:
+        if name not in snapshot.desired and snapshot.has_read_desired_state:
             raise HttpError(
                 503,
                 "no_model",
-                f"No model called {name!r} is served, which is the default. {_list_served(sorted(board.models))} "
+                f"No model called {name!r} is served, which is the default. {_list_served(sorted(snapshot.models))} "
                 "Activate a version of it in the admin, or name another model in MODELS_DEFAULT.",
             ).with_header("Retry-After", "5")
-    loaded = board.models.get(name)
+    loaded = snapshot.models.get(name)
     if loaded is None:
-        if name in board.wished or not board.has_read_wish:
-            reason = board.problems.get(name, "it is loading")
+        if name in snapshot.desired or not snapshot.has_read_desired_state:
+            reason = snapshot.problems.get(name, "it is loading")
             raise HttpError(
                 503, "not_loaded", f"The model {name!r} is not loaded here: {reason}.", model=name
             ).with_header("Retry-After", "2")
-        served = sorted(board.models)
+        served = sorted(snapshot.models)
         raise HttpError(
             404,
             "unknown_model",

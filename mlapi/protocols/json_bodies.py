@@ -18,7 +18,7 @@ QUOTE = ord('"')
 PIECE_BYTES = 1 << 18
 # What stands where the parser stopped, with the character before it.
 NO_NUMBER = re.compile(r".?-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE | re.DOTALL)
-LONGEST_NO_NUMBER = len("-Infinity") + 1
+MAX_NO_NUMBER = len("-Infinity") + 1
 
 
 def read_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def parse_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
 def _number_hint(error: orjson.JSONDecodeError) -> str:
     """Return the next step where the parser stopped at a number that Python writes and JSON does not have."""
     # For a sign or a small n the parser names the character behind it.
-    around = error.doc[max(0, error.pos - 1) : error.pos + LONGEST_NO_NUMBER]
+    around = error.doc[max(0, error.pos - 1) : error.pos + MAX_NO_NUMBER]
     if NO_NUMBER.match(around) is None:
         return ""
     return " JSON has neither NaN nor Infinity: send null for a missing value, else a finite number."

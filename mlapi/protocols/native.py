@@ -14,8 +14,8 @@ from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
 from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.prediction_json import content_of, encode
-from models_registry.artifacts.spelling import closest
-from models_registry.serving.runtime import LoadedModel, Runtime
+from models_registry.artifacts.suggestions import closest
+from models_registry.inference.runtime import LoadedModel, Runtime
 
 FIELDS = frozenset({"features", "instances", "probabilities"})
 
@@ -32,8 +32,8 @@ class Asked:
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return the prediction for one row or many."""
-    board = runtime.board
-    loaded = find_model(board, call.model, call.version)
+    snapshot = runtime.snapshot
+    loaded = find_model(snapshot, call.model, call.version)
     facts = Facts(model=loaded.name, version=loaded.number)
     asked = _read_large(call.body, loaded) or _read(call.body, loaded)
     result = await predict(loaded, asked.rows, asked.count, runtime, facts)

@@ -24,12 +24,12 @@ from models_registry.artifacts.columns import are_in_range
 from models_registry.artifacts.signature import Signature
 
 # Less is read as quickly by the general way.
-FEWEST_BYTES = 1 << 14
+MIN_BYTES = 1 << 14
 # The interpreter is held for one piece, half a millisecond.
 PIECE_BYTES = 1 << 17
 # The decoder looks for a name beginning with the one after the last: names in another order than the signature's take
 # the square of their number. And it takes two hundred times as long for a number beyond 1e290 as for another.
-MOST_FEATURES = 1024
+MAX_FEATURES = 1024
 SLOWEST_SECONDS = 0.005
 SLOWEST_SECONDS_PER_BYTE = 20e-9  # plain rows take 3e-9 to 7e-9, their values' gathering included
 COMMA = re.compile(rb"[ \t\n\r]*,")
@@ -51,7 +51,7 @@ def read_number_rows(
     `flags` are the booleans that may stand beside them.
     """
     names = signature.names
-    if len(raw) < FEWEST_BYTES or not signature.is_plain or len(names) > MOST_FEATURES:
+    if len(raw) < MIN_BYTES or not signature.is_plain or len(names) > MAX_FEATURES:
         return None
     start, end = raw.find(b"[") + 1, raw.rfind(b"]")
     fields = _read_shell(raw[:start] + raw[end:], forms, flags) if 0 < start < end <= start + len(raw) else None

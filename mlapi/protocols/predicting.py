@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from mlapi.protocols.base import Facts, HttpError
-from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.outputs import as_array
+from models_registry.artifacts.prediction import Answer
 from models_registry.errors import InputError
-from models_registry.serving.batching import in_thread
-from models_registry.serving.model_calls import under_way
-from models_registry.serving.runtime import LoadedModel, Runtime
+from models_registry.inference.batching import in_thread
+from models_registry.inference.model_calls import under_way
+from models_registry.inference.runtime import LoadedModel, Runtime
 
 Rows = Any
 

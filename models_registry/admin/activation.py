@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from models_registry.admin.acts import RecordAdmin, labelled
+from models_registry.admin.base import RecordAdmin, labelled
 from models_registry.models import Activation
 from models_registry.templatetags.registry import moment
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from models_registry import services
-from models_registry.admin.acts import RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.base import RecordAdmin, labelled, require, told_in_words
 from models_registry.errors import RegistryError
 from models_registry.models import ApiKey, RegisteredModel
 from models_registry.templatetags.registry import NOTHING, moment

@@ -13,7 +13,7 @@ from models_registry import services
 from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.templatetags.registry import number, size
 
-LARGEST_GENERATION = 2_147_483_647
+MAX_GENERATION = 2_147_483_647
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ConfirmationForm(forms.Form):
         help_text="Kept in the history for good.",
     )
     override = forms.BooleanField(label="Activate against the check's advice", widget=UnfoldBooleanWidget())
-    seen_generation = forms.IntegerField(min_value=0, max_value=LARGEST_GENERATION, widget=forms.HiddenInput())
+    seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
 
     def __init__(self, *args: Any, needs_reason: bool, needs_override: bool, **kwargs: Any) -> None:
         """Ask for a reason, and for an override, where the check's verdict demands them."""

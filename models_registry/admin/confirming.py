@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from models_registry import services
-from models_registry.admin.acts import OVERRIDE, told_in_words
+from models_registry.admin.base import OVERRIDE, told_in_words
 from models_registry.admin.confirmation import Change, ConfirmationForm, where
 from models_registry.models import Activation
 

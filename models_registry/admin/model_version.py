@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin.acts import ACTIVATE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.base import ACTIVATE, PUBLISH, RecordAdmin, labelled, require, told_in_words
 from models_registry.admin.confirmation import change_to
 from models_registry.admin.confirming import confirm
-from models_registry.admin.facts import inspection_facts, report_facts, sample_table
+from models_registry.admin.presenters import inspection_facts, report_facts, sample_table
 from models_registry.models import ModelVersion, ReplicaModel, State
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 

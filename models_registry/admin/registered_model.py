@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 from models_registry import conf, services
-from models_registry.admin.acts import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.base import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
 from models_registry.admin.confirmation import change_to, change_to_none
 from models_registry.admin.confirming import confirm
 from models_registry.errors import NothingToRollBackTo

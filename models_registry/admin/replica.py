@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from models_registry import conf
-from models_registry.admin.acts import RecordAdmin, labelled
+from models_registry.admin.base import RecordAdmin, labelled
 from models_registry.models import Replica, ReplicaModel, ReplicaState
 from models_registry.templatetags.registry import ago, form_of, moment
 

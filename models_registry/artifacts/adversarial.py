@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.calling import call
 from models_registry.artifacts.examples import example_of
-from models_registry.artifacts.features import LARGEST_NUMBER, Feature
+from models_registry.artifacts.features import MAX_NUMBER, Feature
+from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.patterns import check_patterns
+from models_registry.artifacts.prediction import call
 from models_registry.artifacts.signature import Signature
 from models_registry.artifacts.structures.vectors import check_sparse
-from models_registry.artifacts.walking import walk
 from models_registry.errors import InputError, UnsafeStructure
 
 MAX_ROWS = 2_000
@@ -32,7 +32,7 @@ _ALONE_ROWS = 4
 # More than what numpy keeps for itself of freed memory, which no pattern reaches.
 _MEMORY_ROWS = 256
 _TEXTS = ("", "\0 never seen", "ÄÖ ☃ \U0001f600", "a" * 5_000, "a b " * 1_000)
-_NUMBERS = (0.0, LARGEST_NUMBER, -LARGEST_NUMBER)
+_NUMBERS = (0.0, MAX_NUMBER, -MAX_NUMBER)
 _PERTURB = -6
 _PATTERNS = (0x55, 0xAA)
 _TOLERANCE = 1e-3
@@ -148,7 +148,7 @@ def _records(instances: Sequence[Any], objects: Sequence[Any]) -> Iterator[Any]:
         for name in getattr(value, "feature_names_", None) or ():
             key, _, content = str(name).partition("=")
             yield {key: content or 1.0}
-            yield {key: LARGEST_NUMBER}
+            yield {key: MAX_NUMBER}
 
 
 def _categories(objects: Sequence[Any], count: int, positions: Sequence[int]) -> dict[int, list[Any]]:

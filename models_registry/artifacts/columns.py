@@ -11,8 +11,8 @@ import numpy as np
 from models_registry.artifacts.features import (
     EXACT_INTEGER,
     INTEGER_BOUNDS,
-    LARGEST_INTEGER,
-    LARGEST_NUMBER,
+    MAX_INTEGER,
+    MAX_NUMBER,
     NARROW_DTYPES,
     Feature,
 )
@@ -62,7 +62,7 @@ def are_in_range(numbers: Array) -> bool:
     if not numbers.size:
         return True
     # A NaN makes both comparisons false.
-    return bool(numbers.min() >= -LARGEST_NUMBER and numbers.max() <= LARGEST_NUMBER)
+    return bool(numbers.min() >= -MAX_NUMBER and numbers.max() <= MAX_NUMBER)
 
 
 def first_refused(feature: Feature, column: Array) -> int | None:
@@ -79,9 +79,9 @@ def first_refused(feature: Feature, column: Array) -> int | None:
         # Compared in float64: the bounds would become infinite in float16.
         size = np.abs(column.astype(np.float64, copy=False))
         missing = np.isnan(size)
-        refused = ~(size <= LARGEST_NUMBER)
+        refused = ~(size <= MAX_NUMBER)
         if feature.type == "integer":
-            refused |= (size >= LARGEST_INTEGER) | (size != np.floor(size))
+            refused |= (size >= MAX_INTEGER) | (size != np.floor(size))
         if feature.is_exact_integer:
             refused |= size > exact_integer(column.dtype)
     elif feature.type == "integer" and column.dtype.kind in "iu":

@@ -15,17 +15,17 @@ from models_registry.errors import InputError
 FEATURE_TYPES = ("float", "integer", "string", "boolean", "datetime", "any")
 
 # Trees and many compiled models cast to float32: beyond this a finite number would become infinite there.
-LARGEST_NUMBER = 3.4028234663852886e38
+MAX_NUMBER = 3.4028234663852886e38
 # A column of whole numbers is int64.
-LARGEST_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 # Up to here float64 holds every whole number.
 EXACT_INTEGER = 2**53
 NARROW_DTYPES = frozenset({"float16", "float32"})
 # The whole numbers that a dtype of training holds; an object holds what JSON parsers and tensors can bring.
 INTEGER_BOUNDS = {
-    "int64": (-LARGEST_INTEGER, LARGEST_INTEGER),
+    "int64": (-MAX_INTEGER, MAX_INTEGER),
     "uint64": (0, 2**64 - 1),
-    "object": (-LARGEST_INTEGER, 2**64 - 1),
+    "object": (-MAX_INTEGER, 2**64 - 1),
 }
 
 EXPECTED = {
@@ -222,7 +222,7 @@ class Feature:
         if self.type == "any" and isinstance(value, str | bool):
             return True
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        if not is_number or not -MAX_NUMBER <= value <= MAX_NUMBER:
             return False
         if self.type != "integer":
             return True
@@ -256,6 +256,6 @@ def describe_value(value: object) -> str:
         return f"the string {reprlib.repr(value)}"
     if isinstance(value, float) and math.isnan(value):
         return "not a number"
-    if isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:
-        return f"a number that is too large (the largest is {LARGEST_NUMBER:.4g})"
+    if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+        return f"a number that is too large (the largest is {MAX_NUMBER:.4g})"
     return str(value)

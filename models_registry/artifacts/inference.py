@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.calling import offers_probabilities
 from models_registry.artifacts.consumers import TEXT, describe, input_tags, is_own_code, takes_text
 from models_registry.artifacts.features import EXACT_INTEGER, DeclaredInput, Feature
 from models_registry.artifacts.formats.onnx_format import OnnxPredictor
 from models_registry.artifacts.outputs import as_array
+from models_registry.artifacts.prediction import offers_probabilities
 from models_registry.artifacts.signature import Signature
-from models_registry.artifacts.spelling import closest, shown
+from models_registry.artifacts.suggestions import closest, shown
 from models_registry.artifacts.wrappers import entries, told
 from models_registry.errors import NoPrediction
 

@@ -9,7 +9,7 @@ from models_registry.artifacts import sandbox
 from models_registry.artifacts.facts import Facts, LimitReached
 from models_registry.errors import ArtifactError, UnsupportedFormat
 
-MOST_NAMES = 1_000
+MAX_NAMES = 1_000
 _TASK = "models_registry.artifacts.inspection_task"
 # Reading an honest file takes several times its size; one that takes more is crafted.
 _LEAST_MEMORY_BYTES = 512_000_000
@@ -158,12 +158,12 @@ def _frozen(format: str, facts: Facts) -> Inspection:
         versions={_shown(name, 80): _sorted(found) for name, found in sorted(facts.versions.items())},
         claimed_bytes=facts.claimed_bytes,
         outline=tuple(_shown(line, _LONGEST_NAME) for line in facts.outline),
-        problems=tuple(dict.fromkeys(_shown(one, _LONGEST_PROBLEM) for one in facts.problems))[:MOST_NAMES],
+        problems=tuple(dict.fromkeys(_shown(one, _LONGEST_PROBLEM) for one in facts.problems))[:MAX_NAMES],
     )
 
 
 def _sorted(names: set[str]) -> tuple[str, ...]:
-    return tuple(sorted(_shown(name, _LONGEST_NAME) for name in names)[:MOST_NAMES])
+    return tuple(sorted(_shown(name, _LONGEST_NAME) for name in names)[:MAX_NAMES])
 
 
 def _shown(text: str, longest: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_registry.artifacts.features import FEATURE_TYPES, DeclaredInput
-from models_registry.artifacts.spelling import closest
+from models_registry.artifacts.suggestions import closest
 from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"

@@ -15,7 +15,7 @@ PLAIN = frozenset({str, int, float, bool})
 PLAIN_KINDS = "biufUT"
 NUMERIC_KINDS = "biuf"
 # The integers that JSON parsers and 64-bit tensors hold.
-SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
+SMALLEST_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class UnequalRows(NoPrediction):
@@ -105,7 +105,7 @@ def _plain_objects(array: Array, what: str) -> Array:
         plain = np.empty(len(items), dtype=object)
         plain[:] = items
         array = plain.reshape(array.shape)
-    if int in kinds and any(type(item) is int and not SMALLEST_INTEGER <= item <= LARGEST_INTEGER for item in items):
+    if int in kinds and any(type(item) is int and not SMALLEST_INTEGER <= item <= MAX_INTEGER for item in items):
         raise _refusal(what, "with an integer of more than 64 bits")
     return array
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-from models_registry.artifacts.walking import is_definition
+from models_registry.artifacts.object_graph import is_definition
 from models_registry.errors import UnsafeStructure
 
 # The standard library's own reader of patterns, which has no public name.

@@ -13,8 +13,8 @@ from models_registry.artifacts.formats.trusted import (
     builtin_trust,
     malformed_names,
 )
-from models_registry.artifacts.inspection import MOST_NAMES, Inspection
-from models_registry.artifacts.spelling import shown
+from models_registry.artifacts.inspection import MAX_NAMES, Inspection
+from models_registry.artifacts.suggestions import shown
 
 _SHOWN_NAMES = 10
 _COMPARED = ("scikit-learn", "numpy")
@@ -73,8 +73,8 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
             f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded, where honest files only "
             "mention them. Publish it again from its training script."
         )
-    if len(inspection.globals) >= MOST_NAMES:
-        yield f"The artifact names {MOST_NAMES} things or more. Publish a smaller pipeline."
+    if len(inspection.globals) >= MAX_NAMES:
+        yield f"The artifact names {MAX_NAMES} things or more. Publish a smaller pipeline."
 
 
 def server_versions() -> dict[str, str]:

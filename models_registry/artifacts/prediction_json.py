@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.outputs import Array
+from models_registry.artifacts.prediction import Answer
 from models_registry.artifacts.signature import Signature
 
 

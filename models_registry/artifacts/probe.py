@@ -1,4 +1,4 @@
-"""Loads and tries an artifact in a process of its own, with limits, before anybody may wish for it."""
+"""Loads and tries an artifact in a process of its own, with limits, before it may be activated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.calling import Answer, call
 from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.prediction import Answer, call
 from models_registry.artifacts.signature import Signature
-from models_registry.artifacts.spelling import shown
+from models_registry.artifacts.suggestions import shown
 from models_registry.errors import NoPrediction, SampleMismatch
 
 # Wide enough for another processor's rounding, narrow enough for a lost coefficient.

@@ -20,7 +20,7 @@ from models_registry.artifacts.columns import (
     refusal,
 )
 from models_registry.artifacts.features import NARROW_DTYPES, Feature, describe_value
-from models_registry.artifacts.spelling import closest, shown
+from models_registry.artifacts.suggestions import closest, shown
 from models_registry.errors import InputError
 
 BARE = frozenset({str, int, float, bool, type(None)})

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from models_registry.artifacts.object_graph import is_definition, walk
 from models_registry.artifacts.structures import callables, columns, encoders, neighbours, trees, vectors
-from models_registry.artifacts.walking import is_definition, walk
 from models_registry.errors import ArtifactError, UnsafeStructure
 
 _Check = Callable[[Any], None]

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.calling import Answer, call
 from models_registry.artifacts.examples import example_rows
 from models_registry.artifacts.features import FEATURE_TYPES
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.outputs import UnequalRows
+from models_registry.artifacts.prediction import Answer, call
 from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.sample import check_probabilities, verify_sample
 from models_registry.artifacts.signature import Signature

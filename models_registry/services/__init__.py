@@ -1,20 +1,10 @@
 """What can be done to the registry; nothing else writes to it.
 
-A command, a click in the admin, a call of the API and the watcher all come through here, so they are the same act.
+A command, a click in the admin, a call of the API and the reconciler all come through here, so they are the same act.
 """
 
 from models_registry.services.activation import activate, deactivate, roll_back, rollback_target
-from models_registry.services.catalogue import (
-    get_model,
-    get_version,
-    register_model,
-    set_acceleration,
-    set_description,
-    set_policy,
-)
-from models_registry.services.checking import check_next, check_now, check_version, recheck, versions_to_check
-from models_registry.services.discovery import DiscoveryResult, discover
-from models_registry.services.keys import (
+from models_registry.services.api_keys import (
     StoredKey,
     count_live_hosts,
     create_key,
@@ -23,10 +13,20 @@ from models_registry.services.keys import (
     record_key_uses,
     revoke_key,
 )
+from models_registry.services.catalogue import (
+    get_model,
+    get_version,
+    register_model,
+    set_acceleration,
+    set_description,
+    set_policy,
+)
+from models_registry.services.desired_state import DesiredState, DesiredVersion, read_desired_state
+from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_version, list_models
 from models_registry.services.publishing import publish
-from models_registry.services.replicas import (
+from models_registry.services.rollout import (
     Rollout,
     RolloutReplica,
     beat,
@@ -35,16 +35,16 @@ from models_registry.services.replicas import (
     rollout,
     wait_for_rollout,
 )
+from models_registry.services.validation import check_next, check_now, check_version, recheck, versions_to_check
 from models_registry.services.verdicts import open_check, wait_for_verdict
-from models_registry.services.wishes import Wish, Wishes, read_wishes
 
 __all__ = [
+    "DesiredState",
+    "DesiredVersion",
     "DiscoveryResult",
     "Rollout",
     "RolloutReplica",
     "StoredKey",
-    "Wish",
-    "Wishes",
     "activate",
     "beat",
     "check_next",
@@ -65,8 +65,8 @@ __all__ = [
     "list_models",
     "open_check",
     "publish",
+    "read_desired_state",
     "read_keys",
-    "read_wishes",
     "recheck",
     "record_key_uses",
     "register_model",

@@ -22,7 +22,7 @@ def activate(
     seen_generation: int | None = None,
     kind: Activation.Kind = Activation.Kind.ACTIVATION,
 ) -> Activation | None:
-    """Wish for `version` of its model, and return the history's new row; None where it is active already.
+    """DesiredVersion for `version` of its model, and return the history's new row; None where it is active already.
 
     `seen_generation` is the generation that the caller decided upon (that of `version.model` where it is not
     given): where the model has moved on since, ActivationConflict is raised and nothing changes. NotActivatable is
@@ -46,7 +46,7 @@ def activate(
 def deactivate(
     model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
 ) -> Activation | None:
-    """Wish for no version of `model`, and return the history's new row; None where none is active.
+    """DesiredVersion for no version of `model`, and return the history's new row; None where none is active.
 
     Replicas put it down, and its callers are told that it is not served. Versions and history stay; a rollback brings
     back what was active. ActivationConflict is raised as in `activate`.

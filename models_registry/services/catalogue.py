@@ -7,7 +7,7 @@ import re
 import structlog
 from django.conf import settings
 
-from models_registry.artifacts.spelling import closest, shown
+from models_registry.artifacts.suggestions import closest, shown
 from models_registry.errors import InvalidName, UnknownModel, UnknownVersion
 from models_registry.models import NAME_PATTERN, ModelVersion, Policy, RegisteredModel
 

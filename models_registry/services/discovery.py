@@ -21,7 +21,7 @@ from models_registry.storage import StoredVersion, VersionedStorage
 
 log = structlog.get_logger(__name__)
 
-LONGEST_KEY = 900
+MAX_KEY = 900
 
 
 @dataclass(slots=True)
@@ -62,8 +62,8 @@ def _by_model(stored: list[StoredVersion], result: DiscoveryResult) -> dict[str,
             continue
         if not rest:
             _ignore(result, f"{version.key}: lies in no model's folder; move it to <model name>/{version.key}.")
-        elif len(version.key) > LONGEST_KEY:
-            _ignore(result, f"{version.key[:80]}…: the key has {len(version.key)} characters; at most {LONGEST_KEY}.")
+        elif len(version.key) > MAX_KEY:
+            _ignore(result, f"{version.key[:80]}…: the key has {len(version.key)} characters; at most {MAX_KEY}.")
         elif not formats.is_artifact(version.key):
             _ignore(result, f"{version.key}: is no artifact; those end in {', '.join(formats.FORMATS)}.")
         else:

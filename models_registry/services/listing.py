@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models_registry.models import ModelVersion, RegisteredModel
-from models_registry.services.replicas import rollout
+from models_registry.services.rollout import rollout
 
 
 def list_models() -> list[dict[str, Any]]:

@@ -15,14 +15,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier
 
-from models_registry.acceleration import drawing
-from models_registry.acceleration.compiler import agree
-from models_registry.artifacts.calling import call
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.prediction import call
 from models_registry.artifacts.signature import Signature
+from models_registry.compilation import sampling
+from models_registry.compilation.compiler import agree
 from models_registry.errors import InputError
-from models_registry.serving.batching import join
+from models_registry.inference.batching import join
 
 RNG = np.random.default_rng(2)
 IDS = [2**60 + step for step in range(6)]
@@ -48,7 +48,7 @@ def stored(model: Any, declared: Any = None) -> Signature:
 def every_way(model: Any, signature: Signature, rows: list[Any]) -> list[list[Any]]:
     """Return the answers together, alone, as columns, coalesced, and compiled."""
     alone = [signature.parse([row]) for row in rows]
-    ordered = drawing.ordered(signature, rows)
+    ordered = sampling.ordered(signature, rows)
     columns = dict(zip(signature.names, map(list, zip(*ordered, strict=True)), strict=True))
     agreed = agree(model, signature, rows)
     assert not isinstance(agreed, str), agreed
@@ -177,6 +177,6 @@ def test_other_categories_need_no_dtype(data: Any, rows: Any, kind: str) -> None
 
 def test_drawn_rows_hold_the_categories_as_they_are() -> None:
     signature = Signature((Feature("account", "integer", tuple(IDS), dtype="int64"),), container="objects")
-    drawn = {row[0] for row in drawing.draw(signature, [], {})}
+    drawn = {row[0] for row in sampling.draw(signature, [], {})}
     assert set(IDS) <= drawn
     assert {type(item) for item in drawn} == {int}

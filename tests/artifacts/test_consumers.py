@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,13 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from models_registry.artifacts.calling import call
 from models_registry.artifacts.features import DeclaredInput
 from models_registry.artifacts.inference import infer_signature
 from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.prediction import call
 from models_registry.artifacts.signature import Signature
 from models_registry.artifacts.trial import try_model
-from tests.acceleration import catalogue
+from tests.compilation import catalogue
 
 RNG = np.random.default_rng(3)
 N = 96
@@ -113,8 +113,8 @@ AROUND: dict[str, Callable[[], Any]] = {
 }
 
 
-def stored(model: Any) -> Signature:
-    return Signature.from_json(json.loads(json.dumps(infer_signature(model).to_json())))
+def stored(model: Any, instances: Sequence[Any] | None = None) -> Signature:
+    return Signature.from_json(json.loads(json.dumps(infer_signature(model, instances=instances).to_json())))
 
 
 def answered(model: Any, signature: Signature, rows: list[Any]) -> Any:
@@ -268,5 +268,7 @@ def test_every_estimator_of_the_table_answers_its_own_example(case: catalogue.Ca
     signature = stored(fitted.estimator)
     trial = try_model(fitted.estimator, signature, None, is_declared=False)
     assert call(fitted.estimator, trial.signature.parse([trial.example] * 2)).is_finite()
-    seen = try_model(fitted.estimator, signature, Sample(fitted.instances), is_declared=False)
+    # Only the sample tells that a column of numbers is one of booleans.
+    sampled = stored(fitted.estimator, fitted.instances)
+    seen = try_model(fitted.estimator, sampled, Sample(fitted.instances), is_declared=False)
     assert len(seen.predictions or ()) == len(fitted.instances)

@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from models_registry.artifacts.calling import call
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.prediction import call
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError, NoPrediction
 

@@ -17,9 +17,9 @@ from models_registry.artifacts.formats.joblib_format import open_joblib
 from models_registry.artifacts.formats.migrations.table import CHANGES, changes_of
 from models_registry.artifacts.formats.skops_format import open_skops
 from models_registry.artifacts.inspection import inspect_artifact
+from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.policy import judge
 from models_registry.artifacts.structure import validate_structure
-from models_registry.artifacts.walking import walk
 
 FOLDER = Path(__file__).with_name("old_versions")
 # The versions beside which an answer is the same: a lost coefficient is farther away, another processor is nearer.

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.outputs import as_array, as_labels, as_probabilities
+from models_registry.artifacts.prediction import Answer
 from models_registry.errors import NoPrediction
 
 FLAGS = [[0, 1, 0], [1, 0, 0]]

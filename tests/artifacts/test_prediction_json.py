@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from models_registry.acceleration.compiler import agree
-from models_registry.artifacts.calling import Answer, call
 from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.prediction import Answer, call
 from models_registry.artifacts.prediction_json import confidences, content_of, encode
 from models_registry.artifacts.signature import Signature
+from models_registry.compilation.compiler import agree
 
 RNG = np.random.default_rng(6)
 X = RNG.normal(size=(300, 2))

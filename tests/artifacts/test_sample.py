@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models_registry.artifacts.calling import Answer
 from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.prediction import Answer
 from models_registry.artifacts.sample import check_probabilities, compare_probabilities
 from models_registry.errors import ManifestError, NoPrediction, SampleMismatch
 

@@ -6,7 +6,7 @@ import difflib
 
 import pytest
 
-from models_registry.artifacts import spelling
+from models_registry.artifacts import suggestions
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
 from models_registry.errors import InputError
@@ -26,7 +26,7 @@ def compared(monkeypatch) -> list[str]:
         found.extend(names)
         return get_close_matches(word, names, **given)
 
-    monkeypatch.setattr(spelling.difflib, "get_close_matches", note)
+    monkeypatch.setattr(suggestions.difflib, "get_close_matches", note)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A real Chromium in front of a real server; the replicas are reported as their watchers would report them."""
+"""A real Chromium in front of a real server; the replicas are reported as their reconcilers would report them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from models_registry import services
 from models_registry.models import RegisteredModel
-from models_registry.services.replicas import ModelReport
+from models_registry.services.rollout import ModelReport
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 375, "height": 800}
@@ -67,7 +67,7 @@ class Replicas:
             self._model.generation if is_current else max(0, self._model.generation - 1),
             version.pk if version else None,
             reason,
-            wished_generation=self._model.generation,
+            desired_generation=self._model.generation,
             runs={"form": "compiled", "text": text} if text else {"form": "native"},
         )
         with self._lock:

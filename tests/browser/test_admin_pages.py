@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from models_registry import services
 from models_registry.models import Activation, ModelVersion, RegisteredModel
-from models_registry.services.replicas import ModelReport
+from models_registry.services.rollout import ModelReport
 from tests.browser.conftest import PHONE, Replicas
 from tests.support.registry import version
 

@@ -22,7 +22,7 @@ from mlapi.openapi import document
 from models_registry import demo
 from models_registry.artifacts.manifest import Manifest
 from models_registry.artifacts.sample import ranges
-from models_registry.serving.keyring import HeldKey, KeyRing
+from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey
 from tests.mlapi.conftest import load  # noqa: F401 - the fixture that serves an estimator by hand
 from tests.support.live import live_service
 
@@ -49,9 +49,9 @@ def serve(load, demos):  # noqa: F811
         model, manifest = demos[name]
         read = Manifest.from_json(manifest)
         loaded = load(model, name, number=number, declared=read.inputs, example=manifest["sample"]["instances"][0])
-        board = replica.runtime.board
+        snapshot = replica.runtime.snapshot
         ranged = replace(loaded, ranges=ranges(read.sample, loaded.signature), description=read.description)
-        replica.runtime.board = replace(board, models={**board.models, name: ranged})
+        replica.runtime.snapshot = replace(snapshot, models={**snapshot.models, name: ranged})
 
     return serve_demo
 
@@ -190,7 +190,7 @@ def test_key_is_asked_for_where_predictions_need_one(serve, look, settings):
     serve("penguins")
     settings.MLAPI_REQUIRE_API_KEY = True
     held = HeldKey(1, "test", "k")
-    replica.runtime.keys = KeyRing({hashlib.sha256(b"secret-key").digest(): held})
+    replica.runtime.keys = ApiKeyCache({hashlib.sha256(b"secret-key").digest(): held})
     try:
         with live_service() as url:
             page = look(url)
@@ -250,8 +250,8 @@ def test_docs_page_draws_the_models(serve, look):
 )
 def test_docs_end_a_description_before_they_go_on(load, description, said):  # noqa: F811
     loaded = load(make_pipeline(LogisticRegression()).fit([[0], [1]], [0, 1]), "m", example=[0])
-    board = replica.runtime.board
-    described = document(replace(board, models={"m": replace(loaded, description=description)}), [])
+    snapshot = replica.runtime.snapshot
+    described = document(replace(snapshot, models={"m": replace(loaded, description=description)}), [])
     assert described["tags"][0]["description"].startswith(f"{said} Version 1, sha256".strip())
     about = described["paths"]["/models/m/predict"]["post"]["description"]
     assert about.startswith(f"{said} A classifier that takes".strip())

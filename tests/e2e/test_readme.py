@@ -18,7 +18,17 @@ from tests.support.estimators import constant, save
 from tests.support.service import ROOT, free_port
 from tests.support.waiting import eventually
 
-LINKED = ("Makefile", "manage.py", "mlapi", "models_registry", "gunicorn.conf.py", "requirements.txt", ".venv")
+LINKED = (
+    "Makefile",
+    "manage.py",
+    "mlapi",
+    "models_registry",
+    "gunicorn.conf.py",
+    "requirements",
+    "requirements.txt",
+    ".venv",
+    ".venv-uv",
+)
 
 
 def blocks(page: str, language: str = "sh") -> list[str]:

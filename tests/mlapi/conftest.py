@@ -17,8 +17,8 @@ from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.http.django_host import DjangoHost
 from models_registry.artifacts.inference import infer_signature
-from models_registry.serving.batching import DynamicBatcher
-from models_registry.serving.runtime import Board, LoadedModel
+from models_registry.inference.batching import DynamicBatcher
+from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 from tests.support.asgi import AsgiClient
 
 Load = Callable[..., LoadedModel]
@@ -41,7 +41,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[AsgiClient]:
 @pytest.fixture
 def load() -> Iterator[Load]:
     """Return a function that serves an estimator under a name."""
-    replica.runtime.board = Board(has_read_wish=True)
+    replica.runtime.snapshot = ServingSnapshot(has_read_desired_state=True)
 
     def serve(model: Any, name: str = "m", number: int = 1, **given: Any) -> LoadedModel:
         signature = given.pop("signature", None) or infer_signature(model, given.pop("declared", None))
@@ -60,14 +60,14 @@ def load() -> Iterator[Load]:
             loaded_at=datetime.now(UTC),
             **given,
         )
-        board = replica.runtime.board
-        replica.runtime.board = replace(
-            board,
-            models={**board.models, name: loaded},
-            wished={**board.wished, name: number},
-            default=board.default or name,
+        snapshot = replica.runtime.snapshot
+        replica.runtime.snapshot = replace(
+            snapshot,
+            models={**snapshot.models, name: loaded},
+            desired={**snapshot.desired, name: number},
+            default=snapshot.default or name,
         )
         return loaded
 
     yield serve
-    replica.runtime.board = Board()
+    replica.runtime.snapshot = ServingSnapshot()

@@ -166,14 +166,14 @@ def test_nobody_fills_the_temporary_directory(new_service, tmp_path):
                 found = os.statvfs(disk.path)
                 used.append((found.f_blocks - found.f_bfree) * found.f_bsize)
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
+        reconciler = threading.Thread(target=watch)
+        reconciler.start()
         for path in ("/admin/login/", "/api/models/m/versions", "/api/models/m/activate", "/", "/predict", "/nowhere"):
             for chunked in (False, True):
                 for extra in ({"Cookie": "csrftoken=" + "a" * 32}, {"Authorization": "Token " + "a" * 40}):
                     send(service.port, path, 30, extra, chunked=chunked)
         done.set()
-        watcher.join()
+        reconciler.join()
         # The static files' and the wheel's own small things aside.
         assert max(used) < 2_000_000
         assert not list(Path(disk.path).iterdir())

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlapi.metrics.meter import Meter
-from mlapi.metrics.snapshots import Snapshots
-from models_registry.serving.runtime import Runtime
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.metrics.snapshots import Snapshots
+from models_registry.inference.runtime import Runtime
 from tests.mlapi.test_metrics import record
 from tests.support.databases import ROOT
 from tests.support.disks import needs_mount, small_disk
@@ -45,7 +45,7 @@ def test_a_hook_whose_disk_takes_nothing_raises_nothing(fault, tmp_path, monkeyp
     with small_disk(tmp_path / "var") as disk:
         settings = configuration(disk.path, monkeypatch)
         settings["on_starting"](SERVER)
-        meter = Meter(Runtime(), Snapshots(disk.path / "metrics"))
+        meter = MetricsRecorder(Runtime(), Snapshots(disk.path / "metrics"))
         meter.note(record())
         meter.flush()
         getattr(disk, fault)()
@@ -70,7 +70,7 @@ def test_a_worker_that_ended_while_the_disk_was_full_is_counted_later(tmp_path, 
     with small_disk(tmp_path / "var") as disk:
         settings = configuration(disk.path, monkeypatch)
         snapshots = Snapshots(disk.path / "metrics")
-        ended = Meter(Runtime(), snapshots)
+        ended = MetricsRecorder(Runtime(), snapshots)
         ended.note(record())
         snapshots.write(ended.snapshot(), pid=WORKER.pid)
         disk.fill()
@@ -87,7 +87,7 @@ def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
     snapshots = Snapshots(tmp_path)
     (tmp_path / "1.json").write_bytes(content)
     (tmp_path / "retired.json").write_bytes(content)
-    meter = Meter(Runtime(), snapshots)
+    meter = MetricsRecorder(Runtime(), snapshots)
     meter.note(record())
     assert len(meter.everyone()) == 1
     snapshots.retire(1)
@@ -98,7 +98,7 @@ def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
 def test_sharing_that_fails_is_logged_once_and_again_when_it_works(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "metrics").write_text("")
-    meter = Meter(Runtime(), Snapshots(tmp_path / "metrics"))
+    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path / "metrics"))
     meter.everyone()
     meter.everyone()
     (tmp_path / "metrics").unlink()

@@ -21,12 +21,12 @@ from mlapi.http.request import Headers
 from mlapi.http.routes import ENDPOINTS, NAME
 from mlapi.protocols.base import HttpError
 from models_registry import services
+from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.errors import RequestError, UnknownKey, UnknownModel
+from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey, KeyUses
+from models_registry.inference.rates import SharedBucket
 from models_registry.models import ApiKey, Replica
-from models_registry.services.keys import digest_of_key
-from models_registry.serving.keykeeper import KeyKeeper
-from models_registry.serving.keyring import HeldKey, KeyRing, KeyUses
-from models_registry.serving.rates import SharedBucket
+from models_registry.services.api_keys import digest_of_key
 from tests.support.disks import needs_mount, small_disk
 from tests.support.estimators import constant
 
@@ -37,12 +37,12 @@ ROW = {"features": [0, 0]}
 def keys(settings):
     """Return a function that puts a key on the ring: predictions need one."""
     settings.MLAPI_REQUIRE_API_KEY = True
-    replica.runtime.keys = KeyRing()
+    replica.runtime.keys = ApiKeyCache()
 
     def add(text, **given):
         key = HeldKey(**{"id": 1, "name": "shop", "prefix": text[:6], **given})
         held = replica.runtime.keys.by_digest
-        replica.runtime.keys = KeyRing({**held, bytes.fromhex(digest_of_key(text)): key})
+        replica.runtime.keys = ApiKeyCache({**held, bytes.fromhex(digest_of_key(text)): key})
         return key
 
     yield add
@@ -302,7 +302,7 @@ def test_the_commands_make_list_and_revoke():
 @pytest.fixture
 def keeper(tmp_path):
     """Return a keeper that is driven by hand."""
-    yield KeyKeeper(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
+    yield ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
     replica.runtime.keys = None
     replica.runtime.key_uses.take()
 
@@ -324,7 +324,7 @@ def test_a_directory_that_cannot_be_used_keeps_no_revoked_key_alive(host, load, 
     settings.MLAPI_REQUIRE_API_KEY = True
     load(constant(1))
     (tmp_path / "rates").write_text("")
-    keeper = KeyKeeper(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
+    keeper = ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
     row, text = services.create_key("shop", by="ann")
     services.create_key("slow", by="ann", rate_per_minute=1)
     keeper.read()

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from mlapi import logs, replica
+from mlapi import replica
 from mlapi.http import process
-from mlapi.tracing import Tracer
-from models_registry.services.keys import digest_of_key
-from models_registry.serving.keyring import HeldKey, KeyRing
+from mlapi.observability import logging
+from mlapi.observability.tracing import Tracer
+from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey
+from models_registry.services.api_keys import digest_of_key
 from tests.support.estimators import constant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +114,7 @@ def test_the_key_is_named_by_its_prefix_alone(host, load, lines, settings):
     load(constant(1))
     settings.MLAPI_REQUIRE_API_KEY = True
     key = HeldKey(1, "shop", "mlapi_1234")
-    replica.runtime.keys = KeyRing({bytes.fromhex(digest_of_key("mlapi_1234_secret")): key})
+    replica.runtime.keys = ApiKeyCache({bytes.fromhex(digest_of_key("mlapi_1234_secret")): key})
     host.post("/predict", ROW, **{"X-API-Key": "mlapi_1234_secret"})
     replica.runtime.keys = None
     (line,) = lines()
@@ -143,10 +144,10 @@ def test_a_call_of_the_registry_s_api_has_its_line_too(admin_client, lines):
 
 WRITE = """
 import sys
-from mlapi import logs
-logs.configure("auto")
+from mlapi.observability import logging
+logging.configure("auto")
 import structlog
-logs.write_line("request", {"id": "mine", "model": "digits", "status": 200})
+logging.write_line("request", {"id": "mine", "model": "digits", "status": 200})
 structlog.get_logger("somewhere").info("activated", model="digits", version=2)
 """
 
@@ -192,7 +193,7 @@ def test_a_long_line_is_written_whole_although_signals_come_between(tmp_path):
     interrupter = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
     interrupter.start()
     try:
-        logs.write_line("request", {"inputs": "x" * 500_000})  # more than a pipe takes at once
+        logging.write_line("request", {"inputs": "x" * 500_000})  # more than a pipe takes at once
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -265,7 +266,7 @@ def test_a_line_costs_microseconds(record_property):
     def once():
         began = time.perf_counter()
         for _ in range(2000):
-            logs.write_line("request", fields)
+            logging.write_line("request", fields)
         return (time.perf_counter() - began) / 2000 * 1e6
 
     try:

@@ -22,16 +22,16 @@ from sklearn.linear_model import LogisticRegression
 
 from mlapi import replica
 from mlapi.http.process import admission
-from mlapi.metrics import catalogue
-from mlapi.metrics.emf import MinuteReport
-from mlapi.metrics.exposition import expose
-from mlapi.metrics.meter import Meter
-from mlapi.metrics.records import MOST_CLASSES, OTHER, Record, sum_up
-from mlapi.metrics.snapshots import Snapshot, Snapshots
-from mlapi.metrics.totals import Totals
-from models_registry.artifacts.calling import Answer
-from models_registry.serving.batching import DynamicBatcher, run_blocking
-from models_registry.serving.runtime import Board, Runtime
+from mlapi.observability.metrics import definitions
+from mlapi.observability.metrics.emf import EmfExporter
+from mlapi.observability.metrics.exposition import expose
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.metrics.records import MAX_CLASSES, OTHER, Record, sum_up
+from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
+from mlapi.observability.metrics.totals import Totals
+from models_registry.artifacts.prediction import Answer
+from models_registry.inference.batching import DynamicBatcher, run_blocking
+from models_registry.inference.runtime import Runtime, ServingSnapshot
 from tests.support.estimators import constant, forest, save
 from tests.support.waiting import eventually
 
@@ -175,8 +175,10 @@ def test_both_of_prometheus_s_formats_are_spoken(host, load):
 
 def test_states_of_models_are_told(host, load):
     load(constant(1), name="a", number=1)
-    board = replica.runtime.board
-    replica.runtime.post(wished={**board.wished, "a": 2, "b": 1, "c": 4}, problems={"a": "version 2 failed", "c": "x"})
+    snapshot = replica.runtime.snapshot
+    replica.runtime.post(
+        desired={**snapshot.desired, "a": 2, "b": 1, "c": 4}, problems={"a": "version 2 failed", "c": "x"}
+    )
     text = host.get("/metrics").body.decode()
     rows = {
         (sample.labels["model"], sample.labels["version"], sample.labels["state"])
@@ -193,14 +195,14 @@ def test_swaps_and_failures_are_counted():
     runtime = Runtime()
     runtime.load_failures["m"] += 2
     runtime.swaps["m"] += 3
-    body, _ = expose([Meter(runtime, Snapshots(Path("/nowhere"))).snapshot()])
+    body, _ = expose([MetricsRecorder(runtime, Snapshots(Path("/nowhere"))).snapshot()])
     assert total(body.decode(), "mlapi_swaps_total", model="m") == 3
     assert total(body.decode(), "mlapi_load_failures_total", model="m") == 2
 
 
 def test_a_bucket_takes_its_bound_and_the_rest_stands_in_the_last():
     totals = Totals()
-    totals.observe(catalogue.TOTAL_SECONDS, ("m", "1"), [0.0005, 0.00051, 30.0, 31.0])
+    totals.observe(definitions.TOTAL_SECONDS, ("m", "1"), [0.0005, 0.00051, 30.0, 31.0])
     text = expose([Snapshot(totals)])[0].decode()
 
     def at(bound):
@@ -215,8 +217,8 @@ def test_classes_have_a_bound():
     labels = np.array([f"class {number}" for number in range(500)])
     for part in (labels[:200], labels[200:], labels[:1]):
         sum_up([record(kind="clusterer", predictions=part, rows=len(part))], totals)
-    series = totals.counters[catalogue.CLASSES.name]
-    assert len(series) == MOST_CLASSES + 1
+    series = totals.counters[definitions.CLASSES.name]
+    assert len(series) == MAX_CLASSES + 1
     assert sum(series.values()) == 501
     assert series["m", "1", OTHER] >= 450
 
@@ -224,9 +226,9 @@ def test_classes_have_a_bound():
 def test_what_has_no_one_distribution_is_left_out():
     totals = Totals()
     sum_up([record(predictions=np.zeros((2, 3))), record(predictions=None)], totals)
-    assert totals.counters[catalogue.CLASSES.name] == {}
-    assert totals.histograms[catalogue.PREDICTED_VALUES.name] == {}
-    assert totals.counters[catalogue.ROWS_PREDICTED.name] == {("m", "1"): 2}
+    assert totals.counters[definitions.CLASSES.name] == {}
+    assert totals.histograms[definitions.PREDICTED_VALUES.name] == {}
+    assert totals.counters[definitions.ROWS_PREDICTED.name] == {("m", "1"): 2}
 
 
 def test_waiting_is_told_apart_from_the_model_and_each_call_counts_once():
@@ -257,7 +259,7 @@ def test_waiting_is_told_apart_from_the_model_and_each_call_counts_once():
 
 
 def test_counting_a_prediction_costs_microseconds(record_property, tmp_path):
-    meter = Meter(Runtime(), Snapshots(tmp_path))
+    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path))
     labels = np.array(["yes"])
 
     def once():
@@ -276,7 +278,7 @@ def test_counting_a_prediction_costs_microseconds(record_property, tmp_path):
 
 
 def test_what_is_noted_is_summed_up_before_it_fills_the_memory(tmp_path):
-    meter = Meter(Runtime(), Snapshots(tmp_path))
+    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path))
     for _ in range(10_000):
         meter.note(record())
     assert len(meter._records) <= 5000
@@ -287,12 +289,12 @@ def test_what_is_noted_is_summed_up_before_it_fills_the_memory(tmp_path):
 WORK = """
 import sys
 from pathlib import Path
-from mlapi.metrics.meter import Meter
-from mlapi.metrics.records import Record
-from mlapi.metrics.snapshots import Snapshots
-from models_registry.serving.runtime import Runtime
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.metrics.records import Record
+from mlapi.observability.metrics.snapshots import Snapshots
+from models_registry.inference.runtime import Runtime
 
-meter = Meter(Runtime(), Snapshots(Path(sys.argv[1])))
+meter = MetricsRecorder(Runtime(), Snapshots(Path(sys.argv[1])))
 meter.start()
 for _ in range(int(sys.argv[2])):
     meter.note(Record("m", "1", "native", "success", 0.002, 0.0, 0.001, 1, 1, "regressor", None))
@@ -306,7 +308,7 @@ def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
         subprocess.Popen([sys.executable, "-c", WORK, str(tmp_path), requests], cwd=ROOT) for requests in ("10", "20")
     ]
     assert [worker.wait(30) for worker in workers] == [0, 0]
-    meter = Meter(Runtime(), snapshots)
+    meter = MetricsRecorder(Runtime(), snapshots)
     meter.note(record())
     text = expose(meter.everyone())[0].decode()
     assert total(text, "mlapi_requests_total") == 31
@@ -324,7 +326,7 @@ def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
 
 def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
     (tmp_path / "file").write_text("")
-    meter = Meter(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
+    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
     meter.note(record())
     assert total(expose(meter.everyone())[0].decode(), "mlapi_requests_total") == 1
 
@@ -334,9 +336,9 @@ def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
 
 def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
     runtime = Runtime()
-    meter = Meter(runtime, Snapshots(tmp_path))
-    report = MinuteReport(runtime, meter, service="prod")
-    runtime.board = Board(wished={"m": 2, "idle": 1}, problems={"m": "it failed"})
+    meter = MetricsRecorder(runtime, Snapshots(tmp_path))
+    report = EmfExporter(runtime, meter, service="prod")
+    runtime.snapshot = ServingSnapshot(desired={"m": 2, "idle": 1}, problems={"m": "it failed"})
     milliseconds = [0.05, 1.0, 1.0, 2.0, 1000.0, 90_000.0]
     for took in milliseconds:
         meter.note(record(seconds=took / 1000))
@@ -367,8 +369,8 @@ def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
 
 def test_a_minute_never_has_more_values_than_cloudwatch_takes(tmp_path):
     runtime = Runtime()
-    meter = Meter(runtime, Snapshots(tmp_path))
-    report = MinuteReport(runtime, meter, service="s")
+    meter = MetricsRecorder(runtime, Snapshots(tmp_path))
+    report = EmfExporter(runtime, meter, service="s")
     for took in np.geomspace(1e-6, 1e4, 4000):
         meter.note(record(seconds=float(took)))
     (line,) = map(json.loads, report.lines())
@@ -381,13 +383,13 @@ def test_a_minute_never_has_more_values_than_cloudwatch_takes(tmp_path):
 def exposed() -> dict[str, set[str]]:
     """Return the labels of each series that the service can expose."""
     found = {}
-    for metric in catalogue.COUNTERS:
+    for metric in definitions.COUNTERS:
         found[f"{metric.name}_total"] = set(metric.labels)
-    for metric in catalogue.HISTOGRAMS:
+    for metric in definitions.HISTOGRAMS:
         found[f"{metric.name}_bucket"] = {*metric.labels, "le"}
         if metric.buckets[0] >= 0:  # a sum that may fall is none to take a rate of
             found[f"{metric.name}_sum"] = found[f"{metric.name}_count"] = set(metric.labels)
-    for metric in catalogue.GAUGES:
+    for metric in definitions.GAUGES:
         found[metric.name] = set(metric.labels)
     return found
 
@@ -406,15 +408,15 @@ def check_promql(expression: str) -> None:
 
 
 def test_the_dashboard_loads_and_asks_for_what_there_is():
-    board = json.loads((ROOT / "ops" / "grafana-dashboard.json").read_text())
-    assert board["title"]
-    identifiers = [panel["id"] for panel in board["panels"]]
+    snapshot = json.loads((ROOT / "ops" / "grafana-dashboard.json").read_text())
+    assert snapshot["title"]
+    identifiers = [panel["id"] for panel in snapshot["panels"]]
     assert len(set(identifiers)) == len(identifiers) >= 10
-    for panel in board["panels"]:
+    for panel in snapshot["panels"]:
         for target in panel["targets"]:
             check_promql(target["expr"])
-    shown = " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
-    missing = {metric.name for metric in catalogue.ALL if metric.name not in shown} - {"mlapi_workers"}
+    shown = " ".join(target["expr"] for panel in snapshot["panels"] for target in panel["targets"])
+    missing = {metric.name for metric in definitions.ALL if metric.name not in shown} - {"mlapi_workers"}
     assert not missing, "a metric that nobody looks at"
 
 

@@ -326,7 +326,7 @@ def test_unknown_and_unloaded_models(host, load):
     assert host.post("/models/a/versions/2/predict", body).status == 200
     from mlapi import replica
 
-    replica.runtime.post(wished={"a": 2, "c": 1}, problems={"c": "version 1 failed to load: gone"})
+    replica.runtime.post(desired={"a": 2, "c": 1}, problems={"c": "version 1 failed to load: gone"})
     unloaded = host.post("/models/c/predict", body)
     assert unloaded.status == 503
     assert "gone" in unloaded.json["error"]
@@ -362,7 +362,7 @@ def test_health_by_any_host(host, load):
         load(constant(1), "a")
         assert host.get(path, Host=address).status == 200
     assert host.get("/models", Host="10.0.0.7:8000").status == 400
-    replica.runtime.post(wished={"a": 1, "b": 4})
+    replica.runtime.post(desired={"a": 1, "b": 4})
     missing = host.get("/health", Host=address)
     assert missing.status == 503
     assert missing.json["missing"] == {"b": "version 4 is loading"}

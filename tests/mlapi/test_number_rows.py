@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from mlapi.protocols.number_rows import FEWEST_BYTES, MOST_FEATURES, PIECE_BYTES, read_number_rows
+from mlapi.protocols.number_rows import MAX_FEATURES, MIN_BYTES, PIECE_BYTES, read_number_rows
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
 
@@ -132,14 +132,14 @@ ODD = {
     "two commas": damaged(b"}, {", b"},, {"),
     "no comma": damaged(b"}, {", b"} {"),
     "a row that does not end": damaged(b"}]", b"]"),
-    "no row": [b'{"instances": [' + b" " * count + b"]}" for count in (2, FEWEST_BYTES)],
+    "no row": [b'{"instances": [' + b" " * count + b"]}" for count in (2, MIN_BYTES)],
 }
 
 
 @pytest.mark.parametrize(("small", "large"), ODD.values(), ids=ODD.keys())
 def test_what_is_wrong_is_said_in_the_same_words_however_large_the_batch(host, load, small, large):
     load(model())
-    assert len(small) < FEWEST_BYTES < len(large)
+    assert len(small) < MIN_BYTES < len(large)
     answers = [host.post("/predict", body, **{"X-Request-ID": "r"}) for body in (small, large)]
     assert [answer.status for answer in answers] == [400, 400]
     # the small batch has its last row in another place
@@ -225,7 +225,7 @@ def test_what_the_decoder_is_slow_at_stops_no_worker(raw):
 
 
 @pytest.mark.parametrize(
-    "names", [tuple(f"f{index}" for index in range(MOST_FEATURES + 1)), ('a "b"', "c"), ("a\\b", "c"), ("a}", "c")]
+    "names", [tuple(f"f{index}" for index in range(MAX_FEATURES + 1)), ('a "b"', "c"), ("a\\b", "c"), ("a}", "c")]
 )
 def test_names_that_the_decoder_can_not_be_told_are_left_to_the_general_way(names):
     raw = body_text([json.dumps(dict.fromkeys(names, 1))] * MANY)

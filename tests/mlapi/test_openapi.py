@@ -108,7 +108,7 @@ def test_document_is_valid_with_models_and_without(host, every_kind, load):
     validate(host.get("/openapi.json").json)
     from mlapi import replica
 
-    replica.runtime.post(models={}, wished={}, default=None)
+    replica.runtime.post(models={}, desired={}, default=None)
     empty = host.get("/openapi.json").json
     validate(empty)
     assert "/predict" not in empty["paths"]
@@ -217,12 +217,12 @@ def test_document_is_made_once_for_each_set_of_models(load):
     from mlapi.http.routes import ENDPOINTS
 
     load(constant(1))
-    made = openapi.edition_of(replica.runtime.board, ENDPOINTS)
-    assert openapi.edition_of(replica.runtime.board, ENDPOINTS) is made
+    made = openapi.edition_of(replica.runtime.snapshot, ENDPOINTS)
+    assert openapi.edition_of(replica.runtime.snapshot, ENDPOINTS) is made
     replica.runtime.post(problems={"m": "a note that changes nothing here"})
-    assert openapi.edition_of(replica.runtime.board, ENDPOINTS) is made
+    assert openapi.edition_of(replica.runtime.snapshot, ENDPOINTS) is made
     load(constant(1), "another")
-    assert openapi.edition_of(replica.runtime.board, ENDPOINTS) is not made
+    assert openapi.edition_of(replica.runtime.snapshot, ENDPOINTS) is not made
 
 
 def test_keys_stand_in_the_document_where_they_are_required(host, load, settings):

@@ -18,7 +18,7 @@ from mlapi.http.application import Application
 from mlapi.http.process import admission, pipeline
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.signature import Signature
-from models_registry.serving.batching import UnbatchedPredictor
+from models_registry.inference.batching import UnbatchedPredictor
 from tests.support.asgi import AsgiClient
 from tests.support.estimators import constant
 from tests.support.waiting import eventually

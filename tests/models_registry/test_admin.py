@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from models_registry import services
 from models_registry.models import Activation, ApiKey, Lease, ModelVersion, RegisteredModel, Replica
-from models_registry.services.replicas import ModelReport
+from models_registry.services.rollout import ModelReport
 from tests.support.registry import SIGNATURE, version
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +47,7 @@ def replica(
     model: RegisteredModel, pid: int, number: int | None, *, generation: int, state="serving", **values
 ) -> None:
     serving = model.versions.get(number=number).pk if number else None
-    report = ModelReport(model.pk, state, generation, serving, **({"wished_generation": model.generation} | values))
+    report = ModelReport(model.pk, state, generation, serving, **({"desired_generation": model.generation} | values))
     services.report_replica(f"r{pid}", host="box", pid=pid, started_at=timezone.now(), reports=[report], changed=True)
 
 

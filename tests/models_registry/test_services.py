@@ -20,7 +20,7 @@ from models_registry.errors import (
     UnknownVersion,
 )
 from models_registry.models import Activation, Lease, ModelVersion, RegisteredModel, Replica, ReplicaModel, State
-from models_registry.services.replicas import ModelReport
+from models_registry.services.rollout import ModelReport
 from tests.support.registry import version
 
 pytestmark = pytest.mark.django_db
@@ -174,7 +174,7 @@ def test_a_deactivated_model_has_no_active_version_and_comes_back_by_a_rollback(
     assert (done.version, done.previous_version, done.generation, done.kind) == (None, item, 2, "deactivation")
     assert str(done) == "m: no active version"
     assert (model.active_version, model.generation) == (None, 2)
-    assert services.read_wishes() == {}
+    assert services.read_desired_state() == {}
     assert services.describe_model(services.get_model("m"))["active_version"] is None
     assert services.deactivate(services.get_model("m"), by="x") is None
     back = services.roll_back(services.get_model("m"), by="x")
@@ -310,7 +310,7 @@ def report(
     *,
     state: str = "serving",
     reason: str = "",
-    wished: int | None = None,
+    desired: int | None = None,
 ) -> None:
     services.report_replica(
         replica,
@@ -322,7 +322,7 @@ def report(
                 model_id=RegisteredModel.objects.get().pk,
                 state=state,
                 generation=generation,
-                wished_generation=wished if wished is not None else RegisteredModel.objects.get().generation,
+                desired_generation=desired if desired is not None else RegisteredModel.objects.get().generation,
                 serving_version_id=item.pk if item else None,
                 reason=reason,
             )
@@ -363,7 +363,7 @@ def test_a_report_writes_what_has_changed_alone(django_assert_max_num_queries):
     services.activate(item, by="x")
     report("a", item, 1)
     since = ReplicaModel.objects.get().since
-    again = ModelReport(item.model_id, "serving", 1, item.pk, wished_generation=1, since=since)
+    again = ModelReport(item.model_id, "serving", 1, item.pk, desired_generation=1, since=since)
     with django_assert_max_num_queries(8):
         services.report_replica("a", host="h", pid=1, started_at=timezone.now(), reports=[again], changed=True)
     assert ReplicaModel.objects.get().since == since
@@ -381,9 +381,9 @@ def test_a_poll_is_one_query_and_no_look_into_the_storage(django_assert_num_quer
     services.activate(version("a"), by="x")
     services.activate(version("b"), by="x")
     with django_assert_num_queries(1):
-        wishes = services.read_wishes()
-    assert list(wishes) == ["a", "b"]
-    assert wishes["a"].generation == 1
+        desired_state = services.read_desired_state()
+    assert list(desired_state) == ["a", "b"]
+    assert desired_state["a"].generation == 1
 
 
 def test_waiting_ends_when_what_is_left_has_failed():
@@ -398,7 +398,7 @@ def test_waiting_ends_when_what_is_left_has_failed():
 def test_a_failure_of_an_earlier_wish_is_no_failure_of_this_one():
     version(number=1)
     services.activate(version(number=2), by="x")
-    report("a", None, 0, state="failed", reason="gone", wished=1)
+    report("a", None, 0, state="failed", reason="gone", desired=1)
     services.activate(services.get_version(services.get_model("m"), 1), by="x")
     now = services.rollout(services.get_model("m"))
     assert now.failed == ()
@@ -456,5 +456,5 @@ def test_what_was_overruled_once_may_come_back_for_the_same_reason():
 def test_the_default_is_the_first_model_registered_active_or_not():
     version("first")
     services.activate(version("second"), by="x")
-    wishes = services.read_wishes()
-    assert (list(wishes), wishes.first) == (["second"], "first")
+    desired_state = services.read_desired_state()
+    assert (list(desired_state), desired_state.first) == (["second"], "first")

@@ -103,9 +103,9 @@ def open_artifact(
     Raises UnsupportedFormat, UntrustedArtifact, BrokenArtifact, UnsafeStructure or NoPrediction.
     """
     from models_registry.artifacts.formats.read_only import make_read_only
-    from models_registry.artifacts.formats.settling import settle
+    from models_registry.artifacts.formats.serving_defaults import settle
+    from models_registry.artifacts.object_graph import walk
     from models_registry.artifacts.structure import check_objects
-    from models_registry.artifacts.walking import walk
 
     opener = _OPENERS.get(format)
     if opener is None:

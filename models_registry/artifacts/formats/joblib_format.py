@@ -23,10 +23,10 @@ from models_registry.artifacts.formats.trusted import (
     TrustedGlobals,
     builtin_trust,
 )
-from models_registry.artifacts.walking import is_definition
+from models_registry.artifacts.object_graph import is_definition
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
-OLDEST_JOBLIB = (1, 6)
+MIN_JOBLIB = (1, 6)
 _DEEPEST_NESTING = 16
 
 
@@ -81,7 +81,7 @@ def untrusted_name(name: str) -> UntrustedArtifact:
 def refuse_old_joblib(version: str) -> None:
     """Refuse joblib before 1.6, whose reader of object arrays is a bare pickle."""
     found = tuple(int(part) for part in version.split(".")[:2])
-    if found < OLDEST_JOBLIB:
+    if found < MIN_JOBLIB:
         raise BrokenArtifact(
             f"joblib {version} is installed, and reads object arrays without any check; 1.6 or newer is needed. "
             "Install the pinned requirements."

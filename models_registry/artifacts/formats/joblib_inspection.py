@@ -13,10 +13,10 @@ from models_registry.artifacts.facts import Facts, LimitReached, claim
 from models_registry.artifacts.formats.compression import open_stream
 from models_registry.artifacts.formats.migrations.names import current_name
 from models_registry.artifacts.formats.trusted import BOUND_METHODS, RECONSTRUCTOR
-from models_registry.artifacts.outline import Inert, InertArray, outline_of
+from models_registry.artifacts.object_tree import Inert, InertArray, object_tree_of
 
-MOST_INSTRUCTIONS = 20_000_000
-MOST_HELD = 8_000_000
+MAX_INSTRUCTIONS = 20_000_000
+MAX_HELD = 8_000_000
 _DEEPEST_NESTING = 16
 _LONGEST_TEXT = 4096
 _LONGEST_LINE = 1 << 16
@@ -82,17 +82,17 @@ class InertUnpickler(pickle._Unpickler):
         dispatch = cast("dict[int, Callable[[InertUnpickler], None]]", self.dispatch)
         next_code = self._stream.read
         try:
-            for _ in range(MOST_INSTRUCTIONS):
+            for _ in range(MAX_INSTRUCTIONS):
                 key = next_code(1)
                 if not key:
                     raise _CutOff("It ends early.")
                 dispatch[key[0]](self)
-                if len(self.stack) + len(self.memo) + len(self.metastack) > MOST_HELD:
+                if len(self.stack) + len(self.memo) + len(self.metastack) > MAX_HELD:
                     break
         except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
         raise LimitReached(
-            f"The artifact holds more than {MOST_HELD} objects or {MOST_INSTRUCTIONS} instructions. "
+            f"The artifact holds more than {MAX_HELD} objects or {MAX_INSTRUCTIONS} instructions. "
             "Publish a smaller model."
         )
 
@@ -427,4 +427,4 @@ def inspect_joblib(path: Path, facts: Facts, *, limit: int) -> None:
     except _Stop as stop:
         facts.problems.append(f"The artifact is no honest joblib file. {stop}")
         return
-    facts.outline.extend(outline_of(root))
+    facts.outline.extend(object_tree_of(root))

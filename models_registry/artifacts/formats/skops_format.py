@@ -14,8 +14,8 @@ from models_registry.artifacts.formats.migrations.names import REMOVED_OBJECT, S
 from models_registry.artifacts.formats.trusted import TrustedGlobals, builtin_trust
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
-LARGEST_SCHEMA_BYTES = 64 << 20
-MOST_NODES = 5_000_000
+MAX_SCHEMA_BYTES = 64 << 20
+MAX_NODES = 5_000_000
 _PROTOCOLS = (1, 2)
 
 _ARRAYS = frozenset(
@@ -57,9 +57,9 @@ _STRING_ARRAY = "pandas.arrays.StringArray"
 def read_schema(archive: zipfile.ZipFile) -> dict[str, Any]:
     """Return the archive's description of the object, of a bounded size and a known protocol."""
     size = archive.getinfo("schema.json").file_size
-    if size > LARGEST_SCHEMA_BYTES:
+    if size > MAX_SCHEMA_BYTES:
         raise BrokenArtifact(
-            f"The artifact's schema.json is {size} bytes long, the limit is {LARGEST_SCHEMA_BYTES}. "
+            f"The artifact's schema.json is {size} bytes long, the limit is {MAX_SCHEMA_BYTES}. "
             "Publish a smaller model, or as ONNX."
         )
     schema: dict[str, Any] = json.loads(archive.read("schema.json"))
@@ -92,8 +92,8 @@ def nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         current = waiting.pop()
         if isinstance(current, dict):
             count += 1
-            if count > MOST_NODES:
-                raise BrokenArtifact(f"The artifact describes more than {MOST_NODES} objects. Publish a smaller one.")
+            if count > MAX_NODES:
+                raise BrokenArtifact(f"The artifact describes more than {MAX_NODES} objects. Publish a smaller one.")
             if "__loader__" in current:
                 yield current
             waiting.extend(current.values())

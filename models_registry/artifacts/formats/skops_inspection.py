@@ -10,7 +10,7 @@ from typing import Any
 from models_registry.artifacts.facts import Facts, claim
 from models_registry.artifacts.formats import skops_format
 from models_registry.artifacts.formats.trusted import TrustedGlobals
-from models_registry.artifacts.outline import Inert, outline_of
+from models_registry.artifacts.object_tree import Inert, object_tree_of
 
 _LONGEST_HEADER = 1 << 16
 _DEEPEST = 40
@@ -32,7 +32,7 @@ def inspect_skops(path: Path, facts: Facts, *, limit: int) -> None:
                     sizes[member] = _array_bytes(archive, member)
                 # Each mention is read once more, so each one counts.
                 claim(facts, sizes[member], limit)
-    facts.outline.extend(outline_of(_inert(schema, 0)))
+    facts.outline.extend(object_tree_of(_inert(schema, 0)))
 
 
 def _note(node: dict[str, Any], facts: Facts) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 CHILD = Path(__file__).with_name("child.py")
-MOST_REPORT_BYTES = 32 << 20
+MAX_REPORT_BYTES = 32 << 20
 _SHOWN_ERROR_BYTES = 4_096
 # Nothing else of the parent's environment reaches the process, so no credential does.
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
@@ -31,7 +31,7 @@ class SandboxLimits:
     memory_bytes: int
     cpu_seconds: float
     wall_seconds: float
-    file_size_bytes: int = MOST_REPORT_BYTES
+    file_size_bytes: int = MAX_REPORT_BYTES
     # How much it gives way to what serves, as `nice` counts.
     niceness: int = 10
 
@@ -128,7 +128,7 @@ def _read_answer(answer: IO[bytes]) -> tuple[str, Mapping[str, Any]]:
     answer.seek(0)
     stage = "while it started"
     last: Mapping[str, Any] = {}
-    for line in answer.read(MOST_REPORT_BYTES).splitlines():
+    for line in answer.read(MAX_REPORT_BYTES).splitlines():
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.walking import is_definition
+from models_registry.artifacts.object_graph import is_definition
 from models_registry.errors import UnsafeStructure
 
 # The registry's own: classes that compute as an older scikit-learn did.

@@ -1,4 +1,4 @@
-"""`activate_model NAME VERSION`: wish for a version."""
+"""`activate_model NAME VERSION`: activate a version."""
 
 from __future__ import annotations
 

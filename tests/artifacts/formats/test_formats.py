@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models_registry.artifacts.formats import format_of, open_artifact
-from models_registry.artifacts.walking import walk
+from models_registry.artifacts.object_graph import walk
 from models_registry.errors import NoPrediction, UnsupportedFormat
 
 X = np.random.RandomState(0).rand(40, 2)

@@ -18,14 +18,14 @@ from sklearn.utils import all_estimators
 from models_registry.artifacts.formats import generate_trusted_globals as generator
 from models_registry.artifacts.formats.joblib_format import open_joblib
 from models_registry.artifacts.formats.read_only import make_read_only
-from models_registry.artifacts.formats.settling import settle
+from models_registry.artifacts.formats.serving_defaults import settle
 from models_registry.artifacts.formats.skops_format import open_skops
 from models_registry.artifacts.formats.specimens import Specimen, specimens
 from models_registry.artifacts.formats.trusted import LIST_PATH, builtin_trust
 from models_registry.artifacts.inspection import inspect_artifact
+from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.policy import judge, version_verdict
 from models_registry.artifacts.structure import check_objects
-from models_registry.artifacts.walking import walk
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
 # skops refuses to write a Birch, and recurses for ever over a model that holds its own method.

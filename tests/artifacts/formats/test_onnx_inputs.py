@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from models_registry.artifacts.calling import call
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.prediction import call
 from models_registry.errors import InputError, NoPrediction
 from tests.artifacts.formats.test_onnx_outputs import graph, info, opened
 

@@ -20,9 +20,9 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, LinearSVC
 
-from models_registry.artifacts.calling import call
 from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.prediction import call
 from models_registry.errors import BrokenArtifact, NoPrediction
 
 RNG = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from models_registry.artifacts.formats import open_artifact
-from models_registry.artifacts.walking import walk
+from models_registry.artifacts.object_graph import walk
 
 X = np.random.RandomState(0).rand(60, 4)
 Y = (X[:, 0] > 0.5).astype(int)

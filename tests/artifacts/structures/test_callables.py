@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 from sklearn.svm import SVC
 
+from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.structure import check_objects, validate_structure
-from models_registry.artifacts.walking import walk
 from models_registry.errors import UnsafeStructure
 from tests.artifacts.models import Doubling
 

@@ -35,8 +35,8 @@ from sklearn.preprocessing import (
 )
 
 from models_registry.artifacts.formats.read_only import make_read_only
+from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.structure import validate_structure
-from models_registry.artifacts.walking import walk
 from models_registry.errors import UnsafeStructure
 
 RANDOM = np.random.RandomState(0)

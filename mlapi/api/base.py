@@ -1,0 +1,141 @@
+"""What every view of the registry's API shares: who may, how much, in which form, and the log line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar
+
+import orjson
+from django.http import HttpRequest
+from rest_framework import exceptions, serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from mlapi.body_limits import require_length
+from mlapi.http.request import request_id_of
+from mlapi.observability.access_log import observe_api
+from mlapi.protocols.base import HttpError
+
+VIEW = "models_registry.view_registeredmodel"
+PUBLISH = "models_registry.publish_modelversion"
+ACTIVATE = "models_registry.activate_modelversion"
+OVERRIDE = "models_registry.override_check"
+
+# Below the 60 s after which load balancers give an answer up; a pipeline asks again.
+MAX_WAIT_SECONDS = 50
+# Each holds a thread that predictions could use.
+_waits = threading.BoundedSemaphore(4)
+
+Asked = TypeVar("Asked", bound=serializers.Serializer[Any])
+
+
+class StrictJSON(BaseParser):
+    """JSON as the predictions take it: no NaN, no surrogates, no depth that breaks a parser."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the value in `stream`."""
+        content = stream.read()
+        if not content.strip():
+            return {}
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise HttpError(400, "invalid_json", f"The body is no valid JSON ({error}).") from error
+
+
+class MayAct(BasePermission):
+    """The permission that the same act needs in the admin."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Say whether the caller may; who is logged in and may not is told what is missing."""
+        if not request.user or not request.user.is_authenticated:
+            return False
+        needed = view.needs.get(request.method)
+        if needed and not request.user.has_perm(needed):
+            raise exceptions.PermissionDenied(
+                f"{request.user.get_username()} may not do this: the permission {needed!r} is needed. "
+                "Somebody who administers users grants it."
+            )
+        return True
+
+
+class RegistryView(APIView):
+    """One address of the API; `needs` names the permission of each method."""
+
+    parser_classes: Sequence[type[BaseParser]] = (StrictJSON,)
+    permission_classes = (MayAct,)
+    needs: ClassVar[dict[str, str]] = {}
+    _began = 0.0
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer one request, and write its line."""
+        self._began = time.perf_counter()
+        return super().dispatch(request, *args, **kwargs)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Give the request its id."""
+        made = super().initialize_request(request, *args, **kwargs)
+        made.request_id = request_id_of(request.headers.get("X-Request-ID"))  # type: ignore[attr-defined]
+        return made
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse a body that is too large, or of unknown length, before anything is read."""
+        super().initial(request, *args, **kwargs)
+        refuse_too_large(request)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Add the request's id, and write its line."""
+        answered = super().finalize_response(request, response, *args, **kwargs)
+        request_id = getattr(request, "request_id", None) or request_id_of(request.headers.get("X-Request-ID"))
+        answered["X-Request-ID"] = request_id
+        user = getattr(request, "_user", None)
+        observe_api(
+            trace_parent=request.headers.get("traceparent", ""),
+            request_id=request_id,
+            route=getattr(request.resolver_match, "url_name", ""),
+            method=request.method or "",
+            status=answered.status_code,
+            model=kwargs.get("name") or self.kwargs.get("name", ""),
+            user=user.get_username() if user is not None else "",
+            seconds=time.perf_counter() - self._began,
+        )
+        return answered
+
+
+def refuse_too_large(request: Request) -> None:
+    """Raise HttpError 413 for a body over the limit of its address."""
+    require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
+
+
+def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dict[str, Any]:
+    """Return what the request asks for, checked; a wrong field is a 400 that names it."""
+    given = request.query_params if of_query else request.data
+    serializer = kind(data=given)
+    serializer.is_valid(raise_exception=True)
+    values: dict[str, Any] = serializer.validated_data
+    return values
+
+
+def by(request: Request) -> str:
+    """Return who acts, for the history."""
+    return f"{request.user.get_username()} (API)"
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Hold one of the few places for requests that wait; HttpError 429 where none is free."""
+    if not _waits.acquire(blocking=False):
+        raise HttpError(
+            429, "too_many_waits", "Other requests wait here already. Ask again without wait_seconds, or in a moment."
+        ).with_header("Retry-After", "5")
+    try:
+        yield
+    finally:
+        _waits.release()

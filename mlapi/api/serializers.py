@@ -1,0 +1,181 @@
+"""The forms of what the registry's API takes and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from mlapi.api.base import MAX_WAIT_SECONDS
+from models_registry.artifacts.features import describe_value
+
+MAX_NUMBER = 999_999_999
+# The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
+KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...], str], ...] = (
+    (serializers.CharField, (str,), "a string"),
+    (serializers.BooleanField, (bool,), "true or false"),
+    (serializers.IntegerField, (int, float), "a whole number"),
+)
+
+
+class Strict(serializers.Serializer[Any]):
+    """Refuses a field that it does not know, or in JSON of another type: a mistake must not pass as a default."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the checked values."""
+        if hasattr(data, "keys"):
+            unknown = sorted(set(data) - set(self.fields))
+            if unknown:
+                known = ", ".join(sorted(self.fields))
+                raise serializers.ValidationError({str(unknown[0])[:100]: f"Unknown field; known are {known}."})
+        if type(data) is dict:
+            for name, value in data.items():
+                self._require_kind(name, value)
+        return super().to_internal_value(data)
+
+    def _require_kind(self, name: str, value: Any) -> None:
+        for field, types, words in KINDS:
+            if isinstance(self.fields[name], field) and value is not None and type(value) not in types:
+                raise serializers.ValidationError({name: f"It must be {words}, found {describe_value(value)}."})
+
+
+def _wait_field() -> serializers.IntegerField:
+    return serializers.IntegerField(
+        default=0,
+        min_value=0,
+        max_value=MAX_WAIT_SECONDS,
+        help_text="Answer when it is done, or after that many seconds.",
+    )
+
+
+class Wait(Strict):
+    """How long to wait."""
+
+    wait_seconds = _wait_field()
+
+
+class DeactivationRequest(Strict):
+    """A deactivation, and what every move of the pointer may say."""
+
+    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
+    seen_generation = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=0,
+        max_value=2_147_483_647,
+        help_text="The generation that the decision rests on; where the model has moved on since, the answer is 409.",
+    )
+    wait_seconds = _wait_field()
+
+
+class RollbackRequest(DeactivationRequest):
+    """A rollback."""
+
+    override = serializers.BooleanField(
+        default=False, help_text="Although the check advises against it; needs a reason and a permission of its own."
+    )
+
+
+class ActivationRequest(RollbackRequest):
+    """An activation."""
+
+    version = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER)
+
+
+class PublishRequest(Strict):
+    """A new version: an artifact and what is to be known of it."""
+
+    artifact = serializers.FileField(max_length=255, help_text="A .joblib, .skops or .onnx file.")
+    manifest = serializers.CharField(
+        default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample; each may be left out."
+    )
+    wait_seconds = _wait_field()
+
+
+class VersionSummary(serializers.Serializer[Any]):
+    """A version in a list."""
+
+    number = serializers.IntegerField()
+    state = serializers.CharField()
+    format = serializers.CharField()
+    digest = serializers.CharField(allow_null=True)
+    reason = serializers.CharField(allow_null=True)
+
+
+class Version(VersionSummary):
+    """A version with all that is known of it."""
+
+    model = serializers.CharField()
+    is_active = serializers.BooleanField()
+    description = serializers.CharField()
+    metrics = serializers.DictField()
+    signature = serializers.DictField(allow_null=True)
+    size_bytes = serializers.IntegerField()
+    found_at = serializers.DateTimeField()
+    checked_at = serializers.DateTimeField(allow_null=True)
+    published_by = serializers.CharField()
+    override_reason = serializers.CharField(allow_null=True)
+
+
+class ReplicaCount(serializers.Serializer[Any]):
+    """How many replicas live, and how many of them serve the active version."""
+
+    live = serializers.IntegerField()
+    serving = serializers.IntegerField()
+
+
+class Model(serializers.Serializer[Any]):
+    """A model with its versions."""
+
+    name = serializers.CharField()
+    active_version = serializers.IntegerField(allow_null=True)
+    generation = serializers.IntegerField()
+    policy = serializers.CharField()
+    versions = VersionSummary(many=True)
+    replicas = ReplicaCount()
+
+
+class ReplicaInRollout(serializers.Serializer[Any]):
+    """What one replica does about the desired state."""
+
+    replica = serializers.CharField()
+    state = serializers.CharField()
+    version = serializers.IntegerField(allow_null=True)
+    is_current = serializers.BooleanField()
+    reason = serializers.CharField()
+
+
+class Rollout(serializers.Serializer[Any]):
+    """How far the replicas are with the active version."""
+
+    model = serializers.CharField()
+    version = serializers.IntegerField(allow_null=True)
+    generation = serializers.IntegerField()
+    is_complete = serializers.BooleanField()
+    live = serializers.IntegerField()
+    serving = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    replicas = ReplicaInRollout(many=True)
+
+
+class Activated(Rollout):
+    """The rollout after an activation, a rollback or a deactivation."""
+
+    changed = serializers.BooleanField(help_text="False where that was so already.")
+
+
+class Synced(serializers.Serializer[Any]):
+    """What a look into the storage brought; versions as `name number`."""
+
+    found = serializers.ListField(child=serializers.CharField())
+    returned = serializers.ListField(child=serializers.CharField())
+    missing = serializers.ListField(child=serializers.CharField())
+    ignored = serializers.ListField(child=serializers.CharField())
+
+
+class Problem(serializers.Serializer[Any]):
+    """Any error: a sentence, and a stable code."""
+
+    error = serializers.CharField()
+    code = serializers.CharField()
+    request_id = serializers.CharField()

@@ -1,0 +1,21 @@
+"""The addresses of the registry's API."""
+
+from django.urls import re_path
+
+from mlapi.api import uploads, views
+
+# As a model's name may be: what else comes here is nowhere, and never reaches the database.
+NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
+NUMBER = r"(?P<number>[1-9][0-9]{0,8})"
+
+urlpatterns = [
+    re_path(r"^models$", views.ModelsView.as_view(), name="api-models"),
+    re_path(rf"^models/{NAME}$", views.ModelView.as_view(), name="api-model"),
+    re_path(rf"^models/{NAME}/versions$", uploads.VersionsView.as_view(), name="api-versions"),
+    re_path(rf"^models/{NAME}/versions/{NUMBER}$", views.VersionView.as_view(), name="api-version"),
+    re_path(rf"^models/{NAME}/activate$", views.ActivateView.as_view(), name="api-activate"),
+    re_path(rf"^models/{NAME}/deactivate$", views.DeactivateView.as_view(), name="api-deactivate"),
+    re_path(rf"^models/{NAME}/rollback$", views.RollbackView.as_view(), name="api-rollback"),
+    re_path(rf"^models/{NAME}/rollout$", views.RolloutView.as_view(), name="api-rollout"),
+    re_path(r"^sync$", views.SyncView.as_view(), name="api-sync"),
+]

@@ -1,0 +1,189 @@
+"""The addresses of the registry's API; each act is one call of one service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mlapi.api import serializers as forms
+from mlapi.api.base import ACTIVATE, OVERRIDE, PUBLISH, VIEW, RegistryView, asked, by, waiting
+from mlapi.api.describing import rollout_content, version_content
+from models_registry import services
+from models_registry.models import RegisteredModel
+
+PROBLEMS = dict.fromkeys((400, 401, 403, 404), forms.Problem)
+CONFLICT = {409: forms.Problem}
+
+
+class ModelsView(RegistryView):
+    """`/api/models`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(operation_id="list_models", tags=["registry"], responses={200: forms.Model(many=True), **PROBLEMS})
+    def get(self, request: Request) -> Response:
+        """Return every model with its versions and replicas."""
+        return Response(services.list_models())
+
+
+class ModelView(RegistryView):
+    """`/api/models/{name}`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.Model, **PROBLEMS})
+    def get(self, request: Request, name: str) -> Response:
+        """Return one model with its versions and replicas."""
+        return Response(services.describe_model(services.get_model(name)))
+
+
+class VersionView(RegistryView):
+    """`/api/models/{name}/versions/{number}`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(
+        operation_id="get_version",
+        tags=["registry"],
+        parameters=[forms.Wait],
+        responses={200: forms.Version, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str, number: str) -> Response:
+        """Return one version; with `wait_seconds` when its check has ended, or after that time."""
+        seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
+        version = services.get_version(services.get_model(name), int(number))
+        if seconds:
+            with waiting():
+                services.wait_for_verdict(version, timeout_seconds=seconds)
+        return Response(version_content(version))
+
+
+class SyncView(RegistryView):
+    """`/api/sync`."""
+
+    needs = {"POST": PUBLISH}
+
+    @extend_schema(operation_id="sync", tags=["registry"], request=None, responses={200: forms.Synced, **PROBLEMS})
+    def post(self, request: Request) -> Response:
+        """Look into the storage for new versions; a replica checks what was found."""
+        result = services.discover(by=by(request))
+        return Response(
+            {
+                "found": list(map(str, result.found)),
+                "returned": list(map(str, result.returned)),
+                "missing": list(map(str, result.missing)),
+                "ignored": result.ignored,
+            }
+        )
+
+
+class ActivateView(RegistryView):
+    """`/api/models/{name}/activate`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="activate",
+        tags=["registry"],
+        request=forms.ActivationRequest,
+        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Make a version the active one; with `wait_seconds` answer when every replica serves it."""
+        wanted = asked(request, forms.ActivationRequest)
+        require_override(request, wanted)
+        model = services.get_model(name)
+        version = services.get_version(model, wanted["version"])
+        done = services.activate(
+            version,
+            by=by(request),
+            reason=wanted["reason"],
+            override=wanted["override"],
+            seen_generation=wanted["seen_generation"],
+        )
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+
+
+class RollbackView(RegistryView):
+    """`/api/models/{name}/rollback`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="roll_back",
+        tags=["registry"],
+        request=forms.RollbackRequest,
+        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Activate the version that was active before; with `wait_seconds` answer when every replica serves it."""
+        wanted = asked(request, forms.RollbackRequest)
+        require_override(request, wanted)
+        model = services.get_model(name)
+        done = services.roll_back(
+            model,
+            by=by(request),
+            reason=wanted["reason"],
+            override=wanted["override"],
+            seen_generation=wanted["seen_generation"],
+        )
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+
+
+class DeactivateView(RegistryView):
+    """`/api/models/{name}/deactivate`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="deactivate",
+        tags=["registry"],
+        request=forms.DeactivationRequest,
+        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Take a model out of service; with `wait_seconds` answer when no replica serves it."""
+        wanted = asked(request, forms.DeactivationRequest)
+        model = services.get_model(name)
+        done = services.deactivate(
+            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
+        )
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+
+
+class RolloutView(RegistryView):
+    """`/api/models/{name}/rollout`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(
+        operation_id="get_rollout",
+        tags=["registry"],
+        parameters=[forms.Wait],
+        responses={200: forms.Rollout, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """Return how far the replicas are; with `wait_seconds` when all serve it or failed, or after that time."""
+        seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
+        return Response(rolled_out(services.get_model(name), seconds))
+
+
+def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
+    """Return the rollout, waited for where that is asked."""
+    if not wait_seconds:
+        return rollout_content(model, services.rollout(model))
+    with waiting():
+        return rollout_content(model, services.wait_for_rollout(model, timeout_seconds=wait_seconds))
+
+
+def require_override(request: Request, wanted: dict[str, Any]) -> None:
+    """Raise PermissionDenied for an override by somebody who may only activate."""
+    if wanted["override"] and not request.user.has_perm(OVERRIDE):
+        raise exceptions.PermissionDenied(
+            f"{request.user.get_username()} may activate, and not against a check's advice: "
+            f"the permission {OVERRIDE!r} is needed."
+        )

@@ -1,0 +1,152 @@
+"""The figures for CloudWatch: its embedded metric format on standard output, one line a model and minute."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mlapi.observability.metrics.recorder import MetricsRecorder, model_states
+from mlapi.observability.metrics.records import Record
+from models_registry.inference.runtime import Runtime
+
+NAMESPACE = "mlapi"
+MINUTE_SECONDS = 60.0
+# At most 100 distinct values a metric are taken: 0.1 ms to over 60 s in steps of 15 %.
+_BOUNDS_MS = 0.1 * 1.15 ** np.arange(98)
+_FAULTS = frozenset({"failed", "unavailable"})
+
+
+@dataclass(slots=True)
+class Minute:
+    """A model's requests of the minute under way."""
+
+    requests: int = 0
+    errors: int = 0
+    buckets: Counter[int] = field(default_factory=Counter)
+    lowest_ms: float = float("inf")
+    highest_ms: float = 0.0
+    sum_ms: float = 0.0
+
+
+class EmfExporter:
+    """Sums requests up for a minute, and writes the sums as a log line that CloudWatch makes metrics of."""
+
+    def __init__(self, runtime: Runtime, meter: MetricsRecorder, *, service: str) -> None:
+        """Report on `runtime`'s models under the name of `service`."""
+        self._runtime = runtime
+        self._service = service
+        self._minutes: dict[str, Minute] = defaultdict(Minute)
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._meter = meter
+        self._thread = threading.Thread(target=self._run, name="emf", daemon=True)
+        meter.watch = self.take
+
+    def start(self) -> None:
+        """Report every minute from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Report what is left."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def take(self, records: list[Record]) -> None:
+        """Take requests into the minute."""
+        with self._guard:
+            for record in records:
+                minute = self._minutes[record.model]
+                minute.requests += 1
+                minute.errors += record.outcome in _FAULTS
+                if record.outcome == "success" and record.rows:
+                    took_ms = record.seconds * 1000
+                    minute.buckets[int(np.searchsorted(_BOUNDS_MS, took_ms))] += 1
+                    minute.lowest_ms = min(minute.lowest_ms, took_ms)
+                    minute.highest_ms = max(minute.highest_ms, took_ms)
+                    minute.sum_ms += took_ms
+
+    def lines(self) -> list[bytes]:
+        """Return a line for each model that is served or was asked for, and begin the next minute."""
+        self._meter.sum_up()
+        with self._guard:
+            minutes, self._minutes = self._minutes, defaultdict(Minute)
+        states = model_states(self._runtime)
+        failed = {name for name, _, state in states if state == "failed"}
+        names = sorted({name for name, _, _ in states} | set(minutes))
+        return [
+            orjson.dumps(self._line(name, minutes.get(name) or Minute(), is_failed=name in failed)) for name in names
+        ]
+
+    def _line(self, model: str, minute: Minute, *, is_failed: bool) -> dict[str, Any]:
+        units = {"Requests": "Count", "Errors": "Count", "ReplicaFailed": "Count"}
+        line: dict[str, Any] = {
+            "Service": self._service,
+            # Empty where no model was found for a request.
+            "Model": model or "(none)",
+            "Requests": minute.requests,
+            "Errors": minute.errors,
+            "ReplicaFailed": int(is_failed),
+        }
+        if minute.buckets:
+            units["LatencyMs"] = "Milliseconds"
+            line["LatencyMs"] = _histogram(minute)
+        metrics = [{"Name": name, "Unit": unit} for name, unit in units.items()]
+        directives = [{"Namespace": NAMESPACE, "Dimensions": [["Service", "Model"], ["Service"]], "Metrics": metrics}]
+        if minute.requests:
+            line["FailurePercent"] = _failures(minute)
+            rate = [{"Name": "FailurePercent", "Unit": "Percent"}]
+            # for the service alone: each pair of metric and dimensions is billed
+            directives.append({"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": rate})
+        return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **line}
+
+    def _run(self) -> None:
+        while True:
+            ending = self._stop.wait(MINUTE_SECONDS)
+            for line in self.lines():
+                # Nobody may take the lines any more, e.g. a full disk: the next minute's may be taken again.
+                with suppress(OSError):
+                    # One write a line: lines of several workers do not mix.
+                    os.write(1, line + b"\n")
+            if ending:
+                return
+
+
+def _failures(minute: Minute) -> dict[str, Any]:
+    """Return a sample of 0 or 100 for each request, so that averages and percentiles of all workers are rates."""
+    counts = {0: minute.requests - minute.errors, 100: minute.errors}
+    seen = {value: count for value, count in counts.items() if count}
+    return {
+        "Values": list(seen),
+        "Counts": list(seen.values()),
+        "Min": min(seen),
+        "Max": max(seen),
+        "Sum": 100 * minute.errors,
+        "Count": minute.requests,
+    }
+
+
+def _histogram(minute: Minute) -> dict[str, Any]:
+    pairs = sorted(minute.buckets.items())
+    values = [round(min(max(_middle(index), minute.lowest_ms), minute.highest_ms), 4) for index, _ in pairs]
+    return {
+        "Values": values,
+        "Counts": [count for _, count in pairs],
+        "Min": round(minute.lowest_ms, 4),
+        "Max": round(minute.highest_ms, 4),
+        "Sum": round(minute.sum_ms, 4),
+        "Count": sum(minute.buckets.values()),
+    }
+
+
+def _middle(index: int) -> float:
+    """Return the value that stands for a bucket: the geometric middle of its bounds."""
+    upper = _BOUNDS_MS[min(index, len(_BOUNDS_MS) - 1)]
+    return float(upper / 1.15**0.5)

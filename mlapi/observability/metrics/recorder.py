@@ -1,0 +1,149 @@
+"""This worker's metrics: noted at every request, summed up by a thread, laid down for the others."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import psutil
+import structlog
+
+from mlapi.observability.metrics import definitions
+from mlapi.observability.metrics.records import Record, sum_up
+from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
+from mlapi.observability.metrics.totals import Totals
+from models_registry.inference.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS = 1.0
+# With more than that to sum up, nobody waits for the thread: what is noted holds the predictions in memory. Requests
+# wait meanwhile, and the more are summed up at once the longer.
+MAX_RECORDS = 256
+MAX_ROWS = 4096
+
+Watch = Callable[[list[Record]], None]
+
+
+class MetricsRecorder:
+    """Counts for one process."""
+
+    def __init__(self, runtime: Runtime, snapshots: Snapshots) -> None:
+        """Count for `runtime`, and for whoever reads `snapshots`."""
+        self._runtime = runtime
+        self._snapshots = snapshots
+        self._records: deque[Record] = deque()
+        self._totals = Totals()
+        self._guard = threading.Lock()
+        self._flushing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_sharing = True
+        self.watch: Watch | None = None
+
+    def note(self, record: Record) -> None:
+        """Take one request into account: an append, the rest is done later."""
+        records = self._records
+        records.append(record)
+        if len(records) > MAX_RECORDS or record.rows > MAX_ROWS:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Add what was noted to the totals."""
+        with self._guard:
+            taken = []
+            while self._records:
+                taken.append(self._records.popleft())
+            if taken:
+                sum_up(taken, self._totals)
+                if self.watch is not None:
+                    self.watch(taken)
+
+    def snapshot(self) -> Snapshot:
+        """Return what this worker counted until now, and its state."""
+        self.sum_up()
+        with self._guard:
+            totals = self._totals.copy()
+        for metric, counts in (
+            (definitions.SWAPS, self._runtime.swaps),
+            (definitions.LOAD_FAILURES, self._runtime.load_failures),
+        ):
+            totals.counters[metric.name] = {(model,): float(count) for model, count in list(counts.items())}
+        return Snapshot(totals, tuple(self._gauges()))
+
+    def flush(self) -> None:
+        """Lay the totals of now down."""
+        with self._flushing:  # a later snapshot is never overwritten by an earlier one
+            self._snapshots.write(self.snapshot(), pid=os.getpid())
+
+    def everyone(self) -> list[Snapshot]:
+        """Return the snapshots of this machine's workers: this one's of now, the others' of the last second.
+
+        All are read from where all workers read, so that no worker tells less than another told before.
+        """
+        try:
+            self.flush()
+            return self._snapshots.read()
+        except OSError as error:
+            self._note_sharing(error)
+            return [self.snapshot()]
+
+    def start(self) -> None:
+        """Lay a snapshot down every second from now on."""
+        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Lay the last snapshot down."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            ending = self._stop.wait(FLUSH_SECONDS)
+            try:
+                self.flush()
+                self._note_sharing(None)
+            except OSError as error:
+                self._note_sharing(error)
+            except Exception:
+                log.exception("meter_error")
+            if ending:
+                return
+
+    def _note_sharing(self, error: OSError | None) -> None:
+        """Log that the workers can no longer, or again, read each other's totals: once each."""
+        if error is not None and self._is_sharing:
+            log.error(
+                "metrics_not_shared",
+                reason=str(error),
+                next="Each worker answers /metrics with its own figures until MLAPI_VAR can be written again.",
+            )
+        if error is None and not self._is_sharing:
+            log.info("metrics_shared_again")
+        self._is_sharing = error is None
+
+    def _gauges(self) -> list[tuple[str, tuple[str, ...], float]]:
+        pid = os.getpid()
+        rows: list[tuple[str, tuple[str, ...], float]] = [
+            (definitions.WORKERS.name, (), 1),
+            (definitions.RESIDENT_BYTES.name, (str(pid),), psutil.Process(pid).memory_info().rss),
+        ]
+        if self._runtime.desired_state_read_at is not None:
+            rows.append((definitions.REGISTRY_READ.name, (), self._runtime.desired_state_read_at))
+        rows += [(definitions.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
+        return rows
+
+
+def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:
+    """Return (model, version, state) of what is served here, is loading, or failed to load."""
+    snapshot = runtime.snapshot
+    rows = [(name, str(loaded.number), "serving") for name, loaded in snapshot.models.items()]
+    for name, number in snapshot.desired.items():
+        loaded = snapshot.models.get(name)
+        if loaded is None or loaded.number != number:
+            rows.append((name, str(number), "failed" if name in snapshot.problems else "loading"))
+    return rows

@@ -1,0 +1,94 @@
+"""From requests to totals: what is kept of each, and how a second's worth is summed up at once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlapi.observability.metrics import definitions
+from mlapi.observability.metrics.totals import Totals
+
+# Beyond that many classes of a version, the rest are counted together.
+MAX_CLASSES = 50
+OTHER = "(other)"
+
+
+class Record(NamedTuple):
+    """One request."""
+
+    model: str
+    version: str
+    protocol: str
+    outcome: str
+    seconds: float
+    waiting_seconds: float
+    model_seconds: float
+    rows: int
+    call_rows: int
+    kind: str
+    predictions: Any
+
+
+def outcome_of(status: int) -> str:
+    """Return in one word what became of a request."""
+    if status < 400:
+        return "success"
+    if status >= 500:
+        return "unavailable" if status == 503 else "failed"
+    if status == 429:
+        return "limited"
+    if status == 499:
+        return "left"
+    return "unauthorized" if status in {401, 403} else "refused"
+
+
+def sum_up(records: Sequence[Record], totals: Totals) -> None:
+    """Add `records` to `totals`."""
+    for series, count in Counter((*record[:2], record.protocol, record.outcome) for record in records).items():
+        totals.count(definitions.REQUESTS, series, count)
+    answered: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.outcome == "success" and record.rows:
+            answered[record[:2]].append(record)
+    for labels, found in answered.items():
+        totals.count(definitions.ROWS_PREDICTED, labels, sum(record.rows for record in found))
+        totals.observe(definitions.TOTAL_SECONDS, labels, [record.seconds for record in found])
+        totals.observe(definitions.WAITING_SECONDS, labels, [record.waiting_seconds for record in found])
+        totals.observe(definitions.MODEL_SECONDS, labels, [record.model_seconds for record in found])
+        totals.observe(definitions.CALL_ROWS, labels, [record.call_rows for record in found if record.call_rows])
+        _sum_up_predictions(found, labels, totals)
+
+
+def _sum_up_predictions(records: list[Record], labels: tuple[str, str], totals: Totals) -> None:
+    numbers: list[Any] = []
+    classes: list[Any] = []
+    for record in records:
+        held = record.predictions
+        if held is None or held.ndim != 1:  # several outputs have no one distribution
+            continue
+        (numbers if record.kind == "regressor" and held.dtype.kind in "fiu" else classes).append(held)
+    if numbers:
+        totals.observe(definitions.PREDICTED_VALUES, labels, np.concatenate(numbers))
+    for name, count in _count_labels(classes).items():
+        _count_class(name, count, labels, totals)
+
+
+def _count_labels(classes: list[Any]) -> Counter[str]:
+    """Return how often each label stands in the arrays, most of which hold one."""
+    counts = Counter(str(held[0]) for held in classes if len(held) == 1)
+    for held in classes:
+        if len(held) > 1:
+            values, times = np.unique(held.astype(str), return_counts=True)
+            counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    return counts
+
+
+def _count_class(name: str, count: int, labels: tuple[str, str], totals: Totals) -> None:
+    series = totals.counters[definitions.CLASSES.name]
+    key = (*labels, name[:100])
+    if key not in series and sum(1 for held in series if held[:2] == labels) >= MAX_CLASSES:
+        key = (*labels, OTHER)
+    totals.count(definitions.CLASSES, key, count)

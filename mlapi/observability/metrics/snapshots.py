@@ -1,0 +1,117 @@
+"""Where the workers of a machine lay down their totals for each other.
+
+It knows no Django and no numpy: gunicorn's master uses it too, and forks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlapi.observability.metrics.totals import Totals
+
+RETIRED = "retired.json"
+# Longer than any reading takes; a worker that stands still in one must not stop whoever waits for it.
+LOCK_SECONDS = 1.0
+LOCK_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One worker's totals, and its state of the moment: rows of (metric, labels, value)."""
+
+    totals: Totals
+    gauges: tuple[tuple[str, tuple[str, ...], float], ...] = field(default=())
+
+
+class Snapshots:
+    """A directory with a file for each worker, and one for those that have ended."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use `directory`, which may be full, read-only or gone at any time: then OSError is raised."""
+        self._directory = directory
+        # Workers that have ended while the directory could not be used.
+        self._unretired: set[int] = set()
+
+    def clear(self) -> None:
+        """Begin anew: a server that starts counts from nothing."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for path in self._directory.glob("*.json"):
+            path.unlink(missing_ok=True)
+
+    def write(self, snapshot: Snapshot, *, pid: int) -> None:
+        """Lay down a worker's snapshot."""
+        content = {**snapshot.totals.to_json(), "gauges": snapshot.gauges}
+        self._replace(self._path(pid), orjson.dumps(content))
+
+    def read(self) -> list[Snapshot]:
+        """Return the snapshots of all workers, and of those that have ended."""
+        with self._locked(fcntl.LOCK_SH):
+            found = [_read(path) for path in self._directory.glob("*.json")]
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    def retire(self, pid: int) -> None:
+        """Keep what an ended worker counted, without its state; where that fails, the next call tries it again."""
+        self._unretired.add(pid)
+        with self._locked(fcntl.LOCK_EX):
+            for ended in sorted(self._unretired):
+                self._retire(self._path(ended))
+                self._unretired.discard(ended)
+
+    def _retire(self, path: Path) -> None:
+        if not path.exists():
+            return
+        retired = self._directory / RETIRED
+        totals = Totals()
+        for snapshot in (_read(path), _read(retired) if retired.exists() else None):
+            if snapshot is not None:
+                totals.add(snapshot.totals)
+        self._replace(retired, orjson.dumps({**totals.to_json(), "gauges": []}))
+        path.unlink()
+
+    def _path(self, pid: int) -> Path:
+        return self._directory / f"{pid}.json"
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_bytes(content)
+        # Atomic: whoever reads sees one snapshot or the next.
+        temporary.replace(path)
+
+    @contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        """Keep a retirement and a reading apart: nothing is counted twice or not at all."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / "lock").open("a") as lock:
+            _lock(lock.fileno(), kind)
+            yield
+
+
+def _lock(descriptor: int, kind: int) -> None:
+    """Take the lock, or raise BlockingIOError after LOCK_SECONDS."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def _read(path: Path) -> Snapshot | None:
+    """Return the snapshot at `path`; None where a disk has lost a part of it."""
+    try:
+        value: dict[str, Any] = orjson.loads(path.read_bytes())
+        gauges = tuple((name, tuple(labels), number) for name, labels, number in value["gauges"])
+        return Snapshot(Totals.from_json(value), gauges)
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,28 @@
+"""Open Inference Protocol v2 over REST, with Triton's extensions for binary tensors, repository and statistics.
+
+`tensors` reads and writes tensors, `requests` an inference request, `infer` answers it, `metadata` says what a model
+takes and gives, `repository` what is loaded here.
+"""
+
+from __future__ import annotations
+
+from mlapi.protocols.openinference.infer import infer
+from mlapi.protocols.openinference.metadata import model, model_config, model_ready, server
+from mlapi.protocols.openinference.replies import error_reply, saying, unknown_address
+from mlapi.protocols.openinference.repository import index, refuse_load
+from mlapi.protocols.openinference.statistics import Tally, statistics
+
+__all__ = [
+    "Tally",
+    "error_reply",
+    "index",
+    "infer",
+    "model",
+    "model_config",
+    "model_ready",
+    "refuse_load",
+    "saying",
+    "server",
+    "statistics",
+    "unknown_address",
+]

@@ -1,0 +1,144 @@
+"""Answers an inference request."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
+from mlapi.protocols.native import version_headers
+from mlapi.protocols.openinference.metadata import PROBABILITIES, output_names
+from mlapi.protocols.openinference.requests import HEADER_LENGTH, InferRequest, Output, read_request
+from mlapi.protocols.openinference.tensors import Array, Tensor, write
+from mlapi.protocols.predicting import as_rows, call_method, predict
+from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction_json import probabilities_of
+from models_registry.artifacts.signature import Signature
+from models_registry.errors import InputError
+from models_registry.inference.runtime import LoadedModel, Runtime
+
+COMPRESSORS = {"gzip": lambda body: gzip.compress(body, 1, mtime=0), "deflate": lambda body: zlib.compress(body, 1)}
+WORTH_COMPRESSING_BYTES = 1024
+
+
+async def infer(call: Call, runtime: Runtime) -> Reply:
+    """Return the outputs that the request asks for; `predict` where it names none."""
+    loaded = find_model(runtime.snapshot, call.model, call.version)
+    request = read_request(call, loaded.signature)
+    asked = request.outputs or (Output("predict", request.is_binary_by_default),)
+    refuse_unknown_outputs(loaded, asked)
+    count = rows_of(request)
+    facts = Facts()
+    rows = as_rows(lambda: to_model(loaded.signature, request), count)
+    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, facts=facts)
+    written = [write(output.name, arrays[output.name], is_binary=output.is_binary) for output in asked]
+    content = {
+        "model_name": loaded.name,
+        "model_version": str(loaded.number),
+        **({} if request.id is None else {"id": request.id}),
+        "outputs": [entry for entry, _ in written],
+    }
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    reply = Reply(200, body, headers=version_headers(loaded), facts=facts)
+    if any(output.is_binary for output in asked):
+        reply.headers.append((HEADER_LENGTH, str(len(body))))
+        reply.content_type = "application/octet-stream"
+        reply.body = b"".join((body, *(raw for _, raw in written)))
+    compress(reply, call.headers.get("Accept-Encoding", ""))
+    return reply
+
+
+def rows_of(request: InferRequest) -> int:
+    """Return how many rows the tensors hold, all of them the same number."""
+    first = request.tensors[0]
+    for tensor in request.tensors:
+        if tensor.rows != first.rows:
+            raise HttpError(
+                400,
+                "invalid_tensor",
+                f"Input {first.name[:200]!r} has {first.rows} rows, {tensor.name[:200]!r} has {tensor.rows}; "
+                "all need the same.",
+                field=tensor.name[:200],
+            )
+    return first.rows
+
+
+def to_model(signature: Signature, request: InferRequest) -> Any:
+    """Return the tensors in the form that the model takes: one of them as a matrix, or each as a column by name."""
+    tensors = request.tensors
+    if len(tensors) == 1 and request.content_type != "pd" and is_matrix(tensors[0], signature):
+        matrix = tensors[0].matrix()
+        return signature.from_array(matrix) if isinstance(matrix, np.ndarray) else signature.parse(matrix)
+    for tensor in tensors:
+        if tensor.width != 1:
+            raise InputError(
+                f"Input {tensor.name[:200]!r}: a column by name has the shape [rows] or [rows, 1], found "
+                f"{list(tensor.shape)}. Or send one tensor of shape [rows, {len(signature.inputs)}] and nothing else.",
+                expected=[-1, 1],
+                found=list(tensor.shape),
+            )
+    return signature.from_columns({tensor.name: tensor.column() for tensor in tensors})
+
+
+def is_matrix(tensor: Tensor, signature: Signature) -> bool:
+    """Say whether a lone tensor holds all the features in order, whatever its name; if not it is one named column."""
+    if signature.container == "records":
+        return False
+    return tensor.width != 1 or len(signature.inputs) == 1 or tensor.name not in signature.names
+
+
+def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> None:
+    """Raise HttpError 400 for an output that this model does not give."""
+    names = output_names(loaded)
+    for output in asked:
+        if output.name not in names:
+            raise HttpError(
+                400,
+                "unknown_output",
+                f"{loaded.name} version {loaded.number} gives no output {describe_value(output.name)[11:]}; "
+                f"it gives {', '.join(names)}.",
+                field=output.name[:200],
+                expected=list(names),
+            )
+
+
+async def compute(
+    loaded: LoadedModel, rows: Any, count: int, names: list[str], *, runtime: Runtime, facts: Facts
+) -> dict[str, Array]:
+    """Return each output by its name; one call of the model for `predict` and the probabilities together."""
+    found: dict[str, Array] = {}
+    answer: Answer | None = None
+    for name in names:
+        if name == "predict" or name.startswith(PROBABILITIES):
+            answer = answer or await predict(loaded, rows, count, runtime, facts)
+            found[name] = answer.labels if name == "predict" else probabilities(answer, name)
+        else:
+            found[name] = await call_method(loaded, name, rows, count, runtime=runtime, facts=facts)
+    return found
+
+
+def probabilities(answer: Answer, name: str) -> Array:
+    """Return the probabilities called `name`: those of one output where the model has several."""
+    index = int(name.removeprefix(f"{PROBABILITIES}_")) if name != PROBABILITIES else None
+    found = probabilities_of(answer, index)
+    if found is None:
+        raise HttpError(400, "no_probabilities", f"The model gives no {name} for these inputs. Ask for 'predict'.")
+    return found
+
+
+def compress(reply: Reply, accepted: str) -> None:
+    """Compress the body where the client asks for it.
+
+    Asking is to name one encoding and no other; many clients list all that they know by default, and are served
+    sooner without.
+    """
+    encoding = accepted.strip().lower()
+    if encoding in COMPRESSORS and len(reply.body) >= WORTH_COMPRESSING_BYTES:
+        reply.body = COMPRESSORS[encoding](reply.body)
+        reply.headers.append(("Content-Encoding", encoding))
+        reply.headers.append(("Vary", "Accept-Encoding"))

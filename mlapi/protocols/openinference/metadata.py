@@ -1,0 +1,170 @@
+"""What a model takes and gives, said in tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlapi.protocols.base import Call, Reply, find_model
+from mlapi.protocols.openinference.replies import json_reply
+from mlapi.protocols.openinference.requests import MATRIX, MATRIX_DATATYPE
+from mlapi.protocols.openinference.tensors import LARGEST_INT64
+from mlapi.version import VERSION
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.signature import Signature
+from models_registry.inference.runtime import LoadedModel, Runtime
+
+EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
+PROBABILITIES = "predict_proba"
+ON_ESTIMATOR = frozenset({"transform", "decision_function"})
+DATATYPE_OF = {
+    "float": "FP64",
+    "integer": "INT64",
+    "string": "BYTES",
+    "boolean": "BOOL",
+    "datetime": "BYTES",
+    "any": "BYTES",
+}
+DATATYPE_OF_KIND = {"f": "FP64", "i": "INT64", "u": "INT64", "b": "BOOL", "U": "BYTES"}
+CONFIG_TYPE_OF = {
+    "FP64": "TYPE_FP64",
+    "INT64": "TYPE_INT64",
+    "UINT64": "TYPE_UINT64",
+    "BYTES": "TYPE_STRING",
+    "BOOL": "TYPE_BOOL",
+}
+
+
+def server(call: Call, runtime: Runtime) -> Reply:
+    """Return the server's name, version and extensions."""
+    return json_reply({"name": "mlapi", "version": VERSION, "extensions": EXTENSIONS})
+
+
+def model(call: Call, runtime: Runtime) -> Reply:
+    """Return a model's metadata, made from its own signature."""
+    loaded = find_model(runtime.snapshot, call.model, call.version)
+    return json_reply(
+        {
+            "name": loaded.name,
+            "versions": [str(loaded.number)],
+            "platform": platform(loaded),
+            "inputs": inputs(loaded.signature),
+            "outputs": outputs(loaded),
+            "parameters": {"content_type": "pd" if takes_columns(loaded.signature) else "np"},
+        }
+    )
+
+
+def model_ready(call: Call, runtime: Runtime) -> Reply:
+    """Return that the model, or that version of it, serves here; the status of the error says that it does not."""
+    loaded = find_model(runtime.snapshot, call.model, call.version)
+    return json_reply({"name": loaded.name, "ready": True})
+
+
+def model_config(call: Call, runtime: Runtime) -> Reply:
+    """Return the model's configuration in Triton's words, as far as there is any: all of it follows from the model."""
+    loaded = find_model(runtime.snapshot, call.model, call.version)
+    return json_reply(
+        {
+            "name": loaded.name,
+            "platform": platform(loaded),
+            "backend": "mlapi",
+            "version_policy": {"specific": {"versions": [loaded.number]}},
+            # 0: the first dimension is the batch, and it stands in `dims`.
+            "max_batch_size": 0,
+            "input": [_configured(item) for item in inputs(loaded.signature)],
+            "output": [_configured(item) for item in outputs(loaded)],
+            "parameters": {
+                "digest": {"string_value": loaded.digest},
+                "runs": {"string_value": str(loaded.runs.get("form", "native"))},
+            },
+        }
+    )
+
+
+def _configured(item: dict[str, Any]) -> dict[str, Any]:
+    return {"name": item["name"], "data_type": CONFIG_TYPE_OF[item["datatype"]], "dims": item["shape"]}
+
+
+def platform(loaded: LoadedModel) -> str:
+    """Return where the model is from; a compiled form serves what was published as scikit-learn's."""
+    is_graph = "onnx" in type(loaded.estimator).__module__ and loaded.runs.get("form") != "compiled"
+    return "onnx" if is_graph else "sklearn"
+
+
+def takes_columns(signature: Signature) -> bool:
+    """Say whether the inputs are told one by one: where they have names, or are not all numbers."""
+    return signature.named or signature.container != "array"
+
+
+def inputs(signature: Signature) -> list[dict[str, Any]]:
+    """Return the inputs as a client should send them; either form is taken whatever stands here."""
+    if not takes_columns(signature):
+        return [{"name": MATRIX, "datatype": MATRIX_DATATYPE, "shape": [-1, len(signature.inputs)]}]
+    return [{"name": feature.name, "datatype": datatype_of(feature), "shape": [-1, 1]} for feature in signature.inputs]
+
+
+def datatype_of(feature: Feature) -> str:
+    """Return the datatype that holds every value of an input."""
+    if feature.type == "integer" and feature.dtype == "uint64":
+        return "UINT64"
+    return DATATYPE_OF[feature.type]
+
+
+def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:
+    """Return the outputs that may be asked for; -1 is a dimension that only the model's answer tells."""
+    signature = loaded.signature
+    return [
+        {"name": name, "datatype": _datatype(loaded, name), "shape": [-1, _width(signature, name)]}
+        for name in output_names(loaded)
+    ]
+
+
+def output_names(loaded: LoadedModel) -> tuple[str, ...]:
+    """Return the outputs' names: the model's methods, with probabilities apart for each of several outputs."""
+    signature = loaded.signature
+    names: list[str] = []
+    for method in signature.methods:
+        if method in ON_ESTIMATOR and not callable(getattr(loaded.estimator, method, None)):
+            # A compiled form need not have it.
+            continue
+        if method == PROBABILITIES and has_classes_per_output(signature):
+            names.extend(f"{PROBABILITIES}_{index}" for index in range(signature.outputs))
+        else:
+            names.append(method)
+    return tuple(names)
+
+
+def has_classes_per_output(signature: Signature) -> bool:
+    """Say whether each of several outputs has its own classes, and so its own probabilities."""
+    return bool(signature.classes) and all(isinstance(item, tuple) for item in signature.classes or ())
+
+
+def _datatype(loaded: LoadedModel, name: str) -> str:
+    signature = loaded.signature
+    if name != "predict":
+        return "FP64"
+    if signature.classes is None and (kind := getattr(loaded.estimator, "output_kind_", None)) is not None:
+        # An ONNX graph declares what it answers.
+        return DATATYPE_OF_KIND[kind]
+    if signature.kind in {"clusterer", "outlier_detector"}:
+        return "INT64"
+    labels = signature.classes or ()
+    flat = [label for item in labels for label in (item if isinstance(item, tuple) else (item,))]
+    kinds = set(map(type, flat))
+    if not kinds:
+        return "FP64"
+    if kinds == {int}:
+        return "INT64" if max(flat) <= LARGEST_INT64 else "UINT64"
+    return "BOOL" if kinds == {bool} else "FP64" if kinds <= {int, float} else "BYTES"
+
+
+def _width(signature: Signature, name: str) -> int:
+    if name == "predict":
+        return signature.outputs
+    if name == PROBABILITIES and signature.classes:
+        return len(signature.classes)
+    if name.startswith(PROBABILITIES) and signature.classes:
+        return len(signature.classes[int(name.removeprefix(f"{PROBABILITIES}_"))])
+    if name == "decision_function" and signature.outputs == 1 and signature.classes:
+        return 1 if len(signature.classes) == 2 else -1
+    return -1

@@ -1,0 +1,40 @@
+"""What the protocol's answers have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from mlapi.protocols.base import Call, Handler, HttpError, Reply
+from models_registry.inference.runtime import Runtime
+
+
+def error_reply(error: HttpError, request_id: str) -> Reply:
+    """Return the error as this protocol says it: exactly one string, under `error`."""
+    return Reply(error.status, orjson.dumps({"error": str(error)}), headers=list(error.headers), code=error.code)
+
+
+def json_reply(content: Any, **given: Any) -> Reply:
+    """Return 200 with `content`; clients take no other status for success."""
+    return Reply(200, orjson.dumps(content, default=str), **given)
+
+
+def saying(check: Handler, word: str) -> Handler:
+    """Return a handler that says `{word: true}` where `check` passes, and raises what it raises."""
+
+    def answer(call: Call, runtime: Runtime) -> Reply:
+        check(call, runtime)
+        return json_reply({word: True})
+
+    return answer
+
+
+def unknown_address(call: Call, runtime: Runtime) -> Reply:
+    """Raise the 404 for an address of the protocol, or of an extension, that is not served."""
+    raise HttpError(
+        404,
+        "not_found",
+        f"There is nothing at /v2/{call.params.get('rest', '')[:200]}. Versions are whole numbers; 'GET /v2' names the "
+        "extensions that are served. Shared memory, tracing and logging are not among them.",
+    )

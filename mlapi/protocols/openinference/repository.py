@@ -1,0 +1,44 @@
+"""What is loaded here, in the words of Triton's model repository."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlapi.protocols.base import Call, HttpError, Reply
+from mlapi.protocols.json_bodies import read_object
+from mlapi.protocols.openinference.replies import json_reply
+from mlapi.protocols.openinference.requests import flag
+from models_registry.inference.runtime import Runtime, ServingSnapshot
+
+
+def index(call: Call, runtime: Runtime) -> Reply:
+    """Return every model that should serve here, and its state; with `{"ready": true}` those that do."""
+    body = read_object(call.body, example='{"ready": true}') if call.body.strip() else {}
+    only_ready = flag(body, "ready", default=False)
+    entries = _entries(runtime.snapshot)
+    return json_reply([entry for entry in entries if entry["state"] == "READY" or not only_ready])
+
+
+def _entries(snapshot: ServingSnapshot) -> list[dict[str, Any]]:
+    """Return a line for each loaded version, and one for each that should be loaded and is not."""
+    lines = [_entry(name, loaded.number, "READY", "") for name, loaded in snapshot.models.items()]
+    for name, number in snapshot.desired.items():
+        loaded = snapshot.models.get(name)
+        if loaded is None or loaded.number != number:
+            problem = snapshot.problems.get(name)
+            lines.append(_entry(name, number, "UNAVAILABLE" if problem else "LOADING", problem or "it is loading"))
+    return sorted(lines, key=lambda line: (line["name"], line["state"] != "READY"))
+
+
+def _entry(name: str, number: int, state: str, reason: str) -> dict[str, Any]:
+    return {"name": name, "version": str(number), "state": state, "reason": reason}
+
+
+def refuse_load(call: Call, runtime: Runtime) -> Reply:
+    """Raise the error that says who loads models: one worker must not serve what its siblings do not."""
+    raise HttpError(
+        400,
+        "not_here",
+        f"Models are loaded by activation, for every worker at once. Activate {(call.model or '')[:200]!r} in the "
+        "registry: in the admin, through /api, or with 'python3 manage.py activate_model'.",
+    )

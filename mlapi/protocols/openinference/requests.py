@@ -1,0 +1,209 @@
+"""Reads an inference request: its tensors, from JSON and from what follows it, and the outputs that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlapi.protocols.base import Call, HttpError
+from mlapi.protocols.json_bodies import read_object
+from mlapi.protocols.openinference.tensors import (
+    DATATYPES,
+    DTYPES,
+    Tensor,
+    bad_tensor,
+    from_bytes,
+    from_json,
+    read_shape,
+)
+from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.signature import Signature
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+EXAMPLE = '{"inputs": [{"name": …, "shape": [1, 4], "datatype": "FP64", "data": […]}]}'
+CONTENT_TYPES = ("np", "pd", "str")
+# Of the one tensor that a model without named features takes.
+MATRIX = "input"
+MATRIX_DATATYPE = "FP64"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output that is asked for, and whether its values follow the JSON as bytes."""
+
+    name: str
+    is_binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What a client asks: tensors in, names out. No `outputs` means the default one."""
+
+    tensors: tuple[Tensor, ...]
+    outputs: tuple[Output, ...]
+    id: str | None = None
+    content_type: str | None = None
+    is_binary_by_default: bool = False
+
+
+def read_request(call: Call, signature: Signature) -> InferRequest:
+    """Return the request in `call`; an HttpError 400 for what is not one."""
+    header, rest = split(call)
+    if not header and rest:
+        return _raw_request(rest, signature)
+    body = read_object(header, example=EXAMPLE)
+    parameters = parameters_of(body, "the request")
+    by_default = flag(parameters, "binary_data_output", default=False)
+    request_id = body.get("id")
+    if request_id is not None and type(request_id) is not str:
+        raise invalid("id", f"'id' must be a string, found {describe_value(request_id)}.")
+    content_type = parameters.get("content_type")
+    if content_type is not None and content_type not in CONTENT_TYPES:
+        raise unknown_content_type(content_type, "the request")
+    return InferRequest(
+        tensors=_tensors(body, rest),
+        outputs=_outputs(body, by_default=by_default),
+        id=request_id,
+        content_type=content_type,
+        is_binary_by_default=by_default,
+    )
+
+
+def split(call: Call) -> tuple[bytes | memoryview, memoryview]:
+    """Return the JSON and the bytes that follow it."""
+    length = call.headers.get(HEADER_LENGTH)
+    if length is None:
+        return call.body, memoryview(b"")
+    text = length.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) <= len(call.body)):
+        raise invalid(
+            HEADER_LENGTH,
+            f"{HEADER_LENGTH} must be the number of bytes of the JSON, before compression and at most the "
+            f"{len(call.body)} of the body; found {text[:40]!r}.",
+        )
+    view = memoryview(call.body)
+    return view[: int(text)], view[int(text) :]
+
+
+def _raw_request(raw: memoryview, signature: Signature) -> InferRequest:
+    """Return the request whose body is the values of the one tensor and nothing else."""
+    dtype = DTYPES[MATRIX_DATATYPE]
+    width = len(signature.inputs)
+    if signature.container != "array" or len(raw) % (dtype.itemsize * width):
+        raise invalid(
+            HEADER_LENGTH,
+            f"{HEADER_LENGTH} is 0: the body must be rows of {width} {MATRIX_DATATYPE} values of a model that takes "
+            f"numbers alone; found {len(raw)} bytes.",
+        )
+    shape = (len(raw) // (dtype.itemsize * width), width)
+    return InferRequest((from_bytes(MATRIX, MATRIX_DATATYPE, shape, raw),), (), is_binary_by_default=True)
+
+
+def _tensors(body: Mapping[str, Any], rest: memoryview) -> tuple[Tensor, ...]:
+    inputs = body.get("inputs")
+    if type(inputs) is not list or not inputs:
+        raise invalid("inputs", f"'inputs' must be a list of tensors, found {_or_nothing(inputs)}.")
+    found: dict[str, Tensor] = {}
+    position = 0
+    for index, item in enumerate(inputs):
+        tensor, size = _tensor(item, index, rest[position:])
+        position += size
+        if tensor.name in found:
+            raise bad_tensor(tensor.name, "stands twice; send it once")
+        found[tensor.name] = tensor
+    if position != len(rest):
+        raise invalid(
+            "inputs", f"{len(rest)} bytes follow the JSON, the inputs' 'binary_data_size' add up to {position}."
+        )
+    return tuple(found.values())
+
+
+def _tensor(item: Any, index: int, rest: memoryview) -> tuple[Tensor, int]:
+    """Return a tensor, and how many bytes of `rest` are its own."""
+    if type(item) is not dict:
+        raise invalid("inputs", f"Input {index} must be an object, found {describe_value(item)}.")
+    name, datatype = item.get("name"), item.get("datatype")
+    if type(name) is not str or not name:
+        raise invalid("inputs", f"Input {index}: 'name' must be a string, found {_or_nothing(name)}.")
+    if datatype not in DATATYPES:
+        raise bad_tensor(name, f"'datatype' must be one of {', '.join(DATATYPES)}, found {_or_nothing(datatype)}")
+    shape = read_shape(item.get("shape"), name)
+    parameters = parameters_of(item, f"input {name[:200]!r}")
+    if "shared_memory_region" in parameters:
+        raise bad_tensor(name, "shared memory is not served; send the values")
+    content_type = parameters.get("content_type")
+    if content_type is not None and content_type not in CONTENT_TYPES:
+        raise unknown_content_type(content_type, f"input {name[:200]!r}")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if "data" not in item:
+            raise bad_tensor(name, "has neither 'data' nor the parameter 'binary_data_size'")
+        return from_json(name, datatype, shape, item["data"]), 0
+    if "data" in item:
+        raise bad_tensor(name, "has 'data' and 'binary_data_size'; send one of them")
+    if type(size) is not int or size < 0:
+        raise bad_tensor(name, f"'binary_data_size' must be a number of bytes, found {describe_value(size)}")
+    if size > len(rest):
+        raise bad_tensor(
+            name,
+            f"'binary_data_size' is {size}, and {len(rest)} bytes are left after the JSON; the header {HEADER_LENGTH} "
+            "says where it ends",
+        )
+    return from_bytes(name, datatype, shape, rest[:size]), size
+
+
+def _outputs(body: Mapping[str, Any], *, by_default: bool) -> tuple[Output, ...]:
+    outputs = body.get("outputs")
+    if outputs is None:
+        return ()
+    if type(outputs) is not list:
+        raise invalid("outputs", f"'outputs' must be a list, found {describe_value(outputs)}.")
+    found: dict[str, Output] = {}
+    for index, item in enumerate(outputs):
+        if type(item) is not dict or type(item.get("name")) is not str:
+            raise invalid("outputs", f"Output {index} must be an object with a 'name'.")
+        name = item["name"]
+        parameters = parameters_of(item, f"output {name[:200]!r}")
+        for extension in ("classification", "shared_memory_region"):
+            if extension in parameters:
+                raise invalid("outputs", f"Output {name[:200]!r}: the parameter {extension!r} is not served.")
+        if name in found:
+            raise invalid("outputs", f"Output {name[:200]!r} stands twice; ask for it once.")
+        found[name] = Output(name, flag(parameters, "binary_data", default=by_default))
+    return tuple(found.values())
+
+
+def parameters_of(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an object's parameters, none where it has none."""
+    parameters = item.get("parameters")
+    if parameters is None:
+        return {}
+    if type(parameters) is not dict:
+        raise invalid("parameters", f"'parameters' of {where} must be an object, found {describe_value(parameters)}.")
+    return parameters
+
+
+def flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """Return a parameter that is true or false."""
+    value = parameters.get(name, default)
+    if type(value) is not bool:
+        raise invalid("parameters", f"The parameter {name!r} must be true or false, found {describe_value(value)}.")
+    return value
+
+
+def invalid(field: str, message: str) -> HttpError:
+    """Return the error for a request that is none."""
+    return HttpError(400, "invalid_request", message, field=field)
+
+
+def unknown_content_type(value: Any, where: str) -> HttpError:
+    """Return the error for a codec that is not spoken here."""
+    return invalid(
+        "parameters",
+        f"The content type of {where} must be one of {', '.join(CONTENT_TYPES)}, found {describe_value(value)}.",
+    )
+
+
+def _or_nothing(value: Any) -> str:
+    return "nothing" if value is None else describe_value(value)

@@ -1,0 +1,140 @@
+"""What a check stored, as rows that a page can show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models_registry.artifacts.policy import server_versions
+from models_registry.templatetags.registry import as_json, number, seconds, size
+
+# They stand elsewhere on the page, or are for machines.
+NOT_SHOWN = {"passed", "reason", "signature", "predictions", "sample"}
+LABELS = {
+    "load_seconds": "Time to load",
+    "row_milliseconds": "Time for one row",
+    "peak_memory_bytes": "Memory of the process at its largest",
+    "model_memory_bytes": "Memory that the model takes",
+    "versions": "Tried with",
+    "signature_warning": "Signature of the file",
+}
+UNITS: dict[str, Callable[[float], str]] = {
+    "_milliseconds": lambda value: seconds(value / 1e3),
+    "_seconds": seconds,
+    "_bytes": size,
+}
+MAX_SAMPLE_WIDTH = 8
+SAMPLE_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label with what was found."""
+
+    label: str
+    text: str = ""
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A package, as the artifact betrays it and as the service has it."""
+
+    package: str
+    trained: str
+    served: str
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionFacts:
+    """What was read off an artifact without running it."""
+
+    outline: str
+    versions: tuple[VersionRow, ...]
+    verdict: str
+    claimed: str
+    names: tuple[str, ...]
+    called: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTable:
+    """The sample as a table: a column per feature where they are few, else one of JSON."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], str], ...]
+    total: int
+
+
+def inspection_facts(inspection: Mapping[str, Any] | None) -> InspectionFacts | None:
+    """Return the inspection for the page; None where there was none yet."""
+    if not inspection:
+        return None
+    served = server_versions()
+    return InspectionFacts(
+        outline="\n".join(inspection.get("outline", ())),
+        versions=tuple(
+            VersionRow(package, " and ".join(found), served.get(package, "–"))
+            for package, found in inspection.get("versions", {}).items()
+        ),
+        verdict=inspection.get("version_verdict", ""),
+        claimed=size(inspection.get("claimed_bytes")),
+        names=tuple(inspection.get("globals", ())),
+        called=tuple(inspection.get("called", ())),
+        problems=tuple(inspection.get("problems", ())),
+    )
+
+
+def report_facts(report: Mapping[str, Any] | None) -> tuple[Fact, ...]:
+    """Return the probe's report, each figure in the unit that its name ends in."""
+    return tuple(
+        _fact(name, value)
+        for name, value in (report or {}).items()
+        if name not in NOT_SHOWN and value not in (None, "", [], {})
+    )
+
+
+def sample_table(sample: Mapping[str, Any] | None, signature: Mapping[str, Any] | None) -> SampleTable | None:
+    """Return the sample with its expected predictions; None where there is none."""
+    if not sample:
+        return None
+    instances: Sequence[Any] = sample["instances"]
+    expected: Sequence[Any] = sample.get("predictions") or []
+    names = tuple(item["name"] for item in (signature or {}).get("inputs", ()))
+    is_wide = not 0 < len(names) <= MAX_SAMPLE_WIDTH
+    return SampleTable(
+        columns=("row",) if is_wide else names,
+        rows=tuple(
+            ((as_json(row),) if is_wide else _cells(row, names), as_json(expected[index]) if expected else "–")
+            for index, row in enumerate(instances[:SAMPLE_ROWS])
+        ),
+        total=len(instances),
+    )
+
+
+def _cells(row: Any, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(row, Mapping):
+        return tuple(as_json(row.get(name)) for name in names)
+    values = row if isinstance(row, list) else [row]
+    return tuple(as_json(value) for value in values)
+
+
+def _fact(name: str, value: Any) -> Fact:
+    label = LABELS.get(name, name.replace("_", " ").capitalize())
+    for suffix, write in UNITS.items():
+        if name.endswith(suffix) and isinstance(value, int | float):
+            return Fact(label, write(value))
+    if isinstance(value, Mapping) and "description" in value:
+        # What acceleration found says itself in a sentence; its figures are for programs.
+        return Fact(label, str(value["description"]))
+    if isinstance(value, Mapping):
+        return Fact(label, items=tuple(f"{key} {_plain(inner)}" for key, inner in value.items()))
+    if isinstance(value, list):
+        return Fact(label, items=tuple(map(_plain, value)))
+    return Fact(label, _plain(value))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else number(value) if isinstance(value, int | float) else as_json(value)

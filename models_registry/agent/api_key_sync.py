@@ -1,0 +1,107 @@
+"""A replica's loop from the registry's API keys to those that it holds, and back with their last uses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection
+
+from models_registry import services
+from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey
+from models_registry.inference.rates import SharedBucket
+from models_registry.inference.runtime import Runtime
+from models_registry.services.api_keys import StoredKey
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS = 60.0
+
+
+class ApiKeySync:
+    """Reads the keys at every poll, in a thread of its own: a long load must not keep a revoked key alive."""
+
+    def __init__(
+        self, runtime: Runtime, *, poll_seconds: float, directory: Path, flush_seconds: float = FLUSH_SECONDS
+    ) -> None:
+        """Keep the keys of `runtime`; the workers of this machine share what lies in `directory`."""
+        self._runtime = runtime
+        self._poll_seconds = poll_seconds
+        self._directory = directory
+        self._flush_seconds = flush_seconds
+        self._flushed_at = time.monotonic()
+        self._stop = threading.Event()
+        self._first_pass = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="key-keeper", daemon=True)
+
+    def start(self, *, wait_seconds: float) -> None:
+        """Begin, and wait until the keys are read, or `wait_seconds` have passed."""
+        self._thread.start()
+        self._first_pass.wait(wait_seconds)
+
+    def stop(self) -> None:
+        """End, and write the last uses down."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def read(self) -> None:
+        """Hold the keys that are in use now."""
+        stored = services.read_keys()
+        hosts = max(1, services.count_live_hosts()) if any(key.rate_per_minute for key in stored) else 1
+        before = self._runtime.keys.by_digest if self._runtime.keys else {}
+        digests = [bytes.fromhex(key.digest) for key in stored]
+        self._runtime.keys = ApiKeyCache(
+            {digest: self._held(key, before.get(digest), hosts) for digest, key in zip(digests, stored, strict=True)}
+        )
+
+    def write_uses(self) -> None:
+        """Record the uses since the last time; where the database is away, keep them for the next."""
+        self._flushed_at = time.monotonic()
+        uses = self._runtime.key_uses.take()
+        try:
+            services.record_key_uses(uses)
+        except DatabaseError:
+            self._runtime.key_uses.put_back(uses)
+            raise
+
+    def _held(self, key: StoredKey, before: HeldKey | None, hosts: int) -> HeldKey:
+        return HeldKey(
+            id=key.id,
+            name=key.name,
+            prefix=key.prefix,
+            models=frozenset(key.model_names) or None,
+            expires_at=key.expires_at.timestamp() if key.expires_at else None,
+            bucket=self._bucket(key, before, hosts),
+        )
+
+    def _bucket(self, key: StoredKey, before: HeldKey | None, hosts: int) -> SharedBucket | None:
+        if key.rate_per_minute is None:
+            return None
+        # Load balancers spread requests evenly over machines, so each gets an even share.
+        share = key.rate_per_minute / hosts
+        if before is not None and before.bucket is not None and before.bucket.per_minute == share:
+            return before.bucket
+        # By its digest: in another database, another key may have its id.
+        return SharedBucket(self._directory / f"key-{key.digest[:16]}", per_minute=share)
+
+    def _run(self) -> None:
+        while True:
+            self._step()
+            self._first_pass.set()
+            if self._stop.wait(self._poll_seconds):
+                break
+        self._step(is_last=True)
+        connection.close()
+
+    def _step(self, *, is_last: bool = False) -> None:
+        try:
+            close_old_connections()
+            self.read()
+            if is_last or time.monotonic() - self._flushed_at >= self._flush_seconds:
+                self.write_uses()
+        except DatabaseError:
+            connection.close()  # the reconciler says that the database is away; the keys that are held stay good
+        except Exception:
+            log.exception("api_key_sync_error")

@@ -1,0 +1,272 @@
+"""From a desired version to a model that is opened, verified and warm."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models_registry.artifacts import formats
+from models_registry.artifacts.cache import ArtifactCache, CachedArtifact, Copy
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.prediction import call
+from models_registry.artifacts.sample import ranges, verify_sample
+from models_registry.artifacts.signature import Signature
+from models_registry.errors import ArtifactError, BrokenArtifact
+from models_registry.inference import memory
+from models_registry.inference.batching import DynamicBatcher, UnbatchedPredictor
+from models_registry.inference.model_calls import under_way
+from models_registry.inference.runtime import LoadedModel
+
+if TYPE_CHECKING:
+    from models_registry.compilation import AccelerationReport, AccelerationRequest
+
+WARM_UP_PREDICTIONS = 3
+# A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
+INLINE_SECONDS = 0.0005
+# And so are a few, as long as all of them take no longer than that; as many are timed at once.
+INLINE_ROWS_SECONDS = 0.002
+MAX_INLINE_SECONDS = 0.005
+TIMED_ROWS = 128
+# The first calls of a model take several times as long as those that follow.
+TIMED_CALLS = 30
+TIMED_SECONDS = 0.05
+# What reading a row and writing its answer take beside the model; and what each number of its answer does.
+ROW_OVERHEAD_SECONDS = 0.000005
+OUTPUT_OVERHEAD_SECONDS = 0.0000003
+# A number with all its digits, and what stands around it and its name.
+NUMBER_BYTES = 32
+# Some dozens of rows of any usual width.
+MAX_INLINE_BYTES = 8_192
+# Beyond what the probe saw the model take: the worker itself, and what serves meanwhile.
+MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRef:
+    """A pinned version, with what is needed to open it; no row of a database."""
+
+    model: str
+    number: int
+    version_id: int
+    generation: int
+    format: str
+    size_bytes: int
+    digest: str
+    signature: Signature
+    sample: Sample | None
+    report: Mapping[str, Any]
+    description: str
+    acceleration: bool
+    activated_at: datetime | None = None
+    build: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form in which a version serves: what predicts, what else it can, and what is to be said of it."""
+
+    model: Any
+    estimator: Any
+    signature: Signature
+    runs: dict[str, Any]
+    is_compiled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How versions are prepared on this machine."""
+
+    cache: ArtifactCache
+    deadline_seconds: float
+    compiled_directory: Path
+    trusted: frozenset[str] = frozenset()
+    allow_any_pickle: bool = False
+    accelerate: bool = True
+    # What a load, or the verification of a sample, may take beyond what a prediction may.
+    allowance_seconds: float = 0.0
+
+    def fetch(self, version: VersionRef, copy: Copy) -> CachedArtifact:
+        """Return `version`'s artifact, verified; `copy` writes its bytes to a file, where they are not cached.
+
+        Raises StorageError or ArtifactError.
+        """
+        return self.cache.fetch(
+            copy,
+            suffix=f".{version.format}",
+            digest=version.digest,
+            size_bytes=version.size_bytes,
+            deadline_seconds=self.deadline_seconds,
+            # Beside the model that is made of it, and the one that serves meanwhile.
+            memory_bytes=memory.available_bytes() // 3,
+        )
+
+    def is_at_hand(self, digest: str) -> bool:
+        """Say whether an artifact is on this disk."""
+        return digest in self.cache.digests()
+
+    def prepare(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
+        """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
+
+        Raises ArtifactError.
+        """
+        _require_memory(version)
+        loaded = self._open(version, artifact)
+        self._forget_compiled()
+        return loaded
+
+    def _forget_compiled(self) -> None:
+        """Remove the compiled forms of artifacts that the cache has evicted."""
+        from models_registry.compilation import prune
+
+        prune(self.compiled_directory, keep=self.cache.digests())
+
+    def _open(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
+        form = self._choose_form(version, artifact)
+        with under_way(allowance_seconds=self.allowance_seconds):
+            if version.sample is not None:
+                verify_sample(form.model, form.signature, version.sample)
+            row_seconds = warm_up(form.model, form.signature, version.sample)
+        is_inline = form.is_compiled and row_seconds is not None and row_seconds <= INLINE_SECONDS
+        return LoadedModel(
+            name=version.model,
+            number=version.number,
+            version_id=version.version_id,
+            generation=version.generation,
+            digest=version.digest,
+            signature=form.signature,
+            predictor=UnbatchedPredictor(form.model) if form.is_compiled else DynamicBatcher(form.model),
+            estimator=form.estimator,
+            example=version.sample.instances[0] if version.sample else version.report.get("example"),
+            description=version.description,
+            runs=form.runs,
+            loaded_at=datetime.now(UTC),
+            acceleration=version.acceleration,
+            activated_at=version.activated_at,
+            build=version.build,
+            ranges=ranges(version.sample, version.signature) if version.sample else {},
+            inline_max_bytes=inline_max_bytes(form.model, form.signature, version.sample)
+            if is_inline and version.sample
+            else 0,
+        )
+
+    def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:
+        """Return the compiled form where one is verified and wanted, else the native one."""
+        if not self.accelerate:
+            return self._native(version, artifact, "acceleration is off (MODELS_ACCELERATION)")
+        if not version.acceleration:
+            return self._native(version, artifact, "acceleration is off for this model")
+        from models_registry.compilation import accelerate, open_compiled
+
+        try:
+            report = accelerate(self.acceleration_request(version, artifact.path), self.compiled_directory)
+        except OSError as error:
+            # A disk that takes no compiled form: the model serves all the same.
+            return self._native(version, artifact, f"no compiled form can be kept here ({error.strerror or error})")
+        if report.is_compiled and report.directory is not None:
+            try:
+                compiled = open_compiled(report.directory)
+            except ArtifactError as error:
+                shutil.rmtree(report.directory, ignore_errors=True)
+                return self._native(version, artifact, str(error))
+            # What only the native model can (transform) needs it at hand; few predictors have it.
+            keeps_native = version.signature.has("transform")
+            return Form(
+                model=compiled,
+                estimator=self._open_native(version, artifact) if keeps_native else compiled,
+                signature=version.signature.without_frames(),
+                runs={"form": "compiled", "text": report.describe(), **_figures(report)},
+                is_compiled=True,
+            )
+        return self._native(version, artifact, report.reason or "no compiled form", **_figures(report))
+
+    def acceleration_request(self, version: VersionRef, path: Path) -> AccelerationRequest:
+        """Return what the compiler is asked for `version`."""
+        from models_registry.compilation import AccelerationRequest
+
+        return AccelerationRequest(
+            artifact=path,
+            format=version.format,
+            digest=version.digest,
+            signature=version.signature,
+            instances=version.sample.instances if version.sample else (),
+            trusted=tuple(sorted(self.trusted)),
+            allow_any_pickle=self.allow_any_pickle,
+        )
+
+    def _native(self, version: VersionRef, artifact: CachedArtifact, reason: str, **figures: Any) -> Form:
+        model = self._open_native(version, artifact)
+        is_graph = version.format == "onnx"
+        return Form(
+            model=model,
+            estimator=model,
+            signature=version.signature,
+            runs={"form": "native", "text": f"Served as it was published: {reason}.", **figures},
+            is_compiled=is_graph,
+        )
+
+    def _open_native(self, version: VersionRef, artifact: CachedArtifact) -> Any:
+        try:
+            with under_way(allowance_seconds=self.allowance_seconds):
+                return formats.open_artifact(
+                    artifact.path, version.format, trusted=self.trusted, allow_any_pickle=self.allow_any_pickle
+                )
+        except MemoryError as error:
+            raise BrokenArtifact(
+                f"{version.model} {version.number}: no memory is left to load it. Give the task more memory."
+            ) from error
+
+
+def _figures(report: AccelerationReport) -> dict[str, Any]:
+    """Return what the registry stores of a verdict."""
+    kept = ("kind", "rows_verified", "tolerance", "largest_difference", "native_microseconds", "compiled_microseconds")
+    body = report.to_json()
+    return {name: body[name] for name in (*kept, "speedup") if body.get(name) is not None}
+
+
+def warm_up(model: Any, signature: Signature, sample: Sample | None) -> float | None:
+    """Make the predictions whose one-time costs no caller should pay; return what one row takes from then on."""
+    if sample is None:
+        return None
+    return _seconds_of(model, signature.parse([sample.instances[0]]))
+
+
+def inline_max_bytes(model: Any, signature: Signature, sample: Sample) -> int:
+    """Return the largest body, in bytes, whose rows take a model at most INLINE_ROWS_SECONDS in any form."""
+    instances = list(islice(cycle(sample.instances), TIMED_ROWS))
+    seconds = _seconds_of(model, signature.parse(instances))
+    outputs = OUTPUT_OVERHEAD_SECONDS * signature.width
+    row_seconds = seconds / len(instances) + ROW_OVERHEAD_SECONDS + outputs
+    # The shortest way to say a number is a tensor of bytes.
+    features = len(signature.inputs)
+    most = int(INLINE_ROWS_SECONDS / row_seconds * features)
+    # One row is let in with its names and all digits, unless that is room for too many short ones.
+    one_named = sum(len(name) + NUMBER_BYTES for name in signature.names)
+    if one_named <= MAX_INLINE_SECONDS / row_seconds * features:
+        most = max(most, one_named)
+    return min(MAX_INLINE_BYTES, most)
+
+
+def _seconds_of(model: Any, rows: Any) -> float:
+    """Return what a prediction takes once some have been made."""
+    seconds: list[float] = []
+    while len(seconds) < WARM_UP_PREDICTIONS or (len(seconds) < TIMED_CALLS and sum(seconds) < TIMED_SECONDS):
+        began = time.perf_counter()
+        call(model, rows)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _require_memory(version: VersionRef) -> None:
+    needed = int(version.report.get("model_memory_bytes") or version.size_bytes) + MEMORY_RESERVE_BYTES
+    available = memory.available_bytes()
+    if available < needed:
+        raise BrokenArtifact(
+            f"{version.model} {version.number}: loading it takes about {needed / 1e6:.0f} MB beside what serves now, "
+            f"and {available / 1e6:.0f} MB are free. Give the task more memory, or run fewer workers."
+        )

@@ -1,0 +1,87 @@
+"""The registry's housekeeping, done by one replica at a time: looking into the storage, and checking."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection
+
+from models_registry import services
+from models_registry.errors import RegistryError, StorageError
+
+log = structlog.get_logger(__name__)
+
+DISCOVERY = "discovery"
+# Longer than a listing takes; a holder that dies is followed after that.
+DISCOVERY_LEASE_SECONDS = 120.0
+
+
+class MaintenanceLoop:
+    """A loop beside the reconciler, so that a long check delays no reload."""
+
+    def __init__(self, *, holder: str, discovery_seconds: float, look_seconds: float) -> None:
+        """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`."""
+        self._holder = holder
+        self._discovery_seconds = discovery_seconds
+        self._look_seconds = look_seconds
+        self._ignored: set[str] = set()
+        self._is_paused = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step under way; a check that is cut short is taken up by another replica."""
+        self._stop.set()
+
+    def tend(self) -> None:
+        """Discover where it is due, and check what waits, one after the other."""
+        while not self._stop.is_set():
+            if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
+                self._discover()
+            if not self._check_one():
+                return
+
+    def _check_one(self) -> bool:
+        """Say whether there was something to check; what cannot be had now keeps nothing behind it waiting."""
+        try:
+            return services.check_next(self._holder) is not None
+        except StorageError as error:
+            log.error("check_postponed", reason=str(error))
+            return True
+
+    def _discover(self) -> None:
+        note = ""
+        try:
+            for sentence in services.discover().ignored:
+                if sentence not in self._ignored:
+                    self._ignored.add(sentence)
+                    log.warning("file_ignored", reason=sentence)
+        except RegistryError as error:
+            note = str(error)
+            log.error("discovery_failed", reason=note)
+        services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._discovery_seconds, note=note)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._look_seconds):
+            try:
+                close_old_connections()
+                self.tend()
+                self._note_database(None)
+            except DatabaseError as error:
+                self._note_database(error)
+                connection.close()
+            except Exception:
+                log.exception("maintenance_error", replica=self._holder)
+        connection.close()
+
+    def _note_database(self, error: DatabaseError | None) -> None:
+        if error is not None and not self._is_paused:
+            log.error("housekeeping_paused", error=str(error).strip(), next="It is tried again at every look.")
+        if error is None and self._is_paused:
+            log.info("housekeeping_resumed")
+        self._is_paused = error is not None

@@ -1,0 +1,142 @@
+"""Calls a model, and keeps what it answers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.input_errors import text_refusal
+from models_registry.artifacts.outputs import as_labels, as_probabilities
+from models_registry.errors import NoPrediction
+
+# The signature has put the columns in order by name; an array is quicker than a frame that says so again.
+warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
+
+# Their `predict` is, by scikit-learn's own code, the class of the highest `predict_proba`:
+# one pass gives both.
+PREDICT_IS_ARGMAX = frozenset(
+    f"sklearn.{name}"
+    for name in (
+        "ensemble._forest.RandomForestClassifier",
+        "ensemble._forest.ExtraTreesClassifier",
+        "tree._classes.DecisionTreeClassifier",
+        "tree._classes.ExtraTreeClassifier",
+        "ensemble._bagging.BaggingClassifier",
+        "calibration.CalibratedClassifierCV",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said of some rows.
+
+    `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes), is a tuple of
+    such arrays where there are several outputs, or None where the model has none. `waiting_seconds` is how long the
+    rows waited for the model to be free. `call_rows` is how many rows went through it together, told once for each
+    call: 0 for those that went along, None where the rows went alone.
+    """
+
+    labels: np.ndarray[Any, Any]
+    probabilities: np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...] | None = None
+    waiting_seconds: float = 0.0
+    call_rows: int | None = None
+
+    def part(self, start: int, stop: int, *, waiting_seconds: float = 0.0, call_rows: int | None = None) -> Answer:
+        """Return the rows from `start` up to `stop`."""
+        held = self.probabilities
+        if isinstance(held, tuple):
+            part: Any = tuple(item[start:stop] for item in held)
+        else:
+            part = None if held is None else held[start:stop]
+        return Answer(self.labels[start:stop], part, waiting_seconds, call_rows)
+
+    def predictions(self) -> list[Any]:
+        """Return the labels or values as plain Python values, each of its own type."""
+        return self.labels.tolist()  # type: ignore[no-any-return]
+
+    def is_finite(self) -> bool:
+        """Say whether every number that is answered is finite."""
+        held = self.probabilities
+        arrays = [self.labels, *(held if isinstance(held, tuple) else (() if held is None else (held,)))]
+        return all(map(_is_finite, arrays))
+
+
+def _is_finite(array: np.ndarray[Any, Any]) -> bool:
+    if array.dtype.kind == "O":
+        return all(math.isfinite(item) for item in array.ravel().tolist() if isinstance(item, float))
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def call(model: Any, rows: Any) -> Answer:
+    """Return what `model` says of `rows` (as `Signature.parse` gives them), with probabilities where it has them.
+
+    Raises what the model raises; InputError in its place where the row is found that holds a text it cannot take;
+    NoPrediction where it answers what no JSON holds, or not one answer for each row.
+    """
+    try:
+        return _call(model, rows)
+    except ValueError as error:
+        refusal = text_refusal(error, rows)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _call(model: Any, rows: Any) -> Answer:
+    both = getattr(model, "predict_both", None)
+    if both is not None:
+        labels, probabilities = both(rows)
+        return _answer(labels, as_probabilities(probabilities, rows), rows)
+    if not offers_probabilities(model):
+        return Answer(as_labels(model.predict(rows), rows))
+    probabilities = as_probabilities(model.predict_proba(rows), rows)
+    if isinstance(getattr(_last_step(model), "_label_encoder", None), list):
+        # Stacking gives of several labels the probability that each is absent, all other estimators that it is there.
+        probabilities = 1 - probabilities  # type: ignore[operator]  # one array
+    if isinstance(probabilities, np.ndarray) and predict_is_argmax(model):
+        return _answer(np.asarray(model.classes_).take(probabilities.argmax(axis=1)), probabilities, rows)
+    return _answer(model.predict(rows), probabilities, rows)
+
+
+def _answer(labels: Any, probabilities: Any, rows: Any) -> Answer:
+    """Return labels and probabilities that speak of the same outputs."""
+    labels = as_labels(labels, rows)
+    if isinstance(probabilities, tuple):
+        fits = labels.ndim == 2 and labels.shape[1] == len(probabilities)
+    else:
+        fits = probabilities is None or labels.ndim == 1 or labels.shape == probabilities.shape
+    if not fits:
+        found = f"{len(probabilities)} arrays" if isinstance(probabilities, tuple) else f"shape {probabilities.shape}"
+        raise NoPrediction(
+            f"The model answers predictions of shape {labels.shape}, and probabilities of {found}; expected "
+            "probabilities for each predicted output. Publish a model whose 'predict' and 'predict_proba' agree."
+        )
+    return Answer(labels, probabilities)
+
+
+def offers_probabilities(model: Any) -> bool:
+    """Return whether a model gives probabilities; chains do so for outputs of two classes alone."""
+    if not callable(getattr(model, "predict_proba", None)):
+        return False
+    last = _last_step(model)
+    return type(last).__name__ != "ClassifierChain" or all(len(item) == 2 for item in last.classes_)
+
+
+def _last_step(model: Any) -> Any:
+    """Return the estimator that predicts: the last step of a pipeline, the best of a search."""
+    best = getattr(model, "best_estimator_", None)
+    if best is not None:
+        return _last_step(best)
+    steps = getattr(model, "steps", None)
+    return _last_step(steps[-1][1]) if isinstance(steps, list) and steps else model
+
+
+def predict_is_argmax(model: Any) -> bool:
+    """Say whether `predict` is known to be the class of the highest probability."""
+    kind = type(_last_step(model))
+    return f"{kind.__module__}.{kind.__qualname__}" in PREDICT_IS_ARGMAX

@@ -1,0 +1,156 @@
+"""Compiled forms on this machine's disk: one directory each, whole or absent, built by one process."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from models_registry.compilation.compiled import MODEL_FILE, PLAN_FILE, REPORT_FILE, digest_of
+from models_registry.compilation.report import AccelerationReport, AccelerationRequest
+
+COMPILERS = ("onnxruntime", "onnx", "skl2onnx", "scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops")
+LOCK_POLL_SECONDS = 0.05
+# A verdict for want of time or memory is tried again after this long: the machine may have been busy.
+RETRY_SECONDS = 3600.0
+# No compiling takes as long as that: its process was killed.
+ABANDONED_SECONDS = 3600.0
+
+
+def compiler_versions() -> dict[str, str]:
+    """Return the versions of everything that a compiled form, or its verification, depends on."""
+    versions = {name: _version(name) for name in COMPILERS}
+    return versions | {"converters": _own_source(), "machine": platform.machine()}
+
+
+def key_of(request: AccelerationRequest, versions: dict[str, str]) -> str:
+    """Return the name under which a request's compiled form is kept: the same question, the same key."""
+    question = request.to_json() | {"versions": versions}
+    del question["artifact"]
+    text = json.dumps(question, sort_keys=True, default=str)
+    return f"{request.digest.removeprefix('sha256:')[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _own_source() -> str:
+    """Return a digest of this package: a changed converter never serves what an older one built."""
+    seen = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        seen.update(str(path.relative_to(here)).encode() + path.read_bytes())
+    return seen.hexdigest()[:16]
+
+
+def find(directory: Path) -> AccelerationReport | None:
+    """Return the verdict in `directory`, or None where there is none, it is damaged or it is due for another try."""
+    try:
+        report = AccelerationReport.from_json(json.loads((directory / REPORT_FILE).read_text()), directory)
+        is_old = time.time() - (directory / REPORT_FILE).stat().st_mtime > RETRY_SECONDS
+        is_whole = not report.is_compiled or report.sha256 == digest_of(
+            (directory / MODEL_FILE).read_bytes(), (directory / PLAN_FILE).read_bytes()
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return report if is_whole and (report.is_final or not is_old) else None
+
+
+@contextmanager
+def lock(directory: Path, *, deadline: float) -> Iterator[bool]:
+    """Hold the machine's lock on `directory`; gives False where it was not had before `deadline` (monotonic)."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f"{directory.name}.lock").open("w") as handle:
+        has_lock = _acquire(handle.fileno(), deadline)
+        try:
+            yield has_lock
+        finally:
+            if has_lock:
+                fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _acquire(descriptor: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return True
+
+
+@contextmanager
+def build_dir(directory: Path) -> Iterator[Path]:
+    """Give a directory to build in, on the same disk; what is left of it afterwards is removed."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_report(built: Path, report: AccelerationReport) -> None:
+    """Write the verdict beside what was built."""
+    write(built / REPORT_FILE, json.dumps(report.to_json(), indent=1).encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file and wait for the disk."""
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def land(built: Path, directory: Path) -> None:
+    """Move what was built to its place: a sibling sees all of it or nothing."""
+    if directory.exists():
+        # A damaged or overdue one; a worker that has it open keeps what it has read.
+        shutil.rmtree(directory)
+    built.rename(directory)
+    parent = os.open(directory.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def prune(cache_dir: Path, keep: set[str]) -> list[Path]:
+    """Remove the compiled forms of artifacts whose digest is not in `keep`, and return what was removed.
+
+    What a process that was killed left half built goes, too.
+    """
+    wanted = {digest.removeprefix("sha256:")[:16] for digest in keep}
+    directories = sorted(path for path in cache_dir.iterdir() if path.is_dir()) if cache_dir.is_dir() else []
+    # The lock files stay: another process may hold one open, and two files would be two locks.
+    removed = [path for path in directories if not _is_kept(path, wanted)]
+    for path in removed:
+        shutil.rmtree(path, ignore_errors=True)
+    return removed
+
+
+def _is_kept(path: Path, wanted: set[str]) -> bool:
+    return not _is_abandoned(path) if path.name.startswith(".") else path.name.partition("-")[0] in wanted
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+    except FileNotFoundError:
+        return False  # whoever built there has just ended

@@ -1,0 +1,223 @@
+"""Finds the fastest compiled form of an estimator that answers as the estimator does."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import quantiles
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from models_registry.artifacts.prediction import call
+from models_registry.artifacts.signature import Signature
+from models_registry.compilation import sampling, skl2onnx_backend
+from models_registry.compilation.compiled import CompiledModel, digest_of, labels_to_json
+from models_registry.compilation.context import Context, Outputs, Unsupported, predict
+from models_registry.compilation.encoder import NumberColumn
+from models_registry.compilation.graph import Array
+from models_registry.compilation.report import AccelerationReport, native
+from models_registry.compilation.verification import Disagreement, Verification, verify
+
+CONVERTERS = ("trees", "linear", "distances", "preprocessing", "columns", "meta_estimators")
+CONTAINERS = {"array", "frame", "objects", "text"}
+# Below this a compiled form is not worth a second thing to trust.
+MIN_SPEEDUP = 1.2
+BATCH_ROWS = 64
+# Boosting gains thirty times for one row and breaks even for many; only where a batch loses clearly is it left.
+MAX_SLOWDOWN = 1.5
+# Both forms are timed in turns of a few calls, for about this long.
+TIMING_SECONDS = 0.3
+TIMING_CALLS = 8
+TIMING_MOST_CALLS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A compiled form before it was verified: the graph, how to read it, and where its trees cut the inputs."""
+
+    model: bytes
+    plan: dict[str, Any]
+    thresholds: dict[int, Array] = field(default_factory=dict)
+    # Rows that the model itself remembers, in the signature's order.
+    remembered: list[list[Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCandidate:
+    """A compiled form that answers as the native model does."""
+
+    draft: Candidate
+    compiled: CompiledModel
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The verdict, and the files of the compiled form where it is compiled."""
+
+    report: AccelerationReport
+    model: bytes = b""
+    plan: bytes = b""
+
+
+def compile_estimator(estimator: Any, signature: Signature, instances: Sequence[Any] = ()) -> Compiled:
+    """Return the compiled form that agrees with `estimator` and is faster, or the reason why there is none.
+
+    `instances` are the rows of the version's sample; rows around them and at the edges are drawn.
+    """
+    started = time.monotonic()
+    agreed = agree(estimator, signature, instances)
+    verdict = Compiled(native(agreed)) if isinstance(agreed, str) else _verdict(estimator, signature, agreed)
+    return replace(verdict, report=replace(verdict.report, compile_seconds=time.monotonic() - started))
+
+
+def agree(estimator: Any, signature: Signature, instances: Sequence[Any] = ()) -> VerifiedCandidate | str:
+    """Return the first compiled form that answers as `estimator` does, or why there is none."""
+    sample = sampling.ordered(signature, instances)
+    findings: dict[str, str] = {}
+    for words, road in _roads(estimator, signature, sample):
+        try:
+            draft = road()
+            compiled = CompiledModel(draft.model, draft.plan)
+            rows = sampling.draw(signature, sample, draft.thresholds, remembered=draft.remembered)
+            return VerifiedCandidate(draft, compiled, verify(estimator, compiled, signature, rows))
+        except (Unsupported, Disagreement) as finding:
+            findings.setdefault(str(finding), words)
+        except Exception as error:  # noqa: BLE001 - a converter that stumbles must not stop the next road
+            findings.setdefault(f"{type(error).__name__}: {str(error)[:200]}", words)
+    return "; ".join(words + finding for finding, words in findings.items() if finding)
+
+
+def _roads(estimator: Any, signature: Signature, sample: list[list[Any]]) -> list[tuple[str, Callable[[], Candidate]]]:
+    """Return what to try, the exact first, each with the words that open what it finds."""
+    return [
+        ("", lambda: draft_of(estimator, signature, sample)),
+        ("by differences: ", lambda: draft_of(estimator, signature, sample, distances_by_products=False)),
+        # Not in float32: rows that it cannot tell apart are answered alike, and no drawing finds all of them.
+        ("skl2onnx: ", lambda: Candidate(*skl2onnx_backend.convert(estimator, signature))),
+    ]
+
+
+def draft_of(
+    estimator: Any, signature: Signature, sample: list[list[Any]], *, distances_by_products: bool = True
+) -> Candidate:
+    """Return the compiled form by the converters of this package; raises Unsupported."""
+    for name in CONVERTERS:
+        importlib.import_module(f"models_registry.compilation.converters.{name}")
+    if signature.container not in CONTAINERS:
+        raise Unsupported(f"rows that the model takes as {signature.container} have no compiled form")
+    context = Context(signature, sampling.base_row(signature, sample), distances_by_products=distances_by_products)
+    outputs = predict(context, estimator, context.everything())
+    if not distances_by_products and not context.measured_distances:
+        raise Unsupported("")  # the first road has said all there is to say
+    _note_refusals(context, estimator)
+    tensors = {
+        name: (tensor, TensorProto.INT64 if name == "label" else TensorProto.DOUBLE)
+        for name in ("label", "probabilities", "decision", "prediction")
+        if (tensor := getattr(outputs, name)) is not None and _is_offered(estimator, name)
+    }
+    model = context.graph.to_bytes(len(context.columns), tensors)
+    thresholds = {source: np.concatenate(values) for source, values in context.thresholds.items()}
+    return Candidate(model, _plan(context, outputs, list(tensors)), thresholds, context.remembered)
+
+
+def _is_offered(estimator: Any, output: str) -> bool:
+    method = {"probabilities": "predict_proba", "decision": "decision_function"}.get(output, "predict")
+    return callable(getattr(estimator, method, None))
+
+
+def _note_refusals(context: Context, estimator: Any) -> None:
+    """Mark which missing or out-of-domain numbers the native model refuses, though the signature lets them through."""
+    for position, column in enumerate(context.columns):
+        if not isinstance(column, NumberColumn):
+            continue
+        source = column.source
+        nullable = context.signature.inputs[source].nullable
+        lowest = context.lowest.get(source)
+        context.columns[position] = NumberColumn(
+            source,
+            refuses_missing=nullable and _refuses(context, estimator, source, None),
+            lowest=lowest if lowest is not None and _refuses(context, estimator, source, lowest - 1.0) else None,
+        )
+
+
+def _refuses(context: Context, estimator: Any, source: int, value: Any) -> bool:
+    row = list(context.base_row)
+    row[source] = value
+    try:
+        call(estimator, context.signature.parse([row]))
+    except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
+        return True
+    return False
+
+
+def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any]:
+    signature = context.signature
+    return {
+        "kind": "onnx64",
+        "compiled_by": "mlapi",
+        "names": list(signature.names),
+        "columns": [column.to_json() for column in context.columns],
+        "outputs": {name: name for name in names},
+        "label_is_value": False,
+        "classes": None if outputs.classes is None else labels_to_json(outputs.classes),
+        "n_outputs": signature.outputs,
+        "row_bytes": max(context.row_bytes, 32 * len(context.columns)),
+    }
+
+
+def _verdict(estimator: Any, signature: Signature, agreed: VerifiedCandidate) -> Compiled:
+    """Return the compiled form where it is faster for one row, and for a batch not much slower."""
+    draft, compiled, verification = agreed.draft, agreed.compiled, agreed.verification
+    rows = verification.rows
+    plan = json.dumps(draft.plan).encode()
+    one = _timed(estimator, compiled, signature.parse([list(rows[0])]))
+    batch = [list(rows[index % len(rows)]) for index in range(BATCH_ROWS)]
+    many = _timed(estimator, compiled, signature.parse(batch))
+    report = AccelerationReport(
+        kind=compiled.kind,
+        rows_verified=len(rows),
+        tolerance=verification.tolerance,
+        largest_difference=verification.largest_difference,
+        native_microseconds=one[0],
+        compiled_microseconds=one[1],
+        compiled_by=draft.plan["compiled_by"],
+        size_bytes=len(draft.model) + len(plan),
+        sha256=digest_of(draft.model, plan),
+    )
+    if one[0] < MIN_SPEEDUP * one[1]:
+        reason = f"the compiled form is right and no faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
+        return Compiled(replace(report, kind="native", reason=reason))
+    if many[1] > MAX_SLOWDOWN * many[0]:
+        reason = (
+            f"the compiled form is right and slower for {BATCH_ROWS} rows at once "
+            f"({many[1]:,.0f} µs against {many[0]:,.0f} µs)"
+        )
+        return Compiled(replace(report, kind="native", reason=reason))
+    return Compiled(report, draft.model, plan)
+
+
+def _timed(estimator: Any, compiled: CompiledModel, parsed: Any) -> tuple[float, float]:
+    """Return the lower quartiles of both in microseconds, measured in turns.
+
+    A busy machine interrupts some calls, and the long ones more often: the lower quartile is of those it left alone.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    for model in (estimator, compiled):
+        call(model, parsed)
+    until = time.monotonic() + TIMING_SECONDS
+    while True:
+        for model, taken in zip((estimator, compiled), times, strict=True):
+            # A few calls in a row: as under load, with the caches warm.
+            for _ in range(TIMING_CALLS):
+                start = time.perf_counter()
+                call(model, parsed)
+                taken.append(time.perf_counter() - start)
+        if time.monotonic() > until or len(times[0]) >= TIMING_MOST_CALLS:
+            break
+    return quantiles(times[0], n=4)[0] * 1e6, quantiles(times[1], n=4)[0] * 1e6

@@ -1,0 +1,93 @@
+"""The worker's side of compiling: find it done, or have it done in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from models_registry.artifacts import sandbox
+from models_registry.compilation import cache
+from models_registry.compilation.report import (
+    AccelerationReport,
+    AccelerationRequest,
+    Limits,
+    native,
+)
+
+TASK = "models_registry.compilation.compile_child"
+# A compiled form is a few times the artifact's size at most; this only stops a runaway.
+FILE_BYTES = 4 * 1024**3
+SHOWN_ERROR = 300
+# Beyond, the rows to verify a compiled form on take longer than anybody waits for a check.
+MAX_FEATURES = 20_000
+
+
+def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits | None = None) -> AccelerationReport:
+    """Return the verdict on an artifact, compiling it where no process of this machine has done so yet.
+
+    Never raises for what the artifact or the compiler does: a crash, too much time or too much memory is a
+    native verdict with its reason. Workers that ask at the same time wait for the one that compiles.
+    """
+    if request.format == "onnx":
+        return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
+    if any(feature.type == "datetime" for feature in request.signature.inputs):
+        return native("it takes times, which the compiled form does not")
+    if len(request.signature.inputs) > MAX_FEATURES:
+        return native(
+            f"it takes {len(request.signature.inputs)} features; a compiled form is tried for {MAX_FEATURES} at most"
+        )
+    limits = limits or Limits()
+    versions = cache.compiler_versions()
+    directory = cache_dir / cache.key_of(request, versions)
+    found = cache.find(directory)
+    if found is not None:
+        return found
+    with cache.lock(directory, deadline=time.monotonic() + limits.wall_seconds + 10) as has_lock:
+        found = cache.find(directory)
+        if found is not None:
+            return found
+        if not has_lock:
+            return native("another process of this machine is still compiling it", is_final=False)
+        return _compile(request, directory, versions, limits)
+
+
+def _compile(
+    request: AccelerationRequest, directory: Path, versions: dict[str, str], limits: Limits
+) -> AccelerationReport:
+    with cache.build_dir(directory) as built:
+        failure = _run_child(request, built, versions, limits)
+        if failure is not None or cache.find(built) is None:
+            report = native(failure or "the compiler left no verdict", is_final=False, versions=versions)
+            cache.write_report(built, report)
+        cache.land(built, directory)
+    return cache.find(directory) or native("the compiled form was gone as soon as it was built", is_final=False)
+
+
+def _run_child(request: AccelerationRequest, built: Path, versions: dict[str, str], limits: Limits) -> str | None:
+    """Compile into `built` in the sandbox; return why that failed, or None."""
+    question = {
+        "request": request.to_json() | {"artifact": str(request.artifact.absolute())},
+        "directory": str(built.absolute()),
+        "versions": versions,
+    }
+    allowed = sandbox.SandboxLimits(
+        memory_bytes=limits.memory_bytes,
+        cpu_seconds=limits.cpu_seconds,
+        wall_seconds=limits.wall_seconds,
+        file_size_bytes=FILE_BYTES,
+        # A worker waits for it, and times both forms by it.
+        niceness=0,
+    )
+    outcome = sandbox.run(TASK, question, allowed, writable=built)
+    if outcome.status == 0:
+        return None
+    if outcome.status is None:
+        return f"compiling took longer than the {limits.wall_seconds:g} s allowed"
+    if outcome.status < 0:
+        return f"the compiler was ended by {outcome.signal_name}"
+    return f"the compiler failed: {_last_line(outcome.errors)}"
+
+
+def _last_line(errors: str) -> str:
+    lines = errors.splitlines()
+    return lines[-1][:SHOWN_ERROR] if lines else "it said nothing"

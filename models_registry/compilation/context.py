@@ -1,0 +1,184 @@
+"""What one compilation has found so far: the inputs it reads, the thresholds it met, the graph it builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from models_registry.artifacts.signature import Signature
+from models_registry.compilation.encoder import CodeColumn, FrontColumn, NumberColumn
+from models_registry.compilation.graph import INPUT, Array, Graph
+
+NUMERIC = {"float", "integer", "boolean"}
+REMEMBERED_ROWS = 256
+
+
+class Unsupported(Exception):
+    """This estimator, with these parameters, has no compiled form; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Inputs as the client sent them, by position in the signature."""
+
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A float64 matrix inside the graph; `sources` are the signature's positions where it is untouched input."""
+
+    name: str
+    width: int
+    sources: tuple[int, ...] | None = None
+
+
+Value = Raw | Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The tensors that an estimator answers with.
+
+    A classifier has `label` (int64 positions in `classes`), perhaps `probabilities` (rows, classes) and
+    `decision`; a regressor has `prediction`, (rows,) or (rows, outputs).
+    """
+
+    label: str | None = None
+    probabilities: str | None = None
+    decision: str | None = None
+    prediction: str | None = None
+    classes: Array | None = None
+    # Bytes that one row may take inside the graph: bounds the rows of one run.
+    row_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of one compilation."""
+
+    signature: Signature
+    base_row: list[Any]
+    graph: Graph = field(default_factory=Graph)
+    columns: list[FrontColumn] = field(default_factory=list)
+    # Values at which some input changes the path through a tree; verification tries both sides of each.
+    thresholds: dict[int, list[Array]] = field(default_factory=dict)
+    # Rows that the model keeps from its training, e.g. neighbours: where it is asked about them, ties show.
+    remembered: list[list[Any]] = field(default_factory=list)
+    # The lowest value that a function of an input is defined for.
+    lowest: dict[int, float] = field(default_factory=dict)
+    row_bytes: int = 0
+    # Distances by products are quick, by differences exact; the first are tried first.
+    distances_by_products: bool = True
+    measured_distances: bool = False
+    _numbers: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.signature.container == "array":
+            # The array then goes into the graph as it is, without a copy.
+            for source in range(len(self.signature.inputs)):
+                self._number(source)
+
+    def everything(self) -> Raw:
+        return Raw(tuple(range(len(self.signature.inputs))))
+
+    def tensor(self, value: Value) -> Tensor:
+        """Return `value` as a matrix of the graph; raises Unsupported where a column is no number."""
+        if isinstance(value, Tensor):
+            return value
+        for source in value.columns:
+            feature = self.signature.inputs[source]
+            if feature.type not in NUMERIC:
+                raise Unsupported(f"the feature {feature.name!r} ({feature.type}) reaches a step that takes numbers")
+        positions = [self._number(source) for source in value.columns]
+        return Tensor(self.graph.take(INPUT, positions), len(positions), value.columns)
+
+    def codes(self, columns: Sequence[CodeColumn]) -> str:
+        """Add input columns that hold the positions of categories, and return them as int64."""
+        start = len(self.columns)
+        self.columns.extend(columns)
+        return self.graph.as_int64(self.graph.take(INPUT, range(start, start + len(columns))))
+
+    def _number(self, source: int) -> int:
+        if source not in self._numbers:
+            self._numbers[source] = len(self.columns)
+            self.columns.append(NumberColumn(source))
+        return self._numbers[source]
+
+    def remember_thresholds(self, tensor: Tensor, features: Array, values: Array) -> None:
+        """Keep a tree's thresholds where it reads untouched inputs."""
+        if tensor.sources is None:
+            return
+        for position, source in enumerate(tensor.sources):
+            met = values[features == position]
+            if met.size:
+                self.thresholds.setdefault(source, []).append(met)
+
+    def remember_rows(self, tensor: Tensor, rows: Array) -> None:
+        """Keep some rows of the training that the model holds, where they are whole rows of untouched inputs."""
+        if tensor.sources == tuple(range(len(self.signature.inputs))):
+            step = max(1, len(rows) // REMEMBERED_ROWS)
+            self.remembered.extend(np.asarray(rows, dtype=np.float64)[::step][:REMEMBERED_ROWS].tolist())
+
+    def needs(self, row_bytes: int) -> None:
+        """Note the largest intermediate result of a row."""
+        self.row_bytes = max(self.row_bytes, row_bytes)
+
+    def parse_freely(self, rows: Sequence[Sequence[Any]]) -> Any:
+        """Return rows in the model's container, unknown categories and missing values included."""
+        opened = tuple(replace(feature, closed=False, nullable=True) for feature in self.signature.inputs)
+        return replace(self.signature, inputs=opened).parse([list(row) for row in rows])
+
+
+Converter = TypeVar("Converter")
+Transform = Callable[[Context, Any, Value], Tensor]
+Predict = Callable[[Context, Any, Value], Outputs]
+
+TRANSFORMERS: dict[str, Transform] = {}
+PREDICTORS: dict[str, Predict] = {}
+
+
+def transforms(*names: str) -> Callable[[Transform], Transform]:
+    """Register the function as the compiled form of these transformers of scikit-learn."""
+
+    def register(function: Transform) -> Transform:
+        TRANSFORMERS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def predicts(*names: str) -> Callable[[Predict], Predict]:
+    """Register the function as the compiled form of these predictors of scikit-learn."""
+
+    def register(function: Predict) -> Predict:
+        PREDICTORS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def transform(context: Context, transformer: Any, value: Value) -> Tensor:
+    """Return what `transformer` makes of `value`."""
+    return _registered(TRANSFORMERS, transformer)(context, transformer, value)
+
+
+def predict(context: Context, estimator: Any, value: Value) -> Outputs:
+    """Return what `estimator` answers to `value`."""
+    return _registered(PREDICTORS, estimator)(context, estimator, value)
+
+
+def _registered(table: Mapping[str, Converter], estimator: Any) -> Converter:
+    kind = type(estimator)
+    # By exact class of scikit-learn: a subclass elsewhere may override anything.
+    found = table.get(kind.__name__) if kind.__module__.startswith("sklearn.") else None
+    if found is None:
+        raise Unsupported(f"{kind.__name__} has no compiled form here")
+    return found
+
+
+def width_of(array: Any) -> int:
+    return int(np.shape(array)[-1])

@@ -1,0 +1,163 @@
+"""One TreeEnsemble node of float64 for any number of trees.
+
+scikit-learn keeps thresholds in float64 and adds the trees' answers one after the other. The operator of
+ai.onnx.ml 5 does the same: thresholds, sums and results in float64, tree by tree, so answers are equal to the
+last bit. (The older tree operators answer in float32, which can turn a close call between two classes round.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, helper, numpy_helper
+
+from models_registry.compilation.context import Context, Tensor, Unsupported
+from models_registry.compilation.graph import Array
+
+DOMAIN = "ai.onnx.ml"
+LESS_OR_EQUAL = 0
+SUM = 1
+# Above this the graph's message nears protobuf's limit of 2 GB.
+MAX_NODES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One tree as arrays over its nodes; `value` is what each leaf adds to output `target`."""
+
+    feature: Array
+    threshold: Array
+    left: Array
+    right: Array
+    missing_left: Array
+    is_leaf: Array
+    value: Array
+    target: int = 0
+
+
+def of_sklearn(tree: Any, value: Array, *, target: int = 0, features: Array | None = None) -> Tree:
+    """Return a `sklearn.tree` tree; `features` maps its columns to the ensemble's, where it saw a choice of them."""
+    left = np.asarray(tree.children_left, dtype=np.int64)
+    is_leaf = left < 0
+    feature = np.where(is_leaf, 0, tree.feature)
+    return Tree(
+        feature=feature if features is None else np.asarray(features)[feature],
+        threshold=np.asarray(tree.threshold, dtype=np.float64),
+        left=left,
+        right=np.asarray(tree.children_right, dtype=np.int64),
+        missing_left=np.asarray(tree.missing_go_to_left, dtype=np.int64),
+        is_leaf=is_leaf,
+        value=np.asarray(value, dtype=np.float64),
+        target=target,
+    )
+
+
+def constant_tree(value: float, target: int = 0) -> Tree:
+    """Return a tree that adds `value` whatever the row: what boosting starts from."""
+    zero = np.zeros(1, dtype=np.int64)
+    return Tree(zero, np.zeros(1), zero - 1, zero - 1, zero, zero == 0, np.array([value]), target)
+
+
+def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int) -> str:
+    """Return (rows, targets): for each target the sum of its trees, added in the order given."""
+    for tree in trees:
+        inner = ~tree.is_leaf
+        context.remember_thresholds(tensor, tree.feature[inner], tree.threshold[inner])
+    return context.graph.append(_node(tensor.name, trees, targets))
+
+
+def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
+    """Return (rows, trees, width): for each tree the row of its table that belongs to the leaf reached.
+
+    Each leaf stands in the ensemble once, however many numbers it holds: the trees answer with the positions of
+    their leaves, exact in float64, and a gather fetches the numbers.
+    """
+    starts = np.cumsum([0, *map(len, tables[:-1])])
+    numbered = [
+        Tree(
+            tree.feature,
+            tree.threshold,
+            tree.left,
+            tree.right,
+            tree.missing_left,
+            tree.is_leaf,
+            start + np.arange(len(table), dtype=np.float64),
+            position,
+        )
+        for position, (tree, table, start) in enumerate(zip(trees, tables, starts, strict=True))
+    ]
+    leaves = context.graph.as_int64(add_up(context, tensor, numbered, len(trees)))
+    table = np.concatenate(tables)
+    context.needs(8 * len(trees) * (table.shape[1] + 2))
+    return context.graph.op("Gather", context.graph.constant(table), leaves, axis=0)
+
+
+def sum_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
+    """Return (rows, width): the leaves' rows added up in the trees' order."""
+    return context.graph.total(rows_of_leaves(context, tensor, trees, tables), 1, keep=False)
+
+
+def _node(name: str, trees: Sequence[Tree], targets: int) -> NodeProto:
+    """Return the operator; a tree that is a single leaf gets a node whose branches both lead there."""
+    nodes = sum(len(tree.left) for tree in trees)
+    if nodes > MAX_NODES:
+        raise Unsupported(f"its trees have {nodes:,} nodes, and {MAX_NODES:,} are the most that one graph can hold")
+    parts: list[dict[str, Array]] = []
+    inner_start = leaf_start = 0
+    for tree in trees:
+        part = _numbered(tree, inner_start, leaf_start)
+        inner_start += len(part["nodes_featureids"])
+        leaf_start += len(part["leaf_weights"])
+        parts.append(part)
+    merged = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    node: NodeProto = helper.make_node(
+        "TreeEnsemble",
+        [name],
+        ["unnamed"],
+        domain=DOMAIN,
+        n_targets=targets,
+        aggregate_function=SUM,
+        post_transform=0,
+        nodes_splits=numpy_helper.from_array(merged.pop("nodes_splits")),
+        leaf_weights=numpy_helper.from_array(merged.pop("leaf_weights")),
+        nodes_modes=numpy_helper.from_array(np.full(inner_start, LESS_OR_EQUAL, dtype=np.uint8)),
+    )
+    for key, values in merged.items():
+        attribute = node.attribute.add(name=key, type=7)  # AttributeProto.INTS, without a check of each of them
+        attribute.ints.extend(values.tolist())
+    return node
+
+
+def _numbered(tree: Tree, inner_start: int, leaf_start: int) -> dict[str, Array]:
+    """Return the tree's part of the attributes, inner nodes and leaves numbered apart."""
+    leaf = tree.is_leaf
+    leaves = {
+        "leaf_targetids": np.full(int(leaf.sum()), tree.target, dtype=np.int64),
+        "leaf_weights": tree.value[leaf],
+        "tree_roots": np.array([inner_start]),
+    }
+    if leaf[0]:
+        start, ones = np.array([leaf_start]), np.ones(1, dtype=np.int64)
+        return leaves | {
+            "nodes_featureids": ones * 0,
+            "nodes_splits": np.zeros(1),
+            "nodes_missing_value_tracks_true": ones * 0,
+            "nodes_truenodeids": start,
+            "nodes_falsenodeids": start,
+            "nodes_trueleafs": ones,
+            "nodes_falseleafs": ones,
+        }
+    number = np.where(leaf, leaf_start + np.cumsum(leaf) - 1, inner_start + np.cumsum(~leaf) - 1)
+    left, right = tree.left[~leaf], tree.right[~leaf]
+    return leaves | {
+        "nodes_featureids": tree.feature[~leaf].astype(np.int64),
+        "nodes_splits": tree.threshold[~leaf],
+        "nodes_missing_value_tracks_true": tree.missing_left[~leaf].astype(np.int64),
+        "nodes_truenodeids": number[left],
+        "nodes_falsenodeids": number[right],
+        "nodes_trueleafs": leaf[left].astype(np.int64),
+        "nodes_falseleafs": leaf[right].astype(np.int64),
+    }

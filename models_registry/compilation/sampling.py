@@ -1,0 +1,172 @@
+"""Rows to verify a compiled model on: the sample, its surroundings, and the edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.features import MAX_NUMBER, Feature
+from models_registry.artifacts.signature import Signature
+from models_registry.compilation.graph import Array
+
+ROWS = 512
+SAMPLE_ROWS = 192
+MIN_DRAWN = 256
+NUMERIC = {"float", "integer", "boolean"}
+# Multiples of the ordinary, to see both forms saturate alike.
+FAR = (0.0, 1.0, -1.0, 30.0, -30.0, 1_000.0)
+NEVER_SEEN = ("\x00 never seen", "", "ÄÖ ☃")
+
+
+def ordered(signature: Signature, instances: Sequence[Any]) -> list[list[Any]]:
+    """Return sample rows as lists in the signature's order."""
+    names = signature.names
+    rows = []
+    for row in instances:
+        if isinstance(row, Mapping):
+            rows.append([row.get(name) for name in names])
+        elif isinstance(row, list | tuple):
+            rows.append(list(row))
+        else:
+            rows.append([row])
+    return rows
+
+
+def base_row(signature: Signature, sample: Sequence[list[Any]]) -> list[Any]:
+    """Return a row that the signature takes: the sample's first, or a plain one."""
+    if sample:
+        return list(sample[0])
+    return [_plain(feature) for feature in signature.inputs]
+
+
+def _plain(feature: Feature) -> Any:
+    known = _known(feature)
+    if known:
+        return known[0]
+    return {"string": "", "boolean": False, "integer": 0}.get(feature.type, 0.0)
+
+
+def _known(feature: Feature) -> list[Any]:
+    return [item for item in feature.categories or () if item is not None and not _is_nan(item)]
+
+
+def _is_nan(item: Any) -> bool:
+    return isinstance(item, float) and math.isnan(item)
+
+
+def draw(
+    signature: Signature,
+    sample: Sequence[list[Any]],
+    thresholds: Mapping[int, Array],
+    *,
+    remembered: Sequence[list[Any]] = (),
+    seed: int = 0,
+) -> list[list[Any]]:
+    """Return about ROWS rows that the signature takes.
+
+    The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise,
+    values on and beside the trees' thresholds, far values, every category, unknown categories and missing values
+    where they are taken.
+    """
+    rng = np.random.default_rng(seed)
+    kept = [list(row) for row in (*sample[:SAMPLE_ROWS], *_typed_rows(signature, remembered))]
+    columns = [
+        _Column(feature, [row[position] for row in kept], thresholds.get(position), rng)
+        for position, feature in enumerate(signature.inputs)
+    ]
+    count = max(ROWS - len(kept), MIN_DRAWN) - len(FAR)
+    drawn = [column.draw(count) for column in columns]
+    far = [column.far() for column in columns]
+    rows = [*zip(*drawn, strict=True), *zip(*far, strict=True)] if columns else []
+    return kept + [list(row) for row in rows]
+
+
+def _typed_rows(signature: Signature, rows: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return rows of floats in the signature's types."""
+    kinds: dict[str, Callable[[float], Any]] = {"integer": round, "boolean": bool}
+    makers = [kinds.get(feature.type, float) for feature in signature.inputs]
+    return [[make(value) for make, value in zip(makers, row, strict=True)] for row in rows]
+
+
+class _Column:
+    """One feature's values: what the sample holds, how wide it spreads, where the trees cut it."""
+
+    def __init__(self, feature: Feature, values: list[Any], thresholds: Array | None, rng: np.random.Generator) -> None:
+        self._feature = feature
+        self._rng = rng
+        self._thresholds = np.unique(thresholds) if thresholds is not None else np.empty(0)
+        self._seen = [value for value in values if value is not None]
+        known = _known(feature)
+        self._categories = known or ([] if feature.type in NUMERIC else sorted(set(map(str, self._seen))))
+        self._is_number = feature.type in NUMERIC and not known
+        if self._is_number:
+            finite = np.array([float(value) for value in self._seen if not _is_nan(value)] or [0.0])
+            self._numbers = np.concatenate([finite, self._thresholds])
+            spread = float(self._numbers.std())
+            self._spread = spread if spread > 0 else max(1.0, float(np.abs(self._numbers).max()) * 0.1)
+
+    def draw(self, count: int) -> list[Any]:
+        values = self._draw_numbers(count) if self._is_number else self._draw_categories(count)
+        if self._feature.nullable:
+            gone = self._rng.random(count) < 0.15
+            values = [None if is_gone else value for is_gone, value in zip(gone, values, strict=True)]
+        return values
+
+    def far(self) -> list[Any]:
+        if not self._is_number:
+            return self._draw_categories(len(FAR))
+        return [self._typed(multiple * self._spread) for multiple in FAR]
+
+    def _draw_numbers(self, count: int) -> list[Any]:
+        rng = self._rng
+        picked = rng.choice(self._numbers, count)
+        noise = rng.normal(0.0, self._spread, count) * rng.choice([0.0, 0.05, 1.0], count)
+        values = picked + noise
+        if self._thresholds.size:
+            on_edge = rng.random(count) < 0.5
+            values = np.where(on_edge, self._edges(count), values)
+        return [self._typed(value) for value in values.tolist()]
+
+    def _edges(self, count: int) -> Array:
+        """Return thresholds, and their neighbours in float64 and in float32."""
+        rng = self._rng
+        chosen = rng.choice(self._thresholds, count)
+        toward = rng.choice([-np.inf, np.inf], count)
+        narrow = chosen.astype(np.float32)
+        forms = [
+            chosen,
+            np.nextafter(chosen, toward),
+            narrow.astype(np.float64),
+            np.nextafter(narrow, toward.astype(np.float32)).astype(np.float64),
+        ]
+        return np.choose(rng.integers(0, len(forms), count), forms)
+
+    def _draw_categories(self, count: int) -> list[Any]:
+        rng = self._rng
+        choices: list[Any] = list(self._categories) or [_plain(self._feature)]
+        picked = [choices[index] for index in rng.integers(0, len(choices), count)]
+        if self._feature.closed or self._feature.type == "boolean":
+            return picked
+        strange = rng.random(count) < 0.1
+        return [
+            self._strange(value) if is_strange else value for is_strange, value in zip(strange, picked, strict=True)
+        ]
+
+    def _strange(self, value: Any) -> Any:
+        """Return a value of the same type that is no category."""
+        if isinstance(value, str):
+            return NEVER_SEEN[int(self._rng.integers(0, len(NEVER_SEEN)))]
+        if isinstance(value, bool):
+            return not value
+        # A half would be lost beside a number of 64 bits.
+        return value + (1 if self._feature.type == "integer" or self._feature.is_exact_integer else 0.5)
+
+    def _typed(self, value: float) -> Any:
+        if self._feature.type == "boolean":
+            return value > 0.5
+        if not abs(value) <= MAX_NUMBER:
+            return 0.0
+        return round(value) if self._feature.type == "integer" else value

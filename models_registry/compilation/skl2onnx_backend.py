@@ -1,0 +1,86 @@
+"""The second road: skl2onnx, for what has no compiled form of our own.
+
+Only for matrices of numbers: its text steps split words otherwise than scikit-learn does, and need a locale.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.signature import Signature
+from models_registry.compilation.compiled import INPUT, labels_to_json
+from models_registry.compilation.context import Unsupported
+from models_registry.compilation.encoder import NumberColumn
+
+# The sets that skl2onnx 1.20 and onnxruntime agree on.
+OPERATOR_SETS = {"": 21, "ai.onnx.ml": 3}
+FLOAT32 = 1
+# Of the operators for machine learning those that only pick or name what is there.
+WIDE = {"ArrayFeatureExtractor", "LabelEncoder"}
+# Between the input and the output skl2onnx may hold copies: a guess that bounds the rows of one run.
+ROW_BYTES = 16_384
+
+
+def convert(estimator: Any, signature: Signature) -> tuple[bytes, dict[str, Any]]:
+    """Return skl2onnx's graph of `estimator` in float64 and the plan to read it; raises Unsupported."""
+    if signature.container != "array":
+        raise Unsupported("")  # the first road has said all there is to say
+    if any(feature.dtype is not None for feature in signature.inputs):
+        raise Unsupported("")  # its encoders compare in other dtypes
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    is_classifier = getattr(estimator, "classes_", None) is not None
+    options = {id(estimator): {"zipmap": False}} if is_classifier else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = convert_sklearn(
+                estimator,
+                initial_types=[(INPUT, DoubleTensorType([None, len(signature.inputs)]))],
+                options=options,
+                target_opset=OPERATOR_SETS,
+            )
+    except Exception as error:  # skl2onnx raises whatever it stumbles over
+        raise Unsupported(_first_line(error)) from error
+    if narrow := _narrow(model.graph):
+        raise Unsupported(f"{narrow} reckons in float32, which tells fewer rows apart")
+    names = [output.name for output in model.graph.output]
+    return model.SerializeToString(), _plan(estimator, signature, names)
+
+
+def _narrow(graph: Any) -> str:
+    """Return the first operator that reckons in float32, as those for machine learning do whatever they are given."""
+    for node in graph.node:
+        if node.domain == "ai.onnx.ml" and node.op_type not in WIDE:
+            return str(node.op_type)
+        if node.op_type == "Cast" and any(item.name == "to" and item.i == FLOAT32 for item in node.attribute):
+            return "Cast"
+    return ""
+
+
+def _plan(estimator: Any, signature: Signature, names: list[str]) -> dict[str, Any]:
+    classes = getattr(estimator, "classes_", None)
+    outputs = {"label" if classes is not None else "prediction": names[0]}
+    if classes is not None and len(names) > 1 and callable(getattr(estimator, "predict_proba", None)):
+        outputs["probabilities"] = names[1]
+    width = len(signature.inputs)
+    return {
+        "kind": "onnx64",
+        "compiled_by": "skl2onnx",
+        "names": list(signature.names),
+        "columns": [NumberColumn(position).to_json() for position in range(width)],
+        "outputs": outputs,
+        "label_is_value": True,
+        "classes": None if classes is None else labels_to_json(np.asarray(classes)),
+        "n_outputs": signature.outputs,
+        "row_bytes": ROW_BYTES,
+    }
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__

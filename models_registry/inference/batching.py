@@ -1,0 +1,296 @@
+"""Dynamic batching: requests that wait for a model go through it together.
+
+A request that finds the model idle runs at once. Requests that arrive while the model is busy wait, and the next call
+takes all of them, as databases commit in groups. Clients that are answered together ask again together, so the next
+call waits briefly for them; otherwise it would start with the first of them alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from models_registry.artifacts.features import EXACT_INTEGER
+from models_registry.artifacts.prediction import Answer
+from models_registry.inference.model_calls import timed_call
+
+# How long a call waits for the next arrival: this share of the last call's time, and never longer than the maximum.
+GAP_SHARE = 0.2
+MAX_GAP_SECONDS = 0.0008
+# A batch of this many rows shares the cost of a call well enough, and waits for no more.
+CROWD = 64
+# Each busy model takes one thread; a model beyond that waits for a thread.
+MAX_BUSY_MODELS = 64
+
+Result = TypeVar("Result")
+# Threads start with the first batch.
+_threads = ThreadPoolExecutor(MAX_BUSY_MODELS, thread_name_prefix="model")
+
+
+class UnbatchedPredictor:
+    """Calls the model for each request by itself: for a compiled model, whose call costs less than a hand-over."""
+
+    def __init__(self, model: Any) -> None:
+        """Call `model`."""
+        self._model = model
+
+    async def predict(self, rows: Any, count: int) -> Answer:
+        """Return the answer to `rows`, without suspending."""
+        return timed_call(self._model, rows)
+
+
+class PendingPrediction:
+    """A request that waits for its batch: rows, and later the answer or the error.
+
+    Awaitable on an event loop, and in a thread without one, where it blocks.
+    """
+
+    __slots__ = (
+        "_done",
+        "_future",
+        "_loop",
+        "answer",
+        "arrived_at",
+        "count",
+        "error",
+        "found_idle",
+        "is_abandoned",
+        "rows",
+    )
+
+    def __init__(self, rows: Any, count: int) -> None:
+        """Remember the event loop that waits, if there is one."""
+        self.rows = rows
+        self.count = count
+        self.arrived_at = time.perf_counter()
+        self.found_idle = False
+        self.is_abandoned = False
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None
+        self._future: asyncio.Future[None] | None = None
+        self._done: threading.Event | None = None
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+            self._done = threading.Event()
+        else:
+            self._future = self._loop.create_future()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that waits for the answer; None where a thread waits."""
+        return self._loop
+
+    def finish(self) -> None:
+        """Wake the waiting request; on its event loop, where it has one."""
+        if self._done is not None:
+            self._done.set()
+        elif self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def __await__(self) -> Generator[Any, None, Answer]:
+        """Wait for the batch, then return the answer or raise the error."""
+        if self._done is not None:
+            self._done.wait()
+        elif self._future is not None:
+            try:
+                yield from self._future
+            except asyncio.CancelledError:
+                # The client has left: a batch that has not started yet goes without these rows.
+                self.is_abandoned = True
+                raise
+        if self.error is not None:
+            raise self.error
+        if self.answer is None:
+            raise RuntimeError("a batched prediction ended without an answer")
+        return self.answer
+
+
+class DynamicBatcher:
+    """Runs one call of the model at a time, with up to `max_rows` rows of the requests that wait."""
+
+    def __init__(self, model: Any, *, max_rows: int = 1024) -> None:
+        """Call `model`."""
+        self._model = model
+        self._max_rows = max_rows
+        self._guard = threading.Lock()
+        self._is_busy = False
+        self._waiting: deque[PendingPrediction] = deque()
+        self._arrival = threading.Condition(self._guard)
+        # The queue length that wakes a call which waits for arrivals.
+        self._awaited = 0
+        # Of the last call: how many requests it answered or kept waiting, its duration, and its end.
+        self._callers = 0
+        self._call_seconds = 0.0
+        self._ended_at = 0.0
+
+    @property
+    def waiting_count(self) -> int:
+        """Number of requests that wait for a call."""
+        return len(self._waiting)
+
+    async def predict(self, rows: Any, count: int) -> Answer:
+        """Return the answer to these `count` rows, alone or together with other requests."""
+        pending = PendingPrediction(rows, count)
+        with self._guard:
+            self._waiting.append(pending)
+            starts = not self._is_busy
+            if starts:
+                self._is_busy = True
+                pending.found_idle = not self._expects_company()
+            elif len(self._waiting) == self._awaited:
+                self._arrival.notify()
+        if starts:
+            _threads.submit(self._run)
+        return await pending
+
+    def _run(self) -> None:
+        """Answer batches until no request waits."""
+        while True:
+            with self._guard:
+                self._wait_for_company()
+                batch = self._take_batch()
+                if not batch:
+                    self._is_busy = False
+                    return
+            began = time.perf_counter()
+            try:
+                self._answer(batch)
+            except BaseException as error:  # noqa: BLE001 - raised where the requests wait
+                for pending in batch:
+                    if pending.answer is None and pending.error is None:
+                        pending.error = error
+            with self._guard:
+                self._ended_at = time.perf_counter()
+                self._call_seconds = self._ended_at - began
+                self._callers = len(batch) + len(self._waiting)
+            _finish(batch)
+
+    def _take_batch(self) -> list[PendingPrediction]:
+        batch: list[PendingPrediction] = []
+        total = 0
+        while self._waiting and (not batch or total + self._waiting[0].count <= self._max_rows):
+            pending = self._waiting.popleft()
+            if not pending.is_abandoned:
+                batch.append(pending)
+                total += pending.count
+        return batch
+
+    def _expects_company(self) -> bool:
+        """Return whether the clients that the last call answered may be about to ask again."""
+        return self._callers > 1 and time.perf_counter() < self._ended_at + self._call_seconds
+
+    def _wait_for_company(self) -> None:
+        """Let clients that the last call answered ask again, as long as arrivals continue. Releases the guard."""
+        if not self._waiting or self._waiting[0].found_idle or not self._expects_company():
+            return
+        if self._waiting[0].count >= CROWD:
+            return
+        gap = min(GAP_SHARE * self._call_seconds, MAX_GAP_SECONDS)
+        until = time.perf_counter() + self._call_seconds
+        self._awaited = min(self._callers, CROWD)
+        seen = 0
+        while seen < len(self._waiting) < self._awaited and time.perf_counter() < until:
+            seen = len(self._waiting)
+            self._arrival.wait(gap)
+        self._awaited = 0
+
+    def _answer(self, batch: list[PendingPrediction]) -> None:
+        if len(batch) == 1:
+            self._answer_alone(batch[0])
+            return
+        began = time.perf_counter()
+        try:
+            answer = timed_call(self._model, join([pending.rows for pending in batch]))
+        except Exception:  # noqa: BLE001 - one bad row fails the batch: each request then stands for itself
+            for pending in batch:
+                self._answer_alone(pending)
+            return
+        start, total = 0, sum(pending.count for pending in batch)
+        for pending in batch:
+            pending.answer = answer.part(
+                start,
+                start + pending.count,
+                waiting_seconds=began - pending.arrived_at,
+                call_rows=0 if start else total,
+            )
+            start += pending.count
+
+    def _answer_alone(self, pending: PendingPrediction) -> None:
+        waited = 0.0 if pending.found_idle else time.perf_counter() - pending.arrived_at
+        try:
+            pending.answer = replace(timed_call(self._model, pending.rows), waiting_seconds=waited)
+        except Exception as error:  # noqa: BLE001 - raised where the request waits
+            pending.error = error
+
+
+def _finish(batch: Sequence[PendingPrediction]) -> None:
+    """Wake all requests of a batch; those of one event loop by one hand-over."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[PendingPrediction]] = {}
+    for pending in batch:
+        if pending.loop is None:
+            pending.finish()
+        else:
+            by_loop.setdefault(pending.loop, []).append(pending)
+    for loop, found in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_finish_each, found)
+        except RuntimeError:  # the loop has been closed: the worker ends, and nobody waits
+            continue
+
+
+def _finish_each(batch: Sequence[PendingPrediction]) -> None:
+    for pending in batch:
+        pending.finish()
+
+
+def run_blocking(answer: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in this thread, which has no event loop; what it awaits blocks the thread."""
+    try:
+        answer.send(None)
+    except StopIteration as finished:
+        result: Result = finished.value
+        return result
+    answer.close()
+    raise RuntimeError("a coroutine that runs in a thread waited for an event loop")
+
+
+async def in_thread(work: Callable[[], Result]) -> Result:
+    """Return what `work` returns: called in another thread where an event loop runs, else in this one."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    waiting: Awaitable[Result] = loop.run_in_executor(None, work)
+    return await waiting
+
+
+def join(parts: list[Any]) -> Any:
+    """Return rows of several requests as one, in the same container."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, list):
+        return [row for part in parts for row in part]
+    import pandas as pd
+
+    for name in first.columns:
+        columns = [part[name] for part in parts]
+        if len({column.dtype for column in columns}) > 1 and any(map(_is_beyond_floats, columns)):
+            # pandas would make them floats, and whole numbers beyond 2**53 others.
+            parts = [part.assign(**{name: part[name].astype(object)}) for part in parts]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _is_beyond_floats(column: Any) -> bool:
+    return column.dtype.kind in "iu" and bool((column > EXACT_INTEGER).any() or (column < -EXACT_INTEGER).any())

@@ -1,0 +1,97 @@
+"""This process's models: one immutable snapshot, replaced by one assignment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.signature import Signature
+from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
+
+
+class Predictor(Protocol):
+    """Answers rows in the form that the signature gives them."""
+
+    async def predict(self, rows: Any, count: int) -> Answer:
+        """Return the answer to `count` rows; whatever the model raises is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version that was opened, verified and warmed up here."""
+
+    name: str
+    number: int
+    version_id: int
+    generation: int
+    digest: str
+    signature: Signature
+    predictor: Predictor
+    estimator: Any
+    example: Any
+    description: str
+    runs: dict[str, Any]
+    loaded_at: datetime
+    acceleration: bool = True
+    activated_at: datetime | None = None
+    # What tells it apart from another version of the same id and number, in another state of the registry.
+    build: str = ""
+    # Lowest and highest of the sample's numbers, by feature name.
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    # What a body of so many bytes holds at most takes it less than a moment; 0 where one row takes longer.
+    inline_max_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSnapshot:
+    """What a process serves and what it should: read once for each request."""
+
+    models: Mapping[str, LoadedModel] = field(default_factory=dict)
+    desired: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+    has_read_desired_state: bool = False
+    # Whether all that should serve did once: what comes after is no reason to take the process off a balancer.
+    was_ready: bool = False
+
+    def missing(self) -> dict[str, str]:
+        """Return why each model that should serve here does not serve at all."""
+        return {
+            name: self.problems.get(name, f"version {number} is loading")
+            for name, number in self.desired.items()
+            if name not in self.models
+        }
+
+
+class Runtime:
+    """The snapshot: what this process serves."""
+
+    def __init__(self) -> None:
+        """Serve nothing yet."""
+        self.snapshot = ServingSnapshot()
+        self.keys: ApiKeyCache | None = None
+        self.key_uses = KeyUses()
+        self.swaps: Counter[str] = Counter()
+        self.load_failures: Counter[str] = Counter()
+        self.desired_state_read_at: float | None = None
+
+    def post(self, **changes: Any) -> None:
+        """Replace the snapshot by one with these changes: one assignment, so nobody reads half of it."""
+        self.snapshot = replace(self.snapshot, **changes)
+
+    def swap(self, loaded: LoadedModel) -> LoadedModel | None:
+        """Serve `loaded` from now on; return what it replaces."""
+        snapshot = self.snapshot
+        self.snapshot = replace(snapshot, models={**snapshot.models, loaded.name: loaded})
+        self.swaps[loaded.name] += 1
+        return snapshot.models.get(loaded.name)
+
+    def drop(self, name: str) -> LoadedModel | None:
+        """Serve the model no longer; return what was served."""
+        snapshot = self.snapshot
+        self.snapshot = replace(snapshot, models={key: value for key, value in snapshot.models.items() if key != name})
+        return snapshot.models.get(name)

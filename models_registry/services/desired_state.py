@@ -1,0 +1,88 @@
+"""What should run: the registry's desired, as every replica reads it at each poll."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, Subquery
+
+from models_registry.models import Activation, RegisteredModel
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredVersion:
+    """The version of a model that should serve, with all that a replica needs to load it."""
+
+    model: str
+    model_id: int
+    version_id: int
+    number: int
+    generation: int
+    acceleration: bool
+    format: str
+    storage_key: str
+    storage_version: str
+    size_bytes: int
+    digest: str
+    signature: dict[str, Any]
+    sample: dict[str, Any] | None
+    report: dict[str, Any]
+    description: str
+    activated_at: datetime | None
+
+    @property
+    def build(self) -> str:
+        """Return what tells these bytes, and how they should serve, apart from any others.
+
+        Ids, numbers and generations do not: a registry that is restored from a backup, or replaced, gives them again.
+        """
+        told = [self.version_id, self.number, self.format, self.digest, self.acceleration, self.signature]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+class DesiredState(dict[str, DesiredVersion]):
+    """The desired state of each model by name, and the model that was registered first, active or not."""
+
+    def __init__(self, models: Iterable[RegisteredModel] = ()) -> None:
+        """Read the desired state off the rows of models, in the order of registration."""
+        ordered = list(models)
+        super().__init__(
+            {model.name: _desired_version(model) for model in ordered if model.active_version_id is not None}
+        )
+        self.first: str | None = ordered[0].name if ordered else None
+
+
+def read_desired_state() -> DesiredState:
+    """Return the desired state of every model that has one: one query."""
+    moved_at = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation")).values("activated_at")
+    models = RegisteredModel.objects.select_related("active_version").annotate(activated_at=Subquery(moved_at[:1]))
+    return DesiredState(models.order_by("created_at", "pk"))
+
+
+def _desired_version(model: RegisteredModel) -> DesiredVersion:
+    version = model.active_version
+    if version is None:  # the query asked for those that have one
+        raise ValueError(f"{model.name} has no active version")
+    return DesiredVersion(
+        model=model.name,
+        model_id=model.pk,
+        version_id=version.pk,
+        number=version.number,
+        generation=model.generation,
+        acceleration=model.acceleration,
+        format=version.format,
+        storage_key=version.storage_key,
+        storage_version=version.storage_version,
+        size_bytes=version.size_bytes,
+        digest=version.digest,
+        signature=version.signature or {},
+        sample=version.sample,
+        report=version.report or {},
+        description=version.description or model.description,
+        activated_at=getattr(model, "activated_at", None),
+    )

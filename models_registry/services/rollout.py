@@ -1,0 +1,183 @@
+"""What runs: the replicas' reports, and how far a rollout has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState, State
+
+FORGET_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What a replica says of one model."""
+
+    model_id: int
+    state: str
+    generation: int
+    serving_version_id: int | None
+    reason: str = ""
+    desired_generation: int = 0
+    runs: dict[str, Any] = field(default_factory=dict)
+    since: datetime = field(default_factory=timezone.now)
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutReplica:
+    """One live replica in a rollout."""
+
+    replica: str
+    state: str
+    number: int | None
+    since: datetime | None
+    reason: str
+    runs: dict[str, Any]
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far the replicas are with a model's desired."""
+
+    generation: int
+    number: int | None
+    replicas: tuple[RolloutReplica, ...]
+
+    @property
+    def live(self) -> int:
+        """Return how many replicas are live."""
+        return len(self.replicas)
+
+    @property
+    def serving(self) -> int:
+        """Return how many of them serve the active version; where there is none, nothing of the model."""
+        return sum(replica.is_current for replica in self.replicas)
+
+    @property
+    def behind(self) -> int:
+        """Return how many of them do not serve it yet or, where none is active, have not put the model down yet."""
+        return self.live - self.serving
+
+    @property
+    def failed(self) -> tuple[RolloutReplica, ...]:
+        """Return those that cannot load it."""
+        return tuple(replica for replica in self.replicas if replica.state == ReplicaState.FAILED)
+
+    @property
+    def is_complete(self) -> bool:
+        """Say whether no live replica is behind."""
+        return not self.behind
+
+
+def report_replica(
+    replica_id: str, *, host: str, pid: int, started_at: datetime, reports: Iterable[ModelReport], changed: bool
+) -> None:
+    """Record that the replica lives and, where something `changed` or may have, what it serves."""
+    now = timezone.now()
+    updated = Replica.objects.filter(pk=replica_id).update(heartbeat_at=now)
+    if updated and not changed:
+        return
+    with transaction.atomic():
+        Replica.objects.update_or_create(
+            pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
+        )
+        recorded = {row.model_id: row for row in ReplicaModel.objects.filter(replica_id=replica_id)}
+        for report in reports:
+            _record(replica_id, report, recorded.pop(report.model_id, None))
+        ReplicaModel.objects.filter(pk__in=[row.pk for row in recorded.values()]).delete()
+
+
+def _record(replica_id: str, report: ModelReport, row: ReplicaModel | None) -> None:
+    """Write what a replica reports of one model, where it is not recorded already."""
+    values = {
+        "state": report.state,
+        "generation": report.generation,
+        "desired_generation": report.desired_generation,
+        "serving_version_id": report.serving_version_id,
+        "digest": report.digest,
+        "reason": report.reason,
+        "runs": report.runs,
+        "since": report.since,
+    }
+    if row is None or any(getattr(row, name) != value for name, value in values.items()):
+        ReplicaModel.objects.update_or_create(replica_id=replica_id, model_id=report.model_id, defaults=values)
+
+
+def beat(replica_id: str) -> None:
+    """Record that the replica lives, whatever else it is busy with."""
+    Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now())
+
+
+def forget_replica(replica_id: str) -> None:
+    """Remove a replica that ends, and those that ended without a word an hour ago; its check is for another."""
+    ModelVersion.objects.filter(state=State.CHECKING, claimed_by=replica_id).update(
+        state=State.FOUND, claimed_by="", claimed_at=None
+    )
+    Replica.objects.filter(pk=replica_id).delete()
+    Replica.objects.filter(heartbeat_at__lt=timezone.now() - FORGET_AFTER).delete()
+
+
+def rollout(model: RegisteredModel) -> Rollout:
+    """Return what every live replica does about the model's desired."""
+    active = ModelVersion.objects.filter(pk=model.active_version_id).first() if model.active_version_id else None
+    rows = {
+        row.replica_id: row
+        for row in ReplicaModel.objects.filter(model=model, replica__in=Replica.objects.live()).select_related(
+            "serving_version"
+        )
+    }
+    digest = active.digest if active else ""
+    replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model, digest) for replica in Replica.objects.live())
+    return Rollout(model.generation, active.number if active else None, replicas)
+
+
+def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredModel, digest: str) -> RolloutReplica:
+    if row is None:
+        state = ReplicaState.LOADING if model.active_version_id else ReplicaState.SERVING
+        return RolloutReplica(str(replica), state, None, None, "", {}, model.active_version_id is None)
+    is_current = (
+        row.state == ReplicaState.SERVING
+        and row.generation == model.generation
+        and row.serving_version_id == model.active_version_id
+        # A replica of an earlier release reports no digest.
+        and row.digest in {"", digest}
+    )
+    state = ReplicaState(row.state)
+    if not is_current and (state == ReplicaState.SERVING or row.desired_generation != model.generation):
+        # What it says, of success or failure, is about an earlier desired: it has not looked since.
+        state = ReplicaState.LOADING
+    number = row.serving_version.number if row.serving_version else None
+    reason = row.reason if state == ReplicaState.FAILED else ""
+    return RolloutReplica(str(replica), state, number, row.since, reason, row.runs, is_current)
+
+
+def wait_for_rollout(
+    model: RegisteredModel,
+    *,
+    timeout_seconds: float,
+    poll_seconds: float = 0.2,
+    on_change: Callable[[Rollout], None] | None = None,
+) -> Rollout:
+    """Return when every live replica serves the active version, when one has failed to, or at the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    before: Rollout | None = None
+    while True:
+        model.refresh_from_db()
+        now = rollout(model)
+        if on_change is not None and now != before:
+            on_change(now)
+            before = now
+        waiting = [replica for replica in now.replicas if not replica.is_current]
+        settled = all(replica.state == ReplicaState.FAILED for replica in waiting)
+        if settled or time.monotonic() >= deadline:
+            return now
+        time.sleep(poll_seconds)

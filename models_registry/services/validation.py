@@ -1,0 +1,362 @@
+"""Checks a version before it may be activated: fetch, hash, inspect, judge, probe."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.utils import timezone
+
+from models_registry import conf
+from models_registry.artifacts.cache import CachedArtifact
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
+from models_registry.artifacts.signature import Signature
+from models_registry.errors import (
+    ActivationConflict,
+    ArtifactError,
+    DiskUnavailable,
+    ObjectMissing,
+    RequestError,
+    StorageError,
+)
+from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
+from models_registry.services.activation import activate
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the check of a version has learnt so far."""
+
+    state: State = State.READY
+    reason: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def reject(self, reason: str) -> Findings:
+        """Return these findings as a rejection."""
+        self.state, self.reason = State.REJECTED, reason
+        return self
+
+
+def check_next(holder: str) -> ModelVersion | None:
+    """Check the version that has waited longest; None where none waits.
+
+    StorageError is raised where its bytes cannot be had, or cannot be kept here; the version then waits on, behind
+    all others, and is not due for a while.
+    """
+    version = ModelVersion.objects.due_for_check().select_related("model").first()
+    if version is None or not _claim(version, holder):
+        return None
+    return check_version(version)
+
+
+def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
+    """Return the versions that wait for a check, those in `first` before the others."""
+    waiting = ModelVersion.objects.waiting_for_check().select_related("model").order_by("found_at", "pk")
+    return first + [version for version in waiting if version not in first]
+
+
+def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
+    """Return `version` as ready or rejected, with its report.
+
+    With a `holder` it is claimed first; somebody else's check at the same time raises RequestError.
+    """
+    if holder and not _claim(version, holder):
+        raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
+    try:
+        with _as_disk_error(version):
+            findings = _storable(_examine(version))
+        _store(version, findings)
+    except ObjectMissing as error:
+        _store(version, Findings(State.MISSING, str(error)))
+        return version
+    except StorageError as error:
+        _postpone(version, str(error))
+        raise
+    except (OperationalError, InterfaceError, InternalError):
+        raise  # the database is away, or read-only: whoever comes next checks again
+    except Exception as error:
+        # Whatever an artifact may provoke ends as a verdict, not as a version that is checked for ever.
+        log.exception("check_failed", model=version.model.name, version=version.number)
+        first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd").rstrip(". ")
+        _store(
+            version,
+            Findings().reject(f"Its check failed: {first}. Mend the artifact or its manifest and publish again."),
+        )
+    _activate_latest(version)
+    return version
+
+
+def _postpone(version: ModelVersion, reason: str) -> None:
+    """Leave the check to a later turn; the time of this one orders the turns."""
+    version.state, version.reason, version.claimed_by, version.claimed_at = State.FOUND, reason, "", timezone.now()
+    # Not one that somebody else has given a verdict meanwhile.
+    ModelVersion.objects.filter(pk=version.pk, state__in=(State.FOUND, State.CHECKING)).update(
+        state=version.state, reason=reason, claimed_by="", claimed_at=version.claimed_at
+    )
+
+
+@contextmanager
+def _as_disk_error(version: ModelVersion) -> Iterator[None]:
+    """Tell what this machine's disk refuses from what the artifact provokes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise  # damaged compressed data: Python's own, not the kernel's
+        where = f" ({error.filename})" if error.filename else ""
+        raise DiskUnavailable(
+            f"{version} cannot be checked on this machine: {error.strerror}{where}. See that there is space, and the "
+            "right to write. It is checked again."
+        ) from error
+
+
+def recheck(version: ModelVersion, *, by: str) -> None:
+    """Put a rejected version back in line for its check, e.g. after a name was added to the allow-list.
+
+    Its digest stays pinned: other bytes are rejected again. RequestError is raised where it is not rejected.
+    """
+    updated = ModelVersion.objects.filter(pk=version.pk, state=State.REJECTED).update(
+        state=State.FOUND,
+        reason="",
+        # What the last check saw is not to stand beside the next one's verdict.
+        inspection=None,
+        signature=None,
+        sample=None,
+        sample_is_own=False,
+        report=None,
+        override_reason="",
+        checked_at=None,
+    )
+    version.refresh_from_db()
+    if not updated:
+        raise RequestError(
+            f"{version} is not rejected (its state is {version.state}). Only a rejected version can be checked again."
+        )
+    log.info("recheck_asked", model=version.model.name, version=version.number, by=by)
+
+
+def _storable(findings: Findings) -> Findings:
+    """Return the findings, or a rejection where the artifact brought a character that PostgreSQL cannot store."""
+    findings.reason = findings.reason.replace("\0", "\ufffd")
+    if "\\u0000" not in json.dumps(findings.values):
+        return findings
+    return Findings(values={"digest": findings.values.get("digest", "")}).reject(
+        "The artifact names a feature, a label or a version with the character NUL in it, which no database stores. "
+        "Rename it and publish again."
+    )
+
+
+def _claim(version: ModelVersion, holder: str) -> bool:
+    claimed = (
+        ModelVersion.objects.waiting_for_check()
+        .filter(pk=version.pk)
+        .update(state=State.CHECKING, reason="", claimed_by=holder, claimed_at=timezone.now())
+    )
+    return bool(claimed)
+
+
+def _examine(version: ModelVersion) -> Findings:
+    findings = Findings()
+    if version.size_bytes > settings.MODELS_MAX_ARTIFACT_MB * 1_000_000:
+        return findings.reject(
+            f"The artifact has {version.size_bytes / 1e6:.0f} MB; at most {settings.MODELS_MAX_ARTIFACT_MB} are "
+            "taken (MODELS_MAX_ARTIFACT_MB)."
+        )
+    storage = conf.storage()
+    try:
+        manifest = _read_manifest(version, findings)
+        artifact = conf.artifact_cache().fetch(
+            lambda target: storage.copy_version(version.storage_key, version.storage_version, target),
+            suffix=f".{version.format}",
+            digest=version.digest,
+            size_bytes=version.size_bytes,
+            deadline_seconds=settings.MODELS_STORAGE_SECONDS,
+        )
+    except ArtifactError as error:
+        return findings.reject(str(error))
+    findings.values["digest"] = artifact.digest
+    with artifact:
+        return _verdict_on(version, artifact, manifest, findings)
+
+
+def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:
+    content = conf.storage().read_current(version.storage_key + MANIFEST_SUFFIX)
+    manifest = Manifest.parse(content) if content is not None else Manifest()
+    findings.values.update(
+        manifest=manifest.to_json(), description=manifest.description, metrics=manifest.metrics or {}
+    )
+    return manifest
+
+
+def _verdict_on(version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings) -> Findings:
+    try:
+        _examine_artifact(version, artifact, manifest, findings)
+    except ArtifactError as error:
+        findings.reject(str(error))
+    if findings.state == State.REJECTED and not artifact.path.exists():
+        raise DiskUnavailable(f"{version} was removed from the cache while it was checked. It is checked again.")
+    return findings
+
+
+def _examine_artifact(
+    version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings
+) -> Findings:
+    """Inspect without running anything, judge, and only then probe."""
+    # Imported here: a worker that only serves needs none of it.
+    from models_registry.artifacts.inspection import inspect_in_sandbox
+    from models_registry.artifacts.policy import explain_versions, judge, version_verdict
+    from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
+
+    warning = _check_signature(version, artifact)
+    memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
+    inspection = inspect_in_sandbox(
+        artifact.path, version.format, max_claimed_bytes=memory_bytes, seconds=settings.MODELS_CHECK_SECONDS
+    )
+    findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
+    # Shown in the admin while the probe still runs.
+    with transaction.atomic():
+        ModelVersion.objects.filter(pk=version.pk).update(**_storable(findings).values)
+    reasons = judge(
+        inspection,
+        trusted=conf.trusted_globals(),
+        allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        max_claimed_bytes=memory_bytes,
+    )
+    if reasons:
+        return findings.reject(" ".join(reasons))
+    report = run_probe(
+        ProbeRequest(
+            path=artifact.path,
+            format=version.format,
+            declared=manifest.inputs,
+            sample=manifest.sample,
+            trusted=conf.trusted_globals(),
+            allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        ),
+        ProbeLimits(
+            memory_bytes=memory_bytes,
+            cpu_seconds=settings.MODELS_CHECK_SECONDS,
+            wall_seconds=settings.MODELS_CHECK_SECONDS,
+        ),
+    )
+    findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
+    if not report.passed:
+        return findings.reject(explain_versions(report.reason, inspection))
+    findings.values["signature"] = report.signature
+    _keep_sample(manifest.sample, report.predictions, findings)
+    mismatch = version_verdict(inspection)
+    has_expected = manifest.sample is not None and manifest.sample.predictions is not None
+    findings.values["override_reason"] = mismatch if mismatch and not has_expected else ""
+    _compile_ahead(version, artifact, findings)
+    return findings
+
+
+def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
+    """Return a warning, empty where there is none; ArtifactError where the policy requires a valid signature."""
+    if settings.MODELS_SIGNATURES == "off":
+        return ""
+    from models_registry.artifacts import signing
+
+    content = conf.storage().read_current(version.storage_key + signing.SIGNATURE_SUFFIX)
+    return signing.verify(
+        artifact.path, content, policy=settings.MODELS_SIGNATURES, public_key=settings.MODELS_SIGNATURE_KEY
+    )
+
+
+def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) -> None:
+    """Store the sample; without expected predictions those of this first check become the expected ones."""
+    if sample is None or predictions is None:
+        findings.values.update(sample=None, sample_is_own=False)
+        return
+    expected = sample.predictions if sample.predictions is not None else tuple(predictions)
+    findings.values.update(
+        sample=replace(sample, predictions=expected).to_json(), sample_is_own=sample.predictions is None
+    )
+
+
+def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Findings) -> None:
+    """Compile on this machine now, so that an activation need not wait for it; the verdict joins the report."""
+    if not (settings.MODELS_ACCELERATION and version.model.acceleration):
+        return
+    # It brings onnxruntime, a tenth of a second that a command which compiles nothing need not wait.
+    from models_registry.compilation import AccelerationRequest, accelerate
+
+    sample = findings.values["sample"]
+    verdict = accelerate(
+        AccelerationRequest(
+            artifact=artifact.path,
+            format=version.format,
+            digest=artifact.digest,
+            signature=Signature.from_json(findings.values["signature"]),
+            instances=tuple(sample["instances"]) if sample else (),
+            trusted=tuple(sorted(conf.trusted_globals())),
+            allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        ),
+        conf.compiled_directory(),
+    )
+    findings.values["report"]["acceleration"] = verdict.to_json()
+
+
+def _store(version: ModelVersion, findings: Findings) -> None:
+    values = {
+        **findings.values,
+        "state": findings.state,
+        "reason": findings.reason,
+        "checked_at": timezone.now(),
+        "claimed_by": "",
+        "claimed_at": None,
+    }
+    with transaction.atomic():
+        ModelVersion.objects.filter(pk=version.pk).update(**values)
+    for name, value in values.items():
+        setattr(version, name, value)
+    log.info(
+        "checked", model=version.model.name, version=version.number, state=str(findings.state), reason=findings.reason
+    )
+
+
+def _activate_latest(version: ModelVersion) -> None:
+    """Activate a version that has just passed, where the model's policy says so.
+
+    Never one that was active before (a person has decided since), nor an older one than serves, nor any of a model
+    that was deactivated.
+    """
+    if version.state != State.READY or version.override_reason:
+        return
+    while True:
+        model = RegisteredModel.objects.select_related("active_version").get(pk=version.model_id)
+        if model.policy != Policy.LATEST or model.activations.filter(version=version).exists():
+            return
+        if model.active_version is None and model.generation:
+            log.info("not_activated", version=str(version), reason="the model was deactivated; activate it by hand")
+            return
+        if model.active_version is not None and model.active_version.number > version.number:
+            return
+        version.model = model
+        try:
+            activate(version, by="policy latest", reason="It passed its checks.", kind=Activation.Kind.POLICY)
+        except ActivationConflict:
+            continue  # another version passed at the same moment; the higher number stays
+        return
+
+
+def check_now(version: ModelVersion, *, holder: str, timeout_seconds: float | None = None) -> ModelVersion:
+    """Return `version` with its verdict: checked here, or by the replica that came first."""
+    deadline = time.monotonic() + (timeout_seconds or 2 * settings.MODELS_CHECK_SECONDS)
+    while time.monotonic() < deadline:
+        if _claim(version, holder):
+            return check_version(version)
+        version.refresh_from_db()
+        if version.state not in {State.FOUND, State.CHECKING}:
+            return version
+        time.sleep(0.2)
+    raise RequestError(f"{version} is still being checked by {version.claimed_by}. Look again in a minute.")

@@ -1,0 +1,135 @@
+"""An artifact under way: what it comes to, whoever still wants it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from models_registry.agent.downloads import Fetching
+from models_registry.artifacts.cache import ArtifactCache, CachedArtifact
+from models_registry.errors import StorageUnavailable
+from tests.support.waiting import eventually
+
+
+class Held:
+    """A fetch into a cache that goes on when it is let."""
+
+    def __init__(self, cache: ArtifactCache) -> None:
+        self.begun = threading.Event()
+        self.goes_on = threading.Event()
+        self._cache = cache
+
+    def __call__(self) -> CachedArtifact:
+        self.begun.set()
+        assert self.goes_on.wait(20)
+        return self._cache.fetch(lambda target: target.write(b"bytes"), suffix=".joblib", deadline_seconds=20)
+
+
+@pytest.fixture
+def cache(tmp_path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache", max_bytes=0)
+
+
+@pytest.fixture
+def held(cache) -> Held:
+    return Held(cache)
+
+
+def is_let_go(cache: ArtifactCache) -> bool:
+    cache.evict()
+    return not cache.digests()
+
+
+def begun(fetch, turns=None, on_end=lambda: None) -> Fetching:
+    return Fetching(1, fetch, turns=turns, on_end=on_end)
+
+
+def refused() -> CachedArtifact:
+    raise StorageUnavailable("nobody answers")
+
+
+def test_what_comes_is_kept_until_it_is_let_go(cache, held):
+    ended = threading.Event()
+    fetching = begun(held, on_end=ended.set)
+    assert not fetching.has_ended
+    held.goes_on.set()
+    assert ended.wait(20)
+    assert fetching.has_ended
+    assert not is_let_go(cache)
+    with fetching:
+        assert fetching.take().path.read_bytes() == b"bytes"
+        assert not is_let_go(cache)
+    assert is_let_go(cache)
+
+
+def test_what_keeps_it_from_coming_is_raised_where_it_is_taken():
+    ended = threading.Event()
+    fetching = begun(refused, on_end=ended.set)
+    assert ended.wait(20)
+    with pytest.raises(StorageUnavailable, match="nobody answers"):
+        fetching.take()
+
+
+def test_what_nobody_wants_any_more_is_let_go_when_it_comes(cache, held):
+    ended = threading.Event()
+    fetching = begun(held, on_end=ended.set)
+    assert held.begun.wait(20)
+    fetching.let_go()
+    held.goes_on.set()
+    assert ended.wait(20)
+    assert is_let_go(cache)
+
+
+def test_what_has_come_is_let_go_when_nobody_wants_it_any_more(cache, held):
+    fetching = begun(held)
+    held.goes_on.set()
+    eventually(lambda: fetching.has_ended)
+    fetching.let_go()
+    assert is_let_go(cache)
+
+
+def test_a_turn_is_kept_until_what_came_is_let_go(cache, held):
+    turns = threading.Semaphore(1)
+    held.goes_on.set()
+    first, other = begun(held, turns), Held(cache)
+    eventually(lambda: first.has_ended)
+    begun(other, turns)
+    assert not other.begun.wait(0.2)
+    first.let_go()
+    first.let_go()
+    assert other.begun.wait(20)
+    third = Held(cache)
+    begun(third, turns)
+    assert not third.begun.wait(0.2), "a turn is given back once"
+    other.goes_on.set()
+
+
+def test_a_fetch_that_failed_has_given_its_turn_back(cache, held):
+    turns = threading.Semaphore(1)
+    failed = begun(refused, turns)
+    begun(held, turns)
+    assert held.begun.wait(20)
+    failed.let_go()
+    assert not turns.acquire(blocking=False)
+    held.goes_on.set()
+
+
+def test_a_fetch_that_hangs_gives_its_turn_back_when_nobody_wants_it_any_more(cache, held):
+    turns = threading.Semaphore(1)
+    first, other = begun(held, turns), Held(cache)
+    assert held.begun.wait(20)
+    first.let_go()
+    begun(other, turns)
+    assert other.begun.wait(20)
+    held.goes_on.set()
+    other.goes_on.set()
+
+
+def test_who_is_let_go_while_it_waits_for_a_turn_fetches_nothing(cache, held):
+    turns = threading.Semaphore(0)
+    fetching = begun(held, turns)
+    fetching.let_go()
+    turns.release()
+    assert not held.begun.wait(0.2)
+    assert turns.acquire(timeout=20), "and gives it back"

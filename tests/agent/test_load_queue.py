@@ -1,0 +1,109 @@
+"""Workers load one after the other; a load that ends workers is put off."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from models_registry.agent.load_queue import REPLACED_SECONDS, Ended, Journal, LoadQueue
+from models_registry.errors import BrokenArtifact
+from tests.support.databases import ROOT
+from tests.support.disks import needs_mount, small_disk
+
+LIMIT = 60.0
+DIE = """
+import os, sys
+from pathlib import Path
+from models_registry.agent.load_queue import LoadQueue
+with LoadQueue(Path(sys.argv[1]), limit_seconds=60).turn("a"):
+    os._exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("workers_before", "took", "expected_pause"),
+    [
+        (0, 3, 0),
+        (0, LIMIT, 2 * LIMIT),
+        (1, 3, 12),
+        (2, 3, 24),
+        (9, LIMIT, 300),
+        # The machine was off: nobody knows how long the load took.
+        (0, LIMIT + REPLACED_SECONDS + 1, 0),
+        (1, 86_400, 4),
+    ],
+)
+def test_the_pause_grows_with_what_the_deaths_have_cost(workers_before, took, expected_pause):
+    journal = Journal("a", began_at=1000, ended={"a": Ended(workers_before)} if workers_before else {})
+    journal.note_death(1000 + took, limit_seconds=LIMIT)
+    assert max(0, journal.ended["a"].retry_at - 1000 - took) == expected_pause
+    assert journal.digest == ""
+
+
+def die(path, times: int) -> None:
+    for _ in range(times):
+        subprocess.run([sys.executable, "-c", DIE, str(path)], cwd=ROOT, check=False)
+
+
+def test_one_death_puts_no_load_off(tmp_path):
+    die(tmp_path / "lock", 1)
+    with LoadQueue(tmp_path / "lock", limit_seconds=LIMIT).turn("a"):
+        pass
+
+
+def test_a_load_that_ended_two_workers_is_put_off_and_others_are_not(tmp_path):
+    queue = LoadQueue(tmp_path / "lock", limit_seconds=LIMIT)
+    die(tmp_path / "lock", 2)
+    with pytest.raises(BrokenArtifact, match="has ended 2 workers.*tried again in"), queue.turn("a"):
+        pass
+    with queue.turn("b"):
+        pass
+    with pytest.raises(BrokenArtifact, match="has ended 2 workers"), queue.turn("a"):
+        pass
+
+
+def test_a_load_that_succeeds_or_fails_by_itself_is_forgotten(tmp_path):
+    queue = LoadQueue(tmp_path / "lock", limit_seconds=LIMIT)
+    die(tmp_path / "lock", 1)
+    with pytest.raises(ZeroDivisionError), queue.turn("a"):
+        raise ZeroDivisionError
+    die(tmp_path / "lock", 1)
+    with queue.turn("a"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"digest": "a"}', b'{"digest": 1, "began_at": "x", "ended": {}}']
+)
+def test_a_journal_that_cannot_be_read_is_empty(content, tmp_path):
+    (tmp_path / "lock").write_bytes(content)
+    with LoadQueue(tmp_path / "lock", limit_seconds=LIMIT).turn("a"):
+        pass
+
+
+@needs_mount
+@pytest.mark.parametrize("fault", ["fill", "make_read_only"])
+def test_a_disk_that_takes_nothing_keeps_no_model_from_loading(fault, tmp_path):
+    with small_disk(tmp_path / "small") as disk:
+        getattr(disk, fault)()
+        with LoadQueue(disk.path / "cache" / "lock", limit_seconds=LIMIT).turn("a"):
+            pass
+
+
+def test_workers_load_one_after_the_other(tmp_path):
+    code = DIE.replace("os._exit(1)", "print('in', flush=True); sys.stdin.read()")
+    path = tmp_path / "lock"
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == b"in\n"
+    second = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    time.sleep(0.5)
+    first.communicate()
+    assert second.communicate()[0] == b"in\n"

@@ -1,0 +1,171 @@
+"""Preparation: from a pinned version to a model that is open, verified and warm."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models_registry.agent.loader import (
+    INLINE_ROWS_SECONDS,
+    MAX_INLINE_BYTES,
+    ROW_OVERHEAD_SECONDS,
+    Preparation,
+    VersionRef,
+    inline_max_bytes,
+)
+from models_registry.artifacts.cache import ArtifactCache, digest_of
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.formats import open_artifact
+from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.prediction import call
+from models_registry.artifacts.signature import Signature
+from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
+from models_registry.inference.batching import run_blocking
+from models_registry.inference.runtime import LoadedModel
+from tests.support.estimators import constant, forest, save
+
+
+def version_of(path: Path, **given) -> VersionRef:
+    model = open_artifact(path, "joblib")
+    return replace(
+        VersionRef(
+            model="m",
+            number=1,
+            version_id=1,
+            generation=1,
+            format="joblib",
+            size_bytes=path.stat().st_size,
+            digest=digest_of(path),
+            signature=infer_signature(model),
+            sample=None,
+            report={},
+            description="",
+            acceleration=True,
+        ),
+        **given,
+    )
+
+
+@pytest.fixture
+def preparation(tmp_path) -> Preparation:
+    return Preparation(
+        cache=ArtifactCache(tmp_path / "cache", max_bytes=1_000_000),
+        deadline_seconds=10,
+        compiled_directory=tmp_path / "compiled",
+    )
+
+
+def prepare(preparation: Preparation, version: VersionRef, path: Path) -> LoadedModel:
+    """Fetch the artifact from `path` and prepare it."""
+    with preparation.fetch(version, lambda target: target.write(path.read_bytes())) as artifact:
+        return preparation.prepare(version, artifact)
+
+
+def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    sample = Sample(([0.0, 1.0, 2.0, 3.0],))
+    compiled = prepare(preparation, version_of(path, sample=sample), path)
+    native = prepare(preparation, version_of(path, sample=sample, acceleration=False), path)
+    off = prepare(replace(preparation, accelerate=False), version_of(path), path)
+    assert [item.runs["form"] for item in (compiled, native, off)] == ["compiled", "native", "native"]
+    assert "faster" in compiled.runs["text"]
+    assert "off for this model" in native.runs["text"]
+    assert "MODELS_ACCELERATION" in off.runs["text"]
+    rows = compiled.signature.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    answers = [run_blocking(item.predictor.predict(rows, 2)) for item in (compiled, native, off)]
+    assert len({tuple(answer.predictions()) for answer in answers}) == 1
+
+
+class EqualPace:
+    """A model that takes so many seconds for each row, whatever it says."""
+
+    def __init__(self, row_seconds: float) -> None:
+        self._row_seconds = row_seconds
+
+    def predict(self, rows):
+        time.sleep(self._row_seconds * len(rows))
+        return [0.0] * len(rows)
+
+
+def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    sample = Sample(([0.0] * 4,))
+
+    def loaded(**given) -> LoadedModel:
+        return prepare(preparation, version_of(path, sample=sample, **given), path)
+
+    compiled = loaded()
+    one_named_row = len(json.dumps({f"x{index}": -1.2345678901234567e-300 for index in range(4)}))
+    # Whatever the rows take, so many of them are too many: reading them takes longer.
+    most_rows = INLINE_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
+    assert one_named_row < compiled.inline_max_bytes < 4 * most_rows < MAX_INLINE_BYTES
+    slow = inline_max_bytes(EqualPace(0.0001), compiled.signature, sample)
+    assert one_named_row <= slow < 160, "many rows would take too long, one does not"
+    assert inline_max_bytes(EqualPace(0.01), compiled.signature, sample) == 0, "not even one"
+    assert loaded(acceleration=False).inline_max_bytes == 0, "the native form holds the interpreter"
+
+
+def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
+    quick = EqualPace(0)
+    inputs = tuple(Feature(f"x{index}") for index in range(10))
+    sample = Sample(([0.0] * 10,))
+    few, many = (inline_max_bytes(quick, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
+    assert many < few / 8
+    wide = Signature(tuple(Feature("x" * 500 + str(index)) for index in range(10)), classes=tuple(range(1000)))
+    assert inline_max_bytes(quick, wide, sample) < 100, "long names make no room for many rows without them"
+
+
+def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
+    path = save(constant(1), tmp_path / "a.joblib")
+    with pytest.raises(SampleMismatch, match=r"answers 1\.0, expected 2\.0"):
+        prepare(preparation, version_of(path, sample=Sample(([0, 0],), (2.0,))), path)
+
+
+def test_other_bytes_are_not_parsed(preparation, tmp_path):
+    path = save(constant(1), tmp_path / "a.joblib")
+    other = save(constant(1, features=3), tmp_path / "b.joblib")
+    with pytest.raises(DigestMismatch):
+        prepare(preparation, version_of(path, size_bytes=other.stat().st_size), other)
+
+
+def test_a_version_that_needs_more_memory_than_there_is_is_refused_in_words(preparation, tmp_path):
+    path = save(constant(1), tmp_path / "a.joblib")
+    with pytest.raises(BrokenArtifact, match="run fewer workers"):
+        prepare(preparation, version_of(path, report={"model_memory_bytes": 10**15}), path)
+
+
+def test_a_damaged_compiled_form_is_built_again_before_anything_serves_it(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    version = version_of(path)
+    prepare(preparation, version, path)
+    (graph,) = preparation.compiled_directory.rglob("*.onnx")
+    good = graph.read_bytes()
+    graph.write_bytes(good[:-1])
+    assert prepare(preparation, version, path).runs["form"] == "compiled"
+    assert graph.read_bytes() != good[:-1]
+
+
+def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparation, tmp_path):
+    first = save(forest(seed=1, trees=30), tmp_path / "a.joblib")
+    second = save(forest(seed=2, trees=30), tmp_path / "b.joblib")
+    small = replace(preparation, cache=ArtifactCache(tmp_path / "cache", max_bytes=1))
+    prepare(small, version_of(first), first)
+    prepare(small, version_of(second), second)
+    graphs = list(preparation.compiled_directory.rglob("*.onnx"))
+    assert len(graphs) == 1
+    assert digest_of(second)[:16] in str(graphs[0])
+
+
+def test_transform_keeps_the_native_model_at_hand(preparation, tmp_path):
+    from sklearn.cluster import KMeans
+
+    path = save(KMeans(2, n_init=1, random_state=0).fit([[0.0], [1.0], [5.0], [6.0]]), tmp_path / "k.joblib")
+    loaded = prepare(preparation, version_of(path), path)
+    rows = loaded.signature.parse([[0.5]])
+    assert loaded.estimator.transform(rows).shape == (1, 2)
+    assert call(loaded.estimator, rows).predictions() == run_blocking(loaded.predictor.predict(rows, 1)).predictions()

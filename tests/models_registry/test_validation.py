@@ -1,0 +1,296 @@
+"""The check of a version: fetched, hashed, inspected, judged, probed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import zlib
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from django.utils import timezone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from models_registry import services
+from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.errors import DiskUnavailable, NotActivatable, StorageUnavailable
+from models_registry.models import POSTPONED_SECONDS, ModelVersion, State
+from tests.support.estimators import constant, forest, save
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.django_db
+
+
+def check(directory, key: str = "m/model.joblib") -> ModelVersion:
+    """Discover what lies there and return the newest version of the model, checked."""
+    for path in directory.rglob("*"):
+        if path.is_file() and ".versions" not in path.parts:
+            os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    version = ModelVersion.objects.filter(storage_key=key).latest("number")
+    return services.check_version(version, holder="test")
+
+
+def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory):
+    save(forest(seed=1), storage_directory / "m/model.joblib", rows=[[0.0, 1.0, 2.0, 3.0]])
+    version = check(storage_directory)
+    assert version.state == State.READY
+    assert len(version.digest) == 64
+    assert version.signature["classes"] == [False, True] or version.signature["classes"] == [0, 1]
+    assert version.report["load_seconds"] > 0
+    assert "sklearn.ensemble._forest.RandomForestClassifier" in version.inspection["globals"]
+    assert version.report["acceleration"]["kind"] == "onnx64"
+    # Nobody gave expected predictions: those of this check are the expected ones from now on.
+    assert version.sample_is_own
+    assert len(version.sample["predictions"]) == 1
+    assert services.activate(version, by="x") is not None
+
+
+def test_what_is_no_model_is_rejected_in_words(storage_directory):
+    whole = save(forest(seed=1), storage_directory / "whole/model.joblib").read_bytes()
+    cases = {
+        "a": (b"no pickle", ""),
+        "b": (b"", "is an empty file. Copy it again, whole."),
+        "c": (whole[:300], "no whole joblib file"),
+        "d": (whole[:-300], "copy it again, whole."),
+        "e": (zlib.compress(whole)[:-300], "Its compressed data ends early. It was probably cut off"),
+    }
+    for name, (content, words) in cases.items():
+        path = storage_directory / name / "model.joblib"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        version = check(storage_directory, f"{name}/model.joblib")
+        assert version.state == State.REJECTED
+        assert len(version.reason) > 30
+        assert words in version.reason
+        with pytest.raises(NotActivatable):
+            services.activate(version, by="x")
+
+
+def test_a_sample_that_disagrees_rejects_with_the_first_differing_row(storage_directory):
+    save(constant(5), storage_directory / "m/model.joblib", rows=[[0, 0], [1, 1]], predictions=[5.0, 6.0])
+    version = check(storage_directory)
+    assert version.state == State.REJECTED
+    assert "Row 1" in version.reason
+    assert "5.0" in version.reason
+    assert "6.0" in version.reason
+
+
+def test_a_broken_manifest_rejects_and_names_what_is_wrong(storage_directory):
+    path = save(constant(5), storage_directory / "m/model.joblib")
+    path.with_name(path.name + ".manifest.json").write_text('{"sampel": {}}')
+    version = check(storage_directory)
+    assert (version.state, "'sampel'" in version.reason) == (State.REJECTED, True)
+
+
+def test_columns_with_categories_need_no_manifest(storage_directory):
+    frame = pd.DataFrame({"age": [20.0, 30, 40, 50] * 10, "city": pd.Categorical(["Oslo", "Rome"] * 20)})
+    model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=3).fit(frame, [0, 1] * 20)
+    save(model, storage_directory / "m/model.joblib")
+    version = check(storage_directory)
+    assert (version.state, version.report["warnings"]) == (State.READY, [])
+    assert [item["type"] for item in version.signature["inputs"]] == ["float", "string"]
+
+
+def test_a_package_in_place_of_a_trusted_name_rejects_in_words(storage_directory, settings):
+    settings.MODELS_TRUSTED_GLOBALS = ["shop"]
+    save(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), storage_directory / "m/model.joblib")
+    version = check(storage_directory)
+    assert version.state == State.REJECTED
+    assert version.reason.startswith("MODELS_TRUSTED_GLOBALS holds 'shop'; expected exact names")
+
+
+def test_a_character_that_no_database_stores_rejects_wherever_it_stands(storage_directory):
+    path = save(constant(5), storage_directory / "a/model.joblib")
+    path.with_name(path.name + ".manifest.json").write_text(json.dumps({"description": "a\0b"}))
+    save(LogisticRegression().fit([[0.0], [1.0]], ["x\0z", "y"]), storage_directory / "b/model.joblib")
+    for key in ("a/model.joblib", "b/model.joblib"):
+        version = check(storage_directory, key)
+        assert version.state == State.REJECTED
+        assert "NUL" in version.reason
+
+
+def test_an_artifact_that_cannot_be_fetched_waits_for_another_check(storage_directory):
+    path = save(constant(5), storage_directory / "m/model.joblib")
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    version = ModelVersion.objects.get()
+    (kept,) = (item for item in (storage_directory / ".versions").rglob("*-*") if item.is_file())
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with pytest.raises(StorageUnavailable):
+        services.check_version(version, holder="test")
+    version.refresh_from_db()
+    assert (version.state, version.claimed_by) == (State.FOUND, "")
+    assert "bytes" in version.reason
+
+
+def test_what_cannot_be_checked_now_keeps_nothing_behind_it_waiting(storage_directory):
+    for name in ("a", "b"):
+        path = save(constant(1), storage_directory / name / "model.joblib")
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    (kept,) = (item for item in (storage_directory / ".versions" / "a").rglob("*-*") if item.is_file())
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    MaintenanceLoop(holder="x", discovery_seconds=60, look_seconds=60).tend()
+    first, second = ModelVersion.objects.order_by("model__name")
+    assert (first.state, second.state) == (State.FOUND, State.READY)
+    assert services.check_next("x") is None, "it was tried a moment ago"
+    with pytest.raises(NotActivatable, match="its check is postponed"):
+        services.activate(first, by="x")
+    kept.write_bytes(whole)
+    ModelVersion.objects.update(claimed_at=timezone.now() - timedelta(seconds=POSTPONED_SECONDS))
+    assert services.check_next("x") == first
+    first.refresh_from_db()
+    assert (first.state, first.reason) == (State.READY, "")
+
+
+def test_many_checks_keep_nothing_from_being_found(storage_directory, monkeypatch):
+    """Whatever a round of checks takes, discovery has its turn when it is due."""
+    path = save(constant(1), storage_directory / "a" / "model.joblib")
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    maintenance = MaintenanceLoop(holder="x", discovery_seconds=0, look_seconds=60)
+    later = save(constant(2), storage_directory / "later.joblib")
+    os.utime(later, (1_600_000_000, 1_600_000_000))
+
+    def check_and_upload(holder: str) -> ModelVersion | None:
+        if later.exists():
+            (storage_directory / "b").mkdir()
+            later.rename(storage_directory / "b" / "model.joblib")
+        return services.checking.check_next(holder)
+
+    monkeypatch.setattr(services, "check_next", check_and_upload)
+    maintenance.tend()
+    assert set(ModelVersion.objects.values_list("model__name", "state")) == {("a", "ready"), ("b", "ready")}
+
+
+def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/a.joblib")
+    save(constant(2), storage_directory / "m/b.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(second, holder="test")
+    services.check_version(first, holder="test")
+    model = services.get_model("m")
+    assert (model.active_version.number, model.generation) == (2, 1)
+    assert model.activations.get().kind == "policy"
+
+
+def test_one_checker_at_a_time(storage_directory):
+    save(constant(1), storage_directory / "m/a.joblib")
+    services.discover()
+    version = ModelVersion.objects.get()
+    ModelVersion.objects.update(state=State.CHECKING, claimed_by="other", claimed_at=version.found_at)
+    ModelVersion.objects.update(claimed_at=timezone.now())
+    assert services.check_next("me") is None
+
+
+def test_latest_does_not_undo_what_a_person_decided(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/a.joblib")
+    save(constant(2), storage_directory / "m/b.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(first, holder="test")
+    services.check_version(second, holder="test")
+    services.roll_back(services.get_model("m"), by="anna")
+    services.recheck(_rejected(second), by="anna")
+    second.refresh_from_db()
+    services.check_version(second, holder="test")
+    assert services.get_model("m").active_version.number == 1
+
+
+def test_latest_does_not_bring_back_what_a_person_deactivated(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/a.joblib")
+    save(constant(2), storage_directory / "m/b.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(first, holder="test")
+    services.deactivate(services.get_model("m"), by="anna")
+    services.check_version(second, holder="test")
+    second.refresh_from_db()
+    assert second.state == State.READY
+    assert services.get_model("m").active_version is None
+
+
+def _rejected(version: ModelVersion) -> ModelVersion:
+    ModelVersion.objects.filter(pk=version.pk).update(state=State.REJECTED, reason="for a while")
+    version.refresh_from_db()
+    return version
+
+
+def test_whatever_a_check_meets_it_ends_with_a_verdict(storage_directory):
+    # A lone surrogate: JSON writes it, no database reads it.
+    save(LogisticRegression().fit([[0.0], [1.0]], ["x\ud800z", "y"]), storage_directory / "m/model.joblib")
+    version = check(storage_directory)
+    assert version.state in {State.REJECTED, State.READY}
+    version.refresh_from_db()
+    assert version.state != State.CHECKING
+
+
+def test_a_model_is_checked_after_the_cache_was_removed(storage_directory, settings):
+    save(constant(1), storage_directory / "a/model.joblib")
+    assert check(storage_directory, "a/model.joblib").state == State.READY
+    shutil.rmtree(settings.MODELS_CACHE)
+    save(constant(2), storage_directory / "b/model.joblib")
+    assert check(storage_directory, "b/model.joblib").state == State.READY
+
+
+def _is_postponed(directory) -> str:
+    """Check what lies there, see that it waits for another check, and return why."""
+    with pytest.raises(DiskUnavailable) as caught:
+        check(directory)
+    version = ModelVersion.objects.get()
+    assert (version.state, version.reason, version.claimed_by) == (State.FOUND, str(caught.value), "")
+    return version.reason
+
+
+@pytest.mark.parametrize("blocked", ["cache", "cache/artifacts", "cache/compiled"])
+def test_a_cache_that_cannot_be_written_to_rejects_nothing(storage_directory, tmp_path, blocked):
+    save(constant(1), storage_directory / "m/model.joblib", rows=[[0, 0]])
+    # A file where the directory would be: nobody can write there, whoever runs this.
+    file = tmp_path / blocked
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("")
+    assert str(file) in _is_postponed(storage_directory)
+    file.unlink()
+    assert check(storage_directory).state == State.READY
+
+
+def test_a_check_without_a_place_for_its_own_files_rejects_nothing(storage_directory, tmp_path, monkeypatch):
+    save(constant(1), storage_directory / "m/model.joblib")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert "See that there is space" in _is_postponed(storage_directory)
+
+
+def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejected(storage_directory, settings):
+    save(constant(1), storage_directory / "m/model.joblib")
+
+    def remove_under_the_probe() -> None:
+        """Remove the cache as soon as the probe runs, which first loads its libraries for a second."""
+        eventually(lambda: any(b"probe_child.py" in command for command in _commands_of_children()), poll=0.005)
+        shutil.rmtree(settings.MODELS_CACHE)
+
+    thread = threading.Thread(target=remove_under_the_probe)
+    thread.start()
+    assert "removed from the cache" in _is_postponed(storage_directory)
+    thread.join()
+    assert check(storage_directory).state == State.READY
+
+
+def _commands_of_children() -> list[bytes]:
+    found = []
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            with suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return found
