@@ -13,7 +13,7 @@ ROLLS = "RollsTaskByTask"
 METRICS_NAMESPACE = "mlapi"
 DEPLOYMENT_ALARMS = ("TargetErrors", "ReplicaFailed")
 _GIBIBYTE = 1024**3
-_ALB, _RDS = "AWS/ApplicationELB", "AWS/RDS"
+_ALB, _API, _RDS = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/RDS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,29 @@ def add_service_alarms(template: Template) -> None:
         if watch.title == "NoHealthyTarget":
             # Of two groups one is always empty; there BalancerErrors says the same, by the balancer's 503.
             alarm.resource["Condition"] = ROLLS
+
+
+def add_api_alarms(template: Template) -> None:
+    """Add the alarms on what callers of an HTTP API see, to the monitoring stack."""
+    of_api: dict[str, object] = {"ApiId": imported(SERVICE_STACK, "ApiId")}
+    of_tasks: dict[str, object] = {
+        "ClusterName": imported(SERVICE_STACK, "Cluster"),
+        "ServiceName": imported(SERVICE_STACK, "Service"),
+    }
+    watches = (
+        Watch("ApiErrors", "Callers got 5xx, from the tasks or from the API itself", _API, "5xx", of_api, 5),
+        Watch(
+            "SlowAnswers", "One answer in a hundred takes over a second",
+            _API, "Latency", of_api, 1000, statistic="p99", periods=5, of_periods=5,
+        ),
+        Watch(
+            # Each task reports its CPU once a minute; Cloud Map itself has no metric of healthy tasks.
+            "NoTask", "No task runs", "AWS/ECS", "CPUUtilization", of_tasks, 1,
+            statistic="SampleCount", comparison="LessThanThreshold", periods=3, missing="breaching",
+        ),
+    )  # fmt: skip
+    for watch in watches:
+        _add_alarm(template, watch, imported(DATA_STACK, "AlarmTopicArn"))
 
 
 def add_database_alarms(template: Template, instance: object, topic: object, *, condition: str) -> None:

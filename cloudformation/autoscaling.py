@@ -6,6 +6,7 @@ from troposphere import Equals, GetAtt, If, Join, Not, NoValue, Ref, Sub, Templa
 from troposphere import applicationautoscaling as scaling
 
 from cloudformation.alb import Balancer
+from cloudformation.door import Door
 from cloudformation.ecs import Service
 from cloudformation.sizes import by_cpu
 
@@ -16,15 +17,14 @@ _OUT_SECONDS, _IN_SECONDS = 60, 120
 
 def add_conditions(template: Template) -> None:
     """Name what the parameters mean for the number of tasks, as each form of the template has them."""
-    if "RequestsPerTask" not in template.parameters:
-        return
-    template.add_condition(HAS_REQUESTS, Not(Equals(Ref("RequestsPerTask"), "0")))
+    if "RequestsPerTask" in template.parameters:
+        template.add_condition(HAS_REQUESTS, Not(Equals(Ref("RequestsPerTask"), "0")))
     if "NightFrom" in template.parameters:
         template.add_condition(HAS_NIGHT, Not(Equals(Ref("NightFrom"), "")))
 
 
-def add_autoscaling(template: Template, service: Service, balancer: Balancer) -> None:
-    """Add the range of tasks and the two rules that move within it."""
+def add_autoscaling(template: Template, service: Service, door: Door) -> None:
+    """Add the range of tasks and the rules that move within it."""
     target = template.add_resource(
         scaling.ScalableTarget(
             "ScalableTarget",
@@ -33,19 +33,18 @@ def add_autoscaling(template: Template, service: Service, balancer: Balancer) ->
             ResourceId=Join("/", ["service", Ref(service.cluster), GetAtt(service.service, "Name")]),
             MinCapacity=Ref("MinTasks"),
             MaxCapacity=Ref("MaxTasks"),
-            ScheduledActions=If(HAS_NIGHT, _nights(), NoValue) if balancer.form == "service" else NoValue,
+            ScheduledActions=If(HAS_NIGHT, _nights(), NoValue) if "NightFrom" in template.parameters else NoValue,
         )
     )
-    label = Sub(
-        f"${{{balancer.load_balancer.title}.LoadBalancerFullName}}/${{{balancer.target_group.title}.TargetGroupFullName}}"
-    )
     cpu = scaling.PredefinedMetricSpecification(PredefinedMetricType="ECSServiceAverageCPUUtilization")
-    requests = scaling.PredefinedMetricSpecification(
-        PredefinedMetricType="ALBRequestCountPerTarget", ResourceLabel=label
-    )
     _add_policy(template, target, "ScaleByCpu", cpu, Ref("CpuTargetPercent"))
-    if balancer.api is None:
-        # The metric is of one target group, and where there are two, the other may have the traffic.
+    # The metric is of one target group, and where there are two, the other may have the traffic.
+    if isinstance(door, Balancer) and door.api is None:
+        names = (door.load_balancer.title, door.target_group.title)
+        requests = scaling.PredefinedMetricSpecification(
+            PredefinedMetricType="ALBRequestCountPerTarget",
+            ResourceLabel=Sub("${{{}.LoadBalancerFullName}}/${{{}.TargetGroupFullName}}".format(*names)),
+        )
         wanted = If(HAS_REQUESTS, Ref("RequestsPerTask"), by_cpu("Requests"))
         _add_policy(template, target, "ScaleByRequests", requests, wanted)
 

@@ -13,6 +13,7 @@ POLICIES = ("manual", "latest")
 SIGNATURES = ("off", "warn", "require")
 MIN_START_GRACE_SECONDS, MAX_START_GRACE_SECONDS = 60, 300
 ARCHITECTURES = ("ARM64", "X86_64")
+DOORS = ("balancer", "http-api")
 DEPLOYMENT_STRATEGIES = ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY")
 FLOW_LOGS = ("NONE", "REJECT", "ALL")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
@@ -43,12 +44,14 @@ OWN_VARIABLES: dict[str, str] = {
     "DJANGO_SUPERUSER_PASSWORD": "",
     "DJANGO_SUPERUSER_USERNAME": "",
     "DRAIN_SECONDS": "",
+    "MLAPI_ADMIN_CIDR": "AdminCidr",
     "MLAPI_EMF": "",
     "MLAPI_EXTRA_ENVIRONMENT": "EnvironmentVariables",
     "MLAPI_EXTRA_SECRETS": "SecretVariablesArn",
     "MLAPI_HTTPS": "CertificateArn",
     "MLAPI_LOG_SAMPLE_PERCENT": "LogSamplePercent",
     "MLAPI_OTEL": "OpenTelemetry",
+    "MLAPI_PROXY_HEADERS": "Door",
     "MLAPI_REQUIRE_API_KEY": "RequireApiKey",
     "MLAPI_SERVICE": "",
     "MLAPI_TRUSTED_PROXIES": "",
@@ -98,6 +101,7 @@ class Settings:
     project_name: str = "mlapi"
     environment_name: str = "dev"
     network_mode: str = "public"
+    door: str = "balancer"
     endpoint_zones: int = 1
     first_zone: str = ""
     second_zone: str = ""
@@ -144,6 +148,8 @@ class Settings:
     web_acl_arn: str = ""
     rate_limit: int = 0
     managed_rules: bool = False
+    throttle_per_second: int = 200
+    throttle_burst: int = 400
     enable_exec: bool = False
     permissions_boundary_arn: str = ""
     # signing in to the admin

@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass
 from dataclasses import replace as replaced
 
 from cloudformation import prices
-from cloudformation.config import PROFILES, ConfigurationError, Settings
+from cloudformation.config import DOORS, PROFILES, ConfigurationError, Settings
 from cloudformation.elsewhere import alternatives
 from cloudformation.endpoints import INTERFACE_SERVICES
 from cloudformation.prices import HOURS, PRICES
 from cloudformation.sizes import requests_per_minute
-from cloudformation.usage import Usage, tasks, thousand_listings, usage_of
+from cloudformation.specs import HTTP_API_DOOR
+from cloudformation.usage import API_LINE_BYTES, Usage, tasks, thousand_listings, usage_of
 from cloudformation.waf import MANAGED_RULES
 
 _MIB_PER_GB = 1024
 _CPU_UNITS = 1024
 _DATABASE_GB = 20
+_MOST_PER_MINUTE = 100_000.0  # far beyond any crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def bill(settings: Settings, per_minute: float | None = None) -> list[Line]:
     running = tasks(settings, per_minute or 0)
     return [
         *_tasks(settings, running),
-        *_balancer(usage),
+        *_door(settings, usage),
         *_public_addresses(settings, running),
         *_way_out(settings, usage),
         *_database(settings),
@@ -53,6 +55,28 @@ def bill(settings: Settings, per_minute: float | None = None) -> list[Line]:
 
 def total(lines: list[Line]) -> float:
     return sum(line.usd for line in lines)
+
+
+def door_totals(settings: Settings, per_minute: float) -> dict[str, float]:
+    """Return the month's total behind each door at `per_minute` requests each minute."""
+    return {door: total(bill(_behind(settings, door), per_minute)) for door in DOORS}
+
+
+def crossing(settings: Settings) -> int:
+    """Return the requests a minute, all month, from which on the balancer costs less than the HTTP API."""
+    below, above = 0.0, _MOST_PER_MINUTE
+    while above - below > 0.5:
+        middle = (below + above) / 2
+        totals = door_totals(settings, middle)
+        below, above = (middle, above) if totals[HTTP_API_DOOR] < totals["balancer"] else (below, middle)
+    return round(above)
+
+
+def _behind(settings: Settings, door: str) -> Settings:
+    """Return the settings with another door; an HTTP API takes no web ACL."""
+    if door == "balancer":
+        return replaced(settings, door=door)
+    return replaced(settings, door=door, rate_limit=0, web_acl_arn="", managed_rules=False)
 
 
 def profile_totals(settings: Settings) -> dict[str, float]:
@@ -82,6 +106,8 @@ def as_json(settings: Settings, per_minute: float | None = None) -> dict[str, ob
         "profiles": {name: round(usd, 2) for name, usd in profile_totals(settings).items()},
         "usage": asdict(Usage() if per_minute is None else usage_of(settings, per_minute)),
         "per_minute": per_minute,
+        "doors": {door: round(usd, 2) for door, usd in door_totals(settings, per_minute or 0).items()},
+        "doors_cross_per_minute": crossing(settings),
         "tasks": tasks(settings, per_minute or 0),
         "elsewhere": [
             {"name": other.name, "monthly": round(other.usd, 2), "counted": other.counted, "sources": other.sources}
@@ -100,8 +126,16 @@ def as_text(settings: Settings, per_minute: float | None = None) -> str:
         rows += ["", f"The same {per_minute:g} requests a minute elsewhere, a month ({prices.AS_OF}):"]
         rows += [f"  {other.name:<22}{other.usd:>9.2f}  {other.counted}" for other in alternatives(per_minute)]
         rows += [f"    {source}" for source in sorted({s for other in alternatives(per_minute) for s in other.sources})]
+    rows += ["", *_doors(settings, per_minute or 0)]
     rows += ["", *_notes(settings, per_minute)]
     return "\n".join(rows)
+
+
+def _doors(settings: Settings, per_minute: float) -> Iterator[str]:
+    yield f"Behind each door, a month with {per_minute:g} requests a minute:"
+    for door, usd in door_totals(settings, per_minute).items():
+        yield f"  {door:<12}{usd:>9.2f}"
+    yield f"Below {crossing(settings):,} requests a minute, all month, Door=http-api costs less; above, Door=balancer."
 
 
 def _row(line: Line) -> str:
@@ -148,16 +182,22 @@ def _tasks(settings: Settings, running: int) -> Iterator[Line]:
     yield Line("Fargate: memory", f"fargate-gb-{kind}", hours * settings.task_memory / _MIB_PER_GB, factor)
 
 
-def _balancer(usage: Usage) -> Iterator[Line]:
-    yield Line("Load balancer", "balancer", HOURS)
-    yield Line("Load balancer: traffic", "balancer-capacity", HOURS * usage.capacity_units)
+def _door(settings: Settings, usage: Usage) -> Iterator[Line]:
+    if settings.door == HTTP_API_DOOR:
+        yield Line("HTTP API: requests", "api-requests", usage.million_requests)
+        yield Line("HTTP API: its log", "logs", usage.million_requests * API_LINE_BYTES / 1_000)
+        yield Line("Private zone of the tasks' names", "private-zone", 1)
+    else:
+        yield Line("Load balancer", "balancer", HOURS)
+        yield Line("Load balancer: traffic", "balancer-capacity", HOURS * usage.capacity_units)
     yield Line(
         f"Answers beyond the free {prices.FREE_OUT_GB} GB", "data-out", max(0, usage.out_gb - prices.FREE_OUT_GB)
     )
 
 
 def _public_addresses(settings: Settings, running: int) -> Iterator[Line]:
-    yield Line("Public addresses of the balancer, one a zone", "public-address", 2 * HOURS)
+    if settings.door == "balancer":
+        yield Line("Public addresses of the balancer, one a zone", "public-address", 2 * HOURS)
     if settings.network_mode == "public":
         yield Line("Public addresses of the tasks", "public-address", running * HOURS)
 
@@ -210,7 +250,7 @@ def _backup(settings: Settings, usage: Usage) -> Iterator[Line]:
 
 
 def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:
-    alarms = 9 if settings.create_database else 7
+    alarms = (7 if settings.door == "balancer" else 5) + (2 if settings.create_database else 0)
     metrics = 4 * (usage.models + 1) + 1
     yield Line("Logs", "logs", usage.log_gb)
     if settings.flow_logs != "NONE":

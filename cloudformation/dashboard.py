@@ -12,21 +12,32 @@ from cloudformation.parameters import SERVICE_STACK
 from cloudformation.secrets import HAS_DATABASE
 
 _WIDTH, _HEIGHT = 12, 6
-_GRAPHS = 7  # those of the service, before the database's
+_TASKS = ["ClusterName", "${Cluster}", "ServiceName", "${Tasks}"]
+# A title and the metrics under it.
+Graph = tuple[str, list[list[object]]]
 
 
-def add_dashboard(template: Template) -> cloudwatch.Dashboard:
+def add_dashboard(template: Template, *, has_api: bool = False) -> cloudwatch.Dashboard:
     """Add the dashboard, named like the service's stack."""
     cpu, storage = database_alarm_arns()
+    graphs = [*(_api_graphs() if has_api else _balancer_graphs()), *_service_graphs()]
+    database = _body(_database_widgets(first=len(graphs)))
     values: dict[str, object] = {
-        "Balancer": imported(SERVICE_STACK, "LoadBalancerFullName"),
-        "Targets": imported(SERVICE_STACK, "TargetGroupFullName"),
+        **(
+            {"Api": imported(SERVICE_STACK, "ApiId")}
+            if has_api
+            else {
+                "Balancer": imported(SERVICE_STACK, "LoadBalancerFullName"),
+                "Targets": imported(SERVICE_STACK, "TargetGroupFullName"),
+            }
+        ),
         "Cluster": imported(SERVICE_STACK, "Cluster"),
         "Tasks": imported(SERVICE_STACK, "Service"),
         "Service": Ref(SERVICE_STACK),
-        "Database": If(HAS_DATABASE, Sub(f",{_body(_database_widgets())}", {"Cpu": cpu, "Storage": storage}), ""),
+        "Database": If(HAS_DATABASE, Sub(f",{database}", {"Cpu": cpu, "Storage": storage}), ""),
     }
-    body = f'{{"widgets":[{_body(_widgets())}${{Database}}]}}'
+    widgets = [_graph(index, title, metrics) for index, (title, metrics) in enumerate(graphs)]
+    body = f'{{"widgets":[{_body(widgets)}${{Database}}]}}'
     return template.add_resource(
         cloudwatch.Dashboard("Dashboard", DashboardName=Ref(SERVICE_STACK), DashboardBody=Sub(body, values))
     )
@@ -36,12 +47,10 @@ def _body(widgets: list[dict[str, object]]) -> str:
     return ",".join(json.dumps(widget, separators=(",", ":")) for widget in widgets)
 
 
-def _widgets() -> list[dict[str, object]]:
+def _balancer_graphs() -> list[Graph]:
     alb, balancer = "AWS/ApplicationELB", ["LoadBalancer", "${Balancer}"]
     targets = [*balancer, "TargetGroup", "${Targets}"]
-    tasks = ["ClusterName", "${Cluster}", "ServiceName", "${Tasks}"]
-    own = [METRICS_NAMESPACE, "Service", "Model"]
-    graphs: list[tuple[str, list[list[object]]]] = [
+    return [
         ("Requests and errors", [
             [alb, "RequestCount", *balancer, {"stat": "Sum"}],
             [alb, "HTTPCode_Target_4XX_Count", *targets, {"stat": "Sum"}],
@@ -55,23 +64,43 @@ def _widgets() -> list[dict[str, object]]:
             [alb, "HealthyHostCount", *targets, {"stat": "Minimum"}],
             [alb, "UnHealthyHostCount", *targets, {"stat": "Maximum"}],
         ]),
+    ]  # fmt: skip
+
+
+def _api_graphs() -> list[Graph]:
+    api = ["ApiId", "${Api}"]
+    return [
+        ("Requests and errors", [
+            ["AWS/ApiGateway", metric, *api, {"stat": "Sum"}] for metric in ("Count", "4xx", "5xx")
+        ]),
+        ("Time to answer (ms)", [
+            ["AWS/ApiGateway", "Latency", *api, {"stat": stat}] for stat in ("p50", "p90", "p99")
+        ]),
+        ("Tasks", [
+            ["AWS/ECS", "CPUUtilization", *_TASKS, {"stat": "SampleCount", "label": "tasks"}],
+        ]),
+    ]  # fmt: skip
+
+
+def _service_graphs() -> list[Graph]:
+    own = [METRICS_NAMESPACE, "Service", "Model"]
+    return [
         ("CPU and memory of the tasks (%)", [
-            ["AWS/ECS", "CPUUtilization", *tasks, {"stat": "Average"}],
-            ["AWS/ECS", "MemoryUtilization", *tasks, {"stat": "Maximum"}],
+            ["AWS/ECS", "CPUUtilization", *_TASKS, {"stat": "Average"}],
+            ["AWS/ECS", "MemoryUtilization", *_TASKS, {"stat": "Maximum"}],
         ]),
         ("Predictions by model", [[_search(own, "Requests", "Sum")]]),
         ("Time of a prediction by model, p99 (ms)", [[_search(own, "LatencyMs", "p99")]]),
         ("Replicas that cannot load a model", [[_search(own, "ReplicaFailed", "Maximum")]]),
     ]  # fmt: skip
-    return [_graph(index, title, metrics) for index, (title, metrics) in enumerate(graphs)]
 
 
-def _database_widgets() -> list[dict[str, object]]:
+def _database_widgets(*, first: int) -> list[dict[str, object]]:
     # An alarm's graph needs no identifier of the instance, which another snapshot's would have changed.
     titles = {"Database: CPU (%)": "${Cpu}", "Database: free storage (bytes)": "${Storage}"}
     return [
         _widget(index, title, {"annotations": {"alarms": [arn]}})
-        for index, (title, arn) in enumerate(titles.items(), start=_GRAPHS)
+        for index, (title, arn) in enumerate(titles.items(), start=first)
     ]
 
 

@@ -10,7 +10,6 @@ HAS_DOMAIN = "HasDomain"
 CONTAINER = "mlapi"
 READINESS_PATH = "/health"
 DRAIN_SECONDS = 30  # for so long a leaving task may still get requests; the container serves on meanwhile
-BALANCER, HTTP_API = "balancer", "http-api"
 
 
 class Door(Protocol):

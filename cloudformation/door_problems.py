@@ -1,4 +1,4 @@
-"""Reasons against a sign-in, a shift of traffic or a night that could not work as asked."""
+"""Reasons against a door, a sign-in, a shift of traffic or a night that could not work as asked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,39 @@ from cloudformation.config import PATTERNS, Settings, parameter_name
 
 def problems(settings: Settings) -> Iterator[str]:
     """Yield a sentence for each."""
+    yield from _http_api_problems(settings)
     yield from _sign_in_problems(settings)
     yield from _emergency_problems(settings)
     yield from _shift_problems(settings)
     yield from _night_problems(settings)
+
+
+def _http_api_problems(settings: Settings) -> Iterator[str]:
+    if settings.door != "http-api":
+        return
+    if settings.certificate_arn and not settings.domain_name:
+        yield (
+            "CertificateArn is set without DomainName. The HTTP API's own address has a certificate; set DomainName "
+            "too, or remove CertificateArn."
+        )
+    for name in ("rate_limit", "web_acl_arn", "managed_rules"):
+        if getattr(settings, name):
+            yield (
+                f"{parameter_name(name)} needs a load balancer: an HTTP API takes no web ACL. Set ThrottlePerSecond, "
+                f"which all callers share, and --unset {parameter_name(name)}; or set Door=balancer."
+            )
+    if settings.requests_per_task:
+        yield "RequestsPerTask needs a load balancer, which counts them. Unset it; CpuTargetPercent scales the tasks."
+    if settings.oidc_issuer:
+        yield "OidcIssuer needs a load balancer: with an HTTP API there is no sign-in. Unset it, or set Door=balancer."
+    if settings.deployment_strategy != "ROLLING":
+        yield (
+            f"DeploymentStrategy {settings.deployment_strategy} needs a load balancer, whose rules ECS moves. "
+            "Set DeploymentStrategy=ROLLING, or Door=balancer."
+        )
+    for name in ("throttle_per_second", "throttle_burst"):
+        if not 1 <= getattr(settings, name) <= 10_000:
+            yield f"{parameter_name(name)} is {getattr(settings, name)}; expected 1 to 10000, an account's own limit."
 
 
 def _sign_in_problems(settings: Settings) -> Iterator[str]:

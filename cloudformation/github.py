@@ -196,6 +196,10 @@ def _service_parts() -> dict[str, object]:
         "Action": [
             "application-autoscaling:*", "cloudwatch:*", "ecs:*", "elasticloadbalancing:*", "events:*",
             "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DescribeLogGroups", "logs:ListTagsForResource",
+            "apigateway:*", "servicediscovery:*", "route53:CreateHostedZone", "route53:DeleteHostedZone",
+            "route53:GetHostedZone", "route53:ListHostedZonesByName", "route53:ChangeResourceRecordSets",
+            "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeResourcePolicies", "logs:GetLogDelivery",
+            "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
             "logs:PutRetentionPolicy", "logs:AssociateKmsKey", "logs:TagResource", "logs:UntagResource", "lambda:*",
             "wafv2:*",
             "ec2:Describe*", "ec2:AuthorizeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress",

@@ -10,6 +10,7 @@ from cloudformation.config import AddressPlan
 from cloudformation.links import tags
 
 IN_NAT, IN_ENDPOINTS = "TasksBehindNat", "TasksBehindEndpoints"
+HAS_BALANCER = "HasBalancer"
 IN_NAT_IN_PROD, IS_PROD, HAS_ZONES = "TasksBehindNatInProd", "IsProd", "HasZones"
 _ZONES = ("FirstZone", "SecondZone")
 EVERYWHERE = "0.0.0.0/0"
@@ -33,6 +34,7 @@ def add_modes(template: Template) -> None:
         template.add_condition(condition, Equals(Ref("NetworkMode"), mode))
     template.add_condition(IS_PROD, Equals(Ref("EnvironmentName"), "prod"))
     template.add_condition(IN_NAT_IN_PROD, And(Condition(IN_NAT), Condition(IS_PROD)))
+    template.add_condition(HAS_BALANCER, Equals(Ref("Door"), "balancer"))
     template.add_condition(HAS_ZONES, Not(Equals(Ref("FirstZone"), "")))
 
 

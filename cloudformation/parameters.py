@@ -17,7 +17,9 @@ PARENTS = {
     "service": (NETWORK_STACK, DATA_STACK),
     "service-sign-in": (NETWORK_STACK, DATA_STACK),
     "service-shift": (NETWORK_STACK, DATA_STACK, SHIFT_STACK),
+    "service-http-api": (NETWORK_STACK, DATA_STACK),
     "monitoring": (DATA_STACK, SERVICE_STACK),
+    "monitoring-http-api": (DATA_STACK, SERVICE_STACK),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudformation.config import Settings
+from cloudformation.config import ConfigurationError, Settings
 from cloudformation.parameters import parameters_of, stack_name
 from cloudformation.problems import require_deployable
 from cloudformation.resolution import NOTHING, Deployed
@@ -66,6 +66,7 @@ def plan(settings: Settings, deployed: Deployed = NOTHING) -> list[Deployment]:
         ConfigurationError: with every reason against the settings.
     """
     require_deployable(settings)
+    _require_door_free(settings, deployed)
     return [
         Deployment(
             kind=stack,
@@ -87,7 +88,7 @@ def order(settings: Settings, deployed: Deployed = NOTHING) -> tuple[str, ...]:
     """Return the kinds of the stacks as they have to follow each other.
 
     What the service uses is made before the service and taken away after it: where tasks leave the private subnets,
-    the network follows the service, and where the registry leaves its database, the data does.
+    or the balancer goes, the network follows the service, and where the registry leaves its database, the data does.
     """
     values = deployed.values()
     if "service" not in deployed.stacks:
@@ -95,10 +96,27 @@ def order(settings: Settings, deployed: Deployed = NOTHING) -> tuple[str, ...]:
     after = set()
     if settings.network_mode == "public" and values.get("NetworkMode", "public") != "public":
         after.add("network")
+    if settings.door != "balancer" and values.get("Door", "balancer") == "balancer":
+        after.add("network")
     if not settings.create_database and values.get("CreateDatabase") == "true":
         after.add("data")
     before = [stack for stack in STACKS if stack not in after and stack != "monitoring"]
     return (*before, *(stack for stack in STACKS if stack in after), "monitoring")
+
+
+def _require_door_free(settings: Settings, deployed: Deployed) -> None:
+    """Raise ConfigurationError where the alarms of another door would forbid the service to change it."""
+    standing = deployed.values().get("Door", "balancer")
+    if settings.door == standing or not {"service", "monitoring"} <= set(deployed.stacks):
+        return
+    monitoring = stack_name(settings, "monitoring")
+    raise ConfigurationError(
+        f"Door is {settings.door}, and the service that stands has {standing}. {monitoring} watches that one, and "
+        "CloudFormation takes away nothing that another stack uses. Delete it first; it holds no data, and this "
+        f"deployment makes it anew:\n  aws cloudformation delete-stack --region {settings.region} "
+        f"--stack-name {monitoring}\nThe address of the service changes too: read docs/aws-doors.md, under From one "
+        "door to the other."
+    )
 
 
 def as_text(deployments: Iterable[Deployment], changes: Mapping[str, str] | None = None) -> str:

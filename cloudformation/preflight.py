@@ -17,6 +17,7 @@ _MIN_REQUESTS = 100
 # Each is made by itself at somebody's first use of the service, and that first use then often fails.
 _SERVICES = ("ecs.amazonaws.com", "elasticloadbalancing.amazonaws.com", "ecs.application-autoscaling.amazonaws.com")
 _ALREADY_THERE = ("has been taken in this account", "EntityAlreadyExists")
+_API_SERVICE = "ops.apigateway.amazonaws.com"  # of VPC links
 _DATABASE_SERVICE = "rds.amazonaws.com"
 
 
@@ -37,9 +38,10 @@ def require_quiet_alarms(aws: Aws, service_stack: str) -> None:
         )
 
 
-def make_service_linked_roles(aws: Aws, *, with_database: bool) -> None:
+def make_service_linked_roles(aws: Aws, *, with_database: bool, with_api: bool = False) -> None:
     """Make the roles of the AWS services that are used, where the account does not have them yet."""
-    for service in (*_SERVICES, _DATABASE_SERVICE) if with_database else _SERVICES:
+    wanted = [*_SERVICES, *([_DATABASE_SERVICE] if with_database else []), *([_API_SERVICE] if with_api else [])]
+    for service in wanted:
         try:
             aws.call("iam", "create_service_linked_role", AWSServiceName=service)
         except AwsError as error:
@@ -87,7 +89,8 @@ def require_traffic(aws: Aws, settings: Settings, service_stack: str) -> None:
     """Raise AwsError where a step of the shift would see too few requests to say anything."""
     if settings.deployment_strategy not in {"LINEAR", "CANARY"} or aws.stack(service_stack) is None:
         return
-    per_minute = _requests_per_minute(aws, aws.outputs(service_stack)["LoadBalancerFullName"])
+    balancer = aws.outputs(service_stack).get("LoadBalancerFullName")
+    per_minute = _requests_per_minute(aws, balancer) if balancer else 0.0  # an HTTP API until now: nothing is known
     seen = per_minute * settings.bake_minutes * settings.shift_percent / 100
     if seen < _MIN_REQUESTS:
         raise AwsError(

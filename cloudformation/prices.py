@@ -23,6 +23,8 @@ class Price:
 
 _FARGATE = "https://aws.amazon.com/fargate/pricing/"
 _BALANCER = "https://aws.amazon.com/elasticloadbalancing/pricing/"
+_API_GATEWAY = "https://aws.amazon.com/api-gateway/pricing/"
+_ROUTE_53 = "https://aws.amazon.com/route53/pricing/"
 _VPC = "https://aws.amazon.com/vpc/pricing/"
 _PRIVATELINK = "https://aws.amazon.com/privatelink/pricing/"
 _RDS = "https://aws.amazon.com/rds/postgresql/pricing/"
@@ -44,6 +46,8 @@ PRICES: dict[str, Price] = {
     "fargate-gb-x86_64": Price(0.004445, "GB-hour", _FARGATE),
     "balancer": Price(0.0225, "hour", _BALANCER),
     "balancer-capacity": Price(0.008, "LCU-hour", _BALANCER),
+    "api-requests": Price(1.00, "million requests", _API_GATEWAY),
+    "private-zone": Price(0.50, "zone", _ROUTE_53),
     "public-address": Price(0.005, "hour", _VPC),
     "nat-gateway": Price(0.045, "hour", _VPC),
     "nat-data": Price(0.045, "GB", _VPC),
@@ -85,6 +89,8 @@ FREE_ALARMS, FREE_METRICS, FREE_DASHBOARDS = 10, 10, 3
 
 # Which prices a resource type brings with it.
 BILLED: dict[str, tuple[str, ...]] = {
+    # a request over 512 KB counts as several; the VPC link itself is free
+    "AWS::ApiGatewayV2::Api": ("api-requests", "data-out"),
     "AWS::Backup::BackupVault": ("backup-database", "backup-bucket"),
     "AWS::EC2::EIP": ("public-address",),
     "AWS::EC2::FlowLog": ("flow-logs",),
@@ -101,6 +107,7 @@ BILLED: dict[str, tuple[str, ...]] = {
     "AWS::KMS::Key": ("key",),
     "AWS::RDS::DBInstance": ("db.t4g.micro", "db.t4g.small", "db.t4g.medium", "database-storage"),
     "AWS::SecretsManager::Secret": ("secret",),
+    "AWS::ServiceDiscovery::PrivateDnsNamespace": ("private-zone",),
     "AWS::ECR::Repository": ("images",),
     "AWS::S3::Bucket": ("bucket", "bucket-listing"),
     "AWS::Logs::LogGroup": ("logs",),
@@ -117,6 +124,12 @@ ELSEWHERE: frozenset[str] = frozenset(
 # What costs nothing by itself.
 FREE: frozenset[str] = frozenset(
     {
+        "AWS::ApiGatewayV2::ApiMapping",
+        "AWS::ApiGatewayV2::DomainName",
+        "AWS::ApiGatewayV2::Integration",
+        "AWS::ApiGatewayV2::Route",
+        "AWS::ApiGatewayV2::Stage",
+        "AWS::ApiGatewayV2::VpcLink",
         "AWS::ApplicationAutoScaling::ScalableTarget",
         "AWS::ApplicationAutoScaling::ScalingPolicy",
         "AWS::Backup::BackupPlan",
@@ -125,6 +138,7 @@ FREE: frozenset[str] = frozenset(
         "AWS::EC2::Route",
         "AWS::EC2::RouteTable",
         "AWS::EC2::SecurityGroup",
+        "AWS::EC2::SecurityGroupEgress",
         "AWS::EC2::Subnet",
         "AWS::EC2::SubnetRouteTableAssociation",
         "AWS::EC2::VPC",
@@ -145,6 +159,7 @@ FREE: frozenset[str] = frozenset(
         "AWS::SNS::Topic",  # a thousand mails a month are free
         "AWS::SNS::TopicPolicy",
         "AWS::SecretsManager::SecretTargetAttachment",
+        "AWS::ServiceDiscovery::Service",
         "AWS::WAFv2::WebACLAssociation",
     }
 )

@@ -11,6 +11,7 @@ from cloudformation import door_problems
 from cloudformation.config import (
     ARCHITECTURES,
     DEPLOYMENT_STRATEGIES,
+    DOORS,
     ENVIRONMENTS,
     FLOW_LOGS,
     LOG_RETENTION_DAYS,
@@ -68,6 +69,7 @@ def _choice_problems(settings: Settings) -> Iterator[str]:
     choices: dict[str, tuple[object, ...]] = {
         "environment_name": ENVIRONMENTS,
         "network_mode": NETWORK_MODES,
+        "door": DOORS,
         "endpoint_zones": (1, 2),
         "cpu_architecture": ARCHITECTURES,
         "models_policy": POLICIES,
@@ -176,7 +178,7 @@ def _production_problems(settings: Settings) -> Iterator[str]:
 
 
 def _missing_problems(settings: Settings) -> Iterator[str]:
-    if settings.is_prod and not settings.certificate_arn:
+    if settings.is_prod and settings.door == "balancer" and not settings.certificate_arn:
         yield (
             "prod needs a certificate: without one, keys, passwords and predictions cross the internet unencrypted. "
             "Request one in ACM and set CertificateArn, in cloudformation/environments/prod.toml or with --set."

@@ -15,7 +15,7 @@ from cloudformation.image import Image
 from cloudformation.parameters import stack_name
 from cloudformation.plan import Deployment, plan, shell_text
 from cloudformation.resolution import NOTHING, Deployed
-from cloudformation.stacks import MAKERS, STACKS
+from cloudformation.stacks import STACKS, TEMPLATE_MAKERS
 
 # After a first creation that failed, a stack can only be deleted. One whose deletion failed may hold data.
 _MUST_GO = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"}
@@ -45,7 +45,9 @@ def deploy(settings: Settings, deployed: Deployed, base_image: str = "", consent
     preflight.require_traffic(aws, settings, stack_name(settings, "service"))
     previews = {deployment.stack: preview(aws, deployment) for deployment in deployments}
     require_data_kept(previews.values(), consent.data_loss)
-    preflight.make_service_linked_roles(aws, with_database=settings.create_database)
+    preflight.make_service_linked_roles(
+        aws, with_database=settings.create_database, with_api=settings.door == "http-api"
+    )
     for number, deployment in enumerate(deployments, start=1):
         step = f"{number}/{len(deployments)}"
         if deployment.kind == "service":
@@ -237,7 +239,8 @@ def _delete_stack(aws: Aws, stack: str) -> None:
 def _kept(aws: Aws, settings: Settings, stack: str) -> dict[str, str]:
     """Return the physical names of what the stack's deletion leaves, by logical name."""
     listed = aws.resources(stack_name(settings, stack))
-    resources = MAKERS[stack]().to_dict()["Resources"]
+    forms = [make for name, make in TEMPLATE_MAKERS.items() if name == stack or name.startswith(f"{stack}-")]
+    resources = {name: part for make in forms for name, part in make().to_dict()["Resources"].items()}
     policies = {name: resource.get("DeletionPolicy") for name, resource in resources.items()}
     return {
         f"{resource['ResourceType']} {resource['LogicalResourceId']}": resource["PhysicalResourceId"]

@@ -9,7 +9,7 @@ from troposphere import Equals, Not, Ref, Template
 from cloudformation.config import MOST_MIN_TASKS, TASK_SIZES
 
 
-def add_rules(template: Template) -> None:
+def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
     """Refuse, before anything is made, the task sizes that Fargate does not sell and a ceiling under the floor."""
     for cpu, sizes in TASK_SIZES.items():
         template.add_rule(
@@ -37,6 +37,7 @@ def add_rules(template: Template) -> None:
                 ],
             },
         )
+    certificate = {"Assert": Not(Equals(Ref("CertificateArn"), "")), "AssertDescription": "prod needs a certificate."}
     template.add_rule(
         "ProdSpreadsOverTwoZones",
         {
@@ -44,7 +45,7 @@ def add_rules(template: Template) -> None:
             "Assertions": [
                 {"Assert": Not(Equals(Ref("MinTasks"), "1")), "AssertDescription": "prod needs MinTasks of 2 or more."},
                 {"Assert": Equals(Ref("CreateDatabase"), "true"), "AssertDescription": "prod needs the database."},
-                {"Assert": Not(Equals(Ref("CertificateArn"), "")), "AssertDescription": "prod needs a certificate."},
+                *([certificate] if needs_certificate else []),
             ],
         },
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from troposphere import GetAtt, Ref, Template, ec2
+from troposphere import GetAtt, If, Ref, Template, ec2
 
 from cloudformation.links import skipped_checks, tags
-from cloudformation.network import EVERYWHERE, IN_ENDPOINTS, Network
+from cloudformation.network import EVERYWHERE, HAS_BALANCER, IN_ENDPOINTS, Network
 
 HTTP, HTTPS, SERVICE_PORT, POSTGRES = 80, 443, 8000, 5432
 
@@ -37,10 +37,15 @@ def add_security_groups(template: Template, network: Network) -> SecurityGroups:
         network,
         "Balancer",
         "The load balancer, open to the internet",
-        inbound=[
-            _from_cidr(EVERYWHERE, HTTP, "HTTP from the internet; redirected when there is a certificate"),
-            _from_cidr(EVERYWHERE, HTTPS, "HTTPS from the internet"),
-        ],
+        # With an HTTP API this is the group of its VPC link, which nobody enters from outside.
+        inbound=If(
+            HAS_BALANCER,
+            [
+                _from_cidr(EVERYWHERE, HTTP, "HTTP from the internet; redirected when there is a certificate"),
+                _from_cidr(EVERYWHERE, HTTPS, "HTTPS from the internet"),
+            ],
+            [],
+        ),
         outbound=[_from_cidr(cidr, SERVICE_PORT, "To the tasks") for cidr in subnets],
     )
     balancer.Metadata = skipped_checks(CKV_AWS_260="A public HTTP service: port 80 redirects, or serves, by design")
@@ -81,7 +86,7 @@ def _add(
     name: str,
     description: str,
     *,
-    inbound: list[ec2.SecurityGroupRule],
+    inbound: list[ec2.SecurityGroupRule] | If,
     outbound: list[ec2.SecurityGroupRule],
     **attributes: str,
 ) -> ec2.SecurityGroup:

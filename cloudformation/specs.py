@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cloudformation.config import (
     ARCHITECTURES,
     DEPLOYMENT_STRATEGIES,
+    DOORS,
     ENVIRONMENTS,
     FLOW_LOGS,
     LOG_RETENTION_DAYS,
@@ -21,6 +22,7 @@ from cloudformation.config import (
     Settings,
 )
 
+HTTP_API_DOOR = "http-api"
 _TRUE_OR_FALSE = ("true", "false")
 
 
@@ -78,6 +80,14 @@ NETWORK = (
     _PROJECT,
     _ENVIRONMENT,
     _NETWORK_MODE,
+    Spec(
+        "Door",
+        "The way in",
+        "Door",
+        "balancer: an application load balancer. http-api: an HTTP API, cheaper where requests are few. "
+        "Chooses the templates of the service and of the monitoring too.",
+        allowed=DOORS,
+    ),
     Spec(
         "EndpointZones",
         "How tasks reach AWS",
@@ -420,20 +430,32 @@ WEB_ACL = (
          "true makes a web ACL with AWS's rules against known attacks (WAF costs extra).", allowed=_TRUE_OR_FALSE),
 )  # fmt: skip
 
+# An HTTP API takes no web ACL, and its requests are not counted by target group.
+HTTP_API = (
+    Spec("ThrottlePerSecond", "The way in", "Requests a second", "Of all callers together; beyond it they get a 429.",
+         is_number=True, minimum=1),
+    Spec("ThrottleBurst", "The way in", "Requests at once", "So many more may come in one burst.", is_number=True,
+         minimum=1),
+)  # fmt: skip
+
 MONITORING = (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE, _STRATEGY, *WEB_ACL)
 
 SPECS = {"network": NETWORK, "data": DATA, "service": (*SERVICE, *NIGHT), "monitoring": MONITORING}
 
-# The service's template has three forms, since one with everything is larger than CloudFormation takes.
+# The service's template has forms, since one with everything is larger than CloudFormation takes.
 TEMPLATE_SPECS = SPECS | {
     "service-sign-in": (*SERVICE, *SIGN_IN),
     # Tasks are scaled by their CPU alone there, since requests are counted by target group.
     "service-shift": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *SHIFT),
+    "service-http-api": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *NIGHT, *HTTP_API),
+    "monitoring-http-api": (_PROJECT, _ENVIRONMENT, _CREATE_DATABASE),
 }
 
 
 def template_of(stack: str, settings: Settings) -> str:
     """Return the template by which a stack is deployed under the settings."""
+    if settings.door == HTTP_API_DOOR and stack in {"service", "monitoring"}:
+        return f"{stack}-{HTTP_API_DOOR}"
     if stack != "service":
         return stack
     if settings.deployment_strategy != "ROLLING":

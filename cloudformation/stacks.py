@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from troposphere import Equals, GetAtt, Join, Output, Ref, Sub, Template
+from troposphere.logs import LogGroup
 
 from cloudformation import (
     alarms,
@@ -19,6 +20,7 @@ from cloudformation import (
     ecr,
     ecs,
     flow_logs,
+    http_api,
     iam,
     key,
     rotation,
@@ -28,6 +30,7 @@ from cloudformation import (
     waf,
 )
 from cloudformation.config import AddressPlan, ConfigurationError
+from cloudformation.door import Door
 from cloudformation.endpoints import add_endpoints
 from cloudformation.github import github_stack
 from cloudformation.links import export
@@ -103,8 +106,11 @@ def service_stack(form: str = "service") -> Template:
     """Return a template of what is redeployed with each image: roles, balancer, tasks, alarms.
 
     Its form `service-sign-in` signs people in at an identity provider. With `service-shift` a new image stands beside
-    the old one and ECS moves the traffic to it. Both need a certificate.
+    the old one and ECS moves the traffic to it. Both need a certificate. `service-http-api` has an HTTP API in place
+    of the balancer.
     """
+    if form == http_api.FORM:
+        return _service_behind_api()
     template = _template("mlapi: the service behind its load balancer", form)
     for part in (iam, ecs, key):
         part.add_conditions(template)
@@ -121,33 +127,58 @@ def service_stack(form: str = "service") -> Template:
     service = ecs.add_service(template, balancer, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched])
     autoscaling.add_autoscaling(template, service, balancer)
 
-    url = balancer.url
-    template.add_output(Output("Url", Value=url, Description="The API"))
-    template.add_output(
-        Output("AdminUrl", Value=Join("", [url, "/admin/"]), Description="The registry for people, from AdminCidr")
-    )
+    _add_outputs(template, balancer, service, roles, log_group)
     export(template, "BalancerDnsName", GetAtt(balancer.load_balancer, "DNSName"), "Point the domain name here")
     for name in ("LoadBalancerFullName", "TargetGroupFullName"):
         part = balancer.load_balancer if name.startswith("Load") else balancer.target_group
         export(template, name, GetAtt(part, name), "As CloudWatch names it")
+    return template
+
+
+def _service_behind_api() -> Template:
+    template = _template("mlapi: the service behind an HTTP API", http_api.FORM)
+    for part in (iam, ecs, http_api, autoscaling, key):
+        part.add_conditions(template)
+    add_mappings(template)
+    add_rules(template, needs_certificate=False)  # the API's own address has one
+    log_group = add_log_group(template)
+    roles = iam.add_roles(template, log_group)
+    door = http_api.add_http_api(template)
+    watched = alarms.add_deployment_alarms(template)
+    service = ecs.add_service(template, door, roles, log_group, deployment_alarms=[Ref(alarm) for alarm in watched])
+    autoscaling.add_autoscaling(template, service, door)
+    _add_outputs(template, door, service, roles, log_group)
+    export(template, "ApiId", Ref(door.api), "As CloudWatch names it")
+    return template
+
+
+def _add_outputs(template: Template, door: Door, service: ecs.Service, roles: iam.Roles, log_group: LogGroup) -> None:
+    """Add the outputs that every form of the service's template has."""
+    template.add_output(Output("Url", Value=door.url, Description="The API"))
+    template.add_output(
+        Output("AdminUrl", Value=Join("", [door.url, "/admin/"]), Description="The registry for people, from AdminCidr")
+    )
     export(template, "Cluster", Ref(service.cluster), "The ECS cluster")
     export(template, "Service", GetAtt(service.service, "Name"), "The ECS service")
     export(template, "ServiceArn", Ref(service.service), "Of the ECS service")
     export(template, "LogGroup", Ref(log_group), "The service's log lines")
     export(template, "TaskRoleArn", GetAtt(roles.task, "Arn"), "The role that the service acts under")
-    return template
 
 
-def monitoring_stack() -> Template:
-    """Return the template of what watches the service: alarms on what callers see, the dashboard, the web ACL."""
-    template = _template("mlapi: alarms, dashboard and web ACL of the service", "monitoring")
+def monitoring_stack(form: str = "monitoring") -> Template:
+    """Return a template of what watches the service: alarms on what callers see, the dashboard, the web ACL."""
+    has_api = form == "monitoring-http-api"
+    template = _template(f"mlapi: alarms, dashboard{'' if has_api else ' and web ACL'} of the service", form)
     template.add_condition(HAS_DATABASE, Equals(Ref("CreateDatabase"), "true"))
-    template.add_condition(alarms.ROLLS, Equals(Ref("DeploymentStrategy"), "ROLLING"))
-    waf.add_conditions(template)
-    alarms.add_service_alarms(template)
+    if has_api:
+        alarms.add_api_alarms(template)
+    else:
+        template.add_condition(alarms.ROLLS, Equals(Ref("DeploymentStrategy"), "ROLLING"))
+        alarms.add_service_alarms(template)
+        waf.add_conditions(template)
+        waf.add_web_acl(template)
     alarms.add_failed_deployment_event(template)
-    waf.add_web_acl(template)
-    page = dashboard.add_dashboard(template)
+    page = dashboard.add_dashboard(template, has_api=has_api)
     console = (
         "https://${AWS::Region}.console.aws.amazon.com/cloudwatch/home?region=${AWS::Region}#dashboards:name=${Name}"
     )
@@ -176,8 +207,8 @@ STANDALONE: dict[str, Callable[[], Template]] = {
 }
 # Other forms of a stack of MAKERS.
 VARIANTS: dict[str, Callable[[], Template]] = {
-    form: functools.partial(service_stack, form) for form in ("service-sign-in", "service-shift")
-}
+    form: functools.partial(service_stack, form) for form in ("service-sign-in", "service-shift", http_api.FORM)
+} | {"monitoring-http-api": functools.partial(monitoring_stack, "monitoring-http-api")}
 TEMPLATE_MAKERS = MAKERS | VARIANTS | STANDALONE
 
 

@@ -18,6 +18,8 @@ _FIGURES_BYTES = 700
 _REQUEST_BYTES, _ANSWER_BYTES = 900, 700
 # The balancer's own log, compressed, kept for three months.
 _ACCESS_LOG_BYTES, _ACCESS_LOG_MONTHS = 70, 3
+# An HTTP API's line in CloudWatch, with the 26 bytes that CloudWatch counts for each event.
+API_LINE_BYTES = 270
 # What one capacity unit of a balancer carries: the largest of these is billed.
 _UNIT_CONNECTIONS_SECOND, _UNIT_GB_HOUR = 25, 1.0
 _REQUESTS_PER_CONNECTION = 10
@@ -53,7 +55,7 @@ def usage_of(settings: Settings, per_minute: float) -> Usage:
         million_requests=requests / 1e6,
         capacity_units=max(gb_an_hour / _UNIT_GB_HOUR, connections / _UNIT_CONNECTIONS_SECOND),
         log_gb=(lines + figures) / _GB,
-        access_log_gb=requests * _ACCESS_LOG_BYTES * _ACCESS_LOG_MONTHS / _GB,
+        access_log_gb=requests * _ACCESS_LOG_BYTES * _ACCESS_LOG_MONTHS / _GB if settings.door == "balancer" else 0.0,
         flow_log_gb=_KNOCKING_GB + requests / _REQUESTS_PER_CONNECTION * _FLOW_BYTES / _GB,
         private_gb=(lines + figures) / _GB + _START_GB,
         out_gb=requests * _ANSWER_BYTES / _GB,

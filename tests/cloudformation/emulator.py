@@ -10,7 +10,7 @@ import os
 
 from ministack.app import main
 from ministack.core.responses import error_response_json, json_response
-from ministack.services import ec2, ecr, waf
+from ministack.services import ec2, ecr, ecs, waf
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
 
 
@@ -82,6 +82,7 @@ _RESOURCE_HANDLERS.update(
 _RESOURCE_HANDLERS.update(
     dict.fromkeys(
         (
+            "AWS::ApiGatewayV2::VpcLink",
             "AWS::EC2::FlowLog",
             "AWS::EC2::SecurityGroupEgress",
             "AWS::IAM::OIDCProvider",
@@ -93,6 +94,24 @@ _RESOURCE_HANDLERS.update(
         _RECORD,
     )
 )
+
+
+make_service = _RESOURCE_HANDLERS["AWS::ECS::Service"]["create"]
+
+
+def create_service(logical_id, props, stack_name):
+    """Keep where the tasks register, which the emulator's own handler drops."""
+    arn, attributes = make_service(logical_id, props, stack_name)
+    for service in ecs._services.values():
+        if service["serviceArn"] == arn:
+            service["serviceRegistries"] = [
+                {name[0].lower() + name[1:]: value for name, value in registry.items()}
+                for registry in props.get("ServiceRegistries", [])
+            ]
+    return arn, attributes
+
+
+_RESOURCE_HANDLERS["AWS::ECS::Service"]["create"] = create_service
 
 
 def scan_findings(data):

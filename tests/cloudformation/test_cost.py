@@ -9,15 +9,14 @@ import pytest
 
 from cloudformation.__main__ import main
 from cloudformation.config import ConfigurationError, Settings
-from cloudformation.cost import Line, bill, profile_totals, total
+from cloudformation.cost import Line, bill, crossing, door_totals, profile_totals, total
 from cloudformation.prices import BILLED, ELSEWHERE, FREE, PRICES
 from cloudformation.sizes import requests_per_minute
-from cloudformation.stacks import MAKERS, STANDALONE
+from cloudformation.stacks import MAKERS, STANDALONE, VARIANTS
 from tests.cloudformation.resolving import resources
 
-TYPES = {
-    part["Type"] for maker in [*MAKERS.values(), STANDALONE["key"]] for part in maker().to_dict()["Resources"].values()
-}
+PRICED = [*MAKERS.values(), *VARIANTS.values(), STANDALONE["key"]]
+TYPES = {part["Type"] for maker in PRICED for part in maker().to_dict()["Resources"].values()}
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
@@ -58,6 +57,7 @@ def test_month_costs_what_the_docs_say(settings: Settings, low: float, high: flo
         {"network_mode": "nat"},
         {"network_mode": "endpoints"},
         {"create_database": False},
+        {"door": "http-api"},
         {"rate_limit": 100},
         {"managed_rules": True, "flow_logs": "ALL"},
         {"key_arn": "arn:aws:kms:us-east-1:123456789012:key/1"},
@@ -153,3 +153,40 @@ def test_comparison_names_each_way_its_price_and_its_page(capsys: pytest.Capture
     # 43.8 million requests: 0.20 a million, and 438,000 GB-seconds
     assert answer["elsewhere"][0]["monthly"] == pytest.approx(43.8 * 0.2 + 438_000 * 0.0000133334, abs=0.01)
     assert all(source.startswith("https://") for other in answer["elsewhere"] for source in other["sources"])
+
+
+def test_http_api_is_billed_by_request_and_without_addresses_of_its_own() -> None:
+    lines = bill(Settings(door="http-api"), 100)
+    assert usd(lines, "api-requests") == pytest.approx(4.38)  # 100 a minute are 4.38 million a month
+    assert not {"balancer", "balancer-capacity"} & {line.price for line in lines}
+    (addresses,) = [line.quantity for line in lines if line.price == "public-address"]
+    assert addresses == 730  # of the one task
+
+
+@pytest.mark.parametrize("profile", ["cheapest", "standard"])
+def test_doors_cost_the_same_where_they_cross(profile: str) -> None:
+    settings = Settings.for_environment("dev", profile=profile)
+    per_minute = crossing(settings)
+    assert 450 < per_minute < 550
+    quiet, even, busy = (door_totals(settings, share * per_minute) for share in (0.5, 1, 2))
+    assert quiet["http-api"] < quiet["balancer"]
+    assert even["http-api"] == pytest.approx(even["balancer"], abs=0.1)
+    assert busy["http-api"] > busy["balancer"]
+
+
+def test_bill_shows_both_doors_and_where_they_cross(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--per-minute", "100"]) == 0
+    shown = capsys.readouterr().out
+    for door, month in door_totals(Settings(), 100).items():
+        assert f"  {door:<12}{month:>9.2f}" in shown
+    assert f"Below {crossing(Settings()):,} requests a minute" in shown
+    assert main(["cost", "--per-minute", "100", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["doors_cross_per_minute"] == crossing(Settings())
+    assert set(answer["doors"]) == {"balancer", "http-api"}
+
+
+def test_alarms_of_the_bill_are_those_of_the_door() -> None:
+    for door in ("balancer", "http-api"):
+        made = [part["Type"] for stack in MAKERS for part in resources(stack, door=door).values()]
+        assert made.count("AWS::CloudWatch::Alarm") <= 10  # what CloudWatch gives for free, so none is billed

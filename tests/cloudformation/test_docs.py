@@ -9,9 +9,9 @@ import pytest
 
 from cloudformation.__main__ import main, parser
 from cloudformation.config import Settings, parameter_name
-from cloudformation.cost import bill, total
+from cloudformation.cost import bill, crossing, total
 from cloudformation.elsewhere import alternatives
-from cloudformation.stacks import MAKERS, STANDALONE
+from cloudformation.stacks import MAKERS, STANDALONE, VARIANTS
 from tests.cloudformation.conftest import ROOT
 
 COSTS = (ROOT / "docs/aws-costs.md").read_text()
@@ -82,3 +82,20 @@ def test_documented_comparison_is_the_computed_one(per_minute: int) -> None:
 def test_by_hand_commands_name_the_committed_templates() -> None:
     for stack in MAKERS:
         assert f"--template-file cloudformation/templates/{stack}.yaml" in AWS
+
+
+def test_documented_crossing_of_the_doors_is_the_computed_one() -> None:
+    assert f"below {crossing(Settings())} requests a minute" in AWS
+    assert f"{crossing(Settings())} requests a minute" in COSTS
+
+
+@pytest.mark.parametrize(("profile", "usd"), [("cheapest", 10), ("standard", 43)])
+def test_documented_bill_behind_an_http_api_is_the_computed_one(profile: str, usd: int) -> None:
+    settings = Settings.for_environment("dev", profile=profile).with_assignment("Door=http-api")
+    assert round(total(bill(settings))) == usd
+    assert f"`{profile}` to ${usd}" in COSTS
+
+
+def test_output_to_which_a_domain_name_points_exists() -> None:
+    assert "`ApiDomainName`" in AWS
+    assert "ApiDomainName" in VARIANTS["service-http-api"]().to_dict()["Outputs"]

@@ -28,6 +28,7 @@ CONFIGURATIONS: list[dict[str, Any]] = [
         "managed_rules": True,
         "key_arn": "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555",
     },
+    {"door": "http-api", "admin_cidr": "203.0.113.7/32"},
 ]
 
 
