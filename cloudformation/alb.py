@@ -10,7 +10,7 @@ from troposphere import elasticloadbalancingv2 as elb
 from cloudformation import canary, sign_in
 from cloudformation.canary import Pair
 from cloudformation.door import CONTAINER, DRAIN_SECONDS, HAS_DOMAIN, READINESS_PATH
-from cloudformation.links import imported, skipped_checks, tags
+from cloudformation.links import imported, refused_controls, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
 from cloudformation.s3 import BALANCER_LOG_PREFIX
 from cloudformation.security_groups import HTTP, HTTPS, SERVICE_PORT
@@ -136,6 +136,9 @@ def _load_balancer() -> elb.LoadBalancer:
     }
     return elb.LoadBalancer(
         "LoadBalancer",
+        Metadata=refused_controls(
+            dict.fromkeys(("ELB.21", "ELB.22"), "TLS ends here; the tasks admit this balancer alone")
+        ),
         Type="application",
         Scheme="internet-facing",
         Subnets=Split(",", imported(NETWORK_STACK, "PublicSubnets")),

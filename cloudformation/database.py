@@ -8,11 +8,16 @@ from troposphere import Equals, If, Not, NoValue, Ref, Split, Sub, Template, rds
 from troposphere import secretsmanager as sm
 
 from cloudformation.key import key_or
-from cloudformation.links import imported, skipped_checks, tags
+from cloudformation.links import imported, refused_controls, skipped_checks, tags
 from cloudformation.parameters import NETWORK_STACK
 from cloudformation.secrets import DATABASE_NAME, HAS_DATABASE, MASTER_USER, Secrets
 
 IS_PROD, FROM_SNAPSHOT = "IsProd", "FromSnapshot"
+_REFUSED = {
+    **dict.fromkeys(("RDS.9", "RDS.36"), "RDS keeps its log for three days; CloudWatch bills by the GB"),
+    **dict.fromkeys(("RDS.20", "RDS.21"), "The alarms watch it; RDS keeps its own events for 14 days"),
+    "RDS.23": "The port is open to the tasks alone; another one would add nothing",
+}
 _GIBIBYTES, _MOST_GIBIBYTES = 20, 100
 
 
@@ -91,7 +96,8 @@ def _instance(subnets: rds.DBSubnetGroup, settings: rds.DBParameterGroup, secret
         Metadata=skipped_checks(
             CKV_AWS_118="Enhanced monitoring needs a role and more logs; the alarms watch CPU and storage",
             CKV_AWS_157="Two zones in prod; one in dev and staging, at half the price",
-        ),
+        )
+        | refused_controls(_REFUSED),
     )
 
 

@@ -33,3 +33,8 @@ def tags(name: str) -> Tags:
 def skipped_checks(**reasons: str) -> dict[str, object]:
     """Return the metadata that tells checkov which checks do not apply here, each with its reason."""
     return {"checkov": {"skip": [{"id": check, "comment": reason} for check, reason in reasons.items()]}}
+
+
+def refused_controls(reasons: dict[str, str]) -> dict[str, object]:
+    """Return the metadata that says which controls of Security Hub a part fails on purpose, each with its reason."""
+    return {"SecurityHub": {"refused": reasons}}

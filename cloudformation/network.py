@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from troposphere import And, Condition, Equals, GetAtt, GetAZs, If, Not, Ref, Select, Template, ec2
 
 from cloudformation.config import AddressPlan
-from cloudformation.links import tags
+from cloudformation.links import refused_controls, tags
 
 IN_NAT, IN_ENDPOINTS = "TasksBehindNat", "TasksBehindEndpoints"
 HAS_BALANCER = "HasBalancer"
 IN_NAT_IN_PROD, IS_PROD, HAS_ZONES = "TasksBehindNatInProd", "IsProd", "HasZones"
 _ZONES = ("FirstZone", "SecondZone")
 EVERYWHERE = "0.0.0.0/0"
+_REFUSED = {
+    "EC2.2": "CloudFormation cannot change the default group; nothing here is in it",
+    "EC2.172": "The service answers the internet, by way of a gateway",
+    **dict.fromkeys(("EC2.10", "EC2.57", "EC2.58", "EC2.60"), "Nothing in the network calls it"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ def add_network(template: Template, addresses: AddressPlan) -> Network:
             CidrBlock=addresses.vpc,
             EnableDnsSupport=True,
             EnableDnsHostnames=True,  # interface endpoints answer under AWS's own names only with both
+            Metadata=refused_controls(_REFUSED),
             Tags=tags("vpc"),
         )
     )

@@ -8,7 +8,7 @@ from troposphere import Sub, Template
 from troposphere import secretsmanager as sm
 
 from cloudformation.key import key_or
-from cloudformation.links import KEPT, skipped_checks, tags
+from cloudformation.links import KEPT, refused_controls, skipped_checks, tags
 
 DATABASE_NAME = "registry"
 MASTER_USER = "registry"
@@ -18,6 +18,12 @@ HAS_DATABASE = "HasDatabase"
 _UNDER_AWS_KEY = skipped_checks(
     CKV_AWS_149="AWS's own key encrypts it; KeyArn chooses a customer key, for $1 a month",
 )
+
+_NOT_ROTATED = {
+    "DjangoSecretKey": "Another key logs everybody out, so a person chooses when",
+    "AdminPassword": "It is used for the first account only, once",
+    "DatabaseCredentials": "An update of the stack sets the master's password from it; no task serves with it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,12 @@ def _add(template: Template, name: str, purpose: str, **generate: object) -> sm.
             Description=Sub(f"{purpose} (${{ProjectName}} ${{EnvironmentName}})"),
             KmsKeyId=key_or(),
             GenerateSecretString=sm.GenerateSecretString(**generate),
-            Metadata=_UNDER_AWS_KEY,
+            Metadata=_UNDER_AWS_KEY | _never_rotated(name),
             Tags=tags(name),
         )
     )
+
+
+def _never_rotated(name: str) -> dict[str, object]:
+    reason = _NOT_ROTATED.get(name)
+    return refused_controls(dict.fromkeys(("SecretsManager.1", "SecretsManager.4"), reason)) if reason else {}
