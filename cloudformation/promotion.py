@@ -61,13 +61,33 @@ def digest_of(aws: Aws, repository: str, tag: str) -> str:
     return digest
 
 
-def require_one_repository(source: str, target: str) -> None:
+def target_repository(aws: Aws, target: Settings) -> str:
+    """Return the repository that the target environment will pull from; an empty string for one of its own, to be made.
+
+    While its service stands that is the one it has: CloudFormation changes no export that another stack uses.
+    """
+    if aws.stack(stack_name(target, "data")) is None:
+        return target.existing_repository
+    present = repository_of(aws, target)
+    return present if aws.stack(stack_name(target, "service")) else target.existing_repository or present
+
+
+def require_one_repository(source: str, target: str, environment: str) -> None:
     """Raise AwsError where two environments have repositories of their own: an image copied is another image."""
-    if source != target:
+    if source == target:
+        return
+    if not target:
         raise AwsError(
-            f"The image is in the repository {source}, and the target environment pulls from {target}. "
-            f"Promote within one repository: deploy the target with --set ExistingRepository={source}."
+            f"The image is in the repository {source}, and {environment}, which is not there yet, would get one of its "
+            f"own. Add --set ExistingRepository={source}; the environment keeps it from then on."
         )
+    raise AwsError(
+        f"The image is in the repository {source}, and {environment} pulls from {target}. An image is promoted within "
+        f"one repository, and CloudFormation does not change an environment's while other stacks use it. Delete the "
+        f"stacks monitoring and service of {environment} (and github, if there); nothing answers then. Promote with "
+        f"--set ExistingRepository={source} --allow-data-loss Repository. The models, the registry and the images of "
+        f"{target} stay."
+    )
 
 
 def require_scanned(aws: Aws, image: DeployedImage, fail_on: str, *, seconds: float = _SCAN_SECONDS) -> dict[str, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cloudformation.aws import Aws, AwsError
+from cloudformation.config import Settings
 from cloudformation.promotion import (
     DeployedImage,
     architectures,
@@ -104,6 +106,57 @@ def test_deployed_image_bears_a_tag_for_its_environment(emulator, aws, repositor
 
 
 def test_image_is_not_copied_between_repositories() -> None:
-    require_one_repository("images", "images")
-    with pytest.raises(AwsError, match="--set ExistingRepository=images"):
-        require_one_repository("images", "others")
+    require_one_repository("images", "images", "prod")
+    with pytest.raises(AwsError, match="Add --set ExistingRepository=images; the environment keeps it"):
+        require_one_repository("images", "", "prod")
+    with pytest.raises(AwsError, match="Delete the stacks.*--set ExistingRepository=images --allow-data-loss Repo"):
+        require_one_repository("images", "others", "prod")
+
+
+@pytest.fixture(scope="module")
+def dev(emulator: Emulator) -> str:
+    """Deploy dev with an image that may be promoted, and return its repository's name."""
+    settings = Settings(project_name="promo", image_tag="v1")
+    network = emulator.deploy_once(settings, "network", {})
+    data = emulator.deploy_once(settings, "data", {"NetworkStack": network})
+    emulator.deploy_once(settings, "service", {"NetworkStack": network, "DataStack": data})
+    name = emulator.outputs(data)["Repository"]
+    registry.push(emulator, name, "v1", scan=CLEAN)
+    return name
+
+
+def promote(emulator: Emulator, *words: str) -> Any:
+    return emulator.cloudformation("promote", "--from", "dev", "--env", "staging", "--set", "ProjectName=promo", *words)
+
+
+@pytest.mark.timeout(300)
+def test_first_promotion_makes_the_environment_on_the_same_repository(emulator: Emulator, dev: str) -> None:
+    refused = promote(emulator)
+    assert refused.returncode == 1
+    assert f"Add --set ExistingRepository={dev}" in refused.stderr
+    done = promote(emulator, "--set", f"ExistingRepository={dev}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert emulator.outputs("promo-staging-data")["Repository"] == dev
+    assert "Repository" not in emulator.resources("promo-staging-data")
+
+
+def test_repository_is_changed_only_while_no_service_uses_it(emulator: Emulator) -> None:
+    settings = Settings(project_name="promoted", image_tag="v1")
+    network = emulator.deploy_once(settings, "network", {})
+    data = emulator.deploy_once(settings, "data", {"NetworkStack": network})
+    own = emulator.outputs(data)["Repository"]
+    assert target(emulator, "existing_repository='images'") == "images"
+    assert target(emulator, "") == own
+    emulator.deploy_once(settings, "service", {"NetworkStack": network, "DataStack": data})
+    assert target(emulator, "existing_repository='images'") == own
+
+
+def target(emulator: Emulator, changes: str) -> str:
+    code = (
+        "from cloudformation.aws import Aws; from cloudformation.config import Settings\n"
+        "from cloudformation.promotion import target_repository\n"
+        f"print(target_repository(Aws('{REGION}'), Settings(project_name='promoted', {changes})))"
+    )
+    done = emulator.run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
