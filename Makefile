@@ -53,8 +53,9 @@ deploy: $(VENV)/.installed ## the whole way to AWS: make deploy ENV=dev ARGS=--d
 destroy: $(VENV)/.installed ## takes it down again, and says what stays
 	$(BIN)/python -m cloudformation destroy --env $(ENV) $(ARGS)
 
-# `make lock UPGRADE=--upgrade` takes the newest versions; without it the pinned ones stay.
-UPGRADE ?=
+# `make lock` takes the newest versions that the inputs allow. `make lock UPGRADE=` keeps the pinned ones and adds only
+# what an input newly asks for.
+UPGRADE ?= --upgrade
 lock: $(VENV)/.installed ## the newest pinned and hashed requirements, from requirements/*.in
 	$(PYTHON) requirements/lock.py $(UPGRADE)
 
