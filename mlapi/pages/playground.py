@@ -23,7 +23,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _playground() -> HttpResponse:
-    return page("mlapi/pages/playground.html", {"needs_key": settings.MLAPI_REQUIRE_API_KEY})
+    return page("mlapi/playground.html", {"needs_key": settings.MLAPI_REQUIRE_API_KEY})
 
 
 def _index(request: HttpRequest) -> HttpResponse:
