@@ -91,10 +91,11 @@ def storage_directory(tmp_path: Path, settings: object) -> Path:
     return directory
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
     """Return a running browser."""
-    # Playwright's loop lives in this thread, and Django takes it for an asynchronous context.
+    # The loop of Playwright runs in this thread until the module ends: Django takes it for an asynchronous context, and
+    # other modules could start no loop of their own.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     from playwright.sync_api import sync_playwright

@@ -69,6 +69,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._default_lines = ""
         # Whether a part of a request's body is still to come.
         self._is_receiving = False
+        self.is_lost = False
         # What came of a body since its last content: sizes and extensions of chunks, trailers.
         self._framing_bytes = 0
         self._idle_since = self.loop.time()
@@ -129,6 +130,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._framing_bytes += len(data)
             if self._framing_bytes > MAX_FRAMING_BYTES:
                 self._refuse(head_too_large())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that nothing can be written any more."""
+        self.is_lost = True
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Note that the client sends no more. An answer that is computed at once is still sent."""
@@ -353,13 +359,18 @@ class LimitedProtocol(HttpToolsProtocol):
 class _LingeringTransport:
     """A connection's transport whose `close` lets a client that still sends read the answer."""
 
-    __slots__ = ("_transport", "close", "is_closing", "write")
+    __slots__ = ("_protocol", "_transport", "close", "is_closing")
 
     def __init__(self, protocol: LimitedProtocol, transport: Any) -> None:
+        self._protocol = protocol
         self._transport = transport
-        self.write = transport.write
         self.close = protocol.close
         self.is_closing = protocol.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the connection is lost: uvicorn tells only the last of pipelined requests that it is."""
+        if not self._protocol.is_lost:
+            self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -164,7 +164,7 @@ def test_many_checks_keep_nothing_from_being_found(storage_directory, monkeypatc
         if later.exists():
             (storage_directory / "b").mkdir()
             later.rename(storage_directory / "b" / "model.joblib")
-        return services.checking.check_next(holder)
+        return services.validation.check_next(holder)
 
     monkeypatch.setattr(services, "check_next", check_and_upload)
     maintenance.tend()
