@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from mlapi.http.body import Body
-from mlapi.http.messages import PIECE_BYTES, WRITE_RESPONSE, send_reply
+from mlapi.http.messages import HAS_ENDED, PIECE_BYTES, WRITE_RESPONSE, send_reply
 from mlapi.http.pipeline import RequestPipeline
 from mlapi.http.request import Request
 from mlapi.http.routes import match
@@ -57,9 +57,10 @@ class Application:
         request = Request.from_scope(scope)
         body = Body(receive, self._pipeline.admission, request, scope.get("state"))
 
-        async def disconnected() -> None:
+        async def disconnected(is_waiting: Callable[[], bool]) -> None:
             while (await receive())["type"] != "http.disconnect":
-                pass
+                if is_waiting() and scope["state"].get(HAS_ENDED):
+                    return
 
         endpoint, params = found
         reply = await self._pipeline.answer(

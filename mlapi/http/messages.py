@@ -11,6 +11,8 @@ from mlapi.protocols.base import Reply
 
 # In the state of a scope: writes a whole response at once, given its head and its body; False where it cannot.
 WRITE_RESPONSE = "write_response"
+# Whether the client has said that it sends no more: a key of the ASGI scope's state.
+HAS_ENDED = "has_ended"
 # A smaller answer is written at once, whoever reads it.
 PIECE_BYTES = 262_144
 Write = Callable[[str, bytes], bool]

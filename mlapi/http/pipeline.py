@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -33,7 +33,8 @@ MAX_REFUSED_INLINE_BYTES = 8_192
 MAX_PARSED_INLINE_BYTES = 16_384
 
 
-Disconnected = Callable[[], Awaitable[None]]
+# Waits until the client has left. It is given a function that tells whether the request waits for a slot.
+Disconnected = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class RequestContext:
     disconnected: Disconnected | None = None
     key: str = ""
     body: bytes = b""
+    # Whether the request waits for a slot.
+    is_waiting: bool = False
     waited_seconds: float = 0.0
 
 
@@ -178,7 +181,7 @@ class RequestPipeline:
         predict = self._predict(context, content)
         if context.disconnected is None:
             return await predict
-        return await _until_disconnected(predict, context.disconnected)
+        return await _until_disconnected(predict, partial(context.disconnected, lambda: context.is_waiting))
 
     async def _predict(self, context: RequestContext, content: bytes) -> Reply:
         """Answer with slots held; a large or compressed body is read in a thread, off the event loop."""
@@ -186,9 +189,11 @@ class RequestPipeline:
         encoding = context.request.content_encoding
         limit = max_body_bytes()
         began = time.perf_counter()
+        context.is_waiting = True
         try:
             slots = await self.admission.acquire(slots_for(content, encoding, limit=limit), context.client)
         finally:
+            context.is_waiting = False
             context.waited_seconds = time.perf_counter() - began
         if not encoding and len(content) <= MAX_PARSED_INLINE_BYTES:
             try:
@@ -231,19 +236,21 @@ class RequestPipeline:
         )
 
 
-async def _until_disconnected(answer: Coroutine[Any, Any, Reply], disconnected: Disconnected) -> Reply:
+async def _until_disconnected(
+    answer: Coroutine[Any, Any, Reply], has_disconnected: Callable[[], Awaitable[None]]
+) -> Reply:
     """Return what `answer` returns; HttpError 499 where the client leaves before, and `answer` is given up."""
     task = asyncio.current_task()
     has_left = False
 
     async def watch() -> None:
         nonlocal has_left
-        await disconnected()
+        await has_disconnected()
         has_left = True
         if task is not None:
             task.cancel()
 
-    reconciler = asyncio.create_task(watch())
+    watcher = asyncio.create_task(watch())
     try:
         return await answer
     except asyncio.CancelledError:
@@ -252,7 +259,7 @@ async def _until_disconnected(answer: Coroutine[Any, Any, Reply], disconnected: 
         task.uncancel()
         raise HttpError(499, "client_left", "The client closed the connection before the answer.") from None
     finally:
-        reconciler.cancel()
+        watcher.cancel()
 
 
 def max_body_bytes() -> int:

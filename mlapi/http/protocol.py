@@ -19,7 +19,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mlapi.http.body import MAX_SILENCE_SECONDS, too_slow
-from mlapi.http.messages import WRITE_RESPONSE, reply_bytes, send_reply
+from mlapi.http.messages import HAS_ENDED, WRITE_RESPONSE, reply_bytes, send_reply
 from mlapi.http.request import request_id_of
 from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
@@ -34,6 +34,8 @@ MAX_HEADERS = 100
 MAX_TARGET_BYTES = 8_190
 # A client that does not read its answer is disconnected after this long.
 MAX_WRITE_SECONDS = 75.0
+# A client that has closed its half of the connection waits this long for its answers.
+HALF_CLOSED_SECONDS = 5.0
 # RFC 9112, section 9.6: a client that is still sending gets this long to read its answer.
 LINGER_SECONDS = 2.0
 MAX_LINGER_BYTES = 65_536
@@ -137,20 +139,31 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Note that the client sends no more. An answer that is computed at once is still sent."""
+        """Note that the client sends no more.
+
+        It has left, or it waits for its answers with its own half of the connection closed: TCP does not tell which.
+        So a request that waits for a slot is given up, and one that runs is answered within HALF_CLOSED_SECONDS.
+        """
         if self.lingers_until is not None:
             return False
-        if self._is_receiving and self.is_active:
+        if not self.is_active:
+            self._socket.close()
+            return True
+        if self._is_receiving:
             self._cut_short()
         else:
-            self.loop.call_soon(self._leave)
+            self.cycle.keep_alive = False
+        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            cycle.scope["state"][HAS_ENDED] = True
+            cycle.message_event.set()
+        self.loop.call_later(HALF_CLOSED_SECONDS, self._leave)
         return True
 
     def _leave(self) -> None:
-        """Give up a request that waits: its client has left, as far as anybody can tell."""
-        if self.is_active:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        """Give up what is not answered yet."""
+        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            cycle.disconnected = True
+            cycle.message_event.set()
         self._socket.close()
 
     def pause_writing(self) -> None:

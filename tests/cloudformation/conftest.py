@@ -64,9 +64,14 @@ class Emulator:
         )
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-        )
+        while True:
+            done = subprocess.run(
+                command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+            )
+            # `aws cloudformation deploy` names a change set by the second: a stack takes one deployment in each.
+            if not ("ChangeSet [awscli-" in done.stderr and "already exists" in done.stderr):
+                return done
+            time.sleep(1)
 
     def cloudformation(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m cloudformation WORDS` against the emulator."""

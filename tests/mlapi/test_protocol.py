@@ -63,6 +63,9 @@ class Session:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.state = ServerState()
+        # While it is clear, the application does not answer.
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def application(self, scope, receive, send):
         body, more = b"", True
@@ -73,6 +76,7 @@ class Session:
                 break
             body += message["body"]
             more = message["more_body"]
+        await self.gate.wait()
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         self.seen.append((scope["method"], scope["path"], headers, body))
         answer = b"-" if body is None else str(len(body)).encode()
@@ -302,11 +306,45 @@ def test_requests_that_come_together_are_answered_in_order():
     assert statuses(found.sent) == [200] * 5 + [400]
 
 
-@pytest.mark.parametrize("data", [PLAIN, PLAIN + PLAIN])
-def test_a_client_that_ends_its_half_is_answered(data):
-    found = exchange(data, ends=True)
-    assert set(statuses(found.sent)) == {200}
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_client_that_ends_its_half_is_answered(count):
+    found = exchange(PLAIN * count, ends=True)
+    assert statuses(found.sent) == [200] * count
     assert found.has_ended
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_requests_that_still_run_when_a_client_ends_its_half_are_answered(count):
+    async def work():
+        session = Session()
+        session.gate.clear()
+        connection, wire = session.connect()
+        connection.data_received(PLAIN * count)
+        connection.eof_received()
+        await settle()
+        assert (wire.sent, wire.has_ended) == (b"", False)
+        session.gate.set()
+        await settle()
+        return wire
+
+    wire = asyncio.run(work())
+    assert statuses(wire.sent) == [200] * count
+    assert wire.has_ended
+
+
+def test_a_request_that_runs_too_long_for_a_client_that_ended_is_given_up(monkeypatch):
+    monkeypatch.setattr(protocol, "HALF_CLOSED_SECONDS", 0.0)
+
+    async def work():
+        session = Session()
+        session.gate.clear()
+        connection, wire = session.connect()
+        connection.data_received(PLAIN * 2)
+        connection.eof_received()
+        await asyncio.sleep(0.01)
+        return wire
+
+    assert asyncio.run(work()).is_closed
 
 
 def test_a_body_that_ends_early_is_told_to_the_application():
