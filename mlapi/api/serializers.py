@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from mlapi.api.base import MAX_WAIT_SECONDS
 from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.formats import listed_endings
 
 MAX_NUMBER = 999_999_999
 # The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
@@ -85,7 +86,7 @@ class ActivationRequest(RollbackRequest):
 class PublishRequest(Strict):
     """A new version: an artifact and what is to be known of it."""
 
-    artifact = serializers.FileField(max_length=255, help_text="A .joblib, .skops or .onnx file.")
+    artifact = serializers.FileField(max_length=255, help_text=f"A file that ends in {listed_endings()}.")
     manifest = serializers.CharField(
         default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample; each may be left out."
     )

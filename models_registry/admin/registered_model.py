@@ -21,6 +21,7 @@ from models_registry import conf, services
 from models_registry.admin.base import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
 from models_registry.admin.confirmation import change_to, change_to_none
 from models_registry.admin.confirming import confirm
+from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
 from models_registry.models import Lease, Policy, RegisteredModel, Replica, State
 from models_registry.services import DiscoveryResult
@@ -90,6 +91,7 @@ class RegisteredModelAdmin(RecordAdmin):
             "title": self.list_title,
             "lease": Lease.objects.filter(pk=DISCOVERY).first(),
             "storage_url": settings.MODELS_STORAGE,
+            "endings": listed_endings(),
             "live_replicas": Replica.objects.live().count(),
             "may_publish": request.user.has_perm(PUBLISH),
         }

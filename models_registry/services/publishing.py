@@ -33,7 +33,9 @@ def publish(
     """
     check_name(name)
     if not artifact.is_file():
-        raise ObjectMissing(f"{artifact} is not there. Give the path of a .joblib, .skops or .onnx file.")
+        raise ObjectMissing(
+            f"{artifact} is not there. Give the path of a file that ends in {formats.listed_endings()}."
+        )
     formats.format_of(artifact.name)
     beside = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
     manifest = Manifest.parse(beside.read_bytes()) if beside.is_file() else Manifest()

@@ -231,8 +231,9 @@ def test_an_upload_becomes_a_version(caller, storage_directory, tmp_path):
     assert stored.read_bytes() == artifact.read_bytes()
     assert json.loads(stored.with_name(stored.name + ".manifest.json").read_text()) == manifest
     assert caller.upload("digits", artifact).json()["number"] == 2
-    shouted = caller.upload("digits", save(constant(3), tmp_path / "MODEL.JOBLIB")).json()
-    assert (shouted["number"], shouted["format"]) == (3, "joblib")
+    for number, name in enumerate(("MODEL.JOBLIB", "model.pkl", "Model.Pickle", "model.SAV"), 3):
+        made = caller.upload("digits", save(constant(3), tmp_path / name)).json()
+        assert (made["number"], made["format"]) == (number, "joblib")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,11 @@ def test_discovery_numbers_versions_in_the_order_found(storage_directory):
 def test_discovery_reads_endings_in_any_case(storage_directory):
     write(storage_directory, "a/MODEL.JOBLIB")
     write(storage_directory, "b/model.Onnx")
-    assert [(str(item), item.format) for item in services.discover().found] == [("a 1", "joblib"), ("b 1", "onnx")]
+    write(storage_directory, "c/model.PKL")
+    write(storage_directory, "d/model.Pickle")
+    write(storage_directory, "e/model.sav")
+    found = [(str(item), item.format) for item in services.discover().found]
+    assert found == [("a 1", "joblib"), ("b 1", "onnx"), ("c 1", "joblib"), ("d 1", "joblib"), ("e 1", "joblib")]
 
 
 def test_discovery_says_what_it_ignores(storage_directory):
@@ -69,7 +73,7 @@ def test_discovery_says_what_it_ignores(storage_directory):
     assert result.found == []
     text = "\n".join(result.ignored)
     assert "lies in no model's folder" in text
-    assert ".joblib, .skops, .onnx" in text
+    assert ".joblib, .pkl, .pickle, .sav, .skops, .onnx" in text
     assert "'odd-name'" in text
     assert "manifest" not in text
 

@@ -6,7 +6,18 @@ from typing import Any
 
 from models_registry.errors import NoPrediction, UnsupportedFormat
 
-FORMATS = {".joblib": "joblib", ".skops": "skops", ".onnx": "onnx"}
+# joblib writes pickles, so whatever is a pickle goes through the same loader and the same list of trusted names.
+FORMATS = {
+    **dict.fromkeys((".joblib", ".pkl", ".pickle", ".sav"), "joblib"),
+    ".skops": "skops",
+    ".onnx": "onnx",
+}
+
+
+def listed_endings() -> str:
+    """Return the endings of artifacts as a phrase: ".joblib, …, .skops or .onnx"."""
+    *first, last = FORMATS
+    return f"{', '.join(first)} or {last}"
 
 
 def is_artifact(key: str) -> bool:
@@ -20,7 +31,7 @@ def format_of(key: str) -> str:
     if not is_artifact(key):
         raise UnsupportedFormat(
             f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. "
-            "Name the file by the format it was written in."
+            "Name the file by the format that it was written in."
         )
     return FORMATS[ending.lower()]
 

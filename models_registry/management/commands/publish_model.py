@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from models_registry import services
+from models_registry.artifacts.formats import listed_endings
 from models_registry.artifacts.manifest import Sample, parse_metrics, read_json
 from models_registry.errors import ManifestError
 from models_registry.management.base import RegistryCommand, add_wait_arguments, describe_verdict, report, who
@@ -23,7 +24,7 @@ class Command(RegistryCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the contract's arguments."""
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a .joblib, .skops or .onnx file")
+        parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help=f"a file that ends in {listed_endings()}")
         parser.add_argument("--sample", type=Path, help="JSON (instances, predictions) or CSV")
         parser.add_argument("--metrics", type=Path, help='JSON such as {"accuracy": 0.98}')
         parser.add_argument("--description", help="one line on what is new")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import pickle
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
+import sklearn
 from sklearn.cluster import DBSCAN
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
@@ -17,7 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models_registry.artifacts.formats import format_of, open_artifact
+from models_registry.artifacts.inspection import inspect_artifact
 from models_registry.artifacts.object_graph import walk
+from models_registry.artifacts.policy import judge
 from models_registry.errors import NoPrediction, UnsupportedFormat
 
 X = np.random.RandomState(0).rand(40, 2)
@@ -27,20 +32,45 @@ Y = np.arange(40) % 2
 @pytest.mark.parametrize(
     ("key", "format"),
     [("a.joblib", "joblib"), ("a/b.c/d.skops", "skops"), ("x.pkl.onnx", "onnx"),
-     ("a.JOBLIB", "joblib"), ("a.Skops", "skops"), ("a.ONNX", "onnx")],
+     ("a.JOBLIB", "joblib"), ("a.Skops", "skops"), ("a.ONNX", "onnx"), ("a.pkl", "joblib"), ("a.PKL", "joblib"),
+     ("a/b.pickle", "joblib"), ("a.Pickle", "joblib"), ("a.sav", "joblib"), ("a.SAV", "joblib")],
 )  # fmt: skip
 def test_ending_names_the_format(key: str, format: str) -> None:
     assert format_of(key) == format
 
 
-@pytest.mark.parametrize("key", ["a.pkl", "a.joblib.gz", "joblib", ".joblib", "a.onnx/", "a.joblib "])
+@pytest.mark.parametrize(
+    "key", ["a.pkl.gz", "a.joblib.gz", "a.p", "pkl", ".sav", "joblib", ".joblib", "a.onnx/", "a.joblib "]
+)
 def test_other_endings_are_refused(key: str) -> None:
     if key == "a.onnx/":
         # A trailing slash is no part of a name.
         assert format_of(key) == "onnx"
         return
-    with pytest.raises(UnsupportedFormat, match=r"\.joblib, \.skops, \.onnx"):
+    with pytest.raises(UnsupportedFormat, match=r"\.joblib, \.pkl, \.pickle, \.sav, \.skops, \.onnx"):
         format_of(key)
+
+
+def _dumped(kind: str, protocol: int, path: Path) -> None:
+    model = make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(X, Y)
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(model, protocol))
+    elif kind == "gzip":
+        path.write_bytes(gzip.compress(pickle.dumps(model, protocol)))
+    else:
+        joblib.dump(model, path, compress=(kind, 3) if kind else 0, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("kind", ["pickle", "gzip", "", "zlib", "bz2", "xz", "lz4"])
+def test_every_way_to_pickle_is_read(kind: str, protocol: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    _dumped(kind, protocol, path)
+    inspection = inspect_artifact(path, format_of(path.name), max_claimed_bytes=10**8)
+    assert judge(inspection) == ()
+    assert inspection.versions["scikit-learn"] == (sklearn.__version__,)
+    expected = make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(X, Y).predict_proba(X)
+    assert np.array_equal(open_artifact(path, format_of(path.name)).predict_proba(X), expected)
 
 
 def test_unknown_format_is_refused(tmp_path: Path) -> None:
