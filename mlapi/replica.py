@@ -10,6 +10,7 @@ from django.conf import settings
 from mlapi.observability.metrics.emf import EmfExporter
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.snapshots import Snapshots
+from mlapi.observability.metrics.usage import usage_by_version
 from mlapi.observability.tracing import Tracer
 from models_registry import conf
 from models_registry.agent import siblings
@@ -19,6 +20,7 @@ from models_registry.agent.loader import Preparation
 from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.agent.reconciler import Reconciler
 from models_registry.agent.siblings import SiblingReport
+from models_registry.agent.usage_reporter import UsageReporter
 from models_registry.agent.watchdog import Watchdog
 from models_registry.inference.runtime import Runtime
 
@@ -58,6 +60,7 @@ class Replica:
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
         self.minute_report = EmfExporter(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
+        self.usage_reporter = UsageReporter(self.reconciler.replica_id, lambda: usage_by_version(meter.totals()))
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None
         self._is_running = False
@@ -77,6 +80,7 @@ class Replica:
             self.api_key_sync.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.reconciler.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.maintenance.start()
+        self.usage_reporter.start()
         # What is there now stays: a collection after a swap need not walk it.
         gc.collect()
         gc.freeze()
@@ -94,6 +98,7 @@ class Replica:
         self.reconciler.stop()
         if self.minute_report is not None:
             self.minute_report.stop()
+        self.usage_reporter.stop()
         meter.stop()
         if self.tracer is not None:
             self.tracer.stop()

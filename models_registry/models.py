@@ -314,6 +314,51 @@ class ApiKey(models.Model):
         return "expired" if self.expires_at is not None and self.expires_at <= timezone.now() else "in use"
 
 
+class UsageWindowQuerySet(models.QuerySet["UsageWindow"]):
+    """Usage windows, in the registry's own words."""
+
+    def minutes(self) -> UsageWindowQuerySet:
+        """Return those of a minute and one replica."""
+        return self.filter(seconds=60)
+
+    def hours(self) -> UsageWindowQuerySet:
+        """Return those of an hour, all replicas together."""
+        return self.filter(seconds=3600)
+
+
+class UsageWindow(models.Model):
+    """What one replica answered with one version in one minute, or what all did in one hour."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="usage")
+    replica = models.CharField(max_length=200, blank=True, default="", help_text="Empty for all replicas together.")
+    starts_at = models.DateTimeField()
+    seconds = models.PositiveIntegerField()
+    requests = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(
+        default=0, help_text="Requests that failed for another reason than the model."
+    )
+    rows = models.PositiveBigIntegerField(default=0)
+    errors = models.JSONField(default=dict, help_text="Requests that the model failed at, by kind.")
+    latency = models.JSONField(default=list, help_text="Answered requests by bucket of seconds.")
+    latency_seconds = models.FloatField(default=0)
+    labels = models.JSONField(default=dict, help_text="Predictions by label.")
+    values = models.JSONField(default=list, help_text="Predicted numbers by bucket.")
+    features = models.JSONField(default=dict, help_text="Served values by feature, in the bins of the reference.")
+
+    objects = UsageWindowQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-starts_at"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["version", "seconds", "starts_at", "replica"], name="unique_usage_window"),
+        ]
+        indexes = [models.Index(fields=["seconds", "starts_at"], name="usage_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.version} at {self.starts_at:%Y-%m-%d %H:%M}"
+
+
 class Lease(models.Model):
     """A task that one replica at a time does for all."""
 

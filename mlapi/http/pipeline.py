@@ -122,7 +122,9 @@ class RequestPipeline:
             self._require(context)
             reply = await self._respond(context, body)
         except Exception as error:  # noqa: BLE001 - translated for the client; an unforeseen one is logged there
-            reply = endpoint.error_reply(errors.as_http_error(error, request_id), request_id)
+            refusal = errors.as_http_error(error, request_id)
+            reply = endpoint.error_reply(refusal, request_id)
+            reply.facts = refusal.facts or reply.facts
             errors.drop_frames(error)
             name_model(reply.facts, params, self.runtime.snapshot, is_prediction=endpoint.is_prediction)
         finally:

@@ -51,6 +51,7 @@ def observe(
             facts.call_rows,
             facts.kind,
             facts.predictions,
+            facts.error,
         )
     )
     fields: dict[str, Any] = {

@@ -41,6 +41,8 @@ class Facts:
     model_seconds: float = 0.0
     kind: str = ""
     predictions: Any = None
+    # What the model failed at: exception, not_finite, out_of_memory.
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -78,10 +80,18 @@ class HttpError(Exception):
         self.code = code
         self.details = details
         self.headers: list[tuple[str, str]] = []
+        # What was found out about the request, where a model failed at it.
+        self.facts: Facts | None = None
 
     def with_header(self, name: str, value: str) -> HttpError:
         """Return this error with one more header, e.g. Retry-After."""
         self.headers.append((name, value))
+        return self
+
+    def of_model(self, kind: str, facts: Facts) -> HttpError:
+        """Return this error as one that the model failed at; `kind` says how."""
+        facts.error = kind
+        self.facts = facts
         return self
 
 

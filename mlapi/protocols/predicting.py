@@ -46,7 +46,7 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
     facts.model_seconds -= answer.waiting_seconds
     facts.call_rows += count if answer.call_rows is None else answer.call_rows
     if not answer.is_finite():
-        raise not_finite(loaded)
+        raise not_finite(loaded, facts)
     facts.kind, facts.predictions = loaded.signature.kind, answer.labels
     return answer
 
@@ -64,7 +64,7 @@ async def call_method(
     with model_errors(loaded, count, facts):
         array = await in_thread(call)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise not_finite(loaded)
+        raise not_finite(loaded, facts)
     return array
 
 
@@ -85,9 +85,10 @@ def model_errors(loaded: LoadedModel, count: int, facts: Facts) -> Iterator[None
     except HttpError:
         raise
     except MemoryError as error:
-        raise HttpError(
+        refused = HttpError(
             503, "out_of_memory", f"No memory is left for a batch of {count} rows. Send fewer rows at a time."
-        ).with_header("Retry-After", "1") from error
+        ).with_header("Retry-After", "1")
+        raise refused.of_model("out_of_memory", facts) from error
     except Exception as error:
         raise HttpError(
             400,
@@ -95,11 +96,11 @@ def model_errors(loaded: LoadedModel, count: int, facts: Facts) -> Iterator[None
             f"{loaded.name} version {loaded.number} cannot predict for these inputs: {_sentence(error)}",
             model=loaded.name,
             version=loaded.number,
-        ) from error
+        ).of_model("exception", facts) from error
     facts.model_seconds += time.perf_counter() - began
 
 
-def not_finite(loaded: LoadedModel) -> HttpError:
+def not_finite(loaded: LoadedModel, facts: Facts) -> HttpError:
     """Return the error for an answer that JSON cannot bear."""
     return HttpError(
         400,
@@ -108,7 +109,7 @@ def not_finite(loaded: LoadedModel) -> HttpError:
         "Send values within the range that it was trained with.",
         model=loaded.name,
         version=loaded.number,
-    )
+    ).of_model("not_finite", facts)
 
 
 def _sentence(error: Exception) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+from models_registry.monitoring.buckets import SECONDS, VALUES
+
 ROWS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0, 10000.0, 100000.0)
-_MAGNITUDES = tuple(factor * 10.0**power for power in range(-2, 7) for factor in (1.0, 3.0))
-# Nobody knows a regressor's range beforehand: both signs, two buckets a decade.
-VALUES = (*(-item for item in reversed(_MAGNITUDES)), 0.0, *_MAGNITUDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,15 @@ CALL_ROWS = Metric(
 )
 CLASSES = Metric("mlapi_predictions", "Predictions by class.", (*_VERSION, "prediction"))
 PREDICTED_VALUES = Metric("mlapi_prediction_value", "Predicted numbers.", _VERSION, VALUES)
+MODEL_ERRORS = Metric(
+    "mlapi_model_errors",
+    "Requests that the model failed at, by kind: exception, not_finite, out_of_memory.",
+    (*_VERSION, "kind"),
+)
 SWAPS = Metric("mlapi_swaps", "Versions swapped in by this machine's workers.", ("model",))
 LOAD_FAILURES = Metric("mlapi_load_failures", "Attempts to load a version that failed.", ("model",))
 
-COUNTERS = (REQUESTS, ROWS_PREDICTED, CLASSES, SWAPS, LOAD_FAILURES)
+COUNTERS = (REQUESTS, ROWS_PREDICTED, MODEL_ERRORS, CLASSES, SWAPS, LOAD_FAILURES)
 HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)
 
 WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())

@@ -61,11 +61,15 @@ class MetricsRecorder:
                 if self.watch is not None:
                     self.watch(taken)
 
-    def snapshot(self) -> Snapshot:
-        """Return what this worker counted until now, and its state."""
+    def totals(self) -> Totals:
+        """Return what this worker counted until now."""
         self.sum_up()
         with self._guard:
-            totals = self._totals.copy()
+            return self._totals.copy()
+
+    def snapshot(self) -> Snapshot:
+        """Return what this worker counted until now, and its state."""
+        totals = self.totals()
         for metric, counts in (
             (definitions.SWAPS, self._runtime.swaps),
             (definitions.LOAD_FAILURES, self._runtime.load_failures),

@@ -30,6 +30,8 @@ class Record(NamedTuple):
     call_rows: int
     kind: str
     predictions: Any
+    # What the model failed at; empty where it answered, and where the request was refused.
+    error: str = ""
 
 
 def outcome_of(status: int) -> str:
@@ -49,6 +51,8 @@ def sum_up(records: Sequence[Record], totals: Totals) -> None:
     """Add `records` to `totals`."""
     for series, count in Counter((*record[:2], record.protocol, record.outcome) for record in records).items():
         totals.count(definitions.REQUESTS, series, count)
+    for kind, count in Counter((*record[:2], record.error) for record in records if record.error).items():
+        totals.count(definitions.MODEL_ERRORS, kind, count)
     answered: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.outcome == "success" and record.rows:

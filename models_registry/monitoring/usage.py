@@ -1,0 +1,198 @@
+"""Usage windows: what each replica answered with each version, minute by minute.
+
+A worker already sums its requests up for `/metrics`. Once a minute it writes how much those sums have grown, so a
+prediction costs nothing more, and the windows agree with the metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from models_registry.models import ModelVersion, UsageWindow
+from models_registry.monitoring.buckets import SECONDS, VALUES, quantile
+
+MINUTE_SECONDS = 60
+HOUR_SECONDS = 3600
+# A version's labels are counted up to this number, and the others together, as the metrics count them.
+MAX_LABELS = 50
+OTHER_LABEL = "(other)"
+
+VersionKey = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was answered with one version, in one minute or many.
+
+    `errors` counts what the model failed at, by kind. `refused` counts the requests that failed for another reason:
+    the caller's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one beyond,
+    `values` the same for `buckets.VALUES`; both are empty where nothing was observed.
+    """
+
+    requests: int = 0
+    refused: int = 0
+    rows: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    latency: Sequence[float] = ()
+    latency_seconds: float = 0.0
+    labels: Mapping[str, int] = field(default_factory=dict)
+    values: Sequence[float] = ()
+
+    def __add__(self, other: Usage) -> Usage:
+        return self._combined(other, 1)
+
+    def __sub__(self, earlier: Usage) -> Usage:
+        return self._combined(earlier, -1)
+
+    def _combined(self, other: Usage, sign: int) -> Usage:
+        return Usage(
+            requests=self.requests + sign * other.requests,
+            refused=self.refused + sign * other.refused,
+            rows=self.rows + sign * other.rows,
+            errors=_combined_counts(self.errors, other.errors, sign),
+            latency=_combined_buckets(self.latency, other.latency, sign),
+            latency_seconds=self.latency_seconds + sign * other.latency_seconds,
+            labels=_combined_counts(self.labels, other.labels, sign),
+            values=_combined_buckets(self.values, other.values, sign),
+        )
+
+    @property
+    def error_count(self) -> int:
+        """Number of requests that the model failed at."""
+        return sum(self.errors.values())
+
+    @property
+    def attempts(self) -> int:
+        """Number of requests that reached the model: answered or failed, without those that were refused."""
+        return self.requests - self.refused
+
+    @property
+    def error_rate(self) -> float | None:
+        """Share of the attempts that the model failed at, 0 to 1; None without attempts."""
+        return self.error_count / self.attempts if self.attempts else None
+
+    def latency_quantile(self, share: float) -> float | None:
+        """Return a quantile (0 to 1) of the answered requests' seconds; None where none was answered."""
+        return quantile(self.latency, share, SECONDS) if self.latency else None
+
+    def label_shares(self) -> dict[str, float]:
+        """Return each label's share of the predictions, 0 to 1, the largest first."""
+        total = sum(self.labels.values())
+        ordered = sorted(self.labels.items(), key=lambda item: (-item[1], item[0]))
+        return {label: count / total for label, count in ordered} if total else {}
+
+
+def _combined_counts(counts: Mapping[str, int], others: Mapping[str, int], sign: int) -> dict[str, int]:
+    found = {name: counts.get(name, 0) + sign * others.get(name, 0) for name in {**counts, **others}}
+    return {name: count for name, count in found.items() if count}
+
+
+def _combined_buckets(counts: Sequence[float], others: Sequence[float], sign: int) -> list[float]:
+    if not counts or not others:
+        return [sign * count for count in others] if others else list(counts)
+    return [count + sign * other for count, other in zip(counts, others, strict=True)]
+
+
+def total_usage(parts: Iterable[Usage]) -> Usage:
+    """Return the sum of `parts`."""
+    return sum(parts, Usage())
+
+
+# Writing
+
+
+def write_usage(replica: str, minute: datetime, usage: Mapping[VersionKey, Usage]) -> int:
+    """Record what `replica` answered in the minute that began at `minute`; return the number of rows.
+
+    Writing the same minute again changes nothing, so a write whose outcome is unknown may be repeated. Versions that
+    the registry does not know are left out.
+    """
+    if not usage:
+        return 0
+    wanted = Q()
+    for name, number in usage:
+        wanted |= Q(model__name=name, number=number)
+    known = ModelVersion.objects.filter(wanted).values_list("model__name", "number", "pk")
+    rows = [
+        _window(pk, usage[name, number], replica=replica, starts_at=minute, seconds=MINUTE_SECONDS)
+        for name, number, pk in known
+    ]
+    UsageWindow.objects.bulk_create(rows, ignore_conflicts=True)
+    return len(rows)
+
+
+def _window(version_id: int, usage: Usage, *, replica: str, starts_at: datetime, seconds: int) -> UsageWindow:
+    return UsageWindow(
+        version_id=version_id,
+        replica=replica,
+        starts_at=starts_at,
+        seconds=seconds,
+        requests=usage.requests,
+        refused=usage.refused,
+        rows=usage.rows,
+        errors=dict(usage.errors),
+        latency=list(usage.latency),
+        latency_seconds=usage.latency_seconds,
+        labels=bounded_labels(usage.labels),
+        values=list(usage.values),
+    )
+
+
+def bounded_labels(labels: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of the MAX_LABELS most frequent labels, and of the others together."""
+    ordered = sorted(labels.items(), key=lambda item: (item[0] == OTHER_LABEL, -item[1], item[0]))
+    kept, others = dict(ordered[:MAX_LABELS]), ordered[MAX_LABELS:]
+    if others:
+        kept[OTHER_LABEL] = kept.get(OTHER_LABEL, 0) + sum(count for _, count in others)
+    return kept
+
+
+def write_hour(hour: datetime, rows: Iterable[UsageWindow]) -> None:
+    """Replace the sums of the hour that began at `hour` by the sums of these minutes."""
+    by_version: dict[int, Usage] = {}
+    for row in rows:
+        by_version[row.version_id] = by_version.get(row.version_id, Usage()) + usage_of(row)
+    windows = [_window(pk, usage, replica="", starts_at=hour, seconds=HOUR_SECONDS) for pk, usage in by_version.items()]
+    with transaction.atomic():
+        UsageWindow.objects.hours().filter(starts_at=hour).delete()
+        UsageWindow.objects.bulk_create(windows)
+
+
+# Reading
+
+
+def usage_of(row: UsageWindow) -> Usage:
+    """Return a stored window as a value."""
+    return Usage(
+        requests=row.requests,
+        refused=row.refused,
+        rows=row.rows,
+        errors=row.errors,
+        latency=_fitting(row.latency, SECONDS),
+        latency_seconds=row.latency_seconds,
+        labels=row.labels,
+        values=_fitting(row.values, VALUES),
+    )
+
+
+def _fitting(counts: list[Any], bounds: Sequence[float]) -> list[Any]:
+    """Return counts over these bounds; none where an older release wrote them over others."""
+    return counts if len(counts) == len(bounds) + 1 else []
+
+
+def usage_since(version: ModelVersion, since: datetime, until: datetime | None = None) -> Usage:
+    """Return what all replicas answered with `version` in the whole minutes that began at `since` or later.
+
+    With `until`, in those that began before it. A minute is there about a second after it ended. Minutes are kept
+    for 14 days.
+    """
+    rows = UsageWindow.objects.minutes().filter(version=version, starts_at__gte=since)
+    if until is not None:
+        rows = rows.filter(starts_at__lt=until)
+    return total_usage(map(usage_of, rows))

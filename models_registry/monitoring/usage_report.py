@@ -1,0 +1,162 @@
+"""What was answered with each version of a model over the last hour, day or month, step by step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from models_registry.models import RegisteredModel, UsageWindow
+from models_registry.monitoring.buckets import VALUES
+from models_registry.monitoring.usage import Usage, total_usage, usage_of
+from models_registry.monitoring.usage_retention import hour_of, summed_up_until
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far a report looks back, and in which steps."""
+
+    name: str
+    step: timedelta
+    steps: int
+
+    def start(self, now: datetime) -> datetime:
+        """Return when the first step began; the last one is under way at `now`."""
+        return self.floor(now) - (self.steps - 1) * self.step
+
+    def floor(self, moment: datetime) -> datetime:
+        """Return when the step of `moment` began, in UTC."""
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight + (moment - midnight) // self.step * self.step
+
+    def moments(self, now: datetime) -> list[datetime]:
+        """Return when each step began."""
+        return [self.start(now) + index * self.step for index in range(self.steps)]
+
+
+WINDOWS = {
+    window.name: window
+    for window in (
+        Window("1h", timedelta(minutes=1), 60),
+        Window("24h", timedelta(hours=1), 24),
+        Window("30d", timedelta(days=1), 30),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionUsage:
+    """One version's usage by step, one value for each moment of the report."""
+
+    number: int
+    steps: tuple[Usage, ...]
+
+    @property
+    def total(self) -> Usage:
+        """The sum of the steps."""
+        return total_usage(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """The versions of one model that were used, the highest number first."""
+
+    model: str
+    window: Window
+    moments: tuple[datetime, ...]
+    versions: tuple[VersionUsage, ...]
+
+    def steps(self) -> list[Usage]:
+        """Return each step's usage, all versions together."""
+        return [total_usage(version.steps[index] for version in self.versions) for index in range(len(self.moments))]
+
+
+def usage_report(model: RegisteredModel, window: Window, now: datetime) -> UsageReport:
+    """Return the usage of `model` by version in the steps of `window` up to `now`, in UTC."""
+    return usage_reports([model], window, now)[0]
+
+
+def usage_reports(models: list[RegisteredModel], window: Window, now: datetime) -> list[UsageReport]:
+    """Return the usage of each of `models`, with two queries for all of them."""
+    moments = window.moments(now)
+    found: dict[int, dict[int, dict[datetime, Usage]]] = defaultdict(lambda: defaultdict(dict))
+    for row in _rows(models, window, now):
+        steps = found[row.version.model_id][row.version.number]
+        moment = window.floor(row.starts_at)
+        steps[moment] = steps.get(moment, Usage()) + usage_of(row)
+    return [
+        UsageReport(
+            model.name,
+            window,
+            tuple(moments),
+            tuple(
+                VersionUsage(number, tuple(steps.get(moment, Usage()) for moment in moments))
+                for number, steps in sorted(found[model.pk].items(), reverse=True)
+            ),
+        )
+        for model in models
+    ]
+
+
+def _rows(models: list[RegisteredModel], window: Window, now: datetime) -> Iterator[UsageWindow]:
+    """Yield the hours that were summed up, and the minutes that were not; minutes alone for steps of a minute."""
+    rows = UsageWindow.objects.filter(version__model__in=models).select_related("version").defer("features")
+    start, hours_end = window.start(now), window.start(now)
+    if window.step >= timedelta(hours=1):
+        hours_end = max(start, min(summed_up_until(now), hour_of(now)))
+        yield from rows.hours().filter(starts_at__gte=start, starts_at__lt=hours_end)
+    yield from rows.minutes().filter(starts_at__gte=hours_end, starts_at__lte=now)
+
+
+# As JSON
+
+
+def report_content(report: UsageReport) -> dict[str, Any]:
+    """Return a report as the API gives it: milliseconds, shares from 0 to 1, moments in ISO 8601."""
+    return {
+        "model": report.model,
+        "window": report.window.name,
+        "step_seconds": int(report.window.step.total_seconds()),
+        "starts_at": report.moments[0].isoformat(),
+        "versions": [
+            {
+                "version": version.number,
+                **usage_content(version.total),
+                "points": [
+                    {"at": moment.isoformat(), **_figures(usage)}
+                    for moment, usage in zip(report.moments, version.steps, strict=True)
+                    if usage.requests
+                ],
+            }
+            for version in report.versions
+        ],
+    }
+
+
+def usage_content(usage: Usage) -> dict[str, Any]:
+    """Return one usage with its distributions."""
+    return {
+        **_figures(usage),
+        "errors_by_kind": dict(usage.errors),
+        "labels": dict(usage.labels),
+        "label_shares": usage.label_shares(),
+        "values": {"bounds": list(VALUES), "counts": list(usage.values)} if usage.values else None,
+    }
+
+
+def _figures(usage: Usage) -> dict[str, Any]:
+    return {
+        "requests": usage.requests,
+        "refused": usage.refused,
+        "errors": usage.error_count,
+        "error_rate": usage.error_rate,
+        "rows": usage.rows,
+        "p50_ms": _milliseconds(usage.latency_quantile(0.5)),
+        "p99_ms": _milliseconds(usage.latency_quantile(0.99)),
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

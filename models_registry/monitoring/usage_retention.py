@@ -1,0 +1,39 @@
+"""Sums minutes up to hours, and deletes what is older than is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from models_registry.models import UsageWindow
+from models_registry.monitoring.usage import write_hour
+
+KEEP_MINUTES = timedelta(days=14)
+KEEP_HOURS = timedelta(days=400)
+# A replica that could not write keeps its minutes for two hours, so the last hours are summed up again.
+SUMMED_UP_AGAIN = timedelta(hours=3)
+HOUR = timedelta(hours=1)
+
+
+def hour_of(moment: datetime) -> datetime:
+    """Return when the hour of `moment` began."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def summed_up_until(now: datetime) -> datetime:
+    """Return the end of the last hour that was summed up; minutes that began later stand for themselves."""
+    last = UsageWindow.objects.hours().filter(starts_at__lte=now).order_by("-starts_at").first()
+    return last.starts_at + HOUR if last is not None else now - KEEP_MINUTES
+
+
+def keep_in_bounds(now: datetime) -> None:
+    """Sum up each hour that has ended, and delete what is too old."""
+    began = min(summed_up_until(now), hour_of(now) - SUMMED_UP_AGAIN)
+    for hour in _hours_with_minutes(began, hour_of(now)):
+        write_hour(hour, UsageWindow.objects.minutes().filter(starts_at__gte=hour, starts_at__lt=hour + HOUR))
+    UsageWindow.objects.minutes().filter(starts_at__lt=now - KEEP_MINUTES).delete()
+    UsageWindow.objects.hours().filter(starts_at__lt=now - KEEP_HOURS).delete()
+
+
+def _hours_with_minutes(start: datetime, end: datetime) -> list[datetime]:
+    rows = UsageWindow.objects.minutes().filter(starts_at__gte=start, starts_at__lt=end)
+    return sorted({hour_of(moment) for moment in rows.values_list("starts_at", flat=True).distinct()})
