@@ -178,15 +178,14 @@ def test_misbehaviour_ends_as_its_reason(key: str, tmp_path: Path) -> None:
     assert time.monotonic() - start < 60
 
 
-def test_probe_has_no_network_no_processes_no_credentials_and_writes_nothing(tmp_path: Path) -> None:
+def test_probe_has_no_network_no_processes_no_credentials_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "there").touch()
     model = models.Prying()
     model.folder = str(tmp_path)
-    os.environ["AWS_SECRET_ACCESS_KEY"] = "secret"
-    try:
-        report = probe_model(model, tmp_path)
-    finally:
-        del os.environ["AWS_SECRET_ACCESS_KEY"]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    report = probe_model(model, tmp_path)
 
     # The answer has a one for each attempt that got through, and the kernel here denies all of them.
     assert report.passed, report.reason

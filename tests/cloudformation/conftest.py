@@ -104,6 +104,13 @@ class Emulator:
         return {part["LogicalResourceId"]: part["PhysicalResourceId"] for part in listed}
 
 
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what runs in this process reach no account: neither the machine's own nor another test's."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """Start the emulator on a free port of loopback, one for all workers of a test run; the last one stops it."""
