@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
 from models_registry import services
+from models_registry.admin.charts import Chart, sparkline
 from models_registry.models import Activation, ModelVersion, RegisteredModel, Replica, State
+from models_registry.monitoring.state import ACT, FINE, WATCH, ModelState, model_state
+from models_registry.monitoring.usage import Usage, total_usage
+from models_registry.monitoring.usage_report import WINDOWS, usage_reports
 
-MODELS_SHOWN = 20
+MODELS_SHOWN = 100
 ACTS_SHOWN = 8
+# The hour under way, and the one before it.
+RECENT_HOURS = 2
+ORDER = (ACT, WATCH, FINE)
 
 admin.site.index_template = "models_registry/admin/home.html"
 admin.site.index_title = "Overview"
@@ -25,7 +34,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         return context
     models = RegisteredModel.objects.select_related("active_version")
     context.update(
-        rows=[(model, services.rollout(model)) for model in models[:MODELS_SHOWN]],
+        rows=_rows(list(models[:MODELS_SHOWN])),
         models_total=models.count(),
         live_replicas=Replica.objects.live().count(),
         waiting=ModelVersion.objects.filter(state__in=[State.FOUND, State.CHECKING]).count(),
@@ -33,3 +42,33 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         names_model=True,
     )
     return context
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model on the first page."""
+
+    model: RegisteredModel
+    rollout: services.Rollout
+    state: ModelState
+    requests: Chart
+
+
+def _rows(models: list[RegisteredModel]) -> list[ModelRow]:
+    """Return the models, those first that need somebody."""
+    reports = usage_reports(models, WINDOWS["24h"], datetime.now(UTC))
+    rows = [_row(model, report.steps()) for model, report in zip(models, reports, strict=True)]
+    return sorted(rows, key=lambda row: ORDER.index(row.state.state))
+
+
+def _row(model: RegisteredModel, steps: list[Usage]) -> ModelRow:
+    rollout = services.rollout(model)
+    state = model_state(
+        active=rollout.number,
+        live=rollout.live,
+        failed=len(rollout.failed),
+        serving=rollout.serving,
+        recent=total_usage(steps[-RECENT_HOURS:]),
+        before=total_usage(steps[:-RECENT_HOURS]),
+    )
+    return ModelRow(model, rollout, state, sparkline(steps))

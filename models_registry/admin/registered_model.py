@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 
 from models_registry import conf, services
 from models_registry.admin.base import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.charts import usage_context
 from models_registry.admin.confirmation import change_to, change_to_none
 from models_registry.admin.confirming import confirm
 from models_registry.artifacts.formats import listed_endings
@@ -170,7 +171,13 @@ class RegisteredModelAdmin(RecordAdmin):
             initial={"policy": model.policy, "acceleration": model.acceleration, "description": model.description}
         )
         context = self.page_context(
-            request, original=model, title=model.name, form=form, history=history, **self._live_context(request, model)
+            request,
+            original=model,
+            title=model.name,
+            form=form,
+            history=history,
+            **self._live_context(request, model),
+            **usage_context(model, request.GET.get("window", "")),
         )
         return TemplateResponse(request, "models_registry/admin/model.html", context)
 

@@ -14,6 +14,8 @@ from django.utils.safestring import SafeString
 
 from models_registry.artifacts.features import Feature
 from models_registry.models import State
+from models_registry.monitoring.state import ACT, FINE, WATCH
+from models_registry.monitoring.usage import Usage
 
 register = template.Library()
 
@@ -27,6 +29,9 @@ BADGES = {
     "loading": "info",
     "serving": "success",
     "failed": "danger",
+    FINE: "success",
+    WATCH: "warning",
+    ACT: "danger",
 }
 
 
@@ -68,6 +73,19 @@ def seconds(value: float | None) -> str:
     if value < 0.001:
         return _rounded(value, 1e-6, "µs")
     return _rounded(value, 1e-3, "ms") if value < 1 else _rounded(value, 1, "s")
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """Return a share from 0 to 1 in percent."""
+    return "–" if share is None else f"{100 * share:.3g} %"
+
+
+@register.filter
+def latency(usage: Usage, share: float) -> str:
+    """Return a quantile of the answered requests' time, to three digits: it is read off a histogram."""
+    found = usage.latency_quantile(share)
+    return "–" if found is None else f"{1000 * found:.3g} ms"
 
 
 def _rounded(value: float, factor: float, unit: str) -> str:
