@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1200)
 
-BUDGET_MB = 600  # of what the image adds to its base
+BUDGET_MB = 700  # of what the image adds to its base
 
 
 def served(port: int) -> dict[str, int]:
