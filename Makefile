@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OWN := mlapi models_registry cloudformation gunicorn.conf.py manage.py requirements
+OWN := mlapi models_registry cloudformation tools gunicorn.conf.py manage.py requirements
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes: what each of them imports is compiled once.
 unexport PYTHONDONTWRITEBYTECODE

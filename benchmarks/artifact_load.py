@@ -57,7 +57,7 @@ def compare(path: Path, *, rounds: int) -> tuple[float, float]:
 
 
 def check_seconds(path: Path) -> dict[str, float]:
-    """Return the seconds of each check that comes before a model may serve, the probe's process left out."""
+    """Return the seconds of each check that comes before a model may serve, the load test's process left out."""
     inspection = inspect_artifact(path, "joblib", max_claimed_bytes=LIMIT_BYTES)
     estimator = open_artifact(path, "joblib")
     return {

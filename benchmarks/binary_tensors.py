@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression
 
 from mlapi.protocols.base import Call
 from mlapi.protocols.openinference import infer
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.inference.batching import DynamicBatcher, run_blocking
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
@@ -37,7 +37,7 @@ def serving(features: int) -> Runtime:
                 version_id=1,
                 generation=1,
                 digest="",
-                signature=infer_signature(model),
+                schema=infer_schema(model),
                 predictor=DynamicBatcher(model),
                 estimator=model,
                 example=None,

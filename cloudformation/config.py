@@ -17,7 +17,7 @@ DOORS = ("balancer", "http-api")
 DEPLOYMENT_STRATEGIES = ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY")
 FLOW_LOGS = ("NONE", "REJECT", "ALL")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
-MOST_MIN_TASKS, MOST_MAX_TASKS = 10, 20
+MAX_MIN_TASKS, MAX_MAX_TASKS = 10, 20
 
 # Fargate's own table: CPU units -> the memory sizes (MiB) that it sells with them.
 TASK_SIZES: dict[int, tuple[int, ...]] = {

@@ -19,7 +19,7 @@ from cloudformation.waf import MANAGED_RULES
 _MIB_PER_GB = 1024
 _CPU_UNITS = 1024
 _DATABASE_GB = 20
-_MOST_PER_MINUTE = 100_000.0  # far beyond any crossing
+_MAX_PER_MINUTE = 100_000.0  # far beyond any crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def door_totals(settings: Settings, per_minute: float) -> dict[str, float]:
 
 def crossing(settings: Settings) -> int:
     """Return the requests a minute, all month, from which on the balancer costs less than the HTTP API."""
-    below, above = 0.0, _MOST_PER_MINUTE
+    below, above = 0.0, _MAX_PER_MINUTE
     while above - below > 0.5:
         middle = (below + above) / 2
         totals = door_totals(settings, middle)

@@ -18,7 +18,7 @@ _REFUSED = {
     **dict.fromkeys(("RDS.20", "RDS.21"), "The alarms watch it; RDS keeps its own events for 14 days"),
     "RDS.23": "The port is open to the tasks alone; another one would add nothing",
 }
-_GIBIBYTES, _MOST_GIBIBYTES = 20, 100
+_GIBIBYTES, _MAX_GIBIBYTES = 20, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _instance(subnets: rds.DBSubnetGroup, settings: rds.DBParameterGroup, secret
         MasterUserPassword=password,
         StorageType="gp3",
         AllocatedStorage=str(_GIBIBYTES),
-        MaxAllocatedStorage=_MOST_GIBIBYTES,
+        MaxAllocatedStorage=_MAX_GIBIBYTES,
         StorageEncrypted=True,
         # a snapshot brings its key along
         KmsKeyId=If(FROM_SNAPSHOT, NoValue, key_or()),

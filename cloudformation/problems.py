@@ -15,10 +15,10 @@ from cloudformation.config import (
     ENVIRONMENTS,
     FLOW_LOGS,
     LOG_RETENTION_DAYS,
+    MAX_MAX_TASKS,
+    MAX_MIN_TASKS,
     MAX_START_GRACE_SECONDS,
     MIN_START_GRACE_SECONDS,
-    MOST_MAX_TASKS,
-    MOST_MIN_TASKS,
     NETWORK_MODES,
     OWN_VARIABLES,
     PATTERNS,
@@ -103,10 +103,10 @@ def _size_problems(settings: Settings) -> Iterator[str]:
             f"TaskMemory is {settings.task_memory} MiB; with TaskCpu {settings.task_cpu} "
             f"Fargate sells {', '.join(map(str, sizes))}."
         )
-    if not 1 <= settings.min_tasks <= settings.max_tasks <= MOST_MAX_TASKS or settings.min_tasks > MOST_MIN_TASKS:
+    if not 1 <= settings.min_tasks <= settings.max_tasks <= MAX_MAX_TASKS or settings.min_tasks > MAX_MIN_TASKS:
         yield (
             f"MinTasks is {settings.min_tasks} and MaxTasks {settings.max_tasks}; "
-            f"expected 1 <= MinTasks <= MaxTasks <= {MOST_MAX_TASKS}, and MinTasks <= {MOST_MIN_TASKS}."
+            f"expected 1 <= MinTasks <= MaxTasks <= {MAX_MAX_TASKS}, and MinTasks <= {MAX_MIN_TASKS}."
         )
     if not 10 <= settings.cpu_target_percent <= 90:
         yield f"CpuTargetPercent is {settings.cpu_target_percent}; expected 10 to 90."

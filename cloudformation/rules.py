@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from troposphere import Equals, Not, Ref, Template
 
-from cloudformation.config import MOST_MIN_TASKS, TASK_SIZES
+from cloudformation.config import MAX_MIN_TASKS, TASK_SIZES
 
 
 def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
@@ -24,7 +24,7 @@ def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
                 ],
             },
         )
-    for ceiling in range(1, MOST_MIN_TASKS):
+    for ceiling in range(1, MAX_MIN_TASKS):
         template.add_rule(
             f"MinTasksUpTo{ceiling}",
             {

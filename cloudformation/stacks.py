@@ -47,7 +47,7 @@ from cloudformation.sizes import add_mappings
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Over this size CloudFormation takes a template from a bucket only.
-MOST_BYTES = 51_200
+MAX_TEMPLATE_BYTES = 51_200
 
 
 def network_stack(addresses: AddressPlan | None = None) -> Template:

@@ -1,4 +1,4 @@
-"""What is served here: active versions, signatures, and an example request that works."""
+"""What is served here: active versions, schemas, and an example request that works."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def detail(call: Call, runtime: Runtime) -> Reply:
 
 def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, Any]:
     """Return what a caller wants to know of a model."""
-    signature = loaded.signature
+    schema = loaded.schema
     example = example_request(loaded)
     url = f"{call.base_url}/models/{loaded.name}/predict"
-    shown = _quoted(_short(example, signature.names))
+    shown = _quoted(_short(example, schema.names))
     key = ' -H "X-API-Key: $MLAPI_KEY"' if settings.MLAPI_REQUIRE_API_KEY else ""
     return {
         "name": loaded.name,
@@ -53,11 +53,11 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
         "activated_at": loaded.activated_at.isoformat() if loaded.activated_at else None,
         "loaded_at": loaded.loaded_at.isoformat(),
         "signature": {
-            "inputs": [_described(feature, loaded) for feature in signature.inputs],
-            "kind": signature.kind,
-            "outputs": signature.outputs,
-            "classes": signature.classes,
-            "methods": signature.methods,
+            "inputs": [_described(feature, loaded) for feature in schema.inputs],
+            "kind": schema.kind,
+            "outputs": schema.outputs,
+            "classes": schema.classes,
+            "methods": schema.methods,
         },
         "runs": loaded.runs,
         "example": {
@@ -76,7 +76,7 @@ def _described(feature: Feature, loaded: LoadedModel) -> dict[str, Any]:
 
 def example_request(loaded: LoadedModel) -> dict[str, Any]:
     """Return a request body that works: the sample's first row, else the made-up one that the validation tried."""
-    return {"features": example_of(loaded.signature) if loaded.example is None else loaded.example}
+    return {"features": example_of(loaded.schema) if loaded.example is None else loaded.example}
 
 
 def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from models_registry.agent.watchdog import Watchdog
 from models_registry.inference.runtime import Runtime
 
 runtime = Runtime()
-meter = MetricsRecorder(runtime, Snapshots(settings.METRICS_DIR))
+recorder = MetricsRecorder(runtime, Snapshots(settings.METRICS_DIR))
 
 
 class Replica:
@@ -59,8 +59,10 @@ class Replica:
         self.api_key_sync = ApiKeySync(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
-        self.minute_report = EmfExporter(runtime, meter, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
-        self.usage_reporter = UsageReporter(self.reconciler.replica_id, lambda: usage_by_version(meter.totals()))
+        self.emf_exporter = (
+            EmfExporter(runtime, recorder, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
+        )
+        self.usage_reporter = UsageReporter(self.reconciler.replica_id, lambda: usage_by_version(recorder.totals()))
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None
         self._is_running = False
@@ -73,9 +75,9 @@ class Replica:
         self.sibling_report.start()
         if settings.MLAPI_OTEL:
             self.tracer = Tracer(settings.MLAPI_SERVICE)
-        meter.start()
-        if self.minute_report is not None:
-            self.minute_report.start()
+        recorder.start()
+        if self.emf_exporter is not None:
+            self.emf_exporter.start()
         if settings.MLAPI_REQUIRE_API_KEY:
             self.api_key_sync.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.reconciler.start(wait_seconds=settings.MODELS_START_SECONDS)
@@ -96,9 +98,9 @@ class Replica:
         if settings.MLAPI_REQUIRE_API_KEY:
             self.api_key_sync.stop()
         self.reconciler.stop()
-        if self.minute_report is not None:
-            self.minute_report.stop()
+        if self.emf_exporter is not None:
+            self.emf_exporter.stop()
         self.usage_reporter.stop()
-        meter.stop()
+        recorder.stop()
         if self.tracer is not None:
             self.tracer.stop()

@@ -113,7 +113,8 @@ class ModelVersion(models.Model):
     metrics = models.JSONField(blank=True, default=dict)
     manifest = models.JSONField(blank=True, default=dict)
     inspection = models.JSONField(null=True, blank=True)
-    signature = models.JSONField(null=True, blank=True)
+    # The column keeps its first name, so that workers of the release before go on while a rollout runs.
+    schema = models.JSONField(null=True, blank=True, db_column="signature")
     sample = models.JSONField(null=True, blank=True)
     sample_is_own = models.BooleanField(
         default=False, help_text="The expected predictions are those of the first check; nobody gave any."

@@ -16,7 +16,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
         "is_active": version.is_active,
         "description": version.description,
         "metrics": version.metrics,
-        "signature": version.signature,
+        "signature": version.schema,
         "size_bytes": version.size_bytes,
         "found_at": version.found_at,
         "checked_at": version.checked_at,

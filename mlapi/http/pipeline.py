@@ -23,7 +23,7 @@ from mlapi.http.request import Request, request_id_of
 from mlapi.observability.access_log import observe
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.tracing import Tracer
-from mlapi.protocols.base import Call, Facts, HttpError, Reply
+from mlapi.protocols.base import Call, CallStats, HttpError, Reply
 from models_registry.inference.batching import in_thread, run_blocking
 from models_registry.inference.runtime import Runtime, ServingSnapshot
 
@@ -89,9 +89,9 @@ class RequestPipeline:
     """Host, method, key, body, admission, handler, errors, metrics and log line, in this order."""
 
     def __init__(
-        self, runtime: Runtime, meter: MetricsRecorder, admission: AdmissionController, *, threads: int
+        self, runtime: Runtime, recorder: MetricsRecorder, admission: AdmissionController, *, threads: int
     ) -> None:
-        """Ask the models of `runtime`, within the limits of `admission`; count with `meter`.
+        """Ask the models of `runtime`, within the limits of `admission`; count with `recorder`.
 
         Up to `threads` large bodies are read at once.
         """
@@ -99,7 +99,7 @@ class RequestPipeline:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="body")
         self.admission = admission
         self.tracer: Tracer | None = None
-        self._meter = meter
+        self._recorder = recorder
 
     async def answer(
         self,
@@ -124,12 +124,12 @@ class RequestPipeline:
         except Exception as error:  # noqa: BLE001 - translated for the client; an unforeseen one is logged there
             refusal = errors.as_http_error(error, request_id)
             reply = endpoint.error_reply(refusal, request_id)
-            reply.facts = refusal.facts or reply.facts
+            reply.stats = refusal.stats or reply.stats
             errors.drop_frames(error)
-            name_model(reply.facts, params, self.runtime.snapshot, is_prediction=endpoint.is_prediction)
+            name_model(reply.stats, params, self.runtime.snapshot, is_prediction=endpoint.is_prediction)
         finally:
             body.release()
-        reply.facts.waiting_seconds += context.waited_seconds
+        reply.stats.waiting_seconds += context.waited_seconds
         reply.headers.append(("X-Request-ID", request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
         if not endpoint.is_quiet:
@@ -142,7 +142,7 @@ class RequestPipeline:
                 seconds=time.perf_counter() - context.started,
                 key=context.key,
                 body=context.body,
-                meter=self._meter,
+                recorder=self._recorder,
                 tracer=self.tracer,
             )
         return reply
@@ -219,7 +219,7 @@ class RequestPipeline:
         loaded = snapshot.models.get(params.get("model") or snapshot.default or "")
         if loaded is None:
             return length <= MAX_REFUSED_INLINE_BYTES
-        return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.signature.has("transform"))
+        return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.schema.has("transform"))
 
     def _call(self, body: bytes, context: RequestContext) -> Call:
         params = context.params
@@ -252,7 +252,7 @@ async def _until_disconnected(
         if task is not None:
             task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    disconnect = asyncio.create_task(watch())
     try:
         return await answer
     except asyncio.CancelledError:
@@ -261,7 +261,7 @@ async def _until_disconnected(
         task.uncancel()
         raise HttpError(499, "client_left", "The client closed the connection before the answer.") from None
     finally:
-        watcher.cancel()
+        disconnect.cancel()
 
 
 def max_body_bytes() -> int:
@@ -269,12 +269,12 @@ def max_body_bytes() -> int:
     return int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
 
 
-def name_model(facts: Facts, params: Mapping[str, str], snapshot: ServingSnapshot, *, is_prediction: bool) -> None:
+def name_model(stats: CallStats, params: Mapping[str, str], snapshot: ServingSnapshot, *, is_prediction: bool) -> None:
     """Say which model a failed request was for, where it is served: a name that a client made up is no label."""
     name = params.get("model") or (snapshot.default if is_prediction else None)
     loaded = snapshot.models.get(name) if name else None
-    if loaded is not None and not facts.model:
-        facts.model, facts.version = loaded.name, loaded.number
+    if loaded is not None and not stats.model:
+        stats.model, stats.version = loaded.name, loaded.number
 
 
 def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from mlapi.http.admission import AdmissionController
 from mlapi.http.pipeline import RequestPipeline
-from mlapi.replica import meter, runtime
+from mlapi.replica import recorder, runtime
 
 # As many as a worker has connections: each connection waits with one request at a time.
 MAX_QUEUED = 1_000
@@ -19,4 +19,4 @@ admission = AdmissionController(
     max_queued=MAX_QUEUED,
     max_body_bytes=int(MAX_BODIES * settings.MLAPI_MAX_BODY_MB * 1_000_000),
 )
-pipeline = RequestPipeline(runtime, meter, admission, threads=settings.WEB_THREADS)
+pipeline = RequestPipeline(runtime, recorder, admission, threads=settings.WEB_THREADS)

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from mlapi import catalogue, health, openapi
 from mlapi.endpoint import Endpoint
 from mlapi.observability.metrics.endpoint import metrics_endpoint
-from mlapi.observability.metrics.triton_statistics import tallies_of
+from mlapi.observability.metrics.triton_statistics import triton_statistics
 from mlapi.protocols import mlflow, native, openinference
 from mlapi.protocols.base import Handler, PredictionHandler
-from mlapi.replica import meter
+from mlapi.replica import recorder
 
 NAME = r"(?P<model>[^/]+)"
 NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
@@ -66,7 +66,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("models", r"models", catalogue.index, methods=("GET",), is_prediction=False),
     Endpoint("model", rf"models/{NAME}", catalogue.detail, methods=("GET",), is_prediction=False),
     Endpoint("openapi", r"openapi\.json", openapi.answering(lambda: ENDPOINTS), methods=("GET",), is_prediction=False),
-    metrics_endpoint("metrics", r"metrics", meter),
+    metrics_endpoint("metrics", r"metrics", recorder),
     health.endpoint("health", r"health", health.balanced),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),
@@ -78,12 +78,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     v2("v2-server", r"v2", openinference.server),
     v2_health("live", health.live),
     v2_health("ready", health.ready),
-    v2("v2-stats", r"v2/models/stats", openinference.statistics(tallies_of(meter))),
+    v2("v2-stats", r"v2/models/stats", openinference.statistics(triton_statistics(recorder))),
     replace(v2("v2-infer", rf"{V2_MODEL}/infer", openinference.infer, "POST"), is_prediction=True, names_outputs=True),
     v2("v2-model", V2_MODEL, openinference.model),
     v2("v2-model-ready", rf"{V2_MODEL}/ready", openinference.model_ready),
     v2("v2-model-config", rf"{V2_MODEL}/config", openinference.model_config),
-    v2("v2-model-stats", rf"{V2_MODEL}/stats", openinference.statistics(tallies_of(meter))),
+    v2("v2-model-stats", rf"{V2_MODEL}/stats", openinference.statistics(triton_statistics(recorder))),
     v2("v2-index", r"v2/repository/index", openinference.index, "POST"),
     v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", openinference.refuse_load, "POST"),
     replace(v2("v2-nowhere", r"v2/(?P<rest>.*)", openinference.unknown_address), methods=("GET", "POST")),

@@ -33,36 +33,36 @@ def observe(
     seconds: float,
     key: str,
     body: bytes,
-    meter: MetricsRecorder,
+    recorder: MetricsRecorder,
     tracer: Tracer | None = None,
 ) -> None:
     """Count the request, and write its line and, where there is a `tracer`, its span."""
-    facts = reply.facts
-    meter.note(
+    stats = reply.stats
+    recorder.record(
         Record(
-            facts.model,
-            "" if facts.version is None else str(facts.version),
+            stats.model,
+            "" if stats.version is None else str(stats.version),
             endpoint.protocol,
             outcome_of(reply.status),
             seconds,
-            facts.waiting_seconds,
-            facts.model_seconds,
-            facts.rows,
-            facts.call_rows,
-            facts.kind,
-            facts.predictions,
-            facts.error,
+            stats.waiting_seconds,
+            stats.model_seconds,
+            stats.rows,
+            stats.call_rows,
+            stats.kind,
+            stats.predictions,
+            stats.error,
         )
     )
     fields: dict[str, Any] = {
         "id": request_id,
         "route": endpoint.name,
         "protocol": endpoint.protocol,
-        "model": facts.model,
-        "version": facts.version,
+        "model": stats.model,
+        "version": stats.version,
         "status": reply.status,
         "ms": round(seconds * 1000, 3),
-        "rows": facts.rows,
+        "rows": stats.rows,
     }
     if reply.code:
         fields["code"] = reply.code
@@ -120,16 +120,16 @@ def _add_trace(fields: dict[str, Any], given: str) -> None:
 def _span(
     tracer: Tracer, endpoint: Endpoint, method: str, headers: Mapping[str, str], reply: Reply, *, seconds: float
 ) -> tuple[str, str]:
-    facts = reply.facts
+    stats = reply.stats
     attributes = {
         "http.method": method,
         "http.response.status_code": reply.status,
         "mlapi.protocol": endpoint.protocol,
-        "mlapi.model": facts.model or None,
-        "mlapi.version": facts.version,
-        "mlapi.rows": facts.rows,
-        "mlapi.waiting_ms": facts.waiting_seconds * 1000,
-        "mlapi.model_ms": facts.model_seconds * 1000,
+        "mlapi.model": stats.model or None,
+        "mlapi.version": stats.version,
+        "mlapi.rows": stats.rows,
+        "mlapi.waiting_ms": stats.waiting_seconds * 1000,
+        "mlapi.model_ms": stats.model_seconds * 1000,
     }
     failed = reply.status >= 500
     return tracer.span(headers, endpoint.name, seconds=seconds, failed=failed, attributes=attributes)

@@ -19,7 +19,7 @@ ABOUT = """\
 Predictions from trained models. Each model in service has its own path here, with the names, types and allowed \
 values of its features and an example that works as it stands. The document changes when another version is activated.
 
-A row is sent by name (`{"features": {"age": 34, "city": "Oslo"}}`) or in the order of the signature \
+A row is sent by name (`{"features": {"age": 34, "city": "Oslo"}}`) or in the order of the schema \
 (`{"features": [34, "Oslo"]}`); many rows go in one request as `instances`. Numbers are finite and within \
 ±3.4 × 10³⁸. Errors are JSON: `error` is a sentence to act on, `code` is stable.
 """
@@ -132,12 +132,12 @@ def _operation(loaded: LoadedModel, operation_id: str, summary: str) -> dict[str
 
 
 def _about(loaded: LoadedModel, limit: int) -> str:
-    signature = loaded.signature
-    count = len(signature.inputs)
+    schema = loaded.schema
+    count = len(schema.inputs)
     takes = f"{count} feature{'s' if count > 1 else ''}" if count else "an object of features of your choice"
     sentences = [
         _sentence(loaded.description),
-        f"A {signature.kind.replace('_', ' ')} that takes {takes}; version {loaded.number} is active.",
+        f"A {schema.kind.replace('_', ' ')} that takes {takes}; version {loaded.number} is active.",
         f"The body has at most {limit:,} bytes; `Content-Encoding: gzip` and `deflate` are taken.",
     ]
     return " ".join(filter(None, sentences))

@@ -19,13 +19,13 @@ def of(endpoint: str, snapshot: ServingSnapshot) -> dict[str, Any]:
     return {
         name: {"summary": name, "value": make(loaded, catalogue.example_request(loaded)["features"])}
         for name, loaded in sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0]))
-        if loaded.signature.inputs and (endpoint != "invocations" or name == snapshot.default)
+        if loaded.schema.inputs and (endpoint != "invocations" or name == snapshot.default)
     }
 
 
 def _tensors(loaded: LoadedModel, row: Any) -> dict[str, Any]:
     """Return a request of the Open Inference Protocol: one tensor, or a column for each feature."""
-    inputs = loaded.signature.inputs
+    inputs = loaded.schema.inputs
     values = _values(loaded, row)
     if all(item.type == "float" for item in inputs) and None not in values:
         return {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP64", "data": values}]}
@@ -49,7 +49,7 @@ def _records(loaded: LoadedModel, row: Any) -> dict[str, Any]:
         "dataframe_records": [
             {
                 item.name: value
-                for item, value in zip(loaded.signature.inputs, _values(loaded, row), strict=True)
+                for item, value in zip(loaded.schema.inputs, _values(loaded, row), strict=True)
                 if value is not None or not item.optional
             }
         ]
@@ -57,9 +57,9 @@ def _records(loaded: LoadedModel, row: Any) -> dict[str, Any]:
 
 
 def _values(loaded: LoadedModel, row: Any) -> list[Any]:
-    """Return a row in the order of the signature, with None for what it leaves out."""
+    """Return a row in the order of the schema, with None for what it leaves out."""
     if isinstance(row, dict):
-        return [row.get(name) for name in loaded.signature.names]
+        return [row.get(name) for name in loaded.schema.names]
     return row if isinstance(row, list) else [row]
 
 

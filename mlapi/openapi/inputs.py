@@ -1,4 +1,4 @@
-"""What a model takes, as JSON Schema: exactly what its signature accepts, no more and no less."""
+"""What a model takes, as JSON Schema: exactly what its schema accepts, no more and no less."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mlapi import catalogue
 from models_registry.artifacts.features import INTEGER_BOUNDS, MAX_INTEGER, MAX_NUMBER, Feature
 from models_registry.inference.runtime import LoadedModel
 
-Schema = dict[str, Any]
+JsonSchema = dict[str, Any]
 
 # Beyond this a list helps nobody; `GET /models/{model}` has it whole.
 MAX_CATEGORIES = 1000
 BOUNDS = {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
-NUMBER: Schema = {"type": "number", **BOUNDS}
-SHARED: dict[str, Schema] = {
+NUMBER: JsonSchema = {"type": "number", **BOUNDS}
+SHARED: dict[str, JsonSchema] = {
     "Number": {**NUMBER, "description": "A finite number that float32 can hold.", "examples": [1.5]},
     "NumberOrMissing": {
         **NUMBER,
@@ -23,7 +23,7 @@ SHARED: dict[str, Schema] = {
         "examples": [1.5],
     },
 }
-TYPES: dict[str, Schema] = {
+TYPES: dict[str, JsonSchema] = {
     "float": NUMBER,
     "integer": {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
     "string": {"type": "string"},
@@ -37,12 +37,12 @@ TYPES: dict[str, Schema] = {
 }
 
 
-def ref(name: str) -> Schema:
+def ref(name: str) -> JsonSchema:
     """Return the reference to a shared schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def feature_schema(feature: Feature) -> Schema:
+def feature_schema(feature: Feature) -> JsonSchema:
     """Return the schema of one feature's values."""
     if feature.type == "float" and feature.categories is None:
         return ref("NumberOrMissing" if feature.nullable else "Number")
@@ -68,19 +68,19 @@ def feature_schema(feature: Feature) -> Schema:
     return schema
 
 
-def input_schemas(loaded: LoadedModel) -> dict[str, Schema]:
+def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     """Return a model's schemas: its row in each form, and the request around them."""
     name = loaded.name
     rows = _rows(loaded)
     forms = {f"{name}.{form}": schema for form, schema in rows.items()}
-    probabilities: Schema = {
+    probabilities: JsonSchema = {
         "type": "boolean",
         "default": False,
         "description": "Add the probability of each class.",
     }
-    if not loaded.signature.has("predict_proba"):
+    if not loaded.schema.has("predict_proba"):
         probabilities = {"const": False, "description": "This model gives no probabilities."}
-    one: Schema = {
+    one: JsonSchema = {
         "title": "One row",
         "type": "object",
         "properties": {"features": _one_of([ref(form) for form in forms]), "probabilities": probabilities},
@@ -88,7 +88,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, Schema]:
         "additionalProperties": False,
     }
     lists = [{"type": "array", "items": ref(form), "minItems": 1} for form in forms]
-    many: Schema = {
+    many: JsonSchema = {
         "title": "Many rows, all of one form",
         "type": "object",
         "properties": {"instances": _one_of(lists), "probabilities": probabilities},
@@ -98,24 +98,24 @@ def input_schemas(loaded: LoadedModel) -> dict[str, Schema]:
     return {**forms, f"{name}.Request": {"oneOf": [one, many]}}
 
 
-def _rows(loaded: LoadedModel) -> dict[str, Schema]:
+def _rows(loaded: LoadedModel) -> dict[str, JsonSchema]:
     """Return the schema of a row in each form that the model takes."""
-    signature = loaded.signature
-    if signature.container == "records":
+    schema = loaded.schema
+    if schema.container == "records":
         return {"NamedRow": {"type": "object", "additionalProperties": TYPES["any"]}}
-    schemas = [feature_schema(feature) for feature in signature.inputs]
+    schemas = [feature_schema(feature) for feature in schema.inputs]
     count = len(schemas)
-    forms: dict[str, Schema] = {
+    forms: dict[str, JsonSchema] = {
         "NamedRow": {
             "title": "By name",
             "type": "object",
-            "properties": dict(zip(signature.names, schemas, strict=True)),
-            "required": list(signature.required),
+            "properties": dict(zip(schema.names, schemas, strict=True)),
+            "required": list(schema.required),
             "additionalProperties": False,
         },
         "PositionalRow": {
-            "title": "In the order of the signature",
-            "description": f"In this order: {', '.join(signature.names)}.",
+            "title": "In the order of the schema",
+            "description": f"In this order: {', '.join(schema.names)}.",
             "type": "array",
             "minItems": count,
             "maxItems": count,
@@ -127,14 +127,14 @@ def _rows(loaded: LoadedModel) -> dict[str, Schema]:
     return forms
 
 
-def _items(schemas: list[Schema]) -> Schema:
+def _items(schemas: list[JsonSchema]) -> JsonSchema:
     """Return the items of a positional row; once where they are all alike, as a picture's pixels are."""
     if all(schema == schemas[0] for schema in schemas):
         return {"items": schemas[0]}
     return {"prefixItems": schemas, "items": False}
 
 
-def _one_of(schemas: list[Schema]) -> Schema:
+def _one_of(schemas: list[JsonSchema]) -> JsonSchema:
     return {"oneOf": schemas} if len(schemas) > 1 else schemas[0]
 
 
@@ -143,10 +143,10 @@ def request_examples(loaded: LoadedModel) -> dict[str, Any]:
     body = catalogue.example_request(loaded)
     row = body["features"]
     examples = {"one": {"summary": "One row", "value": body}}
-    names = loaded.signature.names
+    names = loaded.schema.names
     if isinstance(row, dict) and names:
         examples["positional"] = {
-            "summary": "One row, in the order of the signature",
+            "summary": "One row, in the order of the schema",
             # A column that may be left out by name is null by position.
             "value": {"features": [row.get(name) for name in names]},
         }
@@ -156,6 +156,6 @@ def request_examples(loaded: LoadedModel) -> dict[str, Any]:
             "value": {"features": dict(zip(names, row, strict=True))},
         }
     examples["many"] = {"summary": "Many rows", "value": {"instances": [row, row]}}
-    if loaded.signature.has("predict_proba"):
+    if loaded.schema.has("predict_proba"):
         examples["probabilities"] = {"summary": "With probabilities", "value": {**body, "probabilities": True}}
     return examples

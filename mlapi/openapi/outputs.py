@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlapi.openapi.inputs import MAX_CATEGORIES, Schema, ref
+from mlapi.openapi.inputs import MAX_CATEGORIES, JsonSchema, ref
 from models_registry.artifacts.prediction_json import label_key
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.inference.runtime import LoadedModel
 
-ANY_LABEL: Schema = {"type": ["number", "string", "boolean"]}
-KINDS: dict[str, Schema] = {
+ANY_LABEL: JsonSchema = {"type": ["number", "string", "boolean"]}
+KINDS: dict[str, JsonSchema] = {
     "regressor": {"type": "number"},
     "clusterer": {"type": "integer", "description": "The number of the cluster."},
     "outlier_detector": {"enum": [1, -1], "description": "1 for an inlier, -1 for an outlier."},
 }
 
 
-def output_schemas(loaded: LoadedModel) -> dict[str, Schema]:
+def output_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     """Return a model's schemas: its label, and the reply with one row's answer or with many."""
-    name, signature = loaded.name, loaded.signature
-    label, confidence = ref(f"{name}.Prediction"), _confidence(signature)
-    probabilities = _probabilities(signature)
+    name, schema = loaded.name, loaded.schema
+    label, confidence = ref(f"{name}.Prediction"), _confidence(schema)
+    probabilities = _probabilities(schema)
     return {
-        f"{name}.Prediction": _prediction(signature),
+        f"{name}.Prediction": _prediction(schema),
         f"{name}.Reply": {
             "oneOf": [
                 _reply("Of one row", name, {"prediction": label, "confidence": confidence}, probabilities),
@@ -33,7 +33,7 @@ def output_schemas(loaded: LoadedModel) -> dict[str, Schema]:
                     {
                         "predictions": {"type": "array", "items": label},
                         "confidences": {"type": "array", "items": confidence}
-                        if signature.has("predict_proba")
+                        if schema.has("predict_proba")
                         else {"type": "null"},
                     },
                     None if probabilities is None else {"type": "array", "items": probabilities},
@@ -43,8 +43,8 @@ def output_schemas(loaded: LoadedModel) -> dict[str, Schema]:
     }
 
 
-def _reply(title: str, name: str, answers: dict[str, Schema], probabilities: Schema | None) -> Schema:
-    common: dict[str, Schema] = {
+def _reply(title: str, name: str, answers: dict[str, JsonSchema], probabilities: JsonSchema | None) -> JsonSchema:
+    common: dict[str, JsonSchema] = {
         "processing_time_ms": {"type": "number", "minimum": 0},
         "model": {"const": name},
         "version": {"type": "integer", "minimum": 1, "description": "The version that answered."},
@@ -60,48 +60,48 @@ def _reply(title: str, name: str, answers: dict[str, Schema], probabilities: Sch
     }
 
 
-def _prediction(signature: Signature) -> Schema:
-    classes = signature.classes
+def _prediction(schema: Schema) -> JsonSchema:
+    classes = schema.classes
     if _is_nested(classes):
         labels = [_label(item) for item in classes or ()]
         return {"type": "array", "prefixItems": labels, "minItems": len(labels), "maxItems": len(labels)}
-    label = _label(classes) if classes else KINDS.get(signature.kind, ANY_LABEL)
-    if signature.outputs == 1:
+    label = _label(classes) if classes else KINDS.get(schema.kind, ANY_LABEL)
+    if schema.outputs == 1:
         return label
-    several = {"type": "array", "items": label if signature.kind == "regressor" else ANY_LABEL}
+    several = {"type": "array", "items": label if schema.kind == "regressor" else ANY_LABEL}
     # A network for many classes counts its output units: one label each all the same.
-    return several if signature.kind == "regressor" else {"anyOf": [label, several]}
+    return several if schema.kind == "regressor" else {"anyOf": [label, several]}
 
 
-def _label(classes: Any) -> Schema:
+def _label(classes: Any) -> JsonSchema:
     plain = all(isinstance(item, str | int | float) for item in classes)
     return {"enum": list(classes)} if plain and len(classes) <= MAX_CATEGORIES else ANY_LABEL
 
 
-def _confidence(signature: Signature) -> Schema:
-    if not signature.has("predict_proba"):
+def _confidence(schema: Schema) -> JsonSchema:
+    if not schema.has("predict_proba"):
         return {"type": "null", "description": "This model gives no probabilities."}
-    number: Schema = {
+    number: JsonSchema = {
         "type": ["number", "null"],
         "description": "The probability of the answered class; null where the model gives none for it.",
     }
-    several: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
-    if _is_nested(signature.classes):
+    several: JsonSchema = {"type": "array", "items": {"type": ["number", "null"]}}
+    if _is_nested(schema.classes):
         return several
-    return number if signature.outputs == 1 else {"anyOf": [number, several]}
+    return number if schema.outputs == 1 else {"anyOf": [number, several]}
 
 
-def _probabilities(signature: Signature) -> Schema | None:
+def _probabilities(schema: Schema) -> JsonSchema | None:
     """Return the schema of one row's probabilities by class label; None where the model has none."""
-    if not signature.has("predict_proba"):
+    if not schema.has("predict_proba"):
         return None
-    if _is_nested(signature.classes):
-        parts = [_by_label(item) for item in signature.classes or ()]
+    if _is_nested(schema.classes):
+        parts = [_by_label(item) for item in schema.classes or ()]
         return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
-    return _by_label(signature.classes or ())
+    return _by_label(schema.classes or ())
 
 
-def _by_label(classes: Any) -> Schema:
+def _by_label(classes: Any) -> JsonSchema:
     keys = [label_key(item) for item in classes]
     if not keys or len(keys) > MAX_CATEGORIES:
         return {"type": "object", "additionalProperties": {"type": "number"}}

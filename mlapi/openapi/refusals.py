@@ -6,10 +6,10 @@ from typing import Any
 
 from django.conf import settings
 
-from mlapi.openapi.inputs import Schema, ref
+from mlapi.openapi.inputs import JsonSchema, ref
 from mlapi.protocols.base import JSON
 
-ERROR: Schema = {
+ERROR: JsonSchema = {
     "description": "A sentence to act on, a stable code for programs, and what they may want to know beside it.",
     "type": "object",
     "properties": {

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlapi.endpoint import Endpoint
 from mlapi.openapi import examples
-from mlapi.openapi.inputs import Schema, ref
+from mlapi.openapi.inputs import JsonSchema, ref
 from mlapi.openapi.refusals import responses, security
 from mlapi.protocols.base import JSON
 from models_registry.artifacts.features import FEATURE_TYPES
@@ -23,7 +23,7 @@ HEALTH = "Health"
 PROTOCOLS = {"v2": "Open Inference Protocol v2", "mlflow": "MLflow and SageMaker"}
 SERVICE = "Service"
 
-SCHEMAS: dict[str, Schema] = {
+SCHEMAS: dict[str, JsonSchema] = {
     "Feature": {
         "type": "object",
         "properties": {
@@ -101,11 +101,11 @@ SCHEMAS: dict[str, Schema] = {
     "Live": {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]},
 }
 # By the endpoint's name: its tag, its summary, the schema of its answer, and the errors it may answer.
-KNOWN: dict[str, tuple[str, str, Schema, tuple[int, ...]]] = {
+KNOWN: dict[str, tuple[str, str, JsonSchema, tuple[int, ...]]] = {
     "models": (CATALOGUE, "Every model in service", ref("Models"), (400, 405)),
     "model": (
         CATALOGUE,
-        "One model: version, signature, an example that works",
+        "One model: version, schema, an example that works",
         ref("Model"),
         (400, 404, 405, 503),
     ),
@@ -129,7 +129,7 @@ SUMMARIES = {
     "v2-load": "Refused: which version serves is the registry's to say",
     "v2-index": "Every model that should serve here, and its state",
     "v2-infer": "Predict: tensors in, tensors out, as JSON or with the binary extension",
-    "v2-model": "A model's metadata, from its own signature",
+    "v2-model": "A model's metadata, from its own schema",
     "v2-model-ready": "Whether a model, or that version of it, serves here",
     "v2-model-config": "A model's configuration in Triton's words",
     "v2-stats": "How often and how long each model was asked, in all workers",
@@ -143,7 +143,7 @@ SUMMARIES = {
 
 def describe(
     snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]
-) -> tuple[dict[str, Any], dict[str, Schema], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], dict[str, JsonSchema], list[dict[str, Any]]]:
     """Return paths, schemas and tags of those of the `endpoints` that `document` has not by model."""
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
@@ -178,7 +178,7 @@ def _operations(endpoint: Endpoint, path: str, snapshot: ServingSnapshot) -> dic
     }
 
 
-def _known(endpoint: Endpoint, tag: str, summary: str, schema: Schema, statuses: tuple[int, ...]) -> dict[str, Any]:
+def _known(endpoint: Endpoint, tag: str, summary: str, schema: JsonSchema, statuses: tuple[int, ...]) -> dict[str, Any]:
     return {
         "operationId": endpoint.name,
         "tags": [tag],
@@ -211,7 +211,7 @@ def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot
 
 
 def _parameters(path: str, snapshot: ServingSnapshot) -> list[dict[str, Any]]:
-    schemas: dict[str, Schema] = {
+    schemas: dict[str, JsonSchema] = {
         "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "model": {"type": "string"} | ({"enum": sorted(snapshot.models)} if snapshot.models else {}),
     }

@@ -30,7 +30,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Facts:
+class CallStats:
     """What a request turned out to be about; for the log line and the metrics."""
 
     model: str = ""
@@ -53,7 +53,7 @@ class Reply:
     body: bytes
     content_type: str = JSON
     headers: list[tuple[str, str]] = field(default_factory=list)
-    facts: Facts = field(default_factory=Facts)
+    stats: CallStats = field(default_factory=CallStats)
     code: str = ""
 
 
@@ -81,17 +81,17 @@ class HttpError(Exception):
         self.details = details
         self.headers: list[tuple[str, str]] = []
         # What was found out about the request, where a model failed at it.
-        self.facts: Facts | None = None
+        self.stats: CallStats | None = None
 
     def with_header(self, name: str, value: str) -> HttpError:
         """Return this error with one more header, e.g. Retry-After."""
         self.headers.append((name, value))
         return self
 
-    def of_model(self, kind: str, facts: Facts) -> HttpError:
+    def of_model(self, kind: str, stats: CallStats) -> HttpError:
         """Return this error as one that the model failed at; `kind` says how."""
-        facts.error = kind
-        self.facts = facts
+        stats.error = kind
+        self.stats = stats
         return self
 
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from mlapi.protocols.base import HttpError
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 
 NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.?[0-9]{0,400}(?:[eE][+-]?[0-9]{1,4})?)?|[+-]?\.[0-9]{1,400}")
 # Digits and a sign of 64 bits.
-LONGEST_INTEGER = 20
+MAX_INTEGER_LENGTH = 20
 BOOLEANS = {"true": True, "false": False}
 
 
-def read_csv(body: bytes, signature: Signature, content_type: str) -> tuple[list[Any] | None, list[list[Any]]]:
+def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] | None, list[list[Any]]]:
     """Return the columns' names (None without a header) and the rows; an HttpError 400 for what is no CSV.
 
     `text/csv; header=present` and `header=absent` say whether the first line names the columns. Without either it
@@ -26,19 +26,19 @@ def read_csv(body: bytes, signature: Signature, content_type: str) -> tuple[list
     have no names, might be either and is refused. An empty field is a missing value.
     """
     lines = _lines(body)
-    if signature.container == "records":
+    if schema.container == "records":
         return lines[0], [[_guess(value) for value in line] for line in lines[1:]]
-    names = lines[0] if _has_header(lines[0], signature, content_type) else None
+    names = lines[0] if _has_header(lines[0], schema, content_type) else None
     rows = lines[1:] if names is not None else lines
-    if names == _counted(signature):
+    if names == _counted(schema):
         names = None
-    by_name = {feature.name: feature for feature in signature.inputs}
-    features = list(signature.inputs) if names is None else [by_name.get(name) for name in names]
+    by_name = {feature.name: feature for feature in schema.inputs}
+    features = list(schema.inputs) if names is None else [by_name.get(name) for name in names]
     convert = [_converter(feature) for feature in features]
     return names, [
         [function(value) for function, value in zip(convert, line, strict=True)]
         if len(line) == len(convert)
-        else list(line)  # its length is what the signature refuses
+        else list(line)  # its length is what the schema refuses
         for line in rows
     ]
 
@@ -57,23 +57,23 @@ def _lines(body: bytes) -> list[list[str]]:
     return lines
 
 
-def _has_header(line: Sequence[str], signature: Signature, content_type: str) -> bool:
+def _has_header(line: Sequence[str], schema: Schema, content_type: str) -> bool:
     parameters = [part.strip().lower() for part in content_type.split(";")[1:]]
     if "header=present" in parameters or "header=absent" in parameters:
         return "header=present" in parameters
-    if line == _counted(signature) and len(line) > 1 and signature.names != tuple(line):
+    if line == _counted(schema) and len(line) > 1 and schema.names != tuple(line):
         raise HttpError(
             400,
             "ambiguous_csv",
             f"The first line, {','.join(line[:8])}…, may number the columns or be a row. Send the Content-Type "
             "'text/csv; header=present' or 'text/csv; header=absent'.",
         )
-    return bool(set(line) & set(signature.names))
+    return bool(set(line) & set(schema.names))
 
 
-def _counted(signature: Signature) -> list[str]:
+def _counted(schema: Schema) -> list[str]:
     """Return the header that pandas writes for columns without names."""
-    return [str(index) for index in range(len(signature.inputs))]
+    return [str(index) for index in range(len(schema.inputs))]
 
 
 def _converter(feature: Feature | None) -> Callable[[str], Any]:
@@ -103,7 +103,7 @@ def _number(field: str) -> Any:
     found = NUMBER.fullmatch(text)
     if found is None:
         return field if text else None
-    return int(text) if not found["fraction"] and len(text) <= LONGEST_INTEGER else float(text)
+    return int(text) if not found["fraction"] and len(text) <= MAX_INTEGER_LENGTH else float(text)
 
 
 def _guess(field: str) -> Any:

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 
 from mlapi.protocols import mlflow_bodies
-from mlapi.protocols.base import Call, Facts, Handler, HttpError, Reply, find_model
+from mlapi.protocols.base import Call, CallStats, Handler, HttpError, Reply, find_model
 from mlapi.protocols.csv_rows import read_csv
 from mlapi.protocols.native import version_headers
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import as_rows, predict
 from mlapi.version import VERSION
 from models_registry.artifacts.features import describe_value
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.inference.runtime import Runtime
 
 CONTENT_TYPES = ("application/json", "text/csv")
@@ -39,20 +39,20 @@ IGNORED_PARAMS = '299 - "params are ignored: no model here declares any"'
 async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return `{"predictions": …}` for the rows of one of MLflow's four JSON forms, or of CSV."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
-    facts = Facts()
+    stats = CallStats()
     headers = version_headers(loaded)
     if _kind(call) == "text/csv":
-        rows, count = _csv_rows(loaded.signature, call)
-    elif large := read_number_rows(call.body, loaded.signature, LISTED_FORMS):
+        rows, count = _csv_rows(loaded.schema, call)
+    elif large := read_number_rows(call.body, loaded.schema, LISTED_FORMS):
         rows, count = large.array, len(large.array)
     else:
         body = mlflow_bodies.read(call.body, example=EXAMPLE)
-        rows, count = _json_rows(loaded.signature, body)
+        rows, count = _json_rows(loaded.schema, body)
         if body.get("params"):
             headers.append(("Warning", IGNORED_PARAMS))
-    result = await predict(loaded, rows, count, runtime, facts)
+    result = await predict(loaded, rows, count, runtime, stats)
     content = orjson.dumps({"predictions": result.predictions()})
-    return Reply(200, content, headers=headers, facts=facts)
+    return Reply(200, content, headers=headers, stats=stats)
 
 
 def ping(ready: Handler) -> Handler:
@@ -80,19 +80,19 @@ def _kind(call: Call) -> str:
     return call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def _csv_rows(signature: Signature, call: Call) -> tuple[Any, int]:
-    names, rows = read_csv(call.body, signature, call.headers.get("Content-Type", ""))
-    return _split_rows(signature, names, rows)
+def _csv_rows(schema: Schema, call: Call) -> tuple[Any, int]:
+    names, rows = read_csv(call.body, schema, call.headers.get("Content-Type", ""))
+    return _split_rows(schema, names, rows)
 
 
-def _json_rows(signature: Signature, body: dict[str, Any]) -> tuple[Any, int]:
+def _json_rows(schema: Schema, body: dict[str, Any]) -> tuple[Any, int]:
     """Return the rows in the form that the model takes, and how many they are."""
     form = _form(body)
     content = body[form]
     if form == "dataframe_split":
-        return _split(signature, content)
+        return _split(schema, content)
     if form == "inputs" and type(content) is dict:
-        return _columns(signature, content)
+        return _columns(schema, content)
     if type(content) is not list:
         expected = "a list of rows, or an object of columns" if form == "inputs" else "a list of rows"
         raise _invalid(form, f"{form!r} must be {expected}, found {describe_value(content)}.")
@@ -100,7 +100,7 @@ def _json_rows(signature: Signature, body: dict[str, Any]) -> tuple[Any, int]:
         for index, row in enumerate(content):
             if type(row) is not dict:
                 raise _invalid(form, f"Record {index} must be an object by column, found {describe_value(row)}.")
-    return _listed(signature, content)
+    return _listed(schema, content)
 
 
 def _form(body: dict[str, Any]) -> str:
@@ -118,11 +118,11 @@ def _form(body: dict[str, Any]) -> str:
     return found[0]
 
 
-def _listed(signature: Signature, rows: Sequence[Any]) -> tuple[Any, int]:
-    return as_rows(lambda: signature.parse(rows), len(rows)), len(rows)
+def _listed(schema: Schema, rows: Sequence[Any]) -> tuple[Any, int]:
+    return as_rows(lambda: schema.parse(rows), len(rows)), len(rows)
 
 
-def _columns(signature: Signature, columns: dict[str, Any]) -> tuple[Any, int]:
+def _columns(schema: Schema, columns: dict[str, Any]) -> tuple[Any, int]:
     if not columns:
         raise _invalid("inputs", "'inputs' has no column.")
     counts = set()
@@ -133,10 +133,10 @@ def _columns(signature: Signature, columns: dict[str, Any]) -> tuple[Any, int]:
     if len(counts) != 1:
         raise _invalid("inputs", f"The columns of 'inputs' have {min(counts)} to {max(counts)} values; send as many.")
     count = counts.pop()
-    return as_rows(lambda: signature.from_columns(columns), count), count
+    return as_rows(lambda: schema.from_columns(columns), count), count
 
 
-def _split(signature: Signature, content: Any) -> tuple[Any, int]:
+def _split(schema: Schema, content: Any) -> tuple[Any, int]:
     """Return the rows of pandas' `to_dict(orient="split")`."""
     if type(content) is not dict:
         raise _invalid("dataframe_split", f"'dataframe_split' must be an object, found {describe_value(content)}.")
@@ -152,13 +152,13 @@ def _split(signature: Signature, content: Any) -> tuple[Any, int]:
         raise _invalid(
             "dataframe_split", f"'columns' of 'dataframe_split' must be a list, found {describe_value(columns)}."
         )
-    return _split_rows(signature, columns, data)
+    return _split_rows(schema, columns, data)
 
 
-def _split_rows(signature: Signature, names: Sequence[Any] | None, rows: Sequence[Any]) -> tuple[Any, int]:
-    """Return rows whose columns are called `names`; in the signature's order where they have none, or numbers."""
-    if names is None or names == list(range(len(signature.inputs))) or tuple(names) == signature.names:
-        return _listed(signature, rows)
+def _split_rows(schema: Schema, names: Sequence[Any] | None, rows: Sequence[Any]) -> tuple[Any, int]:
+    """Return rows whose columns are called `names`; in the schema's order where they have none, or numbers."""
+    if names is None or names == list(range(len(schema.inputs))) or tuple(names) == schema.names:
+        return _listed(schema, rows)
     for name in names:
         if type(name) is not str:
             raise _invalid("columns", f"A column's name must be a string, found {describe_value(name)}.")
@@ -171,7 +171,7 @@ def _split_rows(signature: Signature, names: Sequence[Any] | None, rows: Sequenc
                 "data", f"Row {index} must be a list of {len(names)}, one for each column; found {describe_value(row)}."
             )
     columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
-    return as_rows(lambda: signature.from_columns(columns), len(rows)), len(rows)
+    return as_rows(lambda: schema.from_columns(columns), len(rows)), len(rows)
 
 
 def _invalid(field: str, message: str) -> HttpError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
+from mlapi.protocols.base import Call, CallStats, HttpError, Reply, find_model
 from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
@@ -34,9 +34,9 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return the prediction for one row or many."""
     snapshot = runtime.snapshot
     loaded = find_model(snapshot, call.model, call.version)
-    facts = Facts(model=loaded.name, version=loaded.number)
+    stats = CallStats(model=loaded.name, version=loaded.number)
     asked = _read_large(call.body, loaded) or _read(call.body, loaded)
-    result = await predict(loaded, asked.rows, asked.count, runtime, facts)
+    result = await predict(loaded, asked.rows, asked.count, runtime, stats)
     if asked.wants_probabilities and result.probabilities is None:
         raise HttpError(
             400,
@@ -45,19 +45,17 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
             model=loaded.name,
             version=loaded.number,
         )
-    content = content_of(
-        result, loaded.signature, is_single=asked.is_single, with_probabilities=asked.wants_probabilities
-    )
+    content = content_of(result, loaded.schema, is_single=asked.is_single, with_probabilities=asked.wants_probabilities)
     content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
     content["model"] = loaded.name
     content["version"] = loaded.number
     content["request_id"] = call.request_id
-    return Reply(200, encode(content), headers=version_headers(loaded), facts=facts)
+    return Reply(200, encode(content), headers=version_headers(loaded), stats=stats)
 
 
 def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
     """Return what a large and plain body asks; None for any other."""
-    read = read_number_rows(raw, loaded.signature, ("instances",), ("probabilities",))
+    read = read_number_rows(raw, loaded.schema, ("instances",), ("probabilities",))
     return read and Asked(
         read.array, len(read.array), is_single=False, wants_probabilities="probabilities" in read.flags
     )
@@ -76,7 +74,7 @@ def _read(raw: bytes, loaded: LoadedModel) -> Asked:
             field="probabilities",
         )
     rows = parse_rows(loaded, instances)
-    refuse_duplicate_keys(raw, body, instances, has_strings=loaded.signature.container != "array")
+    refuse_duplicate_keys(raw, body, instances, has_strings=loaded.schema.container != "array")
     return Asked(rows, len(instances), is_single=is_single, wants_probabilities=wants_probabilities)
 
 

@@ -21,13 +21,13 @@ import orjson
 
 from mlapi.protocols.json_bodies import count_quotes
 from models_registry.artifacts.columns import are_in_range
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 
 # Less is read as quickly by the general way.
 MIN_BYTES = 1 << 14
 # The interpreter is held for one piece, half a millisecond.
 PIECE_BYTES = 1 << 17
-# The decoder looks for a name beginning with the one after the last: names in another order than the signature's take
+# The decoder looks for a name beginning with the one after the last: names in another order than the schema's take
 # the square of their number. And it takes two hundred times as long for a number beyond 1e290 as for another.
 MAX_FEATURES = 1024
 SLOWEST_SECONDS = 0.005
@@ -44,14 +44,14 @@ class NumberRows(NamedTuple):
 
 
 def read_number_rows(
-    raw: bytes, signature: Signature, forms: tuple[str, ...], flags: tuple[str, ...] = ()
+    raw: bytes, schema: Schema, forms: tuple[str, ...], flags: tuple[str, ...] = ()
 ) -> NumberRows | None:
     """Return the rows that stand in `raw` under one of `forms`; None where anything is unusual, or wrong.
 
     `flags` are the booleans that may stand beside them.
     """
-    names = signature.names
-    if len(raw) < MIN_BYTES or not signature.is_plain or len(names) > MAX_FEATURES:
+    names = schema.names
+    if len(raw) < MIN_BYTES or not schema.is_plain or len(names) > MAX_FEATURES:
         return None
     start, end = raw.find(b"[") + 1, raw.rfind(b"]")
     fields = _read_shell(raw[:start] + raw[end:], forms, flags) if 0 < start < end <= start + len(raw) else None

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mlapi.protocols.base import Facts, HttpError
+from mlapi.protocols.base import CallStats, HttpError
 from models_registry.artifacts.outputs import as_array
-from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction import Prediction
 from models_registry.errors import InputError
 from models_registry.inference.batching import in_thread
 from models_registry.inference.model_calls import under_way
@@ -22,7 +22,7 @@ Rows = Any
 
 def parse_rows(loaded: LoadedModel, instances: Sequence[Any]) -> Rows:
     """Return `instances` in the form that the model takes; a wrong one is an HttpError 400."""
-    return as_rows(lambda: loaded.signature.parse(instances), len(instances))
+    return as_rows(lambda: loaded.schema.parse(instances), len(instances))
 
 
 def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
@@ -35,24 +35,24 @@ def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
         raise HttpError(400, error.code, str(error), **error.details) from error
 
 
-async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, facts: Facts) -> Answer:
+async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, stats: CallStats) -> Prediction:
     """Return what the model answers to `count` parsed rows.
 
     What it raises is about these inputs, since the model answered its sample: an HttpError 400 in words.
     """
-    with model_errors(loaded, count, facts):
+    with model_errors(loaded, count, stats):
         answer = await loaded.predictor.predict(rows, count)
-    facts.waiting_seconds += answer.waiting_seconds
-    facts.model_seconds -= answer.waiting_seconds
-    facts.call_rows += count if answer.call_rows is None else answer.call_rows
+    stats.waiting_seconds += answer.waiting_seconds
+    stats.model_seconds -= answer.waiting_seconds
+    stats.call_rows += count if answer.call_rows is None else answer.call_rows
     if not answer.is_finite():
-        raise not_finite(loaded, facts)
-    facts.kind, facts.predictions = loaded.signature.kind, answer.labels
+        raise not_finite(loaded, stats)
+    stats.kind, stats.predictions = loaded.schema.kind, answer.labels
     return answer
 
 
 async def call_method(
-    loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, facts: Facts
+    loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, stats: CallStats
 ) -> np.ndarray[Any, Any]:
     """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
 
@@ -61,24 +61,24 @@ async def call_method(
             value = getattr(loaded.estimator, method)(_for_estimator(loaded, rows))
             return as_array(value, f"values of {method!r}")
 
-    with model_errors(loaded, count, facts):
+    with model_errors(loaded, count, stats):
         array = await in_thread(call)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise not_finite(loaded, facts)
+        raise not_finite(loaded, stats)
     return array
 
 
 def _for_estimator(loaded: LoadedModel, rows: Rows) -> Rows:
     """Return rows that were parsed for the compiled form as the native one takes them, which asks columns by name."""
-    if loaded.signature.container == "objects" and hasattr(loaded.estimator, "feature_names_in_"):
-        return loaded.signature.as_frame(rows)
+    if loaded.schema.container == "objects" and hasattr(loaded.estimator, "feature_names_in_"):
+        return loaded.schema.as_frame(rows)
     return rows
 
 
 @contextmanager
-def model_errors(loaded: LoadedModel, count: int, facts: Facts) -> Iterator[None]:
+def model_errors(loaded: LoadedModel, count: int, stats: CallStats) -> Iterator[None]:
     """Note what is asked of the model and how long it takes, and say what it raises as an HttpError."""
-    facts.model, facts.version, facts.rows = loaded.name, loaded.number, count
+    stats.model, stats.version, stats.rows = loaded.name, loaded.number, count
     began = time.perf_counter()
     try:
         yield
@@ -88,7 +88,7 @@ def model_errors(loaded: LoadedModel, count: int, facts: Facts) -> Iterator[None
         refused = HttpError(
             503, "out_of_memory", f"No memory is left for a batch of {count} rows. Send fewer rows at a time."
         ).with_header("Retry-After", "1")
-        raise refused.of_model("out_of_memory", facts) from error
+        raise refused.of_model("out_of_memory", stats) from error
     except Exception as error:
         raise HttpError(
             400,
@@ -96,11 +96,11 @@ def model_errors(loaded: LoadedModel, count: int, facts: Facts) -> Iterator[None
             f"{loaded.name} version {loaded.number} cannot predict for these inputs: {_sentence(error)}",
             model=loaded.name,
             version=loaded.number,
-        ).of_model("exception", facts) from error
-    facts.model_seconds += time.perf_counter() - began
+        ).of_model("exception", stats) from error
+    stats.model_seconds += time.perf_counter() - began
 
 
-def not_finite(loaded: LoadedModel, facts: Facts) -> HttpError:
+def not_finite(loaded: LoadedModel, stats: CallStats) -> HttpError:
     """Return the error for an answer that JSON cannot bear."""
     return HttpError(
         400,
@@ -109,7 +109,7 @@ def not_finite(loaded: LoadedModel, facts: Facts) -> HttpError:
         "Send values within the range that it was trained with.",
         model=loaded.name,
         version=loaded.number,
-    ).of_model("not_finite", facts)
+    ).of_model("not_finite", stats)
 
 
 def _sentence(error: Exception) -> str:

@@ -16,9 +16,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin.base import ACTIVATE, PUBLISH, RecordAdmin, labelled, require, told_in_words
-from models_registry.admin.confirmation import change_to
-from models_registry.admin.confirming import confirm
-from models_registry.admin.presenters import inspection_facts, report_facts, sample_table
+from models_registry.admin.confirm import change_to, confirm
+from models_registry.admin.presenters import inspection_summary, report_rows, sample_table
 from models_registry.models import ModelVersion, ReplicaModel, State
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
@@ -131,9 +130,9 @@ class ModelVersionAdmin(RecordAdmin):
             title=str(version),
             awaits_verdict=version.state in (State.FOUND, State.CHECKING),
             location=conf.storage().location_of(version.storage_key),
-            inspection=inspection_facts(version.inspection),
-            report=report_facts(version.report),
-            sample=sample_table(version.sample, version.signature),
+            inspection=inspection_summary(version.inspection),
+            report=report_rows(version.report),
+            sample=sample_table(version.sample, version.schema),
             served_by=ReplicaModel.objects.filter(serving_version=version).select_related("replica"),
             activations=version.activations.all()[:8],
         )

@@ -10,7 +10,7 @@ from models_registry.artifacts.policy import server_versions
 from models_registry.templatetags.registry import as_json, number, seconds, size
 
 # They stand elsewhere on the page, or are for machines.
-NOT_SHOWN = {"passed", "reason", "signature", "predictions", "sample"}
+NOT_SHOWN = {"passed", "reason", "schema", "signature", "predictions", "sample"}
 LABELS = {
     "load_seconds": "Time to load",
     "row_milliseconds": "Time for one row",
@@ -29,7 +29,7 @@ SAMPLE_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class ReportRow:
     """A label with what was found."""
 
     label: str
@@ -47,7 +47,7 @@ class VersionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class InspectionFacts:
+class InspectionSummary:
     """What was read off an artifact without running it."""
 
     outline: str
@@ -68,12 +68,12 @@ class SampleTable:
     total: int
 
 
-def inspection_facts(inspection: Mapping[str, Any] | None) -> InspectionFacts | None:
+def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummary | None:
     """Return the inspection for the page; None where there was none yet."""
     if not inspection:
         return None
     served = server_versions()
-    return InspectionFacts(
+    return InspectionSummary(
         outline="\n".join(inspection.get("outline", ())),
         versions=tuple(
             VersionRow(package, " and ".join(found), served.get(package, "–"))
@@ -87,22 +87,22 @@ def inspection_facts(inspection: Mapping[str, Any] | None) -> InspectionFacts | 
     )
 
 
-def report_facts(report: Mapping[str, Any] | None) -> tuple[Fact, ...]:
-    """Return the probe's report, each figure in the unit that its name ends in."""
+def report_rows(report: Mapping[str, Any] | None) -> tuple[ReportRow, ...]:
+    """Return the load test's report, each figure in the unit that its name ends in."""
     return tuple(
-        _fact(name, value)
+        _report_row(name, value)
         for name, value in (report or {}).items()
         if name not in NOT_SHOWN and value not in (None, "", [], {})
     )
 
 
-def sample_table(sample: Mapping[str, Any] | None, signature: Mapping[str, Any] | None) -> SampleTable | None:
+def sample_table(sample: Mapping[str, Any] | None, schema: Mapping[str, Any] | None) -> SampleTable | None:
     """Return the sample with its expected predictions; None where there is none."""
     if not sample:
         return None
     instances: Sequence[Any] = sample["instances"]
     expected: Sequence[Any] = sample.get("predictions") or []
-    names = tuple(item["name"] for item in (signature or {}).get("inputs", ()))
+    names = tuple(item["name"] for item in (schema or {}).get("inputs", ()))
     is_wide = not 0 < len(names) <= MAX_SAMPLE_WIDTH
     return SampleTable(
         columns=("row",) if is_wide else names,
@@ -121,19 +121,19 @@ def _cells(row: Any, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(as_json(value) for value in values)
 
 
-def _fact(name: str, value: Any) -> Fact:
+def _report_row(name: str, value: Any) -> ReportRow:
     label = LABELS.get(name, name.replace("_", " ").capitalize())
     for suffix, write in UNITS.items():
         if name.endswith(suffix) and isinstance(value, int | float):
-            return Fact(label, write(value))
+            return ReportRow(label, write(value))
     if isinstance(value, Mapping) and "description" in value:
         # What acceleration found says itself in a sentence; its figures are for programs.
-        return Fact(label, str(value["description"]))
+        return ReportRow(label, str(value["description"]))
     if isinstance(value, Mapping):
-        return Fact(label, items=tuple(f"{key} {_plain(inner)}" for key, inner in value.items()))
+        return ReportRow(label, items=tuple(f"{key} {_plain(inner)}" for key, inner in value.items()))
     if isinstance(value, list):
-        return Fact(label, items=tuple(map(_plain, value)))
-    return Fact(label, _plain(value))
+        return ReportRow(label, items=tuple(map(_plain, value)))
+    return ReportRow(label, _plain(value))
 
 
 def _plain(value: Any) -> str:

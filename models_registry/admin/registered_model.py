@@ -20,8 +20,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 from models_registry import conf, services
 from models_registry.admin.base import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
 from models_registry.admin.charts import usage_context
-from models_registry.admin.confirmation import change_to, change_to_none
-from models_registry.admin.confirming import confirm
+from models_registry.admin.confirm import change_to, change_to_none, confirm
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
 from models_registry.models import Lease, Policy, RegisteredModel, Replica, State

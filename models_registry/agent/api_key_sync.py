@@ -34,7 +34,7 @@ class ApiKeySync:
         self._flushed_at = time.monotonic()
         self._stop = threading.Event()
         self._first_pass = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="key-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="api-key-sync", daemon=True)
 
     def start(self, *, wait_seconds: float) -> None:
         """Begin, and wait until the keys are read, or `wait_seconds` have passed."""

@@ -16,7 +16,7 @@ from models_registry.artifacts.cache import ArtifactCache, CachedArtifact, Copy
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import call
 from models_registry.artifacts.sample import ranges, verify_sample
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import ArtifactError, BrokenArtifact
 from models_registry.inference import memory
 from models_registry.inference.batching import DynamicBatcher, UnbatchedPredictor
@@ -43,7 +43,7 @@ OUTPUT_OVERHEAD_SECONDS = 0.0000003
 NUMBER_BYTES = 32
 # Some dozens of rows of any usual width.
 MAX_INLINE_BYTES = 8_192
-# Beyond what the probe saw the model take: the worker itself, and what serves meanwhile.
+# Beyond what the load test saw the model take: the worker itself, and what serves meanwhile.
 MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
 
@@ -58,7 +58,7 @@ class VersionRef:
     format: str
     size_bytes: int
     digest: str
-    signature: Signature
+    schema: Schema
     sample: Sample | None
     report: Mapping[str, Any]
     description: str
@@ -73,7 +73,7 @@ class Form:
 
     model: Any
     estimator: Any
-    signature: Signature
+    schema: Schema
     runs: dict[str, Any]
     is_compiled: bool
 
@@ -130,8 +130,8 @@ class Preparation:
         form = self._choose_form(version, artifact)
         with under_way(allowance_seconds=self.allowance_seconds):
             if version.sample is not None:
-                verify_sample(form.model, form.signature, version.sample)
-            row_seconds = warm_up(form.model, form.signature, version.sample)
+                verify_sample(form.model, form.schema, version.sample)
+            row_seconds = warm_up(form.model, form.schema, version.sample)
         is_inline = form.is_compiled and row_seconds is not None and row_seconds <= INLINE_SECONDS
         return LoadedModel(
             name=version.model,
@@ -139,7 +139,7 @@ class Preparation:
             version_id=version.version_id,
             generation=version.generation,
             digest=version.digest,
-            signature=form.signature,
+            schema=form.schema,
             predictor=UnbatchedPredictor(form.model) if form.is_compiled else DynamicBatcher(form.model),
             estimator=form.estimator,
             example=version.sample.instances[0] if version.sample else version.report.get("example"),
@@ -149,8 +149,8 @@ class Preparation:
             acceleration=version.acceleration,
             activated_at=version.activated_at,
             build=version.build,
-            ranges=ranges(version.sample, version.signature) if version.sample else {},
-            inline_max_bytes=inline_max_bytes(form.model, form.signature, version.sample)
+            ranges=ranges(version.sample, version.schema) if version.sample else {},
+            inline_max_bytes=inline_max_bytes(form.model, form.schema, version.sample)
             if is_inline and version.sample
             else 0,
         )
@@ -175,11 +175,11 @@ class Preparation:
                 shutil.rmtree(report.directory, ignore_errors=True)
                 return self._native(version, artifact, str(error))
             # What only the native model can (transform) needs it at hand; few predictors have it.
-            keeps_native = version.signature.has("transform")
+            keeps_native = version.schema.has("transform")
             return Form(
                 model=compiled,
                 estimator=self._open_native(version, artifact) if keeps_native else compiled,
-                signature=version.signature.without_frames(),
+                schema=version.schema.without_frames(),
                 runs={"form": "compiled", "text": report.describe(), **_figures(report)},
                 is_compiled=True,
             )
@@ -193,7 +193,7 @@ class Preparation:
             artifact=path,
             format=version.format,
             digest=version.digest,
-            signature=version.signature,
+            schema=version.schema,
             instances=version.sample.instances if version.sample else (),
             trusted=tuple(sorted(self.trusted)),
             allow_any_pickle=self.allow_any_pickle,
@@ -205,7 +205,7 @@ class Preparation:
         return Form(
             model=model,
             estimator=model,
-            signature=version.signature,
+            schema=version.schema,
             runs={"form": "native", "text": f"Served as it was published: {reason}.", **figures},
             is_compiled=is_graph,
         )
@@ -229,24 +229,24 @@ def _figures(report: AccelerationReport) -> dict[str, Any]:
     return {name: body[name] for name in (*kept, "speedup") if body.get(name) is not None}
 
 
-def warm_up(model: Any, signature: Signature, sample: Sample | None) -> float | None:
+def warm_up(model: Any, schema: Schema, sample: Sample | None) -> float | None:
     """Make the predictions whose one-time costs no caller should pay; return what one row takes from then on."""
     if sample is None:
         return None
-    return _seconds_of(model, signature.parse([sample.instances[0]]))
+    return _seconds_of(model, schema.parse([sample.instances[0]]))
 
 
-def inline_max_bytes(model: Any, signature: Signature, sample: Sample) -> int:
+def inline_max_bytes(model: Any, schema: Schema, sample: Sample) -> int:
     """Return the largest body, in bytes, whose rows take a model at most INLINE_ROWS_SECONDS in any form."""
     instances = list(islice(cycle(sample.instances), TIMED_ROWS))
-    seconds = _seconds_of(model, signature.parse(instances))
-    outputs = OUTPUT_OVERHEAD_SECONDS * signature.width
+    seconds = _seconds_of(model, schema.parse(instances))
+    outputs = OUTPUT_OVERHEAD_SECONDS * schema.width
     row_seconds = seconds / len(instances) + ROW_OVERHEAD_SECONDS + outputs
     # The shortest way to say a number is a tensor of bytes.
-    features = len(signature.inputs)
+    features = len(schema.inputs)
     most = int(INLINE_ROWS_SECONDS / row_seconds * features)
     # One row is let in with its names and all digits, unless that is room for too many short ones.
-    one_named = sum(len(name) + NUMBER_BYTES for name in signature.names)
+    one_named = sum(len(name) + NUMBER_BYTES for name in schema.names)
     if one_named <= MAX_INLINE_SECONDS / row_seconds * features:
         most = max(most, one_named)
     return min(MAX_INLINE_BYTES, most)

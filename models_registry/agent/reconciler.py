@@ -24,7 +24,7 @@ from models_registry.agent.loader import Preparation, VersionRef
 from models_registry.agent.plan import Drop, plan
 from models_registry.artifacts.cache import Copy
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.inference import memory
 from models_registry.inference.runtime import LoadedModel, Runtime
 from models_registry.models import ReplicaState
@@ -407,7 +407,7 @@ def version_ref(desired: DesiredVersion) -> VersionRef:
         format=desired.format,
         size_bytes=desired.size_bytes,
         digest=desired.digest,
-        signature=Signature.from_json(desired.signature),
+        schema=Schema.from_json(desired.schema),
         sample=Sample.from_json(desired.sample) if desired.sample else None,
         report=desired.report,
         description=desired.description,

@@ -19,7 +19,7 @@ from models_registry.artifacts.features import MAX_NUMBER, Feature
 from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.patterns import check_patterns
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.structures.vectors import check_sparse
 from models_registry.errors import InputError, UnsafeStructure
 
@@ -42,7 +42,7 @@ class _OutOfTime(Exception):
     """The rows take too long; the others are left out."""
 
 
-def exercise(model: Any, signature: Signature, instances: Sequence[Any]) -> None:
+def exercise(model: Any, schema: Schema, instances: Sequence[Any]) -> None:
     """Predict rows around `instances`, of every known category, missing, unknown, empty, long and extreme.
 
     Raises UnsafeStructure where a step computes what lies outside of what the next one has, answers memory that
@@ -50,17 +50,17 @@ def exercise(model: Any, signature: Signature, instances: Sequence[Any]) -> None
     """
     objects = list(walk(model))
     check_patterns(objects)
-    rows = _accepted(signature, _rows(signature, instances, objects))
+    rows = _accepted(schema, _rows(schema, instances, objects))
     notes: list[str] = []
     # What the model warns of such rows is no news.
     with warnings.catch_warnings(), _checked_matrices() as found, _limited_time(notes):
         warnings.simplefilter("ignore")
-        tried = _tried(model, signature, rows)
+        tried = _tried(model, schema, rows)
         _refuse_first(found)
         # Rows that are answered one by one may still not go together.
-        if tried and _answers(model, signature, tried):
-            _compare_memory(model, signature, tried)
-            _compare_alone(model, signature, tried, notes)
+        if tried and _answers(model, schema, tried):
+            _compare_memory(model, schema, tried)
+            _compare_alone(model, schema, tried, notes)
     _refuse_first(found)
     for note in notes:
         warnings.warn(note, stacklevel=1)
@@ -115,17 +115,17 @@ def _checked_matrices() -> Iterator[list[UnsafeStructure]]:
         _compressed._cs_matrix.__init__ = made
 
 
-def _rows(signature: Signature, instances: Sequence[Any], objects: Sequence[Any]) -> Iterator[Any]:
-    if signature.container == "records":
+def _rows(schema: Schema, instances: Sequence[Any], objects: Sequence[Any]) -> Iterator[Any]:
+    if schema.container == "records":
         yield from _records(instances, objects)
         return
-    names = signature.names
+    names = schema.names
     bases = [_ordered(row, names) for row in instances[:_BASE_ROWS]]
-    bases = bases or [_ordered(example_of(signature), names)]
+    bases = bases or [_ordered(example_of(schema), names)]
     yield from bases
     positions = range(0, len(names), max(1, len(names) // _MAX_COLUMNS))
     categories = _categories(objects, len(names), positions)
-    choices = {position: _values(signature.inputs[position], categories[position]) for position in positions}
+    choices = {position: _values(schema.inputs[position], categories[position]) for position in positions}
     # Columns in turns, so that a wide model has some values of each in the first rows.
     for turn in range(max(map(len, choices.values()), default=0)):
         for position, values in choices.items():
@@ -173,31 +173,31 @@ def _values(feature: Feature, known: list[Any]) -> list[Any]:
     return [None, *values]
 
 
-def _accepted(signature: Signature, rows: Iterator[Any]) -> list[Any]:
+def _accepted(schema: Schema, rows: Iterator[Any]) -> list[Any]:
     """Return the rows that a request could send, up to a limit."""
     accepted: list[Any] = []
-    limit = max(_BASE_ROWS, min(MAX_ROWS, MAX_VALUES // max(1, len(signature.inputs))))
+    limit = max(_BASE_ROWS, min(MAX_ROWS, MAX_VALUES // max(1, len(schema.inputs))))
     for tries, row in enumerate(rows):
         if len(accepted) >= limit or tries > 2 * limit:
             break
         try:
-            signature.parse([row])
+            schema.parse([row])
         except (InputError, ValueError, TypeError, OverflowError):
             continue
         accepted.append(row)
     return accepted
 
 
-def _tried(model: Any, signature: Signature, rows: list[Any]) -> list[Any]:
+def _tried(model: Any, schema: Schema, rows: list[Any]) -> list[Any]:
     """Return the rows that the model answers; all of them at once, or one by one where it refuses some."""
-    if not rows or _answers(model, signature, rows):
+    if not rows or _answers(model, schema, rows):
         return rows
-    return [row for row in rows if _answers(model, signature, [row])]
+    return [row for row in rows if _answers(model, schema, [row])]
 
 
-def _answers(model: Any, signature: Signature, rows: list[Any]) -> bool:
+def _answers(model: Any, schema: Schema, rows: list[Any]) -> bool:
     try:
-        call(model, signature.parse(rows))
+        call(model, schema.parse(rows))
     except (UnsafeStructure, _OutOfTime):
         raise
     except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
@@ -205,7 +205,7 @@ def _answers(model: Any, signature: Signature, rows: list[Any]) -> bool:
     return True
 
 
-def _compare_memory(model: Any, signature: Signature, rows: list[Any]) -> None:
+def _compare_memory(model: Any, schema: Schema, rows: list[Any]) -> None:
     """Refuse a model whose answers change with what freed memory is filled with, and not from one call to the next."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
@@ -215,7 +215,7 @@ def _compare_memory(model: Any, signature: Signature, rows: list[Any]) -> None:
     try:
         for pattern in _PATTERNS:
             mallopt(_PERTURB, pattern)
-            answers.append([_numbers(model, signature, many) for _ in range(2)])
+            answers.append([_numbers(model, schema, many) for _ in range(2)])
     finally:
         mallopt(_PERTURB, 0)
     (first, again), (other, other_again) = answers
@@ -226,13 +226,13 @@ def _compare_memory(model: Any, signature: Signature, rows: list[Any]) -> None:
         )
 
 
-def _compare_alone(model: Any, signature: Signature, rows: list[Any], notes: list[str]) -> None:
+def _compare_alone(model: Any, schema: Schema, rows: list[Any], notes: list[str]) -> None:
     """Note where a row is answered differently when others come with it, as they do in a busy service."""
-    together = [_numbers(model, signature, rows[:_ALONE_ROWS]) for _ in range(2)]
+    together = [_numbers(model, schema, rows[:_ALONE_ROWS]) for _ in range(2)]
     if not _same(*together):
         return  # random answers
     for position, row in enumerate(rows[:_ALONE_ROWS]):
-        alone = _numbers(model, signature, [row])
+        alone = _numbers(model, schema, [row])
         if not all(_close(one[0], whole[position]) for one, whole in zip(alone, together[0], strict=True)):
             notes.append(
                 "The model answers a row differently when other rows come with it. Requests are answered together, so "
@@ -241,8 +241,8 @@ def _compare_alone(model: Any, signature: Signature, rows: list[Any], notes: lis
             return
 
 
-def _numbers(model: Any, signature: Signature, rows: list[Any]) -> list[np.ndarray[Any, Any]]:
-    answer = call(model, signature.parse(rows))
+def _numbers(model: Any, schema: Schema, rows: list[Any]) -> list[np.ndarray[Any, Any]]:
+    answer = call(model, schema.parse(rows))
     held = answer.probabilities
     return [answer.labels, *(held if isinstance(held, tuple) else () if held is None else (held,))]
 

@@ -1,4 +1,4 @@
-"""Rows made up from a signature, for versions without a sample."""
+"""Rows made up from a schema, for versions without a sample."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Iterator
 from typing import Any
 
 from models_registry.artifacts.features import EXAMPLES, Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 
 # What a number and a column of any type hold in turn: logarithms refuse zero, and some columns of any type hold text.
 VARIANTS: tuple[tuple[float, Any], ...] = ((0.0, 0.0), (1.0, 1.0), (0.0, "text"), (1.0, "text"))
 
 
-def example_rows(signature: Signature) -> Iterator[Any]:
-    """Yield made-up rows, the plainest first: by name where the signature has names, else in its order.
+def example_rows(schema: Schema) -> Iterator[Any]:
+    """Yield made-up rows, the plainest first: by name where the schema has names, else in its order.
 
     What a row by name may leave out is left out.
     """
     seen: list[list[Any]] = []
     for number, anything in VARIANTS:
-        row = [_value(feature, number, anything) for feature in signature.inputs]
+        row = [_value(feature, number, anything) for feature in schema.inputs]
         if row not in seen:
             seen.append(row)
-            yield _named(signature, row) if signature.named else row
+            yield _named(schema, row) if schema.named else row
 
 
-def example_of(signature: Signature) -> Any:
+def example_of(schema: Schema) -> Any:
     """Return the plainest made-up row."""
-    return next(example_rows(signature))
+    return next(example_rows(schema))
 
 
-def _named(signature: Signature, row: list[Any]) -> dict[str, Any]:
-    pairs = zip(signature.inputs, row, strict=True)
+def _named(schema: Schema, row: list[Any]) -> dict[str, Any]:
+    pairs = zip(schema.inputs, row, strict=True)
     return {feature.name: value for feature, value in pairs if not feature.optional}
 
 

@@ -1,4 +1,4 @@
-"""Reads a signature off a fitted estimator."""
+"""Reads a schema off a fitted estimator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.artifacts.features import EXACT_INTEGER, DeclaredInput, Fea
 from models_registry.artifacts.formats.onnx_format import OnnxPredictor
 from models_registry.artifacts.outputs import as_array
 from models_registry.artifacts.prediction import offers_probabilities
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.artifacts.wrappers import entries, told
 from models_registry.errors import NoPrediction
@@ -21,12 +21,12 @@ from models_registry.errors import NoPrediction
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
-def infer_signature(
+def infer_schema(
     estimator: Any,
     declared: Sequence[DeclaredInput | Feature] | None = None,
     instances: Sequence[Any] | None = None,
-) -> Signature:
-    """Return the signature of a fitted `estimator`.
+) -> Schema:
+    """Return the schema of a fitted `estimator`.
 
     `declared` are the manifest's inputs, all of them or some; `instances` its sample rows: both fill what the
     estimator does not tell. Raises NoPrediction where it has no `predict`, where the number of its inputs cannot be
@@ -38,7 +38,7 @@ def infer_signature(
             "predicts. Publish the whole pipeline, with its last step."
         )
     if any(map(_takes_records, entries(estimator))):
-        return _with_outputs(estimator, Signature((), container="records", named=True))
+        return _with_outputs(estimator, Schema((), container="records", named=True))
     names, named = _names(estimator, declared, instances)
     features = _features(estimator, names)
     if declared is not None:
@@ -53,13 +53,13 @@ def infer_signature(
     container = _container(estimator, features)
     if container == "array":
         features = tuple(replace(item, type="float") if item.type == "any" else item for item in features)
-    return _with_outputs(estimator, Signature(features, container=container, named=named or declared is not None))
+    return _with_outputs(estimator, Schema(features, container=container, named=named or declared is not None))
 
 
-def _with_outputs(estimator: Any, signature: Signature) -> Signature:
+def _with_outputs(estimator: Any, schema: Schema) -> Schema:
     classes = _plain_classes(getattr(estimator, "classes_", None))
     return replace(
-        signature,
+        schema,
         kind=_kind(estimator, classes),
         classes=classes,
         outputs=len(classes) if classes and isinstance(classes[0], tuple) else _output_count(estimator),
@@ -74,7 +74,7 @@ def _offers(estimator: Any, method: str) -> bool:
 
 
 def _output_count(estimator: Any) -> int:
-    """Return the number of outputs where the estimator tells; the probe corrects it by what it sees."""
+    """Return the number of outputs where the estimator tells; the load test corrects it by what it sees."""
     count = getattr(estimator, "n_outputs_", 1)
     return count if isinstance(count, int) else 1
 

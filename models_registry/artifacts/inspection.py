@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from models_registry.artifacts import sandbox
-from models_registry.artifacts.facts import Facts, LimitReached
+from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached
 from models_registry.errors import ArtifactError, UnsupportedFormat
 
 MAX_NAMES = 1_000
 _TASK = "models_registry.artifacts.inspection_task"
 # Reading an honest file takes several times its size; one that takes more is crafted.
-_LEAST_MEMORY_BYTES = 512_000_000
+_MIN_MEMORY_BYTES = 512_000_000
 _MEMORY_PER_BYTE = 8
-_LONGEST_NAME = 200
-_LONGEST_PROBLEM = 500
+_MAX_NAME_LENGTH = 200
+_MAX_PROBLEM_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +62,29 @@ class Inspection:
         )
 
 
-def _joblib(path: Path, facts: Facts, limit: int) -> None:
+def _joblib(path: Path, notes: InspectionNotes, limit: int) -> None:
     from models_registry.artifacts.formats.joblib_inspection import inspect_joblib
 
-    inspect_joblib(path, facts, limit=limit)
+    inspect_joblib(path, notes, limit=limit)
 
 
-def _skops(path: Path, facts: Facts, limit: int) -> None:
+def _skops(path: Path, notes: InspectionNotes, limit: int) -> None:
     from models_registry.artifacts.formats.skops_inspection import inspect_skops
 
-    inspect_skops(path, facts, limit=limit)
+    inspect_skops(path, notes, limit=limit)
 
 
-def _onnx(path: Path, facts: Facts, limit: int) -> None:
+def _onnx(path: Path, notes: InspectionNotes, limit: int) -> None:
     from models_registry.artifacts.formats.onnx_inspection import inspect_onnx
 
-    inspect_onnx(path, facts, limit=limit)
+    inspect_onnx(path, notes, limit=limit)
 
 
-_INSPECTORS: dict[str, Callable[[Path, Facts, int], None]] = {"joblib": _joblib, "skops": _skops, "onnx": _onnx}
+_INSPECTORS: dict[str, Callable[[Path, InspectionNotes, int], None]] = {
+    "joblib": _joblib,
+    "skops": _skops,
+    "onnx": _onnx,
+}
 
 
 def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Inspection:
@@ -91,32 +95,32 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
     inspector = _INSPECTORS.get(format)
     if inspector is None:
         raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_INSPECTORS)}.")
-    facts = Facts()
+    notes = InspectionNotes()
     try:
-        inspector(path, facts, max_claimed_bytes)
+        inspector(path, notes, max_claimed_bytes)
     except (LimitReached, ArtifactError) as refusal:
-        facts.problems.append(str(refusal))
+        notes.problems.append(str(refusal))
     except OSError:
         # The file could not be read at all, which says nothing about the artifact.
         if not path.is_file():
             raise
-        facts.problems.append(f"The artifact's compressed data is damaged. Publish it again as {format}.")
+        notes.problems.append(f"The artifact's compressed data is damaged. Publish it again as {format}.")
     except MemoryError:
         raise  # the limit of the process that reads it, which knows how to name it
     except Exception as error:  # noqa: BLE001 - damaged files fail in as many ways as there are instructions
-        facts.problems.append(
+        notes.problems.append(
             f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
         )
-    return _frozen(format, _recognised(path, format, facts))
+    return _frozen(format, _recognised(path, format, notes))
 
 
-def _recognised(path: Path, format: str, facts: Facts) -> Facts:
-    """Return the facts, or the one that matters: that the file is something else altogether."""
+def _recognised(path: Path, format: str, notes: InspectionNotes) -> InspectionNotes:
+    """Return the notes, or the one that matters: that the file is something else altogether."""
     from models_registry.artifacts.formats.recognition import recognise
 
     # A file that names something is an artifact of some kind, however odd.
-    said = recognise(path, format, by_text=bool(facts.problems) and not facts.globals)
-    return facts if said is None else Facts(problems=[f"The artifact is no {format} file. {said}"])
+    said = recognise(path, format, by_text=bool(notes.problems) and not notes.globals)
+    return notes if said is None else InspectionNotes(problems=[f"The artifact is no {format} file. {said}"])
 
 
 def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, seconds: float) -> Inspection:
@@ -127,7 +131,7 @@ def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, secon
     if format not in _INSPECTORS:
         raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_INSPECTORS)}.")
     limits = sandbox.SandboxLimits(
-        memory_bytes=min(max_claimed_bytes, _LEAST_MEMORY_BYTES + _MEMORY_PER_BYTE * path.stat().st_size),
+        memory_bytes=min(max_claimed_bytes, _MIN_MEMORY_BYTES + _MEMORY_PER_BYTE * path.stat().st_size),
         cpu_seconds=seconds,
         wall_seconds=seconds,
     )
@@ -135,9 +139,9 @@ def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, secon
     outcome = sandbox.run(_TASK, question, limits)
     if outcome.status == 0 and outcome.report is not None and "inspection" in outcome.report:
         return Inspection.from_json(outcome.report["inspection"])
-    facts = Facts()
-    facts.problems.append(_limit_sentence(outcome, limits))
-    return _frozen(format, facts)
+    notes = InspectionNotes()
+    notes.problems.append(_limit_sentence(outcome, limits))
+    return _frozen(format, notes)
 
 
 def _limit_sentence(outcome: sandbox.Outcome, limits: sandbox.SandboxLimits) -> str:
@@ -150,20 +154,20 @@ def _limit_sentence(outcome: sandbox.Outcome, limits: sandbox.SandboxLimits) -> 
     return f"{failure} It may take {limits.memory_bytes} bytes of memory and {limits.cpu_seconds:g} s."
 
 
-def _frozen(format: str, facts: Facts) -> Inspection:
+def _frozen(format: str, notes: InspectionNotes) -> Inspection:
     return Inspection(
         format=format,
-        globals=_sorted(facts.globals),
-        called=_sorted(facts.called),
-        versions={_shown(name, 80): _sorted(found) for name, found in sorted(facts.versions.items())},
-        claimed_bytes=facts.claimed_bytes,
-        outline=tuple(_shown(line, _LONGEST_NAME) for line in facts.outline),
-        problems=tuple(dict.fromkeys(_shown(one, _LONGEST_PROBLEM) for one in facts.problems))[:MAX_NAMES],
+        globals=_sorted(notes.globals),
+        called=_sorted(notes.called),
+        versions={_shown(name, 80): _sorted(found) for name, found in sorted(notes.versions.items())},
+        claimed_bytes=notes.claimed_bytes,
+        outline=tuple(_shown(line, _MAX_NAME_LENGTH) for line in notes.outline),
+        problems=tuple(dict.fromkeys(_shown(one, _MAX_PROBLEM_LENGTH) for one in notes.problems))[:MAX_NAMES],
     )
 
 
 def _sorted(names: set[str]) -> tuple[str, ...]:
-    return tuple(sorted(_shown(name, _LONGEST_NAME) for name in names)[:MAX_NAMES])
+    return tuple(sorted(_shown(name, _MAX_NAME_LENGTH) for name in names)[:MAX_NAMES])
 
 
 def _shown(text: str, longest: int) -> str:

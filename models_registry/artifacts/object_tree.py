@@ -7,9 +7,9 @@ from typing import Any
 
 MAX_LINES = 60
 _DEEPEST = 8
-_MOST_CHILDREN = 2_000
-_MOST_PER_ROUND = 50
-_LONGEST_NAME = 80
+_MAX_CHILDREN = 2_000
+_MAX_PER_ROUND = 50
+_MAX_NAME_LENGTH = 80
 _STEPS = ("steps", "transformer_list", "transformers", "estimators")
 _LISTS = ("estimators_", "_predictors", "calibrated_classifiers_")
 _INNER = ("best_estimator_", "estimator_", "regressor_", "estimator", "regressor")
@@ -25,7 +25,7 @@ class Inert:
     @property
     def short_name(self) -> str:
         """The type's name without its module."""
-        return self.name.rpartition(".")[2][:_LONGEST_NAME]
+        return self.name.rpartition(".")[2][:_MAX_NAME_LENGTH]
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ def _describe(value: Any, *, label: str, depth: int, lines: list[str]) -> None:
 
 
 def _plain_name(value: Any) -> str:
-    return value[:_LONGEST_NAME] if isinstance(value, str) else type(value).__name__.removeprefix("Inert")
+    return value[:_MAX_NAME_LENGTH] if isinstance(value, str) else type(value).__name__.removeprefix("Inert")
 
 
 def _children(value: Inert) -> Iterator[tuple[str, Any]]:
@@ -63,7 +63,7 @@ def _children(value: Inert) -> Iterator[tuple[str, Any]]:
         named = [step for step in steps if isinstance(step, tuple | list) and len(step) > 1 and type(step[0]) is str]
         if named:
             for step in named:
-                yield step[0][:_LONGEST_NAME], step[1]
+                yield step[0][:_MAX_NAME_LENGTH], step[1]
             return
     for attribute in _INNER:
         inner = value.state.get(attribute)
@@ -85,7 +85,7 @@ def _many(value: Any) -> str:
 def _flat(value: Any) -> Iterator[Any]:
     for item in _items(value):
         if isinstance(item, list | tuple | InertArray):
-            yield from _items(item)[:_MOST_PER_ROUND]
+            yield from _items(item)[:_MAX_PER_ROUND]
         else:
             yield item
 
@@ -93,4 +93,4 @@ def _flat(value: Any) -> Iterator[Any]:
 def _items(value: Any) -> list[Any]:
     if isinstance(value, InertArray):
         value = value.items
-    return list(value[:_MOST_CHILDREN]) if isinstance(value, list | tuple) else []
+    return list(value[:_MAX_CHILDREN]) if isinstance(value, list | tuple) else []

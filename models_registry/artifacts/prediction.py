@@ -13,7 +13,7 @@ from models_registry.artifacts.input_errors import text_refusal
 from models_registry.artifacts.outputs import as_labels, as_probabilities
 from models_registry.errors import NoPrediction
 
-# The signature has put the columns in order by name; an array is quicker than a frame that says so again.
+# The schema has put the columns in order by name; an array is quicker than a frame that says so again.
 warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
 
 # Their `predict` is, by scikit-learn's own code, the class of the highest `predict_proba`:
@@ -32,7 +32,7 @@ PREDICT_IS_ARGMAX = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Prediction:
     """What a model said of some rows.
 
     `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes), is a tuple of
@@ -46,14 +46,14 @@ class Answer:
     waiting_seconds: float = 0.0
     call_rows: int | None = None
 
-    def part(self, start: int, stop: int, *, waiting_seconds: float = 0.0, call_rows: int | None = None) -> Answer:
+    def part(self, start: int, stop: int, *, waiting_seconds: float = 0.0, call_rows: int | None = None) -> Prediction:
         """Return the rows from `start` up to `stop`."""
         held = self.probabilities
         if isinstance(held, tuple):
             part: Any = tuple(item[start:stop] for item in held)
         else:
             part = None if held is None else held[start:stop]
-        return Answer(self.labels[start:stop], part, waiting_seconds, call_rows)
+        return Prediction(self.labels[start:stop], part, waiting_seconds, call_rows)
 
     def predictions(self) -> list[Any]:
         """Return the labels or values as plain Python values, each of its own type."""
@@ -72,8 +72,8 @@ def _is_finite(array: np.ndarray[Any, Any]) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
-def call(model: Any, rows: Any) -> Answer:
-    """Return what `model` says of `rows` (as `Signature.parse` gives them), with probabilities where it has them.
+def call(model: Any, rows: Any) -> Prediction:
+    """Return what `model` says of `rows` (as `Schema.parse` gives them), with probabilities where it has them.
 
     Raises what the model raises; InputError in its place where the row is found that holds a text it cannot take;
     NoPrediction where it answers what no JSON holds, or not one answer for each row.
@@ -87,13 +87,13 @@ def call(model: Any, rows: Any) -> Answer:
         raise refusal from error
 
 
-def _call(model: Any, rows: Any) -> Answer:
+def _call(model: Any, rows: Any) -> Prediction:
     both = getattr(model, "predict_both", None)
     if both is not None:
         labels, probabilities = both(rows)
         return _answer(labels, as_probabilities(probabilities, rows), rows)
     if not offers_probabilities(model):
-        return Answer(as_labels(model.predict(rows), rows))
+        return Prediction(as_labels(model.predict(rows), rows))
     probabilities = as_probabilities(model.predict_proba(rows), rows)
     if isinstance(getattr(_last_step(model), "_label_encoder", None), list):
         # Stacking gives of several labels the probability that each is absent, all other estimators that it is there.
@@ -103,7 +103,7 @@ def _call(model: Any, rows: Any) -> Answer:
     return _answer(model.predict(rows), probabilities, rows)
 
 
-def _answer(labels: Any, probabilities: Any, rows: Any) -> Answer:
+def _answer(labels: Any, probabilities: Any, rows: Any) -> Prediction:
     """Return labels and probabilities that speak of the same outputs."""
     labels = as_labels(labels, rows)
     if isinstance(probabilities, tuple):
@@ -116,7 +116,7 @@ def _answer(labels: Any, probabilities: Any, rows: Any) -> Answer:
             f"The model answers predictions of shape {labels.shape}, and probabilities of {found}; expected "
             "probabilities for each predicted output. Publish a model whose 'predict' and 'predict_proba' agree."
         )
-    return Answer(labels, probabilities)
+    return Prediction(labels, probabilities)
 
 
 def offers_probabilities(model: Any) -> bool:

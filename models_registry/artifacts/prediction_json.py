@@ -11,19 +11,19 @@ import numpy as np
 import orjson
 
 from models_registry.artifacts.outputs import Array
-from models_registry.artifacts.prediction import Answer
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.prediction import Prediction
+from models_registry.artifacts.schema import Schema
 
 
-def content_of(answer: Answer, signature: Signature, *, is_single: bool, with_probabilities: bool) -> dict[str, Any]:
+def content_of(answer: Prediction, schema: Schema, *, is_single: bool, with_probabilities: bool) -> dict[str, Any]:
     """Return the body of a reply: of one row `prediction` and `confidence`, of many the same in plural."""
-    predictions, found = answer.predictions(), confidences(answer, signature)
+    predictions, found = answer.predictions(), confidences(answer, schema)
     if is_single:
         content = {"prediction": predictions[0], "confidence": None if found is None else found[0]}
     else:
         content = {"predictions": predictions, "confidences": found}
     if with_probabilities:
-        labelled = labelled_probabilities(answer, signature)
+        labelled = labelled_probabilities(answer, schema)
         content["probabilities"] = labelled[0] if is_single else labelled
     return content
 
@@ -33,9 +33,9 @@ def encode(content: dict[str, Any]) -> bytes:
     return orjson.dumps(content)
 
 
-def confidences(answer: Answer, signature: Signature) -> list[Any] | None:
+def confidences(answer: Prediction, schema: Schema) -> list[Any] | None:
     """Return the probability of each answered label; a list per row where there are several outputs."""
-    held, labels, classes = answer.probabilities, answer.labels, signature.classes
+    held, labels, classes = answer.probabilities, answer.labels, schema.classes
     if held is None:
         return None
     if isinstance(held, tuple):
@@ -46,10 +46,10 @@ def confidences(answer: Answer, signature: Signature) -> list[Any] | None:
         return [list(row) for row in zip(*columns, strict=True)]
     if labels.ndim == 2:
         return np.where(_is_second(labels, classes), held, 1 - held).tolist()  # type: ignore[no-any-return]
-    return _of_labels(labels, held, _positions(classes[0]) if _is_nested(classes) and classes else signature.positions)
+    return _of_labels(labels, held, _positions(classes[0]) if _is_nested(classes) and classes else schema.positions)
 
 
-def probabilities_of(answer: Answer, output: int | None) -> Array | None:
+def probabilities_of(answer: Prediction, output: int | None) -> Array | None:
     """Return probabilities as the model gives them, or those of one output with a column for each of its classes."""
     held = answer.probabilities
     if held is None:
@@ -87,9 +87,9 @@ def _is_second(labels: Array, classes: Any) -> Array:
     return np.column_stack([labels[:, index] == label for index, label in enumerate(second)])
 
 
-def labelled_probabilities(answer: Answer, signature: Signature) -> list[Any]:
+def labelled_probabilities(answer: Prediction, schema: Schema) -> list[Any]:
     """Return each row's probabilities by class label; a list of such where there are several outputs."""
-    held, classes = answer.probabilities, signature.classes or ()
+    held, classes = answer.probabilities, schema.classes or ()
     if held is None:
         return []
     if isinstance(held, tuple):

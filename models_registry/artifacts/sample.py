@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.prediction import Answer, call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.prediction import Prediction, call
+from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.suggestions import shown
 from models_registry.errors import NoPrediction, SampleMismatch
 
@@ -24,18 +24,18 @@ SUM_TOLERANCE = 1e-3
 SHOWN_CLASSES = 6
 
 
-def verify_sample(model: Any, signature: Signature, sample: Sample) -> Answer:
+def verify_sample(model: Any, schema: Schema, sample: Sample) -> Prediction:
     """Return the model's answer to `sample`, or raise SampleMismatch naming the first differing row."""
-    answer = call(model, signature.parse(list(sample.instances)))
+    answer = call(model, schema.parse(list(sample.instances)))
     check_probabilities(answer)
     if sample.predictions is not None:
         compare(answer.predictions(), sample.predictions)
     if sample.probabilities is not None:
-        compare_probabilities(answer, signature.classes, sample.probabilities)
+        compare_probabilities(answer, schema.classes, sample.probabilities)
     return answer
 
 
-def check_probabilities(answer: Answer) -> None:
+def check_probabilities(answer: Prediction) -> None:
     """Raise NoPrediction for the first row whose probabilities lie outside of 0 to 1, or do not sum to 1."""
     held = answer.probabilities
     matrices = held if isinstance(held, tuple) else () if held is None else (held,)
@@ -62,7 +62,7 @@ def _shown(row: np.ndarray[Any, Any]) -> str:
     return f"{text}, …" if len(row) > SHOWN_CLASSES else text
 
 
-def compare_probabilities(answer: Answer, classes: Sequence[Any] | None, expected: Sequence[Any]) -> None:
+def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, expected: Sequence[Any]) -> None:
     """Raise SampleMismatch for the first row in which a class has another probability than `expected`.
 
     `expected` has a mapping from label to probability for each row; a list of them where there are several outputs.
@@ -124,11 +124,11 @@ def is_same(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
-def ranges(sample: Sample, signature: Signature) -> dict[str, tuple[float, float]]:
+def ranges(sample: Sample, schema: Schema) -> dict[str, tuple[float, float]]:
     """Return the lowest and the highest number that the sample has of each feature; of others nothing."""
     columns = {
         feature.name: [_value(row, feature.name, index) for row in sample.instances]
-        for index, feature in enumerate(signature.inputs)
+        for index, feature in enumerate(schema.inputs)
         if feature.type in {"float", "integer"}
     }
     numbers = {name: [item for item in values if _is_number(item)] for name, values in columns.items()}

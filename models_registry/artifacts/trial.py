@@ -1,4 +1,4 @@
-"""Tries a loaded model as requests will: rows through the signature, the model and JSON, together and alone."""
+"""Tries a loaded model as requests will: rows through the schema, the model and JSON, together and alone."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from models_registry.artifacts.examples import example_rows
 from models_registry.artifacts.features import FEATURE_TYPES
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.outputs import UnequalRows
-from models_registry.artifacts.prediction import Answer, call
+from models_registry.artifacts.prediction import Prediction, call
 from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.sample import check_probabilities, verify_sample
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError, NoPrediction, SampleMismatch
 
-LONGEST_PREDICTION = 16 << 20
+MAX_PREDICTION_LENGTH = 16 << 20
 # Half a million plain features; the report of the whole check has to have room beside it.
-LONGEST_SIGNATURE = 24 << 20
+MAX_SCHEMA_BYTES = 24 << 20
 SHOWN_INPUTS = 4
 TIMED_ROWS = 30
 TIMED_SECONDS = 2.0
@@ -34,58 +34,58 @@ TIMED_SECONDS = 2.0
 class Trial:
     """What a model answered.
 
-    `signature` has the outputs that were seen, `example` is a row that it answers, `predictions` are those of the
+    `schema` has the outputs that were seen, `example` is a row that it answers, `predictions` are those of the
     sample, None without one.
     """
 
-    signature: Signature
+    schema: Schema
     example: Any
     predictions: list[Any] | None
     row_seconds: float
 
 
-def try_model(model: Any, signature: Signature, sample: Sample | None, *, is_declared: bool) -> Trial:
+def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared: bool) -> Trial:
     """Return what `model` answers to its sample, or to a made-up row where it has none.
 
     Raises NoPrediction, SampleMismatch or InputError where a request with such a row would get no answer.
     """
-    _require_storable(signature)
+    _require_storable(schema)
     if sample is None:
-        return _try_made_up(model, signature, is_declared=is_declared)
+        return _try_made_up(model, schema, is_declared=is_declared)
     try:
-        answer = verify_sample(model, signature, sample)
+        answer = verify_sample(model, schema, sample)
     except InputError as error:
-        target = _unknown_last_column(signature, sample)
+        target = _unknown_last_column(schema, sample)
         if target is not None:
             raise SampleMismatch(
                 f"The sample's last column {target!r} is none of the model's inputs. If it holds the expected "
                 "predictions, call it 'prediction'; else take it out of the sample."
             ) from error
-        meant = _meant_inputs(signature, error)
+        meant = _meant_inputs(schema, error)
         if not meant:
             raise
         raise SampleMismatch(f"{error} {_advise_types(meant)}") from error
     except UnequalRows as error:
         raise NoPrediction(str(error).replace(" for ", " for the sample's ", 1)) from error
-    signature = _check(model, signature, list(sample.instances), answer)
+    schema = _check(model, schema, list(sample.instances), answer)
     predictions = answer.predictions()
     length = len(encode({"predictions": predictions}))
-    if length > LONGEST_PREDICTION:
+    if length > MAX_PREDICTION_LENGTH:
         raise NoPrediction(
-            f"The predictions of the sample are {length} bytes long, the limit is {LONGEST_PREDICTION}. "
+            f"The predictions of the sample are {length} bytes long, the limit is {MAX_PREDICTION_LENGTH}. "
             "Shorten the sample in the manifest."
         )
     example = sample.instances[0]
-    return Trial(signature, example, predictions, _row_seconds(model, signature, example))
+    return Trial(schema, example, predictions, _row_seconds(model, schema, example))
 
 
-def _try_made_up(model: Any, signature: Signature, *, is_declared: bool) -> Trial:
+def _try_made_up(model: Any, schema: Schema, *, is_declared: bool) -> Trial:
     """Return the answer to the first made-up row that the model takes."""
     refusals: list[Exception] = []
-    for example in example_rows(signature):
+    for example in example_rows(schema):
         try:
-            together = call(model, signature.parse([example, example]))
-            seen = _check(model, signature, [example, example], together)
+            together = call(model, schema.parse([example, example]))
+            seen = _check(model, schema, [example, example], together)
             return Trial(seen, example, None, _row_seconds(model, seen, example))
         except MemoryError:
             raise
@@ -94,17 +94,16 @@ def _try_made_up(model: Any, signature: Signature, *, is_declared: bool) -> Tria
     first = refusals[0]
     if isinstance(first, NoPrediction):
         raise first
-    raise _made_up_refusal(signature, first, is_declared=is_declared) from first
+    raise _made_up_refusal(schema, first, is_declared=is_declared) from first
 
 
-def _made_up_refusal(signature: Signature, error: Exception, *, is_declared: bool) -> NoPrediction:
+def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> NoPrediction:
     """Return why a version whose made-up row gets no answer is rejected, with the next step."""
     found = f"{type(error).__name__}: {str(error)[:200]}"
     # A column of any type may take the texts of the requests.
-    if all(feature.type != "any" for feature in signature.inputs) and signature.inputs and not is_declared:
+    if all(feature.type != "any" for feature in schema.inputs) and schema.inputs and not is_declared:
         return NoPrediction(
-            f"The model cannot take a row of the types that were read off it ({found}). "
-            f"{_advise_types(signature.inputs)}"
+            f"The model cannot take a row of the types that were read off it ({found}). {_advise_types(schema.inputs)}"
         )
     return NoPrediction(
         f"The version has no sample, and the model refuses a made-up row ({found}). Add a sample with a row that it "
@@ -112,35 +111,35 @@ def _made_up_refusal(signature: Signature, error: Exception, *, is_declared: boo
     )
 
 
-def _check(model: Any, signature: Signature, instances: Sequence[Any], together: Answer) -> Signature:
-    """Return the signature with the outputs seen; raise where these rows, or one or two of them, get no answer."""
-    signature = _check_answer(together, signature, rows=len(instances))
-    alone = call(model, signature.parse([instances[0]]))
-    two = together if len(instances) > 1 else call(model, signature.parse([instances[0]] * 2))
+def _check(model: Any, schema: Schema, instances: Sequence[Any], together: Prediction) -> Schema:
+    """Return the schema with the outputs seen; raise where these rows, or one or two of them, get no answer."""
+    schema = _check_answer(together, schema, rows=len(instances))
+    alone = call(model, schema.parse([instances[0]]))
+    two = together if len(instances) > 1 else call(model, schema.parse([instances[0]] * 2))
     for answer in (alone, two):
-        _check_answer(answer, signature, rows=len(answer.labels))
+        _check_answer(answer, schema, rows=len(answer.labels))
         if _form(answer) != _form(together):
             raise NoPrediction(
                 f"The model answers {len(alone.labels)} row in the form {_form(alone)}, and {len(two.labels)} rows in "
                 f"the form {_form(two)}; expected one form. Publish a model that answers each row by itself."
             )
     for answer, is_single in ((alone, True), (together, False)):
-        _check_json(answer, signature, is_single=is_single)
-    return signature
+        _check_json(answer, schema, is_single=is_single)
+    return schema
 
 
-def _form(answer: Answer) -> tuple[Any, ...]:
+def _form(answer: Prediction) -> tuple[Any, ...]:
     """Return the shape of an answer without its rows."""
     held = answer.probabilities
     parts = held if isinstance(held, tuple) else () if held is None else (held,)
     return (answer.labels.shape[1:], *(part.shape[1:] for part in parts))
 
 
-def _check_json(answer: Answer, signature: Signature, *, is_single: bool) -> None:
+def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
     """Raise where no reply can be made of an answer."""
     with_probabilities = answer.probabilities is not None
     try:
-        encode(content_of(answer, signature, is_single=is_single, with_probabilities=with_probabilities))
+        encode(content_of(answer, schema, is_single=is_single, with_probabilities=with_probabilities))
     except (TypeError, ValueError, IndexError) as error:
         raise NoPrediction(
             f"No JSON can be made of what the model answers ({type(error).__name__}: {str(error)[:200]}); expected "
@@ -148,8 +147,8 @@ def _check_json(answer: Answer, signature: Signature, *, is_single: bool) -> Non
         ) from error
 
 
-def _check_answer(answer: Answer, signature: Signature, *, rows: int) -> Signature:
-    """Return the signature, corrected by the number of outputs seen; raise where the answer contradicts it."""
+def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
+    """Return the schema, corrected by the number of outputs seen; raise where the answer contradicts it."""
     labels, probabilities = answer.labels, answer.probabilities
     if not answer.is_finite():
         raise NoPrediction(
@@ -158,56 +157,56 @@ def _check_answer(answer: Answer, signature: Signature, *, rows: int) -> Signatu
         )
     check_probabilities(answer)
     outputs = 1 if labels.ndim == 1 else math.prod(labels.shape[1:])
-    classes = signature.classes
+    classes = schema.classes
     single = classes is not None and not (classes and isinstance(classes[0], tuple))
-    if single and outputs == 1 and signature.kind == "classifier":
+    if single and outputs == 1 and schema.kind == "classifier":
         strange = [label for label in labels.tolist() if label not in (classes or ())]
         if strange:
             raise NoPrediction(f"The model answers the class {strange[0]!r}, which is none of its classes {classes}.")
         expected = (rows, len(classes or ()))
         if isinstance(probabilities, np.ndarray) and probabilities.shape != expected:
             raise NoPrediction(f"The model answers probabilities of shape {probabilities.shape}; expected {expected}.")
-    return replace(signature, outputs=outputs)
+    return replace(schema, outputs=outputs)
 
 
-def _row_seconds(model: Any, signature: Signature, instance: Any) -> float:
+def _row_seconds(model: Any, schema: Schema, instance: Any) -> float:
     """Return the median time of a single row, from JSON to the answer."""
     took: list[float] = []
     begin = time.perf_counter()
     while len(took) < TIMED_ROWS and time.perf_counter() - begin < TIMED_SECONDS:
         start = time.perf_counter()
-        call(model, signature.parse([instance]))
+        call(model, schema.parse([instance]))
         took.append(time.perf_counter() - start)
     return statistics.median(took)
 
 
-def _require_storable(signature: Signature) -> None:
+def _require_storable(schema: Schema) -> None:
     """Refuse a model of so many inputs that their description cannot be stored and shown."""
-    length = len(json.dumps(signature.to_json(), default=str))
-    if length > LONGEST_SIGNATURE:
+    length = len(json.dumps(schema.to_json(), default=str))
+    if length > MAX_SCHEMA_BYTES:
         raise NoPrediction(
-            f"The model takes {len(signature.inputs)} features, whose names and types are {length} bytes long; the "
-            f"limit is {LONGEST_SIGNATURE}. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a "
+            f"The model takes {len(schema.inputs)} features, whose names and types are {length} bytes long; the "
+            f"limit is {MAX_SCHEMA_BYTES}. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a "
             "pipeline that takes the text itself."
         )
 
 
-def _unknown_last_column(signature: Signature, sample: Sample) -> str | None:
+def _unknown_last_column(schema: Schema, sample: Sample) -> str | None:
     """Return the last name of the sample's rows where it is the only one that the model does not take."""
     first = sample.instances[0]
     if sample.predictions is not None or not isinstance(first, dict) or not first:
         return None
-    unknown = [name for name in first if name not in signature.names]
+    unknown = [name for name in first if name not in schema.names]
     return unknown[0] if unknown and unknown == list(first)[-1:] else None
 
 
-def _meant_inputs(signature: Signature, error: InputError) -> list[Any]:
+def _meant_inputs(schema: Schema, error: InputError) -> list[Any]:
     """Return the input that the sample's value did not fit, with the type which that value has, if it is of another."""
     found = str(error.details.get("found"))
     kind = "string" if found.startswith("the string") else "boolean" if found in {"true", "false"} else ""
     return [
         replace(feature, type=kind)
-        for feature in signature.inputs
+        for feature in schema.inputs
         if feature.name == error.details.get("feature") and kind not in {"", feature.type}
     ]
 

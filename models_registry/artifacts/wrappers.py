@@ -30,7 +30,7 @@ MANY = frozenset(
 # Their later members see the answers of the earlier ones, too.
 CHAINS = frozenset({"ClassifierChain", "RegressorChain"})
 # Members of a wrapper are alike but for their categories, and an array of them may be long.
-MOST_MEMBERS = 64
+MAX_MEMBERS = 64
 
 
 def inner_estimators(estimator: Any) -> list[Any]:
@@ -54,7 +54,7 @@ def _fitted(members: list[Any]) -> list[Any]:
     # One against the rest puts a constant where a class is in every row or in none.
     return [
         member
-        for member in members[:MOST_MEMBERS]
+        for member in members[:MAX_MEMBERS]
         if callable(getattr(member, "predict", None)) and type(member).__name__ != "_ConstantPredictor"
     ]
 
@@ -63,7 +63,7 @@ def column_subsets(estimator: Any) -> list[tuple[Any, list[int]]]:
     """Return the estimators inside that see some of the columns, each with the positions of those."""
     kind = type(estimator).__name__
     if kind.startswith("Bagging"):
-        pairs = zip(estimator.estimators_[:MOST_MEMBERS], estimator.estimators_features_, strict=False)
+        pairs = zip(estimator.estimators_[:MAX_MEMBERS], estimator.estimators_features_, strict=False)
         return [(member, [int(index) for index in columns]) for member, columns in pairs]
     if kind in {"RFE", "RFECV"}:
         return [(estimator.estimator_, [int(index) for index in estimator.support_.nonzero()[0]])]

@@ -29,15 +29,15 @@ ERRORS_ONLY = 3
 class CompiledModel:
     """Answers as the native model does, from a graph; any number of threads may call it at once.
 
-    It takes rows as `Signature.parse` gives them: a float64 or object array, a DataFrame, a list of rows in the
-    signature's order, or columns by name. So a worker may parse mixed rows to an object array and spare pandas.
+    It takes rows as `Schema.parse` gives them: a float64 or object array, a DataFrame, a list of rows in the
+    schema's order, or columns by name. So a worker may parse mixed rows to an object array and spare pandas.
     `plan` says how the graph's inputs and outputs are to be read (see `compiler.Plan`).
     """
 
     def __init__(self, model: bytes, plan: Mapping[str, Any]) -> None:
         self.kind: str = plan["kind"]
         self.n_outputs_: int = plan["n_outputs"]
-        self._front = InputEncoder([column_from_json(column) for column in plan["columns"]], plan["names"])
+        self._encoder = InputEncoder([column_from_json(column) for column in plan["columns"]], plan["names"])
         self._session = _session(model)
         self._outputs: dict[str, str] = plan["outputs"]
         self._label_is_value: bool = plan["label_is_value"]
@@ -81,7 +81,7 @@ class CompiledModel:
         return self._run([self._outputs["decision"]], rows)[0]
 
     def _run(self, names: list[str], rows: Any) -> list[Array]:
-        matrix = self._front(rows)
+        matrix = self._encoder(rows)
         if len(matrix) <= self._rows_per_run:
             return self._session.run(names, {INPUT: matrix})  # type: ignore[no-any-return]  # untyped library
         parts = [

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto
 
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.compilation import sampling, skl2onnx_backend
 from models_registry.compilation.compiled import CompiledModel, digest_of, labels_to_json
 from models_registry.compilation.context import Context, Outputs, Unsupported, predict
@@ -23,7 +23,7 @@ from models_registry.compilation.graph import Array
 from models_registry.compilation.report import AccelerationReport, native
 from models_registry.compilation.verification import Disagreement, Verification, verify
 
-CONVERTERS = ("trees", "linear", "distances", "preprocessing", "columns", "meta_estimators")
+CONVERTERS = ("trees", "linear", "naive_bayes", "neighbors", "svm", "preprocessing", "columns", "meta_estimators")
 CONTAINERS = {"array", "frame", "objects", "text"}
 # Below this a compiled form is not worth a second thing to trust.
 MIN_SPEEDUP = 1.2
@@ -33,7 +33,7 @@ MAX_SLOWDOWN = 1.5
 # Both forms are timed in turns of a few calls, for about this long.
 TIMING_SECONDS = 0.3
 TIMING_CALLS = 8
-TIMING_MOST_CALLS = 400
+MAX_TIMED_CALLS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Candidate:
     model: bytes
     plan: dict[str, Any]
     thresholds: dict[int, Array] = field(default_factory=dict)
-    # Rows that the model itself remembers, in the signature's order.
+    # Rows that the model itself remembers, in the schema's order.
     remembered: list[list[Any]] = field(default_factory=list)
 
 
@@ -51,7 +51,7 @@ class Candidate:
 class VerifiedCandidate:
     """A compiled form that answers as the native model does."""
 
-    draft: Candidate
+    candidate: Candidate
     compiled: CompiledModel
     verification: Verification
 
@@ -65,56 +65,56 @@ class Compiled:
     plan: bytes = b""
 
 
-def compile_estimator(estimator: Any, signature: Signature, instances: Sequence[Any] = ()) -> Compiled:
+def compile_estimator(estimator: Any, schema: Schema, instances: Sequence[Any] = ()) -> Compiled:
     """Return the compiled form that agrees with `estimator` and is faster, or the reason why there is none.
 
     `instances` are the rows of the version's sample; rows around them and at the edges are drawn.
     """
     started = time.monotonic()
-    agreed = agree(estimator, signature, instances)
-    verdict = Compiled(native(agreed)) if isinstance(agreed, str) else _verdict(estimator, signature, agreed)
+    verified = verified_candidate(estimator, schema, instances)
+    verdict = Compiled(native(verified)) if isinstance(verified, str) else _verdict(estimator, schema, verified)
     return replace(verdict, report=replace(verdict.report, compile_seconds=time.monotonic() - started))
 
 
-def agree(estimator: Any, signature: Signature, instances: Sequence[Any] = ()) -> VerifiedCandidate | str:
+def verified_candidate(estimator: Any, schema: Schema, instances: Sequence[Any] = ()) -> VerifiedCandidate | str:
     """Return the first compiled form that answers as `estimator` does, or why there is none."""
-    sample = sampling.ordered(signature, instances)
+    sample = sampling.ordered(schema, instances)
     findings: dict[str, str] = {}
-    for words, road in _roads(estimator, signature, sample):
+    for words, attempt in _attempts(estimator, schema, sample):
         try:
-            draft = road()
-            compiled = CompiledModel(draft.model, draft.plan)
-            rows = sampling.draw(signature, sample, draft.thresholds, remembered=draft.remembered)
-            return VerifiedCandidate(draft, compiled, verify(estimator, compiled, signature, rows))
+            candidate = attempt()
+            compiled = CompiledModel(candidate.model, candidate.plan)
+            rows = sampling.sample_rows(schema, sample, candidate.thresholds, remembered=candidate.remembered)
+            return VerifiedCandidate(candidate, compiled, verify(estimator, compiled, schema, rows))
         except (Unsupported, Disagreement) as finding:
             findings.setdefault(str(finding), words)
-        except Exception as error:  # noqa: BLE001 - a converter that stumbles must not stop the next road
+        except Exception as error:  # noqa: BLE001 - a converter that stumbles must not stop the next attempt
             findings.setdefault(f"{type(error).__name__}: {str(error)[:200]}", words)
     return "; ".join(words + finding for finding, words in findings.items() if finding)
 
 
-def _roads(estimator: Any, signature: Signature, sample: list[list[Any]]) -> list[tuple[str, Callable[[], Candidate]]]:
+def _attempts(estimator: Any, schema: Schema, sample: list[list[Any]]) -> list[tuple[str, Callable[[], Candidate]]]:
     """Return what to try, the exact first, each with the words that open what it finds."""
     return [
-        ("", lambda: draft_of(estimator, signature, sample)),
-        ("by differences: ", lambda: draft_of(estimator, signature, sample, distances_by_products=False)),
+        ("", lambda: candidate_of(estimator, schema, sample)),
+        ("by differences: ", lambda: candidate_of(estimator, schema, sample, distances_by_products=False)),
         # Not in float32: rows that it cannot tell apart are answered alike, and no drawing finds all of them.
-        ("skl2onnx: ", lambda: Candidate(*skl2onnx_backend.convert(estimator, signature))),
+        ("skl2onnx: ", lambda: Candidate(*skl2onnx_backend.convert(estimator, schema))),
     ]
 
 
-def draft_of(
-    estimator: Any, signature: Signature, sample: list[list[Any]], *, distances_by_products: bool = True
+def candidate_of(
+    estimator: Any, schema: Schema, sample: list[list[Any]], *, distances_by_products: bool = True
 ) -> Candidate:
     """Return the compiled form by the converters of this package; raises Unsupported."""
     for name in CONVERTERS:
         importlib.import_module(f"models_registry.compilation.converters.{name}")
-    if signature.container not in CONTAINERS:
-        raise Unsupported(f"rows that the model takes as {signature.container} have no compiled form")
-    context = Context(signature, sampling.base_row(signature, sample), distances_by_products=distances_by_products)
+    if schema.container not in CONTAINERS:
+        raise Unsupported(f"rows that the model takes as {schema.container} have no compiled form")
+    context = Context(schema, sampling.base_row(schema, sample), distances_by_products=distances_by_products)
     outputs = predict(context, estimator, context.everything())
     if not distances_by_products and not context.measured_distances:
-        raise Unsupported("")  # the first road has said all there is to say
+        raise Unsupported("")  # the first attempt has said all there is to say
     _note_refusals(context, estimator)
     tensors = {
         name: (tensor, TensorProto.INT64 if name == "label" else TensorProto.DOUBLE)
@@ -132,12 +132,12 @@ def _is_offered(estimator: Any, output: str) -> bool:
 
 
 def _note_refusals(context: Context, estimator: Any) -> None:
-    """Mark which missing or out-of-domain numbers the native model refuses, though the signature lets them through."""
+    """Mark which missing or out-of-domain numbers the native model refuses, though the schema lets them through."""
     for position, column in enumerate(context.columns):
         if not isinstance(column, NumberColumn):
             continue
         source = column.source
-        nullable = context.signature.inputs[source].nullable
+        nullable = context.schema.inputs[source].nullable
         lowest = context.lowest.get(source)
         context.columns[position] = NumberColumn(
             source,
@@ -150,35 +150,35 @@ def _refuses(context: Context, estimator: Any, source: int, value: Any) -> bool:
     row = list(context.base_row)
     row[source] = value
     try:
-        call(estimator, context.signature.parse([row]))
+        call(estimator, context.schema.parse([row]))
     except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
         return True
     return False
 
 
 def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any]:
-    signature = context.signature
+    schema = context.schema
     return {
         "kind": "onnx64",
         "compiled_by": "mlapi",
-        "names": list(signature.names),
+        "names": list(schema.names),
         "columns": [column.to_json() for column in context.columns],
         "outputs": {name: name for name in names},
         "label_is_value": False,
         "classes": None if outputs.classes is None else labels_to_json(outputs.classes),
-        "n_outputs": signature.outputs,
+        "n_outputs": schema.outputs,
         "row_bytes": max(context.row_bytes, 32 * len(context.columns)),
     }
 
 
-def _verdict(estimator: Any, signature: Signature, agreed: VerifiedCandidate) -> Compiled:
+def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate) -> Compiled:
     """Return the compiled form where it is faster for one row, and for a batch not much slower."""
-    draft, compiled, verification = agreed.draft, agreed.compiled, agreed.verification
+    candidate, compiled, verification = verified.candidate, verified.compiled, verified.verification
     rows = verification.rows
-    plan = json.dumps(draft.plan).encode()
-    one = _timed(estimator, compiled, signature.parse([list(rows[0])]))
+    plan = json.dumps(candidate.plan).encode()
+    one = _timed(estimator, compiled, schema.parse([list(rows[0])]))
     batch = [list(rows[index % len(rows)]) for index in range(BATCH_ROWS)]
-    many = _timed(estimator, compiled, signature.parse(batch))
+    many = _timed(estimator, compiled, schema.parse(batch))
     report = AccelerationReport(
         kind=compiled.kind,
         rows_verified=len(rows),
@@ -186,9 +186,9 @@ def _verdict(estimator: Any, signature: Signature, agreed: VerifiedCandidate) ->
         largest_difference=verification.largest_difference,
         native_microseconds=one[0],
         compiled_microseconds=one[1],
-        compiled_by=draft.plan["compiled_by"],
-        size_bytes=len(draft.model) + len(plan),
-        sha256=digest_of(draft.model, plan),
+        compiled_by=candidate.plan["compiled_by"],
+        size_bytes=len(candidate.model) + len(plan),
+        sha256=digest_of(candidate.model, plan),
     )
     if one[0] < MIN_SPEEDUP * one[1]:
         reason = f"the compiled form is right and no faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
@@ -199,7 +199,7 @@ def _verdict(estimator: Any, signature: Signature, agreed: VerifiedCandidate) ->
             f"({many[1]:,.0f} µs against {many[0]:,.0f} µs)"
         )
         return Compiled(replace(report, kind="native", reason=reason))
-    return Compiled(report, draft.model, plan)
+    return Compiled(report, candidate.model, plan)
 
 
 def _timed(estimator: Any, compiled: CompiledModel, parsed: Any) -> tuple[float, float]:
@@ -218,6 +218,6 @@ def _timed(estimator: Any, compiled: CompiledModel, parsed: Any) -> tuple[float,
                 start = time.perf_counter()
                 call(model, parsed)
                 taken.append(time.perf_counter() - start)
-        if time.monotonic() > until or len(times[0]) >= TIMING_MOST_CALLS:
+        if time.monotonic() > until or len(times[0]) >= MAX_TIMED_CALLS:
             break
     return quantiles(times[0], n=4)[0] * 1e6, quantiles(times[1], n=4)[0] * 1e6

@@ -14,7 +14,7 @@ from models_registry.compilation.report import (
     native,
 )
 
-TASK = "models_registry.compilation.compile_child"
+TASK = "models_registry.compilation.compile_task"
 # A compiled form is a few times the artifact's size at most; this only stops a runaway.
 FILE_BYTES = 4 * 1024**3
 SHOWN_ERROR = 300
@@ -30,11 +30,11 @@ def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits 
     """
     if request.format == "onnx":
         return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
-    if any(feature.type == "datetime" for feature in request.signature.inputs):
+    if any(feature.type == "datetime" for feature in request.schema.inputs):
         return native("it takes times, which the compiled form does not")
-    if len(request.signature.inputs) > MAX_FEATURES:
+    if len(request.schema.inputs) > MAX_FEATURES:
         return native(
-            f"it takes {len(request.signature.inputs)} features; a compiled form is tried for {MAX_FEATURES} at most"
+            f"it takes {len(request.schema.inputs)} features; a compiled form is tried for {MAX_FEATURES} at most"
         )
     limits = limits or Limits()
     versions = cache.compiler_versions()

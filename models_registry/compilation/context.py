@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from models_registry.artifacts.signature import Signature
-from models_registry.compilation.encoder import CodeColumn, FrontColumn, NumberColumn
+from models_registry.artifacts.schema import Schema
+from models_registry.compilation.encoder import CodeColumn, InputColumn, NumberColumn
 from models_registry.compilation.graph import INPUT, Array, Graph
 
 NUMERIC = {"float", "integer", "boolean"}
@@ -22,14 +22,14 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Inputs as the client sent them, by position in the signature."""
+    """Inputs as the client sent them, by position in the schema."""
 
     columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A float64 matrix inside the graph; `sources` are the signature's positions where it is untouched input."""
+    """A float64 matrix inside the graph; `sources` are the schema's positions where it is untouched input."""
 
     name: str
     width: int
@@ -60,10 +60,10 @@ class Outputs:
 class Context:
     """The state of one compilation."""
 
-    signature: Signature
+    schema: Schema
     base_row: list[Any]
     graph: Graph = field(default_factory=Graph)
-    columns: list[FrontColumn] = field(default_factory=list)
+    columns: list[InputColumn] = field(default_factory=list)
     # Values at which some input changes the path through a tree; verification tries both sides of each.
     thresholds: dict[int, list[Array]] = field(default_factory=dict)
     # Rows that the model keeps from its training, e.g. neighbours: where it is asked about them, ties show.
@@ -77,20 +77,20 @@ class Context:
     _numbers: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.signature.container == "array":
+        if self.schema.container == "array":
             # The array then goes into the graph as it is, without a copy.
-            for source in range(len(self.signature.inputs)):
+            for source in range(len(self.schema.inputs)):
                 self._number(source)
 
     def everything(self) -> Raw:
-        return Raw(tuple(range(len(self.signature.inputs))))
+        return Raw(tuple(range(len(self.schema.inputs))))
 
     def tensor(self, value: Value) -> Tensor:
         """Return `value` as a matrix of the graph; raises Unsupported where a column is no number."""
         if isinstance(value, Tensor):
             return value
         for source in value.columns:
-            feature = self.signature.inputs[source]
+            feature = self.schema.inputs[source]
             if feature.type not in NUMERIC:
                 raise Unsupported(f"the feature {feature.name!r} ({feature.type}) reaches a step that takes numbers")
         positions = [self._number(source) for source in value.columns]
@@ -119,7 +119,7 @@ class Context:
 
     def remember_rows(self, tensor: Tensor, rows: Array) -> None:
         """Keep some rows of the training that the model holds, where they are whole rows of untouched inputs."""
-        if tensor.sources == tuple(range(len(self.signature.inputs))):
+        if tensor.sources == tuple(range(len(self.schema.inputs))):
             step = max(1, len(rows) // REMEMBERED_ROWS)
             self.remembered.extend(np.asarray(rows, dtype=np.float64)[::step][:REMEMBERED_ROWS].tolist())
 
@@ -129,8 +129,8 @@ class Context:
 
     def parse_freely(self, rows: Sequence[Sequence[Any]]) -> Any:
         """Return rows in the model's container, unknown categories and missing values included."""
-        opened = tuple(replace(feature, closed=False, nullable=True) for feature in self.signature.inputs)
-        return replace(self.signature, inputs=opened).parse([list(row) for row in rows])
+        opened = tuple(replace(feature, closed=False, nullable=True) for feature in self.schema.inputs)
+        return replace(self.schema, inputs=opened).parse([list(row) for row in rows])
 
 
 Converter = TypeVar("Converter")

@@ -1,4 +1,4 @@
-"""The step before the compiled graph: from what the signature parsed to one float64 matrix, without pandas."""
+"""The step before the compiled graph: from what the schema parsed to one float64 matrix, without pandas."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class CodeColumn:
         }
 
 
-FrontColumn = NumberColumn | CodeColumn
+InputColumn = NumberColumn | CodeColumn
 
 
-def column_from_json(value: Mapping[str, Any]) -> FrontColumn:
+def column_from_json(value: Mapping[str, Any]) -> InputColumn:
     """Return what `to_json` wrote."""
     if "categories" not in value:
         return NumberColumn(value["source"], value["refuses_missing"], value["lowest"])
@@ -66,7 +66,7 @@ def column_from_json(value: Mapping[str, Any]) -> FrontColumn:
 class InputEncoder:
     """Turns parsed rows into the matrix that the graph takes."""
 
-    def __init__(self, columns: Sequence[FrontColumn], names: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[InputColumn], names: Sequence[str]) -> None:
         self._columns = tuple(columns)
         self._names = tuple(names)
         self.is_direct = [column.source for column in columns] == list(range(len(names))) and all(

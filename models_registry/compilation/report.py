@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 
 NATIVE = "native"
 KINDS = {"onnx64": "ONNX, float64", NATIVE: "scikit-learn itself"}
@@ -25,7 +25,7 @@ class AccelerationRequest:
     artifact: Path
     format: str
     digest: str
-    signature: Signature
+    schema: Schema
     instances: tuple[Any, ...] = ()
     trusted: tuple[str, ...] = ()
     allow_any_pickle: bool = False
@@ -35,7 +35,7 @@ class AccelerationRequest:
             "artifact": str(self.artifact),
             "format": self.format,
             "digest": self.digest,
-            "signature": self.signature.to_json(),
+            "schema": self.schema.to_json(),
             "instances": list(self.instances),
             "trusted": sorted(self.trusted),
             "allow_any_pickle": self.allow_any_pickle,
@@ -48,7 +48,7 @@ class AccelerationRequest:
             artifact=Path(value["artifact"]),
             format=value["format"],
             digest=value["digest"],
-            signature=Signature.from_json(value["signature"]),
+            schema=Schema.from_json(value["schema"]),
             instances=tuple(value["instances"]),
             trusted=tuple(value["trusted"]),
             allow_any_pickle=value["allow_any_pickle"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models_registry.artifacts.features import MAX_NUMBER, Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.compilation.graph import Array
 
 ROWS = 512
@@ -21,9 +21,9 @@ FAR = (0.0, 1.0, -1.0, 30.0, -30.0, 1_000.0)
 NEVER_SEEN = ("\x00 never seen", "", "ÄÖ ☃")
 
 
-def ordered(signature: Signature, instances: Sequence[Any]) -> list[list[Any]]:
-    """Return sample rows as lists in the signature's order."""
-    names = signature.names
+def ordered(schema: Schema, instances: Sequence[Any]) -> list[list[Any]]:
+    """Return sample rows as lists in the schema's order."""
+    names = schema.names
     rows = []
     for row in instances:
         if isinstance(row, Mapping):
@@ -35,11 +35,11 @@ def ordered(signature: Signature, instances: Sequence[Any]) -> list[list[Any]]:
     return rows
 
 
-def base_row(signature: Signature, sample: Sequence[list[Any]]) -> list[Any]:
-    """Return a row that the signature takes: the sample's first, or a plain one."""
+def base_row(schema: Schema, sample: Sequence[list[Any]]) -> list[Any]:
+    """Return a row that the schema takes: the sample's first, or a plain one."""
     if sample:
         return list(sample[0])
-    return [_plain(feature) for feature in signature.inputs]
+    return [_plain(feature) for feature in schema.inputs]
 
 
 def _plain(feature: Feature) -> Any:
@@ -57,25 +57,25 @@ def _is_nan(item: Any) -> bool:
     return isinstance(item, float) and math.isnan(item)
 
 
-def draw(
-    signature: Signature,
+def sample_rows(
+    schema: Schema,
     sample: Sequence[list[Any]],
     thresholds: Mapping[int, Array],
     *,
     remembered: Sequence[list[Any]] = (),
     seed: int = 0,
 ) -> list[list[Any]]:
-    """Return about ROWS rows that the signature takes.
+    """Return about ROWS rows that the schema takes.
 
     The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise,
     values on and beside the trees' thresholds, far values, every category, unknown categories and missing values
     where they are taken.
     """
     rng = np.random.default_rng(seed)
-    kept = [list(row) for row in (*sample[:SAMPLE_ROWS], *_typed_rows(signature, remembered))]
+    kept = [list(row) for row in (*sample[:SAMPLE_ROWS], *_typed_rows(schema, remembered))]
     columns = [
         _Column(feature, [row[position] for row in kept], thresholds.get(position), rng)
-        for position, feature in enumerate(signature.inputs)
+        for position, feature in enumerate(schema.inputs)
     ]
     count = max(ROWS - len(kept), MIN_DRAWN) - len(FAR)
     drawn = [column.draw(count) for column in columns]
@@ -84,10 +84,10 @@ def draw(
     return kept + [list(row) for row in rows]
 
 
-def _typed_rows(signature: Signature, rows: Sequence[list[Any]]) -> list[list[Any]]:
-    """Return rows of floats in the signature's types."""
+def _typed_rows(schema: Schema, rows: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return rows of floats in the schema's types."""
     kinds: dict[str, Callable[[float], Any]] = {"integer": round, "boolean": bool}
-    makers = [kinds.get(feature.type, float) for feature in signature.inputs]
+    makers = [kinds.get(feature.type, float) for feature in schema.inputs]
     return [[make(value) for make, value in zip(makers, row, strict=True)] for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""The second road: skl2onnx, for what has no compiled form of our own.
+"""The second attempt: skl2onnx, for what has no compiled form of our own.
 
 Only for matrices of numbers: its text steps split words otherwise than scikit-learn does, and need a locale.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.compilation.compiled import INPUT, labels_to_json
 from models_registry.compilation.context import Unsupported
 from models_registry.compilation.encoder import NumberColumn
@@ -24,11 +24,11 @@ WIDE = {"ArrayFeatureExtractor", "LabelEncoder"}
 ROW_BYTES = 16_384
 
 
-def convert(estimator: Any, signature: Signature) -> tuple[bytes, dict[str, Any]]:
+def convert(estimator: Any, schema: Schema) -> tuple[bytes, dict[str, Any]]:
     """Return skl2onnx's graph of `estimator` in float64 and the plan to read it; raises Unsupported."""
-    if signature.container != "array":
-        raise Unsupported("")  # the first road has said all there is to say
-    if any(feature.dtype is not None for feature in signature.inputs):
+    if schema.container != "array":
+        raise Unsupported("")  # the first attempt has said all there is to say
+    if any(feature.dtype is not None for feature in schema.inputs):
         raise Unsupported("")  # its encoders compare in other dtypes
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType
@@ -40,7 +40,7 @@ def convert(estimator: Any, signature: Signature) -> tuple[bytes, dict[str, Any]
             warnings.simplefilter("ignore")
             model = convert_sklearn(
                 estimator,
-                initial_types=[(INPUT, DoubleTensorType([None, len(signature.inputs)]))],
+                initial_types=[(INPUT, DoubleTensorType([None, len(schema.inputs)]))],
                 options=options,
                 target_opset=OPERATOR_SETS,
             )
@@ -49,7 +49,7 @@ def convert(estimator: Any, signature: Signature) -> tuple[bytes, dict[str, Any]
     if narrow := _narrow(model.graph):
         raise Unsupported(f"{narrow} reckons in float32, which tells fewer rows apart")
     names = [output.name for output in model.graph.output]
-    return model.SerializeToString(), _plan(estimator, signature, names)
+    return model.SerializeToString(), _plan(estimator, schema, names)
 
 
 def _narrow(graph: Any) -> str:
@@ -62,21 +62,21 @@ def _narrow(graph: Any) -> str:
     return ""
 
 
-def _plan(estimator: Any, signature: Signature, names: list[str]) -> dict[str, Any]:
+def _plan(estimator: Any, schema: Schema, names: list[str]) -> dict[str, Any]:
     classes = getattr(estimator, "classes_", None)
     outputs = {"label" if classes is not None else "prediction": names[0]}
     if classes is not None and len(names) > 1 and callable(getattr(estimator, "predict_proba", None)):
         outputs["probabilities"] = names[1]
-    width = len(signature.inputs)
+    width = len(schema.inputs)
     return {
         "kind": "onnx64",
         "compiled_by": "skl2onnx",
-        "names": list(signature.names),
+        "names": list(schema.names),
         "columns": [NumberColumn(position).to_json() for position in range(width)],
         "outputs": outputs,
         "label_is_value": True,
         "classes": None if classes is None else labels_to_json(np.asarray(classes)),
-        "n_outputs": signature.outputs,
+        "n_outputs": schema.outputs,
         "row_bytes": ROW_BYTES,
     }
 

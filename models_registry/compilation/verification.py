@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.prediction import Answer, call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.prediction import Prediction, call
+from models_registry.artifacts.schema import Schema
 from models_registry.compilation.compiled import CompiledModel
 from models_registry.compilation.graph import Array
 from models_registry.errors import InputError
@@ -33,33 +33,33 @@ class Verification:
     largest_difference: float
 
 
-def verify(native: Any, compiled: CompiledModel, signature: Signature, rows: Sequence[list[Any]]) -> Verification:
+def verify(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[list[Any]]) -> Verification:
     """Return how well both agree on `rows`, or raise Disagreement.
 
     Labels must be equal, scores within the tolerance of the compiled kind, shapes and types the same, and a row
     that one refuses the other must refuse. Rows are asked together and, some of them, one by one.
     """
-    accepted = _accepted(native, compiled, signature, rows)
+    accepted = _accepted(native, compiled, schema, rows)
     if not accepted:
         raise Disagreement("scikit-learn refuses every row that was drawn to compare both")
-    parsed = signature.parse([list(row) for row in accepted])
+    parsed = schema.parse([list(row) for row in accepted])
     expected, found = call(native, parsed), call(compiled, parsed)
     largest = _difference(expected, found, "together")
     largest = max(largest, _decisions(native, compiled, parsed))
     for index in _spread_out(len(accepted), SINGLE_ROWS):
-        alone = call(compiled, signature.parse([list(accepted[index])]))
+        alone = call(compiled, schema.parse([list(accepted[index])]))
         largest = max(largest, _difference(expected.part(index, index + 1), alone, f"alone, row {index}"))
     return Verification(accepted, TOLERANCE, largest)
 
 
-def _accepted(native: Any, compiled: CompiledModel, signature: Signature, rows: Sequence[list[Any]]) -> list[list[Any]]:
+def _accepted(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[list[Any]]) -> list[list[Any]]:
     """Return the rows that the native model answers; what it refuses, the compiled one must refuse."""
-    taken = [row for row in rows if _is_parsed(signature, row)]
-    if not taken or _answers(native, signature.parse([list(row) for row in taken])):
+    taken = [row for row in rows if _is_parsed(schema, row)]
+    if not taken or _answers(native, schema.parse([list(row) for row in taken])):
         return taken
     accepted = []
     for row in taken:
-        parsed = signature.parse([list(row)])
+        parsed = schema.parse([list(row)])
         if _answers(native, parsed):
             accepted.append(row)
         elif _answers(compiled, parsed):
@@ -67,9 +67,9 @@ def _accepted(native: Any, compiled: CompiledModel, signature: Signature, rows: 
     return accepted
 
 
-def _is_parsed(signature: Signature, row: list[Any]) -> bool:
+def _is_parsed(schema: Schema, row: list[Any]) -> bool:
     try:
-        signature.parse([list(row)])
+        schema.parse([list(row)])
     except InputError:
         return False
     return True
@@ -87,7 +87,7 @@ def _spread_out(count: int, wanted: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted))})
 
 
-def _difference(expected: Answer, found: Answer, how: str) -> float:
+def _difference(expected: Prediction, found: Prediction, how: str) -> float:
     """Return the largest difference of the scores, or raise Disagreement."""
     labels, compiled_labels = expected.labels, found.labels
     _same_form("answers", labels, compiled_labels)

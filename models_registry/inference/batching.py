@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from models_registry.artifacts.features import EXACT_INTEGER
-from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction import Prediction
 from models_registry.inference.model_calls import timed_call
 
 # How long a call waits for the next arrival: this share of the last call's time, and never longer than the maximum.
@@ -42,7 +42,7 @@ class UnbatchedPredictor:
         """Call `model`."""
         self._model = model
 
-    async def predict(self, rows: Any, count: int) -> Answer:
+    async def predict(self, rows: Any, count: int) -> Prediction:
         """Return the answer to `rows`, without suspending."""
         return timed_call(self._model, rows)
 
@@ -73,7 +73,7 @@ class PendingPrediction:
         self.arrived_at = time.perf_counter()
         self.found_idle = False
         self.is_abandoned = False
-        self.answer: Answer | None = None
+        self.answer: Prediction | None = None
         self.error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None
         self._future: asyncio.Future[None] | None = None
@@ -98,7 +98,7 @@ class PendingPrediction:
         elif self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def __await__(self) -> Generator[Any, None, Answer]:
+    def __await__(self) -> Generator[Any, None, Prediction]:
         """Wait for the batch, then return the answer or raise the error."""
         if self._done is not None:
             self._done.wait()
@@ -139,7 +139,7 @@ class DynamicBatcher:
         """Number of requests that wait for a call."""
         return len(self._waiting)
 
-    async def predict(self, rows: Any, count: int) -> Answer:
+    async def predict(self, rows: Any, count: int) -> Prediction:
         """Return the answer to these `count` rows, alone or together with other requests."""
         pending = PendingPrediction(rows, count)
         with self._guard:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from models_registry.artifacts.prediction import Answer, call
+from models_registry.artifacts.prediction import Prediction, call
 
 _started: dict[int, float] = {}
 
 
-def timed_call(model: Any, rows: Any) -> Answer:
+def timed_call(model: Any, rows: Any) -> Prediction:
     """Return what `call` does, counted as under way meanwhile."""
     thread = threading.get_ident()
     _started[thread] = time.monotonic()

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from models_registry.artifacts.prediction import Answer
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.prediction import Prediction
+from models_registry.artifacts.schema import Schema
 from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
 
 
 class Predictor(Protocol):
-    """Answers rows in the form that the signature gives them."""
+    """Answers rows in the form that the schema gives them."""
 
-    async def predict(self, rows: Any, count: int) -> Answer:
+    async def predict(self, rows: Any, count: int) -> Prediction:
         """Return the answer to `count` rows; whatever the model raises is raised."""
 
 
@@ -29,7 +29,7 @@ class LoadedModel:
     version_id: int
     generation: int
     digest: str
-    signature: Signature
+    schema: Schema
     predictor: Predictor
     estimator: Any
     example: Any

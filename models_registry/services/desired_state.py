@@ -29,7 +29,7 @@ class DesiredVersion:
     storage_version: str
     size_bytes: int
     digest: str
-    signature: dict[str, Any]
+    schema: dict[str, Any]
     sample: dict[str, Any] | None
     report: dict[str, Any]
     description: str
@@ -41,7 +41,7 @@ class DesiredVersion:
 
         Ids, numbers and generations do not: a registry that is restored from a backup, or replaced, gives them again.
         """
-        told = [self.version_id, self.number, self.format, self.digest, self.acceleration, self.signature]
+        told = [self.version_id, self.number, self.format, self.digest, self.acceleration, self.schema]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -80,7 +80,7 @@ def _desired_version(model: RegisteredModel) -> DesiredVersion:
         storage_version=version.storage_version,
         size_bytes=version.size_bytes,
         digest=version.digest,
-        signature=version.signature or {},
+        schema=version.schema or {},
         sample=version.sample,
         report=version.report or {},
         description=version.description or model.description,

@@ -1,4 +1,4 @@
-"""Checks a version before it may be activated: fetch, hash, inspect, judge, probe."""
+"""Checks a version before it may be activated: fetch, hash, inspect, judge, load test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 from models_registry import conf
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import (
     ActivationConflict,
     ArtifactError,
@@ -129,7 +129,7 @@ def recheck(version: ModelVersion, *, by: str) -> None:
         reason="",
         # What the last check saw is not to stand beside the next one's verdict.
         inspection=None,
-        signature=None,
+        schema=None,
         sample=None,
         sample_is_own=False,
         report=None,
@@ -210,11 +210,11 @@ def _verdict_on(version: ModelVersion, artifact: CachedArtifact, manifest: Manif
 def _examine_artifact(
     version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings
 ) -> Findings:
-    """Inspect without running anything, judge, and only then probe."""
+    """Inspect without running anything, judge, and only then run the load test."""
     # Imported here: a worker that only serves needs none of it.
     from models_registry.artifacts.inspection import inspect_in_sandbox
+    from models_registry.artifacts.load_test import LoadTestLimits, LoadTestRequest, run_load_test
     from models_registry.artifacts.policy import explain_versions, judge, version_verdict
-    from models_registry.artifacts.probe import ProbeLimits, ProbeRequest, run_probe
 
     warning = _check_signature(version, artifact)
     memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
@@ -222,7 +222,7 @@ def _examine_artifact(
         artifact.path, version.format, max_claimed_bytes=memory_bytes, seconds=settings.MODELS_CHECK_SECONDS
     )
     findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
-    # Shown in the admin while the probe still runs.
+    # Shown in the admin while the load test still runs.
     with transaction.atomic():
         ModelVersion.objects.filter(pk=version.pk).update(**_storable(findings).values)
     reasons = judge(
@@ -233,8 +233,8 @@ def _examine_artifact(
     )
     if reasons:
         return findings.reject(" ".join(reasons))
-    report = run_probe(
-        ProbeRequest(
+    report = run_load_test(
+        LoadTestRequest(
             path=artifact.path,
             format=version.format,
             declared=manifest.inputs,
@@ -242,7 +242,7 @@ def _examine_artifact(
             trusted=conf.trusted_globals(),
             allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
         ),
-        ProbeLimits(
+        LoadTestLimits(
             memory_bytes=memory_bytes,
             cpu_seconds=settings.MODELS_CHECK_SECONDS,
             wall_seconds=settings.MODELS_CHECK_SECONDS,
@@ -251,7 +251,7 @@ def _examine_artifact(
     findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
     if not report.passed:
         return findings.reject(explain_versions(report.reason, inspection))
-    findings.values["signature"] = report.signature
+    findings.values["schema"] = report.schema
     _keep_sample(manifest.sample, report.predictions, findings)
     mismatch = version_verdict(inspection)
     has_expected = manifest.sample is not None and manifest.sample.predictions is not None
@@ -296,7 +296,7 @@ def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Fi
             artifact=artifact.path,
             format=version.format,
             digest=artifact.digest,
-            signature=Signature.from_json(findings.values["signature"]),
+            schema=Schema.from_json(findings.values["schema"]),
             instances=tuple(sample["instances"]) if sample else (),
             trusted=tuple(sorted(conf.trusted_globals())),
             allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,

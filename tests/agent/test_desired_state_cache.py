@@ -23,7 +23,7 @@ def desired_state() -> DesiredState:
         storage_version="x",
         size_bytes=10,
         digest="0" * 64,
-        signature={"inputs": [{"name": "x0", "type": "float"}]},
+        schema={"inputs": [{"name": "x0", "type": "float"}]},
         sample={"instances": [[1.5]], "predictions": [None]},
         report={},
         description="ÄÖ",

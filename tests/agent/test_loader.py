@@ -20,10 +20,10 @@ from models_registry.agent.loader import (
 from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.formats import open_artifact
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
 from models_registry.inference.batching import run_blocking
 from models_registry.inference.runtime import LoadedModel
@@ -41,7 +41,7 @@ def version_of(path: Path, **given) -> VersionRef:
             format="joblib",
             size_bytes=path.stat().st_size,
             digest=digest_of(path),
-            signature=infer_signature(model),
+            schema=infer_schema(model),
             sample=None,
             report={},
             description="",
@@ -76,7 +76,7 @@ def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparati
     assert "faster" in compiled.runs["text"]
     assert "off for this model" in native.runs["text"]
     assert "MODELS_ACCELERATION" in off.runs["text"]
-    rows = compiled.signature.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    rows = compiled.schema.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
     answers = [run_blocking(item.predictor.predict(rows, 2)) for item in (compiled, native, off)]
     assert len({tuple(answer.predictions()) for answer in answers}) == 1
 
@@ -104,9 +104,9 @@ def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
     # Whatever the rows take, so many of them are too many: reading them takes longer.
     most_rows = INLINE_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
     assert one_named_row < compiled.inline_max_bytes < 4 * most_rows < MAX_INLINE_BYTES
-    slow = inline_max_bytes(EqualPace(0.0001), compiled.signature, sample)
+    slow = inline_max_bytes(EqualPace(0.0001), compiled.schema, sample)
     assert one_named_row <= slow < 160, "many rows would take too long, one does not"
-    assert inline_max_bytes(EqualPace(0.01), compiled.signature, sample) == 0, "not even one"
+    assert inline_max_bytes(EqualPace(0.01), compiled.schema, sample) == 0, "not even one"
     assert loaded(acceleration=False).inline_max_bytes == 0, "the native form holds the interpreter"
 
 
@@ -114,9 +114,9 @@ def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
     quick = EqualPace(0)
     inputs = tuple(Feature(f"x{index}") for index in range(10))
     sample = Sample(([0.0] * 10,))
-    few, many = (inline_max_bytes(quick, Signature(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
+    few, many = (inline_max_bytes(quick, Schema(inputs, classes=tuple(range(count))), sample) for count in (2, 500))
     assert many < few / 8
-    wide = Signature(tuple(Feature("x" * 500 + str(index)) for index in range(10)), classes=tuple(range(1000)))
+    wide = Schema(tuple(Feature("x" * 500 + str(index)) for index in range(10)), classes=tuple(range(1000)))
     assert inline_max_bytes(quick, wide, sample) < 100, "long names make no room for many rows without them"
 
 
@@ -166,6 +166,6 @@ def test_transform_keeps_the_native_model_at_hand(preparation, tmp_path):
 
     path = save(KMeans(2, n_init=1, random_state=0).fit([[0.0], [1.0], [5.0], [6.0]]), tmp_path / "k.joblib")
     loaded = prepare(preparation, version_of(path), path)
-    rows = loaded.signature.parse([[0.5]])
+    rows = loaded.schema.parse([[0.5]])
     assert loaded.estimator.transform(rows).shape == (1, 2)
     assert call(loaded.estimator, rows).predictions() == run_blocking(loaded.predictor.predict(rows, 1)).predictions()

@@ -19,7 +19,7 @@ from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation
 from models_registry.agent.reconciler import FETCHED_AT_ONCE, Reconciler, pause_limit
 from models_registry.artifacts.cache import ArtifactCache, digest_of
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import StorageDenied
 from models_registry.inference.batching import run_blocking
 from models_registry.inference.runtime import Runtime
@@ -140,7 +140,7 @@ def publish(directory: Path, number: int, name: str = "m") -> None:
     os.utime(path, (1_600_000_000, 1_600_000_000))  # one that is being written is left alone
     services.discover(only=name)
     ModelVersion.objects.filter(model__name=name, state=State.FOUND).update(
-        state=State.READY, digest=digest_of(path), signature=infer_signature(model).to_json()
+        state=State.READY, digest=digest_of(path), schema=infer_schema(model).to_json()
     )
 
 

@@ -1,4 +1,4 @@
-"""Small models that misbehave each in one way, for the probe to see."""
+"""Small models that misbehave each in one way, for the load test to see."""
 
 from __future__ import annotations
 

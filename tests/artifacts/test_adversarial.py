@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from models_registry.artifacts import adversarial
 from models_registry.artifacts.adversarial import exercise
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import InputError, UnsafeStructure
 
 X = np.random.RandomState(0).rand(60, 3)
@@ -87,7 +87,7 @@ class Refusing(_Own):
 def _exercised(model: Any, instances: Any = ()) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        exercise(model, infer_signature(model, None, instances or None), instances)
+        exercise(model, infer_schema(model, None, instances or None), instances)
     return [str(one.message) for one in caught]
 
 

@@ -16,11 +16,11 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncode
 from sklearn.tree import DecisionTreeClassifier
 
 from models_registry.artifacts.features import DeclaredInput, Feature
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.compilation import sampling
-from models_registry.compilation.compiler import agree
+from models_registry.compilation.compiler import verified_candidate
 from models_registry.errors import InputError
 from models_registry.inference.batching import join
 
@@ -41,22 +41,22 @@ def chosen(encoder: Any) -> Any:
     return make_pipeline(make_column_transformer((encoder, ["account"]), ("passthrough", ["amount"])), TREE)
 
 
-def stored(model: Any, declared: Any = None) -> Signature:
-    return Signature.from_json(json.loads(json.dumps(infer_signature(model, declared).to_json())))
+def stored(model: Any, declared: Any = None) -> Schema:
+    return Schema.from_json(json.loads(json.dumps(infer_schema(model, declared).to_json())))
 
 
-def every_way(model: Any, signature: Signature, rows: list[Any]) -> list[list[Any]]:
+def every_way(model: Any, schema: Schema, rows: list[Any]) -> list[list[Any]]:
     """Return the answers together, alone, as columns, coalesced, and compiled."""
-    alone = [signature.parse([row]) for row in rows]
-    ordered = sampling.ordered(signature, rows)
-    columns = dict(zip(signature.names, map(list, zip(*ordered, strict=True)), strict=True))
-    agreed = agree(model, signature, rows)
-    assert not isinstance(agreed, str), agreed
+    alone = [schema.parse([row]) for row in rows]
+    ordered = sampling.ordered(schema, rows)
+    columns = dict(zip(schema.names, map(list, zip(*ordered, strict=True)), strict=True))
+    verified = verified_candidate(model, schema, rows)
+    assert not isinstance(verified, str), verified
     answers = [
-        call(model, signature.parse(rows)),
+        call(model, schema.parse(rows)),
         call(model, join(alone)),
-        call(model, signature.from_columns(columns)),
-        call(agreed.compiled, signature.without_frames().parse(rows)),
+        call(model, schema.from_columns(columns)),
+        call(verified.compiled, schema.without_frames().parse(rows)),
     ]
     return [answer.labels.tolist() for answer in answers] + [[call(model, row).labels.tolist()[0] for row in alone]]
 
@@ -67,10 +67,10 @@ def every_way(model: Any, signature: Signature, rows: list[Any]) -> list[list[An
 def test_ids_of_64_bits_stay_apart(values: Any, dtype: str, encoder: Any, declared: str | None) -> None:
     table, codes = accounts(values, dtype)
     model = chosen(encoder).fit(table, codes)
-    signature = stored(model, declared and [DeclaredInput("account", declared)])
-    assert (signature.inputs[0].dtype, signature.inputs[0].type) == (dtype, declared or "integer")
+    schema = stored(model, declared and [DeclaredInput("account", declared)])
+    assert (schema.inputs[0].dtype, schema.inputs[0].type) == (dtype, declared or "integer")
     rows = [{"account": item, "amount": 0.5} for item in values]
-    assert every_way(model, signature, rows) == [list(range(6))] * 5
+    assert every_way(model, schema, rows) == [list(range(6))] * 5
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_ids_of_64_bits_stay_apart(values: Any, dtype: str, encoder: Any, declar
 def test_ids_of_an_array_stay_apart(model: Any) -> None:
     table, codes = accounts(IDS, "int64")
     model.fit(table[["account"]].to_numpy(), codes)
-    signature = stored(model)
-    assert signature.container == "objects"
-    assert every_way(model, signature, [[item] for item in IDS]) == [list(range(6))] * 5
+    schema = stored(model)
+    assert schema.container == "objects"
+    assert every_way(model, schema, [[item] for item in IDS]) == [list(range(6))] * 5
 
 
 def test_ids_of_boosting_stay_apart() -> None:
@@ -109,19 +109,19 @@ def test_missing_id_among_others_rounds_none_of_them() -> None:
 
 def test_what_does_not_hold_an_id_is_refused() -> None:
     account = Feature("account", "integer", tuple(IDS), closed=True, dtype="int64")
-    signature = Signature((account,), container="objects")
+    schema = Schema((account,), container="objects")
     for value in (float(2**60), 1.152921504606846976e18):
         with pytest.raises(InputError, match="found the float 1.152921504606847e.18, which is not exact beyond 2..53"):
-            signature.parse([[value]])
+            schema.parse([[value]])
     for dtype in (np.float64, np.float32):
         with pytest.raises(InputError, match="as INT64 or UINT64 in a tensor"):
-            signature.from_array(np.array([[2**60]], dtype=dtype))
-    assert signature.from_array(np.array([[IDS[1]]])).tolist() == [[IDS[1]]]
-    assert signature.from_array(np.array([[IDS[1]]], dtype=np.uint64)).tolist() == [[IDS[1]]]
+            schema.from_array(np.array([[2**60]], dtype=dtype))
+    assert schema.from_array(np.array([[IDS[1]]])).tolist() == [[IDS[1]]]
+    assert schema.from_array(np.array([[IDS[1]]], dtype=np.uint64)).tolist() == [[IDS[1]]]
     with pytest.raises(InputError, match="one of"):
-        signature.from_array(np.array([[IDS[0] + 99]]))
+        schema.from_array(np.array([[IDS[0] + 99]]))
     with pytest.raises(InputError, match="expected"):
-        signature.from_array(np.array([[2**63]], dtype=np.uint64))
+        schema.from_array(np.array([[2**63]], dtype=np.uint64))
 
 
 DOSES = np.array([0.1, 0.2, 0.3], np.float32)
@@ -143,13 +143,13 @@ def test_numbers_meet_categories_of_float32(encoder: Any, is_table: bool) -> Non
     codes = np.arange(90) % 3
     data = DOSES[codes][:, None]
     model = make_pipeline(encoder, TREE).fit(pd.DataFrame(data, columns=["dose"]) if is_table else data, codes)
-    signature = stored(model)
-    assert signature.inputs[0].dtype == "float32"
-    assert signature.inputs[0].categories in {None, (0.1, 0.2, 0.3)}
-    assert every_way(model, signature, [[0.1], [0.2], [0.3]]) == [[0, 1, 2]] * 5
+    schema = stored(model)
+    assert schema.inputs[0].dtype == "float32"
+    assert schema.inputs[0].categories in {None, (0.1, 0.2, 0.3)}
+    assert every_way(model, schema, [[0.1], [0.2], [0.3]]) == [[0, 1, 2]] * 5
     for dtype in (np.float32, np.float64):
         asked = np.array([[0.1], [0.2], [0.3]], dtype=dtype)
-        assert call(model, signature.from_array(asked)).labels.tolist() == [0, 1, 2]
+        assert call(model, schema.from_array(asked)).labels.tolist() == [0, 1, 2]
 
 
 def test_boosting_on_an_array_of_float32_meets_its_categories() -> None:
@@ -170,13 +170,13 @@ def test_boosting_on_an_array_of_float32_meets_its_categories() -> None:
 )
 def test_other_categories_need_no_dtype(data: Any, rows: Any, kind: str) -> None:
     model = make_pipeline(OneHotEncoder(), TREE).fit(np.repeat(data, 9, axis=0), np.repeat([0, 1], 9))
-    signature = stored(model)
-    assert (signature.inputs[0].type, signature.inputs[0].dtype) == (kind, None)
-    assert call(model, signature.parse(rows)).labels.tolist() == [0, 1]
+    schema = stored(model)
+    assert (schema.inputs[0].type, schema.inputs[0].dtype) == (kind, None)
+    assert call(model, schema.parse(rows)).labels.tolist() == [0, 1]
 
 
 def test_drawn_rows_hold_the_categories_as_they_are() -> None:
-    signature = Signature((Feature("account", "integer", tuple(IDS), dtype="int64"),), container="objects")
-    drawn = {row[0] for row in sampling.draw(signature, [], {})}
+    schema = Schema((Feature("account", "integer", tuple(IDS), dtype="int64"),), container="objects")
+    drawn = {row[0] for row in sampling.sample_rows(schema, [], {})}
     assert set(IDS) <= drawn
     assert {type(item) for item in drawn} == {int}

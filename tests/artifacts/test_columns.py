@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError
 
-FLOATS = Signature((Feature("a"), Feature("b", nullable=True)))
-MIXED = Signature(
+FLOATS = Schema((Feature("a"), Feature("b", nullable=True)))
+MIXED = Schema(
     (
         Feature("n", "integer"),
         Feature("x", nullable=True),
@@ -81,20 +81,20 @@ def test_booleans_are_no_numbers():
 
 
 def test_closed_and_whole_numbers_are_checked_at_once():
-    signature = Signature((Feature("c", "float", (1.0, 2.0), closed=True), Feature("n", "integer")))
-    assert signature.from_array(np.array([[1.0, 3.0], [2.0, -1.0]])).tolist() == [[1, 3], [2, -1]]
+    schema = Schema((Feature("c", "float", (1.0, 2.0), closed=True), Feature("n", "integer")))
+    assert schema.from_array(np.array([[1.0, 3.0], [2.0, -1.0]])).tolist() == [[1, 3], [2, -1]]
     with pytest.raises(InputError, match=r"Row 1, feature 'c': expected one of 1.0, 2.0, found 3.0"):
-        signature.from_array(np.array([[1.0, 3.0], [3.0, 0.5]]))
+        schema.from_array(np.array([[1.0, 3.0], [3.0, 0.5]]))
     with pytest.raises(InputError, match=r"Row 0, feature 'n': expected a whole number, found 0.5"):
-        signature.from_array(np.array([[1.0, 0.5]]))
+        schema.from_array(np.array([[1.0, 0.5]]))
 
 
 def test_categories_of_several_kinds_take_each_of_them():
-    signature = Signature((Feature("c", "any", (1, "a", True), closed=True),), container="objects")
-    assert signature.from_columns({"c": np.array([1, 1])}).tolist() == [[1], [1]]
-    assert signature.from_columns({"c": ["a", 1]}).tolist() == [["a"], [1]]
+    schema = Schema((Feature("c", "any", (1, "a", True), closed=True),), container="objects")
+    assert schema.from_columns({"c": np.array([1, 1])}).tolist() == [[1], [1]]
+    assert schema.from_columns({"c": ["a", 1]}).tolist() == [["a"], [1]]
     with pytest.raises(InputError, match="Row 1, feature 'c'"):
-        signature.from_columns({"c": np.array([1, 2])})
+        schema.from_columns({"c": np.array([1, 2])})
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_boolean_may_be_said_by_0_and_1(values):
 
 
 def test_a_missing_boolean_leaves_the_others_booleans():
-    signature = Signature((Feature("t", "boolean", nullable=True),), container="frame")
+    schema = Schema((Feature("t", "boolean", nullable=True),), container="frame")
     for values in (np.array([1.0, np.nan, 0.0]), [1, None, False]):
-        column = signature.from_columns({"t": values})["t"].tolist()
+        column = schema.from_columns({"t": values})["t"].tolist()
         assert (column[0], column[2], np.isnan(column[1])) == (True, False, True)
 
 
@@ -154,7 +154,7 @@ def test_columns_and_rows_give_the_same():
 
 
 def test_records_take_columns_and_no_matrix():
-    records = Signature((), container="records", named=True)
+    records = Schema((), container="records", named=True)
     assert records.from_columns({"a": np.array([1, 2]), "b": ["x", "y"]}) == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
     with pytest.raises(InputError, match="name each column"):
         records.from_array(np.zeros((1, 1)))

@@ -41,10 +41,10 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from models_registry.artifacts.features import DeclaredInput
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.trial import try_model
 from tests.compilation import catalogue
 
@@ -113,29 +113,29 @@ AROUND: dict[str, Callable[[], Any]] = {
 }
 
 
-def stored(model: Any, instances: Sequence[Any] | None = None) -> Signature:
-    return Signature.from_json(json.loads(json.dumps(infer_signature(model, instances=instances).to_json())))
+def stored(model: Any, instances: Sequence[Any] | None = None) -> Schema:
+    return Schema.from_json(json.loads(json.dumps(infer_schema(model, instances=instances).to_json())))
 
 
-def answered(model: Any, signature: Signature, rows: list[Any]) -> Any:
+def answered(model: Any, schema: Schema, rows: list[Any]) -> Any:
     """Return the answers to rows, once they were tried without a sample and as one."""
-    trial = try_model(model, signature, None, is_declared=False)
-    try_model(model, signature, Sample(tuple(rows)), is_declared=False)
-    signature.parse([trial.example])
-    return call(model, signature.parse(rows)).labels
+    trial = try_model(model, schema, None, is_declared=False)
+    try_model(model, schema, Sample(tuple(rows)), is_declared=False)
+    schema.parse([trial.example])
+    return call(model, schema.parse(rows)).labels
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("key", AROUND)
 def test_columns_are_read_off_through_an_estimator_around_the_pipeline(key: str) -> None:
     model = AROUND[key]()
-    signature = stored(model)
-    assert [(item.name, item.type, item.nullable) for item in signature.inputs] == [
+    schema = stored(model)
+    assert [(item.name, item.type, item.nullable) for item in schema.inputs] == [
         ("area", "float", True),
         ("district", "string", True),
         ("age", "float", True),
     ]
-    assert_same(answered(model, signature, ROWS), model.predict(TABLE.head(9)))
+    assert_same(answered(model, schema, ROWS), model.predict(TABLE.head(9)))
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -161,9 +161,9 @@ ON_ARRAYS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("key", ON_ARRAYS)
 def test_wrappers_that_look_over_arrays_take_finite_numbers(key: str) -> None:
     model = ON_ARRAYS[key]()
-    signature = stored(model)
-    assert [(item.type, item.nullable) for item in signature.inputs] == [("float", False)] * 2
-    assert_same(answered(model, signature, NUMBERS[:5].tolist()), model.predict(NUMBERS[:5]))
+    schema = stored(model)
+    assert [(item.type, item.nullable) for item in schema.inputs] == [("float", False)] * 2
+    assert_same(answered(model, schema, NUMBERS[:5].tolist()), model.predict(NUMBERS[:5]))
 
 
 MOOD = [1, 0, 1, 0] * 8
@@ -181,9 +181,9 @@ WORDS = ["fast delivery", "broken box", "fast and kind", "late and broken"] * 8
     ids=lambda model: type(model).__name__,
 )
 def test_texts_are_found_through_estimators_around_a_vectorizer(model: Any) -> None:
-    signature = stored(model)
-    assert (signature.container, [item.type for item in signature.inputs]) == ("text", ["string"])
-    assert answered(model, signature, WORDS[:4]).tolist() == model.predict(WORDS[:4]).tolist()
+    schema = stored(model)
+    assert (schema.container, [item.type for item in schema.inputs]) == ("text", ["string"])
+    assert answered(model, schema, WORDS[:4]).tolist() == model.predict(WORDS[:4]).tolist()
 
 
 ORDINAL = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
@@ -216,23 +216,23 @@ TAKE_MISSING = [
 @pytest.mark.parametrize("last", TAKE_MISSING, ids=lambda item: type(item).__name__)
 def test_missing_values_pass_through_to_what_takes_them(way: str, last: Any) -> None:
     model = make_pipeline(WAYS[way](), last).fit(TABLE, DEAR)
-    signature = stored(model)
-    kinds = {item.name: (item.type, item.nullable) for item in signature.inputs}
+    schema = stored(model)
+    kinds = {item.name: (item.type, item.nullable) for item in schema.inputs}
     assert kinds == {"area": ("float", True), "district": ("string", True), "age": ("float", True)}
-    assert answered(model, signature, ROWS).tolist() == model.predict(TABLE.head(9)).tolist()
+    assert answered(model, schema, ROWS).tolist() == model.predict(TABLE.head(9)).tolist()
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_missing_values_stop_at_what_refuses_them(way: str) -> None:
     whole = TABLE.fillna(1.0)
     model = make_pipeline(WAYS[way](), LogisticRegression(max_iter=2000)).fit(whole, DEAR)
-    assert {item.name for item in infer_signature(model).inputs if item.nullable} == {"district"}
+    assert {item.name for item in infer_schema(model).inputs if item.nullable} == {"district"}
 
 
 def test_column_with_two_consumers_may_be_missing_where_both_allow_it() -> None:
     whole = TABLE.fillna(1.0)
     choice = make_column_transformer((SimpleImputer(), ["area", "age"]), ("passthrough", ["age"]))
-    area, _, age = infer_signature(make_pipeline(choice, LogisticRegression()).fit(whole, DEAR)).inputs
+    area, _, age = infer_schema(make_pipeline(choice, LogisticRegression()).fit(whole, DEAR)).inputs
     assert (area.nullable, age.nullable) == (True, False)
 
 
@@ -241,8 +241,8 @@ def test_booleans_of_a_sample_tell_a_column_that_takes_numbers() -> None:
     choice = make_column_transformer((ORDINAL, ["district"]), remainder="passthrough")
     model = make_pipeline(choice, LogisticRegression(max_iter=2000)).fit(table, DEAR)
     rows = table.head(4).to_dict("records")
-    assert [item.type for item in infer_signature(model, None, rows).inputs] == ["float", "string", "boolean"]
-    declared = infer_signature(model, [DeclaredInput("age", "float")], rows)
+    assert [item.type for item in infer_schema(model, None, rows).inputs] == ["float", "string", "boolean"]
+    declared = infer_schema(model, [DeclaredInput("age", "float")], rows)
     assert [item.type for item in declared.inputs] == ["float", "string", "float"]
 
 
@@ -254,7 +254,7 @@ def test_categories_of_folds_are_shared() -> None:
     with pytest.raises(ValueError, match="unknown categories"):
         strict.fit(table, labels)
     free = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
-    size = infer_signature(CalibratedClassifierCV(free, cv=folds).fit(table, labels)).inputs[0]
+    size = infer_schema(CalibratedClassifierCV(free, cv=folds).fit(table, labels)).inputs[0]
     assert (set(size.categories or ()), size.closed) == ({"S", "M", "L", "XL"}, False)
 
 
@@ -265,9 +265,9 @@ SWEEP = catalogue.cases()
 @pytest.mark.parametrize("case", SWEEP, ids=[case.title for case in SWEEP])
 def test_every_estimator_of_the_table_answers_its_own_example(case: catalogue.Case) -> None:
     fitted = catalogue.fit(case)
-    signature = stored(fitted.estimator)
-    trial = try_model(fitted.estimator, signature, None, is_declared=False)
-    assert call(fitted.estimator, trial.signature.parse([trial.example] * 2)).is_finite()
+    schema = stored(fitted.estimator)
+    trial = try_model(fitted.estimator, schema, None, is_declared=False)
+    assert call(fitted.estimator, trial.schema.parse([trial.example] * 2)).is_finite()
     # Only the sample tells that a column of numbers is one of booleans.
     sampled = stored(fitted.estimator, fitted.instances)
     seen = try_model(fitted.estimator, sampled, Sample(fitted.instances), is_declared=False)

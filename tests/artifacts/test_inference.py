@@ -1,4 +1,4 @@
-"""Signatures, read off estimators."""
+"""Schemas, read off estimators."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models_registry.artifacts.features import DeclaredInput, Feature
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError, NoPrediction
 
 FRAME = pd.DataFrame(
@@ -42,10 +42,10 @@ def mixed(*city_steps):
 def test_a_missing_string_answers_the_same_alone_and_among_others(missing):
     frame = FRAME.assign(city=pd.Series(["Oslo", missing, "Rome", "Oslo"], dtype=object))
     model = mixed(OneHotEncoder()).fit(frame, LABELS)
-    signature = Signature.from_json(json.loads(json.dumps(infer_signature(model).to_json())))
+    schema = Schema.from_json(json.loads(json.dumps(infer_schema(model).to_json())))
     rows = [{"city": city, "age": 30, "text": "a"} for city in (None, "Oslo", "Rome")]
-    together = call(model, signature.parse(rows)).probabilities
-    alone = [call(model, signature.parse([row])).probabilities[0] for row in rows]
+    together = call(model, schema.parse(rows)).probabilities
+    alone = [call(model, schema.parse([row])).probabilities[0] for row in rows]
     np.testing.assert_allclose(together, alone)
     asked = pd.DataFrame({"city": pd.Series([missing], dtype=object), "age": [30.0], "text": ["a"]})
     np.testing.assert_allclose(alone[0], model.predict_proba(asked)[0])
@@ -54,23 +54,21 @@ def test_a_missing_string_answers_the_same_alone_and_among_others(missing):
 def test_columns_behind_an_imputer_have_the_encoders_type_and_categories():
     frame = FRAME.assign(city=pd.Series(["Oslo", np.nan, "Rome", "Oslo"], dtype=object))
     model = mixed(SimpleImputer(strategy="most_frequent"), OneHotEncoder()).fit(frame, LABELS)
-    city, age, text = infer_signature(model).inputs
+    city, age, text = infer_schema(model).inputs
     assert (city.type, city.categories, city.closed, city.nullable) == ("string", ("Oslo", "Rome"), True, True)
     assert (age.type, age.nullable) == ("float", True)
     assert (text.type, text.nullable) == ("string", False)
-    signature = infer_signature(model)
-    call(model, signature.parse([{"city": None, "age": None, "text": "a"}]))
+    schema = infer_schema(model)
+    call(model, schema.parse([{"city": None, "age": None, "text": "a"}]))
     with pytest.raises(InputError, match="one of 'Oslo', 'Rome' or null"):
-        signature.parse([{"city": "Bonn", "age": 1, "text": "a"}])
+        schema.parse([{"city": "Bonn", "age": 1, "text": "a"}])
 
 
 def test_a_scaler_lets_missing_values_through_only_to_what_takes_them():
     rows, labels = np.array([[0.0], [1.0]]), [0, 1]
+    assert not infer_schema(make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)).inputs[0].nullable
     assert (
-        not infer_signature(make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)).inputs[0].nullable
-    )
-    assert (
-        infer_signature(make_pipeline(StandardScaler(), SimpleImputer(), LogisticRegression()).fit(rows, labels))
+        infer_schema(make_pipeline(StandardScaler(), SimpleImputer(), LogisticRegression()).fit(rows, labels))
         .inputs[0]
         .nullable
     )
@@ -85,36 +83,36 @@ class Silent(BaseEstimator):
 
 def test_what_the_estimator_does_not_tell_comes_from_the_manifest_or_the_sample():
     with pytest.raises(NoPrediction, match="Give 'inputs' or a sample"):
-        infer_signature(Silent())
-    assert infer_signature(Silent(), [Feature("a"), Feature("b")]).names == ("a", "b")
-    assert infer_signature(Silent(), None, [{"p": 1, "q": 2}]).names == ("p", "q")
-    assert len(infer_signature(Silent(), None, [[1, 2, 3]]).inputs) == 3
+        infer_schema(Silent())
+    assert infer_schema(Silent(), [Feature("a"), Feature("b")]).names == ("a", "b")
+    assert infer_schema(Silent(), None, [{"p": 1, "q": 2}]).names == ("p", "q")
+    assert len(infer_schema(Silent(), None, [[1, 2, 3]]).inputs) == 3
 
 
 def test_what_cannot_predict_or_contradicts_its_manifest_is_refused():
     with pytest.raises(NoPrediction, match="has no 'predict'"):
-        infer_signature(StandardScaler().fit([[0.0]]))
+        infer_schema(StandardScaler().fit([[0.0]]))
     model = LogisticRegression().fit(pd.DataFrame({"a": [0, 1], "b": [1, 0]}), [0, 1])
     with pytest.raises(NoPrediction, match="'c', which the estimator was not trained with"):
-        infer_signature(model, [Feature("a"), Feature("c")])
+        infer_schema(model, [Feature("a"), Feature("c")])
     nameless = LogisticRegression().fit([[0, 1], [1, 0]], [0, 1])
     with pytest.raises(NoPrediction, match="declares 3 inputs, the estimator takes 2"):
-        infer_signature(nameless, [Feature("a"), Feature("b"), Feature("c")])
+        infer_schema(nameless, [Feature("a"), Feature("b"), Feature("c")])
 
 
 def test_a_manifest_may_declare_some_columns_only():
     frame = pd.DataFrame({"a": [0.0, 1], "b": ["x", "y"], "c": [1, 0]})
     columns = make_column_transformer((OneHotEncoder(), ["b"]), ("passthrough", ["a", "c"]))
     model = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1])
-    read = infer_signature(model)
-    signature = infer_signature(model, [DeclaredInput("c", "integer"), DeclaredInput("b", nullable=True)])
-    assert [item.type for item in signature.inputs] == ["float", "string", "integer"]
-    assert signature.inputs[0] == read.inputs[0]
-    assert signature.inputs[1] == replace(read.inputs[1], nullable=True)
+    read = infer_schema(model)
+    schema = infer_schema(model, [DeclaredInput("c", "integer"), DeclaredInput("b", nullable=True)])
+    assert [item.type for item in schema.inputs] == ["float", "string", "integer"]
+    assert schema.inputs[0] == read.inputs[0]
+    assert schema.inputs[1] == replace(read.inputs[1], nullable=True)
     nameless = LogisticRegression().fit([[0, 1], [1, 0]], [0, 1])
-    told = infer_signature(nameless, [DeclaredInput("x1", "boolean")])
+    told = infer_schema(nameless, [DeclaredInput("x1", "boolean")])
     assert [(item.name, item.type) for item in told.inputs] == [("x0", "float"), ("x1", "boolean")]
-    sampled = infer_signature(Silent(), [DeclaredInput("q", "integer")], [{"p": 1, "q": 2}])
+    sampled = infer_schema(Silent(), [DeclaredInput("q", "integer")], [{"p": 1, "q": 2}])
     assert [(item.name, item.type) for item in sampled.inputs] == [("p", "float"), ("q", "integer")]
 
 
@@ -122,7 +120,7 @@ def test_a_manifest_may_declare_some_columns_only():
 def test_a_manifest_says_whether_a_value_may_be_missing(nullable):
     boosted = HistGradientBoostingClassifier(max_iter=2).fit(np.arange(60.0).reshape(60, 1), [0, 1] * 30)
     for model in (boosted, LogisticRegression().fit([[0], [1]], [0, 1])):
-        assert infer_signature(model, [DeclaredInput("x0", nullable=nullable)]).inputs[0].nullable is nullable
+        assert infer_schema(model, [DeclaredInput("x0", nullable=nullable)]).inputs[0].nullable is nullable
 
 
 def test_columns_that_are_dropped_everywhere_are_optional():
@@ -130,28 +128,28 @@ def test_columns_that_are_dropped_everywhere_are_optional():
     first = make_column_transformer((StandardScaler(), ["age"]), ("drop", ["id"]))
     second = make_column_transformer((StandardScaler(), ["age", "size"]), ("drop", ["age"]))
     model = make_pipeline(make_union(first, second), LogisticRegression()).fit(frame, [0, 1])
-    assert [item.name for item in infer_signature(model).inputs if item.optional] == ["id"]
+    assert [item.name for item in infer_schema(model).inputs if item.optional] == ["id"]
 
 
 def test_a_column_that_an_imputer_sees_before_it_is_dropped_is_not_optional():
     columns = ColumnTransformer([("n", StandardScaler(), [0])])
     model = make_pipeline(SimpleImputer(), columns, LogisticRegression()).fit([[0.0, 1], [1, 0]], [0, 1])
-    assert not any(item.optional for item in infer_signature(model).inputs)
+    assert not any(item.optional for item in infer_schema(model).inputs)
 
 
 def test_times_among_categories_are_told_as_iso_8601():
     frame = pd.DataFrame({"day": pd.to_datetime(["2024-05-01", "2024-05-02", "2024-05-01"])})
     model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(frame, [0, 1, 0])
-    signature = infer_signature(model)
+    schema = infer_schema(model)
     known = ("2024-05-01T00:00:00", "2024-05-02T00:00:00")
-    assert signature.inputs == (Feature("day", "datetime", known, closed=True),)
-    answers = model.predict(signature.parse([{"day": "2024-05-01"}, {"day": "2024-05-02T00:00Z"}]))
+    assert schema.inputs == (Feature("day", "datetime", known, closed=True),)
+    answers = model.predict(schema.parse([{"day": "2024-05-01"}, {"day": "2024-05-02T00:00Z"}]))
     assert answers.tolist() == model.predict(frame[:2]).tolist()
     with pytest.raises(InputError, match="Row 0, feature 'day': expected one of '2024-05-01T00:00:00'"):
-        signature.parse([{"day": "2024-05-03"}])
+        schema.parse([{"day": "2024-05-03"}])
     tolerant = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame, [0, 1, 0])
-    signature = infer_signature(tolerant)
-    assert call(tolerant, signature.parse([{"day": None}, {"day": "1999-01-01"}])).labels.tolist() == [0, 0]
+    schema = infer_schema(tolerant)
+    assert call(tolerant, schema.parse([{"day": None}, {"day": "1999-01-01"}])).labels.tolist() == [0, 0]
 
 
 def test_histogram_boosting_tells_the_columns_that_hold_categories():
@@ -166,27 +164,27 @@ def test_histogram_boosting_tells_the_columns_that_hold_categories():
     )
     labels = (frame["city"] == "Oslo") & (frame["age"] > 0)
     model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5).fit(frame, labels)
-    signature = infer_signature(model)
-    assert [(item.type, item.categories) for item in signature.inputs] == [
+    schema = infer_schema(model)
+    assert [(item.type, item.categories) for item in schema.inputs] == [
         ("float", None),
         ("string", ("Oslo", "Rome")),
         ("string", ("L", "S")),
         ("float", (1, 3, 4)),
     ]
-    assert all(item.nullable and not item.closed for item in signature.inputs)
+    assert all(item.nullable and not item.closed for item in schema.inputs)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
     expected = model.predict_proba(pd.DataFrame(rows).astype(frame.dtypes))
-    np.testing.assert_array_equal(call(model, signature.parse(rows)).probabilities, expected)
+    np.testing.assert_array_equal(call(model, schema.parse(rows)).probabilities, expected)
     for row, one in enumerate(rows[:10]):
-        np.testing.assert_array_equal(call(model, signature.parse([one])).probabilities[0], expected[row])
-    nothing = dict.fromkeys(signature.names)
+        np.testing.assert_array_equal(call(model, schema.parse([one])).probabilities[0], expected[row])
+    nothing = dict.fromkeys(schema.names)
     unseen = {**nothing, "city": "Paris", "rooms": 2}
-    answers = call(model, signature.parse([nothing, unseen])).probabilities
+    answers = call(model, schema.parse([nothing, unseen])).probabilities
     np.testing.assert_array_equal(answers[0], answers[1])
 
 
 def test_histogram_boosting_on_an_array_tells_its_categories():
     rows = np.array([[0.5, 3.0], [1.5, 7.0], [2.5, 3.0], [3.5, 7.0]])
-    signature = infer_signature(HistGradientBoostingClassifier(categorical_features=[1]).fit(rows, [0, 1, 0, 1]))
-    assert [item.categories for item in signature.inputs] == [None, (3.0, 7.0)]
-    assert (signature.container, signature.is_plain) == ("array", True)
+    schema = infer_schema(HistGradientBoostingClassifier(categorical_features=[1]).fit(rows, [0, 1, 0, 1]))
+    assert [item.categories for item in schema.inputs] == [None, (3.0, 7.0)]
+    assert (schema.container, schema.is_plain) == ("array", True)

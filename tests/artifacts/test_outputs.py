@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from models_registry.artifacts.outputs import as_array, as_labels, as_probabilities
-from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction import Prediction
 from models_registry.errors import NoPrediction
 
 FLAGS = [[0, 1, 0], [1, 0, 0]]
@@ -74,7 +74,7 @@ def test_what_no_json_holds_is_refused_by_its_type(value: Any, found: str) -> No
 
 @pytest.mark.parametrize("value", [pd.Series([1, None], dtype="Int64"), np.array([0.5, np.nan], dtype=object)])
 def test_missing_numbers_are_not_finite(value: Any) -> None:
-    assert not Answer(as_labels(value, [[0], [1]])).is_finite()
+    assert not Prediction(as_labels(value, [[0], [1]])).is_finite()
 
 
 def test_number_of_answers_is_the_number_of_rows() -> None:

@@ -12,8 +12,8 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, 
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from models_registry.artifacts.load_test import LoadTestRequest, run_load_test
 from models_registry.artifacts.patterns import check_patterns
-from models_registry.artifacts.probe import ProbeRequest, run_probe
 from models_registry.errors import UnsafeStructure
 
 BACKTRACKING = (
@@ -74,7 +74,7 @@ def test_version_with_such_a_pattern_is_rejected(tmp_path: Path) -> None:
         make_pipeline(words, LogisticRegression().fit(words.transform(["good one!", "bad one!"]), [1, 0])), path
     )
 
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
 
     assert not report.passed
     assert "takes more than 1 s for a text of 2000 characters, since it backtracks" in report.reason

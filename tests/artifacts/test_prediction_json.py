@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from models_registry.artifacts.inference import infer_signature
-from models_registry.artifacts.prediction import Answer, call
+from models_registry.artifacts.inference import infer_schema
+from models_registry.artifacts.prediction import Prediction, call
 from models_registry.artifacts.prediction_json import confidences, content_of, encode
-from models_registry.artifacts.signature import Signature
-from models_registry.compilation.compiler import agree
+from models_registry.artifacts.schema import Schema
+from models_registry.compilation.compiler import verified_candidate
 
 RNG = np.random.default_rng(6)
 X = RNG.normal(size=(300, 2))
@@ -33,9 +33,9 @@ FLAGS = np.c_[X[:, 0] > 0, X[:, 1] > 0.3].astype(int)
 
 
 def reply_to(model: Any, rows: Any) -> dict[str, Any]:
-    signature = infer_signature(model)
-    answer = call(model, signature.parse(rows.tolist()))
-    return json.loads(encode(content_of(answer, signature, is_single=False, with_probabilities=True)))
+    schema = infer_schema(model)
+    answer = call(model, schema.parse(rows.tolist()))
+    return json.loads(encode(content_of(answer, schema, is_single=False, with_probabilities=True)))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -60,25 +60,25 @@ def test_confidence_is_that_of_the_answered_class(model: Any) -> None:
     reply = reply_to(model, X)
     assert reply["predictions"] == labels.tolist()
     assert reply["confidences"] == expected
-    signature = infer_signature(model)
-    one = content_of(call(model, signature.parse([X[0].tolist()])), signature, is_single=True, with_probabilities=False)
+    schema = infer_schema(model)
+    one = content_of(call(model, schema.parse([X[0].tolist()])), schema, is_single=True, with_probabilities=False)
     assert one["confidence"] == pytest.approx(expected[0], abs=1e-12)
 
 
 def test_compiled_form_has_the_same_confidence() -> None:
     model = RandomForestClassifier(9, random_state=0).fit(X, THREE)
-    signature = infer_signature(model)
-    agreed = agree(model, signature, X[:20].tolist())
-    assert not isinstance(agreed, str), agreed
-    answer = call(agreed.compiled, signature.parse(X.tolist()))
-    assert confidences(answer, signature) == reply_to(model, X)["confidences"]
+    schema = infer_schema(model)
+    verified = verified_candidate(model, schema, X[:20].tolist())
+    assert not isinstance(verified, str), verified
+    answer = call(verified.compiled, schema.parse(X.tolist()))
+    assert confidences(answer, schema) == reply_to(model, X)["confidences"]
 
 
 def test_label_that_is_not_the_most_probable_keeps_its_own() -> None:
-    signature = Signature((), kind="classifier", classes=("no", "yes", "maybe"))
-    answer = Answer(np.array(["maybe", "no"]), np.array([[0.6, 0.1, 0.3], [0.2, 0.7, 0.1]]))
-    assert confidences(answer, signature) == [0.3, 0.2]
-    assert confidences(Answer(np.array(["other"]), np.array([[0.6, 0.1, 0.3]])), signature) == [None]
+    schema = Schema((), kind="classifier", classes=("no", "yes", "maybe"))
+    answer = Prediction(np.array(["maybe", "no"]), np.array([[0.6, 0.1, 0.3], [0.2, 0.7, 0.1]]))
+    assert confidences(answer, schema) == [0.3, 0.2]
+    assert confidences(Prediction(np.array(["other"]), np.array([[0.6, 0.1, 0.3]])), schema) == [None]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -111,11 +111,11 @@ def test_several_labels_each_have_the_probability_of_their_answer(model: Any) ->
 
 def test_chain_over_three_classes_gives_no_probabilities() -> None:
     model = ClassifierChain(LogisticRegression()).fit(X, np.c_[THREE, FLAGS[:, 0]])
-    signature = infer_signature(model)
-    answer = call(model, signature.parse(X[:4].tolist()))
+    schema = infer_schema(model)
+    answer = call(model, schema.parse(X[:4].tolist()))
     assert answer.labels.shape == (4, 2)
-    assert confidences(answer, signature) is None
-    assert not signature.has("predict_proba")
+    assert confidences(answer, schema) is None
+    assert not schema.has("predict_proba")
 
 
 def test_components_of_a_mixture_are_their_numbers() -> None:

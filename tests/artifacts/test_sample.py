@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.sample import check_probabilities, compare_probabilities
 from models_registry.errors import ManifestError, NoPrediction, SampleMismatch
 
@@ -27,32 +27,34 @@ LABELS = np.array(["no", "yes"])
 )
 def test_what_is_no_probability_is_refused(probabilities: Any) -> None:
     with pytest.raises(NoPrediction, match="expected numbers from 0 to 1 that sum to 1"):
-        check_probabilities(Answer(LABELS, np.array(probabilities)))
+        check_probabilities(Prediction(LABELS, np.array(probabilities)))
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(LABELS, np.array([[0.25, 0.75], [1.0, 0.0]])),
-        Answer(LABELS, np.array([[0.1, 0.9], [0.3, 0.7]], dtype=np.float32)),
-        Answer(LABELS, np.zeros((2, 2))),
-        Answer(np.array([[1, 1], [0, 1]]), np.array([[0.9, 0.8], [0.1, 0.7]])),
-        Answer(np.array([[1, 1]]), (np.array([[0.9, 0.1]]), np.array([[0.2, 0.8]]))),
-        Answer(np.array([1.5, 2.5])),
+        Prediction(LABELS, np.array([[0.25, 0.75], [1.0, 0.0]])),
+        Prediction(LABELS, np.array([[0.1, 0.9], [0.3, 0.7]], dtype=np.float32)),
+        Prediction(LABELS, np.zeros((2, 2))),
+        Prediction(np.array([[1, 1], [0, 1]]), np.array([[0.9, 0.8], [0.1, 0.7]])),
+        Prediction(np.array([[1, 1]]), (np.array([[0.9, 0.1]]), np.array([[0.2, 0.8]]))),
+        Prediction(np.array([1.5, 2.5])),
     ],
     ids=["shares", "float32", "no neighbours", "labels", "outputs", "none"],
 )
-def test_probabilities_pass(answer: Answer) -> None:
+def test_probabilities_pass(answer: Prediction) -> None:
     check_probabilities(answer)
 
 
 def test_one_output_of_several_is_named_by_its_row() -> None:
-    answer = Answer(np.array([[1, 1], [0, 1]]), (np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.2, 0.8], [7, 3]])))
+    answer = Prediction(
+        np.array([[1, 1], [0, 1]]), (np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.2, 0.8], [7, 3]]))
+    )
     with pytest.raises(NoPrediction, match="row 1: 7, 3"):
         check_probabilities(answer)
 
 
-FOUND = Answer(LABELS, np.array([[0.25, 0.75], [0.9, 0.1]]))
+FOUND = Prediction(LABELS, np.array([[0.25, 0.75], [0.9, 0.1]]))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_probabilities_are_compared_by_label(classes: tuple[Any, ...], labels: t
 
 
 def test_probabilities_of_several_outputs_are_compared() -> None:
-    answer = Answer(np.array([[1, 0]]), (np.array([[0.1, 0.9]]), np.array([[0.8, 0.2]])))
+    answer = Prediction(np.array([[1, 0]]), (np.array([[0.1, 0.9]]), np.array([[0.8, 0.2]])))
     classes = ((0, 1), ("a", "b"))
     compare_probabilities(answer, classes, [[{"1": 0.9}, {"a": 0.8}]])
     with pytest.raises(SampleMismatch, match="'a', expected 0.7"):
@@ -80,7 +82,7 @@ def test_unknown_class_is_named() -> None:
 
 def test_model_without_probabilities_is_named() -> None:
     with pytest.raises(SampleMismatch, match="the model answers none"):
-        compare_probabilities(Answer(LABELS), ("no", "yes"), [{"no": 1.0}])
+        compare_probabilities(Prediction(LABELS), ("no", "yes"), [{"no": 1.0}])
 
 
 def test_probabilities_survive_json() -> None:

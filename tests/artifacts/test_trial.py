@@ -15,16 +15,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.trial import try_model
 from models_registry.errors import NoPrediction, SampleMismatch
 
 TABLE = pd.DataFrame({"age": np.arange(60.0), "size": pd.Categorical(["S", "L"] * 30)})
 BOOSTED = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=3).fit(TABLE, [0, 1] * 30)
 # As if nothing told that one column holds texts.
-UNTOLD = Signature((Feature("age"), Feature("size")), container="frame", named=True, classes=(0, 1))
+UNTOLD = Schema((Feature("age"), Feature("size")), container="frame", named=True, classes=(0, 1))
 
 
 class Texts(BaseEstimator):
@@ -66,22 +66,22 @@ def test_sample_of_another_type_asks_for_its_declaration() -> None:
 
 
 def test_made_up_row_that_fails_asks_for_a_sample() -> None:
-    signature = Signature((Feature("x0"),))
+    schema = Schema((Feature("x0"),))
     with pytest.raises(NoPrediction, match="The version has no sample, and the model refuses a made-up row") as caught:
-        try_model(Texts(), signature, None, is_declared=True)
+        try_model(Texts(), schema, None, is_declared=True)
     assert "Add a sample with a row that it answers" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("model", "signature", "example"),
+    ("model", "schema", "example"),
     [
-        (Texts(), Signature((Feature("x0", "any"),), container="objects"), ["text"]),
+        (Texts(), Schema((Feature("x0", "any"),), container="objects"), ["text"]),
         (make_pipeline(FunctionTransformer(np.log), LinearRegression()).fit([[1.0], [2.0]], [1, 2]), None, [1.0]),
     ],
     ids=["texts", "logarithm"],
 )
-def test_example_is_the_first_made_up_row_that_is_answered(model: Any, signature: Any, example: Any) -> None:
-    trial = try_model(model, signature or infer_signature(model), None, is_declared=False)
+def test_example_is_the_first_made_up_row_that_is_answered(model: Any, schema: Any, example: Any) -> None:
+    trial = try_model(model, schema or infer_schema(model), None, is_declared=False)
     assert trial.example == example
 
 
@@ -100,11 +100,11 @@ def test_example_is_the_first_made_up_row_that_is_answered(model: Any, signature
     ids=["squeezed", "one for all", "another width alone", "dates", "NaN"],
 )
 def test_rows_together_and_alone_are_tried(answer: Any, reason: str, sample: Sample | None) -> None:
-    signature = Signature((Feature("x0"),))
+    schema = Schema((Feature("x0"),))
     with pytest.raises(NoPrediction, match=reason):
-        try_model(Answering(answer), signature, sample, is_declared=False)
+        try_model(Answering(answer), schema, sample, is_declared=False)
 
 
 def test_outputs_are_those_that_were_seen() -> None:
     model = Answering(lambda count: [[1, 2]] * count)
-    assert try_model(model, Signature((Feature("x0"),)), None, is_declared=False).signature.outputs == 2
+    assert try_model(model, Schema((Feature("x0"),)), None, is_declared=False).schema.outputs == 2

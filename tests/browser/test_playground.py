@@ -50,7 +50,7 @@ def serve(load, demos):  # noqa: F811
         read = Manifest.from_json(manifest)
         loaded = load(model, name, number=number, declared=read.inputs, example=manifest["sample"]["instances"][0])
         snapshot = replica.runtime.snapshot
-        ranged = replace(loaded, ranges=ranges(read.sample, loaded.signature), description=read.description)
+        ranged = replace(loaded, ranges=ranges(read.sample, loaded.schema), description=read.description)
         replica.runtime.snapshot = replace(snapshot, models={**snapshot.models, name: ranged})
 
     return serve_demo
@@ -116,7 +116,7 @@ def test_digits_are_drawn_by_pointer_and_by_keyboard(serve, look):
         expect(prediction).to_have_text("2")
 
 
-def test_form_is_made_from_the_signature_and_answers_as_it_changes(serve, look):
+def test_form_is_made_from_the_schema_and_answers_as_it_changes(serve, look):
     serve("penguins")
     with live_service() as url:
         page = look(url)

@@ -16,7 +16,7 @@ from cloudformation.aws import Aws, AwsError
 from cloudformation.config import Settings
 from cloudformation.plan import plan
 from cloudformation.problems import problems_of
-from cloudformation.stacks import MOST_BYTES, TEMPLATES
+from cloudformation.stacks import MAX_TEMPLATE_BYTES, TEMPLATES
 from tests.cloudformation.conftest import CERTIFICATE, REGION, Deployed, Emulator
 from tests.cloudformation.resolving import of_type, resources
 
@@ -34,7 +34,7 @@ def deployment(strategy: str) -> dict[str, Any]:
 
 
 def test_template_of_the_shift_needs_no_bucket() -> None:
-    assert (TEMPLATES / "service-shift.yaml").stat().st_size < MOST_BYTES
+    assert (TEMPLATES / "service-shift.yaml").stat().st_size < MAX_TEMPLATE_BYTES
 
 
 @pytest.mark.parametrize("strategy", ["BLUE_GREEN", "LINEAR", "CANARY"])

@@ -39,9 +39,9 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline, make_union
 
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.inference import infer_signature
-from models_registry.artifacts.signature import Signature
-from models_registry.compilation.compiler import VerifiedCandidate, agree, compile_estimator
+from models_registry.artifacts.inference import infer_schema
+from models_registry.artifacts.schema import Schema
+from models_registry.compilation.compiler import VerifiedCandidate, compile_estimator, verified_candidate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "acceleration.md"
 START, END = "<!-- table: made by tests.compilation.catalogue -->", "<!-- end of table -->"
@@ -68,7 +68,7 @@ class Fitted:
     """A fitted estimator as the registry meets it."""
 
     estimator: Any
-    signature: Signature
+    schema: Schema
     instances: tuple[Any, ...]
 
 
@@ -103,7 +103,7 @@ def frame() -> Any:
 
 
 def fit(case: Case) -> Fitted:
-    """Return the case's estimator, fitted, with its signature and sample."""
+    """Return the case's estimator, fitted, with its schema and sample."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if case.data in {MIXED, CATEGORIES}:
@@ -111,13 +111,13 @@ def fit(case: Case) -> Fitted:
             typed = table.astype({"city": "category", "plan": "category"}) if case.data == CATEGORIES else table
             estimator = case.make().fit(typed, target)
             rows = tuple(_plain(row) for row in table[:20].to_dict("records"))
-            signature = infer_signature(estimator, MIXED_INPUTS, rows)
-            inputs = tuple(replace(item, nullable=item.name == "income") for item in signature.inputs)
-            return Fitted(estimator, replace(signature, inputs=inputs), rows)
+            schema = infer_schema(estimator, MIXED_INPUTS, rows)
+            inputs = tuple(replace(item, nullable=item.name == "income") for item in schema.inputs)
+            return Fitted(estimator, replace(schema, inputs=inputs), rows)
         if case.data == TEXT:
             texts = [f"word{label} thing{label % 3} other" for label in matrix()[1]]
             estimator = case.make().fit(texts, matrix()[1])
-            return Fitted(estimator, infer_signature(estimator), tuple(texts[:20]))
+            return Fitted(estimator, infer_schema(estimator), tuple(texts[:20]))
         rows, labels = matrix()
         total = rows[:, :5].sum(axis=1) + np.sin(np.arange(len(rows)))
         targets = {
@@ -127,7 +127,7 @@ def fit(case: Case) -> Fitted:
             PAIRS: np.column_stack([total, total**2]),
         }
         estimator = case.make().fit(rows, targets[case.data])
-        return Fitted(estimator, infer_signature(estimator), tuple(rows[:20].tolist()))
+        return Fitted(estimator, infer_schema(estimator), tuple(rows[:20].tolist()))
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -285,12 +285,12 @@ def _pipeline_cases() -> list[Case]:
     return [*_cases(TWO, *numeric), *titled, *_cases(CATEGORIES, categories), text]
 
 
-def what_runs(agreed: VerifiedCandidate | str) -> str:
+def what_runs(verified: VerifiedCandidate | str) -> str:
     """Say in the table's words which form agrees with scikit-learn."""
-    if isinstance(agreed, str):
-        return f"none: {agreed.partition(';')[0]}"
-    form = {"onnx64": "ONNX, float64"}[agreed.compiled.kind]
-    return form if agreed.draft.plan["compiled_by"] == "mlapi" else f"{form}, by skl2onnx"
+    if isinstance(verified, str):
+        return f"none: {verified.partition(';')[0]}"
+    form = {"onnx64": "ONNX, float64"}[verified.compiled.kind]
+    return form if verified.candidate.plan["compiled_by"] == "mlapi" else f"{form}, by skl2onnx"
 
 
 def table_rows() -> list[tuple[str, ...]]:
@@ -304,8 +304,8 @@ def main() -> None:
     lines = ["| Estimator | Fitted on | Compiled form | Scores | Faster |", "| --- | --- | --- | --- | --- |"]
     for case in cases():
         fitted = fit(case)
-        report = compile_estimator(fitted.estimator, fitted.signature, fitted.instances).report
-        runs = what_runs(agree(fitted.estimator, fitted.signature, fitted.instances))
+        report = compile_estimator(fitted.estimator, fitted.schema, fitted.instances).report
+        runs = what_runs(verified_candidate(fitted.estimator, fitted.schema, fitted.instances))
         scores = "" if report.largest_difference is None else _within(report.largest_difference)
         faster = (
             ""

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsRegressor
 
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
 from models_registry.compilation import AccelerationReport, open_compiled
 from models_registry.compilation.cache import write, write_report
 from models_registry.compilation.compiled import CompiledModel
-from models_registry.compilation.compiler import Compiled, agree, compile_estimator, draft_of
+from models_registry.compilation.compiler import Compiled, candidate_of, compile_estimator, verified_candidate
 from models_registry.errors import BrokenArtifact, DigestMismatch
 from tests.compilation import catalogue
 
@@ -31,9 +31,9 @@ def case(name: str, data: str) -> catalogue.Fitted:
 
 
 def compiled(fitted: catalogue.Fitted, **changes: Any) -> CompiledModel:
-    agreed = agree(fitted.estimator, fitted.signature, fitted.instances)
-    assert not isinstance(agreed, str), agreed
-    return CompiledModel(agreed.draft.model, agreed.draft.plan | changes)
+    verified = verified_candidate(fitted.estimator, fitted.schema, fitted.instances)
+    assert not isinstance(verified, str), verified
+    return CompiledModel(verified.candidate.model, verified.candidate.plan | changes)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def forest() -> catalogue.Fitted:
 
 @pytest.fixture(scope="module")
 def kept(forest: catalogue.Fitted, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Compiled]:
-    verdict = compile_estimator(forest.estimator, forest.signature, forest.instances)
+    verdict = compile_estimator(forest.estimator, forest.schema, forest.instances)
     assert verdict.report.is_compiled
     directory = tmp_path_factory.mktemp("compiled")
     return save(verdict, directory), verdict
@@ -63,9 +63,9 @@ def save(verdict: Compiled, directory: Path) -> Path:
 
 def test_mixed_rows_are_taken_as_frame_objects_lists_and_columns(mixed: catalogue.Fitted) -> None:
     model = compiled(mixed)
-    frame = mixed.signature.parse(list(mixed.instances))
-    objects = replace(mixed.signature, container="objects").parse(list(mixed.instances))
-    columns = {name: [row[name] for row in mixed.instances] for name in mixed.signature.names}
+    frame = mixed.schema.parse(list(mixed.instances))
+    objects = replace(mixed.schema, container="objects").parse(list(mixed.instances))
+    columns = {name: [row[name] for row in mixed.instances] for name in mixed.schema.names}
     expected = mixed.estimator.predict_proba(frame)
 
     assert type(frame).__name__ == "DataFrame"
@@ -77,7 +77,7 @@ def test_mixed_rows_are_taken_as_frame_objects_lists_and_columns(mixed: catalogu
 
 def test_one_run_gives_labels_and_probabilities_of_one_row_and_of_many(forest: catalogue.Fitted) -> None:
     model = compiled(forest)
-    rows = forest.signature.parse(list(forest.instances))
+    rows = forest.schema.parse(list(forest.instances))
     expected = call(forest.estimator, rows)
     labels, probabilities = model.predict_both(rows)
     assert (labels == expected.labels).all()
@@ -91,7 +91,7 @@ def test_one_run_gives_labels_and_probabilities_of_one_row_and_of_many(forest: c
 
 def test_rows_beyond_what_one_run_may_hold_go_through_in_parts(forest: catalogue.Fitted) -> None:
     whole, parted = compiled(forest), compiled(forest, row_bytes=16 * 1024**2)
-    rows = np.tile(forest.signature.parse(list(forest.instances)), (3, 1))
+    rows = np.tile(forest.schema.parse(list(forest.instances)), (3, 1))
     np.testing.assert_array_equal(parted.predict_proba(rows), whole.predict_proba(rows))
     assert (parted.predict(rows) == whole.predict(rows)).all()
 
@@ -99,8 +99,8 @@ def test_rows_beyond_what_one_run_may_hold_go_through_in_parts(forest: catalogue
 def test_memory_of_a_large_batch_stays_bounded(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     estimator = KNeighborsRegressor().fit(rng.normal(size=(3000, 4)), rng.normal(size=3000))
-    draft = draft_of(estimator, infer_signature(estimator), [])
-    (tmp_path / "model.onnx").write_bytes(draft.model)
+    candidate = candidate_of(estimator, infer_schema(estimator), [])
+    (tmp_path / "model.onnx").write_bytes(candidate.model)
     # All at once, the distances alone would be 30,000 × 3,000 numbers of 8 bytes, several times over.
     script = (
         "import json, resource, sys, numpy; from pathlib import Path\n"
@@ -111,14 +111,14 @@ def test_memory_of_a_large_batch_stays_bounded(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_AS, (now + 400 * 1024**2,) * 2)\n"
         "print(model.predict(numpy.ones((30_000, 4))).shape)"
     )
-    arguments = [sys.executable, "-c", script, str(tmp_path / "model.onnx"), json.dumps(draft.plan)]
+    arguments = [sys.executable, "-c", script, str(tmp_path / "model.onnx"), json.dumps(candidate.plan)]
     result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "(30000,)", result.stderr
 
 
 def test_threads_share_one_model(forest: catalogue.Fitted) -> None:
     model = compiled(forest)
-    rows = forest.signature.parse(list(forest.instances))
+    rows = forest.schema.parse(list(forest.instances))
     expected = forest.estimator.predict_proba(rows)
 
     def ask(turn: int) -> bool:
@@ -138,7 +138,7 @@ def test_threads_share_one_model(forest: catalogue.Fitted) -> None:
 )
 def test_labels_keep_their_type(name: str, data: str, kind: type) -> None:
     fitted = case(name, data)
-    labels = compiled(fitted).predict(fitted.signature.parse(list(fitted.instances))).tolist()
+    labels = compiled(fitted).predict(fitted.schema.parse(list(fitted.instances))).tolist()
     assert {type(label) for label in labels} == {kind}
 
 
@@ -155,7 +155,7 @@ def test_model_offers_the_methods_that_the_native_one_has(forest: catalogue.Fitt
 def test_unknown_category_is_refused_where_the_native_encoder_refuses_it() -> None:
     fitted = case("filled, one-hot and target-encoded columns → LogisticRegression", catalogue.MIXED)
     row = dict(fitted.instances[0], city="Atlantis")
-    opened = replace(fitted.signature, inputs=tuple(replace(item, closed=False) for item in fitted.signature.inputs))
+    opened = replace(fitted.schema, inputs=tuple(replace(item, closed=False) for item in fitted.schema.inputs))
     with pytest.raises(ValueError, match="unknown categories"):
         fitted.estimator.predict(opened.parse([row]))
     with pytest.raises(ValueError, match=r"unknown categories \['Atlantis'\] in column 'city'"):
@@ -163,7 +163,7 @@ def test_unknown_category_is_refused_where_the_native_encoder_refuses_it() -> No
 
 
 def test_kept_model_opens_and_answers(kept: tuple[Path, Compiled], forest: catalogue.Fitted) -> None:
-    rows = forest.signature.parse(list(forest.instances))
+    rows = forest.schema.parse(list(forest.instances))
     np.testing.assert_array_equal(open_compiled(kept[0]).predict_proba(rows), forest.estimator.predict_proba(rows))
 
 

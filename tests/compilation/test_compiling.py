@@ -20,7 +20,7 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.compilation import AccelerationRequest, Limits, accelerate, open_compiled, prune
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ print(json.dumps([report.kind, report.compile_seconds, str(report.directory)]))
 def request_for(estimator: Any, path: Path) -> AccelerationRequest:
     joblib.dump(estimator, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return AccelerationRequest(path, "joblib", digest, infer_signature(estimator), tuple(ROWS[:10].tolist()))
+    return AccelerationRequest(path, "joblib", digest, infer_schema(estimator), tuple(ROWS[:10].tolist()))
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +203,8 @@ def test_what_a_killed_process_left_half_built_goes_after_an_hour(tmp_path: Path
 
 
 def test_a_million_features_are_not_tried(request_: AccelerationRequest, tmp_path: Path) -> None:
-    wide = replace(request_.signature, inputs=request_.signature.inputs * 250_000)
-    report = accelerate(replace(request_, signature=wide), tmp_path)
+    wide = replace(request_.schema, inputs=request_.schema.inputs * 250_000)
+    report = accelerate(replace(request_, schema=wide), tmp_path)
     assert not report.is_compiled
     assert report.reason is not None and "it takes 1000000 features" in report.reason
     assert list(tmp_path.iterdir()) == []

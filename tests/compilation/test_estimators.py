@@ -7,7 +7,7 @@ import pytest
 
 from models_registry.artifacts.prediction import call
 from models_registry.compilation import sampling
-from models_registry.compilation.compiler import agree
+from models_registry.compilation.compiler import verified_candidate
 from models_registry.compilation.verification import verify
 from tests.compilation import catalogue
 
@@ -19,27 +19,29 @@ SECOND_SEED = 7
 @pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES])
 def test_compiled_form_is_the_documented_one_and_answers_rows_it_was_not_verified_on(case: catalogue.Case) -> None:
     fitted = catalogue.fit(case)
-    agreed = agree(fitted.estimator, fitted.signature, fitted.instances)
+    verified = verified_candidate(fitted.estimator, fitted.schema, fitted.instances)
 
     documented = {(row[0], row[1]): row[2] for row in catalogue.table_rows()}
-    assert documented[case.name, case.data] == catalogue.what_runs(agreed)
-    if isinstance(agreed, str):
+    assert documented[case.name, case.data] == catalogue.what_runs(verified)
+    if isinstance(verified, str):
         return
-    sample = sampling.ordered(fitted.signature, fitted.instances)
-    fresh = sampling.draw(fitted.signature, sample, agreed.draft.thresholds, seed=SECOND_SEED)[len(sample) : 150]
-    taken = verify(fitted.estimator, agreed.compiled, fitted.signature, fresh).rows
+    sample = sampling.ordered(fitted.schema, fitted.instances)
+    fresh = sampling.sample_rows(fitted.schema, sample, verified.candidate.thresholds, seed=SECOND_SEED)[
+        len(sample) : 150
+    ]
+    taken = verify(fitted.estimator, verified.compiled, fitted.schema, fresh).rows
     assert len(taken) >= 40
-    parsed = fitted.signature.parse(taken)
-    expected, found = call(fitted.estimator, parsed), call(agreed.compiled, parsed)
-    tolerance = agreed.verification.tolerance
+    parsed = fitted.schema.parse(taken)
+    expected, found = call(fitted.estimator, parsed), call(verified.compiled, parsed)
+    tolerance = verified.verification.tolerance
     if expected.labels.dtype.kind == "f":
         np.testing.assert_allclose(found.labels, expected.labels, rtol=tolerance)
     else:
         assert found.labels.tolist() == expected.labels.tolist()
         assert found.labels.dtype == expected.labels.dtype
         # An outlier detector has two answers and does not call them classes.
-        assert agreed.compiled.classes_.tolist() == list(getattr(fitted.estimator, "classes_", [-1, 1]))
-    assert hasattr(agreed.compiled, "predict_proba") == hasattr(fitted.estimator, "predict_proba")
+        assert verified.compiled.classes_.tolist() == list(getattr(fitted.estimator, "classes_", [-1, 1]))
+    assert hasattr(verified.compiled, "predict_proba") == hasattr(fitted.estimator, "predict_proba")
     if expected.probabilities is not None:
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=tolerance)
 

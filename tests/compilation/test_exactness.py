@@ -17,14 +17,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.compilation.compiled import CompiledModel
-from models_registry.compilation.compiler import agree, draft_of
+from models_registry.compilation.compiler import candidate_of, verified_candidate
 
 
 def compiled(estimator: Any) -> CompiledModel:
-    draft = draft_of(estimator, infer_signature(estimator), [])
-    return CompiledModel(draft.model, draft.plan)
+    candidate = candidate_of(estimator, infer_schema(estimator), [])
+    return CompiledModel(candidate.model, candidate.plan)
 
 
 def beside_thresholds(values: np.ndarray) -> np.ndarray:
@@ -144,12 +144,12 @@ def _far_from_zero() -> tuple[Any, Any]:
 def test_no_label_differs_where_the_numbers_are_large_and_close(estimator: Any, with_sample: bool) -> None:
     rows, labels = _far_from_zero()
     estimator.fit(rows, labels)
-    signature = infer_signature(estimator)
-    agreed = agree(estimator, signature, rows[:20].tolist() if with_sample else ())
+    schema = infer_schema(estimator)
+    verified = verified_candidate(estimator, schema, rows[:20].tolist() if with_sample else ())
     is_iterated = "probability=True" in repr(estimator)
-    assert isinstance(agreed, str) == is_iterated, agreed
-    if not isinstance(agreed, str):
-        assert agreed.compiled.predict(rows).tolist() == estimator.predict(rows).tolist()
+    assert isinstance(verified, str) == is_iterated, verified
+    if not isinstance(verified, str):
+        assert verified.compiled.predict(rows).tolist() == estimator.predict(rows).tolist()
         assert np.allclose(
-            agreed.compiled.decision_function(rows), estimator.decision_function(rows), rtol=0, atol=1e-7
+            verified.compiled.decision_function(rows), estimator.decision_function(rows), rtol=0, atol=1e-7
         )

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.compilation import sampling
 from models_registry.compilation.compiled import CompiledModel
-from models_registry.compilation.compiler import agree, compile_estimator, draft_of
+from models_registry.compilation.compiler import candidate_of, compile_estimator, verified_candidate
 from models_registry.compilation.verification import Disagreement, verify
 
 ROWS, LABELS = load_iris(return_X_y=True)
@@ -32,14 +32,14 @@ class LinearRegression(Ridge):
 
 
 def compiled(estimator: Any) -> CompiledModel:
-    draft = draft_of(estimator, infer_signature(estimator), [])
-    return CompiledModel(draft.model, draft.plan)
+    candidate = candidate_of(estimator, infer_schema(estimator), [])
+    return CompiledModel(candidate.model, candidate.plan)
 
 
 def checked(native: Any, other: Any) -> Any:
-    signature = infer_signature(native)
-    rows = sampling.draw(signature, ROWS[:50].tolist(), {})
-    return verify(native, compiled(other), signature, rows)
+    schema = infer_schema(native)
+    rows = sampling.sample_rows(schema, ROWS[:50].tolist(), {})
+    return verify(native, compiled(other), schema, rows)
 
 
 def test_form_of_another_forest_is_refused_by_its_labels() -> None:
@@ -75,35 +75,35 @@ def test_labels_of_another_type_are_refused() -> None:
 def test_row_that_only_the_native_model_refuses_is_found() -> None:
     nullable = tuple(Feature(f"x{index}", nullable=True) for index in range(4))
     estimator = Ridge().fit(ROWS, LABELS)
-    signature = replace(infer_signature(estimator), inputs=nullable)
+    schema = replace(infer_schema(estimator), inputs=nullable)
     with pytest.raises(Disagreement, match="scikit-learn refuses the row"):
-        verify(estimator, compiled(estimator), signature, [[1.0, 2.0, 3.0, 4.0], [None, 2.0, 3.0, 4.0]])
+        verify(estimator, compiled(estimator), schema, [[1.0, 2.0, 3.0, 4.0], [None, 2.0, 3.0, 4.0]])
 
 
 def test_what_the_native_model_refuses_the_compiled_one_learns_to_refuse() -> None:
     nullable = tuple(Feature(f"x{index}", nullable=True) for index in range(4))
     estimator = Ridge().fit(ROWS, LABELS)
-    agreed = agree(estimator, replace(infer_signature(estimator), inputs=nullable), ROWS[:5].tolist())
-    assert not isinstance(agreed, str)
+    verified = verified_candidate(estimator, replace(infer_schema(estimator), inputs=nullable), ROWS[:5].tolist())
+    assert not isinstance(verified, str)
     with pytest.raises(ValueError, match="NaN"):
-        agreed.compiled.predict(np.array([[1.0, np.nan, 3.0, 4.0]]))
+        verified.compiled.predict(np.array([[1.0, np.nan, 3.0, 4.0]]))
 
 
 def test_values_outside_a_functions_domain_are_refused_as_natively() -> None:
     estimator = make_pipeline(FunctionTransformer(np.log), Ridge()).fit(ROWS, LABELS)
-    agreed = agree(estimator, infer_signature(estimator), ROWS[:5].tolist())
-    assert not isinstance(agreed, str)
+    verified = verified_candidate(estimator, infer_schema(estimator), ROWS[:5].tolist())
+    assert not isinstance(verified, str)
     for value in (0.0, -1.0):
         row = np.array([[1.0, 2.0, value, 4.0]])
         with pytest.raises(ValueError):
             estimator.predict(row)
         with pytest.raises(ValueError, match="not defined"):
-            agreed.compiled.predict(row)
+            verified.compiled.predict(row)
 
 
 def test_subclass_with_a_method_of_its_own_stays_native_with_the_reason() -> None:
     estimator = LinearRegression().fit(ROWS, LABELS)
-    verdict = compile_estimator(estimator, infer_signature(estimator), ROWS[:5].tolist())
+    verdict = compile_estimator(estimator, infer_schema(estimator), ROWS[:5].tolist())
     assert verdict.report.kind == "native"
     assert str(verdict.report.reason).startswith("LinearRegression has no compiled form here")
     assert verdict.model == b""
@@ -111,9 +111,9 @@ def test_subclass_with_a_method_of_its_own_stays_native_with_the_reason() -> Non
 
 def test_labels_that_rest_on_scores_are_not_compared_alone() -> None:
     estimator = LocalOutlierFactor(novelty=True).fit(ROWS)
-    agreed = agree(estimator, infer_signature(estimator), ROWS[:20].tolist())
-    assert isinstance(agreed, str)
-    assert "no decision function, on which scikit-learn's labels rest" in agreed
+    verified = verified_candidate(estimator, infer_schema(estimator), ROWS[:20].tolist())
+    assert isinstance(verified, str)
+    assert "no decision function, on which scikit-learn's labels rest" in verified
 
 
 def test_every_road_that_disagrees_is_named_in_the_reason() -> None:
@@ -121,8 +121,8 @@ def test_every_road_that_disagrees_is_named_in_the_reason() -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     estimator = KNeighborsClassifier(3).fit(rows, np.random.default_rng(1).integers(0, 3, 200))
-    agreed = agree(estimator, infer_signature(estimator), rows[:20].tolist())
+    verified = verified_candidate(estimator, infer_schema(estimator), rows[:20].tolist())
     # Equal distances everywhere: which neighbours count is chance, and no second form can promise the same.
-    assert isinstance(agreed, str)
-    assert "differ" in agreed or "apart" in agreed
-    assert "skl2onnx: " in agreed
+    assert isinstance(verified, str)
+    assert "differ" in verified or "apart" in verified
+    assert "skl2onnx: " in verified

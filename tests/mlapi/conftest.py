@@ -16,7 +16,7 @@ from mlapi import replica
 from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.http.django_host import DjangoHost
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.inference.batching import DynamicBatcher
 from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 from tests.support.asgi import AsgiClient
@@ -44,14 +44,14 @@ def load() -> Iterator[Load]:
     replica.runtime.snapshot = ServingSnapshot(has_read_desired_state=True)
 
     def serve(model: Any, name: str = "m", number: int = 1, **given: Any) -> LoadedModel:
-        signature = given.pop("signature", None) or infer_signature(model, given.pop("declared", None))
+        schema = given.pop("schema", None) or infer_schema(model, given.pop("declared", None))
         loaded = LoadedModel(
             name=name,
             number=number,
             version_id=number,
             generation=number,
             digest="0" * 64,
-            signature=signature,
+            schema=schema,
             predictor=DynamicBatcher(model),
             estimator=model,
             example=given.pop("example", None),

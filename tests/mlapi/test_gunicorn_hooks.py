@@ -45,9 +45,9 @@ def test_a_hook_whose_disk_takes_nothing_raises_nothing(fault, tmp_path, monkeyp
     with small_disk(tmp_path / "var") as disk:
         settings = configuration(disk.path, monkeypatch)
         settings["on_starting"](SERVER)
-        meter = MetricsRecorder(Runtime(), Snapshots(disk.path / "metrics"))
-        meter.note(record())
-        meter.flush()
+        recorder = MetricsRecorder(Runtime(), Snapshots(disk.path / "metrics"))
+        recorder.record(record())
+        recorder.flush()
         getattr(disk, fault)()
         settings["child_exit"](SERVER, SimpleNamespace(pid=os.getpid()))
         settings["on_starting"](SERVER)
@@ -87,9 +87,9 @@ def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
     snapshots = Snapshots(tmp_path)
     (tmp_path / "1.json").write_bytes(content)
     (tmp_path / "retired.json").write_bytes(content)
-    meter = MetricsRecorder(Runtime(), snapshots)
-    meter.note(record())
-    assert len(meter.everyone()) == 1
+    recorder = MetricsRecorder(Runtime(), snapshots)
+    recorder.record(record())
+    assert len(recorder.everyone()) == 1
     snapshots.retire(1)
     snapshots.retire(os.getpid())
     assert len(snapshots.read()) == 1
@@ -98,11 +98,11 @@ def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
 def test_sharing_that_fails_is_logged_once_and_again_when_it_works(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "metrics").write_text("")
-    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path / "metrics"))
-    meter.everyone()
-    meter.everyone()
+    recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path / "metrics"))
+    recorder.everyone()
+    recorder.everyone()
     (tmp_path / "metrics").unlink()
-    meter.start()
-    meter.stop()
+    recorder.start()
+    recorder.stop()
     events = [line.msg["event"] for line in caplog.records if isinstance(line.msg, dict)]
     assert events == ["metrics_not_shared", "metrics_shared_again"]

@@ -300,22 +300,22 @@ def test_the_commands_make_list_and_revoke():
 
 
 @pytest.fixture
-def keeper(tmp_path):
-    """Return a keeper that is driven by hand."""
+def sync(tmp_path):
+    """Return a sync that is driven by hand."""
     yield ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
     replica.runtime.keys = None
     replica.runtime.key_uses.take()
 
 
 @pytest.mark.django_db
-def test_a_replica_knows_a_key_from_its_next_poll_and_forgets_a_revoked_one(keeper, host, load, settings):
+def test_a_replica_knows_a_key_from_its_next_poll_and_forgets_a_revoked_one(sync, host, load, settings):
     settings.MLAPI_REQUIRE_API_KEY = True
     load(constant(1))
     row, text = services.create_key("shop", by="ann")
-    keeper.read()
+    sync.read()
     assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 200
     services.revoke_key(row, by="ann")
-    keeper.read()
+    sync.read()
     assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 401
 
 
@@ -324,43 +324,43 @@ def test_a_directory_that_cannot_be_used_keeps_no_revoked_key_alive(host, load, 
     settings.MLAPI_REQUIRE_API_KEY = True
     load(constant(1))
     (tmp_path / "rates").write_text("")
-    keeper = ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
+    sync = ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
     row, text = services.create_key("shop", by="ann")
     services.create_key("slow", by="ann", rate_per_minute=1)
-    keeper.read()
+    sync.read()
     assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 200
     services.revoke_key(row, by="ann")
     services.create_key("slower", by="ann", rate_per_minute=2)
-    keeper.read()
+    sync.read()
     assert host.post("/predict", ROW, **{"X-API-Key": text}).status == 401
     replica.runtime.keys = None
 
 
 @pytest.mark.django_db
-def test_a_rate_is_shared_by_the_machines_and_kept_over_polls(keeper):
+def test_a_rate_is_shared_by_the_machines_and_kept_over_polls(sync):
     services.create_key("shop", by="ann", rate_per_minute=60)
-    keeper.read()
+    sync.read()
     (first,) = replica.runtime.keys.by_digest.values()
-    keeper.read()
+    sync.read()
     (again,) = replica.runtime.keys.by_digest.values()
     assert again.bucket is first.bucket
     now = timezone.now()
     for host, pid in (("a", 1), ("a", 2), ("b", 1)):
         Replica.objects.create(id=f"{host}{pid}", host=host, pid=pid, started_at=now, heartbeat_at=now)
-    keeper.read()
+    sync.read()
     (shared,) = replica.runtime.keys.by_digest.values()
     assert shared.bucket.per_minute == 30
 
 
 @pytest.mark.django_db
-def test_last_use_is_written_once_for_many_requests(keeper, django_assert_num_queries):
+def test_last_use_is_written_once_for_many_requests(sync, django_assert_num_queries):
     row, text = services.create_key("shop", by="ann")
-    keeper.read()
+    sync.read()
     with django_assert_num_queries(0):
         for _ in range(50):
             require_key(Headers([(b"x-api-key", text.encode("latin-1", "replace"))]), replica.runtime, None)
     with django_assert_num_queries(1):
-        keeper.write_uses()
+        sync.write_uses()
     row.refresh_from_db()
     used_at = row.last_used_at
     assert timezone.now() - used_at < timedelta(seconds=30)

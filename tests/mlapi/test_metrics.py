@@ -29,7 +29,7 @@ from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.records import MAX_CLASSES, OTHER, Record, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
-from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction import Prediction
 from models_registry.inference.batching import DynamicBatcher, run_blocking
 from models_registry.inference.runtime import Runtime, ServingSnapshot
 from tests.support.estimators import constant, forest, save
@@ -255,18 +255,18 @@ def test_waiting_is_told_apart_from_the_model_and_each_call_counts_once():
     assert all(0.02 < answer.waiting_seconds < 0.6 for answer in others)
     assert Slow.calls == [2, 8]
     assert sorted(answer.call_rows for answer in others) == [0, 0, 0, 8]
-    assert isinstance(first, Answer)
+    assert isinstance(first, Prediction)
 
 
 def test_counting_a_prediction_costs_microseconds(record_property, tmp_path):
-    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path))
+    recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path))
     labels = np.array(["yes"])
 
     def once():
         began = time.perf_counter()
         for _ in range(2000):
-            meter.note(record_of(labels))
-        meter.sum_up()
+            recorder.record(record_of(labels))
+        recorder.sum_up()
         return (time.perf_counter() - began) / 2000 * 1e6
 
     def record_of(predictions):
@@ -278,12 +278,12 @@ def test_counting_a_prediction_costs_microseconds(record_property, tmp_path):
 
 
 def test_what_is_noted_is_summed_up_before_it_fills_the_memory(tmp_path):
-    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path))
+    recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path))
     for _ in range(10_000):
-        meter.note(record())
-    assert len(meter._records) <= 5000
-    meter.note(record(rows=100_000, predictions=np.zeros(100_000)))
-    assert len(meter._records) == 0
+        recorder.record(record())
+    assert len(recorder._records) <= 5000
+    recorder.record(record(rows=100_000, predictions=np.zeros(100_000)))
+    assert len(recorder._records) == 0
 
 
 WORK = """
@@ -294,11 +294,11 @@ from mlapi.observability.metrics.records import Record
 from mlapi.observability.metrics.snapshots import Snapshots
 from models_registry.inference.runtime import Runtime
 
-meter = MetricsRecorder(Runtime(), Snapshots(Path(sys.argv[1])))
-meter.start()
+recorder = MetricsRecorder(Runtime(), Snapshots(Path(sys.argv[1])))
+recorder.start()
 for _ in range(int(sys.argv[2])):
-    meter.note(Record("m", "1", "native", "success", 0.002, 0.0, 0.001, 1, 1, "regressor", None))
-meter.stop()
+    recorder.record(Record("m", "1", "native", "success", 0.002, 0.0, 0.001, 1, 1, "regressor", None))
+recorder.stop()
 """
 
 
@@ -308,27 +308,27 @@ def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
         subprocess.Popen([sys.executable, "-c", WORK, str(tmp_path), requests], cwd=ROOT) for requests in ("10", "20")
     ]
     assert [worker.wait(30) for worker in workers] == [0, 0]
-    meter = MetricsRecorder(Runtime(), snapshots)
-    meter.note(record())
-    text = expose(meter.everyone())[0].decode()
+    recorder = MetricsRecorder(Runtime(), snapshots)
+    recorder.record(record())
+    text = expose(recorder.everyone())[0].decode()
     assert total(text, "mlapi_requests_total") == 31
     assert total(text, "mlapi_workers") == 3
     for worker in workers:
         snapshots.retire(worker.pid)
         snapshots.retire(worker.pid)
-    text = expose(meter.everyone())[0].decode()
+    text = expose(recorder.everyone())[0].decode()
     assert total(text, "mlapi_requests_total") == 31
     assert total(text, "mlapi_request_seconds_count") == 31
     assert total(text, "mlapi_workers") == 1
     snapshots.clear()
-    assert total(expose(meter.everyone())[0].decode(), "mlapi_requests_total") == 1
+    assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
 
 
 def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
     (tmp_path / "file").write_text("")
-    meter = MetricsRecorder(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
-    meter.note(record())
-    assert total(expose(meter.everyone())[0].decode(), "mlapi_requests_total") == 1
+    recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
+    recorder.record(record())
+    assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
 
 
 # CloudWatch
@@ -336,14 +336,14 @@ def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
 
 def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
     runtime = Runtime()
-    meter = MetricsRecorder(runtime, Snapshots(tmp_path))
-    report = EmfExporter(runtime, meter, service="prod")
+    recorder = MetricsRecorder(runtime, Snapshots(tmp_path))
+    report = EmfExporter(runtime, recorder, service="prod")
     runtime.snapshot = ServingSnapshot(desired={"m": 2, "idle": 1}, problems={"m": "it failed"})
     milliseconds = [0.05, 1.0, 1.0, 2.0, 1000.0, 90_000.0]
     for took in milliseconds:
-        meter.note(record(seconds=took / 1000))
-    meter.note(record(outcome="failed", rows=0))
-    meter.note(record(outcome="refused", rows=0))
+        recorder.record(record(seconds=took / 1000))
+    recorder.record(record(outcome="failed", rows=0))
+    recorder.record(record(outcome="refused", rows=0))
     idle, line = map(json.loads, report.lines())
     directive = line["_aws"]["CloudWatchMetrics"][0]
     assert directive["Namespace"] == "mlapi"
@@ -369,10 +369,10 @@ def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
 
 def test_a_minute_never_has_more_values_than_cloudwatch_takes(tmp_path):
     runtime = Runtime()
-    meter = MetricsRecorder(runtime, Snapshots(tmp_path))
-    report = EmfExporter(runtime, meter, service="s")
+    recorder = MetricsRecorder(runtime, Snapshots(tmp_path))
+    report = EmfExporter(runtime, recorder, service="s")
     for took in np.geomspace(1e-6, 1e4, 4000):
-        meter.note(record(seconds=float(took)))
+        recorder.record(record(seconds=float(took)))
     (line,) = map(json.loads, report.lines())
     assert 50 < len(line["LatencyMs"]["Values"]) <= 100
 

@@ -15,14 +15,14 @@ from sklearn.linear_model import LinearRegression
 
 from mlapi.protocols.number_rows import MAX_FEATURES, MIN_BYTES, PIECE_BYTES, read_number_rows
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 
 NAMES = ("length", "width", "größe", "a b")
 MANY = 1000
 
 
-def signature(names=NAMES):
-    return Signature(tuple(Feature(name) for name in names), named=True)
+def schema(names=NAMES):
+    return Schema(tuple(Feature(name) for name in names), named=True)
 
 
 def model():
@@ -54,7 +54,7 @@ def test_every_number_is_read_to_the_last_bit():
         for start in range(0, len(texts), 4)
     ]
     raw = body_text(rows)
-    read = read_number_rows(raw, signature(), ("instances",))
+    read = read_number_rows(raw, schema(), ("instances",))
     general = [[float(value) for value in row.values()] for row in orjson.loads(raw)["instances"]]
     assert read is not None
     assert read.array.tobytes() == np.array(general).tobytes()
@@ -81,7 +81,7 @@ PLAIN = {
 
 @pytest.mark.parametrize(("raw", "flags"), PLAIN.values(), ids=PLAIN.keys())
 def test_plain_batches_take_the_quick_way(raw, flags):
-    read = read_number_rows(raw, signature(), ("instances",), ("probabilities",))
+    read = read_number_rows(raw, schema(), ("instances",), ("probabilities",))
     assert read is not None
     assert read.flags == flags
     assert read.array.tolist() == [list(json.loads(row).values()) for row in row_texts(MANY)]
@@ -166,7 +166,7 @@ def test_what_is_right_in_another_form_gives_the_same_answer(host, load, rows):
     load(model())
     if rows is LIKE["another order"]:
         # not for the quick way, which would take longer for it
-        assert read_number_rows(body_text(rows), signature(), ("instances",)) is None
+        assert read_number_rows(body_text(rows), schema(), ("instances",)) is None
     expected = host.post("/predict", body_text(row_texts(MANY))).json["predictions"]
     assert len(expected) == MANY
     assert host.post("/predict", body_text(rows)).json["predictions"] == expected
@@ -188,8 +188,8 @@ CLOSED = Feature("width", categories=(1.0, 2.0), closed=True)
 
 @pytest.mark.parametrize("feature", [WHOLE, CLOSED], ids=["integer", "closed"])
 def test_features_that_take_not_every_number_are_left_to_the_general_way(feature):
-    checked = Signature((Feature("length"), feature, *(Feature(name) for name in NAMES[2:])), named=True)
-    assert read_number_rows(body_text(row_texts(MANY)), signature(), ("instances",)) is not None
+    checked = Schema((Feature("length"), feature, *(Feature(name) for name in NAMES[2:])), named=True)
+    assert read_number_rows(body_text(row_texts(MANY)), schema(), ("instances",)) is not None
     assert read_number_rows(body_text(row_texts(MANY)), checked, ("instances",)) is None
 
 
@@ -213,7 +213,7 @@ SLOW = {
 def test_what_the_decoder_is_slow_at_stops_no_worker(raw):
     def seconds(body, names):
         began = time.thread_time()
-        read = read_number_rows(body, signature(names), ("instances",))
+        read = read_number_rows(body, schema(names), ("instances",))
         return time.thread_time() - began, read
 
     names = WIDE if b"f000" in raw else NAMES
@@ -229,4 +229,4 @@ def test_what_the_decoder_is_slow_at_stops_no_worker(raw):
 )
 def test_names_that_the_decoder_can_not_be_told_are_left_to_the_general_way(names):
     raw = body_text([json.dumps(dict.fromkeys(names, 1))] * MANY)
-    assert read_number_rows(raw, signature(names), ("instances",)) is None
+    assert read_number_rows(raw, schema(names), ("instances",)) is None

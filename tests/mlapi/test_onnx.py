@@ -45,7 +45,7 @@ def test_every_protocol_gives_the_estimators_answers(host, load, tmp_path, name,
     path.write_bytes(graph.SerializeToString())
     loaded = load(open_artifact(path, "onnx"))
     expected = estimator.predict(X[:2])
-    has_probabilities = loaded.signature.has("predict_proba")
+    has_probabilities = loaded.schema.has("predict_proba")
 
     body = {"instances": ROWS, **({"probabilities": True} if has_probabilities else {})}
     answer = host.post("/predict", body)

@@ -204,7 +204,7 @@ def check_against_metadata(host, model, answer):
             assert said in {-1, size}
 
 
-def test_metadata_is_the_signature_s_and_the_answers_keep_to_it(host, load):
+def test_metadata_is_the_schema_s_and_the_answers_keep_to_it(host, load):
     load(plain(), "plain", number=7)
     load(mixed(), "mixed")
     load(text(), "text")

@@ -17,14 +17,14 @@ import pytest
 from mlapi.http.application import Application
 from mlapi.http.process import admission, pipeline
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.inference.batching import UnbatchedPredictor
 from tests.support.asgi import AsgiClient
 from tests.support.estimators import constant
 from tests.support.waiting import eventually
 
 LIMIT = 3
-ONE_INPUT = Signature(inputs=(Feature("x"),))
+ONE_INPUT = Schema(inputs=(Feature("x"),))
 TENSOR = {"inputs": [{"name": "input", "shape": [1, 1], "datatype": "FP64", "data": [1]}]}
 JSON = {"Content-Type": "application/json"}
 
@@ -46,7 +46,7 @@ def full(host, load, monkeypatch):
     monkeypatch.setattr(admission, "max_in_flight", LIMIT)
     monkeypatch.setattr(admission, "queue_timeout_seconds", 0)
     model = HeldModel()
-    load(model, signature=ONE_INPUT)
+    load(model, schema=ONE_INPUT)
     with ThreadPoolExecutor(LIMIT) as pool:
         asked = [pool.submit(host.post, "/predict", {"features": [1]}) for _ in range(LIMIT)]
         eventually(lambda: admission.in_flight == LIMIT)
@@ -58,7 +58,7 @@ def full(host, load, monkeypatch):
 
 
 def load_quick(load, name="quick", **given):
-    loaded = load(constant(2), name=name, signature=ONE_INPUT, inline_max_bytes=8_192, **given)
+    loaded = load(constant(2), name=name, schema=ONE_INPUT, inline_max_bytes=8_192, **given)
     return replace(loaded, predictor=UnbatchedPredictor(loaded.estimator))
 
 
@@ -139,7 +139,7 @@ def test_a_free_slot_is_taken_again(host, load, monkeypatch):
 
 
 def test_requests_that_fail_hold_no_slot(host, load):
-    load(HeldModel(), signature=ONE_INPUT)
+    load(HeldModel(), schema=ONE_INPUT)
     for body in (b"{", b"", b'{"features": ["x"]}', b'{"features": []}'):
         assert host.post("/predict", body).status == 400
     assert admission.in_flight == 0
@@ -157,8 +157,8 @@ def test_a_fast_model_answers_while_a_slow_one_holds_all_slots(host, load, monke
 
 def test_outputs_of_the_native_model_are_not_inline(host, load, monkeypatch):
     with full(host, load, monkeypatch):
-        signature = replace(ONE_INPUT, methods=("predict", "transform"))
-        load(constant(1), name="t", signature=signature, inline_max_bytes=8_192)
+        schema = replace(ONE_INPUT, methods=("predict", "transform"))
+        load(constant(1), name="t", schema=schema, inline_max_bytes=8_192)
         assert host.post("/models/t/predict", {"features": [1]}).status == 200
         assert host.post("/v2/models/t/infer", TENSOR).status == 503
 
@@ -187,7 +187,7 @@ def test_what_its_head_refuses_takes_no_slot(  # noqa: PLR0917 - the fixtures an
 
 
 def test_a_large_answer_takes_memory_until_it_is_sent(load, monkeypatch):
-    load(constant(1), signature=ONE_INPUT)
+    load(constant(1), schema=ONE_INPUT)
     monkeypatch.setattr(admission, "max_body_bytes", 100_000)
     client = AsgiClient(Application(pipeline, pipeline))
     answer = client.post("/predict", {"instances": [[1]] * 120_000})
@@ -199,7 +199,7 @@ def test_a_large_answer_takes_memory_until_it_is_sent(load, monkeypatch):
 
 def test_a_disconnected_client_frees_its_slot(load, monkeypatch):
     model = HeldModel()
-    load(model, signature=ONE_INPUT)
+    load(model, schema=ONE_INPUT)
     sent = []
 
     async def leave_while_waiting() -> None:
@@ -243,7 +243,7 @@ REFUSED = {
 @pytest.mark.parametrize("path", ["/predict", "/invocations", "/v2/models/m/infer"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_refused_body_is_freed_at_once(host, load, content, path, packed):
-    load(constant(2), signature=ONE_INPUT)
+    load(constant(2), schema=ONE_INPUT)
     headers = {"Content-Encoding": "gzip"} if packed else {}
     gc.collect()
     gc.disable()

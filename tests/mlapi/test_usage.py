@@ -13,7 +13,7 @@ from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.snapshots import Snapshots
 from mlapi.observability.metrics.usage import usage_by_version
 from models_registry.agent.usage_reporter import UsageReporter
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.models import UsageWindow
 from models_registry.monitoring.buckets import SECONDS
 from models_registry.monitoring.usage import usage_since
@@ -23,7 +23,7 @@ from tests.support.registry import version
 
 pytestmark = pytest.mark.django_db
 
-SCHEMA = Signature.from_json(
+SCHEMA = Schema.from_json(
     {
         "inputs": [{"name": "x0", "type": "float"}],
         "container": "array",
@@ -48,25 +48,25 @@ class Picky:
 
 
 @pytest.fixture
-def meter(monkeypatch, tmp_path):
+def recorder(monkeypatch, tmp_path):
     """Return the recorder that counts this test's requests and nothing else."""
     from mlapi.http import process
 
     made = MetricsRecorder(replica.runtime, Snapshots(tmp_path / "metrics"))
-    monkeypatch.setattr(process.pipeline, "_meter", made)
+    monkeypatch.setattr(process.pipeline, "_recorder", made)
     return made
 
 
-def minute_ended(meter: MetricsRecorder, name: str = "r1") -> None:
-    """Write what `meter` counted, as the minute's end does."""
-    reporter = UsageReporter(name, lambda: usage_by_version(meter.totals()))
+def minute_ended(recorder: MetricsRecorder, name: str = "r1") -> None:
+    """Write what `recorder` counted, as the minute's end does."""
+    reporter = UsageReporter(name, lambda: usage_by_version(recorder.totals()))
     reporter.report(datetime.now(UTC) + timedelta(minutes=1))
 
 
-def exposed(meter: MetricsRecorder) -> dict[tuple[str, ...], float]:
+def exposed(recorder: MetricsRecorder) -> dict[tuple[str, ...], float]:
     from mlapi.observability.metrics.exposition import expose
 
-    body, _ = expose([meter.snapshot()])
+    body, _ = expose([recorder.snapshot()])
     return {
         (sample.name, *(sample.labels[key] for key in sorted(sample.labels))): sample.value
         for family in text_string_to_metric_families(body.decode())
@@ -74,21 +74,21 @@ def exposed(meter: MetricsRecorder) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_windows_agree_with_requests_and_metrics(host, load, meter):
+def test_windows_agree_with_requests_and_metrics(host, load, recorder):
     row = version("m", 3)
-    load(Picky(), number=3, signature=SCHEMA)
+    load(Picky(), number=3, schema=SCHEMA)
     for value in (1, 2, -1):
         assert host.post("/predict", {"features": [value]}).status == 200
     assert host.post("/predict", {"instances": [[1], [-1]]}).status == 200
     for value in (13, 14, "text"):
         assert host.post("/predict", {"features": [value]}).status == 400
-    minute_ended(meter)
+    minute_ended(recorder)
     usage = usage_since(row, datetime.now(UTC) - timedelta(minutes=2))
     assert (usage.requests, usage.rows, usage.refused, usage.attempts) == (7, 5, 1, 6)
     assert dict(usage.errors) == {"exception": 1, "not_finite": 1}
     assert dict(usage.labels) == {"yes": 3, "no": 2}
     assert usage.error_rate == pytest.approx(2 / 6)
-    counted = exposed(meter)
+    counted = exposed(recorder)
     assert counted["mlapi_rows_total", "m", "3"] == usage.rows
     assert sum(value for key, value in counted.items() if key[0] == "mlapi_requests_total") == usage.requests
     assert counted["mlapi_request_seconds_count", "m", "3"] == sum(usage.latency) == 4
@@ -97,10 +97,10 @@ def test_windows_agree_with_requests_and_metrics(host, load, meter):
     assert 0 < usage.latency_quantile(0.5) <= usage.latency_quantile(0.99) <= SECONDS[-1]
 
 
-def test_each_minute_is_written_once(host, load, meter):
+def test_each_minute_is_written_once(host, load, recorder):
     row = version("m", 1)
     load(constant(1))
-    reporter = UsageReporter("r1", lambda: usage_by_version(meter.totals()))
+    reporter = UsageReporter("r1", lambda: usage_by_version(recorder.totals()))
     for minute in (1, 2, 3):
         if minute < 3:
             host.post("/predict", {"features": [1.0, 2.0]})
@@ -110,15 +110,15 @@ def test_each_minute_is_written_once(host, load, meter):
     assert len({window.starts_at for window in written}) == 2
 
 
-def test_usage_is_told_by_version_and_replica_sums(host, load, meter):
+def test_usage_is_told_by_version_and_replica_sums(host, load, recorder):
     version("m", 1)
     version("m", 2)
     for number, count in ((1, 2), (2, 3)):
         load(constant(number), number=number)
         for _ in range(count):
             host.post("/predict", {"features": [1.0, 2.0]})
-    minute_ended(meter, "r1")
-    minute_ended(meter, "r2")
+    minute_ended(recorder, "r1")
+    minute_ended(recorder, "r2")
     answer = Caller("view_registeredmodel").get("/api/models/m/usage?window=24h").json()
     assert answer["step_seconds"] == 3600
     figures = {item["version"]: (item["requests"], item["errors"], item["refused"]) for item in answer["versions"]}

@@ -15,7 +15,7 @@ from django.utils import timezone
 from models_registry import services
 from models_registry.models import Activation, ApiKey, Lease, ModelVersion, RegisteredModel, Replica
 from models_registry.services.rollout import ModelReport
-from tests.support.registry import SIGNATURE, version
+from tests.support.registry import SCHEMA, version
 
 pytestmark = pytest.mark.django_db
 
@@ -190,8 +190,8 @@ def test_a_confirmation_says_what_changes(digits, admin_client):
     replica(digits, 1, 1, generation=1)
     replica(digits, 2, 1, generation=1)
     target = digits.versions.get(number=2)
-    wider = [*SIGNATURE["inputs"][1:], {"name": "city", "type": "string"}]
-    ModelVersion.objects.filter(pk=target.pk).update(signature={**SIGNATURE, "inputs": wider})
+    wider = [*SCHEMA["inputs"][1:], {"name": "city", "type": "string"}]
+    ModelVersion.objects.filter(pk=target.pk).update(schema={**SCHEMA, "inputs": wider})
     shown = admin_client.get(page("modelversion_activate", target.pk)).content.decode()
     assert "digits: version 1 → version 2, on 2 live replicas." in shown
     assert re.search(r"accuracy.*?0\.9<.*?0\.95<", shown, re.DOTALL)

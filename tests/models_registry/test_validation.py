@@ -1,4 +1,4 @@
-"""The check of a version: fetched, hashed, inspected, judged, probed."""
+"""The check of a version: fetched, hashed, inspected, judged, load-tested."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory)
     version = check(storage_directory)
     assert version.state == State.READY
     assert len(version.digest) == 64
-    assert version.signature["classes"] == [False, True] or version.signature["classes"] == [0, 1]
+    assert version.schema["classes"] == [False, True] or version.schema["classes"] == [0, 1]
     assert version.report["load_seconds"] > 0
     assert "sklearn.ensemble._forest.RandomForestClassifier" in version.inspection["globals"]
     assert version.report["acceleration"]["kind"] == "onnx64"
@@ -96,7 +96,7 @@ def test_columns_with_categories_need_no_manifest(storage_directory):
     save(model, storage_directory / "m/model.joblib")
     version = check(storage_directory)
     assert (version.state, version.report["warnings"]) == (State.READY, [])
-    assert [item["type"] for item in version.signature["inputs"]] == ["float", "string"]
+    assert [item["type"] for item in version.schema["inputs"]] == ["float", "string"]
 
 
 def test_a_package_in_place_of_a_trusted_name_rejects_in_words(storage_directory, settings):
@@ -276,8 +276,8 @@ def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejec
     save(constant(1), storage_directory / "m/model.joblib")
 
     def remove_under_the_probe() -> None:
-        """Remove the cache as soon as the probe runs, which first loads its libraries for a second."""
-        eventually(lambda: any(b"probe_child.py" in command for command in _commands_of_children()), poll=0.005)
+        """Remove the cache as soon as the load test runs, which first loads its libraries for a second."""
+        eventually(lambda: any(b"load_test_task.py" in command for command in _commands_of_children()), poll=0.005)
         shutil.rmtree(settings.MODELS_CACHE)
 
     thread = threading.Thread(target=remove_under_the_probe)

@@ -7,7 +7,7 @@ from typing import Any
 from models_registry import services
 from models_registry.models import ModelVersion, State
 
-SIGNATURE = {
+SCHEMA = {
     "inputs": [{"name": "x0", "type": "float"}, {"name": "x1", "type": "float"}],
     "container": "array",
     "named": False,
@@ -26,7 +26,7 @@ def version(name: str = "m", number: int = 1, state: str = State.READY, **values
         "storage_version": str(number),
         "size_bytes": 100,
         "digest": f"{number:064x}",
-        "signature": SIGNATURE,
+        "schema": SCHEMA,
         "reason": "It answers nothing." if state == State.REJECTED else "",
     }
     return ModelVersion.objects.create(

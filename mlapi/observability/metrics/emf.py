@@ -39,16 +39,16 @@ class Minute:
 class EmfExporter:
     """Sums requests up for a minute, and writes the sums as a log line that CloudWatch makes metrics of."""
 
-    def __init__(self, runtime: Runtime, meter: MetricsRecorder, *, service: str) -> None:
+    def __init__(self, runtime: Runtime, recorder: MetricsRecorder, *, service: str) -> None:
         """Report on `runtime`'s models under the name of `service`."""
         self._runtime = runtime
         self._service = service
         self._minutes: dict[str, Minute] = defaultdict(Minute)
         self._guard = threading.Lock()
         self._stop = threading.Event()
-        self._meter = meter
+        self._recorder = recorder
         self._thread = threading.Thread(target=self._run, name="emf", daemon=True)
-        meter.watch = self.take
+        recorder.watch = self.take
 
     def start(self) -> None:
         """Report every minute from now on."""
@@ -75,7 +75,7 @@ class EmfExporter:
 
     def lines(self) -> list[bytes]:
         """Return a line for each model that is served or was asked for, and begin the next minute."""
-        self._meter.sum_up()
+        self._recorder.sum_up()
         with self._guard:
             minutes, self._minutes = self._minutes, defaultdict(Minute)
         states = model_states(self._runtime)

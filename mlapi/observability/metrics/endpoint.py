@@ -9,12 +9,12 @@ from mlapi.protocols.base import Call, Reply
 from models_registry.inference.runtime import Runtime
 
 
-def metrics_endpoint(name: str, pattern: str, meter: MetricsRecorder) -> Endpoint:
-    """Return the route to what `meter` counts: any Host, since Prometheus asks by address; no log line."""
+def metrics_endpoint(name: str, pattern: str, recorder: MetricsRecorder) -> Endpoint:
+    """Return the route to what `recorder` counts: any Host, since Prometheus asks by address; no log line."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         """Return the metrics of all workers of this machine."""
-        body, content_type = expose(meter.everyone(), accept=call.headers.get("Accept", ""))
+        body, content_type = expose(recorder.everyone(), accept=call.headers.get("Accept", ""))
         return Reply(200, body, content_type=content_type)
 
     return Endpoint(

@@ -43,7 +43,7 @@ class MetricsRecorder:
         self._is_sharing = True
         self.watch: Watch | None = None
 
-    def note(self, record: Record) -> None:
+    def record(self, record: Record) -> None:
         """Take one request into account: an append, the rest is done later."""
         records = self._records
         records.append(record)
@@ -96,7 +96,7 @@ class MetricsRecorder:
 
     def start(self) -> None:
         """Lay a snapshot down every second from now on."""
-        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="metrics-recorder", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class MetricsRecorder:
             except OSError as error:
                 self._note_sharing(error)
             except Exception:
-                log.exception("meter_error")
+                log.exception("metrics_recorder_error")
             if ending:
                 return
 

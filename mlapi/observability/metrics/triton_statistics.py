@@ -8,25 +8,25 @@ from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.definitions import Metric
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.totals import Totals
-from mlapi.protocols.openinference import Tally
+from mlapi.protocols.openinference import VersionStatistics
 
 
-def tallies_of(meter: MetricsRecorder) -> Callable[[Sequence[tuple[str, int]]], list[Tally]]:
-    """Return what tells from `meter` what each of some (model, version) pairs has answered, in their order."""
+def triton_statistics(recorder: MetricsRecorder) -> Callable[[Sequence[tuple[str, int]]], list[VersionStatistics]]:
+    """Return what tells from `recorder` what each of some (model, version) pairs has answered, in their order."""
 
-    def tallies(asked: Sequence[tuple[str, int]]) -> list[Tally]:
+    def statistics_of(asked: Sequence[tuple[str, int]]) -> list[VersionStatistics]:
         totals = Totals()
-        for snapshot in meter.everyone():
+        for snapshot in recorder.everyone():
             totals.add(snapshot.totals)
-        return [_tally(totals, (name, str(number))) for name, number in asked]
+        return [_statistics(totals, (name, str(number))) for name, number in asked]
 
-    return tallies
+    return statistics_of
 
 
-def _tally(totals: Totals, labels: tuple[str, str]) -> Tally:
+def _statistics(totals: Totals, labels: tuple[str, str]) -> VersionStatistics:
     succeeded, total_seconds = _count_and_sum(totals, definitions.TOTAL_SECONDS, labels)
     requests = totals.counters[definitions.REQUESTS.name].items()
-    return Tally(
+    return VersionStatistics(
         succeeded=succeeded,
         failed=int(sum(count for key, count in requests if key[:2] == labels and key[-1] != "success")),
         rows=int(totals.counters[definitions.ROWS_PREDICTED.name].get(labels, 0)),

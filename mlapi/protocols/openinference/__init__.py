@@ -10,10 +10,10 @@ from mlapi.protocols.openinference.infer import infer
 from mlapi.protocols.openinference.metadata import model, model_config, model_ready, server
 from mlapi.protocols.openinference.replies import error_reply, saying, unknown_address
 from mlapi.protocols.openinference.repository import index, refuse_load
-from mlapi.protocols.openinference.statistics import Tally, statistics
+from mlapi.protocols.openinference.statistics import VersionStatistics, statistics
 
 __all__ = [
-    "Tally",
+    "VersionStatistics",
     "error_reply",
     "index",
     "infer",

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlapi.protocols.base import Call, Facts, HttpError, Reply, find_model
+from mlapi.protocols.base import Call, CallStats, HttpError, Reply, find_model
 from mlapi.protocols.native import version_headers
 from mlapi.protocols.openinference.metadata import PROBABILITIES, output_names
 from mlapi.protocols.openinference.requests import HEADER_LENGTH, InferRequest, Output, read_request
 from mlapi.protocols.openinference.tensors import Array, Tensor, write
 from mlapi.protocols.predicting import as_rows, call_method, predict
 from models_registry.artifacts.features import describe_value
-from models_registry.artifacts.prediction import Answer
+from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.prediction_json import probabilities_of
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError
 from models_registry.inference.runtime import LoadedModel, Runtime
 
@@ -29,13 +29,13 @@ WORTH_COMPRESSING_BYTES = 1024
 async def infer(call: Call, runtime: Runtime) -> Reply:
     """Return the outputs that the request asks for; `predict` where it names none."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
-    request = read_request(call, loaded.signature)
+    request = read_request(call, loaded.schema)
     asked = request.outputs or (Output("predict", request.is_binary_by_default),)
     refuse_unknown_outputs(loaded, asked)
     count = rows_of(request)
-    facts = Facts()
-    rows = as_rows(lambda: to_model(loaded.signature, request), count)
-    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, facts=facts)
+    stats = CallStats()
+    rows = as_rows(lambda: to_model(loaded.schema, request), count)
+    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, stats=stats)
     written = [write(output.name, arrays[output.name], is_binary=output.is_binary) for output in asked]
     content = {
         "model_name": loaded.name,
@@ -44,7 +44,7 @@ async def infer(call: Call, runtime: Runtime) -> Reply:
         "outputs": [entry for entry, _ in written],
     }
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    reply = Reply(200, body, headers=version_headers(loaded), facts=facts)
+    reply = Reply(200, body, headers=version_headers(loaded), stats=stats)
     if any(output.is_binary for output in asked):
         reply.headers.append((HEADER_LENGTH, str(len(body))))
         reply.content_type = "application/octet-stream"
@@ -68,28 +68,28 @@ def rows_of(request: InferRequest) -> int:
     return first.rows
 
 
-def to_model(signature: Signature, request: InferRequest) -> Any:
+def to_model(schema: Schema, request: InferRequest) -> Any:
     """Return the tensors in the form that the model takes: one of them as a matrix, or each as a column by name."""
     tensors = request.tensors
-    if len(tensors) == 1 and request.content_type != "pd" and is_matrix(tensors[0], signature):
+    if len(tensors) == 1 and request.content_type != "pd" and is_matrix(tensors[0], schema):
         matrix = tensors[0].matrix()
-        return signature.from_array(matrix) if isinstance(matrix, np.ndarray) else signature.parse(matrix)
+        return schema.from_array(matrix) if isinstance(matrix, np.ndarray) else schema.parse(matrix)
     for tensor in tensors:
         if tensor.width != 1:
             raise InputError(
                 f"Input {tensor.name[:200]!r}: a column by name has the shape [rows] or [rows, 1], found "
-                f"{list(tensor.shape)}. Or send one tensor of shape [rows, {len(signature.inputs)}] and nothing else.",
+                f"{list(tensor.shape)}. Or send one tensor of shape [rows, {len(schema.inputs)}] and nothing else.",
                 expected=[-1, 1],
                 found=list(tensor.shape),
             )
-    return signature.from_columns({tensor.name: tensor.column() for tensor in tensors})
+    return schema.from_columns({tensor.name: tensor.column() for tensor in tensors})
 
 
-def is_matrix(tensor: Tensor, signature: Signature) -> bool:
+def is_matrix(tensor: Tensor, schema: Schema) -> bool:
     """Say whether a lone tensor holds all the features in order, whatever its name; if not it is one named column."""
-    if signature.container == "records":
+    if schema.container == "records":
         return False
-    return tensor.width != 1 or len(signature.inputs) == 1 or tensor.name not in signature.names
+    return tensor.width != 1 or len(schema.inputs) == 1 or tensor.name not in schema.names
 
 
 def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> None:
@@ -108,21 +108,21 @@ def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> No
 
 
 async def compute(
-    loaded: LoadedModel, rows: Any, count: int, names: list[str], *, runtime: Runtime, facts: Facts
+    loaded: LoadedModel, rows: Any, count: int, names: list[str], *, runtime: Runtime, stats: CallStats
 ) -> dict[str, Array]:
     """Return each output by its name; one call of the model for `predict` and the probabilities together."""
     found: dict[str, Array] = {}
-    answer: Answer | None = None
+    answer: Prediction | None = None
     for name in names:
         if name == "predict" or name.startswith(PROBABILITIES):
-            answer = answer or await predict(loaded, rows, count, runtime, facts)
+            answer = answer or await predict(loaded, rows, count, runtime, stats)
             found[name] = answer.labels if name == "predict" else probabilities(answer, name)
         else:
-            found[name] = await call_method(loaded, name, rows, count, runtime=runtime, facts=facts)
+            found[name] = await call_method(loaded, name, rows, count, runtime=runtime, stats=stats)
     return found
 
 
-def probabilities(answer: Answer, name: str) -> Array:
+def probabilities(answer: Prediction, name: str) -> Array:
     """Return the probabilities called `name`: those of one output where the model has several."""
     index = int(name.removeprefix(f"{PROBABILITIES}_")) if name != PROBABILITIES else None
     found = probabilities_of(answer, index)

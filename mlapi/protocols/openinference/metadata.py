@@ -10,7 +10,7 @@ from mlapi.protocols.openinference.requests import MATRIX, MATRIX_DATATYPE
 from mlapi.protocols.openinference.tensors import LARGEST_INT64
 from mlapi.version import VERSION
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.inference.runtime import LoadedModel, Runtime
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
@@ -40,16 +40,16 @@ def server(call: Call, runtime: Runtime) -> Reply:
 
 
 def model(call: Call, runtime: Runtime) -> Reply:
-    """Return a model's metadata, made from its own signature."""
+    """Return a model's metadata, made from its own schema."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
     return json_reply(
         {
             "name": loaded.name,
             "versions": [str(loaded.number)],
             "platform": platform(loaded),
-            "inputs": inputs(loaded.signature),
+            "inputs": inputs(loaded.schema),
             "outputs": outputs(loaded),
-            "parameters": {"content_type": "pd" if takes_columns(loaded.signature) else "np"},
+            "parameters": {"content_type": "pd" if takes_columns(loaded.schema) else "np"},
         }
     )
 
@@ -71,7 +71,7 @@ def model_config(call: Call, runtime: Runtime) -> Reply:
             "version_policy": {"specific": {"versions": [loaded.number]}},
             # 0: the first dimension is the batch, and it stands in `dims`.
             "max_batch_size": 0,
-            "input": [_configured(item) for item in inputs(loaded.signature)],
+            "input": [_configured(item) for item in inputs(loaded.schema)],
             "output": [_configured(item) for item in outputs(loaded)],
             "parameters": {
                 "digest": {"string_value": loaded.digest},
@@ -91,16 +91,16 @@ def platform(loaded: LoadedModel) -> str:
     return "onnx" if is_graph else "sklearn"
 
 
-def takes_columns(signature: Signature) -> bool:
+def takes_columns(schema: Schema) -> bool:
     """Say whether the inputs are told one by one: where they have names, or are not all numbers."""
-    return signature.named or signature.container != "array"
+    return schema.named or schema.container != "array"
 
 
-def inputs(signature: Signature) -> list[dict[str, Any]]:
+def inputs(schema: Schema) -> list[dict[str, Any]]:
     """Return the inputs as a client should send them; either form is taken whatever stands here."""
-    if not takes_columns(signature):
-        return [{"name": MATRIX, "datatype": MATRIX_DATATYPE, "shape": [-1, len(signature.inputs)]}]
-    return [{"name": feature.name, "datatype": datatype_of(feature), "shape": [-1, 1]} for feature in signature.inputs]
+    if not takes_columns(schema):
+        return [{"name": MATRIX, "datatype": MATRIX_DATATYPE, "shape": [-1, len(schema.inputs)]}]
+    return [{"name": feature.name, "datatype": datatype_of(feature), "shape": [-1, 1]} for feature in schema.inputs]
 
 
 def datatype_of(feature: Feature) -> str:
@@ -112,43 +112,43 @@ def datatype_of(feature: Feature) -> str:
 
 def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:
     """Return the outputs that may be asked for; -1 is a dimension that only the model's answer tells."""
-    signature = loaded.signature
+    schema = loaded.schema
     return [
-        {"name": name, "datatype": _datatype(loaded, name), "shape": [-1, _width(signature, name)]}
+        {"name": name, "datatype": _datatype(loaded, name), "shape": [-1, _width(schema, name)]}
         for name in output_names(loaded)
     ]
 
 
 def output_names(loaded: LoadedModel) -> tuple[str, ...]:
     """Return the outputs' names: the model's methods, with probabilities apart for each of several outputs."""
-    signature = loaded.signature
+    schema = loaded.schema
     names: list[str] = []
-    for method in signature.methods:
+    for method in schema.methods:
         if method in ON_ESTIMATOR and not callable(getattr(loaded.estimator, method, None)):
             # A compiled form need not have it.
             continue
-        if method == PROBABILITIES and has_classes_per_output(signature):
-            names.extend(f"{PROBABILITIES}_{index}" for index in range(signature.outputs))
+        if method == PROBABILITIES and has_classes_per_output(schema):
+            names.extend(f"{PROBABILITIES}_{index}" for index in range(schema.outputs))
         else:
             names.append(method)
     return tuple(names)
 
 
-def has_classes_per_output(signature: Signature) -> bool:
+def has_classes_per_output(schema: Schema) -> bool:
     """Say whether each of several outputs has its own classes, and so its own probabilities."""
-    return bool(signature.classes) and all(isinstance(item, tuple) for item in signature.classes or ())
+    return bool(schema.classes) and all(isinstance(item, tuple) for item in schema.classes or ())
 
 
 def _datatype(loaded: LoadedModel, name: str) -> str:
-    signature = loaded.signature
+    schema = loaded.schema
     if name != "predict":
         return "FP64"
-    if signature.classes is None and (kind := getattr(loaded.estimator, "output_kind_", None)) is not None:
+    if schema.classes is None and (kind := getattr(loaded.estimator, "output_kind_", None)) is not None:
         # An ONNX graph declares what it answers.
         return DATATYPE_OF_KIND[kind]
-    if signature.kind in {"clusterer", "outlier_detector"}:
+    if schema.kind in {"clusterer", "outlier_detector"}:
         return "INT64"
-    labels = signature.classes or ()
+    labels = schema.classes or ()
     flat = [label for item in labels for label in (item if isinstance(item, tuple) else (item,))]
     kinds = set(map(type, flat))
     if not kinds:
@@ -158,13 +158,13 @@ def _datatype(loaded: LoadedModel, name: str) -> str:
     return "BOOL" if kinds == {bool} else "FP64" if kinds <= {int, float} else "BYTES"
 
 
-def _width(signature: Signature, name: str) -> int:
+def _width(schema: Schema, name: str) -> int:
     if name == "predict":
-        return signature.outputs
-    if name == PROBABILITIES and signature.classes:
-        return len(signature.classes)
-    if name.startswith(PROBABILITIES) and signature.classes:
-        return len(signature.classes[int(name.removeprefix(f"{PROBABILITIES}_"))])
-    if name == "decision_function" and signature.outputs == 1 and signature.classes:
-        return 1 if len(signature.classes) == 2 else -1
+        return schema.outputs
+    if name == PROBABILITIES and schema.classes:
+        return len(schema.classes)
+    if name.startswith(PROBABILITIES) and schema.classes:
+        return len(schema.classes[int(name.removeprefix(f"{PROBABILITIES}_"))])
+    if name == "decision_function" and schema.outputs == 1 and schema.classes:
+        return 1 if len(schema.classes) == 2 else -1
     return -1

@@ -18,7 +18,7 @@ from mlapi.protocols.openinference.tensors import (
     read_shape,
 )
 from models_registry.artifacts.features import describe_value
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 EXAMPLE = '{"inputs": [{"name": …, "shape": [1, 4], "datatype": "FP64", "data": […]}]}'
@@ -47,11 +47,11 @@ class InferRequest:
     is_binary_by_default: bool = False
 
 
-def read_request(call: Call, signature: Signature) -> InferRequest:
+def read_request(call: Call, schema: Schema) -> InferRequest:
     """Return the request in `call`; an HttpError 400 for what is not one."""
     header, rest = split(call)
     if not header and rest:
-        return _raw_request(rest, signature)
+        return _raw_request(rest, schema)
     body = read_object(header, example=EXAMPLE)
     parameters = parameters_of(body, "the request")
     by_default = flag(parameters, "binary_data_output", default=False)
@@ -86,11 +86,11 @@ def split(call: Call) -> tuple[bytes | memoryview, memoryview]:
     return view[: int(text)], view[int(text) :]
 
 
-def _raw_request(raw: memoryview, signature: Signature) -> InferRequest:
+def _raw_request(raw: memoryview, schema: Schema) -> InferRequest:
     """Return the request whose body is the values of the one tensor and nothing else."""
     dtype = DTYPES[MATRIX_DATATYPE]
-    width = len(signature.inputs)
-    if signature.container != "array" or len(raw) % (dtype.itemsize * width):
+    width = len(schema.inputs)
+    if schema.container != "array" or len(raw) % (dtype.itemsize * width):
         raise invalid(
             HEADER_LENGTH,
             f"{HEADER_LENGTH} is 0: the body must be rows of {width} {MATRIX_DATATYPE} values of a model that takes "

@@ -12,7 +12,7 @@ from models_registry.inference.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class VersionStatistics:
     """What a version answered, through every protocol and in every worker."""
 
     succeeded: int = 0
@@ -24,11 +24,11 @@ class Tally:
     model_seconds: float = 0.0
 
 
-Tallies = Callable[[Sequence[tuple[str, int]]], Sequence[Tally]]
+StatisticsOf = Callable[[Sequence[tuple[str, int]]], Sequence[VersionStatistics]]
 
 
-def statistics(tallies: Tallies) -> Handler:
-    """Return a handler that answers with what `tallies` gives for (model, version) pairs, in their order."""
+def statistics(statistics_of: StatisticsOf) -> Handler:
+    """Return a handler that answers with what `statistics_of` gives for (model, version) pairs, in their order."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         snapshot = runtime.snapshot
@@ -37,25 +37,25 @@ def statistics(tallies: Tallies) -> Handler:
         else:
             loaded = find_model(snapshot, call.model, call.version)
             asked = [(loaded.name, loaded.number)]
-        lines = zip(asked, tallies(asked), strict=True)
-        return json_reply({"model_stats": [_line(name, number, tally) for (name, number), tally in lines]})
+        lines = zip(asked, statistics_of(asked), strict=True)
+        return json_reply({"model_stats": [_line(name, number, one) for (name, number), one in lines]})
 
     return answer
 
 
-def _line(name: str, number: int, tally: Tally) -> dict[str, Any]:
-    done = tally.succeeded
+def _line(name: str, number: int, one: VersionStatistics) -> dict[str, Any]:
+    done = one.succeeded
     return {
         "name": name,
         "version": str(number),
-        "inference_count": tally.rows,
-        "execution_count": tally.calls,
+        "inference_count": one.rows,
+        "execution_count": one.calls,
         "inference_stats": {
-            "success": _duration(done, tally.total_seconds),
-            "fail": _duration(tally.failed, 0.0),
-            "queue": _duration(done, tally.waiting_seconds),
+            "success": _duration(done, one.total_seconds),
+            "fail": _duration(one.failed, 0.0),
+            "queue": _duration(done, one.waiting_seconds),
             "compute_input": _duration(done, 0.0),
-            "compute_infer": _duration(done, tally.model_seconds),
+            "compute_infer": _duration(done, one.model_seconds),
             "compute_output": _duration(done, 0.0),
         },
         "batch_stats": [],

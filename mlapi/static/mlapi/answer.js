@@ -4,7 +4,7 @@
 window.mlapi = window.mlapi || {};
 
 (() => {
-  const MOST_BARS = 12;
+  const MAX_BARS = 12;
   const find = (id) => document.getElementById(id);
   const { element, percent } = window.mlapi;
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -25,8 +25,8 @@ window.mlapi = window.mlapi || {};
   // The classes keep their places while the shares move; of many, only the likeliest are shown.
   function chosen(probabilities) {
     const all = Object.entries(probabilities);
-    if (all.length <= MOST_BARS) return all;
-    return all.sort((one, other) => other[1] - one[1]).slice(0, MOST_BARS);
+    if (all.length <= MAX_BARS) return all;
+    return all.sort((one, other) => other[1] - one[1]).slice(0, MAX_BARS);
   }
 
   function showBars(place, probabilities, likeliest, heading) {

@@ -1,10 +1,10 @@
-// From a signature to a form, and from the form to a row.
+// From a schema to a form, and from the form to a row.
 "use strict";
 
 window.mlapi = window.mlapi || {};
 
 (() => {
-  const MOST_FIELDS = 200;
+  const MAX_FIELDS = 200;
   const MISSING = "\u2014 missing \u2014";
   const { numberOf, parse, stringify } = window.mlapi;
 
@@ -234,18 +234,18 @@ window.mlapi = window.mlapi || {};
     blame() { /* the sentence stands with the answer */ }
   }
 
-  // Returns the editor that fits a model's signature, filled with its example.
+  // Returns the editor that fits a model's schema, filled with its example.
   function editorOf(model, onChange) {
     const { inputs } = model.signature, example = model.example.body.features;
     if (inputs.length === 0 || inputs.length > 1024) return new Json(example, onChange);
     const row = rowOf(model);
     const picture = window.mlapi.pictureOf(inputs, row);
     if (picture) return new Picture(picture, row, onChange);
-    if (inputs.length > MOST_FIELDS) return new Json(example, onChange);
+    if (inputs.length > MAX_FIELDS) return new Json(example, onChange);
     return new Fields(inputs, row, !Array.isArray(example), onChange);
   }
 
-  // Returns a model's example in the order of its signature.
+  // Returns a model's example in the order of its schema.
   function rowOf(model) {
     const { inputs } = model.signature, example = model.example.body.features;
     if (Array.isArray(example)) return example;

@@ -61,7 +61,7 @@ _DECOMPRESSORS: dict[bytes, tuple[str, Callable[[], _Decompressor]]] = {
     b"\x5d\x00": ("lzma", lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES)),
     b"\x04\x22\x4d\x18": ("lz4", _lz4),
 }
-_LONGEST_PREFIX = 8
+_MAX_PREFIX_LENGTH = 8
 _LEGACY_PREFIX = b"ZF"
 
 
@@ -109,7 +109,7 @@ def open_stream(path: Path) -> "io.BufferedReader[Any]":
     """Return the artifact's decompressed bytes as a stream; reading more never costs more memory."""
     raw = io.BufferedReader(io.FileIO(path), buffer_size=_BUFFER_BYTES)
     try:
-        first_bytes = raw.peek(_LONGEST_PREFIX)[:_LONGEST_PREFIX]
+        first_bytes = raw.peek(_MAX_PREFIX_LENGTH)[:_MAX_PREFIX_LENGTH]
         name = compression_of(first_bytes)
         if name == "none":
             return raw

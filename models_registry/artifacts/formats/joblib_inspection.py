@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
-from models_registry.artifacts.facts import Facts, LimitReached, claim
 from models_registry.artifacts.formats.compression import open_stream
 from models_registry.artifacts.formats.migrations.names import current_name
 from models_registry.artifacts.formats.trusted import BOUND_METHODS, RECONSTRUCTOR
+from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached, claim
 from models_registry.artifacts.object_tree import Inert, InertArray, object_tree_of
 
 MAX_INSTRUCTIONS = 20_000_000
 MAX_HELD = 8_000_000
 _DEEPEST_NESTING = 16
-_LONGEST_TEXT = 4096
-_LONGEST_LINE = 1 << 16
+_MAX_TEXT_LENGTH = 4096
+_MAX_LINE_LENGTH = 1 << 16
 _CHUNK_BYTES = 1 << 20
 _ITEM_BYTES = re.compile(r"([biufcmMSUVO?])(\d*)")
 _KIND_BYTES = {"?": 1, "b": 1, "U": 4, "O": 8}
@@ -60,10 +60,10 @@ class InertUnpickler(pickle._Unpickler):
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, stream: "io.BufferedReader[Any]", facts: Facts, *, limit: int, depth: int = 0) -> None:
+    def __init__(self, stream: "io.BufferedReader[Any]", notes: InspectionNotes, *, limit: int, depth: int = 0) -> None:
         super().__init__(cast(Any, stream))
         self._stream = stream
-        self._facts = facts
+        self._notes = notes
         self._limit = limit
         self._depth = depth
         self._text_bytes = 0
@@ -105,8 +105,8 @@ class InertUnpickler(pickle._Unpickler):
         return data
 
     def _line(self) -> bytes:
-        line = self._stream.readline(_LONGEST_LINE)
-        if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+        line = self._stream.readline(_MAX_LINE_LENGTH)
+        if not line.endswith(b"\n") and len(line) < _MAX_LINE_LENGTH:
             raise _CutOff("It ends early.")
         if not line.endswith(b"\n"):
             raise _Stop("It holds an instruction without an end.")
@@ -114,39 +114,39 @@ class InertUnpickler(pickle._Unpickler):
 
     def _endless_line(self) -> bytes:
         """Return the beginning of a text that takes a line, of which protocol 0 makes whole arrays."""
-        start = line = self._stream.readline(_LONGEST_LINE)
-        claim(self._facts, len(line), self._limit)
+        start = line = self._stream.readline(_MAX_LINE_LENGTH)
+        claim(self._notes, len(line), self._limit)
         while not line.endswith(b"\n"):
             line = self._stream.readline(_CHUNK_BYTES)
             if not line:
                 raise _CutOff("It ends early.")
-            claim(self._facts, len(line), self._limit)
+            claim(self._notes, len(line), self._limit)
         return start
 
     def load_unicode(self) -> None:
         line = self._endless_line()
         self.append(
-            line[:-1].decode("raw-unicode-escape") if len(line) <= _LONGEST_TEXT else _Text(f"<{len(line)} bytes>")
+            line[:-1].decode("raw-unicode-escape") if len(line) <= _MAX_TEXT_LENGTH else _Text(f"<{len(line)} bytes>")
         )
 
     def load_string(self) -> None:
         line = self._endless_line()
         text = line.strip()[1:-1]
-        self.append(text.decode("latin1") if len(line) <= _LONGEST_TEXT else _Text(f"<{len(line)} bytes>"))
+        self.append(text.decode("latin1") if len(line) <= _MAX_TEXT_LENGTH else _Text(f"<{len(line)} bytes>"))
 
     def find_class(self, module: str, name: str) -> Any:
         if "." in name:
-            self._facts.problems.append(f"The artifact names {module}.{name} by a path through {module}.")
+            self._notes.problems.append(f"The artifact names {module}.{name} by a path through {module}.")
         if module.startswith("numpy._core"):
-            self._facts.note_version("numpy", ">=2.0")
+            self._notes.note_version("numpy", ">=2.0")
         elif module.startswith("numpy.core"):
-            self._facts.note_version("numpy", "<2.0")
+            self._notes.note_version("numpy", "<2.0")
         full = ".".join(current_name(module, name))
-        self._facts.globals.add(full)
+        self._notes.globals.add(full)
         return Inert(full)
 
     def _skip(self, count: int) -> None:
-        claim(self._facts, count, self._limit)
+        claim(self._notes, count, self._limit)
         left = count
         while left:
             got = len(self._stream.read(min(left, _CHUNK_BYTES)))
@@ -155,12 +155,12 @@ class InertUnpickler(pickle._Unpickler):
             left -= got
 
     def _text(self, length: int, decode: Callable[[bytes], Any]) -> None:
-        if length > _LONGEST_TEXT:
+        if length > _MAX_TEXT_LENGTH:
             self._skip(length)
             self.append(_Text(f"<{length} bytes>"))
             return
         # Short texts count as well: many of them are a bomb as good as one.
-        claim(self._facts, length, self._limit)
+        claim(self._notes, length, self._limit)
         self.append(decode(self._exactly(length)))
 
     def load_proto(self) -> None:
@@ -168,22 +168,22 @@ class InertUnpickler(pickle._Unpickler):
         if version > pickle.HIGHEST_PROTOCOL:
             raise _Stop(f"It is written in pickle protocol {version}, which this Python does not know.")
         if not self._depth:
-            self._facts.note_version("python", _PICKLE_PYTHONS.get(version, ">=2.0"))
+            self._notes.note_version("python", _PICKLE_PYTHONS.get(version, ">=2.0"))
 
     def load_frame(self) -> None:
         self._exactly(8)
 
     def _made(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, Inert):
-            self._facts.problems.append("The artifact calls something that is no name.")
+            self._notes.problems.append("The artifact calls something that is no name.")
             return Inert("?")
         name = self._bound_method(function.name, arguments)
         if function.state:
-            self._facts.problems.append(f"The artifact calls an instance of {function.name}.")
+            self._notes.problems.append(f"The artifact calls an instance of {function.name}.")
         if name == RECONSTRUCTOR and isinstance(arguments, tuple) and arguments and isinstance(arguments[0], Inert):
-            self._facts.called.add(name)
+            self._notes.called.add(name)
             return self._made(arguments[0], ())
-        self._facts.called.add(name)
+        self._notes.called.add(name)
         return Inert(name, {_Arguments: arguments})
 
     def _bound_method(self, name: str, arguments: Any) -> str:
@@ -194,7 +194,7 @@ class InertUnpickler(pickle._Unpickler):
         full = f"{target.name}.{method}" if isinstance(target, Inert) else ""
         if full not in BOUND_METHODS:
             return name
-        self._facts.globals.discard(name)
+        self._notes.globals.discard(name)
         return full
 
     def load_reduce(self) -> None:
@@ -213,10 +213,10 @@ class InertUnpickler(pickle._Unpickler):
         state = self.stack.pop()
         target = self.stack[-1]
         if not isinstance(target, Inert):
-            self._facts.problems.append("The artifact sets the state of a plain value.")
+            self._notes.problems.append("The artifact sets the state of a plain value.")
             return
         if _Arguments not in target.state:
-            self._facts.problems.append(f"The artifact changes {target.name} itself, not an instance of it.")
+            self._notes.problems.append(f"The artifact changes {target.name} itself, not an instance of it.")
         if target.name == _WRAPPER:
             self.stack[-1] = self._array(state)
             return
@@ -228,25 +228,25 @@ class InertUnpickler(pickle._Unpickler):
 
     def _note_state(self, target: Inert, state: dict[Any, Any]) -> None:
         # One state may be given to any number of objects, so each time counts.
-        claim(self._facts, _STATE_ENTRY_BYTES * len(state), self._limit)
+        claim(self._notes, _STATE_ENTRY_BYTES * len(state), self._limit)
         dunder = next((key for key in state if isinstance(key, str) and key.startswith("__")), None)
         if dunder is not None:
-            self._facts.problems.append(f"The artifact sets {dunder} of {target.name}, a name of Python itself.")
+            self._notes.problems.append(f"The artifact sets {dunder} of {target.name}, a name of Python itself.")
         version = state.get("_sklearn_version")
         if isinstance(version, str):
-            self._facts.note_version("scikit-learn", version)
+            self._notes.note_version("scikit-learn", version)
         target.state.update(state)
 
     def _array(self, state: Any) -> InertArray:
         if not isinstance(state, dict):
             raise _Stop("It holds an array without shape or type.")
         alignment = state.get("numpy_array_alignment_bytes")
-        self._facts.note_version("joblib", ">=1.2" if alignment is not None else "<1.2")
+        self._notes.note_version("joblib", ">=1.2" if alignment is not None else "<1.2")
         itemsize, has_objects = _item_bytes(state.get("dtype"))
         count = _count(state.get("shape"))
         if has_objects:
-            claim(self._facts, count * itemsize, self._limit)
-            nested = InertUnpickler(self._stream, self._facts, limit=self._limit, depth=self._depth + 1).load()
+            claim(self._notes, count * itemsize, self._limit)
+            nested = InertUnpickler(self._stream, self._notes, limit=self._limit, depth=self._depth + 1).load()
             return nested if isinstance(nested, InertArray) else InertArray(_object_items(nested))
         if alignment is not None:
             self._exactly(self._exactly(1)[0])
@@ -265,7 +265,7 @@ class InertUnpickler(pickle._Unpickler):
         if isinstance(target, list):
             target.extend(items)
         else:
-            self._facts.problems.append("The artifact appends to something that is no list.")
+            self._notes.problems.append("The artifact appends to something that is no list.")
 
     def load_setitem(self) -> None:
         value = self.stack.pop()
@@ -280,12 +280,12 @@ class InertUnpickler(pickle._Unpickler):
         pairs = {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
         if isinstance(target, Inert):
             if target.name.startswith(_LIBRARIES) and target.name not in _DICTIONARIES:
-                self._facts.problems.append(f"The artifact sets items of a {target.name}, which has none.")
+                self._notes.problems.append(f"The artifact sets items of a {target.name}, which has none.")
             self._note_state(target, pairs)
         elif isinstance(target, dict):
             target.update(pairs)
         else:
-            self._facts.problems.append("The artifact sets items of something that is no dictionary.")
+            self._notes.problems.append("The artifact sets items of something that is no dictionary.")
 
     def load_dict(self) -> None:
         items = self.pop_mark()
@@ -296,7 +296,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def _extend_set(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            self._facts.problems.append("The artifact adds items to something that is no set.")
+            self._notes.problems.append("The artifact adds items to something that is no set.")
 
     def load_empty_set(self) -> None:
         self.append([])
@@ -335,7 +335,7 @@ class InertUnpickler(pickle._Unpickler):
         self._long(self._exactly(1)[0])
 
     def _long(self, length: int) -> None:
-        if not 0 <= length <= _LONGEST_TEXT:
+        if not 0 <= length <= _MAX_TEXT_LENGTH:
             raise _Stop(f"It holds a number of {length} bytes.")
         self.append(int.from_bytes(self._exactly(length), "little", signed=True))
 
@@ -409,22 +409,22 @@ def _object_items(nested: Any) -> list[Any]:
     return items if isinstance(items, list) else []
 
 
-def inspect_joblib(path: Path, facts: Facts, *, limit: int) -> None:
+def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     """Note what a joblib file names, claims and betrays."""
     if not path.stat().st_size:
-        facts.problems.append("The artifact is an empty file. Copy it again, whole.")
+        notes.problems.append("The artifact is an empty file. Copy it again, whole.")
         return
     try:
         with open_stream(path) as stream:
-            root = InertUnpickler(stream, facts, limit=limit).load()
+            root = InertUnpickler(stream, notes, limit=limit).load()
     except (_CutOff, EOFError) as stop:
         found = stop if isinstance(stop, _CutOff) else "Its compressed data ends early."
-        facts.problems.append(
+        notes.problems.append(
             f"The artifact is no whole joblib file. {found} It was probably cut off while it was copied: copy it "
             "again, whole."
         )
         return
     except _Stop as stop:
-        facts.problems.append(f"The artifact is no honest joblib file. {stop}")
+        notes.problems.append(f"The artifact is no honest joblib file. {stop}")
         return
-    facts.outline.extend(object_tree_of(root))
+    notes.outline.extend(object_tree_of(root))

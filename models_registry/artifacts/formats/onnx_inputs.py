@@ -49,7 +49,7 @@ class GraphInput:
 
     @property
     def type(self) -> str:
-        """The type of its columns, in the words of a signature."""
+        """The type of its columns, in the words of a schema."""
         return FEATURE_TYPES[self.dtype.kind]
 
 

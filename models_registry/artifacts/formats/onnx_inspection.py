@@ -4,31 +4,31 @@ import math
 from pathlib import Path
 from typing import Any
 
-from models_registry.artifacts.facts import Facts, LimitReached, claim
 from models_registry.artifacts.formats import onnx_format
+from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached, claim
 
-_MOST_LINES = 40
+_MAX_LINES = 40
 # The type of a tensor whose length is not known from its type alone counts with eight bytes an item.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
-def inspect_onnx(path: Path, facts: Facts, *, limit: int) -> None:
+def inspect_onnx(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     """Note what an ONNX file names, claims and betrays."""
     size = path.stat().st_size
     if size > limit:
         raise LimitReached(f"The artifact is {size} bytes long, the limit is {limit}. Publish a smaller model.")
     model = _read_model(path)
     for tensor in onnx_format.tensors(model):
-        _note_tensor(tensor, facts, limit)
+        _note_tensor(tensor, notes, limit)
     for graph in onnx_format.graphs(model):
         for node in graph.node:
-            _note_node(node, facts)
+            _note_node(node, notes)
     outside = onnx_format.external_file(model)
     if outside is not None:
-        facts.problems.append(f"The artifact wants to read the file {outside[:200]}, which is not inside of it.")
-    _note_versions(model, facts)
-    facts.outline.extend(_outline(model))
+        notes.problems.append(f"The artifact wants to read the file {outside[:200]}, which is not inside of it.")
+    _note_versions(model, notes)
+    notes.outline.extend(_outline(model))
 
 
 def _read_model(path: Path) -> Any:
@@ -43,32 +43,32 @@ def _read_model(path: Path) -> Any:
         raise
 
 
-def _note_tensor(tensor: Any, facts: Facts, limit: int) -> None:
+def _note_tensor(tensor: Any, notes: InspectionNotes, limit: int) -> None:
     if any(size < 0 for size in tensor.dims):
-        facts.problems.append(f"The artifact's constant {tensor.name[:80]} has a negative size.")
+        notes.problems.append(f"The artifact's constant {tensor.name[:80]} has a negative size.")
         return
-    claim(facts, math.prod(tensor.dims) * _ITEM_BYTES.get(tensor.data_type, 8), limit)
+    claim(notes, math.prod(tensor.dims) * _ITEM_BYTES.get(tensor.data_type, 8), limit)
 
 
-def _note_node(node: Any, facts: Facts) -> None:
+def _note_node(node: Any, notes: InspectionNotes) -> None:
     domain = node.domain or "ai.onnx"
-    facts.globals.add(f"{domain}.{node.op_type}")
+    notes.globals.add(f"{domain}.{node.op_type}")
     if node.domain not in _KNOWN_DOMAINS:
-        facts.problems.append(
+        notes.problems.append(
             f"The artifact uses {node.op_type} of {node.domain[:80]}, an operation that onnxruntime does not have."
         )
 
 
-def _note_versions(model: Any, facts: Facts) -> None:
-    facts.note_version(model.producer_name or "producer", model.producer_version or "unknown")
-    facts.note_version("onnx-ir", str(model.ir_version))
+def _note_versions(model: Any, notes: InspectionNotes) -> None:
+    notes.note_version(model.producer_name or "producer", model.producer_version or "unknown")
+    notes.note_version("onnx-ir", str(model.ir_version))
     for opset in model.opset_import:
-        facts.note_version(f"opset {opset.domain or 'ai.onnx'}", str(opset.version))
+        notes.note_version(f"opset {opset.domain or 'ai.onnx'}", str(opset.version))
 
 
 def _outline(model: Any) -> list[str]:
     lines = [f"ONNX graph {model.graph.name[:80]}"]
-    lines.extend(f"  input {one.name[:80]}" for one in model.graph.input[:_MOST_LINES])
-    lines.extend(f"  {node.op_type}" for node in model.graph.node[:_MOST_LINES])
-    lines.extend(f"  output {one.name[:80]}" for one in model.graph.output[:_MOST_LINES])
+    lines.extend(f"  input {one.name[:80]}" for one in model.graph.input[:_MAX_LINES])
+    lines.extend(f"  {node.op_type}" for node in model.graph.node[:_MAX_LINES])
+    lines.extend(f"  output {one.name[:80]}" for one in model.graph.output[:_MAX_LINES])
     return lines

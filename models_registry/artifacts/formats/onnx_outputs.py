@@ -22,7 +22,7 @@ PASSED_THROUGH = frozenset({"Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze
 ZIPMAPS = ("seq(map(string,tensor(float)))", "seq(map(int64,tensor(float)))")
 TENSORS = "seq(tensor(float))"
 LABEL_NAMES = ("label", "class", "predict")
-MOST_STEPS = 50
+MAX_STEPS = 50
 # float32 sums of many classes.
 SUM_TOLERANCE = 1e-3
 
@@ -195,7 +195,7 @@ def labels_behind(model: Any, output: str) -> Any:
     """
     nodes = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         node = nodes.get(output)
         if node is None:
             return None

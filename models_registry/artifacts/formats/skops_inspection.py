@@ -7,43 +7,43 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from models_registry.artifacts.facts import Facts, claim
 from models_registry.artifacts.formats import skops_format
 from models_registry.artifacts.formats.trusted import TrustedGlobals
+from models_registry.artifacts.inspection_notes import InspectionNotes, claim
 from models_registry.artifacts.object_tree import Inert, object_tree_of
 
-_LONGEST_HEADER = 1 << 16
+_MAX_HEADER_LENGTH = 1 << 16
 _DEEPEST = 40
 _NOTHING_TRUSTED = TrustedGlobals(frozenset(), frozenset(), frozenset())
 
 
-def inspect_skops(path: Path, facts: Facts, *, limit: int) -> None:
+def inspect_skops(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     """Note what a skops file names, claims and betrays."""
     with zipfile.ZipFile(path) as archive:
-        claim(facts, archive.getinfo("schema.json").file_size, limit)
+        claim(notes, archive.getinfo("schema.json").file_size, limit)
         schema = skops_format.read_schema(archive)
-        facts.note_version("skops", str(schema.get("_skops_version")))
+        notes.note_version("skops", str(schema.get("_skops_version")))
         sizes: dict[str, int] = {}
         for node in skops_format.nodes(schema):
-            _note(node, facts)
+            _note(node, notes)
             member = node.get("file")
             if isinstance(member, str):
                 if member not in sizes:
                     sizes[member] = _array_bytes(archive, member)
                 # Each mention is read once more, so each one counts.
-                claim(facts, sizes[member], limit)
-    facts.outline.extend(object_tree_of(_inert(schema, 0)))
+                claim(notes, sizes[member], limit)
+    notes.outline.extend(object_tree_of(_inert(schema, 0)))
 
 
-def _note(node: dict[str, Any], facts: Facts) -> None:
+def _note(node: dict[str, Any], notes: InspectionNotes) -> None:
     refused = skops_format.refusal_of(node, _NOTHING_TRUSTED)
     if refused is not None:
-        facts.globals.add(refused)
+        notes.globals.add(refused)
         if skops_format.is_constructed(node):
-            facts.called.add(refused)
+            notes.called.add(refused)
     version = _content(node).get("_sklearn_version")
     if isinstance(version, dict) and version.get("__loader__") == "JsonNode":
-        facts.note_version("scikit-learn", str(version.get("content")).strip('"'))
+        notes.note_version("scikit-learn", str(version.get("content")).strip('"'))
 
 
 def _content(node: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _array_bytes(archive: zipfile.ZipFile, name: str) -> int:
     """Return the larger of what a member holds and what its numpy header claims."""
     member = archive.getinfo(name)
     with archive.open(member) as stream:
-        start = stream.read(_LONGEST_HEADER)
+        start = stream.read(_MAX_HEADER_LENGTH)
     return max(member.file_size, _npy_bytes(start))
 
 

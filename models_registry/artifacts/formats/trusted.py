@@ -1,6 +1,6 @@
 """The exact names that an artifact may mention, and what it may do with each.
 
-`trusted_globals.json` is written by `generate_trusted_globals.py` from the installed scikit-learn. It has three
+`trusted_globals.json` is written by `tools.trusted_names` from the installed scikit-learn. It has three
 lists, because most names need never run while an artifact is loaded:
 
 constructed   classes of which an artifact may hold instances

@@ -149,7 +149,7 @@ def _tail(errors: IO[bytes]) -> str:
 def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str) -> str:
     """Return a sentence for an outcome without a report, which names the limit that was reached.
 
-    `what` is the subject, e.g. "The probe".
+    `what` is the subject, e.g. "The load test".
     """
     status, stage = outcome.status, outcome.stage
     if status is None:

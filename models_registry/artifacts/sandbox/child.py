@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-_MOST_WARNINGS = 20
-_LONGEST_WARNING = 300
+_MAX_WARNINGS = 20
+_MAX_WARNING_LENGTH = 300
 
 
 class Answer:
@@ -42,7 +42,7 @@ def _noted_warnings(found: list[str]) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    found.extend(f"{one.category.__name__}: {one.message}"[:_LONGEST_WARNING] for one in caught)
+    found.extend(f"{one.category.__name__}: {one.message}"[:_MAX_WARNING_LENGTH] for one in caught)
 
 
 def _confine(order: Mapping[str, Any]) -> list[str]:
@@ -74,7 +74,7 @@ def main() -> None:
             prepare(order["question"])
         found.extend(_confine(order))
         report = task.run(order["question"], answer)
-    answer.write(report=report, warnings=list(dict.fromkeys(found))[:_MOST_WARNINGS])
+    answer.write(report=report, warnings=list(dict.fromkeys(found))[:_MAX_WARNINGS])
     # Objects of a stranger are not given the chance of a clean-up, and native libraries can hang an exit.
     os._exit(0)
 

@@ -96,13 +96,13 @@ def deny_the_rest(*, writable: Path | None = None) -> list[str]:
         ("network and processes (seccomp)", _deny_system_calls),
     )
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        return [f"The probe could not give up privileges ({os.strerror(ctypes.get_errno())})."]
+        return [f"The load test could not give up privileges ({os.strerror(ctypes.get_errno())})."]
     warnings: list[str] = []
     for what, measure in measures:
         try:
             measure(libc)
         except OSError as error:
-            warnings.append(f"The kernel did not let the probe deny {what}: {error.strerror or error}.")
+            warnings.append(f"The kernel did not let the load test deny {what}: {error.strerror or error}.")
     return warnings
 
 

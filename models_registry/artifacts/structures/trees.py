@@ -8,7 +8,7 @@ from models_registry.errors import UnsafeStructure
 
 _LEAF = -1
 _BITSET_WORDS = 8
-_MOST_CATEGORIES = 256
+_MAX_CATEGORIES = 256
 # What starts a prediction may answer as many rows as it is asked for once, and fewer another time.
 _ROW_COUNTS = (1, 2, 5)
 
@@ -82,7 +82,7 @@ def check_histogram_boosting(model: Any) -> None:
         raise refuse("holds histogram boosting with a wrong number of features in its bins")
     for feature in np.flatnonzero(is_categorical):
         categories = np.asarray(mapper.bin_thresholds_[feature])
-        if not ((categories >= 0) & (categories < _MOST_CATEGORIES)).all():
+        if not ((categories >= 0) & (categories < _MAX_CATEGORIES)).all():
             raise refuse("holds histogram boosting with a category outside of its bit set")
     for predictors in model._predictors:
         for predictor in predictors:

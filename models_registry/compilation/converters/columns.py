@@ -164,7 +164,7 @@ class _Tables:
 
     def _ask_native(self, position: int, known: list[Any]) -> None:
         source = self._sources[position]
-        feature = self._context.signature.inputs[source]
+        feature = self._context.schema.inputs[source]
         rows = [self._varied(position, item) for item in known]
         answers = [self._native(rows)]
         unknown = self._try(position, _unknown(feature.type, known))
@@ -194,7 +194,7 @@ class _Tables:
 
     def _typed(self, position: int, item: Any) -> Any:
         """Return a category in the type in which requests bring it."""
-        kind = self._context.signature.inputs[self._sources[position]].type
+        kind = self._context.schema.inputs[self._sources[position]].type
         if item is None or kind == "any":
             return item
         if kind == "string":
@@ -207,9 +207,9 @@ class _Tables:
         try:
             number = float(item)
         except (TypeError, ValueError) as error:
-            name = self._context.signature.inputs[self._sources[position]].name
+            name = self._context.schema.inputs[self._sources[position]].name
             raise Unsupported(
-                f"the signature takes {name!r} as {kind}, and its encoder was fitted on {item!r}; declare the input "
+                f"the schema takes {name!r} as {kind}, and its encoder was fitted on {item!r}; declare the input "
                 "in the manifest"
             ) from error
         return int(number) if kind == "integer" and number.is_integer() else number

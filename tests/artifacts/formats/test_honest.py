@@ -15,17 +15,17 @@ import scipy.sparse
 import skops.io
 from sklearn.utils import all_estimators
 
-from models_registry.artifacts.formats import generate_trusted_globals as generator
 from models_registry.artifacts.formats.joblib_format import open_joblib
 from models_registry.artifacts.formats.read_only import make_read_only
 from models_registry.artifacts.formats.serving_defaults import settle
 from models_registry.artifacts.formats.skops_format import open_skops
-from models_registry.artifacts.formats.specimens import Specimen, specimens
 from models_registry.artifacts.formats.trusted import LIST_PATH, builtin_trust
 from models_registry.artifacts.inspection import inspect_artifact
 from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.policy import judge, version_verdict
 from models_registry.artifacts.structure import check_objects
+from tools import trusted_names as generator
+from tools.fixtures.estimators import Fixture, fixtures
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
 # skops refuses to write a Birch, and recurses for ever over a model that holds its own method.
@@ -40,8 +40,8 @@ NOT_WRITTEN_BY_SKOPS |= {f"ordinary-{label}" for label in _OF_PANDAS} | {"text-v
 
 
 @pytest.fixture(scope="module")
-def fitted() -> list[Specimen]:
-    return list(specimens())
+def fitted() -> list[Fixture]:
+    return list(fixtures())
 
 
 def _plain(value: Any) -> Any:
@@ -84,49 +84,49 @@ def _same(left: Any, right: Any) -> bool:
     return True
 
 
-def _trouble(specimen: Specimen, path: Path, format: str, open_it: Callable[[Path], Any]) -> str | None:
-    """Return what is wrong with the specimen's way through a file, or None."""
+def _trouble(fixture: Fixture, path: Path, format: str, open_it: Callable[[Path], Any]) -> str | None:
+    """Return what is wrong with the fixture's way through a file, or None."""
     inspection = inspect_artifact(path, format, max_claimed_bytes=10**9)
     reasons = judge(inspection)
     if reasons or version_verdict(inspection):
         return f"{reasons} {version_verdict(inspection)}"
-    if not inspection.outline or inspection.outline[0].split(" ")[0] != type(specimen.estimator).__name__:
+    if not inspection.outline or inspection.outline[0].split(" ")[0] != type(fixture.estimator).__name__:
         return f"outline {inspection.outline}"
     opened = open_it(path)
     objects = list(walk(opened))
     settle(objects)
     check_objects(objects)
     make_read_only(objects)
-    return ", ".join(_differences(specimen.estimator, opened, specimen.inputs)) or None
+    return ", ".join(_differences(fixture.estimator, opened, fixture.inputs)) or None
 
 
-def _troubles(fitted: list[Specimen], path: Path, dump: Callable[[Any, Path], object], open_it: Any) -> dict[str, str]:
+def _troubles(fitted: list[Fixture], path: Path, dump: Callable[[Any, Path], object], open_it: Any) -> dict[str, str]:
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for specimen in fitted:
-            dump(specimen.estimator, path)
-            trouble = _trouble(specimen, path, path.suffix[1:], open_it)
+        for fixture in fitted:
+            dump(fixture.estimator, path)
+            trouble = _trouble(fixture, path, path.suffix[1:], open_it)
             if trouble:
-                found[specimen.label] = trouble
+                found[fixture.label] = trouble
     return found
 
 
-def test_every_estimator_of_scikit_learn_is_among_the_specimens(fitted: list[Specimen]) -> None:
-    held = {type(part).__name__ for specimen in fitted for part in walk(specimen.estimator)}
+def test_every_estimator_of_scikit_learn_is_among_the_fixtures(fitted: list[Fixture]) -> None:
+    held = {type(part).__name__ for fixture in fitted for part in walk(fixture.estimator)}
     assert {name for name, _ in all_estimators()} <= held
     assert len(fitted) > 350
 
 
-def test_every_estimator_passes_through_joblib_and_answers_the_same(fitted: list[Specimen], tmp_path: Path) -> None:
+def test_every_estimator_passes_through_joblib_and_answers_the_same(fitted: list[Fixture], tmp_path: Path) -> None:
     def open_it(path: Path) -> Any:
         return open_joblib(path, trusted=frozenset(), allow_any_pickle=False)
 
     assert _troubles(fitted, tmp_path / "model.joblib", joblib.dump, open_it) == {}
 
 
-def test_every_estimator_passes_through_skops_and_answers_the_same(fitted: list[Specimen], tmp_path: Path) -> None:
-    writable = [specimen for specimen in fitted if specimen.label not in NOT_WRITTEN_BY_SKOPS]
+def test_every_estimator_passes_through_skops_and_answers_the_same(fitted: list[Fixture], tmp_path: Path) -> None:
+    writable = [fixture for fixture in fitted if fixture.label not in NOT_WRITTEN_BY_SKOPS]
 
     def open_it(path: Path) -> Any:
         return open_skops(path, trusted=frozenset())
@@ -137,16 +137,16 @@ def test_every_estimator_passes_through_skops_and_answers_the_same(fitted: list[
 @pytest.mark.parametrize("compress", [0, ("zlib", 3), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3), ("lz4", 3)])
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
 def test_every_compression_and_protocol_opens(compress: Any, protocol: int, tmp_path: Path) -> None:
-    specimen = next(one for one in specimens() if one.label == "AdaBoostClassifier-0")
+    fixture = next(one for one in fixtures() if one.label == "AdaBoostClassifier-0")
     path = tmp_path / "model.joblib"
-    joblib.dump(specimen.estimator, path, compress=compress, protocol=protocol)
+    joblib.dump(fixture.estimator, path, compress=compress, protocol=protocol)
 
     inspection = inspect_artifact(path, "joblib", max_claimed_bytes=10**8)
     opened = open_joblib(path, trusted=frozenset(), allow_any_pickle=False)
 
     assert judge(inspection) == ()
     assert inspection.versions["scikit-learn"] and inspection.outline
-    assert _differences(specimen.estimator, opened, specimen.inputs) == []
+    assert _differences(fixture.estimator, opened, fixture.inputs) == []
 
 
 def test_list_in_the_repository_is_what_the_generator_writes() -> None:

@@ -152,7 +152,7 @@ def test_crafted_graph_is_refused(key: str, tmp_path: Path) -> None:
     path.write_bytes(crafted()[key])
 
     if key == "four terabytes at once":
-        # Only running it would take the memory; that is an error of the kernel, and the probe's to meet.
+        # Only running it would take the memory; that is an error of the kernel, and the load test's to meet.
         with pytest.raises(Exception, match=r"(?i)alloc|memory"):
             open_artifact(path, "onnx").predict(X)
         return

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models_registry.artifacts.features import DeclaredInput, Feature
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
 from models_registry.errors import InputError, NoPrediction
 from tests.artifacts.formats.test_onnx_outputs import graph, info, opened
@@ -55,10 +55,10 @@ TAKEN = {
 def test_values_of_each_type_reach_the_graph_exactly(kind: str, shape: list[Any], tmp_path: Path) -> None:
     feature, values = TAKEN[kind]
     model = opened(tmp_path, copying(kind, shape))
-    signature = infer_signature(model)
-    assert signature.inputs == (Feature("x0", feature),)
-    for rows in (signature.parse([[value] for value in values]), signature.from_columns({"x0": np.array(values)})
-                 if feature != "string" else signature.from_columns({"x0": values})):  # fmt: skip
+    schema = infer_schema(model)
+    assert schema.inputs == (Feature("x0", feature),)
+    for rows in (schema.parse([[value] for value in values]), schema.from_columns({"x0": np.array(values)})
+                 if feature != "string" else schema.from_columns({"x0": values})):  # fmt: skip
         found = call(model, rows).predictions()
         assert found == values
         assert [type(value) for value in found] == [type(value) for value in values]
@@ -79,9 +79,9 @@ LOST = {
 @pytest.mark.parametrize(("kind", "value", "sentence"), LOST.values(), ids=LOST)
 def test_a_value_that_the_graph_would_change_is_refused(kind: str, value: Any, sentence: str, tmp_path: Path) -> None:
     model = opened(tmp_path, copying(kind))
-    signature = infer_signature(model)
+    schema = infer_schema(model)
     with pytest.raises(InputError, match=f"Row 1, feature 'x0': {sentence}"):
-        call(model, signature.parse([[{"string": "a"}.get(kind, 0)], [value]]))
+        call(model, schema.parse([[{"string": "a"}.get(kind, 0)], [value]]))
 
 
 def test_an_array_of_whole_numbers_is_refused_where_one_is_too_large(tmp_path: Path) -> None:
@@ -93,19 +93,19 @@ def test_an_array_of_whole_numbers_is_refused_where_one_is_too_large(tmp_path: P
 
 def test_a_fraction_is_refused_where_a_manifest_calls_whole_numbers_float(tmp_path: Path) -> None:
     model = opened(tmp_path, copying("int64"))
-    signature = infer_signature(model, [DeclaredInput("x0", "float")])
-    assert call(model, signature.parse([[2.0], [2**53 + 1]])).predictions() == [2, 2**53 + 1]
+    schema = infer_schema(model, [DeclaredInput("x0", "float")])
+    assert call(model, schema.parse([[2.0], [2**53 + 1]])).predictions() == [2, 2**53 + 1]
     with pytest.raises(InputError, match="expected a whole number"):
-        call(model, signature.parse([[1.5]]))
+        call(model, schema.parse([[1.5]]))
 
 
 def test_missing_values_are_taken_where_they_are_declared(tmp_path: Path) -> None:
     for kind, missing in (("float", np.nan), ("double", np.nan), ("string", "nan")):
         model = opened(tmp_path, copying(kind))
         with pytest.raises(InputError, match="found null"):
-            infer_signature(model).parse([[None]])
-        signature = infer_signature(model, [DeclaredInput("x0", nullable=True)])
-        found = call(model, signature.parse([[None]])).predictions()
+            infer_schema(model).parse([[None]])
+        schema = infer_schema(model, [DeclaredInput("x0", nullable=True)])
+        found = call(model, schema.parse([[None]])).predictions()
         np.testing.assert_array_equal(found, [missing])
 
 
@@ -123,7 +123,7 @@ def test_a_manifest_that_contradicts_the_graph_is_refused(
     kind: str, declared: DeclaredInput, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NoPrediction, match=sentence):
-        infer_signature(opened(tmp_path, copying(kind)), [declared])
+        infer_schema(opened(tmp_path, copying(kind)), [declared])
 
 
 FRAME = pd.DataFrame({"age": [20.0, 30, 40, 50], "size": [1.0, 0, 2, 1], "city": ["a", "b", "a", "c"]})
@@ -136,11 +136,11 @@ def test_inputs_of_several_columns_are_columns_of_one_table(tmp_path: Path) -> N
     nameless = make_pipeline(values, LogisticRegression()).fit(FRAME.to_numpy(), [0, 1, 0, 1])
     types = [("numbers", FloatTensorType([None, 2])), ("city", StringTensorType([None, 1]))]
     model = opened(tmp_path, to_onnx(nameless, initial_types=types, options={"zipmap": False}))
-    signature = infer_signature(model, [DeclaredInput("city", nullable=False)])
-    assert [(item.name, item.type) for item in signature.inputs] == [
+    schema = infer_schema(model, [DeclaredInput("city", nullable=False)])
+    assert [(item.name, item.type) for item in schema.inputs] == [
         ("numbers_0", "float"), ("numbers_1", "float"), ("city", "string"),
     ]  # fmt: skip
-    answer = call(model, signature.parse(FRAME.to_numpy().tolist()))
+    answer = call(model, schema.parse(FRAME.to_numpy().tolist()))
     assert answer.predictions() == estimator.predict(FRAME).tolist()
     np.testing.assert_allclose(answer.probabilities, estimator.predict_proba(FRAME), atol=1e-5)
 
@@ -153,10 +153,10 @@ def test_an_input_of_open_width_takes_its_columns_from_the_manifest(tmp_path: Pa
         opset=17,
     )
     model = opened(tmp_path, content)
-    signature = infer_signature(model, [DeclaredInput("a"), DeclaredInput("b", nullable=True)])
-    assert [(item.name, item.type, item.nullable) for item in signature.inputs] == [
+    schema = infer_schema(model, [DeclaredInput("a"), DeclaredInput("b", nullable=True)])
+    assert [(item.name, item.type, item.nullable) for item in schema.inputs] == [
         ("a", "float", False), ("b", "float", True),
     ]  # fmt: skip
-    assert call(model, signature.parse([{"a": 1, "b": 3}])).predictions() == [3.0]
+    assert call(model, schema.parse([{"a": 1, "b": 3}])).predictions() == [3.0]
     with pytest.raises(NoPrediction, match="how many features"):
-        infer_signature(model)
+        infer_schema(model)

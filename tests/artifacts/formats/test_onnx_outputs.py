@@ -21,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, LinearSVC
 
 from models_registry.artifacts.formats import open_artifact
-from models_registry.artifacts.inference import infer_signature
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
 from models_registry.errors import BrokenArtifact, NoPrediction
 
@@ -78,7 +78,7 @@ def test_labels_and_probabilities_are_the_estimators(
 
 def _answer(tmp_path: Path, content: Any, rows: int) -> Any:
     model = opened(tmp_path, content)
-    return call(model, infer_signature(model).parse(X[:rows].astype(float).tolist()))
+    return call(model, infer_schema(model).parse(X[:rows].astype(float).tolist()))
 
 
 WITHOUT = {
@@ -213,7 +213,7 @@ def lower(locale: str) -> bytes:
 
 def test_a_graph_of_texts_is_run_by_a_locale_that_is_there(tmp_path: Path) -> None:
     model = opened(tmp_path, lower("C.UTF-8"))
-    assert call(model, infer_signature(model).parse(["ÄB", "c"])).predictions() == ["äb", "c"]
+    assert call(model, infer_schema(model).parse(["ÄB", "c"])).predictions() == ["äb", "c"]
 
 
 def test_a_locale_that_the_server_lacks_is_named(tmp_path: Path) -> None:

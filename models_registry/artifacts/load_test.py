@@ -9,12 +9,12 @@ from models_registry.artifacts import sandbox
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.manifest import Sample
 
-TASK = "models_registry.artifacts.probe_child"
-_LONGEST_REASON = 2_000
+TASK = "models_registry.artifacts.load_test_task"
+_MAX_REASON_LENGTH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeRequest:
+class LoadTestRequest:
     """An artifact with what its manifest says; `trusted` holds an operator's own exact names."""
 
     path: Path
@@ -26,8 +26,8 @@ class ProbeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeLimits:
-    """What a probe may take. `memory_bytes` is what the artifact may take beyond the libraries themselves."""
+class LoadTestLimits:
+    """What a load test may take. `memory_bytes` is what the artifact may take beyond the libraries themselves."""
 
     memory_bytes: int = 4 << 30
     cpu_seconds: float = 120
@@ -35,8 +35,8 @@ class ProbeLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeReport:
-    """What a probe saw. `reason` is a sentence where it did not pass.
+class LoadTestReport:
+    """What a load test saw. `reason` is a sentence where it did not pass.
 
     `example` is a row that the model answers, `predictions` are those of the sample, `peak_memory_bytes` the whole
     process at its largest and `model_memory_bytes` what loading and predicting added to it.
@@ -44,7 +44,7 @@ class ProbeReport:
 
     passed: bool
     reason: str = ""
-    signature: Mapping[str, Any] | None = None
+    schema: Mapping[str, Any] | None = None
     example: Any = None
     predictions: list[Any] | None = None
     load_seconds: float | None = None
@@ -59,18 +59,18 @@ class ProbeReport:
         return {**asdict(self), "warnings": list(self.warnings)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "ProbeReport":
+    def from_json(cls, values: Mapping[str, Any]) -> "LoadTestReport":
         """Return the report that `to_json` described; what it does not know is left out."""
         known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
         return cls(**{**known, "warnings": tuple(known.get("warnings", ()))})
 
 
-def run_probe(request: ProbeRequest, limits: ProbeLimits | None = None) -> ProbeReport:
+def run_load_test(request: LoadTestRequest, limits: LoadTestLimits | None = None) -> LoadTestReport:
     """Return what a process of its own saw of the artifact; a crash, a hang or a bloat ends as its reason.
 
     No artifact makes this raise or this process grow. It takes a second or two for the libraries to load.
     """
-    limits = limits or ProbeLimits()
+    limits = limits or LoadTestLimits()
     allowed = sandbox.SandboxLimits(
         memory_bytes=limits.memory_bytes,
         cpu_seconds=max(1, limits.cpu_seconds),
@@ -79,10 +79,10 @@ def run_probe(request: ProbeRequest, limits: ProbeLimits | None = None) -> Probe
     outcome = sandbox.run(TASK, _question(request, limits), allowed)
     if outcome.status == 0 and outcome.report is not None:
         return _report(outcome.report, outcome.warnings)
-    return ProbeReport(passed=False, reason=sandbox.describe_failure(outcome, allowed, what="The probe"))
+    return LoadTestReport(passed=False, reason=sandbox.describe_failure(outcome, allowed, what="The load test"))
 
 
-def _question(request: ProbeRequest, limits: ProbeLimits) -> dict[str, Any]:
+def _question(request: LoadTestRequest, limits: LoadTestLimits) -> dict[str, Any]:
     return {
         "path": str(request.path.absolute()),
         "format": request.format,
@@ -94,13 +94,13 @@ def _question(request: ProbeRequest, limits: ProbeLimits) -> dict[str, Any]:
     }
 
 
-def _report(values: Mapping[str, Any], warnings: tuple[str, ...]) -> ProbeReport:
-    report = ProbeReport.from_json({**values, "warnings": warnings})
+def _report(values: Mapping[str, Any], warnings: tuple[str, ...]) -> LoadTestReport:
+    report = LoadTestReport.from_json({**values, "warnings": warnings})
     if report.passed is True:
         return report
-    return ProbeReport(
+    return LoadTestReport(
         passed=False,
-        reason=str(report.reason)[:_LONGEST_REASON] or "The probe gave no reason. Look into its log.",
+        reason=str(report.reason)[:_MAX_REASON_LENGTH] or "The load test gave no reason. Look into its log.",
         versions=report.versions,
         warnings=report.warnings,
     )

@@ -1,4 +1,4 @@
-"""What an activation or deactivation would change, and the form that asks for a yes."""
+"""Asks for a yes before an activation, rollback or deactivation, shows what it changes, and carries it out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from models_registry import services
-from models_registry.models import ModelVersion, RegisteredModel, State
+from models_registry.admin.base import OVERRIDE, told_in_words
+from models_registry.models import Activation, ModelVersion, RegisteredModel, State
 from models_registry.templatetags.registry import number, size
 
 MAX_GENERATION = 2_147_483_647
@@ -87,7 +92,7 @@ def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
         is_rollback=is_rollback,
         obstacle=_obstacle(target),
         differences=tuple(_differences(current, target)) if current else (),
-        breaking=tuple(signature_changes(current.signature or {}, target.signature or {})) if current else (),
+        breaking=tuple(schema_changes(current.schema or {}, target.schema or {})) if current else (),
     )
 
 
@@ -127,7 +132,7 @@ def _differences(current: ModelVersion, target: ModelVersion) -> list[Difference
     return found
 
 
-def signature_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def schema_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what callers must do differently, a sentence each."""
     old = {item["name"]: item["type"] for item in before.get("inputs", ())}
     new = {item["name"]: item["type"] for item in after.get("inputs", ())}
@@ -153,3 +158,53 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 
 def _number(value: Any) -> str:
     return "–" if value is None else number(value)
+
+
+def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> HttpResponse:
+    """Show what `change` would bring; with a valid POST, carry it out and return to the model's page.
+
+    The form bears the generation that the person saw: where somebody else came first, nothing changes and it is said.
+    """
+    advice = change.advice
+    # What was overruled once may come back by a rollback, with a reason.
+    needs_override = bool(advice) and not change.is_rollback
+    form = ConfirmationForm(
+        request.POST if request.method == "POST" else None,
+        initial={"seen_generation": change.model.generation},
+        needs_reason=bool(advice),
+        needs_override=needs_override,
+    )
+    if request.method == "POST" and form.is_valid():
+        _carry_out(request, change, form.cleaned_data)
+        return redirect("admin:models_registry_registeredmodel_change", change.model.pk)
+    may_go_on = not change.obstacle and (not needs_override or request.user.has_perm(OVERRIDE))
+    page = {**context, "change": change, "form": form, "advice": advice, "may_go_on": may_go_on}
+    return TemplateResponse(request, "models_registry/admin/confirm.html", page)
+
+
+def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> None:
+    by, reason, seen = request.user.get_username(), answer["reason"], answer["seen_generation"]
+    override = bool(answer.get("override")) and request.user.has_perm(OVERRIDE)
+    with told_in_words(request):
+        if change.target is None:
+            activation = services.deactivate(change.model, by=by, reason=reason, seen_generation=seen)
+        elif change.is_rollback:
+            override = request.user.has_perm(OVERRIDE) and bool(change.advice)
+            activation = services.roll_back(change.model, by=by, reason=reason, override=override, seen_generation=seen)
+        else:
+            activation = services.activate(change.target, by=by, reason=reason, override=override, seen_generation=seen)
+        _tell(request, change, activation)
+
+
+def _tell(request: HttpRequest, change: Change, activation: Activation | None) -> None:
+    name = change.model.name
+    if activation is None:
+        what = f"Version {change.target.number} was active already" if change.target else "No version was active"
+        messages.info(request, f"{what}; nothing has changed.")
+    elif activation.version is None:
+        messages.success(request, f"Deactivated {name}; it is put down {where(change.live)}.")
+    else:
+        word = "Rolled back to" if change.is_rollback else "Activated"
+        messages.success(
+            request, f"{word} {name} version {activation.version.number}; it rolls out {where(change.live)}."
+        )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Facts:
+class InspectionNotes:
     """Notes of one inspection, filled while a file is read.
 
     `globals` are the names that the file mentions, `called` those of them that loading it calls or instantiates.
@@ -20,21 +20,21 @@ class Facts:
 
     def note_version(self, package: str, version: str) -> None:
         """Note a version that the file betrays; `>=1.2` says that it is that or newer."""
-        self.versions.setdefault(package, set()).add(version[:_LONGEST_VERSION])
+        self.versions.setdefault(package, set()).add(version[:_MAX_VERSION_LENGTH])
 
 
-_LONGEST_VERSION = 40
+_MAX_VERSION_LENGTH = 40
 
 
 class LimitReached(Exception):
     """A file claims more than the limits allow; the inspection stops there. The message is the reason."""
 
 
-def claim(facts: Facts, claimed_bytes: int, limit: int) -> None:
+def claim(notes: InspectionNotes, claimed_bytes: int, limit: int) -> None:
     """Add to the bytes that the file claims, and stop the inspection where they are too many."""
-    facts.claimed_bytes += claimed_bytes
-    if facts.claimed_bytes > limit:
+    notes.claimed_bytes += claimed_bytes
+    if notes.claimed_bytes > limit:
         raise LimitReached(
-            f"The artifact claims at least {facts.claimed_bytes} bytes of memory, the limit is {limit}. "
+            f"The artifact claims at least {notes.claimed_bytes} bytes of memory, the limit is {limit}. "
             "Publish a smaller model, or raise the limit."
         )

@@ -1,4 +1,4 @@
-"""A probe sees what an artifact does, and nothing that it does reaches the process that asked."""
+"""A load test sees what an artifact does, and nothing that it does reaches the process that asked."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from models_registry.artifacts.features import Feature
+from models_registry.artifacts.load_test import LoadTestLimits, LoadTestReport, LoadTestRequest, run_load_test
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.probe import ProbeLimits, ProbeReport, ProbeRequest, run_probe
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from tests.artifacts import models
 from tests.artifacts.test_structure import NODE_CHANGES, spoil_tree
 
@@ -32,31 +32,31 @@ Y = (X[:, 0] > 0.5).astype(int)
 ROWS = tuple(X[:4].tolist())
 
 
-def probe_model(model: Any, folder: Path, *, sample: Sample | None = None, **limits: Any) -> ProbeReport:
-    """Probe a model of this folder's tests, whose class the operator trusts."""
+def probe_model(model: Any, folder: Path, *, sample: Sample | None = None, **limits: Any) -> LoadTestReport:
+    """Run the load test of a model of this folder's tests, whose class the operator trusts."""
     path = folder / "model.joblib"
     joblib.dump(model, path)
     trusted = frozenset({f"tests.artifacts.models.{type(model).__name__}"})
     sample = sample or Sample(instances=([1.0],), predictions=None)
-    return run_probe(ProbeRequest(path, "joblib", sample=sample, trusted=trusted), ProbeLimits(**limits))
+    return run_load_test(LoadTestRequest(path, "joblib", sample=sample, trusted=trusted), LoadTestLimits(**limits))
 
 
-def test_honest_model_passes_with_signature_predictions_and_measures(tmp_path: Path) -> None:
+def test_honest_model_passes_with_schema_predictions_and_measures(tmp_path: Path) -> None:
     model = RandomForestClassifier(10, n_jobs=4, random_state=0).fit(X, Y)
     path = tmp_path / "model.joblib"
     joblib.dump(model, path)
 
-    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, None)))
+    report = run_load_test(LoadTestRequest(path, "joblib", sample=Sample(ROWS, None)))
 
     assert report.passed, report.reason
     assert report.predictions == model.predict(X[:4]).tolist()
-    assert Signature.from_json(report.signature or {}).classes == (0, 1)
+    assert Schema.from_json(report.schema or {}).classes == (0, 1)
     assert 0 < (report.load_seconds or 0) < 30
     assert 0 < (report.row_milliseconds or 0) < 1_000
     assert (report.peak_memory_bytes or 0) > 50_000_000 > (report.model_memory_bytes or 0)
     assert report.versions["scikit-learn"] == "1.9.1"
     assert report.warnings == ()
-    assert ProbeReport.from_json(report.to_json()) == report
+    assert LoadTestReport.from_json(report.to_json()) == report
 
 
 def test_table_pipeline_passes_with_its_names(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_table_pipeline_passes_with_its_names(tmp_path: Path) -> None:
     joblib.dump(make_pipeline(prepare, LogisticRegression()).fit(frame, Y.astype(str)), path)
     declared = (Feature("age", "float"), Feature("city", "string"))
 
-    report = run_probe(ProbeRequest(path, "joblib", declared, Sample(({"age": 0.9, "city": "Oslo"},), ("1",))))
+    report = run_load_test(LoadTestRequest(path, "joblib", declared, Sample(({"age": 0.9, "city": "Oslo"},), ("1",))))
 
     assert report.passed, report.reason
     assert report.predictions == ["1"]
@@ -77,9 +77,9 @@ def test_texts_are_found_inside_an_ensemble(tmp_path: Path) -> None:
     boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=3)
     path = tmp_path / "model.joblib"
     joblib.dump(VotingClassifier([("one", boosting)]).fit(frame, Y), path)
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
     assert report.passed, report.reason
-    assert Signature.from_json(report.signature or {}).inputs[1].categories == ("L", "S")
+    assert Schema.from_json(report.schema or {}).inputs[1].categories == ("L", "S")
     assert report.example == {"age": 0.0, "size": "L"}
 
 
@@ -87,7 +87,7 @@ def test_array_of_dates_is_no_accusation(tmp_path: Path) -> None:
     frame = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2021-01-01"] * 30)})
     path = tmp_path / "model.joblib"
     joblib.dump(make_pipeline(OrdinalEncoder(), LogisticRegression()).fit(frame, Y), path)
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
     assert not report.passed
     assert "an array of dates or times (datetime64" in report.reason
     assert "Encode dates as numbers or text" in report.reason
@@ -98,7 +98,7 @@ def test_array_of_dates_is_no_accusation(tmp_path: Path) -> None:
 def test_trusted_name_that_cannot_be_imported_is_a_warning(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(LinearRegression().fit(X, Y), path)
-    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, None), trusted=frozenset({name})))
+    report = run_load_test(LoadTestRequest(path, "joblib", sample=Sample(ROWS, None), trusted=frozenset({name})))
     assert report.passed, report.reason
     assert any(f"The trusted name {name} cannot be imported here" in warning for warning in report.warnings)
 
@@ -108,7 +108,7 @@ def test_onnx_passes(tmp_path: Path) -> None:
     model = LogisticRegression().fit(X, Y)
     path.write_bytes(to_onnx(model, X[:1].astype(np.float32)).SerializeToString())
 
-    report = run_probe(ProbeRequest(path, "onnx", sample=Sample(ROWS, tuple(model.predict(X[:4]).tolist()))))
+    report = run_load_test(LoadTestRequest(path, "onnx", sample=Sample(ROWS, tuple(model.predict(X[:4]).tolist()))))
 
     assert report.passed, report.reason
 
@@ -116,7 +116,7 @@ def test_onnx_passes(tmp_path: Path) -> None:
 def test_without_a_sample_a_made_up_row_is_tried(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(LinearRegression().fit(X, Y), path)
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
     assert report.passed
     assert report.predictions is None
     assert report.row_milliseconds
@@ -128,7 +128,7 @@ def test_sample_that_disagrees_names_its_first_differing_row(tmp_path: Path) -> 
     expected = X[:4, 0].tolist()
     expected[2] += 1
 
-    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, tuple(expected))))
+    report = run_load_test(LoadTestRequest(path, "joblib", sample=Sample(ROWS, tuple(expected))))
 
     assert not report.passed
     assert "Row 2" in report.reason
@@ -137,7 +137,7 @@ def test_sample_that_disagrees_names_its_first_differing_row(tmp_path: Path) -> 
 def test_crafted_tree_ends_as_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(spoil_tree(DecisionTreeClassifier().fit(X, Y), NODE_CHANGES["left child outside"]), path)
-    report = run_probe(ProbeRequest(path, "joblib", sample=Sample(ROWS, None)))
+    report = run_load_test(LoadTestRequest(path, "joblib", sample=Sample(ROWS, None)))
     assert not report.passed
     assert "decision tree whose nodes point outside" in report.reason
 
@@ -145,7 +145,7 @@ def test_crafted_tree_ends_as_a_reason(tmp_path: Path) -> None:
 def test_untrusted_name_ends_as_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(models.Doubling(), path)
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
     assert not report.passed
     assert "tests.artifacts.models.Doubling" in report.reason
 
@@ -208,7 +208,7 @@ def _children() -> set[str]:
 def test_broken_file_ends_as_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     path.write_bytes(b"<Error><Code>NoSuchKey</Code></Error>")
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
     assert not report.passed
     assert "cannot be read as a joblib file" in report.reason
 
@@ -218,7 +218,7 @@ def test_too_many_features_are_a_clear_limit(tmp_path: Path) -> None:
     model.n_features_in_, model.coef_ = 800_000, np.zeros(800_000)
     path = tmp_path / "model.joblib"
     joblib.dump(model, path, compress=1)
-    report = run_probe(ProbeRequest(path, "joblib"))
+    report = run_load_test(LoadTestRequest(path, "joblib"))
     assert not report.passed
     assert "The model takes 800000 features" in report.reason
     assert "Choose fewer features" in report.reason
@@ -229,7 +229,7 @@ def test_sample_with_a_target_of_another_name_says_how_to_call_it(tmp_path: Path
     path = tmp_path / "model.joblib"
     joblib.dump(LinearRegression().fit(frame, Y), path)
     sample = Sample.from_csv("a,b,c,price\n1,2,3,4\n")
-    report = run_probe(ProbeRequest(path, "joblib", sample=sample))
+    report = run_load_test(LoadTestRequest(path, "joblib", sample=sample))
     assert not report.passed
     assert "last column 'price' is none of the model's inputs" in report.reason
     assert "call it 'prediction'" in report.reason
@@ -242,6 +242,6 @@ def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
     joblib.dump(model, path)
     trusted = frozenset({"tests.artifacts.models.Counting"})
     for sample in (None, Sample(ROWS, None)):
-        report = run_probe(ProbeRequest(path, "joblib", sample=sample, trusted=trusted))
+        report = run_load_test(LoadTestRequest(path, "joblib", sample=sample, trusted=trusted))
         assert not report.passed
         assert "expected numbers from 0 to 1 that sum to 1" in report.reason

@@ -29,7 +29,7 @@ def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         trusted=frozenset(request.trusted),
         allow_any_pickle=request.allow_any_pickle,
     )
-    compiled = compile_estimator(estimator, request.signature, request.instances)
+    compiled = compile_estimator(estimator, request.schema, request.instances)
     if compiled.report.is_compiled:
         cache.write(built / MODEL_FILE, compiled.model)
         cache.write(built / PLAN_FILE, compiled.plan)

@@ -1,6 +1,6 @@
 """Writes the list of trusted names from the installed packages.
 
-    python -m models_registry.artifacts.formats.generate_trusted_globals
+    python -m tools.trusted_names
 
 Run it after every update of scikit-learn, numpy or scipy, and read the difference: each new name must be harmless
 when it is called with arbitrary arguments. A test fails while the list in the repository is another one.
@@ -29,8 +29,8 @@ from sklearn.neighbors import _ball_tree, _kd_tree
 from sklearn.neural_network import _stochastic_optimizers
 from sklearn.utils import all_estimators
 
-from models_registry.artifacts.formats.specimens import specimens
 from models_registry.artifacts.formats.trusted import JOBLIB_STAND_INS, LIST_PATH
+from tools.fixtures.estimators import fixtures
 
 # Read, and found harmless with any arguments: they compute on arrays and touch nothing else.
 _NUMPY_FUNCTIONS = (
@@ -59,7 +59,7 @@ _REBUILDERS = (
 )
 _SCORES = ("_score", "_loss", "_error", "_deviance", "_corrcoef", "_auc", "auc", "_variance", "_likelihood_ratios")
 # Instances of these run text out of their own state (scipy's distributions build their argument parsers with
-# exec), or open files, or start processes. They stay off the list whatever a specimen holds.
+# exec), or open files, or start processes. They stay off the list whatever a fixture holds.
 _NEVER = ("scipy.stats.", "joblib.", "sklearn.datasets.", "sklearn.utils._testing", "sklearn.externals", "numpy.load",
           "numpy.memmap", "numpy.f2py", "numpy.testing", "builtins.eval", "builtins.exec", "builtins.getattr",
           "builtins.open", "builtins.__import__", "operator.", "os.", "sys.", "subprocess.")  # fmt: skip
@@ -100,9 +100,9 @@ class _Recorder(NumpyUnpickler):  # type: ignore[misc]
 def _recorded() -> tuple[set[str], set[str]]:
     names: set[str] = set()
     run: set[str] = set()
-    for specimen in specimens():
+    for fixture in fixtures():
         stream = io.BytesIO()
-        joblib.dump(specimen.estimator, stream)
+        joblib.dump(fixture.estimator, stream)
         stream.seek(0)
         _Recorder(stream, names, run).load()
     return names, run

@@ -27,7 +27,7 @@ BARE = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class Schema:
     """What a model takes and gives.
 
     `container` says which form the model is fed:
@@ -95,12 +95,12 @@ class Signature:
         """Say whether the model offers `method`, e.g. `predict_proba`."""
         return method in self.methods
 
-    def without_frames(self) -> Signature:
-        """Return the same signature for a model that takes mixed columns as an array of objects: no pandas."""
+    def without_frames(self) -> Schema:
+        """Return the same schema for a model that takes mixed columns as an array of objects: no pandas."""
         return replace(self, container="objects") if self.container == "frame" else self
 
     def as_frame(self, rows: np.ndarray[Any, Any]) -> Any:
-        """Return an array of objects, as the signature gives without frames, as a DataFrame after all."""
+        """Return an array of objects, as the schema gives without frames, as a DataFrame after all."""
         return self._frame(list(zip(*rows.tolist(), strict=True)))
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Signature:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Signature:
+    def from_json(cls, value: Mapping[str, Any]) -> Schema:
         """Return what `to_json` wrote."""
         classes = value["classes"]
         return cls(
@@ -134,7 +134,7 @@ class Signature:
     def parse(self, rows: Sequence[Any]) -> Any:
         """Return `rows` in the form that the model takes.
 
-        `rows` holds mappings by feature name or lists in the signature's order, one form throughout.
+        `rows` holds mappings by feature name or lists in the schema's order, one form throughout.
         Raises InputError for the first row and feature that is missing, unknown, of another type, not finite,
         or of another length.
         """
@@ -161,7 +161,7 @@ class Signature:
         return self._build_columns([check_column(item, columns[item.name]) for item in self.inputs])
 
     def from_array(self, array: np.ndarray[Any, Any]) -> Any:
-        """Return numbers of shape (rows, features), in the signature's order, in the form that the model takes.
+        """Return numbers of shape (rows, features), in the schema's order, in the form that the model takes.
 
         A plain model gets one array of its own: aligned and writable, whatever buffer `array` looks into.
         Raises InputError for a wrong width, and for the first row and feature that is not taken; NaN is a missing
@@ -193,7 +193,7 @@ class Signature:
             raise refusal(self.inputs[index], numbers[:, index], row)
 
     def _ordered(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
-        """Return each row as a sequence in the signature's order."""
+        """Return each row as a sequence in the schema's order."""
         kinds = set(map(type, rows))
         if kinds == {dict}:
             return self._from_mappings(rows)
@@ -267,7 +267,7 @@ class Signature:
         return [feature.check(value, index) for feature, value in zip(self.inputs, row, strict=True)]
 
     def _build(self, rows: list[list[Any]]) -> Any:
-        """Return checked rows in the signature's container."""
+        """Return checked rows in the schema's container."""
         if self.container == "array":
             return np.array(rows, dtype=np.float64)
         if self.container == "text":
@@ -279,7 +279,7 @@ class Signature:
         return self._frame(list(zip(*rows, strict=True)))
 
     def _build_columns(self, columns: list[Sequence[Any] | np.ndarray[Any, Any]]) -> Any:
-        """Return checked columns in the signature's container."""
+        """Return checked columns in the schema's container."""
         if self.container == "frame":
             return self._frame(columns)
         if self.container == "text":

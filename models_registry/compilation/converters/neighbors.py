@@ -1,14 +1,13 @@
-"""Nearest neighbours, support vectors and naive Bayes."""
+"""Nearest neighbours and nearest centroids."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from models_registry.compilation.context import Context, Outputs, Tensor, Unsupported, Value, predicts
-from models_registry.compilation.converters.outputs import above, as_prediction, classes_of, softmax
+from models_registry.compilation.converters.outputs import classes_of, softmax
 from models_registry.compilation.graph import Array, Graph
 
 # How many more neighbours than asked for are held against each other by exact distances.
@@ -159,148 +158,3 @@ def _nearest_centroid(context: Context, estimator: Any, value: Value) -> Outputs
     away = squared_distances(context, scaled, shrunken)
     scores = graph.subtract(graph.constant(2.0 * np.log(estimator.class_prior_)), away)
     return Outputs(label=label, probabilities=softmax(graph, scores), classes=classes)
-
-
-def _kernel(context: Context, estimator: Any, value: Value) -> str:
-    """Return (rows, support vectors): the kernel's values."""
-    graph, tensor = context.graph, context.tensor(value)
-    if not isinstance(estimator.support_vectors_, np.ndarray) or estimator._sparse:
-        raise Unsupported("support vectors fitted on sparse data have no compiled form here")
-    vectors = np.asarray(estimator.support_vectors_)
-    context.remember_rows(tensor, vectors)
-    gamma, kernel = float(estimator._gamma), estimator.kernel
-    if kernel == "rbf":
-        distances = squared_distances(context, tensor, vectors)
-        return graph.op("Exp", graph.multiply(distances, graph.constant(-gamma)))
-    product = graph.matmul(tensor.name, graph.constant(vectors.T))
-    context.needs(24 * len(vectors))
-    if kernel == "linear":
-        return product
-    scaled = graph.add(graph.multiply(product, graph.constant(gamma)), graph.constant(float(estimator.coef0)))
-    if kernel == "poly":
-        return graph.op("Pow", scaled, graph.constant(float(estimator.degree)))
-    if kernel == "sigmoid":
-        return graph.op("Tanh", scaled)
-    raise Unsupported(f"the kernel {kernel!r} has no compiled form here")
-
-
-@predicts("SVR", "NuSVR")
-def _support_regressor(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph = context.graph
-    scores = graph.matmul(_kernel(context, estimator, value), graph.constant(estimator._dual_coef_.T))
-    return as_prediction(context, graph.add(scores, graph.constant(estimator._intercept_)), 1)
-
-
-@predicts("OneClassSVM")
-def _support_outlier(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph = context.graph
-    scores = graph.matmul(_kernel(context, estimator, value), graph.constant(estimator._dual_coef_.T))
-    scores = graph.add(scores, graph.constant(estimator._intercept_))
-    # An outlier is -1; on the edge it is one.
-    return Outputs(label=above(graph, scores), decision=graph.flatten(scores), classes=np.array([-1, 1]))
-
-
-@predicts("SVC", "NuSVC")
-def _support_classifier(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph, classes = context.graph, classes_of(estimator)
-    pairs = _pairs(len(classes))
-    coefficients = _pairwise_coefficients(estimator, pairs)
-    scores = graph.matmul(_kernel(context, estimator, value), graph.constant(coefficients))
-    scores = graph.add(scores, graph.constant(estimator._intercept_))
-    if estimator.probability is True:
-        raise Unsupported("the probabilities of a support vector machine are iterated, with a stop of libsvm's own")
-    first_wins = graph.as_float64(graph.op("Greater", scores, graph.constant(0.0)))
-    votes = _votes(context, first_wins, pairs, len(classes))
-    if len(classes) == 2:
-        return Outputs(
-            label=graph.argmax(votes),
-            decision=graph.flatten(graph.op("Neg", scores)),
-            classes=classes,
-        )
-    if estimator.decision_function_shape != "ovr":
-        return Outputs(label=graph.argmax(votes), decision=scores, classes=classes)
-    decision = _one_against_rest(context, scores, pairs, len(classes))
-    return Outputs(label=graph.argmax(decision if estimator.break_ties else votes), decision=decision, classes=classes)
-
-
-def _pairs(count: int) -> list[tuple[int, int]]:
-    return [(first, second) for first in range(count) for second in range(first + 1, count)]
-
-
-def _pairwise_coefficients(estimator: Any, pairs: list[tuple[int, int]]) -> Array:
-    """Return (support vectors, pairs) from libsvm's layout: a vector has a row for each rival of its class."""
-    ends = np.cumsum(estimator._n_support)
-    starts = ends - estimator._n_support
-    dual = estimator._dual_coef_
-    table = np.zeros((dual.shape[1], len(pairs)))
-    for position, (first, second) in enumerate(pairs):
-        of_first, of_second = slice(starts[first], ends[first]), slice(starts[second], ends[second])
-        table[of_first, position] = dual[second - 1, of_first]
-        table[of_second, position] = dual[first, of_second]
-    return table
-
-
-def _votes(context: Context, first_wins: str, pairs: list[tuple[int, int]], count: int) -> str:
-    """Return (rows, classes): how many of its pairs each class won."""
-    graph = context.graph
-    signs, base = np.zeros((len(pairs), count)), np.zeros(count)
-    for position, (first, second) in enumerate(pairs):
-        signs[position, first], signs[position, second] = 1.0, -1.0
-        base[second] += 1.0
-    return graph.add(graph.matmul(first_wins, graph.constant(signs)), graph.constant(base))
-
-
-def _one_against_rest(context: Context, scores: str, pairs: list[tuple[int, int]], count: int) -> str:
-    """Return scikit-learn's decision per class: votes, with the confidences squeezed below half a vote."""
-    graph = context.graph
-    signs = np.zeros((len(pairs), count))
-    for position, (first, second) in enumerate(pairs):
-        signs[position, first], signs[position, second] = 1.0, -1.0
-    # A score of zero counts for the first class here, and for the second in libsvm's own vote.
-    lost = graph.as_float64(graph.op("Less", scores, graph.constant(0.0)))
-    votes = _votes(context, graph.subtract(graph.constant(1.0), lost), pairs, count)
-    confidence = graph.matmul(scores, graph.constant(signs))
-    bound = graph.multiply(graph.add(graph.op("Abs", confidence), graph.constant(1.0)), graph.constant(3.0))
-    return graph.add(votes, graph.divide(confidence, bound))
-
-
-def _bayes(context: Context, estimator: Any, joint: str) -> Outputs:
-    graph = context.graph
-    return Outputs(
-        label=graph.argmax(joint),
-        probabilities=softmax(graph, joint),
-        classes=classes_of(estimator),
-    )
-
-
-@predicts("GaussianNB")
-def _gaussian(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph, tensor = context.graph, context.tensor(value)
-    context.needs(24 * estimator.theta_.size)
-    apart = graph.op("Unsqueeze", tensor.name, graph.constant([1], np.int64))
-    difference = graph.subtract(apart, graph.constant(estimator.theta_))
-    scaled = graph.divide(graph.multiply(difference, difference), graph.constant(estimator.var_))
-    spread = graph.multiply(graph.total(scaled, 2, keep=False), graph.constant(0.5))
-    constant = -0.5 * np.sum(np.log(2.0 * math.pi * estimator.var_), axis=1)
-    likelihood = graph.subtract(graph.constant(constant), spread)
-    return _bayes(context, estimator, graph.add(likelihood, graph.constant(np.log(estimator.class_prior_))))
-
-
-@predicts("MultinomialNB", "ComplementNB")
-def _counting(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph, tensor = context.graph, context.tensor(value)
-    joint = graph.matmul(tensor.name, graph.constant(estimator.feature_log_prob_.T))
-    if type(estimator).__name__ == "MultinomialNB" or len(estimator.classes_) == 1:
-        joint = graph.add(joint, graph.constant(estimator.class_log_prior_))
-    return _bayes(context, estimator, joint)
-
-
-@predicts("BernoulliNB")
-def _bernoulli(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph, tensor = context.graph, context.tensor(value)
-    name = tensor.name
-    if estimator.binarize is not None:
-        name = graph.as_float64(graph.op("Greater", name, graph.constant(float(estimator.binarize))))
-    absent = np.log(1 - np.exp(estimator.feature_log_prob_))
-    joint = graph.matmul(name, graph.constant((estimator.feature_log_prob_ - absent).T))
-    return _bayes(context, estimator, graph.add(joint, graph.constant(estimator.class_log_prior_ + absent.sum(axis=1))))

@@ -1,4 +1,4 @@
-"""Loads and tries an artifact: a task of the sandbox, asked for by `probe.py`."""
+"""Loads and tries an artifact: a task of the sandbox, asked for by `load_test.py`."""
 
 import gc
 import resource
@@ -48,13 +48,13 @@ def _judged(attempt: Callable[[], dict[str, Any]], memory_bytes: int) -> dict[st
         return {"passed": True, "reason": "", **attempt()}
     except MemoryError:
         return _failure(
-            f"The artifact needs more than the {memory_bytes} bytes of memory that a probe may take. "
+            f"The artifact needs more than the {memory_bytes} bytes of memory that a load test may take. "
             "Publish a smaller model, or raise the limit."
         )
     except RegistryError as error:
         cause = error.__cause__
         if isinstance(cause, MemoryError):
-            return _failure(f"{error} A probe may take {memory_bytes} bytes of memory.")
+            return _failure(f"{error} A load test may take {memory_bytes} bytes of memory.")
         return _failure(str(error))
     except BaseException as error:  # noqa: BLE001 - an estimator may raise anything at all, SystemExit included
         return _failure(
@@ -71,7 +71,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     from models_registry.artifacts.adversarial import exercise
     from models_registry.artifacts.features import DeclaredInput
     from models_registry.artifacts.formats import open_artifact
-    from models_registry.artifacts.inference import infer_signature
+    from models_registry.artifacts.inference import infer_schema
     from models_registry.artifacts.manifest import Sample
     from models_registry.artifacts.policy import server_versions
     from models_registry.artifacts.trial import try_model
@@ -89,13 +89,13 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         allow_any_pickle=question["allow_any_pickle"],
     )
     load_seconds = time.perf_counter() - start
-    answer.write(stage="while its signature was read")
+    answer.write(stage="while its schema was read")
     features = None if declared is None else tuple(DeclaredInput.from_json(one) for one in declared)
-    signature = infer_signature(model, features, None if sample is None else sample.instances)
+    schema = infer_schema(model, features, None if sample is None else sample.instances)
     answer.write(stage="while it predicted")
-    trial = try_model(model, signature, sample, is_declared=declared is not None)
+    trial = try_model(model, schema, sample, is_declared=declared is not None)
     report = {
-        "signature": trial.signature.to_json(),
+        "schema": trial.schema.to_json(),
         "example": trial.example,
         "predictions": trial.predictions,
         "load_seconds": load_seconds,
@@ -105,5 +105,5 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         "versions": versions,
     }
     answer.write(stage="while unknown, missing and extreme values were tried")
-    exercise(model, trial.signature, (trial.example,) if sample is None else sample.instances)
+    exercise(model, trial.schema, (trial.example,) if sample is None else sample.instances)
     return report

@@ -1,4 +1,4 @@
-"""What a signature says of rows that do not fit it."""
+"""What a schema says of rows that do not fit it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 from models_registry.artifacts import suggestions
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.signature import Signature
+from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError
 
 NAMES = [f"average consumption of hour {hour:02} of day {day:02}, in kWh" for day in range(20) for hour in range(24)]
-MANY = Signature(tuple(Feature(name) for name in NAMES), named=True)
+MANY = Schema(tuple(Feature(name) for name in NAMES), named=True)
 
 
 @pytest.fixture
