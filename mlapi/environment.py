@@ -112,6 +112,17 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()] or list(default)
 
 
+def origins(name: str) -> list[str]:
+    """Return a list of origins as browsers send them, e.g. `https://app.example.com`, or of * for all."""
+    found = [word.lower() for word in words(name)]
+    for word in found:
+        if word != "*" and not re.fullmatch(r"https?://[^/?#@*\s]+", word):
+            raise ImproperlyConfigured(
+                f"{name} contains {word!r}; expected origins without a path such as https://app.example.com, or *."
+            )
+    return found
+
+
 def pairs(name: str) -> dict[str, str]:
     """Return a mapping that is written as `left=right`, the pairs separated by commas."""
     found = {}

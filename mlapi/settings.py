@@ -75,6 +75,7 @@ MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY") or environment.p
 MODELS_ACCELERATION = environment.boolean("MODELS_ACCELERATION", True)
 MLAPI_PLAYGROUND = environment.boolean("MLAPI_PLAYGROUND", True)
 MLAPI_REQUIRE_API_KEY = environment.boolean("MLAPI_REQUIRE_API_KEY", False)
+MLAPI_CORS_ORIGINS = environment.origins("MLAPI_CORS_ORIGINS")
 MLAPI_LOG_SAMPLE_PERCENT = environment.number("MLAPI_LOG_SAMPLE_PERCENT", 100, maximum=100)
 MLAPI_LOG_FEATURES = environment.boolean("MLAPI_LOG_FEATURES", False)
 MLAPI_METRICS_TOKEN = environment.text("MLAPI_METRICS_TOKEN")

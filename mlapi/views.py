@@ -9,6 +9,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.urls import is_valid_path
 from django.views.decorators.csrf import csrf_exempt
 
 from mlapi.body_limits import FilesNotTaken
@@ -78,10 +79,20 @@ def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpRe
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404 in the contract's form."""
+    """Answer 404 in the contract's form; an address that differs from another by its last slash names that one."""
+    other = _other_slash(request.path_info)
+    if other is not None:
+        words = f"There is nothing at this address. Did you mean {other}?"
+        return error_response(request, HttpError(404, "not_found", words, expected=other))
     return error_response(
         request, HttpError(404, "not_found", "There is nothing at this address. See /docs for what there is.")
     )
+
+
+def _other_slash(path: str) -> str | None:
+    """Return the address that is served without, or with, the slash at the end of `path`; None where neither is."""
+    other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+    return other[:200] if len(other) > 1 and is_valid_path(other) else None
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

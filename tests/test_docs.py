@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 OWN_APPS = {"mlapi", "models_registry"}
 READ_BY = re.compile(
-    r"""environment\.(?:text|boolean|number|whole|choice|words|pairs|header_prefix)\(\s*["']([A-Z0-9_]+)["']"""
+    r"""environment\.(?:text|boolean|number|whole|choice|words|pairs|origins|header_prefix)\(\s*["']([A-Z0-9_]+)["']"""
     r"""|os\.environ(?:\.get\(|\[)["']([A-Z0-9_]+)["']"""
     r"""|environment\.get\(["']([A-Z0-9_]+)["']"""
     r"""|\btext\(["']([A-Z0-9_]+)["']"""

@@ -20,6 +20,7 @@ from mlapi.body_limits import require_length
 from mlapi.http.request import request_id_of
 from mlapi.observability.access_log import observe_api
 from mlapi.protocols.base import HttpError
+from mlapi.protocols.json_bodies import loads
 
 VIEW = "models_registry.view_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
@@ -45,7 +46,7 @@ class StrictJSON(BaseParser):
         if not content.strip():
             return {}
         try:
-            return orjson.loads(content)
+            return loads(content)
         except orjson.JSONDecodeError as error:
             raise HttpError(400, "invalid_json", f"The body is no valid JSON ({error}).") from error
 

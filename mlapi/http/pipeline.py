@@ -14,7 +14,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from mlapi.endpoint import Endpoint
-from mlapi.http import errors
+from mlapi.http import cors, errors
 from mlapi.http.admission import AdmissionController
 from mlapi.http.auth import require_key, require_metrics_token, require_network
 from mlapi.http.body import decode, require_encoding, slots_for, too_large
@@ -118,9 +118,14 @@ class RequestPipeline:
         """
         request_id = request_id_of(request.headers.raw(b"x-request-id"))
         context = RequestContext(endpoint, params, request, request_id, time.perf_counter(), client, disconnected)
+        is_preflight = bool(settings.MLAPI_CORS_ORIGINS) and cors.is_preflight(request)
         try:
-            self._require(context)
-            reply = await self._respond(context, body)
+            if is_preflight:
+                check_host(request.headers.raw(b"host"))
+                reply = cors.answer_preflight(endpoint)
+            else:
+                self._require(context)
+                reply = await self._respond(context, body)
         except Exception as error:  # noqa: BLE001 - translated for the client; an unforeseen one is logged there
             refusal = errors.as_http_error(error, request_id)
             reply = endpoint.error_reply(refusal, request_id)
@@ -132,7 +137,8 @@ class RequestPipeline:
         reply.stats.waiting_seconds += context.waited_seconds
         reply.headers.append(("X-Request-ID", request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
-        if not endpoint.is_quiet:
+        cors.allow(endpoint, request, reply)
+        if not (endpoint.is_quiet or is_preflight):
             observe(
                 endpoint,
                 request.method,
@@ -219,7 +225,7 @@ class RequestPipeline:
         loaded = snapshot.models.get(params.get("model") or snapshot.default or "")
         if loaded is None:
             return length <= MAX_REFUSED_INLINE_BYTES
-        return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.schema.has("transform"))
+        return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.schema.has_native_methods)
 
     def _call(self, body: bytes, context: RequestContext) -> Call:
         params = context.params
@@ -234,6 +240,7 @@ class RequestPipeline:
             model=params.get("model"),
             version=int(number) if number is not None else None,
             params=params,
+            query=context.request.query,
             base_url="" if context.endpoint.is_prediction else base_url(context.request),
         )
 

@@ -48,15 +48,18 @@ class Headers(Mapping[str, str]):
 class Request:
     """The head of one request."""
 
-    __slots__ = ("client", "headers", "method", "path", "scheme")
+    __slots__ = ("client", "headers", "method", "path", "query", "scheme")
 
-    def __init__(self, method: str, path: str, headers: Headers, *, scheme: str = "http", client: str = "") -> None:
-        """Hold the parts; `client` is the peer's address."""
+    def __init__(
+        self, method: str, path: str, headers: Headers, *, scheme: str = "http", client: str = "", query: str = ""
+    ) -> None:
+        """Hold the parts; `client` is the peer's address, `query` what stands after the question mark."""
         self.method = method
         self.path = path
         self.headers = headers
         self.scheme = scheme
         self.client = client
+        self.query = query
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> Request:
@@ -68,6 +71,7 @@ class Request:
             Headers(scope["headers"]),
             scheme=scope["scheme"],
             client=client[0] if client else "",
+            query=scope.get("query_string", b"").decode("latin-1"),
         )
 
     @classmethod
@@ -80,7 +84,9 @@ class Request:
             for name, value in pairs.items()
         )
         client = meta.get("REMOTE_ADDR") or ""
-        return cls(str(request.method), request.path_info, headers, scheme=str(request.scheme), client=client)
+        query = str(meta.get("QUERY_STRING") or "")
+        scheme = str(request.scheme)
+        return cls(str(request.method), request.path_info, headers, scheme=scheme, client=client, query=query)
 
     @property
     def length(self) -> int | None:

@@ -12,12 +12,13 @@ from mlapi import catalogue, health, openapi
 from mlapi.endpoint import Endpoint
 from mlapi.observability.metrics.endpoint import metrics_endpoint
 from mlapi.observability.metrics.triton_statistics import triton_statistics
-from mlapi.protocols import mlflow, native, openinference
+from mlapi.protocols import kserve_v1, mlflow, native, openinference
 from mlapi.protocols.base import Handler, PredictionHandler
 from mlapi.replica import recorder
 
 NAME = r"(?P<model>[^/]+)"
 NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
+V1_NAME = r"(?P<model>[^/:]+)"
 V2_MODEL = rf"v2/models/{NAME}(?:/versions/{NUMBER})?"
 
 
@@ -50,7 +51,13 @@ def mlflow_route(name: str, pattern: str) -> Endpoint:
         protocol="mlflow",
         error_reply=mlflow.error_reply,
         content_types=mlflow.CONTENT_TYPES,
+        names_outputs=True,
     )
+
+
+def v1(name: str, pattern: str, handler: Handler | PredictionHandler, method: str = "GET") -> Endpoint:
+    """Return a route of KServe's protocol V1, whose errors have the form of v2's, and whose clients name no type."""
+    return replace(v2(name, pattern, handler, method), protocol="v1", is_prediction=method == "POST")
 
 
 def mlflow_health_route(name: str, handler: Handler) -> Endpoint:
@@ -75,6 +82,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     mlflow_route("invocations-version", rf"models/{NAME}/versions/{NUMBER}/invocations"),
     mlflow_health_route("ping", mlflow.ping(health.balanced)),
     mlflow_health_route("version", mlflow.version),
+    v1("v1-models", r"v1/models", kserve_v1.index),
+    v1("v1-model", rf"v1/models/{V1_NAME}", kserve_v1.ready),
+    v1("v1-predict", rf"v1/models/{V1_NAME}(?:/versions/{NUMBER})?:predict", kserve_v1.answer, "POST"),
     v2("v2-server", r"v2", openinference.server),
     v2_health("live", health.live),
     v2_health("ready", health.ready),

@@ -56,6 +56,10 @@ def _records(loaded: LoadedModel, row: Any) -> dict[str, Any]:
     }
 
 
+def _instances(loaded: LoadedModel, row: Any) -> dict[str, Any]:
+    return {"instances": [row]}
+
+
 def _values(loaded: LoadedModel, row: Any) -> list[Any]:
     """Return a row in the order of the schema, with None for what it leaves out."""
     if isinstance(row, dict):
@@ -64,6 +68,7 @@ def _values(loaded: LoadedModel, row: Any) -> list[Any]:
 
 
 MAKERS: dict[str, Callable[[LoadedModel, Any], dict[str, Any]]] = {
+    "v1-predict": _instances,
     "v2-infer": _tensors,
     "invocations": _records,
     "invocations-model": _records,

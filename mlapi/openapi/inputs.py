@@ -80,10 +80,18 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     }
     if not loaded.schema.has("predict_proba"):
         probabilities = {"const": False, "description": "This model gives no probabilities."}
+    flags: dict[str, JsonSchema] = {
+        "probabilities": probabilities,
+        "ignore_extra": {
+            "type": "boolean",
+            "default": False,
+            "description": "Ignore features that the model does not have; else they are refused.",
+        },
+    }
     one: JsonSchema = {
         "title": "One row",
         "type": "object",
-        "properties": {"features": _one_of([ref(form) for form in forms]), "probabilities": probabilities},
+        "properties": {"features": _one_of([ref(form) for form in forms]), **flags},
         "required": ["features"],
         "additionalProperties": False,
     }
@@ -91,7 +99,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     many: JsonSchema = {
         "title": "Many rows, all of one form",
         "type": "object",
-        "properties": {"instances": _one_of(lists), "probabilities": probabilities},
+        "properties": {"instances": _one_of(lists), **flags},
         "required": ["instances"],
         "additionalProperties": False,
     }

@@ -20,7 +20,7 @@ PARAMETER = re.compile(r"\{(\w+)\}")
 CHOICE = re.compile(r"\(\?:([^()]*)\)(\??)")
 CATALOGUE = "Catalogue"
 HEALTH = "Health"
-PROTOCOLS = {"v2": "Open Inference Protocol v2", "mlflow": "MLflow and SageMaker"}
+PROTOCOLS = {"v1": "KServe V1", "v2": "Open Inference Protocol v2", "mlflow": "MLflow and SageMaker"}
 SERVICE = "Service"
 
 SCHEMAS: dict[str, JsonSchema] = {
@@ -124,6 +124,9 @@ SUMMARIES = {
     "metrics": "Metrics of all workers of this machine, for Prometheus",
     "ping": "Whether every active model is, or once was, loaded here",
     "version": "The service's version, as text",
+    "v1-models": "The names of the models that serve here",
+    "v1-model": "Whether a model serves here",
+    "v1-predict": "Predict: rows under `instances`",
     "v2-live": "Whether the process answers and no prediction hangs",
     "v2-ready": "Whether every active model is loaded here",
     "v2-load": "Refused: which version serves is the registry's to say",
@@ -135,9 +138,9 @@ SUMMARIES = {
     "v2-stats": "How often and how long each model was asked, in all workers",
     "v2-model-stats": "How often and how long a model was asked, in all workers",
     "v2-server": "The server's name, version and extensions",
-    "invocations": "Predict with the default model: MLflow's four JSON forms, or CSV",
-    "invocations-model": "Predict: MLflow's four JSON forms, or CSV",
-    "invocations-version": "Predict in this version: MLflow's four JSON forms, or CSV",
+    "invocations": "Predict with the default model: MLflow's four JSON forms, a list of rows, JSON Lines, CSV or npy",
+    "invocations-model": "Predict: MLflow's four JSON forms, a list of rows, JSON Lines, CSV or npy",
+    "invocations-version": "Predict in this version: MLflow's four JSON forms, a list of rows, JSON Lines, CSV or npy",
 }
 
 

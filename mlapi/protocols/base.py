@@ -27,6 +27,7 @@ class Call:
     version: int | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     base_url: str = ""
+    query: str = ""
 
 
 @dataclass(slots=True)

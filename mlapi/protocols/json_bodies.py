@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,35 @@ def read_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
 
 def parse_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
     """Return the JSON object in `raw`; an HttpError 400 otherwise. Of a key that stands twice the last is kept."""
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        problem = "empty" if not bytes(raw).strip() else f"no valid JSON ({error})"
-        raise HttpError(
-            400, "invalid_json", f"The body is {problem}; expected an object like {example}.{_number_hint(error)}"
-        ) from error
+    value = parse(raw, example=f"an object like {example}")
     if not isinstance(value, dict):
         raise HttpError(400, "invalid_json", f"The body is {describe_value(value)}; expected an object like {example}.")
     return value
+
+
+def parse(raw: bytes | memoryview, *, example: str) -> Any:
+    """Return the JSON value in `raw`; an HttpError 400 otherwise, which says that `example` is expected.
+
+    Of a key that stands twice the last is kept.
+    """
+    try:
+        return loads(raw)
+    except orjson.JSONDecodeError as error:
+        problem = "empty" if not bytes(raw).strip() else f"no valid JSON ({error})"
+        raise HttpError(
+            400, "invalid_json", f"The body is {problem}; expected {example}.{_number_hint(error)}"
+        ) from error
+
+
+def loads(raw: bytes | memoryview) -> Any:
+    """Return the value in `raw`, which may begin with a byte order mark; orjson.JSONDecodeError otherwise."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # Windows' editors and Excel write the mark, and the parser refuses it.
+        if raw[: len(BOM_UTF8)] != BOM_UTF8:
+            raise
+        return orjson.loads(raw[len(BOM_UTF8) :])
 
 
 def _number_hint(error: orjson.JSONDecodeError) -> str:

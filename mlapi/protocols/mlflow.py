@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from mlapi.protocols import mlflow_bodies
-from mlapi.protocols.base import Call, CallStats, Handler, HttpError, Reply, find_model
+from mlapi.protocols.base import JSON, Call, CallStats, Handler, HttpError, Reply, find_model
 from mlapi.protocols.csv_rows import read_csv
-from mlapi.protocols.native import version_headers
+from mlapi.protocols.mlflow_params import Params, read_params, require_offered
+from mlapi.protocols.mlflow_replies import CSV, JSON_LINES, NPY, Content, accepted, write
+from mlapi.protocols.mlflow_rows import LISTED_FORMS, RowReader
+from mlapi.protocols.native import require_probabilities, version_headers
+from mlapi.protocols.npy_rows import read_npy
 from mlapi.protocols.number_rows import read_number_rows
-from mlapi.protocols.predicting import as_rows, predict
+from mlapi.protocols.predicting import call_method, predict
 from mlapi.version import VERSION
-from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.prediction_json import labelled_probabilities
 from models_registry.artifacts.schema import Schema
-from models_registry.inference.runtime import Runtime
+from models_registry.inference.runtime import LoadedModel, Runtime
 
-CONTENT_TYPES = ("application/json", "text/csv")
-FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-# In these a list of rows may stand.
-LISTED_FORMS = ("dataframe_records", "instances", "inputs")
+CONTENT_TYPES = (JSON, CSV, JSON_LINES, "application/jsonl", "application/x-ndjson", NPY)
 EXAMPLE = '{"dataframe_records": [{…}]}'
 # MLflow's names, by status.
 ERROR_CODES = {
@@ -33,26 +33,24 @@ ERROR_CODES = {
     500: "INTERNAL_ERROR",
     503: "TEMPORARILY_UNAVAILABLE",
 }
-IGNORED_PARAMS = '299 - "params are ignored: no model here declares any"'
+IGNORED_PARAMS = '299 - "params are ignored but for those of /invocations that the service documents"'
 
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
-    """Return `{"predictions": …}` for the rows of one of MLflow's four JSON forms, or of CSV."""
+    """Return `{"predictions": …}` for the rows of one of MLflow's JSON forms, of a list, CSV, JSON Lines or npy.
+
+    The Accept header may ask for another form of the answer.
+    """
+    kind = accepted(call.headers.get("Accept", ""))
     loaded = find_model(runtime.snapshot, call.model, call.version)
     stats = CallStats()
-    headers = version_headers(loaded)
-    if _kind(call) == "text/csv":
-        rows, count = _csv_rows(loaded.schema, call)
-    elif large := read_number_rows(call.body, loaded.schema, LISTED_FORMS):
-        rows, count = large.array, len(large.array)
-    else:
-        body = mlflow_bodies.read(call.body, example=EXAMPLE)
-        rows, count = _json_rows(loaded.schema, body)
-        if body.get("params"):
-            headers.append(("Warning", IGNORED_PARAMS))
-    result = await predict(loaded, rows, count, runtime, stats)
-    content = orjson.dumps({"predictions": result.predictions()})
-    return Reply(200, content, headers=headers, stats=stats)
+    rows, count, params = _read(call, loaded.schema)
+    require_offered(loaded, params)
+    content = await _content(loaded, rows, count, params, runtime=runtime, stats=stats)
+    reply = Reply(200, write(kind, content), content_type=kind, headers=version_headers(loaded), stats=stats)
+    if params.unknown:
+        reply.headers.append(("Warning", IGNORED_PARAMS))
+    return reply
 
 
 def ping(ready: Handler) -> Handler:
@@ -76,103 +74,46 @@ def error_reply(error: HttpError, request_id: str) -> Reply:
     return Reply(error.status, orjson.dumps(content), headers=list(error.headers), code=error.code)
 
 
-def _kind(call: Call) -> str:
-    return call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+def _read(call: Call, schema: Schema) -> tuple[Any, int, Params]:
+    """Return the rows in the form that the model takes, how many they are, and what else is asked for."""
+    kind = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in {"", JSON} or kind.endswith("+json"):
+        return _read_json(call, schema)
+    params = read_params(call)
+    reader = RowReader(schema, params.ignore_extra)
+    if kind == CSV:
+        names, lines = read_csv(call.body, schema, call.headers.get("Content-Type", ""))
+        rows, count = reader.split_rows(names, lines)
+    elif kind == NPY:
+        rows, count = reader.array(read_npy(call.body))
+    else:
+        rows, count = reader.listed(mlflow_bodies.read_lines(call.body))
+    return rows, count, params
 
 
-def _csv_rows(schema: Schema, call: Call) -> tuple[Any, int]:
-    names, rows = read_csv(call.body, schema, call.headers.get("Content-Type", ""))
-    return _split_rows(schema, names, rows)
+def _read_json(call: Call, schema: Schema) -> tuple[Any, int, Params]:
+    if large := read_number_rows(call.body, schema, LISTED_FORMS):
+        return large.array, len(large.array), read_params(call)
+    body = mlflow_bodies.read(call.body, example=EXAMPLE)
+    if isinstance(body, list):
+        params = read_params(call)
+        rows, count = RowReader(schema, params.ignore_extra).listed(body)
+    else:
+        params = read_params(call, body)
+        rows, count = RowReader(schema, params.ignore_extra).json(body)
+    return rows, count, params
 
 
-def _json_rows(schema: Schema, body: dict[str, Any]) -> tuple[Any, int]:
-    """Return the rows in the form that the model takes, and how many they are."""
-    form = _form(body)
-    content = body[form]
-    if form == "dataframe_split":
-        return _split(schema, content)
-    if form == "inputs" and type(content) is dict:
-        return _columns(schema, content)
-    if type(content) is not list:
-        expected = "a list of rows, or an object of columns" if form == "inputs" else "a list of rows"
-        raise _invalid(form, f"{form!r} must be {expected}, found {describe_value(content)}.")
-    if form == "dataframe_records":
-        for index, row in enumerate(content):
-            if type(row) is not dict:
-                raise _invalid(form, f"Record {index} must be an object by column, found {describe_value(row)}.")
-    return _listed(schema, content)
-
-
-def _form(body: dict[str, Any]) -> str:
-    """Return which of the four forms the body has, one of them and nothing else but params."""
-    found = [name for name in FORMS if name in body]
-    if len(found) != 1:
-        raise _invalid(
-            "body", f"The body must have exactly one of {', '.join(FORMS)}; found {', '.join(found) or 'none of them'}."
-        )
-    others = [name for name in body if name not in {*FORMS, "params"}]
-    if others:
-        raise _invalid(others[0], f"Unknown field {others[0][:200]!r}; beside {found[0]!r} only 'params' may stand.")
-    if body.get("params") is not None and type(body["params"]) is not dict:
-        raise _invalid("params", f"'params' must be an object, found {describe_value(body['params'])}.")
-    return found[0]
-
-
-def _listed(schema: Schema, rows: Sequence[Any]) -> tuple[Any, int]:
-    return as_rows(lambda: schema.parse(rows), len(rows)), len(rows)
-
-
-def _columns(schema: Schema, columns: dict[str, Any]) -> tuple[Any, int]:
-    if not columns:
-        raise _invalid("inputs", "'inputs' has no column.")
-    counts = set()
-    for name, values in columns.items():
-        if type(values) is not list:
-            raise _invalid("inputs", f"Column {name[:200]!r} must be a list of values, found {describe_value(values)}.")
-        counts.add(len(values))
-    if len(counts) != 1:
-        raise _invalid("inputs", f"The columns of 'inputs' have {min(counts)} to {max(counts)} values; send as many.")
-    count = counts.pop()
-    return as_rows(lambda: schema.from_columns(columns), count), count
-
-
-def _split(schema: Schema, content: Any) -> tuple[Any, int]:
-    """Return the rows of pandas' `to_dict(orient="split")`."""
-    if type(content) is not dict:
-        raise _invalid("dataframe_split", f"'dataframe_split' must be an object, found {describe_value(content)}.")
-    unknown = [name for name in content if name not in {"columns", "index", "data"}]
-    if unknown:
-        raise _invalid(
-            "dataframe_split", f"'dataframe_split' takes columns, index and data; found {unknown[0][:200]!r}."
-        )
-    data, columns = content.get("data"), content.get("columns")
-    if type(data) is not list:
-        raise _invalid("dataframe_split", f"'data' of 'dataframe_split' must be a list, found {describe_value(data)}.")
-    if columns is not None and type(columns) is not list:
-        raise _invalid(
-            "dataframe_split", f"'columns' of 'dataframe_split' must be a list, found {describe_value(columns)}."
-        )
-    return _split_rows(schema, columns, data)
-
-
-def _split_rows(schema: Schema, names: Sequence[Any] | None, rows: Sequence[Any]) -> tuple[Any, int]:
-    """Return rows whose columns are called `names`; in the schema's order where they have none, or numbers."""
-    if names is None or names == list(range(len(schema.inputs))) or tuple(names) == schema.names:
-        return _listed(schema, rows)
-    for name in names:
-        if type(name) is not str:
-            raise _invalid("columns", f"A column's name must be a string, found {describe_value(name)}.")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _invalid("columns", f"The column {twice[:200]!r} stands twice; send it once.")
-    for index, row in enumerate(rows):
-        if type(row) is not list or len(row) != len(names):
-            raise _invalid(
-                "data", f"Row {index} must be a list of {len(names)}, one for each column; found {describe_value(row)}."
-            )
-    columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
-    return as_rows(lambda: schema.from_columns(columns), len(rows)), len(rows)
-
-
-def _invalid(field: str, message: str) -> HttpError:
-    return HttpError(400, "invalid_request", message, field=field[:200])
+async def _content(
+    loaded: LoadedModel, rows: Any, count: int, params: Params, *, runtime: Runtime, stats: CallStats
+) -> Content:
+    """Return what the model answers: predictions, and what the parameters ask for besides."""
+    result = await predict(loaded, rows, count, runtime, stats)
+    probabilities = None
+    if params.probabilities:
+        require_probabilities(loaded, result)
+        probabilities = labelled_probabilities(result, loaded.schema)
+    arrays: dict[str, Any] = {}
+    for method in params.methods:
+        arrays |= await call_method(loaded, method, rows, count, runtime=runtime, stats=stats)
+    return Content(result.labels, probabilities, arrays)

@@ -1,30 +1,63 @@
-"""Reads a body as MLflow's own clients write it: JSON in which a missing number is `NaN`."""
+"""Reads a body as the clients of MLflow and SageMaker write it: JSON in which a missing number may be `NaN`."""
 
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 from mlapi.protocols.base import HttpError
-from mlapi.protocols.json_bodies import read_object, unique
+from mlapi.protocols.json_bodies import parse, refuse_duplicate_keys, unique
+from models_registry.artifacts.features import describe_value
 
 
-def read(raw: bytes, *, example: str) -> dict[str, Any]:
-    """Return the JSON object in `raw`, with null for each NaN."""
+def read(raw: bytes, *, example: str) -> dict[str, Any] | list[Any]:
+    """Return the JSON object or list in `raw`, with null for each NaN."""
+    value = _read_value(raw, example=f"an object like {example}")
+    if type(value) is dict or type(value) is list:
+        return value
+    raise HttpError(
+        400,
+        "invalid_json",
+        f"The body is {describe_value(value)}; expected an object like {example}, or a list of rows.",
+    )
+
+
+def read_lines(raw: bytes) -> list[Any]:
+    """Return the rows of JSON Lines: on each line a row, or an object that has it under `features`."""
+    rows = []
+    for number, line in enumerate(raw.removeprefix(BOM_UTF8).splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(_read_value(line, example="a row"))
+            except HttpError as error:
+                raise HttpError(error.status, error.code, f"Line {number}: {error}", **error.details) from error
+    # The dense form of SageMaker's own algorithms.
+    if rows and all(type(row) is dict and row.keys() == {"features"} and _is_row(row["features"]) for row in rows):
+        return [row["features"] for row in rows]
+    return rows
+
+
+def _is_row(value: Any) -> bool:
+    return type(value) is dict or type(value) is list
+
+
+def _read_value(raw: bytes, *, example: str) -> Any:
     try:
-        return read_object(raw, example=example)
+        value = parse(raw, example=example)
     except HttpError as error:
         if error.code != "invalid_json" or b"NaN" not in raw:
             raise
         first = error
+    else:
+        refuse_duplicate_keys(raw, value)
+        return value
     try:
         value = json.loads(raw, object_pairs_hook=unique, parse_constant=_missing)
         # What the quick parser refuses besides: half of a pair of surrogates.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise first from None
-    if type(value) is not dict:
-        raise first
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,13 @@ from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
 from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.suggestions import closest
 from models_registry.inference.runtime import LoadedModel, Runtime
 
-FIELDS = frozenset({"features", "instances", "probabilities"})
+FLAGS = ("probabilities", "ignore_extra")
+FIELDS = frozenset({"features", "instances", *FLAGS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,8 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
     stats = CallStats(model=loaded.name, version=loaded.number)
     asked = _read_large(call.body, loaded) or _read(call.body, loaded)
     result = await predict(loaded, asked.rows, asked.count, runtime, stats)
-    if asked.wants_probabilities and result.probabilities is None:
-        raise HttpError(
-            400,
-            "no_probabilities",
-            f"{loaded.name} version {loaded.number} gives no probabilities. Leave 'probabilities' out.",
-            model=loaded.name,
-            version=loaded.number,
-        )
+    if asked.wants_probabilities:
+        require_probabilities(loaded, result)
     content = content_of(result, loaded.schema, is_single=asked.is_single, with_probabilities=asked.wants_probabilities)
     content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
     content["model"] = loaded.name
@@ -55,7 +52,7 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
 
 def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
     """Return what a large and plain body asks; None for any other."""
-    read = read_number_rows(raw, loaded.schema, ("instances",), ("probabilities",))
+    read = read_number_rows(raw, loaded.schema, ("instances",), FLAGS)
     return read and Asked(
         read.array, len(read.array), is_single=False, wants_probabilities="probabilities" in read.flags
     )
@@ -65,23 +62,38 @@ def _read(raw: bytes, loaded: LoadedModel) -> Asked:
     """Return what a body asks; an HttpError 400 says what is wrong with it."""
     body = read_object(raw)
     instances, is_single = _instances(body)
-    wants_probabilities = body.get("probabilities", False)
-    if not isinstance(wants_probabilities, bool):
-        raise HttpError(
-            400,
-            "invalid_field",
-            f"'probabilities' must be true or false, found {describe_value(wants_probabilities)}.",
-            field="probabilities",
-        )
-    rows = parse_rows(loaded, instances)
+    wants_probabilities, ignores_extra = (read_flag(body, name) for name in FLAGS)
+    rows = parse_rows(loaded, loaded.schema.without_extra(instances) if ignores_extra else instances)
     refuse_duplicate_keys(raw, body, instances, has_strings=loaded.schema.container != "array")
     return Asked(rows, len(instances), is_single=is_single, wants_probabilities=wants_probabilities)
+
+
+def read_flag(fields: Mapping[str, Any], name: str) -> bool:
+    """Return a field that is true or false, false where it is left out; an HttpError 400 for anything else."""
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise HttpError(
+            400, "invalid_field", f"{name!r} must be true or false, found {describe_value(value)}.", field=name
+        )
+    return value
 
 
 def error_reply(error: HttpError, request_id: str) -> Reply:
     """Return the error as the service's own protocol says it."""
     content = {"error": str(error), "code": error.code, "request_id": request_id, **error.details}
     return Reply(error.status, orjson.dumps(content, default=str), headers=list(error.headers), code=error.code)
+
+
+def require_probabilities(loaded: LoadedModel, result: Prediction) -> None:
+    """Raise HttpError 400 where a model that is asked for probabilities gave none."""
+    if result.probabilities is None:
+        raise HttpError(
+            400,
+            "no_probabilities",
+            f"{loaded.name} version {loaded.number} gives no probabilities. Leave 'probabilities' out.",
+            model=loaded.name,
+            version=loaded.number,
+        )
 
 
 def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:

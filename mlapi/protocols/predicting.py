@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlapi.protocols.base import CallStats, HttpError
+from models_registry.artifacts import prediction
 from models_registry.artifacts.outputs import as_array
 from models_registry.artifacts.prediction import Prediction
 from models_registry.errors import InputError
@@ -53,19 +54,25 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
 
 async def call_method(
     loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, stats: CallStats
-) -> np.ndarray[Any, Any]:
-    """Return what another method of the model, e.g. `transform`, gives for `count` parsed rows; errors as above."""
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return by name what another method of the model, e.g. `transform`, gives for `count` parsed rows.
 
-    def call() -> np.ndarray[Any, Any]:
+    Errors as above.
+    """
+
+    def call() -> dict[str, np.ndarray[Any, Any]]:
         with under_way():
-            value = getattr(loaded.estimator, method)(_for_estimator(loaded, rows))
-            return as_array(value, f"values of {method!r}")
+            values = prediction.call_method(loaded.estimator, method, _for_estimator(loaded, rows))
+            return {
+                name: as_array(value, f"values of {name!r}")
+                for name, value in zip(prediction.outputs_of(method), values, strict=True)
+            }
 
     with model_errors(loaded, count, stats):
-        array = await in_thread(call)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        arrays = await in_thread(call)
+    if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
         raise not_finite(loaded, stats)
-    return array
+    return arrays
 
 
 def _for_estimator(loaded: LoadedModel, rows: Rows) -> Rows:

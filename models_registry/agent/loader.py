@@ -174,8 +174,8 @@ class Preparation:
             except ArtifactError as error:
                 shutil.rmtree(report.directory, ignore_errors=True)
                 return self._native(version, artifact, str(error))
-            # What only the native model can (transform) needs it at hand; few predictors have it.
-            keeps_native = version.schema.has("transform")
+            # What only the native model can (e.g. transform) needs it at hand; few predictors have it.
+            keeps_native = version.schema.has_native_methods
             return Form(
                 model=compiled,
                 estimator=self._open_native(version, artifact) if keeps_native else compiled,

@@ -12,13 +12,13 @@ from models_registry.artifacts.consumers import TEXT, describe, input_tags, is_o
 from models_registry.artifacts.features import EXACT_INTEGER, DeclaredInput, Feature
 from models_registry.artifacts.formats.onnx_format import OnnxPredictor
 from models_registry.artifacts.outputs import as_array
-from models_registry.artifacts.prediction import offers_probabilities
-from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.prediction import offers
+from models_registry.artifacts.schema import NATIVE_METHODS, Schema
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.artifacts.wrappers import entries, told
 from models_registry.errors import NoPrediction
 
-METHODS = ("predict", "predict_proba", "decision_function", "transform")
+METHODS = ("predict", "predict_proba", "decision_function", *NATIVE_METHODS)
 
 
 def infer_schema(
@@ -63,14 +63,8 @@ def _with_outputs(estimator: Any, schema: Schema) -> Schema:
         kind=_kind(estimator, classes),
         classes=classes,
         outputs=len(classes) if classes and isinstance(classes[0], tuple) else _output_count(estimator),
-        methods=tuple(name for name in METHODS if _offers(estimator, name)),
+        methods=tuple(name for name in METHODS if offers(estimator, name)),
     )
-
-
-def _offers(estimator: Any, method: str) -> bool:
-    if method == "predict_proba":
-        return offers_probabilities(estimator)
-    return callable(getattr(estimator, method, None))
 
 
 def _output_count(estimator: Any) -> int:

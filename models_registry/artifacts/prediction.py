@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ PREDICT_IS_ARGMAX = frozenset(
         "calibration.CalibratedClassifierCV",
     )
 )
+# The arrays of those methods that do not give one under their own name.
+METHOD_OUTPUTS = {"kneighbors": ("kneighbors_distances", "kneighbors_indices"), "return_std": ("std",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,51 @@ def offers_probabilities(model: Any) -> bool:
         return False
     last = _last_step(model)
     return type(last).__name__ != "ClassifierChain" or all(len(item) == 2 for item in last.classes_)
+
+
+def offers(model: Any, method: str) -> bool:
+    """Return whether a model has `method`, one of a schema's methods."""
+    if method == "predict_proba":
+        return offers_probabilities(model)
+    if method == "return_std":
+        return _gives_deviations(model)
+    return callable(getattr(model, method, None))
+
+
+def call_method(model: Any, method: str, rows: Any) -> tuple[Any, ...]:
+    """Return what one of a schema's other methods gives for `rows`, one item for each array of `outputs_of`."""
+    if method == "return_std":
+        return (_best(model).predict(rows, return_std=True)[1],)
+    value = getattr(model, method)(rows)
+    return tuple(value) if method == "kneighbors" else (value,)
+
+
+def outputs_of(method: str) -> tuple[str, ...]:
+    """Return the names of the arrays that `method` gives."""
+    return METHOD_OUTPUTS.get(method, (method,))
+
+
+def method_of(output: str) -> str:
+    """Return the method that gives the array called `output`."""
+    return next((method for method, outputs in METHOD_OUTPUTS.items() if output in outputs), output)
+
+
+def _gives_deviations(model: Any) -> bool:
+    """Return whether `predict` can give a standard deviation with each value, as a Gaussian process does."""
+    last = _best(model)
+    while isinstance(getattr(last, "steps", None), list) and last.steps:
+        last = last.steps[-1][1]
+    predict = getattr(last, "predict", None)
+    try:
+        return callable(predict) and "return_std" in inspect.signature(predict).parameters
+    except (TypeError, ValueError):
+        # A function of a C extension need not tell its parameters.
+        return False
+
+
+def _best(model: Any) -> Any:
+    """Return the estimator that a search chose: the search's own `predict` takes no further arguments."""
+    return getattr(model, "best_estimator_", model)
 
 
 def _last_step(model: Any) -> Any:

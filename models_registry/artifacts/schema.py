@@ -23,6 +23,8 @@ from models_registry.artifacts.features import NARROW_DTYPES, Feature, describe_
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.errors import InputError
 
+# What only the native form of a model answers, whose compiled form predicts alone.
+NATIVE_METHODS = ("transform", "score_samples", "kneighbors", "return_std")
 BARE = frozenset({str, int, float, bool, type(None)})
 
 
@@ -94,6 +96,20 @@ class Schema:
     def has(self, method: str) -> bool:
         """Say whether the model offers `method`, e.g. `predict_proba`."""
         return method in self.methods
+
+    @property
+    def has_native_methods(self) -> bool:
+        """Whether the model offers anything that its compiled form does not."""
+        return any(method in self.methods for method in NATIVE_METHODS)
+
+    def without_extra(self, rows: Sequence[Any]) -> list[Any]:
+        """Return `rows` without the values of features that the model does not have."""
+        if self.container == "records":
+            return list(rows)
+        known = frozenset(self._names)
+        return [
+            {name: value for name, value in row.items() if name in known} if type(row) is dict else row for row in rows
+        ]
 
     def without_frames(self) -> Schema:
         """Return the same schema for a model that takes mixed columns as an array of objects: no pandas."""

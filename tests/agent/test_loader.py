@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sklearn.cluster import KMeans
+from sklearn.linear_model import BayesianRidge
+from sklearn.neighbors import KNeighborsClassifier
 
 from models_registry.agent.loader import (
     INLINE_ROWS_SECONDS,
@@ -22,7 +25,7 @@ from models_registry.artifacts.features import Feature
 from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.prediction import call
+from models_registry.artifacts.prediction import call, call_method
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
 from models_registry.inference.batching import run_blocking
@@ -161,11 +164,18 @@ def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparati
     assert digest_of(second)[:16] in str(graphs[0])
 
 
-def test_transform_keeps_the_native_model_at_hand(preparation, tmp_path):
-    from sklearn.cluster import KMeans
-
-    path = save(KMeans(2, n_init=1, random_state=0).fit([[0.0], [1.0], [5.0], [6.0]]), tmp_path / "k.joblib")
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        (KMeans(2, n_init=1, random_state=0), "transform"),
+        (KNeighborsClassifier(2), "kneighbors"),
+        (BayesianRidge(), "return_std"),
+    ],
+)
+def test_what_only_the_native_model_gives_keeps_it_at_hand(preparation, tmp_path, model, method):
+    path = save(model.fit([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1]), tmp_path / "k.joblib")
     loaded = prepare(preparation, version_of(path), path)
     rows = loaded.schema.parse([[0.5]])
-    assert loaded.estimator.transform(rows).shape == (1, 2)
+    assert loaded.schema.has(method)
+    assert len(call_method(loaded.estimator, method, rows)[0]) == 1
     assert call(loaded.estimator, rows).predictions() == run_blocking(loaded.predictor.predict(rows, 1)).predictions()

@@ -159,7 +159,8 @@ HOSTILE = {
     "deep": b"[" * 100_000,
     "deep beside NaN": b"[NaN," * 100_000,
     "cut short": b'{"inputs": [[1',
-    "a list": b"[[1, 2]]",
+    "a number": b"5",
+    "a list of lists of lists": b"[[[1, 2]]]",
     "a list with NaN": b"[NaN]",
     "NaN": b'{"inputs": [[NaN, 1]]}',
     "Infinity beside NaN": b'{"inputs": [[NaN, Infinity]]}',
@@ -285,7 +286,7 @@ def test_wire_errors_keep_mlflow_s_shape(host, load, settings):
     settings.MLAPI_MAX_BODY_MB = 0.001
     answers = {
         "method": (host.get("/invocations"), 405),
-        "kind": (host.post("/invocations", b"x", **{"Content-Type": "application/x-npy"}), 415),
+        "kind": (host.post("/invocations", b"x", **{"Content-Type": "application/xml"}), 415),
         "chunks": (host.request("POST", "/invocations", chunks=[b" " * 600, b" " * 401]), 413),
         "large": (host.post("/invocations", b" " * 1001), 413),
         "unknown model": (host.post("/models/none/invocations", {"inputs": [[1, 2]]}), 404),

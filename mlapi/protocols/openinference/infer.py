@@ -16,7 +16,7 @@ from mlapi.protocols.openinference.requests import HEADER_LENGTH, InferRequest, 
 from mlapi.protocols.openinference.tensors import Array, Tensor, write
 from mlapi.protocols.predicting import as_rows, call_method, predict
 from models_registry.artifacts.features import describe_value
-from models_registry.artifacts.prediction import Prediction
+from models_registry.artifacts.prediction import Prediction, method_of
 from models_registry.artifacts.prediction_json import probabilities_of
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError
@@ -71,6 +71,8 @@ def rows_of(request: InferRequest) -> int:
 def to_model(schema: Schema, request: InferRequest) -> Any:
     """Return the tensors in the form that the model takes: one of them as a matrix, or each as a column by name."""
     tensors = request.tensors
+    if request.ignores_extra and len(tensors) > 1 and schema.container != "records":
+        tensors = tuple(tensor for tensor in tensors if tensor.name in schema.names)
     if len(tensors) == 1 and request.content_type != "pd" and is_matrix(tensors[0], schema):
         matrix = tensors[0].matrix()
         return schema.from_array(matrix) if isinstance(matrix, np.ndarray) else schema.parse(matrix)
@@ -117,8 +119,8 @@ async def compute(
         if name == "predict" or name.startswith(PROBABILITIES):
             answer = answer or await predict(loaded, rows, count, runtime, stats)
             found[name] = answer.labels if name == "predict" else probabilities(answer, name)
-        else:
-            found[name] = await call_method(loaded, name, rows, count, runtime=runtime, stats=stats)
+        elif name not in found:
+            found |= await call_method(loaded, method_of(name), rows, count, runtime=runtime, stats=stats)
     return found
 
 

@@ -10,12 +10,14 @@ from mlapi.protocols.openinference.requests import MATRIX, MATRIX_DATATYPE
 from mlapi.protocols.openinference.tensors import LARGEST_INT64
 from mlapi.version import VERSION
 from models_registry.artifacts.features import Feature
+from models_registry.artifacts.prediction import offers, outputs_of
 from models_registry.artifacts.schema import Schema
 from models_registry.inference.runtime import LoadedModel, Runtime
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
 PROBABILITIES = "predict_proba"
-ON_ESTIMATOR = frozenset({"transform", "decision_function"})
+# The predictor gives these, whatever the form of the model.
+PREDICTED = frozenset({"predict", PROBABILITIES})
 DATATYPE_OF = {
     "float": "FP64",
     "integer": "INT64",
@@ -124,13 +126,13 @@ def output_names(loaded: LoadedModel) -> tuple[str, ...]:
     schema = loaded.schema
     names: list[str] = []
     for method in schema.methods:
-        if method in ON_ESTIMATOR and not callable(getattr(loaded.estimator, method, None)):
+        if method not in PREDICTED and not offers(loaded.estimator, method):
             # A compiled form need not have it.
             continue
         if method == PROBABILITIES and has_classes_per_output(schema):
             names.extend(f"{PROBABILITIES}_{index}" for index in range(schema.outputs))
         else:
-            names.append(method)
+            names.extend(outputs_of(method))
     return tuple(names)
 
 
@@ -141,6 +143,8 @@ def has_classes_per_output(schema: Schema) -> bool:
 
 def _datatype(loaded: LoadedModel, name: str) -> str:
     schema = loaded.schema
+    if name == "kneighbors_indices":
+        return "INT64"
     if name != "predict":
         return "FP64"
     if schema.classes is None and (kind := getattr(loaded.estimator, "output_kind_", None)) is not None:
@@ -159,7 +163,7 @@ def _datatype(loaded: LoadedModel, name: str) -> str:
 
 
 def _width(schema: Schema, name: str) -> int:
-    if name == "predict":
+    if name in {"predict", "std"}:
         return schema.outputs
     if name == PROBABILITIES and schema.classes:
         return len(schema.classes)

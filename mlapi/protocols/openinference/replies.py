@@ -32,9 +32,14 @@ def saying(check: Handler, word: str) -> Handler:
 
 def unknown_address(call: Call, runtime: Runtime) -> Reply:
     """Raise the 404 for an address of the protocol, or of an extension, that is not served."""
+    address = f"/v2/{call.params.get('rest', '')[:200]}"
+    if address.endswith("/"):
+        raise HttpError(
+            404, "not_found", f"There is nothing at {address}. Try {address.rstrip('/')}, without the slash."
+        )
     raise HttpError(
         404,
         "not_found",
-        f"There is nothing at /v2/{call.params.get('rest', '')[:200]}. Versions are whole numbers; 'GET /v2' names the "
+        f"There is nothing at {address}. Versions are whole numbers; 'GET /v2' names the "
         "extensions that are served. Shared memory, tracing and logging are not among them.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlapi.protocols.base import Call, HttpError
@@ -18,6 +18,7 @@ from mlapi.protocols.openinference.tensors import (
     read_shape,
 )
 from models_registry.artifacts.features import describe_value
+from models_registry.artifacts.prediction import outputs_of
 from models_registry.artifacts.schema import Schema
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -45,6 +46,7 @@ class InferRequest:
     id: str | None = None
     content_type: str | None = None
     is_binary_by_default: bool = False
+    ignores_extra: bool = False
 
 
 def read_request(call: Call, schema: Schema) -> InferRequest:
@@ -61,12 +63,16 @@ def read_request(call: Call, schema: Schema) -> InferRequest:
     content_type = parameters.get("content_type")
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise unknown_content_type(content_type, "the request")
+    outputs = _outputs(body, by_default=by_default)
+    if flag(parameters, "return_std", default=False):
+        outputs = (*(outputs or (Output("predict", by_default),)), Output("std", by_default))
     return InferRequest(
         tensors=_tensors(body, rest),
-        outputs=_outputs(body, by_default=by_default),
+        outputs=tuple(dict.fromkeys(outputs)),
         id=request_id,
         content_type=content_type,
         is_binary_by_default=by_default,
+        ignores_extra=flag(parameters, "ignore_extra", default=False),
     )
 
 
@@ -171,7 +177,8 @@ def _outputs(body: Mapping[str, Any], *, by_default: bool) -> tuple[Output, ...]
         if name in found:
             raise invalid("outputs", f"Output {name[:200]!r} stands twice; ask for it once.")
         found[name] = Output(name, flag(parameters, "binary_data", default=by_default))
-    return tuple(found.values())
+    # A method may stand for the arrays that it gives.
+    return tuple(replace(item, name=name) for item in found.values() for name in outputs_of(item.name))
 
 
 def parameters_of(item: Mapping[str, Any], where: str) -> dict[str, Any]:

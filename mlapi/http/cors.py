@@ -1,0 +1,59 @@
+"""Which pages of other origins may call predictions (CORS), as MLAPI_CORS_ORIGINS says."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from mlapi.endpoint import Endpoint
+from mlapi.http.request import Request
+from mlapi.protocols.base import Reply
+
+REQUEST_HEADERS = (
+    "Accept, Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, traceparent, X-API-Key, "
+    "X-Model-Version, X-Request-ID, X-Routing-Key"
+)
+RESPONSE_HEADERS = "Inference-Header-Content-Length, Retry-After, X-Model-Name, X-Model-Version, X-Request-ID"
+MAX_AGE_SECONDS = 7200
+
+
+def is_preflight(request: Request) -> bool:
+    """Return whether a browser asks here before the request itself, which a page of another origin is to send."""
+    headers = request.headers
+    return (
+        request.method == "OPTIONS"
+        and headers.has(b"access-control-request-method")
+        and bool(_allowed_origin(headers.raw(b"origin")))
+    )
+
+
+def answer_preflight(endpoint: Endpoint) -> Reply:
+    """Return what a page of an allowed origin may send."""
+    return Reply(
+        204,
+        b"",
+        headers=[
+            ("Access-Control-Allow-Methods", ", ".join(endpoint.methods)),
+            ("Access-Control-Allow-Headers", REQUEST_HEADERS),
+            ("Access-Control-Max-Age", str(MAX_AGE_SECONDS)),
+        ],
+    )
+
+
+def allow(endpoint: Endpoint, request: Request, reply: Reply) -> None:
+    """Let a page of an allowed origin read the reply, an error as well as a prediction."""
+    if not settings.MLAPI_CORS_ORIGINS or endpoint.is_internal:
+        return
+    origin = _allowed_origin(request.headers.raw(b"origin"))
+    if origin:
+        reply.headers.append(("Access-Control-Allow-Origin", origin))
+        reply.headers.append(("Access-Control-Expose-Headers", RESPONSE_HEADERS))
+    if origin != "*":
+        reply.headers.append(("Vary", "Origin"))
+
+
+def _allowed_origin(origin: str) -> str:
+    """Return what an allowed origin is told: itself, or * where all are allowed; empty for any other."""
+    allowed = settings.MLAPI_CORS_ORIGINS
+    if not origin:
+        return ""
+    return "*" if "*" in allowed else origin if origin.lower() in allowed else ""

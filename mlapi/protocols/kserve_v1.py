@@ -1,0 +1,66 @@
+"""KServe's protocol V1, which is TensorFlow Serving's: `{"instances": […]}` in, `{"predictions": […]}` out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from mlapi.protocols.base import Call, CallStats, HttpError, Reply, find_model
+from mlapi.protocols.json_bodies import read_object
+from mlapi.protocols.mlflow_rows import RowReader
+from mlapi.protocols.native import FLAGS, read_flag, require_probabilities, version_headers
+from mlapi.protocols.number_rows import read_number_rows
+from mlapi.protocols.openinference.replies import json_reply
+from mlapi.protocols.predicting import predict
+from models_registry.artifacts.prediction_json import labelled_probabilities
+from models_registry.artifacts.schema import Schema
+from models_registry.inference.runtime import Runtime
+
+FORMS = ("instances", "inputs")
+# TensorFlow's clients name a signature; a model here has one.
+FIELDS = frozenset({*FORMS, "signature_name", *FLAGS})
+EXAMPLE = '{"instances": [{…}]}'
+
+
+async def answer(call: Call, runtime: Runtime) -> Reply:
+    """Return `{"predictions": …}` for the rows under `instances`, or under `inputs`."""
+    loaded = find_model(runtime.snapshot, call.model, call.version)
+    stats = CallStats()
+    rows, count, wants_probabilities = _read(call.body, loaded.schema)
+    result = await predict(loaded, rows, count, runtime, stats)
+    content: dict[str, Any] = {"predictions": result.predictions()}
+    if wants_probabilities:
+        require_probabilities(loaded, result)
+        content["probabilities"] = labelled_probabilities(result, loaded.schema)
+    return Reply(200, orjson.dumps(content), headers=version_headers(loaded), stats=stats)
+
+
+def index(call: Call, runtime: Runtime) -> Reply:
+    """Return the names of the models that serve here."""
+    return json_reply({"models": sorted(runtime.snapshot.models)})
+
+
+def ready(call: Call, runtime: Runtime) -> Reply:
+    """Return that the model serves here; the status of the error says that it does not."""
+    return json_reply({"name": find_model(runtime.snapshot, call.model).name, "ready": True})
+
+
+def _read(raw: bytes, schema: Schema) -> tuple[Any, int, bool]:
+    """Return the rows in the form that the model takes, how many they are, and whether probabilities are asked for."""
+    if large := read_number_rows(raw, schema, FORMS, FLAGS):
+        return large.array, len(large.array), "probabilities" in large.flags
+    body = read_object(raw, example=EXAMPLE)
+    found = [name for name in FORMS if name in body]
+    if len(found) != 1:
+        raise _invalid("instances", "The body must have 'instances', a list of rows.")
+    unknown = next((name for name in body if name not in FIELDS), None)
+    if unknown is not None:
+        raise _invalid(unknown[:200], f"Unknown field {unknown[:200]!r}; expected are {', '.join(sorted(FIELDS))}.")
+    wants_probabilities, ignores_extra = (read_flag(body, name) for name in FLAGS)
+    rows = RowReader(schema, ignores_extra).json({found[0]: body[found[0]]})
+    return *rows, wants_probabilities
+
+
+def _invalid(field: str, message: str) -> HttpError:
+    return HttpError(400, "invalid_request", message, field=field)

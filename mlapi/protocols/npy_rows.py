@@ -1,0 +1,40 @@
+"""An array in numpy's own format, read where it lies; a pickle in it is never opened."""
+
+from __future__ import annotations
+
+import io
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from mlapi.protocols.base import HttpError
+
+# Booleans, integers, floats, texts, and records of those.
+KINDS = "biufU"
+READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def read_npy(body: bytes) -> np.ndarray[Any, Any]:
+    """Return the array in `body`, of one or two dimensions; an HttpError 400 for anything else."""
+    stream = io.BytesIO(body)
+    try:
+        shape, is_fortran, dtype = READERS[npy.read_magic(stream)](stream)
+    except (ValueError, KeyError) as error:
+        raise _refusal(f"it cannot be read ({str(error)[:200]})") from error
+    kinds = {dtype[name].kind for name in dtype.names} if dtype.names is not None else {dtype.kind}
+    if not kinds <= set(KINDS) or dtype.itemsize == 0:
+        raise _refusal(f"it holds {dtype}; expected numbers, booleans or texts of fixed width")
+    if not 1 <= len(shape) <= 2 or min(shape) < 0:
+        raise _refusal(f"its shape is {list(shape)}; expected [rows, features]")
+    raw = memoryview(body)[stream.tell() :]
+    if prod(shape) * dtype.itemsize != len(raw):
+        raise _refusal(f"its shape is {list(shape)} of {dtype}, and {len(raw)} bytes follow the header")
+    values = np.frombuffer(raw, dtype)
+    array = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
+    return array if dtype.names is not None else array.astype(dtype.newbyteorder("="))
+
+
+def _refusal(problem: str) -> HttpError:
+    return HttpError(400, "invalid_npy", f"The body is no array of numpy's format: {problem}. Write it with np.save.")
