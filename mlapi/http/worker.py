@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 import resource
 import sys
 import time
@@ -107,8 +108,13 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
             server.should_exit = True
 
     async def _listen(self, server: Server, listeners: list[Any]) -> None:
-        """Accept connections while this worker should."""
+        """Accept connections while this worker should, and end with the master that started it."""
         while not server.should_exit:
+            if os.getppid() != self.ppid:
+                # It was killed. A worker that stays keeps the port from the server that comes next.
+                self.log.error("The worker ends: its master is gone.")
+                server.should_exit = True
+                return
             if server.started:
                 _has_started[0] = True
                 listeners[:] = self.sockets

@@ -87,3 +87,13 @@ def test_a_first_worker_that_cannot_start_ends_the_server(start, tmp_path):
     server = start(free_port())
     assert server.wait(timeout=30) != 0
     assert "the disk is gone" in (tmp_path / "log").read_text()
+
+
+def test_workers_end_with_a_master_that_is_killed(start):
+    port = free_port()
+    server = start(port)
+    first = eventually(lambda: ask(port))
+    server.kill()
+    server.wait()
+    eventually(lambda: not Path(f"/proc/{first}").exists())
+    eventually(lambda: ask(port) is None)
