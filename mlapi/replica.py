@@ -15,6 +15,7 @@ from mlapi.observability.tracing import Tracer
 from models_registry import conf
 from models_registry.agent import siblings
 from models_registry.agent.api_key_sync import ApiKeySync
+from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation
 from models_registry.agent.maintenance import MaintenanceLoop
@@ -56,6 +57,9 @@ class Replica:
             discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
         )
+        self.canary_watch = CanaryWatch(
+            runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)
+        )
         self.api_key_sync = ApiKeySync(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
@@ -83,6 +87,7 @@ class Replica:
         self.reconciler.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.maintenance.start()
         self.usage_reporter.start()
+        self.canary_watch.start()
         # What is there now stays: a collection after a swap need not walk it.
         gc.collect()
         gc.freeze()
@@ -94,6 +99,7 @@ class Replica:
         self._is_running = False
         self.sibling_report.stop()
         self.maintenance.stop()
+        self.canary_watch.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:
             self.api_key_sync.stop()

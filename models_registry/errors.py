@@ -22,6 +22,8 @@ RegistryError
 │   ├── UnknownVersion         no version of that number
 │   ├── NotActivatable         its state, or its verdict, forbids it
 │   ├── NothingToRollBackTo    no version was active before
+│   ├── NotSplittable          the traffic cannot be split as asked
+│   ├── NoCanary               no canary is running
 │   └── UnknownKey             no API key in use has that name or prefix
 ├── ActivationConflict         somebody else's activation came first
 └── InputError                 a prediction's input; says row, feature, expected, found
@@ -116,6 +118,14 @@ class NotActivatable(RequestError):
 
 class NothingToRollBackTo(RequestError):
     """No other version was active before."""
+
+
+class NotSplittable(RequestError):
+    """The traffic cannot be split as asked."""
+
+
+class NoCanary(RequestError):
+    """No canary of the model is running."""
 
 
 class UnknownKey(RequestError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -55,6 +55,19 @@ class RegisteredModel(models.Model):
         "ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
     )
     generation = models.PositiveIntegerField(default=0, editable=False)
+    canary = models.OneToOneField(
+        "Canary", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
+    )
+    latest_percent = models.FloatField(
+        default=100,
+        db_default=100,
+        help_text="With policy latest: the share of the traffic that a new version begins with.",
+    )
+    latest_bake_minutes = models.FloatField(
+        default=30,
+        db_default=30,
+        help_text="With policy latest and a share below 100: minutes until it becomes active.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -65,6 +78,12 @@ class RegisteredModel(models.Model):
             models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="model_name_fits_a_url"),
             models.CheckConstraint(
                 condition=Q(active_version__isnull=True) | Q(generation__gt=0), name="active_version_has_a_generation"
+            ),
+            models.CheckConstraint(
+                condition=Q(canary__isnull=True) | Q(active_version__isnull=False), name="canary_has_an_active_version"
+            ),
+            models.CheckConstraint(
+                condition=Q(latest_percent__gte=0, latest_percent__lte=100), name="latest_percent_is_a_share"
             ),
         ]
 
@@ -169,6 +188,7 @@ class Activation(models.Model):
         ACTIVATION = "activation", "Activation"
         ROLLBACK = "rollback", "Rollback"
         POLICY = "policy", "Policy latest"
+        PROMOTION = "promotion", "Promotion"
         DEACTIVATION = "deactivation", "Deactivation"
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="activations")
@@ -205,6 +225,68 @@ class Activation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model.name}: {f'version {self.version.number}' if self.version else 'no active version'}"
+
+
+class Canary(models.Model):
+    """A candidate that answers a share of a model's requests; kept when it has ended."""
+
+    class Outcome(models.TextChoices):
+        """How it ended."""
+
+        PROMOTED = "promoted", "Promoted"
+        ROLLED_BACK = "rolled_back", "Rolled back by a guardrail"
+        ENDED = "ended", "Ended by hand"
+        SUPERSEDED = "superseded", "Superseded"
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="canaries")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="canaries")
+    active_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    generation = models.PositiveIntegerField(help_text="The model's generation while it stands; salts the split.")
+    percent = models.FloatField(help_text="Share of the requests, 0 to 100.")
+    bake_minutes = models.FloatField(null=True, blank=True, help_text="Empty: it is promoted by hand.")
+    guardrails = models.JSONField(default=dict, help_text="Limits by name: error_rate, p99_ratio, label_shift.")
+    reason = models.TextField(blank=True, default="")
+    overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
+    started_by = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    traffic_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it got its first share: every live replica had loaded it."
+    )
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=11, choices=Outcome.choices, blank=True, default="")
+    ended_by = models.CharField(max_length=200, blank=True, default="")
+    ended_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        verbose_name_plural = "canaries"
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model"], condition=Q(ended_at__isnull=True), name="one_running_canary_per_model"
+            ),
+            models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100), name="canary_percent_is_a_share"),
+            models.CheckConstraint(
+                condition=Q(bake_minutes__isnull=True) | Q(bake_minutes__gt=0), name="bake_time_is_positive"
+            ),
+            models.CheckConstraint(
+                condition=~Q(version=F("active_version")), name="canary_is_another_version_than_the_active_one"
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True, outcome="") | Q(ended_at__isnull=False) & ~Q(outcome=""),
+                name="ended_canary_has_an_outcome",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.name}: {self.percent:g} % to version {self.version.number}"
+
+    @property
+    def bake_ends_at(self) -> datetime | None:
+        """When its bake time is over; None while it has no traffic yet, or where it has no bake time."""
+        if self.traffic_at is None or self.bake_minutes is None:
+            return None
+        return self.traffic_at + timedelta(minutes=self.bake_minutes)
 
 
 class ReplicaQuerySet(models.QuerySet["Replica"]):
@@ -254,6 +336,11 @@ class ReplicaModel(models.Model):
         help_text="SHA-256 of what it serves; empty where nothing.",
     )
     runs = models.JSONField(default=dict, help_text="In which form it serves, and how that was verified.")
+    others = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="The versions beside the active one, by number: state, digest and reason.",
+    )
     since = models.DateTimeField()
 
     class Meta:

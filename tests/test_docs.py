@@ -72,7 +72,7 @@ def test_every_make_target_in_the_docs_exists():
 
 def routes_in_docs() -> set[tuple[str, str]]:
     rows = (ROOT / "docs/http.md").read_text().splitlines()
-    found = [re.match(r"\| `(GET|POST|DELETE) (/[^`?]*)", row) for row in rows]
+    found = [re.match(r"\| `(GET|POST|PUT|PATCH|DELETE) (/[^`?]*)", row) for row in rows]
     return {(item[1], item[2]) for item in found if item}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models_registry import services
-from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.models import Canary, ModelVersion, RegisteredModel, ReplicaState
 
 
 def version_content(version: ModelVersion) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
 
 def rollout_content(model: RegisteredModel, rollout: services.Rollout) -> dict[str, Any]:
     """Return how far the replicas are."""
+    canary = services.current_canary(model)
     return {
         "model": model.name,
         "version": rollout.number,
@@ -45,4 +46,53 @@ def rollout_content(model: RegisteredModel, rollout: services.Rollout) -> dict[s
             }
             for replica in rollout.replicas
         ],
+        **({"canary": {"version": canary.version.number, "percent": canary.percent}} if canary else {}),
+    }
+
+
+def traffic_content(model: RegisteredModel) -> dict[str, Any]:
+    """Return how the model's requests are split."""
+    model.refresh_from_db()
+    canary = services.current_canary(model)
+    active = model.active_version
+    taken = canary.percent if canary and canary.traffic_at else 0.0
+    return {
+        "model": model.name,
+        "generation": model.generation,
+        "active": {"version": active.number, "percent": 100 - taken} if active else None,
+        "candidate": _candidate_content(canary) if canary else None,
+        "guardrails": canary.guardrails if canary else {},
+        "last": _ended_content(model),
+    }
+
+
+def _candidate_content(canary: Canary) -> dict[str, Any]:
+    replicas = services.candidate_replicas(canary)
+    return {
+        "version": canary.version.number,
+        "percent": canary.percent,
+        "state": "serving" if canary.traffic_at else "loading",
+        "loaded": sum(replica.state == ReplicaState.SERVING for replica in replicas),
+        "live": len(replicas),
+        "reasons": sorted({replica.reason for replica in replicas if replica.reason}),
+        "started_at": canary.created_at,
+        "started_by": canary.started_by,
+        "reason": canary.reason,
+        "traffic_at": canary.traffic_at,
+        "bake_minutes": canary.bake_minutes,
+        "bake_ends_at": canary.bake_ends_at,
+    }
+
+
+def _ended_content(model: RegisteredModel) -> dict[str, Any] | None:
+    last = model.canaries.select_related("version").exclude(ended_at=None).order_by("-ended_at", "-pk").first()
+    if last is None:
+        return None
+    return {
+        "version": last.version.number,
+        "percent": last.percent,
+        "outcome": last.outcome,
+        "reason": last.ended_reason,
+        "ended_by": last.ended_by,
+        "ended_at": last.ended_at,
     }

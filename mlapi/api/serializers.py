@@ -16,6 +16,7 @@ KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]
     (serializers.CharField, (str,), "a string"),
     (serializers.BooleanField, (bool,), "true or false"),
     (serializers.IntegerField, (int, float), "a whole number"),
+    (serializers.FloatField, (int, float), "a number"),
 )
 
 
@@ -83,6 +84,28 @@ class ActivationRequest(RollbackRequest):
     version = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER)
 
 
+class TrafficRequest(RollbackRequest):
+    """A canary."""
+
+    candidate = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER, help_text="The version that is tried.")
+    percent = serializers.FloatField(min_value=0, max_value=100, help_text="Its share of the requests.")
+    bake_minutes = serializers.FloatField(
+        default=None, allow_null=True, help_text="After that time without a broken guardrail it becomes active."
+    )
+    guardrails = serializers.DictField(
+        child=serializers.FloatField(),
+        default=None,
+        allow_null=True,
+        help_text="Limits: error_rate, p99_ratio (to the active version's), label_shift (of any label's share).",
+    )
+
+
+class TrafficEndRequest(Strict):
+    """The end of a canary."""
+
+    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
+
+
 class PublishRequest(Strict):
     """A new version: an artifact and what is to be known of it."""
 
@@ -146,6 +169,13 @@ class ReplicaInRollout(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
+class TrafficShare(serializers.Serializer[Any]):
+    """What one version gets of the requests."""
+
+    version = serializers.IntegerField()
+    percent = serializers.FloatField()
+
+
 class Rollout(serializers.Serializer[Any]):
     """How far the replicas are with the active version."""
 
@@ -157,12 +187,51 @@ class Rollout(serializers.Serializer[Any]):
     serving = serializers.IntegerField()
     failed = serializers.IntegerField()
     replicas = ReplicaInRollout(many=True)
+    canary = TrafficShare(required=False, help_text="The candidate, where the traffic is split.")
 
 
 class Activated(Rollout):
     """The rollout after an activation, a rollback or a deactivation."""
 
     changed = serializers.BooleanField(help_text="False where that was so already.")
+
+
+class CandidateShare(TrafficShare):
+    """What the candidate gets, and how far it is."""
+
+    state = serializers.CharField(help_text="loading, or serving where it gets its share.")
+    loaded = serializers.IntegerField(help_text="Live replicas that have loaded it.")
+    live = serializers.IntegerField()
+    reasons = serializers.ListField(child=serializers.CharField(), help_text="Why replicas could not load it.")
+    started_at = serializers.DateTimeField()
+    started_by = serializers.CharField()
+    reason = serializers.CharField()
+    traffic_at = serializers.DateTimeField(allow_null=True)
+    bake_minutes = serializers.FloatField(allow_null=True)
+    bake_ends_at = serializers.DateTimeField(allow_null=True)
+
+
+class EndedCanary(serializers.Serializer[Any]):
+    """The canary that ended last."""
+
+    version = serializers.IntegerField()
+    percent = serializers.FloatField()
+    outcome = serializers.CharField(help_text="promoted, rolled_back, ended or superseded.")
+    reason = serializers.CharField()
+    ended_by = serializers.CharField()
+    ended_at = serializers.DateTimeField()
+
+
+class Traffic(serializers.Serializer[Any]):
+    """How a model's requests are split."""
+
+    model = serializers.CharField()
+    generation = serializers.IntegerField()
+    active = TrafficShare(allow_null=True)
+    candidate = CandidateShare(allow_null=True)
+    guardrails = serializers.DictField(child=serializers.FloatField())
+    last = EndedCanary(allow_null=True)
+    changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
 
 
 class Synced(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from mlapi.api import monitoring, uploads, views
+from mlapi.api import monitoring, traffic, uploads, views
 
 # As a model's name may be: what else comes here is nowhere, and never reaches the database.
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
@@ -18,5 +18,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/rollback$", views.RollbackView.as_view(), name="api-rollback"),
     re_path(rf"^models/{NAME}/rollout$", views.RolloutView.as_view(), name="api-rollout"),
     re_path(rf"^models/{NAME}/usage$", monitoring.UsageView.as_view(), name="api-usage"),
+    re_path(rf"^models/{NAME}/traffic$", traffic.TrafficView.as_view(), name="api-traffic"),
+    re_path(rf"^models/{NAME}/promote$", traffic.PromoteView.as_view(), name="api-promote"),
     re_path(r"^sync$", views.SyncView.as_view(), name="api-sync"),
 ]

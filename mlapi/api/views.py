@@ -98,6 +98,7 @@ class ActivateView(RegistryView):
         require_override(request, wanted)
         model = services.get_model(name)
         version = services.get_version(model, wanted["version"])
+        had_canary = model.canary_id is not None
         done = services.activate(
             version,
             by=by(request),
@@ -105,7 +106,8 @@ class ActivateView(RegistryView):
             override=wanted["override"],
             seen_generation=wanted["seen_generation"],
         )
-        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+        changed = done is not None or had_canary
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": changed})
 
 
 class RollbackView(RegistryView):

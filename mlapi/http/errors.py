@@ -35,6 +35,8 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.ActivationConflict, 409, "activation_conflict"),
     (errors.NotActivatable, 409, "not_activatable"),
     (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),
+    (errors.NotSplittable, 409, "not_splittable"),
+    (errors.NoCanary, 409, "no_canary"),
     (errors.RequestError, 400, "invalid_request"),
     (errors.InputError, 400, "invalid_input"),
     (errors.StorageError, 503, "storage_unavailable"),

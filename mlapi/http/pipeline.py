@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
@@ -20,12 +20,13 @@ from mlapi.http.auth import require_key, require_metrics_token, require_network
 from mlapi.http.body import decode, require_encoding, slots_for, too_large
 from mlapi.http.clients import proxy_header
 from mlapi.http.request import Request, request_id_of
+from mlapi.http.routing import asked_version, routed_model, routing_key
 from mlapi.observability.access_log import observe
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.tracing import Tracer
 from mlapi.protocols.base import Call, CallStats, HttpError, Reply
 from models_registry.inference.batching import in_thread, run_blocking
-from models_registry.inference.runtime import Runtime, ServingSnapshot
+from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
 # A body for a model that is not served gets its refusal inline up to this size.
 MAX_REFUSED_INLINE_BYTES = 8_192
@@ -51,6 +52,11 @@ class RequestContext:
     # Waits until the client has left.
     disconnected: Disconnected | None = None
     key: str = ""
+    # The version that the path or X-Model-Version asks for.
+    version: int | None = None
+    # What keeps a client on one version while traffic is split.
+    routing_key: str = ""
+    stats: CallStats = field(default_factory=CallStats)
     body: bytes = b""
     # Whether the request waits for a slot.
     is_waiting: bool = False
@@ -131,7 +137,7 @@ class RequestPipeline:
             reply = endpoint.error_reply(refusal, request_id)
             reply.stats = refusal.stats or reply.stats
             errors.drop_frames(error)
-            name_model(reply.stats, params, self.runtime.snapshot, is_prediction=endpoint.is_prediction)
+            name_model(reply.stats, context, self.runtime.snapshot)
         finally:
             body.release()
         reply.stats.waiting_seconds += context.waited_seconds
@@ -175,6 +181,10 @@ class RequestPipeline:
 
     async def _respond(self, context: RequestContext, body: ReadableBody) -> Reply:
         endpoint, request = context.endpoint, context.request
+        if endpoint.is_prediction or "model" in context.params:
+            context.version = asked_version(context.params.get("version"), request.headers)
+        if endpoint.is_prediction and self.runtime.snapshot.splits:
+            context.routing_key = routing_key(request)
         limit = max_body_bytes()
         content = await body.read(limit) if request.method == "POST" else b""
         encoding = request.content_encoding
@@ -184,7 +194,7 @@ class RequestPipeline:
             if endpoint.is_inline:
                 return handler(call, self.runtime)  # type: ignore[no-any-return]
             return await in_thread(lambda: handler(call, self.runtime))
-        if not encoding and self.is_inline(endpoint, context.params, len(content)):
+        if not encoding and self.is_inline(context, len(content)):
             return await handler(self._call(content, context), self.runtime)  # type: ignore[no-any-return]
         predict = self._predict(context, content)
         if context.disconnected is None:
@@ -219,17 +229,15 @@ class RequestPipeline:
         answering.add_done_callback(lambda _: slots.release())
         return await asyncio.wrap_future(answering)
 
-    def is_inline(self, endpoint: Endpoint, params: Mapping[str, str], length: int) -> bool:
+    def is_inline(self, context: RequestContext, length: int) -> bool:
         """Return whether the model answers a body of that length fast enough to be called on the event loop."""
-        snapshot = self.runtime.snapshot
-        loaded = snapshot.models.get(params.get("model") or snapshot.default or "")
+        loaded = _model_of(context, self.runtime.snapshot)
         if loaded is None:
             return length <= MAX_REFUSED_INLINE_BYTES
-        return length <= loaded.inline_max_bytes and not (endpoint.names_outputs and loaded.schema.has_native_methods)
+        wants_native = context.endpoint.names_outputs and loaded.schema.has_native_methods
+        return length <= loaded.inline_max_bytes and not wants_native
 
     def _call(self, body: bytes, context: RequestContext) -> Call:
-        params = context.params
-        number = params.get("version")
         if settings.MLAPI_LOG_FEATURES:
             context.body = body
         return Call(
@@ -237,11 +245,13 @@ class RequestPipeline:
             headers=context.request.headers,
             request_id=context.request_id,
             started=context.started,
-            model=params.get("model"),
-            version=int(number) if number is not None else None,
-            params=params,
+            model=context.params.get("model"),
+            version=context.version,
+            params=context.params,
             query=context.request.query,
             base_url="" if context.endpoint.is_prediction else base_url(context.request),
+            routing_key=context.routing_key,
+            stats=context.stats,
         )
 
 
@@ -276,12 +286,20 @@ def max_body_bytes() -> int:
     return int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
 
 
-def name_model(stats: CallStats, params: Mapping[str, str], snapshot: ServingSnapshot, *, is_prediction: bool) -> None:
+def _model_of(context: RequestContext, snapshot: ServingSnapshot) -> LoadedModel | None:
+    return routed_model(snapshot, context.params.get("model"), version=context.version, key=context.routing_key)
+
+
+def name_model(stats: CallStats, context: RequestContext, snapshot: ServingSnapshot) -> None:
     """Say which model a failed request was for, where it is served: a name that a client made up is no label."""
-    name = params.get("model") or (snapshot.default if is_prediction else None)
-    loaded = snapshot.models.get(name) if name else None
-    if loaded is not None and not stats.model:
-        stats.model, stats.version = loaded.name, loaded.number
+    if stats.model:
+        return
+    if context.stats.model:
+        stats.model, stats.version = context.stats.model, context.stats.version
+    elif context.endpoint.is_prediction or "model" in context.params:
+        loaded = _model_of(context, snapshot)
+        if loaded is not None:
+            stats.model, stats.version = loaded.name, loaded.number
 
 
 def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:

@@ -15,21 +15,6 @@ SHOWN_CHARACTERS = 200
 SHOWN_SERVED = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request: its body, undone of any content encoding, and what the URL and the headers said."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    request_id: str
-    started: float
-    model: str | None = None
-    version: int | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
-    base_url: str = ""
-    query: str = ""
-
-
 @dataclass(slots=True)
 class CallStats:
     """What a request turned out to be about; for the log line and the metrics."""
@@ -44,6 +29,24 @@ class CallStats:
     predictions: Any = None
     # What the model failed at: exception, not_finite, out_of_memory.
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its body, undone of any content encoding, and what the URL and the headers said."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    request_id: str
+    started: float
+    model: str | None = None
+    version: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    base_url: str = ""
+    query: str = ""
+    # What keeps a client on one version while traffic is split.
+    routing_key: str = ""
+    stats: CallStats = field(default_factory=CallStats)
 
 
 @dataclass(slots=True)
@@ -128,16 +131,37 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
             model=name[:SHOWN_CHARACTERS],
             served=served[:SHOWN_SERVED],
         )
-    if version is not None and version != loaded.number:
+    if version is None or version == loaded.number:
+        return loaded
+    versions = snapshot.versions_of(name)
+    if version not in versions:
         raise HttpError(
             404,
             "version_not_loaded",
-            f"Version {version} of {name!r} is not loaded here. Loaded is version {loaded.number}.",
+            f"Version {version} of {name!r} is not loaded here. {_list_loaded(sorted(versions))}",
             model=name,
             version=version,
-            loaded=[loaded.number],
+            loaded=sorted(versions),
         )
+    return versions[version]
+
+
+def choose_model(call: Call, snapshot: ServingSnapshot) -> LoadedModel:
+    """Return the loaded model that answers a prediction: the version asked for, else by the split of the traffic.
+
+    It is noted in the call's stats. Errors as in `find_model`.
+    """
+    loaded = find_model(snapshot, call.model, call.version)
+    if call.version is None and snapshot.splits:
+        loaded = snapshot.route(loaded, call.routing_key)
+    call.stats.model, call.stats.version = loaded.name, loaded.number
     return loaded
+
+
+def _list_loaded(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"Loaded is version {numbers[0]}."
+    return f"Loaded are versions {', '.join(map(str, numbers))}."
 
 
 def _hint(name: str, served: Sequence[str]) -> str:

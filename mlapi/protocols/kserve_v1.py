@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from mlapi.protocols.base import Call, CallStats, HttpError, Reply, find_model
+from mlapi.protocols.base import Call, HttpError, Reply, choose_model, find_model
 from mlapi.protocols.json_bodies import read_object
 from mlapi.protocols.mlflow_rows import RowReader
 from mlapi.protocols.native import FLAGS, read_flag, require_probabilities, version_headers
@@ -25,15 +25,14 @@ EXAMPLE = '{"instances": [{…}]}'
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return `{"predictions": …}` for the rows under `instances`, or under `inputs`."""
-    loaded = find_model(runtime.snapshot, call.model, call.version)
-    stats = CallStats()
+    loaded = choose_model(call, runtime.snapshot)
     rows, count, wants_probabilities = _read(call.body, loaded.schema)
-    result = await predict(loaded, rows, count, runtime, stats)
+    result = await predict(loaded, rows, count, runtime, call.stats)
     content: dict[str, Any] = {"predictions": result.predictions()}
     if wants_probabilities:
         require_probabilities(loaded, result)
         content["probabilities"] = labelled_probabilities(result, loaded.schema)
-    return Reply(200, orjson.dumps(content), headers=version_headers(loaded), stats=stats)
+    return Reply(200, orjson.dumps(content), headers=version_headers(loaded), stats=call.stats)
 
 
 def index(call: Call, runtime: Runtime) -> Reply:

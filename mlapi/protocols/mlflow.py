@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from mlapi.protocols import mlflow_bodies
-from mlapi.protocols.base import JSON, Call, CallStats, Handler, HttpError, Reply, find_model
+from mlapi.protocols.base import JSON, Call, CallStats, Handler, HttpError, Reply, choose_model
 from mlapi.protocols.csv_rows import read_csv
 from mlapi.protocols.mlflow_params import Params, read_params, require_offered
 from mlapi.protocols.mlflow_replies import CSV, JSON_LINES, NPY, Content, accepted, write
@@ -42,12 +42,11 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
     The Accept header may ask for another form of the answer.
     """
     kind = accepted(call.headers.get("Accept", ""))
-    loaded = find_model(runtime.snapshot, call.model, call.version)
-    stats = CallStats()
+    loaded = choose_model(call, runtime.snapshot)
     rows, count, params = _read(call, loaded.schema)
     require_offered(loaded, params)
-    content = await _content(loaded, rows, count, params, runtime=runtime, stats=stats)
-    reply = Reply(200, write(kind, content), content_type=kind, headers=version_headers(loaded), stats=stats)
+    content = await _content(loaded, rows, count, params, runtime=runtime, stats=call.stats)
+    reply = Reply(200, write(kind, content), content_type=kind, headers=version_headers(loaded), stats=call.stats)
     if params.unknown:
         reply.headers.append(("Warning", IGNORED_PARAMS))
     return reply

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from mlapi.protocols.base import Call, CallStats, HttpError, Reply, find_model
+from mlapi.protocols.base import Call, HttpError, Reply, choose_model
 from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
@@ -35,11 +35,9 @@ class Asked:
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
     """Return the prediction for one row or many."""
-    snapshot = runtime.snapshot
-    loaded = find_model(snapshot, call.model, call.version)
-    stats = CallStats(model=loaded.name, version=loaded.number)
+    loaded = choose_model(call, runtime.snapshot)
     asked = _read_large(call.body, loaded) or _read(call.body, loaded)
-    result = await predict(loaded, asked.rows, asked.count, runtime, stats)
+    result = await predict(loaded, asked.rows, asked.count, runtime, call.stats)
     if asked.wants_probabilities:
         require_probabilities(loaded, result)
     content = content_of(result, loaded.schema, is_single=asked.is_single, with_probabilities=asked.wants_probabilities)
@@ -47,7 +45,7 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
     content["model"] = loaded.name
     content["version"] = loaded.number
     content["request_id"] = call.request_id
-    return Reply(200, encode(content), headers=version_headers(loaded), stats=stats)
+    return Reply(200, encode(content), headers=version_headers(loaded), stats=call.stats)
 
 
 def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from models_registry.inference.routing import TrafficSplit
 from models_registry.services.desired_state import DesiredState, DesiredVersion
 
 log = structlog.get_logger(__name__)
@@ -22,17 +23,18 @@ class DesiredStateCache:
     def __init__(self, path: Path) -> None:
         """Keep them at `path`."""
         self._path = path
-        self._kept: DesiredState | None = None
+        self._kept: dict[str, object] | None = None
 
     def keep(self, desired_state: DesiredState) -> None:
         """Write `desired_state` down where they are others than before; a disk that takes nothing is said, no more."""
-        if self._kept is not None and (self._kept, self._kept.first) == (desired_state, desired_state.first):
-            return
-        self._kept = desired_state
-        content = {
+        content: dict[str, object] = {
             "first": desired_state.first,
-            "desired_state": [_to_json(desired) for desired in desired_state.values()],
+            "desired_state": [_to_json(desired) for desired in desired_state.versions().values()],
+            "splits": [asdict(split) for split in desired_state.splits.values()],
         }
+        if content == self._kept:
+            return
+        self._kept = content
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".desired_state-")
@@ -47,7 +49,10 @@ class DesiredStateCache:
         try:
             content = json.loads(self._path.read_text())
             found = DesiredState()
-            found.update({item["model"]: _from_json(item) for item in content["desired_state"]})
+            for desired in map(_from_json, content["desired_state"]):
+                (found if desired.is_active else found.others)[desired.key] = desired
+            # An earlier release wrote none.
+            found.splits.update({item["model"]: TrafficSplit(**item) for item in content.get("splits", ())})
             found.first = content["first"]
         except FileNotFoundError:
             return None

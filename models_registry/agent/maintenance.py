@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
 import structlog
-from django.db import DatabaseError, close_old_connections, connection
 
 from models_registry import services
+from models_registry.agent.background import BackgroundTask
 from models_registry.errors import RegistryError, StorageError
 
 log = structlog.get_logger(__name__)
@@ -24,23 +22,20 @@ class MaintenanceLoop:
         """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`."""
         self._holder = holder
         self._discovery_seconds = discovery_seconds
-        self._look_seconds = look_seconds
         self._ignored: set[str] = set()
-        self._is_paused = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+        self._task = BackgroundTask("maintenance", self.tend, seconds=look_seconds)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._task.start()
 
     def stop(self) -> None:
         """End after the step under way; a check that is cut short is taken up by another replica."""
-        self._stop.set()
+        self._task.stop()
 
     def tend(self) -> None:
         """Discover where it is due, and check what waits, one after the other."""
-        while not self._stop.is_set():
+        while not self._task.is_stopping:
             if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
                 self._discover()
             if not self._check_one():
@@ -65,23 +60,3 @@ class MaintenanceLoop:
             note = str(error)
             log.error("discovery_failed", reason=note)
         services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._discovery_seconds, note=note)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._look_seconds):
-            try:
-                close_old_connections()
-                self.tend()
-                self._note_database(None)
-            except DatabaseError as error:
-                self._note_database(error)
-                connection.close()
-            except Exception:
-                log.exception("maintenance_error", replica=self._holder)
-        connection.close()
-
-    def _note_database(self, error: DatabaseError | None) -> None:
-        if error is not None and not self._is_paused:
-            log.error("housekeeping_paused", error=str(error).strip(), next="It is tried again at every look.")
-        if error is None and self._is_paused:
-            log.info("housekeeping_resumed")
-        self._is_paused = error is not None

@@ -124,19 +124,20 @@ class Reconciler:
         """Do what takes no time to bring what runs to this desired state, and have fetched whatever is missing."""
         self._desired_state = desired_state
         self._post_desired_state()
-        wanted = {name: _target(desired) for name, desired in desired_state.items()}
-        running = {name: _target(held) for name, held in self._running().items()}
+        versions = desired_state.versions()
+        wanted = {key: _target(desired) for key, desired in versions.items()}
+        running = {key: _target(held) for key, held in self._running().items()}
         missing = []
         for step in plan(wanted, running):
             if isinstance(step, Drop):
                 self._drop(step.model)
-            elif self._is_in_memory(desired_state[step.model]):
-                self._swap_back(desired_state[step.model])
+            elif held := self._in_memory(versions[step.model]):
+                self._swap_back(versions[step.model], held)
             else:
-                missing.append(desired_state[step.model])
+                missing.append(versions[step.model])
         self._let_go_of_all_but(missing)
         for desired in missing:
-            if desired.model not in self._fetches and self._is_due(desired):
+            if desired.key not in self._fetches and self._is_due(desired):
                 self._begin_fetching(desired)
         self._post_desired_state()
 
@@ -148,7 +149,7 @@ class Reconciler:
         """
         come = next((name for name, fetching in self._fetches.items() if fetching.has_ended), None)
         if come is not None:
-            self._load(self._desired_state[come])
+            self._load(self._desired_state.versions()[come])
             self._post_desired_state()
             self._wake.set()
 
@@ -182,8 +183,10 @@ class Reconciler:
     def _is_settled(self) -> bool:
         """Say whether all that should serve here does, or has failed to."""
         snapshot = self.runtime.snapshot
-        return snapshot.has_read_desired_state and all(
-            self._has_failed(self._desired_state[name]) for name in snapshot.missing()
+        return (
+            snapshot.has_read_desired_state
+            and not snapshot.awaited
+            and all(self._has_failed(self._desired_state[name]) for name in snapshot.missing())
         )
 
     def _go_by_memory(self) -> None:
@@ -216,7 +219,8 @@ class Reconciler:
         self._database_is_away = away
 
     def _running(self) -> Mapping[str, LoadedModel]:
-        return self.runtime.snapshot.models
+        snapshot = self.runtime.snapshot
+        return {**snapshot.models, **snapshot.others}
 
     def _post_desired_state(self) -> None:
         self.runtime.post(
@@ -227,33 +231,45 @@ class Reconciler:
                 for name, desired in self._desired_state.items()
                 if self._has_failed(desired)
             },
+            splits=dict(self._desired_state.splits),
+            awaited=frozenset(
+                key
+                for key, desired in self._desired_state.others.items()
+                if key not in self.runtime.snapshot.others and not self._has_failed(desired)
+            ),
             default=self._default_model or self._desired_state.first,
             has_read_desired_state=True,
         )
-        if not self.runtime.snapshot.missing():
+        if not self.runtime.snapshot.missing() and not self.runtime.snapshot.awaited:
             self.runtime.post(was_ready=True)
 
     def _is_due(self, desired: DesiredVersion) -> bool:
         """Say whether a version is to be tried now: a failed one again after a pause that grows."""
-        return not self._has_failed(desired) or time.monotonic() >= self._failures[desired.model].retry_at
+        return not self._has_failed(desired) or time.monotonic() >= self._failures[desired.key].retry_at
 
     def _has_failed(self, desired: DesiredVersion) -> bool:
         """Say whether this desired version could not be carried out when it was tried last."""
-        failure = self._failures.get(desired.model)
+        failure = self._failures.get(desired.key)
         return failure is not None and _target(failure) == _target(desired)
 
-    def _is_in_memory(self, desired: DesiredVersion) -> bool:
-        held = self._running().get(desired.model)
-        return held is not None and held.build == desired.build
+    def _in_memory(self, desired: DesiredVersion) -> LoadedModel | None:
+        """Return the model of a desired version that is loaded already, as the active version or beside it."""
+        held = self._running().values()
+        return next((model for model in held if (model.name, model.build) == (desired.model, desired.build)), None)
 
-    def _swap_back(self, desired: DesiredVersion) -> None:
-        """Roll back to what is in memory: nothing is to be fetched, and nothing can fail."""
-        held = self._running()[desired.model]
-        self.runtime.swap(replace(held, generation=desired.generation, activated_at=desired.activated_at))
-        self._failures.pop(desired.model, None)
+    def _swap_back(self, desired: DesiredVersion, held: LoadedModel) -> None:
+        """Serve what is in memory: nothing is to be fetched, and nothing can fail."""
+        self._serve(desired, replace(held, generation=desired.generation, activated_at=desired.activated_at))
+
+    def _serve(self, desired: DesiredVersion, loaded: LoadedModel) -> None:
+        if desired.is_active:
+            self.runtime.swap(loaded)
+        else:
+            self.runtime.hold(desired.key, loaded)
+        self._failures.pop(desired.key, None)
 
     def _begin_fetching(self, desired: DesiredVersion) -> None:
-        self._fetches[desired.model] = Fetching(
+        self._fetches[desired.key] = Fetching(
             desired.build,
             lambda: self._preparation.fetch(version_ref(desired), self._copier(desired)),
             turns=self._turns_for(desired),
@@ -267,7 +283,7 @@ class Reconciler:
         return self._second_turns if self._has_failed(desired) else self._first_turns
 
     def _let_go_of_all_but(self, desired_state: list[DesiredVersion]) -> None:
-        wanted = {(desired.model, desired.build) for desired in desired_state}
+        wanted = {(desired.key, desired.build) for desired in desired_state}
         for name, fetching in list(self._fetches.items()):
             if (name, fetching.build) not in wanted:
                 fetching.let_go()
@@ -275,7 +291,7 @@ class Reconciler:
 
     def _load(self, desired: DesiredVersion) -> None:
         """Open what was fetched, and serve it."""
-        fetching = self._fetches[desired.model]
+        fetching = self._fetches[desired.key]
         began: float | None = None
         try:
             with fetching:
@@ -287,12 +303,11 @@ class Reconciler:
             self._note_failure(desired, error, load_seconds=time.monotonic() - began if began else 0.0)
             return
         finally:
-            del self._fetches[desired.model]
+            del self._fetches[desired.key]
         if self._is_outdated(desired):
             log.info("superseded", model=desired.model, version=desired.number)
             return
-        self.runtime.swap(loaded)
-        self._failures.pop(desired.model, None)
+        self._serve(desired, loaded)
         self._has_dropped = True
         seconds = round(fetching.seconds, 3)
         log.info("swapped", model=desired.model, version=desired.number, seconds=seconds, runs=loaded.runs["form"])
@@ -303,13 +318,13 @@ class Reconciler:
     def _is_outdated(self, desired: DesiredVersion) -> bool:
         """Say whether the desired state has moved on while its version was prepared."""
         try:
-            now = services.read_desired_state().get(desired.model)
+            now = services.read_desired_state().versions().get(desired.key)
         except DatabaseError:
             return False  # the last desired state that was read stands
         return now is None or _target(now) != _target(desired)
 
     def _note_failure(self, desired: DesiredVersion, error: Exception, *, load_seconds: float) -> None:
-        before = self._failures.get(desired.model) if self._has_failed(desired) else None
+        before = self._failures.get(desired.key) if self._has_failed(desired) else None
         attempts = before.attempts + 1 if before else 1
         pause = min(
             pause_limit(serves_another=desired.model in self._running(), load_seconds=load_seconds),
@@ -318,7 +333,7 @@ class Reconciler:
         reason = str(error) or type(error).__name__
         since = before.since if before else datetime.now(UTC)
         self.runtime.load_failures[desired.model] += 1
-        self._failures[desired.model] = Failure(
+        self._failures[desired.key] = Failure(
             desired.generation, desired.build, attempts, time.monotonic() + pause, reason, since
         )
         log.error(
@@ -330,11 +345,12 @@ class Reconciler:
             retry_in_seconds=round(pause, 1),
         )
 
-    def _drop(self, name: str) -> None:
-        self.runtime.drop(name)
-        self._failures.pop(name, None)
+    def _drop(self, key: str) -> None:
+        held = self._running()[key]
+        self.runtime.drop(key)
+        self._failures.pop(key, None)
         self._has_dropped = True
-        log.info("dropped", model=name)
+        log.info("dropped", model=held.name, version=held.number)
 
     def _give_back(self) -> None:
         """Return a dropped model's memory, a poll after the swap: what was under way with it has ended."""
@@ -360,16 +376,8 @@ class Reconciler:
         self._reported = reports
 
     def _report_of(self, desired: DesiredVersion) -> ModelReport:
-        held = self._running().get(desired.model)
-        failure = self._failures.get(desired.model)
-        if desired.model in self._fetches:
-            state, since, reason = ReplicaState.LOADING, self._fetches[desired.model].began_at, ""
-        elif failure is not None and self._has_failed(desired):
-            state, since, reason = ReplicaState.FAILED, failure.since, failure.reason
-        elif held is None:
-            state, since, reason = ReplicaState.LOADING, self._started_at, ""
-        else:
-            state, since, reason = ReplicaState.SERVING, held.loaded_at, ""
+        held = self._running().get(desired.key)
+        state, since, reason = self._progress_of(desired)
         return ModelReport(
             model_id=desired.model_id,
             state=str(state),
@@ -380,7 +388,28 @@ class Reconciler:
             runs=held.runs if held else {},
             since=since,
             digest=held.digest if held else "",
+            others={
+                str(other.number): self._report_of_other(other)
+                for other in self._desired_state.others.values()
+                if other.model == desired.model
+            },
         )
+
+    def _report_of_other(self, desired: DesiredVersion) -> dict[str, str]:
+        state, _, reason = self._progress_of(desired)
+        return {"state": str(state), "digest": desired.digest, "reason": reason}
+
+    def _progress_of(self, desired: DesiredVersion) -> tuple[ReplicaState, datetime, str]:
+        """Return how far this replica is with a version, since when, and why where it has failed."""
+        failure = self._failures.get(desired.key)
+        if desired.key in self._fetches:
+            return ReplicaState.LOADING, self._fetches[desired.key].began_at, ""
+        if failure is not None and self._has_failed(desired):
+            return ReplicaState.FAILED, failure.since, failure.reason
+        held = self._running().get(desired.key)
+        if held is None:
+            return ReplicaState.LOADING, self._started_at, ""
+        return ReplicaState.SERVING, held.loaded_at, ""
 
 
 def pause_limit(*, serves_another: bool, load_seconds: float) -> float:

@@ -74,8 +74,11 @@ def may_accept(snapshot: ServingSnapshot, fewest_missing: int | None) -> bool:
 
 
 def missing_of(snapshot: ServingSnapshot) -> int:
-    """Return how many models that should serve do not; MAX_MISSING where that is not known yet."""
-    return min(len(snapshot.missing()), MAX_MISSING) if snapshot.has_read_desired_state else MAX_MISSING
+    """Return how many versions that should serve do not; MAX_MISSING where that is not known yet."""
+    if not snapshot.has_read_desired_state:
+        return MAX_MISSING
+    # Without a candidate a worker would break the split that its siblings keep.
+    return min(len(snapshot.missing()) + len(snapshot.awaited), MAX_MISSING)
 
 
 class SiblingReport:

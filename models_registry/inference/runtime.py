@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.schema import Schema
 from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
+from models_registry.inference.routing import TrafficSplit, version_key
 
 
 class Predictor(Protocol):
@@ -51,7 +52,12 @@ class ServingSnapshot:
     """What a process serves and what it should: read once for each request."""
 
     models: Mapping[str, LoadedModel] = field(default_factory=dict)
+    # Loaded beside the active versions, by `version_key`: candidates.
+    others: Mapping[str, LoadedModel] = field(default_factory=dict)
+    splits: Mapping[str, TrafficSplit] = field(default_factory=dict)
     desired: Mapping[str, int] = field(default_factory=dict)
+    # Those of the others that are on their way: desired, not loaded, and not failed.
+    awaited: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
     has_read_desired_state: bool = False
@@ -65,6 +71,18 @@ class ServingSnapshot:
             for name, number in self.desired.items()
             if name not in self.models
         }
+
+    def versions_of(self, name: str) -> dict[int, LoadedModel]:
+        """Return the loaded versions of a model by number."""
+        found = [*self.others.values(), *self.models.values()] if self.others else self.models.values()
+        return {loaded.number: loaded for loaded in found if loaded.name == name}
+
+    def route(self, loaded: LoadedModel, key: str) -> LoadedModel:
+        """Return the version that answers a request to the active version `loaded` with this routing key."""
+        split = self.splits.get(loaded.name)
+        if split is None or not split.takes(key):
+            return loaded
+        return self.others.get(version_key(split.model, split.candidate), loaded)
 
 
 class Runtime:
@@ -90,8 +108,13 @@ class Runtime:
         self.swaps[loaded.name] += 1
         return snapshot.models.get(loaded.name)
 
-    def drop(self, name: str) -> LoadedModel | None:
-        """Serve the model no longer; return what was served."""
-        snapshot = self.snapshot
-        self.snapshot = replace(snapshot, models={key: value for key, value in snapshot.models.items() if key != name})
-        return snapshot.models.get(name)
+    def hold(self, key: str, loaded: LoadedModel) -> None:
+        """Serve `loaded` beside the active version, under its `version_key`."""
+        self.snapshot = replace(self.snapshot, others={**self.snapshot.others, key: loaded})
+
+    def drop(self, key: str) -> None:
+        """Serve a model no longer, by its name, or a version beside it, by its `version_key`."""
+        models, others = dict(self.snapshot.models), dict(self.snapshot.others)
+        models.pop(key, None)
+        others.pop(key, None)
+        self.snapshot = replace(self.snapshot, models=models, others=others)

@@ -13,12 +13,25 @@ from models_registry.services.api_keys import (
     record_key_uses,
     revoke_key,
 )
+from models_registry.services.canaries import (
+    CandidateReplica,
+    candidate_replicas,
+    current_canary,
+    end_canary,
+    open_traffic,
+    promote,
+    running_canary,
+    start_canary,
+    wait_for_canary,
+    watch_canaries,
+)
 from models_registry.services.catalogue import (
     get_model,
     get_version,
     register_model,
     set_acceleration,
     set_description,
+    set_latest_canary,
     set_policy,
 )
 from models_registry.services.desired_state import DesiredState, DesiredVersion, read_desired_state
@@ -39,6 +52,7 @@ from models_registry.services.validation import check_next, check_now, check_ver
 from models_registry.services.verdicts import open_check, wait_for_verdict
 
 __all__ = [
+    "CandidateReplica",
     "DesiredState",
     "DesiredVersion",
     "DiscoveryResult",
@@ -47,16 +61,19 @@ __all__ = [
     "StoredKey",
     "activate",
     "beat",
+    "candidate_replicas",
     "check_next",
     "check_now",
     "check_version",
     "claim_lease",
     "count_live_hosts",
     "create_key",
+    "current_canary",
     "deactivate",
     "describe_model",
     "describe_version",
     "discover",
+    "end_canary",
     "finish_lease",
     "forget_replica",
     "get_key",
@@ -64,6 +81,8 @@ __all__ = [
     "get_version",
     "list_models",
     "open_check",
+    "open_traffic",
+    "promote",
     "publish",
     "read_desired_state",
     "read_keys",
@@ -75,10 +94,15 @@ __all__ = [
     "roll_back",
     "rollback_target",
     "rollout",
+    "running_canary",
     "set_acceleration",
     "set_description",
+    "set_latest_canary",
     "set_policy",
+    "start_canary",
     "versions_to_check",
+    "wait_for_canary",
     "wait_for_rollout",
     "wait_for_verdict",
+    "watch_canaries",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import structlog
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
 from models_registry.errors import ActivationConflict, NotActivatable, NothingToRollBackTo
-from models_registry.models import Activation, ModelVersion, RegisteredModel, State
+from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel, State
 from models_registry.services.verdicts import open_check
 
 log = structlog.get_logger(__name__)
@@ -22,19 +23,24 @@ def activate(
     seen_generation: int | None = None,
     kind: Activation.Kind = Activation.Kind.ACTIVATION,
 ) -> Activation | None:
-    """DesiredVersion for `version` of its model, and return the history's new row; None where it is active already.
+    """Let `version` serve its model, and return the history's new row; None where it is active already: then a
+    canary beside it ends.
 
     `seen_generation` is the generation that the caller decided upon (that of `version.model` where it is not
-    given): where the model has moved on since, ActivationConflict is raised and nothing changes. NotActivatable is
+    given): where the model has moved on since, ActivationConflict is raised and nothing changes. A running canary ends:
+    promoted where it is `version`, else superseded. NotActivatable is
     raised for a version that is not ready, or whose check advises against it without `override` and a reason.
     """
     model = version.model
     with transaction.atomic():
-        current = RegisteredModel.objects.select_related("active_version").get(pk=model.pk)
+        current = RegisteredModel.objects.select_related("active_version", "canary__version").get(pk=model.pk)
         fresh = ModelVersion.objects.get(pk=version.pk)
         if current.active_version_id == version.pk:
+            if current.canary is not None:
+                release_canary(current, current.canary, Canary.Outcome.ENDED, by=by, reason=reason)
+                model.canary = None
             return None
-        _require_activatable(fresh, model.name, override=override, reason=reason)
+        require_activatable(fresh, model.name, override=override, reason=reason)
         overrides = fresh.override_reason if override else ""
         activation = _move(
             model, current, version, seen_generation, kind=kind, reason=reason, overrides=overrides, activated_by=by
@@ -46,13 +52,13 @@ def activate(
 def deactivate(
     model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
 ) -> Activation | None:
-    """DesiredVersion for no version of `model`, and return the history's new row; None where none is active.
+    """Let no version of `model` serve, and return the history's new row; None where none is active.
 
     Replicas put it down, and its callers are told that it is not served. Versions and history stay; a rollback brings
     back what was active. ActivationConflict is raised as in `activate`.
     """
     with transaction.atomic():
-        current = RegisteredModel.objects.select_related("active_version").get(pk=model.pk)
+        current = RegisteredModel.objects.select_related("active_version", "canary__version").get(pk=model.pk)
         if current.active_version is None:
             return None
         kind = Activation.Kind.DEACTIVATION
@@ -71,15 +77,45 @@ def _move(
     """Let `model`, which is `current` in the database, point at `version`, and record it: by compare-and-set."""
     seen = model.generation if seen_generation is None else seen_generation
     claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen).update(
-        active_version=version, generation=F("generation") + 1
+        active_version=version, generation=F("generation") + 1, canary=None
     )
     if not claimed:
-        raise ActivationConflict(_conflict(current))
+        raise ActivationConflict(describe_conflict(current))
+    if current.canary is not None:
+        _end_canary(current.canary, version, by=recorded["activated_by"])
     activation = Activation.objects.create(
         model=model, version=version, previous_version=current.active_version, generation=seen + 1, **recorded
     )
-    model.active_version, model.generation = version, seen + 1
+    model.active_version, model.generation, model.canary = version, seen + 1, None
     return activation
+
+
+def _end_canary(running: Canary, version: ModelVersion | None, *, by: str) -> None:
+    """Record how the model's canary ended when `version` became active."""
+    if version == running.version:
+        close_canary(running, Canary.Outcome.PROMOTED, by=by)
+    else:
+        what = f"version {version.number} was activated" if version else "the model was deactivated"
+        close_canary(running, Canary.Outcome.SUPERSEDED, by=by, reason=f"Meanwhile {what}.")
+
+
+def release_canary(
+    model: RegisteredModel, canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = ""
+) -> bool:
+    """Give all requests back to the active version; return False where the canary had ended already."""
+    if not close_canary(canary, outcome, by=by, reason=reason):
+        return False
+    RegisteredModel.objects.filter(pk=model.pk, canary=canary).update(canary=None)
+    log.info("canary_ended", model=model.name, version=canary.version.number, outcome=str(outcome), reason=reason)
+    return True
+
+
+def close_canary(canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = "") -> bool:
+    """Record that a canary has ended, within the caller's transaction; return False where it had already."""
+    ended = Canary.objects.filter(pk=canary.pk, ended_at__isnull=True).update(
+        ended_at=timezone.now(), outcome=outcome, ended_by=by, ended_reason=reason
+    )
+    return bool(ended)
 
 
 def rollback_target(model: RegisteredModel) -> ModelVersion:
@@ -111,7 +147,8 @@ def roll_back(
     )
 
 
-def _require_activatable(version: ModelVersion, name: str, *, override: bool, reason: str) -> None:
+def require_activatable(version: ModelVersion, name: str, *, override: bool, reason: str) -> None:
+    """Raise NotActivatable for a version that may not answer callers; `name` is its model's."""
     label = f"{name} {version.number}"
     if version.state == State.REJECTED:
         raise NotActivatable(f"{label} was rejected: {version.reason} Publish a corrected version.")
@@ -128,7 +165,8 @@ def _require_activatable(version: ModelVersion, name: str, *, override: bool, re
         )
 
 
-def _conflict(current: RegisteredModel) -> str:
+def describe_conflict(current: RegisteredModel) -> str:
+    """Say who has changed what should serve in the meantime."""
     last = current.activations.select_related("version").filter(generation=current.generation).first()
     who = f" by {last.activated_by}" if last and last.activated_by else ""
     number = current.active_version.number if current.active_version else "none"

@@ -10,6 +10,7 @@ from django.conf import settings
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.errors import InvalidName, UnknownModel, UnknownVersion
 from models_registry.models import NAME_PATTERN, ModelVersion, Policy, RegisteredModel
+from models_registry.services.canaries import require_range
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,17 @@ def set_policy(model: RegisteredModel, policy: str, *, by: str) -> None:
     """Let a person decide (`manual`), or let a version that passes its checks be activated by itself (`latest`)."""
     RegisteredModel.objects.filter(pk=model.pk).update(policy=Policy(policy))
     log.info("policy_changed", model=model.name, policy=policy, by=by)
+
+
+def set_latest_canary(model: RegisteredModel, *, percent: float, bake_minutes: float, by: str) -> None:
+    """Let policy `latest` begin a new version as a canary with `percent` of the traffic; 100: activate it at once.
+
+    It becomes active after `bake_minutes` in which no guardrail was broken. RequestError is raised for a value that is
+    out of range.
+    """
+    require_range(percent, bake_minutes)
+    RegisteredModel.objects.filter(pk=model.pk).update(latest_percent=percent, latest_bake_minutes=bake_minutes)
+    log.info("latest_canary_changed", model=model.name, percent=percent, bake_minutes=bake_minutes, by=by)
 
 
 def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
-from models_registry.models import Activation, RegisteredModel
+from models_registry.inference.routing import TrafficSplit, version_key
+from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,12 @@ class DesiredVersion:
     report: dict[str, Any]
     description: str
     activated_at: datetime | None
+    is_active: bool = True
+
+    @property
+    def key(self) -> str:
+        """Return under which name a replica holds it: the model's where it is the active version."""
+        return self.model if self.is_active else version_key(self.model, self.number)
 
     @property
     def build(self) -> str:
@@ -46,28 +53,52 @@ class DesiredVersion:
 
 
 class DesiredState(dict[str, DesiredVersion]):
-    """The desired state of each model by name, and the model that was registered first, active or not."""
+    """The active version of each model by name, what else should be loaded, and how traffic is split.
+
+    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares by model name, and `first` the name of
+    the model that was registered first, active or not.
+    """
 
     def __init__(self, models: Iterable[RegisteredModel] = ()) -> None:
         """Read the desired state off the rows of models, in the order of registration."""
         ordered = list(models)
         super().__init__(
-            {model.name: _desired_version(model) for model in ordered if model.active_version_id is not None}
+            {
+                model.name: _desired_version(model, model.active_version)
+                for model in ordered
+                if model.active_version is not None
+            }
         )
+        self.others: dict[str, DesiredVersion] = {}
+        self.splits: dict[str, TrafficSplit] = {}
         self.first: str | None = ordered[0].name if ordered else None
+        for model in ordered:
+            if model.canary is not None:
+                self._add_canary(model, model.canary)
+
+    def versions(self) -> dict[str, DesiredVersion]:
+        """Return every version that should be loaded, by `DesiredVersion.key`."""
+        return {**self, **self.others}
+
+    def _add_canary(self, model: RegisteredModel, canary: Canary) -> None:
+        candidate = _desired_version(model, canary.version, is_active=False)
+        self.others[candidate.key] = candidate
+        if canary.traffic_at is not None:
+            self.splits[model.name] = TrafficSplit(
+                model.name, candidate.number, canary.percent, f"{canary.generation}:{candidate.number}"
+            )
 
 
 def read_desired_state() -> DesiredState:
-    """Return the desired state of every model that has one: one query."""
+    """Return the desired state of every model: one query."""
     moved_at = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation")).values("activated_at")
-    models = RegisteredModel.objects.select_related("active_version").annotate(activated_at=Subquery(moved_at[:1]))
+    models = RegisteredModel.objects.select_related("active_version", "canary__version").annotate(
+        activated_at=Subquery(moved_at[:1])
+    )
     return DesiredState(models.order_by("created_at", "pk"))
 
 
-def _desired_version(model: RegisteredModel) -> DesiredVersion:
-    version = model.active_version
-    if version is None:  # the query asked for those that have one
-        raise ValueError(f"{model.name} has no active version")
+def _desired_version(model: RegisteredModel, version: ModelVersion, *, is_active: bool = True) -> DesiredVersion:
     return DesiredVersion(
         model=model.name,
         model_id=model.pk,
@@ -84,5 +115,6 @@ def _desired_version(model: RegisteredModel) -> DesiredVersion:
         sample=version.sample,
         report=version.report or {},
         description=version.description or model.description,
-        activated_at=getattr(model, "activated_at", None),
+        activated_at=getattr(model, "activated_at", None) if is_active else None,
+        is_active=is_active,
     )

@@ -29,6 +29,8 @@ class ModelReport:
     runs: dict[str, Any] = field(default_factory=dict)
     since: datetime = field(default_factory=timezone.now)
     digest: str = ""
+    # The versions beside the active one, by number.
+    others: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def _record(replica_id: str, report: ModelReport, row: ReplicaModel | None) -> N
         "reason": report.reason,
         "runs": report.runs,
         "since": report.since,
+        "others": report.others,
     }
     if row is None or any(getattr(row, name) != value for name, value in values.items()):
         ReplicaModel.objects.update_or_create(replica_id=replica_id, model_id=report.model_id, defaults=values)

@@ -458,3 +458,101 @@ def test_reports_that_a_restore_took_back_are_made_again(reconciler, storage_dir
 )
 def test_what_is_missing_is_tried_again_soon(serves_another, load_seconds, expected):
     assert pause_limit(serves_another=serves_another, load_seconds=load_seconds) == expected
+
+
+# A candidate beside the active version
+
+
+def canary(number: int, percent: float = 50, name: str = "m") -> None:
+    services.start_canary(services.get_version(services.get_model(name), number), percent=percent, by="x")
+
+
+def beside(reconciler) -> list[int]:
+    return [loaded.number for loaded in reconciler.runtime.snapshot.others.values()]
+
+
+@pytest.fixture
+def candidate(reconciler, storage_directory):
+    """A replica that serves version 1, with version 2 loaded as its candidate."""
+    publish(storage_directory, 2, "m")
+    publish(storage_directory, 1, "m")
+    activate(2)  # numbered in the order found
+    canary(1)
+    reconciler.start(wait_seconds=20)
+    return reconciler
+
+
+def test_a_candidate_is_loaded_beside_the_active_version(candidate):
+    assert (served(candidate), beside(candidate)) == (2, [1])
+    assert candidate.runtime.snapshot.splits == {}
+    eventually(lambda: services.open_traffic())
+    eventually(lambda: candidate.runtime.snapshot.splits)
+    assert {
+        candidate.runtime.snapshot.route(candidate.runtime.snapshot.models["m"], str(key)).number for key in range(20)
+    } == {1, 2}
+
+
+def test_a_promoted_candidate_needs_no_load(candidate, preparation):
+    loads = list(preparation.opened)
+    services.promote(services.get_model("m"), by="x")
+    eventually(lambda: served(candidate) == 1)
+    eventually(lambda: services.rollout(services.get_model("m")).is_complete)
+    assert (beside(candidate), preparation.opened) == ([], loads)
+
+
+def test_an_ended_candidate_is_put_down(candidate):
+    services.end_canary(services.get_model("m"), by="x")
+    eventually(lambda: beside(candidate) == [])
+    assert served(candidate) == 2
+
+
+def test_a_candidate_that_cannot_load_harms_nothing(reconciler, storage, storage_directory):
+    for number in (1, 2):
+        publish(storage_directory, number)
+    activate(1)
+    storage.denied.add("m")
+    reconciler.start(wait_seconds=0)
+    storage.denied.clear()
+    eventually(lambda: served(reconciler) == 1)
+    storage.denied.add("m")
+    canary(2)
+    (told,) = eventually(
+        lambda: [
+            item
+            for item in services.candidate_replicas(services.running_canary(services.get_model("m")))
+            if item.state == "failed"
+        ]
+    )
+    assert told.reason == "Nobody may read it."
+    assert (services.open_traffic(), served(reconciler)) == ([], 1)
+    assert not reconciler.runtime.snapshot.missing()
+    assert services.rollout(services.get_model("m")).is_complete
+
+
+def test_a_new_worker_waits_for_its_candidate(candidate, preparation, storage, tmp_path):
+    preparation.gates["m"] = threading.Event()
+    new = new_reconciler(storage, preparation, tmp_path / "new")
+    try:
+        new.start(wait_seconds=0)
+        eventually(lambda: new.runtime.snapshot.awaited)
+        assert not new.runtime.snapshot.was_ready
+        preparation.gates["m"].set()
+        eventually(lambda: new.runtime.snapshot.was_ready)
+        assert beside(new) == [1]
+    finally:
+        preparation.gates["m"].set()
+        new.stop()
+
+
+def test_a_split_is_kept_for_a_worker_without_a_database(candidate, storage, preparation, tmp_path):
+    eventually(lambda: services.open_traffic())
+    eventually(lambda: candidate.runtime.snapshot.splits)
+    split = candidate.runtime.snapshot.splits["m"]
+    new = new_reconciler(storage, preparation, tmp_path)
+    try:
+        with no_table("models_registry_registeredmodel"):
+            new.start(wait_seconds=20)
+            assert new.runtime.snapshot.splits == {"m": split}
+            assert (served(new), beside(new)) == (2, [1])
+    finally:
+        new.stop()

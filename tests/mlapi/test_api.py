@@ -43,6 +43,12 @@ class Caller:
         content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         return self.client.post(path, content, content_type="application/json", headers={**self.headers, **headers})
 
+    def put(self, path, body=None):
+        return self.client.put(path, json.dumps(body), content_type="application/json", headers=self.headers)
+
+    def delete(self, path, body=None):
+        return self.client.delete(path, json.dumps(body or {}), content_type="application/json", headers=self.headers)
+
     def upload(self, name, path: Path, **fields):
         with path.open("rb") as content:
             return self.client.post(
@@ -368,3 +374,81 @@ def test_a_pipeline_publishes_activates_and_its_callers_need_a_key(new_service, 
     execute(database, "UPDATE models_registry_apikey SET revoked_at = created_at")
     eventually(lambda: service.post("/predict", row, **{"X-API-Key": key})[0] == 401, saying="the key is refused")
     assert service.stop() == 0
+
+
+# A canary
+
+
+def test_a_canary_is_started_shown_promoted_and_ended(caller):
+    schema = {"inputs": [{"name": "x0", "type": "float"}], "kind": "classifier"}
+    for number in (1, 2, 3):
+        version(number, schema=schema)
+    caller.post("/api/models/digits/activate", {"version": 1})
+    asked = {"candidate": 2, "percent": 10, "bake_minutes": 30, "guardrails": {"error_rate": 0.01, "label_shift": 0.2}}
+    started = caller.put("/api/models/digits/traffic", {**asked, "reason": "weekly retrain"})
+    assert started.status_code == 200
+    told = started.json()
+    assert (told["changed"], told["active"]["version"], told["active"]["percent"]) == (True, 1, 100)
+    candidate = told["candidate"]
+    assert (candidate["version"], candidate["percent"], candidate["state"]) == (2, 10, "loading")
+    assert (candidate["loaded"], candidate["live"], candidate["bake_minutes"]) == (0, 0, 30)
+    assert (candidate["reason"], candidate["started_by"]) == ("weekly retrain", "pipeline (API)")
+    assert caller.put("/api/models/digits/traffic", asked).json()["changed"] is False
+    assert caller.get("/api/models/digits/rollout").json()["canary"] == {"version": 2, "percent": 10}
+    promoted = caller.post("/api/models/digits/promote", {}).json()
+    assert (promoted["version"], promoted["changed"]) == (2, True)
+    caller.put("/api/models/digits/traffic", {"candidate": 3, "percent": 5})
+    ended = caller.delete("/api/models/digits/traffic", {"reason": "enough seen"}).json()
+    assert (ended["changed"], ended["candidate"], ended["active"]["percent"]) == (True, None, 100)
+    last = ended["last"]
+    assert (last["version"], last["outcome"], last["reason"]) == (3, "ended", "enough seen")
+    assert caller.delete("/api/models/digits/traffic").json()["changed"] is False
+
+
+def test_a_canary_answers_its_share_once_it_is_loaded(caller):
+    version(1)
+    version(2, digest="2" * 64)
+    caller.post("/api/models/digits/activate", {"version": 1})
+    caller.put("/api/models/digits/traffic", {"candidate": 2, "percent": 10})
+    replica_serving(ModelVersion.objects.get(number=1))
+    ReplicaModel.objects.update(others={"2": {"state": "serving", "digest": "2" * 64, "reason": ""}})
+    services.watch_canaries()
+    told = caller.get("/api/models/digits/traffic").json()
+    assert (told["active"]["percent"], told["candidate"]["state"], told["candidate"]["loaded"]) == (90, "serving", 1)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("put", "traffic", {"candidate": 9, "percent": 10}, 404, "unknown_version"),
+        ("put", "traffic", {"candidate": 1, "percent": 10}, 409, "not_splittable"),
+        ("put", "traffic", {"candidate": 2, "percent": 10}, 409, "not_activatable"),
+        ("put", "traffic", {"candidate": 3, "percent": 101}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3, "percent": "10"}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3, "percent": True}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3, "percent": 10, "bake_minutes": 0}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3, "percent": 10, "guardrails": {"speed": 1}}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3, "percent": 10, "guardrails": [1]}, 400, "invalid_request"),
+        ("put", "traffic", {"candidate": 3, "percent": 10, "seen_generation": 7}, 409, "activation_conflict"),
+        ("put", "traffic", {"candidate": 3, "percent": 10, "colour": "red"}, 400, "invalid_request"),
+        ("post", "promote", {}, 409, "no_canary"),
+        ("delete", "traffic", {"colour": "red"}, 400, "invalid_request"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(caller, case):
+    method, path, body, status, code = case
+    version(1)
+    version(2, state=State.FOUND)
+    version(3)
+    caller.post("/api/models/digits/activate", {"version": 1})
+    answer = getattr(caller, method)(f"/api/models/digits/{path}", body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(("method", "path"), [("put", "traffic"), ("delete", "traffic"), ("post", "promote")])
+def test_a_split_needs_the_permission_to_activate(method, path):
+    version(1)
+    reader = Caller("view_registeredmodel")
+    assert getattr(reader, method)(f"/api/models/digits/{path}", {}).status_code == 403
+    assert reader.get("/api/models/digits/traffic").status_code == 200

@@ -52,9 +52,14 @@ HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTE
 
 WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())
 MODEL_WORKERS = Metric("mlapi_model_workers", "Workers by what they do about a version.", (*_VERSION, "state"))
+TRAFFIC = Metric(
+    "mlapi_traffic_percent", "Share of a model's requests that a version answers while traffic is split.", _VERSION
+)
 RESIDENT_BYTES = Metric("mlapi_worker_resident_bytes", "Memory that a worker occupies.", ("pid",))
 REGISTRY_READ = Metric(
     "mlapi_registry_read_timestamp_seconds", "When the worker that is furthest behind read the registry.", ()
 )
-GAUGES = (WORKERS, MODEL_WORKERS, RESIDENT_BYTES, REGISTRY_READ)
+GAUGES = (WORKERS, MODEL_WORKERS, TRAFFIC, RESIDENT_BYTES, REGISTRY_READ)
+# The workers' lowest value is told; of the other gauges their sum.
+LOWEST = {TRAFFIC.name, REGISTRY_READ.name}
 ALL = (*COUNTERS, *HISTOGRAMS, *GAUGES)

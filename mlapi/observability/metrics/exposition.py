@@ -26,10 +26,9 @@ class _Sum(Collector):
             self._totals.add(snapshot.totals)
             for name, labels, value in snapshot.gauges:
                 series = self._gauges[name]
-                # Of times the oldest, of all else the sum.
-                is_time = name == definitions.REGISTRY_READ.name
                 before = series.get(labels)
-                series[labels] = value if before is None else min(before, value) if is_time else before + value
+                is_lowest = name in definitions.LOWEST
+                series[labels] = value if before is None else min(before, value) if is_lowest else before + value
 
     def collect(self) -> Iterator[Family]:
         """Return the families."""

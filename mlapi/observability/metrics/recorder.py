@@ -14,6 +14,7 @@ from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.records import Record, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
+from models_registry.inference.routing import version_key
 from models_registry.inference.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -139,6 +140,7 @@ class MetricsRecorder:
         if self._runtime.desired_state_read_at is not None:
             rows.append((definitions.REGISTRY_READ.name, (), self._runtime.desired_state_read_at))
         rows += [(definitions.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
+        rows += [(definitions.TRAFFIC.name, labels, percent) for labels, percent in traffic_shares(self._runtime)]
         return rows
 
 
@@ -146,8 +148,21 @@ def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:
     """Return (model, version, state) of what is served here, is loading, or failed to load."""
     snapshot = runtime.snapshot
     rows = [(name, str(loaded.number), "serving") for name, loaded in snapshot.models.items()]
+    rows += [(loaded.name, str(loaded.number), "candidate") for loaded in snapshot.others.values()]
     for name, number in snapshot.desired.items():
         loaded = snapshot.models.get(name)
         if loaded is None or loaded.number != number:
             rows.append((name, str(number), "failed" if name in snapshot.problems else "loading"))
+    return rows
+
+
+def traffic_shares(runtime: Runtime) -> list[tuple[tuple[str, str], float]]:
+    """Return the share of its model's requests, 0 to 100, that each version answers here while traffic is split."""
+    snapshot = runtime.snapshot
+    rows: list[tuple[tuple[str, str], float]] = []
+    for name, split in snapshot.splits.items():
+        active = snapshot.models.get(name)
+        if active is not None and version_key(name, split.candidate) in snapshot.others:
+            rows.append(((name, str(active.number)), 100 - split.percent))
+            rows.append(((name, str(split.candidate)), split.percent))
     return rows

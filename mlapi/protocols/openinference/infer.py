@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlapi.protocols.base import Call, CallStats, HttpError, Reply, find_model
+from mlapi.protocols.base import Call, CallStats, HttpError, Reply, choose_model
 from mlapi.protocols.native import version_headers
 from mlapi.protocols.openinference.metadata import PROBABILITIES, output_names
 from mlapi.protocols.openinference.requests import HEADER_LENGTH, InferRequest, Output, read_request
@@ -28,14 +28,13 @@ WORTH_COMPRESSING_BYTES = 1024
 
 async def infer(call: Call, runtime: Runtime) -> Reply:
     """Return the outputs that the request asks for; `predict` where it names none."""
-    loaded = find_model(runtime.snapshot, call.model, call.version)
+    loaded = choose_model(call, runtime.snapshot)
     request = read_request(call, loaded.schema)
     asked = request.outputs or (Output("predict", request.is_binary_by_default),)
     refuse_unknown_outputs(loaded, asked)
     count = rows_of(request)
-    stats = CallStats()
     rows = as_rows(lambda: to_model(loaded.schema, request), count)
-    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, stats=stats)
+    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, stats=call.stats)
     written = [write(output.name, arrays[output.name], is_binary=output.is_binary) for output in asked]
     content = {
         "model_name": loaded.name,
@@ -44,7 +43,7 @@ async def infer(call: Call, runtime: Runtime) -> Reply:
         "outputs": [entry for entry, _ in written],
     }
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    reply = Reply(200, body, headers=version_headers(loaded), stats=stats)
+    reply = Reply(200, body, headers=version_headers(loaded), stats=call.stats)
     if any(output.is_binary for output in asked):
         reply.headers.append((HEADER_LENGTH, str(len(body))))
         reply.content_type = "application/octet-stream"

@@ -22,6 +22,7 @@ def index(call: Call, runtime: Runtime) -> Reply:
 def _entries(snapshot: ServingSnapshot) -> list[dict[str, Any]]:
     """Return a line for each loaded version, and one for each that should be loaded and is not."""
     lines = [_entry(name, loaded.number, "READY", "") for name, loaded in snapshot.models.items()]
+    lines += [_entry(loaded.name, loaded.number, "READY", "") for loaded in snapshot.others.values()]
     for name, number in snapshot.desired.items():
         loaded = snapshot.models.get(name)
         if loaded is None or loaded.number != number:

@@ -1,0 +1,87 @@
+"""`/api/models/{name}/traffic`: a candidate beside the active version, with a share of the requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mlapi.api import serializers as forms
+from mlapi.api.base import ACTIVATE, VIEW, RegistryView, asked, by, waiting
+from mlapi.api.describing import traffic_content
+from mlapi.api.views import CONFLICT, PROBLEMS, require_override, rolled_out
+from models_registry import services
+
+
+class TrafficView(RegistryView):
+    """`/api/models/{name}/traffic`."""
+
+    needs = {"GET": VIEW, "PUT": ACTIVATE, "DELETE": ACTIVATE}
+
+    @extend_schema(operation_id="get_traffic", tags=["registry"], responses={200: forms.Traffic, **PROBLEMS})
+    def get(self, request: Request, name: str) -> Response:
+        """Return how the traffic is split, both versions beside each other."""
+        return Response(traffic_content(services.get_model(name)))
+
+    @extend_schema(
+        operation_id="split_traffic",
+        tags=["registry"],
+        request=forms.TrafficRequest,
+        responses={200: forms.Traffic, **PROBLEMS, **CONFLICT},
+    )
+    def put(self, request: Request, name: str) -> Response:
+        """Give a candidate a share of the requests; with `wait_seconds` answer when it gets them."""
+        wanted = asked(request, forms.TrafficRequest)
+        require_override(request, wanted)
+        model = services.get_model(name)
+        done = services.start_canary(
+            services.get_version(model, wanted["candidate"]),
+            percent=wanted["percent"],
+            by=by(request),
+            reason=wanted["reason"],
+            bake_minutes=wanted["bake_minutes"],
+            guardrails=wanted["guardrails"],
+            override=wanted["override"],
+            seen_generation=wanted["seen_generation"],
+        )
+        if wanted["wait_seconds"]:
+            with waiting():
+                services.wait_for_canary(services.running_canary(model), timeout_seconds=wanted["wait_seconds"])
+        return Response({**traffic_content(model), "changed": done is not None})
+
+    @extend_schema(
+        operation_id="end_split",
+        tags=["registry"],
+        request=forms.TrafficEndRequest,
+        responses={200: forms.Traffic, **PROBLEMS},
+    )
+    def delete(self, request: Request, name: str) -> Response:
+        """Give all requests back to the active version."""
+        wanted = asked(request, forms.TrafficEndRequest)
+        model = services.get_model(name)
+        done = services.end_canary(model, by=by(request), reason=wanted["reason"])
+        return Response({**traffic_content(model), "changed": done is not None})
+
+
+class PromoteView(RegistryView):
+    """`/api/models/{name}/promote`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="promote",
+        tags=["registry"],
+        request=forms.DeactivationRequest,
+        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Make the candidate the active version; with `wait_seconds` answer when every replica serves it."""
+        wanted = asked(request, forms.DeactivationRequest)
+        model = services.get_model(name)
+        done = services.promote(
+            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
+        )
+        answer: dict[str, Any] = rolled_out(model, wanted["wait_seconds"])
+        return Response({**answer, "changed": done is not None})

@@ -1,0 +1,39 @@
+"""Lets candidates begin, and ends those that break a guardrail or have passed their bake time."""
+
+from __future__ import annotations
+
+from models_registry import services
+from models_registry.agent.background import BackgroundTask
+from models_registry.inference.runtime import Runtime
+
+LEASE = "canaries"
+# Longer than a look takes; a holder that dies is followed after that.
+LEASE_SECONDS = 30.0
+
+
+class CanaryWatch:
+    """A loop beside the maintenance, whose checks may take minutes: one replica at a time looks at the canaries."""
+
+    def __init__(self, runtime: Runtime, *, holder: str, look_seconds: float) -> None:
+        """Look every `look_seconds`, as long as `runtime` holds a candidate or waits for one."""
+        self._runtime = runtime
+        self._holder = holder
+        self._look_seconds = look_seconds
+        self._task = BackgroundTask("canaries", self._look, seconds=look_seconds)
+
+    def start(self) -> None:
+        """Begin."""
+        self._task.start()
+
+    def stop(self) -> None:
+        """End after the look under way."""
+        self._task.stop()
+
+    def _look(self) -> None:
+        snapshot = self._runtime.snapshot
+        # Without a candidate no query is made.
+        if not (snapshot.others or snapshot.awaited):
+            return
+        if services.claim_lease(LEASE, holder=self._holder, seconds=LEASE_SECONDS):
+            services.watch_canaries()
+            services.finish_lease(LEASE, holder=self._holder, next_in_seconds=self._look_seconds)

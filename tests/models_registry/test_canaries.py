@@ -1,0 +1,267 @@
+"""A share of the traffic for a candidate: what starts it, what ends it, and what is refused."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from models_registry import services
+from models_registry.errors import ActivationConflict, NoCanary, NotActivatable, NotSplittable, RequestError
+from models_registry.models import Activation, Canary, RegisteredModel, Replica, State
+from models_registry.services.rollout import ModelReport
+from tests.support.registry import SCHEMA, version
+
+pytestmark = pytest.mark.django_db
+
+CLASSIFIER = {**SCHEMA, "kind": "classifier", "classes": ["a", "b"], "methods": ["predict", "predict_proba"]}
+
+
+@pytest.fixture
+def model() -> RegisteredModel:
+    """A model whose version 1 is active, with ready versions 2 and 3."""
+    services.activate(version(number=1), by="x")
+    version(number=2)
+    version(number=3)
+    return services.get_model("m")
+
+
+def start(model: RegisteredModel, number: int = 2, percent: float = 10, **given) -> Canary | None:
+    return services.start_canary(services.get_version(model, number), percent=percent, by="x", **given)
+
+
+def replica(name: str, model: RegisteredModel, *, candidate: str = "", reason: str = "", digest: str = "") -> None:
+    """Have a live replica report that it serves the active version, and how far it is with version 2."""
+    told = {"2": {"state": candidate, "digest": digest or f"{2:064x}", "reason": reason}} if candidate else {}
+    report = ModelReport(
+        model_id=model.pk,
+        state="serving",
+        generation=model.generation,
+        serving_version_id=model.active_version_id,
+        others=told,
+    )
+    services.report_replica(name, host=name, pid=1, started_at=timezone.now(), reports=[report], changed=True)
+
+
+def test_traffic_starts_when_every_replica_has_loaded_the_candidate(model):
+    start(model)
+    replica("a", model, candidate="serving")
+    replica("b", model, candidate="loading")
+    services.watch_canaries()
+    assert services.read_desired_state().splits == {}
+    assert [other.number for other in services.read_desired_state().others.values()] == [2]
+    replica("b", model, candidate="serving")
+    services.watch_canaries()
+    split = services.read_desired_state().splits["m"]
+    assert (split.candidate, split.percent) == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"candidate": "failed", "reason": "No memory."}, {"candidate": "serving", "digest": "f" * 64}],
+    ids=["not read", "failed", "other bytes"],
+)
+def test_traffic_waits_for_a_replica_without_the_candidate(model, told):
+    canary = start(model)
+    replica("a", model, candidate="serving")
+    replica("b", model, **told)
+    services.watch_canaries()
+    canary.refresh_from_db()
+    assert canary.traffic_at is None
+    reason = {item.replica: item.reason for item in services.candidate_replicas(canary)}["b:1"]
+    assert reason == told.get("reason", "")
+
+
+def test_a_silent_replica_does_not_hold_the_traffic_up(model):
+    start(model)
+    replica("a", model, candidate="serving")
+    replica("b", model)
+    Replica.objects.filter(pk="b").update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    assert len(services.open_traffic()) == 1
+
+
+def test_without_a_replica_no_traffic_starts(model):
+    start(model)
+    assert services.open_traffic() == []
+
+
+def test_a_new_share_changes_at_once_and_keeps_the_salt(model):
+    start(model)
+    replica("a", model, candidate="serving")
+    services.watch_canaries()
+    before = services.read_desired_state().splits["m"]
+    start(model, percent=50)
+    after = services.read_desired_state().splits["m"]
+    assert (after.percent, after.salt) == (50, before.salt)
+    assert [(item.percent, item.outcome) for item in model.canaries.all()] == [(50, ""), (10, "superseded")]
+
+
+def test_the_same_canary_again_changes_nothing(model):
+    assert start(model, bake_minutes=5) is not None
+    assert start(model, bake_minutes=5) is None
+    assert model.canaries.count() == 1
+
+
+def test_another_candidate_takes_the_place_of_the_first(model):
+    start(model)
+    start(model, 3)
+    assert [other.number for other in services.read_desired_state().others.values()] == [3]
+    assert services.running_canary(model).version.number == 3
+
+
+def test_promotion_makes_the_candidate_active(model):
+    start(model, reason="weekly retrain")
+    activation = services.promote(services.get_model("m"), by="y")
+    assert (activation.version.number, activation.kind, activation.reason) == (2, "promotion", "weekly retrain")
+    assert (model.canaries.get().outcome, model.canaries.get().ended_by) == ("promoted", "y")
+    assert services.get_model("m").canary is None
+    assert services.rollback_target(services.get_model("m")).number == 1
+
+
+def test_a_promotion_needs_a_canary(model):
+    with pytest.raises(NoCanary, match="--traffic-percent"):
+        services.promote(model, by="x")
+
+
+def test_ending_gives_all_traffic_back(model):
+    start(model)
+    ended = services.end_canary(services.get_model("m"), by="y", reason="enough seen")
+    assert (ended.outcome, ended.ended_by, ended.ended_reason) == ("ended", "y", "enough seen")
+    assert services.read_desired_state().others == {}
+    assert services.end_canary(services.get_model("m"), by="y") is None
+
+
+@pytest.mark.parametrize(
+    ("act", "outcome", "active"),
+    [
+        (lambda model: services.activate(services.get_version(model, 2), by="y"), "promoted", 2),
+        (lambda model: services.activate(services.get_version(model, 3), by="y"), "superseded", 3),
+        (lambda model: services.activate(services.get_version(model, 1), by="y"), "ended", 1),
+        (lambda model: services.deactivate(model, by="y"), "superseded", None),
+    ],
+    ids=["the candidate", "a third version", "the active version", "none"],
+)
+def test_an_activation_ends_the_canary(model, act, outcome, active):
+    start(model)
+    act(services.get_model("m"))
+    assert model.canaries.get().outcome == outcome
+    now = services.get_model("m")
+    assert (now.active_version and now.active_version.number, now.canary) == (active, None)
+
+
+def test_a_canary_moves_no_pointer(model):
+    start(model)
+    assert services.get_model("m").generation == model.generation
+    assert Activation.objects.count() == 1
+
+
+def test_a_decision_upon_an_older_state_is_refused(model):
+    stale = services.get_version(services.get_model("m"), 2)
+    services.activate(services.get_version(services.get_model("m"), 3), by="y")
+    with pytest.raises(ActivationConflict, match="somebody else"):
+        services.start_canary(stale, percent=10, by="x")
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.CHECKING, State.REJECTED, State.MISSING])
+def test_a_version_that_is_not_ready_is_refused(model, state):
+    version(number=4, state=state)
+    with pytest.raises(NotActivatable, match="m 4"):
+        start(model, 4)
+
+
+def test_a_version_that_its_check_advises_against_needs_an_override(model):
+    version(number=4, override_reason="Written by a newer release.")
+    with pytest.raises(NotActivatable, match="newer release"):
+        start(model, 4)
+    canary = start(model, 4, override=True, reason="tried at home")
+    assert canary.overrides == "Written by a newer release."
+    assert services.promote(services.get_model("m"), by="y").overrides == "Written by a newer release."
+
+
+def test_the_active_version_is_no_candidate(model):
+    with pytest.raises(NotSplittable, match="is active"):
+        start(model, 1)
+
+
+def test_without_an_active_version_there_is_nothing_to_split():
+    with pytest.raises(NotSplittable, match="no active version"):
+        services.start_canary(version("n", 1), percent=10, by="x")
+
+
+def _changed(**given):
+    return {**SCHEMA, "inputs": [{**SCHEMA["inputs"][0], **given}, SCHEMA["inputs"][1]]}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "sentence"),
+    [
+        (_changed(name="age"), "takes 'age'"),
+        ({**SCHEMA, "inputs": SCHEMA["inputs"][:1]}, "no longer takes 'x1'"),
+        ({**SCHEMA, "inputs": SCHEMA["inputs"][::-1]}, "another order"),
+        (_changed(type="string"), "'x0' is of type string, so far float"),
+        (_changed(type="integer"), "'x0' is of type integer, so far float"),
+        (_changed(categories=[1.0], closed=True), "trained categories only"),
+        (CLASSIFIER, "is a classifier"),
+        ({**SCHEMA, "outputs": 2}, "2 outputs"),
+    ],
+)
+def test_a_schema_that_active_callers_cannot_satisfy_is_refused(model, candidate, sentence):
+    version(number=4, schema=candidate)
+    with pytest.raises(NotSplittable, match=sentence):
+        start(model, 4)
+
+
+@pytest.mark.parametrize(
+    ("active", "candidate", "sentence"),
+    [
+        (_changed(nullable=True), SCHEMA, "no longer be null"),
+        (_changed(optional=True, nullable=True), _changed(nullable=True), "no longer be left out"),
+        (
+            _changed(type="string", categories=["a", "b"], closed=True),
+            _changed(type="string", categories=["a"], closed=True),
+            "no longer takes 'b'",
+        ),
+        (CLASSIFIER, {**CLASSIFIER, "methods": ["predict"]}, "does not offer 'predict_proba'"),
+    ],
+)
+def test_a_narrower_schema_is_refused(active, candidate, sentence):
+    services.activate(version("n", 1, schema=active), by="x")
+    with pytest.raises(NotSplittable, match=sentence):
+        services.start_canary(version("n", 2, schema=candidate), percent=10, by="x")
+
+
+@pytest.mark.parametrize(
+    ("active", "candidate"),
+    [
+        (SCHEMA, _changed(nullable=True)),
+        (SCHEMA, _changed(type="any")),
+        (_changed(type="integer"), SCHEMA),
+        (_changed(type="string", categories=["a"], closed=True), _changed(type="string", categories=["a", "b"])),
+        (CLASSIFIER, {**CLASSIFIER, "classes": ["a", "b", "c"]}),
+    ],
+)
+def test_a_wider_schema_is_taken(active, candidate):
+    services.activate(version("n", 1, schema=active), by="x")
+    assert services.start_canary(version("n", 2, schema=deepcopy(candidate)), percent=10, by="x")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"percent": -1}, "0 to 100"),
+        ({"percent": 100.5}, "0 to 100"),
+        ({"percent": float("nan")}, "0 to 100"),
+        ({"bake_minutes": 0}, "more than 0"),
+        ({"bake_minutes": 1e9}, "more than 0"),
+        ({"guardrails": {"speed": 1}}, "known are error_rate"),
+        ({"guardrails": {"error_rate": 2}}, "expected 0 to 1"),
+        ({"guardrails": {"error_rate": "low"}}, "must be a number"),
+        ({"guardrails": {"label_shift": 0.1}}, "no classifier"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(model, given, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        start(model, **given)
+    assert model.canaries.count() == 0
