@@ -53,6 +53,7 @@ class InspectionSummary:
     outline: str
     versions: tuple[VersionRow, ...]
     verdict: str
+    is_verified: bool
     claimed: str
     names: tuple[str, ...]
     called: tuple[str, ...]
@@ -80,6 +81,7 @@ def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummar
             for package, found in inspection.get("versions", {}).items()
         ),
         verdict=inspection.get("version_verdict", ""),
+        is_verified=inspection.get("is_version_verified", False),
         claimed=size(inspection.get("claimed_bytes")),
         names=tuple(inspection.get("globals", ())),
         called=tuple(inspection.get("called", ())),

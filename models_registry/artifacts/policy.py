@@ -3,10 +3,12 @@
 import platform
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from models_registry.artifacts.formats.advice import advice, is_dangerous
 from models_registry.artifacts.formats.migrations.names import STAND_INS
+from models_registry.artifacts.formats.migrations.proven import unproven_parts
 from models_registry.artifacts.formats.trusted import (
     BOUND_METHODS,
     JOBLIB_STAND_INS,
@@ -83,24 +85,67 @@ def server_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def version_verdict(inspection: Inspection) -> str:
-    """Return a sentence that names both, where the artifact was trained with other versions than serve it.
+@dataclass(frozen=True, slots=True)
+class VersionVerdict:
+    """What the versions that wrote an artifact mean for its answers.
 
-    It is empty where they agree. An ONNX graph brings its own definition along, so it agrees with every server
-    that can open it.
+    `sentence` names the versions that wrote it and those that serve it; empty where they agree. `is_verified`: each
+    part of the model is proven to answer as under the versions that wrote it.
     """
+
+    sentence: str
+    is_verified: bool
+
+
+def version_verdict(inspection: Inspection) -> VersionVerdict:
+    """Return whether the artifact answers under the installed versions as under those that wrote it.
+
+    An ONNX graph brings its own definition along, so it agrees with every server that can open it.
+    """
+    other = _other_versions(inspection)
+    if not other:
+        return VersionVerdict("", is_verified=True)
+    # Equal versions of scikit-learn need a proof as well where numpy is another.
+    unproven = unproven_parts(inspection.called, inspection.versions.get("scikit-learn", ("unknown",)))
+    if not unproven:
+        return VersionVerdict(_verified_sentence(inspection, other), is_verified=True)
+    missing = [name for name in unproven if name.startswith("sklearn.")]
+    return VersionVerdict(
+        _mismatch_sentence(inspection, other)
+        + (f" Not verified for these versions: {_listed(missing)}." if missing else ""),
+        is_verified=False,
+    )
+
+
+def _other_versions(inspection: Inspection) -> list[str]:
+    """Return the packages whose version is another than the one that wrote the artifact, or unknown."""
     if inspection.format == "onnx":
-        return ""
-    served = server_versions()
-    trained = inspection.versions
+        return []
+    served, trained = server_versions(), inspection.versions
     other = [name for name in _COMPARED if not _agrees(trained.get(name, ()), served[name])]
     if not trained.get("scikit-learn") and _is_scikit_learn(inspection):
         other.insert(0, "scikit-learn")
+    return other
+
+
+def _mismatch_sentence(inspection: Inspection, other: list[str]) -> str:
     return " ".join(
-        f"Trained with {name} {' and '.join(trained.get(name, ())) or 'of an unknown version'}, "
-        f"served with {served[name]}."
+        f"Trained with {name} {' and '.join(inspection.versions.get(name, ())) or 'of an unknown version'}, "
+        f"served with {server_versions()[name]}."
         for name in other
     )
+
+
+def _verified_sentence(inspection: Inspection, other: list[str]) -> str:
+    return " ".join(
+        f"{name}: written by {' and '.join(inspection.versions[name])}, verified for {server_versions()[name]}."
+        for name in other
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return f"{', '.join(name.rpartition('.')[2] for name in names[:_SHOWN_NAMES])}{more}"
 
 
 def _is_scikit_learn(inspection: Inspection) -> bool:
@@ -137,7 +182,7 @@ _OTHER_ADVICE = re.compile(
 
 def explain_versions(reason: str, inspection: Inspection) -> str:
     """Return why a version was rejected, with the versions and what to do where those probably are the cause."""
-    mismatch = version_verdict(inspection)
+    mismatch = _mismatch_sentence(inspection, _other_versions(inspection))
     if not mismatch or _VERSION_FAILURES.search(reason) is None or "is not on the list" in reason:
         return reason
     served = server_versions()

@@ -68,7 +68,9 @@ def describe_verdict(version: ModelVersion) -> str:
         if isinstance(report.get(key), int | float)
     ]
     text = f"{version}: ready" + (f" ({', '.join(figures)})" if figures else "") + "."
-    return " ".join(part for part in (text, describe_versions(version), version.override_reason) if part)
+    return " ".join(
+        part for part in (text, describe_versions(version), version.reason, version.override_reason) if part
+    )
 
 
 def describe_versions(version: ModelVersion) -> str:

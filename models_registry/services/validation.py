@@ -223,7 +223,12 @@ def _examine_artifact(
     inspection = inspect_in_sandbox(
         artifact.path, version.format, max_claimed_bytes=memory_bytes, seconds=settings.MODELS_CHECK_SECONDS
     )
-    findings.values["inspection"] = {**inspection.to_json(), "version_verdict": version_verdict(inspection)}
+    versions = version_verdict(inspection)
+    findings.values["inspection"] = {
+        **inspection.to_json(),
+        "version_verdict": versions.sentence,
+        "is_version_verified": versions.is_verified,
+    }
     # Shown in the admin while the load test still runs.
     with transaction.atomic():
         ModelVersion.objects.filter(pk=version.pk).update(**_storable(findings).values)
@@ -255,9 +260,10 @@ def _examine_artifact(
         return findings.reject(explain_versions(report.reason, inspection))
     findings.values["schema"] = report.schema
     _keep_sample(manifest.sample, report.predictions, findings)
-    mismatch = version_verdict(inspection)
     has_expected = manifest.sample is not None and manifest.sample.predictions is not None
-    findings.values["override_reason"] = mismatch if mismatch and not has_expected else ""
+    findings.values["override_reason"] = "" if versions.is_verified or has_expected else versions.sentence
+    if versions.is_verified:
+        findings.reason = versions.sentence
     _compile_ahead(version, artifact, findings)
     return findings
 

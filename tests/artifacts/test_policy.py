@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from models_registry.artifacts.formats.migrations import proven
 from models_registry.artifacts.inspection import Inspection, inspect_artifact
-from models_registry.artifacts.policy import explain_versions, judge, server_versions, version_verdict
+from models_registry.artifacts.policy import VersionVerdict, explain_versions, judge, server_versions, version_verdict
 
 
 def found(**changes: object) -> Inspection:
@@ -103,24 +107,75 @@ def test_loud_setting_lets_names_pass_and_bombs_not() -> None:
     ],
 )
 def test_verdict_names_both_versions(versions: dict[str, tuple[str, ...]], sentence: str) -> None:
-    assert version_verdict(found(versions=versions)) == sentence
+    assert version_verdict(found(versions=versions)).sentence == sentence
 
 
 def test_estimator_that_hides_its_version_does_not_agree() -> None:
     hidden = found(called=("sklearn.svm._classes.SVC",))
-    assert "scikit-learn of an unknown version" in version_verdict(hidden)
+    verdict = version_verdict(hidden)
+    assert "scikit-learn of an unknown version" in verdict.sentence
+    assert not verdict.is_verified
 
 
 def test_onnx_agrees_with_every_server() -> None:
-    assert version_verdict(found(format="onnx", versions={"skl2onnx": ("1.2",)})) == ""
+    assert version_verdict(found(format="onnx", versions={"skl2onnx": ("1.2",)})) == VersionVerdict("", True)
 
 
-def test_artifact_of_an_older_scikit_learn_is_told_from_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "m.joblib"
-    joblib.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), path)
-    path.write_bytes(path.read_bytes().replace(SERVED.encode(), b"1.4.2"))
-    verdict = version_verdict(inspect_artifact(path, "joblib", max_claimed_bytes=10**6))
-    assert verdict == f"Trained with scikit-learn 1.4.2, served with {SERVED}."
+def _written_by(version: str, model: Any, path: Path) -> Inspection:
+    joblib.dump(model.fit([[0.0], [1.0]], [0, 1]), path)
+    path.write_bytes(path.read_bytes().replace(SERVED.encode(), version.encode()))
+    return inspect_artifact(path, "joblib", max_claimed_bytes=10**6)
+
+
+@pytest.mark.parametrize("version", ["1.1.3", "1.4.2", "1.8.0"])
+def test_proven_model_of_an_older_scikit_learn_is_verified(version: str, tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    verdict = version_verdict(_written_by(version, model, tmp_path / "m.joblib"))
+    assert verdict == VersionVerdict(f"scikit-learn: written by {version}, verified for {SERVED}.", True)
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "1.99.0", "unknown"])
+def test_version_without_a_proof_is_not_verified(version: str) -> None:
+    parts = ("sklearn.linear_model._logistic.LogisticRegression", "numpy.dtype")
+    verdict = version_verdict(found(called=parts, versions={"scikit-learn": (version,)}))
+    assert verdict == VersionVerdict(
+        f"Trained with scikit-learn {version}, served with {SERVED}. Not verified for these versions: "
+        "LogisticRegression.",
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("called", "is_verified"),
+    [
+        (("sklearn.svm._classes.SVC",), True),
+        (("sklearn.svm._classes.SVC", "numpy.dtype", "builtins.slice"), True),
+        # Not in the version that wrote it: a part of a crafted or patched library.
+        (("sklearn.svm._classes.SVC", "sklearn.frozen._frozen.FrozenEstimator"), False),
+        (("sklearn.svm._classes.SVC", "shop.features.Cleaner"), False),
+        (("shop.features.Cleaner",), False),
+        ((), False),
+    ],
+)
+def test_each_part_needs_a_proof(called: tuple[str, ...], is_verified: bool) -> None:
+    assert version_verdict(found(called=called, versions={"scikit-learn": ("1.4.2",)})).is_verified is is_verified
+
+
+def test_every_version_in_the_file_needs_a_proof() -> None:
+    mixed = found(called=("sklearn.svm._classes.SVC",), versions={"scikit-learn": ("1.4.2", "0.9.1")})
+    assert not version_verdict(mixed).is_verified
+
+
+def test_another_numpy_alone_is_verified_for_proven_parts() -> None:
+    versions = {"scikit-learn": ("1.8.0",), "numpy": ("<2.0",)}
+    verdict = version_verdict(found(called=("sklearn.svm._classes.SVC",), versions=versions))
+    assert verdict.is_verified
+    assert f"numpy: written by <2.0, verified for {server_versions()['numpy']}." in verdict.sentence
+
+
+def test_nothing_is_proven_for_another_scikit_learn_than_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proven, "version", lambda name: "1.10.0")
+    assert proven.unproven_parts(["sklearn.svm._classes.SVC"], ["1.4.2"]) == ("sklearn.svm._classes.SVC",)
 
 
 @pytest.mark.parametrize(

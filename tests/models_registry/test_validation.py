@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import sklearn
 from django.utils import timezone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -26,6 +27,8 @@ from tests.support.estimators import constant, forest, save
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db
+
+SERVED = sklearn.__version__
 
 
 def check(directory, key: str = "m/model.joblib") -> ModelVersion:
@@ -51,6 +54,30 @@ def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory)
     assert version.sample_is_own
     assert len(version.sample["predictions"]) == 1
     assert services.activate(version, by="x") is not None
+
+
+def written_by(version: str, model, path: Path) -> None:
+    content = save(model, path).read_bytes()
+    path.write_bytes(content.replace(SERVED.encode(), version.encode()))
+
+
+def test_proven_version_of_another_scikit_learn_needs_no_override(storage_directory):
+    written_by("1.4.2", LogisticRegression().fit([[0.0], [1.0]], [0, 1]), storage_directory / "m/model.pkl")
+    version = check(storage_directory, "m/model.pkl")
+    assert (version.state, version.override_reason) == (State.READY, "")
+    assert version.reason == f"scikit-learn: written by 1.4.2, verified for {SERVED}."
+    assert version.inspection["version_verdict"] == version.reason
+    assert services.activate(version, by="x") is not None
+
+
+def test_unproven_version_of_another_scikit_learn_needs_an_override(storage_directory):
+    written_by("0.1.2", LogisticRegression().fit([[0.0], [1.0]], [0, 1]), storage_directory / "m/model.pkl")
+    version = check(storage_directory, "m/model.pkl")
+    assert (version.state, version.reason) == (State.READY, "")
+    assert "Trained with scikit-learn 0.1.2" in version.override_reason
+    assert "Not verified for these versions: LogisticRegression." in version.override_reason
+    with pytest.raises(NotActivatable):
+        services.activate(version, by="x")
 
 
 def test_what_is_no_model_is_rejected_in_words(storage_directory):

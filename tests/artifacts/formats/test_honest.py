@@ -88,7 +88,7 @@ def _trouble(fixture: Fixture, path: Path, format: str, open_it: Callable[[Path]
     """Return what is wrong with the fixture's way through a file, or None."""
     inspection = inspect_artifact(path, format, max_claimed_bytes=10**9)
     reasons = judge(inspection)
-    if reasons or version_verdict(inspection):
+    if reasons or version_verdict(inspection).sentence:
         return f"{reasons} {version_verdict(inspection)}"
     if not inspection.outline or inspection.outline[0].split(" ")[0] != type(fixture.estimator).__name__:
         return f"outline {inspection.outline}"

@@ -200,7 +200,7 @@ def test_inspection_names_operations_producer_and_outline(tmp_path: Path) -> Non
     assert "ai.onnx.ml.LinearClassifier" in inspection.globals
     assert inspection.versions["skl2onnx"]
     assert "  LinearClassifier" in inspection.outline
-    assert version_verdict(inspection) == ""
+    assert version_verdict(inspection).sentence == ""
 
 
 def test_file_larger_than_the_limit_is_not_even_parsed(tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
 # ruff: noqa: E501, BLE001, PLW2901, PLR0912
 """Writes fitted estimators of an older scikit-learn, each with its own answers.
 
-    python generate.py FOLDER [all | NAME …]
+    python generate.py FOLDER
 
 Run it with the Python of an environment that holds that version (see README.md). It imports nothing of this project.
 Each estimator is written as NAME.joblib, and as NAME.skops where that version of skops can; NAME.json holds the rows
-that it was asked about and what it answered. Without names it writes the few that the tests keep of the version,
-with `all` everything that the version has.
+that it was asked about and what it answered. `python -m tools.old_versions` makes the tests' archive of them.
 """
 
+import functools
+import importlib
 import io
 import json
 import sys
@@ -19,7 +20,13 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+import scipy.linalg
 import scipy.sparse
+
+if not hasattr(scipy.linalg, "pinv2"):
+    # scikit-learn 0.24 and older import it; scipy 1.9, the first for Python 3.11, calls it pinv.
+    scipy.linalg.pinv2 = scipy.linalg.pinv
+
 import sklearn
 from sklearn import (
     calibration,
@@ -51,13 +58,63 @@ from sklearn import (
     svm,
     tree,
 )
-from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
-from sklearn.utils import all_estimators
+
+try:
+    from sklearn.utils import all_estimators
+except ImportError:
+    from sklearn.utils.testing import all_estimators
+
+for experiment in ("enable_halving_search_cv", "enable_iterative_imputer", "enable_hist_gradient_boosting"):
+    try:
+        importlib.import_module("sklearn.experimental." + experiment)
+    except ImportError:
+        continue
 
 ROWS = 60
 ASKED = 12
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
 VERSION = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+
+
+class Missing:
+    """Stands for an estimator, or a form of one, that the version does not have: it cannot be fitted."""
+
+    def __init__(self, *arguments, **settings):
+        self.settings = settings
+
+    def fit(self, *arguments, **settings):
+        raise NotImplementedError("not in this version")
+
+    transform = predict = fit
+
+
+class Lenient:
+    """A module whose absent classes, and classes that do not know a parameter, are made as Missing."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __getattr__(self, name):
+        found = getattr(self.module, name, Missing)
+        if isinstance(found, type(sklearn)):
+            return Lenient(found)
+        return (
+            functools.wraps(found, updated=())(lambda *a, **k: made(found, a, k)) if isinstance(found, type) else found
+        )
+
+
+def made(kind, arguments, settings):
+    """Return an instance, or Missing where the version has no such parameter."""
+    try:
+        return kind(*arguments, **settings)
+    except (TypeError, ValueError):
+        return Missing()
+
+
+if VERSION < (1, 1):
+    for name, module in list(globals().items()):
+        if getattr(module, "__name__", "").startswith("sklearn.") and isinstance(module, type(sklearn)):
+            globals()[name] = Lenient(module)
 
 rng = np.random.RandomState(0)
 X = np.abs(rng.normal(size=(ROWS, 4))) + 0.1
@@ -88,6 +145,7 @@ def chosen():
     yield from trees()
     yield from tables_and_text()
     yield from others()
+    yield from inner_parts()
 
 
 def trees():
@@ -130,6 +188,16 @@ def trees():
     for loss in ("squared_error", "absolute_error", "huber", "quantile"):
         boosting = ensemble.GradientBoostingRegressor(loss=loss, n_estimators=5, random_state=0)
         yield f"gradient-{loss}", boosting, (X, TARGET), {}
+    for loss in ("ls", "lad") if VERSION < (1, 0) else ():
+        boosting = ensemble.GradientBoostingRegressor(loss=loss, n_estimators=5, random_state=0)
+        yield f"gradient-{loss}", boosting, (X, TARGET), {}
+    if VERSION < (1, 1):
+        boosting = ensemble.GradientBoostingClassifier(loss="deviance", n_estimators=5, random_state=0)
+        yield "gradient-deviance", boosting, (X, CLASSES), {}
+        yield "sgd-log", linear_model.SGDClassifier(loss="log", random_state=0), (X, CLASSES), {}
+        settings = {"max_iter": 4, "min_samples_leaf": 5}
+        for loss in ("least_squares", "least_absolute_deviation"):
+            yield f"histogram-{loss}", ensemble.HistGradientBoostingRegressor(loss=loss, **settings), (X, TARGET), {}
     for loss in ("log_loss", "exponential"):
         boosting = ensemble.GradientBoostingClassifier(loss=loss, n_estimators=5, random_state=0)
         yield f"gradient-{loss}", boosting, (X, CLASSES), {}
@@ -506,7 +574,54 @@ def others():
     yield "ransac", linear_model.RANSACRegressor(random_state=0), (X, TARGET), {}
 
 
-SKIPPED = {"SparseCoder", "FrozenEstimator"}
+def inner_parts():
+    """Yield estimators for the parts inside of them: splitters, kernels, distances, losses, optimizers."""
+    logistic = linear_model.LogisticRegression
+    for splitter in (
+        model_selection.KFold(2),
+        model_selection.StratifiedKFold(2, shuffle=True, random_state=0),
+        model_selection.RepeatedKFold(n_splits=2, n_repeats=1, random_state=0),
+        model_selection.RepeatedStratifiedKFold(n_splits=2, n_repeats=1, random_state=0),
+        model_selection.ShuffleSplit(2, random_state=0),
+        model_selection.StratifiedShuffleSplit(2, random_state=0),
+        model_selection.TimeSeriesSplit(2),
+    ):
+        search = model_selection.GridSearchCV(logistic(), {"C": [0.1, 1]}, cv=splitter)
+        yield f"grid-{type(splitter).__name__}", search, (X, CLASSES), {}
+    for kernel in ("Matern", "RationalQuadratic", "DotProduct", "ExpSineSquared"):
+        made_kernel = getattr(gaussian_process.kernels, kernel)() + gaussian_process.kernels.WhiteKernel()
+        yield f"gaussian-process-{kernel}", gaussian_process.GaussianProcessRegressor(made_kernel), (X, TARGET), {}
+    for metric in ("euclidean", "chebyshev", "canberra", "braycurtis"):
+        near = neighbors.KNeighborsClassifier(3, algorithm="ball_tree", metric=metric)
+        yield f"neighbours-{metric}", near, (X, THREE), {}
+    yield "neighbours-weighted", neighbors.KNeighborsRegressor(3, weights="distance", p=1), (X, TARGET), {}
+    sparse = scipy.sparse.csr_matrix(X)
+    yield "neighbours-sparse", neighbors.KNeighborsClassifier(3), (sparse, THREE), {}
+    yield "svr-sparse", svm.SVR(), (sparse, TARGET), {}
+    yield "outliers-svm", svm.OneClassSVM(), (X,), {}
+    for loss in ("huber", "epsilon_insensitive", "squared_epsilon_insensitive"):
+        yield f"sgd-regressor-{loss}", linear_model.SGDRegressor(loss=loss, random_state=0), (X, TARGET), {}
+    descent = neural_network.MLPClassifier((5,), solver="sgd", max_iter=20, random_state=0)
+    yield "mlp-sgd", descent, (X, THREE), {}
+    if VERSION >= (1, 6):
+        frozen = importlib.import_module("sklearn.frozen").FrozenEstimator(logistic().fit(X, CLASSES))
+        yield "calibrated-frozen", calibration.CalibratedClassifierCV(frozen), (X, CLASSES), {}
+    if VERSION >= (1, 8):
+        scaled = calibration.CalibratedClassifierCV(logistic(), method="temperature", cv=2)
+        yield "calibrated-temperature", scaled, (X, CLASSES), {}
+    for power in (0, 1, 1.5, 2):
+        yield f"tweedie-{power}", linear_model.TweedieRegressor(power=power, max_iter=50), (X, TARGET), {}
+    elastic = linear_model.LogisticRegression(penalty="l2", class_weight="balanced", C=0.5, warm_start=True)
+    yield "logistic-balanced", elastic, (X, np.array(["no", "yes"])[CLASSES]), {}
+    forest = ensemble.RandomForestClassifier(4, criterion="entropy", max_features=None, bootstrap=False, random_state=0)
+    yield "forest-entropy", forest, (X, np.array(["a", "b", "c"])[THREE]), {}
+    encoded = pipeline.make_pipeline(preprocessing.OneHotEncoder(handle_unknown="ignore"), svm.SVC(probability=True))
+    yield "one-hot-svc", encoded, (FRAME[["city", "size"]], CLASSES), {}
+    scaled = pipeline.make_pipeline(preprocessing.RobustScaler(), preprocessing.Normalizer(), svm.SVR())
+    yield "scaled-svr", scaled, (X, TARGET), {}
+
+
+SKIPPED = {"SparseCoder", "FrozenEstimator", "CheckingClassifier"}
 REQUIRED = {
     "ClassifierChain": lambda kind: kind(linear_model.LogisticRegression()),
     "RegressorChain": lambda kind: kind(linear_model.Ridge()),
@@ -544,67 +659,23 @@ def plain():
         if name in SKIPPED:
             continue
         if name in REQUIRED:
-            made = REQUIRED[name](kind)
+            plain_one = REQUIRED[name](kind)
         else:
             try:
-                made = kind()
+                plain_one = kind()
             except TypeError:
-                made = kind(linear_model.LogisticRegression())
-        known = made.get_params(deep=False)
-        made.set_params(**{key: value for key, value in SETTINGS.items() if key in known})
+                plain_one = kind(linear_model.LogisticRegression())
+        known = plain_one.get_params(deep=False)
+        plain_one.set_params(**{key: value for key, value in SETTINGS.items() if key in known})
         for arguments in ATTEMPTS:
             try:
-                sklearn.base.clone(made).fit(*arguments)
+                sklearn.base.clone(plain_one).fit(*arguments)
             except Exception:
                 continue
-            yield name, made, arguments, {}
+            yield name, plain_one, arguments, {}
             break
         else:
             print("fits nothing:", name)
-
-
-# By version, what shows each change that came after it.
-KEPT = {
-    "1.1.3": (
-        "tree-labels", "tree-weights", "tree-multioutput", "tree-one-class", "tree-squared_error", "forest-balanced",
-        "forest-regressor", "isolation-contaminated", "gradient-log_loss", "gradient-exponential", "gradient-three",
-        "gradient-huber", "gradient-init-logistic", "histogram-two", "histogram-categories", "histogram-poisson",
-        "ada-SAMME-three", "ada-SAMME.R-two", "ada-SAMME.R-three", "bagging-trees", "stacking-passthrough", "tfidf-smooth",
-        "tfidf-logistic", "counts-tfidf-bayes", "table-forest", "table-index", "table-remainder-names",
-        "array-remainder", "imputed-indicator", "imputed-iterative", "imputed-neighbours", "imputed-words-constant",
-        "one-hot-rare", "one-hot-drop", "ordinal", "logistic-ovr-three", "logistic-multinomial-two",
-        "logistic-liblinear-auto", "logistic-cv-ovr", "svc-sparse", "svc-rbf-probability", "sgd-log_loss",
-        "sgd-modified_huber", "calibrated-sigmoid-svc", "grid-accuracy", "grid-pipeline", "neighbours-kd_tree-manhattan",
-        "density-ball_tree", "spline", "function-log", "chain", "self-training", "KernelPCA-default",
-        "NearestCentroid-default", "PLSRegression-default", "CCA-default", "RidgeClassifier-default",
-        "MaxAbsScaler-default", "GammaRegressor-default",
-    ),
-    "1.3.2": (
-        "tree-labels", "tree-gaps", "tree-weights", "forest-multioutput", "gradient-three", "histogram-categories",
-        "ada-SAMME-two", "ada-SAMME.R-three", "tfidf", "table-logistic", "table-remainder-mask", "grid-made",
-        "ordinal-rare", "PLSRegression-default", "voting-soft",
-    ),
-    "1.4.2": (
-        "forest-gaps", "histogram-from-dtype", "histogram-categories", "gradient-quantile", "ada-SAMME.R-two", "tfidf",
-        "tfidf-single", "table-index", "PLSCanonical-default", "target-encoder", "grid",
-    ),
-    "1.5.2": (
-        "ada-SAMME.R-three", "gradient-log_loss", "histogram-three", "table-forest", "table-remainder-positions",
-        "sgd-log_loss", "target-log", "TunedThresholdClassifierCV-default", "svc-sparse-text",
-    ),
-    "1.7.2": (
-        "logistic-ovr-three", "logistic-multinomial-two", "gradient-three", "imputed-constant", "chain",
-        "RidgeClassifierCV-default", "MaxAbsScaler-default", "spline", "svc-sparse",
-    ),
-    "1.8.0": ("gradient-exponential", "histogram-three", "table-index"),
-}  # fmt: skip
-
-
-KEPT_AS_SKOPS = {
-    "tree-labels", "tree-gaps", "forest-balanced", "gradient-three", "histogram-categories", "ada-SAMME.R-three",
-    "tfidf", "tfidf-smooth", "table-remainder-names", "table-forest", "logistic-ovr-three", "sgd-modified_huber",
-    "neighbours-kd_tree-manhattan", "grid-accuracy", "spline", "imputed-constant", "histogram-three",
-}  # fmt: skip
 
 
 def asked(inputs):
@@ -648,16 +719,15 @@ def write_skops(path, estimator):
             small.writestr(member, plain_zip.read(member))
 
 
-def write(folder, name, estimator, rows, *, as_skops):
+def write(folder, name, estimator, rows):
     """Write one estimator in both formats, and what it says."""
     joblib.dump(estimator, folder / (name + ".joblib"), compress=("xz", 9))
     formats = ["joblib"]
-    if as_skops:
-        try:
-            write_skops(folder / (name + ".skops"), estimator)
-            formats.append("skops")
-        except Exception as error:
-            print("  no skops:", name, repr(error)[:100])
+    try:
+        write_skops(folder / (name + ".skops"), estimator)
+        formats.append("skops")
+    except Exception as error:
+        print("  no skops:", name, repr(error)[:100])
     body = {
         "scikit-learn": sklearn.__version__,
         "formats": formats,
@@ -670,7 +740,6 @@ def write(folder, name, estimator, rows, *, as_skops):
 def main():
     """Write what the command line asks for."""
     folder = Path(sys.argv[1])
-    wanted = set(sys.argv[2:] or KEPT.get(sklearn.__version__, ())) - {"all"}
     folder.mkdir(parents=True, exist_ok=True)
     written = 0
     with warnings.catch_warnings():
@@ -678,15 +747,12 @@ def main():
         for source in (plain, chosen):
             for name, estimator, arguments, keywords in source():
                 name = name if source is chosen else name + "-default"
-                if wanted and name not in wanted:
-                    continue
                 try:
                     estimator.fit(*arguments, **keywords)
                 except Exception as error:
                     print("not fitted:", name, repr(error)[:150])
                     continue
-                as_skops = len(sys.argv) > 2 or name in KEPT_AS_SKOPS
-                write(folder, name, estimator, asked(arguments[0]), as_skops=as_skops)
+                write(folder, name, estimator, asked(arguments[0]))
                 written += 1
     print(sklearn.__version__, written, "written to", folder)
 
