@@ -71,9 +71,9 @@ $(VENV)/.wrk: | $(VENV)/.installed-dev
 INSTALL := $(PYTHON) requirements/install.py
 INSTALLER := requirements/install.py requirements/uv.txt
 
-$(VENV)/.installed: requirements.txt $(INSTALLER)
+$(VENV)/.installed: requirements.txt requirements/own.in $(INSTALLER)
 	@echo "Installing the pinned requirements into $(VENV) (once) …"
-	@$(INSTALL) $(VENV) $<
+	@$(INSTALL) $(VENV) $< requirements/own.in
 	@touch $@
 
 $(VENV)/.installed-dev: requirements.txt requirements/dev.txt $(INSTALLER)

@@ -127,6 +127,7 @@ class ModelVersion(models.Model):
     storage_version = models.CharField(max_length=1100)
     size_bytes = models.BigIntegerField()
     digest = models.CharField(max_length=64, blank=True, default="", help_text="SHA-256 of the artifact.")
+    parts = models.JSONField(null=True, blank=True, help_text="The stored files that it consists of, where several.")
 
     description = models.TextField(blank=True, default="")
     metrics = models.JSONField(blank=True, default=dict)

@@ -1,5 +1,8 @@
 """Install locked requirements into a virtual environment: `python requirements/install.py ENVIRONMENT LOCK …`.
 
+A file that ends in `.in` is no lock: what it names is installed after the locks, as it is and without hashes, in
+versions that fit the service's lock. So packages of one's own (requirements/own.in) change no version that is pinned.
+
 The machine's own pip installs one pinned package: uv, which has no dependencies. uv installs the locks. So the result
 depends neither on the version of the machine's pip nor on what the package index has released since. Only the standard
 library is used, since nothing else is installed yet.
@@ -39,7 +42,8 @@ def main(arguments: list[str]) -> int:
     environment, locks = Path(arguments[0]), [Path(lock) for lock in arguments[1:]]
     try:
         tools = ensure_uv(ROOT / ".venv-uv")
-        install(tools, environment, locks)
+        install(tools, environment, [lock for lock in locks if lock.suffix != ".in"])
+        install_own(tools, environment, [lock for lock in locks if lock.suffix == ".in"])
     except subprocess.CalledProcessError as error:
         print(
             f"The installation failed with status {error.returncode}: {' '.join(map(str, error.cmd))}", file=sys.stderr
@@ -77,15 +81,44 @@ def install(tools: Path, environment: Path, locks: list[Path]) -> None:
         subprocess.CalledProcessError: uv failed; its output says why.
     """
     uv = tools / SCRIPTS / "uv"
-    variables = {**os.environ, **uv_variables(pip_options(tools), os.environ)}
     python = environment / SCRIPTS / "python"
     if not python.exists():
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, env=variables)
+        command: list[str | Path] = [uv, "venv", "--quiet", "--python", sys.executable, environment]
+        subprocess.run(command, check=True, env=variables(tools))
     # A hash pins the file, whichever index serves it.
     options = ("--require-hashes", "--index-strategy", "unsafe-best-match")
-    requirements = tuple(f"--requirement={lock}" for lock in locks)
-    command: tuple[str | Path, ...] = (uv, "pip", "install", "--python", python, *options, *requirements)
-    subprocess.run(command, check=True, env=variables)
+    _pip_install(tools, environment, *options, *(f"--requirement={lock.absolute()}" for lock in locks))
+
+
+def install_own(tools: Path, environment: Path, inputs: list[Path]) -> None:
+    """Install what the files `inputs` name into `environment`, where they name anything.
+
+    Raises:
+        subprocess.CalledProcessError: uv failed; its output says why.
+    """
+    named = [path for path in inputs if any(map(is_requirement, path.read_text().splitlines()))]
+    if named:
+        pinned = f"--constraint={ROOT / 'requirements.txt'}"
+        # Paths in them are relative to the checkout. A folder is installed anew each time, whatever its version.
+        _pip_install(tools, environment, "--refresh", pinned, *(f"--requirement={path.absolute()}" for path in named))
+
+
+def is_requirement(line: str) -> bool:
+    """Return whether a line of a requirements file is more than a comment."""
+    return bool(line.partition("#")[0].strip())
+
+
+def _pip_install(tools: Path, environment: Path, *arguments: str) -> None:
+    command: list[str | Path] = [
+        *(tools / SCRIPTS / "uv", "pip", "install", "--python", environment.absolute() / SCRIPTS / "python"),
+        *arguments,
+    ]
+    subprocess.run(command, check=True, env=variables(tools), cwd=ROOT)
+
+
+def variables(tools: Path) -> dict[str, str]:
+    """Return the environment for uv, with pip's options."""
+    return {**os.environ, **uv_variables(pip_options(tools), os.environ)}
 
 
 def pip_options(tools: Path) -> dict[str, str]:

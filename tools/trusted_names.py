@@ -1,15 +1,19 @@
-"""Writes the list of trusted names from the installed packages.
+"""Writes the list of trusted names from the installed packages, or says those of a package of one's own.
 
     python -m tools.trusted_names
+    python -m tools.trusted_names PACKAGE
 
-Run it after every update of scikit-learn, numpy or scipy, and read the difference: each new name must be harmless
-when it is called with arbitrary arguments. A test fails while the list in the repository is another one.
+The second prints the exact names of PACKAGE, to be read and set as MODELS_TRUSTED_GLOBALS; it writes nothing.
+
+Run the first after every update of scikit-learn, numpy or scipy, and read the difference: each new name must be
+harmless when it is called with arbitrary arguments. A test fails while the list in the repository is another one.
 """
 
 import inspect
 import io
 import json
 import pickle
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -31,11 +35,18 @@ from sklearn.utils import all_estimators
 
 from models_registry.artifacts.formats.trusted import JOBLIB_STAND_INS, LIST_PATH
 from tools.fixtures.estimators import fixtures
+from tools.package_names import print_names
 
 # Read, and found harmless with any arguments: they compute on arrays and touch nothing else.
+# structures/callables.py says of each with which arguments it may stand in a step.
 _NUMPY_FUNCTIONS = (
     "nan_to_num", "clip", "round", "around", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff",
-    "asarray", "array", "atleast_2d",
+    "asarray", "array", "atleast_2d", "ascontiguousarray", "copy", "real", "imag", "fix", "sinc", "i0",
+    "angle", "unwrap", "digitize", "interp", "isin", "isclose", "fliplr", "flip", "roll", "sort",
+    "argsort", "ones_like", "zeros_like", "var", "min", "max", "amin", "amax", "prod", "cumprod", "ptp",
+    "any", "all", "argmin", "argmax", "count_nonzero", "average", "percentile", "quantile", "nanmean", "nanmedian",
+    "nansum", "nanstd", "nanvar", "nanmin", "nanmax", "nanprod", "nancumsum", "nancumprod", "nanpercentile",
+    "nanquantile", "nanargmin", "nanargmax", "linalg.norm",
 )  # fmt: skip
 # Named to say a type: of columns (make_column_selector), of missing values. None of them is ever made from a file.
 _NUMPY_TYPES = ("number", "integer", "signedinteger", "unsignedinteger", "inexact", "floating", "complexfloating",
@@ -60,9 +71,11 @@ _REBUILDERS = (
 _SCORES = ("_score", "_loss", "_error", "_deviance", "_corrcoef", "_auc", "auc", "_variance", "_likelihood_ratios")
 # Instances of these run text out of their own state (scipy's distributions build their argument parsers with
 # exec), or open files, or start processes. They stay off the list whatever a fixture holds.
-_NEVER = ("scipy.stats.", "joblib.", "sklearn.datasets.", "sklearn.utils._testing", "sklearn.externals", "numpy.load",
-          "numpy.memmap", "numpy.f2py", "numpy.testing", "builtins.eval", "builtins.exec", "builtins.getattr",
-          "builtins.open", "builtins.__import__", "operator.", "os.", "sys.", "subprocess.")  # fmt: skip
+_NEVER = (
+    "scipy.stats.", "joblib.", "pyarrow.", "sklearn.datasets.", "sklearn.utils._testing", "sklearn.externals",
+    "numpy.load", "numpy.memmap", "numpy.f2py", "numpy.testing", "builtins.eval", "builtins.exec", "builtins.getattr",
+    "builtins.open", "builtins.__import__", "operator.", "os.", "sys.", "subprocess.",
+)  # fmt: skip
 
 
 class _Recorder(NumpyUnpickler):  # type: ignore[misc]
@@ -202,4 +215,6 @@ def rendered() -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(print_names(sys.argv[1]))
     LIST_PATH.write_text(rendered())

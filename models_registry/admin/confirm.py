@@ -54,6 +54,11 @@ class Change:
         return f"{self.model.name}: {before} → {after}, {where(self.live)}."
 
     @property
+    def parts(self) -> str:
+        """Return how the parts of the artifact were read, to be confirmed; empty where it is one estimator."""
+        return str((self.target.report or {}).get("parts") or "") if self.target else ""
+
+    @property
     def advice(self) -> str:
         """Return why the check advises against it; empty where it does not."""
         return self.target.override_reason if self.target else ""

@@ -12,6 +12,7 @@ from models_registry.templatetags.registry import as_json, number, seconds, size
 # They stand elsewhere on the page, or are for machines.
 NOT_SHOWN = {"passed", "reason", "schema", "signature", "predictions", "sample"}
 LABELS = {
+    "parts": "Served as",
     "load_seconds": "Time to load",
     "row_milliseconds": "Time for one row",
     "peak_memory_bytes": "Memory of the process at its largest",

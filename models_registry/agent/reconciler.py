@@ -313,7 +313,7 @@ class Reconciler:
         log.info("swapped", model=desired.model, version=desired.number, seconds=seconds, runs=loaded.runs["form"])
 
     def _copier(self, desired: DesiredVersion) -> Copy:
-        return lambda target: self._storage.copy_version(desired.storage_key, desired.storage_version, target)
+        return services.copier(self._storage, desired)
 
     def _is_outdated(self, desired: DesiredVersion) -> bool:
         """Say whether the desired state has moved on while its version was prepared."""

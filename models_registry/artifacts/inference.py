@@ -56,6 +56,14 @@ def infer_schema(
     return _with_outputs(estimator, Schema(features, container=container, named=named or declared is not None))
 
 
+def named_inputs(names: Sequence[str], declared: Sequence[DeclaredInput]) -> tuple[DeclaredInput, ...]:
+    """Return the inputs `names` of an estimator that has none itself, with what the manifest declares of them."""
+    by_name = {item.name: item for item in declared}
+    if not by_name.keys() <= set(names):
+        return tuple(declared)  # other names are refused by comparison with the estimator, or rename all
+    return tuple(by_name.get(name, DeclaredInput(name)) for name in names)
+
+
 def _with_outputs(estimator: Any, schema: Schema) -> Schema:
     classes = _plain_classes(getattr(estimator, "classes_", None))
     return replace(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_registry.artifacts import sandbox
+from models_registry.artifacts import pack, sandbox
 from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached
 from models_registry.errors import ArtifactError, UnsupportedFormat
 
@@ -80,10 +80,20 @@ def _onnx(path: Path, notes: InspectionNotes, limit: int) -> None:
     inspect_onnx(path, notes, limit=limit)
 
 
+def _bundle(path: Path, notes: InspectionNotes, limit: int) -> None:
+    with pack.unpacked(path) as content:
+        for name, member in content.members.items():
+            lines = len(notes.outline)
+            _INSPECTORS[content.format](member, notes, limit)
+            if len(content.members) > 1:
+                notes.outline[lines:] = [f"{name}:", *(f"  {line}" for line in notes.outline[lines:])]
+
+
 _INSPECTORS: dict[str, Callable[[Path, InspectionNotes, int], None]] = {
     "joblib": _joblib,
     "skops": _skops,
     "onnx": _onnx,
+    pack.FORMAT: _bundle,
 }
 
 
@@ -111,7 +121,18 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
         notes.problems.append(
             f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
         )
+    if format == pack.FORMAT:
+        return _frozen(_part_format(path), notes)
     return _frozen(format, _recognised(path, format, notes))
+
+
+def _part_format(path: Path) -> str:
+    """Return the format of a pack's parts, by whose rules it is judged; that of pickles where it cannot be read."""
+    try:
+        with pack.unpacked(path) as content:
+            return content.format
+    except ArtifactError:
+        return "joblib"
 
 
 def _recognised(path: Path, format: str, notes: InspectionNotes) -> InspectionNotes:
@@ -134,6 +155,7 @@ def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, secon
         memory_bytes=min(max_claimed_bytes, _MIN_MEMORY_BYTES + _MEMORY_PER_BYTE * path.stat().st_size),
         cpu_seconds=seconds,
         wall_seconds=seconds,
+        file_size_bytes=sandbox.file_size_for(path),
     )
     question = {"path": str(path.absolute()), "format": format, "max_claimed_bytes": max_claimed_bytes}
     outcome = sandbox.run(_TASK, question, limits)

@@ -11,7 +11,7 @@ def import_libraries(question: Mapping[str, Any]) -> None:
     """Import before the limits hold what the format's reader needs."""
     if question["format"] == "onnx":
         import onnx  # noqa: F401
-    if question["format"] == "skops":
+    if question["format"] in {"skops", "bundle"}:
         import numpy  # noqa: F401
 
 

@@ -38,12 +38,14 @@ class LoadTestLimits:
 class LoadTestReport:
     """What a load test saw. `reason` is a sentence where it did not pass.
 
-    `example` is a row that the model answers, `predictions` are those of the sample, `peak_memory_bytes` the whole
-    process at its largest and `model_memory_bytes` what loading and predicting added to it.
+    `parts` says how the parts of a dict, a tuple or several files were read, empty for a single estimator. `example`
+    is a row that the model answers, `predictions` are those of the sample, `peak_memory_bytes` the whole process at
+    its largest and `model_memory_bytes` what loading and predicting added to it.
     """
 
     passed: bool
     reason: str = ""
+    parts: str = ""
     schema: Mapping[str, Any] | None = None
     example: Any = None
     predictions: list[Any] | None = None
@@ -75,6 +77,7 @@ def run_load_test(request: LoadTestRequest, limits: LoadTestLimits | None = None
         memory_bytes=limits.memory_bytes,
         cpu_seconds=max(1, limits.cpu_seconds),
         wall_seconds=limits.wall_seconds,
+        file_size_bytes=sandbox.file_size_for(request.path),
     )
     outcome = sandbox.run(TASK, _question(request, limits), allowed)
     if outcome.status == 0 and outcome.report is not None:

@@ -16,7 +16,7 @@ def import_libraries(question: Mapping[str, Any]) -> None:
 
     if question["format"] == "onnx":
         import onnxruntime  # noqa: F401
-    if question["format"] == "skops":
+    if question["format"] in {"skops", "bundle"}:
         import skops.io  # noqa: F401
     for name in question["trusted"]:
         module = name.rpartition(".")[0]
@@ -70,8 +70,8 @@ def _failure(reason: str) -> dict[str, Any]:
 def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     from models_registry.artifacts.adversarial import exercise
     from models_registry.artifacts.features import DeclaredInput
-    from models_registry.artifacts.formats import open_artifact
-    from models_registry.artifacts.inference import infer_schema
+    from models_registry.artifacts.formats import open_bundle
+    from models_registry.artifacts.inference import infer_schema, named_inputs
     from models_registry.artifacts.manifest import Sample
     from models_registry.artifacts.policy import server_versions
     from models_registry.artifacts.trial import try_model
@@ -82,19 +82,23 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     before = _resident_bytes()
     answer.write(stage="while it was loaded")
     start = time.perf_counter()
-    model = open_artifact(
+    bundle = open_bundle(
         Path(question["path"]),
         question["format"],
         trusted=frozenset(question["trusted"]),
         allow_any_pickle=question["allow_any_pickle"],
     )
+    model = bundle.estimator
     load_seconds = time.perf_counter() - start
     answer.write(stage="while its schema was read")
     features = None if declared is None else tuple(DeclaredInput.from_json(one) for one in declared)
+    if bundle.features:
+        features = named_inputs(bundle.features, features or ())
     schema = infer_schema(model, features, None if sample is None else sample.instances)
     answer.write(stage="while it predicted")
     trial = try_model(model, schema, sample, is_declared=declared is not None)
     report = {
+        "parts": bundle.description,
         "schema": trial.schema.to_json(),
         "example": trial.example,
         "predictions": trial.predictions,

@@ -15,7 +15,8 @@ from models_registry.artifacts.suggestions import closest
 from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"
-KNOWN_FIELDS = {"description", "metrics", "inputs", "sample"}
+KNOWN_FIELDS = {"description", "metrics", "inputs", "sample", "steps"}
+MAX_STEPS = 16
 INPUT_FIELDS = ("name", "nullable", "type")
 # ASCII digits, no leading zeros: 01234 is a postcode, 1_000 and nan are what Python alone calls numbers.
 DECIMAL = re.compile(r"[+-]?(?:(?P<whole>0|[1-9][0-9]*)\.?|(?:0|[1-9][0-9]*)?\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
@@ -105,12 +106,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the publisher says of an artifact; every part is optional."""
+    """What the publisher says of an artifact; every part is optional.
+
+    `steps` name the parts of a dict or tuple, or files beside the artifact, in the order in which they follow.
+    """
 
     description: str = ""
     metrics: dict[str, float] | None = None
     inputs: tuple[DeclaredInput, ...] | None = None
     sample: Sample | None = None
+    steps: tuple[str, ...] | None = None
 
     @classmethod
     def parse(cls, content: bytes) -> Manifest:
@@ -137,12 +142,13 @@ class Manifest:
         description = value.get("description", "")
         if not isinstance(description, str):
             raise ManifestError(f"The manifest's 'description' must be text; found {_kind(description)}.")
-        inputs, sample = value.get("inputs"), value.get("sample")
+        inputs, sample, steps = value.get("inputs"), value.get("sample"), value.get("steps")
         return cls(
             description=description,
             metrics=parse_metrics(value.get("metrics", {})),
             inputs=None if inputs is None else _parse_inputs(inputs),
             sample=None if sample is None else Sample.from_json(sample),
+            steps=None if steps is None else _parse_steps(steps),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -156,7 +162,24 @@ class Manifest:
             body["inputs"] = [item.to_json() for item in self.inputs]
         if self.sample is not None:
             body["sample"] = self.sample.to_json()
+        if self.steps is not None:
+            body["steps"] = list(self.steps)
         return body
+
+
+def _parse_steps(value: object) -> tuple[str, ...]:
+    """Return the names of parts in their order; a part of a tuple may be a number."""
+    is_list = isinstance(value, list) and 0 < len(value) <= MAX_STEPS
+    if not is_list or not all(type(item) in {str, int} and str(item) for item in value):  # type: ignore[attr-defined]
+        raise ManifestError(
+            f"The manifest's 'steps' must be a list of 1 to {MAX_STEPS} names of parts, the model last, like "
+            f'["vectorizer", "model"] or ["vectorizer.pkl", "model.pkl"]; found {value!r:.100}.'
+        )
+    steps = tuple(map(str, value))  # type: ignore[call-overload]  # a list, as was just checked
+    twice = next((name for name in steps if steps.count(name) > 1), None)
+    if twice is not None:
+        raise ManifestError(f"The manifest's 'steps' name {twice!r} twice.")
+    return steps
 
 
 def parse_metrics(value: object) -> dict[str, float]:

@@ -13,6 +13,7 @@ ONE = {
     "TunedThresholdClassifierCV": "estimator_",
     "SelfTrainingClassifier": "estimator_",
     "RANSACRegressor": "estimator_",
+    "LabelDecoder": "estimator_",
 }
 MANY = frozenset(
     {

@@ -173,8 +173,8 @@ def predict(context: Context, estimator: Any, value: Value) -> Outputs:
 
 def _registered(table: Mapping[str, Converter], estimator: Any) -> Converter:
     kind = type(estimator)
-    # By exact class of scikit-learn: a subclass elsewhere may override anything.
-    found = table.get(kind.__name__) if kind.__module__.startswith("sklearn.") else None
+    # By exact class of scikit-learn, or of ours: a subclass elsewhere may override anything.
+    found = table.get(kind.__name__) if kind.__module__.startswith(("sklearn.", "models_registry.")) else None
     if found is None:
         raise Unsupported(f"{kind.__name__} has no compiled form here")
     return found

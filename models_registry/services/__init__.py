@@ -48,6 +48,7 @@ from models_registry.services.rollout import (
     rollout,
     wait_for_rollout,
 )
+from models_registry.services.stored_bytes import copier
 from models_registry.services.validation import check_next, check_now, check_version, recheck, versions_to_check
 from models_registry.services.verdicts import open_check, wait_for_verdict
 
@@ -66,6 +67,7 @@ __all__ = [
     "check_now",
     "check_version",
     "claim_lease",
+    "copier",
     "count_live_hosts",
     "create_key",
     "current_canary",

@@ -36,6 +36,7 @@ class DesiredVersion:
     description: str
     activated_at: datetime | None
     is_active: bool = True
+    parts: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -117,4 +118,5 @@ def _desired_version(model: RegisteredModel, version: ModelVersion, *, is_active
         description=version.description or model.description,
         activated_at=getattr(model, "activated_at", None) if is_active else None,
         is_active=is_active,
+        parts=version.parts,
     )

@@ -16,6 +16,7 @@ from models_registry.artifacts import formats
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX
 from models_registry.errors import InvalidName
 from models_registry.models import ModelVersion, RegisteredModel, State
+from models_registry.services import parts
 from models_registry.services.catalogue import check_name, register_model
 from models_registry.storage import StoredVersion, VersionedStorage
 
@@ -45,9 +46,11 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     began = timezone.now()
     stored = storage.list_versions(f"{only}/" if only else "")
     result = DiscoveryResult()
-    for name, versions in _by_model(stored, result).items():
-        _record(register_model(name), versions, result, by=by)
-    _mark_missing(stored, result, only=only, found_before=began)
+    there = {(item.key, item.version_id) for item in stored}
+    hidden = parts.companions(stored, storage)
+    for name, versions in _by_model([item for item in stored if item.key not in hidden], result).items():
+        _record(register_model(name), versions, result, there, by=by)
+    _mark_missing(there, result, only=only, found_before=began)
     for version in result.found:
         log.info("found", model=version.model.name, version=version.number, key=version.storage_key)
     return result
@@ -79,11 +82,18 @@ def _ignore(result: DiscoveryResult, sentence: str) -> None:
         result.ignored.append(sentence)
 
 
-def _record(model: RegisteredModel, stored: list[StoredVersion], result: DiscoveryResult, *, by: str) -> None:
+def _record(
+    model: RegisteredModel,
+    stored: list[StoredVersion],
+    result: DiscoveryResult,
+    there: set[tuple[str, str]],
+    *,
+    by: str,
+) -> None:
     known = {
         (version.storage_key, version.storage_version): version
         for version in model.versions.only(
-            "pk", "storage_key", "storage_version", "state", "number", "digest", "reason"
+            "pk", "storage_key", "storage_version", "parts", "state", "number", "digest", "reason"
         )
     }
     for item in stored:
@@ -92,7 +102,7 @@ def _record(model: RegisteredModel, stored: list[StoredVersion], result: Discove
             added = _add(model, item, by=by)
             if added is not None:
                 result.found.append(added)
-        elif version.state == State.MISSING:
+        elif version.state == State.MISSING and _is_there(version, there):
             _return(version, result)
 
 
@@ -122,14 +132,19 @@ def _return(version: ModelVersion, result: DiscoveryResult) -> None:
     result.returned.append(version)
 
 
-def _mark_missing(stored: list[StoredVersion], result: DiscoveryResult, *, only: str, found_before: datetime) -> None:
-    there = {(item.key, item.version_id) for item in stored}
+def _is_there(version: ModelVersion, there: set[tuple[str, str]]) -> bool:
+    """Return whether every stored object of the version is in a listing."""
+    pinned = [(part["key"], part["version_id"]) for part in (version.parts or {}).get("parts", ())]
+    return there.issuperset([(version.storage_key, version.storage_version), *pinned])
+
+
+def _mark_missing(there: set[tuple[str, str]], result: DiscoveryResult, *, only: str, found_before: datetime) -> None:
     versions = ModelVersion.objects.exclude(state=State.MISSING).filter(found_at__lt=found_before)
     versions = versions.select_related("model")
     if only:
         versions = versions.filter(model__name=only)
-    for version in versions.only("pk", "storage_key", "storage_version", "number", "model__name"):
-        if (version.storage_key, version.storage_version) in there:
+    for version in versions.only("pk", "storage_key", "storage_version", "parts", "number", "model__name"):
+        if _is_there(version, there):
             continue
         ModelVersion.objects.filter(pk=version.pk).update(
             state=State.MISSING, reason="Its object is no longer in the storage."

@@ -16,6 +16,7 @@ from models_registry.errors import ObjectMissing, StorageUnavailable
 from models_registry.models import ModelVersion
 from models_registry.services.catalogue import check_name
 from models_registry.services.discovery import discover
+from models_registry.services.parts import file_names
 
 
 def publish(
@@ -45,15 +46,25 @@ def publish(
         manifest = replace(manifest, metrics=metrics)
     if sample is not None:
         manifest = replace(manifest, sample=sample)
+    missing = [
+        item for item in file_names(manifest.steps or (), artifact.name) if not artifact.with_name(item).is_file()
+    ]
+    if missing:
+        raise ObjectMissing(f"The manifest's 'steps' name {missing[0]}, which is not beside {artifact}. Copy it there.")
     storage = conf.storage()
     # A folder of its own: nothing is overwritten, even where a bucket keeps no versions.
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    key = f"{name}/{stamp}-{digest_of(artifact)[:8]}/model{artifact.suffix}"
+    folder = f"{name}/{stamp}-{digest_of(artifact)[:8]}"
+    beside_it = file_names(manifest.steps or (), artifact.name)
+    # Steps name the files as they lie here.
+    key = f"{folder}/{artifact.name}" if beside_it else f"{folder}/model{artifact.suffix}"
     if manifest != Manifest():
         # Before the artifact: whoever lists in between finds no version without its manifest.
         storage.put(key + MANIFEST_SUFFIX, io.BytesIO(json.dumps(manifest.to_json(), indent=2).encode()))
-    with artifact.open("rb") as content:
-        storage.put(key, content)
+    # The artifact last, for the same reason.
+    for part in [item for item in beside_it if item != artifact.name] + [artifact.name]:
+        with artifact.with_name(part).open("rb") as content:
+            storage.put(key if part == artifact.name else f"{folder}/{part}", content)
     discover(storage, by=by, only=name)
     version = ModelVersion.objects.filter(model__name=name, storage_key=key).select_related("model").first()
     if version is None:

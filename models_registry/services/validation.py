@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
@@ -15,6 +18,7 @@ from django.db import InterfaceError, InternalError, OperationalError, transacti
 from django.utils import timezone
 
 from models_registry import conf
+from models_registry.artifacts import formats, pack
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.schema import Schema
@@ -28,8 +32,10 @@ from models_registry.errors import (
     StorageError,
 )
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
+from models_registry.services import parts
 from models_registry.services.activation import activate
 from models_registry.services.canaries import start_canary
+from models_registry.services.stored_bytes import copier
 
 log = structlog.get_logger(__name__)
 
@@ -137,6 +143,8 @@ def recheck(version: ModelVersion, *, by: str) -> None:
         report=None,
         override_reason="",
         checked_at=None,
+        # Steps that the manifest has got since then count.
+        **parts.unpin(version),
     )
     version.refresh_from_db()
     if not updated:
@@ -173,11 +181,12 @@ def _examine(version: ModelVersion) -> Findings:
             f"The artifact has {version.size_bytes / 1e6:.0f} MB; at most {settings.MODELS_MAX_ARTIFACT_MB} are "
             "taken (MODELS_MAX_ARTIFACT_MB)."
         )
-    storage = conf.storage()
     try:
         manifest = _read_manifest(version, findings)
+        if manifest.steps is not None and not version.parts:
+            _pin(version, manifest.steps, findings)
         artifact = conf.artifact_cache().fetch(
-            lambda target: storage.copy_version(version.storage_key, version.storage_version, target),
+            copier(conf.storage(), version),
             suffix=f".{version.format}",
             digest=version.digest,
             size_bytes=version.size_bytes,
@@ -188,6 +197,17 @@ def _examine(version: ModelVersion) -> Findings:
     findings.values["digest"] = artifact.digest
     with artifact:
         return _verdict_on(version, artifact, manifest, findings)
+
+
+def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> None:
+    """Make the version consist of what its manifest's steps name, from here on."""
+    pinned = parts.pin(version, steps)
+    values = {"parts": pinned.to_json(), "format": pack.FORMAT, "size_bytes": pinned.size_bytes}
+    findings.values.update(values)
+    for name, value in values.items():
+        setattr(version, name, value)
+    # That of the artifact alone was compared; the pack's own is not known yet.
+    version.digest = ""
 
 
 def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:
@@ -257,7 +277,8 @@ def _examine_artifact(
     )
     findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
     if not report.passed:
-        return findings.reject(explain_versions(report.reason, inspection))
+        reason = explain_versions(report.reason, inspection)
+        return findings.reject(f"{reason}{_advise_steps(version)}" if formats.TRANSFORMS_ONLY in reason else reason)
     findings.values["schema"] = report.schema
     _keep_sample(manifest.sample, report.predictions, findings)
     has_expected = manifest.sample is not None and manifest.sample.predictions is not None
@@ -268,16 +289,44 @@ def _examine_artifact(
     return findings
 
 
+def _advise_steps(version: ModelVersion) -> str:
+    """Say how to serve a transformer with the model that lies beside it; empty where there is none."""
+    folder, _, own = version.storage_key.rpartition("/")
+    keys = version.model.versions.filter(storage_key__startswith=f"{folder}/").exclude(storage_key=version.storage_key)
+    others = [
+        key.rpartition("/")[2]
+        for key in keys.values_list("storage_key", flat=True)
+        if key.count("/") == folder.count("/") + 1
+    ]
+    if not others:
+        return ""
+    model = min(others, key=lambda name: ("model" not in name.lower(), name))
+    return (
+        f" {model} lies beside it: to serve both as one, publish {model} again with {own} beside it and "
+        f'"steps": ["{own}", "{model}"] in {model}{MANIFEST_SUFFIX}.'
+    )
+
+
 def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
     """Return a warning, empty where there is none; ArtifactError where the policy requires a valid signature."""
     if settings.MODELS_SIGNATURES == "off":
         return ""
+    if not version.parts:
+        return _signature_warning(version.storage_key, artifact.path)
+    warnings = []
+    keys = {part["name"]: part["key"] for part in version.parts["parts"]}
+    with pack.unpacked(artifact.path) as content, TemporaryDirectory() as folder:
+        for name, member in content.members.items():
+            # A copy: the signature's own library follows no links.
+            warnings.append(_signature_warning(keys[name], Path(shutil.copy(member, Path(folder) / name))))
+    return " ".join(filter(None, warnings))
+
+
+def _signature_warning(key: str, path: Path) -> str:
     from models_registry.artifacts import signing
 
-    content = conf.storage().read_current(version.storage_key + signing.SIGNATURE_SUFFIX)
-    return signing.verify(
-        artifact.path, content, policy=settings.MODELS_SIGNATURES, public_key=settings.MODELS_SIGNATURE_KEY
-    )
+    content = conf.storage().read_current(key + signing.SIGNATURE_SUFFIX)
+    return signing.verify(path, content, policy=settings.MODELS_SIGNATURES, public_key=settings.MODELS_SIGNATURE_KEY)
 
 
 def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) -> None:

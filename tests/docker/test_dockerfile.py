@@ -44,7 +44,8 @@ def test_image_has_the_locale_of_text_operators() -> None:
 
 def test_libraries_are_the_locked_ones() -> None:
     assert "ARG LOCKS=requirements.txt\n" in DOCKERFILE
-    assert "python requirements/install.py /venv ${LOCKS}" in DOCKERFILE
+    assert "python requirements/install.py /venv ${LOCKS} ${OWN}" in DOCKERFILE
+    assert "ARG OWN=\n" in DOCKERFILE
 
 
 def test_image_and_task_agree_on_user_port_and_health_check() -> None:
@@ -64,6 +65,8 @@ def test_every_file_that_the_image_copies_is_let_through() -> None:
         "requirements/uv.txt",
         "requirements/otel.txt",
         "requirements/signing.txt",
+        "requirements/own.in",
+        "own",
         "docker/rds-ca.pem",
         "manage.py",
         "gunicorn.conf.py",

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models_registry.errors import NoPrediction, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from models_registry.artifacts.bundles import Bundle
 
 # joblib writes pickles, so whatever is a pickle goes through the same loader and the same list of trusted names.
 FORMATS = {
@@ -54,6 +57,9 @@ def _onnx(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
     return open_onnx(path)
 
 
+TRANSFORMS_ONLY = "It transforms rows and answers no predictions."
+
+
 def _kind_of(value: Any) -> str:
     return f"class ({value.__name__})" if isinstance(value, type) else type(value).__name__
 
@@ -64,8 +70,9 @@ def _next_step(value: Any) -> str:
         return "Publish a fitted instance of it."
     if _has(value, "transform"):
         return (
-            "It transforms rows and answers no predictions. Publish the whole fitted pipeline that ends with a "
-            "classifier, a regressor or another step with predict."
+            f"{TRANSFORMS_ONLY} Publish the whole fitted pipeline that ends with a classifier, a regressor or another "
+            "step with predict; or name this file and the model's, in their order, in the 'steps' of the model's "
+            "manifest."
         )
     if _has(value, "fit_predict"):
         return (
@@ -113,21 +120,64 @@ def open_artifact(
     `trusted` holds an operator's own exact names, `allow_any_pickle` gives joblib files leave to run anything.
     Raises UnsupportedFormat, UntrustedArtifact, BrokenArtifact, UnsafeStructure or NoPrediction.
     """
+    return open_bundle(path, format, trusted=trusted, allow_any_pickle=allow_any_pickle).estimator
+
+
+def open_bundle(
+    path: Path, format: str, *, trusted: frozenset[str] = frozenset(), allow_any_pickle: bool = False
+) -> "Bundle":
+    """Return what `open_artifact` does, with how the parts of a dict, a tuple or several files were read."""
+    from models_registry.artifacts.bundles import Bundle, combine
     from models_registry.artifacts.formats.read_only import make_read_only
     from models_registry.artifacts.formats.serving_defaults import settle
     from models_registry.artifacts.object_graph import walk
     from models_registry.artifacts.structure import check_objects
 
-    opener = _OPENERS.get(format)
-    if opener is None:
-        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_OPENERS)}.")
-    estimator = opener(path, trusted, allow_any_pickle)
+    value, parts, steps, is_free = _read(path, format, trusted, allow_any_pickle)
+    vouched = None if is_free else trusted
+    if parts is not None:
+        # Before anything of a part is called: its widths and names tell the order.
+        check_objects(list(walk(value)), vouched=vouched)
+        bundle = combine(parts, steps)
+    else:
+        bundle = Bundle(value, "")
+    estimator = bundle.estimator
     if isinstance(estimator, type) or not _has(estimator, "predict"):
         raise NoPrediction(f"The artifact holds a {_kind_of(estimator)}, which has no predict. {_next_step(estimator)}")
     objects = list(walk(estimator))
     settle(objects)
     # In every process that loads it, and before anything of it is used.
-    check_objects(objects, vouched=None if allow_any_pickle and format == "joblib" else trusted)
+    check_objects(objects, vouched=vouched)
     make_read_only(objects)
     _require_fitted(estimator)
-    return estimator
+    return bundle
+
+
+def _read(
+    path: Path, format: str, trusted: frozenset[str], allow_any_pickle: bool
+) -> tuple[Any, dict[str, Any] | None, tuple[str, ...] | None, bool]:
+    """Return what the file holds, its parts, their order where it is said, and whether anything was free to run."""
+    from models_registry.artifacts import pack
+    from models_registry.artifacts.bundles import parts_of
+
+    if format != pack.FORMAT:
+        opener = _opener(format)
+        value = opener(path, trusted, allow_any_pickle)
+        return value, parts_of(value), None, allow_any_pickle and format == "joblib"
+    with pack.unpacked(path) as content:
+        opener = _opener(content.format)
+        held = {name: opener(member, trusted, allow_any_pickle) for name, member in content.members.items()}
+    is_free = allow_any_pickle and content.format == "joblib"
+    value = held if len(held) > 1 else next(iter(held.values()))
+    parts = parts_of(value)
+    if parts is None:
+        raise NoPrediction(
+            f"The manifest has 'steps', and the artifact holds a single {_kind_of(value)}. Take the 'steps' out of it."
+        )
+    return value, parts, content.steps, is_free
+
+
+def _opener(format: str) -> Callable[[Path, frozenset[str], bool], Any]:
+    if format not in _OPENERS:
+        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_OPENERS)}.")
+    return _OPENERS[format]

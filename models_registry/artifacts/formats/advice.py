@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 
+OWN_PACKAGE = (
+    "Add the package to requirements/own.in and run `make run` again (the image: --build-arg OWN=requirements/own.in); "
+    "run `.venv/bin/python -m tools.trusted_names PACKAGE`, read what it prints, and add the exact names to "
+    "MODELS_TRUSTED_GLOBALS."
+)
 # By the beginning of the names for which no addition to the list is of any use.
 _ADVICE = {
     "__main__.": (
         "`__main__` is the notebook or script that trained the model, which nothing else can import. Put the class or "
-        "function into a package that the service has installed, train with it from there, and add its exact name "
-        "(package.module.Name) to MODELS_TRUSTED_GLOBALS."
+        "function into a package that the service has installed. 1. Move it into a module, e.g. shop/features.py. "
+        "2. In the notebook: `from shop.features import Name`, fit, and save again. "
+        f"3. {OWN_PACKAGE}"
     ),
     "scipy.stats.": (
         "A search over distributions of scipy.stats keeps them. Publish the model that it found, "
@@ -183,10 +189,7 @@ _OTHER_LIBRARIES = {
         "mask.to_numpy(); train it again"
     ),
 }
-_COMMON_ADVICE = (
-    "Install the package of your own code in the service and add the exact names to MODELS_TRUSTED_GLOBALS, or "
-    "publish the model as ONNX or skops."
-)
+_COMMON_ADVICE = f"{OWN_PACKAGE} Or publish the model as ONNX or skops."
 
 
 def is_dangerous(name: str) -> bool:

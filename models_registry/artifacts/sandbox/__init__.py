@@ -36,6 +36,11 @@ class SandboxLimits:
     niceness: int = 10
 
 
+def file_size_for(artifact: Path) -> int:
+    """Return the largest file that a task on `artifact` may write: its report, or a part of it in memory."""
+    return max(MAX_REPORT_BYTES, artifact.stat().st_size)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a task ended.

@@ -22,7 +22,9 @@ _LIMITED = frozenset({*_LIBRARIES, "builtins"})
 _NOTHING: frozenset[str] = frozenset()
 # A ufunc's `out` and `where` write into a given array, or leave memory as it was found.
 _UFUNC_KEYWORDS = frozenset({"dtype", "casting", "order"})
-_REDUCTION_KEYWORDS = frozenset({"axis", "keepdims", "dtype", "ddof", "n"})
+_REDUCTION_KEYWORDS = frozenset(
+    {"axis", "keepdims", "dtype", "ddof", "n", "q", "method", "shift", "ord", "kind", "weights", "discont", "period"}
+)
 _ROW_AXES = (1, -1)
 # Functions of one array that answer each row by itself, with the keywords that keep it so.
 _ROW_WISE: dict[str, frozenset[str]] = {
@@ -33,6 +35,16 @@ _ROW_WISE: dict[str, frozenset[str]] = {
     "numpy.asarray": frozenset({"dtype", "order"}),
     "numpy.array": frozenset({"dtype", "order"}),
     "numpy.atleast_2d": frozenset(),
+    "numpy.ascontiguousarray": frozenset({"dtype"}),
+    "numpy.copy": frozenset({"order"}),
+    "numpy.ones_like": frozenset({"dtype", "order"}),
+    "numpy.zeros_like": frozenset({"dtype", "order"}),
+    **dict.fromkeys(("numpy.real", "numpy.imag", "numpy.fix", "numpy.sinc", "numpy.i0", "numpy.fliplr"), frozenset()),
+    "numpy.angle": frozenset({"deg"}),
+    "numpy.digitize": frozenset({"bins", "right"}),
+    "numpy.interp": frozenset({"xp", "fp", "left", "right", "period"}),
+    "numpy.isin": frozenset({"test_elements", "assume_unique", "invert"}),
+    "numpy.isclose": frozenset({"b", "rtol", "atol", "equal_nan"}),
     "numpy.ravel": frozenset({"order"}),
     "numpy.squeeze": frozenset({"axis"}),
     "sklearn.utils.validation.check_array": frozenset(
@@ -46,9 +58,18 @@ _ROW_WISE: dict[str, frozenset[str]] = {
     "builtins.abs": frozenset(),
     "builtins.list": frozenset(),
 }  # fmt: skip
-_REDUCTIONS = frozenset({f"numpy.{name}" for name in ("mean", "median", "sum", "std", "cumsum", "diff")})
+_NAN_TOO = (
+    "mean", "median", "sum", "std", "var", "min", "max", "prod", "cumsum", "cumprod", "percentile", "quantile",
+    "argmin", "argmax",
+)  # fmt: skip
+_REDUCTIONS = frozenset(
+    {f"numpy.{prefix}{name}" for prefix in ("", "nan") for name in _NAN_TOO}
+    | {f"numpy.{name}" for name in ("diff", "amin", "amax", "ptp", "any", "all", "count_nonzero", "average", "flip",
+                                    "roll", "sort", "argsort", "unwrap")}
+    | {"numpy.linalg.norm"}
+)  # fmt: skip
 # Reductions that work along each row unless they are told otherwise.
-_ALONG_ROWS_BY_DEFAULT = frozenset({"numpy.diff"})
+_ALONG_ROWS_BY_DEFAULT = frozenset({"numpy.diff", "numpy.sort", "numpy.argsort", "numpy.unwrap"})
 _OF_TEXTS = frozenset(
     {"builtins.str", "builtins.list", "builtins.tuple", "builtins.dict", "builtins.set", "builtins.frozenset"}
     | {f"sklearn.feature_extraction.text.{name}" for name in ("strip_accents_ascii", "strip_accents_unicode",
@@ -181,6 +202,10 @@ def _check_call(
     strange = sorted(keywords.keys() - known - ({"copy"} if keywords.get("copy") is True else set()))
     if strange:
         raise refuse(name, f"with {strange[0]}")
+    # Several percentiles come as rows of the answer, and rows of an argument are no rows of a request.
+    many = next((key for key, value in keywords.items() if np.ndim(value) > 1 or (key == "q" and np.ndim(value))), None)
+    if many is not None:
+        raise refuse(name, f"with an array of several rows for {many}")
     axis = keywords.get("axis", _ROW_AXES[0])
     if type(axis) is not int or axis not in _ROW_AXES:
         raise refuse(name, f"along axis {axis!r}")

@@ -17,7 +17,7 @@ from models_registry.compilation.context import (
     predicts,
 )
 from models_registry.compilation.converters.columns import through_steps
-from models_registry.compilation.converters.outputs import by_highest, classes_of, normalized, sigmoid
+from models_registry.compilation.converters.outputs import above, by_highest, classes_of, normalized, sigmoid
 from models_registry.compilation.graph import Graph
 
 
@@ -213,6 +213,24 @@ def _interpolated(graph: Graph, column: str, calibrator: Any) -> str:
     away = graph.subtract(within, graph.op("Gather", graph.constant(known[:-1]), place))
     risen = graph.multiply(graph.op("Gather", graph.constant(slopes), place), away)
     return graph.add(risen, graph.op("Gather", graph.constant(values[:-1]), place))
+
+
+@predicts("FixedThresholdClassifier")
+def _threshold(context: Context, estimator: Any, value: Value) -> Outputs:
+    if estimator.pos_label is not None or estimator.threshold == "auto":
+        raise Unsupported("a threshold for a named class has no compiled form here")
+    outputs, classes = predict(context, estimator.estimator_, value), classes_of(estimator)
+    if estimator.response_method != "predict_proba" or len(classes) != 2:
+        raise Unsupported("a threshold on scores has no compiled form here")
+    positive = context.graph.take(_probabilities(outputs, estimator), [1])
+    return replace(outputs, label=above(context.graph, positive, float(estimator.threshold), inclusive=True))
+
+
+@predicts("LabelDecoder")
+def _decoded_labels(context: Context, decoder: Any, value: Value) -> Outputs:
+    outputs = predict(context, decoder.estimator_, value)
+    _label(outputs, decoder)
+    return replace(outputs, classes=classes_of(decoder))
 
 
 def _number(outputs: Outputs, estimator: Any) -> str:
