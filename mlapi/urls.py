@@ -14,6 +14,7 @@ urlpatterns = [
     *(re_path(f"^{endpoint.pattern}$", endpoint_view(endpoint), name=endpoint.name) for endpoint in ENDPOINTS),
     path("", playground.home, name="home"),
     re_path(r"^docs/?$", base.docs, name="docs"),
+    path("client.py", base.client, name="client"),
     path("api/", include("mlapi.api.urls")),
     path("admin/", include("mlapi.sign_in.urls")),
     path("admin/", admin.site.urls),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.urls import reverse
+
 from models_registry import services
 from models_registry.models import Canary, ModelVersion, RegisteredModel, ReplicaState
 
@@ -22,6 +24,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
         "checked_at": version.checked_at,
         "published_by": version.published_by,
         "override_reason": version.override_reason or None,
+        "page": reverse("admin:models_registry_modelversion_change", args=[version.pk]),
     }
 
 

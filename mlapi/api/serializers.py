@@ -139,6 +139,7 @@ class Version(VersionSummary):
     checked_at = serializers.DateTimeField(allow_null=True)
     published_by = serializers.CharField()
     override_reason = serializers.CharField(allow_null=True)
+    page = serializers.CharField(help_text="The path of the version's page in the admin.")
 
 
 class ReplicaCount(serializers.Serializer[Any]):

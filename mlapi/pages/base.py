@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +16,7 @@ from mlapi.http.request import request_id_of
 from mlapi.protocols.native import error_reply
 from mlapi.views import to_response
 
+CLIENT = Path(__file__).with_name("client.py")
 View = Callable[[HttpRequest], HttpResponse]
 
 # No inline script anywhere; a style attribute only where Swagger UI sets its own.
@@ -47,6 +49,12 @@ def page(template: str, context: dict[str, Any], *, styles: str = "") -> HttpRes
     response["Content-Security-Policy"] = POLICY.format(styles=styles)
     response["Cache-Control"] = "no-cache"
     return response
+
+
+@only_read
+def client(request: HttpRequest) -> HttpResponse:
+    """Return the file with which a notebook publishes models."""
+    return HttpResponse(CLIENT.read_bytes(), content_type="text/x-python; charset=utf-8")
 
 
 @only_read
