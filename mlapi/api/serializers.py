@@ -113,6 +113,14 @@ class PublishRequest(Strict):
     manifest = serializers.CharField(
         default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample; each may be left out."
     )
+    sample = serializers.CharField(
+        default="",
+        allow_blank=True,
+        help_text="Rows with their predictions, as CSV or JSON; in place of the manifest's.",
+    )
+    description = serializers.CharField(
+        default="", allow_blank=True, max_length=5000, help_text="In place of the manifest's."
+    )
     wait_seconds = _wait_field()
 
 

@@ -23,7 +23,7 @@ from mlapi.api.views import PROBLEMS
 from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.artifacts import formats
-from models_registry.artifacts.manifest import MANIFEST_SUFFIX
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Sample
 
 
 class ArtifactUpload(TemporaryFileUploadHandler):
@@ -93,7 +93,13 @@ class VersionsView(RegistryView):
         """Store an artifact as a new version; a replica checks it. With `wait_seconds` answer with the verdict."""
         wanted = asked(request, forms.PublishRequest)
         with as_file(wanted["artifact"], wanted["manifest"]) as artifact:
-            version = services.publish(name, artifact, by=by(request))
+            version = services.publish(
+                name,
+                artifact,
+                by=by(request),
+                description=wanted["description"] or None,
+                sample=Sample.from_text(wanted["sample"]) if wanted["sample"].strip() else None,
+            )
         if wanted["wait_seconds"]:
             with waiting():
                 services.wait_for_verdict(version, timeout_seconds=wanted["wait_seconds"])

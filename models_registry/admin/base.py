@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -20,6 +21,8 @@ PUBLISH = "models_registry.publish_modelversion"
 ACTIVATE = "models_registry.activate_modelversion"
 OVERRIDE = "models_registry.override_check"
 
+# A name that stands in the address until the form's own takes its place.
+PLACEHOLDER = "NAME"
 Shown = TypeVar("Shown", bound=Callable[..., Any])
 
 
@@ -52,6 +55,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "list_title": self.list_title,
             "media": self.media,
             "may_publish": request.user.has_perm(PUBLISH),
+            "may_upload": may_upload(request),
             "may_activate": request.user.has_perm(ACTIVATE),
             "may_override": request.user.has_perm(OVERRIDE),
             "may_change": request.user.has_perm(CHANGE),
@@ -92,3 +96,16 @@ def told_in_words(request: HttpRequest) -> Iterator[None]:
         yield
     except RegistryError as error:
         messages.error(request, str(error))
+
+
+def upload_address() -> str | None:
+    """Return the address to which artifacts go, with PLACEHOLDER for the model; None where the project has no API."""
+    try:
+        return reverse("api-versions", args=[PLACEHOLDER])
+    except NoReverseMatch:
+        return None
+
+
+def may_upload(request: HttpRequest) -> bool:
+    """Return whether the user may publish, and the project has an address for it."""
+    return request.user.has_perm(PUBLISH) and upload_address() is not None

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from models_registry import services
+from models_registry.admin.base import may_upload
 from models_registry.admin.charts import Chart, sparkline
 from models_registry.models import Activation, ModelVersion, RegisteredModel, Replica, State
 from models_registry.monitoring.state import ACT, FINE, WATCH, ModelState, model_state
@@ -32,6 +33,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["may_view"] = may_view
     if not may_view:
         return context
+    context["may_upload"] = may_upload(request)
     models = RegisteredModel.objects.select_related("active_version")
     context.update(
         rows=_rows(list(models[:MODELS_SHOWN])),

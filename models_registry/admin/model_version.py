@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
@@ -15,9 +16,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin.base import ACTIVATE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.base import ACTIVATE, PUBLISH, RecordAdmin, labelled, may_upload, require, told_in_words
 from models_registry.admin.confirm import change_to, confirm
-from models_registry.admin.presenters import inspection_summary, report_rows, sample_table
+from models_registry.admin.presenters import inspection_summary, report_rows, sample_table, stages_of
+from models_registry.admin.uploading import upload_context
 from models_registry.models import ModelVersion, ReplicaModel, State
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
@@ -41,6 +43,7 @@ class ModelVersionAdmin(RecordAdmin):
         name = "models_registry_modelversion_{}".format
         view = self.admin_site.admin_view
         return [
+            path("upload/", view(require_GET(self.upload_view)), name=name("upload")),
             path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
             path("<int:pk>/activate/", view(self.activate_view), name=name("activate")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
@@ -128,6 +131,7 @@ class ModelVersionAdmin(RecordAdmin):
             original=version,
             version=version,
             title=str(version),
+            stages=stages_of(version),
             awaits_verdict=version.state in (State.FOUND, State.CHECKING),
             location=conf.storage().location_of(version.storage_key),
             inspection=inspection_summary(version.inspection),
@@ -138,6 +142,13 @@ class ModelVersionAdmin(RecordAdmin):
         )
 
     # Acts
+
+    def upload_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the page that uploads an artifact."""
+        if not may_upload(request):
+            raise PermissionDenied
+        context = self.page_context(request, title="Upload a model", **upload_context(request))
+        return TemplateResponse(request, "models_registry/admin/upload.html", context)
 
     def activate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a yes, then activate."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_registry.artifacts.policy import server_versions
+from models_registry.models import ModelVersion, State
 from models_registry.templatetags.registry import as_json, number, seconds, size
 
 # They stand elsewhere on the page, or are for machines.
@@ -26,6 +27,8 @@ UNITS: dict[str, Callable[[float], str]] = {
     "_bytes": size,
 }
 MAX_SAMPLE_WIDTH = 8
+# The stages of a version on its way, in order.
+STAGES = ("Uploaded", "Inspection", "Load test", "Ready")
 SAMPLE_ROWS = 20
 
 
@@ -141,3 +144,12 @@ def _report_row(name: str, value: Any) -> ReportRow:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else number(value) if isinstance(value, int | float) else as_json(value)
+
+
+def stages_of(version: ModelVersion) -> list[tuple[str, str]]:
+    """Return each stage of a version that has no verdict yet with `done`, `now` or `next`."""
+    if version.state not in {State.FOUND, State.CHECKING}:
+        return []
+    now = 2 if version.inspection else 1
+    states = ["done" if index < now else "now" if index == now else "next" for index in range(len(STAGES))]
+    return list(zip(STAGES, states, strict=True))

@@ -18,7 +18,16 @@ from django.views.decorators.http import require_GET, require_POST
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 from models_registry import conf, services
-from models_registry.admin.base import ACTIVATE, CHANGE, PUBLISH, RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.base import (
+    ACTIVATE,
+    CHANGE,
+    PUBLISH,
+    RecordAdmin,
+    labelled,
+    may_upload,
+    require,
+    told_in_words,
+)
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_none, confirm
 from models_registry.artifacts.formats import listed_endings
@@ -94,6 +103,7 @@ class RegisteredModelAdmin(RecordAdmin):
             "endings": listed_endings(),
             "live_replicas": Replica.objects.live().count(),
             "may_publish": request.user.has_perm(PUBLISH),
+            "may_upload": may_upload(request),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

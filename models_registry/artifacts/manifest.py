@@ -66,6 +66,17 @@ class Sample:
         )
 
     @classmethod
+    def from_text(cls, text: str) -> Sample:
+        """Return the sample in `text`: JSON where it begins with a brace, else CSV. Raises ManifestError."""
+        text = text.removeprefix("\ufeff")
+        if not text.lstrip().startswith("{"):
+            return cls.from_csv(text)
+        try:
+            return cls.from_json(read_json(text))
+        except ValueError as error:
+            raise ManifestError(f"The sample is no JSON: {error}.") from error
+
+    @classmethod
     def from_csv(cls, text: str) -> Sample:
         """Return the sample of a CSV with a header; a last column `prediction` holds the expected ones.
 

@@ -1,0 +1,26 @@
+"""The page that uploads an artifact from the browser, through the registry's API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from models_registry.admin.base import PLACEHOLDER, upload_address
+from models_registry.artifacts.formats import FORMATS, listed_endings
+from models_registry.models import NAME_PATTERN, RegisteredModel
+
+
+def upload_context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the page shows."""
+    return {
+        "upload_address": upload_address(),
+        "placeholder": PLACEHOLDER,
+        "model_name": request.GET.get("model", "")[:100],
+        "names": RegisteredModel.objects.values_list("name", flat=True),
+        "name_pattern": NAME_PATTERN.removeprefix("^").removesuffix("$"),
+        "endings": listed_endings(),
+        "accepted": ",".join(FORMATS),
+        "max_mb": settings.MODELS_MAX_ARTIFACT_MB,
+    }

@@ -1,0 +1,107 @@
+// Uploads an artifact through the registry's API, shows how far it is, and ends on the version's page, which follows the
+// validation.
+"use strict";
+
+(() => {
+  const find = (id) => document.getElementById(id);
+  const form = find("upload"), artifact = find("upload-artifact"), name = find("upload-name"), sample = find("upload-sample");
+  const endings = form.dataset.endings.split(",");
+
+  const tell = (field, sentence) => {
+    const place = find(`${field.id}-problem`);
+    place.textContent = sentence;
+    place.hidden = !sentence;
+    field.setAttribute("aria-invalid", String(Boolean(sentence)));
+    return !sentence;
+  };
+
+  const endingOf = (file) => (file.name.includes(".") ? file.name.slice(file.name.lastIndexOf(".")).toLowerCase() : "");
+
+  const checkArtifact = () => {
+    const file = artifact.files[0];
+    if (!file) return tell(artifact, "Choose the file of a fitted model.");
+    if (!endings.includes(endingOf(file))) {
+      return tell(artifact, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${endings.join(", ")}. Save the model with joblib.dump(model, "model.joblib").`);
+    }
+    if (file.size === 0) return tell(artifact, `${file.name} is empty. Save the model again.`);
+    if (file.size > form.dataset.maxMb * 1e6) return tell(artifact, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxMb} are taken (MODELS_MAX_ARTIFACT_MB).`);
+    return tell(artifact, "");
+  };
+
+  const checkName = () => {
+    if (name.validity.valueMissing) return tell(name, "Give the model a name, e.g. churn.");
+    if (!name.validity.patternMismatch) return tell(name, "");
+    const near = name.value.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+|[-._]+$/g, "").slice(0, 100) || "my-model";
+    return tell(name, `${name.value} is no name for a model. Try ${near}.`);
+  };
+
+  const checkSample = () => {
+    const file = sample.files[0];
+    if (file && ![".csv", ".json"].includes(endingOf(file))) return tell(sample, `${file.name} ends in ${endingOf(file) || "nothing"}; expected .csv or .json.`);
+    if (file && file.size > 500000) return tell(sample, `${file.name} has ${Math.ceil(file.size / 1000)} kB; a sample has at most 500. Some dozens of rows are enough.`);
+    return tell(sample, "");
+  };
+
+  const busy = (is) => {
+    find("upload-progress").hidden = !is;
+    for (const field of form.elements) field.disabled = is;
+  };
+
+  const fail = (sentence) => {
+    busy(false);
+    find("upload-problem").textContent = sentence;
+    find("upload-problem").hidden = false;
+    find("upload-problem").scrollIntoView({ block: "nearest" });
+  };
+
+  const send = (content, token) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", form.dataset.address.replace(form.dataset.placeholder, encodeURIComponent(name.value)));
+    request.setRequestHeader("X-CSRFToken", token);
+    request.upload.addEventListener("progress", (event) => {
+      const percent = Math.floor((100 * event.loaded) / event.total);
+      find("upload-bar").value = percent;
+      find("upload-status").textContent = percent < 100 ? `Uploading: ${percent} %` : "Storing";
+    });
+    request.addEventListener("error", () => fail("The service is not reached, or it ended the upload. Try again."));
+    request.addEventListener("load", () => {
+      let answer = {};
+      try {
+        answer = JSON.parse(request.responseText);
+      } catch {
+        // A proxy's own page: its status is all that it tells.
+      }
+      if (request.status === 201) location.assign(answer.page);
+      else fail(answer.error || `The upload was refused with status ${request.status}.`);
+    });
+    request.send(content);
+  };
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    find("upload-problem").hidden = true;
+    const wrong = [[artifact, checkArtifact()], [name, checkName()], [sample, checkSample()]].find(([, isRight]) => !isRight);
+    if (wrong) {
+      wrong[0].focus();
+      return;
+    }
+    const content = new FormData();
+    // Before the file: the service refuses a wrong field before it takes gigabytes.
+    if (sample.files[0]) content.append("sample", await sample.files[0].text());
+    if (find("upload-description").value) content.append("description", find("upload-description").value);
+    content.append("artifact", artifact.files[0]);
+    const token = form.elements.csrfmiddlewaretoken.value;
+    busy(true);
+    send(content, token);
+  });
+
+  artifact.addEventListener("change", () => {
+    if (checkArtifact() && !name.value) {
+      // model.joblib in a folder of its own says nothing.
+      const stem = artifact.files[0].name.slice(0, -endingOf(artifact.files[0]).length).replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+/, "");
+      if (stem !== "model") name.value = stem.slice(0, 100);
+    }
+  });
+  name.addEventListener("change", checkName);
+  sample.addEventListener("change", checkSample);
+})();
