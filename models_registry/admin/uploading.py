@@ -19,7 +19,7 @@ def upload_context(request: HttpRequest) -> dict[str, Any]:
         "placeholder": PLACEHOLDER,
         "model_name": request.GET.get("model", "")[:100],
         "names": RegisteredModel.objects.values_list("name", flat=True),
-        "name_pattern": NAME_PATTERN.removeprefix("^").removesuffix("$"),
+        "name_pattern": NAME_PATTERN,
         "endings": listed_endings(),
         "accepted": ",".join(FORMATS),
         "max_mb": settings.MODELS_MAX_ARTIFACT_MB,

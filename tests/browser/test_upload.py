@@ -48,6 +48,7 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
 
     page.goto("/admin/")
     page.get_by_role("link", name="Upload one").click()
+    expect(page.get_by_role("heading", name="Upload a model")).to_be_visible()
     assert has_no_sideways_scroll(page)
     expect(page.locator("#notebook-code")).to_contain_text("publish(model, X_test")
 
@@ -60,6 +61,7 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
     expect(page.get_by_text("ends in .h5")).to_be_hidden()
     expect(page.get_by_label("Model", exact=True)).to_have_value("churn-model")
     page.get_by_label("Model", exact=True).fill("my model")
+    page.get_by_label("Model", exact=True).blur()
     page.get_by_label("Sample").set_input_files(tmp_path / "sample.csv")
     expect(page.get_by_text("Try my-model.")).to_be_visible()
     page.get_by_label("Model", exact=True).fill("churn")

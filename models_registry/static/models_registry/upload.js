@@ -30,7 +30,7 @@
 
   const checkName = () => {
     if (name.validity.valueMissing) return tell(name, "Give the model a name, e.g. churn.");
-    if (!name.validity.patternMismatch) return tell(name, "");
+    if (new RegExp(name.dataset.pattern).test(name.value)) return tell(name, "");
     const near = name.value.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+|[-._]+$/g, "").slice(0, 100) || "my-model";
     return tell(name, `${name.value} is no name for a model. Try ${near}.`);
   };
