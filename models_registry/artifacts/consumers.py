@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import boosters
 from models_registry.artifacts.categories import ENCODERS, categorical, discretized
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.wrappers import CHAINS, column_subsets, entries, inner_estimators, is_identity, steps_of
@@ -47,6 +48,13 @@ def describe(estimator: Any, count: int, onward: Feature = OUTSIDE) -> list[Feat
         return [discretized(edges) for edges in estimator.bin_edges_]
     if getattr(estimator, "_preprocessor", None) is not None and kind.startswith("HistGradientBoosting"):
         return _boosted_columns(estimator)
+    if len(known := getattr(estimator, "categories_by_feature", ())) == count:
+        return [
+            replace(NUMBER, nullable=True)
+            if values is None
+            else replace(categorical(np.array(values, dtype=object), closed=False), nullable=True)
+            for values in known
+        ]
     return [_leaf(estimator, onward)] * count
 
 
@@ -59,7 +67,7 @@ def is_own_code(step: Any) -> bool:
     """Return whether a step is code that does not tell what it takes: a function, or a class of another library."""
     if type(step).__name__ == "FunctionTransformer":
         return step.func is not None and not isinstance(step.func, np.ufunc)
-    return not type(step).__module__.startswith("sklearn.")
+    return not type(step).__module__.startswith(("sklearn.", boosters.__name__))
 
 
 def input_tags(estimator: Any) -> Any:

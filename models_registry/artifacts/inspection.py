@@ -89,11 +89,18 @@ def _bundle(path: Path, notes: InspectionNotes, limit: int) -> None:
                 notes.outline[lines:] = [f"{name}:", *(f"  {line}" for line in notes.outline[lines:])]
 
 
+def _xgboost(path: Path, notes: InspectionNotes, limit: int) -> None:
+    from models_registry.artifacts.boosters.inspection import inspect_xgboost
+
+    inspect_xgboost(path, notes, limit=limit)
+
+
 _INSPECTORS: dict[str, Callable[[Path, InspectionNotes, int], None]] = {
     "joblib": _joblib,
     "skops": _skops,
     "onnx": _onnx,
     pack.FORMAT: _bundle,
+    "xgboost": _xgboost,
 }
 
 

@@ -90,6 +90,8 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     )
     model = bundle.estimator
     load_seconds = time.perf_counter() - start
+    answer.write(stage="while its booster was compared with its library")
+    _compare_boosters(model)
     answer.write(stage="while its schema was read")
     features = None if declared is None else tuple(DeclaredInput.from_json(one) for one in declared)
     if bundle.features:
@@ -111,3 +113,15 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     answer.write(stage="while unknown, missing and extreme values were tried")
     exercise(model, trial.schema, (trial.example,) if sample is None else sample.instances)
     return report
+
+
+def _compare_boosters(model: Any) -> None:
+    """Raise where XGBoost or LightGBM itself answers otherwise; without a booster neither is imported."""
+    from models_registry.artifacts import boosters
+    from models_registry.artifacts.object_graph import walk
+
+    found = [value for value in walk(model) if type(value).__module__.startswith(boosters.__name__)]
+    if found:
+        from models_registry.artifacts.boosters.library_check import check_with_library
+
+        check_with_library(found)

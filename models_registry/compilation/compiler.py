@@ -23,7 +23,17 @@ from models_registry.compilation.graph import Array
 from models_registry.compilation.report import AccelerationReport, native
 from models_registry.compilation.verification import Disagreement, Verification, verify
 
-CONVERTERS = ("trees", "linear", "naive_bayes", "neighbors", "svm", "preprocessing", "columns", "meta_estimators")
+CONVERTERS = (
+    "trees",
+    "boosters",
+    "linear",
+    "naive_bayes",
+    "neighbors",
+    "svm",
+    "preprocessing",
+    "columns",
+    "meta_estimators",
+)
 CONTAINERS = {"array", "frame", "objects", "text"}
 # Below this a compiled form is not worth a second thing to trust.
 MIN_SPEEDUP = 1.2
@@ -112,6 +122,8 @@ def candidate_of(
     if schema.container not in CONTAINERS:
         raise Unsupported(f"rows that the model takes as {schema.container} have no compiled form")
     context = Context(schema, sampling.base_row(schema, sample), distances_by_products=distances_by_products)
+    # Some steps note in which form rows reach them; whether this one is answered is found below.
+    _is_answered(context, estimator, context.base_row)
     outputs = predict(context, estimator, context.everything())
     if not distances_by_products and not context.measured_distances:
         raise Unsupported("")  # the first attempt has said all there is to say
@@ -149,11 +161,15 @@ def _note_refusals(context: Context, estimator: Any) -> None:
 def _refuses(context: Context, estimator: Any, source: int, value: Any) -> bool:
     row = list(context.base_row)
     row[source] = value
+    return not _is_answered(context, estimator, row)
+
+
+def _is_answered(context: Context, estimator: Any, row: list[Any]) -> bool:
     try:
-        call(estimator, context.schema.parse([row]))
+        call(estimator, context.schema.parse([list(row)]))
     except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
-        return True
-    return False
+        return False
+    return True
 
 
 def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any]:

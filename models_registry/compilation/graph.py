@@ -1,4 +1,4 @@
-"""Builds one ONNX graph of float64 nodes, by short names."""
+"""Builds one ONNX graph, of float64 but for what XGBoost adds up in float32, by short names."""
 
 from __future__ import annotations
 
@@ -105,12 +105,15 @@ class Graph:
     def as_float64(self, name: str) -> str:
         return self.cast(name, TensorProto.DOUBLE)
 
+    def as_float32(self, name: str) -> str:
+        return self.cast(name, TensorProto.FLOAT)
+
     def as_int64(self, name: str) -> str:
         return self.cast(name, TensorProto.INT64)
 
     def through_float32(self, name: str) -> str:
         """Round to float32 and widen again: scikit-learn's trees compare float32 inputs to float64 thresholds."""
-        return self.as_float64(self.cast(name, TensorProto.FLOAT))
+        return self.as_float64(self.as_float32(name))
 
     def to_bytes(self, width: int, outputs: Mapping[str, tuple[str, int]]) -> bytes:
         """Return the serialized model; `outputs` maps a public name to a tensor and its element type."""

@@ -194,8 +194,9 @@ def test_dangerous_name_is_not_to_be_trusted(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        ("xgboost.sklearn.XGBClassifier", "xgboost is not among the libraries"),
-        ("lightgbm.basic.Booster", "Export it as ONNX"),
+        ("xgboost.dask.DaskXGBClassifier", "the classifiers, regressors, rankers and Booster are served"),
+        ("lightgbm.basic.Dataset", "the classifiers, regressors, rankers and Booster are served"),
+        ("catboost.core.CatBoostClassifier", "model.save_model('model.onnx', format='onnx')"),
         ("torch._utils._rebuild_tensor_v2", "torch.onnx.export"),
         ("pandas.core.series.Series", "columns.tolist()"),
         ("imblearn.pipeline.Pipeline", "a pipeline of scikit-learn"),

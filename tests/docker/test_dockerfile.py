@@ -37,6 +37,11 @@ def test_base_is_pinned_by_digest_and_can_be_given() -> None:
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${BASE_IMAGE}", "libraries"}
 
 
+def test_image_has_the_library_that_lightgbm_needs() -> None:
+    assert "cp /usr/lib/*-linux-gnu/libgomp.so.1 /build/" in DOCKERFILE
+    assert "COPY --from=libraries /build/libgomp.so.1 /usr/lib/libgomp.so.1" in DOCKERFILE
+
+
 def test_image_has_the_locale_of_text_operators() -> None:
     assert "--inputfile en_US --charmap UTF-8 /usr/lib/locale/en_US.utf8" in DOCKERFILE
     assert "COPY --from=locale /usr/lib/locale/en_US.utf8 /usr/lib/locale/en_US.utf8" in DOCKERFILE

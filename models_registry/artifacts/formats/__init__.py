@@ -14,6 +14,7 @@ FORMATS = {
     **dict.fromkeys((".joblib", ".pkl", ".pickle", ".sav"), "joblib"),
     ".skops": "skops",
     ".onnx": "onnx",
+    ".ubj": "xgboost",
 }
 
 
@@ -58,6 +59,12 @@ def _onnx(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
 
 
 TRANSFORMS_ONLY = "It transforms rows and answers no predictions."
+
+
+def _xgboost(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
+    from models_registry.artifacts.boosters.xgboost_estimators import open_xgboost
+
+    return open_xgboost(path)
 
 
 def _kind_of(value: Any) -> str:
@@ -109,6 +116,7 @@ _OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
     "joblib": _joblib,
     "skops": _skops,
     "onnx": _onnx,
+    "xgboost": _xgboost,
 }
 
 

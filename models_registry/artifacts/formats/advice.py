@@ -148,7 +148,11 @@ _WITH_STEPS = "Train the model with steps of scikit-learn, or publish it as ONNX
 _OTHER_LIBRARIES = {
     **dict.fromkeys(["torch", "torchvision", "pytorch_lightning"], "Export it with torch.onnx.export"),
     **dict.fromkeys(["tensorflow", "keras", "tf_keras"], "Export it as ONNX with model.export or tf2onnx"),
-    **dict.fromkeys(["xgboost", "lightgbm", "catboost"], "Export it as ONNX (onnxmltools; CatBoost's own save_model)"),
+    **dict.fromkeys(
+        ["xgboost", "lightgbm"],
+        "Of its classes the classifiers, regressors, rankers and Booster are served; publish one of those",
+    ),
+    "catboost": "Export it as ONNX with model.save_model('model.onnx', format='onnx')",
     "imblearn": "Publish a pipeline of scikit-learn with the fitted steps that predict",
     **dict.fromkeys(
         [

@@ -1,4 +1,4 @@
-"""One TreeEnsemble node of float64 for any number of trees.
+"""One TreeEnsemble node for any number of trees.
 
 scikit-learn keeps thresholds in float64 and adds the trees' answers one after the other. The operator of
 ai.onnx.ml 5 does the same: thresholds, sums and results in float64, tree by tree, so answers are equal to the
@@ -61,12 +61,18 @@ def constant_tree(value: float, target: int = 0) -> Tree:
     return Tree(zero, np.zeros(1), zero - 1, zero - 1, zero, zero == 0, np.array([value]), target)
 
 
-def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int) -> str:
-    """Return (rows, targets): for each target the sum of its trees, added in the order given."""
+def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int, *, in_float32: bool = False) -> str:
+    """Return (rows, targets): for each target the sum of its trees, added in the order given.
+
+    With `in_float32` inputs, thresholds and sums are rounded to that, as XGBoost does.
+    """
     for tree in trees:
         inner = ~tree.is_leaf
         context.remember_thresholds(tensor, tree.feature[inner], tree.threshold[inner])
-    return context.graph.append(_node(tensor.name, trees, targets))
+    graph = context.graph
+    if in_float32:
+        return graph.as_float64(graph.append(_node(graph.as_float32(tensor.name), trees, targets, np.float32)))
+    return graph.append(_node(tensor.name, trees, targets, np.float64))
 
 
 def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
@@ -100,7 +106,7 @@ def sum_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], table
     return context.graph.total(rows_of_leaves(context, tensor, trees, tables), 1, keep=False)
 
 
-def _node(name: str, trees: Sequence[Tree], targets: int) -> NodeProto:
+def _node(name: str, trees: Sequence[Tree], targets: int, dtype: Any) -> NodeProto:
     """Return the operator; a tree that is a single leaf gets a node whose branches both lead there."""
     nodes = sum(len(tree.left) for tree in trees)
     if nodes > MAX_NODES:
@@ -121,8 +127,8 @@ def _node(name: str, trees: Sequence[Tree], targets: int) -> NodeProto:
         n_targets=targets,
         aggregate_function=SUM,
         post_transform=0,
-        nodes_splits=numpy_helper.from_array(merged.pop("nodes_splits")),
-        leaf_weights=numpy_helper.from_array(merged.pop("leaf_weights")),
+        nodes_splits=numpy_helper.from_array(merged.pop("nodes_splits").astype(dtype)),
+        leaf_weights=numpy_helper.from_array(merged.pop("leaf_weights").astype(dtype)),
         nodes_modes=numpy_helper.from_array(np.full(inner_start, LESS_OR_EQUAL, dtype=np.uint8)),
     )
     for key, values in merged.items():

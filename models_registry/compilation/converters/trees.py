@@ -24,6 +24,7 @@ from models_registry.compilation.converters.outputs import (
     sigmoid,
     softmax,
 )
+from models_registry.compilation.converters.split_columns import SplitColumns
 from models_registry.compilation.converters.tree_ensembles import (
     Tree,
     add_up,
@@ -162,16 +163,13 @@ def _histogram_boosting(context: Context, estimator: Any, value: Value) -> Outpu
 
 
 class _CategorySplits:
-    """Splits of histogram boosting by a set of categories, as extra columns: 0 goes left, 1 goes right.
+    """Splits of histogram boosting by a set of categories, as extra columns.
 
-    Which side each category of a split takes is a column of a table; the table's row is the category, with one
-    more row for what is unknown or missing.
+    The last row of each table is for what is unknown or missing.
     """
 
     def __init__(self, estimator: Any) -> None:
-        self._width = int(estimator._n_features)
-        self._sides: dict[int, list[Array]] = {}
-        self._order: list[tuple[int, int]] = []
+        self._columns = SplitColumns(int(estimator._n_features))
         self._known: dict[int, Array] = {}
         if estimator.is_categorical_ is not None and estimator.is_categorical_.any():
             bitsets, positions = estimator._bin_mapper.make_known_categories_bitsets()
@@ -203,30 +201,11 @@ class _CategorySplits:
         other = 0.0 if missing_left else 1.0
         known = self._known[feature]
         table = np.where(left, 0.0, np.where(known, 1.0, other))
-        table = np.append(table, other)
-        columns = self._sides.setdefault(feature, [])
-        columns.append(table)
-        self._order.append((feature, len(columns) - 1))
-        return self._width + len(self._order) - 1
+        return self._columns.add(feature, np.append(table, other))
 
     def extend(self, context: Context, tensor: Tensor) -> Tensor:
         """Return the input with the extra columns beside it."""
-        if not self._order:
-            return tensor
-        graph = context.graph
-        parts, start, starts = [tensor.name], 0, {}
-        for feature, columns in self._sides.items():
-            starts[feature] = start
-            start += len(columns)
-            table = np.stack(columns, axis=1)
-            code = graph.flatten(graph.take(tensor.name, [feature]))
-            parts.append(graph.op("Gather", graph.constant(table), _position(context, code, len(table) - 1), axis=0))
-        order = [self._width + starts[feature] + position for feature, position in self._order]
-        beside = graph.concat(parts)
-        if order != list(range(self._width, self._width + start)):
-            beside = graph.take(beside, [*range(self._width), *order])
-        context.needs(16 * (self._width + start))
-        return Tensor(beside, self._width + start)
+        return self._columns.extend(context, tensor, _position)
 
 
 def _categorical_positions(estimator: Any) -> Array:

@@ -2,13 +2,17 @@
 
 from functools import cache
 
+from models_registry.artifacts.boosters import names as boosters
+
 _HERE = "models_registry.artifacts.formats.migrations.stand_ins"
 REMOVED_OBJECT = f"{_HERE}.RemovedObject"
 REMOVED_FUNCTION = f"{_HERE}.REMOVED_FUNCTION"
 REMOVED_MAPPING = f"{_HERE}.RemovedMapping"
 REMOVED_LIST = f"{_HERE}.RemovedList"
 RESTORE_LOSS = f"{_HERE}.restore_loss"
-STAND_INS = frozenset({REMOVED_OBJECT, REMOVED_FUNCTION, REMOVED_MAPPING, REMOVED_LIST, RESTORE_LOSS})
+STAND_INS = frozenset(
+    {REMOVED_OBJECT, REMOVED_FUNCTION, REMOVED_MAPPING, REMOVED_LIST, RESTORE_LOSS, *boosters.STAND_INS.values()}
+)
 
 _LOSSES = "sklearn._loss._loss"
 _SGD = "sklearn.linear_model._sgd_fast"
@@ -92,6 +96,8 @@ MODULES: dict[str, str] = {
 
 # Single names: name -> name today, or the stand-in of one that is gone.
 NAMES: dict[str, str] = {
+    **boosters.STAND_INS,
+    **boosters.LABEL_ENCODERS,
     "builtins.long": "builtins.int",
     "builtins.unicode": "builtins.str",
     "builtins.xrange": "builtins.range",

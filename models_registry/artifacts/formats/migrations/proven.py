@@ -15,8 +15,8 @@ from pathlib import Path
 PROVEN_PATH = Path(__file__).with_name("proven.json")
 # Parts whose state differs between versions; those of Python and numpy hold plain values.
 _VERSIONED = ("sklearn.", "scipy.", "pandas.")
-# Parts of other libraries that are validated by decoders of their own.
-_JUDGED_ELSEWHERE = ("xgboost.", "lightgbm.")
+# XGBoost's and LightGBM's models: each check compares their answers with those of the installed library.
+_JUDGED_ELSEWHERE = "models_registry.artifacts.boosters."
 _PLAIN = ("numpy.", "builtins.", "collections.", "functools.", "copyreg.", "_codecs.", "joblib.numpy_pickle.",
           "models_registry.artifacts.formats.migrations.stand_ins.")  # fmt: skip
 _MINOR = re.compile(r"\d+\.\d+")
@@ -68,7 +68,11 @@ def unproven_parts(parts: Iterable[str], writers: Iterable[str]) -> tuple[str, .
     versions = [_minor(text) for text in writers]
     known = [found for found in versions if found is not None]
     is_current = _minor(version("scikit-learn")) == _minor(served_minor())
-    judged = [name for name in parts if not name.startswith(_PLAIN + _JUDGED_ELSEWHERE)]
+    judged = [name for name in parts if not name.startswith(_PLAIN)]
+    parts_of_boosters = [name for name in judged if name.startswith(_JUDGED_ELSEWHERE)]
+    judged = [name for name in judged if name not in parts_of_boosters]
+    if parts_of_boosters and not judged:
+        return ()
     if not is_current or len(known) < len(versions) or not any(map(is_versioned, judged)):
         return tuple(judged) or ("the model",)
     return tuple(name for name in judged if not _is_proven(name, known))

@@ -1,0 +1,180 @@
+"""What takes the place of the libraries' estimators: the validated model, and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+
+from models_registry.artifacts.boosters import links
+from models_registry.artifacts.boosters.forest import Array
+from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
+from models_registry.errors import NoPrediction
+
+# Cells of a dense table that is made of sparse rows at once.
+CELLS_AT_ONCE = 4_000_000
+
+
+class Source(Protocol):
+    """A model of a library, as the file holds it."""
+
+    model: BoostedModel
+    blob: Any
+
+
+class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
+    """An estimator that answers by a validated model.
+
+    `model_` is what answers, cut to the iterations that early stopping keeps; `source_` is the whole model with the
+    bytes that it was read from. `missing_` is a number that stands for a missing value. `saw_sparse_` tells whether
+    the last rows were sparse, whose absent entries XGBoost takes for missing values.
+    """
+
+    model_: BoostedModel
+    source_: Source
+    missing_: float = np.nan
+    saw_sparse_: bool | None = None
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(self, *arguments: Any, **keywords: Any) -> Any:
+        """Refuse: a server trains nothing."""
+        raise NotImplementedError(f"A {type(self).__name__} is not trained here.")
+
+    def take(self, source: Source, *, iterations: int | None, missing: Any = np.nan) -> None:
+        """Answer by `source`, with its first `iterations` alone."""
+        self.source_ = source
+        self.model_ = source.model.kept(iterations)
+        self.missing_ = float(missing) if isinstance(missing, int | float | np.number) else np.nan
+        self.n_features_in_ = self.model_.n_features
+        if self.model_.feature_names:
+            self.feature_names_in_ = np.array(self.model_.feature_names, dtype=object)
+
+    @property
+    def categories_by_feature(self) -> tuple[tuple[Any, ...] | None, ...]:
+        """The values behind the codes of each feature, where the training had a table with categories."""
+        return self.model_.categories if hasattr(self, "model_") else ()
+
+    def _answers(self, rows: Any) -> Array:
+        """Return (rows, outputs), what the library's booster predicts."""
+        return np.concatenate([self.model_.answers(part) for part in self.matrices(rows)])
+
+    def matrices(self, rows: Any) -> Iterator[Array]:
+        """Yield rows as float64 with NaN for what is missing, in parts that fit into memory; at least one part."""
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"The {type(self).__name__} was never fitted.")
+        self.saw_sparse_ = scipy.sparse.issparse(rows)
+        if not self.saw_sparse_:
+            matrix = self._dense(rows)
+            self._require_width(matrix.shape)
+            yield self._with_missing(matrix)
+            return
+        self._require_width(rows.shape)
+        step = max(1, CELLS_AT_ONCE // max(1, rows.shape[1]))
+        for start in range(0, max(1, rows.shape[0]), step):
+            yield self._with_missing(self._from_sparse(rows[start : start + step]))
+
+    def _require_width(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 2 or shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {shape[-1] if shape else 0} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+
+    def _dense(self, rows: Any) -> Array:
+        known = self.categories_by_feature
+        if not any(values is not None for values in known):
+            return np.asarray(rows, dtype=np.float64)
+        columns = _columns(rows)
+        codes = [
+            np.asarray(column, dtype=np.float64) if values is None else _codes(column, values)
+            for column, values in zip(columns, known, strict=True)
+        ]
+        return np.column_stack(codes)
+
+    def _from_sparse(self, rows: Any) -> Array:
+        rows = rows.tocoo()
+        absent = np.nan if self.model_.library == XGBOOST and self.model_.forest is not None else 0.0
+        matrix = np.full(rows.shape, absent)
+        matrix[rows.row, rows.col] = rows.data
+        return matrix
+
+    def _with_missing(self, matrix: Array) -> Array:
+        if np.isnan(self.missing_):
+            return matrix
+        return np.where(matrix == self.missing_, np.nan, matrix)
+
+
+def _columns(rows: Any) -> list[Sequence[Any]]:
+    if hasattr(rows, "iloc"):
+        return [rows.iloc[:, position].tolist() for position in range(rows.shape[1])]
+    return [rows[:, position].tolist() for position in range(rows.shape[1])]
+
+
+def _codes(column: Sequence[Any], values: Sequence[Any]) -> Array:
+    """Return the position of each value; NaN for what is unknown or missing."""
+    positions = {value: float(position) for position, value in enumerate(values)}
+    # NaN is found in no dictionary that does not hold the same object.
+    return np.array([positions.get(value, np.nan) for value in column])
+
+
+class BoostedRegressor(RegressorMixin, Boosted):  # type: ignore[misc]  # untyped library
+    """Answers with numbers: values, ranks, or what a bare booster predicts."""
+
+    def predict(self, rows: Any) -> Array:
+        """Return (rows,), or (rows, outputs) where there are several."""
+        answers = self._answers(rows)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
+
+
+class BoostedClassifier(ClassifierMixin, Boosted):  # type: ignore[misc]  # untyped library
+    """Answers with one label of `classes_`."""
+
+    classes_: Array
+
+    def take_classes(self, classes: Any) -> None:
+        """Answer with `classes`, of which there must be one for each output, or two for one output."""
+        count = self.model_.n_outputs
+        if self.model_.link not in {links.SIGMOID, links.SOFTMAX, links.STEP} or (
+            self.model_.link == links.SIGMOID and self.model_.library == XGBOOST and count > 1
+        ):
+            raise NoPrediction(
+                f"The {type(self).__name__} has the objective {self.model_.objective!r} with {count} outputs, which "
+                "gives no probability of one class among others. Train it with binary:logistic or multi:softprob "
+                "(LightGBM: binary or multiclass), or export it as ONNX."
+            )
+        self.classes_ = np.arange(max(2, count)) if classes is None else np.asarray(classes)
+        if self.classes_.ndim != 1 or len(self.classes_) != max(2, count):
+            raise NoPrediction(
+                f"The {type(self).__name__} has {np.shape(self.classes_)} classes, and {count} outputs, which do not "
+                "fit together. Publish it again from its training script."
+            )
+
+    def predict(self, rows: Any) -> Array:
+        """Return (rows,), the labels."""
+        return self.predict_both(rows)[0]
+
+    def predict_proba(self, rows: Any) -> Array:
+        """Return (rows, classes)."""
+        return self.predict_both(rows)[1]
+
+    def predict_both(self, rows: Any) -> tuple[Array, Array]:
+        """Return labels and probabilities of one pass."""
+        answers = self._answers(rows)
+        if answers.shape[1] == 1:
+            probabilities = np.column_stack([1.0 - answers[:, 0], answers[:, 0]])
+            chosen = (answers[:, 0] > 0.5).astype(np.int64)
+        else:
+            probabilities, chosen = answers, answers.argmax(axis=1)
+        return self.classes_.take(chosen), probabilities

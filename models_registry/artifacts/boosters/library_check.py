@@ -1,0 +1,120 @@
+"""Compares a booster's answers with those of the library that trained it; only a sandboxed process may do that.
+
+The library reads a copy that is written from the validated model, never the bytes of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.boosters.estimators import Boosted, Source
+from models_registry.artifacts.boosters.forest import Array
+from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
+from models_registry.errors import BrokenArtifact, NoPrediction
+
+MAX_ROWS = 512
+MAX_CELLS = 4_000_000
+# XGBoost adds up in float32; LightGBM's sums are the same to the last bits.
+_TOLERANCES = {True: 2e-5, False: 1e-9}
+
+
+def check_with_library(objects: Iterable[Any]) -> None:
+    """Raise NoPrediction where a booster among `objects` answers otherwise than its library does."""
+    sources: dict[int, Source] = {
+        id(value.source_): value.source_
+        for value in objects
+        if isinstance(value, Boosted) and hasattr(value, "source_")
+    }
+    for source in sources.values():
+        _check(source)
+
+
+def _check(source: Source) -> None:
+    model = source.model
+    rows = rows_for(model)
+    expected = _ask_xgboost(source, rows) if model.library == XGBOOST else _ask_lightgbm(source, rows)
+    found = model.margins(rows)
+    expected = np.asarray(expected, dtype=np.float64).reshape(found.shape)
+    scale = np.maximum(1.0, np.abs(expected))
+    apart = float(np.max(np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf)))
+    if apart > _TOLERANCES[model.sums_in_float32]:
+        raise NoPrediction(
+            f"The {model.library} model is read here otherwise than {model.library} itself reads it: answers are apart "
+            f"by {apart:.1e}. Save it with the newest {model.library} and publish it again, or export it as ONNX."
+        )
+
+
+def rows_for(model: BoostedModel) -> Array:
+    """Return rows at the splits, beside them, and with missing and far values, (rows, features)."""
+    generator = np.random.default_rng(0)
+    count = int(np.clip(MAX_CELLS // max(1, model.n_features), 4, MAX_ROWS))
+    rows = generator.normal(size=(count, model.n_features))
+    forest = model.forest
+    if forest is not None:
+        inner = np.flatnonzero(~forest.is_leaf)
+        if inner.size:
+            # Each row gets the values at some splits: every split has its turn in a model of usual size.
+            chosen = generator.choice(inner, size=(count, max(1, min(len(inner), 4 * model.n_features))))
+            values = forest.threshold[chosen]
+            categories = generator.integers(-1, 32 * np.maximum(1, forest.set_words[chosen]) + 2)
+            values = np.where(forest.set_words[chosen] > 0, categories, values)
+            beside = np.nextafter(
+                values.astype(np.float32), generator.choice([-np.inf, np.inf], values.shape).astype("f4")
+            )
+            values = np.where(generator.random(values.shape) < 0.5, values, beside)
+            rows[np.arange(count)[:, None], forest.feature[chosen]] = values
+    rows[generator.random(rows.shape) < 0.1] = np.nan
+    rows[generator.random(rows.shape) < 0.05] = 0.0
+    return rows
+
+
+def _imported(name: str) -> Any:
+    try:
+        return __import__(name)
+    except (ImportError, OSError) as error:
+        # LightGBM needs the system's libgomp, which no wheel brings along.
+        raise BrokenArtifact(
+            f"The artifact holds a model of {name}, which cannot be loaded here to compare it ({str(error)[:200]}). "
+            f"Install the pinned requirements (LightGBM needs the system package libgomp1), and check again."
+        ) from error
+
+
+def _refused(name: str, ask: Callable[[], Any]) -> Any:
+    """Return what the library answers; its refusal of the copy is a verdict on the file."""
+    try:
+        return ask()
+    except Exception as error:
+        raise NoPrediction(
+            f"{name} itself cannot read the model ({type(error).__name__}: {str(error).splitlines()[0][:300]}). Save "
+            f"it with the newest {name} and publish it again, or export it as ONNX."
+        ) from error
+
+
+def _ask_xgboost(source: Source, rows: Array) -> Any:
+    from models_registry.artifacts.boosters.xgboost_copy import copy_of
+
+    copy = copy_of(source.blob)
+    xgboost = _imported("xgboost")
+
+    def ask() -> Any:
+        booster = xgboost.Booster({"nthread": 1})
+        booster.load_model(bytearray(copy))
+        return booster.predict(xgboost.DMatrix(rows.astype(np.float32), nthread=1), output_margin=True)
+
+    return _refused("XGBoost", ask)
+
+
+def _ask_lightgbm(source: Source, rows: Array) -> Any:
+    from models_registry.artifacts.boosters.lightgbm_text import copy_of
+
+    copy = copy_of(source.blob)
+    lightgbm = _imported("lightgbm")
+
+    def ask() -> Any:
+        booster = lightgbm.Booster(model_str=copy)
+        return booster.predict(rows, raw_score=True, num_threads=1, num_iteration=-1)
+
+    return _refused("LightGBM", ask)

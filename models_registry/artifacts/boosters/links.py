@@ -1,0 +1,54 @@
+"""From the sum of the trees to what the library answers, by the name of the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.boosters.forest import Array
+
+IDENTITY, SIGMOID, EXP, SOFTMAX, STEP, SQUARE, LOG1P_EXP = (
+    "identity", "sigmoid", "exp", "softmax", "step", "square", "log1p_exp",
+)  # fmt: skip
+
+
+def _sigmoid(margin: Array, scale: float) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-scale * margin)))
+
+
+def _softmax(margin: Array, scale: float) -> Array:
+    grown = np.exp(margin - margin.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+
+
+def _exp(margin: Array, scale: float) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(margin))
+
+
+_LINKS: dict[str, Callable[[Array, float], Array]] = {
+    IDENTITY: lambda margin, scale: margin,
+    SIGMOID: _sigmoid,
+    EXP: _exp,
+    SOFTMAX: _softmax,
+    STEP: lambda margin, scale: (margin > 0).astype(np.float64),
+    SQUARE: lambda margin, scale: np.sign(margin) * margin * margin,
+    LOG1P_EXP: lambda margin, scale: np.log1p(_exp(margin, scale)),
+}
+
+
+def apply(link: str, margin: Array, scale: float = 1.0) -> Array:
+    """Return the answers for margins, (rows, targets) both; `scale` is the sigmoid's own factor."""
+    return np.asarray(_LINKS[link](margin.astype(np.float64), scale), dtype=np.float64)
+
+
+def to_margin(link: str, answer: Any) -> Array:
+    """Return the margin of an answer: where boosting starts, which XGBoost stores as an answer."""
+    found = np.asarray(answer, dtype=np.float32)
+    one = np.float32(1.0)
+    if link == SIGMOID:
+        return np.asarray(-np.log(one / found - one))
+    return np.asarray(np.log(found)) if link == EXP else found

@@ -1,0 +1,135 @@
+"""Stand in for XGBoost's classes in files: their states are taken, their code is never run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.boosters import xgboost_document
+from models_registry.artifacts.boosters.estimators import Boosted, BoostedClassifier, BoostedRegressor
+from models_registry.artifacts.boosters.model import BoostedModel
+from models_registry.errors import BrokenArtifact
+
+State = dict[str, Any]
+
+
+def _broken(what: str) -> BrokenArtifact:
+    return BrokenArtifact(f"The artifact's XGBoost model {what}. Publish it again from its training script.")
+
+
+class Booster(BoostedRegressor):
+    """Stands for `xgboost.Booster`, and answers as its `predict` does: scores, probabilities, or class numbers."""
+
+    model: BoostedModel
+    blob: bytes
+
+    def __setstate__(self, state: State) -> None:
+        """Read the model out of the state that a pickle holds."""
+        blob = state.get("handle") if isinstance(state, dict) else None
+        if not isinstance(blob, bytes | bytearray):
+            raise _broken("holds no bytes of a model; it was probably never trained")
+        self.load(bytes(blob), names=state.get("feature_names"), best=state.get("best_iteration"))
+
+    def load(self, blob: bytes, *, names: Any = None, best: Any = None) -> None:
+        """Take the model in `blob`; older versions kept the names and the best iteration beside it."""
+        self.blob = blob
+        self.model = _with_older(xgboost_document.decode(blob), names, best)
+        self.take(self, iterations=None)
+
+    def predict(self, rows: Any) -> Any:
+        """Return what `Booster.predict` does; multi:softmax answers with the number of the class."""
+        answers = self._answers(rows)
+        if self.model_.objective == "multi:softmax":
+            return answers.argmax(axis=1).astype(np.float64)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
+
+
+def _with_older(model: BoostedModel, names: Any, best: Any) -> BoostedModel:
+    if not model.feature_names and isinstance(names, list) and len(names) == model.n_features:
+        model = replace(model, feature_names=tuple(str(name)[:1000] for name in names))
+    if model.best_iteration is None and isinstance(best, int) and 0 <= best < model.n_iterations:
+        model = replace(model, best_iteration=best)
+    return model
+
+
+class _Wrapper(Boosted):
+    """What XGBoost's estimators for scikit-learn share."""
+
+    def __setstate__(self, state: State) -> None:
+        """Take what a prediction needs of the state that a pickle holds; parameters of the training are left."""
+        booster = state.get("_Booster") if isinstance(state, dict) else None
+        if booster is None:
+            return  # a template inside of a search, never fitted
+        if not isinstance(booster, Booster):
+            raise _broken("is no booster")
+        objective = state.get("objective")
+        if objective is not None and not isinstance(objective, str):
+            raise _broken("was trained with a function as its objective, which is not served")
+        self.take_booster(booster, missing=state.get("missing", np.nan), state=state)
+
+    def take_booster(self, booster: Booster, *, missing: Any, state: State) -> None:
+        """Answer by `booster`, up to the best iteration, as the wrapper does."""
+        best = booster.model.best_iteration
+        self.take(booster, iterations=None if best is None else best + 1, missing=missing)
+
+
+class XGBRegressor(_Wrapper, BoostedRegressor):
+    """Stands for `xgboost.XGBRegressor`."""
+
+
+class XGBRFRegressor(XGBRegressor):
+    """Stands for `xgboost.XGBRFRegressor`."""
+
+
+class XGBRanker(XGBRegressor):
+    """Stands for `xgboost.XGBRanker`."""
+
+
+class XGBClassifier(_Wrapper, BoostedClassifier):
+    """Stands for `xgboost.XGBClassifier`."""
+
+    def take_booster(self, booster: Booster, *, missing: Any, state: State) -> None:
+        """Answer with the labels of the training, which older versions encoded themselves."""
+        super().take_booster(booster, missing=missing, state=state)
+        encoder = state.get("_le")
+        self.take_classes(getattr(encoder, "classes_", state.get("classes_")))
+
+
+class XGBRFClassifier(XGBClassifier):
+    """Stands for `xgboost.XGBRFClassifier`."""
+
+
+_BY_KIND = {"classifier": XGBClassifier, "regressor": XGBRegressor, "ranker": XGBRanker}
+
+
+def open_xgboost(path: Path) -> Any:
+    """Return the model in a `.ubj` or `.json` file, as the class that wrote it: a wrapper's, or the booster itself."""
+    booster = Booster()
+    booster.load(path.read_bytes())
+    written = _written_by(booster.model)
+    cls = _BY_KIND.get(written.get("kind", ""))
+    if cls is None:
+        return booster
+    estimator = cls()
+    estimator.take_booster(booster, missing=np.nan, state=written)
+    return estimator
+
+
+def _written_by(model: BoostedModel) -> State:
+    """Return which wrapper wrote a file, and its classes where it is an older one."""
+    text = dict(model.attributes).get("scikit_learn", "")
+    try:
+        meta = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(meta, dict):
+        return {}
+    kind = meta.get("_estimator_type") or str(meta.get("type", "")).removeprefix("XGB").removeprefix("RF").lower()
+    encoder = meta.get("_le")
+    labels = encoder.get("classes_") if isinstance(encoder, dict) else None
+    plain = isinstance(labels, list) and all(isinstance(one, str | int | float) for one in labels)
+    return {"kind": kind, "classes_": labels if plain else None}
