@@ -1,0 +1,48 @@
+"""Records the compiler's code as it is at `COMPILER_VERSION`.
+
+    python -m tools.compiler_version
+
+Run it after a change in `models_registry/compilation/`, when you have decided whether to raise the version.
+"""
+
+import ast
+import hashlib
+import io
+import json
+import tokenize
+from pathlib import Path
+
+from models_registry.compilation.cache import COMPILER_VERSION
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "models_registry" / "compilation"
+RECORD = ROOT / "tests" / "compilation" / "compiler_version.json"
+# They find, start and describe a compilation, and change nothing in its result.
+AROUND = ("__init__.py", "cache.py", "compile_task.py", "compiling.py", "report.py")
+
+
+def record_of(package: Path = PACKAGE) -> dict[str, str | int]:
+    """Return the version with a digest of the code that decides what a compiled form is."""
+    seen = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.name not in AROUND:
+            seen.update(f"{path.relative_to(package)}\n{code_of(path.read_text())}\n".encode())
+    return {"version": COMPILER_VERSION, "code": seen.hexdigest()}
+
+
+def code_of(source: str) -> str:
+    """Return the source without docstrings, comments and empty lines."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            lines[text.lineno - 1 : text.end_lineno] = [""] * ((text.end_lineno or 0) - text.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+if __name__ == "__main__":
+    RECORD.write_text(json.dumps(record_of(), indent=1) + "\n")
