@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 import structlog
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError
 
 from models_registry import services
+from models_registry.agent.database_thread import DatabaseThread
 from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey
 from models_registry.inference.rates import SharedBucket
 from models_registry.inference.runtime import Runtime
@@ -28,23 +28,21 @@ class ApiKeySync:
     ) -> None:
         """Keep the keys of `runtime`; the workers of this machine share what lies in `directory`."""
         self._runtime = runtime
-        self._poll_seconds = poll_seconds
         self._directory = directory
         self._flush_seconds = flush_seconds
         self._flushed_at = time.monotonic()
-        self._stop = threading.Event()
-        self._first_pass = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="api-key-sync", daemon=True)
+        # The reconciler says that the database is away; the keys that are held stay good.
+        self._thread = DatabaseThread(
+            "api_key_sync", self._step, seconds=poll_seconds, is_eager=True, last_step=self._last_step
+        )
 
     def start(self, *, wait_seconds: float) -> None:
         """Begin, and wait until the keys are read, or `wait_seconds` have passed."""
-        self._thread.start()
-        self._first_pass.wait(wait_seconds)
+        self._thread.start(wait_seconds=wait_seconds)
 
     def stop(self) -> None:
         """End, and write the last uses down."""
-        self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
 
     def read(self) -> None:
         """Hold the keys that are in use now."""
@@ -86,22 +84,11 @@ class ApiKeySync:
         # By its digest: in another database, another key may have its id.
         return SharedBucket(self._directory / f"key-{key.digest[:16]}", per_minute=share)
 
-    def _run(self) -> None:
-        while True:
-            self._step()
-            self._first_pass.set()
-            if self._stop.wait(self._poll_seconds):
-                break
-        self._step(is_last=True)
-        connection.close()
+    def _step(self) -> None:
+        self.read()
+        if time.monotonic() - self._flushed_at >= self._flush_seconds:
+            self.write_uses()
 
-    def _step(self, *, is_last: bool = False) -> None:
-        try:
-            close_old_connections()
-            self.read()
-            if is_last or time.monotonic() - self._flushed_at >= self._flush_seconds:
-                self.write_uses()
-        except DatabaseError:
-            connection.close()  # the reconciler says that the database is away; the keys that are held stay good
-        except Exception:
-            log.exception("api_key_sync_error")
+    def _last_step(self) -> None:
+        self.read()
+        self.write_uses()

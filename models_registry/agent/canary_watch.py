@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from models_registry import services
-from models_registry.agent.background import BackgroundTask
+from models_registry.agent.database_thread import DatabaseThread, PauseEvents
 from models_registry.inference.runtime import Runtime
 
 LEASE = "canaries"
 # Longer than a look takes; a holder that dies is followed after that.
 LEASE_SECONDS = 30.0
+EVENTS = PauseEvents("canaries_paused", "canaries_resumed", next="It is tried again at every look.")
 
 
 class CanaryWatch:
@@ -19,15 +20,15 @@ class CanaryWatch:
         self._runtime = runtime
         self._holder = holder
         self._look_seconds = look_seconds
-        self._task = BackgroundTask("canaries", self._look, seconds=look_seconds)
+        self._thread = DatabaseThread("canary_watch", self._look, seconds=look_seconds, events=EVENTS)
 
     def start(self) -> None:
         """Begin."""
-        self._task.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """End after the look under way."""
-        self._task.stop()
+        self._thread.stop(join_seconds=0)
 
     def _look(self) -> None:
         snapshot = self._runtime.snapshot

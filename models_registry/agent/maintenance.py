@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from models_registry import services
-from models_registry.agent.background import BackgroundTask
+from models_registry.agent.database_thread import DatabaseThread, PauseEvents
 from models_registry.errors import RegistryError, StorageError
 
 log = structlog.get_logger(__name__)
@@ -13,6 +13,7 @@ log = structlog.get_logger(__name__)
 DISCOVERY = "discovery"
 # Longer than a listing takes; a holder that dies is followed after that.
 DISCOVERY_LEASE_SECONDS = 120.0
+EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is tried again at every look.")
 
 
 class MaintenanceLoop:
@@ -23,19 +24,19 @@ class MaintenanceLoop:
         self._holder = holder
         self._discovery_seconds = discovery_seconds
         self._ignored: set[str] = set()
-        self._task = BackgroundTask("maintenance", self.tend, seconds=look_seconds)
+        self._thread = DatabaseThread("maintenance", self.tend, seconds=look_seconds, events=EVENTS)
 
     def start(self) -> None:
         """Begin."""
-        self._task.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """End after the step under way; a check that is cut short is taken up by another replica."""
-        self._task.stop()
+        self._thread.stop(join_seconds=0)
 
     def tend(self) -> None:
         """Discover where it is due, and check what waits, one after the other."""
-        while not self._task.is_stopping:
+        while not self._thread.is_stopping:
             if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
                 self._discover()
             if not self._check_one():

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
 
 from models_registry import services
+from models_registry.agent.database_thread import DatabaseThread
 from models_registry.agent.desired_state_cache import DesiredStateCache
 from models_registry.agent.downloads import Fetching
-from models_registry.agent.heartbeat import Heartbeat
+from models_registry.agent.heartbeat import heartbeat
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation, VersionRef
 from models_registry.agent.plan import Drop, plan
@@ -80,8 +81,6 @@ class Reconciler:
         self._default_model = default_model
         self._load_queue = load_queue
         self._started_at = datetime.now(UTC)
-        self._stop = threading.Event()
-        self._wake = threading.Event()
         self._first_pass = threading.Event()
         self._failures: dict[str, Failure] = {}
         self._fetches: dict[str, Fetching] = {}
@@ -93,8 +92,10 @@ class Reconciler:
         self._reported: list[ModelReport] | None = None
         self._report_again_at = 0.0
         self._database_is_away = False
-        self._heartbeat = Heartbeat(self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)))
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._heartbeat = heartbeat(self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)))
+        self._thread = DatabaseThread(
+            "reconciler", self._step, seconds=poll_seconds, is_eager=True, last_step=self._end
+        )
 
     def start(self, *, wait_seconds: float) -> None:
         """Begin, and wait until what should serve does, has failed, or `wait_seconds` have passed.
@@ -108,9 +109,7 @@ class Reconciler:
     def stop(self) -> None:
         """End, and take this replica's name off the registry."""
         self._heartbeat.stop()
-        self._stop.set()
-        self._wake.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
 
     def reconcile(self) -> None:
         """Begin to bring what runs to what is desired, and report what has changed."""
@@ -151,22 +150,22 @@ class Reconciler:
         if come is not None:
             self._load(self._desired_state.versions()[come])
             self._post_desired_state()
-            self._wake.set()
+            self._thread.wake()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                close_old_connections()
-                self._look()
-                self._load_what_came()
-                if self._is_settled():
-                    self._first_pass.set()
-            except Exception:
-                log.exception("reconciler_error", replica=self.replica_id)
-                self._first_pass.set()
-            if not self._wake.wait(self._poll_seconds):
+    def _step(self) -> None:
+        try:
+            # After a whole pause, what was under way with a dropped model has ended.
+            if not self._thread.was_woken:
                 self._give_back()
-            self._wake.clear()
+            self._look()
+            self._load_what_came()
+        except Exception:
+            self._first_pass.set()
+            raise
+        if self._is_settled():
+            self._first_pass.set()
+
+    def _end(self) -> None:
         self._let_go_of_all_but([])
         self._say_goodbye()
 
@@ -208,8 +207,6 @@ class Reconciler:
             services.forget_replica(self.replica_id)
         except DatabaseError as error:
             log.warning("replica_not_signed_off", replica=self.replica_id, error=str(error))
-        finally:
-            connection.close()
 
     def _note_database(self, *, away: bool, error: Exception | None = None) -> None:
         if away and not self._database_is_away:
@@ -273,7 +270,7 @@ class Reconciler:
             desired.build,
             lambda: self._preparation.fetch(version_ref(desired), self._copier(desired)),
             turns=self._turns_for(desired),
-            on_end=self._wake.set,
+            on_end=self._thread.wake,
         )
 
     def _turns_for(self, desired: DesiredVersion) -> threading.Semaphore | None:

@@ -7,9 +7,10 @@ anonymous, so that no disk and no file can keep a worker from it.
 from __future__ import annotations
 
 import mmap
-import threading
 import time
 from typing import TYPE_CHECKING
+
+from models_registry.agent.periodic import PeriodicThread
 
 if TYPE_CHECKING:
     # The server's master, which forks, must not load numpy.
@@ -88,8 +89,7 @@ class SiblingReport:
         """Report on `runtime`."""
         self._runtime = runtime
         self._siblings = siblings
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sibling-report", daemon=True)
+        self._thread = PeriodicThread("sibling_report", self._report, seconds=REPORT_SECONDS, is_eager=True)
 
     def start(self) -> None:
         """Begin."""
@@ -97,15 +97,11 @@ class SiblingReport:
 
     def stop(self) -> None:
         """End, and count no longer."""
-        self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
         self._siblings.leave()
 
-    def _run(self) -> None:
-        while True:
-            self._siblings.report(self._runtime.snapshot)
-            if self._stop.wait(REPORT_SECONDS):
-                return
+    def _report(self) -> None:
+        self._siblings.report(self._runtime.snapshot)
 
 
 class _Shared:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from django.db import DatabaseError, close_old_connections, connection
 
 from models_registry import services
+from models_registry.agent.database_thread import DatabaseThread, PauseEvents
 from models_registry.monitoring.usage import Usage, VersionKey, write_usage
 from models_registry.monitoring.usage_retention import keep_in_bounds
 
@@ -20,6 +19,7 @@ ROLL_UP = "usage"
 ROLL_UP_SECONDS = 300.0
 # Minutes that wait while the database is away. After that, the oldest are lost.
 MAX_WAITING_MINUTES = 120
+EVENTS = PauseEvents("usage_paused", "usage_resumed", next="The minutes wait, and are written later.")
 
 Source = Callable[[], Mapping[VersionKey, Usage]]
 
@@ -39,9 +39,9 @@ class UsageReporter:
         self._written: Mapping[VersionKey, Usage] = {}
         self._minute = minute_of(datetime.now(UTC))
         self._waiting: deque[tuple[datetime, dict[VersionKey, Usage]]] = deque()
-        self._is_paused = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+        self._thread = DatabaseThread(
+            "usage", self._step, seconds=self._seconds_to_next_minute, last_step=self._write_all, events=EVENTS
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -49,9 +49,7 @@ class UsageReporter:
 
     def stop(self) -> None:
         """Write the minute under way, and end."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        self._thread.stop()
 
     def report(self, now: datetime) -> None:
         """Write the minutes that have ended; what was counted since the last call belongs to the earliest of them.
@@ -79,38 +77,20 @@ class UsageReporter:
             write_usage(self._replica, minute, usage)
             self._waiting.popleft()
 
-    def _run(self) -> None:
-        while True:
-            now = datetime.now(UTC)
-            # A second later, so that the requests of the last second are summed up.
-            seconds = (self._minute + timedelta(seconds=61) - now).total_seconds()
-            ending = self._stop.wait(max(1.0, seconds))
-            try:
-                close_old_connections()
-                if ending:
-                    self._close_minute(minute_of(datetime.now(UTC)) + timedelta(minutes=1))
-                    self._write_waiting()
-                else:
-                    self.report(datetime.now(UTC))
-                    self._keep_in_bounds()
-                self._note_database(None)
-            except DatabaseError as error:
-                self._note_database(error)
-                connection.close()
-            except Exception:
-                log.exception("usage_error", replica=self._replica)
-            if ending:
-                connection.close()
-                return
+    def _seconds_to_next_minute(self) -> float:
+        # A second later, so that the requests of the last second are summed up.
+        due = self._minute + timedelta(seconds=61)
+        return max(1.0, (due - datetime.now(UTC)).total_seconds())
+
+    def _step(self) -> None:
+        self.report(datetime.now(UTC))
+        self._keep_in_bounds()
+
+    def _write_all(self) -> None:
+        self._close_minute(minute_of(datetime.now(UTC)) + timedelta(minutes=1))
+        self._write_waiting()
 
     def _keep_in_bounds(self) -> None:
         if services.claim_lease(ROLL_UP, holder=self._replica, seconds=ROLL_UP_SECONDS):
             keep_in_bounds(datetime.now(UTC))
             services.finish_lease(ROLL_UP, holder=self._replica, next_in_seconds=ROLL_UP_SECONDS)
-
-    def _note_database(self, error: DatabaseError | None) -> None:
-        if error is not None and not self._is_paused:
-            log.error("usage_paused", error=str(error).strip(), next="The minutes wait, and are written later.")
-        if error is None and self._is_paused:
-            log.info("usage_resumed")
-        self._is_paused = error is not None

@@ -10,10 +10,10 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import threading
 
 import structlog
 
+from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.model_calls import oldest_seconds
 
 log = structlog.get_logger(__name__)
@@ -31,8 +31,7 @@ class Watchdog:
     def __init__(self, *, limit_seconds: float) -> None:
         """Allow a call `limit_seconds`."""
         self._limit_seconds = limit_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread = PeriodicThread("watchdog", self._look, seconds=min(LOOK_SECONDS, limit_seconds / 4))
 
     def start(self) -> None:
         """Begin."""
@@ -41,19 +40,17 @@ class Watchdog:
 
     def stop(self) -> None:
         """End."""
-        self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
         faulthandler.cancel_dump_traceback_later()
 
     def is_hung(self) -> bool:
         """Return whether a call has been under way for longer than the limit."""
         return oldest_seconds() > self._limit_seconds
 
-    def _run(self) -> None:
-        while not self._stop.wait(min(LOOK_SECONDS, self._limit_seconds / 4)):
-            if self.is_hung():
-                self._end_worker()
-            self._wind_up()
+    def _look(self) -> None:
+        if self.is_hung():
+            self._end_worker()
+        self._wind_up()
 
     def _wind_up(self) -> None:
         """Set the alarm for when the oldest call is due; for a call that begins now where none is under way."""
@@ -64,5 +61,5 @@ class Watchdog:
         log.critical("worker_hung", pid=os.getpid(), limit_seconds=self._limit_seconds, next="It is replaced.")
         # No new requests; what else is under way ends. Then without the thread that never will.
         os.kill(os.getpid(), signal.SIGTERM)
-        self._stop.wait(GRACE_SECONDS)
+        self._thread.pause(GRACE_SECONDS)
         os._exit(1)

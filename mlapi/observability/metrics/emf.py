@@ -15,6 +15,7 @@ import orjson
 
 from mlapi.observability.metrics.recorder import MetricsRecorder, model_states
 from mlapi.observability.metrics.records import Record
+from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.runtime import Runtime
 
 NAMESPACE = "mlapi"
@@ -45,9 +46,8 @@ class EmfExporter:
         self._service = service
         self._minutes: dict[str, Minute] = defaultdict(Minute)
         self._guard = threading.Lock()
-        self._stop = threading.Event()
         self._recorder = recorder
-        self._thread = threading.Thread(target=self._run, name="emf", daemon=True)
+        self._thread = PeriodicThread("emf", self._write, seconds=MINUTE_SECONDS, last_step=self._write)
         recorder.watch = self.take
 
     def start(self) -> None:
@@ -56,8 +56,7 @@ class EmfExporter:
 
     def stop(self) -> None:
         """Report what is left."""
-        self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
 
     def take(self, records: list[Record]) -> None:
         """Take requests into the minute."""
@@ -107,16 +106,12 @@ class EmfExporter:
             directives.append({"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": rate})
         return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **line}
 
-    def _run(self) -> None:
-        while True:
-            ending = self._stop.wait(MINUTE_SECONDS)
-            for line in self.lines():
-                # Nobody may take the lines any more, e.g. a full disk: the next minute's may be taken again.
-                with suppress(OSError):
-                    # One write a line: lines of several workers do not mix.
-                    os.write(1, line + b"\n")
-            if ending:
-                return
+    def _write(self) -> None:
+        for line in self.lines():
+            # A full disk may refuse this minute's lines, and take the next minute's.
+            with suppress(OSError):
+                # One write a line: lines of several workers do not mix.
+                os.write(1, line + b"\n")
 
 
 def _failures(minute: Minute) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.records import Record, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
+from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.routing import version_key
 from models_registry.inference.runtime import Runtime
 
@@ -39,8 +40,7 @@ class MetricsRecorder:
         self._totals = Totals()
         self._guard = threading.Lock()
         self._flushing = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = PeriodicThread("metrics_recorder", self._share, seconds=FLUSH_SECONDS, last_step=self._share)
         self._is_sharing = True
         self.watch: Watch | None = None
 
@@ -97,27 +97,18 @@ class MetricsRecorder:
 
     def start(self) -> None:
         """Lay a snapshot down every second from now on."""
-        self._thread = threading.Thread(target=self._run, name="metrics-recorder", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Lay the last snapshot down."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self._thread.stop()
 
-    def _run(self) -> None:
-        while True:
-            ending = self._stop.wait(FLUSH_SECONDS)
-            try:
-                self.flush()
-                self._note_sharing(None)
-            except OSError as error:
-                self._note_sharing(error)
-            except Exception:
-                log.exception("metrics_recorder_error")
-            if ending:
-                return
+    def _share(self) -> None:
+        try:
+            self.flush()
+            self._note_sharing(None)
+        except OSError as error:
+            self._note_sharing(error)
 
     def _note_sharing(self, error: OSError | None) -> None:
         """Log that the workers can no longer, or again, read each other's totals: once each."""

@@ -1,0 +1,67 @@
+"""A background loop whose steps use the database, which may be away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection
+
+from models_registry.agent.periodic import PeriodicThread
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEvents:
+    """What is logged once when the database goes away, and once when it is back."""
+
+    paused: str
+    resumed: str
+    next: str
+
+
+class DatabaseThread(PeriodicThread):
+    """Closes its connection where it is broken, and tries the step again after the next pause."""
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], None],
+        *,
+        seconds: float | Callable[[], float],
+        is_eager: bool = False,
+        last_step: Callable[[], None] | None = None,
+        events: PauseEvents | None = None,
+    ) -> None:
+        """Start nothing yet; without `events`, an absent database is a line of the level debug."""
+        super().__init__(name, step, seconds=seconds, is_eager=is_eager, last_step=last_step)
+        self._events = events
+        self._is_paused = False
+
+    def _run(self) -> None:
+        super()._run()
+        connection.close()
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        super()._attempt(lambda: self._with_connection(step))
+
+    def _with_connection(self, step: Callable[[], None]) -> None:
+        try:
+            close_old_connections()
+            step()
+            self._note_database(None)
+        except DatabaseError as error:
+            self._note_database(error)
+            connection.close()
+
+    def _note_database(self, error: DatabaseError | None) -> None:
+        events = self._events
+        if events is None and error is not None:
+            log.debug("database_away", thread=self.name, error=str(error).strip())
+        if events is not None and error is not None and not self._is_paused:
+            log.error(events.paused, error=str(error).strip(), next=events.next)
+        if events is not None and error is None and self._is_paused:
+            log.info(events.resumed)
+        self._is_paused = error is not None

@@ -1,0 +1,99 @@
+"""A background loop of a worker: a step, a pause, the next step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+JOIN_SECONDS = 5.0
+
+
+class PeriodicThread:
+    """Calls a step again and again in a daemon thread, until it is stopped.
+
+    What a step raises is logged as `<name>_error`, and the loop goes on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], None],
+        *,
+        seconds: float | Callable[[], float],
+        is_eager: bool = False,
+        last_step: Callable[[], None] | None = None,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            name: the thread's name, in snake_case.
+            step: what is repeated.
+            seconds: the pause before a step, or a function that returns it.
+            is_eager: whether the first step comes without a pause before it.
+            last_step: what the thread calls once after it was stopped.
+        """
+        self.name = name
+        self.was_woken = False
+        self._step = step
+        self._seconds = seconds
+        self._is_eager = is_eager
+        self._last_step = last_step
+        self._wake = threading.Event()
+        self._is_stopping = False
+        self._has_stepped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called: a long step may end early then."""
+        return self._is_stopping
+
+    def start(self, *, wait_seconds: float = 0.0) -> None:
+        """Begin, and wait at most `wait_seconds` for the end of the first step."""
+        self._is_stopping = False
+        self._wake.clear()
+        self._has_stepped.clear()
+        self._thread = threading.Thread(target=self._run, name=self.name.replace("_", "-"), daemon=True)
+        self._thread.start()
+        if wait_seconds:
+            self._has_stepped.wait(wait_seconds)
+
+    def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
+        """End after the step under way; wait at most `join_seconds` for that."""
+        self._is_stopping = True
+        self._wake.set()
+        if self._thread is not None and join_seconds:
+            self._thread.join(join_seconds)
+
+    def wake(self) -> None:
+        """End the pause under way, or leave the next one out."""
+        self._wake.set()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait until `seconds` have passed, `wake` or `stop` is called; return whether one was."""
+        return self._wake.wait(seconds)
+
+    def _run(self) -> None:
+        if self._is_eager:
+            self._attempt(self._step)
+        while self._goes_on_after_pause():
+            self._attempt(self._step)
+        if self._last_step is not None:
+            self._attempt(self._last_step)
+
+    def _goes_on_after_pause(self) -> bool:
+        self.was_woken = self.pause(self._seconds() if callable(self._seconds) else self._seconds)
+        # `stop` sets its flag before the event, so that a cleared event loses none.
+        self._wake.clear()
+        return not self._is_stopping
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            log.exception(f"{self.name}_error")
+        self._has_stepped.set()
