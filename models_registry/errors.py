@@ -25,6 +25,7 @@ RegistryError
 │   ├── NotSplittable          the traffic cannot be split as asked
 │   ├── NoCanary               no canary is running
 │   └── UnknownKey             no API key in use has that name or prefix
+├── Busy                       others do the same here; worth a retry
 ├── ActivationConflict         somebody else's activation came first
 └── InputError                 a prediction's input; says row, feature, expected, found
 
@@ -130,6 +131,10 @@ class NoCanary(RequestError):
 
 class UnknownKey(RequestError):
     """No API key in use has that name or prefix."""
+
+
+class Busy(RegistryError):
+    """Too many others do the same on this machine now."""
 
 
 class ActivationConflict(RegistryError):

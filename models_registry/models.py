@@ -159,6 +159,7 @@ class ModelVersion(models.Model):
         permissions = [
             ("publish_modelversion", "Can publish versions and look for new ones"),
             ("activate_modelversion", "Can activate and roll back versions"),
+            ("try_modelversion", "Can ask versions that are not active"),
             ("override_check", "Can activate a version that its check advises against"),
         ]
         constraints = [

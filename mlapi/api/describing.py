@@ -24,6 +24,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
         "checked_at": version.checked_at,
         "published_by": version.published_by,
         "override_reason": version.override_reason or None,
+        "example": _example(version),
         "page": reverse("admin:models_registry_modelversion_change", args=[version.pk]),
     }
 
@@ -99,3 +100,10 @@ def _ended_content(model: RegisteredModel) -> dict[str, Any] | None:
         "ended_by": last.ended_by,
         "ended_at": last.ended_at,
     }
+
+
+def _example(version: ModelVersion) -> Any:
+    """Return a row that the version takes: of its sample, else one that was made up; None before its validation."""
+    if version.sample:
+        return version.sample["instances"][0]
+    return (version.report or {}).get("example")

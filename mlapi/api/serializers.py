@@ -124,6 +124,24 @@ class PublishRequest(Strict):
     wait_seconds = _wait_field()
 
 
+class TryRequest(serializers.Serializer[Any]):
+    """Rows for a version, as a prediction takes them; one of the first two."""
+
+    features = serializers.JSONField(required=False)
+    instances = serializers.ListField(child=serializers.JSONField(), required=False)
+    probabilities = serializers.BooleanField(default=False)
+    ignore_extra = serializers.BooleanField(default=False)
+
+
+class Tried(serializers.Serializer[Any]):
+    """What a version answered: of one row `prediction` and `confidence`, of many the same in plural."""
+
+    model = serializers.CharField()
+    version = serializers.IntegerField()
+    request_id = serializers.CharField()
+    processing_time_ms = serializers.FloatField()
+
+
 class VersionSummary(serializers.Serializer[Any]):
     """A version in a list."""
 
@@ -147,6 +165,7 @@ class Version(VersionSummary):
     checked_at = serializers.DateTimeField(allow_null=True)
     published_by = serializers.CharField()
     override_reason = serializers.CharField(allow_null=True)
+    example = serializers.JSONField(allow_null=True, help_text="A row that the version takes.")
     page = serializers.CharField(help_text="The path of the version's page in the admin.")
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from mlapi.api import monitoring, traffic, uploads, views
+from mlapi.api import monitoring, traffic, trying, uploads, views
 
 # As a model's name may be: what else comes here is nowhere, and never reaches the database.
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
@@ -13,6 +13,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}$", views.ModelView.as_view(), name="api-model"),
     re_path(rf"^models/{NAME}/versions$", uploads.VersionsView.as_view(), name="api-versions"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}$", views.VersionView.as_view(), name="api-version"),
+    re_path(rf"^models/{NAME}/versions/{NUMBER}/predict$", trying.TryView.as_view(), name="api-try"),
     re_path(rf"^models/{NAME}/activate$", views.ActivateView.as_view(), name="api-activate"),
     re_path(rf"^models/{NAME}/deactivate$", views.DeactivateView.as_view(), name="api-deactivate"),
     re_path(rf"^models/{NAME}/rollback$", views.RollbackView.as_view(), name="api-rollback"),

@@ -37,6 +37,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),
     (errors.NotSplittable, 409, "not_splittable"),
     (errors.NoCanary, 409, "no_canary"),
+    (errors.Busy, 429, "busy"),
     (errors.RequestError, 400, "invalid_request"),
     (errors.InputError, 400, "invalid_input"),
     (errors.StorageError, 503, "storage_unavailable"),
@@ -55,7 +56,8 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
                 return HttpError(
                     status, code, "The registry's database is not reached. Try again in a moment."
                 ).with_header("Retry-After", "5")
-            return HttpError(status, code, str(error))
+            told = HttpError(status, code, str(error))
+            return told.with_header("Retry-After", "2") if status == 429 else told
     log.error("unforeseen_error", id=request_id, exc_info=error)
     return HttpError(
         500, "internal_error", "The service failed, and has logged why. Give the request id to its operator."

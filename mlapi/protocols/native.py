@@ -59,7 +59,7 @@ def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
 def _read(raw: bytes, loaded: LoadedModel) -> Asked:
     """Return what a body asks; an HttpError 400 says what is wrong with it."""
     body = read_object(raw)
-    instances, is_single = _instances(body)
+    instances, is_single = rows_in(body)
     wants_probabilities, ignores_extra = (read_flag(body, name) for name in FLAGS)
     rows = parse_rows(loaded, loaded.schema.without_extra(instances) if ignores_extra else instances)
     refuse_duplicate_keys(raw, body, instances, has_strings=loaded.schema.container != "array")
@@ -104,8 +104,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     return parse_object(body, example='{"features": {…}}')
 
 
-def _instances(body: dict[str, Any]) -> tuple[list[Any], bool]:
-    """Return the rows of a request, and whether it asked for one answer."""
+def rows_in(body: dict[str, Any]) -> tuple[list[Any], bool]:
+    """Return the rows of a request, and whether it asked for one answer; HttpError 400 for what is neither form."""
     if not body.keys() <= FIELDS:
         raise _unknown_field(next(name for name in body if name not in FIELDS))
     if "features" in body:

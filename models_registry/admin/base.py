@@ -19,6 +19,7 @@ from models_registry.errors import RegistryError
 CHANGE = "models_registry.change_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
 ACTIVATE = "models_registry.activate_modelversion"
+TRY = "models_registry.try_modelversion"
 OVERRIDE = "models_registry.override_check"
 
 # A name that stands in the address until the form's own takes its place.
@@ -57,6 +58,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "may_publish": request.user.has_perm(PUBLISH),
             "may_upload": may_upload(request),
             "may_activate": request.user.has_perm(ACTIVATE),
+            "may_try": request.user.has_perm(TRY),
             "may_override": request.user.has_perm(OVERRIDE),
             "may_change": request.user.has_perm(CHANGE),
             **values,

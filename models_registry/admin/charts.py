@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,6 +79,13 @@ def sparkline(steps: Sequence[Usage]) -> Chart:
         "datasets": [{"data": values, "borderColor": COLOURS[0], "borderWidth": 1.5, "pointRadius": 0}],
     }
     return Chart("", "line", json.dumps(data), json.dumps(options), f"{sum(values):,} requests in 24 hours")
+
+
+def line_chart(title: str, labels: Sequence[str], values: Sequence[float | None]) -> Chart:
+    """Return one line over `labels`; None leaves a gap."""
+    told = ", ".join(f"{label}: {value:g}" for label, value in zip(labels, values, strict=True) if value is not None)
+    chart = _chart(title, "line", labels, [{"label": title, "data": list(values)}])
+    return replace(chart, summary=f"{title} by version: {told}")
 
 
 def _series(report: UsageReport, figure: Callable[[Usage], float | None]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -16,7 +16,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin.base import ACTIVATE, PUBLISH, RecordAdmin, labelled, may_upload, require, told_in_words
+from models_registry.admin.base import ACTIVATE, PUBLISH, TRY, RecordAdmin, labelled, may_upload, require, told_in_words
+from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
 from models_registry.admin.presenters import inspection_summary, report_rows, sample_table, stages_of
 from models_registry.admin.uploading import upload_context
@@ -45,6 +46,12 @@ class ModelVersionAdmin(RecordAdmin):
         return [
             path("upload/", view(require_GET(self.upload_view)), name=name("upload")),
             path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
+            path("<int:pk>/compare/", view(require_GET(self.compare_view)), name=name("compare")),
+            path(
+                "<int:pk>/compare/answers/",
+                view(require_GET(self.compare_answers_view)),
+                name=name("compare_answers"),
+            ),
             path("<int:pk>/activate/", view(self.activate_view), name=name("activate")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
@@ -132,6 +139,7 @@ class ModelVersionAdmin(RecordAdmin):
             version=version,
             title=str(version),
             stages=stages_of(version),
+            has_others=version.model.versions.exclude(pk=version.pk).exists(),
             awaits_verdict=version.state in (State.FOUND, State.CHECKING),
             location=conf.storage().location_of(version.storage_key),
             inspection=inspection_summary(version.inspection),
@@ -140,6 +148,37 @@ class ModelVersionAdmin(RecordAdmin):
             served_by=ReplicaModel.objects.filter(serving_version=version).select_related("replica"),
             activations=version.activations.all()[:8],
         )
+
+    # Two versions
+
+    def compare_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show a version beside another of the same model."""
+        self.require_view(request)
+        left, right = self._pair(request, pk)
+        context = self.page_context(
+            request,
+            original=left,
+            title="Compare",
+            left=left,
+            others=numbers_of(left),
+            active_number=left.model.active_version.number if left.model.active_version else None,
+            **(compare_context(left, right) if right is not None else {}),
+        )
+        return TemplateResponse(request, "models_registry/admin/compare.html", context)
+
+    def compare_answers_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return what two versions answer to the same rows."""
+        self.require_view(request)
+        require(request, TRY)
+        left, right = self._pair(request, pk)
+        if right is None:
+            raise Http404
+        context = {"left": left, "right": right, "answers": compare_answers(left, right)}
+        return self.fragment(request, "models_registry/admin/compare_answers.html", context)
+
+    def _pair(self, request: HttpRequest, pk: int) -> tuple[ModelVersion, ModelVersion | None]:
+        left = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
+        return left, other_version(left, request.GET.get("with", ""))
 
     # Acts
 

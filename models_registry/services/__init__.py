@@ -13,6 +13,7 @@ from models_registry.services.api_keys import (
     record_key_uses,
     revoke_key,
 )
+from models_registry.services.asking import ask_version
 from models_registry.services.canaries import (
     CandidateReplica,
     candidate_replicas,
@@ -61,6 +62,7 @@ __all__ = [
     "RolloutReplica",
     "StoredKey",
     "activate",
+    "ask_version",
     "beat",
     "candidate_replicas",
     "check_next",

@@ -185,13 +185,7 @@ def _examine(version: ModelVersion) -> Findings:
         manifest = _read_manifest(version, findings)
         if manifest.steps is not None and not version.parts:
             _pin(version, manifest.steps, findings)
-        artifact = conf.artifact_cache().fetch(
-            copier(conf.storage(), version),
-            suffix=f".{version.format}",
-            digest=version.digest,
-            size_bytes=version.size_bytes,
-            deadline_seconds=settings.MODELS_STORAGE_SECONDS,
-        )
+        artifact = fetch_artifact(version)
     except ArtifactError as error:
         return findings.reject(str(error))
     findings.values["digest"] = artifact.digest
@@ -208,6 +202,20 @@ def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> N
         setattr(version, name, value)
     # That of the artifact alone was compared; the pack's own is not known yet.
     version.digest = ""
+
+
+def fetch_artifact(version: ModelVersion) -> CachedArtifact:
+    """Return the artifact of `version`, compared with its digest where that is known.
+
+    Raises StorageError or ArtifactError.
+    """
+    return conf.artifact_cache().fetch(
+        copier(conf.storage(), version),
+        suffix=f".{version.format}",
+        digest=version.digest,
+        size_bytes=version.size_bytes,
+        deadline_seconds=settings.MODELS_STORAGE_SECONDS,
+    )
 
 
 def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:

@@ -7,9 +7,41 @@
   const { ago, button, copy, editorOf, element, rowOf, showAnswer, showBy, showProblem, snippet, parse, stringify } = window.mlapi;
   const find = (id) => document.getElementById(id);
   const main = find("playground");
+  const trial = Number(new URLSearchParams(location.search).get("version")) || null;
   const state = { models: [], model: null, editor: null, language: "curl", needsKey: "needsKey" in main.dataset };
 
   // What is served
+
+  // A version that is not active: the registry's API says what it takes, and answers for it from a sandbox.
+  async function readTrial() {
+    const name = decodeURIComponent(location.hash.slice(1)), url = `/api/models/${encodeURIComponent(name)}/versions/${trial}`;
+    const reply = await fetch(url, { headers: { Accept: "application/json" }, cache: "no-store" });
+    const found = parse(await reply.text());
+    if (reply.status === 401 || reply.status === 403) return { error: [`${found.error} `, element("a", { href: `${main.dataset.admin}?next=${encodeURIComponent(location.pathname + location.search + location.hash)}` }, "Log in")] };
+    if (!reply.ok) return { error: [found.error] };
+    if (!found.signature || found.state !== "ready") return { error: [`${name} version ${trial} is ${found.state}. Only a version that passed its validation can be tried.`] };
+    const model = {
+      name, active_version: found.number, digest: found.digest, description: found.description, signature: found.signature,
+      example: { body: { features: found.example } }, loaded_at: found.checked_at, trialUrl: `${location.origin}${url}/predict`,
+    };
+    return { model };
+  }
+
+  async function lookAtTrial() {
+    try {
+      const { model, error } = await readTrial();
+      find("stage").hidden = !model;
+      if (!model) return note(...error);
+      note(`Version ${trial} is tried in a sandbox: an answer takes some seconds. `, element("a", { href: `/#${model.name}` }, "Ask the active version"));
+      find("model").replaceChildren(element("option", { value: model.name }, model.name));
+      find("model").disabled = true;
+      state.models = [model];
+      choose(model);
+    } catch (error) {
+      note("The service is not reached. Load the page again.");
+    }
+    return undefined;
+  }
 
   async function look() {
     let board;
@@ -78,10 +110,10 @@
   function showModel(model, before) {
     find("about").textContent = model.description;
     find("about").hidden = !model.description;
-    const moment = model.activated_at || model.loaded_at;
+    const moment = model.activated_at || model.loaded_at, was = model.trialUrl ? " · validated " : model.activated_at ? " · activated " : " · loaded ";
     const since = element("time", { datetime: moment }, ago(Date.parse(moment)));
     const digest = element("span", { className: "digest", title: `sha256 ${model.digest}` }, model.digest.slice(0, 8));
-    find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), model.activated_at ? " · activated " : " · loaded ", since, " · ", digest);
+    find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), was, since, " · ", digest);
     if (before && before.name === model.name && before.active_version !== model.active_version) {
       find("served").classList.remove("fresh");
       // Asked for its width, the browser notices that the class was away, and plays it again.
@@ -103,8 +135,8 @@
   function requestOf(model, features) {
     const body = { features };
     if (model.signature.methods.includes("predict_proba")) body.probabilities = true;
-    const url = `${location.origin}${main.dataset.models}/${encodeURIComponent(model.name)}/predict`;
-    return { url, body, perLine: state.editor.perLine, needsKey: state.needsKey };
+    const url = model.trialUrl || `${location.origin}${main.dataset.models}/${encodeURIComponent(model.name)}/predict`;
+    return { url, body, perLine: state.editor.perLine, needsKey: state.needsKey && !model.trialUrl, needsToken: Boolean(model.trialUrl) };
   }
 
   async function send() {
@@ -114,7 +146,7 @@
     if (features === undefined || !model) return;
     state.request = requestOf(model, features);
     showSnippet();
-    if (state.needsKey && !find("key").value.trim()) {
+    if (state.request.needsKey && !find("key").value.trim()) {
       showProblem("An API key is needed here. Type it above to get answers.");
       return;
     }
@@ -130,6 +162,8 @@
   async function answer(model, editor) {
     const headers = { "Content-Type": "application/json" }, key = find("key").value.trim();
     if (key) headers["X-API-Key"] = key;
+    // The session's own token against forged requests.
+    if (model.trialUrl) headers["X-CSRFToken"] = (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1] || "";
     let reply, content;
     try {
       reply = await fetch(state.request.url, { method: "POST", headers, body: stringify(state.request.body) });
@@ -142,13 +176,13 @@
     if (!reply.ok) return refuse(reply, content);
     showAnswer(content);
     showBy(content.version, state.model);
-    if (content.version !== state.model.active_version) look();
+    if (content.version !== state.model.active_version && !trial) look();
   }
 
   function refuse(reply, content) {
     showProblem(content.error, `${reply.status} · ${content.code} · request ${content.request_id}`);
     if (content.feature) state.editor.blame(content.feature, `Expected ${content.expected}.`);
-    if (reply.status === 401 || reply.status === 403) showKey();
+    if (!trial && (reply.status === 401 || reply.status === 403)) showKey();
     const wait = Number(reply.headers.get("Retry-After"));
     if (wait > 0) retry = setTimeout(ask, wait * 1000);
   }
@@ -163,7 +197,7 @@
 
   function showSnippet() {
     if (!state.request) return;
-    state.request.needsKey = state.needsKey;
+    state.request.needsKey = state.needsKey && !trial;
     find("snippet").firstChild.textContent = snippet(state.language, state.request);
   }
 
@@ -182,7 +216,8 @@
     tab.addEventListener("click", () => speak(tab));
     tab.addEventListener("keydown", (event) => {
       if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-      const next = tabs[(index + 1) % tabs.length];
+      const step = event.key === "ArrowRight" ? 1 : tabs.length - 1;
+      const next = tabs[(index + step) % tabs.length];
       next.focus();
       speak(next);
     });
@@ -207,7 +242,11 @@
   find("key-form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   find("key").addEventListener("input", ask);
   find("key-form").hidden = !state.needsKey;
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-  setInterval(() => { if (!document.hidden) look(); }, LOOK_SECONDS * 1000);
-  look();
+  if (trial) {
+    lookAtTrial();
+  } else {
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+    setInterval(() => { if (!document.hidden) look(); }, LOOK_SECONDS * 1000);
+    look();
+  }
 })();

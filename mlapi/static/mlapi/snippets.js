@@ -1,4 +1,4 @@
-// The request as something to paste: curl and Python.
+// The request as something to paste: curl, Python and JavaScript.
 "use strict";
 
 window.mlapi = window.mlapi || {};
@@ -35,21 +35,36 @@ window.mlapi = window.mlapi || {};
   function curl(request) {
     const lines = [`curl -s ${request.url}`, "-H 'Content-Type: application/json'"];
     if (request.needsKey) lines.push('-H "X-API-Key: $MLAPI_KEY"');
+    if (request.needsToken) lines.push('-H "Authorization: Bearer $MLAPI_TOKEN"');
     lines.push(`-d '${json(request.body, request.perLine).replaceAll("'", "'\\''")}'`);
     return lines.join(" \\\n  ");
   }
 
   function script(request) {
-    const lines = request.needsKey ? ["import os", ""] : [];
+    const lines = request.needsKey || request.needsToken ? ["import os", ""] : [];
     lines.push("import requests", "", "answer = requests.post(", `    ${JSON.stringify(request.url)},`);
     if (request.needsKey) lines.push('    headers={"X-API-Key": os.environ["MLAPI_KEY"]},');
+    if (request.needsToken) lines.push('    headers={"Authorization": "Bearer " + os.environ["MLAPI_TOKEN"]},');
     lines.push(`    json=${python(request.body, request.perLine).replaceAll("\n", "\n    ")},`, ")", "print(answer.json())");
     return lines.join("\n");
   }
 
-  // Returns the text of a language for {url, body, perLine, needsKey}.
+  function browser(request) {
+    const lines = [`const answer = await fetch(${JSON.stringify(request.url)}, {`, '  method: "POST",'];
+    const headers = ['"Content-Type": "application/json"'];
+    if (request.needsKey) headers.push('"X-API-Key": process.env.MLAPI_KEY');
+    if (request.needsToken) headers.push('Authorization: `Bearer ${process.env.MLAPI_TOKEN}`');
+    lines.push(`  headers: { ${headers.join(", ")} },`);
+    lines.push(`  body: JSON.stringify(${json(request.body, request.perLine).replaceAll("\n", "\n  ")}),`, "});");
+    lines.push("console.log(await answer.json());");
+    return lines.join("\n");
+  }
+
+  const LANGUAGES = { curl, python: script, javascript: browser };
+
+  // Returns the text of a language for {url, body, perLine, needsKey, needsToken}.
   function snippet(language, request) {
-    return language === "curl" ? curl(request) : script(request);
+    return LANGUAGES[language](request);
   }
 
   async function copy(text) {

@@ -1,0 +1,45 @@
+"""Answers rows with an artifact: a task of the sandbox, asked for by `asking.ask_in_sandbox`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# The same libraries load a model for the load test.
+from models_registry.artifacts.load_test_task import import_libraries
+
+__all__ = ["import_libraries", "run"]
+
+
+def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return the content of a reply, or why the rows are refused."""
+    from models_registry.artifacts.formats import open_artifact
+    from models_registry.artifacts.prediction import call
+    from models_registry.artifacts.prediction_json import content_of
+    from models_registry.artifacts.schema import Schema
+    from models_registry.errors import InputError
+
+    answer.write(stage="while it was loaded")
+    model = open_artifact(
+        Path(question["path"]),
+        question["format"],
+        trusted=frozenset(question["trusted"]),
+        allow_any_pickle=question["allow_any_pickle"],
+    )
+    schema = Schema.from_json(question["schema"])
+    answer.write(stage="while it predicted")
+    try:
+        found = call(model, schema.parse(question["instances"]))
+    except InputError as error:
+        return _refusal(str(error), error.code, error.details)
+    except Exception as error:  # noqa: BLE001 - what a model raises is about these rows: it answered its load test
+        return _refusal(f"The model cannot predict for these inputs: {str(error)[:300]}", "model_refused_input", {})
+    if not found.is_finite():
+        return _refusal("The model answers these inputs with a number that is not finite.", "prediction_not_finite", {})
+    content = content_of(
+        found, schema, is_single=question["is_single"], with_probabilities=found.probabilities is not None
+    )
+    return {"content": content}
+
+
+def _refusal(message: str, code: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    return {"refusal": {"message": message, "code": code, "details": dict(details)}}
