@@ -17,8 +17,8 @@ from models_registry.agent import siblings
 from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.load_queue import LoadQueue
-from models_registry.agent.loader import Preparation
 from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.agent.preparation import local_preparation
 from models_registry.agent.reconciler import Reconciler
 from models_registry.agent.siblings import SiblingReport
 from models_registry.agent.usage_reporter import UsageReporter
@@ -37,15 +37,7 @@ class Replica:
         cache_directory = Path(settings.MODELS_CACHE)
         self.reconciler = Reconciler(
             runtime,
-            preparation=Preparation(
-                cache=conf.artifact_cache(),
-                deadline_seconds=settings.MODELS_STORAGE_SECONDS,
-                trusted=conf.trusted_globals(),
-                allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
-                accelerate=settings.MODELS_ACCELERATION,
-                compiled_directory=conf.compiled_directory(),
-                allowance_seconds=settings.MODELS_CHECK_SECONDS,
-            ),
+            preparation=local_preparation(),
             storage=conf.storage(),
             poll_seconds=settings.MODELS_POLL_SECONDS,
             default_model=settings.MODELS_DEFAULT,

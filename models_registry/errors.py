@@ -148,3 +148,7 @@ class InputError(RegistryError):
         super().__init__(message)
         self.code = code
         self.details = details
+
+
+class ScoringRefused(RegistryError):
+    """A batch scoring job cannot begin or go on as it was asked."""

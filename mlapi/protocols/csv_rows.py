@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlapi.protocols.base import HttpError
-from models_registry.artifacts.features import Feature
+from models_registry.artifacts.csv_fields import converter_of, guess
 from models_registry.artifacts.schema import Schema
-
-NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.?[0-9]{0,400}(?:[eE][+-]?[0-9]{1,4})?)?|[+-]?\.[0-9]{1,400}")
-# Digits and a sign of 64 bits.
-MAX_INTEGER_LENGTH = 20
-BOOLEANS = {"true": True, "false": False}
 
 
 def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] | None, list[list[Any]]]:
@@ -27,14 +21,14 @@ def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] 
     """
     lines = _lines(body)
     if schema.container == "records":
-        return lines[0], [[_guess(value) for value in line] for line in lines[1:]]
+        return lines[0], [[guess(value) for value in line] for line in lines[1:]]
     names = lines[0] if _has_header(lines[0], schema, content_type) else None
     rows = lines[1:] if names is not None else lines
     if names == _counted(schema):
         names = None
     by_name = {feature.name: feature for feature in schema.inputs}
     features = list(schema.inputs) if names is None else [by_name.get(name) for name in names]
-    convert = [_converter(feature) for feature in features]
+    convert = [converter_of(feature) for feature in features]
     return names, [
         [function(value) for function, value in zip(convert, line, strict=True)]
         if len(line) == len(convert)
@@ -74,38 +68,3 @@ def _has_header(line: Sequence[str], schema: Schema, content_type: str) -> bool:
 def _counted(schema: Schema) -> list[str]:
     """Return the header that pandas writes for columns without names."""
     return [str(index) for index in range(len(schema.inputs))]
-
-
-def _converter(feature: Feature | None) -> Callable[[str], Any]:
-    """Return the way from a field to its feature's type; what has another type stays text, which is refused."""
-    if feature is None or feature.type == "any":
-        return _guess
-    return {"string": _text, "datetime": _text, "boolean": _flag}.get(feature.type, _number)
-
-
-def _text(field: str) -> Any:
-    return field or None
-
-
-def _boolean(field: str) -> Any:
-    return BOOLEANS.get(field.strip().lower(), field) if field else None
-
-
-def _flag(field: str) -> Any:
-    """Return a boolean, or the number that stands for one: 0 and 1 are taken, any other is refused."""
-    value = _boolean(field)
-    return _number(field) if type(value) is str else value
-
-
-def _number(field: str) -> Any:
-    """Return a number; text where it is none, though float() would take it for one (nan, infinity, 1_000)."""
-    text = field.strip()
-    found = NUMBER.fullmatch(text)
-    if found is None:
-        return field if text else None
-    return int(text) if not found["fraction"] and len(text) <= MAX_INTEGER_LENGTH else float(text)
-
-
-def _guess(field: str) -> Any:
-    value = _number(field)
-    return _boolean(field) if type(value) is str else value

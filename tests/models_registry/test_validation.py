@@ -24,21 +24,12 @@ from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.errors import DiskUnavailable, NotActivatable, StorageUnavailable
 from models_registry.models import POSTPONED_SECONDS, ModelVersion, State
 from tests.support.estimators import constant, forest, save
+from tests.support.registry import check
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db
 
 SERVED = sklearn.__version__
-
-
-def check(directory, key: str = "m/model.joblib") -> ModelVersion:
-    """Discover what lies there and return the newest version of the model, checked."""
-    for path in directory.rglob("*"):
-        if path.is_file() and ".versions" not in path.parts:
-            os.utime(path, (1_600_000_000, 1_600_000_000))
-    services.discover()
-    version = ModelVersion.objects.filter(storage_key=key).latest("number")
-    return services.check_version(version, holder="test")
 
 
 def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from models_registry import services
@@ -32,3 +34,13 @@ def version(name: str = "m", number: int = 1, state: str = State.READY, **values
     return ModelVersion.objects.create(
         model=services.register_model(name), number=number, state=state, **(given | values)
     )
+
+
+def check(directory: Path, key: str = "m/model.joblib") -> ModelVersion:
+    """Discover what lies there and return the newest version of the model, checked."""
+    for path in directory.rglob("*"):
+        if path.is_file() and ".versions" not in path.parts:
+            os.utime(path, (1_600_000_000, 1_600_000_000))
+    services.discover()
+    version = ModelVersion.objects.filter(storage_key=key).latest("number")
+    return services.check_version(version, holder="test")

@@ -1,0 +1,21 @@
+"""How this machine prepares versions, as the settings say."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from models_registry import conf
+from models_registry.agent.loader import Preparation
+
+
+def local_preparation() -> Preparation:
+    """Return the preparation that every process of this machine uses: one cache, one set of compiled forms."""
+    return Preparation(
+        cache=conf.artifact_cache(),
+        deadline_seconds=settings.MODELS_STORAGE_SECONDS,
+        trusted=conf.trusted_globals(),
+        allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        accelerate=settings.MODELS_ACCELERATION,
+        compiled_directory=conf.compiled_directory(),
+        allowance_seconds=settings.MODELS_CHECK_SECONDS,
+    )

@@ -1,0 +1,342 @@
+"""One batch scoring job: files in, parts out, each part whole or absent, so that a job that was killed goes on."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from models_registry.errors import InputError, ScoringRefused
+from models_registry.scoring.locations import InputFile, Location, format_of
+from models_registry.scoring.reading import Batch, count_rows, read_batches, row_of
+from models_registry.scoring.versions import OpenedVersion
+from models_registry.scoring.writing import (
+    CONFIDENCE,
+    ERROR,
+    PREDICTION,
+    PROBABILITY,
+    answer_columns,
+    join,
+    open_writer,
+)
+
+JOB_FILE = "_mlapi.json"
+SUCCESS_FILE = "_SUCCESS"
+PARTS_SUFFIX = ".parts"
+DEFAULT_ROWS_PER_PART = 100_000
+MAX_BATCH_ROWS = 10_000
+ROW_WORDS = re.compile(r"^Row \d+: ")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """What a job is asked for beside its input and output.
+
+    `keep` names the columns to keep beside the answer, None for all. With `skip_invalid` a row that the model's schema
+    refuses gets no prediction and the reason in the column `error`; without, it ends the job.
+    """
+
+    format: str = ""
+    rows_per_part: int = DEFAULT_ROWS_PER_PART
+    probabilities: bool = False
+    keep: tuple[str, ...] | None = None
+    skip_invalid: bool = False
+
+    @property
+    def batch_rows(self) -> int:
+        """Number of rows that are predicted at once: a part holds a whole number of such batches."""
+        return math.ceil(self.rows_per_part / math.ceil(self.rows_per_part / MAX_BATCH_ROWS))
+
+    @property
+    def part_rows(self) -> int:
+        """Number of rows in a part: `rows_per_part`, rounded up to whole batches."""
+        return self.batch_rows * math.ceil(self.rows_per_part / MAX_BATCH_ROWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is. `total_rows` is None where the files don't say."""
+
+    rows: int
+    total_rows: int | None
+    parts: int
+    rows_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job did: all rows of the output, those that an earlier run had done, and those without a prediction."""
+
+    rows: int
+    resumed_rows: int
+    invalid_rows: int
+    parts: int
+    output: str
+
+
+def score(
+    version: OpenedVersion,
+    source: Location,
+    target: Location,
+    options: ScoringOptions,
+    *,
+    restart: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Score all files of `source` and write the rows with their predictions to `target`.
+
+    Where `target` ends in .parquet, .csv or .jsonl it becomes one file; elsewhere it is a folder of parts. Parts that
+    an earlier run of the same job has written are kept, unless `restart`. Raises ScoringRefused, StorageError.
+    """
+    files = source.files()
+    single = format_of(target.address)
+    kind = single or options.format or files[0].format
+    folder = _beside(target) if single else target
+    job = _Job(version, files, source=source, folder=folder, kind=kind, options=options)
+    job.begin(restart=restart)
+    done = job.run(on_progress)
+    if single:
+        job.join_into(target)
+        folder.remove()
+    else:
+        job.put(SUCCESS_FILE, orjson.dumps(asdict(done)))
+    return done
+
+
+def _beside(target: Location) -> Location:
+    """Return the folder for the parts of an output that becomes one file."""
+    from models_registry.scoring.locations import open_location
+
+    return open_location(target.address + PARTS_SUFFIX)
+
+
+class _Job:
+    def __init__(
+        self,
+        version: OpenedVersion,
+        files: list[InputFile],
+        *,
+        source: Location,
+        folder: Location,
+        kind: str,
+        options: ScoringOptions,
+    ) -> None:
+        self._version = version
+        self._files = files
+        self._source = source
+        self._folder = folder
+        self._kind = kind
+        self._options = options
+        self._metadata = {
+            "mlapi-model": version.model,
+            "mlapi-version": str(version.number),
+            "mlapi-digest": version.digest,
+        }
+        self._done: set[str] = set()
+
+    def begin(self, *, restart: bool) -> None:
+        """Note the job in the output's folder, or find that it is the one noted there."""
+        if restart:
+            self._folder.remove()
+        asked = orjson.dumps(self._description(), option=orjson.OPT_INDENT_2)
+        noted = self._folder.child(JOB_FILE).read()
+        names = self._folder.names()
+        if noted is None and names:
+            raise ScoringRefused(
+                f"{self._folder.address} holds other files, such as {min(names)!r}. Name an empty folder, or one that "
+                "a job has begun."
+            )
+        if noted is not None and orjson.loads(noted) != orjson.loads(asked):
+            raise ScoringRefused(
+                f"{self._folder.address} holds parts of another job: {_difference(noted, asked)}. Name another output, "
+                "or begin anew with --restart, which removes those parts."
+            )
+        if noted is None:
+            self.put(JOB_FILE, asked)
+        self._done = {name for name in names if name.startswith("part-")}
+
+    def _description(self) -> dict[str, Any]:
+        """Return what makes the parts what they are."""
+        return {
+            "model": self._version.model,
+            "version": self._version.number,
+            "digest": self._version.digest,
+            "files": [asdict(file) for file in self._files],
+            "output_format": self._kind,
+            "part_rows": self._options.part_rows,
+            "probabilities": self._options.probabilities,
+            "keep": None if self._options.keep is None else list(self._options.keep),
+            "skip_invalid": self._options.skip_invalid,
+        }
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file into the output's folder."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            self._folder.child(name).write(Path(file.name), self._metadata)
+
+    def run(self, on_progress: Callable[[Progress], None]) -> Result:
+        """Write every part that is not there yet."""
+        total = self._total_rows()
+        rows = resumed = invalid = parts = 0
+        began = time.monotonic()
+        for index, file in enumerate(self._files):
+            known = self._known_parts(index)
+            skip = known * self._options.part_rows
+            parts += known
+            with _naming(file), self._source.open(file) as handle:
+                batches = read_batches(handle, file.format, rows=self._options.batch_rows, skip=skip)
+                if known:
+                    counted = self._rows_of(file, skip)
+                    resumed += counted
+                    rows += counted
+                for number in range(known, 10**6):
+                    count, refused = self._write_part(index, number, file, skip, batches)
+                    if not count:
+                        break
+                    rows, invalid, parts, skip = rows + count, invalid + refused, parts + 1, skip + count
+                    speed = (rows - resumed) / max(time.monotonic() - began, 1e-9)
+                    on_progress(Progress(rows, total, parts, speed))
+        if not rows:
+            raise ScoringRefused(f"{self._source.address} has no rows.")
+        return Result(rows, resumed, invalid, parts, self._folder.address)
+
+    def _total_rows(self) -> int | None:
+        total = 0
+        for file in self._files:
+            with _naming(file), self._source.open(file) as handle:
+                count = count_rows(handle, file.format)
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def _known_parts(self, index: int) -> int:
+        """Return how many parts of a file are there, from its first on."""
+        count = 0
+        while self._name(index, count) in self._done:
+            count += 1
+        return count
+
+    def _rows_of(self, file: InputFile, skip: int) -> int:
+        """Return how many rows the parts that are there hold: the last of a file may be shorter than the others."""
+        with self._source.open(file) as handle:
+            count = count_rows(handle, file.format)
+            if count is None:
+                count = sum(batch.count for batch in read_batches(handle, file.format, rows=self._options.batch_rows))
+        return min(count, skip)
+
+    def _name(self, index: int, number: int) -> str:
+        return f"part-{index:05d}-{number:06d}.{self._kind}"
+
+    def _write_part(
+        self, index: int, number: int, file: InputFile, first_row: int, batches: Iterator[Batch]
+    ) -> tuple[int, int]:
+        """Score the next rows and write them; return how many, and how many have no prediction."""
+        taken = islice(batches, self._options.part_rows // self._options.batch_rows)
+        first = next(taken, None)
+        if first is None:
+            return 0, 0
+        self._require_columns(first)
+        rows = invalid = 0
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "part"
+            with open_writer(path, self._kind, keep=self._options.keep, metadata=self._metadata) as writer:
+                for batch in chain([first], taken):
+                    columns = self._answer(batch, first_row + rows)
+                    writer.write(batch, columns)
+                    rows += batch.count
+                    invalid += sum(text is not None for text in columns.get(ERROR, ()))
+            self._folder.child(self._name(index, number)).write(path, self._metadata)
+        return rows, invalid
+
+    def _require_columns(self, batch: Batch) -> None:
+        """Raise ScoringRefused where a column to keep does not exist, or has the name of one that is added."""
+        names = set(batch.rows[0]) if isinstance(batch.rows, list) else set(batch.rows.column_names)
+        keep = self._options.keep
+        if keep is not None and (missing := [name for name in keep if name not in names]):
+            raise ScoringRefused(
+                f"there is no column {missing[0]!r} to keep. The columns are {', '.join(sorted(names))}."
+            )
+        kept = names if keep is None else set(keep)
+        added = [name for name in kept if name in {PREDICTION, CONFIDENCE, ERROR} or name.startswith(PROBABILITY)]
+        if added:
+            raise ScoringRefused(
+                f"the column {sorted(added)[0]!r} of the input has a name that the output needs. Leave it out: name "
+                "the columns to keep with --keep."
+            )
+
+    def _answer(self, batch: Batch, first_row: int) -> dict[str, list[Any]]:
+        try:
+            columns = self._columns(batch)
+            return {**columns, ERROR: [None] * batch.count} if self._options.skip_invalid else columns
+        except InputError as error:
+            row = row_of(error)
+            if not self._options.skip_invalid or row is None:
+                message = ROW_WORDS.sub("", str(error))
+                raise ScoringRefused(message if row is None else f"row {first_row + row}: {message}") from error
+            if batch.count == 1:
+                return {PREDICTION: [None], ERROR: [ROW_WORDS.sub("", str(error))]}
+        middle = batch.count // 2
+        halves = [
+            self._answer(batch.part(0, middle), first_row),
+            self._answer(batch.part(middle, batch.count), first_row + middle),
+        ]
+        names = sorted({name for half in halves for name in half}, key=_column_order)
+        return {
+            name: [value for half in halves for value in half.get(name, [None] * len(half[ERROR]))] for name in names
+        }
+
+    def _columns(self, batch: Batch) -> dict[str, list[Any]]:
+        prediction = self._version.predict(batch.model_input(self._version.schema), batch.count)
+        return answer_columns(prediction, self._version.schema, with_probabilities=self._options.probabilities)
+
+    def join_into(self, target: Location) -> None:
+        """Write the rows of all parts to one file."""
+        names = sorted(name for name in self._folder.names() if name.startswith("part-"))
+        with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
+            path = Path(directory) / "joined"
+            by_name = {Path(file.address).name: file for file in self._folder.files()}
+            parts = (opened.enter_context(self._folder.open(by_name[name])) for name in names)
+            join(parts, self._kind, path, self._metadata)
+            target.write(path, self._metadata)
+
+
+class _naming:  # noqa: N801 - it reads as a word in `with`
+    """Says in an error which file it is about."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._address = file.address
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ScoringRefused) and self._address not in str(error):
+            raise ScoringRefused(f"{self._address}: {error}") from error
+
+
+def _column_order(name: str) -> tuple[int, str]:
+    return ({PREDICTION: 0, CONFIDENCE: 1, ERROR: 3}.get(name, 2), name)
+
+
+def _difference(noted: bytes, asked: bytes) -> str:
+    """Say in which point two jobs differ."""
+    before, now = orjson.loads(noted), orjson.loads(asked)
+    name = next(name for name in now if before.get(name) != now[name])
+    return f"its {name.replace('_', ' ')} is {_shown(before.get(name))}, now {_shown(now[name])}"
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,293 @@
+"""Where batch scoring reads and writes: a path of this machine, or `s3://bucket/key`."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from models_registry.errors import ScoringRefused
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+# One range of an object: Parquet asks for column chunks of some megabytes.
+RANGE_BYTES = 8 * 1024 * 1024
+COPY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to score. `identity` changes with its content."""
+
+    address: str
+    format: str
+    size_bytes: int
+    identity: str
+
+
+class Location(Protocol):
+    """A file, or a folder of files."""
+
+    @property
+    def address(self) -> str:
+        """Return its path or URL."""
+
+    def files(self) -> list[InputFile]:
+        """Return itself, or the files below it whose ending is a known one, in the order of their names."""
+
+    def open(self, file: InputFile) -> BinaryIO:
+        """Return a file of `files()` to read; ScoringRefused where its content has changed since."""
+
+    def child(self, name: str) -> Location:
+        """Return what is called `name` in this folder."""
+
+    def names(self) -> set[str]:
+        """Return the names of the files in this folder."""
+
+    def read(self) -> bytes | None:
+        """Return a small file's content; None where it does not exist."""
+
+    def write(self, source: Path, metadata: Mapping[str, str]) -> None:
+        """Put a file of this machine here: whole, or not at all."""
+
+    def remove(self) -> None:
+        """Remove the file, or the folder with its files."""
+
+
+def open_location(text: str) -> Location:
+    """Return the location that `text` names: a path, `file://…` or `s3://bucket/key`."""
+    parts = urlsplit(text)
+    if parts.scheme == "s3":
+        if not parts.netloc or not parts.path.strip("/"):
+            raise ScoringRefused(f"{text}: expected s3://bucket/key. Name a key in the bucket.")
+        return S3Location(parts.netloc, parts.path.lstrip("/"))
+    if parts.scheme == "file":
+        return LocalLocation(Path(url2pathname(parts.path)))
+    if "://" in text:
+        raise ScoringRefused(f"{text}: expected a path, file:///path or s3://bucket/key.")
+    return LocalLocation(Path(text))
+
+
+def format_of(address: str) -> str | None:
+    """Return the format by a file's ending; None where the ending is none of FORMATS."""
+    return FORMATS.get(os.path.splitext(address)[1].lower())  # noqa: PTH122 - a URL is no Path
+
+
+def no_files(address: str) -> ScoringRefused:
+    """Return the error for an input without files."""
+    return ScoringRefused(
+        f"{address}: no file to score. Expected a file that ends in {', '.join(FORMATS)}, or a folder of such files."
+    )
+
+
+class LocalLocation:
+    """A path of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def address(self) -> str:
+        """Return the path."""
+        return str(self._path)
+
+    def files(self) -> list[InputFile]:
+        """Return itself, or the files below it with a known ending."""
+        if self._path.is_dir():
+            found = sorted(path for path in self._path.rglob("*") if path.is_file() and format_of(path.name))
+        else:
+            found = [self._path] if self._path.is_file() and format_of(self._path.name) else []
+        if not found:
+            raise no_files(self.address)
+        return [_local_file(path) for path in found]
+
+    def open(self, file: InputFile) -> BinaryIO:
+        """Return the file to read."""
+        path = Path(file.address)
+        if _local_file(path) != file:
+            raise _changed(file)
+        return path.open("rb")
+
+    def child(self, name: str) -> LocalLocation:
+        """Return what is called `name` in this folder."""
+        return LocalLocation(self._path / name)
+
+    def names(self) -> set[str]:
+        """Return the names in this folder."""
+        return {path.name for path in self._path.iterdir()} if self._path.is_dir() else set()
+
+    def read(self) -> bytes | None:
+        """Return the content; None where there is none."""
+        return self._path.read_bytes() if self._path.is_file() else None
+
+    def write(self, source: Path, metadata: Mapping[str, str]) -> None:
+        """Copy `source` here under another name, then give it its own."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        hidden = self._path.with_name(f".{self._path.name}.tmp")
+        with source.open("rb") as content, hidden.open("wb") as target:
+            shutil.copyfileobj(content, target, COPY_BYTES)
+            target.flush()
+            os.fsync(target.fileno())
+        hidden.replace(self._path)
+
+    def remove(self) -> None:
+        """Remove the file, or the folder with its files."""
+        if self._path.is_dir():
+            shutil.rmtree(self._path)
+        else:
+            self._path.unlink(missing_ok=True)
+
+
+def _local_file(path: Path) -> InputFile:
+    stat = path.stat()
+    return InputFile(str(path), format_of(path.name) or "", stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
+
+
+def _changed(file: InputFile) -> ScoringRefused:
+    return ScoringRefused(f"{file.address} has changed since the job began. Start the job again with --restart.")
+
+
+class S3Location:
+    """A key of a bucket, or the keys below it. boto3 finds credentials, region and endpoint."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        import boto3
+
+        self._bucket = bucket
+        self._key = key.rstrip("/")
+        self._client = boto3.client("s3")
+
+    @property
+    def address(self) -> str:
+        """Return the URL."""
+        return f"s3://{self._bucket}/{self._key}"
+
+    def files(self) -> list[InputFile]:
+        """Return itself, or the objects below it with a known ending."""
+        with _answered(self.address):
+            if format_of(self._key) and (found := self._listed(self._key, exact=True)):
+                return found
+            found = self._listed(f"{self._key}/")
+        if not found:
+            raise no_files(self.address)
+        return found
+
+    def _listed(self, prefix: str, *, exact: bool = False) -> list[InputFile]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        return [
+            InputFile(f"s3://{self._bucket}/{item['Key']}", kind, item["Size"], item["ETag"])
+            for page in pages
+            for item in page.get("Contents", ())
+            if (kind := format_of(item["Key"])) and (item["Key"] == prefix or not exact)
+        ]
+
+    def open(self, file: InputFile) -> BinaryIO:
+        """Return the object to read, range by range, as it was when it was listed."""
+        key = file.address.removeprefix(f"s3://{self._bucket}/")
+        return io.BufferedReader(_Ranges(self._client, self._bucket, key, file), RANGE_BYTES)
+
+    def child(self, name: str) -> S3Location:
+        """Return what is called `name` below this key."""
+        return S3Location(self._bucket, f"{self._key}/{name}")
+
+    def names(self) -> set[str]:
+        """Return the names of the objects directly below this key."""
+        prefix = f"{self._key}/"
+        with _answered(self.address):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+            )
+            return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", ())}
+
+    def read(self) -> bytes | None:
+        """Return the content; None where there is none."""
+        with _answered(self.address):
+            try:
+                body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key)["Body"].read()
+            except self._client.exceptions.NoSuchKey:
+                return None
+            return body
+
+    def write(self, source: Path, metadata: Mapping[str, str]) -> None:
+        """Upload `source`; an object is there when the upload is complete."""
+        with _answered(self.address):
+            self._client.upload_file(str(source), self._bucket, self._key, ExtraArgs={"Metadata": dict(metadata)})
+
+    def remove(self) -> None:
+        """Remove the object, and all below it."""
+        with _answered(self.address):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{self._key}/")
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    self._client.delete_object(Bucket=self._bucket, Key=item["Key"])
+            self._client.delete_object(Bucket=self._bucket, Key=self._key)
+
+
+class _Ranges(io.RawIOBase):
+    """An S3 object as a file that can be sought in; each read is one ranged request."""
+
+    def __init__(self, client: Any, bucket: str, key: str, file: InputFile) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.size_bytes}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self._file.size_bytes - self._position)
+        if count <= 0:
+            return 0
+        with _answered(self._file.address):
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Range=f"bytes={self._position}-{self._position + count - 1}",
+                    IfMatch=self._file.identity,
+                )
+            except self._client.exceptions.ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+                    raise _changed(self._file) from error
+                raise
+            data = answer["Body"].read()
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@contextmanager
+def _answered(address: str) -> Iterator[None]:
+    """Turn what boto3 raises into a sentence."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise ScoringRefused(
+            f"{address}: S3 does not give or take it: {error}. Check bucket, key and rights."
+        ) from error

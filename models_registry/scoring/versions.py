@@ -1,0 +1,80 @@
+"""A checked version, opened in this process by its digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from models_registry import conf, services
+from models_registry.agent.loader import VersionRef
+from models_registry.agent.preparation import local_preparation
+from models_registry.artifacts.manifest import Sample
+from models_registry.artifacts.prediction import Prediction
+from models_registry.artifacts.schema import Schema
+from models_registry.errors import ScoringRefused
+from models_registry.inference.batching import run_blocking
+from models_registry.inference.runtime import Predictor
+from models_registry.models import ModelVersion, State
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedVersion:
+    """A version that predicts in this process."""
+
+    model: str
+    number: int
+    digest: str
+    schema: Schema
+    predictor: Predictor
+
+    def predict(self, rows: Any, count: int) -> Prediction:
+        """Return the prediction for `count` rows, in the form that `schema` gives them."""
+        return run_blocking(self.predictor.predict(rows, count))
+
+
+def find_version(text: str) -> ModelVersion:
+    """Return the version that `NAME:VERSION` names, or the active one of `NAME`.
+
+    Raises RegistryError: UnknownModel, UnknownVersion, or ScoringRefused for one that is not ready.
+    """
+    name, separator, number = text.partition(":")
+    model = services.get_model(name)
+    if separator:
+        if not number.isdecimal():
+            raise ScoringRefused(f"{text}: expected NAME or NAME:VERSION, such as {name}:3.")
+        version = services.get_version(model, int(number))
+    elif model.active_version is None:
+        raise ScoringRefused(f"{name} has no active version. Name one: {name}:1.")
+    else:
+        version = model.active_version
+    if version.state != State.READY:
+        raise ScoringRefused(f"{version} is {version.state}. Only a version that is ready may score: {version.reason}")
+    return version
+
+
+def open_version(version: ModelVersion) -> OpenedVersion:
+    """Return a version, opened as a replica opens it: by its digest, through the same loader, with its sample checked.
+
+    Raises StorageError or ArtifactError.
+    """
+    reference = VersionRef(
+        model=version.model.name,
+        number=version.number,
+        version_id=version.pk,
+        generation=version.model.generation,
+        format=version.format,
+        size_bytes=version.size_bytes,
+        digest=version.digest,
+        schema=Schema.from_json(version.schema or {}),
+        sample=Sample.from_json(version.sample) if version.sample else None,
+        report=version.report or {},
+        description=version.description,
+        acceleration=version.model.acceleration,
+    )
+    preparation = local_preparation()
+    artifact = preparation.fetch(
+        reference,
+        lambda target: conf.storage().copy_version(version.storage_key, version.storage_version, target),
+    )
+    loaded = preparation.prepare(reference, artifact)
+    return OpenedVersion(reference.model, reference.number, reference.digest, loaded.schema, loaded.predictor)

@@ -1,0 +1,202 @@
+"""Batch scoring: every row once, with the prediction that the model itself gives, whatever the format."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from models_registry.errors import ScoringRefused
+from models_registry.scoring import job
+from models_registry.scoring.job import JOB_FILE, SUCCESS_FILE, ScoringOptions, score
+from models_registry.scoring.locations import open_location
+from tests.scoring.conftest import model, people
+
+COLUMNS = ["age", "income", "city"]
+WRITERS = {
+    "parquet": lambda frame, path: frame.to_parquet(path, row_group_size=70),
+    "csv": lambda frame, path: frame.to_csv(path, index=False),
+    "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
+}
+READERS = {
+    "parquet": pd.read_parquet,
+    "csv": lambda path: pd.read_csv(path, dtype={"id": str}),
+    "jsonl": lambda path: pd.read_json(path, lines=True, dtype={"id": str}),
+}
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Return a maker of input files."""
+
+    def make(kind: str, count: int = 250, name: str = "people", **changes: object):
+        path = tmp_path / f"{name}.{kind}"
+        WRITERS[kind](people(count).assign(**changes), path)
+        return path
+
+    return make
+
+
+def run(opened, source, target, *, restart: bool = False, **options: object):
+    return score(
+        opened, open_location(str(source)), open_location(str(target)), ScoringOptions(**options), restart=restart
+    )
+
+
+def require_right(found: pd.DataFrame, count: int) -> None:
+    rows, trained = people(count), model()
+    assert found["id"].tolist() == rows["id"].tolist()
+    assert found["prediction"].tolist() == trained.predict(rows[COLUMNS]).tolist()
+    np.testing.assert_allclose(found["confidence"], trained.predict_proba(rows[COLUMNS]).max(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("source", "kind"), [(source, kind) for source in WRITERS for kind in WRITERS])
+def test_each_row_has_the_models_own_prediction(opened, given, tmp_path, source, kind):
+    done = run(opened, given(source), tmp_path / f"out.{kind}", rows_per_part=64)
+    require_right(READERS[kind](tmp_path / f"out.{kind}"), 250)
+    assert (done.rows, done.parts, done.resumed_rows) == (250, 4, 0)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_folder_of_files_becomes_a_folder_of_parts(opened, tmp_path):
+    rows = people(250)
+    (tmp_path / "in/deep").mkdir(parents=True)
+    rows[:100].to_parquet(tmp_path / "in/a.parquet")
+    rows[100:].to_parquet(tmp_path / "in/deep/b.parquet")
+    run(opened, tmp_path / "in", tmp_path / "out", rows_per_part=64)
+    parts = sorted((tmp_path / "out").glob("part-*.parquet"))
+    assert [pq.ParquetFile(part).metadata.num_rows for part in parts] == [64, 36, 64, 64, 22]
+    require_right(pd.concat(map(pd.read_parquet, parts)), 250)
+    assert json.loads((tmp_path / "out" / SUCCESS_FILE).read_text())["rows"] == 250
+
+
+def test_output_names_the_version_by_digest(opened, given, tmp_path):
+    run(opened, given("parquet"), tmp_path / "one.parquet")
+    run(opened, given("csv"), tmp_path / "many")
+    told = pq.read_schema(tmp_path / "one.parquet").metadata
+    assert (told[b"mlapi-model"], told[b"mlapi-version"]) == (b"churn", b"1")
+    assert told[b"mlapi-digest"].decode() == opened.digest
+    assert json.loads((tmp_path / "many" / JOB_FILE).read_text())["digest"] == opened.digest
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_job_that_was_cut_off_goes_on(opened, given, tmp_path, kind, monkeypatch):
+    source, target = given(kind), tmp_path / f"out.{kind}"
+    predicted: list[int] = []
+
+    def counted(batch, *args):
+        predicted.append(batch.count)
+        if len(predicted) == 3:
+            raise KeyboardInterrupt
+        return original(batch, *args)
+
+    original = job.Batch.model_input
+    monkeypatch.setattr(job.Batch, "model_input", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(opened, source, target, rows_per_part=64)
+    assert not target.exists()
+    assert len(list(tmp_path.glob("out.*.parts/part-*"))) == 2
+    done = run(opened, source, target, rows_per_part=64)
+    assert (done.rows, done.resumed_rows) == (250, 128)
+    assert predicted == [64, 64, 64, 64, 58]
+    require_right(READERS[kind](target), 250)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"probabilities": True}, "its probabilities is false, now true"),
+        ({"rows_per_part": 50}, "its part rows is 64, now 50"),
+    ],
+)
+def test_parts_of_another_job_are_kept_from_it(opened, given, tmp_path, change, reason):
+    source = given("parquet")
+    run(opened, source, tmp_path / "out", rows_per_part=64)
+    with pytest.raises(ScoringRefused, match=reason):
+        run(opened, source, tmp_path / "out", **({"rows_per_part": 64} | change))
+    assert run(opened, source, tmp_path / "out", restart=True, **({"rows_per_part": 64} | change)).resumed_rows == 0
+
+
+def test_a_changed_input_is_another_job(opened, given, tmp_path):
+    run(opened, given("csv"), tmp_path / "out")
+    with pytest.raises(ScoringRefused, match="its files is"):
+        run(opened, given("csv", 251), tmp_path / "out")
+
+
+def test_files_that_are_no_parts_are_left_alone(opened, given, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("mine")
+    with pytest.raises(ScoringRefused, match=r"holds other files, such as 'thesis.txt'"):
+        run(opened, given("csv"), tmp_path / "out")
+    assert (tmp_path / "out/thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_the_row_that_the_schema_refuses_is_named(opened, given, tmp_path, kind):
+    ages = people(250)["age"].astype(object)
+    ages[201] = None
+    with pytest.raises(ScoringRefused, match=rf"people\.{kind}: row 201: .*age"):
+        run(opened, given(kind, age=ages.astype(float)), tmp_path / "out", rows_per_part=64)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_refused_rows_may_be_skipped(opened, given, tmp_path, kind):
+    ages = people(250)["age"].copy()
+    ages[[3, 201]] = float("nan")
+    done = run(opened, given(kind, age=ages), tmp_path / f"out.{kind}", rows_per_part=64, skip_invalid=True)
+    found = READERS[kind](tmp_path / f"out.{kind}")
+    assert done.invalid_rows == 2
+    assert found["error"].notna().to_numpy().nonzero()[0].tolist() == [3, 201]
+    assert found["prediction"].isna().to_numpy().nonzero()[0].tolist() == [3, 201]
+    whole = found["error"].isna().to_numpy()
+    assert found["prediction"][whole].tolist() == model().predict(people(250)[COLUMNS])[whole].tolist()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_columns_are_kept_by_name(opened, given, tmp_path, kind):
+    run(opened, given(kind), tmp_path / f"out.{kind}", keep=("id",), probabilities=True)
+    assert READERS[kind](tmp_path / f"out.{kind}").columns.tolist() == [
+        "id", "prediction", "confidence", "probability_no", "probability_yes",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "keep", "reason"),
+    [
+        ({}, ("nothing",), "there is no column 'nothing' to keep"),
+        ({"prediction": 1}, None, "the column 'prediction' of the input has a name that the output needs"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(opened, given, tmp_path, changes, keep, reason):  # noqa: PLR0917
+    with pytest.raises(ScoringRefused, match=reason):
+        run(opened, given("parquet", **changes), tmp_path / "out", keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.parquet", b"no parquet", "no valid parquet"),
+        ("x.csv", b"", "it is empty"),
+        ("x.csv", b"age,age\n1,2\n", "two columns are called 'age'"),
+        ("x.csv", b"age,income,city\n", "has no rows"),
+        ("x.csv", b"age,income\n1,2\n", "Missing: 'city'|city"),
+        ("x.csv", b"age,income,city\n1,2\n", "no valid csv"),
+        ("x.jsonl", b'{"age": 1,\n', "row 0 is no valid JSON"),
+        ("x.jsonl", b"[1, 2]\n", "row 0 is list; expected an object"),
+        ("x.txt", b"1", "no file to score"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_sentence(opened, tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ScoringRefused, match=reason):
+        run(opened, tmp_path / name, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", ["ftp://a/b", "s3://bucket", "s3:///key"])
+def test_a_location_that_is_none_is_refused(text):
+    with pytest.raises(ScoringRefused, match="expected"):
+        open_location(text)
