@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Three for two processors: the tests with processes of their own wait as much as they reckon.
 SPREAD := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadscope --no-loadscope-reorder
 
-.PHONY: help run test check types bench templates deploy destroy lock clean
+.PHONY: help run test check types bench bench-scale templates deploy destroy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ types: $(VENV)/.installed-dev ## the types
 
 bench: $(VENV)/.installed-dev $(PEERS) $(VENV)/.wrk ## the benchmarks, with a table
 	$(BIN)/python -m benchmarks
+
+bench-scale: $(VENV)/.installed-dev ## how cost grows from 100 models to 1,000
+	$(BIN)/python -m benchmarks.scale
 
 templates: $(VENV)/.installed ## the CloudFormation templates
 	$(BIN)/python -m cloudformation templates

@@ -39,7 +39,14 @@ def ready(call: Call, runtime: Runtime) -> Reply:
     missing = snapshot.missing()
     if missing:
         sentence = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-        raise HttpError(503, "not_ready", f"Not every active model is loaded here. {sentence}.", missing=missing)
+        raise HttpError(
+            503,
+            "not_ready",
+            f"Not every active model is loaded here. {sentence}.",
+            missing=missing,
+            loaded=len(snapshot.models),
+            active=len(snapshot.desired),
+        )
     return _serving(snapshot)
 
 
@@ -56,4 +63,5 @@ def balanced(call: Call, runtime: Runtime) -> Reply:
 def _serving(snapshot: ServingSnapshot) -> Reply:
     served = {name: loaded.number for name, loaded in snapshot.models.items()}
     missing = snapshot.missing()
-    return Reply(200, orjson.dumps({"status": "ready", "models": served} | ({"missing": missing} if missing else {})))
+    content = {"status": "ready", "loaded": len(served), "active": len(snapshot.desired), "models": served}
+    return Reply(200, orjson.dumps(content | ({"missing": missing} if missing else {})))

@@ -42,7 +42,7 @@ class Replica:
             poll_seconds=settings.MODELS_POLL_SECONDS,
             default_model=settings.MODELS_DEFAULT,
             load_queue=LoadQueue(cache_directory / "loading.lock", limit_seconds=settings.MLAPI_PREDICTION_SECONDS),
-            memory_path=cache_directory / "desired_state.json",
+            memory_path=cache_directory / "desired_state.sqlite3",
         )
         self.maintenance = MaintenanceLoop(
             holder=self.reconciler.replica_id,

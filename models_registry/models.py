@@ -68,6 +68,9 @@ class RegisteredModel(models.Model):
         db_default=30,
         help_text="With policy latest and a share below 100: minutes until it becomes active.",
     )
+    revision = models.PositiveBigIntegerField(
+        default=0, db_default=0, db_index=True, editable=False, help_text="The last change of its desired state."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -89,6 +92,22 @@ class RegisteredModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class DesiredStateRevision(models.Model):
+    """How many changes of any model's desired state there have been: one row, which every change moves."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_revision")]
+
+    def __str__(self) -> str:
+        return str(self.number)
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):

@@ -93,6 +93,8 @@ SCHEMAS: dict[str, JsonSchema] = {
         "type": "object",
         "properties": {
             "status": {"const": "ready"},
+            "loaded": {"type": "integer", "description": "How many models serve here."},
+            "active": {"type": "integer", "description": "How many models should."},
             "models": {"type": "object", "additionalProperties": {"type": "integer"}},
             "missing": {"type": "object", "additionalProperties": {"type": "string"}},
         },

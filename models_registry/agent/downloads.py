@@ -6,9 +6,19 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Self
 
 from models_registry.artifacts.cache import CachedArtifact
+
+
+class Source(Enum):
+    """Where an artifact comes from: each has a bound on how many are under way, or wait for their load, at once."""
+
+    DISK = "disk"
+    STORAGE = "storage"
+    # Several that share a slow line may all come too late; one after the other they do not.
+    STORAGE_AGAIN = "storage again"
 
 
 class Fetching:
@@ -18,25 +28,16 @@ class Fetching:
     """
 
     def __init__(
-        self,
-        build: str,
-        fetch: Callable[[], CachedArtifact],
-        *,
-        turns: threading.Semaphore | None,
-        on_end: Callable[[], None],
+        self, build: str, fetch: Callable[[], CachedArtifact], *, source: Source, on_end: Callable[[], None]
     ) -> None:
-        """Begin as soon as there is one of the `turns`, and call `on_end` when the artifact is here or cannot be had.
-
-        The turn is kept until the artifact is let go: no more are fetched ahead of their load than there are turns.
-        """
+        """Begin, and call `on_end` when the artifact is here or cannot be had."""
         self.build = build
+        self.source = source
         self.began_at = datetime.now(UTC)
         self._began = time.monotonic()
         self._fetch = fetch
-        self._turns = turns
         self._on_end = on_end
         self._guard = threading.Lock()
-        self._has_turn = False
         self._is_let_go = False
         self._artifact: CachedArtifact | None = None
         self._error: Exception | None = None
@@ -53,6 +54,11 @@ class Fetching:
         """Whether `take` has an answer."""
         return self._artifact is not None or self._error is not None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether that answer is an error."""
+        return self._error is not None
+
     def take(self) -> CachedArtifact:
         """Return the artifact, or raise what kept it from coming."""
         if self._error is not None:
@@ -62,12 +68,11 @@ class Fetching:
         return self._artifact
 
     def let_go(self) -> None:
-        """Release what came, or comes yet, and the turn; harmless when repeated."""
+        """Release what came, or comes yet; harmless when repeated."""
         with self._guard:
             self._is_let_go = True
             if self._artifact is not None:
                 self._artifact.release()
-            self._give_turn_back()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -78,30 +83,11 @@ class Fetching:
         self.let_go()
 
     def _run(self) -> None:
-        if not self._take_turn():
-            return
         try:
             self._keep(self._fetch())
         except Exception as error:  # noqa: BLE001 - raised again where the artifact is taken
             self._error = error
-            self.let_go()
         self._on_end()
-
-    def _take_turn(self) -> bool:
-        """Wait for a turn; say whether the artifact is still wanted then."""
-        if self._turns is None:
-            return True
-        self._turns.acquire()
-        with self._guard:
-            self._has_turn = True
-            if self._is_let_go:
-                self._give_turn_back()
-        return self._has_turn
-
-    def _give_turn_back(self) -> None:
-        if self._turns is not None and self._has_turn:
-            self._has_turn = False
-            self._turns.release()
 
     def _keep(self, artifact: CachedArtifact) -> None:
         with self._guard:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
 
 
-def heartbeat(replica_id: str, *, seconds: float) -> DatabaseThread:
-    """Return a thread that does nothing else, every `seconds`. The reconciler logs that the database is away."""
-    return DatabaseThread("heartbeat", lambda: services.beat(replica_id), seconds=seconds)
+def heartbeat(replica_id: str, *, seconds: float, on_unknown: Callable[[], None]) -> DatabaseThread:
+    """Return a thread that does nothing else, every `seconds`. The reconciler logs that the database is away.
+
+    It calls `on_unknown` where the registry knows no such replica, or no longer.
+    """
+
+    def beat() -> None:
+        if not services.beat(replica_id):
+            on_unknown()
+
+    return DatabaseThread("heartbeat", beat, seconds=seconds)

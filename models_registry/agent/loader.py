@@ -106,9 +106,9 @@ class Preparation:
             memory_bytes=memory.available_bytes() // 3,
         )
 
-    def is_at_hand(self, digest: str) -> bool:
-        """Say whether an artifact is on this disk."""
-        return digest in self.cache.digests()
+    def is_at_hand(self, digest: str, form: str) -> bool:
+        """Return whether an artifact is on this disk."""
+        return self.cache.has(digest, suffix=f".{form}")
 
     def prepare(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
         """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
@@ -116,12 +116,10 @@ class Preparation:
         Raises ArtifactError.
         """
         _require_memory(version)
-        loaded = self._open(version, artifact)
-        self._forget_compiled()
-        return loaded
+        return self._open(version, artifact)
 
-    def _forget_compiled(self) -> None:
-        """Remove the compiled forms of artifacts that the cache has evicted."""
+    def tidy(self) -> None:
+        """Remove the compiled forms of artifacts that the cache has evicted; it lists both directories."""
         from models_registry.compilation import prune
 
         prune(self.compiled_directory, keep=self.cache.digests())

@@ -7,9 +7,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 import structlog
@@ -17,46 +18,34 @@ from django.db import DatabaseError, connection
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
-from models_registry.agent.desired_state_cache import DesiredStateCache
-from models_registry.agent.downloads import Fetching
+from models_registry.agent.desired_state_reader import DesiredStateReader
+from models_registry.agent.downloads import Fetching, Source
+from models_registry.agent.failures import Failure, Failures
 from models_registry.agent.heartbeat import heartbeat
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation, VersionRef
 from models_registry.agent.plan import Drop, plan
-from models_registry.artifacts.cache import Copy
+from models_registry.agent.reporting import Progress, Reporter, progress_of, report_of, report_of_other
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.schema import Schema
 from models_registry.inference import memory
 from models_registry.inference.runtime import LoadedModel, Runtime
-from models_registry.models import ReplicaState
-from models_registry.services.desired_state import DesiredState, DesiredVersion
+from models_registry.services.desired_state import DesiredState, DesiredVersion, VersionDetails
 from models_registry.services.rollout import ModelReport
 from models_registry.storage import VersionedStorage
 
 log = structlog.get_logger(__name__)
 
-MAX_PAUSE_SECONDS = 300.0
-# Between two attempts to load what does not serve here at all, e.g. because the storage was away.
-MISSING_PAUSE_SECONDS = 5.0
-REPORT_AGAIN_SECONDS = 15.0
 # One that hangs delays no other; all of a new machine's at once would share its line, and none be there soon.
 FETCHED_AT_ONCE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A version that could not be loaded here, and when it is tried again."""
-
-    generation: int
-    build: str
-    attempts: int
-    retry_at: float
-    reason: str
-    since: datetime
+AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN: 1}
 
 
 class Reconciler:
-    """Polls the desired state, prepares the difference, swaps, and reports."""
+    """Polls the desired state, prepares the difference, swaps, and reports.
+
+    What a pass costs depends on what has changed, not on how many models there are.
+    """
 
     def __init__(
         self,
@@ -82,19 +71,26 @@ class Reconciler:
         self._load_queue = load_queue
         self._started_at = datetime.now(UTC)
         self._first_pass = threading.Event()
-        self._failures: dict[str, Failure] = {}
+        self._failures = Failures()
+        # What is to be loaded and not begun, in its order.
+        self._waiting: dict[Source, dict[str, None]] = {source: {} for source in Source}
         self._fetches: dict[str, Fetching] = {}
-        self._first_turns = threading.BoundedSemaphore(FETCHED_AT_ONCE)
-        self._second_turns = threading.BoundedSemaphore(1)
-        self._desired_state = DesiredState()
-        self._remembered = DesiredStateCache(memory_path)
+        self._details: dict[str, VersionDetails] = {}
+        self._reader = DesiredStateReader(memory_path, poll_seconds=poll_seconds)
+        self._reporter = Reporter(
+            self.replica_id,
+            started_at=self._started_at,
+            names=lambda: self._desired_state,
+            describe=self._report_of,
+        )
         self._has_dropped = False
-        self._reported: list[ModelReport] | None = None
-        self._report_again_at = 0.0
+        self._is_short_pause = False
         self._database_is_away = False
-        self._heartbeat = heartbeat(self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)))
+        self._heartbeat = heartbeat(
+            self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)), on_unknown=self._reporter.note_unknown
+        )
         self._thread = DatabaseThread(
-            "reconciler", self._step, seconds=poll_seconds, is_eager=True, last_step=self._end
+            "reconciler", self._step, seconds=self._pause_seconds, is_eager=True, last_step=self._end
         )
 
     def start(self, *, wait_seconds: float) -> None:
@@ -113,60 +109,142 @@ class Reconciler:
 
     def reconcile(self) -> None:
         """Begin to bring what runs to what is desired, and report what has changed."""
-        desired_state = services.read_desired_state()
+        changed = self._reader.poll()
         self.runtime.desired_state_read_at = time.time()
-        self._remembered.keep(desired_state)
-        self._carry_out(desired_state)
-        self._report()
+        self._carry_out(changed)
+        self._reporter.report(at_once=bool(changed) or not self._fetches)
 
-    def _carry_out(self, desired_state: DesiredState) -> None:
-        """Do what takes no time to bring what runs to this desired state, and have fetched whatever is missing."""
-        self._desired_state = desired_state
-        self._post_desired_state()
-        versions = desired_state.versions()
-        wanted = {key: _target(desired) for key, desired in versions.items()}
-        running = {key: _target(held) for key, held in self._running().items()}
-        missing = []
-        for step in plan(wanted, running):
+    @property
+    def _desired_state(self) -> DesiredState:
+        return self._reader.state
+
+    def _carry_out(self, changed: set[str]) -> None:
+        """Do what takes no time to bring what runs to the desired state, and have fetched whatever is missing."""
+        if changed:
+            self._follow(changed)
+        self._begin_fetches()
+        default = self._default_model or self._desired_state.first
+        if changed or not self.runtime.snapshot.has_read_desired_state or self.runtime.snapshot.default != default:
+            self._post_desired_state()
+
+    def _follow(self, changed: set[str]) -> None:
+        """Swap and drop what needs no load, and queue the loads, of the models that have `changed`."""
+        desired = {version.key: version for version in self._desired_of(changed)}
+        running = {key: _target(held) for key, held in self._held_of(changed).items()}
+        self._put_off(changed, desired)
+        for step in plan({key: _target(version) for key, version in desired.items()}, running):
             if isinstance(step, Drop):
                 self._drop(step.model)
-            elif held := self._in_memory(versions[step.model]):
-                self._swap_back(versions[step.model], held)
-            else:
-                missing.append(versions[step.model])
-        self._let_go_of_all_but(missing)
-        for desired in missing:
-            if desired.key not in self._fetches and self._is_due(desired):
-                self._begin_fetching(desired)
-        self._post_desired_state()
+            elif held := self._in_memory(desired[step.model]):
+                self._serve(desired[step.model], _as_desired(held, desired[step.model]))
+            elif step.model not in self._fetches:
+                self._queue(desired[step.model])
+        for name in changed:
+            self._reporter.note(name)
 
-    def _load_what_came(self) -> None:
-        """Load one version that has come, the one that was begun first.
+    def _desired_of(self, names: set[str]) -> Iterator[DesiredVersion]:
+        """Give the versions that should be loaded of some models, in the order of registration."""
+        state = self._desired_state
+        for name in names if len(names) == 1 else [name for name in state if name in names]:
+            yield from state.of(name).versions()
 
-        The others follow at once, after another look at the desired state: a load may take long, and a rollback to a
-        version in memory does not wait for all of them.
+    def _held_of(self, names: set[str]) -> dict[str, LoadedModel]:
+        """Return what is loaded of some models, by key."""
+        snapshot = self.runtime.snapshot
+        active = {name: snapshot.models[name] for name in names if name in snapshot.models}
+        return active | {key: held for key, held in snapshot.others.items() if held.name in names}
+
+    def _put_off(self, changed: set[str], desired: Mapping[str, DesiredVersion]) -> None:
+        """Forget what was to be loaded of models before, and what had failed; a fetch of the same bytes goes on."""
+        for waiting in self._waiting.values():
+            for key in [key for key in waiting if model_of(key) in changed]:
+                del waiting[key]
+        for key, fetching in list(self._fetches.items()):
+            wanted = desired.get(key)
+            if model_of(key) in changed and (wanted is None or wanted.build != fetching.build):
+                fetching.let_go()
+                self._end_fetch(key)
+        for key in [key for key in self._failures if model_of(key) in changed]:
+            self._failures.keep_if_of(key, desired.get(key))
+
+    def _queue(self, desired: DesiredVersion) -> None:
+        if self._preparation.is_at_hand(desired.digest, desired.format):
+            source = Source.DISK
+        else:
+            source = Source.STORAGE_AGAIN if desired.key in self._failures else Source.STORAGE
+        self._waiting[source][desired.key] = None
+
+    def _begin_fetches(self) -> None:
+        """Begin as many as may be under way at once, the first in line first."""
+        for source, waiting in self._waiting.items():
+            under_way = sum(fetch.source == source and not fetch.has_failed for fetch in self._fetches.values())
+            for key in self._due(waiting):
+                if under_way >= AT_ONCE[source]:
+                    break
+                desired = self._desired_state.find(key)
+                if desired is not None and self._begin_fetching(desired, source):
+                    under_way += 1
+
+    def _due(self, waiting: dict[str, None]) -> Iterator[str]:
+        """Give those to be tried now: a failed one again after a pause that grows."""
+        for key in list(islice(waiting, len(self._failures) + max(AT_ONCE.values()))):
+            if self._failures.is_due(key):
+                yield key
+
+    def _begin_fetching(self, desired: DesiredVersion, source: Source) -> bool:
+        details = self._reader.details(desired)
+        if details is None:
+            return False  # it has changed just now, or the database is away: the next poll tells
+        self._details[desired.key] = details
+        reference = version_ref(desired, details)
+        self._fetches[desired.key] = Fetching(
+            desired.build,
+            lambda: self._preparation.fetch(reference, services.copier(self._storage, desired)),
+            source=source,
+            on_end=self._thread.wake,
+        )
+        del self._waiting[source][desired.key]
+        self._reporter.note(desired.model)
+        return True
+
+    def _load_what_came(self) -> bool:
+        """Load one version that has come, the one that was begun first; return whether there was one.
+
+        The others follow after another look at the desired state: a load may take long, and a rollback to a version in
+        memory does not wait for all of them.
         """
-        come = next((name for name, fetching in self._fetches.items() if fetching.has_ended), None)
-        if come is not None:
-            self._load(self._desired_state.versions()[come])
-            self._post_desired_state()
-            self._thread.wake()
+        come = next((key for key, fetching in self._fetches.items() if fetching.has_ended), None)
+        desired = self._desired_state.find(come) if come else None
+        if desired is None:
+            return False
+        self._load(desired)
+        self._reporter.note(desired.model)
+        self._note_ready()
+        return True
 
     def _step(self) -> None:
         try:
             # After a whole pause, what was under way with a dropped model has ended.
-            if not self._thread.was_woken:
+            if not (self._thread.was_woken or self._is_short_pause):
                 self._give_back()
             self._look()
-            self._load_what_came()
+            while self._load_what_came() and not self._thread.is_stopping:
+                self._look()
         except Exception:
             self._first_pass.set()
             raise
         if self._is_settled():
             self._first_pass.set()
 
+    def _pause_seconds(self) -> float:
+        """Return the seconds until the next poll, or until what has changed is to be reported."""
+        due_in = self._reporter.due_in()
+        self._is_short_pause = due_in is not None and due_in < self._poll_seconds
+        return due_in if due_in is not None and self._is_short_pause else self._poll_seconds
+
     def _end(self) -> None:
-        self._let_go_of_all_but([])
+        for fetching in self._fetches.values():
+            fetching.let_go()
         self._say_goodbye()
 
     def _look(self) -> None:
@@ -177,30 +255,21 @@ class Reconciler:
             # Predictions need no database: what is loaded goes on serving.
             self._note_database(away=True, error=error)
             connection.close()
-            self._go_by_memory()
+            # The desired state that this worker read last, or else the one that is kept on this machine.
+            recalled = self._reader.recall()
+            if self._reader.has_read:
+                self._carry_out(recalled)
 
     def _is_settled(self) -> bool:
-        """Say whether all that should serve here does, or has failed to."""
-        snapshot = self.runtime.snapshot
-        return (
-            snapshot.has_read_desired_state
-            and not snapshot.awaited
-            and all(self._has_failed(self._desired_state[name]) for name in snapshot.missing())
-        )
+        """Return whether all that should serve here does, or has failed to."""
+        has_read = self.runtime.snapshot.has_read_desired_state
+        return has_read and all(key in self._failures for key in self._lacking())
 
-    def _go_by_memory(self) -> None:
-        """Go on with the desired state that this worker read last, or else the one that is kept on this machine."""
-        if not self.runtime.snapshot.has_read_desired_state:
-            desired_state = self._remembered.recall()
-            if desired_state is None:
-                return
-            log.warning(
-                "desired_state_restored",
-                models=sorted(desired_state),
-                next="It is read anew when the database is back.",
-            )
-            self._desired_state = desired_state
-        self._carry_out(self._desired_state)
+    def _lacking(self) -> Iterator[str]:
+        """Give what is to be loaded where nothing serves yet: models without a version here, and candidates."""
+        snapshot = self.runtime.snapshot
+        pending = chain(*self._waiting.values(), self._fetches)
+        return (key for key in pending if key not in snapshot.models and key not in snapshot.others)
 
     def _say_goodbye(self) -> None:
         try:
@@ -215,76 +284,49 @@ class Reconciler:
             log.info("database_back")
         self._database_is_away = away
 
-    def _running(self) -> Mapping[str, LoadedModel]:
-        snapshot = self.runtime.snapshot
-        return {**snapshot.models, **snapshot.others}
-
     def _post_desired_state(self) -> None:
+        state = self._desired_state
         self.runtime.post(
-            desired={name: desired.number for name, desired in self._desired_state.items()},
+            desired={name: desired.number for name, desired in state.items()},
             # Anybody may read these; the reason names places, and is for those who may look into the registry.
             problems={
-                name: f"version {desired.number} failed to load; the model's page in the admin and the log say why"
-                for name, desired in self._desired_state.items()
-                if self._has_failed(desired)
+                key: f"version {state[key].number} failed to load; the model's page in the admin and the log say why"
+                for key in self._failures
+                if key in state
             },
-            splits=dict(self._desired_state.splits),
-            awaited=frozenset(
-                key
-                for key, desired in self._desired_state.others.items()
-                if key not in self.runtime.snapshot.others and not self._has_failed(desired)
-            ),
-            default=self._default_model or self._desired_state.first,
+            splits=dict(state.splits),
+            default=self._default_model or state.first,
             has_read_desired_state=True,
         )
-        if not self.runtime.snapshot.missing() and not self.runtime.snapshot.awaited:
+        self._note_ready()
+
+    def _note_ready(self) -> None:
+        """Post which candidates are on their way, and that all that should serve does, where it does."""
+        snapshot = self.runtime.snapshot
+        awaited = frozenset(
+            key for key in self._desired_state.others if key not in snapshot.others and key not in self._failures
+        )
+        if awaited != snapshot.awaited:
+            self.runtime.post(awaited=awaited)
+        is_lacking = awaited or any(key in self._desired_state for key in self._lacking())
+        if not snapshot.was_ready and snapshot.has_read_desired_state and not is_lacking:
             self.runtime.post(was_ready=True)
-
-    def _is_due(self, desired: DesiredVersion) -> bool:
-        """Say whether a version is to be tried now: a failed one again after a pause that grows."""
-        return not self._has_failed(desired) or time.monotonic() >= self._failures[desired.key].retry_at
-
-    def _has_failed(self, desired: DesiredVersion) -> bool:
-        """Say whether this desired version could not be carried out when it was tried last."""
-        failure = self._failures.get(desired.key)
-        return failure is not None and _target(failure) == _target(desired)
 
     def _in_memory(self, desired: DesiredVersion) -> LoadedModel | None:
         """Return the model of a desired version that is loaded already, as the active version or beside it."""
-        held = self._running().values()
-        return next((model for model in held if (model.name, model.build) == (desired.model, desired.build)), None)
-
-    def _swap_back(self, desired: DesiredVersion, held: LoadedModel) -> None:
-        """Serve what is in memory: nothing is to be fetched, and nothing can fail."""
-        self._serve(desired, replace(held, generation=desired.generation, activated_at=desired.activated_at))
+        held = self._held_of({desired.model}).values()
+        return next((model for model in held if model.build == desired.build), None)
 
     def _serve(self, desired: DesiredVersion, loaded: LoadedModel) -> None:
         if desired.is_active:
             self.runtime.swap(loaded)
         else:
             self.runtime.hold(desired.key, loaded)
-        self._failures.pop(desired.key, None)
+        if self._failures.pop(desired.key, None) is not None:
+            self._post_desired_state()
 
-    def _begin_fetching(self, desired: DesiredVersion) -> None:
-        self._fetches[desired.key] = Fetching(
-            desired.build,
-            lambda: self._preparation.fetch(version_ref(desired), self._copier(desired)),
-            turns=self._turns_for(desired),
-            on_end=self._thread.wake,
-        )
-
-    def _turns_for(self, desired: DesiredVersion) -> threading.Semaphore | None:
-        if self._preparation.is_at_hand(desired.digest):
-            return None
-        # Several that share a line may all be too late; one after the other they are not.
-        return self._second_turns if self._has_failed(desired) else self._first_turns
-
-    def _let_go_of_all_but(self, desired_state: list[DesiredVersion]) -> None:
-        wanted = {(desired.key, desired.build) for desired in desired_state}
-        for name, fetching in list(self._fetches.items()):
-            if (name, fetching.build) not in wanted:
-                fetching.let_go()
-                del self._fetches[name]
+    def _end_fetch(self, key: str) -> None:
+        del self._fetches[key], self._details[key]
 
     def _load(self, desired: DesiredVersion) -> None:
         """Open what was fetched, and serve it."""
@@ -295,57 +337,45 @@ class Reconciler:
                 artifact = fetching.take()
                 with self._load_queue.turn(desired.digest):
                     began = time.monotonic()
-                    loaded = self._preparation.prepare(version_ref(desired), artifact)
+                    loaded = self._preparation.prepare(version_ref(desired, self._details[desired.key]), artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
+            self._end_fetch(desired.key)
             self._note_failure(desired, error, load_seconds=time.monotonic() - began if began else 0.0)
             return
-        finally:
-            del self._fetches[desired.key]
-        if self._is_outdated(desired):
+        self._end_fetch(desired.key)
+        if not self._reader.is_current(desired):
             log.info("superseded", model=desired.model, version=desired.number)
+            self._queue(desired)  # the next look, which comes at once, says what it gives way to
             return
         self._serve(desired, loaded)
         self._has_dropped = True
         seconds = round(fetching.seconds, 3)
         log.info("swapped", model=desired.model, version=desired.number, seconds=seconds, runs=loaded.runs["form"])
 
-    def _copier(self, desired: DesiredVersion) -> Copy:
-        return services.copier(self._storage, desired)
-
-    def _is_outdated(self, desired: DesiredVersion) -> bool:
-        """Say whether the desired state has moved on while its version was prepared."""
-        try:
-            now = services.read_desired_state().versions().get(desired.key)
-        except DatabaseError:
-            return False  # the last desired state that was read stands
-        return now is None or _target(now) != _target(desired)
-
     def _note_failure(self, desired: DesiredVersion, error: Exception, *, load_seconds: float) -> None:
-        before = self._failures.get(desired.key) if self._has_failed(desired) else None
-        attempts = before.attempts + 1 if before else 1
-        pause = min(
-            pause_limit(serves_another=desired.model in self._running(), load_seconds=load_seconds),
-            max(1.0, self._poll_seconds) * 2.0 ** min(attempts - 1, 20),
-        )
-        reason = str(error) or type(error).__name__
-        since = before.since if before else datetime.now(UTC)
         self.runtime.load_failures[desired.model] += 1
-        self._failures[desired.key] = Failure(
-            desired.generation, desired.build, attempts, time.monotonic() + pause, reason, since
+        failure = self._failures.note(
+            desired,
+            error,
+            load_seconds=load_seconds,
+            serves_another=desired.model in self.runtime.snapshot.models,
+            poll_seconds=self._poll_seconds,
         )
+        self._queue(desired)
+        self._post_desired_state()
         log.error(
             "load_failed",
             model=desired.model,
             version=desired.number,
-            reason=reason,
-            attempts=attempts,
-            retry_in_seconds=round(pause, 1),
+            reason=failure.reason,
+            attempts=failure.attempts,
+            retry_in_seconds=round(failure.pause_seconds, 1),
         )
 
     def _drop(self, key: str) -> None:
-        held = self._running()[key]
+        snapshot = self.runtime.snapshot
+        held = snapshot.models.get(key) or snapshot.others[key]
         self.runtime.drop(key)
-        self._failures.pop(key, None)
         self._has_dropped = True
         log.info("dropped", model=held.name, version=held.number)
 
@@ -353,69 +383,37 @@ class Reconciler:
         """Return a dropped model's memory, a poll after the swap: what was under way with it has ended."""
         if self._has_dropped:
             self._has_dropped = False
+            self._preparation.tidy()
             memory.give_back()
 
-    def _report(self) -> None:
-        """Tell the registry that this replica lives and, where it has changed, what it serves."""
-        reports = [self._report_of(desired) for desired in self._desired_state.values()]
-        # Again now and then: a database that was restored has other rows than those that were written.
-        changed = reports != self._reported or time.monotonic() >= self._report_again_at
-        services.report_replica(
-            self.replica_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
+    def _report_of(self, name: str) -> ModelReport | None:
+        desired = self._desired_state.of(name)
+        if desired.active is None:
+            return None
+        held = self.runtime.snapshot.models.get(name)
+        other = desired.candidate
+        others = {str(other.number): report_of_other(other, self._progress_of(other))} if other else {}
+        return report_of(desired.active, held, self._progress_of(desired.active), others=others)
+
+    def _progress_of(self, desired: DesiredVersion) -> Progress:
+        snapshot = self.runtime.snapshot
+        fetching = self._fetches.get(desired.key)
+        return progress_of(
+            (snapshot.models if desired.is_active else snapshot.others).get(desired.key),
+            failure=self._failures.get(desired.key),
+            fetching_since=fetching.began_at if fetching else None,
             started_at=self._started_at,
-            reports=reports,
-            changed=changed,
-        )
-        if changed:
-            self._report_again_at = time.monotonic() + REPORT_AGAIN_SECONDS
-        self._reported = reports
-
-    def _report_of(self, desired: DesiredVersion) -> ModelReport:
-        held = self._running().get(desired.key)
-        state, since, reason = self._progress_of(desired)
-        return ModelReport(
-            model_id=desired.model_id,
-            state=str(state),
-            generation=held.generation if held else 0,
-            desired_generation=desired.generation,
-            serving_version_id=held.version_id if held else None,
-            reason=reason,
-            runs=held.runs if held else {},
-            since=since,
-            digest=held.digest if held else "",
-            others={
-                str(other.number): self._report_of_other(other)
-                for other in self._desired_state.others.values()
-                if other.model == desired.model
-            },
         )
 
-    def _report_of_other(self, desired: DesiredVersion) -> dict[str, str]:
-        state, _, reason = self._progress_of(desired)
-        return {"state": str(state), "digest": desired.digest, "reason": reason}
 
-    def _progress_of(self, desired: DesiredVersion) -> tuple[ReplicaState, datetime, str]:
-        """Return how far this replica is with a version, since when, and why where it has failed."""
-        failure = self._failures.get(desired.key)
-        if desired.key in self._fetches:
-            return ReplicaState.LOADING, self._fetches[desired.key].began_at, ""
-        if failure is not None and self._has_failed(desired):
-            return ReplicaState.FAILED, failure.since, failure.reason
-        held = self._running().get(desired.key)
-        if held is None:
-            return ReplicaState.LOADING, self._started_at, ""
-        return ReplicaState.SERVING, held.loaded_at, ""
+def model_of(key: str) -> str:
+    """Return the model of a `DesiredVersion.key`."""
+    return key.partition("#")[0]
 
 
-def pause_limit(*, serves_another: bool, load_seconds: float) -> float:
-    """Return the longest pause before a load is tried again, in seconds.
-
-    Where no version of the model serves here, callers wait for this one; a load that takes long must not be all that
-    the process does.
-    """
-    return MAX_PAUSE_SECONDS if serves_another else max(MISSING_PAUSE_SECONDS, 4 * load_seconds)
+def _as_desired(held: LoadedModel, desired: DesiredVersion) -> LoadedModel:
+    """Return what is in memory as the desired version: nothing is to be fetched, and nothing can fail."""
+    return replace(held, generation=desired.generation, activated_at=desired.activated_at)
 
 
 def _target(of: DesiredVersion | LoadedModel | Failure) -> tuple[int, str]:
@@ -423,7 +421,7 @@ def _target(of: DesiredVersion | LoadedModel | Failure) -> tuple[int, str]:
     return of.generation, of.build
 
 
-def version_ref(desired: DesiredVersion) -> VersionRef:
+def version_ref(desired: DesiredVersion, details: VersionDetails) -> VersionRef:
     """Return the desired version as the serving side knows it."""
     return VersionRef(
         model=desired.model,
@@ -433,10 +431,10 @@ def version_ref(desired: DesiredVersion) -> VersionRef:
         format=desired.format,
         size_bytes=desired.size_bytes,
         digest=desired.digest,
-        schema=Schema.from_json(desired.schema),
-        sample=Sample.from_json(desired.sample) if desired.sample else None,
-        report=desired.report,
-        description=desired.description,
+        schema=Schema.from_json(details.schema),
+        sample=Sample.from_json(details.sample) if details.sample else None,
+        report=details.report,
+        description=details.description,
         acceleration=desired.acceleration,
         activated_at=desired.activated_at,
         build=desired.build,

@@ -128,12 +128,17 @@ class ArtifactCache:
         lock = self._lock(digest, fcntl.LOCK_EX, deadline)
         with _closed_on_failure(lock):
             path = self._path(digest, suffix)
-            if not _is_intact(path, digest):
+            is_new = not _is_intact(path, digest)
+            if is_new:
                 path.unlink(missing_ok=True)
                 self._download(copy, path, digest, size_bytes, deadline)
             with suppress(OSError):  # on a read-only disk nothing is evicted, and the order does not matter
                 os.utime(path)
-            return self._held(path, digest, lock)
+            return self._held(path, digest, lock, is_new=is_new)
+
+    def has(self, digest: str, *, suffix: str) -> bool:
+        """Return whether the artifact is kept; its bytes are not looked at."""
+        return self._path(digest, suffix).is_file()
 
     def digests(self) -> set[str]:
         """Return the digests of the artifacts that are kept now."""
@@ -189,13 +194,17 @@ class ArtifactCache:
             with _closed_on_failure(lock):
                 path = self._path(digest, suffix)
                 temporary.replace(path)
-                return self._held(path, digest, lock)
+                return self._held(path, digest, lock, is_new=True)
 
-    def _held(self, path: Path, digest: str, lock: int) -> CachedArtifact:
-        """Return the artifact that lies at `path`, with its lock shared from now on, and evict what is too much."""
+    def _held(self, path: Path, digest: str, lock: int, *, is_new: bool) -> CachedArtifact:
+        """Return the artifact that lies at `path`, with its lock shared from now on; a new one evicts what is too much.
+
+        Eviction lists the directory: where many are loaded from the disk, none does.
+        """
         fcntl.flock(lock, fcntl.LOCK_SH)
-        with suppress(OSError):  # what cannot be removed now is removed after a later fetch
-            self.evict()
+        if is_new:
+            with suppress(OSError):  # what cannot be removed now is removed after a later fetch
+                self.evict()
         return CachedArtifact(path, digest, path.stat().st_size, lock)
 
     def _download(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> None:

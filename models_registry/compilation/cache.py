@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ RETRY_SECONDS = 3600.0
 ABANDONED_SECONDS = 3600.0
 
 
+@functools.cache
 def compiler_versions() -> dict[str, str]:
     """Return the versions of everything that a compiled form, or its verification, depends on."""
     versions = {name: _version(name) for name in COMPILERS}

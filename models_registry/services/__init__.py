@@ -35,7 +35,18 @@ from models_registry.services.catalogue import (
     set_latest_canary,
     set_policy,
 )
-from models_registry.services.desired_state import DesiredState, DesiredVersion, read_desired_state
+from models_registry.services.desired_state import (
+    DesiredState,
+    DesiredStateChanges,
+    DesiredVersion,
+    VersionDetails,
+    read_changes,
+    read_desired_model,
+    read_desired_state,
+    read_details,
+    read_revision,
+    record_change,
+)
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_version, list_models
@@ -48,6 +59,7 @@ from models_registry.services.rollout import (
     report_replica,
     rollout,
     wait_for_rollout,
+    write_reports,
 )
 from models_registry.services.stored_bytes import copier
 from models_registry.services.validation import check_next, check_now, check_version, recheck, versions_to_check
@@ -56,11 +68,13 @@ from models_registry.services.verdicts import open_check, wait_for_verdict
 __all__ = [
     "CandidateReplica",
     "DesiredState",
+    "DesiredStateChanges",
     "DesiredVersion",
     "DiscoveryResult",
     "Rollout",
     "RolloutReplica",
     "StoredKey",
+    "VersionDetails",
     "activate",
     "ask_version",
     "beat",
@@ -88,9 +102,14 @@ __all__ = [
     "open_traffic",
     "promote",
     "publish",
+    "read_changes",
+    "read_desired_model",
     "read_desired_state",
+    "read_details",
     "read_keys",
+    "read_revision",
     "recheck",
+    "record_change",
     "record_key_uses",
     "register_model",
     "report_replica",
@@ -109,4 +128,5 @@ __all__ = [
     "wait_for_rollout",
     "wait_for_verdict",
     "watch_canaries",
+    "write_reports",
 ]

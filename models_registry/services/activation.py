@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from models_registry.errors import ActivationConflict, NotActivatable, NothingToRollBackTo
 from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel, State
+from models_registry.services.desired_state import record_change
 from models_registry.services.verdicts import open_check
 
 log = structlog.get_logger(__name__)
@@ -83,6 +84,7 @@ def _move(
         raise ActivationConflict(describe_conflict(current))
     if current.canary is not None:
         _end_canary(current.canary, version, by=recorded["activated_by"])
+    record_change(model.pk)
     activation = Activation.objects.create(
         model=model, version=version, previous_version=current.active_version, generation=seen + 1, **recorded
     )
@@ -106,6 +108,7 @@ def release_canary(
     if not close_canary(canary, outcome, by=by, reason=reason):
         return False
     RegisteredModel.objects.filter(pk=model.pk, canary=canary).update(canary=None)
+    record_change(model.pk)
     log.info("canary_ended", model=model.name, version=canary.version.number, outcome=str(outcome), reason=reason)
     return True
 

@@ -29,6 +29,7 @@ from models_registry.services.activation import (
     release_canary,
     require_activatable,
 )
+from models_registry.services.desired_state import record_change
 
 log = structlog.get_logger(__name__)
 
@@ -122,6 +123,7 @@ def _replace(current: RegisteredModel, canary: Canary) -> Canary:
     ).update(canary=canary)
     if not claimed:
         raise ActivationConflict(describe_conflict(current))
+    record_change(current.pk)
     return canary
 
 
@@ -204,10 +206,20 @@ def open_traffic() -> list[Canary]:
         replicas = candidate_replicas(canary)
         if not replicas or any(replica.state != ReplicaState.SERVING for replica in replicas):
             continue
-        if Canary.objects.filter(pk=canary.pk, ended_at=None, traffic_at=None).update(traffic_at=timezone.now()):
+        if _open(canary):
             log.info("canary_traffic", model=canary.model.name, version=canary.version.number, percent=canary.percent)
             opened.append(canary)
     return opened
+
+
+def _open(canary: Canary) -> bool:
+    """Record that the canary answers its share from now on; return False where it did already, or has ended."""
+    with transaction.atomic():
+        waiting = Canary.objects.filter(pk=canary.pk, ended_at=None, traffic_at=None)
+        is_opened = bool(waiting.update(traffic_at=timezone.now()))
+        if is_opened:
+            record_change(canary.model_id)
+    return is_opened
 
 
 def watch_canaries() -> None:

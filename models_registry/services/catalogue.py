@@ -6,11 +6,13 @@ import re
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.errors import InvalidName, UnknownModel, UnknownVersion
 from models_registry.models import NAME_PATTERN, ModelVersion, Policy, RegisteredModel
 from models_registry.services.canaries import require_range
+from models_registry.services.desired_state import record_change
 
 log = structlog.get_logger(__name__)
 
@@ -30,9 +32,13 @@ def check_name(name: str) -> str:
 
 def register_model(name: str) -> RegisteredModel:
     """Return the model called `name`, made with the configured policy where it is new."""
-    model, is_new = RegisteredModel.objects.get_or_create(
-        name=check_name(name), defaults={"policy": settings.MODELS_POLICY}
-    )
+    model = RegisteredModel.objects.filter(name=check_name(name)).first()
+    if model is not None:
+        return model
+    with transaction.atomic():
+        model, is_new = RegisteredModel.objects.get_or_create(name=name, defaults={"policy": settings.MODELS_POLICY})
+        if is_new:
+            record_change(model.pk)  # the first model registered is the default one
     if is_new:
         log.info("registered", model=name, policy=model.policy)
     return model
@@ -86,7 +92,9 @@ def set_latest_canary(model: RegisteredModel, *, percent: float, bake_minutes: f
 
 def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> None:
     """Serve the compiled form of `model` where there is a verified one, or never."""
-    RegisteredModel.objects.filter(pk=model.pk).update(acceleration=acceleration)
+    with transaction.atomic():
+        RegisteredModel.objects.filter(pk=model.pk).update(acceleration=acceleration)
+        record_change(model.pk)
     log.info("acceleration_changed", model=model.name, acceleration=acceleration, by=by)
 
 

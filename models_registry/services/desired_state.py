@@ -1,23 +1,26 @@
-"""What should run: the registry's desired, as every replica reads it at each poll."""
+"""The desired state: which version of each model should serve, and which other one takes a share of its traffic.
+
+Each change moves one revision, in the transaction of the change. A replica polls the revision, which is one row however
+many models there are, and reads the models whose revision is newer than the one that it knows.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db import transaction
+from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from models_registry.inference.routing import TrafficSplit, version_key
-from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel
+from models_registry.models import Activation, DesiredStateRevision, ModelVersion, RegisteredModel
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredVersion:
-    """The version of a model that should serve, with all that a replica needs to load it."""
+    """A version that replicas should load: what tells it apart from another, and where its bytes are."""
 
     model: str
     model_id: int
@@ -30,11 +33,8 @@ class DesiredVersion:
     storage_version: str
     size_bytes: int
     digest: str
-    schema: dict[str, Any]
-    sample: dict[str, Any] | None
-    report: dict[str, Any]
-    description: str
-    activated_at: datetime | None
+    checked_at: datetime | None
+    activated_at: datetime | None = field(default=None, compare=False)
     is_active: bool = True
     parts: dict[str, Any] | None = None
 
@@ -48,75 +48,214 @@ class DesiredVersion:
         """Return what tells these bytes, and how they should serve, apart from any others.
 
         Ids, numbers and generations do not: a registry that is restored from a backup, or replaced, gives them again.
+        A version's schema and sample change with its check alone.
         """
-        told = [self.version_id, self.number, self.format, self.digest, self.acceleration, self.schema]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        checked = self.checked_at.isoformat() if self.checked_at else ""
+        return f"{self.version_id}/{self.number}/{self.format}/{self.digest}/{self.acceleration}/{checked}"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredModel:
+    """What is desired of one model: its active version, a candidate beside it, and how the traffic is split."""
+
+    active: DesiredVersion | None = None
+    candidate: DesiredVersion | None = None
+    split: TrafficSplit | None = None
+
+    def versions(self) -> list[DesiredVersion]:
+        """Return the versions that should be loaded."""
+        return [version for version in (self.active, self.candidate) if version is not None]
+
+
+NOTHING_DESIRED = DesiredModel()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDetails:
+    """What a replica needs to load a version beside its bytes; some 25 kB, and not held once it is loaded."""
+
+    schema: dict[str, Any]
+    sample: dict[str, Any] | None
+    report: dict[str, Any]
+    description: str
 
 
 class DesiredState(dict[str, DesiredVersion]):
     """The active version of each model by name, what else should be loaded, and how traffic is split.
 
-    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares by model name, and `first` the name of
-    the model that was registered first, active or not.
+    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares by model name. `first` is the model that
+    was registered first, active or not, and `revision` the one that all of it was read at.
     """
 
-    def __init__(self, models: Iterable[RegisteredModel] = ()) -> None:
-        """Read the desired state off the rows of models, in the order of registration."""
-        ordered = list(models)
-        super().__init__(
-            {
-                model.name: _desired_version(model, model.active_version)
-                for model in ordered
-                if model.active_version is not None
-            }
-        )
+    def __init__(
+        self, models: Mapping[str, DesiredModel] | None = None, *, first: str | None = None, revision: int = 0
+    ) -> None:
+        super().__init__()
         self.others: dict[str, DesiredVersion] = {}
         self.splits: dict[str, TrafficSplit] = {}
-        self.first: str | None = ordered[0].name if ordered else None
-        for model in ordered:
-            if model.canary is not None:
-                self._add_canary(model, model.canary)
+        self.first = first
+        self.revision = revision
+        self._candidates: dict[str, str] = {}
+        for name, desired in (models or {}).items():
+            self.put(name, desired)
+
+    def of(self, name: str) -> DesiredModel:
+        """Return what is desired of a model."""
+        key = self._candidates.get(name)
+        return DesiredModel(self.get(name), self.others[key] if key else None, self.splits.get(name))
+
+    def put(self, name: str, desired: DesiredModel) -> None:
+        """Replace what is desired of a model."""
+        self.others.pop(self._candidates.pop(name, ""), None)
+        self.splits.pop(name, None)
+        if desired.active is None:
+            self.pop(name, None)
+        else:
+            self[name] = desired.active
+        if desired.candidate is not None:
+            self.others[desired.candidate.key] = desired.candidate
+            self._candidates[name] = desired.candidate.key
+        if desired.split is not None:
+            self.splits[name] = desired.split
+
+    def names(self) -> set[str]:
+        """Return the models of which anything is desired."""
+        return self.keys() | self._candidates.keys()
+
+    def find(self, key: str) -> DesiredVersion | None:
+        """Return the version with this `DesiredVersion.key`."""
+        return self.get(key) or self.others.get(key)
 
     def versions(self) -> dict[str, DesiredVersion]:
         """Return every version that should be loaded, by `DesiredVersion.key`."""
         return {**self, **self.others}
 
-    def _add_canary(self, model: RegisteredModel, canary: Canary) -> None:
-        candidate = _desired_version(model, canary.version, is_active=False)
-        self.others[candidate.key] = candidate
-        if canary.traffic_at is not None:
-            self.splits[model.name] = TrafficSplit(
-                model.name, candidate.number, canary.percent, f"{canary.generation}:{candidate.number}"
+
+@dataclass(frozen=True, slots=True)
+class DesiredStateChanges:
+    """What has changed after a revision: what is desired now of each model that has."""
+
+    revision: int
+    first: str | None
+    models: dict[str, DesiredModel]
+
+
+def record_change(model_id: int) -> None:
+    """Move the revision for a change of a model's desired state, in the transaction of that change.
+
+    Changes wait for each other at the revision's row, so that they become visible in the order of their numbers. The
+    model's row is locked first, as an activation does: two changes cannot wait for each other in a circle.
+    """
+    with transaction.atomic():
+        model = RegisteredModel.objects.filter(pk=model_id)
+        model.update(revision=F("revision"))
+        row = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY)
+        if not row.update(number=F("number") + 1):
+            DesiredStateRevision.objects.bulk_create(
+                [DesiredStateRevision(pk=DesiredStateRevision.ONLY)], ignore_conflicts=True
             )
+            row.update(number=F("number") + 1)
+        model.update(revision=Subquery(row.values("number")))
+
+
+def read_revision() -> int:
+    """Return the revision of the desired state: one row, whatever the number of models."""
+    number = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values_list("number", flat=True).first()
+    return number or 0
 
 
 def read_desired_state() -> DesiredState:
-    """Return the desired state of every model: one query."""
-    moved_at = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation")).values("activated_at")
-    models = RegisteredModel.objects.select_related("active_version", "canary__version").annotate(
-        activated_at=Subquery(moved_at[:1])
+    """Return the desired state of every model that has one: one query."""
+    revision = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values("number")
+    rows = list(_rows(RegisteredModel.objects.annotate(read_at=Subquery(revision)), "read_at"))
+    return DesiredState(
+        _desired_models(rows),
+        first=rows[0]["name"] if rows else None,
+        # It was read in the same query: a change that comes after it has a higher one.
+        revision=(rows[0]["read_at"] or 0) if rows else 0,
     )
-    return DesiredState(models.order_by("created_at", "pk"))
 
 
-def _desired_version(model: RegisteredModel, version: ModelVersion, *, is_active: bool = True) -> DesiredVersion:
+def read_changes(since: int) -> DesiredStateChanges:
+    """Return the models whose desired state has changed after the revision `since`."""
+    # Before the models: what changes in between is read again at the next poll.
+    revision = read_revision()
+    models = _desired_models(_rows(RegisteredModel.objects.filter(revision__gt=since)))
+    first = RegisteredModel.objects.order_by("created_at", "pk").values_list("name", flat=True).first()
+    return DesiredStateChanges(revision, first, models)
+
+
+def read_desired_model(model_id: int) -> DesiredModel:
+    """Return what is desired of one model."""
+    return next(iter(_desired_models(_rows(RegisteredModel.objects.filter(pk=model_id))).values()), NOTHING_DESIRED)
+
+
+def read_details(desired: DesiredVersion) -> VersionDetails | None:
+    """Return what is needed to load a version; None where the registry has it no longer, or checked it again."""
+    row = (
+        ModelVersion.objects.filter(pk=desired.version_id, digest=desired.digest, checked_at=desired.checked_at)
+        .values_list("schema", "sample", "report", "description", "model__description")
+        .first()
+    )
+    if row is None:
+        return None
+    schema, sample, report, description, of_model = row
+    return VersionDetails(schema or {}, sample, report or {}, description or of_model)
+
+
+_OF_MODEL = ("name", "pk", "generation", "acceleration", "moved_at")
+_OF_CANARY = ("generation", "percent", "traffic_at")
+_OF_VERSION = (
+    "pk",
+    "number",
+    "format",
+    "storage_key",
+    "storage_version",
+    "size_bytes",
+    "digest",
+    "checked_at",
+    "parts",
+)
+_ACTIVE, _CANARY, _CANDIDATE = "active_version__", "canary__", "canary__version__"
+
+
+def _rows(models: QuerySet[RegisteredModel], *more: str) -> Iterable[dict[str, Any]]:
+    moved_at = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation")).values("activated_at")
+    names = [
+        *_OF_MODEL,
+        *(f"{_ACTIVE}{name}" for name in _OF_VERSION),
+        *(f"{_CANDIDATE}{name}" for name in _OF_VERSION),
+        *(f"{_CANARY}{name}" for name in _OF_CANARY),
+    ]
+    ordered = models.annotate(moved_at=Subquery(moved_at[:1])).order_by("created_at", "pk")
+    rows: Iterable[dict[str, Any]] = ordered.values(*names, *more)
+    return rows
+
+
+def _desired_models(rows: Iterable[Mapping[str, Any]]) -> dict[str, DesiredModel]:
+    return {row["name"]: _desired_model(row) for row in rows}
+
+
+def _desired_model(row: Mapping[str, Any]) -> DesiredModel:
+    active = _desired_version(row, _ACTIVE, is_active=True)
+    candidate = _desired_version(row, _CANDIDATE, is_active=False)
+    split = None
+    if candidate is not None and row[f"{_CANARY}traffic_at"] is not None:
+        salt = f"{row[f'{_CANARY}generation']}:{candidate.number}"
+        split = TrafficSplit(row["name"], candidate.number, row[f"{_CANARY}percent"], salt)
+    return DesiredModel(active, candidate, split)
+
+
+def _desired_version(row: Mapping[str, Any], prefix: str, *, is_active: bool) -> DesiredVersion | None:
+    if row[f"{prefix}pk"] is None:
+        return None
     return DesiredVersion(
-        model=model.name,
-        model_id=model.pk,
-        version_id=version.pk,
-        number=version.number,
-        generation=model.generation,
-        acceleration=model.acceleration,
-        format=version.format,
-        storage_key=version.storage_key,
-        storage_version=version.storage_version,
-        size_bytes=version.size_bytes,
-        digest=version.digest,
-        schema=version.schema or {},
-        sample=version.sample,
-        report=version.report or {},
-        description=version.description or model.description,
-        activated_at=getattr(model, "activated_at", None) if is_active else None,
+        model=row["name"],
+        model_id=row["pk"],
+        version_id=row[f"{prefix}pk"],
+        generation=row["generation"],
+        acceleration=row["acceleration"],
+        activated_at=row["moved_at"] if is_active else None,
         is_active=is_active,
-        parts=version.parts,
+        **{name: row[f"{prefix}{name}"] for name in _OF_VERSION if name != "pk"},
     )

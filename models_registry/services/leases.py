@@ -12,6 +12,9 @@ from models_registry.models import Lease
 def claim_lease(name: str, *, holder: str, seconds: float) -> bool:
     """Say whether `holder` may do the task now; nobody else may for `seconds`."""
     now = timezone.now()
+    # Most replicas ask in vain, and often: that is one query, and no write.
+    if Lease.objects.filter(name=name, expires_at__gt=now).exists():
+        return False
     Lease.objects.get_or_create(name=name, defaults={"expires_at": now - timedelta(seconds=1)})
     claimed = Lease.objects.filter(name=name, expires_at__lte=now).update(
         holder=holder, expires_at=now + timedelta(seconds=seconds)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -83,41 +83,55 @@ class Rollout:
 def report_replica(
     replica_id: str, *, host: str, pid: int, started_at: datetime, reports: Iterable[ModelReport], changed: bool
 ) -> None:
-    """Record that the replica lives and, where something `changed` or may have, what it serves."""
+    """Record that the replica lives and, where something `changed` or may have, all that it serves."""
     now = timezone.now()
     updated = Replica.objects.filter(pk=replica_id).update(heartbeat_at=now)
     if updated and not changed:
         return
     with transaction.atomic():
-        Replica.objects.update_or_create(
-            pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
+        if not updated:
+            Replica.objects.update_or_create(
+                pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
+            )
+        recorded = {
+            row[1]: row for row in ReplicaModel.objects.filter(replica_id=replica_id).values_list("pk", *_COMPARED)
+        }
+        said = list(reports)
+        write_reports(
+            replica_id, [report for report in said if recorded.get(report.model_id, ())[1:] != _compared(report)]
         )
-        recorded = {row.model_id: row for row in ReplicaModel.objects.filter(replica_id=replica_id)}
-        for report in reports:
-            _record(replica_id, report, recorded.pop(report.model_id, None))
-        ReplicaModel.objects.filter(pk__in=[row.pk for row in recorded.values()]).delete()
+        gone = recorded.keys() - {report.model_id for report in said}
+        if gone:
+            ReplicaModel.objects.filter(pk__in=[recorded[model_id][0] for model_id in gone]).delete()
 
 
-def _record(replica_id: str, report: ModelReport, row: ReplicaModel | None) -> None:
-    """Write what a replica reports of one model, where it is not recorded already."""
-    values = {
-        "state": report.state,
-        "generation": report.generation,
-        "desired_generation": report.desired_generation,
-        "serving_version_id": report.serving_version_id,
-        "digest": report.digest,
-        "reason": report.reason,
-        "runs": report.runs,
-        "since": report.since,
-        "others": report.others,
-    }
-    if row is None or any(getattr(row, name) != value for name, value in values.items()):
-        ReplicaModel.objects.update_or_create(replica_id=replica_id, model_id=report.model_id, defaults=values)
+def write_reports(replica_id: str, reports: Sequence[ModelReport], *, gone: Sequence[int] = ()) -> None:
+    """Record what a known replica says of some models, and that it has put down those with the ids `gone`: in bulk."""
+    if gone:
+        ReplicaModel.objects.filter(replica_id=replica_id, model_id__in=gone).delete()
+    rows = [
+        ReplicaModel(replica_id=replica_id, **{name: getattr(report, name) for name in _REPORTED}) for report in reports
+    ]
+    ReplicaModel.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["replica", "model"],
+        update_fields=[name for name in _REPORTED if name != "model_id"],
+    )
 
 
-def beat(replica_id: str) -> None:
-    """Record that the replica lives, whatever else it is busy with."""
-    Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now())
+_REPORTED = tuple(item.name for item in fields(ModelReport))
+# `runs` changes with these alone, and is most of a row.
+_COMPARED = tuple(name for name in _REPORTED if name != "runs")
+
+
+def _compared(report: ModelReport) -> tuple[object, ...]:
+    return tuple(getattr(report, name) for name in _COMPARED)
+
+
+def beat(replica_id: str) -> bool:
+    """Record that the replica lives, whatever else it is busy with; return whether the registry knows it."""
+    return bool(Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now()))
 
 
 def forget_replica(replica_id: str) -> None:

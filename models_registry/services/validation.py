@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from models_registry import conf
@@ -35,6 +36,7 @@ from models_registry.models import Activation, ModelVersion, Policy, RegisteredM
 from models_registry.services import parts
 from models_registry.services.activation import activate
 from models_registry.services.canaries import start_canary
+from models_registry.services.desired_state import record_change
 from models_registry.services.stored_bytes import copier
 
 log = structlog.get_logger(__name__)
@@ -381,6 +383,11 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         "claimed_at": None,
     }
     with transaction.atomic():
+        # A version that was missing may be active, or a candidate: replicas load it by its new schema.
+        for model_id in RegisteredModel.objects.filter(
+            Q(active_version=version.pk) | Q(canary__version=version.pk)
+        ).values_list("pk", flat=True):
+            record_change(model_id)
         ModelVersion.objects.filter(pk=version.pk).update(**values)
     for name, value in values.items():
         setattr(version, name, value)

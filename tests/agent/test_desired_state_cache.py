@@ -2,64 +2,106 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
+
 import pytest
 from django.utils import timezone
 
 from models_registry.agent.desired_state_cache import DesiredStateCache
-from models_registry.services.desired_state import DesiredState, DesiredVersion
+from models_registry.inference.routing import TrafficSplit
+from models_registry.services.desired_state import DesiredModel, DesiredState, DesiredVersion, VersionDetails
+
+DETAILS = VersionDetails(
+    schema={"inputs": [{"name": "x0", "type": "float"}]},
+    sample={"instances": [[1.5]], "predictions": [None]},
+    report={},
+    description="ÄÖ",
+)
 
 
-def desired_state() -> DesiredState:
-    found = DesiredState()
-    found["m"] = DesiredVersion(
-        model="m",
+def desired(name: str = "m", number: int = 3) -> DesiredVersion:
+    return DesiredVersion(
+        model=name,
         model_id=1,
         version_id=7,
-        number=3,
+        number=number,
         generation=5,
         acceleration=True,
         format="joblib",
-        storage_key="m/a.joblib",
+        storage_key=f"{name}/a.joblib",
         storage_version="x",
         size_bytes=10,
         digest="0" * 64,
-        schema={"inputs": [{"name": "x0", "type": "float"}]},
-        sample={"instances": [[1.5]], "predictions": [None]},
-        report={},
-        description="ÄÖ",
+        checked_at=timezone.now(),
         activated_at=timezone.now(),
     )
-    found.first = "m"
-    return found
 
 
 def test_what_is_kept_comes_back(tmp_path):
-    path = tmp_path / "cache" / "desired_state.json"
-    DesiredStateCache(path).keep(desired_state())
-    kept = DesiredStateCache(path).recall()
-    assert kept is not None
-    assert kept["m"] == desired_state()["m"].__class__(
-        **{**_values(desired_state()["m"]), "activated_at": kept["m"].activated_at}
-    )
-    assert kept.first == "m"
-    DesiredStateCache(path).keep(DesiredState())
+    path = tmp_path / "cache" / "desired_state"
+    kept = desired()
+    DesiredStateCache(path).keep_all(DesiredState({"m": DesiredModel(kept)}, first="n"))
+    recalled = DesiredStateCache(path).recall()
+    assert recalled == {"m": kept}
+    assert recalled["m"].activated_at == kept.activated_at
+    assert recalled.first == "n"
+    DesiredStateCache(path).keep_all(DesiredState())
     assert DesiredStateCache(path).recall() == {}
 
 
-def _values(desired: DesiredVersion) -> dict[str, object]:
-    return {name: getattr(desired, name) for name in DesiredVersion.__slots__}
+def test_a_change_writes_its_own_model(tmp_path):
+    cache = DesiredStateCache(tmp_path / "desired_state")
+    before, other, changed = desired(), desired("other"), desired(number=4)
+    cache.keep_all(DesiredState({"m": DesiredModel(before), "other": DesiredModel(other)}, first="m"))
+    cache.keep({"m": DesiredModel(changed)}, first="m")
+    assert cache.recall() == {"m": changed, "other": other}
+    cache.keep({"m": DesiredModel()}, first="other")
+    assert cache.recall() == {"other": other}
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"desired_state": [{"model": "m"}], "first": null}', '{"desired_state": 3}']
-)
-def test_what_cannot_be_read_is_nothing(tmp_path, content):
-    path = tmp_path / "desired_state.json"
-    assert DesiredStateCache(path).recall() is None
-    path.write_text(content)
+def test_details_are_those_of_one_build(tmp_path):
+    cache = DesiredStateCache(tmp_path / "desired_state")
+    cache.keep_details(desired(), DETAILS)
+    assert cache.recall_details(desired()) is None, "it was checked again"
+    kept = desired()
+    cache.keep_details(kept, DETAILS)
+    assert cache.recall_details(kept) == DETAILS
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"SQLite format 3\0" + bytes(100)])
+def test_what_cannot_be_read_is_nothing_and_is_replaced(tmp_path, content):
+    path = tmp_path / "desired_state"
+    cache = DesiredStateCache(path)
+    assert cache.recall() is None
+    path.write_bytes(content)
+    assert cache.recall() is None
+    kept = desired()
+    cache.keep_all(DesiredState({"m": DesiredModel(kept)}))
+    assert cache.recall() == {"m": kept}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model": "m"}'])
+def test_a_row_in_another_form_is_nothing(tmp_path, content):
+    path = tmp_path / "desired_state"
+    DesiredStateCache(path).keep_all(DesiredState({"m": DesiredModel(desired())}))
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE desired SET content = ?", (content,))
     assert DesiredStateCache(path).recall() is None
 
 
 def test_a_disk_that_takes_nothing_is_no_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    DesiredStateCache(tmp_path / "file" / "desired_state.json").keep(desired_state())
+    cache = DesiredStateCache(tmp_path / "file" / "desired_state")
+    cache.keep_all(DesiredState({"m": DesiredModel(desired())}))
+    assert cache.recall() is None
+
+
+def test_a_candidate_and_its_share_come_back(tmp_path):
+    cache = DesiredStateCache(tmp_path / "desired_state")
+    candidate = replace(desired(number=4), is_active=False, parts={"parts": []})
+    whole = DesiredModel(desired(), candidate, TrafficSplit("m", 4, 10.0, "5:4"))
+    cache.keep_all(DesiredState({"m": whole}))
+    kept = cache.recall()
+    assert kept is not None
+    assert kept.of("m") == DesiredModel(kept["m"], candidate, whole.split)

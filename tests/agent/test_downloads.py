@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from models_registry.agent.downloads import Fetching
+from models_registry.agent.downloads import Fetching, Source
 from models_registry.artifacts.cache import ArtifactCache, CachedArtifact
 from models_registry.errors import StorageUnavailable
 from tests.support.waiting import eventually
@@ -41,8 +41,8 @@ def is_let_go(cache: ArtifactCache) -> bool:
     return not cache.digests()
 
 
-def begun(fetch, turns=None, on_end=lambda: None) -> Fetching:
-    return Fetching(1, fetch, turns=turns, on_end=on_end)
+def begun(fetch, on_end=lambda: None) -> Fetching:
+    return Fetching("1", fetch, source=Source.STORAGE, on_end=on_end)
 
 
 def refused() -> CachedArtifact:
@@ -67,6 +67,7 @@ def test_what_keeps_it_from_coming_is_raised_where_it_is_taken():
     ended = threading.Event()
     fetching = begun(refused, on_end=ended.set)
     assert ended.wait(20)
+    assert fetching.has_failed
     with pytest.raises(StorageUnavailable, match="nobody answers"):
         fetching.take()
 
@@ -87,49 +88,3 @@ def test_what_has_come_is_let_go_when_nobody_wants_it_any_more(cache, held):
     eventually(lambda: fetching.has_ended)
     fetching.let_go()
     assert is_let_go(cache)
-
-
-def test_a_turn_is_kept_until_what_came_is_let_go(cache, held):
-    turns = threading.Semaphore(1)
-    held.goes_on.set()
-    first, other = begun(held, turns), Held(cache)
-    eventually(lambda: first.has_ended)
-    begun(other, turns)
-    assert not other.begun.wait(0.2)
-    first.let_go()
-    first.let_go()
-    assert other.begun.wait(20)
-    third = Held(cache)
-    begun(third, turns)
-    assert not third.begun.wait(0.2), "a turn is given back once"
-    other.goes_on.set()
-
-
-def test_a_fetch_that_failed_has_given_its_turn_back(cache, held):
-    turns = threading.Semaphore(1)
-    failed = begun(refused, turns)
-    begun(held, turns)
-    assert held.begun.wait(20)
-    failed.let_go()
-    assert not turns.acquire(blocking=False)
-    held.goes_on.set()
-
-
-def test_a_fetch_that_hangs_gives_its_turn_back_when_nobody_wants_it_any_more(cache, held):
-    turns = threading.Semaphore(1)
-    first, other = begun(held, turns), Held(cache)
-    assert held.begun.wait(20)
-    first.let_go()
-    begun(other, turns)
-    assert other.begun.wait(20)
-    held.goes_on.set()
-    other.goes_on.set()
-
-
-def test_who_is_let_go_while_it_waits_for_a_turn_fetches_nothing(cache, held):
-    turns = threading.Semaphore(0)
-    fetching = begun(held, turns)
-    fetching.let_go()
-    turns.release()
-    assert not held.begun.wait(0.2)
-    assert turns.acquire(timeout=20), "and gives it back"

@@ -15,9 +15,10 @@ import pytest
 from django.db import connection
 
 from models_registry import conf, services
+from models_registry.agent.failures import pause_limit
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation
-from models_registry.agent.reconciler import FETCHED_AT_ONCE, Reconciler, pause_limit
+from models_registry.agent.reconciler import FETCHED_AT_ONCE, Reconciler
 from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import StorageDenied
@@ -444,7 +445,7 @@ def test_a_bytewise_rollback_reloads_nothing(reconciler, preparation, storage_di
 
 
 def test_reports_that_a_restore_took_back_are_made_again(reconciler, storage_directory, monkeypatch):
-    monkeypatch.setattr("models_registry.agent.reconciler.REPORT_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr("models_registry.agent.reporting.REPORT_AGAIN_SECONDS", 0.2)
     publish(storage_directory, 1)
     activate(1)
     reconciler.start(wait_seconds=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -16,11 +17,13 @@ from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
 from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.routing import version_key
-from models_registry.inference.runtime import Runtime
+from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 1.0
+# A worker in which nothing happens lays down its memory and its age of the registry that often.
+IDLE_FLUSH_SECONDS = 5.0
 # With more than that to sum up, nobody waits for the thread: what is noted holds the predictions in memory. Requests
 # wait meanwhile, and the more are summed up at once the longer.
 MAX_RECORDS = 256
@@ -42,6 +45,10 @@ class MetricsRecorder:
         self._flushing = threading.Lock()
         self._thread = PeriodicThread("metrics_recorder", self._share, seconds=FLUSH_SECONDS, last_step=self._share)
         self._is_sharing = True
+        self._has_counted = False
+        self._flushed_snapshot: ServingSnapshot | None = None
+        self._flushed_failures = 0
+        self._flushed_at = 0.0
         self.watch: Watch | None = None
 
     def record(self, record: Record) -> None:
@@ -58,6 +65,7 @@ class MetricsRecorder:
             while self._records:
                 taken.append(self._records.popleft())
             if taken:
+                self._has_counted = True
                 sum_up(taken, self._totals)
                 if self.watch is not None:
                     self.watch(taken)
@@ -104,11 +112,28 @@ class MetricsRecorder:
         self._thread.stop()
 
     def _share(self) -> None:
+        if not (self._thread.is_stopping or self._is_flush_due()):
+            return
         try:
             self.flush()
             self._note_sharing(None)
         except OSError as error:
             self._note_sharing(error)
+
+    def _is_flush_due(self) -> bool:
+        """Return whether something has happened since the last flush, or that was IDLE_FLUSH_SECONDS ago."""
+        snapshot, failures = self._runtime.snapshot, self._runtime.load_failures.total()
+        is_due = (
+            bool(self._records)
+            or self._has_counted
+            or snapshot is not self._flushed_snapshot
+            or failures != self._flushed_failures
+            or time.monotonic() - self._flushed_at >= IDLE_FLUSH_SECONDS
+        )
+        if is_due:
+            self._has_counted, self._flushed_at = False, time.monotonic()
+            self._flushed_snapshot, self._flushed_failures = snapshot, failures
+        return is_due
 
     def _note_sharing(self, error: OSError | None) -> None:
         """Log that the workers can no longer, or again, read each other's totals: once each."""

@@ -1,0 +1,157 @@
+"""`make bench-scale`: how cost grows from N models to ten times as many.
+
+    python -m benchmarks.scale                    every part, N = 100
+    python -m benchmarks.scale load --models 10
+
+Two workers on all cores, SQLite, a warm cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from benchmarks.servers import ROOT, Registry, Server
+
+GROWTH = 10
+IDLE_SECONDS = 20.0
+# A load of a thousand may take a minute; this ends a run that hangs.
+LIMIT_SECONDS = 600.0
+WORKERS = 2
+
+Figures = dict[str, float]
+
+
+def load(count: int, directory: Path) -> Figures:
+    """Start with `count` models in the cache: until all serve, one worker's idle cost, and one activation."""
+    registry = Registry(directory)
+    registry.environment |= {"WEB_WORKERS": str(WORKERS), "MODELS_START_SECONDS": "1"}
+    _python(registry, "benchmarks.scale_registry", str(count))
+    server = registry.server("mlapi")
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        server.command,
+        cwd=ROOT,
+        env=server.environment,
+        stdout=server.log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    server.process = process
+    try:
+        _until(lambda: _serving(registry) >= WORKERS * count, server)
+        ready = time.perf_counter() - began
+        busy = sum(worker.cpu_times().user + worker.cpu_times().system for worker in _workers(server))
+        time.sleep(3)
+        idle = _idle_share(server)
+        return {
+            "start until all serve, s": ready,
+            "processor time of both workers, s": busy,
+            "one idle worker, % of a core": idle * 100,
+            "activation of one until all serve it, s": _activation(registry, server),
+            "memory of one worker, MB": max(worker.memory_full_info().uss for worker in _workers(server)) / 1e6,
+        }
+    finally:
+        server.stop()
+
+
+def _activation(registry: Registry, server: Server) -> float:
+    """Return the seconds from an activation's row to the last worker's swap."""
+    registry.manage("activate_model", "m00000", "2")
+    with closing(_database(registry)) as database:
+        row = database.execute(
+            "SELECT model_id, version_id, activated_at FROM models_registry_activation ORDER BY id DESC LIMIT 1"
+        )
+        model, version, activated_at = row.fetchone()
+        condition = f"model_id = {model} AND serving_version_id = {version}"
+        _until(lambda: _serving(registry, condition) >= WORKERS, server)
+        query = f"SELECT max(since) FROM models_registry_replicamodel WHERE {condition}"
+        swapped_at = database.execute(query).fetchone()[0]
+    return (datetime.fromisoformat(swapped_at) - datetime.fromisoformat(activated_at)).total_seconds()
+
+
+def _idle_share(server: Server) -> float:
+    """Return what share of a core the busiest worker takes while nobody asks for anything."""
+    workers = _workers(server)
+    before = [worker.cpu_times() for worker in workers]
+    time.sleep(IDLE_SECONDS)
+    after = [worker.cpu_times() for worker in workers]
+    return max(
+        (now.user + now.system - then.user - then.system) / IDLE_SECONDS
+        for then, now in zip(before, after, strict=True)
+    )
+
+
+def _workers(server: Server) -> list[psutil.Process]:
+    if server.process is None:
+        return []
+    return [child for child in psutil.Process(server.process.pid).children() if child.num_threads() > 1]
+
+
+def _database(registry: Registry) -> sqlite3.Connection:
+    return sqlite3.connect(registry.directory / "registry.sqlite3", timeout=20)
+
+
+def _serving(registry: Registry, condition: str = "1") -> int:
+    """Return how many (worker, model) pairs are reported as serving."""
+    with closing(_database(registry)) as database:
+        query = f"SELECT count(*) FROM models_registry_replicamodel WHERE state = 'serving' AND {condition}"
+        return int(database.execute(query).fetchone()[0])
+
+
+def _until(condition: Callable[[], bool], server: Server) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline or (server.process is not None and server.process.poll() is not None):
+            raise RuntimeError(f"It does not come:\n{server.log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.05)
+
+
+def _python(registry: Registry, module: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=registry.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module} {arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load}
+
+
+def main() -> None:
+    """Measure with N and with ten times N, and print how each figure grows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, where none is named")
+    parser.add_argument("--models", type=int, default=100, help="N; ten times as many are measured too")
+    given = parser.parse_args()
+    for name in given.parts or PARTS:
+        counts = (given.models, given.models * GROWTH)
+        found = []
+        for count in counts:
+            with tempfile.TemporaryDirectory(prefix="mlapi-scale-") as directory:
+                found.append(PARTS[name](count, Path(directory)))
+        print(f"{name:45}{counts[0]:>12,}{counts[1]:>12,}   growth")
+        for label, small in found[0].items():
+            large = found[1][label]
+            growth = f"{large / small:.1f} ×" if small else "–"
+            print(f"  {label:43}{small:>12.2f}{large:>12.2f}   {growth}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

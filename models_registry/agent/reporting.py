@@ -1,0 +1,150 @@
+"""A replica's reports: rows for what has changed, and now and then all of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import DatabaseError, IntegrityError
+
+from models_registry import services
+from models_registry.agent.failures import Failure
+from models_registry.inference.runtime import LoadedModel
+from models_registry.models import ReplicaState
+from models_registry.services.desired_state import DesiredVersion
+from models_registry.services.rollout import ModelReport
+
+# While many models load, what has changed is reported together.
+TOGETHER_SECONDS = 0.25
+# A database that was restored has other rows than those that were written.
+REPORT_AGAIN_SECONDS = 15.0
+
+
+class Reporter:
+    """Knows which models have something new to report; `describe` gives a model's report, None where it is gone."""
+
+    def __init__(
+        self,
+        replica_id: str,
+        *,
+        started_at: datetime,
+        names: Callable[[], Iterable[str]],
+        describe: Callable[[str], ModelReport | None],
+    ) -> None:
+        self._replica_id = replica_id
+        self._started_at = started_at
+        self._names = names
+        self._describe = describe
+        self._changed: dict[str, None] = {}
+        self._model_ids: dict[str, int] = {}
+        self._next_at = 0.0
+        self._all_at = 0.0
+
+    def note(self, name: str) -> None:
+        """Have what a model does reported."""
+        self._changed[name] = None
+
+    def note_unknown(self) -> None:
+        """Have everything reported: the registry does not know this replica. Any thread may call it."""
+        self._all_at = 0.0
+
+    def due_in(self) -> float | None:
+        """Return the seconds until something is to be reported; None where nothing has changed."""
+        return max(0.0, self._next_at - time.monotonic()) if self._changed else None
+
+    def report(self, *, at_once: bool) -> None:
+        """Report what has changed, `at_once` or TOGETHER_SECONDS after the last report. Raises DatabaseError."""
+        now = time.monotonic()
+        if now >= self._all_at:
+            self._report_all()
+        elif self._changed and (at_once or now >= self._next_at):
+            self._report_changed()
+        else:
+            return
+        self._next_at = time.monotonic() + TOGETHER_SECONDS
+
+    def _report_all(self) -> None:
+        self._all_at = time.monotonic() + REPORT_AGAIN_SECONDS
+        try:
+            services.report_replica(
+                self._replica_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                started_at=self._started_at,
+                reports=self._described(self._names()),
+                changed=True,
+            )
+        except DatabaseError:
+            self.note_unknown()
+            raise
+        self._changed.clear()
+
+    def _report_changed(self) -> None:
+        reports = self._described(self._changed)
+        known = {self._model_ids[name] for name in self._changed if name in self._model_ids}
+        gone = sorted(known - {report.model_id for report in reports})
+        try:
+            services.write_reports(self._replica_id, reports, gone=gone)
+        except IntegrityError:
+            # The replica's own row is gone, or a model's: all of it is written anew.
+            self.note_unknown()
+            raise
+        self._changed.clear()
+
+    def _described(self, names: Iterable[str]) -> list[ModelReport]:
+        found = []
+        for name in list(names):
+            report = self._describe(name)
+            if report is not None:
+                self._model_ids[name] = report.model_id
+                found.append(report)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replica is with a version, since when, and why where it has failed."""
+
+    state: ReplicaState
+    since: datetime
+    reason: str = ""
+
+
+def progress_of(
+    held: LoadedModel | None, *, failure: Failure | None, fetching_since: datetime | None, started_at: datetime
+) -> Progress:
+    """Return how far a replica is with a version of which it holds `held`."""
+    if fetching_since is not None:
+        return Progress(ReplicaState.LOADING, fetching_since)
+    if failure is not None:
+        return Progress(ReplicaState.FAILED, failure.since, failure.reason)
+    if held is None:
+        return Progress(ReplicaState.LOADING, started_at)
+    return Progress(ReplicaState.SERVING, held.loaded_at)
+
+
+def report_of(
+    desired: DesiredVersion, held: LoadedModel | None, progress: Progress, *, others: dict[str, dict[str, str]]
+) -> ModelReport:
+    """Return what a replica says of a model: the desired version, what it holds, and what it does about the two."""
+    return ModelReport(
+        model_id=desired.model_id,
+        state=str(progress.state),
+        generation=held.generation if held else 0,
+        desired_generation=desired.generation,
+        serving_version_id=held.version_id if held else None,
+        reason=progress.reason,
+        runs=held.runs if held else {},
+        since=progress.since,
+        digest=held.digest if held else "",
+        others=others,
+    )
+
+
+def report_of_other(desired: DesiredVersion, progress: Progress) -> dict[str, str]:
+    """Return what a replica says of a version beside the active one."""
+    return {"state": str(progress.state), "digest": desired.digest, "reason": progress.reason}
