@@ -20,8 +20,6 @@ from models_registry.errors import BrokenArtifact, NoPrediction
 
 MAX_FEATURES = 2_000_000
 MAX_OUTPUTS = 100_000
-# Before 1.0 in files, and up to 1.5 in pickles, a format of memory images.
-_BINARY = (b"binf", b"CONFIG-offset:", b"bs64")
 _LINKS = {
     **dict.fromkeys(
         ("reg:squarederror", "reg:linear", "reg:absoluteerror", "reg:quantileerror", "reg:expectileerror",
@@ -42,8 +40,9 @@ def decode(blob: bytes) -> BoostedModel:
     Raises BrokenArtifact where it cannot be read, UnsafeStructure where its trees contradict themselves, and
     NoPrediction for a kind of model that is not served.
     """
+    document = _member(_document(blob), "the model", dict)
     try:
-        return _model(read(blob))
+        return _model(document.get("Model", document), document.get("Config", {}))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ubjson.broken(f"its model is not as XGBoost writes it ({type(error).__name__}: {error})") from error
 
@@ -56,14 +55,13 @@ def read(blob: bytes) -> dict[str, Any]:
 
 def _document(blob: bytes) -> Any:
     start = blob[:16].lstrip()
-    if start.startswith(_BINARY):
-        raise BrokenArtifact(
-            "The XGBoost model in the artifact is in the binary format of old versions, which is a memory image and "
-            "cannot be checked. Load it once with the XGBoost that wrote it, call save_model('model.json'), and "
-            "publish that."
-        )
     if not start.startswith(b"{"):
-        raise ubjson.broken("it is neither JSON nor UBJSON")
+        # Files before 1.0, pickles before 1.3, and what save_model wrote to other endings up to 1.7.
+        raise BrokenArtifact(
+            "The XGBoost model in the artifact is neither JSON nor UBJSON: it is damaged, or in the binary format of "
+            "old versions (before 1.3 in pickles), which is not served. Load it with the XGBoost that wrote it, call "
+            "save_model('model.json') (from 1.0 on), and publish that."
+        )
     if start[1:2] in b'"\n\r\t }':
         try:
             return json.loads(blob)
@@ -78,7 +76,8 @@ def _member(value: Any, what: str, kind: type | tuple[type, ...]) -> Any:
     return value
 
 
-def _model(document: Mapping[str, Any]) -> BoostedModel:
+def _model(document: Mapping[str, Any], settings: Mapping[str, Any]) -> BoostedModel:
+    """Return the validated model; `settings` are those of the training, which a pickle has and a file has not."""
     learner = _member(document["learner"], "the learner", dict)
     parameters = learner["learner_model_param"]
     n_features = _whole(parameters["num_feature"], MAX_FEATURES)
@@ -119,10 +118,26 @@ def _model(document: Mapping[str, Any]) -> BoostedModel:
     if kind == "dart":
         weights = as_array(booster["weight_drop"], np.float32)
         booster = booster["gbtree"]
-    return _of_trees(common, booster["model"], weights, groups)
+    parallel = _parallel_trees(booster["model"], settings, dict(attributes))
+    return _of_trees(common, booster["model"], weights, groups=groups, per_iteration=parallel * groups)
 
 
-def _of_trees(common: dict[str, Any], model: Mapping[str, Any], weights: Array | None, groups: int) -> BoostedModel:
+def _parallel_trees(model: Mapping[str, Any], settings: Mapping[str, Any], attributes: Mapping[str, str]) -> int:
+    """Return how many trees of one output an iteration has; before 1.6 the model itself does not tell."""
+    found = model["gbtree_model_param"].get("num_parallel_tree")
+    if found is None and settings:
+        booster = settings["learner"]["gradient_booster"]
+        found = booster.get("gbtree", booster).get("gbtree_train_param", {}).get("num_parallel_tree")
+    if found is None and "best_ntree_limit" in attributes and _best_iteration(attributes) is not None:
+        # The one counts iterations and the other the trees of one output.
+        iterations = 1 + int(attributes["best_iteration"])
+        found = _whole(attributes["best_ntree_limit"], MAX_OUTPUTS) // iterations
+    return max(1, _whole(1 if found is None else found, MAX_OUTPUTS))
+
+
+def _of_trees(
+    common: dict[str, Any], model: Mapping[str, Any], weights: Array | None, *, groups: int, per_iteration: int
+) -> BoostedModel:
     targets = as_array(model["tree_info"], np.int64)
     described = _member(model["trees"], "the trees", list)
     if len(targets) != len(described) or (weights is not None and len(weights) != len(described)):
@@ -131,8 +146,6 @@ def _of_trees(common: dict[str, Any], model: Mapping[str, Any], weights: Array |
         _tree(tree, int(target), 1.0 if weights is None else float(weights[number]))
         for number, (tree, target) in enumerate(zip(described, targets, strict=True))
     ]
-    parallel = max(1, _whole(model["gbtree_model_param"].get("num_parallel_tree", 1), MAX_OUTPUTS))
-    per_iteration = parallel * groups
     if len(trees) % per_iteration:
         raise refuse(f"holds {len(trees)} trees, which is no multiple of the {per_iteration} of one iteration")
     n_features = common["n_features"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,24 @@ def test_xgboost_objective_answers_alike(objective: str, target: str) -> None:
 @pytest.mark.parametrize("kind", XGBOOST_KINDS)
 def test_xgboost_kind_answers_alike_from_every_form(kind: str) -> None:
     compare_xgboost(XGBOOST_KINDS[kind](), ("pickle", "ubj", "json"))
+
+
+@pytest.mark.parametrize("told_by", ["model", "settings", "attributes"])
+def test_parallel_trees_of_older_versions_are_kept_together(told_by: str) -> None:
+    """Before 1.6 the model did not say how many trees an iteration has, which the best iteration depends on."""
+    document = made.xgboost_document(XGBOOST_KINDS["parallel trees"]())
+    document["learner"]["attributes"]["best_iteration"] = "4"
+    parameters = document["learner"]["gradient_booster"]["model"]["gbtree_model_param"]
+    if told_by != "model":
+        assert parameters.pop("num_parallel_tree") == "3"
+    if told_by == "settings":
+        train = {"gbtree_train_param": {"num_parallel_tree": "3"}}
+        document = {"Model": document, "Config": {"learner": {"gradient_booster": train}}}
+    if told_by == "attributes":
+        document["learner"]["attributes"]["best_ntree_limit"] = "15"
+    model = xgboost_document.decode(json.dumps(document).encode())
+    kept = model.kept(model.best_iteration + 1)
+    assert (kept.n_iterations, kept.forest.n_trees) == (5, 5 * 3 * 3)
 
 
 def compare_lightgbm(booster: Any) -> None:

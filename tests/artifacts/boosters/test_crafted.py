@@ -150,7 +150,7 @@ def test_xgboost_kind_that_is_not_served_is_named(
         xgboost_document.decode(json.dumps(crafted).encode())
 
 
-@pytest.mark.parametrize("start", [b"binf\0\0\0\0", b"CONFIG-offset:\0\0\0", b"bs64\tAAAA"])
+@pytest.mark.parametrize("start", [b"binf\0\0\0\0", b"CONFIG-offset:\0\0\0", b"bs64\tAAAA", b"\0\0\0\x3f", b""])
 def test_xgboost_binary_form_says_how_to_save_again(start: bytes) -> None:
     with pytest.raises(BrokenArtifact, match=r"save_model\('model.json'\)"):
         xgboost_document.decode(start + bytes(100))
