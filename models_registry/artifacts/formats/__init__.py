@@ -14,8 +14,10 @@ FORMATS = {
     **dict.fromkeys((".joblib", ".pkl", ".pickle", ".sav"), "joblib"),
     ".skops": "skops",
     ".onnx": "onnx",
-    ".ubj": "xgboost",
+    **dict.fromkeys((".ubj", ".json"), "xgboost"),
 }
+# Samples, metrics and settings lie beside models as JSON, too: of those files in a storage only these are models.
+_JSON_MODELS = ("model.json", ".xgb.json")
 
 
 def listed_endings() -> str:
@@ -25,14 +27,20 @@ def listed_endings() -> str:
 
 
 def is_artifact(key: str) -> bool:
-    """Return whether the ending of `key` names a format, in upper or lower case."""
-    return PurePosixPath(key).suffix.lower() in FORMATS
+    """Return whether a stored `key` is an artifact by its ending, in upper or lower case.
+
+    JSON is one as `model.json`, or where it ends in `.xgb.json`.
+    """
+    name = PurePosixPath(key).name.lower()
+    if name.endswith(".json"):
+        return name == _JSON_MODELS[0] or name.endswith(_JSON_MODELS[1])
+    return PurePosixPath(name).suffix in FORMATS
 
 
 def format_of(key: str) -> str:
     """Return the format that the ending of `key` names, in upper or lower case; no content is looked at."""
     ending = PurePosixPath(key).suffix
-    if not is_artifact(key):
+    if ending.lower() not in FORMATS:
         raise UnsupportedFormat(
             f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. "
             "Name the file by the format that it was written in."

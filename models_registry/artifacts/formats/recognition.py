@@ -52,7 +52,8 @@ def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
         return None
     if start.startswith(b"PK"):
         return _zip(path, format)
-    return _text(start)
+    # Why a model in JSON is refused is told better by its reader.
+    return None if format == "xgboost" and start.lstrip().startswith(b"{") else _text(start)
 
 
 def _zip(path: Path, format: str) -> str | None:

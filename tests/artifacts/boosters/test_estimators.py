@@ -173,6 +173,24 @@ def test_xgboost_file_is_served_as_the_class_that_wrote_it(name: str, ending: st
     compare(estimator, open_artifact(path, "xgboost"), made.asked())
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"accuracy": 0.9}', "its model is not as XGBoost writes it"),
+        (b'{"learner": ', "its JSON is damaged"),
+        (b"{" + b'"a":[' * 100_000, "its JSON is damaged"),
+        (b"binf" + bytes(100), "save_model('model.json')"),
+        (b"", "empty file"),
+        (b"<html>", "HTML page"),
+    ],
+)
+def test_file_that_is_no_model_of_xgboost_says_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    path.write_bytes(content)
+    (reason,) = judge(inspect_artifact(path, "xgboost", max_claimed_bytes=10**8))
+    assert said in reason
+
+
 def test_absent_entry_of_a_sparse_row_is_missing_to_xgboost(tmp_path: Path) -> None:
     texts = [f"{'good' if number % 3 else 'bad'} word{number % 7}" for number in range(100)]
     target = np.array([number % 3 == 0 for number in range(100)]).astype(int)

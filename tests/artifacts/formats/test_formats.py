@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models_registry.artifacts.formats import format_of, open_artifact
+from models_registry.artifacts.formats import format_of, is_artifact, open_artifact
 from models_registry.artifacts.inspection import inspect_artifact
 from models_registry.artifacts.object_graph import walk
 from models_registry.artifacts.policy import judge
@@ -49,6 +49,16 @@ def test_other_endings_are_refused(key: str) -> None:
         return
     with pytest.raises(UnsupportedFormat, match=r"\.joblib, \.pkl, \.pickle, \.sav, \.skops, \.onnx"):
         format_of(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_model"),
+    [("m/model.json", True), ("m/1/Model.JSON", True), ("m/churn.xgb.json", True), ("m/sample.json", False),
+     ("m/metrics.json", False), ("m/model.joblib.manifest.json", False), ("m/a.ubj", True), ("m/submodel.json", False)],
+)  # fmt: skip
+def test_json_is_an_artifact_by_its_name_alone(key: str, is_model: bool) -> None:
+    assert is_artifact(key) is is_model
+    assert format_of(key) == "xgboost"
 
 
 def _dumped(kind: str, protocol: int, path: Path) -> None:
