@@ -2,7 +2,8 @@
 
     python -m tools.compiler_version
 
-Run it after a change in `models_registry/compilation/`, when you have decided whether to raise the version.
+Run it after a change in `models_registry/compilation/` or `models_registry/artifacts/boosters/`, when you have decided
+whether to raise the version.
 """
 
 import ast
@@ -15,18 +16,20 @@ from pathlib import Path
 from models_registry.compilation.cache import COMPILER_VERSION
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "models_registry" / "compilation"
+# The decoders of boosters decide what a compiled form is made from.
+PACKAGES = (ROOT / "models_registry" / "compilation", ROOT / "models_registry" / "artifacts" / "boosters")
 RECORD = ROOT / "tests" / "compilation" / "compiler_version.json"
 # They find, start and describe a compilation, and change nothing in its result.
 AROUND = ("__init__.py", "cache.py", "compile_task.py", "compiling.py", "report.py")
 
 
-def record_of(package: Path = PACKAGE) -> dict[str, str | int]:
+def record_of() -> dict[str, str | int]:
     """Return the version with a digest of the code that decides what a compiled form is."""
     seen = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        if path.name not in AROUND:
-            seen.update(f"{path.relative_to(package)}\n{code_of(path.read_text())}\n".encode())
+    for package in PACKAGES:
+        for path in sorted(package.rglob("*.py")):
+            if path.name not in AROUND:
+                seen.update(f"{path.relative_to(package)}\n{code_of(path.read_text())}\n".encode())
     return {"version": COMPILER_VERSION, "code": seen.hexdigest()}
 
 
