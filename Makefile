@@ -21,7 +21,7 @@ help: ## this list
 run: $(VENV)/.installed ## the service on http://localhost:$PORT (8000), with a demo where the registry is empty
 	@exec $(BIN)/python manage.py run_local
 
-OTHERS := .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed
+OTHERS := .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed .venv-mlflow/.installed
 PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
 
 test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every check, then the tests, on SQLite and on PostgreSQL
@@ -95,6 +95,7 @@ $(VENV)/.browser: | $(VENV)/.installed-dev
 .venv-aws/.installed: requirements/aws-tools.txt
 .venv-checkov/.installed: requirements/checkov.txt
 .venv-clients/.installed: requirements/clients.txt
+.venv-mlflow/.installed: requirements/mlflow.txt
 .venv-bench-peers/.installed: requirements/bench-peers.txt
 .venv-bench-mlserver/.installed: requirements/bench-mlserver.txt
 .venv-%/.installed: $(INSTALLER)

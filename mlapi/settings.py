@@ -52,6 +52,7 @@ MODELS_STORAGE = environment.text("MODELS_STORAGE", (VAR_DIR / "models").as_uri(
 MODELS_DEFAULT = environment.text("MODELS_DEFAULT")
 MODELS_POLL_SECONDS = environment.number("MODELS_POLL_SECONDS", 2, minimum=0.05)
 MODELS_DISCOVERY_SECONDS = environment.number("MODELS_DISCOVERY_SECONDS", 10, minimum=0.5)
+MODELS_MLFLOW_URI = environment.words("MODELS_MLFLOW_URI")
 MODELS_POLICY = environment.choice("MODELS_POLICY", "manual", ("manual", "latest"))
 MODELS_CACHE = Path(environment.text("MODELS_CACHE", str(VAR_DIR / "cache")))
 MODELS_CACHE_MB = environment.whole("MODELS_CACHE_MB", 5000, minimum=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from django.conf import settings
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread, PauseEvents
@@ -11,8 +12,11 @@ from models_registry.errors import RegistryError, StorageError
 log = structlog.get_logger(__name__)
 
 DISCOVERY = "discovery"
+MLFLOW = "mlflow"
 # Longer than a listing takes; a holder that dies is followed after that.
 DISCOVERY_LEASE_SECONDS = 120.0
+# Longer than a model takes to come from another registry.
+MLFLOW_LEASE_SECONDS = 900.0
 EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is tried again at every look.")
 
 
@@ -37,6 +41,10 @@ class MaintenanceLoop:
     def tend(self) -> None:
         """Discover where it is due, and check what waits, one after the other."""
         while not self._thread.is_stopping:
+            if settings.MODELS_MLFLOW_URI and services.claim_lease(
+                MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS
+            ):
+                self._follow_mlflow()
             if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
                 self._discover()
             if not self._check_one():
@@ -49,6 +57,15 @@ class MaintenanceLoop:
         except StorageError as error:
             log.error("check_postponed", reason=str(error))
             return True
+
+    def _follow_mlflow(self) -> None:
+        """Store what the aliases of other registries point to; what cannot be read is asked again."""
+        failures = services.follow_mlflow()
+        for sentence in failures:
+            log.error("mlflow_not_followed", reason=sentence)
+        services.finish_lease(
+            MLFLOW, holder=self._holder, next_in_seconds=self._discovery_seconds, note=" ".join(failures)
+        )
 
     def _discover(self) -> None:
         note = ""

@@ -15,7 +15,8 @@ from models_registry.artifacts.suggestions import closest
 from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"
-KNOWN_FIELDS = {"description", "metrics", "inputs", "sample", "steps"}
+KNOWN_FIELDS = {"description", "metrics", "inputs", "sample", "steps", "run_id"}
+MAX_RUN_ID = 200
 MAX_STEPS = 16
 INPUT_FIELDS = ("name", "nullable", "type")
 # ASCII digits, no leading zeros: 01234 is a postcode, 1_000 and nan are what Python alone calls numbers.
@@ -119,7 +120,8 @@ class Sample:
 class Manifest:
     """What the publisher says of an artifact; every part is optional.
 
-    `steps` name the parts of a dict or tuple, or files beside the artifact, in the order in which they follow.
+    `steps` name the parts of a dict or tuple, or files beside the artifact, in the order in which they follow. `run_id`
+    is the MLflow run that trained it.
     """
 
     description: str = ""
@@ -127,6 +129,7 @@ class Manifest:
     inputs: tuple[DeclaredInput, ...] | None = None
     sample: Sample | None = None
     steps: tuple[str, ...] | None = None
+    run_id: str = ""
 
     @classmethod
     def parse(cls, content: bytes) -> Manifest:
@@ -153,6 +156,11 @@ class Manifest:
         description = value.get("description", "")
         if not isinstance(description, str):
             raise ManifestError(f"The manifest's 'description' must be text; found {_kind(description)}.")
+        run_id = value.get("run_id", "")
+        if not isinstance(run_id, str) or len(run_id) > MAX_RUN_ID:
+            raise ManifestError(
+                f"The manifest's 'run_id' must be text of at most {MAX_RUN_ID} characters; found {run_id!r:.60}."
+            )
         inputs, sample, steps = value.get("inputs"), value.get("sample"), value.get("steps")
         return cls(
             description=description,
@@ -160,6 +168,7 @@ class Manifest:
             inputs=None if inputs is None else _parse_inputs(inputs),
             sample=None if sample is None else Sample.from_json(sample),
             steps=None if steps is None else _parse_steps(steps),
+            run_id=run_id,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -175,6 +184,8 @@ class Manifest:
             body["sample"] = self.sample.to_json()
         if self.steps is not None:
             body["steps"] = list(self.steps)
+        if self.run_id:
+            body["run_id"] = self.run_id
         return body
 
 

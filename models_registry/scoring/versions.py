@@ -72,9 +72,6 @@ def open_version(version: ModelVersion) -> OpenedVersion:
         acceleration=version.model.acceleration,
     )
     preparation = local_preparation()
-    artifact = preparation.fetch(
-        reference,
-        lambda target: conf.storage().copy_version(version.storage_key, version.storage_version, target),
-    )
+    artifact = preparation.fetch(reference, services.copier(conf.storage(), version))
     loaded = preparation.prepare(reference, artifact)
     return OpenedVersion(reference.model, reference.number, reference.digest, loaded.schema, loaded.predictor)

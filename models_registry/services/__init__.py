@@ -50,6 +50,7 @@ from models_registry.services.desired_state import (
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_version, list_models
+from models_registry.services.mlflow_registry import follow_mlflow, parse_source
 from models_registry.services.publishing import publish
 from models_registry.services.rollout import (
     Rollout,
@@ -93,6 +94,7 @@ __all__ = [
     "discover",
     "end_canary",
     "finish_lease",
+    "follow_mlflow",
     "forget_replica",
     "get_key",
     "get_model",
@@ -100,6 +102,7 @@ __all__ = [
     "list_models",
     "open_check",
     "open_traffic",
+    "parse_source",
     "promote",
     "publish",
     "read_changes",

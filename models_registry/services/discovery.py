@@ -18,6 +18,7 @@ from models_registry.errors import InvalidName
 from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.services import parts
 from models_registry.services.catalogue import check_name, register_model
+from models_registry.services.mlflow_directories import find_directories
 from models_registry.storage import StoredVersion, VersionedStorage
 
 log = structlog.get_logger(__name__)
@@ -38,8 +39,9 @@ class DiscoveryResult:
 def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str = "") -> DiscoveryResult:
     """Record every version that the storage holds and the registry does not, in the order of their writing.
 
-    One listing, no look at single objects. `only` confines it to one model. StorageError is raised where the
-    storage cannot be listed; nothing is then marked as missing.
+    One listing; of single objects only manifests beside several artifacts and MLflow's descriptions are read, once
+    each. `only` confines it to one model. StorageError is raised where the storage cannot be listed; nothing is then
+    marked as missing.
     """
     storage = storage or conf.storage()
     # What others record while this listing is made is not in it, and not gone.
@@ -47,17 +49,25 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     stored = storage.list_versions(f"{only}/" if only else "")
     result = DiscoveryResult()
     there = {(item.key, item.version_id) for item in stored}
-    hidden = parts.companions(stored, storage)
-    for name, versions in _by_model([item for item in stored if item.key not in hidden], result).items():
-        _record(register_model(name), versions, result, there, by=by)
+    directories = find_directories(stored, storage)
+    result.ignored += directories.incomplete
+    hidden = parts.companions(stored, storage) | directories.hidden
+    shown = [item for item in stored if item.key not in hidden]
+    for name, versions in _by_model(shown, directories.formats, result).items():
+        _record(register_model(name), versions, directories.formats, result, there, by=by)
     _mark_missing(there, result, only=only, found_before=began)
     for version in result.found:
         log.info("found", model=version.model.name, version=version.number, key=version.storage_key)
     return result
 
 
-def _by_model(stored: list[StoredVersion], result: DiscoveryResult) -> dict[str, list[StoredVersion]]:
-    """Return the artifacts by model; what is none is listed as ignored, with the reason."""
+def _by_model(
+    stored: list[StoredVersion], told: dict[str, str], result: DiscoveryResult
+) -> dict[str, list[StoredVersion]]:
+    """Return the artifacts by model; what is none is listed as ignored, with the reason.
+
+    `told` has the formats of the files that an MLflow directory names, by key.
+    """
     by_model: dict[str, list[StoredVersion]] = defaultdict(list)
     for version in stored:
         name, _, rest = version.key.partition("/")
@@ -67,7 +77,7 @@ def _by_model(stored: list[StoredVersion], result: DiscoveryResult) -> dict[str,
             _ignore(result, f"{version.key}: lies in no model's folder; move it to <model name>/{version.key}.")
         elif len(version.key) > MAX_KEY:
             _ignore(result, f"{version.key[:80]}…: the key has {len(version.key)} characters; at most {MAX_KEY}.")
-        elif not formats.is_artifact(version.key):
+        elif version.key not in told and not formats.is_artifact(version.key):
             _ignore(result, f"{version.key}: is no artifact; those end in {', '.join(formats.FORMATS)}.")
         else:
             try:
@@ -85,6 +95,7 @@ def _ignore(result: DiscoveryResult, sentence: str) -> None:
 def _record(
     model: RegisteredModel,
     stored: list[StoredVersion],
+    told: dict[str, str],
     result: DiscoveryResult,
     there: set[tuple[str, str]],
     *,
@@ -99,14 +110,14 @@ def _record(
     for item in stored:
         version = known.get((item.key, item.version_id))
         if version is None:
-            added = _add(model, item, by=by)
+            added = _add(model, item, told.get(item.key) or formats.format_of(item.key), by=by)
             if added is not None:
                 result.found.append(added)
         elif version.state == State.MISSING and _is_there(version, there):
             _return(version, result)
 
 
-def _add(model: RegisteredModel, item: StoredVersion, *, by: str) -> ModelVersion | None:
+def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -> ModelVersion | None:
     """Return the new version; None where another process recorded it at this moment."""
     try:
         with transaction.atomic():
@@ -116,7 +127,7 @@ def _add(model: RegisteredModel, item: StoredVersion, *, by: str) -> ModelVersio
             return ModelVersion.objects.create(
                 model=model,
                 number=highest + 1,
-                format=formats.format_of(item.key),
+                format=format,
                 storage_key=item.key,
                 storage_version=item.version_id,
                 size_bytes=item.size_bytes,

@@ -12,7 +12,8 @@ from models_registry import conf
 from models_registry.artifacts import formats
 from models_registry.artifacts.cache import digest_of
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
-from models_registry.errors import ObjectMissing, StorageUnavailable
+from models_registry.artifacts.mlflow_model import FILE_NAME, MAX_BYTES, MlflowModel, parse_mlmodel
+from models_registry.errors import ManifestError, ObjectMissing, StorageUnavailable
 from models_registry.models import ModelVersion
 from models_registry.services.catalogue import check_name
 from models_registry.services.discovery import discover
@@ -33,11 +34,17 @@ def publish(
     What is given here goes before what the manifest beside the artifact says.
     """
     check_name(name)
+    directory = _mlflow_directory(artifact)
+    model = parse_mlmodel(_content(directory / FILE_NAME)) if directory else None
+    if directory and model:
+        artifact = directory / model.file
     if not artifact.is_file():
         raise ObjectMissing(
-            f"{artifact} is not there. Give the path of a file that ends in {formats.listed_endings()}."
+            f"{artifact} is not there. Give the path of a file that ends in {formats.listed_endings()}, or of an "
+            "MLflow model directory."
         )
-    formats.format_of(artifact.name)
+    if model is None:
+        formats.format_of(artifact.name)
     beside = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
     manifest = Manifest.parse(beside.read_bytes()) if beside.is_file() else Manifest()
     if description is not None:
@@ -46,27 +53,60 @@ def publish(
         manifest = replace(manifest, metrics=metrics)
     if sample is not None:
         manifest = replace(manifest, sample=sample)
-    missing = [
-        item for item in file_names(manifest.steps or (), artifact.name) if not artifact.with_name(item).is_file()
-    ]
-    if missing:
-        raise ObjectMissing(f"The manifest's 'steps' name {missing[0]}, which is not beside {artifact}. Copy it there.")
+    root = directory or artifact.parent
+    files = _directory_files(root, model) if model else list(file_names(manifest.steps or (), artifact.name))
+    _require_inside(root, files)
     storage = conf.storage()
     # A folder of its own: nothing is overwritten, even where a bucket keeps no versions.
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     folder = f"{name}/{stamp}-{digest_of(artifact)[:8]}"
-    beside_it = file_names(manifest.steps or (), artifact.name)
-    # Steps name the files as they lie here.
-    key = f"{folder}/{artifact.name}" if beside_it else f"{folder}/model{artifact.suffix}"
+    # What names files names them as they lie here.
+    own = str(artifact.relative_to(root)) if files else f"model{artifact.suffix}"
+    key = f"{folder}/{own}"
     if manifest != Manifest():
         # Before the artifact: whoever lists in between finds no version without its manifest.
         storage.put(key + MANIFEST_SUFFIX, io.BytesIO(json.dumps(manifest.to_json(), indent=2).encode()))
     # The artifact last, for the same reason.
-    for part in [item for item in beside_it if item != artifact.name] + [artifact.name]:
-        with artifact.with_name(part).open("rb") as content:
-            storage.put(key if part == artifact.name else f"{folder}/{part}", content)
+    for file in [*(file for file in files if file != own), own]:
+        with (artifact if file == own else root / file).open("rb") as content:
+            storage.put(f"{folder}/{file}", content)
     discover(storage, by=by, only=name)
     version = ModelVersion.objects.filter(model__name=name, storage_key=key).select_related("model").first()
     if version is None:
         raise StorageUnavailable(f"{storage.location_of(key)} was written and is not listed. Run sync_models.")
     return version
+
+
+def _mlflow_directory(artifact: Path) -> Path | None:
+    """Return the MLflow model directory that `artifact` is, or whose MLmodel it is."""
+    if artifact.name == FILE_NAME:
+        return artifact.parent
+    if not artifact.is_dir():
+        return None
+    if not (artifact / FILE_NAME).is_file():
+        raise ObjectMissing(f"{artifact} is a directory without a file {FILE_NAME}. Give the path of the model's file.")
+    return artifact
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of an MLmodel, as far as it may be long."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ObjectMissing(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _directory_files(root: Path, model: MlflowModel) -> list[str]:
+    """Return the files of a model directory that the registry reads."""
+    example = [model.example_file] if model.example_file and (root / model.example_file).is_file() else []
+    return [FILE_NAME, *example, model.file]
+
+
+def _require_inside(root: Path, files: list[str]) -> None:
+    """Refuse a file that is not there, and a link that leads out of `root`."""
+    for file in files:
+        if not (root / file).is_file():
+            raise ObjectMissing(f"{root / file} is not there, and the manifest or MLmodel names it. Copy it there.")
+        if not (root / file).resolve().is_relative_to(root.resolve()):
+            raise ManifestError(f"{root / file} leads out of its directory. Put the file itself there.")

@@ -37,6 +37,7 @@ from models_registry.services import parts
 from models_registry.services.activation import activate
 from models_registry.services.canaries import start_canary
 from models_registry.services.desired_state import record_change
+from models_registry.services.mlflow_directories import directory_manifest, merged
 from models_registry.services.stored_bytes import copier
 
 log = structlog.get_logger(__name__)
@@ -222,7 +223,8 @@ def fetch_artifact(version: ModelVersion) -> CachedArtifact:
 
 def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:
     content = conf.storage().read_current(version.storage_key + MANIFEST_SUFFIX)
-    manifest = Manifest.parse(content) if content is not None else Manifest()
+    own = Manifest.parse(content) if content is not None else Manifest()
+    manifest = merged(directory_manifest(conf.storage(), version.storage_key), own)
     findings.values.update(
         manifest=manifest.to_json(), description=manifest.description, metrics=manifest.metrics or {}
     )

@@ -137,7 +137,7 @@ def test_publishing_takes_along_the_files_that_the_manifest_names(storage_direct
     version.refresh_from_db()
     assert version.state == State.READY, version.reason
     (tmp_path / "here/scaler.pkl").unlink()
-    with pytest.raises(ObjectMissing, match="name scaler.pkl, which is not beside"):
+    with pytest.raises(ObjectMissing, match=r"scaler\.pkl is not there"):
         services.publish("m", tmp_path / "here/model.pkl", by="x")
 
 

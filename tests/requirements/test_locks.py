@@ -20,6 +20,7 @@ ENVIRONMENTS = {
     "requirements/aws-tools.txt": ".venv-aws",
     "requirements/checkov.txt": ".venv-checkov",
     "requirements/clients.txt": ".venv-clients",
+    "requirements/mlflow.txt": ".venv-mlflow",
     "requirements/bench-peers.txt": ".venv-bench-peers",
     "requirements/bench-mlserver.txt": ".venv-bench-mlserver",
     "requirements/uv.txt": ".venv-uv",

@@ -24,7 +24,12 @@ class Command(RegistryCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the contract's arguments."""
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help=f"a file that ends in {listed_endings()}")
+        parser.add_argument(
+            "artifact",
+            metavar="ARTIFACT",
+            type=Path,
+            help=f"a file that ends in {listed_endings()}, or an MLflow model directory",
+        )
         parser.add_argument("--sample", type=Path, help="JSON (instances, predictions) or CSV")
         parser.add_argument("--metrics", type=Path, help='JSON such as {"accuracy": 0.98}')
         parser.add_argument("--description", help="one line on what is new")

@@ -19,6 +19,9 @@ class Command(RegistryCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look once, and check all that waits."""
+        failures = services.follow_mlflow(by=who())
+        for sentence in failures:
+            self.stderr.write(sentence)
         result = services.discover(by=who())
         for sentence in result.ignored:
             self.stderr.write(f"Ignored: {sentence}")
@@ -30,6 +33,8 @@ class Command(RegistryCommand):
         self.stdout.write(f"{len(result.found)} new, {len(result.returned)} returned, {len(result.missing)} missing.")
         if postponed:
             raise CommandError(f"{postponed} could not be checked; a serving replica tries again.")
+        if failures:
+            raise CommandError("Not every MLflow registry could be read; a serving replica tries again.")
 
     def _check(self, versions: list[ModelVersion]) -> int:
         """Check them, and return how many must wait: the bytes of one keep no other from its check."""

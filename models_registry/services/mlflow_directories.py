@@ -1,0 +1,137 @@
+"""MLflow model directories in the storage: each is one version, the model's file with what MLmodel says of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from models_registry.artifacts.manifest import Manifest
+from models_registry.artifacts.mlflow_model import (
+    FILE_NAME,
+    FORMAT,
+    MAX_BYTES,
+    MAX_EXAMPLE_BYTES,
+    OWN_FOLDERS,
+    MlflowModel,
+    parse_mlmodel,
+)
+from models_registry.errors import ManifestError, ObjectMissing
+from models_registry.storage import StoredVersion, VersionedStorage
+
+# Files of the model lie in its directory, or one folder below.
+_MAX_DEPTH = 2
+_MAX_PARSED = 10_000
+
+
+@dataclass(slots=True)
+class Directories:
+    """The model directories of a listing.
+
+    `formats` has the keys of their artifacts; `hidden` those of the files that are no versions of their own;
+    `incomplete` a sentence for each directory whose model's file is not there yet.
+    """
+
+    formats: dict[str, str]
+    hidden: set[str]
+    incomplete: list[str]
+
+
+def find_directories(stored: Iterable[StoredVersion], storage: VersionedStorage) -> Directories:
+    """Return the MLflow model directories among what the storage holds."""
+    stored = list(stored)
+    keys = {version.key for version in stored}
+    found = Directories({}, set(), [])
+    # The newest version of each counts; the listing is in the order of writing.
+    for key, version in {item.key: item for item in stored if _is_mlmodel(item.key)}.items():
+        folder = PurePosixPath(key).parent
+        found.hidden.update(item for item in keys if _belongs_to(item, folder))
+        model = _parsed(storage, version)
+        if model is None:
+            # The check of the directory says what is wrong with it.
+            found.formats[key] = FORMAT
+        elif (file := str(folder / model.file)) in keys:
+            found.formats[file] = model.format
+        else:
+            found.incomplete.append(f"{key}: names {model.file}, which is not there yet.")
+    found.hidden -= found.formats.keys()
+    return found
+
+
+def _is_mlmodel(key: str) -> bool:
+    # Below the folder that names the model.
+    return PurePosixPath(key).name == FILE_NAME and key.count("/") >= 1
+
+
+def _belongs_to(key: str, folder: PurePosixPath) -> bool:
+    """Return whether a file is one of a model directory: in it, or in a folder that MLflow makes there."""
+    path = PurePosixPath(key)
+    return path.parent == folder or (path.is_relative_to(folder) and path.relative_to(folder).parts[0] in OWN_FOLDERS)
+
+
+_known: dict[tuple[str, StoredVersion], MlflowModel | None] = {}
+
+
+def _parsed(storage: VersionedStorage, version: StoredVersion) -> MlflowModel | None:
+    """Return what a stored MLmodel says, read once in this process; None where it says nothing that is served."""
+    place = (storage.location_of(version.key), version)
+    if place not in _known:
+        if len(_known) >= _MAX_PARSED:
+            _known.clear()
+        try:
+            _known[place] = _read(storage, version)
+        except ManifestError:
+            _known[place] = None
+    return _known[place]
+
+
+def _read(storage: VersionedStorage, version: StoredVersion) -> MlflowModel:
+    if version.size_bytes > MAX_BYTES:
+        return parse_mlmodel(b" " * (MAX_BYTES + 1))  # raises with the limit
+    content = io.BytesIO()
+    storage.copy_version(version.key, version.version_id, content)
+    return parse_mlmodel(content.getvalue())
+
+
+def directory_manifest(storage: VersionedStorage, key: str) -> Manifest | None:
+    """Return what the MLflow directory around the artifact `key` says of it; None where it lies in none.
+
+    Raises ManifestError where the directory cannot be served.
+    """
+    path = PurePosixPath(key)
+    if path.name == FILE_NAME:
+        content = storage.read_current(key, max_bytes=MAX_BYTES)
+        if content is None:
+            raise ObjectMissing(f"{key} is not there. Copy it there again.")
+        file = parse_mlmodel(content).file
+        raise ManifestError(f"The MLmodel names {file}, which is a version of its own by now. Look for new versions.")
+    for folder in list(path.parents)[:_MAX_DEPTH]:
+        if str(folder) == ".":
+            return None
+        content = storage.read_current(str(folder / FILE_NAME), max_bytes=MAX_BYTES)
+        if content is None:
+            continue
+        model = parse_mlmodel(content)
+        if folder / model.file != path:
+            return None
+        example = None
+        if model.example_file:
+            example = storage.read_current(str(folder / model.example_file), max_bytes=MAX_EXAMPLE_BYTES)
+        return model.manifest(example)
+    return None
+
+
+def merged(directory: Manifest | None, own: Manifest) -> Manifest:
+    """Return what the artifact's own manifest says, and else what its MLflow directory says."""
+    if directory is None:
+        return own
+    return replace(
+        directory,
+        description=own.description or directory.description,
+        metrics=own.metrics or directory.metrics,
+        inputs=directory.inputs if own.inputs is None else own.inputs,
+        sample=directory.sample if own.sample is None else own.sample,
+        run_id=own.run_id or directory.run_id,
+        steps=own.steps,
+    )
