@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cloudformation import cost, environments, preflight, promotion, rollout, smoke_test
+from cloudformation import cost, environments, preflight, promotion, replay, rollout, smoke_test
 from cloudformation import plan as plans
 from cloudformation.aws import Aws, AwsError
 from cloudformation.changes import preview, require_data_kept
@@ -95,6 +95,22 @@ def _smoke(options: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     if not found:
         print(f"{url} is ready, and each of its models answers its own example.")
+    return 1 if found else 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    """Replay each model of a running service; fail where too much changes."""
+    token = os.environ.get("MLAPI_TOKEN")
+    if not token:
+        raise ConfigurationError(
+            "MLAPI_TOKEN is not set. Give it the token of an account that may view models and activate versions."
+        )
+    settings = _settings(options)
+    url = Aws(settings.region).outputs(names_of(settings)["service"])["Url"]
+    target = smoke_test.Target(url, headers={"Authorization": f"Bearer {token}"})
+    found = replay.problems(target, tolerate=options.tolerate, say=print)
+    for problem in found:
+        print(problem, file=sys.stderr)
     return 1 if found else 0
 
 
@@ -194,6 +210,12 @@ def parser() -> argparse.ArgumentParser:
 
     smoke = commands.add_parser("smoke", parents=[chosen], help="ask each model of the service for its own example")
     smoke.set_defaults(run=_smoke)
+
+    again = commands.add_parser("replay", parents=[chosen], help="replay each model; fail where too much changes")
+    again.add_argument(
+        "--tolerate", type=float, default=0.0, metavar="PERCENT", help="rows that may change (default 0)"
+    )
+    again.set_defaults(run=_replay)
 
     for command in (plan, deploy, promote):
         command.add_argument(

@@ -1,7 +1,7 @@
 """How large a body may be, and who may send files: known from the address, before anything is read.
 
 Django writes the file parts of a form to the temporary directory wherever a view, or the check for forged requests,
-looks at the form. Only the upload of artifacts takes files; it reads them after authentication.
+looks at the form. Only the uploads of artifacts and of tables take files; they read them after authentication.
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ from mlapi.protocols.base import HttpError
 
 # Beyond any form of the admin, and any JSON that the registry's API takes.
 MAX_SMALL_BYTES = 1_000_000
+MAX_TABLE_BYTES = 20_000_000
 UPLOAD_PATH = re.compile(r"/api/models/[^/]+/versions")
+TABLE_PATH = re.compile(r"/api/models/[^/]+/replays|/admin/models_registry/modelversion/[0-9]+/replay/")
 
 
 def body_limit(method: str, path: str) -> int:
     """Return how many bytes a request's body may have, on any path that the request pipeline does not answer."""
     if method == "POST" and UPLOAD_PATH.fullmatch(path):
         return int(settings.MODELS_MAX_ARTIFACT_MB) * 1_000_000 + MAX_SMALL_BYTES
-    return MAX_SMALL_BYTES
+    return MAX_SMALL_BYTES + (MAX_TABLE_BYTES if takes_file(method, path) else 0)
+
+
+def takes_file(method: str, path: str) -> bool:
+    """Return whether a request may bring a file, which is read as a stream after authentication."""
+    return method == "POST" and bool(UPLOAD_PATH.fullmatch(path) or TABLE_PATH.fullmatch(path))
 
 
 def require_length(method: str, path: str, length: str) -> None:

@@ -24,6 +24,7 @@ RegistryError
 │   ├── NothingToRollBackTo    no version was active before
 │   ├── NotSplittable          the traffic cannot be split as asked
 │   ├── NoCanary               no canary is running
+│   ├── UnknownReplay          no replay of that number
 │   └── UnknownKey             no API key in use has that name or prefix
 ├── Busy                       others do the same here; worth a retry
 ├── ActivationConflict         somebody else's activation came first
@@ -127,6 +128,10 @@ class NotSplittable(RequestError):
 
 class NoCanary(RequestError):
     """No canary of the model is running."""
+
+
+class UnknownReplay(RequestError):
+    """The model has no replay of that number."""
 
 
 class UnknownKey(RequestError):

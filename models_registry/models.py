@@ -468,6 +468,58 @@ class UsageWindow(models.Model):
         return f"{self.version} at {self.starts_at:%Y-%m-%d %H:%M}"
 
 
+class Replay(models.Model):
+    """A version that is run over rows, to compare its answers with those of the active version."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    class Source(models.TextChoices):
+        """Where its rows come from."""
+
+        FILE = "file", "a file"
+        LOG = "log", "the prediction log"
+        SAMPLE = "sample", "the sample"
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="replays")
+    compared_with = models.ForeignKey(
+        ModelVersion,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="The active version; empty where the answers are compared with recorded predictions.",
+    )
+    source = models.CharField(max_length=10, choices=Source.choices)
+    max_rows = models.PositiveIntegerField()
+    tolerance = models.FloatField()
+    table = models.JSONField(null=True, help_text="The rows of a file, until the replay has ended.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    reason = models.TextField(blank=True, default="", help_text="Why it failed.")
+    result = models.JSONField(null=True)
+    created_by = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    claimed_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "running", "done", "failed"]), name="replay_state_is_known"
+            )
+        ]
+        indexes = [models.Index(fields=["state", "created_at"], name="replays_to_run")]
+
+    def __str__(self) -> str:
+        return f"replay {self.pk} of {self.version}"
+
+
 class Lease(models.Model):
     """A task that one replica at a time does for all."""
 

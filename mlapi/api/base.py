@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import orjson
@@ -118,7 +119,8 @@ def refuse_too_large(request: Request) -> None:
 
 def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dict[str, Any]:
     """Return what the request asks for, checked; a wrong field is a 400 that names it."""
-    given = request.query_params if of_query else request.data
+    # Not as the framework's own mapping, which takes an empty value for none.
+    given = MappingProxyType(request.query_params.dict()) if of_query else request.data
     serializer = kind(data=given)
     serializer.is_valid(raise_exception=True)
     values: dict[str, Any] = serializer.validated_data

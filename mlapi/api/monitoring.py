@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.http import HttpRequest
 from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import monitoring_forms as forms
-from mlapi.api.base import VIEW, RegistryView, asked
+from mlapi.api import serializers
+from mlapi.api.base import ACTIVATE, VIEW, RegistryView, StrictJSON, asked, by, waiting
+from mlapi.api.uploads import TableUpload
 from mlapi.api.views import PROBLEMS
 from models_registry import services
+from models_registry.artifacts.table import Table, read_table
 from models_registry.monitoring.usage_report import WINDOWS, report_content, usage_report
 
 
@@ -31,3 +39,58 @@ class UsageView(RegistryView):
         window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
         model = services.get_model(name)
         return Response(report_content(usage_report(model, window, datetime.now(UTC))))
+
+
+class ReplaysView(RegistryView):
+    """`/api/models/{name}/replays`."""
+
+    parser_classes = (StrictJSON, MultiPartParser)
+    needs = {"POST": ACTIVATE}
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Have a table written to a file."""
+        request.upload_handlers = [TableUpload(request)]
+        return super().initialize_request(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="replay",
+        tags=["registry"],
+        # The form with a file is left out: what a table may hold, no schema says.
+        request=forms.ReplayRequest,
+        responses={201: forms.Replay, **PROBLEMS, 413: serializers.Problem},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Ask a replica to run a version over known rows, beside the active version."""
+        wanted = asked(request, forms.ReplayUpload if request.FILES else forms.ReplayRequest)
+        version = services.get_version(services.get_model(name), wanted["version"])
+        table = read_upload(wanted["input"], max_rows=wanted["rows"]) if "input" in wanted else None
+        asked_for = services.ReplayRequest(version, table, rows=wanted["rows"], tolerance=wanted["tolerance"])
+        replay = services.request_replay(asked_for, by=by(request))
+        return Response(services.replay_content(replay), status=201)
+
+
+class ReplayView(RegistryView):
+    """`/api/models/{name}/replays/{id}`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(
+        operation_id="get_replay",
+        tags=["registry"],
+        parameters=[serializers.Wait],
+        responses={200: forms.Replay, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str, number: str) -> Response:
+        """Return a replay; with `wait_seconds` when it has ended, or after that time."""
+        seconds = asked(request, serializers.Wait, of_query=True)["wait_seconds"]
+        replay = services.get_replay(services.get_model(name), int(number))
+        if seconds:
+            with waiting():
+                services.wait_for_replay(replay, timeout_seconds=seconds)
+        return Response(services.replay_content(replay))
+
+
+def read_upload(upload: TemporaryUploadedFile, *, max_rows: int) -> Table:
+    """Return the rows of an uploaded table."""
+    with upload:
+        return read_table(Path(upload.temporary_file_path()), upload.name or "", max_rows=max_rows)

@@ -6,8 +6,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from mlapi.api.serializers import Strict
+from mlapi.api.serializers import MAX_NUMBER, Strict
+from models_registry.monitoring.replay import DEFAULT_TOLERANCE
 from models_registry.monitoring.usage_report import WINDOWS
+from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
 
 
 class WindowQuery(Strict):
@@ -55,3 +57,55 @@ class Usage(serializers.Serializer[Any]):
     step_seconds = serializers.IntegerField()
     starts_at = serializers.DateTimeField()
     versions = VersionUsage(many=True)
+
+
+class ReplayRequest(Strict):
+    """A replay over the rows that the registry has."""
+
+    version = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER)
+    rows = serializers.IntegerField(default=DEFAULT_ROWS, min_value=1, max_value=MAX_ROWS)
+    tolerance = serializers.FloatField(default=DEFAULT_TOLERANCE, min_value=0, max_value=1e9)
+
+
+class ReplayUpload(ReplayRequest):
+    """A replay over the rows of a table: a form with a file."""
+
+    input = serializers.FileField(help_text="CSV, JSON Lines or Parquet.")
+
+
+class Latency(serializers.Serializer[Any]):
+    """What a single row took, in the form that was published."""
+
+    p50_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class Latencies(serializers.Serializer[Any]):
+    """Of both versions."""
+
+    active = Latency()
+    candidate = Latency()
+
+
+class Replay(serializers.Serializer[Any]):
+    """A replay; the figures are there once it is done."""
+
+    id = serializers.IntegerField()
+    model = serializers.CharField()
+    version = serializers.IntegerField()
+    compared_with = serializers.IntegerField(allow_null=True, help_text="Null: the recorded predictions.")
+    source = serializers.ChoiceField(choices=["file", "log", "sample"])  # type: ignore[assignment]  # as above
+    state = serializers.ChoiceField(choices=["waiting", "running", "done", "failed"])
+    reason = serializers.CharField(allow_null=True)
+    created_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    done_at = serializers.DateTimeField(allow_null=True)
+    rows = serializers.IntegerField(required=False)
+    changed = serializers.IntegerField(required=False)
+    changed_percent = serializers.FloatField(required=False)
+    interval = serializers.ListField(child=serializers.FloatField(), required=False, help_text="95 %, in percent.")
+    tolerance = serializers.FloatField(required=False)
+    errors = serializers.IntegerField(required=False)  # type: ignore[assignment]  # as above
+    active_errors = serializers.IntegerField(required=False)
+    latency = Latencies(required=False)
+    examples = serializers.ListField(child=serializers.DictField(), required=False)

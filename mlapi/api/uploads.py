@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,25 +20,34 @@ from mlapi.api import serializers as forms
 from mlapi.api.base import PUBLISH, RegistryView, asked, by, waiting
 from mlapi.api.describing import version_content
 from mlapi.api.views import PROBLEMS
+from mlapi.body_limits import MAX_TABLE_BYTES
 from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.artifacts import formats
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Sample
+from models_registry.artifacts.table import table_format
 
 
 class ArtifactUpload(TemporaryFileUploadHandler):
     """Writes one upload to a file as it comes: a model of gigabytes must not pass through memory."""
 
+    field = "artifact"
+    require_format: Callable[[str], str] = staticmethod(formats.format_of)
+    setting = " (MODELS_MAX_ARTIFACT_MB)"
     _received = 0
     _has_file = False
 
+    def max_bytes(self) -> int:
+        """Return how large the file may be."""
+        return int(settings.MODELS_MAX_ARTIFACT_MB) * 1_000_000
+
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
         """Refuse what is no artifact before its first byte is kept."""
-        if field_name != "artifact" or self._has_file:
+        if field_name != self.field or self._has_file:
             raise HttpError(
-                400, "invalid_request", f"Unexpected file {field_name[:100]!r}; expected one, called 'artifact'."
+                400, "invalid_request", f"Unexpected file {field_name[:100]!r}; expected one, called {self.field!r}."
             )
-        formats.format_of(file_name)
+        self.require_format(file_name)
         self._has_file = True
         with disk_errors():
             super().new_file(field_name, file_name, *args, **kwargs)
@@ -46,16 +55,28 @@ class ArtifactUpload(TemporaryFileUploadHandler):
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         """Keep a part of the file, within the limit, whatever length the request claims."""
         self._received += len(raw_data)
-        limit = settings.MODELS_MAX_ARTIFACT_MB * 1_000_000
+        limit = self.max_bytes()
         if self._received > limit:
             raise HttpError(
                 413,
                 "body_too_large",
-                f"The artifact has more than {limit} bytes; at most that many are taken (MODELS_MAX_ARTIFACT_MB).",
+                f"The {self.field} has more than {limit} bytes; at most that many are taken{self.setting}.",
             )
         with disk_errors():
             super().receive_data_chunk(raw_data, start)
         return None
+
+
+class TableUpload(ArtifactUpload):
+    """Writes a table of rows to a file as it comes."""
+
+    field = "input"
+    require_format = staticmethod(table_format)
+    setting = ""
+
+    def max_bytes(self) -> int:
+        """Return how large the file may be."""
+        return MAX_TABLE_BYTES
 
 
 @contextmanager

@@ -21,5 +21,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/usage$", monitoring.UsageView.as_view(), name="api-usage"),
     re_path(rf"^models/{NAME}/traffic$", traffic.TrafficView.as_view(), name="api-traffic"),
     re_path(rf"^models/{NAME}/promote$", traffic.PromoteView.as_view(), name="api-promote"),
+    re_path(rf"^models/{NAME}/replays$", monitoring.ReplaysView.as_view(), name="api-replays"),
+    re_path(rf"^models/{NAME}/replays/{NUMBER}$", monitoring.ReplayView.as_view(), name="api-replay"),
     re_path(r"^sync$", views.SyncView.as_view(), name="api-sync"),
 ]

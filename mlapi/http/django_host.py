@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 
-from mlapi.body_limits import UPLOAD_PATH, body_limit
+from mlapi.body_limits import body_limit, takes_file
 from mlapi.http.admission import AdmissionController
 from mlapi.http.body import Body, too_large
 from mlapi.http.errors import BodyError
@@ -147,7 +147,7 @@ class DjangoHost:
 
     async def _events(self, request: Request, body: Body, receive: Receive) -> _Events:
         limit = body_limit(request.method, request.path)
-        if request.method == "POST" and UPLOAD_PATH.fullmatch(request.path):
+        if takes_file(request.method, request.path):
             return _Events(receive, file=BodyFile(body, asyncio.get_running_loop(), limit=limit))
         if body.is_complete:
             return _Events(receive)

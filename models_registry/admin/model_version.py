@@ -10,12 +10,14 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
+from models_registry.admin import replays
 from models_registry.admin.base import ACTIVATE, PUBLISH, TRY, RecordAdmin, labelled, may_upload, require, told_in_words
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
@@ -53,6 +55,8 @@ class ModelVersionAdmin(RecordAdmin):
                 name=name("compare_answers"),
             ),
             path("<int:pk>/activate/", view(self.activate_view), name=name("activate")),
+            path("<int:pk>/replay/", csrf_exempt(self.replay_view), name=name("replay")),
+            path("<int:pk>/replay/live/", view(require_GET(self.replay_live_view)), name=name("replay_live")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
         ]
@@ -194,7 +198,27 @@ class ModelVersionAdmin(RecordAdmin):
         self.require_view(request)
         require(request, ACTIVATE)
         version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
-        return confirm(request, change_to(version), self.page_context(request, original=version, title="Activate"))
+        context = self.page_context(request, original=version, title="Activate", **replays.replay_context(version))
+        return confirm(request, change_to(version), context)
+
+    def replay_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take the form that asks for a replay; its token is checked once it may bring a file."""
+        replays.take_files(request)
+        return self.admin_site.admin_view(require_POST(self._replay))(request, pk)  # type: ignore[no-any-return]
+
+    def _replay(self, request: HttpRequest, pk: int) -> HttpResponse:
+        self.require_view(request)
+        require(request, ACTIVATE)
+        version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
+        replays.ask(request, version)
+        return redirect(reverse("admin:models_registry_modelversion_activate", args=[pk]) + "#replay")
+
+    def replay_live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return the part of the confirmation that a replay changes."""
+        self.require_view(request)
+        require(request, ACTIVATE)
+        version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
+        return self.fragment(request, "models_registry/admin/replay.html", replays.replay_context(version))
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Put a rejected version back in line for its check."""

@@ -39,7 +39,7 @@ class MaintenanceLoop:
         self._thread.stop(join_seconds=0)
 
     def tend(self) -> None:
-        """Discover where it is due, and check what waits, one after the other."""
+        """Discover where it is due, check what waits, and replay what was asked for, one after the other."""
         while not self._thread.is_stopping:
             if settings.MODELS_MLFLOW_URI and services.claim_lease(
                 MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS
@@ -47,7 +47,7 @@ class MaintenanceLoop:
                 self._follow_mlflow()
             if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
                 self._discover()
-            if not self._check_one():
+            if not self._check_one() and services.replay_next() is None:
                 return
 
     def _check_one(self) -> bool:

@@ -52,6 +52,16 @@ from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_version, list_models
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
 from models_registry.services.publishing import publish
+from models_registry.services.replays import (
+    ReplayRequest,
+    get_replay,
+    has_ended,
+    replay_content,
+    replay_next,
+    request_replay,
+    run_replay,
+    wait_for_replay,
+)
 from models_registry.services.rollout import (
     Rollout,
     RolloutReplica,
@@ -72,6 +82,7 @@ __all__ = [
     "DesiredStateChanges",
     "DesiredVersion",
     "DiscoveryResult",
+    "ReplayRequest",
     "Rollout",
     "RolloutReplica",
     "StoredKey",
@@ -98,7 +109,9 @@ __all__ = [
     "forget_replica",
     "get_key",
     "get_model",
+    "get_replay",
     "get_version",
+    "has_ended",
     "list_models",
     "open_check",
     "open_traffic",
@@ -115,11 +128,15 @@ __all__ = [
     "record_change",
     "record_key_uses",
     "register_model",
+    "replay_content",
+    "replay_next",
     "report_replica",
+    "request_replay",
     "revoke_key",
     "roll_back",
     "rollback_target",
     "rollout",
+    "run_replay",
     "running_canary",
     "set_acceleration",
     "set_description",
@@ -128,6 +145,7 @@ __all__ = [
     "start_canary",
     "versions_to_check",
     "wait_for_canary",
+    "wait_for_replay",
     "wait_for_rollout",
     "wait_for_verdict",
     "watch_canaries",

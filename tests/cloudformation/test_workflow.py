@@ -41,6 +41,6 @@ def test_foreign_actions_are_pinned_by_commit() -> None:
 def test_commands_of_the_workflow_exist() -> None:
     scripts = " ".join(step["run"] for step in steps() if "run" in step)
     commands = re.findall(r"-m cloudformation (.+?)(?= \.venv| make|$)", scripts)
-    assert [command.split()[0] for command in commands] == ["smoke", "promote", "smoke"]
+    assert [command.split()[0] for command in commands] == ["smoke", "replay", "promote", "smoke"]
     for command in commands:
         parser().parse_args(shlex.split(command))

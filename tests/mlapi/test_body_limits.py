@@ -13,11 +13,21 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import get_resolver, reverse
 
-from mlapi.body_limits import MAX_SMALL_BYTES, UPLOAD_PATH, body_limit
+from mlapi.body_limits import MAX_SMALL_BYTES, MAX_TABLE_BYTES, UPLOAD_PATH, body_limit
 from tests.support.disks import needs_mount, small_disk
 
 FORGED = {"csrftoken": "a" * 32}
-PATHS = ["/admin/login/", "/admin/", "/", "/docs", "/nowhere", "/api/models", "/api/models/m/activate", "/api/sync"]
+PATHS = [
+    "/admin/models_registry/modelversion/1/replay/live/",
+    "/admin/login/",
+    "/admin/",
+    "/",
+    "/docs",
+    "/nowhere",
+    "/api/models",
+    "/api/models/m/activate",
+    "/api/sync",
+]
 
 
 def part(name: str, content: bytes, file: str = "") -> bytes:
@@ -135,6 +145,15 @@ def test_only_the_upload_has_another_limit(settings):
     for method, path in [("PUT", upload), ("POST", upload + "/1"), ("POST", "/admin/" + upload), ("POST", "/")]:
         assert body_limit(method, path) == MAX_SMALL_BYTES
     assert get_resolver().resolve(upload).url_name == "api-versions"
+
+
+def test_table_of_a_replay_has_a_limit_of_its_own():
+    for path in (
+        reverse("api-replays", kwargs={"name": "m"}),
+        reverse("admin:models_registry_modelversion_replay", args=[3]),
+    ):
+        assert body_limit("POST", path) == MAX_TABLE_BYTES + MAX_SMALL_BYTES
+        assert body_limit("POST", path + "1/") == MAX_SMALL_BYTES
 
 
 def send(port: int, path: str, megabytes: int, headers: dict[str, str], *, chunked: bool) -> None:

@@ -126,7 +126,9 @@ def test_usage_is_told_by_version_and_replica_sums(host, load, recorder):
     assert [sum(point["requests"] for point in item["points"]) for item in answer["versions"]] == [6, 4]
 
 
-@pytest.mark.parametrize(("query", "status"), [("window=1h", 200), ("window=2h", 400), ("windows=1h", 400), ("", 200)])
+@pytest.mark.parametrize(
+    ("query", "status"), [("window=1h", 200), ("window=2h", 400), ("windows=1h", 400), ("window=", 400), ("", 200)]
+)
 def test_unknown_window_is_refused(query, status):
     version("m", 1)
     assert Caller("view_registeredmodel").get(f"/api/models/m/usage?{query}").status_code == status

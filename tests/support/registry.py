@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from models_registry import services
+from models_registry.artifacts.inference import infer_schema
 from models_registry.models import ModelVersion, State
+from tests.support.estimators import save
 
 SCHEMA = {
     "inputs": [{"name": "x0", "type": "float"}, {"name": "x1", "type": "float"}],
@@ -44,3 +47,18 @@ def check(directory: Path, key: str = "m/model.joblib") -> ModelVersion:
     services.discover()
     version = ModelVersion.objects.filter(storage_key=key).latest("number")
     return services.check_version(version, holder="test")
+
+
+def ready_version(estimator: Any, directory: Path, name: str = "m", *, sample: dict[str, Any] | None = None):
+    """Return a version of `estimator` whose artifact is in the storage, as a check that passed leaves it."""
+    found = services.publish(name, save(estimator, directory / f"{name}.joblib"), by="ann")
+    content = (directory / f"{name}.joblib").read_bytes()
+    values = {
+        "state": State.READY,
+        "digest": hashlib.sha256(content).hexdigest(),
+        "schema": infer_schema(estimator).to_json(),
+        "sample": sample,
+    }
+    ModelVersion.objects.filter(pk=found.pk).update(**values)
+    found.refresh_from_db()
+    return found

@@ -1,0 +1,96 @@
+"""The replay on the page that confirms an activation: asked for there, run by a replica, shown when it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWidget
+
+from models_registry import services
+from models_registry.admin.base import ACTIVATE, told_in_words
+from models_registry.artifacts.table import FORMATS, Table, read_table
+from models_registry.models import ModelVersion, Replay
+from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
+
+MAX_COLUMNS_SHOWN = 8
+
+
+class ReplayForm(forms.Form):
+    """Over which rows."""
+
+    input = forms.FileField(
+        label="File of rows",
+        required=False,
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ",".join(FORMATS)}),
+        help_text="CSV, JSON Lines or Parquet, up to 20 MB. Without a file: the rows that the registry has.",
+    )
+    rows = forms.IntegerField(
+        label="Rows at most",
+        initial=DEFAULT_ROWS,
+        min_value=1,
+        max_value=MAX_ROWS,
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+
+def take_files(request: HttpRequest) -> None:
+    """Let a form bring a file, where its sender may replay; it is read only then."""
+    if request.user.is_active and request.user.has_perm(ACTIVATE):
+        request.upload_handlers = [TemporaryFileUploadHandler(request)]
+
+
+def ask(request: HttpRequest, version: ModelVersion) -> None:
+    """Ask for the replay that the form describes, and tell the person what becomes of it."""
+    form = ReplayForm(request.POST, request.FILES)
+    if not form.is_valid():
+        for name, errors in form.errors.items():
+            messages.error(request, f"{form.fields[name].label}: {' '.join(map(str, errors))}")
+        return
+    with told_in_words(request):
+        rows = form.cleaned_data["rows"]
+        table = _read(form.cleaned_data["input"], rows) if form.cleaned_data["input"] else None
+        wanted = services.ReplayRequest(version, table, rows=rows)
+        services.request_replay(wanted, by=request.user.get_username())
+
+
+def _read(upload: TemporaryUploadedFile, rows: int) -> Table:
+    with upload:
+        return read_table(Path(upload.temporary_file_path()), upload.name or "", max_rows=rows)
+
+
+def replay_context(version: ModelVersion) -> dict[str, Any]:
+    """Return what the template of a replay shows: the newest one of `version`."""
+    replay = version.replays.select_related("version__model", "compared_with").first()
+    return {
+        "replay": replay,
+        "replay_form": ReplayForm(),
+        "replay_version": version,
+        "replay_has_ended": replay is None or services.has_ended(replay),
+        "examples": _examples(replay),
+        "columns": _columns(replay),
+    }
+
+
+def _columns(replay: Replay | None) -> list[str]:
+    """Return the names of the examples' columns; none where the rows are lists, or too wide."""
+    examples = (replay.result or {}).get("examples", []) if replay is not None else []
+    rows = [example["input"] for example in examples]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return []
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return names if len(names) <= MAX_COLUMNS_SHOWN else []
+
+
+def _examples(replay: Replay | None) -> list[dict[str, Any]]:
+    columns = _columns(replay)
+    examples = (replay.result or {}).get("examples", []) if replay is not None else []
+    return [
+        {**example, "cells": [example["input"].get(name) for name in columns] if columns else [example["input"]]}
+        for example in examples
+    ]

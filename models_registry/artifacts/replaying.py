@@ -1,0 +1,57 @@
+"""Runs a version over rows in a process of its own, with limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_registry.artifacts import sandbox
+from models_registry.artifacts.sandbox import SandboxLimits
+from models_registry.errors import ArtifactError
+
+TASK = "models_registry.artifacts.replay_task"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a version answers to rows.
+
+    `predictions` and `scores` have one entry a row: the prediction, and the probability of each answered label where
+    the model gives one. A row that gets no answer has its reason in `problems`. `seconds` are those of single rows.
+    """
+
+    predictions: Sequence[Any]
+    scores: Sequence[Any]
+    problems: Mapping[int, str]
+    seconds: Sequence[float] = ()
+
+
+def run_over(
+    path: Path,
+    format: str,
+    schema: Mapping[str, Any],
+    rows: Sequence[Any],
+    limits: SandboxLimits,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    allow_any_pickle: bool = False,
+) -> Replayed:
+    """Return what the artifact at `path` answers to `rows`; ArtifactError where it crashes, hangs or bloats."""
+    question = {
+        "path": str(path.absolute()),
+        "format": format,
+        "schema": dict(schema),
+        "rows": list(rows),
+        "trusted": sorted(trusted),
+        "allow_any_pickle": allow_any_pickle,
+    }
+    outcome = sandbox.run(TASK, question, limits)
+    report = outcome.report
+    if outcome.status != 0 or report is None:
+        raise ArtifactError(sandbox.describe_failure(outcome, limits, what="The replay"))
+    return Replayed(
+        report["predictions"],
+        report["scores"],
+        {int(row): problem for row, problem in report["problems"].items()},
+        report["seconds"],
+    )

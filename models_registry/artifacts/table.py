@@ -1,0 +1,55 @@
+"""Reads a table of rows, in CSV, JSON Lines or Parquet, in a process of its own: the file may be anybody's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_registry.artifacts import sandbox
+from models_registry.errors import RequestError
+
+TASK = "models_registry.artifacts.table_task"
+# By the end of a file's name.
+FORMATS: Mapping[str, str] = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+MEMORY_BYTES = 2 << 30
+SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows as a request would send them, and their expected predictions where the last column is `prediction`."""
+
+    instances: list[Any]
+    predictions: list[Any] | None = None
+
+
+def table_format(name: str) -> str:
+    """Return the format of a file by its name; RequestError where it is none of FORMATS."""
+    found = FORMATS.get(Path(name).suffix.lower())
+    if found is None:
+        raise RequestError(f"{name[-100:]!r} is no table of rows; send a file that ends in {', '.join(FORMATS)}.")
+    return found
+
+
+def read_table(path: Path, name: str, *, max_rows: int) -> Table:
+    """Return the first `max_rows` rows of the table at `path`; `name` says its format.
+
+    Raises RequestError where there is no row in it, or where it cannot be read within memory and time.
+    """
+    question = {"path": str(path.absolute()), "format": table_format(name), "max_rows": max_rows}
+    limits = sandbox.SandboxLimits(memory_bytes=MEMORY_BYTES, cpu_seconds=SECONDS, wall_seconds=SECONDS)
+    outcome = sandbox.run(TASK, question, limits)
+    report = outcome.report
+    if outcome.status != 0 or report is None:
+        raise RequestError(sandbox.describe_failure(outcome, limits, what="Reading the table"))
+    if "problem" in report:
+        raise RequestError(f"The table cannot be read: {report['problem']}")
+    if not report["instances"]:
+        raise RequestError("The table has no rows.")
+    return Table(report["instances"], report["predictions"])

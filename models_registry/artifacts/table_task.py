@@ -1,0 +1,101 @@
+"""Reads a table of rows: a task of the sandbox, asked for by `table.read_table`."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+PREDICTION = "prediction"
+
+
+def import_libraries(question: Mapping[str, Any]) -> None:
+    """Import before the limits hold what the format's reader needs."""
+    if question["format"] == "parquet":
+        import pyarrow.parquet
+
+        # Its pools of threads would be started later, when no process may have more memory for stacks.
+        pyarrow.set_cpu_count(1)
+        pyarrow.set_io_thread_count(1)
+
+
+def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return the rows, with the expected predictions apart, or a sentence on why there are none."""
+    answer.write(stage="while the table was read")
+    path, max_rows = Path(question["path"]), question["max_rows"]
+    try:
+        return _READERS[question["format"]](path, max_rows)
+    except Exception as error:  # noqa: BLE001 - the file may be anything, and its reader may raise anything
+        return {"problem": (str(error).splitlines() or [type(error).__name__])[0][:500]}
+
+
+def _read_csv(path: Path, max_rows: int) -> dict[str, Any]:
+    from models_registry.artifacts.manifest import Sample
+
+    sample = Sample.from_csv(path.read_text(encoding="utf-8-sig"))
+    predictions = None if sample.predictions is None else list(sample.predictions)[:max_rows]
+    return {"instances": list(sample.instances)[:max_rows], "predictions": predictions}
+
+
+def _read_json_lines(path: Path, max_rows: int) -> dict[str, Any]:
+    rows: list[Any] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if len(rows) == max_rows:
+                break
+            if line.strip():
+                rows.append(_json_row(line, number))
+    return _apart(rows)
+
+
+def _json_row(line: str, number: int) -> Any:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"Line {number} is no JSON ({error}).") from error
+    if not isinstance(row, dict | list):
+        raise ValueError(f"Line {number} is neither an object nor a list.")  # noqa: TRY004 - a sentence for the caller
+    return row
+
+
+def _read_parquet(path: Path, max_rows: int) -> dict[str, Any]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        rows: list[list[Any]] = []
+        for batch in file.iter_batches(batch_size=min(max_rows, 1_000), use_threads=False):
+            columns = [[_plain(value) for value in column.to_pylist()] for column in batch.columns]
+            rows += map(list, zip(*columns, strict=True))
+            if len(rows) >= max_rows:
+                break
+    rows = rows[:max_rows]
+    if names == [str(index) for index in range(len(names))]:
+        return {"instances": rows, "predictions": None}
+    return _apart([dict(zip(names, row, strict=True)) for row in rows])
+
+
+def _apart(rows: list[Any]) -> dict[str, Any]:
+    """Take the column `prediction` out of the rows, where each has it."""
+    if not rows or not all(isinstance(row, dict) and PREDICTION in row for row in rows):
+        return {"instances": rows, "predictions": None}
+    predictions = [row.pop(PREDICTION) for row in rows]
+    return {"instances": rows, "predictions": predictions}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; a missing number is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    raise ValueError(f"A column holds {type(value).__name__}; expected numbers, strings, booleans or times.")
+
+
+_READERS = {"csv": _read_csv, "jsonl": _read_json_lines, "parquet": _read_parquet}

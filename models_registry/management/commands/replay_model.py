@@ -1,0 +1,87 @@
+"""`replay_model NAME VERSION`: what would change with an activation."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from models_registry import services
+from models_registry.artifacts.table import Table, read_table
+from models_registry.errors import RequestError
+from models_registry.management.base import RegistryCommand, who
+from models_registry.models import Replay
+from models_registry.monitoring.replay import DEFAULT_TOLERANCE
+from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
+
+TOO_MUCH_CHANGES = 3
+
+
+class Command(RegistryCommand):
+    """Run a ready version over known rows beside the active version, and print what would change."""
+
+    help = (
+        "Runs a ready version over logged requests, a file or the sample, beside the active version, and prints what "
+        "would change. The active version itself is compared with recorded predictions."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the contract's arguments."""
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("version", metavar="VERSION", type=int)
+        parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help=f"rows at most, up to {MAX_ROWS}")
+        parser.add_argument("--input", type=Path, help="a CSV, JSON Lines or Parquet file, in place of the log")
+        parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
+        parser.add_argument(
+            "--tolerance", type=float, default=DEFAULT_TOLERANCE, help="how far a value may be off, as a share of it"
+        )
+        parser.add_argument(
+            "--tolerate", type=float, metavar="PERCENT", help="exit with status 3 where more than that changes"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Replay, print, and exit with status 3 where too much changes."""
+        version = services.get_version(services.get_model(options["name"]), options["version"])
+        table = _read(options["input"], options["rows"]) if options["input"] else None
+        request = services.ReplayRequest(version, table, rows=options["rows"], tolerance=options["tolerance"])
+        replay = services.run_replay(services.request_replay(request, by=who(), state=Replay.State.RUNNING))
+        if replay.result is None:
+            raise CommandError(replay.reason)
+        self.stdout.write(json.dumps(replay.result) if options["json"] else describe(replay))
+        tolerated, found = options["tolerate"], replay.result["changed_percent"]
+        if tolerated is not None and found > tolerated:
+            raise CommandError(
+                f"{found:g} % of the rows change; --tolerate allows {tolerated:g} %.", returncode=TOO_MUCH_CHANGES
+            )
+
+
+def _read(path: Path, rows: int) -> Table:
+    if not path.is_file():
+        raise RequestError(f"There is no file {path}. Give a CSV, JSON Lines or Parquet file to --input.")
+    return read_table(path, path.name, max_rows=min(max(rows, 1), MAX_ROWS))
+
+
+def describe(replay: Replay) -> str:
+    """Return a result in words."""
+    result: dict[str, Any] = replay.result or {}
+    other = f"version {replay.compared_with.number}" if replay.compared_with else "the recorded predictions"
+    low, high = result["interval"]
+    lines = [
+        f"{replay.version} beside {other}, over {result['rows']} rows of {replay.get_source_display()}:",
+        f"  changed  {result['changed']} ({result['changed_percent']:.3g} %; 95 % interval {low:.3g} to {high:.3g} %)",
+        f"  errors   {result['errors']} (active: {result['active_errors']})",
+    ]
+    for which in ("active", "candidate"):
+        times = result["latency"][which]
+        if times["p50_ms"] is not None:
+            lines.append(f"  {which:<9} p50 {times['p50_ms']:.3g} ms, p99 {times['p99_ms']:.3g} ms a row, uncompiled")
+    for example in result["examples"]:
+        lines.append(f"  row {example['row']}: {_answer(example['active'])} → {_answer(example['candidate'])}")
+    return "\n".join(lines)
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    return f"error ({answer['error']})" if "error" in answer else json.dumps(answer["prediction"], ensure_ascii=False)

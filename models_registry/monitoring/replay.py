@@ -1,0 +1,132 @@
+"""Compares what two versions answer to the same rows: what would change with an activation."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models_registry.artifacts.replaying import Replayed
+
+MAX_EXAMPLES = 20
+# A value has changed when it is off by more than one percent.
+DEFAULT_TOLERANCE = 0.01
+# 95 % of a normal distribution lie within.
+Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a row's answer differs. `size` orders the rows: 0 where it does not count as a change."""
+
+    row: int
+    size: float
+
+
+def compare(
+    rows: Sequence[Any], before: Replayed, after: Replayed, *, tolerance: float = DEFAULT_TOLERANCE
+) -> dict[str, Any]:
+    """Return what would change, as JSON: percentages from 0 to 100, milliseconds.
+
+    A label has changed when it is another one. A number has changed when it is off by more than `tolerance` times its
+    size, or times the standard deviation of the values before where that is larger. A row that only one of the two
+    answers has changed.
+    """
+    spread = _spread(before.predictions)
+    differences = [
+        difference
+        for row in range(len(rows))
+        if (difference := _difference(row, before, after, tolerance=tolerance, spread=spread)).size > 0
+    ]
+    largest = sorted(differences, key=lambda item: (-item.size, item.row))[:MAX_EXAMPLES]
+    changed, total = len(differences), len(rows)
+    return {
+        "rows": total,
+        "changed": changed,
+        "changed_percent": round(100 * changed / total, 4),
+        "interval": [round(100 * bound, 4) for bound in wilson_interval(changed, total)],
+        "tolerance": tolerance,
+        "errors": len(after.problems),
+        "active_errors": len(before.problems),
+        "latency": {"active": _latency(before.seconds), "candidate": _latency(after.seconds)},
+        "examples": [_example(rows, item.row, before, after) for item in largest],
+    }
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, from 0 to 1 (Wilson, 1927): sound for few rows and for rare changes."""
+    if not total:
+        return 0.0, 1.0
+    share, weight = count / total, Z * Z / total
+    centre = (share + weight / 2) / (1 + weight)
+    half = Z / (1 + weight) * math.sqrt(share * (1 - share) / total + weight / (4 * total))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _difference(row: int, before: Replayed, after: Replayed, *, tolerance: float, spread: float) -> Difference:
+    has_problem = row in before.problems, row in after.problems
+    if any(has_problem):
+        return Difference(row, 0.0 if all(has_problem) else math.inf)
+    old, new = _flat(before.predictions[row]), _flat(after.predictions[row])
+    if len(old) != len(new):
+        return Difference(row, math.inf)
+    sizes = [_size(one, other, tolerance=tolerance, spread=spread) for one, other in zip(old, new, strict=True)]
+    size = max(sizes, default=0.0)
+    # Of two labels that have changed, the one that both versions are sure of comes first.
+    return Difference(row, size + _certainty(before, row) + _certainty(after, row) if size else 0.0)
+
+
+def _size(old: Any, new: Any, *, tolerance: float, spread: float) -> float:
+    """Return how far two predictions are apart; 0 where that is no change."""
+    if not (_is_number(old) and _is_number(new) and float in {type(old), type(new)}):
+        return 0.0 if type(old) is type(new) and old == new else 1.0
+    scale = max(abs(old), spread) or 1.0
+    distance = abs(new - old) / scale
+    return distance if distance > tolerance else 0.0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in {int, float}
+
+
+def _flat(prediction: Any) -> list[Any]:
+    if not isinstance(prediction, list):
+        return [prediction]
+    return [value for part in prediction for value in _flat(part)]
+
+
+def _spread(predictions: Sequence[Any]) -> float:
+    numbers = [value for item in predictions for value in _flat(item) if isinstance(value, float)]
+    return statistics.pstdev(numbers) if len(numbers) > 1 else 0.0
+
+
+def _certainty(replayed: Replayed, row: int) -> float:
+    scores = [value for value in _flat(replayed.scores[row]) if value is not None] if replayed.scores else []
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def _latency(seconds: Sequence[float]) -> dict[str, float | None]:
+    if not seconds:
+        return {"p50_ms": None, "p99_ms": None}
+    ordered = sorted(seconds)
+    return {
+        f"p{share}_ms": round(1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 4)
+        for share in (50, 99)
+    }
+
+
+def _example(rows: Sequence[Any], row: int, before: Replayed, after: Replayed) -> dict[str, Any]:
+    return {
+        "row": row,
+        "input": rows[row],
+        "active": _answer(before, row),
+        "candidate": _answer(after, row),
+    }
+
+
+def _answer(replayed: Replayed, row: int) -> dict[str, Any]:
+    if row in replayed.problems:
+        return {"error": replayed.problems[row]}
+    return {"prediction": replayed.predictions[row], "confidence": replayed.scores[row] if replayed.scores else None}

@@ -1,0 +1,189 @@
+"""Replays: a ready version over rows that are known, before it is activated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from models_registry import conf
+from models_registry.artifacts.replaying import Replayed, run_over
+from models_registry.artifacts.sandbox import SandboxLimits
+from models_registry.artifacts.table import Table
+from models_registry.errors import RegistryError, RequestError, UnknownReplay
+from models_registry.models import ModelVersion, RegisteredModel, Replay, State
+from models_registry.monitoring.replay import DEFAULT_TOLERANCE, compare
+from models_registry.services.validation import fetch_artifact
+
+log = structlog.get_logger(__name__)
+
+MAX_ROWS = 10_000
+DEFAULT_ROWS = 1_000
+KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """What is asked of a replay: a version, over a file's `table`, or else over the rows that the registry has."""
+
+    version: ModelVersion
+    table: Table | None = None
+    rows: int = DEFAULT_ROWS
+    tolerance: float = DEFAULT_TOLERANCE
+
+
+def request_replay(request: ReplayRequest, *, by: str, state: Replay.State = Replay.State.WAITING) -> Replay:
+    """Record a replay, which a replica runs unless it is recorded as running here.
+
+    Raises RequestError where there is nothing to run or to compare with.
+    """
+    version = request.version
+    if version.state != State.READY:
+        raise RequestError(f"{version} is {version.state}; only a ready version can be replayed.")
+    if not 1 <= request.rows <= MAX_ROWS:
+        raise RequestError(f"A replay takes 1 to {MAX_ROWS} rows; found {request.rows}.")
+    model = RegisteredModel.objects.select_related("active_version").get(pk=version.model_id)
+    active = model.active_version if model.active_version_id != version.pk else None
+    source, table = _choose_source(request, model)
+    if active is None and table.predictions is None:
+        raise RequestError(
+            f"There is nothing to compare {version} with: no other version is active, and the rows of {source.label} "
+            "have no recorded predictions. Give a file with a column 'prediction'."
+        )
+    Replay.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
+    return Replay.objects.create(
+        version=version,
+        compared_with=active,
+        source=source,
+        max_rows=request.rows,
+        tolerance=request.tolerance,
+        table=asdict(request.table) if request.table is not None else None,
+        created_by=by,
+        state=state,
+        claimed_at=timezone.now() if state == Replay.State.RUNNING else None,
+    )
+
+
+def get_replay(model: RegisteredModel, pk: int) -> Replay:
+    """Return a replay of `model`, or raise UnknownReplay."""
+    found = Replay.objects.filter(version__model=model, pk=pk).select_related("version__model", "compared_with").first()
+    if found is None:
+        raise UnknownReplay(f"{model.name} has no replay {pk}. Replays are kept for {KEPT.days} days.")
+    return found
+
+
+def replay_next() -> Replay | None:
+    """Run the replay that has waited longest; None where none waits."""
+    stale = timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
+    open_ones = Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=stale)
+    for replay in Replay.objects.filter(open_ones).select_related("version__model", "compared_with").order_by("pk"):
+        claimed = Replay.objects.filter(open_ones, pk=replay.pk).update(
+            state=Replay.State.RUNNING, claimed_at=timezone.now()
+        )
+        if claimed:
+            return run_replay(replay)
+    return None
+
+
+def run_replay(replay: Replay) -> Replay:
+    """Run `replay` here, and store its result, or the reason why there is none."""
+    try:
+        replay.result, replay.state = _result(replay), Replay.State.DONE
+    except RegistryError as error:
+        replay.state, replay.reason = Replay.State.FAILED, str(error)
+    # The rows of a file may tell of people; the result holds the few that it shows.
+    replay.table, replay.done_at = None, timezone.now()
+    replay.save(update_fields=["result", "state", "reason", "table", "done_at"])
+    log.info("replayed", model=replay.version.model.name, version=replay.version.number, state=str(replay.state))
+    return replay
+
+
+def wait_for_replay(replay: Replay, *, timeout_seconds: float, poll_seconds: float = 0.2) -> bool:
+    """Return as soon as `replay` has ended, with whether it has at the timeout; refreshes it."""
+    deadline = time.monotonic() + timeout_seconds
+    while not has_ended(replay):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(poll_seconds)
+        replay.refresh_from_db()
+    return True
+
+
+def has_ended(replay: Replay) -> bool:
+    """Return whether `replay` is done or has failed."""
+    return replay.state in {Replay.State.DONE, Replay.State.FAILED}
+
+
+def _choose_source(request: ReplayRequest, model: RegisteredModel) -> tuple[Replay.Source, Table]:
+    """Return the rows: those of a file, else of the sample of the active version, else of this version's sample."""
+    if request.table is not None:
+        return Replay.Source.FILE, request.table
+    for version in (model.active_version, request.version):
+        if version is not None and version.sample:
+            return Replay.Source.SAMPLE, _sample_table(version, request.version)
+    raise RequestError(f"{model.name} has no sample to replay. Give a file of rows: CSV, JSON Lines or Parquet.")
+
+
+def _sample_table(version: ModelVersion, replayed: ModelVersion) -> Table:
+    sample: dict[str, Any] = version.sample or {}
+    is_own = version.pk == replayed.pk
+    return Table(sample["instances"], sample.get("predictions") if is_own else None)
+
+
+def _result(replay: Replay) -> dict[str, Any]:
+    table = _rows_of(replay)
+    table = replace(table, instances=table.instances[: replay.max_rows])
+    after = _run(replay.version, table.instances)
+    before = _run(replay.compared_with, table.instances) if replay.compared_with else _recorded(table)
+    return compare(table.instances, before, after, tolerance=replay.tolerance)
+
+
+def _rows_of(replay: Replay) -> Table:
+    if replay.table is not None:
+        return Table(**replay.table)
+    model = RegisteredModel.objects.select_related("active_version").get(pk=replay.version.model_id)
+    return _choose_source(ReplayRequest(replay.version, rows=replay.max_rows), model)[1]
+
+
+def _recorded(table: Table) -> Replayed:
+    return Replayed((table.predictions or [])[: len(table.instances)], [None] * len(table.instances), {})
+
+
+def _run(version: ModelVersion, rows: list[Any]) -> Replayed:
+    seconds = float(settings.MODELS_CHECK_SECONDS)
+    limits = SandboxLimits(
+        memory_bytes=settings.MODELS_CHECK_MEMORY_MB * 1_000_000, cpu_seconds=seconds, wall_seconds=seconds
+    )
+    with fetch_artifact(version) as artifact:
+        return run_over(
+            artifact.path,
+            version.format,
+            version.schema or {},
+            rows,
+            limits,
+            trusted=conf.trusted_globals(),
+            allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+        )
+
+
+def replay_content(replay: Replay) -> dict[str, Any]:
+    """Return a replay as JSON: how far it is and, once it is done, its result."""
+    return {
+        "id": replay.pk,
+        "model": replay.version.model.name,
+        "version": replay.version.number,
+        "compared_with": replay.compared_with.number if replay.compared_with else None,
+        "source": replay.source,
+        "state": replay.state,
+        "reason": replay.reason or None,
+        "created_by": replay.created_by,
+        "created_at": replay.created_at,
+        "done_at": replay.done_at,
+        **(replay.result or {}),
+    }
