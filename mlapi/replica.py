@@ -15,6 +15,7 @@ from mlapi.observability.tracing import Tracer
 from models_registry import conf
 from models_registry.agent import siblings
 from models_registry.agent.api_key_sync import ApiKeySync
+from models_registry.agent.batches import BatchRunner
 from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
@@ -52,6 +53,7 @@ class Replica:
         self.canary_watch = CanaryWatch(
             runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)
         )
+        self.batch_runner = BatchRunner(holder=self.reconciler.replica_id) if conf.batch_locations() else None
         self.api_key_sync = ApiKeySync(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
@@ -78,6 +80,8 @@ class Replica:
             self.api_key_sync.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.reconciler.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.maintenance.start()
+        if self.batch_runner is not None:
+            self.batch_runner.start()
         self.usage_reporter.start()
         self.canary_watch.start()
         # What is there now stays: a collection after a swap need not walk it.
@@ -91,6 +95,8 @@ class Replica:
         self._is_running = False
         self.sibling_report.stop()
         self.maintenance.stop()
+        if self.batch_runner is not None:
+            self.batch_runner.stop()
         self.canary_watch.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:

@@ -53,6 +53,7 @@ MODELS_DEFAULT = environment.text("MODELS_DEFAULT")
 MODELS_POLL_SECONDS = environment.number("MODELS_POLL_SECONDS", 2, minimum=0.05)
 MODELS_DISCOVERY_SECONDS = environment.number("MODELS_DISCOVERY_SECONDS", 10, minimum=0.5)
 MODELS_MLFLOW_URI = environment.words("MODELS_MLFLOW_URI")
+MODELS_BATCH_LOCATIONS = environment.words("MODELS_BATCH_LOCATIONS")
 MODELS_POLICY = environment.choice("MODELS_POLICY", "manual", ("manual", "latest"))
 MODELS_CACHE = Path(environment.text("MODELS_CACHE", str(VAR_DIR / "cache")))
 MODELS_CACHE_MB = environment.whole("MODELS_CACHE_MB", 5000, minimum=1)
@@ -278,6 +279,12 @@ UNFOLD = {
                         "title": "Replicas",
                         "icon": "dns",
                         "link": reverse_lazy("admin:models_registry_replica_changelist"),
+                    },
+                    {
+                        "title": "Batches",
+                        "icon": "table_rows",
+                        "link": reverse_lazy("admin:models_registry_batchjob_changelist"),
+                        "permission": lambda request: request.user.has_perm("models_registry.view_batchjob"),
                     },
                 ],
             },

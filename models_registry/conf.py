@@ -36,6 +36,11 @@ def trusted_globals() -> frozenset[str]:
     return frozenset(settings.MODELS_TRUSTED_GLOBALS)
 
 
+def batch_locations() -> tuple[str, ...]:
+    """Return the places that batches of the API may read and write."""
+    return tuple(settings.MODELS_BATCH_LOCATIONS)
+
+
 def replica_timeout_seconds() -> float:
     """Return how long a silent replica still counts as live."""
     return max(10.0, 5 * float(settings.MODELS_POLL_SECONDS))

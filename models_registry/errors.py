@@ -155,5 +155,9 @@ class InputError(RegistryError):
         self.details = details
 
 
-class ScoringRefused(RegistryError):
+class ScoringRefused(RequestError):
     """A batch scoring job cannot begin or go on as it was asked."""
+
+
+class UnknownBatch(RequestError):
+    """There is no such batch scoring job."""

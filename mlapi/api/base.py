@@ -27,6 +27,7 @@ VIEW = "models_registry.view_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
 ACTIVATE = "models_registry.activate_modelversion"
 TRY = "models_registry.try_modelversion"
+SCORE = "models_registry.start_batchjob"
 OVERRIDE = "models_registry.override_check"
 
 # Below the 60 s after which load balancers give an answer up; a pipeline asks again.

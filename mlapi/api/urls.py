@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from mlapi.api import monitoring, traffic, trying, uploads, views
+from mlapi.api import batches, monitoring, traffic, trying, uploads, views
 
 # As a model's name may be: what else comes here is nowhere, and never reaches the database.
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
@@ -23,5 +23,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/promote$", traffic.PromoteView.as_view(), name="api-promote"),
     re_path(rf"^models/{NAME}/replays$", monitoring.ReplaysView.as_view(), name="api-replays"),
     re_path(rf"^models/{NAME}/replays/{NUMBER}$", monitoring.ReplayView.as_view(), name="api-replay"),
+    re_path(rf"^models/{NAME}/batches$", batches.BatchesView.as_view(), name="api-batches"),
+    re_path(rf"^models/{NAME}/batches/{NUMBER}$", batches.BatchView.as_view(), name="api-batch"),
     re_path(r"^sync$", views.SyncView.as_view(), name="api-sync"),
 ]

@@ -33,6 +33,8 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.UnknownModel, 404, "unknown_model"),
     (errors.UnknownVersion, 404, "unknown_version"),
     (errors.UnknownReplay, 404, "unknown_replay"),
+    (errors.UnknownBatch, 404, "unknown_batch"),
+    (errors.ScoringRefused, 400, "scoring_refused"),
     (errors.ActivationConflict, 409, "activation_conflict"),
     (errors.NotActivatable, 409, "not_activatable"),
     (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),

@@ -4,6 +4,7 @@ from models_registry.admin import home
 from models_registry.admin.access import TokenAdmin, UserAdmin
 from models_registry.admin.activation import ActivationAdmin
 from models_registry.admin.api_key import ApiKeyAdmin
+from models_registry.admin.batch import BatchJobAdmin
 from models_registry.admin.model_version import ModelVersionAdmin
 from models_registry.admin.registered_model import RegisteredModelAdmin
 from models_registry.admin.replica import ReplicaAdmin
@@ -11,6 +12,7 @@ from models_registry.admin.replica import ReplicaAdmin
 __all__ = [
     "ActivationAdmin",
     "ApiKeyAdmin",
+    "BatchJobAdmin",
     "ModelVersionAdmin",
     "RegisteredModelAdmin",
     "ReplicaAdmin",

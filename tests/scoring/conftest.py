@@ -19,6 +19,7 @@ from models_registry.scoring.versions import OpenedVersion
 from tests.support.estimators import save
 from tests.support.registry import check
 
+COLUMNS = ["age", "income", "city"]
 CITIES = ["Oslo", "Bergen", "Tromsø"]
 
 

@@ -13,9 +13,8 @@ from models_registry.errors import ScoringRefused
 from models_registry.scoring import job
 from models_registry.scoring.job import JOB_FILE, SUCCESS_FILE, ScoringOptions, score
 from models_registry.scoring.locations import open_location
-from tests.scoring.conftest import model, people
+from tests.scoring.conftest import COLUMNS, model, people
 
-COLUMNS = ["age", "income", "city"]
 WRITERS = {
     "parquet": lambda frame, path: frame.to_parquet(path, row_group_size=70),
     "csv": lambda frame, path: frame.to_csv(path, index=False),

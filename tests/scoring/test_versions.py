@@ -21,10 +21,9 @@ from models_registry.errors import ScoringRefused
 from models_registry.models import State
 from models_registry.scoring import mlapi_model
 from models_registry.scoring.versions import find_version
-from tests.scoring.conftest import model, people
+from tests.scoring.conftest import COLUMNS, model, people
 from tests.support.registry import version
 
-COLUMNS = ["age", "income", "city"]
 ROOT = Path(__file__).parents[2]
 
 

