@@ -1,4 +1,4 @@
-"""The three models of the comparison, as files that every server reads."""
+"""The models of the comparison, as files that every server reads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import joblib
 import numpy as np
+from lightgbm import LGBMClassifier
 from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier
 
 ROWS_SENT = 200
 SAMPLE_ROWS = 20
@@ -23,11 +25,15 @@ ESTIMATORS: dict[str, Any] = {
     "forest": RandomForestClassifier(100, random_state=0, n_jobs=1),
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
     "boosting": HistGradientBoostingClassifier(random_state=0),
+    "xgboost": XGBClassifier(n_estimators=100, random_state=0, n_jobs=1),
+    "lightgbm": LGBMClassifier(n_estimators=100, random_state=0, n_jobs=1, verbose=-1),
 }
 TITLES = {
     "forest": "forest of 100 trees",
     "logistic": "scaler and logistic regression",
     "boosting": "histogram boosting, 10 × 100 trees",
+    "xgboost": "XGBoost, 10 × 100 trees",
+    "lightgbm": "LightGBM, 10 × 100 trees",
 }
 
 

@@ -14,7 +14,7 @@ from benchmarks.servers import Server, running
 
 COMPARED_ROWS = 100
 SECONDS = {1: 1, 16: 2}
-JOBLIB_TARGETS = {"forest": 10.0, "logistic": 1.5, "boosting": 5.0}
+JOBLIB_TARGETS = {"forest": 10.0, "logistic": 1.5, "boosting": 5.0, "xgboost": 3.0, "lightgbm": 3.0}
 
 Rounds = dict[str, list[Figures]]
 
