@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 from models_registry.compilation.encoder import Array, InputEncoder, column_from_json
+from models_registry.compilation.text import TextEncoder, encoder_from_json
 from models_registry.errors import BrokenArtifact, DigestMismatch
 
 MODEL_FILE = "model.onnx"
@@ -37,7 +38,7 @@ class CompiledModel:
     def __init__(self, model: bytes, plan: Mapping[str, Any]) -> None:
         self.kind: str = plan["kind"]
         self.n_outputs_: int = plan["n_outputs"]
-        self._encoder = InputEncoder([column_from_json(column) for column in plan["columns"]], plan["names"])
+        self._encoder = _encoder(plan)
         self._session = _session(model)
         self._outputs: dict[str, str] = plan["outputs"]
         self._label_is_value: bool = plan["label_is_value"]
@@ -148,6 +149,12 @@ def _labels_from_json(value: Mapping[str, Any]) -> Array:
     array = np.empty(len(value["values"]), dtype=object)
     array[:] = value["values"]
     return array
+
+
+def _encoder(plan: Mapping[str, Any]) -> InputEncoder | TextEncoder:
+    if plan.get("text") is not None:
+        return encoder_from_json(plan["text"])
+    return InputEncoder([column_from_json(column) for column in plan["columns"]], plan["names"])
 
 
 def _session(model: bytes) -> Any:

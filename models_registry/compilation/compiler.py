@@ -33,6 +33,7 @@ CONVERTERS = (
     "preprocessing",
     "columns",
     "meta_estimators",
+    "text",
 )
 CONTAINERS = {"array", "frame", "objects", "text"}
 # Below this a compiled form is not worth a second thing to trust.
@@ -55,6 +56,8 @@ class Candidate:
     thresholds: dict[int, Array] = field(default_factory=dict)
     # Rows that the model itself remembers, in the schema's order.
     remembered: list[list[Any]] = field(default_factory=list)
+    # The words that a text model knows.
+    vocabulary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,13 @@ def verified_candidate(estimator: Any, schema: Schema, instances: Sequence[Any] 
         try:
             candidate = attempt()
             compiled = CompiledModel(candidate.model, candidate.plan)
-            rows = sampling.sample_rows(schema, sample, candidate.thresholds, remembered=candidate.remembered)
+            rows = sampling.sample_rows(
+                schema,
+                sample,
+                candidate.thresholds,
+                remembered=candidate.remembered,
+                vocabulary=candidate.vocabulary,
+            )
             return VerifiedCandidate(candidate, compiled, verify(estimator, compiled, schema, rows))
         except (Unsupported, Disagreement) as finding:
             findings.setdefault(str(finding), words)
@@ -133,9 +142,10 @@ def candidate_of(
         for name in ("label", "probabilities", "decision", "prediction")
         if (tensor := getattr(outputs, name)) is not None and _is_offered(estimator, name)
     }
-    model = context.graph.to_bytes(len(context.columns), tensors)
+    model = context.graph.to_bytes(context.word_columns or len(context.columns), tensors)
     thresholds = {source: np.concatenate(values) for source, values in context.thresholds.items()}
-    return Candidate(model, _plan(context, outputs, list(tensors)), thresholds, context.remembered)
+    vocabulary = () if context.word_weights is None else context.word_weights.vocabulary
+    return Candidate(model, _plan(context, outputs, list(tensors)), thresholds, context.remembered, vocabulary)
 
 
 def _is_offered(estimator: Any, output: str) -> bool:
@@ -179,6 +189,7 @@ def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any
         "compiled_by": "mlapi",
         "names": list(schema.names),
         "columns": [column.to_json() for column in context.columns],
+        "text": context.text_plan(),
         "outputs": {name: name for name in names},
         "label_is_value": False,
         "classes": None if outputs.classes is None else labels_to_json(outputs.classes),

@@ -11,9 +11,12 @@ import numpy as np
 from models_registry.artifacts.schema import Schema
 from models_registry.compilation.encoder import CodeColumn, InputColumn, NumberColumn
 from models_registry.compilation.graph import INPUT, Array, Graph
+from models_registry.compilation.text import WordWeights, array_to_json
 
 NUMERIC = {"float", "integer", "boolean"}
 REMEMBERED_ROWS = 256
+# Up to here a row of all words is quicker than the sparse matrices of scikit-learn.
+MAX_DENSE_WORDS = 4096
 
 
 class Unsupported(Exception):
@@ -36,7 +39,15 @@ class Tensor:
     sources: tuple[int, ...] | None = None
 
 
-Value = Raw | Tensor
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The weighted words of the text at this position of the schema; no matrix is made of them yet."""
+
+    source: int
+    weights: WordWeights
+
+
+Value = Raw | Tensor | Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,10 @@ class Context:
     # Distances by products are quick, by differences exact; the first are tried first.
     distances_by_products: bool = True
     measured_distances: bool = False
+    # What a text model counts, and the blocks of columns that the graph takes of it.
+    word_weights: WordWeights | None = None
+    word_blocks: list[Array | None] = field(default_factory=list)
+    word_columns: int = 0
     _numbers: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,12 +104,45 @@ class Context:
         """Return `value` as a matrix of the graph; raises Unsupported where a column is no number."""
         if isinstance(value, Tensor):
             return value
+        if isinstance(value, Words):
+            width = len(value.weights.vocabulary)
+            if width > MAX_DENSE_WORDS:
+                raise Unsupported(f"a step takes {width} words as a matrix; {MAX_DENSE_WORDS} have a compiled form")
+            return Tensor(self._word_block(value, None, width), width)
         for source in value.columns:
             feature = self.schema.inputs[source]
             if feature.type not in NUMERIC:
                 raise Unsupported(f"the feature {feature.name!r} ({feature.type}) reaches a step that takes numbers")
         positions = [self._number(source) for source in value.columns]
         return Tensor(self.graph.take(INPUT, positions), len(positions), value.columns)
+
+    def product(self, value: Value, matrix: Array) -> str:
+        """Return the product of `value` with a matrix of shape (columns, width)."""
+        if isinstance(value, Words):
+            return self._word_block(value, np.asarray(matrix, dtype=np.float64), matrix.shape[1])
+        return self.graph.matmul(self.tensor(value).name, self.graph.constant(matrix))
+
+    def words(self, source: int, weights: WordWeights) -> Words:
+        """Return the words of a text."""
+        return Words(source, weights)
+
+    def text_plan(self) -> dict[str, Any] | None:
+        """Return how texts become the graph's input; None for a model of other inputs."""
+        if self.word_weights is None:
+            return None
+        blocks = [None if block is None else array_to_json(block) for block in self.word_blocks]
+        return {"weights": self.word_weights.to_json(), "blocks": blocks}
+
+    def _word_block(self, words: Words, matrix: Array | None, width: int) -> str:
+        if self.word_weights is None:
+            self.word_weights = words.weights
+        elif self.word_weights is not words.weights:
+            raise Unsupported("several vectorizers of one text have no compiled form here")
+        start = self.word_columns
+        self.word_columns += width
+        self.word_blocks.append(matrix)
+        self.needs(16 * width)
+        return self.graph.take(INPUT, range(start, start + width))
 
     def codes(self, columns: Sequence[CodeColumn]) -> str:
         """Add input columns that hold the positions of categories, and return them as int64."""
@@ -134,17 +182,18 @@ class Context:
 
 
 Converter = TypeVar("Converter")
-Transform = Callable[[Context, Any, Value], Tensor]
+Transform = Callable[[Context, Any, Value], Tensor | Words]
+AnyTransform = TypeVar("AnyTransform", bound=Transform)
 Predict = Callable[[Context, Any, Value], Outputs]
 
 TRANSFORMERS: dict[str, Transform] = {}
 PREDICTORS: dict[str, Predict] = {}
 
 
-def transforms(*names: str) -> Callable[[Transform], Transform]:
+def transforms(*names: str) -> Callable[[AnyTransform], AnyTransform]:
     """Register the function as the compiled form of these transformers of scikit-learn."""
 
-    def register(function: Transform) -> Transform:
+    def register(function: AnyTransform) -> AnyTransform:
         TRANSFORMERS.update(dict.fromkeys(names, function))
         return function
 
@@ -161,9 +210,14 @@ def predicts(*names: str) -> Callable[[Predict], Predict]:
     return register
 
 
-def transform(context: Context, transformer: Any, value: Value) -> Tensor:
+def transformed(context: Context, transformer: Any, value: Value) -> Tensor | Words:
     """Return what `transformer` makes of `value`."""
     return _registered(TRANSFORMERS, transformer)(context, transformer, value)
+
+
+def transform(context: Context, transformer: Any, value: Value) -> Tensor:
+    """Return what `transformer` makes of `value`, as a matrix of the graph."""
+    return context.tensor(transformed(context, transformer, value))
 
 
 def predict(context: Context, estimator: Any, value: Value) -> Outputs:

@@ -18,6 +18,9 @@ MIN_DRAWN = 256
 NUMERIC = {"float", "integer", "boolean"}
 # Multiples of the ordinary, to see both forms saturate alike.
 FAR = (0.0, 1.0, -1.0, 30.0, -30.0, 1_000.0)
+MAX_WORDS = 60
+BETWEEN = (" ", " ", " ", ", ", ". ", "\n", "-", "'", "\t", " — ", "\u00a0", "1 ", "_")
+ODD_TEXTS = (" ", "a", "I", "İstanbul STRASSE straße ﬁn", "e\u0301te\u0301", "日本語 テキスト", "😀 ok", "x" * 5000)
 NEVER_SEEN = ("\x00 never seen", "", "ÄÖ ☃")
 
 
@@ -63,15 +66,18 @@ def sample_rows(
     thresholds: Mapping[int, Array],
     *,
     remembered: Sequence[list[Any]] = (),
+    vocabulary: Sequence[str] = (),
     seed: int = 0,
 ) -> list[list[Any]]:
     """Return about ROWS rows that the schema takes.
 
     The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise,
     values on and beside the trees' thresholds, far values, every category, unknown categories and missing values
-    where they are taken.
+    where they are taken. A model with a `vocabulary` gets texts of its words.
     """
     rng = np.random.default_rng(seed)
+    if vocabulary:
+        return [list(row) for row in sample[:SAMPLE_ROWS]] + [[text] for text in _texts(vocabulary, sample, rng)]
     kept = [list(row) for row in (*sample[:SAMPLE_ROWS], *_typed_rows(schema, remembered))]
     columns = [
         _Column(feature, [row[position] for row in kept], thresholds.get(position), rng)
@@ -82,6 +88,25 @@ def sample_rows(
     far = [column.far() for column in columns]
     rows = [*zip(*drawn, strict=True), *zip(*far, strict=True)] if columns else []
     return kept + [list(row) for row in rows]
+
+
+def _texts(vocabulary: Sequence[str], sample: Sequence[list[Any]], rng: np.random.Generator) -> list[str]:
+    """Return texts of known and unknown words, repeated, in both cases, with all that may stand between words."""
+    seen = [word for row in sample for word in str(row[0]).split()]
+    choices = [*vocabulary, *seen]
+    texts = [*NEVER_SEEN, *ODD_TEXTS, " ".join(vocabulary[:MAX_WORDS])]
+    for length in rng.integers(0, MAX_WORDS, MIN_DRAWN).tolist():
+        words = [choices[index] for index in rng.integers(0, len(choices), length)]
+        # Some words stand several times.
+        words += words[: int(rng.integers(0, 8))] * int(rng.integers(0, 4))
+        written = [_written(word, int(rng.integers(0, 10))) for word in words]
+        texts.append("".join(f"{word}{BETWEEN[int(rng.integers(0, len(BETWEEN)))]}" for word in written))
+    return texts
+
+
+def _written(word: str, way: int) -> str:
+    ways = {0: word.upper(), 1: word.title(), 2: f"{word}x", 3: f"_{word}", 4: "q"}
+    return ways.get(way, word)
 
 
 def _typed_rows(schema: Schema, rows: Sequence[list[Any]]) -> list[list[Any]]:

@@ -29,7 +29,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
@@ -280,9 +280,27 @@ def _pipeline_cases() -> list[Case]:
     titled = []
     for case, kind in zip(_cases(MIXED, *mixed), (0, 0, 0, 0, 1, 1, 2), strict=True):
         titled.append(Case(f"{names[kind]} → {case.name.rpartition(' → ')[2]}", case.make, MIXED))
-    text = Case("TfidfVectorizer → LogisticRegression", _then(TfidfVectorizer(), logistic), TEXT)
+    texts = [
+        Case("TfidfVectorizer → LogisticRegression", _then(TfidfVectorizer(), logistic), TEXT),
+        Case("CountVectorizer → MultinomialNB", _then(CountVectorizer(), nb.MultinomialNB()), TEXT),
+        Case(
+            "CountVectorizer(ngram_range=(1, 2)) → TfidfTransformer → LinearSVC",
+            lambda: make_pipeline(CountVectorizer(ngram_range=(1, 2)), TfidfTransformer(), svm.LinearSVC(**SEED)),
+            TEXT,
+        ),
+        Case(
+            "TfidfVectorizer → RandomForestClassifier",
+            _then(TfidfVectorizer(), en.RandomForestClassifier(n_estimators=12, **SEED)),
+            TEXT,
+        ),
+        Case(
+            "TfidfVectorizer(analyzer='char') → LogisticRegression",
+            _then(TfidfVectorizer(analyzer="char"), logistic),
+            TEXT,
+        ),
+    ]
     categories = en.HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=8, **SEED)
-    return [*_cases(TWO, *numeric), *titled, *_cases(CATEGORIES, categories), text]
+    return [*_cases(TWO, *numeric), *titled, *_cases(CATEGORIES, categories), *texts]
 
 
 def what_runs(verified: VerifiedCandidate | str) -> str:

@@ -26,9 +26,10 @@ def test_compiled_form_is_the_documented_one_and_answers_rows_it_was_not_verifie
     if isinstance(verified, str):
         return
     sample = sampling.ordered(fitted.schema, fitted.instances)
-    fresh = sampling.sample_rows(fitted.schema, sample, verified.candidate.thresholds, seed=SECOND_SEED)[
-        len(sample) : 150
-    ]
+    candidate = verified.candidate
+    fresh = sampling.sample_rows(
+        fitted.schema, sample, candidate.thresholds, vocabulary=candidate.vocabulary, seed=SECOND_SEED
+    )[len(sample) : 150]
     taken = verify(fitted.estimator, verified.compiled, fitted.schema, fresh).rows
     assert len(taken) >= 40
     parsed = fitted.schema.parse(taken)

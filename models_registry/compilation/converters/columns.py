@@ -14,6 +14,7 @@ from models_registry.compilation.context import (
     Unsupported,
     Value,
     transform,
+    transformed,
     transforms,
 )
 from models_registry.compilation.encoder import CodeColumn
@@ -37,7 +38,7 @@ def through_steps(context: Context, steps: Any, value: Value) -> Value:
     """Return `value` after these steps of a pipeline."""
     for _, step in steps:
         if step is not None and not (isinstance(step, str) and step == "passthrough"):
-            value = transform(context, step, value)
+            value = transformed(context, step, value)
     return value
 
 
@@ -76,8 +77,9 @@ def _union(context: Context, union: Any, value: Value) -> Tensor:
 def _choose(context: Context, value: Value, columns: list[int]) -> Value:
     if isinstance(value, Raw):
         return Raw(tuple(value.columns[index] for index in columns))
-    sources = None if value.sources is None else tuple(value.sources[index] for index in columns)
-    return Tensor(context.graph.take(value.name, columns), len(columns), sources)
+    tensor = context.tensor(value)
+    sources = None if tensor.sources is None else tuple(tensor.sources[index] for index in columns)
+    return Tensor(context.graph.take(tensor.name, columns), len(columns), sources)
 
 
 def _beside(context: Context, parts: list[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.compilation.context import Context, Outputs, Tensor, Unsupported, Value, predicts
+from models_registry.compilation.context import Context, Outputs, Unsupported, Value, predicts
 from models_registry.compilation.converters.outputs import (
     above,
     as_prediction,
@@ -29,25 +29,24 @@ REGRESSORS = (
 LINKED_REGRESSORS = ("PoissonRegressor", "GammaRegressor", "TweedieRegressor")
 
 
-def affine(context: Context, tensor: Tensor, coefficients: Any, intercept: Any) -> str:
+def affine(context: Context, value: Value, coefficients: Any, intercept: Any) -> str:
     """Return (rows, outputs): x · coefficientsᵀ + intercept."""
     graph = context.graph
-    product = graph.matmul(tensor.name, graph.constant(np.atleast_2d(np.asarray(coefficients)).T))
+    product = context.product(value, np.atleast_2d(np.asarray(coefficients)).T)
     return graph.add(product, graph.constant(np.atleast_1d(np.asarray(intercept, dtype=np.float64)).ravel()))
 
 
 @predicts(*REGRESSORS)
 def _linear_regressor(context: Context, estimator: Any, value: Value) -> Outputs:
-    tensor = context.tensor(value)
     dimensions = np.ndim(estimator.coef_)
-    scores = affine(context, tensor, estimator.coef_, estimator.intercept_)
+    scores = affine(context, value, estimator.coef_, estimator.intercept_)
     # A target of one column given as a matrix is answered as a matrix.
     return Outputs(prediction=context.graph.flatten(scores) if dimensions == 1 else scores)
 
 
 @predicts(*LINKED_REGRESSORS)
 def _linked_regressor(context: Context, estimator: Any, value: Value) -> Outputs:
-    scores = affine(context, context.tensor(value), estimator.coef_, estimator.intercept_)
+    scores = affine(context, value, estimator.coef_, estimator.intercept_)
     if type(estimator._base_loss.link).__name__ == "LogLink":
         scores = context.graph.op("Exp", scores)
     return as_prediction(context, scores, 1)
@@ -70,7 +69,7 @@ def linear_outputs(context: Context, scores: str, width: int, estimator: Any) ->
 
 def _scores(context: Context, estimator: Any, value: Value) -> tuple[str, int]:
     return (
-        affine(context, context.tensor(value), estimator.coef_, estimator.intercept_),
+        affine(context, value, estimator.coef_, estimator.intercept_),
         np.atleast_2d(estimator.coef_).shape[0],
     )
 

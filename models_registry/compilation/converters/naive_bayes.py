@@ -35,8 +35,8 @@ def _gaussian(context: Context, estimator: Any, value: Value) -> Outputs:
 
 @predicts("MultinomialNB", "ComplementNB")
 def _counting(context: Context, estimator: Any, value: Value) -> Outputs:
-    graph, tensor = context.graph, context.tensor(value)
-    joint = graph.matmul(tensor.name, graph.constant(estimator.feature_log_prob_.T))
+    graph = context.graph
+    joint = context.product(value, estimator.feature_log_prob_.T)
     if type(estimator).__name__ == "MultinomialNB" or len(estimator.classes_) == 1:
         joint = graph.add(joint, graph.constant(estimator.class_log_prior_))
     return _bayes(context, estimator, joint)
