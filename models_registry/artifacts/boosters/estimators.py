@@ -173,7 +173,10 @@ class BoostedClassifier(ClassifierMixin, Boosted):  # type: ignore[misc]  # unty
         """Return labels and probabilities of one pass."""
         answers = self._answers(rows)
         if answers.shape[1] == 1:
-            probabilities = np.column_stack([1.0 - answers[:, 0], answers[:, 0]])
+            other = 1.0 - answers[:, 0]
+            if self.model_.sums_in_float32:
+                other = other.astype(np.float32)
+            probabilities = np.column_stack([other.astype(np.float64), answers[:, 0]])
             chosen = (answers[:, 0] > 0.5).astype(np.int64)
         else:
             probabilities, chosen = answers, answers.argmax(axis=1)

@@ -45,6 +45,28 @@ def apply(link: str, margin: Array, scale: float = 1.0) -> Array:
     return np.asarray(_LINKS[link](margin.astype(np.float64), scale), dtype=np.float64)
 
 
+def apply_in_float32(link: str, margin: Array) -> Array:
+    """Return what `apply` does, rounded after each step as XGBoost rounds (src/common/math.h)."""
+    if link == SIGMOID:
+        with np.errstate(over="ignore"):
+            return _wide(np.float32(1.0) / (_exp32(-margin) + np.float32(1.0)))
+    if link == SOFTMAX:
+        grown = _exp32(margin - margin.max(axis=1, keepdims=True))
+        total = grown.sum(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        return _wide(grown / total)
+    with np.errstate(over="ignore"):
+        return _wide(apply(link, margin).astype(np.float32))
+
+
+def _exp32(margin: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.exp(margin.astype(np.float32).astype(np.float64)).astype(np.float32)
+
+
+def _wide(answers: Array) -> Array:
+    return answers.astype(np.float64)
+
+
 def to_margin(link: str, answer: Any) -> Array:
     """Return the margin of an answer: where boosting starts, which XGBoost stores as an answer."""
     found = np.asarray(answer, dtype=np.float32)

@@ -90,7 +90,8 @@ class BoostedModel:
     def _linear(self, rows: Array) -> Array:
         weights = np.asarray(self.weights)
         sums = np.nan_to_num(rows) @ weights[:-1] + weights[-1] + self.start
-        return np.asarray(sums.astype(np.float32).astype(np.float64))
+        with np.errstate(over="ignore"):
+            return np.asarray(sums.astype(np.float32).astype(np.float64))
 
     def answers(self, rows: Array) -> Array:
         """Return (rows, outputs), what the library's booster predicts."""
@@ -98,8 +99,9 @@ class BoostedModel:
 
     def answers_of(self, margins: Array) -> Array:
         """Return what is made of the sums."""
-        answers = links.apply(self.link, margins, self.scale)
-        return answers.astype(np.float32).astype(np.float64) if self.sums_in_float32 else answers
+        if self.sums_in_float32:
+            return links.apply_in_float32(self.link, margins)
+        return links.apply(self.link, margins, self.scale)
 
 
 def _answer_linear(values: Array, hit: Array, rows: Array, function: tuple[float, Array, Array]) -> None:

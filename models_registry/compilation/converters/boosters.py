@@ -30,7 +30,10 @@ def _boosted(context: Context, estimator: Any, value: Value) -> Outputs:
         return as_prediction(context, answers, model.n_outputs)
     if model.n_outputs > 1:
         return Outputs(label=graph.argmax(answers), probabilities=answers, classes=classes)
-    return Outputs(label=above(graph, answers, 0.5), probabilities=complement(graph, answers), classes=classes)
+    both = complement(graph, answers)
+    if model.sums_in_float32:
+        both = graph.through_float32(both)
+    return Outputs(label=above(graph, answers, 0.5), probabilities=both, classes=classes)
 
 
 def _input(context: Context, estimator: Any, value: Value) -> Tensor:
@@ -187,6 +190,8 @@ def _answers(context: Context, model: BoostedModel, margins: str) -> str:
     graph = context.graph
     if model.link == links.IDENTITY:
         return margins
+    if model.sums_in_float32 and model.link in {links.SIGMOID, links.SOFTMAX}:
+        return _in_float32(context, model.link, margins)
     if model.link == links.SIGMOID:
         scaled = margins if model.scale == 1.0 else graph.multiply(margins, graph.constant(model.scale))
         answers = sigmoid(graph, scaled)
@@ -201,3 +206,15 @@ def _answers(context: Context, model: BoostedModel, margins: str) -> str:
     else:
         answers = graph.op("Log", graph.add(graph.op("Exp", margins), graph.constant(1.0)))
     return graph.through_float32(answers) if model.sums_in_float32 else answers
+
+
+def _in_float32(context: Context, link: str, margins: str) -> str:
+    """Return probabilities rounded after each step, as XGBoost rounds."""
+    graph = context.graph
+    if link == links.SIGMOID:
+        grown = graph.as_float32(graph.op("Exp", graph.op("Neg", margins)))
+        return graph.as_float64(graph.op("Reciprocal", graph.add(grown, graph.constant(1.0, np.float32))))
+    below = graph.through_float32(graph.subtract(margins, graph.highest(margins)))
+    grown = graph.as_float32(graph.op("Exp", below))
+    total = graph.as_float32(graph.total(graph.as_float64(grown), 1, keep=True))
+    return graph.as_float64(graph.divide(grown, total))

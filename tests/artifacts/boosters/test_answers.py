@@ -59,7 +59,8 @@ def compare_xgboost(booster: Any, forms: tuple[str, ...]) -> None:
     for form in forms:
         blob = bytes(booster.__getstate__()["handle"] if form == "pickle" else booster.save_raw(form))
         found = xgboost_document.decode(blob).answers(asked)
-        assert np.allclose(found.reshape(expected.shape), expected, rtol=1e-6, atol=1e-6)
+        # To the last bit of float32, but where sums of a linear model round in another order.
+        assert np.allclose(found.reshape(expected.shape), expected, rtol=2e-7, atol=1e-7)
         copy = xgboost.Booster()
         copy.load_model(bytearray(xgboost_copy.copy_of(blob)))
         assert np.array_equal(copy.predict(xgboost.DMatrix(asked)), expected)

@@ -17,6 +17,8 @@ PROVEN_PATH = Path(__file__).with_name("proven.json")
 _VERSIONED = ("sklearn.", "scipy.", "pandas.")
 # XGBoost's and LightGBM's models: each check compares their answers with those of the installed library.
 _JUDGED_ELSEWHERE = "models_registry.artifacts.boosters."
+# Of the encoder beside a booster its labels alone are read, which are an array in every version.
+_OF_BOOSTERS = "sklearn.preprocessing._label.LabelEncoder"
 _PLAIN = ("numpy.", "builtins.", "collections.", "functools.", "copyreg.", "_codecs.", "joblib.numpy_pickle.",
           "models_registry.artifacts.formats.migrations.stand_ins.")  # fmt: skip
 _MINOR = re.compile(r"\d+\.\d+")
@@ -70,9 +72,10 @@ def unproven_parts(parts: Iterable[str], writers: Iterable[str]) -> tuple[str, .
     is_current = _minor(version("scikit-learn")) == _minor(served_minor())
     judged = [name for name in parts if not name.startswith(_PLAIN)]
     parts_of_boosters = [name for name in judged if name.startswith(_JUDGED_ELSEWHERE)]
-    judged = [name for name in judged if name not in parts_of_boosters]
-    if parts_of_boosters and not judged:
-        return ()
+    if parts_of_boosters:
+        judged = [name for name in judged if name not in (*parts_of_boosters, _OF_BOOSTERS)]
+        if not judged:
+            return ()
     if not is_current or len(known) < len(versions) or not any(map(is_versioned, judged)):
         return tuple(judged) or ("the model",)
     return tuple(name for name in judged if not _is_proven(name, known))
