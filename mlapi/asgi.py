@@ -11,10 +11,20 @@ from django.conf import settings
 
 django.setup(set_prefix=False)
 
-from mlapi.http.application import Application  # noqa: E402 - needs Django's apps
+from mlapi.http.application import Application, GrpcServer  # noqa: E402 - needs Django's apps
 from mlapi.http.django_host import DjangoHost  # noqa: E402
 from mlapi.http.process import admission, pipeline  # noqa: E402
 from mlapi.replica import Replica  # noqa: E402
 
+
+def grpc_server() -> GrpcServer | None:
+    """Return the gRPC server that GRPC_PORT asks for. Without one its library is not loaded."""
+    if not settings.GRPC_PORT:
+        return None
+    from mlapi.grpc.server import InferenceServer
+
+    return InferenceServer(pipeline, port=settings.GRPC_PORT)
+
+
 replica = Replica()
-application = Application(pipeline, DjangoHost(admission, threads=settings.WEB_THREADS), replica)
+application = Application(pipeline, DjangoHost(admission, threads=settings.WEB_THREADS), replica, grpc_server())

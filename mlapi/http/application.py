@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -24,15 +24,31 @@ Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
+# What is being answered over gRPC when the worker stops gets this long.
+GRPC_STOP_SECONDS = 20.0
+
+
+class GrpcServer(Protocol):
+    """Accepts calls over gRPC on this event loop."""
+
+    async def start(self) -> None:
+        """Begin to accept."""
+
+    async def stop(self, seconds: float) -> None:
+        """Accept no more, and wait at most `seconds` for what is being answered."""
+
 
 class Application:
     """Answers the pipeline's routes itself and hands every other request to Django."""
 
-    def __init__(self, pipeline: RequestPipeline, django: Asgi, replica: Replica | None = None) -> None:
-        """Stand in front of `django`; `replica` starts and stops with the server."""
+    def __init__(
+        self, pipeline: RequestPipeline, django: Asgi, replica: Replica | None = None, grpc: GrpcServer | None = None
+    ) -> None:
+        """Stand in front of `django`; `replica` and `grpc` start and stop with the server."""
         self._pipeline = pipeline
         self._django = django
         self._replica = replica
+        self._grpc = grpc
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request, or live as long as the server does."""
@@ -83,19 +99,26 @@ class Application:
         with held:
             await send_reply(send, reply, closes=closes)
 
+    async def _start(self) -> None:
+        if self._replica is not None:
+            await asyncio.to_thread(self._replica.start)
+            self._pipeline.tracer = self._replica.tracer
+        if self._grpc is not None:
+            await self._grpc.start()
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         logging.gather(asyncio.get_running_loop())
-        if self._replica is not None:
-            try:
-                await asyncio.to_thread(self._replica.start)
-            except Exception as error:
-                log.exception("replica_not_started")
-                await send({"type": "lifespan.startup.failed", "message": str(error)})
-                return
-            self._pipeline.tracer = self._replica.tracer
+        try:
+            await self._start()
+        except Exception as error:
+            log.exception("replica_not_started")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._grpc is not None:
+            await self._grpc.stop(GRPC_STOP_SECONDS)
         if self._replica is not None:
             await asyncio.to_thread(self._replica.stop)
         logging.flush()
