@@ -137,7 +137,7 @@ def two_contents() -> pb.ModelInferRequest:
         (lambda: raw(ROWS[:, :1]), "INVALID_ARGUMENT", "wrong_feature_count"),
         (lambda: raw(ROWS, name="other"), "NOT_FOUND", "unknown_model"),
         (lambda: raw(ROWS, name="m/ready"), "NOT_FOUND", "not_found"),
-        (lambda: raw(ROWS, name="a\nb"), "NOT_FOUND", "not_found"),
+        (lambda: raw(ROWS, name="a/b\nc"), "NOT_FOUND", "not_found"),
         (lambda: raw(ROWS, model_version="9"), "NOT_FOUND", "version_not_loaded"),
         (lambda: raw(np.full((1, 2), np.nan)), "INVALID_ARGUMENT", "invalid_feature"),
         (lambda: typed("FP16", [0.0, 0.0]), "INVALID_ARGUMENT", "invalid_tensor"),
