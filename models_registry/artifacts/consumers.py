@@ -52,7 +52,7 @@ def describe(estimator: Any, count: int, onward: Feature = OUTSIDE) -> list[Feat
         return [
             replace(NUMBER, nullable=True)
             if values is None
-            else replace(categorical(np.array(values, dtype=object), closed=False), nullable=True)
+            else replace(categorical(np.array(values, dtype=object), closed=estimator.refuses_unknown_), nullable=True)
             for values in known
         ]
     return [_leaf(estimator, onward)] * count

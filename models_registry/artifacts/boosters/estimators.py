@@ -66,6 +66,11 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
         """The values behind the codes of each feature, where the training had a table with categories."""
         return self.model_.categories if hasattr(self, "model_") else ()
 
+    @property
+    def refuses_unknown_(self) -> bool:
+        """Whether a value that the training did not have is an error, as XGBoost has it; to LightGBM it is missing."""
+        return self.model_.library == XGBOOST
+
     def _answers(self, rows: Any) -> Array:
         """Return (rows, outputs), what the library's booster predicts."""
         return np.concatenate([self.model_.answers(part) for part in self.matrices(rows)])

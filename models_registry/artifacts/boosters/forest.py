@@ -22,6 +22,9 @@ MAX_CATEGORY = 1 << 24
 MISSING_NAN, MISSING_ZERO, MISSING_NONE = 0, 1, 2
 # LightGBM's kZeroThreshold (include/LightGBM/meta.h).
 ZERO = float(np.float32(1e-35))
+BELOW_ZERO = float(np.nextafter(0.0, -1.0))
+# Words of all sets of categories together: 64 MB.
+MAX_WORDS = 16_000_000
 WALKED_AT_ONCE = 400_000
 
 
@@ -118,7 +121,7 @@ class Forest:
             by_value = value <= self.threshold[node]
             if self.has_sets:
                 # LightGBM cuts -0.5 to the category 0, XGBoost takes it for none.
-                by_set = self._in_set(node, value, lowest=-1.0 if set_goes_left else -ZERO) == set_goes_left
+                by_set = self._in_set(node, value, lowest=-1.0 if set_goes_left else BELOW_ZERO) == set_goes_left
                 by_value = np.where(self.set_words[node] > 0, by_set, by_value)
             node = np.where(np.where(missing, left, by_value), self.left[node], self.right[node])
         return node
@@ -237,18 +240,18 @@ def _sets(trees: Sequence[TreeNodes], starts: Array, is_leaf: Array) -> tuple[Ar
                 raise refuse("holds a set of categories that belongs to no split")
             if len(categories) and not 0 <= int(categories.min()) <= int(categories.max()) < MAX_CATEGORY:
                 raise refuse(f"holds a category outside of 0 to {MAX_CATEGORY}")
-            part = _bit_set(categories)
-            set_start[start + node], set_words[start + node] = length, len(part)
-            words.append(part)
-            length += len(part)
-            if length > MAX_NODES:
-                raise refuse(f"holds sets of categories of more than {MAX_NODES} words")
+            size = (int(categories.max()) >> 5) + 1 if len(categories) else 1
+            set_start[start + node], set_words[start + node] = length, size
+            length += size
+            if length > MAX_WORDS:
+                raise refuse(f"holds sets of categories of more than {MAX_WORDS} words")
+            words.append(_bit_set(categories, size))
     return set_start, set_words, np.concatenate(words) if words else np.zeros(0, dtype=np.uint32)
 
 
-def _bit_set(categories: Array) -> Array:
-    """Return a set as 32-bit words, lowest first; an empty one is one word."""
-    words = np.zeros((int(categories.max()) >> 5) + 1 if len(categories) else 1, dtype=np.uint32)
+def _bit_set(categories: Array, size: int) -> Array:
+    """Return a set as `size` words of 32 bits, lowest first."""
+    words = np.zeros(size, dtype=np.uint32)
     np.bitwise_or.at(words, categories >> 5, np.uint32(1) << (categories & 31).astype(np.uint32))
     return words
 

@@ -62,6 +62,21 @@ def model(name: str, value: Any) -> Callable[[Document], None]:
     return lambda document: model_of(document).__setitem__(name, value)
 
 
+def _many_sets(document: Document) -> None:
+    """Give a tree sets of one high category each, a few bytes that would become 2 MB of bits."""
+    tree = by_set(document)
+    count = 60
+    tree.update({name: [0] * (2 * count + 1) for name in ARRAYS[:6]})
+    for node in range(count):
+        tree["left_children"][node], tree["right_children"][node] = 2 * node + 1, 2 * node + 2
+        tree["split_type"][node] = 1
+    for node in range(count, 2 * count + 1):
+        tree["left_children"][node] = tree["right_children"][node] = -1
+    tree["categories"] = [2**24 - 1] * count
+    tree["categories_nodes"] = tree["categories_segments"] = list(range(count))
+    tree["categories_sizes"] = [1] * count
+
+
 ARRAYS = ("left_children", "right_children", "split_indices", "split_conditions", "default_left", "split_type",
           "categories", "categories_nodes", "categories_segments", "categories_sizes")  # fmt: skip
 UNSAFE: dict[str, Callable[[Document], None]] = {
@@ -85,6 +100,7 @@ UNSAFE: dict[str, Callable[[Document], None]] = {
     "set too long": sets("categories_sizes[0]", HUGE),
     "set of a negative length": sets("categories_sizes[0]", -1),
     "category beyond": sets("categories[0]", 2**24),
+    "sets of more words than any training makes": lambda document: _many_sets(document),
     "negative category": sets("categories[0]", -1),
     "set of a node outside": sets("categories_nodes[0]", 10**6),
     "set without a split": sets("split_type", [0] * 10**3),
