@@ -208,7 +208,8 @@ def _pack(folder: Path) -> None:
 def _chosen(folder: Path, scratch: Path, counts: collections.Counter[str]) -> Iterator[Recorded]:
     covered: set[str] = set()
     for recorded in recorded_in(folder):
-        outcomes = {format: outcome_of(recorded, format, scratch / f"model.{format}") for format in recorded.files}
+        formats = recorded.files.keys() & ({"joblib", "skops"} if recorded.name in SHOWN_AS_SKOPS else {"joblib"})
+        outcomes = {format: outcome_of(recorded, format, scratch / f"model.{format}") for format in formats}
         for format, outcome in outcomes.items():
             counts[outcome.status] += 1
             if outcome.status != "served":
@@ -219,9 +220,8 @@ def _chosen(folder: Path, scratch: Path, counts: collections.Counter[str]) -> It
         if outcomes["joblib"].parts <= covered and recorded.name not in SHOWN:
             continue
         covered |= outcomes["joblib"].parts
-        formats = ["joblib"] + (["skops"] if recorded.name in SHOWN_AS_SKOPS and "skops" in served else [])
         # Uncompressed: the archive compresses the same arrays of several versions once.
-        files = {one: recorded.files[one] for one in formats}
+        files = {one: recorded.files[one] for one in sorted(served)}
         files["joblib"] = lzma.decompress(files["joblib"])
         yield Recorded(recorded.version, recorded.name, files, recorded.described)
 

@@ -20,6 +20,13 @@ from models_registry.artifacts.suggestions import shown
 
 _SHOWN_NAMES = 10
 _COMPARED = ("scikit-learn", "numpy")
+# Estimators and losses of these modules come and go with the versions of scikit-learn.
+_NAMED_BY_VERSION = ("sklearn._loss.", "sklearn.calibration.", "sklearn.cluster.", "sklearn.compose.",
+                     "sklearn.covariance.", "sklearn.cross_decomposition.", "sklearn.decomposition.",
+                     "sklearn.ensemble.", "sklearn.feature_extraction.", "sklearn.feature_selection.",
+                     "sklearn.gaussian_process.", "sklearn.impute.", "sklearn.linear_model.", "sklearn.metrics.",
+                     "sklearn.mixture.", "sklearn.model_selection.", "sklearn.neighbors.", "sklearn.neural_network.",
+                     "sklearn.preprocessing.", "sklearn.semi_supervised.", "sklearn.svm.", "sklearn.tree.")  # fmt: skip
 
 
 def judge(
@@ -66,7 +73,7 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
         more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
         yield (
             f"The artifact names {', '.join(unknown[:_SHOWN_NAMES])}{more}, not on the list of trusted names. "
-            f"{advice(unknown)}"
+            f"{_advice_of_versions(inspection, unknown) or advice(unknown)}"
         )
     runnable = trust.runnable | (own - {"numpy.memmap"})
     only_named = [name for name in inspection.called if name not in runnable and name in trust.all | own]
@@ -77,6 +84,19 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
         )
     if len(inspection.globals) >= MAX_NAMES:
         yield f"The artifact names {MAX_NAMES} things or more. Publish a smaller pipeline."
+
+
+def _advice_of_versions(inspection: Inspection, unknown: list[str]) -> str:
+    """Return the versions and what to do, where another version of scikit-learn explains what is unknown; else ""."""
+    other = _other_versions(inspection)
+    if not other or any(is_dangerous(name) or not name.startswith(_NAMED_BY_VERSION) for name in unknown):
+        return ""
+    return f"{_mismatch_sentence(inspection, other)} {_retraining()}"
+
+
+def _retraining() -> str:
+    wanted = " ".join(f"{name}=={server_versions()[name]}" for name in _COMPARED)
+    return f"Train it again with the server's versions (pip install {wanted}), or publish it as ONNX."
 
 
 def server_versions() -> dict[str, str]:
@@ -185,9 +205,4 @@ def explain_versions(reason: str, inspection: Inspection) -> str:
     mismatch = _mismatch_sentence(inspection, _other_versions(inspection))
     if not mismatch or _VERSION_FAILURES.search(reason) is None or "is not on the list" in reason:
         return reason
-    served = server_versions()
-    wanted = " ".join(f"{name}=={served[name]}" for name in _COMPARED)
-    return (
-        f"{_OTHER_ADVICE.sub('', reason).strip()} {mismatch} Train it again with the server's versions "
-        f"(pip install {wanted}), or publish it as ONNX."
-    )
+    return f"{_OTHER_ADVICE.sub('', reason).strip()} {mismatch} {_retraining()}"

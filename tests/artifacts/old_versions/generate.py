@@ -204,7 +204,7 @@ def trees():
     yield "gradient-three", ensemble.GradientBoostingClassifier(n_estimators=5, random_state=0), (X, THREE), {}
     for name, init in (
         ("zero", "zero"),
-        ("dummy", dummy.DummyClassifier()),
+        ("dummy", dummy.DummyClassifier(strategy="prior")),
         ("logistic", linear_model.LogisticRegression()),
     ):
         boosting = ensemble.GradientBoostingClassifier(n_estimators=3, init=init, random_state=0)

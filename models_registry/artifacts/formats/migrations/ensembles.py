@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from models_registry.artifacts.formats.migrations.change import State, Written
 from models_registry.artifacts.formats.migrations.stand_ins import RemovedObject
 from models_registry.artifacts.structures.trees import check_tree
@@ -43,6 +45,13 @@ def histogram_boosting_loss(written: Written) -> None:
     if "_predictors" in state and _is_gone(state):
         state["_loss"] = _loss_of(written, state["n_trees_per_iteration_"], quantile=state.get("quantile"))
     state.pop("loss_", None)
+
+
+def baseline_of_classes(written: Written) -> None:
+    """Turn the first scores of histogram boosting into a row, which were a column for several classes."""
+    baseline = written.state.get("_baseline_prediction")
+    if isinstance(baseline, np.ndarray) and baseline.ndim == 2:
+        written.state["_baseline_prediction"] = baseline.reshape(1, -1)
 
 
 def _loss_of(written: Written, trees: int, *, quantile: Any) -> Any:

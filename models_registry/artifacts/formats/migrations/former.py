@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn._loss.link import MultinomialLogit
 from sklearn.ensemble import AdaBoostClassifier
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
@@ -96,3 +97,11 @@ class SoftmaxLogisticRegression(_TwoClassSoftmax, LogisticRegression):  # type: 
 
 class SoftmaxLogisticRegressionCV(_TwoClassSoftmax, LogisticRegressionCV):  # type: ignore[misc]
     """The same with its strength found by cross-validation."""
+
+
+class FrequencyTransformer(TfidfTransformer):  # type: ignore[misc]
+    """TfidfTransformer(use_idf=False) up to scikit-learn 1.0, which fitting gave no attributes."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True: there was nothing to fit."""
+        return True

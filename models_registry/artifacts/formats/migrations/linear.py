@@ -40,7 +40,8 @@ def scaled_coefficients(written: Written) -> None:
     if "_coef_" in state:  # 1.1 and 1.2: 1.3 renamed it, and turned the public attribute around
         state["coef_"] = state.pop("_coef_")
     elif "coef_" in state and written.is_older_than((1, 1)):
-        raise written.refuse("whose coefficients have another form")
+        state["coef_"] = np.asarray(state["coef_"]).T
+        state["intercept_"] = state["_y_mean"]
     if "coef_" in state and written.is_older_than((1, 5)):
         state["coef_"] = np.asarray(state["coef_"]) / state["_x_std"]
     state.setdefault("_predict_1d", False)
@@ -49,3 +50,37 @@ def scaled_coefficients(written: Written) -> None:
 def classes_of_binarizer(state: dict[str, Any]) -> Any:
     """Return the labels of a RidgeClassifier."""
     return state["_label_binarizer"].classes_
+
+
+def private_centres(written: Written) -> None:
+    """Give a projection's centres and scales the names that 0.24 made private."""
+    for name in ("x_mean", "y_mean", "x_std", "y_std"):
+        if f"{name}_" in written.state:
+            written.state.setdefault(f"_{name}", written.state[f"{name}_"])
+
+
+def generalized_linear_loss(written: Written) -> None:
+    """Put a loss of sklearn/_loss in the place of a distribution and a link of 1.0 and older."""
+    from sklearn._loss import loss as losses
+
+    state = written.state
+    if "coef_" not in state or "_base_loss" in state:
+        return
+    name = type(written.target).__name__
+    if name == "PoissonRegressor":
+        state["_base_loss"] = losses.HalfPoissonLoss()
+    elif name == "GammaRegressor":
+        state["_base_loss"] = losses.HalfGammaLoss()
+    elif name == "TweedieRegressor" and type(state.get("power")) in (int, float):
+        is_identity = state.get("link") == "identity" or (state.get("link") == "auto" and state["power"] <= 0)
+        kind = losses.HalfTweedieLossIdentity if is_identity else losses.HalfTweedieLoss
+        state["_base_loss"] = kind(power=state["power"])
+    else:
+        raise written.refuse("whose distribution is gone")
+
+
+def private_support(written: Written) -> None:
+    """Give a support vector machine its attributes under the names that 0.22 made private."""
+    for old, new in (("n_support_", "_n_support"), ("probA_", "_probA"), ("probB_", "_probB")):
+        if old in written.state:
+            written.state.setdefault(new, written.state.pop(old))

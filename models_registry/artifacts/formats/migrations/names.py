@@ -127,6 +127,24 @@ NAMES: dict[str, str] = {
         for name in ("_PredictScorer", "_ProbaScorer", "_ThresholdScorer")
     },
     "sklearn.metrics._scorer._passthrough_scorer": REMOVED_FUNCTION,
+    # Chose the best candidate of a search while it was trained (sklearn/model_selection/_search_successive_halving.py).
+    "sklearn.model_selection._search_successive_halving._refit_callable": REMOVED_FUNCTION,
+    # 1.1 replaced the distributions and links of generalized linear models by losses (sklearn/linear_model/_glm).
+    **{
+        f"sklearn._loss.glm_distribution.{name}": REMOVED_OBJECT
+        for name in ("DistributionBoundary", "ExponentialDispersionModel", "GammaDistribution",
+                     "InverseGaussianDistribution", "NormalDistribution", "PoissonDistribution", "TweedieDistribution")
+    },
+    **{
+        f"sklearn.linear_model._glm.link.{name}": REMOVED_OBJECT
+        for name in ("HalfLogitLink", "IdentityLink", "Interval", "LogLink", "LogitLink")
+    },
+    # 1.0 moved it (sklearn/preprocessing/_polynomial.py).
+    "sklearn.preprocessing._data.PolynomialFeatures": "sklearn.preprocessing._polynomial.PolynomialFeatures",
+    # 0.24 moved it (sklearn/cross_decomposition/_pls.py).
+    "sklearn.cross_decomposition._cca.CCA": "sklearn.cross_decomposition._pls.CCA",
+    # 1.2 moved it (sklearn/utils/_bunch.py).
+    "sklearn.utils.Bunch": "sklearn.utils._bunch.Bunch",
     # 1.6 moved it (sklearn/metrics/_scorer.py).
     "sklearn.model_selection._classification_threshold._CurveScorer": "sklearn.metrics._scorer._CurveScorer",
     # pandas 3 names its public classes by where they are found; 2 removed the indexes of numbers.

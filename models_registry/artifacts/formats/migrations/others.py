@@ -1,5 +1,7 @@
 """What belongs to no larger kind."""
 
+import inspect
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,20 @@ def kernel_gamma(state: State) -> Any:
     """Return the kernel's gamma: that of the parameter, or one through the number of features."""
     gamma = state.get("gamma")
     return gamma if gamma is not None else 1 / int(state["X_fit_"].shape[1])
+
+
+def calibrated_member(written: Written) -> None:
+    """Give a member of a calibrated classifier its calibrators and classes under the names of 0.24."""
+    state = written.state
+    if "calibrators_" in state:
+        state.setdefault("calibrators", state["calibrators_"])
+    if state.get("classes") is None and "classes_" in state:
+        state["classes"] = state["classes_"]
+
+
+def no_scale(state: State) -> Any:
+    """Return the scale of targets that were only centred."""
+    return 1.0
 
 
 def bandwidth(state: State) -> Any:
@@ -39,10 +55,53 @@ def private_spline(written: Written) -> None:
     state["_asarray"] = np.asarray
 
 
+def later_parameters(written: Written) -> None:
+    """Give an estimator the parameters that its version did not have, with the defaults that keep what it does."""
+    for name, default in _defaults_of(type(written.target)):  # type: ignore[arg-type]
+        written.state.setdefault(name, default)
+
+
+@cache
+def _defaults_of(cls: type) -> tuple[tuple[str, Any], ...]:
+    parameters = inspect.signature(cls).parameters.values()
+    return tuple((one.name, one.default) for one in parameters if one.default is not one.empty)
+
+
+def without_number_of_features(written: Written) -> None:
+    """Take away the number of features of an estimator that looks at none: it was None in 0.24."""
+    if written.state.get("n_features_in_", 0) is None:
+        del written.state["n_features_in_"]
+
+
+def default_strategy(written: Written) -> None:
+    """Name the guess that was the default while it was about to change (0.22 and 0.23)."""
+    if written.state.get("strategy") == "warn":
+        written.state["strategy"] = "stratified"
+
+
+def interpolation(written: Written) -> None:
+    """Give an isotonic regression its thresholds under their public names, and the function that it makes of them."""
+    state = written.state
+    for old, new in (("_necessary_X_", "X_thresholds_"), ("_necessary_y_", "y_thresholds_")):
+        if old in state:
+            state.setdefault(new, state[old])
+
+
+def penalty_of_transform(written: Written) -> None:
+    """Refuse a factorization whose penalty counts otherwise since 1.0; without one nothing is different."""
+    # 1.0 and 1.1 keep the parameter's name with the value "deprecated".
+    if written.state.get("alpha", 0) not in (0, "deprecated"):
+        raise written.refuse("with a penalty (alpha)")
+
+
 def number_of_features(written: Written) -> None:
     """Find `n_features_in_`, which 0.24 added, in what the estimator kept before."""
     state = written.state
     if "n_features_in_" in state or not written.is_older_than((1, 0)):
+        return
+    count = _counted_elsewhere(state)
+    if count is not None:
+        state["n_features_in_"] = count
         return
     for name in ("n_features_", "n_features", "_n_features", "n_input_features_"):
         if isinstance(state.get(name), int | np.integer):
@@ -54,6 +113,20 @@ def number_of_features(written: Written) -> None:
         if shape and type(written.target).__name__ not in _OTHER_FORMS:
             state["n_features_in_"] = int(shape[-1])
             return
+
+
+def _counted_elsewhere(state: State) -> int | None:
+    """Return the number of features where an attribute has one entry for each, under a name of its own."""
+    fitted_shape = state.get("shape_fit_")
+    if isinstance(fitted_shape, tuple) and len(fitted_shape) == 2:
+        return int(fitted_shape[1])
+    if "initial_imputer_" in state:
+        return len(state["initial_imputer_"].statistics_)
+    # RFE calls those that it keeps n_features_.
+    for name in ("ranking_", "x_mean_", "n_bins_", "categories_"):
+        if isinstance(state.get(name), np.ndarray | list):
+            return len(state[name])
+    return None
 
 
 # Their attributes of these names have another form.

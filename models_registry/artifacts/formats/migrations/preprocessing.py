@@ -67,6 +67,98 @@ def imputer_types(state: State) -> Any:
     return state.get("_fit_dtype", np.asarray(state.get("statistics_", 0.0)).dtype)
 
 
+def widths_of_encoded(state: State) -> list[int]:
+    """Return how many columns each feature becomes, where rare categories are not grouped."""
+    dropped = state.get("drop_idx_")
+    widths = [len(categories) for categories in state["categories_"]]
+    if dropped is None:
+        return widths
+    return [width - (index is not None) for width, index in zip(widths, dropped, strict=True)]
+
+
+def newest_encoder(written: Written) -> None:
+    """Refuse the form of an encoder that read integers as positions (0.20 and 0.21)."""
+    if written.state.get("_legacy_mode") or "n_values_" in written.state:
+        raise written.refuse("which encodes integers by their position")
+
+
+def input_types(state: State) -> Any:
+    """Return the type of the rows that an imputer was fitted with, as far as its statistics show it."""
+    return np.asarray(state["statistics_"]).dtype
+
+
+def mask_of_imputer(written: Written) -> None:
+    """Have the indicator inside an imputer take the mask that the imputer gives it since 0.24."""
+    from sklearn.impute import MissingIndicator
+
+    indicator = written.state.get("indicator_")
+    # Nothing but an instance: an attribute of a class would outlast the file.
+    if isinstance(indicator, MissingIndicator):
+        indicator._precomputed = True
+
+
+def bounds_by_column(written: Written) -> None:
+    """Give each column the bounds of its filling values, which were one pair for all."""
+    statistics = getattr(written.state.get("initial_imputer_"), "statistics_", None)
+    for name in ("_min_value", "_max_value"):
+        if statistics is not None and isinstance(written.state.get(name), int | float):
+            written.state[name] = np.full(len(statistics), float(written.state[name]))
+
+
+def columns_with_values(state: State) -> Any:
+    """Return which columns of the neighbours have a value at all."""
+    return ~np.all(np.asarray(state["_mask_fit_X"]), axis=0)
+
+
+def input_columns(written: Written) -> None:
+    """Note which columns each transformer takes, by position, and the columns' names, as 1.0 does when it is fitted."""
+    state = written.state
+    if "transformers_" not in state or "_transformer_to_input_indices" in state:
+        return
+    import pandas as pd
+    from sklearn.utils._indexing import _get_column_indices
+
+    names = state.get("_feature_names_in", state.get("_df_columns"))
+    count = state.get("n_features_in_", state.get("_n_features"))
+    if names is not None:
+        names = np.asarray(names, dtype=object)
+        if all(isinstance(name, str) for name in names):
+            state.setdefault("feature_names_in_", names)
+        rows: Any = pd.DataFrame(columns=names)
+    elif isinstance(count, int | np.integer):
+        rows = np.zeros((0, int(count)))
+    else:
+        raise written.refuse("which does not say how many columns it takes")
+    state.setdefault("n_features_in_", rows.shape[1])
+    state["_transformer_to_input_indices"] = {
+        name: [] if columns is None else [int(index) for index in _get_column_indices(rows, _plain(columns))]
+        for name, _, columns in state["transformers_"]
+    }
+    state["transformers_"] = [(name, step, [] if columns is None else columns)
+                              for name, step, columns in state["transformers_"]]  # fmt: skip
+
+
+def powers_of_inputs(written: Written) -> None:
+    """Give a polynomial its lowest and highest power, which were 0 and `degree`."""
+    state = written.state
+    if not isinstance(state.get("degree"), int) or "n_output_features_" not in state:
+        return
+    state.setdefault("_min_degree", 0)
+    state.setdefault("_max_degree", state["degree"])
+    # The constant column is the first of all, and left out without include_bias.
+    state.setdefault("_n_out_full", state["n_output_features_"] + (not state.get("include_bias", True)))
+
+
+def frequencies_alone(written: Written) -> None:
+    """Keep a transformer of frequencies fitted that has nothing to remember: it counts words only."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    from models_registry.artifacts.formats.migrations.former import FrequencyTransformer
+
+    if written.state.get("use_idf") is False and type(written.target) is TfidfTransformer:
+        written.become(FrequencyTransformer)
+
+
 def drop_after_grouping(state: State) -> Any:
     """Return which categories are dropped, counted without the rare ones, where rare ones are not grouped."""
     return state.get("drop_idx_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,185 @@ _GRADIENT = "sklearn.ensemble._gb.BaseGradientBoosting"
 _HISTOGRAM = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting"
 _CHAINS = "sklearn.multioutput._BaseChain"
 
+# After every other change: for each version.
+NEWEST = (sys.maxsize, 0)
+
 CHANGES: tuple[Change, ...] = (
+    Change(
+        (0, 22),
+        ("sklearn.svm._base.BaseLibSVM",),
+        "the numbers of support vectors and the calibration are private",
+        "sklearn/svm/_base.py, _dense_fit",
+        linear.private_support,
+    ),
+    Change(
+        (0, 22),
+        ("sklearn.preprocessing._encoders.OneHotEncoder",),
+        "integers are categories like all others",
+        "sklearn/preprocessing/_encoders.py, _handle_deprecations of 0.21",
+        preprocessing.newest_encoder,
+    ),
+    Change(
+        (0, 23),
+        ("sklearn.cluster._kmeans._BaseKMeans",),
+        "the number of threads is an attribute",
+        "sklearn/cluster/_kmeans.py, fit",
+        adds("_n_threads", 1),
+    ),
+    Change(
+        (0, 24),
+        ("sklearn.cross_decomposition._pls._PLS", "sklearn.cross_decomposition._pls.PLSSVD"),
+        "centres and scales are private",
+        "sklearn/cross_decomposition/_pls.py, fit",
+        linear.private_centres,
+    ),
+    Change(
+        (0, 23),
+        ("sklearn.gaussian_process._gpr.GaussianProcessRegressor",),
+        "targets are scaled, not only centred",
+        "sklearn/gaussian_process/_gpr.py, fit",
+        computes("_y_train_std", others.no_scale, fitted_by="X_train_"),
+    ),
+    Change(
+        (0, 24),
+        ("sklearn.impute._base.MissingIndicator",),
+        "the mask may be given",
+        "sklearn/impute/_base.py, MissingIndicator._fit",
+        adds("_precomputed", False),
+    ),
+    Change(
+        (0, 24),
+        ("sklearn.impute._base._BaseImputer",),
+        "the indicator takes the imputer's mask",
+        "sklearn/impute/_base.py, _BaseImputer._transform_indicator",
+        preprocessing.mask_of_imputer,
+    ),
+    Change(
+        (0, 23),
+        ("sklearn.impute._iterative.IterativeImputer",),
+        "each column has bounds",
+        "sklearn/impute/_iterative.py, _validate_limit",
+        preprocessing.bounds_by_column,
+    ),
+    Change(
+        (0, 24),
+        ("sklearn.calibration._CalibratedClassifier",),
+        "calibrators and classes are parameters",
+        "sklearn/calibration.py, _CalibratedClassifier",
+        others.calibrated_member,
+    ),
+    Change(
+        (0, 24),
+        ("sklearn.isotonic.IsotonicRegression",),
+        "the thresholds are public",
+        "sklearn/isotonic.py, fit",
+        others.interpolation,
+    ),
+    Change(
+        (0, 24),
+        ("sklearn.dummy.DummyClassifier",),
+        "the default strategy has a name",
+        "sklearn/dummy.py, DummyClassifier.fit of 0.23",
+        others.default_strategy,
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.dummy.DummyClassifier", "sklearn.dummy.DummyRegressor"),
+        "n_features_in_ is no longer None",
+        "sklearn/dummy.py, fit of 0.24",
+        others.without_number_of_features,
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.naive_bayes.GaussianNB",),
+        "sigma_ is called var_",
+        "sklearn/naive_bayes.py, GaussianNB._partial_fit",
+        renames("sigma_", "var_"),
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.decomposition._kernel_pca.KernelPCA",),
+        "lambdas_ is called eigenvalues_",
+        "sklearn/decomposition/_kernel_pca.py, _fit_transform",
+        renames("lambdas_", "eigenvalues_"),
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.decomposition._kernel_pca.KernelPCA",),
+        "alphas_ is called eigenvectors_",
+        "sklearn/decomposition/_kernel_pca.py, _fit_transform",
+        renames("alphas_", "eigenvectors_"),
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.decomposition._nmf._BaseNMF",),
+        "alpha is split into alpha_W and alpha_H, which count the features",
+        "sklearn/decomposition/_nmf.py, _compute_regularization",
+        others.penalty_of_transform,
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.preprocessing._polynomial.PolynomialFeatures",),
+        "the powers have a lower bound",
+        "sklearn/preprocessing/_polynomial.py, PolynomialFeatures.fit",
+        preprocessing.powers_of_inputs,
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.compose._column_transformer.ColumnTransformer",),
+        "columns are noted by position, and by name",
+        "sklearn/compose/_column_transformer.py, _validate_column_callables",
+        preprocessing.input_columns,
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.impute._knn.KNNImputer",),
+        "columns without any value are noted",
+        "sklearn/impute/_knn.py, fit",
+        computes("_valid_mask", preprocessing.columns_with_values, fitted_by="_mask_fit_X"),
+    ),
+    Change(
+        (1, 0),
+        ("sklearn.feature_extraction.text.TfidfTransformer",),
+        "fitting without use_idf leaves attributes",
+        "sklearn/feature_extraction/text.py, TfidfTransformer.fit",
+        preprocessing.frequencies_alone,
+    ),
+    Change(
+        (1, 1),
+        ("sklearn.linear_model._glm.glm._GeneralizedLinearRegressor",),
+        "the losses come from sklearn/_loss",
+        "sklearn/linear_model/_glm/glm.py, fit",
+        linear.generalized_linear_loss,
+    ),
+    Change(
+        (1, 1),
+        ("sklearn.linear_model._ransac.RANSACRegressor",),
+        "base_estimator is called estimator",
+        "doc/whats_new/v1.1.rst",
+        renames("base_estimator", "estimator"),
+    ),
+    Change(
+        (1, 1),
+        ("sklearn.impute._base.SimpleImputer",),
+        "the type of the rows is an attribute",
+        "sklearn/impute/_base.py, SimpleImputer._validate_input",
+        computes("_fit_dtype", preprocessing.input_types, fitted_by="statistics_"),
+    ),
+    Change(
+        (1, 1),
+        ("sklearn.preprocessing._encoders.OneHotEncoder",),
+        "the widths of the columns are noted",
+        "sklearn/preprocessing/_encoders.py, OneHotEncoder._compute_n_features_outs",
+        computes("_n_features_outs", preprocessing.widths_of_encoded, fitted_by="categories_"),
+    ),
+    Change(
+        (1, 1),
+        (_HISTOGRAM,),
+        "the first scores of several classes are a row",
+        "sklearn/ensemble/_hist_gradient_boosting/gradient_boosting.py, fit",
+        ensembles.baseline_of_classes,
+    ),
     Change(
         (0, 24),
         ("sklearn.base.BaseEstimator",),
@@ -268,6 +447,13 @@ CHANGES: tuple[Change, ...] = (
         "missing values may be taken",
         "sklearn/preprocessing/_polynomial.py",
         adds("handle_missing", "error"),
+    ),
+    Change(
+        NEWEST,
+        ("sklearn.base.BaseEstimator",),
+        "parameters that came later have their defaults",
+        "the signature of each class in the installed scikit-learn",
+        others.later_parameters,
     ),
     # scipy's own.
     Change(
