@@ -14,7 +14,9 @@ from models_registry.inference.memory import cpu_quota
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
+# A container is reached from outside of it.
+_EVERYWHERE = "0.0.0.0"  # noqa: S104
+bind = f"{os.environ.get('MLAPI_BIND') or _EVERYWHERE}:{os.environ.get('PORT') or 8000}"
 wsgi_app = "mlapi.asgi:application"
 # uvicorn on uvloop, with limits of our own.
 worker_class = "mlapi.http.worker.ServingWorker"

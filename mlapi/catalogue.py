@@ -60,6 +60,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
             "methods": schema.methods,
         },
         "runs": loaded.runs,
+        "samples": loaded.samples,
         "example": {
             "url": url,
             "body": example,

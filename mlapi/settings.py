@@ -56,6 +56,7 @@ MODELS_DISCOVERY_SECONDS = environment.number("MODELS_DISCOVERY_SECONDS", 10, mi
 MODELS_MLFLOW_URI = environment.words("MODELS_MLFLOW_URI")
 MODELS_BATCH_LOCATIONS = environment.words("MODELS_BATCH_LOCATIONS")
 MODELS_POLICY = environment.choice("MODELS_POLICY", "manual", ("manual", "latest"))
+MODELS_FOUR_EYES = environment.boolean("MODELS_FOUR_EYES", False)
 MODELS_CACHE = Path(environment.text("MODELS_CACHE", str(VAR_DIR / "cache")))
 MODELS_CACHE_MB = environment.whole("MODELS_CACHE_MB", 5000, minimum=1)
 MODELS_STORAGE_SECONDS = environment.number("MODELS_STORAGE_SECONDS", 60, minimum=1)
@@ -252,6 +253,7 @@ UNFOLD = {
     "SITE_URL": "/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("models_registry/icon.svg")}],
     "DASHBOARD_CALLBACK": "models_registry.admin.home.overview",
+    "LOGIN": {"form": "mlapi.login_form.LoginForm"},
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

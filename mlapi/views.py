@@ -18,6 +18,7 @@ from mlapi.http import errors
 from mlapi.http.pipeline import WholeBody
 from mlapi.http.process import pipeline
 from mlapi.http.request import Request, request_id_of
+from mlapi.pages.rendering import error_page, wants_page
 from mlapi.protocols import native
 from mlapi.protocols.base import HttpError, Reply
 
@@ -47,8 +48,12 @@ def to_response(reply: Reply) -> HttpResponse:
 
 
 def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Return an error in the contract's form."""
+    """Return an error in the contract's form; to a browser, outside of the API, as a page."""
     request_id = request_id_of(request.headers.get("X-Request-ID"))
+    if wants_page(request):
+        response = error_page(error, request_id)
+        response["X-Request-ID"] = request_id
+        return response
     reply = native.error_reply(error, request_id)
     reply.headers.append(("X-Request-ID", request_id))
     return to_response(reply)
@@ -70,7 +75,9 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 403 in the contract's form."""
-    return error_response(request, HttpError(403, "permission_denied", "You may not do this."))
+    user = getattr(request, "user", None)
+    who = f"The account {user.get_username()} has" if user is not None and user.is_authenticated else "You have"
+    return error_response(request, HttpError(403, "permission_denied", f"You may not do this. {who} no right to it."))
 
 
 def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpResponse:
@@ -100,6 +107,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
         return error_response(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
-    if "text/html" in request.headers.get("Accept", ""):
+    if wants_page(request):
         return HttpResponse(AWAY_PAGE, status=503, headers={"Retry-After": "5"})
     return error_response(request, errors.as_http_error(error))

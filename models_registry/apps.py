@@ -10,7 +10,10 @@ class ModelsRegistryConfig(AppConfig):
     verbose_name = "Model registry"
 
     def ready(self) -> None:
-        """Register the system checks, and have tokens stored as digests alone."""
+        """Apply defaults, register the system checks, and have tokens stored as digests alone."""
+        from models_registry.defaults import apply_defaults
+
+        apply_defaults()
         from models_registry import checks  # noqa: F401 - registers by being imported
         from models_registry.services.tokens import store_digests_alone
 

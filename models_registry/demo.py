@@ -64,7 +64,7 @@ def write_penguins(directory: Path) -> Path:
     )
 
 
-MODELS: dict[str, Callable[[Path], Path]] = {"digits": write_digits, "penguins": write_penguins}
+MODELS: dict[str, Callable[[Path], Path]] = {"penguins": write_penguins, "digits": write_digits}
 
 
 def _write(

@@ -72,6 +72,9 @@ class RegisteredModel(models.Model):
         default=0, db_default=0, db_index=True, editable=False, help_text="The last change of its desired state."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Numbers of versions by name. The defaults of the database are for workers of the release before.
+    aliases = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
+    tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
 
     class Meta:
         ordering = ["name"]
@@ -179,6 +182,7 @@ class ModelVersion(models.Model):
             ("publish_modelversion", "Can publish versions and look for new ones"),
             ("activate_modelversion", "Can activate and roll back versions"),
             ("try_modelversion", "Can ask versions that are not active"),
+            ("download_modelversion", "Can download artifacts"),
             ("override_check", "Can activate a version that its check advises against"),
         ]
         constraints = [

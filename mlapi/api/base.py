@@ -24,8 +24,10 @@ from mlapi.protocols.base import HttpError
 from mlapi.protocols.json_bodies import loads
 
 VIEW = "models_registry.view_registeredmodel"
+CHANGE = "models_registry.change_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
 ACTIVATE = "models_registry.activate_modelversion"
+DOWNLOAD = "models_registry.download_modelversion"
 TRY = "models_registry.try_modelversion"
 SCORE = "models_registry.start_batchjob"
 OVERRIDE = "models_registry.override_check"

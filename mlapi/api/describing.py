@@ -9,6 +9,18 @@ from django.urls import reverse
 from models_registry import services
 from models_registry.models import Canary, ModelVersion, RegisteredModel, ReplicaState
 
+SHOWN_SAMPLES = 5
+
+
+def model_content(model: RegisteredModel) -> dict[str, Any]:
+    """Return all that is known of a model."""
+    return {
+        **services.describe_model(model),
+        "description": model.description,
+        "tags": model.tags,
+        "aliases": model.aliases,
+    }
+
 
 def version_content(version: ModelVersion) -> dict[str, Any]:
     """Return all that is known of a version."""
@@ -25,6 +37,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
         "published_by": version.published_by,
         "override_reason": version.override_reason or None,
         "example": _example(version),
+        "samples": ((version.sample or {}).get("instances") or [])[:SHOWN_SAMPLES],
         "page": reverse("admin:models_registry_modelversion_change", args=[version.pk]),
     }
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from mlapi.api.base import MAX_WAIT_SECONDS
 from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.formats import listed_endings
+from models_registry.inference.routing import ALIAS_PATTERN
+from models_registry.models import Policy
 
 MAX_NUMBER = 999_999_999
 # The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
@@ -78,10 +82,34 @@ class RollbackRequest(DeactivationRequest):
     )
 
 
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
+            {"type": "string", "pattern": f"^{ALIAS_PATTERN}$"},
+        ]
+    }
+)
+class VersionField(serializers.Field[Any, Any, Any, Any]):
+    """A version's number, or an alias of it."""
+
+    def to_internal_value(self, data: Any) -> int | str:
+        """Return the number or the alias."""
+        if type(data) is int and 1 <= data <= MAX_NUMBER:
+            return data
+        if type(data) is str and re.fullmatch(ALIAS_PATTERN, data):
+            return data
+        raise serializers.ValidationError(f"It must be a version's number or an alias, found {describe_value(data)}.")
+
+    def to_representation(self, value: Any) -> Any:
+        """Return it as it is."""
+        return value
+
+
 class ActivationRequest(RollbackRequest):
     """An activation."""
 
-    version = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER)
+    version = VersionField(help_text="A version's number, or an alias of it.")
 
 
 class TrafficRequest(RollbackRequest):
@@ -201,6 +229,7 @@ class Version(VersionSummary):
     checked_at = serializers.DateTimeField(allow_null=True)
     published_by = serializers.CharField()
     override_reason = serializers.CharField(allow_null=True)
+    samples = serializers.ListField(child=serializers.JSONField(), help_text="The first rows of its sample.")
     example = serializers.JSONField(allow_null=True, help_text="A row that the version takes.")
     page = serializers.CharField(help_text="The path of the version's page in the admin.")
 
@@ -221,6 +250,27 @@ class Model(serializers.Serializer[Any]):
     policy = serializers.CharField()
     versions = VersionSummary(many=True)
     replicas = ReplicaCount()
+
+
+class ModelWithLabels(Model):
+    """A model with its versions, and what people say of it."""
+
+    description = serializers.CharField()
+    tags = serializers.JSONField()
+    aliases = serializers.DictField(child=serializers.IntegerField())
+
+
+class ModelChange(Strict):
+    """What may be changed about a model; what is left out stays."""
+
+    policy = serializers.ChoiceField(choices=Policy.choices, required=False)
+    description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    tags = serializers.JSONField(required=False, help_text="A list of texts, or an object of texts by name.")
+    aliases = serializers.DictField(
+        child=serializers.IntegerField(allow_null=True, min_value=1, max_value=MAX_NUMBER),
+        required=False,
+        help_text="Versions by alias, e.g. champion; null removes an alias.",
+    )
 
 
 class ReplicaInRollout(serializers.Serializer[Any]):

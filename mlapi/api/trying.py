@@ -47,7 +47,7 @@ class TryView(RegistryView):
     def post(self, request: Request, name: str, number: str) -> Response:
         """Return a version's predictions, whether or not it is active; it takes seconds."""
         began = time.perf_counter()
-        version = services.get_version(services.get_model(name), int(number))
+        version = services.get_version(services.get_model(name), number)
         if version.schema is None:
             raise RequestError(f"{version} is {version.state}. Only a version that passed its validation can be tried.")
         instances, is_single, wants_probabilities = _read(request, Schema.from_json(version.schema))

@@ -3,10 +3,12 @@
 from django.urls import re_path
 
 from mlapi.api import batches, monitoring, traffic, trying, uploads, views
+from models_registry.inference.routing import ALIAS_PATTERN
 
 # As a model's name may be: what else comes here is nowhere, and never reaches the database.
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
-NUMBER = r"(?P<number>[1-9][0-9]{0,8})"
+# Or an alias of it.
+NUMBER = rf"(?P<number>[1-9][0-9]{{0,8}}|{ALIAS_PATTERN})"
 
 urlpatterns = [
     re_path(r"^models$", views.ModelsView.as_view(), name="api-models"),
@@ -14,6 +16,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/versions$", uploads.VersionsView.as_view(), name="api-versions"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}$", views.VersionView.as_view(), name="api-version"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}/predict$", trying.TryView.as_view(), name="api-try"),
+    re_path(rf"^models/{NAME}/versions/{NUMBER}/artifact$", views.ArtifactView.as_view(), name="api-artifact"),
     re_path(rf"^models/{NAME}/activate$", views.ActivateView.as_view(), name="api-activate"),
     re_path(rf"^models/{NAME}/deactivate$", views.DeactivateView.as_view(), name="api-deactivate"),
     re_path(rf"^models/{NAME}/rollback$", views.RollbackView.as_view(), name="api-rollback"),

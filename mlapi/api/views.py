@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
+from django.http import FileResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import ACTIVATE, OVERRIDE, PUBLISH, VIEW, RegistryView, asked, by, waiting
-from mlapi.api.describing import rollout_content, version_content
+from mlapi.api.base import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, RegistryView, asked, by, waiting
+from mlapi.api.describing import model_content, rollout_content, version_content
 from models_registry import services
 from models_registry.models import RegisteredModel
 
@@ -33,12 +35,32 @@ class ModelsView(RegistryView):
 class ModelView(RegistryView):
     """`/api/models/{name}`."""
 
-    needs = {"GET": VIEW}
+    needs = {"GET": VIEW, "PATCH": CHANGE}
 
-    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.Model, **PROBLEMS})
+    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.ModelWithLabels, **PROBLEMS})
     def get(self, request: Request, name: str) -> Response:
         """Return one model with its versions and replicas."""
-        return Response(services.describe_model(services.get_model(name)))
+        return Response(model_content(services.get_model(name)))
+
+    @extend_schema(
+        operation_id="change_model",
+        tags=["registry"],
+        request=forms.ModelChange,
+        responses={200: forms.ModelWithLabels, **PROBLEMS},
+    )
+    def patch(self, request: Request, name: str) -> Response:
+        """Change what is given; of the aliases those that are named, and null removes one."""
+        wanted, model = asked(request, forms.ModelChange), services.get_model(name)
+        with transaction.atomic():
+            if "policy" in wanted:
+                services.set_policy(model, wanted["policy"], by=by(request))
+            if "description" in wanted:
+                services.set_description(model, wanted["description"], by=by(request))
+            if "tags" in wanted:
+                services.set_tags(model, wanted["tags"], by=by(request))
+            if "aliases" in wanted:
+                services.set_aliases(model, wanted["aliases"], by=by(request))
+        return Response(model_content(services.get_model(name)))
 
 
 class VersionView(RegistryView):
@@ -55,11 +77,31 @@ class VersionView(RegistryView):
     def get(self, request: Request, name: str, number: str) -> Response:
         """Return one version; with `wait_seconds` when its check has ended, or after that time."""
         seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
-        version = services.get_version(services.get_model(name), int(number))
+        version = services.get_version(services.get_model(name), number)
         if seconds:
             with waiting():
                 services.wait_for_verdict(version, timeout_seconds=seconds)
         return Response(version_content(version))
+
+
+class ArtifactView(RegistryView):
+    """`/api/models/{name}/versions/{number}/artifact`."""
+
+    needs = {"GET": DOWNLOAD}
+
+    @extend_schema(
+        operation_id="download_artifact",
+        tags=["registry"],
+        responses={(200, "application/octet-stream"): bytes, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str, number: str) -> FileResponse:
+        """Return a version's artifact, compared with its digest."""
+        version = services.get_version(services.get_model(name), number)
+        with services.fetch_artifact(version) as artifact:
+            # An open file outlives its place in the cache.
+            content = artifact.path.open("rb")
+        named = f"{version.model.name}-{version.number}.{version.format}"
+        return FileResponse(content, as_attachment=True, filename=named, content_type="application/octet-stream")
 
 
 class SyncView(RegistryView):

@@ -42,7 +42,6 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.NoCanary, 409, "no_canary"),
     (errors.Busy, 429, "busy"),
     (errors.RequestError, 400, "invalid_request"),
-    (errors.InputError, 400, "invalid_input"),
     (errors.StorageError, 503, "storage_unavailable"),
     (errors.ArtifactError, 400, "invalid_artifact"),
     (DatabaseError, 503, "database_unavailable"),
@@ -53,6 +52,8 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
     """Return what a caller is told of `error`; of one that nobody foresaw, no more than that it was logged."""
     if isinstance(error, HttpError):
         return error
+    if isinstance(error, errors.InputError):
+        return HttpError(400, error.code, str(error), **error.details)
     for kind, status, code in STATUS_OF:
         if isinstance(error, kind):
             if kind is DatabaseError:

@@ -182,7 +182,9 @@ class RequestPipeline:
     async def _respond(self, context: RequestContext, body: ReadableBody) -> Reply:
         endpoint, request = context.endpoint, context.request
         if endpoint.is_prediction or "model" in context.params:
-            context.version = asked_version(context.params.get("version"), request.headers)
+            context.version = asked_version(
+                context.params.get("version"), request.headers, self.runtime.snapshot, context.params.get("model")
+            )
         if endpoint.is_prediction and self.runtime.snapshot.splits:
             context.routing_key = routing_key(request)
         limit = max_body_bytes()

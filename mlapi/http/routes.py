@@ -15,9 +15,11 @@ from mlapi.observability.metrics.triton_statistics import triton_statistics
 from mlapi.protocols import kserve_v1, mlflow, native, openinference
 from mlapi.protocols.base import Handler, PredictionHandler
 from mlapi.replica import recorder
+from models_registry.inference.routing import ALIAS_PATTERN
 
 NAME = r"(?P<model>[^/]+)"
-NUMBER = r"(?P<version>[1-9][0-9]{0,8})"
+# A version's number, or an alias of it.
+NUMBER = rf"(?P<version>[1-9][0-9]{{0,8}}|{ALIAS_PATTERN})"
 V1_NAME = r"(?P<model>[^/:]+)"
 V2_MODEL = rf"v2/models/{NAME}(?:/versions/{NUMBER})?"
 

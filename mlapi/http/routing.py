@@ -10,22 +10,28 @@ from mlapi.http.auth import given_key
 from mlapi.http.clients import client_address, proxy_header
 from mlapi.http.request import Headers, Request
 from mlapi.protocols.base import HttpError
+from models_registry.artifacts.suggestions import shown
+from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 VERSION_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+VERSION = re.compile(rf"{VERSION_NUMBER.pattern}|{ALIAS_PATTERN}")
 
 
-def asked_version(in_path: str | None, headers: Headers) -> int | None:
-    """Return the version that the path or the header X-Model-Version asks for; None where neither does."""
+def asked_version(in_path: str | None, headers: Headers, snapshot: ServingSnapshot, model: str | None) -> int | None:
+    """Return the version that the path or the header X-Model-Version asks for, by number or by alias.
+
+    None where neither does.
+    """
     in_header = headers.raw(b"x-model-version")
     if not in_header:
-        return None if in_path is None else int(in_path)
-    if not VERSION_NUMBER.fullmatch(in_header):
+        return None if in_path is None else _number_of(in_path, snapshot, model)
+    if not VERSION.fullmatch(in_header):
         raise HttpError(
             400,
             "invalid_header",
-            f"The header X-Model-Version is {in_header[:80]!r}; expected a version's number, such as 8.",
-            expected="a whole number from 1",
+            f"The header X-Model-Version is {in_header[:80]!r}; expected a version's number, such as 8, or an alias.",
+            expected="a whole number from 1, or an alias",
             found=in_header[:80],
         )
     if in_path is not None and in_path != in_header:
@@ -34,7 +40,25 @@ def asked_version(in_path: str | None, headers: Headers) -> int | None:
             "conflicting_versions",
             f"The path asks for version {in_path}, the header X-Model-Version for {in_header}. Name one version.",
         )
-    return int(in_header)
+    return _number_of(in_header, snapshot, model)
+
+
+def _number_of(version: str, snapshot: ServingSnapshot, model: str | None) -> int:
+    """Return the number of a version that is named by its number or by an alias; HttpError 404 for no alias."""
+    if version.isdigit():
+        return int(version)
+    name = model or snapshot.default or ""
+    aliases = snapshot.aliases.get(name, {})
+    if version not in aliases:
+        known = f"Its aliases are {shown(sorted(aliases))}." if aliases else "It has no aliases."
+        raise HttpError(
+            404,
+            "unknown_alias",
+            f"{name[:200]!r} has no alias {version!r}. {known}",
+            model=name[:200],
+            expected=sorted(aliases),
+        )
+    return aliases[version]
 
 
 def routing_key(request: Request) -> str:

@@ -64,6 +64,7 @@ SCHEMAS: dict[str, JsonSchema] = {
                 "required": ["inputs", "kind", "outputs", "classes", "methods"],
             },
             "runs": {"type": "object", "description": "The form in which it is served."},
+            "samples": {"type": "array", "description": "Rows of its sample; none where it was published without one."},
             "example": {
                 "type": "object",
                 "properties": {

@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 
 from mlapi.http.pipeline import method_error
 from mlapi.http.request import request_id_of
+from mlapi.pages.rendering import page
 from mlapi.protocols.native import error_reply
 from mlapi.views import to_response
 
 CLIENT = Path(__file__).with_name("client.py")
 View = Callable[[HttpRequest], HttpResponse]
-
-# No inline script anywhere; a style attribute only where Swagger UI sets its own.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; font-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 def only_read(view: View) -> View:
@@ -38,17 +31,6 @@ def only_read(view: View) -> View:
         )
 
     return csrf_exempt(answer)
-
-
-def page(template: str, context: dict[str, Any], *, styles: str = "") -> HttpResponse:
-    """Return a page under a strict content security policy.
-
-    It is rendered without the request: no context processor then asks a session, and so no database.
-    """
-    response = HttpResponse(render_to_string(template, context))
-    response["Content-Security-Policy"] = POLICY.format(styles=styles)
-    response["Cache-Control"] = "no-cache"
-    return response
 
 
 @only_read

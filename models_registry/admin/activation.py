@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET
 
 from models_registry.admin.base import RecordAdmin, labelled
 from models_registry.models import Activation
@@ -63,6 +65,19 @@ def read_moment(text: str | None) -> datetime | None:
         return None
 
 
+EXPORTED = (
+    "activated_at",
+    "model",
+    "kind",
+    "version",
+    "previous_version",
+    "generation",
+    "activated_by",
+    "reason",
+    "overrides",
+)
+
+
 class HistoryList(ChangeList):
     """A list whose rows lead to the version that was activated."""
 
@@ -87,6 +102,23 @@ class ActivationAdmin(RecordAdmin):
     search_help_text = "Model, person or reason"
     ordering = ("-activated_at", "-generation")
     sortable_by = ()
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the pages of this admin: the export first, since Django's own take any path."""
+        export = self.admin_site.admin_view(require_GET(self.export_view))
+        return [path("export/", export, name="models_registry_activation_export"), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the rows that the list shows with the same filters, all of them, as CSV."""
+        self.require_view(request)
+        rows = self.get_changelist_instance(request).get_queryset(request)
+        response = HttpResponse(content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="history.csv"'
+        writer = csv.writer(response)
+        writer.writerow(EXPORTED)
+        for row in rows.select_related("model", "version", "previous_version"):
+            writer.writerow(map(_cell, _exported(row)))
+        return response
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Activation]:
         """Return the history, each row with the moment at which the next one took over."""
@@ -152,3 +184,23 @@ class ActivationAdmin(RecordAdmin):
     def how(self, activation: Activation) -> str:
         """Return what moved the pointer."""
         return activation.get_kind_display()
+
+
+def _exported(row: Activation) -> list[Any]:
+    return [
+        row.activated_at.isoformat(),
+        row.model.name,
+        row.kind,
+        row.version.number if row.version else "",
+        row.previous_version.number if row.previous_version else "",
+        row.generation,
+        row.activated_by,
+        row.reason,
+        row.overrides,
+    ]
+
+
+def _cell(value: Any) -> str:
+    """Return a value as a cell; a text that a spreadsheet would compute gets an apostrophe before it."""
+    text = str(value)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

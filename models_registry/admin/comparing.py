@@ -64,10 +64,8 @@ def other_version(version: ModelVersion, wanted: str) -> ModelVersion | None:
 
 
 def compare_context(left: ModelVersion, right: ModelVersion) -> dict[str, Any]:
-    """Return what the page shows; `left` is the one that is asked about."""
+    """Return what the page shows of both."""
     return {
-        "left": left,
-        "right": right,
         "is_same_file": bool(left.digest) and left.digest == right.digest,
         "metrics": _metric_rows(left, right),
         "charts": metric_charts(left),

@@ -164,6 +164,7 @@ class ModelVersionAdmin(RecordAdmin):
             original=left,
             title="Compare",
             left=left,
+            right=right,
             others=numbers_of(left),
             active_number=left.model.active_version.number if left.model.active_version else None,
             **(compare_context(left, right) if right is not None else {}),

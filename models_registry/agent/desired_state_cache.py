@@ -127,6 +127,7 @@ def _to_json(desired: DesiredModel) -> dict[str, object]:
     return {
         "versions": [_version_to_json(version) for version in desired.versions()],
         "split": asdict(desired.split) if desired.split else None,
+        "aliases": dict(desired.aliases),
     }
 
 
@@ -138,7 +139,7 @@ def _version_to_json(version: DesiredVersion) -> dict[str, object]:
 def _from_json(item: dict[str, Any]) -> DesiredModel:
     versions = {version.is_active: version for version in map(_version_from_json, item["versions"])}
     split = TrafficSplit(**item["split"]) if item["split"] else None
-    return DesiredModel(versions.get(True), versions.get(False), split)
+    return DesiredModel(versions.get(True), versions.get(False), split, item.get("aliases", {}))
 
 
 def _version_from_json(item: dict[str, Any]) -> DesiredVersion:

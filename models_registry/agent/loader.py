@@ -26,6 +26,8 @@ from models_registry.inference.runtime import LoadedModel
 if TYPE_CHECKING:
     from models_registry.compilation import AccelerationReport, AccelerationRequest
 
+# Rows that a page offers to try; a kilobyte each at the widest.
+SHOWN_SAMPLES = 5
 WARM_UP_PREDICTIONS = 3
 # A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
 INLINE_SECONDS = 0.0005
@@ -147,6 +149,7 @@ class Preparation:
             acceleration=version.acceleration,
             activated_at=version.activated_at,
             build=version.build,
+            samples=version.sample.instances[:SHOWN_SAMPLES] if version.sample else (),
             ranges=ranges(version.sample, version.schema) if version.sample else {},
             inline_max_bytes=inline_max_bytes(form.model, form.schema, version.sample)
             if is_inline and version.sample

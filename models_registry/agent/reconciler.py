@@ -295,6 +295,7 @@ class Reconciler:
                 if key in state
             },
             splits=dict(state.splits),
+            aliases=dict(state.aliases),
             default=self._default_model or state.first,
             has_read_desired_state=True,
         )

@@ -41,6 +41,8 @@ class LoadedModel:
     activated_at: datetime | None = None
     # What tells it apart from another version of the same id and number, in another state of the registry.
     build: str = ""
+    # Rows of its sample, the first of them; none where nobody published one.
+    samples: tuple[Any, ...] = ()
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # What a body of so many bytes holds at most takes it less than a moment; 0 where one row takes longer.
@@ -55,6 +57,8 @@ class ServingSnapshot:
     # Loaded beside the active versions, by `version_key`: candidates.
     others: Mapping[str, LoadedModel] = field(default_factory=dict)
     splits: Mapping[str, TrafficSplit] = field(default_factory=dict)
+    # Numbers of versions by model and alias.
+    aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     desired: Mapping[str, int] = field(default_factory=dict)
     # Those of the others that are on their way: desired, not loaded, and not failed.
     awaited: frozenset[str] = frozenset()

@@ -155,7 +155,7 @@ def _describe_behind(model: RegisteredModel, final: services.Rollout) -> str:
 
 def describe_address(name: str, number: int) -> str:
     """Return the model's URL and a curl line, as the service on this machine tells them; else where it answers."""
-    base = f"http://localhost:{settings.PORT}"
+    base = f"http://localhost:{getattr(settings, 'PORT', 8000)}"
     try:
         with urllib.request.urlopen(f"{base}/models/{name}", timeout=ADDRESS_SECONDS) as answer:  # noqa: S310 - our own
             told = json.loads(answer.read())

@@ -9,20 +9,32 @@ VIEWER = [
     ("models_registry", "view_replica"),
     ("models_registry", "try_modelversion"),
 ]
-PUBLISHER = [*VIEWER, ("models_registry", "publish_modelversion"), ("models_registry", "change_registeredmodel")]
-APPROVER = [*VIEWER, ("models_registry", "activate_modelversion"), ("models_registry", "override_check")]
+PUBLISHER = [
+    *VIEWER,
+    ("models_registry", "publish_modelversion"),
+    ("models_registry", "change_registeredmodel"),
+    ("models_registry", "download_modelversion"),
+]
+APPROVER = [
+    *VIEWER,
+    ("models_registry", "activate_modelversion"),
+    ("models_registry", "override_check"),
+    ("models_registry", "download_modelversion"),
+]
 GROUPS = {"viewer": VIEWER, "publisher": PUBLISHER, "approver": APPROVER}
 MODEL_OF = {
     "publish_modelversion": "modelversion",
     "activate_modelversion": "modelversion",
     "override_check": "modelversion",
     "try_modelversion": "modelversion",
+    "download_modelversion": "modelversion",
 }
 NAMES = {
     "publish_modelversion": "Can publish versions and look for new ones",
     "activate_modelversion": "Can activate and roll back versions",
     "override_check": "Can activate a version that its check advises against",
     "try_modelversion": "Can ask versions that are not active",
+    "download_modelversion": "Can download artifacts",
     "view_registeredmodel": "Can view model",
     "change_registeredmodel": "Can change model",
     "view_modelversion": "Can view version",
@@ -69,6 +81,7 @@ class Migration(migrations.Migration):
                     ("publish_modelversion", "Can publish versions and look for new ones"),
                     ("activate_modelversion", "Can activate and roll back versions"),
                     ("try_modelversion", "Can ask versions that are not active"),
+                    ("download_modelversion", "Can download artifacts"),
                     ("override_check", "Can activate a version that its check advises against"),
                 ],
                 "verbose_name": "version",

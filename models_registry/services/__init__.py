@@ -8,6 +8,7 @@ from models_registry.services.api_keys import (
     StoredKey,
     count_live_hosts,
     create_key,
+    digest_of_key,
     get_key,
     read_keys,
     record_key_uses,
@@ -57,6 +58,7 @@ from models_registry.services.desired_state import (
     record_change,
 )
 from models_registry.services.discovery import DiscoveryResult, discover
+from models_registry.services.labels import set_aliases, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_version, list_models
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
@@ -82,7 +84,14 @@ from models_registry.services.rollout import (
     write_reports,
 )
 from models_registry.services.stored_bytes import copier
-from models_registry.services.validation import check_next, check_now, check_version, recheck, versions_to_check
+from models_registry.services.validation import (
+    check_next,
+    check_now,
+    check_version,
+    fetch_artifact,
+    recheck,
+    versions_to_check,
+)
 from models_registry.services.verdicts import open_check, wait_for_verdict
 
 __all__ = [
@@ -114,8 +123,10 @@ __all__ = [
     "describe_batch",
     "describe_model",
     "describe_version",
+    "digest_of_key",
     "discover",
     "end_canary",
+    "fetch_artifact",
     "finish_lease",
     "follow_mlflow",
     "forget_replica",
@@ -154,9 +165,11 @@ __all__ = [
     "run_replay",
     "running_canary",
     "set_acceleration",
+    "set_aliases",
     "set_description",
     "set_latest_canary",
     "set_policy",
+    "set_tags",
     "start_batch",
     "start_canary",
     "versions_to_check",

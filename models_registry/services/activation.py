@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -42,12 +43,27 @@ def activate(
                 model.canary = None
             return None
         require_activatable(fresh, model.name, override=override, reason=reason)
+        if kind is Activation.Kind.ACTIVATION:
+            require_second_person(fresh, by=by)
         overrides = fresh.override_reason if override else ""
         activation = _move(
             model, current, version, seen_generation, kind=kind, reason=reason, overrides=overrides, activated_by=by
         )
     log.info("activated", model=model.name, version=version.number, generation=model.generation, by=by, kind=str(kind))
     return activation
+
+
+def require_second_person(version: ModelVersion, *, by: str) -> None:
+    """Raise NotActivatable where the publisher activates, and MODELS_FOUR_EYES asks for another person."""
+    if settings.MODELS_FOUR_EYES and version.published_by and _person(version.published_by) == _person(by):
+        raise NotActivatable(
+            f"{_person(by)} published {version} and may not activate it: another person must (MODELS_FOUR_EYES)."
+        )
+
+
+def _person(actor: str) -> str:
+    """Return who acted, without the way by which they did: `ann` of `ann (API)`."""
+    return actor.partition(" (")[0]
 
 
 def deactivate(

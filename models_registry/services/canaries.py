@@ -28,6 +28,7 @@ from models_registry.services.activation import (
     describe_conflict,
     release_canary,
     require_activatable,
+    require_second_person,
 )
 from models_registry.services.desired_state import record_change
 
@@ -82,6 +83,7 @@ def start_canary(
                 raise ActivationConflict(describe_conflict(current))
             fresh = ModelVersion.objects.get(pk=version.pk)
             require_activatable(fresh, model.name, override=override, reason=reason)
+            require_second_person(fresh, by=by)
             active = _require_splittable(current, fresh, wanted, has_own_guardrails=guardrails is not None)
             running = current.canary
             if running is not None and _says(running, fresh, percent, bake_minutes, wanted):

@@ -60,8 +60,13 @@ def get_model(name: str) -> RegisteredModel:
     raise UnknownModel(f"No model is called {name!r}. {hint}")
 
 
-def get_version(model: RegisteredModel, number: int) -> ModelVersion:
-    """Return that version of `model`, or raise UnknownVersion naming those that exist."""
+def get_version(model: RegisteredModel, number: int | str) -> ModelVersion:
+    """Return the version of `model` with that number, or that an alias names.
+
+    Raises UnknownVersion naming those that exist.
+    """
+    if isinstance(number, str):
+        number = int(number) if number.isdigit() else _named(model, number)
     version = model.versions.filter(number=number).first()
     if version is not None:
         version.model = model
@@ -71,6 +76,14 @@ def get_version(model: RegisteredModel, number: int) -> ModelVersion:
     newest = ", ".join(map(str, numbers[-SHOWN_VERSIONS:]))
     known = f"It has {newest}{more}." if numbers else "It has none yet: run sync_models."
     raise UnknownVersion(f"{model.name} has no version {number}. {known}")
+
+
+def _named(model: RegisteredModel, alias: str) -> int:
+    number: int | None = model.aliases.get(alias)
+    if number is None:
+        known = f"Its aliases are {shown(sorted(model.aliases))}." if model.aliases else "It has no aliases."
+        raise UnknownVersion(f"{model.name} has no alias {alias[:80]!r}. {known}")
+    return number
 
 
 def set_policy(model: RegisteredModel, policy: str, *, by: str) -> None:

@@ -61,6 +61,8 @@ class DesiredModel:
     active: DesiredVersion | None = None
     candidate: DesiredVersion | None = None
     split: TrafficSplit | None = None
+    # Numbers of versions by alias.
+    aliases: Mapping[str, int] = field(default_factory=dict)
 
     def versions(self) -> list[DesiredVersion]:
         """Return the versions that should be loaded."""
@@ -83,7 +85,8 @@ class VersionDetails:
 class DesiredState(dict[str, DesiredVersion]):
     """The active version of each model by name, what else should be loaded, and how traffic is split.
 
-    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares by model name. `first` is the model that
+    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares and `aliases` the numbers of versions by
+    model name. `first` is the model that
     was registered first, active or not, and `revision` the one that all of it was read at.
     """
 
@@ -93,6 +96,7 @@ class DesiredState(dict[str, DesiredVersion]):
         super().__init__()
         self.others: dict[str, DesiredVersion] = {}
         self.splits: dict[str, TrafficSplit] = {}
+        self.aliases: dict[str, Mapping[str, int]] = {}
         self.first = first
         self.revision = revision
         self._candidates: dict[str, str] = {}
@@ -102,12 +106,16 @@ class DesiredState(dict[str, DesiredVersion]):
     def of(self, name: str) -> DesiredModel:
         """Return what is desired of a model."""
         key = self._candidates.get(name)
-        return DesiredModel(self.get(name), self.others[key] if key else None, self.splits.get(name))
+        candidate = self.others[key] if key else None
+        return DesiredModel(self.get(name), candidate, self.splits.get(name), self.aliases.get(name, {}))
 
     def put(self, name: str, desired: DesiredModel) -> None:
         """Replace what is desired of a model."""
         self.others.pop(self._candidates.pop(name, ""), None)
         self.splits.pop(name, None)
+        self.aliases.pop(name, None)
+        if desired.aliases and desired.versions():
+            self.aliases[name] = desired.aliases
         if desired.active is None:
             self.pop(name, None)
         else:
@@ -203,7 +211,7 @@ def read_details(desired: DesiredVersion) -> VersionDetails | None:
     return VersionDetails(schema or {}, sample, report or {}, description or of_model)
 
 
-_OF_MODEL = ("name", "pk", "generation", "acceleration", "moved_at")
+_OF_MODEL = ("name", "pk", "generation", "acceleration", "aliases", "moved_at")
 _OF_CANARY = ("generation", "percent", "traffic_at")
 _OF_VERSION = (
     "pk",
@@ -243,7 +251,7 @@ def _desired_model(row: Mapping[str, Any]) -> DesiredModel:
     if candidate is not None and row[f"{_CANARY}traffic_at"] is not None:
         salt = f"{row[f'{_CANARY}generation']}:{candidate.number}"
         split = TrafficSplit(row["name"], candidate.number, row[f"{_CANARY}percent"], salt)
-    return DesiredModel(active, candidate, split)
+    return DesiredModel(active, candidate, split, row["aliases"])
 
 
 def _desired_version(row: Mapping[str, Any], prefix: str, *, is_active: bool) -> DesiredVersion | None:

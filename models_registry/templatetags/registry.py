@@ -136,3 +136,9 @@ def form_text(runs: Mapping[str, Any] | None) -> str:
 def values_text(feature: dict[str, Any]) -> str:
     """Return in words which values a feature takes."""
     return Feature.from_json(feature).expected()
+
+
+@register.filter
+def tag_texts(tags: Any) -> list[str]:
+    """Return tags as texts: those of an object as `name: value`."""
+    return [f"{name}: {value}" for name, value in tags.items()] if isinstance(tags, dict) else list(tags)

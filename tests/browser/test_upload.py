@@ -19,6 +19,7 @@ from tests.support.estimators import save
 from tests.support.live import live_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
+RIGHTS = ("view_registeredmodel", "view_modelversion", "publish_modelversion", "try_modelversion")
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
@@ -27,9 +28,7 @@ def page(request, chromium: Browser, storage_directory) -> Iterator[Page]:
     """Return a page of a publisher's, of the whole service."""
     size, scheme = request.param
     user = User.objects.create_user("ann", password="opens", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_registeredmodel", "view_modelversion", "publish_modelversion"])
-    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=RIGHTS))
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     with live_service() as url:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,7 +22,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from models_registry import services
+from models_registry.errors import UnknownKey
+
 READY_SECONDS = 120.0
+KEY_NAME = "make run"
 
 
 class Command(BaseCommand):
@@ -42,7 +48,8 @@ class Command(BaseCommand):
         if parts.scheme == "file":
             Path(unquote(parts.path)).mkdir(parents=True, exist_ok=True)
         self._require_port()
-        account = self._prepare()
+        account = self._prepare(is_local=parts.scheme == "file")
+        key = self._kept_key() if settings.MLAPI_REQUIRE_API_KEY else ""
         command = [sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")]
         # The terminal's Ctrl-C reaches this process alone, and the server is asked to end: in the middle of its start,
         # it would take the signal itself for a fault, with a traceback.
@@ -56,13 +63,14 @@ class Command(BaseCommand):
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, end)
-        servers.append(subprocess.Popen(command, process_group=0))
+        environment = {**os.environ, "MLAPI_BIND": self._host()}
+        servers.append(subprocess.Popen(command, process_group=0, env=environment))
         server = servers[0]
         if asked:
             server.terminate()
         try:
             if self._wait_until_ready(server):
-                self._say_where(account)
+                self._say_where(account, key)
         except OSError:
             # It may be gone by the time that it is asked which models it has.
             if not asked:
@@ -77,21 +85,42 @@ class Command(BaseCommand):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("0.0.0.0", settings.PORT))  # noqa: S104 - as the server will
+                probe.bind((self._host(), settings.PORT))
             except OSError as error:
                 raise CommandError(
                     f"Port {settings.PORT} cannot be used: {error.strerror}. Stop what listens there, or choose "
                     "another: PORT=8123 make run"
                 ) from error
 
-    def _prepare(self) -> str:
+    def _host(self) -> str:
+        """Return the address to listen on: this machine's own, unless it is told otherwise."""
+        return os.environ.get("MLAPI_BIND") or "127.0.0.1"
+
+    def _kept_key(self) -> str:
+        """Return the API key of `make run`, which is kept beside the data so that its curl line works each time."""
+        path = settings.VAR_DIR / "make-run-key"
+        key = path.read_text().strip() if path.is_file() else ""
+        in_use = {stored.digest for stored in services.read_keys()}
+        if key and services.digest_of_key(key) in in_use:
+            return key
+        with suppress(UnknownKey):
+            services.revoke_key(services.get_key(KEY_NAME), by=KEY_NAME)
+        _, key = services.create_key(KEY_NAME, by=KEY_NAME)
+        path.touch(mode=0o600)
+        path.write_text(key)
+        return key
+
+    def _prepare(self, *, is_local: bool) -> str:
         try:
             self._step("Database", "migrate", verbosity=0, skip_checks=False)
             if not (settings.STATIC_ROOT / "staticfiles.json").exists():
                 self._step("Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"])
             account = io.StringIO()
             call_command("ensure_admin", stdout=account)
-            call_command("publish_demo", stdout=self.stdout)
+            if is_local:
+                call_command("publish_demo", stdout=self.stdout)
+            else:
+                self.stdout.write(f"{settings.MODELS_STORAGE} is not on this machine; the demo is not published there.")
         except DatabaseError as error:
             raise CommandError(
                 f"The registry's database cannot be used: {str(error).strip().splitlines()[0]}. Check DATABASE_URL."
@@ -120,7 +149,7 @@ class Command(BaseCommand):
     def _url(self) -> str:
         return f"http://localhost:{settings.PORT}"
 
-    def _say_where(self, account: str) -> None:
+    def _say_where(self, account: str, key: str) -> None:
         url = self._url()
         hint = "the password that was shown at the first start; a new one: python3 manage.py changepassword admin"
         lines = [
@@ -130,14 +159,15 @@ class Command(BaseCommand):
             f"Admin:  {url}/admin/",
             f"        {account or 'Admin account: ' + hint}",
             "",
-            *self._curl(),
+            *([f"Key:    {key}", ""] if key else []),
+            *self._curl(key),
             "",
             "Ctrl-C stops it.",
         ]
         self.stdout.write("\n".join(lines))
         self.stdout.flush()
 
-    def _curl(self) -> list[str]:
+    def _curl(self, key: str) -> list[str]:
         """Return a line that works as it stands, for the default model."""
         with urllib.request.urlopen(f"{self._url()}/models", timeout=5) as answer:  # noqa: S310 - our own
             listing = orjson.loads(answer.read())
@@ -145,6 +175,8 @@ class Command(BaseCommand):
             if model["is_default"]:
                 return [
                     "Try it:",
-                    f"{model['example']['curl'].replace('/models/' + model['name'] + '/predict', '/predict')}",
+                    model["example"]["curl"]
+                    .replace(f"/models/{model['name']}/predict", "/predict")
+                    .replace("$MLAPI_KEY", key),
                 ]
         return ["No model is active yet: activate one in the admin."]

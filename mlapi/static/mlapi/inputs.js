@@ -245,9 +245,9 @@ window.mlapi = window.mlapi || {};
     return new Fields(inputs, row, !Array.isArray(example), onChange);
   }
 
-  // Returns a model's example in the order of its schema.
-  function rowOf(model) {
-    const { inputs } = model.signature, example = model.example.body.features;
+  // Returns a row, the model's example where none is given, in the order of its schema.
+  function rowOf(model, example = model.example.body.features) {
+    const { inputs } = model.signature;
     if (Array.isArray(example)) return example;
     if (example === null || typeof example !== "object") return [example];
     return inputs.map((input) => example[input.name]);

@@ -4,7 +4,8 @@
 (() => {
   const LOOK_SECONDS = 10;
   const PAUSE_MILLISECONDS = 90;
-  const { ago, button, copy, editorOf, element, rowOf, showAnswer, showBy, showProblem, snippet, parse, stringify } = window.mlapi;
+  const MAX_TABLE_ROWS = 50;
+  const { ago, button, copy, editorOf, element, percent, rowOf, showAnswer, showBy, showProblem, snippet, parse, stringify } = window.mlapi;
   const find = (id) => document.getElementById(id);
   const main = find("playground");
   const trial = Number(new URLSearchParams(location.search).get("version")) || null;
@@ -22,7 +23,7 @@
     if (!found.signature || found.state !== "ready") return { error: [`${name} version ${trial} is ${found.state}. Only a version that passed its validation can be tried.`] };
     const model = {
       name, active_version: found.number, digest: found.digest, description: found.description, signature: found.signature,
-      example: { body: { features: found.example } }, loaded_at: found.checked_at, trialUrl: `${location.origin}${url}/predict`,
+      example: { body: { features: found.example } }, samples: found.samples, loaded_at: found.checked_at, trialUrl: `${location.origin}${url}/predict`,
     };
     return { model };
   }
@@ -65,7 +66,7 @@
     const missing = Object.entries(board.missing).map(([name, reason]) => `${name}: ${reason}.`);
     if (board.models.length || missing.length) return missing;
     return [
-      "No model is in service yet. Publish one: ",
+      "No model is in service yet. ", element("a", { href: main.dataset.upload }, "Upload one"), ", or publish one: ",
       element("code", {}, "python manage.py publish_model NAME ARTIFACT --activate"),
     ];
   }
@@ -98,11 +99,16 @@
     }
     state.editor = editorOf(model, ask);
     find("inputs").replaceChildren(state.editor.element);
-    const example = button("Example", () => {
-      state.editor.fill(model.signature.inputs.length && !state.editor.box ? rowOf(model) : model.example.body.features);
+    let shown = 0;
+    const samples = model.samples && model.samples.length ? model.samples : [model.example.body.features];
+    const example = button(samples.length > 1 ? "Next example" : "Example", () => {
+      shown = (shown + 1) % samples.length;
+      state.editor.fill(model.signature.inputs.length && !state.editor.box ? rowOf(model, samples[shown]) : samples[shown]);
       ask();
     });
     find("tools").replaceChildren(...(state.editor.tools || []), example);
+    find("no-sample").hidden = Boolean(model.samples && model.samples.length);
+    find("table").replaceChildren();
     find("bars").replaceChildren();
     ask();
   }
@@ -159,11 +165,15 @@
     }
   }
 
-  async function answer(model, editor) {
-    const headers = { "Content-Type": "application/json" }, key = find("key").value.trim();
-    if (key) headers["X-API-Key"] = key;
+  function credentials(model) {
     // The session's own token against forged requests.
-    if (model.trialUrl) headers["X-CSRFToken"] = (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1] || "";
+    if (model.trialUrl) return { "X-CSRFToken": (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1] || "" };
+    const key = find("key").value.trim();
+    return key ? { "X-API-Key": key } : {};
+  }
+
+  async function answer(model, editor) {
+    const headers = { ...credentials(model), "Content-Type": "application/json" };
     let reply, content;
     try {
       reply = await fetch(state.request.url, { method: "POST", headers, body: stringify(state.request.body) });
@@ -192,6 +202,48 @@
     find("key-form").hidden = false;
     showSnippet();
   }
+
+  // A table of rows: a CSV that is dropped or chosen
+
+  async function sendTable(file) {
+    const { model } = state, place = find("table");
+    if (!file || !model) return;
+    place.replaceChildren(element("p", { className: "quiet" }, `Asking for the rows of ${file.name}.`));
+    const url = model.trialUrl || `${location.origin}${main.dataset.models}/${encodeURIComponent(model.name)}/invocations?probabilities=${model.signature.methods.includes("predict_proba")}`;
+    const headers = { ...credentials(model), "Content-Type": "text/csv; header=present" };
+    try {
+      const text = await file.text();
+      const reply = await fetch(url, { method: "POST", headers, body: text });
+      const content = parse(await reply.text());
+      if (!reply.ok) place.replaceChildren(element("p", { className: "problem" }, content.error || content.message));
+      else place.replaceChildren(...tableOf(text, content));
+    } catch (error) {
+      place.replaceChildren(element("p", { className: "problem" }, `The service is not reached (${error.message}).`));
+    }
+  }
+
+  function tableOf(text, content) {
+    const lines = text.split(/\r?\n/).filter(Boolean), shown = content.predictions.slice(0, MAX_TABLE_ROWS);
+    const rows = shown.map((prediction, index) => {
+      const chances = content.probabilities && content.probabilities[index];
+      const most = chances && !Array.isArray(chances) ? percent(Math.max(...Object.values(chances))) : "";
+      return element("tr", {}, element("td", {}, String(prediction)), element("td", {}, most), element("td", {}, lines[index + 1] || ""));
+    });
+    const head = element("tr", {}, ...["Prediction", "Highest probability", lines[0]].map((word) => element("th", {}, word)));
+    const note = `${content.predictions.length} rows${content.predictions.length > shown.length ? `, the first ${shown.length} of them shown` : ""}.`;
+    return [element("p", { className: "quiet", role: "status" }, note), element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)))];
+  }
+
+  const chooser = find("csv");
+  chooser.addEventListener("change", () => { sendTable(chooser.files[0]); chooser.value = ""; });
+  const target = find("drop");
+  target.addEventListener("dragover", (event) => { event.preventDefault(); target.classList.add("over"); });
+  target.addEventListener("dragleave", () => target.classList.remove("over"));
+  target.addEventListener("drop", (event) => {
+    event.preventDefault();
+    target.classList.remove("over");
+    sendTable(event.dataTransfer.files[0]);
+  });
 
   // The same as a call
 

@@ -1,0 +1,66 @@
+"""What people say of a model: its aliases, its tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from models_registry.artifacts.features import describe_value
+from models_registry.errors import RequestError
+from models_registry.inference.routing import ALIAS_PATTERN
+from models_registry.models import RegisteredModel
+from models_registry.services.catalogue import get_version
+from models_registry.services.desired_state import record_change
+
+log = structlog.get_logger(__name__)
+
+MAX_ALIASES = 50
+MAX_TAGS = 50
+MAX_TAG_LENGTH = 200
+
+
+def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) -> None:
+    """Let each alias name the version with that number; null removes it, and others stay.
+
+    Raises RequestError for a wrong name, UnknownVersion for a version that is not there.
+    """
+    for name, number in aliases.items():
+        if not re.fullmatch(ALIAS_PATTERN, name):
+            raise RequestError(
+                f"{name[:80]!r} is no alias; expected 1 to 50 letters, digits, dashes and underscores, the first a "
+                "letter, e.g. 'champion'."
+            )
+        if number is not None and type(number) is not int:
+            raise RequestError(f"The alias {name!r} must name a version's number, found {describe_value(number)}.")
+        if number is not None:
+            get_version(model, number)
+    with transaction.atomic():
+        # Two changes at once must not undo each other.
+        row = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+        row.aliases = {name: number for name, number in {**row.aliases, **aliases}.items() if number is not None}
+        if len(row.aliases) > MAX_ALIASES:
+            raise RequestError(f"{model.name} would have {len(row.aliases)} aliases; at most {MAX_ALIASES} are kept.")
+        row.save(update_fields=["aliases"])
+        record_change(model.pk)
+    model.aliases = row.aliases
+    log.info("aliases_changed", model=model.name, aliases=row.aliases, by=by)
+
+
+def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:
+    """Tag `model` with a list of texts, or with an object of texts by name. Raises RequestError for anything else."""
+    texts = [*tags, *tags.values()] if isinstance(tags, dict) else tags
+    if not isinstance(texts, list) or not all(type(text) is str and len(text) <= MAX_TAG_LENGTH for text in texts):
+        raise RequestError(
+            f"Tags are a list of texts, or an object of texts by name, of at most {MAX_TAG_LENGTH} characters each; "
+            f"found {describe_value(tags)}."
+        )
+    if len(tags) > MAX_TAGS:
+        raise RequestError(f"{len(tags)} tags are too many; at most {MAX_TAGS} are kept.")
+    kept = tags if isinstance(tags, dict) else list(dict.fromkeys(texts))
+    RegisteredModel.objects.filter(pk=model.pk).update(tags=kept)
+    model.tags = kept
+    log.info("tags_changed", model=model.name, tags=kept, by=by)

@@ -1,0 +1,45 @@
+"""What a browser is shown where there is no page, no right or no staff status; a program gets JSON."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+BROWSER = {"HTTP_ACCEPT": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/predict/", "/admin/models_registry/modelversion/upload/"])
+def test_a_browser_gets_a_page_and_a_program_json(client, db, path):
+    user = User.objects.create_user("ann", is_staff=True)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    page, answer = client.get(path, **BROWSER), client.get(path, HTTP_ACCEPT="*/*")
+    assert page.status_code == answer.status_code
+    assert page["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page["Content-Security-Policy"]
+    assert page["X-Request-ID"] in page.content.decode()
+    assert answer.json()["code"] in {"not_found", "permission_denied"}
+
+
+def test_the_page_names_the_address_that_was_probably_meant(client, db):
+    assert '<a href="/predict">/predict</a>' in client.get("/predict/", **BROWSER).content.decode()
+
+
+def test_a_person_without_the_right_is_told_who_gives_it(client, db):
+    user = User.objects.create_user("ann", is_staff=True)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    page = client.get("/admin/models_registry/modelversion/upload/", **BROWSER).content.decode()
+    assert "The account ann has no right to it." in page
+    assert "An administrator gives rights" in page
+
+
+def test_the_api_never_answers_with_a_page(client, db):
+    assert client.get("/api/models/none", **BROWSER).json()["code"] == "not_authenticated"
+    assert client.get("/api/nowhere", **BROWSER).json()["code"] == "not_found"
+
+
+def test_login_says_that_staff_status_is_missing(client, db):
+    User.objects.create_user("ann", password="opens")
+    form = {"username": "ann", "password": "opens"}
+    assert "has no staff status" in client.post("/admin/login/", form).content.decode()
+    wrong = client.post("/admin/login/", form | {"password": "wrong"}).content.decode()
+    assert "staff status" not in wrong

@@ -1,0 +1,41 @@
+"""Four eyes: who published a version does not activate it, where the setting says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from models_registry import services
+from models_registry.errors import NotActivatable
+from models_registry.models import Activation
+from tests.support.registry import version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("by", ["ann", "ann (API)"])
+@pytest.mark.parametrize("publisher", ["ann", "ann (API)"])
+def test_the_publisher_may_not_activate(settings, publisher, by):
+    settings.MODELS_FOUR_EYES = True
+    mine = version("churn", 1, published_by=publisher)
+    with pytest.raises(NotActivatable, match="ann published churn 1"):
+        services.activate(mine, by=by)
+    assert services.activate(mine, by="bob") is not None
+
+
+@pytest.mark.parametrize("publisher", ["ann", ""])
+def test_without_the_setting_anybody_may(settings, publisher):
+    settings.MODELS_FOUR_EYES = False
+    assert services.activate(version("churn", 1, published_by=publisher), by="ann") is not None
+
+
+def test_the_publisher_may_roll_back(settings):
+    first, second = version("churn", 1, published_by="ann"), version("churn", 2, published_by="ann")
+    services.activate(first, by="bob")
+    services.activate(second, by="bob")
+    settings.MODELS_FOUR_EYES = True
+    assert services.roll_back(second.model, by="ann").kind == Activation.Kind.ROLLBACK
+
+
+def test_what_nobody_published_anybody_activates(settings):
+    settings.MODELS_FOUR_EYES = True
+    assert services.activate(version("churn", 1), by="ann") is not None
