@@ -16,6 +16,7 @@ from rest_framework.authtoken.models import TokenProxy
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from models_registry.admin.base import credentials_context
 from models_registry.services.tokens import stored_form
 
 for model in (User, Group, TokenProxy):
@@ -46,6 +47,13 @@ class TokenAdmin(RestTokenAdmin, ModelAdmin):  # type: ignore[misc]
 
     list_display = ("user", "created")
     list_display_links = ("user",)
+    list_before_template = "models_registry/admin/credentials.html"
+    change_list_template = "models_registry/admin/api_tokens.html"
+    list_title = "API tokens"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the tokens, and what they are for."""
+        return super().changelist_view(request, {**credentials_context("token"), **(extra_context or {})})
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: another user's token is another token."""

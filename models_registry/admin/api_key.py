@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from models_registry import services
-from models_registry.admin.base import RecordAdmin, labelled, require, told_in_words
+from models_registry.admin.base import RecordAdmin, credentials_context, labelled, require, told_in_words
 from models_registry.errors import RegistryError
 from models_registry.models import ApiKey, RegisteredModel
 from models_registry.templatetags.registry import NOTHING, moment
@@ -63,6 +63,7 @@ class ApiKeyAdmin(RecordAdmin):
     list_display = ("title", "begins", "shown_state", "good_for", "rate", "created", "expires", "last_used")
     list_display_links = ("title",)
     change_list_template = "models_registry/admin/api_keys.html"
+    list_before_template = "models_registry/admin/credentials.html"
     search_fields = ("name", "prefix", "created_by")
     search_help_text = "Name, beginning or person"
     ordering = ("-created_at",)
@@ -126,6 +127,10 @@ class ApiKeyAdmin(RecordAdmin):
             else:
                 messages.info(request, f"{key} was revoked already; nothing has changed.")
         return redirect("admin:models_registry_apikey_changelist")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the keys, and whether predictions need one."""
+        return super().changelist_view(request, {**credentials_context("key"), **(extra_context or {})})
 
     @admin.display(description="Name")
     def title(self, key: ApiKey) -> str:

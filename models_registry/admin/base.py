@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -74,6 +75,11 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         """Raise PermissionDenied for those who may not look."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+
+
+def credentials_context(kind: str) -> dict[str, Any]:
+    """Return what the lists of API keys (`key`) and of API tokens (`token`) say of both."""
+    return {"credential": kind, "keys_are_required": getattr(settings, "MLAPI_REQUIRE_API_KEY", False)}
 
 
 def labelled(description: str, colours: Mapping[str, str]) -> Callable[[Shown], Shown]:

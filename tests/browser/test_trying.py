@@ -8,10 +8,9 @@ from playwright.sync_api import expect
 from sklearn.linear_model import LogisticRegression
 
 from models_registry import services
-from models_registry.artifacts.manifest import Sample
 from tests.browser.test_upload import page
 from tests.browser.test_usage_pages import has_no_sideways_scroll
-from tests.support.estimators import save
+from tests.support.registry import ready_version
 
 __all__ = ["page"]
 
@@ -22,14 +21,18 @@ FRAME = pd.DataFrame({"age": [20.0, 30, 40, 50]})
 @pytest.fixture
 def candidate(storage_directory, tmp_path):
     """Return version 2 of a model, validated, beside version 1, which is active and not loaded."""
-    for number, labels in enumerate((["b", "b", "a", "a"], ["a", "a", "b", "b"]), start=1):
-        artifact = save(LogisticRegression().fit(FRAME, labels), tmp_path / f"{number}.joblib")
-        sample = Sample(tuple(FRAME.to_dict("records")))
-        version = services.publish("churn", artifact, by="t", sample=sample, metrics={"accuracy": number / 10})
-        services.check_version(version)
-        if number == 1:
-            services.activate(version, by="t")
-    return version
+    first, second = (
+        ready_version(
+            LogisticRegression().fit(FRAME, labels),
+            tmp_path,
+            "churn",
+            sample={"instances": FRAME.to_dict("records"), "predictions": labels},
+            metrics={"accuracy": 0.9},
+        )
+        for labels in (["b", "b", "a", "a"], ["a", "a", "b", "b"])
+    )
+    services.activate(first, by="t")
+    return second
 
 
 def test_from_the_version_to_an_answer_and_to_the_comparison(page, candidate):

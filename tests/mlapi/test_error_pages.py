@@ -43,3 +43,16 @@ def test_login_says_that_staff_status_is_missing(client, db):
     assert "has no staff status" in client.post("/admin/login/", form).content.decode()
     wrong = client.post("/admin/login/", form | {"password": "wrong"}).content.decode()
     assert "staff status" not in wrong
+
+
+@pytest.mark.parametrize(("is_required", "words"), [(True, "Predictions need one here."), (False, "need none here")])
+def test_keys_and_tokens_are_told_apart(client, db, settings, is_required, words):
+    settings.MLAPI_REQUIRE_API_KEY = is_required
+    user = User.objects.create_superuser("ann")
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    keys = client.get("/admin/models_registry/apikey/").content.decode()
+    assert words in keys
+    assert '/admin/authtoken/tokenproxy/">API token</a>' in keys
+    tokens = client.get("/admin/authtoken/tokenproxy/").content.decode()
+    assert "lets a program act in the registry" in tokens
+    assert '/admin/models_registry/apikey/">API key</a>' in tokens

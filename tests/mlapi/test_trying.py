@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group, Permission, User
 from sklearn.linear_model import LogisticRegression
 
 from models_registry import services
-from models_registry.artifacts.manifest import Sample
 from tests.support.estimators import save
+from tests.support.registry import ready_version
 
 FRAME = pd.DataFrame({"age": [20.0, 30, 40, 50], "income": [1.0, 2, 3, 4]})
 ROW = {"age": 20, "income": 1}
@@ -20,14 +20,17 @@ ROW = {"age": 20, "income": 1}
 @pytest.fixture
 def versions(db, storage_directory, tmp_path):
     """Return two validated versions of a model, none of them active or loaded anywhere."""
-    made = []
-    for number, labels in enumerate((["b", "b", "a", "a"], ["a", "a", "b", "b"])):
-        artifact = save(LogisticRegression().fit(FRAME, labels), tmp_path / f"{number}.joblib")
-        sample = Sample(tuple(FRAME.to_dict("records")))
-        version = services.publish("churn", artifact, by="t", sample=sample, metrics={"accuracy": 0.9 + number / 100})
-        made.append(services.check_version(version))
-    assert [version.state for version in made] == ["ready", "ready"]
-    return made
+    return [
+        ready_version(
+            LogisticRegression().fit(FRAME, labels),
+            tmp_path,
+            "churn",
+            sample={"instances": FRAME.to_dict("records"), "predictions": labels},
+            metrics={"accuracy": accuracy},
+            inspection={"versions": {"numpy": "2.4.6"}},
+        )
+        for labels, accuracy in ((["b", "b", "a", "a"], 0.9), (["a", "a", "b", "b"], 0.91))
+    ]
 
 
 @pytest.fixture

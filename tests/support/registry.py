@@ -49,16 +49,18 @@ def check(directory: Path, key: str = "m/model.joblib") -> ModelVersion:
     return services.check_version(version, holder="test")
 
 
-def ready_version(estimator: Any, directory: Path, name: str = "m", *, sample: dict[str, Any] | None = None):
+def ready_version(
+    estimator: Any, directory: Path, name: str = "m", *, sample: dict[str, Any] | None = None, **values: Any
+):
     """Return a version of `estimator` whose artifact is in the storage, as a check that passed leaves it."""
     found = services.publish(name, save(estimator, directory / f"{name}.joblib"), by="ann")
     content = (directory / f"{name}.joblib").read_bytes()
-    values = {
+    given = {
         "state": State.READY,
         "digest": hashlib.sha256(content).hexdigest(),
         "schema": infer_schema(estimator).to_json(),
         "sample": sample,
     }
-    ModelVersion.objects.filter(pk=found.pk).update(**values)
+    ModelVersion.objects.filter(pk=found.pk).update(**(given | values))
     found.refresh_from_db()
     return found
