@@ -18,9 +18,9 @@ from mlapi.http import errors
 from mlapi.http.pipeline import WholeBody
 from mlapi.http.process import pipeline
 from mlapi.http.request import Request, request_id_of
-from mlapi.pages.rendering import error_page, wants_page
 from mlapi.protocols import native
 from mlapi.protocols.base import HttpError, Reply
+from mlapi.rendering import error_page, wants_page
 
 AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
 <title>The registry is not reached</title><body style="font-family: sans-serif; max-width: 40rem; margin: 4rem auto">

@@ -11,8 +11,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from mlapi.http.pipeline import method_error
 from mlapi.http.request import request_id_of
-from mlapi.pages.rendering import page
 from mlapi.protocols.native import error_reply
+from mlapi.rendering import page
 from mlapi.views import to_response
 
 CLIENT = Path(__file__).with_name("client.py")

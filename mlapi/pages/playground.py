@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
 from mlapi.pages.base import only_read
-from mlapi.pages.rendering import page
+from mlapi.rendering import page
 
 # What the index names, by the name of the route.
 LINKS = ("predict", "models", "docs", "openapi", "health", "admin:index")
