@@ -10,10 +10,20 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes: what each of them imports is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Tests that need neither a browser, PostgreSQL nor a second environment, and take seconds. The others are in `make test`.
+QUICK := tests/test_docs.py tests/test_vocabulary.py tests/requirements/test_pyproject.py tests/inference \
+  $(addprefix tests/agent/test_,desired_state_cache.py load_queue.py periodic.py plan.py) \
+  $(addprefix tests/artifacts/test_,cache.py columns.py datetimes.py inference.py input_errors.py manifest.py \
+    outputs.py policy.py prediction_json.py sample.py schema.py suggestions.py) \
+  $(addprefix tests/compilation/test_,compiler_version.py sampling.py) \
+  $(addprefix tests/mlapi/test_,admission.py body.py environment.py mlflow.py native.py number_rows.py openinference.py) \
+  $(addprefix tests/models_registry/test_,checks.py services.py) \
+  $(addprefix tests/cloudformation/test_,config.py ecs.py iam.py network.py)
+
 # Three for two processors: the tests with processes of their own wait as much as they reckon.
 SPREAD := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadscope --no-loadscope-reorder
 
-.PHONY: help run test check types bench bench-scale templates deploy destroy lock clean
+.PHONY: help run test quick check types bench bench-scale templates deploy destroy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +37,12 @@ PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
 test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every check, then the tests, on SQLite and on PostgreSQL
 	$(BIN)/pytest $(SPREAD)
 	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database
+
+quick: $(VENV)/.installed-dev ## format, lint, types and the quick tests, under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory types
+	$(BIN)/pytest $(SPREAD) -q $(QUICK)
 
 check: $(VENV)/.installed-dev ## format, lint, types, import directions, migrations, templates
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from types import FrameType
 
 _APP = Path(__file__).resolve().parent.parent
 _SAGEMAKER_MODELS = Path("/opt/ml/model")
-_LONGEST_DRAIN_SECONDS = 3600
+_MAX_DRAIN_SECONDS = 3600
 
 
 def main() -> int:
@@ -67,9 +67,9 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
     given = environment.get("DRAIN_SECONDS", "").strip()
     with suppress(ValueError):
         seconds = float(given or 0)
-        if 0 <= seconds <= _LONGEST_DRAIN_SECONDS:
+        if 0 <= seconds <= _MAX_DRAIN_SECONDS:
             return seconds
-    raise SystemExit(f"DRAIN_SECONDS is {given!r}; expected a number of seconds from 0 to {_LONGEST_DRAIN_SECONDS}.")
+    raise SystemExit(f"DRAIN_SECONDS is {given!r}; expected a number of seconds from 0 to {_MAX_DRAIN_SECONDS}.")
 
 
 def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float) -> None:

@@ -50,8 +50,8 @@ MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class VersionRef:
-    """A pinned version, with what is needed to open it; no row of a database."""
+class LoadableVersion:
+    """A pinned version with what is needed to open it, whether it is desired or scored; it knows no database."""
 
     model: str
     number: int
@@ -93,7 +93,7 @@ class Preparation:
     # What a load, or the verification of a sample, may take beyond what a prediction may.
     allowance_seconds: float = 0.0
 
-    def fetch(self, version: VersionRef, copy: Copy) -> CachedArtifact:
+    def fetch(self, version: LoadableVersion, copy: Copy) -> CachedArtifact:
         """Return `version`'s artifact, verified; `copy` writes its bytes to a file, where they are not cached.
 
         Raises StorageError or ArtifactError.
@@ -112,7 +112,7 @@ class Preparation:
         """Return whether an artifact is on this disk."""
         return self.cache.has(digest, suffix=f".{form}")
 
-    def prepare(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
+    def prepare(self, version: LoadableVersion, artifact: CachedArtifact) -> LoadedModel:
         """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
 
         Raises ArtifactError.
@@ -126,7 +126,7 @@ class Preparation:
 
         prune(self.compiled_directory, keep=self.cache.digests())
 
-    def _open(self, version: VersionRef, artifact: CachedArtifact) -> LoadedModel:
+    def _open(self, version: LoadableVersion, artifact: CachedArtifact) -> LoadedModel:
         form = self._choose_form(version, artifact)
         with under_way(allowance_seconds=self.allowance_seconds):
             if version.sample is not None:
@@ -156,7 +156,7 @@ class Preparation:
             else 0,
         )
 
-    def _choose_form(self, version: VersionRef, artifact: CachedArtifact) -> Form:
+    def _choose_form(self, version: LoadableVersion, artifact: CachedArtifact) -> Form:
         """Return the compiled form where one is verified and wanted, else the native one."""
         if not self.accelerate:
             return self._native(version, artifact, "acceleration is off (MODELS_ACCELERATION)")
@@ -186,7 +186,7 @@ class Preparation:
             )
         return self._native(version, artifact, report.reason or "no compiled form", **_figures(report))
 
-    def acceleration_request(self, version: VersionRef, path: Path) -> AccelerationRequest:
+    def acceleration_request(self, version: LoadableVersion, path: Path) -> AccelerationRequest:
         """Return what the compiler is asked for `version`."""
         from models_registry.compilation import AccelerationRequest
 
@@ -200,7 +200,7 @@ class Preparation:
             allow_any_pickle=self.allow_any_pickle,
         )
 
-    def _native(self, version: VersionRef, artifact: CachedArtifact, reason: str, **figures: Any) -> Form:
+    def _native(self, version: LoadableVersion, artifact: CachedArtifact, reason: str, **figures: Any) -> Form:
         model = self._open_native(version, artifact)
         is_graph = version.format == "onnx"
         return Form(
@@ -211,7 +211,7 @@ class Preparation:
             is_compiled=is_graph,
         )
 
-    def _open_native(self, version: VersionRef, artifact: CachedArtifact) -> Any:
+    def _open_native(self, version: LoadableVersion, artifact: CachedArtifact) -> Any:
         try:
             with under_way(allowance_seconds=self.allowance_seconds):
                 return formats.open_artifact(
@@ -263,7 +263,7 @@ def _seconds_of(model: Any, rows: Any) -> float:
     return min(seconds)
 
 
-def _require_memory(version: VersionRef) -> None:
+def _require_memory(version: LoadableVersion) -> None:
     needed = int(version.report.get("model_memory_bytes") or version.size_bytes) + MEMORY_RESERVE_BYTES
     available = memory.available_bytes()
     if available < needed:

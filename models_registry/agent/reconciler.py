@@ -23,7 +23,7 @@ from models_registry.agent.downloads import Fetching, Source
 from models_registry.agent.failures import Failure, Failures
 from models_registry.agent.heartbeat import heartbeat
 from models_registry.agent.load_queue import LoadQueue
-from models_registry.agent.loader import Preparation, VersionRef
+from models_registry.agent.loader import LoadableVersion, Preparation
 from models_registry.agent.plan import Drop, plan
 from models_registry.agent.reporting import Progress, Reporter, progress_of, report_of, report_of_other
 from models_registry.artifacts.manifest import Sample
@@ -196,7 +196,7 @@ class Reconciler:
         if details is None:
             return False  # it has changed just now, or the database is away: the next poll tells
         self._details[desired.key] = details
-        reference = version_ref(desired, details)
+        reference = loadable_version(desired, details)
         self._fetches[desired.key] = Fetching(
             desired.build,
             lambda: self._preparation.fetch(reference, services.copier(self._storage, desired)),
@@ -338,7 +338,7 @@ class Reconciler:
                 artifact = fetching.take()
                 with self._load_queue.turn(desired.digest):
                     began = time.monotonic()
-                    loaded = self._preparation.prepare(version_ref(desired, self._details[desired.key]), artifact)
+                    loaded = self._preparation.prepare(loadable_version(desired, self._details[desired.key]), artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
             self._end_fetch(desired.key)
             self._note_failure(desired, error, load_seconds=time.monotonic() - began if began else 0.0)
@@ -422,9 +422,9 @@ def _target(of: DesiredVersion | LoadedModel | Failure) -> tuple[int, str]:
     return of.generation, of.build
 
 
-def version_ref(desired: DesiredVersion, details: VersionDetails) -> VersionRef:
+def loadable_version(desired: DesiredVersion, details: VersionDetails) -> LoadableVersion:
     """Return the desired version as the serving side knows it."""
-    return VersionRef(
+    return LoadableVersion(
         model=desired.model,
         number=desired.number,
         version_id=desired.version_id,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_registry import conf, services
-from models_registry.agent.loader import VersionRef
+from models_registry.agent.loader import LoadableVersion
 from models_registry.agent.preparation import local_preparation
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import Prediction
@@ -57,7 +57,7 @@ def open_version(version: ModelVersion) -> OpenedVersion:
 
     Raises StorageError or ArtifactError.
     """
-    reference = VersionRef(
+    reference = LoadableVersion(
         model=version.model.name,
         number=version.number,
         version_id=version.pk,

@@ -16,8 +16,8 @@ from models_registry.agent.loader import (
     INLINE_ROWS_SECONDS,
     MAX_INLINE_BYTES,
     ROW_OVERHEAD_SECONDS,
+    LoadableVersion,
     Preparation,
-    VersionRef,
     inline_max_bytes,
 )
 from models_registry.artifacts.cache import ArtifactCache, digest_of
@@ -33,10 +33,10 @@ from models_registry.inference.runtime import LoadedModel
 from tests.support.estimators import constant, forest, save
 
 
-def version_of(path: Path, **given) -> VersionRef:
+def version_of(path: Path, **given) -> LoadableVersion:
     model = open_artifact(path, "joblib")
     return replace(
-        VersionRef(
+        LoadableVersion(
             model="m",
             number=1,
             version_id=1,
@@ -63,7 +63,7 @@ def preparation(tmp_path) -> Preparation:
     )
 
 
-def prepare(preparation: Preparation, version: VersionRef, path: Path) -> LoadedModel:
+def prepare(preparation: Preparation, version: LoadableVersion, path: Path) -> LoadedModel:
     """Fetch the artifact from `path` and prepare it."""
     with preparation.fetch(version, lambda target: target.write(path.read_bytes())) as artifact:
         return preparation.prepare(version, artifact)

@@ -46,7 +46,7 @@ def stored(model: Any, declared: Any = None) -> Schema:
 
 
 def every_way(model: Any, schema: Schema, rows: list[Any]) -> list[list[Any]]:
-    """Return the answers together, alone, as columns, coalesced, and compiled."""
+    """Return the answers together, alone, as columns, batched, and compiled."""
     alone = [schema.parse([row]) for row in rows]
     ordered = sampling.ordered(schema, rows)
     columns = dict(zip(schema.names, map(list, zip(*ordered, strict=True)), strict=True))

@@ -19,15 +19,15 @@ from tests.support.waiting import eventually
 
 
 class HeldModel:
-    """Doubles its rows; each call waits for the gate, and the sizes of all calls are kept."""
+    """Doubles its rows; each call waits until it is open, and the sizes of all calls are kept."""
 
     def __init__(self) -> None:
-        self.gate = threading.Event()
+        self.is_open = threading.Event()
         self.sizes: list[int] = []
 
     def predict(self, rows):
         self.sizes.append(len(rows))
-        assert self.gate.wait(10)
+        assert self.is_open.wait(10)
         if (rows < 0).any():
             raise ValueError(f"{int((rows < 0).sum())} negative")
         return rows[:, 0] * 2
@@ -58,7 +58,7 @@ def asked_while_busy(batcher: DynamicBatcher, model: HeldModel, values: list[flo
         eventually(lambda: model.sizes == [1])
         others = [pool.submit(ask, batcher, np.full((rows_each, 1), value), rows_each) for value in values]
         eventually(lambda: batcher.waiting_count == len(values))
-        model.gate.set()
+        model.is_open.set()
         return [future.exception(10) or future.result() for future in (first, *others)]
 
 
@@ -101,7 +101,7 @@ def test_an_error_stays_with_its_own_request():
 
 def test_a_model_that_failed_serves_on():
     model = HeldModel()
-    model.gate.set()
+    model.is_open.set()
     batcher = DynamicBatcher(model)
     with pytest.raises(ValueError, match="1 negative"):
         ask(batcher, row(-1), 1)
@@ -110,7 +110,7 @@ def test_a_model_that_failed_serves_on():
 
 def test_a_lone_request_waits_for_no_other():
     model = HeldModel()
-    model.gate.set()
+    model.is_open.set()
     answer = ask(DynamicBatcher(model), row(0), 1)
     assert (answer.call_rows, answer.waiting_seconds) == (None, 0)
 
@@ -124,7 +124,7 @@ def test_requests_of_one_event_loop_share_a_call():
         await asyncio.to_thread(eventually, lambda: model.sizes == [1])
         others = [asyncio.create_task(batcher.predict(row(value), 1)) for value in (1, 2)]
         await asyncio.sleep(0)
-        model.gate.set()
+        model.is_open.set()
         return [answer.predictions() for answer in await asyncio.gather(first, *others)]
 
     assert asyncio.run(ask_together()) == [[2000.0], [2.0], [4.0]]
@@ -142,7 +142,7 @@ def test_a_cancelled_request_takes_no_part_in_a_call():
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
-        model.gate.set()
+        model.is_open.set()
         return [*(await first).predictions(), *(await stays).predictions()]
 
     assert asyncio.run(cancel_one_of_three()) == [2000.0, 4.0]

@@ -1,4 +1,4 @@
-"""API keys: what opens, what is refused and how, through the lane and through Django's views."""
+"""API keys: what opens, what is refused and how, through the request pipeline and through Django's views."""
 
 from __future__ import annotations
 

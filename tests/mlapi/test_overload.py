@@ -30,13 +30,13 @@ JSON = {"Content-Type": "application/json"}
 
 
 class HeldModel:
-    """Answers once the gate is open."""
+    """Answers once it is open."""
 
     def __init__(self) -> None:
-        self.gate = threading.Event()
+        self.is_open = threading.Event()
 
     def predict(self, rows):
-        assert self.gate.wait(20)
+        assert self.is_open.wait(20)
         return rows[:, 0]
 
 
@@ -53,7 +53,7 @@ def full(host, load, monkeypatch):
         try:
             yield model
         finally:
-            model.gate.set()
+            model.is_open.set()
         assert [future.result().status for future in asked] == [200] * LIMIT
 
 
@@ -84,7 +84,7 @@ def test_a_large_body_takes_several_slots(host, load, monkeypatch):
         with ThreadPoolExecutor(1) as pool:
             served = pool.submit(host.post, "/predict", large)
             eventually(lambda: admission.in_flight == LIMIT + 3)
-            model.gate.set()
+            model.is_open.set()
         assert served.result().status == 200
     assert admission.in_flight == 0
     monkeypatch.setattr(admission, "max_in_flight", 1)
@@ -229,7 +229,7 @@ def test_a_disconnected_client_frees_its_slot(load, monkeypatch):
         await asking
 
     asyncio.run(leave_while_waiting())
-    model.gate.set()
+    model.is_open.set()
     assert (sent[0]["status"], admission.in_flight) == (499, 0)
 
 

@@ -13,7 +13,7 @@ from models_registry.artifacts.boosters.model import BoostedModel
 from models_registry.artifacts.boosters.xgboost_document import decode, read
 
 _PARAMETERS = ("base_score", "boost_from_average", "num_class", "num_feature", "num_target")
-_LONGEST_TEXT = 10_000
+_MAX_TEXT_LENGTH = 10_000
 # What XGBoost writes for the root's parent.
 _NO_PARENT = 2**31 - 1
 _LARGEST = float(np.finfo(np.float32).max)
@@ -49,8 +49,10 @@ def _texts(objective: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in objective.items():
         if isinstance(value, dict):
-            found[name] = {key: one for key, one in value.items() if isinstance(one, str) and len(one) < _LONGEST_TEXT}
-        elif isinstance(value, str) and len(value) < _LONGEST_TEXT:
+            found[name] = {
+                key: one for key, one in value.items() if isinstance(one, str) and len(one) < _MAX_TEXT_LENGTH
+            }
+        elif isinstance(value, str) and len(value) < _MAX_TEXT_LENGTH:
             found[name] = value
     return found
 
