@@ -62,7 +62,7 @@ class TokenAdmin(RestTokenAdmin, ModelAdmin):  # type: ignore[misc]
     def response_add(self, request: HttpRequest, obj: TokenProxy, post_url_continue: str | None = None) -> HttpResponse:
         """Answer a valid form with the token itself, once."""
         context = {**self.admin_site.each_context(request), "opts": self.opts, "list_title": "API tokens"}
-        context |= {"title": "New API token", "holder": obj.user, "text": obj.key, "media": self.media}
+        context |= {"title": "New API token", "holder": obj.user.get_username(), "text": obj.key, "media": self.media}
         return TemplateResponse(request, "models_registry/admin/new_api_token.html", context)
 
     def log_addition(self, request: HttpRequest, obj: TokenProxy, message: Any) -> Any:

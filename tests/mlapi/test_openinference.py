@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-import tomllib
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -277,11 +275,6 @@ def test_statistics_count_what_every_protocol_asked(host, load):
     assert counts("/v2/models/counted/versions/3/stats") == {"counted": after["counted"]}
     assert counts("/v2/models/counted/stats").keys() == {"counted"}
     assert host.get("/v2/models/counted/versions/4/stats").status == 404
-
-
-def test_version_is_the_project_s():
-    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())
-    assert project["project"]["version"] == VERSION
 
 
 def test_what_is_not_loaded_is_not_ready(host, load):
