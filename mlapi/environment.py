@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 import textwrap
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -17,6 +16,8 @@ from urllib.parse import quote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from models_registry.files import whole_file
 
 env = environ.Env()
 
@@ -57,10 +58,9 @@ def public_key_file(body: str, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "signature-key.pem"
     text = "\n".join(["-----BEGIN PUBLIC KEY-----", *textwrap.wrap(body, 64), "-----END PUBLIC KEY-----", ""])
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as written:
-        written.write(text)
     # Several workers start at once: each puts a whole file there.
-    Path(written.name).replace(path)
+    with whole_file(path) as target:
+        target.write(text.encode())
     return str(path)
 
 
@@ -213,13 +213,6 @@ def _held(path: Path) -> str:
 
 def _write_secret(path: Path) -> str:
     secret = secrets.token_urlsafe(50)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # of mode 600
-    try:
-        with os.fdopen(descriptor, "w") as target:
-            target.write(secret)
-            target.flush()
-            os.fsync(target.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path, mode=0o600) as target:
+        target.write(secret.encode())
     return secret

@@ -27,6 +27,7 @@ from models_registry.errors import (
     StorageError,
     StorageUnavailable,
 )
+from models_registry.files import acquire
 
 Copy = Callable[[IO[bytes]], None]
 ATTEMPTS = 3
@@ -236,31 +237,25 @@ class ArtifactCache:
     def _lock(self, digest: str, kind: int, deadline: float) -> int:
         """Return the locked descriptor of the digest's lock file; LOCK_EX waits for a sibling's download only."""
         descriptor = _opened_lock(self.directory / f"{digest}.lock")
-        while True:
-            try:
-                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                # Whoever merely uses the artifact holds it shared, and then it is complete.
-                if _locks_shared(descriptor) and any(self.directory.glob(f"{digest}.[!l]*")):
-                    return descriptor
-                if time.monotonic() >= deadline:
-                    os.close(descriptor)
-                    raise StorageUnavailable(
-                        f"Another worker is still fetching {digest[:12]}; the deadline has passed. It is tried again."
-                    ) from None
-                time.sleep(LOCK_POLL_SECONDS)
-            else:
+        while not acquire(descriptor, kind, deadline=0):
+            # A worker that merely uses the artifact holds it shared, and then it is complete.
+            if acquire(descriptor, fcntl.LOCK_SH, deadline=0) and any(self.directory.glob(f"{digest}.[!l]*")):
                 return descriptor
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise StorageUnavailable(
+                    f"Another worker is still fetching {digest[:12]}; the deadline has passed. It is tried again."
+                )
+            time.sleep(LOCK_POLL_SECONDS)
+        return descriptor
 
     def _remove_unused(self, path: Path) -> bool:
         descriptor = os.open(self.directory / f"{path.stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        else:
-            path.unlink(missing_ok=True)
-            return True
+            is_unused = acquire(descriptor, fcntl.LOCK_EX, deadline=0)
+            if is_unused:
+                path.unlink(missing_ok=True)
+            return is_unused
         finally:
             os.close(descriptor)
 
@@ -283,7 +278,7 @@ class ArtifactCache:
             except FileNotFoundError:
                 continue
             try:
-                if _is_free(descriptor):
+                if acquire(descriptor, fcntl.LOCK_EX, deadline=0):
                     path.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
@@ -331,23 +326,6 @@ def _locked_file(path: Path) -> int:
             return descriptor
         # A sibling found it between the two calls, and took it for an abandoned one.
         os.close(descriptor)
-
-
-def _is_free(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _locks_shared(descriptor: int) -> bool:
-    """Take the shared lock where nobody holds the exclusive one."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _copy_within(copy: Copy, path: Path, deadline: float) -> None:

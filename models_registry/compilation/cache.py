@@ -18,12 +18,12 @@ from pathlib import Path
 
 from models_registry.compilation.compiled import MODEL_FILE, PLAN_FILE, REPORT_FILE, digest_of
 from models_registry.compilation.report import AccelerationReport, AccelerationRequest
+from models_registry.files import acquire
 
 # Raise it where a model may get another graph, plan or verdict than before: forms of an older number are built anew.
 # tests/compilation/test_compiler_version.py fails while the code has changed and nobody has decided.
 COMPILER_VERSION = 2
 COMPILERS = ("onnxruntime", "onnx", "skl2onnx", "scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops")
-LOCK_POLL_SECONDS = 0.05
 # A verdict for want of time or memory is tried again after this long: the machine may have been busy.
 RETRY_SECONDS = 3600.0
 # No compiling takes as long as that: its process was killed.
@@ -70,24 +70,8 @@ def lock(directory: Path, *, deadline: float) -> Iterator[bool]:
     """Hold the machine's lock on `directory`; gives False where it was not had before `deadline` (monotonic)."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f"{directory.name}.lock").open("w") as handle:
-        has_lock = _acquire(handle.fileno(), deadline)
-        try:
-            yield has_lock
-        finally:
-            if has_lock:
-                fcntl.flock(handle, fcntl.LOCK_UN)
-
-
-def _acquire(descriptor: int, deadline: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(LOCK_POLL_SECONDS)
-        else:
-            return True
+        # Closing the file drops the lock.
+        yield acquire(handle.fileno(), fcntl.LOCK_EX, deadline=deadline)
 
 
 @contextmanager

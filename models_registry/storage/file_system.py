@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import IO
 from django.core.files.storage import FileSystemStorage
 
 from models_registry.errors import ObjectMissing, StorageUnavailable
+from models_registry.files import whole_file
 from models_registry.storage.base import (
     CHUNK_BYTES,
     MANIFEST_SUFFIX,
@@ -148,15 +148,5 @@ def _digest(path: Path) -> str:
 
 
 def _write_whole(path: Path, content: IO[bytes]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as target:
-            shutil.copyfileobj(content, target, CHUNK_BYTES)
-            target.flush()
-            os.fsync(target.fileno())
-        Path(temporary).chmod(0o644)
-        # os.replace is atomic: whoever lists sees the whole file or none.
-        os.replace(temporary, path)  # noqa: PTH105 - the pair reads better as one call
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as target:
+        shutil.copyfileobj(content, target, CHUNK_BYTES)

@@ -5,6 +5,7 @@ It knows no Django and no numpy: gunicorn's master uses it too, and forks.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 
 from mlapi.observability.metrics.totals import Totals
+from models_registry.files import acquire, whole_file
 
 RETIRED = "retired.json"
 # Longer than any reading takes; a worker that stands still in one must not stop whoever waits for it.
@@ -43,7 +45,8 @@ class Snapshots:
     def clear(self) -> None:
         """Begin anew: a server that starts counts from nothing."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        for path in self._directory.glob("*.json"):
+        # With what a killed worker left half written, whose name begins with a dot.
+        for path in (*self._directory.glob("*.json"), *self._directory.glob(".*.json-*")):
             path.unlink(missing_ok=True)
 
     def write(self, snapshot: Snapshot, *, pid: int) -> None:
@@ -81,30 +84,19 @@ class Snapshots:
 
     def _replace(self, path: Path, content: bytes) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(content)
-        # Atomic: whoever reads sees one snapshot or the next.
-        temporary.replace(path)
+        # A crash of the machine ends the workers, too, so no snapshot waits for the disk.
+        with whole_file(path, is_durable=False) as target:
+            target.write(content)
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
         """Keep a retirement and a reading apart: nothing is counted twice or not at all."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / "lock").open("a") as lock:
-            _lock(lock.fileno(), kind)
+            deadline = time.monotonic() + LOCK_SECONDS
+            if not acquire(lock.fileno(), kind, deadline=deadline, poll_seconds=LOCK_POLL_SECONDS):
+                raise BlockingIOError(errno.EAGAIN, "Another worker keeps the metrics locked", str(self._directory))
             yield
-
-
-def _lock(descriptor: int, kind: int) -> None:
-    """Take the lock, or raise BlockingIOError after LOCK_SECONDS."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(LOCK_POLL_SECONDS)
 
 
 def _read(path: Path) -> Snapshot | None:
