@@ -5,7 +5,8 @@ from __future__ import annotations
 from troposphere import Parameter, Template
 
 from cloudformation.config import PATTERNS, Settings, parameter_default
-from cloudformation.specs import TEMPLATE_SPECS, Spec, template_of
+from cloudformation.spec import Spec
+from cloudformation.specs import TEMPLATE_SPECS, template_of
 
 NETWORK_STACK = "NetworkStack"
 DATA_STACK = "DataStack"

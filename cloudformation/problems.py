@@ -7,29 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from cloudformation import door_problems
-from cloudformation.config import (
-    ARCHITECTURES,
-    DEPLOYMENT_STRATEGIES,
-    DOORS,
-    ENVIRONMENTS,
-    FLOW_LOGS,
-    LOG_RETENTION_DAYS,
-    MAX_MAX_TASKS,
-    MAX_MIN_TASKS,
-    MAX_START_GRACE_SECONDS,
-    MIN_START_GRACE_SECONDS,
-    NETWORK_MODES,
-    OWN_VARIABLES,
-    PATTERNS,
-    POLICIES,
-    SIGNATURES,
-    TASK_SIZES,
-    AddressPlan,
-    ConfigurationError,
-    Settings,
-    parameter_name,
-)
+from cloudformation import config, door_problems
+from cloudformation.config import AddressPlan, ConfigurationError, Settings, parameter_name
 
 
 def require_sound(settings: Settings, addresses: AddressPlan | None = None) -> None:
@@ -67,18 +46,18 @@ def problems_of(settings: Settings) -> list[str]:
 
 def _choice_problems(settings: Settings) -> Iterator[str]:
     choices: dict[str, tuple[object, ...]] = {
-        "environment_name": ENVIRONMENTS,
-        "network_mode": NETWORK_MODES,
-        "door": DOORS,
+        "environment_name": config.ENVIRONMENTS,
+        "network_mode": config.NETWORK_MODES,
+        "door": config.DOORS,
         "endpoint_zones": (1, 2),
-        "cpu_architecture": ARCHITECTURES,
-        "models_policy": POLICIES,
-        "models_signatures": SIGNATURES,
-        "deployment_strategy": DEPLOYMENT_STRATEGIES,
+        "cpu_architecture": config.ARCHITECTURES,
+        "models_policy": config.POLICIES,
+        "models_signatures": config.SIGNATURES,
+        "deployment_strategy": config.DEPLOYMENT_STRATEGIES,
         "sign_in_at": ("balancer", "service"),
         "live_target_group": ("main", "alternate"),
-        "log_retention_days": LOG_RETENTION_DAYS,
-        "flow_logs": FLOW_LOGS,
+        "log_retention_days": config.LOG_RETENTION_DAYS,
+        "flow_logs": config.FLOW_LOGS,
     }
     for field_name, allowed in choices.items():
         value = getattr(settings, field_name)
@@ -88,30 +67,34 @@ def _choice_problems(settings: Settings) -> Iterator[str]:
 
 
 def _pattern_problems(settings: Settings) -> Iterator[str]:
-    for field_name, (pattern, expected) in PATTERNS.items():
+    for field_name, (pattern, expected) in config.PATTERNS.items():
         value = getattr(settings, field_name)
         if not re.fullmatch(pattern, value):
             yield f"{parameter_name(field_name)} is {value!r}; expected {expected}."
 
 
 def _size_problems(settings: Settings) -> Iterator[str]:
-    sizes = TASK_SIZES.get(settings.task_cpu)
+    sizes = config.TASK_SIZES.get(settings.task_cpu)
     if sizes is None:
-        yield f"TaskCpu is {settings.task_cpu}; Fargate sells {', '.join(map(str, TASK_SIZES))} (1024 is one vCPU)."
+        sold = ", ".join(map(str, config.TASK_SIZES))
+        yield f"TaskCpu is {settings.task_cpu}; Fargate sells {sold} (1024 is one vCPU)."
     elif settings.task_memory not in sizes:
         yield (
             f"TaskMemory is {settings.task_memory} MiB; with TaskCpu {settings.task_cpu} "
             f"Fargate sells {', '.join(map(str, sizes))}."
         )
-    if not 1 <= settings.min_tasks <= settings.max_tasks <= MAX_MAX_TASKS or settings.min_tasks > MAX_MIN_TASKS:
+    if (
+        not 1 <= settings.min_tasks <= settings.max_tasks <= config.MAX_MAX_TASKS
+        or settings.min_tasks > config.MAX_MIN_TASKS
+    ):
         yield (
             f"MinTasks is {settings.min_tasks} and MaxTasks {settings.max_tasks}; "
-            f"expected 1 <= MinTasks <= MaxTasks <= {MAX_MAX_TASKS}, and MinTasks <= {MAX_MIN_TASKS}."
+            f"expected 1 <= MinTasks <= MaxTasks <= {config.MAX_MAX_TASKS}, and MinTasks <= {config.MAX_MIN_TASKS}."
         )
     if not 10 <= settings.cpu_target_percent <= 90:
         yield f"CpuTargetPercent is {settings.cpu_target_percent}; expected 10 to 90."
     limits = {
-        "start_grace_seconds": (MIN_START_GRACE_SECONDS, MAX_START_GRACE_SECONDS),
+        "start_grace_seconds": (config.MIN_START_GRACE_SECONDS, config.MAX_START_GRACE_SECONDS),
         "models_discovery_seconds": (1, 3600),
         "log_sample_percent": (0, 100),
     }
@@ -146,7 +129,7 @@ _PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12"
 
 
 def _admin_cidr_problems(settings: Settings) -> Iterator[str]:
-    if not settings.admin_cidr or not re.fullmatch(PATTERNS["admin_cidr"][0], settings.admin_cidr):
+    if not settings.admin_cidr or not re.fullmatch(config.PATTERNS["admin_cidr"][0], settings.admin_cidr):
         return
     try:
         cidr = ipaddress.IPv4Network(settings.admin_cidr)
@@ -209,8 +192,8 @@ def _variable_problems(settings: Settings) -> Iterator[str]:
     for name, value in variables.items() if isinstance(variables, dict) else ():
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) or not isinstance(value, str):
             yield f"EnvironmentVariables has {name}: {value!r}; expected a name in capitals and a text in quotes."
-        elif name in OWN_VARIABLES:
-            own = OWN_VARIABLES[name]
+        elif name in config.OWN_VARIABLES:
+            own = config.OWN_VARIABLES[name]
             instead = f"Set the parameter {own} instead." if own else "The template sets it."
             yield f"EnvironmentVariables has {name}. {instead}"
 
