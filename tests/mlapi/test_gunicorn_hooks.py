@@ -71,7 +71,7 @@ def test_a_worker_that_ended_while_the_disk_was_full_is_counted_later(tmp_path, 
         settings = configuration(disk.path, monkeypatch)
         snapshots = Snapshots(disk.path / "metrics")
         ended = MetricsRecorder(Runtime(), snapshots)
-        ended.note(record())
+        ended.record(record())
         snapshots.write(ended.snapshot(), pid=WORKER.pid)
         disk.fill()
         settings["child_exit"](SERVER, WORKER)

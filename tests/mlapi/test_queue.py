@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,11 @@ def status(connection: socket.socket) -> int:
     return receive(connection)[0][0]
 
 
+def is_answered(connection: socket.socket) -> bool:
+    """Return whether there is an answer to read now."""
+    return bool(select.select([connection], [], [], 0)[0])
+
+
 def lines_of(service: Service, prefix: str, count: int) -> list[dict[str, Any]]:
     """Return the log lines of `count` requests in the order of their ends."""
     return eventually(
@@ -102,18 +108,16 @@ def lines_of(service: Service, prefix: str, count: int) -> list[dict[str, Any]]:
     )
 
 
-def test_who_finds_no_place_gets_the_next_one(service, ask):
+def test_request_without_a_slot_gets_the_next_one(service, ask):
     taken = take_places(ask, 1.0)
-    began = time.monotonic()
     waiting = [ask(0, f"wait-{number}") for number in range(5)]
     assert [status(connection) for connection in waiting] == [200] * 5
-    assert 0.3 < time.monotonic() - began < PATIENCE_SECONDS
     assert [status(connection) for connection in taken] == [200] * PLACES
     lines = lines_of(service, "wait-", 5)
-    assert min(line["ms"] for line in lines) > 300, "the wait is part of what the caller waited"
+    assert min(line["ms"] for line in lines) > 300, "the time in the queue counts"
 
 
-def test_places_are_given_in_the_order_of_coming(service, ask):
+def test_slots_are_given_in_the_order_of_arrival(service, ask):
     take_places(ask, 0.3)
     waiting = []
     for number in range(6):
@@ -125,56 +129,53 @@ def test_places_are_given_in_the_order_of_coming(service, ask):
     assert [abs(int(name[5:]) - place) <= 1 for place, name in enumerate(names)] == [True] * 6
 
 
-def test_who_has_waited_long_enough_is_refused_and_may_ask_again(ask):
+def test_request_that_waited_for_the_timeout_is_refused(service, ask):
     taken = take_places(ask, PATIENCE_SECONDS + 1)
-    began = time.monotonic()
-    waiting = ask(0)
+    waiting = ask(0, "late-0")
     ((refused, headers, body),) = receive(waiting)
     assert (refused, headers["retry-after"], json.loads(body)["code"]) == (503, "1", "overloaded")
-    assert PATIENCE_SECONDS - 0.1 < time.monotonic() - began < PATIENCE_SECONDS + 0.8
+    assert not is_answered(taken[0]), "the slots are still taken"
+    assert lines_of(service, "late-", 1)[0]["ms"] > (PATIENCE_SECONDS - 0.1) * 1000
     assert "connection" not in headers
     assert [status(connection) for connection in taken] == [200] * PLACES
     waiting.sendall(sleep(0))
     assert status(waiting) == 200
 
 
-def test_where_the_next_has_waited_half_as_long_and_as_many_as_have_places_wait_another_is_refused_at_once(ask):
+def test_long_queue_refuses_another_request_at_once(ask):
     take_places(ask, 0.95 * PATIENCE_SECONDS)
     ask(0)
     time.sleep(PATIENCE_SECONDS / 2 + 0.1)
     waiting = [ask(0) for _ in range(PLACES - 1)]
     time.sleep(0.1)
-    began = time.monotonic()
     assert status(ask(0)) == 503
-    assert time.monotonic() - began < 0.3
+    assert not any(is_answered(connection) for connection in waiting)
     assert [status(connection) for connection in waiting] == [200] * (PLACES - 1), "they go with the next"
 
 
-def test_places_that_others_have_by_another_way_count_too(ask):
+def test_slots_of_large_bodies_count_too(ask):
     taken = take_places(ask, 0.5, size=MAX_PARSED_INLINE_BYTES + 1)
     waiting = [ask(0.1) for _ in range(2 * PLACES)]
     assert [status(connection) for connection in (*taken, *waiting)] == [200] * 3 * PLACES
 
 
-def test_what_its_head_refuses_does_not_wait(service, ask):
-    take_places(ask, 1.0)
-    began = time.monotonic()
+def test_request_refused_by_its_head_does_not_wait(service, ask):
+    taken = take_places(ask, 2.0)
     assert service.request("GET", "/models/sleeper/predict", b"x", {})[0] == 405
     assert service.request("POST", "/models/sleeper/predict", b"x", {"Content-Type": "text/plain"})[0] == 415
-    assert time.monotonic() - began < 0.5
+    assert not is_answered(taken[0])
 
 
-def test_who_was_refused_and_comes_again_at_once_is_not_refused_at_once_again(ask):
+def test_refused_client_that_returns_at_once_waits(service, ask):
     take_places(ask, 2 * PATIENCE_SECONDS)
     impatient = let_others_wait(ask)
     assert status(impatient) == 503
-    began = time.monotonic()
-    impatient.sendall(sleep(0))
+    impatient.sendall(sleep(0, "again-0"))
     assert status(impatient) == 503
-    assert PATIENCE_SECONDS - 0.1 < time.monotonic() - began < PATIENCE_SECONDS + 0.8
+    assert lines_of(service, "again-", 1)[0]["ms"] > (PATIENCE_SECONDS - 0.1) * 1000
 
 
-def test_who_was_refused_and_comes_again_gets_a_place_when_nobody_waits_for_it(ask):
+def test_refused_client_that_returns_gets_a_free_slot(ask):
     take_places(ask, 0.95 * PATIENCE_SECONDS)
     impatient = let_others_wait(ask)
     assert status(impatient) == 503
@@ -182,24 +183,21 @@ def test_who_was_refused_and_comes_again_gets_a_place_when_nobody_waits_for_it(a
     assert status(impatient) == 200
 
 
-def test_a_quick_model_and_health_answer_meanwhile(service, ask):
+def test_inline_model_and_health_answer_while_others_wait(service, ask):
     take_places(ask, 1.5)
     waiting = ask(0)
-    began = time.monotonic()
     for _ in range(5):
         assert service.post("/models/quick/predict", BODY)[0] == 200
         assert service.get("/health/ready")[0] == 200
-    assert time.monotonic() - began < 1.2
+    assert not is_answered(waiting)
     assert status(waiting) == 200
 
 
-def test_who_leaves_while_waiting_costs_nothing(service, ask):
+def test_client_that_leaves_the_queue_frees_its_place(service, ask):
     take_places(ask, 0.7)
     for number in range(20):
         ask(PATIENCE_SECONDS, f"gone-{number}").close()
-    began = time.monotonic()
     assert status(ask(0)) == 200
-    assert time.monotonic() - began < PATIENCE_SECONDS
     assert {(line["status"], line["code"]) for line in lines_of(service, "gone-", 20)} == {(499, "client_left")}
 
 
@@ -215,7 +213,7 @@ def other(service, tmp_path) -> Iterator[Service]:
         made.kill()
 
 
-def test_the_end_answers_who_waits_and_lets_nobody_wait_longer(ask, other):
+def test_stopping_server_answers_the_queue(ask, other):
     # The model is busy with one after the other; the first of those who wait gets the first's place in time.
     taken = [ask(0.75 * PATIENCE_SECONDS, at=other) for _ in range(PLACES)]
     waiting = []
@@ -226,9 +224,7 @@ def test_the_end_answers_who_waits_and_lets_nobody_wait_longer(ask, other):
     statuses = []
     for connection in (*taken, *waiting):
         ((code, headers, _),) = receive(connection)
-        began = time.monotonic()
         assert (headers["connection"], connection.recv(1)) == ("close", b"")
-        assert time.monotonic() - began < 1, "who has been answered is not waited for"
         connection.close()
         statuses.append(code)
     assert statuses == [200] * (PLACES + 1) + [503] * PLACES
