@@ -18,7 +18,7 @@ from django.utils import timezone
 from mlapi import replica
 from mlapi.http.auth import require_key
 from mlapi.http.request import Headers
-from mlapi.http.routes import ENDPOINTS, NAME
+from mlapi.http.routes import ENDPOINTS
 from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.agent.api_key_sync import ApiKeySync
@@ -83,7 +83,8 @@ def test_every_protocol_asks_for_the_key_and_refuses_in_its_own_form(host, load,
     load(constant(1), name="m")
     load(constant(1), name="other")
     keys("for-other", models=frozenset({"other"}))
-    path = "/" + re.sub(r"\(\?P<version>[^)]*\)", "1", endpoint.pattern.replace(NAME, "m"))
+    values = {"model": "m", "version": "1"}
+    path = "/" + re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda found: values[found[1]], endpoint.pattern)
     path = re.sub(r"\(\?:(.*)\)\?", r"\1", path)
     missing = host.post(path, {})
     assert missing.status == 401, path
@@ -100,7 +101,7 @@ def test_every_protocol_asks_for_the_key_and_refuses_in_its_own_form(host, load,
 
 
 def test_all_that_predicts_is_among_them():
-    assert {endpoint.protocol for endpoint in PREDICTIONS} == {"native", "v2", "mlflow"}
+    assert {endpoint.protocol for endpoint in PREDICTIONS} == {"native", "v1", "v2", "mlflow"}
     open_to_all = [item.name for item in ENDPOINTS if "POST" in item.methods and not item.is_prediction]
     assert sorted(open_to_all) == ["v2-index", "v2-load", "v2-nowhere"]
 
