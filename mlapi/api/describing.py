@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from typing import Any
 
 from django.urls import reverse
 
 from models_registry import services
 from models_registry.models import Canary, ModelVersion, RegisteredModel, ReplicaState
+from models_registry.monitoring.comparison import figures_of
+from models_registry.monitoring.guardrails import Finding
 
 SHOWN_SAMPLES = 5
 
@@ -68,18 +72,37 @@ def rollout_content(model: RegisteredModel, rollout: services.Rollout) -> dict[s
 
 
 def traffic_content(model: RegisteredModel) -> dict[str, Any]:
-    """Return how the model's requests are split."""
+    """Return how the model's requests are split, both versions beside each other."""
     model.refresh_from_db()
     canary = services.current_canary(model)
     active = model.active_version
+    compared = services.compare(canary) if canary else None
     taken = canary.percent if canary and canary.traffic_at else 0.0
+    share = {"version": active.number, "percent": 100 - taken} if active else None
     return {
         "model": model.name,
         "generation": model.generation,
-        "active": {"version": active.number, "percent": 100 - taken} if active else None,
-        "candidate": _candidate_content(canary) if canary else None,
+        "active": share | asdict(figures_of(compared.active)) if share and compared else share,
+        "candidate": _candidate_content(canary) | asdict(figures_of(compared.candidate))
+        if canary and compared
+        else None,
         "guardrails": canary.guardrails if canary else {},
+        "findings": [_finding_content(finding) for finding in compared.findings] if compared else [],
         "last": _ended_content(model),
+    }
+
+
+def _finding_content(finding: Finding) -> dict[str, Any]:
+    interval = finding.interval and [None if math.isinf(end) else end for end in finding.interval]
+    return {
+        "guardrail": finding.name,
+        "limit": finding.limit,
+        "value": finding.value,
+        "interval": interval,
+        "state": finding.state,
+        "observed": finding.observed,
+        "needed": finding.needed,
+        "sentence": finding.sentence,
     }
 
 

@@ -54,6 +54,12 @@ def _wait_field() -> serializers.IntegerField:
     )
 
 
+def _interval_field() -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.FloatField(allow_null=True), allow_null=True, required=False, help_text="Lower and upper end."
+    )
+
+
 class Wait(Strict):
     """How long to wait."""
 
@@ -310,7 +316,36 @@ class Activated(Rollout):
     changed = serializers.BooleanField(help_text="False where that was so already.")
 
 
-class CandidateShare(TrafficShare):
+class VersionTraffic(TrafficShare):
+    """What one version did since the canary began; the intervals have a confidence of 99 %."""
+
+    requests = serializers.IntegerField(required=False, help_text="This field and those below: with a canary alone.")
+    rows = serializers.IntegerField(required=False)
+    errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
+        required=False, help_text="Requests that the model failed at."
+    )
+    error_rate = serializers.FloatField(required=False, allow_null=True)
+    error_rate_interval = _interval_field()
+    p50_milliseconds = serializers.FloatField(required=False, allow_null=True)
+    p99_milliseconds = serializers.FloatField(required=False, allow_null=True)
+    p99_interval = _interval_field()
+    label_shares = serializers.DictField(child=serializers.FloatField(), required=False)
+
+
+class GuardrailFinding(serializers.Serializer[Any]):
+    """What a guardrail finds; broken where its whole interval is above the limit."""
+
+    guardrail = serializers.CharField()
+    limit = serializers.FloatField()
+    value = serializers.FloatField(allow_null=True)
+    interval = _interval_field()
+    state = serializers.CharField(help_text="kept, broken, or waiting for more requests.")
+    observed = serializers.IntegerField()
+    needed = serializers.IntegerField()
+    sentence = serializers.CharField()
+
+
+class CandidateShare(VersionTraffic):
     """What the candidate gets, and how far it is."""
 
     state = serializers.CharField(help_text="loading, or serving where it gets its share.")
@@ -341,9 +376,10 @@ class Traffic(serializers.Serializer[Any]):
 
     model = serializers.CharField()
     generation = serializers.IntegerField()
-    active = TrafficShare(allow_null=True)
+    active = VersionTraffic(allow_null=True)
     candidate = CandidateShare(allow_null=True)
     guardrails = serializers.DictField(child=serializers.FloatField())
+    findings = GuardrailFinding(many=True)
     last = EndedCanary(allow_null=True)
     changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
 

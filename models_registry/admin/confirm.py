@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,11 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from models_registry import services
 from models_registry.admin.base import OVERRIDE, told_in_words
+from models_registry.artifacts.compatibility import caller_changes
 from models_registry.models import Activation, ModelVersion, RegisteredModel, State
 from models_registry.templatetags.registry import number, size
 
@@ -73,17 +73,36 @@ class ConfirmationForm(forms.Form):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
         help_text="Kept in the history for good.",
     )
+    traffic_percent = forms.FloatField(
+        label="Share of the requests, %",
+        initial=100,
+        min_value=0,
+        max_value=100,
+        required=False,
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+        help_text="Below 100 the version becomes a canary beside the active one.",
+    )
+    bake_minutes = forms.FloatField(
+        label="Minutes until the canary becomes active",
+        min_value=0.1,
+        max_value=services.MAX_BAKE_MINUTES,
+        required=False,
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+        help_text="Empty: a person promotes it.",
+    )
     override = forms.BooleanField(label="Activate against the check's advice", widget=UnfoldBooleanWidget())
     seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
 
-    def __init__(self, *args: Any, needs_reason: bool, needs_override: bool, **kwargs: Any) -> None:
-        """Ask for a reason, and for an override, where the check's verdict demands them."""
+    def __init__(self, *args: Any, needs_reason: bool, needs_override: bool, may_split: bool, **kwargs: Any) -> None:
+        """Ask for a reason, and for an override, where the check's verdict demands them; `may_split`: for a share."""
         super().__init__(*args, **kwargs)
         if needs_reason:
             self.fields["reason"].required = True
             self.fields["reason"].help_text = "Needed here, since the check advises against it. Kept in the history."
         if not needs_override:
             del self.fields["override"]
+        if not may_split:
+            del self.fields["traffic_percent"], self.fields["bake_minutes"]
 
 
 def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
@@ -97,7 +116,7 @@ def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
         is_rollback=is_rollback,
         obstacle=_obstacle(target),
         differences=tuple(_differences(current, target)) if current else (),
-        breaking=tuple(schema_changes(current.schema or {}, target.schema or {})) if current else (),
+        breaking=tuple(caller_changes(current.schema or {}, target.schema or {})) if current else (),
     )
 
 
@@ -137,30 +156,6 @@ def _differences(current: ModelVersion, target: ModelVersion) -> list[Difference
     return found
 
 
-def schema_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what callers must do differently, a sentence each."""
-    old = {item["name"]: item["type"] for item in before.get("inputs", ())}
-    new = {item["name"]: item["type"] for item in after.get("inputs", ())}
-    found = []
-    if added := [name for name in new if name not in old]:
-        found.append(f"It takes {_listed(added)}, which the active version does not.")
-    if removed := [name for name in old if name not in new]:
-        found.append(f"It no longer takes {_listed(removed)}.")
-    found += [
-        f"{name!r} is of type {new[name]}, so far {old[name]}."
-        for name in new
-        if name in old and new[name] != old[name]
-    ]
-    if before.get("classes") != after.get("classes") and before and after:
-        found.append("Its classes differ from those of the active version.")
-    return found
-
-
-def _listed(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
-
-
 def _number(value: Any) -> str:
     return "–" if value is None else number(value)
 
@@ -178,6 +173,7 @@ def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> Ht
         initial={"seen_generation": change.model.generation},
         needs_reason=bool(advice),
         needs_override=needs_override,
+        may_split=bool(change.target and change.current) and not change.is_rollback,
     )
     if request.method == "POST" and form.is_valid():
         _carry_out(request, change, form.cleaned_data)
@@ -190,7 +186,22 @@ def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> Ht
 def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> None:
     by, reason, seen = request.user.get_username(), answer["reason"], answer["seen_generation"]
     override = bool(answer.get("override")) and request.user.has_perm(OVERRIDE)
+    percent = answer.get("traffic_percent")
     with told_in_words(request):
+        if change.target is not None and percent is not None and percent < 100:
+            services.start_canary(
+                change.target,
+                percent=percent,
+                bake_minutes=answer["bake_minutes"],
+                by=by,
+                reason=reason,
+                override=override,
+                seen_generation=seen,
+            )
+            messages.success(
+                request, f"Version {change.target.number} of {change.model.name} is a canary with {percent:g} %."
+            )
+            return
         if change.target is None:
             activation = services.deactivate(change.model, by=by, reason=reason, seen_generation=seen)
         elif change.is_rollback:

@@ -15,9 +15,15 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from models_registry import conf, services
+from models_registry.admin import canary
 from models_registry.admin.base import (
     ACTIVATE,
     CHANGE,
@@ -47,6 +53,21 @@ class SettingsForm(forms.Form):
     """What may be changed about a model."""
 
     policy = forms.ChoiceField(choices=Policy.choices, widget=UnfoldAdminSelectWidget())
+    latest_percent = forms.FloatField(
+        min_value=0,
+        max_value=100,
+        required=False,
+        label="Share of a new version, %",
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+        help_text="With policy latest. Below 100 a new version begins as a canary.",
+    )
+    latest_bake_minutes = forms.FloatField(
+        min_value=0.1,
+        max_value=services.MAX_BAKE_MINUTES,
+        required=False,
+        label="Minutes until a new version's canary becomes active",
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+    )
     acceleration = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
@@ -79,6 +100,8 @@ class RegisteredModelAdmin(RecordAdmin):
             path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
             path("<int:pk>/roll-back/", view(self.roll_back_view), name=name("roll_back")),
             path("<int:pk>/deactivate/", view(self.deactivate_view), name=name("deactivate")),
+            path("<int:pk>/promote/", view(require_POST(canary.promote_view)), name=name("promote")),
+            path("<int:pk>/end-canary/", view(require_POST(canary.end_view)), name=name("end_canary")),
             path("<int:pk>/settings/", view(require_POST(self.settings_view)), name=name("settings")),
             *super().get_urls(),
         ]
@@ -176,9 +199,7 @@ class RegisteredModelAdmin(RecordAdmin):
         if model is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
         history = model.activations.select_related("version", "previous_version")[:HISTORY_SHOWN]
-        form = SettingsForm(
-            initial={"policy": model.policy, "acceleration": model.acceleration, "description": model.description}
-        )
+        form = SettingsForm(initial={name: getattr(model, name) for name in SettingsForm.base_fields})
         context = self.page_context(
             request,
             original=model,
@@ -215,6 +236,7 @@ class RegisteredModelAdmin(RecordAdmin):
             "versions_total": model.versions.count(),
             "rollback_target": target,
             "acceleration_is_off": not settings.MODELS_ACCELERATION,
+            **canary.canary_context(model),
         }
 
     # Acts
@@ -261,6 +283,12 @@ class RegisteredModelAdmin(RecordAdmin):
             if wanted["policy"] != model.policy:
                 services.set_policy(model, wanted["policy"], by=by)
                 changed.append(f"policy is {wanted['policy']}")
+            before = model.latest_percent, model.latest_bake_minutes
+            given = wanted["latest_percent"], wanted["latest_bake_minutes"]
+            percent, minutes = (old if new is None else new for old, new in zip(before, given, strict=True))
+            if (percent, minutes) != before:
+                services.set_latest_canary(model, percent=percent, bake_minutes=minutes, by=by)
+                changed.append(f"a new version begins with {percent:g} %")
             if wanted["acceleration"] != model.acceleration:
                 services.set_acceleration(model, wanted["acceleration"], by=by)
                 changed.append(f"acceleration is {'on' if wanted['acceleration'] else 'off'}")

@@ -25,17 +25,19 @@ from models_registry.services.batches import (
     start_batch,
 )
 from models_registry.services.canaries import (
+    MAX_BAKE_MINUTES,
     CandidateReplica,
     candidate_replicas,
     current_canary,
     end_canary,
     open_traffic,
     promote,
+    roll_back_canary,
     running_canary,
     start_canary,
     wait_for_canary,
-    watch_canaries,
 )
+from models_registry.services.canary_watch import Comparison, compare, watch_canaries
 from models_registry.services.catalogue import (
     get_model,
     get_version,
@@ -95,7 +97,9 @@ from models_registry.services.validation import (
 from models_registry.services.verdicts import open_check, wait_for_verdict
 
 __all__ = [
+    "MAX_BAKE_MINUTES",
     "CandidateReplica",
+    "Comparison",
     "DesiredState",
     "DesiredStateChanges",
     "DesiredVersion",
@@ -115,6 +119,7 @@ __all__ = [
     "check_version",
     "claim_batch",
     "claim_lease",
+    "compare",
     "copier",
     "count_live_hosts",
     "create_key",
@@ -160,6 +165,7 @@ __all__ = [
     "request_replay",
     "revoke_key",
     "roll_back",
+    "roll_back_canary",
     "rollback_target",
     "rollout",
     "run_replay",

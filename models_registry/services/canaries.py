@@ -224,11 +224,6 @@ def _open(canary: Canary) -> bool:
     return is_opened
 
 
-def watch_canaries() -> None:
-    """Do what is due to the running canaries; harmless when repeated, and when several do it at once."""
-    open_traffic()
-
-
 def wait_for_canary(canary: Canary, *, timeout_seconds: float, poll_seconds: float = 0.2) -> bool:
     """Return whether the canary answers its share, as soon as it does, has ended, or the time is over."""
     deadline = time.monotonic() + timeout_seconds

@@ -11,6 +11,7 @@ from django.utils import timezone
 from models_registry import services
 from models_registry.errors import ActivationConflict, NoCanary, NotActivatable, NotSplittable, RequestError
 from models_registry.models import Activation, Canary, RegisteredModel, Replica, State
+from models_registry.monitoring.usage import Usage, write_usage
 from models_registry.services.rollout import ModelReport
 from tests.support.registry import SCHEMA, version
 
@@ -265,3 +266,78 @@ def test_a_value_out_of_range_is_refused(model, given, sentence):
     with pytest.raises(RequestError, match=sentence):
         start(model, **given)
     assert model.canaries.count() == 0
+
+
+# In the admin
+
+
+@pytest.fixture
+def pages(admin_client, model):
+    """Return a function that reads the model's page, after an act where one is named."""
+
+    def read(act: str = "", **form: object) -> str:
+        if act:
+            assert (
+                admin_client.post(f"/admin/models_registry/registeredmodel/{model.pk}/{act}/", form).status_code == 302
+            )
+        return admin_client.get(f"/admin/models_registry/registeredmodel/{model.pk}/change/").content.decode()
+
+    return read
+
+
+def test_an_activation_in_the_admin_may_take_a_share(admin_client, model, pages):
+    page = f"/admin/models_registry/modelversion/{services.get_version(model, 2).pk}/activate/"
+    assert 'name="traffic_percent"' in admin_client.get(page).content.decode()
+    form = {"seen_generation": 1, "traffic_percent": "12.5", "bake_minutes": "30", "reason": "tried on a few"}
+    assert admin_client.post(page, form).status_code == 302
+    canary = services.running_canary(model)
+    assert (canary.percent, canary.bake_minutes, canary.reason, canary.started_by) == (
+        12.5,
+        30,
+        "tried on a few",
+        "admin",
+    )
+    assert "version 2 with 12.5 % of the requests" in pages()
+    assert "No replica is live." in pages()
+
+
+def test_all_requests_in_the_admin_are_an_activation(admin_client, model):
+    page = f"/admin/models_registry/modelversion/{services.get_version(model, 2).pk}/activate/"
+    admin_client.post(page, {"seen_generation": 1, "traffic_percent": "100"})
+    assert services.get_model("m").active_version.number == 2
+
+
+def test_the_buttons_promote_and_roll_back(model, pages):
+    start(model)
+    assert "Promote version 2" in pages() and "Roll back the canary" in pages()
+    assert "Rolled back: all requests to m go to version 1 again." in pages("end-canary")
+    assert "Ended by hand" in pages()
+    start(services.get_model("m"), 3)
+    assert "Promoted: all requests to m go to version 3 from now on." in pages("promote")
+    assert "Start one: python3 manage.py activate_model m" in pages("promote")
+
+
+def test_the_page_shows_both_versions_with_intervals(model, pages):
+    start(model)
+    Canary.objects.update(traffic_at=timezone.now() - timedelta(minutes=10))
+    minute = (timezone.now() - timedelta(minutes=5)).replace(second=0, microsecond=0)
+    write_usage("r", minute, {("m", 1): Usage(requests=900), ("m", 2): Usage(requests=100, errors={"exception": 1})})
+    page = pages()
+    assert "1 error; between" in page
+    assert "The model failed at 1 of 100 requests (1.00%); the limit is 1.00%." in page
+    assert "It waits for more: 0 of 100 observations." in page
+
+
+def test_the_buttons_need_the_permission(client, django_user_model, model):
+    start(model)
+    client.force_login(django_user_model.objects.create_user("reader", is_staff=True))
+    for act in ("promote", "end-canary"):
+        assert client.post(f"/admin/models_registry/registeredmodel/{model.pk}/{act}/").status_code == 403
+    assert services.current_canary(model) is not None
+
+
+def test_policy_latest_begins_with_a_canary(model, pages):
+    page = pages("settings", policy="latest", latest_percent="5", latest_bake_minutes="15")
+    assert "a new version begins with 5 %" in page
+    now = services.get_model("m")
+    assert (now.latest_percent, now.latest_bake_minutes) == (5, 15)

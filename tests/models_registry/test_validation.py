@@ -202,6 +202,39 @@ def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, 
     assert model.activations.get().kind == "policy"
 
 
+def test_latest_may_begin_with_a_canary(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    for number in (1, 2, 3):
+        save(constant(number), storage_directory / f"m/{number}.joblib")
+    save(constant(4, features=3), storage_directory / "m/4.joblib")
+    services.discover()
+    first, second, third, other = ModelVersion.objects.order_by("number")
+    services.check_version(first, holder="test")
+    services.set_latest_canary(services.get_model("m"), percent=5, bake_minutes=15, by="anna")
+    services.check_version(third, holder="test")
+    services.check_version(second, holder="test")
+    services.check_version(other, holder="test")
+    # The first has nothing to stand beside; an older one comes too late; callers cannot call the last.
+    assert services.get_model("m").active_version == first
+    (canary,) = services.get_model("m").canaries.all()
+    assert (canary.version, canary.percent, canary.bake_minutes, canary.started_by) == (third, 5, 15, "policy latest")
+
+
+def test_latest_does_not_try_a_canary_again_that_has_ended(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/1.joblib")
+    save(constant(2), storage_directory / "m/2.joblib")
+    services.discover()
+    first, second = ModelVersion.objects.order_by("number")
+    services.check_version(first, holder="test")
+    services.set_latest_canary(services.get_model("m"), percent=5, bake_minutes=15, by="anna")
+    services.check_version(second, holder="test")
+    services.end_canary(services.get_model("m"), by="anna")
+    services.recheck(_rejected(second), by="anna")
+    services.check_version(ModelVersion.objects.get(pk=second.pk), holder="test")
+    assert services.current_canary(services.get_model("m")) is None
+
+
 def test_one_checker_at_a_time(storage_directory):
     save(constant(1), storage_directory / "m/a.joblib")
     services.discover()

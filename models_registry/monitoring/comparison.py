@@ -1,0 +1,45 @@
+"""One version's usage as the figures that stand beside another version's, with their intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from models_registry.monitoring.intervals import Interval, quantile_interval, share_interval
+from models_registry.monitoring.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFigures:
+    """What one version did; None where there is nothing to compute a figure from. Times are in milliseconds."""
+
+    requests: int
+    rows: int
+    errors: int
+    error_rate: float | None
+    error_rate_interval: Interval | None
+    p50_milliseconds: float | None
+    p99_milliseconds: float | None
+    # The upper end is None where the slowest requests lie beyond the last bucket.
+    p99_interval: tuple[float, float | None] | None
+    label_shares: dict[str, float]
+
+
+def figures_of(usage: Usage) -> VersionFigures:
+    """Return the figures of `usage`; the intervals have a confidence of 99 %."""
+    bounds = quantile_interval(usage.latency, 0.99) if usage.latency else None
+    return VersionFigures(
+        requests=usage.requests,
+        rows=usage.rows,
+        errors=usage.error_count,
+        error_rate=usage.error_rate,
+        error_rate_interval=share_interval(usage.error_count, usage.attempts) if usage.attempts else None,
+        p50_milliseconds=_milliseconds(usage.latency_quantile(0.5)),
+        p99_milliseconds=_milliseconds(usage.latency_quantile(0.99)),
+        p99_interval=bounds and (bounds[0] * 1000, _milliseconds(bounds[1])),
+        label_shares=usage.label_shares(),
+    )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None or math.isinf(seconds) else seconds * 1000

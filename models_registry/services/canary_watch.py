@@ -1,0 +1,80 @@
+"""Watches the running canaries: a broken guardrail gives the traffic back, a passed bake time promotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.utils import timezone
+
+from models_registry.errors import RegistryError
+from models_registry.models import Canary
+from models_registry.monitoring.guardrails import Finding, judge
+from models_registry.monitoring.usage import Usage, usage_since
+from models_registry.services.canaries import open_traffic, promote, roll_back_canary
+
+log = structlog.get_logger(__name__)
+
+GUARDRAILS_ACT = "guardrails"
+BAKE_TIME_ACTS = "bake time"
+# A minute's usage is written within seconds after its end; until then the last minute of a bake time is not seen.
+WRITTEN_AFTER = timedelta(seconds=75)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both versions since the canary got its share, and what its guardrails find."""
+
+    active: Usage
+    candidate: Usage
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """The guardrails that are broken."""
+        return tuple(finding for finding in self.findings if finding.is_broken)
+
+    @property
+    def waiting(self) -> tuple[Finding, ...]:
+        """The guardrails that have seen too few requests."""
+        return tuple(finding for finding in self.findings if finding.state == "waiting")
+
+
+def compare(canary: Canary) -> Comparison:
+    """Return what both versions did since the canary got its share; nothing before that."""
+    if canary.traffic_at is None:
+        return Comparison(Usage(), Usage(), tuple(judge(canary.guardrails, active=Usage(), candidate=Usage())))
+    since = canary.traffic_at.replace(second=0, microsecond=0)
+    active = usage_since(canary.active_version, since, canary.ended_at)
+    candidate = usage_since(canary.version, since, canary.ended_at)
+    return Comparison(active, candidate, tuple(judge(canary.guardrails, active=active, candidate=candidate)))
+
+
+def watch_canaries(now: datetime | None = None) -> None:
+    """Do what is due to the running canaries; harmless when repeated, and when several do it at once."""
+    open_traffic()
+    answering = Canary.objects.filter(ended_at=None, traffic_at__isnull=False)
+    for canary in answering.select_related("model", "version", "active_version"):
+        _judge(canary, now or timezone.now())
+
+
+def _judge(canary: Canary, now: datetime) -> None:
+    comparison = compare(canary)
+    if comparison.broken:
+        roll_back_canary(canary, by=GUARDRAILS_ACT, reason=" ".join(item.sentence for item in comparison.broken))
+        return
+    ends_at = canary.bake_ends_at
+    if ends_at is None or now < ends_at + WRITTEN_AFTER or comparison.waiting:
+        return
+    try:
+        promote(canary.model, by=BAKE_TIME_ACTS, reason=_passed(canary, comparison))
+    except RegistryError as error:
+        # Another activation came first, or the version's object is gone; the next look finds out.
+        log.warning("canary_not_promoted", model=canary.model.name, reason=str(error))
+
+
+def _passed(canary: Canary, comparison: Comparison) -> str:
+    kept = f" {' '.join(item.sentence for item in comparison.findings)}" if comparison.findings else ""
+    requests = f"{comparison.candidate.requests} requests"
+    return f"No guardrail was broken in {canary.bake_minutes:g} minutes and {requests}.{kept}"
