@@ -24,6 +24,7 @@ from models_registry.agent.reconciler import Reconciler
 from models_registry.agent.siblings import SiblingReport
 from models_registry.agent.usage_reporter import UsageReporter
 from models_registry.agent.watchdog import Watchdog
+from models_registry.agent.webhook_sender import WebhookSender
 from models_registry.inference.runtime import Runtime
 
 runtime = Runtime()
@@ -54,6 +55,7 @@ class Replica:
             runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)
         )
         self.batch_runner = BatchRunner(holder=self.reconciler.replica_id) if conf.batch_locations() else None
+        self.webhook_sender = WebhookSender(holder=self.reconciler.replica_id)
         self.api_key_sync = ApiKeySync(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
@@ -84,6 +86,8 @@ class Replica:
             self.batch_runner.start()
         self.usage_reporter.start()
         self.canary_watch.start()
+        if settings.MODELS_WEBHOOK_URLS:
+            self.webhook_sender.start()
         # What is there now stays: a collection after a swap need not walk it.
         gc.collect()
         gc.freeze()
@@ -98,6 +102,7 @@ class Replica:
         if self.batch_runner is not None:
             self.batch_runner.stop()
         self.canary_watch.stop()
+        self.webhook_sender.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:
             self.api_key_sync.stop()

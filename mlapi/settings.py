@@ -74,6 +74,12 @@ MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY") or environment.p
     environment.text("MODELS_SIGNATURE_KEY_BASE64"), VAR_DIR
 )
 
+# Who is told what happens
+
+MODELS_WEBHOOK_URLS = environment.words("MODELS_WEBHOOK_URLS")
+MODELS_WEBHOOK_SECRETS = environment.words("MODELS_WEBHOOK_SECRETS")
+MODELS_WEBHOOK_PRIVATE_HOSTS = environment.words("MODELS_WEBHOOK_PRIVATE_HOSTS")
+
 # Predictions
 
 MODELS_ACCELERATION = environment.boolean("MODELS_ACCELERATION", True)
@@ -288,6 +294,12 @@ UNFOLD = {
                         "icon": "table_rows",
                         "link": reverse_lazy("admin:models_registry_batchjob_changelist"),
                         "permission": lambda request: request.user.has_perm("models_registry.view_batchjob"),
+                    },
+                    {
+                        "title": "Webhooks",
+                        "icon": "webhook",
+                        "link": reverse_lazy("admin:models_registry_webhookdelivery_changelist"),
+                        "permission": lambda request: request.user.has_perm("models_registry.view_webhookdelivery"),
                     },
                 ],
             },

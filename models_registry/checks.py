@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
 from models_registry.artifacts.formats.trusted import malformed_names
+from models_registry.delivery import secret_bytes, url_problem
 from models_registry.errors import StorageError
 from models_registry.storage import open_storage
 
@@ -103,3 +104,22 @@ def check_any_pickle(**_: Any) -> list[CheckMessage]:
             id="models_registry.W002",
         )
     ]
+
+
+@register(OWN)
+def check_webhooks(**_: Any) -> list[CheckMessage]:
+    """E005: an address of a webhook, or a secret, cannot be used."""
+    problems = [
+        url_problem(url, frozenset(settings.MODELS_WEBHOOK_PRIVATE_HOSTS)) for url in settings.MODELS_WEBHOOK_URLS
+    ]
+    if settings.MODELS_WEBHOOK_URLS and not settings.MODELS_WEBHOOK_SECRETS:
+        problems.append("MODELS_WEBHOOK_URLS is set, and MODELS_WEBHOOK_SECRETS is not: events must be signed.")
+    for secret in settings.MODELS_WEBHOOK_SECRETS:
+        try:
+            secret_bytes(secret)
+        except ValueError as error:
+            problems.append(f"A secret in MODELS_WEBHOOK_SECRETS is not of the form whsec_<base64>: {error}.")
+    hint = (
+        "Make a secret: python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
+    )
+    return [Error(problem, hint=hint, id="models_registry.E005") for problem in problems if problem]

@@ -30,6 +30,9 @@ def default_settings() -> dict[str, Any]:
         "MODELS_SIGNATURE_KEY": "",
         "MODELS_ACCELERATION": True,
         "MODELS_FOUR_EYES": False,
+        "MODELS_WEBHOOK_URLS": [],
+        "MODELS_WEBHOOK_SECRETS": [],
+        "MODELS_WEBHOOK_PRIVATE_HOSTS": [],
     }
 
 

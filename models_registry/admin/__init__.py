@@ -8,6 +8,7 @@ from models_registry.admin.batch import BatchJobAdmin
 from models_registry.admin.model_version import ModelVersionAdmin
 from models_registry.admin.registered_model import RegisteredModelAdmin
 from models_registry.admin.replica import ReplicaAdmin
+from models_registry.admin.webhook import WebhookDeliveryAdmin
 
 __all__ = [
     "ActivationAdmin",
@@ -18,5 +19,6 @@ __all__ = [
     "ReplicaAdmin",
     "TokenAdmin",
     "UserAdmin",
+    "WebhookDeliveryAdmin",
     "home",
 ]

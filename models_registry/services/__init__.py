@@ -85,6 +85,7 @@ from models_registry.services.rollout import (
     wait_for_rollout,
     write_reports,
 )
+from models_registry.services.rollout_events import note_rollouts
 from models_registry.services.stored_bytes import copier
 from models_registry.services.validation import (
     check_next,
@@ -95,6 +96,7 @@ from models_registry.services.validation import (
     versions_to_check,
 )
 from models_registry.services.verdicts import open_check, wait_for_verdict
+from models_registry.services.webhooks import deliver_due, record_event
 
 __all__ = [
     "MAX_BAKE_MINUTES",
@@ -125,6 +127,7 @@ __all__ = [
     "create_key",
     "current_canary",
     "deactivate",
+    "deliver_due",
     "describe_batch",
     "describe_model",
     "describe_version",
@@ -142,6 +145,7 @@ __all__ = [
     "get_version",
     "has_ended",
     "list_models",
+    "note_rollouts",
     "open_check",
     "open_traffic",
     "parse_source",
@@ -155,6 +159,7 @@ __all__ = [
     "read_revision",
     "recheck",
     "record_change",
+    "record_event",
     "record_key_uses",
     "register_model",
     "release_batch",

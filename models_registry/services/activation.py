@@ -12,6 +12,7 @@ from models_registry.errors import ActivationConflict, NotActivatable, NothingTo
 from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel, State
 from models_registry.services.desired_state import record_change
 from models_registry.services.verdicts import open_check
+from models_registry.services.webhooks import record_event
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ def activate(
                 model.canary = None
             return None
         require_activatable(fresh, model.name, override=override, reason=reason)
-        if kind is Activation.Kind.ACTIVATION:
+        if kind in (Activation.Kind.ACTIVATION, Activation.Kind.PROMOTION):
             require_second_person(fresh, by=by)
         overrides = fresh.override_reason if override else ""
         activation = _move(
@@ -105,6 +106,18 @@ def _move(
         model=model, version=version, previous_version=current.active_version, generation=seen + 1, **recorded
     )
     model.active_version, model.generation, model.canary = version, seen + 1, None
+    record_event(
+        "activation.created",
+        {
+            "model": model.name,
+            "version": version.number if version else None,
+            "previous_version": current.active_version.number if current.active_version else None,
+            "generation": model.generation,
+            "kind": activation.kind,
+            "by": activation.activated_by,
+            "reason": activation.reason,
+        },
+    )
     return activation
 
 
@@ -121,20 +134,25 @@ def release_canary(
     model: RegisteredModel, canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = ""
 ) -> bool:
     """Give all requests back to the active version; return False where the canary had ended already."""
-    if not close_canary(canary, outcome, by=by, reason=reason):
+    # The model's row first, as an activation does: two changes cannot wait for each other in a circle.
+    if not RegisteredModel.objects.filter(pk=model.pk, canary=canary).update(canary=None):
         return False
-    RegisteredModel.objects.filter(pk=model.pk, canary=canary).update(canary=None)
+    close_canary(canary, outcome, by=by, reason=reason)
     record_change(model.pk)
+    if outcome == Canary.Outcome.ROLLED_BACK:
+        record_event(
+            "canary.rolled_back",
+            {"model": model.name, "version": canary.version.number, "percent": canary.percent, "reason": reason},
+        )
     log.info("canary_ended", model=model.name, version=canary.version.number, outcome=str(outcome), reason=reason)
     return True
 
 
-def close_canary(canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = "") -> bool:
-    """Record that a canary has ended, within the caller's transaction; return False where it had already."""
-    ended = Canary.objects.filter(pk=canary.pk, ended_at__isnull=True).update(
+def close_canary(canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = "") -> None:
+    """Record that a canary has ended, within the caller's transaction."""
+    Canary.objects.filter(pk=canary.pk, ended_at__isnull=True).update(
         ended_at=timezone.now(), outcome=outcome, ended_by=by, ended_reason=reason
     )
-    return bool(ended)
 
 
 def rollback_target(model: RegisteredModel) -> ModelVersion:

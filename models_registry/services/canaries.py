@@ -77,12 +77,14 @@ def start_canary(
     require_range(percent, bake_minutes)
     try:
         with transaction.atomic():
-            current = RegisteredModel.objects.select_related("active_version", "canary").get(pk=model.pk)
+            models = RegisteredModel.objects.select_for_update(of=("self",))
+            current = models.select_related("active_version", "canary").get(pk=model.pk)
             seen = model.generation if seen_generation is None else seen_generation
             if current.generation != seen:
                 raise ActivationConflict(describe_conflict(current))
             fresh = ModelVersion.objects.get(pk=version.pk)
             require_activatable(fresh, model.name, override=override, reason=reason)
+            require_second_person(fresh, by=by)
             require_second_person(fresh, by=by)
             active = _require_splittable(current, fresh, wanted, has_own_guardrails=guardrails is not None)
             running = current.canary

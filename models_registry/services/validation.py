@@ -39,8 +39,12 @@ from models_registry.services.canaries import start_canary
 from models_registry.services.desired_state import record_change
 from models_registry.services.mlflow_directories import directory_manifest, merged
 from models_registry.services.stored_bytes import copier
+from models_registry.services.webhooks import record_event
 
 log = structlog.get_logger(__name__)
+
+# Those of a version that webhooks tell.
+TOLD_STATES = (State.READY, State.REJECTED)
 
 
 @dataclass(slots=True)
@@ -391,6 +395,16 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         ).values_list("pk", flat=True):
             record_change(model_id)
         ModelVersion.objects.filter(pk=version.pk).update(**values)
+        if findings.state in TOLD_STATES:
+            record_event(
+                f"version.{findings.state.value}",
+                {
+                    "model": version.model.name,
+                    "version": version.number,
+                    "reason": findings.reason,
+                    "digest": findings.values.get("digest", version.digest),
+                },
+            )
     for name, value in values.items():
         setattr(version, name, value)
     log.info(

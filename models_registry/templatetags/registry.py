@@ -109,6 +109,12 @@ def number(value: object) -> str:
 
 
 @register.filter
+def brief(value: float) -> str:
+    """Return a number with four significant digits at most."""
+    return f"{value:.4g}"
+
+
+@register.filter
 def badge(state: str) -> str:
     """Return the colour of a state's label."""
     return BADGES.get(state, "default")

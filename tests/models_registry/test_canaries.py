@@ -181,6 +181,18 @@ def test_a_version_that_its_check_advises_against_needs_an_override(model):
     assert services.promote(services.get_model("m"), by="y").overrides == "Written by a newer release."
 
 
+def test_with_four_eyes_the_publisher_neither_starts_nor_promotes(model, settings):
+    settings.MODELS_FOUR_EYES = True
+    version(number=4, published_by="ann (API)")
+    candidate = services.get_version(services.get_model("m"), 4)
+    with pytest.raises(NotActivatable, match="another person"):
+        services.start_canary(candidate, percent=10, by="ann")
+    services.start_canary(candidate, percent=10, by="bob")
+    with pytest.raises(NotActivatable, match="another person"):
+        services.promote(services.get_model("m"), by="ann")
+    assert services.promote(services.get_model("m"), by="bob").version.number == 4
+
+
 def test_the_active_version_is_no_candidate(model):
     with pytest.raises(NotSplittable, match="is active"):
         start(model, 1)

@@ -1,0 +1,35 @@
+"""Delivers the events of the outbox, in a thread of its own: a receiver that hangs delays nothing else."""
+
+from __future__ import annotations
+
+from models_registry import services
+from models_registry.agent.database_thread import DatabaseThread, PauseEvents
+
+LEASE = "rollouts"
+LEASE_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+EVENTS = PauseEvents("webhooks_paused", "webhooks_resumed", next="The events wait, and are sent later.")
+
+
+class WebhookSender:
+    """A loop that notes the end of rollouts, and sends what is due."""
+
+    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS) -> None:
+        """Look every `look_seconds`."""
+        self._holder = holder
+        self._look_seconds = look_seconds
+        self._thread = DatabaseThread("webhook_sender", self._look, seconds=look_seconds, events=EVENTS)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the delivery under way; what is left is sent by another replica, or after the next start."""
+        self._thread.stop(join_seconds=0)
+
+    def _look(self) -> None:
+        if services.claim_lease(LEASE, holder=self._holder, seconds=LEASE_SECONDS):
+            services.note_rollouts()
+            services.finish_lease(LEASE, holder=self._holder, next_in_seconds=self._look_seconds)
+        services.deliver_due()
