@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from pathlib import Path
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from models_registry.agent.batches import BatchRunner
 from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.agent.prediction_log import PredictionLogWriter
 from models_registry.agent.preparation import local_preparation
 from models_registry.agent.reconciler import Reconciler
 from models_registry.agent.siblings import SiblingReport
@@ -63,6 +65,13 @@ class Replica:
             EmfExporter(runtime, recorder, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
         )
         self.usage_reporter = UsageReporter(self.reconciler.replica_id, lambda: usage_by_version(recorder.totals()))
+        self.prediction_log = PredictionLogWriter(
+            runtime,
+            conf.log_storage(),
+            directory=cache_directory / "predictions",
+            hash_key=hashlib.sha256(f"prediction log {settings.SECRET_KEY}".encode()).digest(),
+            poll_seconds=settings.MODELS_POLL_SECONDS,
+        )
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None
         self._is_running = False
@@ -85,6 +94,7 @@ class Replica:
         if self.batch_runner is not None:
             self.batch_runner.start()
         self.usage_reporter.start()
+        self.prediction_log.start()
         self.canary_watch.start()
         if settings.MODELS_WEBHOOK_URLS:
             self.webhook_sender.start()
@@ -110,6 +120,7 @@ class Replica:
         if self.emf_exporter is not None:
             self.emf_exporter.stop()
         self.usage_reporter.stop()
+        self.prediction_log.stop()
         recorder.stop()
         if self.tracer is not None:
             self.tracer.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 
 from models_registry.artifacts.cache import ArtifactCache
-from models_registry.storage import VersionedStorage, open_storage
+from models_registry.storage import LogStorage, VersionedStorage, open_log_storage, open_storage
 
 
 def storage() -> VersionedStorage:
@@ -29,6 +29,11 @@ def _artifact_cache(directory: Path, megabytes: int) -> ArtifactCache:
 def compiled_directory() -> Path:
     """Return where this machine keeps compiled forms."""
     return Path(settings.MODELS_CACHE) / "compiled"
+
+
+def log_storage() -> LogStorage:
+    """Return the storage of the prediction log, which MODELS_LOG_STORAGE names."""
+    return open_log_storage(settings.MODELS_LOG_STORAGE)
 
 
 def trusted_globals() -> frozenset[str]:

@@ -24,6 +24,14 @@ class Policy(models.TextChoices):
     LATEST = "latest", "Latest: a version that passes its checks is activated by itself"
 
 
+class CaptureSides(models.TextChoices):
+    """What of a request is logged."""
+
+    INPUT = "input", "Input"
+    OUTPUT = "output", "Output"
+    BOTH = "both", "Input and output"
+
+
 class State(models.TextChoices):
     """Where a version stands."""
 
@@ -71,6 +79,15 @@ class RegisteredModel(models.Model):
     revision = models.PositiveBigIntegerField(
         default=0, db_default=0, db_index=True, editable=False, help_text="The last change of its desired state."
     )
+    capture_percent = models.FloatField(
+        default=0, db_default=0, help_text="Share of the requests that the prediction log keeps."
+    )
+    capture = models.CharField(
+        max_length=10, choices=CaptureSides.choices, default=CaptureSides.BOTH, db_default=CaptureSides.BOTH
+    )
+    capture_exclude = models.JSONField(
+        default=list, blank=True, help_text="Columns that the prediction log leaves out, or keeps as a hash."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # Numbers of versions by name. The defaults of the database are for workers of the release before.
     aliases = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
@@ -87,6 +104,9 @@ class RegisteredModel(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(canary__isnull=True) | Q(active_version__isnull=False), name="canary_has_an_active_version"
+            ),
+            models.CheckConstraint(
+                condition=Q(capture_percent__gte=0, capture_percent__lte=100), name="capture_percent_is_a_share"
             ),
             models.CheckConstraint(
                 condition=Q(latest_percent__gte=0, latest_percent__lte=100), name="latest_percent_is_a_share"

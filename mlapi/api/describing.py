@@ -23,6 +23,9 @@ def model_content(model: RegisteredModel) -> dict[str, Any]:
         "description": model.description,
         "tags": model.tags,
         "aliases": model.aliases,
+        "capture_percent": model.capture_percent,
+        "capture": model.capture,
+        "capture_exclude": model.capture_exclude,
     }
 
 

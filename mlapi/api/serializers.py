@@ -12,8 +12,9 @@ from mlapi.api.base import MAX_WAIT_SECONDS
 from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.formats import listed_endings
 from models_registry.inference.routing import ALIAS_PATTERN
-from models_registry.models import Policy
+from models_registry.models import CaptureSides, Policy
 
+MAX_COLUMN = 1000
 MAX_NUMBER = 999_999_999
 # The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
 KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...], str], ...] = (
@@ -258,15 +259,58 @@ class Model(serializers.Serializer[Any]):
     replicas = ReplicaCount()
 
 
-class ModelWithLabels(Model):
-    """A model with its versions, and what people say of it."""
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "maxLength": MAX_COLUMN},
+            {
+                "type": "object",
+                "properties": {"column": {"type": "string", "maxLength": MAX_COLUMN}, "hash": {"type": "boolean"}},
+                "required": ["column", "hash"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+class HiddenColumnField(serializers.Field[Any, Any, Any, Any]):
+    """A column that the prediction log leaves out, or keeps as a hash."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the column as it is stored."""
+        is_object = isinstance(data, dict) and set(data) == {"column", "hash"} and isinstance(data["hash"], bool)
+        name = data["column"] if is_object else data
+        if not isinstance(name, str) or len(name) > MAX_COLUMN or "\0" in name:
+            raise serializers.ValidationError(
+                f'Expected a column\'s name, or {{"column": "email", "hash": true}}; found {describe_value(data)}.'
+            )
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the column as it is stored."""
+        return value
+
+
+class CaptureSettings(serializers.Serializer[Any]):
+    """What of a model's requests the prediction log keeps."""
+
+    capture_percent = serializers.FloatField(required=False, min_value=0, max_value=100)
+    capture = serializers.ChoiceField(choices=CaptureSides.choices, required=False)
+    capture_exclude = serializers.ListField(
+        child=HiddenColumnField(),
+        required=False,
+        help_text='Columns by name, or {"column": "email", "hash": true} for a hash in place of the value.',
+    )
+
+
+class ModelWithLabels(Model, CaptureSettings):
+    """A model with its versions, what people say of it, and what is logged."""
 
     description = serializers.CharField()
     tags = serializers.JSONField()
     aliases = serializers.DictField(child=serializers.IntegerField())
 
 
-class ModelChange(Strict):
+class ModelChange(Strict, CaptureSettings):
     """What may be changed about a model; what is left out stays."""
 
     policy = serializers.ChoiceField(choices=Policy.choices, required=False)

@@ -60,6 +60,13 @@ class ModelView(RegistryView):
                 services.set_tags(model, wanted["tags"], by=by(request))
             if "aliases" in wanted:
                 services.set_aliases(model, wanted["aliases"], by=by(request))
+            services.set_capture(
+                model,
+                by=by(request),
+                percent=wanted.get("capture_percent"),
+                sides=wanted.get("capture"),
+                exclude=wanted.get("capture_exclude"),
+            )
         return Response(model_content(services.get_model(name)))
 
 

@@ -141,6 +141,8 @@ class RequestPipeline:
         finally:
             body.release()
         reply.stats.waiting_seconds += context.waited_seconds
+        if reply.stats.captured is not None:
+            self.runtime.captured.offer(reply.stats.captured, request_id)
         reply.headers.append(("X-Request-ID", request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
         cors.allow(endpoint, request, reply)

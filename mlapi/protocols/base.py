@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from models_registry.artifacts.suggestions import closest, shown
+from models_registry.inference.capture import CapturedCall
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
 JSON = "application/json"
@@ -29,6 +30,8 @@ class CallStats:
     predictions: Any = None
     # What the model failed at: exception, not_finite, out_of_memory.
     error: str = ""
+    # What is to be logged of it; None for most requests.
+    captured: CapturedCall | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from models_registry.artifacts.outputs import as_array
 from models_registry.artifacts.prediction import Prediction
 from models_registry.errors import InputError
 from models_registry.inference.batching import in_thread
+from models_registry.inference.capture import CapturedCall
 from models_registry.inference.model_calls import under_way
 from models_registry.inference.runtime import LoadedModel, Runtime
 
@@ -49,6 +50,9 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
     if not answer.is_finite():
         raise not_finite(loaded, stats)
     stats.kind, stats.predictions = loaded.schema.kind, answer.labels
+    capture = runtime.captures.get(loaded.name)
+    if capture is not None and capture.is_chosen():
+        stats.captured = CapturedCall(loaded.name, loaded.number, loaded.schema, capture, rows, count, answer)
     return answer
 
 

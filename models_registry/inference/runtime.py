@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.schema import Schema
 from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
+from models_registry.inference.capture import Capture, CaptureQueue
 from models_registry.inference.routing import TrafficSplit, version_key
 
 
@@ -100,6 +101,9 @@ class Runtime:
         self.swaps: Counter[str] = Counter()
         self.load_failures: Counter[str] = Counter()
         self.desired_state_read_at: float | None = None
+        # What of the requests is logged, by model, and the calls that wait to be.
+        self.captures: Mapping[str, Capture] = {}
+        self.captured = CaptureQueue()
 
     def post(self, **changes: Any) -> None:
         """Replace the snapshot by one with these changes: one assignment, so nobody reads half of it."""

@@ -38,6 +38,7 @@ from models_registry.services.canaries import (
     wait_for_canary,
 )
 from models_registry.services.canary_watch import Comparison, compare, watch_canaries
+from models_registry.services.captures import read_captures, set_capture
 from models_registry.services.catalogue import (
     get_model,
     get_version,
@@ -151,6 +152,7 @@ __all__ = [
     "parse_source",
     "promote",
     "publish",
+    "read_captures",
     "read_changes",
     "read_desired_model",
     "read_desired_state",
@@ -177,6 +179,7 @@ __all__ = [
     "running_canary",
     "set_acceleration",
     "set_aliases",
+    "set_capture",
     "set_description",
     "set_latest_canary",
     "set_policy",

@@ -12,8 +12,16 @@ from urllib.parse import unquote, urlsplit
 from models_registry.errors import StorageError
 from models_registry.storage.base import StoredVersion, VersionedStorage
 from models_registry.storage.file_system import VersionedFileSystemStorage
+from models_registry.storage.log_files import LogStorage, open_log_storage
 
-__all__ = ["StoredVersion", "VersionedFileSystemStorage", "VersionedStorage", "open_storage"]
+__all__ = [
+    "LogStorage",
+    "StoredVersion",
+    "VersionedFileSystemStorage",
+    "VersionedStorage",
+    "open_log_storage",
+    "open_storage",
+]
 
 
 def open_storage(url: str) -> VersionedStorage:

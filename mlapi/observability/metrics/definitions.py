@@ -47,7 +47,9 @@ MODEL_ERRORS = Metric(
 SWAPS = Metric("mlapi_swaps", "Versions swapped in by this machine's workers.", ("model",))
 LOAD_FAILURES = Metric("mlapi_load_failures", "Attempts to load a version that failed.", ("model",))
 
-COUNTERS = (REQUESTS, ROWS_PREDICTED, MODEL_ERRORS, CLASSES, SWAPS, LOAD_FAILURES)
+LOGGED_ROWS = Metric("mlapi_logged_rows", "Rows of the prediction log: written, dropped.", (*_VERSION, "outcome"))
+
+COUNTERS = (REQUESTS, ROWS_PREDICTED, MODEL_ERRORS, CLASSES, SWAPS, LOAD_FAILURES, LOGGED_ROWS)
 HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)
 
 WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())

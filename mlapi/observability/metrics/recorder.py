@@ -84,6 +84,10 @@ class MetricsRecorder:
             (definitions.LOAD_FAILURES, self._runtime.load_failures),
         ):
             totals.counters[metric.name] = {(model,): float(count) for model, count in list(counts.items())}
+        totals.counters[definitions.LOGGED_ROWS.name] = {
+            (model, str(version), outcome): float(rows)
+            for (model, version, outcome), rows in list(self._runtime.captured.counts.items())
+        }
         return Snapshot(totals, tuple(self._gauges()))
 
     def flush(self) -> None:

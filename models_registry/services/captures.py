@@ -1,0 +1,76 @@
+"""What of each model's requests is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from models_registry.errors import RequestError
+from models_registry.inference.capture import EXCLUDE, HASH, Capture
+from models_registry.models import CaptureSides, RegisteredModel
+
+log = structlog.get_logger(__name__)
+
+
+def read_captures() -> dict[str, Capture]:
+    """Return the settings of the models whose requests are logged, by name: one query."""
+    models = RegisteredModel.objects.filter(capture_percent__gt=0)
+    return {
+        name: Capture(
+            percent,
+            inputs=sides != CaptureSides.OUTPUT,
+            outputs=sides != CaptureSides.INPUT,
+            hidden=_hidden(exclude),
+        )
+        for name, percent, sides, exclude in models.values_list("name", "capture_percent", "capture", "capture_exclude")
+    }
+
+
+def set_capture(
+    model: RegisteredModel,
+    *,
+    by: str,
+    percent: float | None = None,
+    sides: str | None = None,
+    exclude: Sequence[Any] | None = None,
+) -> None:
+    """Change how much of the requests of `model` is logged, which sides, and which columns are kept back.
+
+    What is None stays. `exclude` has names, and {"column": name, "hash": true}. RequestError where it names a column
+    that no version has.
+    """
+    values: dict[str, Any] = {}
+    if percent is not None:
+        values["capture_percent"] = percent
+    if sides is not None:
+        values["capture"] = CaptureSides(sides)
+    if exclude is not None:
+        values["capture_exclude"] = _checked(exclude, model)
+    if not values:
+        return
+    RegisteredModel.objects.filter(pk=model.pk).update(**values)
+    log.info("capture_changed", model=model.name, by=by, **values)
+
+
+def _hidden(exclude: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (item, EXCLUDE) if isinstance(item, str) else (item["column"], HASH if item["hash"] else EXCLUDE)
+        for item in exclude
+    )
+
+
+def _checked(exclude: Sequence[Any], model: RegisteredModel) -> list[Any]:
+    known = {
+        item["name"]
+        for schema in model.versions.values_list("schema", flat=True)
+        if schema
+        for item in schema["inputs"]
+    }
+    for item in exclude:
+        name = item if isinstance(item, str) else item["column"]
+        # A column that is misspelt would be logged, unseen.
+        if known and name not in known:
+            raise RequestError(f"capture_exclude names {name!r:.100}, which no version of {model.name} has.")
+    return list(exclude)
