@@ -23,7 +23,7 @@ def grpc_server() -> GrpcServer | None:
         return None
     from mlapi.grpc.server import InferenceServer
 
-    return InferenceServer(pipeline, port=settings.GRPC_PORT)
+    return InferenceServer(pipeline, port=settings.GRPC_PORT, host=settings.MLAPI_BIND or "[::]")
 
 
 replica = Replica()

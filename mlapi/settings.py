@@ -19,6 +19,7 @@ VAR_DIR = Path(environment.text("MLAPI_VAR", str(BASE_DIR / "var"))).resolve()
 # Where the service is reached
 
 PORT = environment.whole("PORT", 8000, minimum=1, maximum=65_535)
+MLAPI_BIND = environment.text("MLAPI_BIND")
 GRPC_PORT = environment.whole("GRPC_PORT", 0, maximum=65_535)
 DEBUG = environment.boolean("DJANGO_DEBUG", False)
 ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))

@@ -1,4 +1,4 @@
-"""`POST /api/models/{name}/versions/{number}/predict`: any ready version answers, loaded for that in a sandbox."""
+"""`POST /api/models/{name}/versions/{number}/try`: any ready version answers, loaded for that in a sandbox."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RawBody(BaseParser):
 
 
 class TryView(RegistryView):
-    """`/api/models/{name}/versions/{number}/predict`."""
+    """`/api/models/{name}/versions/{number}/try`."""
 
     needs = {"POST": TRY}
     parser_classes = (RawBody,)

@@ -15,6 +15,7 @@ from mlapi.api import serializers as forms
 from mlapi.api.base import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, RegistryView, asked, by, waiting
 from mlapi.api.describing import model_content, rollout_content, version_content
 from models_registry import services
+from models_registry.errors import RequestError
 from models_registry.models import RegisteredModel
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 404), forms.Problem)
@@ -26,10 +27,12 @@ class ModelsView(RegistryView):
 
     needs = {"GET": VIEW}
 
-    @extend_schema(operation_id="list_models", tags=["registry"], responses={200: forms.Model(many=True), **PROBLEMS})
+    @extend_schema(
+        operation_id="list_models", tags=["registry"], responses={200: forms.ModelWithLabels(many=True), **PROBLEMS}
+    )
     def get(self, request: Request) -> Response:
         """Return every model with its versions and replicas."""
-        return Response(services.list_models())
+        return Response([model_content(model) for model in services.all_models()])
 
 
 class ModelView(RegistryView):
@@ -146,7 +149,7 @@ class ActivateView(RegistryView):
         wanted = asked(request, forms.ActivationRequest)
         require_override(request, wanted)
         model = services.get_model(name)
-        version = services.get_version(model, wanted["version"])
+        version = services.get_version(model, known_version(model, wanted["version"]))
         had_canary = model.canary_id is not None
         done = services.activate(
             version,
@@ -238,3 +241,13 @@ def require_override(request: Request, wanted: dict[str, Any]) -> None:
             f"{request.user.get_username()} may activate, and not against a check's advice: "
             f"the permission {OVERRIDE!r} is needed."
         )
+
+
+def known_version(model: RegisteredModel, version: int | str) -> int | str:
+    """Return the version that a body names; an alias that the model does not have is a RequestError."""
+    if isinstance(version, str) and version not in model.aliases:
+        raise RequestError(
+            f"{model.name} has no alias {version!r}. 'version' must be a version's number, or one of its aliases: "
+            f"{', '.join(sorted(model.aliases)) or 'it has none'}."
+        )
+    return version

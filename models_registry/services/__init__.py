@@ -63,7 +63,7 @@ from models_registry.services.desired_state import (
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.labels import set_aliases, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
-from models_registry.services.listing import describe_model, describe_version, list_models
+from models_registry.services.listing import all_models, describe_model, describe_version, list_models
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
 from models_registry.services.publishing import publish
 from models_registry.services.replays import (
@@ -113,6 +113,7 @@ __all__ = [
     "StoredKey",
     "VersionDetails",
     "activate",
+    "all_models",
     "ask_version",
     "beat",
     "cancel_batch",

@@ -10,8 +10,12 @@ from models_registry.services.rollout import rollout
 
 def list_models() -> list[dict[str, Any]]:
     """Return every model with its versions, the newest first, and its replicas."""
-    models = RegisteredModel.objects.select_related("active_version").prefetch_related("versions")
-    return [describe_model(model) for model in models]
+    return [describe_model(model) for model in all_models()]
+
+
+def all_models() -> list[RegisteredModel]:
+    """Return every model, with what `describe_model` reads of it."""
+    return list(RegisteredModel.objects.select_related("active_version").prefetch_related("versions"))
 
 
 def describe_model(model: RegisteredModel) -> dict[str, Any]:

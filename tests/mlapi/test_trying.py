@@ -44,7 +44,7 @@ def user(client, db):
 
 def ask(client, body, number=2, kind="application/json"):
     content = body if isinstance(body, str) else json.dumps(body)
-    return client.post(f"/api/models/churn/versions/{number}/predict", content, content_type=kind)
+    return client.post(f"/api/models/churn/versions/{number}/try", content, content_type=kind)
 
 
 def test_a_version_that_is_not_active_answers_as_a_prediction_does(client, user, versions):

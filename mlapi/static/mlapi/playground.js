@@ -23,7 +23,7 @@
     if (!found.signature || found.state !== "ready") return { error: [`${name} version ${trial} is ${found.state}. Only a version that passed its validation can be tried.`] };
     const model = {
       name, active_version: found.number, digest: found.digest, description: found.description, signature: found.signature,
-      example: { body: { features: found.example } }, samples: found.samples, loaded_at: found.checked_at, trialUrl: `${location.origin}${url}/predict`,
+      example: { body: { features: found.example } }, samples: found.samples, loaded_at: found.checked_at, trialUrl: `${location.origin}${url}/try`,
     };
     return { model };
   }
