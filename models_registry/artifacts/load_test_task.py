@@ -74,7 +74,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     from models_registry.artifacts.inference import infer_schema, named_inputs
     from models_registry.artifacts.manifest import Sample
     from models_registry.artifacts.policy import server_versions
-    from models_registry.artifacts.trial import try_model
+    from models_registry.artifacts.trial import require_describable, try_model
 
     versions = server_versions()
     declared = question["declared"]
@@ -93,6 +93,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     answer.write(stage="while its booster was compared with its library")
     _compare_boosters(model)
     answer.write(stage="while its schema was read")
+    require_describable(model)
     features = None if declared is None else tuple(DeclaredInput.from_json(one) for one in declared)
     if bundle.features:
         features = named_inputs(bundle.features, features or ())

@@ -20,11 +20,14 @@ from models_registry.artifacts.prediction import Prediction, call
 from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.sample import check_probabilities, verify_sample
 from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.wrappers import told
 from models_registry.errors import InputError, NoPrediction, SampleMismatch
 
 MAX_PREDICTION_LENGTH = 16 << 20
 # Half a million plain features; the report of the whole check has to have room beside it.
 MAX_SCHEMA_BYTES = 24 << 20
+# What the description of one feature takes at least.
+MIN_FEATURE_BYTES = 30
 SHOWN_INPUTS = 4
 TIMED_ROWS = 30
 TIMED_SECONDS = 2.0
@@ -180,15 +183,26 @@ def _row_seconds(model: Any, schema: Schema, instance: Any) -> float:
     return statistics.median(took)
 
 
+def require_describable(model: Any) -> None:
+    """Refuse a model that tells at once of too many inputs, before millions of them are described."""
+    count = told(model, "n_features_in_")
+    if isinstance(count, int | np.integer) and count * MIN_FEATURE_BYTES > MAX_SCHEMA_BYTES:
+        raise _too_many_features(int(count), int(count) * MIN_FEATURE_BYTES)
+
+
 def _require_storable(schema: Schema) -> None:
     """Refuse a model of so many inputs that their description cannot be stored and shown."""
     length = len(json.dumps(schema.to_json(), default=str))
     if length > MAX_SCHEMA_BYTES:
-        raise NoPrediction(
-            f"The model takes {len(schema.inputs)} features, whose names and types are {length} bytes long; the "
-            f"limit is {MAX_SCHEMA_BYTES}. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a "
-            "pipeline that takes the text itself."
-        )
+        raise _too_many_features(len(schema.inputs), length)
+
+
+def _too_many_features(count: int, length: int) -> NoPrediction:
+    return NoPrediction(
+        f"The model takes {count} features, whose names and types are at least {length} bytes long; the limit is "
+        f"{MAX_SCHEMA_BYTES}. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a pipeline that "
+        "takes the text itself."
+    )
 
 
 def _unknown_last_column(schema: Schema, sample: Sample) -> str | None:

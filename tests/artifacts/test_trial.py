@@ -18,7 +18,7 @@ from models_registry.artifacts.features import Feature
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.schema import Schema
-from models_registry.artifacts.trial import try_model
+from models_registry.artifacts.trial import MAX_SCHEMA_BYTES, require_describable, try_model
 from models_registry.errors import NoPrediction, SampleMismatch
 
 TABLE = pd.DataFrame({"age": np.arange(60.0), "size": pd.Categorical(["S", "L"] * 30)})
@@ -108,3 +108,17 @@ def test_rows_together_and_alone_are_tried(answer: Any, reason: str, sample: Sam
 def test_outputs_are_those_that_were_seen() -> None:
     model = Answering(lambda count: [[1, 2]] * count)
     assert try_model(model, Schema((Feature("x0"),)), None, is_declared=False).schema.outputs == 2
+
+
+@pytest.mark.parametrize("is_pipeline", [False, True])
+def test_millions_of_features_are_refused_before_they_are_described(is_pipeline: bool) -> None:
+    model = LinearRegression().fit([[0.0], [1.0]], [0, 1])
+    model.n_features_in_ = 2_097_253
+    with pytest.raises(NoPrediction, match=f"takes 2097253 features, .* the limit is {MAX_SCHEMA_BYTES}"):
+        require_describable(make_pipeline(model) if is_pipeline else model)
+
+
+def test_hundreds_of_thousands_of_features_may_be_described() -> None:
+    model = LinearRegression().fit([[0.0], [1.0]], [0, 1])
+    model.n_features_in_ = 460_909
+    require_describable(model)
