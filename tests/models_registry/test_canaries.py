@@ -6,6 +6,7 @@ from copy import deepcopy
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from models_registry import services
@@ -278,6 +279,23 @@ def test_a_value_out_of_range_is_refused(model, given, sentence):
     with pytest.raises(RequestError, match=sentence):
         start(model, **given)
     assert model.canaries.count() == 0
+
+
+# By command
+
+
+def test_the_commands_start_end_and_promote_a_canary(model, capsys):
+    start(model)
+    call_command("activate_model", "m", "1")
+    assert "the canary beside it has ended" in capsys.readouterr().out
+    start(services.get_model("m"), 3)
+    call_command("promote_model", "m")
+    assert "m 3: active (generation 2)." in capsys.readouterr().out
+
+
+def test_a_bake_time_without_a_share_is_refused(model):
+    with pytest.raises(CommandError, match="--traffic-percent"):
+        call_command("activate_model", "m", "2", "--bake", "5")
 
 
 # In the admin

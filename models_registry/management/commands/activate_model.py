@@ -49,8 +49,14 @@ class Command(RegistryCommand):
             return
         if options["bake"] is not None:
             raise CommandError("--bake is the time of a canary. Give it a share too: --traffic-percent 10")
+        had_canary = model.canary_id is not None
         done = services.activate(version, by=who(), reason=options["reason"], override=options["override"])
-        state = "active" if done else "active already; nothing changes"
+        if done:
+            state = "active"
+        elif had_canary:
+            state = "active already; the canary beside it has ended"
+        else:
+            state = "active already; nothing changes"
         report(self, model, options, said=f"{version}: {state} (generation {model.generation}).")
 
     def _start_canary(self, version: ModelVersion, options: dict[str, Any]) -> None:
