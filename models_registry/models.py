@@ -97,6 +97,7 @@ class RegisteredModel(models.Model):
         ordering = ["name"]
         verbose_name = "model"
         default_permissions = ("view", "change")
+        permissions = [("view_predictionlog", "Can view logged requests")]
         constraints = [
             models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="model_name_fits_a_url"),
             models.CheckConstraint(

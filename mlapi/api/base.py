@@ -26,6 +26,7 @@ from mlapi.protocols.json_bodies import loads
 VIEW = "models_registry.view_registeredmodel"
 CHANGE = "models_registry.change_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
+LOG = "models_registry.view_predictionlog"
 ACTIVATE = "models_registry.activate_modelversion"
 DOWNLOAD = "models_registry.download_modelversion"
 TRY = "models_registry.try_modelversion"

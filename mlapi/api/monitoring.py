@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from mlapi.api import monitoring_forms as forms
 from mlapi.api import serializers
-from mlapi.api.base import ACTIVATE, VIEW, RegistryView, StrictJSON, asked, by, waiting
+from mlapi.api.base import ACTIVATE, LOG, VIEW, RegistryView, StrictJSON, asked, by, waiting
 from mlapi.api.uploads import TableUpload
 from mlapi.api.views import PROBLEMS
 from models_registry import services
@@ -87,7 +87,7 @@ class ReplayView(RegistryView):
         if seconds:
             with waiting():
                 services.wait_for_replay(replay, timeout_seconds=seconds)
-        return Response(services.replay_content(replay))
+        return Response(services.replay_content(replay, may_view_log=request.user.has_perm(LOG)))
 
 
 def read_upload(upload: TemporaryUploadedFile, *, max_rows: int) -> Table:

@@ -19,6 +19,7 @@ from models_registry.errors import RegistryError
 
 CHANGE = "models_registry.change_registeredmodel"
 PUBLISH = "models_registry.publish_modelversion"
+LOG = "models_registry.view_predictionlog"
 ACTIVATE = "models_registry.activate_modelversion"
 TRY = "models_registry.try_modelversion"
 OVERRIDE = "models_registry.override_check"

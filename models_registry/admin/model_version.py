@@ -18,7 +18,17 @@ from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin import replays
-from models_registry.admin.base import ACTIVATE, PUBLISH, TRY, RecordAdmin, labelled, may_upload, require, told_in_words
+from models_registry.admin.base import (
+    ACTIVATE,
+    LOG,
+    PUBLISH,
+    TRY,
+    RecordAdmin,
+    labelled,
+    may_upload,
+    require,
+    told_in_words,
+)
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
 from models_registry.admin.presenters import inspection_summary, report_rows, sample_table, stages_of
@@ -199,7 +209,12 @@ class ModelVersionAdmin(RecordAdmin):
         self.require_view(request)
         require(request, ACTIVATE)
         version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
-        context = self.page_context(request, original=version, title="Activate", **replays.replay_context(version))
+        context = self.page_context(
+            request,
+            original=version,
+            title="Activate",
+            **replays.replay_context(version, may_view_log=request.user.has_perm(LOG)),
+        )
         return confirm(request, change_to(version), context)
 
     def replay_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -219,7 +234,11 @@ class ModelVersionAdmin(RecordAdmin):
         self.require_view(request)
         require(request, ACTIVATE)
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
-        return self.fragment(request, "models_registry/admin/replay.html", replays.replay_context(version))
+        return self.fragment(
+            request,
+            "models_registry/admin/replay.html",
+            replays.replay_context(version, may_view_log=request.user.has_perm(LOG)),
+        )
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Put a rejected version back in line for its check."""

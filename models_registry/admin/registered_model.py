@@ -27,6 +27,7 @@ from models_registry.admin import canary
 from models_registry.admin.base import (
     ACTIVATE,
     CHANGE,
+    LOG,
     PUBLISH,
     RecordAdmin,
     labelled,
@@ -36,6 +37,7 @@ from models_registry.admin.base import (
 )
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_none, confirm
+from models_registry.admin.prediction_log import log_context
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
 from models_registry.models import Lease, Policy, RegisteredModel, Replica, State
@@ -102,6 +104,7 @@ class RegisteredModelAdmin(RecordAdmin):
             path("<int:pk>/deactivate/", view(self.deactivate_view), name=name("deactivate")),
             path("<int:pk>/promote/", view(require_POST(canary.promote_view)), name=name("promote")),
             path("<int:pk>/end-canary/", view(require_POST(canary.end_view)), name=name("end_canary")),
+            path("<int:pk>/log/", view(require_GET(self.log_view)), name=name("log")),
             path("<int:pk>/settings/", view(require_POST(self.settings_view)), name=name("settings")),
             *super().get_urls(),
         ]
@@ -207,6 +210,7 @@ class RegisteredModelAdmin(RecordAdmin):
             form=form,
             history=history,
             **self._live_context(request, model),
+            may_view_log=request.user.has_perm(LOG),
             **usage_context(model, request.GET.get("window", "")),
         )
         return TemplateResponse(request, "models_registry/admin/model.html", context)
@@ -238,6 +242,14 @@ class RegisteredModelAdmin(RecordAdmin):
             "acceleration_is_off": not settings.MODELS_ACCELERATION,
             **canary.canary_context(model),
         }
+
+    def log_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the newest logged requests of a model."""
+        self.require_view(request)
+        require(request, LOG)
+        model = get_object_or_404(RegisteredModel, pk=pk)
+        context = self.page_context(request, original=model, title="Prediction log", **log_context(request, model))
+        return TemplateResponse(request, "models_registry/admin/prediction_log.html", context)
 
     # Acts
 

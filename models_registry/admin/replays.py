@@ -64,9 +64,11 @@ def _read(upload: TemporaryUploadedFile, rows: int) -> Table:
         return read_table(Path(upload.temporary_file_path()), upload.name or "", max_rows=rows)
 
 
-def replay_context(version: ModelVersion) -> dict[str, Any]:
+def replay_context(version: ModelVersion, *, may_view_log: bool) -> dict[str, Any]:
     """Return what the template of a replay shows: the newest one of `version`."""
     replay = version.replays.select_related("version__model", "compared_with").first()
+    if replay is not None and replay.result is not None:
+        replay.result = services.replay_content(replay, may_view_log=may_view_log)
     return {
         "replay": replay,
         "replay_form": ReplayForm(),

@@ -64,6 +64,7 @@ from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.labels import set_aliases, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import all_models, describe_model, describe_version, list_models
+from models_registry.services.logged_rows import logged_rows
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
 from models_registry.services.publishing import publish
 from models_registry.services.replays import (
@@ -147,6 +148,7 @@ __all__ = [
     "get_version",
     "has_ended",
     "list_models",
+    "logged_rows",
     "note_rollouts",
     "open_check",
     "open_traffic",

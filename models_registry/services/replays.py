@@ -16,9 +16,10 @@ from models_registry import conf
 from models_registry.artifacts.replaying import Replayed, run_over
 from models_registry.artifacts.sandbox import SandboxLimits
 from models_registry.artifacts.table import Table
-from models_registry.errors import RegistryError, RequestError, UnknownReplay
+from models_registry.errors import RegistryError, RequestError, StorageError, UnknownReplay
 from models_registry.models import ModelVersion, RegisteredModel, Replay, State
 from models_registry.monitoring.replay import DEFAULT_TOLERANCE, compare
+from models_registry.services.logged_rows import logged_table
 from models_registry.services.validation import fetch_artifact
 
 log = structlog.get_logger(__name__)
@@ -121,13 +122,27 @@ def has_ended(replay: Replay) -> bool:
 
 
 def _choose_source(request: ReplayRequest, model: RegisteredModel) -> tuple[Replay.Source, Table]:
-    """Return the rows: those of a file, else of the sample of the active version, else of this version's sample."""
+    """Return the rows: those of a file, else of the prediction log, else of a sample.
+
+    The sample is that of the active version, else of the version itself.
+    """
     if request.table is not None:
         return Replay.Source.FILE, request.table
+    if model.capture_percent and (logged := _logged(request)) is not None:
+        return Replay.Source.LOG, logged
     for version in (model.active_version, request.version):
         if version is not None and version.sample:
             return Replay.Source.SAMPLE, _sample_table(version, request.version)
     raise RequestError(f"{model.name} has no sample to replay. Give a file of rows: CSV, JSON Lines or Parquet.")
+
+
+def _logged(request: ReplayRequest) -> Table | None:
+    """Return the newest logged rows; None where the log has none, or is away: there is the sample."""
+    try:
+        return logged_table(request.version, rows=request.rows)
+    except StorageError as error:
+        log.warning("log_not_replayed", model=request.version.model.name, reason=str(error))
+        return None
 
 
 def _sample_table(version: ModelVersion, replayed: ModelVersion) -> Table:
@@ -172,8 +187,14 @@ def _run(version: ModelVersion, rows: list[Any]) -> Replayed:
         )
 
 
-def replay_content(replay: Replay) -> dict[str, Any]:
-    """Return a replay as JSON: how far it is and, once it is done, its result."""
+def replay_content(replay: Replay, *, may_view_log: bool = True) -> dict[str, Any]:
+    """Return a replay as JSON: how far it is and, once it is done, its result.
+
+    The examples are logged requests where the rows are: without `may_view_log` they are left out.
+    """
+    result = dict(replay.result or {})
+    if result and replay.source == Replay.Source.LOG and not may_view_log:
+        result["examples"] = []
     return {
         "id": replay.pk,
         "model": replay.version.model.name,
@@ -185,5 +206,5 @@ def replay_content(replay: Replay) -> dict[str, Any]:
         "created_by": replay.created_by,
         "created_at": replay.created_at,
         "done_at": replay.done_at,
-        **(replay.result or {}),
+        **result,
     }

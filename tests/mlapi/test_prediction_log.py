@@ -46,11 +46,11 @@ def log(tmp_path, monkeypatch):
 class Log:
     """A writer, its storage, and its rows."""
 
-    def __init__(self, directory, url: str = "") -> None:
+    def __init__(self, directory, url: str = "", runtime=replica.runtime) -> None:
         self.directory = directory / "log"
         self.waiting = directory / "waiting"
         self.writer = PredictionLogWriter(
-            replica.runtime,
+            runtime,
             open_log_storage(url or self.directory.as_uri()),
             directory=self.waiting,
             hash_key=b"key",

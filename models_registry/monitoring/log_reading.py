@@ -1,0 +1,91 @@
+"""Reads the newest rows of the prediction log."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from models_registry.monitoring.log_table import INPUT
+from models_registry.storage import LogStorage
+
+# Each file is read whole, so a search that finds little ends after so many.
+MAX_FILES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRow:
+    """One prediction. `inputs` has the columns that were kept, by feature name."""
+
+    request_id: str
+    row: int
+    at: datetime
+    version: int
+    inputs: dict[str, Any]
+    prediction: Any = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which rows are wanted; an empty field takes all."""
+
+    version: int | None = None
+    request_id: str = ""
+    prediction: str = ""
+
+    def takes(self, row: LoggedRow) -> bool:
+        """Return whether a row is wanted."""
+        return (not self.request_id or row.request_id == self.request_id) and (
+            not self.prediction or str(row.prediction) == self.prediction
+        )
+
+
+def newest_rows(
+    storage: LogStorage, model: str, days: Iterable[tuple[date, int]], wanted: LogFilter, *, limit: int
+) -> list[LoggedRow]:
+    """Return the newest rows of `model`, at most `limit`, the newest first.
+
+    `days` has each day (UTC) with a version that may have rows. Raises StorageError where the storage is away.
+    """
+    found: list[LoggedRow] = []
+    files = 0
+    by_day = groupby(sorted(set(days), reverse=True), key=lambda item: item[0])
+    for day, pairs in by_day:
+        keys = [
+            key
+            for _, number in pairs
+            if wanted.version in {None, number}
+            for key in storage.keys(f"{model}/version={number}/date={day:%Y-%m-%d}/")
+        ]
+        for _, of_hour in groupby(sorted(keys, key=_hour, reverse=True), key=_hour):
+            # Files of one hour overlap in time; those of an earlier hour hold earlier rows alone.
+            if len(found) >= limit or files >= MAX_FILES:
+                break
+            for key in of_hour:
+                files += 1
+                found += [row for row in _rows(storage.read(key)) if wanted.takes(row)]
+    return sorted(found, key=lambda row: (row.at, -row.row), reverse=True)[:limit]
+
+
+def _hour(key: str) -> str:
+    """Return the folder of a file's hour."""
+    return key.split("/")[-2]
+
+
+def _rows(content: bytes) -> Iterator[LoggedRow]:
+    from pyarrow import parquet
+
+    for values in parquet.read_table(io.BytesIO(content)).to_pylist():
+        yield LoggedRow(
+            values["request_id"],
+            values["row"],
+            values["requested_at"],
+            values["version"],
+            {name.removeprefix(INPUT): value for name, value in values.items() if name.startswith(INPUT)},
+            values.get("prediction"),
+            values.get("confidence"),
+        )

@@ -1,0 +1,56 @@
+"""The newest rows of a model's prediction log."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from models_registry import conf
+from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.table import Table
+from models_registry.models import ModelVersion, RegisteredModel, UsageWindow
+from models_registry.monitoring.log_reading import LogFilter, LoggedRow, newest_rows
+
+LOOKED_BACK = timedelta(days=30)
+# Versions that may have been used within the minute whose usage is not written yet.
+NEWEST_VERSIONS = 5
+
+
+def logged_rows(model: RegisteredModel, wanted: LogFilter, *, limit: int) -> list[LoggedRow]:
+    """Return the newest logged rows of `model`, the newest first; StorageError where the storage is away."""
+    return newest_rows(conf.log_storage(), model.name, _days(model), wanted, limit=limit)
+
+
+def _days(model: RegisteredModel) -> set[tuple[date, int]]:
+    now = timezone.now()
+    windows = UsageWindow.objects.filter(version__model=model, starts_at__gte=now - LOOKED_BACK)
+    found = {(at.date(), number) for at, number in windows.values_list("starts_at", "version__number").distinct()}
+    numbers = model.versions.newest_first().values_list("number", flat=True)[:NEWEST_VERSIONS]
+    return found | {(day.date(), number) for day in (now, now - timedelta(days=1)) for number in numbers}
+
+
+def logged_table(version: ModelVersion, *, rows: int) -> Table | None:
+    """Return the newest logged rows as `version` takes them; None where the log does not have all of its inputs.
+
+    The predictions are those that `version` itself gave, where it gave them all.
+    """
+    schema = Schema.from_json(version.schema or {})
+    if any(feature.type == "any" for feature in schema.inputs):
+        return None  # the log holds these as text
+    found = logged_rows(version.model, LogFilter(), limit=rows)
+    instances = [instance for row in found if (instance := _instance(row, schema)) is not None]
+    if not instances or len(instances) < len(found):
+        return None
+    is_own = all(row.version == version.number and row.prediction is not None for row in found)
+    return Table(instances, [row.prediction for row in found] if is_own and schema.outputs == 1 else None)
+
+
+def _instance(row: LoggedRow, schema: Schema) -> Any:
+    if schema.container == "records":
+        return json.loads(row.inputs["record"]) if "record" in row.inputs else None
+    if not set(schema.required) <= set(row.inputs):
+        return None
+    return {name: row.inputs[name] for name in schema.names if name in row.inputs}
