@@ -15,7 +15,7 @@ OPTIONS = (
 )
 # In this order: the later ones build on the earlier ones.
 INPUTS = (
-    *("service", "uv", "signing", "otel", "dev", "aws-tools", "checkov", "clients", "mlflow"),
+    *("service", "uv", "signing", "otel", "encoders", "dev", "aws-tools", "checkov", "clients", "mlflow"),
     *("bench-peers", "bench-mlserver"),
 )
 

@@ -34,6 +34,7 @@ from sklearn.neural_network import _stochastic_optimizers
 from sklearn.utils import all_estimators
 
 from models_registry.artifacts.formats.trusted import JOBLIB_STAND_INS, LIST_PATH
+from models_registry.artifacts.other_packages import ENCODERS
 from tools.fixtures.estimators import fixtures
 from tools.package_names import print_names
 
@@ -195,7 +196,7 @@ def trusted_lists() -> dict[str, list[str]]:
     """Return the three lists, each sorted."""
     names, run = _recorded()
     called = {name for name in run if _is_function(name)} | set(_REBUILDERS)
-    constructed = (run - called) | set(_full_names(_family_classes())) | set(_PLAIN_CONSTRUCTED)
+    constructed = (run - called) | set(_full_names(_family_classes())) | set(_PLAIN_CONSTRUCTED) | set(ENCODERS)
     named = names - called - constructed
     named |= set(_full_names(_family_functions())) | set(_ufuncs()) | set(_scalar_types())
     named |= {f"numpy.{name}" for name in _NUMPY_FUNCTIONS} | {f"builtins.{name}" for name in _BUILTINS}

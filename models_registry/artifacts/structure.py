@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from models_registry.artifacts.object_graph import is_definition, walk
-from models_registry.artifacts.structures import callables, columns, encoders, neighbours, trees, vectors
+from models_registry.artifacts.structures import callables, columns, encoders, neighbours, plain_state, trees, vectors
 from models_registry.errors import ArtifactError, UnsafeStructure
 
 _Check = Callable[[Any], None]
@@ -141,6 +141,7 @@ def _check_any(value: Any) -> None:
     state = getattr(value, "__dict__", None)
     if not isinstance(state, dict) or is_definition(value):
         return
+    plain_state.check(value)
     dunder = next((name for name in state if isinstance(name, str) and name.startswith("__")), None)
     if dunder is not None:
         raise UnsafeStructure(

@@ -68,9 +68,9 @@ def describe_verdict(version: ModelVersion) -> str:
         if isinstance(report.get(key), int | float)
     ]
     text = f"{version}: ready" + (f" ({', '.join(figures)})" if figures else "") + "."
-    return " ".join(
-        part for part in (text, describe_versions(version), version.reason, version.override_reason) if part
-    )
+    served_as = f"Its parts are served as: {report['parts']}" if report.get("parts") else ""
+    told = (text, served_as, describe_versions(version), version.reason, version.override_reason)
+    return " ".join(part for part in told if part)
 
 
 def describe_versions(version: ModelVersion) -> str:

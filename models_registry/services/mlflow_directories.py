@@ -44,9 +44,12 @@ def find_directories(stored: Iterable[StoredVersion], storage: VersionedStorage)
     keys = {version.key for version in stored}
     found = Directories({}, set(), [])
     # The newest version of each counts; the listing is in the order of writing.
-    for key, version in {item.key: item for item in stored if _is_mlmodel(item.key)}.items():
+    described = {item.key: item for item in stored if _is_mlmodel(item.key)}
+    folders = {key.rpartition("/")[0] for key in described}
+    if folders:
+        found.hidden.update(key for key in keys if _belongs_to_one(key, folders))
+    for key, version in described.items():
         folder = PurePosixPath(key).parent
-        found.hidden.update(item for item in keys if _belongs_to(item, folder))
         model = _parsed(storage, version)
         if model is None:
             # The check of the directory says what is wrong with it.
@@ -61,13 +64,19 @@ def find_directories(stored: Iterable[StoredVersion], storage: VersionedStorage)
 
 def _is_mlmodel(key: str) -> bool:
     # Below the folder that names the model.
-    return PurePosixPath(key).name == FILE_NAME and key.count("/") >= 1
+    return key.endswith(f"/{FILE_NAME}")
 
 
-def _belongs_to(key: str, folder: PurePosixPath) -> bool:
+def _belongs_to_one(key: str, folders: set[str]) -> bool:
     """Return whether a file is one of a model directory: in it, or in a folder that MLflow makes there."""
-    path = PurePosixPath(key)
-    return path.parent == folder or (path.is_relative_to(folder) and path.relative_to(folder).parts[0] in OWN_FOLDERS)
+    folder = key.rpartition("/")[0]
+    if folder in folders:
+        return True
+    while folder:
+        folder, _, last = folder.rpartition("/")
+        if last in OWN_FOLDERS and folder in folders:
+            return True
+    return False
 
 
 _known: dict[tuple[str, StoredVersion], MlflowModel | None] = {}

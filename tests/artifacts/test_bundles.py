@@ -137,6 +137,13 @@ def test_other_lists_name_no_inputs(names: Any, tmp_path: Path) -> None:
         ({"model": KMeans(2, n_init=1).fit(X), "threshold": 0.5}, "a classifier of two classes"),
         ({"model": MODEL, "classes": ["a", "b", "c"]}, "'classes' does not name the model's classes"),
         ({"preprocessor": ENCODED, "model": LogisticRegression().fit(TABLE[["age"]], Y)}, "takes 'age', which"),
+        (
+            {
+                "scaler": StandardScaler().fit(pd.DataFrame(X, columns=["a", "b", "c"])),
+                "model": LogisticRegression().fit(pd.DataFrame(X, columns=["a", "b", "d"]), Y),
+            },
+            "takes 'd', which 'scaler' does not give",
+        ),
     ],
 )
 def test_parts_that_are_not_plain_ask_for_steps(parts: Any, words: str, tmp_path: Path) -> None:

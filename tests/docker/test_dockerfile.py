@@ -70,6 +70,7 @@ def test_every_file_that_the_image_copies_is_let_through() -> None:
         "requirements/uv.txt",
         "requirements/otel.txt",
         "requirements/signing.txt",
+        "requirements/encoders.txt",
         "requirements/own.in",
         "own",
         "docker/rds-ca.pem",

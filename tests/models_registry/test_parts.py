@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from models_registry import conf, services
 from models_registry.artifacts.cache import digest_of
 from models_registry.errors import ObjectMissing
+from models_registry.management.base import describe_verdict
 from models_registry.models import ModelVersion, State
 
 pytestmark = pytest.mark.django_db
@@ -145,6 +146,7 @@ def test_confirmation_shows_how_parts_were_read(storage_directory, admin_client)
     write(storage_directory, {"model.pkl": {"scaler": SCALER, "model": MODEL, "threshold": 0.4}}, None)
     (version,) = checked()
     assert version.state == State.READY, version.reason
+    assert "Its parts are served as: scaler (StandardScaler)" in describe_verdict(version)
     page = admin_client.get(f"/admin/models_registry/modelversion/{version.pk}/activate/").content.decode()
     assert "scaler (StandardScaler) → model (LogisticRegression); threshold: 1 from a probability of 0.4." in page
     assert "Served as" in admin_client.get(f"/admin/models_registry/modelversion/{version.pk}/change/").content.decode()

@@ -16,6 +16,7 @@ ENVIRONMENTS = {
     "requirements.txt": ".venv",
     "requirements/signing.txt": ".venv",
     "requirements/otel.txt": ".venv",
+    "requirements/encoders.txt": ".venv",
     "requirements/dev.txt": ".venv",
     "requirements/aws-tools.txt": ".venv-aws",
     "requirements/checkov.txt": ".venv-checkov",

@@ -154,10 +154,11 @@ _OTHER_LIBRARIES = {
     ),
     "catboost": "Export it as ONNX with model.save_model('model.onnx', format='onnx')",
     "imblearn": "Publish a pipeline of scikit-learn with the fitted steps that predict",
+    # Its encoders keep tables of pandas, whose rebuilding no list of names makes safe.
+    "category_encoders": "Encode with scikit-learn's TargetEncoder, OrdinalEncoder or OneHotEncoder",
+    "feature_engine": "Of its transformers those that keep plain values are served; use one of them",
     **dict.fromkeys(
         [
-            "category_encoders",
-            "feature_engine",
             "statsmodels",
             "prophet",
             "sktime",

@@ -24,6 +24,7 @@ from models_registry.artifacts.formats.trusted import (
     builtin_trust,
 )
 from models_registry.artifacts.object_graph import is_definition
+from models_registry.artifacts.other_packages import missing_package
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
 MIN_JOBLIB = (1, 6)
@@ -341,6 +342,8 @@ def _import(module: str, name: str) -> Any:
         __import__(module)
         return getattr(sys.modules[module], name)
     except (ImportError, AttributeError) as error:
+        if isinstance(error, ImportError) and (missing := missing_package(module)):
+            raise BrokenArtifact(missing) from error
         raise BrokenArtifact(
             f"The artifact needs {module}.{name}, which the installed packages do not have. "
             "It was probably trained with other versions; train and publish it again with the server's."

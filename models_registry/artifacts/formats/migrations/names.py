@@ -9,9 +9,18 @@ REMOVED_OBJECT = f"{_HERE}.RemovedObject"
 REMOVED_FUNCTION = f"{_HERE}.REMOVED_FUNCTION"
 REMOVED_MAPPING = f"{_HERE}.RemovedMapping"
 REMOVED_LIST = f"{_HERE}.RemovedList"
+SKIPPED_SAMPLER = f"{_HERE}.SkippedSampler"
 RESTORE_LOSS = f"{_HERE}.restore_loss"
 STAND_INS = frozenset(
-    {REMOVED_OBJECT, REMOVED_FUNCTION, REMOVED_MAPPING, REMOVED_LIST, RESTORE_LOSS, *boosters.STAND_INS.values()}
+    {
+        REMOVED_OBJECT,
+        REMOVED_FUNCTION,
+        REMOVED_MAPPING,
+        REMOVED_LIST,
+        SKIPPED_SAMPLER,
+        RESTORE_LOSS,
+        *boosters.STAND_INS.values(),
+    }
 )
 
 _LOSSES = "sklearn._loss._loss"
@@ -94,8 +103,65 @@ MODULES: dict[str, str] = {
     "sklearn.externals.joblib.numpy_pickle": "joblib.numpy_pickle",
 }  # fmt: skip
 
+# imbalanced-learn's samplers, by where each version has them. They change the rows of a training, and a prediction
+# passes them by, so none of their code is needed (imblearn/pipeline.py, _iter with filter_resample).
+_PROTOTYPES = "prototype_selection"
+_SAMPLERS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
+    "over_sampling": {
+        ("_adasyn", "adasyn"): ("ADASYN",),
+        ("_random_over_sampler", "random_over_sampler"): ("RandomOverSampler",),
+        ("_smote.base", "_smote", "smote"): ("SMOTE", "SMOTEN", "SMOTENC"),
+        ("_smote.cluster", "_smote", "smote"): ("KMeansSMOTE",),
+        ("_smote.filter", "_smote", "smote"): ("BorderlineSMOTE", "SVMSMOTE"),
+    },
+    "combine": {
+        ("_smote_enn", "smote_enn"): ("SMOTEENN",),
+        ("_smote_tomek", "smote_tomek"): ("SMOTETomek",),
+    },
+    "under_sampling": {
+        (f"{one}{two}.{three}{name}",): classes
+        for one, two in (("_", _PROTOTYPES), ("", _PROTOTYPES))
+        for three in ("_", "")
+        for name, classes in {
+            "condensed_nearest_neighbour": ("CondensedNearestNeighbour",),
+            "edited_nearest_neighbours": ("AllKNN", "EditedNearestNeighbours", "RepeatedEditedNearestNeighbours"),
+            "instance_hardness_threshold": ("InstanceHardnessThreshold",),
+            "nearmiss": ("NearMiss",),
+            "neighbourhood_cleaning_rule": ("NeighbourhoodCleaningRule",),
+            "one_sided_selection": ("OneSidedSelection",),
+            "random_under_sampler": ("RandomUnderSampler",),
+            "tomek_links": ("TomekLinks",),
+        }.items()
+    },
+}
+
 # Single names: name -> name today, or the stand-in of one that is gone.
 NAMES: dict[str, str] = {
+    **{
+        f"imblearn.{package}.{module}.{name}": SKIPPED_SAMPLER
+        for package, by_module in _SAMPLERS.items()
+        for modules, names in by_module.items()
+        for module in modules
+        for name in names
+    },
+    **{
+        f"imblearn.under_sampling.{module}.ClusterCentroids": SKIPPED_SAMPLER
+        for module in ("_prototype_generation._cluster_centroids", "prototype_generation.cluster_centroids")
+    },
+    # Without its samplers it predicts as scikit-learn's own (imblearn/pipeline.py).
+    "imblearn.pipeline.Pipeline": "sklearn.pipeline.Pipeline",
+    # They sample while they are fitted, and predict by the methods that they inherit (imblearn/ensemble).
+    **{
+        f"imblearn.ensemble.{module}.{name}": inherited
+        for modules, name, inherited in (
+            (("_forest", "forest"), "BalancedRandomForestClassifier",
+             "sklearn.ensemble._forest.RandomForestClassifier"),
+            (("_bagging", "bagging"), "BalancedBaggingClassifier", "sklearn.ensemble._bagging.BaggingClassifier"),
+            (("_easy_ensemble", "easy_ensemble"), "EasyEnsembleClassifier",
+             "sklearn.ensemble._bagging.BaggingClassifier"),
+        )
+        for module in modules
+    },
     **boosters.STAND_INS,
     **boosters.LABEL_ENCODERS,
     "builtins.long": "builtins.int",

@@ -20,6 +20,10 @@ class RemovedObject:
 REMOVED_FUNCTION = RemovedObject()
 
 
+class SkippedSampler(RemovedObject):
+    """Stands for a sampler of imbalanced-learn, which takes part in a training alone."""
+
+
 class RemovedMapping(dict[Any, Any]):
     """Stands for a dictionary of a class that is gone."""
 

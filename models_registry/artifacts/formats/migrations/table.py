@@ -6,8 +6,8 @@ import sys
 from functools import cache
 from typing import Any
 
-from models_registry.artifacts.formats.migrations import ensembles, linear, others, preprocessing, trees
-from models_registry.artifacts.formats.migrations.change import Change, Written, adds, computes, renames
+from models_registry.artifacts.formats.migrations import ensembles, linear, others, preprocessing, samplers, trees
+from models_registry.artifacts.formats.migrations.change import UNKNOWN, Change, Written, adds, computes, renames
 
 _GRADIENT = "sklearn.ensemble._gb.BaseGradientBoosting"
 _HISTOGRAM = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting"
@@ -191,6 +191,20 @@ CHANGES: tuple[Change, ...] = (
         "the first scores of several classes are a row",
         "sklearn/ensemble/_hist_gradient_boosting/gradient_boosting.py, fit",
         ensembles.baseline_of_classes,
+    ),
+    Change(
+        UNKNOWN,
+        ("sklearn.pipeline.Pipeline",),
+        "imbalanced-learn's pipeline passes its samplers by",
+        "imblearn/pipeline.py of 0.14, _iter",
+        samplers.pass_samplers_by,
+    ),
+    Change(
+        UNKNOWN,
+        ("sklearn.ensemble._forest.RandomForestClassifier", "sklearn.ensemble._bagging.BaggingClassifier"),
+        "imbalanced-learn's ensembles sample while they are fitted",
+        "imblearn/ensemble of 0.14",
+        samplers.forget_samplers,
     ),
     Change(
         (0, 24),
