@@ -135,7 +135,9 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
         return pd.Series(values).infer_objects()
     if feature.type == "string":
         # pandas would guess from the rows that came together; an answer must not depend on those.
-        return pd.Series(values, dtype=object if feature.missing_is_none else "str")
+        # Python's own texts: with Arrow's, which pandas takes where it is installed, patterns match by other rules.
+        kind = object if feature.missing_is_none else pd.StringDtype("python", na_value=np.nan)
+        return pd.Series(values, dtype=kind)
     return np.array(values, dtype=_dtype(feature, values))
 
 

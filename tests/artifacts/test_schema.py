@@ -46,3 +46,8 @@ def test_a_misspelt_name_is_compared_with_few_and_not_to_an_endless_end(compared
             MANY.parse([{name: 0.0}])
         assert len(str(error.value)) < 2_000
     assert 16 <= len(compared) <= 32
+
+
+def test_texts_of_a_frame_are_pythons_own():
+    schema = Schema((Feature("a", type="string"),), container="frame", named=True)
+    assert schema.parse([{"a": "x"}])["a"].dtype.storage == "python"
