@@ -49,7 +49,8 @@ class Finding:
 def judge(guardrails: Mapping[str, float], *, active: Usage, candidate: Usage) -> list[Finding]:
     """Return what each of the guardrails finds about the candidate, beside what the active version did meanwhile."""
     rules = {"error_rate": _error_rate, "p99_ratio": _p99_ratio, "label_shift": _label_shift}
-    return [rules[name](limit, active, candidate) for name, limit in guardrails.items() if name in rules]
+    # In one order, whatever order the database gives the names in.
+    return [rule(guardrails[name], active, candidate) for name, rule in rules.items() if name in guardrails]
 
 
 def _error_rate(limit: float, active: Usage, candidate: Usage) -> Finding:
