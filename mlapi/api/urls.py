@@ -9,6 +9,8 @@ from models_registry.inference.routing import ALIAS_PATTERN
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
 # Or an alias of it.
 NUMBER = rf"(?P<number>[1-9][0-9]{{0,8}}|{ALIAS_PATTERN})"
+# Replays and batches have no aliases.
+ID = r"(?P<number>[1-9][0-9]{0,8})"
 
 urlpatterns = [
     re_path(r"^models$", views.ModelsView.as_view(), name="api-models"),
@@ -25,8 +27,8 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/traffic$", traffic.TrafficView.as_view(), name="api-traffic"),
     re_path(rf"^models/{NAME}/promote$", traffic.PromoteView.as_view(), name="api-promote"),
     re_path(rf"^models/{NAME}/replays$", monitoring.ReplaysView.as_view(), name="api-replays"),
-    re_path(rf"^models/{NAME}/replays/{NUMBER}$", monitoring.ReplayView.as_view(), name="api-replay"),
+    re_path(rf"^models/{NAME}/replays/{ID}$", monitoring.ReplayView.as_view(), name="api-replay"),
     re_path(rf"^models/{NAME}/batches$", batches.BatchesView.as_view(), name="api-batches"),
-    re_path(rf"^models/{NAME}/batches/{NUMBER}$", batches.BatchView.as_view(), name="api-batch"),
+    re_path(rf"^models/{NAME}/batches/{ID}$", batches.BatchView.as_view(), name="api-batch"),
     re_path(r"^sync$", views.SyncView.as_view(), name="api-sync"),
 ]

@@ -71,6 +71,12 @@ def test_replay_of_another_model_is_unknown(caller):
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_replay")
 
 
+@pytest.mark.parametrize("what", ["replays", "batches"])
+@pytest.mark.parametrize("number", ["champion", "0", "1e3", "-1"])
+def test_replay_or_batch_has_a_number(what, number, caller):
+    assert caller.get(f"/api/models/m/{what}/{number}").status_code == 404
+
+
 def test_replay_needs_the_permission_to_activate(caller):
     viewer = Caller("view_registeredmodel", name="viewer")
     assert viewer.post("/api/models/m/replays", {"version": 2}).status_code == 403
