@@ -149,7 +149,7 @@ def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
     assert "churn 1: active" in said
     (script,) = blocks("docs/publishing.md", "python")
     (run.directory / "train.py").write_text(script)
-    (published,) = blocks("docs/publishing.md")
+    published, *_ = blocks("docs/publishing.md")
     assert "iris 1: active" in run.type(f".venv/bin/python train.py\n{published}")
     assert run.interrupt() in {0, 130}
     assert "Traceback" not in run.said()
