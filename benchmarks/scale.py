@@ -36,18 +36,10 @@ def load(count: int, directory: Path) -> Figures:
     """Start with `count` models in the cache: until all serve, one worker's idle cost, and one activation."""
     registry = Registry(directory)
     registry.environment |= {"WEB_WORKERS": str(WORKERS), "MODELS_START_SECONDS": "1"}
-    _python(registry, "benchmarks.scale_registry", str(count))
+    _python(registry, "benchmarks.scale_registry", "active", str(count))
     server = registry.server("mlapi")
     began = time.perf_counter()
-    process = subprocess.Popen(
-        server.command,
-        cwd=ROOT,
-        env=server.environment,
-        stdout=server.log.open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    server.process = process
+    _start(server)
     try:
         _until(lambda: _serving(registry) >= WORKERS * count, server)
         ready = time.perf_counter() - began
@@ -63,6 +55,36 @@ def load(count: int, directory: Path) -> Figures:
         }
     finally:
         server.stop()
+
+
+def validate(count: int, directory: Path) -> Figures:
+    """Start with `count` artifacts in the storage that nobody has checked: until all have their verdict."""
+    registry = Registry(directory)
+    registry.environment |= {"WEB_WORKERS": str(WORKERS), "MODELS_DISCOVERY_SECONDS": "3600"}
+    _python(registry, "benchmarks.scale_registry", "uploaded", str(count))
+    server = registry.server("mlapi")
+    _start(server)
+    try:
+        _until(lambda: _count(registry, "SELECT count(*) FROM models_registry_modelversion") >= count, server)
+        began = time.perf_counter()
+        open_ones = "SELECT count(*) FROM models_registry_modelversion WHERE state != 'ready'"
+        _until(lambda: _count(registry, open_ones) == 0, server)
+        seconds = time.perf_counter() - began
+        return {"until all are ready, s": seconds, "versions a second": count / seconds}
+    finally:
+        server.stop()
+
+
+def _start(server: Server) -> None:
+    """Start a server on all cores."""
+    server.process = subprocess.Popen(
+        server.command,
+        cwd=ROOT,
+        env=server.environment,
+        stdout=server.log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def _activation(registry: Registry, server: Server) -> float:
@@ -104,8 +126,13 @@ def _database(registry: Registry) -> sqlite3.Connection:
 
 def _serving(registry: Registry, condition: str = "1") -> int:
     """Return how many (worker, model) pairs are reported as serving."""
+    return _count(
+        registry, f"SELECT count(*) FROM models_registry_replicamodel WHERE state = 'serving' AND {condition}"
+    )
+
+
+def _count(registry: Registry, query: str) -> int:
     with closing(_database(registry)) as database:
-        query = f"SELECT count(*) FROM models_registry_replicamodel WHERE state = 'serving' AND {condition}"
         return int(database.execute(query).fetchone()[0])
 
 
@@ -131,7 +158,7 @@ def _python(registry: Registry, module: str, *arguments: str) -> str:
     return done.stdout
 
 
-PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load}
+PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load, "validate": validate}
 
 
 def main() -> None:

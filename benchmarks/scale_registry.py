@@ -1,6 +1,7 @@
 """Fills a registry with many small models that are checked, compiled, in the cache and active.
 
-    python -m benchmarks.scale_registry 1000
+    python -m benchmarks.scale_registry active 1000
+    python -m benchmarks.scale_registry uploaded 1000
 
 One is checked as any other; the others differ from it in their bytes alone, so that its verdict and its compiled form
 hold for them. Run in the environment of the registry.
@@ -8,6 +9,7 @@ hold for them. Run in the environment of the registry.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -45,7 +47,7 @@ def fill(count: int) -> None:
     directory = Path(settings.MODELS_CACHE) / "made"
     directory.mkdir(parents=True, exist_ok=True)
     checked = _checked(model, directory, Sample(instances=tuple(inputs[:20].tolist())))
-    storage = Path(settings.MODELS_STORAGE.removeprefix("file://"))
+    storage = _storage()
     paths = [storage / f"m{number:05}" / "a.joblib" for number in range(1, count)] + [storage / "m00000" / "b.joblib"]
     for number, path in enumerate(paths):
         model.steps[-1][1].random_state = number + 1
@@ -57,6 +59,24 @@ def fill(count: int) -> None:
         _take_over(version, checked, storage / version.storage_key)
     for registered in RegisteredModel.objects.filter(active_version=None):
         services.activate(services.get_version(registered, 1), by="benchmark")
+
+
+def upload(count: int) -> None:
+    """Leave `count` artifacts in the storage, of a tenth as many models; nothing is recorded or checked."""
+    inputs, labels = load_breast_cancer(return_X_y=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(inputs, labels)
+    sample = {"sample": {"instances": inputs[:20].tolist()}}
+    for number in range(count):
+        model.steps[-1][1].random_state = number + 1
+        path = _storage() / f"m{number % max(1, count // 10):05}" / f"{number:06}.joblib"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.manifest.json").write_text(json.dumps(sample))
+        joblib.dump(model, path)
+        os.utime(path, (OLD + number, OLD + number))
+
+
+def _storage() -> Path:
+    return Path(settings.MODELS_STORAGE.removeprefix("file://"))
 
 
 def _checked(model: object, directory: Path, sample: Sample) -> ModelVersion:
@@ -90,4 +110,4 @@ def _take_over(version: ModelVersion, checked: ModelVersion, path: Path) -> None
 
 
 if __name__ == "__main__":
-    fill(int(sys.argv[1]))
+    {"active": fill, "uploaded": upload}[sys.argv[1]](int(sys.argv[2]))

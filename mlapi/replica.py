@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from models_registry.agent import siblings
 from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.agent.batches import BatchRunner
 from models_registry.agent.canary_watch import CanaryWatch
+from models_registry.agent.check_slots import check_slot
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.agent.prediction_log import PredictionLogWriter
@@ -52,6 +54,7 @@ class Replica:
             holder=self.reconciler.replica_id,
             discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
+            slot=partial(check_slot, cache_directory / "checking.lock"),
         )
         self.canary_watch = CanaryWatch(
             runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)

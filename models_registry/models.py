@@ -88,6 +88,9 @@ class RegisteredModel(models.Model):
     capture_exclude = models.JSONField(
         default=list, blank=True, help_text="Columns that the prediction log leaves out, or keeps as a hash."
     )
+    check_began_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When a version of it was last taken up for validation."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # Numbers of versions by name. The defaults of the database are for workers of the release before.
     aliases = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
@@ -149,8 +152,13 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def due_for_check(self) -> ModelVersionQuerySet:
         """Return those of them that nobody has tried in vain a moment ago, in the order of their turns."""
         recently = timezone.now() - timedelta(seconds=POSTPONED_SECONDS)
-        due = self.waiting_for_check().exclude(state=State.FOUND, claimed_at__gte=recently)
-        return due.order_by(F("claimed_at").asc(nulls_first=True), "found_at", "pk")
+        return self.waiting_for_check().exclude(state=State.FOUND, claimed_at__gte=recently).in_turn()
+
+    def in_turn(self) -> ModelVersionQuerySet:
+        """Return them in the order of their validation: models take turns, and what was postponed comes last."""
+        return self.order_by(
+            F("claimed_at").asc(nulls_first=True), F("model__check_began_at").asc(nulls_first=True), "found_at", "pk"
+        )
 
     def newest_first(self) -> ModelVersionQuerySet:
         """Return them by number, the highest first."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import structlog
 from django.conf import settings
 
@@ -23,8 +26,19 @@ EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is 
 class MaintenanceLoop:
     """A loop beside the reconciler, so that a long check delays no reload."""
 
-    def __init__(self, *, holder: str, discovery_seconds: float, look_seconds: float) -> None:
-        """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`."""
+    def __init__(
+        self,
+        *,
+        holder: str,
+        discovery_seconds: float,
+        look_seconds: float,
+        slot: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
+    ) -> None:
+        """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`.
+
+        A check runs within a `slot`, which says whether there is room for it.
+        """
+        self._slot = slot
         self._holder = holder
         self._discovery_seconds = discovery_seconds
         self._ignored: set[str] = set()
@@ -53,7 +67,8 @@ class MaintenanceLoop:
     def _check_one(self) -> bool:
         """Say whether there was something to check; what cannot be had now keeps nothing behind it waiting."""
         try:
-            return services.check_next(self._holder) is not None
+            with self._slot() as has_slot:
+                return has_slot and services.check_next(self._holder) is not None
         except StorageError as error:
             log.error("check_postponed", reason=str(error))
             return True

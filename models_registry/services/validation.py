@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 # Those of a version that webhooks tell.
 TOLD_STATES = (State.READY, State.REJECTED)
+# More than the workers of a machine, which all look for the next version to check.
+CANDIDATES = 8
 
 
 @dataclass(slots=True)
@@ -67,16 +69,18 @@ def check_next(holder: str) -> ModelVersion | None:
     StorageError is raised where its bytes cannot be had, or cannot be kept here; the version then waits on, behind
     all others, and is not due for a while.
     """
-    version = ModelVersion.objects.due_for_check().select_related("model").first()
-    if version is None or not _claim(version, holder):
-        return None
-    return check_version(version)
+    # Another process may take the first one at the same moment; then the next one is taken.
+    for version in ModelVersion.objects.due_for_check().select_related("model")[:CANDIDATES]:
+        if _claim(version, holder):
+            return check_version(version)
+    return None
 
 
 def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
     """Return the versions that wait for a check, those in `first` before the others."""
-    waiting = ModelVersion.objects.waiting_for_check().select_related("model").order_by("found_at", "pk")
-    return first + [version for version in waiting if version not in first]
+    named = {version.pk for version in first}
+    waiting = ModelVersion.objects.waiting_for_check().select_related("model").in_turn()
+    return first + [version for version in waiting if version.pk not in named]
 
 
 def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
@@ -178,6 +182,8 @@ def _claim(version: ModelVersion, holder: str) -> bool:
         .filter(pk=version.pk)
         .update(state=State.CHECKING, reason="", claimed_by=holder, claimed_at=timezone.now())
     )
+    if claimed:
+        RegisteredModel.objects.filter(pk=version.model_id).update(check_began_at=timezone.now())
     return bool(claimed)
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return the names of the attempts that succeeded."""
+    """Return the names of the attempts that succeeded, or where the process comes from."""
     answer.write(stage="while it tried")
+    if question.get("sleep"):
+        time.sleep(question["sleep"])
+    if question.get("lineage"):
+        return {"parent": os.getppid(), "group": os.getpgid(0), "own": os.getpid()}
     inside, outside = Path(question["inside"]), Path(question["outside"])
     attempts: dict[str, Callable[[], object]] = {
         "write inside": lambda: (inside / "made").write_text("x"),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
+import signal
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models_registry.artifacts import sandbox
 from models_registry.artifacts.inspection import inspect_in_sandbox
+from models_registry.artifacts.sandbox.fork_server import SAFE_THREADS
 
 LIMITS = sandbox.SandboxLimits(memory_bytes=500_000_000, cpu_seconds=60, wall_seconds=120)
 
@@ -86,3 +91,46 @@ def test_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     found = inspect_in_sandbox(path, "joblib", max_claimed_bytes=4_000_000_000, seconds=0.05)
 
     assert "The inspection timed out: it was still busy after 0.05 s" in found.problems[0]
+
+
+def _lineage(**question: object) -> sandbox.Outcome:
+    limits = replace(LIMITS, wall_seconds=1) if question else LIMITS
+    return sandbox.run("tests.artifacts.sandbox_tasks", {"lineage": True, **question}, limits)
+
+
+def _server(outcome: sandbox.Outcome) -> int:
+    assert outcome.report is not None, outcome.errors
+    assert outcome.report["group"] == outcome.report["own"]
+    return int(outcome.report["parent"])
+
+
+def test_tasks_are_forked_from_one_process_that_has_one_thread() -> None:
+    first, second = _lineage(), _lineage()
+
+    assert _server(first) == _server(second) != os.getpid()
+    assert first.report != second.report
+    threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{_server(first)}/task").iterdir()]
+    assert len([name for name in threads if name not in SAFE_THREADS]) == 1
+
+
+def test_a_server_that_was_killed_is_started_again() -> None:
+    before = _server(_lineage())
+    os.kill(before, signal.SIGKILL)
+
+    assert _server(_lineage()) != before
+
+
+def test_several_tasks_run_at_once_and_one_that_hangs_ends_alone() -> None:
+    with ThreadPoolExecutor(3) as pool:
+        hanging = pool.submit(_lineage, sleep=600)
+        others = [pool.submit(_lineage) for _ in range(4)]
+
+    assert (hanging.result().status, hanging.result().report) == (None, None)
+    assert len({_server(other.result()) for other in others}) == 1
+
+
+def test_a_task_has_a_process_of_its_own_where_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models_registry.artifacts.sandbox.forking.PROGRAM", Path("/nonexistent"))
+    monkeypatch.setattr(sandbox, "_fork_server", sandbox.ForkServer())
+
+    assert _server(_lineage()) == os.getpid()

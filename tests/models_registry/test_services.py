@@ -462,3 +462,28 @@ def test_the_default_is_the_first_model_registered_active_or_not():
     services.activate(version("second"), by="x")
     desired_state = services.read_desired_state()
     assert (list(desired_state), desired_state.first) == (["second"], "first")
+
+
+def test_models_take_turns_in_validation():
+    many = [version("many", number, state=State.FOUND) for number in range(1, 4)]
+    few = version("few", 1, state=State.FOUND)
+    order = []
+    for _ in range(4):
+        item = ModelVersion.objects.due_for_check().first()
+        order.append(item)
+        RegisteredModel.objects.filter(pk=item.model_id).update(check_began_at=timezone.now())
+        ModelVersion.objects.filter(pk=item.pk).update(state=State.READY)
+    assert order == [many[0], few, many[1], many[2]]
+
+
+def test_a_version_that_another_process_takes_first_is_left_out(monkeypatch):
+    from models_registry.services import validation
+
+    first, second = version("a", state=State.FOUND), version("b", state=State.FOUND)
+    claim = validation._claim
+    monkeypatch.setattr(validation, "_claim", lambda item, holder: item != first and claim(item, holder))
+    monkeypatch.setattr(validation, "check_version", lambda item: item)
+    assert services.check_next("x") == second
+    second.refresh_from_db()
+    assert (second.state, second.claimed_by) == (State.CHECKING, "x")
+    assert second.model.check_began_at is not None

@@ -16,12 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from models_registry.artifacts.sandbox.forking import ForkServer
+
 CHILD = Path(__file__).with_name("child.py")
 MAX_REPORT_BYTES = 32 << 20
 _SHOWN_ERROR_BYTES = 4_096
 # Nothing else of the parent's environment reaches the process, so no credential does.
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+# Importing the libraries takes seconds of a processor, which every task would need anew.
+_fork_server = ForkServer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writab
     Only below `writable` may it write files.
     """
     whole = {
-        "paths": [entry for entry in sys.path if Path(entry).is_absolute()] + [str(CHILD.parents[3])],
+        "paths": _paths(),
         "task": task,
         "question": dict(question),
         "memory_bytes": limits.memory_bytes,
@@ -93,11 +98,25 @@ def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writab
         )
 
 
+def _paths() -> list[str]:
+    return [entry for entry in sys.path if Path(entry).is_absolute()] + [str(CHILD.parents[3])]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    return {**kept, **dict.fromkeys(_THREAD_COUNTS, "1"), "HOME": "/nonexistent", "PYTHONHASHSEED": "0"}
+
+
 def _execute(
     task: str, question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float
 ) -> int | None:
     """Return the process's exit status, or None where it was killed for its time."""
-    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    environment = _environment()
+    forked = _fork_server.execute(
+        (question, answer, errors), paths=_paths(), environment=environment, wall_seconds=wall_seconds
+    )
+    if forked is not None:
+        return forked.status
     process = subprocess.Popen(
         # -I leaves out the environment's and the user's Python paths, -B writes no bytecode.
         # The last argument is for people who look at the list of processes.
@@ -106,7 +125,7 @@ def _execute(
         stdout=answer,
         # To the disk, not into this process's memory: what an artifact's code prints has no bound.
         stderr=errors,
-        env={**environment, **dict.fromkeys(_THREAD_COUNTS, "1"), "HOME": "/nonexistent", "PYTHONHASHSEED": "0"},
+        env=environment,
         cwd="/",
         # A group of its own, so that what it starts ends with it.
         start_new_session=True,

@@ -39,8 +39,8 @@ class Command(RegistryCommand):
     def _check(self, versions: list[ModelVersion]) -> int:
         """Check them, and return how many must wait: the bytes of one keep no other from its check."""
         postponed = 0
-        for version in versions:
-            self.stdout.write(f"{version}: checking …")
+        for number, version in enumerate(versions, start=1):
+            self.stdout.write(f"{version}: checking … ({number} of {len(versions)})")
             try:
                 self.stdout.write(describe_verdict(services.check_now(version, holder=who())))
             except (StorageError, RequestError) as error:

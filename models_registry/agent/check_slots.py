@@ -1,0 +1,34 @@
+"""How many validations run on a machine at once: one in each worker, and one alone where little memory is free."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models_registry.inference import memory
+
+# A validation of a small model takes about that with its libraries. A large one is refused by its own limit.
+NEEDED_BYTES = 400_000_000
+
+
+@contextmanager
+def check_slot(path: Path) -> Iterator[bool]:
+    """Hold a slot at the lock file `path`; gives False where another validation leaves no memory for this one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        is_alone = memory.available_bytes() < NEEDED_BYTES
+        yield _take(descriptor, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,134 @@
+"""A process that has imported the libraries, loaded nothing, and forks one process for each task.
+
+Run by its path, with a socket as its argument: the first message is what to import, each further one the files of a
+task (question, answer, errors, and the socket for its status). It ends with its parent, or when it is not used.
+Nothing of a stranger is ever read here, so that no task can change what the next one is forked from.
+"""
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STARTED = b"started\n"
+IDLE_SECONDS = 20.0
+FILES = 4
+# jemalloc, which pyarrow brings, stops its own for the time of a fork.
+SAFE_THREADS = {"jemalloc_bg_thd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A forked process, and where its end is told."""
+
+    pid: int
+    handle: int
+    status: socket.socket
+
+    def kill(self) -> None:
+        """End the process and everything that it has started; it is reaped later, so the number is still its own."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def tell_end(self) -> None:
+        """Reap the process, and tell its status."""
+        self.kill()
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.handle)
+        with suppress(OSError):
+            self.status.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        self.status.close()
+
+
+def serve(control: socket.socket) -> None:
+    """Fork for each message, until the parent is gone or nothing has been asked for IDLE_SECONDS."""
+    tasks: dict[int, Task] = {}
+    while True:
+        waits: list[Any] = [
+            control,
+            *(task.handle for task in tasks.values()),
+            *(task.status for task in tasks.values()),
+        ]
+        ready, _, _ = select.select(waits, [], [], None if tasks else IDLE_SECONDS)
+        if not ready:
+            return
+        for task in list(tasks.values()):
+            if task.handle in ready:
+                tasks.pop(task.pid).tell_end()
+            elif task.status in ready:
+                task.kill()  # its time is up, or nobody waits for it any longer
+        if control in ready:
+            _, files, _, _ = socket.recv_fds(control, 1, FILES)
+            if len(files) < FILES:
+                for task in tasks.values():
+                    task.kill()
+                return
+            task = fork(control, files)
+            tasks[task.pid] = task
+
+
+def fork(control: socket.socket, files: list[int]) -> Task:
+    """Start a process that carries out the task whose question is in the first of `files`."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become_task(files)
+        except BaseException:  # noqa: BLE001 - it must not go on as a second server
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    status = socket.socket(fileno=files[3])
+    for file in files[:3]:
+        os.close(file)
+    with suppress(OSError):
+        status.sendall(STARTED)
+    return Task(pid, os.pidfd_open(pid), status)
+
+
+def become_task(files: list[int]) -> None:
+    """Carry out the task in this process, which was just forked."""
+    # A group of its own, so that what it starts ends with it.
+    os.setsid()
+    for number, file in enumerate(files[:3]):
+        os.dup2(file, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    from models_registry.artifacts.sandbox import child
+
+    child.main()
+
+
+def main() -> None:
+    """Import what the first message names, and serve."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    with control.makefile("r") as lines:
+        order = json.loads(lines.readline())
+    sys.path[:] = list(dict.fromkeys([*sys.path, *order["paths"]]))
+    for name in order["libraries"]:
+        # One that is not installed here is missed by the tasks that need it.
+        with suppress(ImportError):
+            importlib.import_module(name)
+    if _thread_count() > 1:
+        raise SystemExit("A library started a thread, and a process with threads must not fork.")
+    # What is there stays: no collection in a task touches, and so copies, its pages.
+    gc.collect()
+    gc.freeze()
+    control.sendall(STARTED)
+    serve(control)
+
+
+def _thread_count() -> int:
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return sum(name not in SAFE_THREADS for name in names)
+
+
+if __name__ == "__main__":
+    main()
