@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from django.conf import settings
@@ -13,19 +15,39 @@ from models_registry.artifacts.features import Feature
 from models_registry.inference.runtime import LoadedModel, Runtime
 
 MAX_NAMES_SHOWN = 16
+# Models on one page of /models.
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
-    """Return every model that is served, and those that should be and are not."""
+    """Return the models that should be served, a page of them by name: those that are, and why others are not."""
     snapshot = runtime.snapshot
+    limit, after = _page(call)
+    missing = snapshot.missing()
+    following = sorted(name for name in {*snapshot.models, *missing} if name > after)
+    shown = following[:limit]
     content = {
         "models": [
-            describe(loaded, call, is_default=name == snapshot.default) for name, loaded in snapshot.models.items()
+            describe(snapshot.models[name], call, is_default=name == snapshot.default)
+            for name in shown
+            if name in snapshot.models
         ],
-        "missing": snapshot.missing(),
+        "missing": {name: missing[name] for name in shown if name in missing},
         "default": snapshot.default,
+        "next": shown[-1] if len(following) > limit else None,
     }
     return Reply(200, orjson.dumps(content, default=str))
+
+
+def _page(call: Call) -> tuple[int, str]:
+    """Return how many models are asked for, and the name after which they begin."""
+    given = dict(parse_qsl(call.query, keep_blank_values=True, max_num_fields=100))
+    limit = given.get("limit", str(DEFAULT_LIMIT))
+    # ASCII digits only: int() takes spaces, signs and underscores.
+    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
+        raise HttpError(400, "bad_limit", f"limit is {limit[:50]!r}; expected a whole number from 1 to {MAX_LIMIT}.")
+    return int(limit), given.get("after", "")
 
 
 def detail(call: Call, runtime: Runtime) -> Reply:

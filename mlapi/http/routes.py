@@ -74,6 +74,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("predict-version", rf"models/{NAME}/versions/{NUMBER}/predict", native.answer),
     Endpoint("models", r"models", catalogue.index, methods=("GET",), is_prediction=False),
     Endpoint("model", rf"models/{NAME}", catalogue.detail, methods=("GET",), is_prediction=False),
+    Endpoint(
+        "model-openapi",
+        rf"models/{NAME}/openapi\.json",
+        openapi.answering_one(lambda: ENDPOINTS),
+        methods=("GET",),
+        is_prediction=False,
+    ),
     Endpoint("openapi", r"openapi\.json", openapi.answering(lambda: ENDPOINTS), methods=("GET",), is_prediction=False),
     metrics_endpoint("metrics", r"metrics", recorder),
     health.endpoint("health", r"health", health.balanced),

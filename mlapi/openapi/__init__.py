@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from django.conf import settings
 
 from mlapi.endpoint import Endpoint
 from mlapi.openapi.document import document
-from mlapi.protocols.base import JSON, Call, Handler, Reply
+from mlapi.protocols.base import JSON, Call, Handler, Reply, find_model
 from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 
@@ -46,6 +46,19 @@ def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
         if edition.etag in known or "*" in known:
             return Reply(304, b"", headers=headers)
         return Reply(200, edition.body, JSON, headers)
+
+    return answer
+
+
+def answering_one(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
+    """Return the handler for the document of one model."""
+
+    def answer(call: Call, runtime: Runtime) -> Reply:
+        """Return the OpenAPI document of one model that is served."""
+        loaded = find_model(runtime.snapshot, call.model)
+        snapshot = replace(runtime.snapshot, models={loaded.name: loaded})
+        body = orjson.dumps(document(snapshot, endpoints()), default=str)
+        return Reply(200, body, JSON, [("Cache-Control", "no-cache")])
 
     return answer
 

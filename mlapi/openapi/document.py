@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -28,6 +30,8 @@ HEADERS: dict[str, Any] = {
     "ModelName": {"schema": {"type": "string"}, "description": "The model that answered."},
     "ModelVersion": {"schema": {"type": "string"}, "description": "The version that answered, as in the body."},
 }
+# The document is read by people and by generators of clients: more models make it slow for both.
+MAX_DESCRIBED = 50
 REQUEST_ID: dict[str, Any] = {
     "name": "X-Request-ID",
     "in": "header",
@@ -42,13 +46,16 @@ def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[s
     api = registry.document()
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Error": ERROR, **SHARED}
-    for loaded in sorted(snapshot.models.values(), key=lambda item: (item.name != snapshot.default, item.name)):
+    total = len(snapshot.models)
+    snapshot = replace(snapshot, models=_described(snapshot))
+    for loaded in snapshot.models.values():
         schemas |= input_schemas(loaded) | output_schemas(loaded)
         paths |= _model_paths(loaded, is_default=loaded.name == snapshot.default)
-    fixed_paths, fixed_schemas, fixed_tags = service.describe(snapshot, endpoints)
+    is_whole = len(snapshot.models) == total
+    fixed_paths, fixed_schemas, fixed_tags = service.describe(snapshot, endpoints, is_whole=is_whole)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "mlapi", "version": "1", "description": ABOUT},
+        "info": {"title": "mlapi", "version": "1", "description": ABOUT + _what_is_left_out(snapshot, total)},
         "tags": [*(_tag(loaded) for loaded in snapshot.models.values()), *fixed_tags, *api.tags],
         "paths": paths | fixed_paths | api.paths,
         "components": {
@@ -59,6 +66,23 @@ def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[s
             "securitySchemes": {**security_schemes(), **api.security_schemes},
         },
     }
+
+
+def _described(snapshot: ServingSnapshot) -> dict[str, LoadedModel]:
+    """Return the models that one document describes: the default one, then by name."""
+    first = heapq.nsmallest(
+        MAX_DESCRIBED, snapshot.models.values(), key=lambda item: (item.name != snapshot.default, item.name)
+    )
+    return {loaded.name: loaded for loaded in first}
+
+
+def _what_is_left_out(shown: ServingSnapshot, total: int) -> str:
+    if len(shown.models) == total:
+        return ""
+    return (
+        f"\nOf {total} models in service, {len(shown.models)} are described here. Each one has a document of its own "
+        "at `/models/{model}/openapi.json`, and `/models` lists all.\n"
+    )
 
 
 def _tag(loaded: LoadedModel) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from mlapi.catalogue import DEFAULT_LIMIT, MAX_LIMIT
 from mlapi.endpoint import Endpoint
 from mlapi.openapi import examples
 from mlapi.openapi.inputs import JsonSchema, ref
@@ -87,8 +88,9 @@ SCHEMAS: dict[str, JsonSchema] = {
                 "description": "What should be served here and is not, and why.",
             },
             "default": {"type": ["string", "null"]},
+            "next": {"type": ["string", "null"], "description": "What to send as `after` for the models that follow."},
         },
-        "required": ["models", "missing", "default"],
+        "required": ["models", "missing", "default", "next"],
     },
     "Ready": {
         "type": "object",
@@ -105,7 +107,7 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 # By the endpoint's name: its tag, its summary, the schema of its answer, and the errors it may answer.
 KNOWN: dict[str, tuple[str, str, JsonSchema, tuple[int, ...]]] = {
-    "models": (CATALOGUE, "Every model in service", ref("Models"), (400, 405)),
+    "models": (CATALOGUE, "The models in service, by name", ref("Models"), (400, 405)),
     "model": (
         CATALOGUE,
         "One model: version, schema, an example that works",
@@ -121,6 +123,24 @@ KNOWN: dict[str, tuple[str, str, JsonSchema, tuple[int, ...]]] = {
     "health-ready": (HEALTH, "Whether every active model is loaded here", ref("Ready"), (405, 503)),
     "health-live": (HEALTH, "Whether the process answers and no prediction hangs", ref("Live"), (405, 503)),
     "openapi": (SERVICE, "This document", {"type": "object"}, (400, 405)),
+    "model-openapi": (CATALOGUE, "The document of one model", {"type": "object"}, (400, 404, 405, 503)),
+}
+
+QUERIES: dict[str, list[dict[str, Any]]] = {
+    "models": [
+        {
+            "name": "limit",
+            "in": "query",
+            "description": "How many models are answered.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        },
+        {
+            "name": "after",
+            "in": "query",
+            "description": "`next` of the answer before: models that follow this name.",
+            "schema": {"type": "string"},
+        },
+    ],
 }
 
 SUMMARIES = {
@@ -148,15 +168,19 @@ SUMMARIES = {
 
 
 def describe(
-    snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]
+    snapshot: ServingSnapshot, endpoints: Iterable[Endpoint], *, is_whole: bool
 ) -> tuple[dict[str, Any], dict[str, JsonSchema], list[dict[str, Any]]]:
-    """Return paths, schemas and tags of those of the `endpoints` that `document` has not by model."""
+    """Return paths, schemas and tags of those of the `endpoints` that `document` has not by model.
+
+    Where `snapshot` is not the whole of what is served, a model's name may be any.
+    """
+    names = sorted(snapshot.models) if is_whole else []
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
         is_by_model = endpoint.protocol == "native" and endpoint.is_prediction
         if not is_by_model and ".*" not in endpoint.pattern:
             for path in templates(endpoint.pattern):
-                paths.setdefault(path, {}).update(_operations(endpoint, path, snapshot))
+                paths.setdefault(path, {}).update(_operations(endpoint, path, snapshot, names))
     used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
     tags = [{"name": tag} for tag in (CATALOGUE, *PROTOCOLS.values(), HEALTH, SERVICE) if tag in used]
     return paths, SCHEMAS, tags
@@ -175,9 +199,9 @@ def _expand(path: str) -> list[str]:
     return [whole for way in ways for whole in _expand(path[: found.start()] + way + path[found.end() :])]
 
 
-def _operations(endpoint: Endpoint, path: str, snapshot: ServingSnapshot) -> dict[str, Any]:
+def _operations(endpoint: Endpoint, path: str, snapshot: ServingSnapshot, names: list[str]) -> dict[str, Any]:
     known = KNOWN.get(endpoint.name)
-    parameters = {"parameters": _parameters(path, snapshot)}
+    parameters = {"parameters": _parameters(path, names) + QUERIES.get(endpoint.name, [])}
     return {
         method.lower(): parameters | (_known(endpoint, *known) if known else _other(endpoint, method, path, snapshot))
         for method in endpoint.methods
@@ -216,10 +240,10 @@ def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot
     return operation
 
 
-def _parameters(path: str, snapshot: ServingSnapshot) -> list[dict[str, Any]]:
+def _parameters(path: str, names: list[str]) -> list[dict[str, Any]]:
     schemas: dict[str, JsonSchema] = {
         "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
-        "model": {"type": "string"} | ({"enum": sorted(snapshot.models)} if snapshot.models else {}),
+        "model": {"type": "string"} | ({"enum": names} if names else {}),
     }
     return [
         {"name": name, "in": "path", "required": True, "schema": schemas.get(name, {"type": "string"})}

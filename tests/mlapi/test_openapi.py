@@ -99,7 +99,7 @@ def schema_of(document, reference):
 def predictions_of(document):
     """Give each operation that predicts: its path as it can be called, and itself."""
     for path, item in document["paths"].items():
-        if path.endswith("/predict"):
+        if path.endswith("/predict") and not path.startswith("/api/"):
             numbers = [value for given in item.get("parameters", ()) for value in given["schema"]["enum"]]
             yield path.replace("{version}", str(*numbers)), item["post"]
 

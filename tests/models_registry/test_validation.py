@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import zlib
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,11 +19,11 @@ from sklearn.linear_model import LogisticRegression
 
 from models_registry import services
 from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.artifacts import load_test
 from models_registry.errors import DiskUnavailable, NotActivatable, StorageUnavailable
 from models_registry.models import POSTPONED_SECONDS, ModelVersion, State
 from tests.support.estimators import constant, forest, save
 from tests.support.registry import check
-from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -323,25 +321,18 @@ def test_a_check_without_a_place_for_its_own_files_rejects_nothing(storage_direc
     assert "See that there is space" in _is_postponed(storage_directory)
 
 
-def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejected(storage_directory, settings):
+def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejected(
+    storage_directory, settings, monkeypatch
+):
     save(constant(1), storage_directory / "m/model.joblib")
+    run_load_test = load_test.run_load_test
 
-    def remove_under_the_probe() -> None:
-        """Remove the cache as soon as the load test runs, which first loads its libraries for a second."""
-        eventually(lambda: any(b"load_test_task.py" in command for command in _commands_of_children()), poll=0.005)
+    def remove_and_run(*given):
+        """Remove the cache as soon as the load test runs."""
         shutil.rmtree(settings.MODELS_CACHE)
+        return run_load_test(*given)
 
-    thread = threading.Thread(target=remove_under_the_probe)
-    thread.start()
-    assert "removed from the cache" in _is_postponed(storage_directory)
-    thread.join()
+    with monkeypatch.context() as patched:
+        patched.setattr(load_test, "run_load_test", remove_and_run)
+        assert "It is checked again." in _is_postponed(storage_directory)
     assert check(storage_directory).state == State.READY
-
-
-def _commands_of_children() -> list[bytes]:
-    found = []
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            with suppress(OSError):
-                found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
-    return found

@@ -47,7 +47,7 @@
   async function look() {
     let board;
     try {
-      const reply = await fetch(main.dataset.models, { headers: { Accept: "application/json" }, cache: "no-store" });
+      const reply = await fetch(`${main.dataset.models}?limit=1000`, { headers: { Accept: "application/json" }, cache: "no-store" });
       board = parse(await reply.text());
       if (!reply.ok) throw new Error(board.error);
     } catch (error) {
