@@ -30,6 +30,7 @@ RETRY_SECONDS = 3600.0
 ABANDONED_SECONDS = 3600.0
 
 
+@functools.cache
 def compiler_versions() -> dict[str, str]:
     """Return the versions of everything that a compiled form, or its verification, depends on."""
     versions = {name: _version(name) for name in COMPILERS}
@@ -44,7 +45,6 @@ def key_of(request: AccelerationRequest, versions: dict[str, str]) -> str:
     return f"{request.digest.removeprefix('sha256:')[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-@functools.cache
 def _version(name: str) -> str:
     try:
         return metadata.version(name)

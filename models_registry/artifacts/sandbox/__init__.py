@@ -5,6 +5,7 @@ else: a crash, a hang or a bloat ends as an `Outcome`.
 """
 
 import json
+import math
 import os
 import select
 import signal
@@ -78,7 +79,7 @@ def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writab
         "task": task,
         "question": dict(question),
         "memory_bytes": limits.memory_bytes,
-        "cpu_seconds": max(0, round(limits.cpu_seconds)),
+        "cpu_seconds": max(1, math.ceil(limits.cpu_seconds)),
         "file_size_bytes": limits.file_size_bytes,
         "niceness": limits.niceness,
         "writable": None if writable is None else str(writable.absolute()),
