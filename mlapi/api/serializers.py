@@ -13,6 +13,7 @@ from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.formats import listed_endings
 from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.models import CaptureSides, Policy
+from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
 
 MAX_COLUMN = 1000
 MAX_NUMBER = 999_999_999
@@ -302,11 +303,26 @@ class CaptureSettings(serializers.Serializer[Any]):
     )
 
 
+_TAG = {"type": "string", "maxLength": MAX_TAG_LENGTH}
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "array", "items": _TAG, "maxItems": MAX_TAGS},
+            {"type": "object", "additionalProperties": _TAG, "propertyNames": _TAG, "maxProperties": MAX_TAGS},
+        ]
+    }
+)
+class TagsField(serializers.JSONField):
+    """A list of texts, or an object of texts by name."""
+
+
 class ModelWithLabels(Model, CaptureSettings):
     """A model with its versions, what people say of it, and what is logged."""
 
     description = serializers.CharField()
-    tags = serializers.JSONField()
+    tags = TagsField()
     aliases = serializers.DictField(child=serializers.IntegerField())
 
 
@@ -315,7 +331,7 @@ class ModelChange(Strict, CaptureSettings):
 
     policy = serializers.ChoiceField(choices=Policy.choices, required=False)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
-    tags = serializers.JSONField(required=False, help_text="A list of texts, or an object of texts by name.")
+    tags = TagsField(required=False, help_text="A list of texts, or an object of texts by name.")
     aliases = serializers.DictField(
         child=serializers.IntegerField(allow_null=True, min_value=1, max_value=MAX_NUMBER),
         required=False,

@@ -8,7 +8,7 @@ from models_registry.inference.routing import ALIAS_PATTERN
 # As a model's name may be: what else comes here is nowhere, and never reaches the database.
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
 # Or an alias of it.
-NUMBER = rf"(?P<number>[1-9][0-9]{{0,8}}|{ALIAS_PATTERN})"
+NUMBER = rf"(?P<number>(?:[1-9][0-9]{{0,8}}|{ALIAS_PATTERN}))"
 # Replays and batches have no aliases.
 ID = r"(?P<number>[1-9][0-9]{0,8})"
 

@@ -15,7 +15,7 @@ from mlapi.api import serializers as forms
 from mlapi.api.base import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, RegistryView, asked, by, waiting
 from mlapi.api.describing import model_content, rollout_content, version_content
 from models_registry import services
-from models_registry.errors import RequestError
+from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 404), forms.Problem)
@@ -244,9 +244,9 @@ def require_override(request: Request, wanted: dict[str, Any]) -> None:
 
 
 def known_version(model: RegisteredModel, version: int | str) -> int | str:
-    """Return the version that a body names; an alias that the model does not have is a RequestError."""
+    """Return the version that a body names; an alias that the model does not have is an UnknownVersion."""
     if isinstance(version, str) and version not in model.aliases:
-        raise RequestError(
+        raise UnknownVersion(
             f"{model.name} has no alias {version!r}. 'version' must be a version's number, or one of its aliases: "
             f"{', '.join(sorted(model.aliases)) or 'it has none'}."
         )
