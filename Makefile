@@ -20,8 +20,8 @@ QUICK := tests/test_docs.py tests/test_vocabulary.py tests/requirements/test_pyp
   $(addprefix tests/models_registry/test_,checks.py services.py) \
   $(addprefix tests/cloudformation/test_,config.py ecs.py iam.py network.py)
 
-# Three for two processors: the tests with processes of their own wait as much as they reckon.
-SPREAD := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadscope --no-loadscope-reorder
+# Two for each processor: the tests with processes of their own wait as much as they reckon.
+SPREAD := -n $(shell expr 2 \* $$(nproc)) --dist loadscope --no-loadscope-reorder
 
 .PHONY: help run test quick check types bench bench-scale templates deploy destroy lock clean
 

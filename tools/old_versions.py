@@ -14,6 +14,7 @@ import io
 import json
 import lzma
 import math
+import re
 import sys
 import tarfile
 import tempfile
@@ -28,11 +29,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 from sklearn import __version__ as served_version
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401 - lists them too
 from sklearn.utils import all_estimators
 
 from models_registry.artifacts.formats.joblib_format import open_joblib
 from models_registry.artifacts.formats.migrations.proven import PROVEN_PATH, is_versioned
-from models_registry.artifacts.formats.migrations.table import changes_of
+from models_registry.artifacts.formats.migrations.table import NEWEST, changes_of
 from models_registry.artifacts.formats.skops_format import open_skops
 from models_registry.artifacts.formats.trusted import BOUND_METHODS
 from models_registry.artifacts.inspection import inspect_artifact
@@ -48,6 +50,7 @@ MARKS = ("<!-- table: python -m tools.old_versions -->", "<!-- end of the table 
 # An answer is the same: a lost coefficient is farther away, another processor is nearer.
 TOLERANCE = 1e-9
 MAX_CLAIMED_BYTES = 10**8
+VERSION = re.compile(r"[0-9]+\.[0-9]+")
 # Kept of every version beyond one artifact for each part, because each shows a change of its own.
 SHOWN = frozenset(
     {
@@ -288,7 +291,10 @@ def _sources(part: str, minor: tuple[int, int]) -> tuple[str, ...]:
     # Rows of other libraries than scikit-learn are about versions of their own.
     is_own = part.startswith("sklearn.")
     return tuple(
-        f"{_text(one.version)}: {one.what} ({one.source})" if is_own else f"{one.what} ({one.source})"
+        # A change that no version ended has no version to name.
+        f"{_text(one.version)}: {one.what} ({one.source})"
+        if is_own and one.version != NEWEST
+        else f"{one.what} ({one.source})"
         for one in changes
         if one.version > minor or not is_own
     )
@@ -302,7 +308,8 @@ def docs_table(table: Mapping[str, Any]) -> str:
         ranges = table["parts"].get(part, [])
         if not ranges:
             continue
-        before = dict.fromkeys(source.partition(":")[0] for one in ranges for source in one.get("sources", ()))
+        sources = [source.partition(":")[0] for one in ranges for source in one.get("sources", ())]
+        before = dict.fromkeys(source for source in sources if VERSION.fullmatch(source))
         lines.append(f"| {name} | {_spans(ranges, table['writers'])} | {', '.join(before) or '–'} |")
     return "\n".join(lines)
 

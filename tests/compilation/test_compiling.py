@@ -22,6 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from models_registry.artifacts.inference import infer_schema
 from models_registry.compilation import AccelerationRequest, Limits, accelerate, open_compiled, prune
+from tests.support.estimators import forest
 
 ROOT = Path(__file__).parents[2]
 ROWS, LABELS = load_iris(return_X_y=True)
@@ -45,6 +46,13 @@ def request_for(estimator: Any, path: Path) -> AccelerationRequest:
 def request_(tmp_path_factory: pytest.TempPathFactory) -> AccelerationRequest:
     path = tmp_path_factory.mktemp("artifact") / "forest.joblib"
     return request_for(RandomForestClassifier(10, random_state=0).fit(ROWS, LABELS), path)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> AccelerationRequest:
+    """Return the request for a forest that takes seconds and much memory to compile."""
+    path = tmp_path_factory.mktemp("artifact") / "many.joblib"
+    return request_for(forest(seed=0, trees=400, rows=3000), path)
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +136,15 @@ def test_child_that_takes_too_long_gives_a_native_verdict_that_is_kept_for_an_ho
     assert accelerate(request_, tmp_path).is_compiled
 
 
-def test_child_without_memory_gives_a_native_verdict(request_: AccelerationRequest, tmp_path: Path) -> None:
-    report = accelerate(request_, tmp_path, limits=Limits(memory_bytes=200 * 1024**2))
+def test_child_without_memory_gives_a_native_verdict(many: AccelerationRequest, tmp_path: Path) -> None:
+    report = accelerate(many, tmp_path, limits=Limits(memory_bytes=1024**2))
     assert (report.kind, report.is_final) == ("native", False)
     assert report.reason
 
 
-def test_child_that_is_ended_by_a_signal_gives_a_native_verdict(request_: AccelerationRequest, tmp_path: Path) -> None:
-    # The kernel ends a process that has used its processor time up.
-    report = accelerate(request_, tmp_path, limits=Limits(cpu_seconds=0))
+def test_child_that_is_ended_by_a_signal_gives_a_native_verdict(many: AccelerationRequest, tmp_path: Path) -> None:
+    # The kernel ends a process that has used its processor time up: a task has a second at least.
+    report = accelerate(many, tmp_path, limits=Limits(cpu_seconds=0))
     assert (report.kind, report.is_final) == ("native", False)
     assert "SIG" in str(report.reason)
 

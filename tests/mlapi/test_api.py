@@ -134,7 +134,7 @@ def test_an_activation_is_the_same_act_as_in_the_admin(caller):
         ("/api/models/digits/activate", {"version": 1, "override": "yes"}, 400, "invalid_request"),
         ("/api/models/digits/activate", {"version": 1, "override": 0}, 400, "invalid_request"),
         ("/api/models/digits/activate", {}, 400, "invalid_request"),
-        ("/api/models/digits/activate", {"version": "one"}, 400, "invalid_request"),
+        ("/api/models/digits/activate", {"version": "one"}, 404, "unknown_version"),
         ("/api/models/digits/activate", {"version": 10**30}, 400, "invalid_request"),
         ("/api/models/digits/activate", {"version": 1, "resaon": "x"}, 400, "invalid_request"),
         ("/api/models/digits/activate", {"version": 1, "wait_seconds": 1e9}, 400, "invalid_request"),

@@ -147,10 +147,9 @@ def test_rows_that_a_version_fails_at_are_counted(versions, tmp_path):
     assert (replay.result["rows"], replay.result["errors"], replay.result["changed"]) == (3, 2, 1)
 
 
-def test_artifact_that_crashes_ends_as_a_sentence(versions, tmp_path, settings):
+def test_replay_that_reaches_a_limit_ends_as_a_sentence(versions, tmp_path, settings):
     broken = ready_version(constant(1), tmp_path, "m")
-    settings.MODELS_CHECK_SECONDS = 1
-    settings.MODELS_CHECK_MEMORY_MB = 1
+    settings.MODELS_CHECK_SECONDS = 0.001
     replay = services.run_replay(services.request_replay(services.ReplayRequest(broken), by="ann"))
     assert replay.state == Replay.State.FAILED
     assert "The replay" in replay.reason

@@ -95,13 +95,16 @@
     send(content, token);
   });
 
-  artifact.addEventListener("change", () => {
+  const takeArtifact = () => {
     if (checkArtifact() && !name.value) {
       // model.joblib in a folder of its own says nothing.
       const stem = artifact.files[0].name.slice(0, -endingOf(artifact.files[0]).length).replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+/, "");
       if (stem !== "model") name.value = stem.slice(0, 100);
     }
-  });
+  };
+  artifact.addEventListener("change", takeArtifact);
   name.addEventListener("change", checkName);
   sample.addEventListener("change", checkSample);
+  // A file may be there already: chosen before this script ran, or kept by the browser for a person who comes back.
+  if (artifact.files.length) takeArtifact();
 })();

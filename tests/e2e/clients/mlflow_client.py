@@ -28,9 +28,10 @@ def main() -> None:
     default.wait_server_ready(timeout=30)
     default.ping()
     found["version"] = default.get_version()
-    found["array"] = default.invoke(np.zeros((2, 64))).get_predictions("ndarray").tolist()
-    found["frame without names"] = default.invoke(pd.DataFrame(np.zeros((2, 64)))).get_predictions().shape
     # The client has one address for all: what stands behind the port is the model's.
+    digits = ScoringServerClient(HOST, f"{PORT}/models/digits")
+    found["array"] = digits.invoke(np.zeros((2, 64))).get_predictions("ndarray").tolist()
+    found["frame without names"] = digits.invoke(pd.DataFrame(np.zeros((2, 64)))).get_predictions().shape
     penguins = ScoringServerClient(HOST, f"{PORT}/models/penguins")
     found["frame"] = penguins.invoke(PENGUINS).get_predictions()[0].tolist()
     found["records"] = penguins.invoke(json.dumps({"dataframe_records": PENGUINS.head(1).to_dict("records")}))
