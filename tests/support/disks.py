@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,3 +60,11 @@ def small_disk(path: Path, *, megabytes: int = 8) -> Iterator[SmallDisk]:
     finally:
         # Lazily: a process that ends may still have a file open.
         ctypes.CDLL(None).umount2(os.fsencode(path), 2)
+
+
+def lose(directory: Path) -> None:
+    """Take a directory away at once, though a service writes into it."""
+    gone = directory.with_name(f"{directory.name}-gone")
+    directory.rename(gone)
+    # What is still open there may write a last file.
+    shutil.rmtree(gone, ignore_errors=True)
