@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks import lose, needs_mount, small_disk
+from tests.support.disks import needs_mount, small_disk
 from tests.support.estimators import constant, save
 from tests.support.waiting import eventually
 
@@ -70,8 +70,8 @@ def test_a_service_starts_on_a_full_disk(new_service, tmp_path):
 @pytest.mark.any_database
 def test_a_service_outlives_the_loss_of_its_directory(new_service, tmp_path):
     service = started(new_service, tmp_path, tmp_path / "var")
-    lose(tmp_path / "var")
-    # What stands in its place lets nobody make it again.
+    (tmp_path / "var").rename(tmp_path / "gone")
+    # What stands in its place, at once, keeps the service from making it again.
     (tmp_path / "var").write_text("")
     assert answers(service) == {(200, 1.0)}
     replace_workers(service)
