@@ -58,7 +58,7 @@ def load(count: int, directory: Path) -> Figures:
 
 
 def validate(count: int, directory: Path) -> Figures:
-    """Start with `count` artifacts in the storage that nobody has checked: until all have their verdict."""
+    """Start with `count` artifacts in the storage that are not validated: until each has its verdict."""
     registry = Registry(directory)
     registry.environment |= {"WEB_WORKERS": str(WORKERS), "MODELS_DISCOVERY_SECONDS": "3600"}
     _python(registry, "benchmarks.scale_registry", "uploaded", str(count))
@@ -103,7 +103,7 @@ def _activation(registry: Registry, server: Server) -> float:
 
 
 def _idle_share(server: Server) -> float:
-    """Return what share of a core the busiest worker takes while nobody asks for anything."""
+    """Return what share of a core the busiest worker takes without requests."""
     workers = _workers(server)
     before = [worker.cpu_times() for worker in workers]
     time.sleep(IDLE_SECONDS)

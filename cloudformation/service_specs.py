@@ -106,7 +106,7 @@ SERVICE = (
         "AdminCidr",
         "The way in",
         "Addresses that may open the admin and the metrics",
-        "For example 203.0.113.7/32. Empty: nobody can from the internet.",
+        "For example 203.0.113.7/32. Empty: no address of the internet can.",
         pattern_of="admin_cidr",
     ),
     Spec(
@@ -215,7 +215,7 @@ SERVICE = (
 )
 
 SIGN_IN = (
-    Spec("SignInAt", "Signing in", "Who signs people in", "balancer: nobody reaches the admin without a sign-in; "
+    Spec("SignInAt", "Signing in", "Who signs people in", "balancer: without a sign-in the admin is not reached; "
          "needs a certificate. service: the service itself.", allowed=("balancer", "service")),
     Spec("OidcIssuer", "Signing in", "Issuer", "Of the OpenID Connect provider. Empty: passwords alone.",
          pattern_of="oidc_issuer"),

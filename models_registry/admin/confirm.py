@@ -163,7 +163,7 @@ def _number(value: Any) -> str:
 def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> HttpResponse:
     """Show what `change` would bring; with a valid POST, carry it out and return to the model's page.
 
-    The form bears the generation that the person saw: where somebody else came first, nothing changes and it is said.
+    The form holds the generation that the person saw: after another activation nothing changes, and a message says so.
     """
     advice = change.advice
     # What was overruled once may come back by a rollback, with a reason.

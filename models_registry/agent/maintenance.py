@@ -36,7 +36,7 @@ class MaintenanceLoop:
     ) -> None:
         """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`.
 
-        A check runs within a `slot`, which says whether there is room for it.
+        A validation runs within a `slot`, which says whether there is room for it.
         """
         self._slot = slot
         self._holder = holder

@@ -10,13 +10,10 @@ from models_registry.artifacts.load_test_task import import_libraries
 __all__ = ["import_libraries", "run"]
 
 
-def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return the content of a reply, or why the rows are refused."""
+def open_version(question: Mapping[str, Any], answer: Any) -> tuple[Any, Any]:
+    """Return the model and the schema that a question names."""
     from models_registry.artifacts.formats import open_artifact
-    from models_registry.artifacts.prediction import call
-    from models_registry.artifacts.prediction_json import content_of
     from models_registry.artifacts.schema import Schema
-    from models_registry.errors import InputError
 
     answer.write(stage="while it was loaded")
     model = open_artifact(
@@ -25,7 +22,16 @@ def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         trusted=frozenset(question["trusted"]),
         allow_any_pickle=question["allow_any_pickle"],
     )
-    schema = Schema.from_json(question["schema"])
+    return model, Schema.from_json(question["schema"])
+
+
+def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return the content of a reply, or why the rows are refused."""
+    from models_registry.artifacts.prediction import call
+    from models_registry.artifacts.prediction_json import content_of
+    from models_registry.errors import InputError
+
+    model, schema = open_version(question, answer)
     answer.write(stage="while it predicted")
     try:
         found = call(model, schema.parse(question["instances"]))

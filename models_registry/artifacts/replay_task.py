@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from models_registry.artifacts.asking_task import open_version
 from models_registry.artifacts.load_test_task import import_libraries
 from models_registry.artifacts.schema import Schema
 
@@ -17,16 +17,7 @@ BATCH_ROWS = 500
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     """Return the predictions of the rows, why some have none, and what single rows took."""
-    from models_registry.artifacts.formats import open_artifact
-
-    answer.write(stage="while it was loaded")
-    model = open_artifact(
-        Path(question["path"]),
-        question["format"],
-        trusted=frozenset(question["trusted"]),
-        allow_any_pickle=question["allow_any_pickle"],
-    )
-    schema = Schema.from_json(question["schema"])
+    model, schema = open_version(question, answer)
     rows = question["rows"]
     answer.write(stage="while it predicted")
     replayed = _Replayed(model, schema)

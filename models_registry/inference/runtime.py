@@ -42,7 +42,7 @@ class LoadedModel:
     activated_at: datetime | None = None
     # What tells it apart from another version of the same id and number, in another state of the registry.
     build: str = ""
-    # Rows of its sample, the first of them; none where nobody published one.
+    # Rows of its sample, the first of them; none where it has no sample.
     samples: tuple[Any, ...] = ()
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -42,7 +42,7 @@ def get_batch(model: RegisteredModel, number: int) -> BatchJob:
 
 
 def cancel_batch(job: BatchJob) -> bool:
-    """End a job that is queued or running, and say whether it was; its process ends at its next report."""
+    """End a job that is queued or running, and return whether it was. Its process ends at its next report."""
     open_states = (BatchState.QUEUED, BatchState.RUNNING)
     done = BatchJob.objects.filter(pk=job.pk, state__in=open_states).update(
         state=BatchState.CANCELLED, finished_at=timezone.now()
@@ -76,7 +76,7 @@ def claim_batch(holder: str) -> BatchJob | None:
 
 
 def report_batch(job: BatchJob, **values: Any) -> bool:
-    """Record how far a job is, and say whether it is this process's own: not cancelled, not taken up elsewhere."""
+    """Record how far a job is; return False where it was cancelled or is another process's now."""
     own = BatchJob.objects.filter(pk=job.pk, state=BatchState.RUNNING, attempts=job.attempts)
     return bool(own.update(heartbeat_at=timezone.now(), **values))
 

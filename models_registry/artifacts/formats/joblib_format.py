@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 
-from models_registry.artifacts.formats import arrays, pandas_values
+from models_registry.artifacts.formats import arrays, arrow_strings, pandas_values
 from models_registry.artifacts.formats.advice import advice
 from models_registry.artifacts.formats.compression import open_stream
 from models_registry.artifacts.formats.migrations.names import STAND_INS, current_name
@@ -57,11 +57,20 @@ def new_instance(cls: Any, base: Any, state: Any) -> Any:
 _STAND_INS: dict[str, Any] = {
     RECONSTRUCTOR: new_instance,
     "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": pandas_values.new_string_array,
+    "pandas.arrays.ArrowStringArray": pandas_values.ArrowStringArray,
+    **arrow_strings.STAND_INS,
     "joblib.numpy_pickle.NumpyArrayWrapper": ArrayRecord,
     "numpy.memmap": MappedArray,
     "builtins.getattr": bound_method,
 }
-_RUNNABLE_STAND_INS = (ArrayRecord, bound_method, new_instance, pandas_values.new_string_array)
+_RUNNABLE_STAND_INS = (
+    ArrayRecord,
+    bound_method,
+    new_instance,
+    pandas_values.new_string_array,
+    pandas_values.ArrowStringArray,
+    *arrow_strings.STAND_INS.values(),
+)
 
 
 def _refuse(what: str) -> NoReturn:
@@ -219,6 +228,8 @@ class TrustedUnpickler(pickle._Unpickler):
             target.__setstate__(state)
         else:
             if pandas_values.is_string_array(target):
+                if type(state) is dict:
+                    state = pandas_values.python_string_state(state)
                 pandas_values.checked_string_state(state)
             self._set_state(target, state)
 

@@ -5,11 +5,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from models_registry.artifacts.formats.arrow_strings import Texts
 from models_registry.errors import UntrustedArtifact
 
 MAX_RANGE = 10_000_000
 _INDEX_FIELDS = frozenset({"data", "name", "start", "stop", "step"})
 _STRING_STATE_LENGTHS = {2, 3}
+_ARROW_STATE = frozenset({"_pa_array", "_dtype"})
+_STORAGES = frozenset({"python", "pyarrow"})
 
 
 def _refuse(what: str) -> NoReturn:
@@ -53,12 +56,39 @@ def new_string_array(cls: Any, checksum: Any, state: Any) -> Any:
     return pd.array([], dtype=pd.StringDtype("python"))
 
 
+class ArrowStringArray:
+    """Stands for the array of strings that pandas keeps in Arrow's memory: one whose strings are Python's."""
+
+    def __new__(cls) -> Any:
+        """Return an empty array of strings, whose state the file then sets."""
+        import pandas as pd
+
+        return pd.array([], dtype=pd.StringDtype("python"))
+
+
+def python_string_state(state: dict[str, Any]) -> Any:
+    """Return the state of an ArrowStringArray as that of a StringArray with the same strings and missing values.
+
+    It has the array under `_pa_array`, the type under `_dtype`, and an empty cache.
+    """
+    import pandas as pd
+
+    held, dtype = state.get("_pa_array"), state.get("_dtype")
+    others = {name: value for name, value in state.items() if name not in _ARROW_STATE}
+    if type(held) is not Texts or type(dtype) is not pd.StringDtype:
+        _refuse("holds a pandas array of no strings")
+    if any(value not in ({}, True, False) for value in others.values()) or not others.keys() <= {"_cache", "_readonly"}:
+        _refuse("holds a pandas array with a malformed state")
+    plain = pd.array(np.array(held, dtype=object), dtype=pd.StringDtype("python", na_value=dtype.na_value))
+    return plain.__reduce__()[2]
+
+
 def string_type_rule(arguments: tuple[Any, ...]) -> None:
-    """Refuse a type of strings unless its strings are Python objects."""
+    """Refuse a type of strings that is stored in another way than pandas knows."""
     import pandas as pd
 
     storage, *missing = arguments or (None,)
-    if storage != "python" or len(missing) > 1 or not all(pd.isna(value) for value in missing):
+    if storage not in _STORAGES or len(missing) > 1 or not all(pd.isna(value) for value in missing):
         _refuse("holds a pandas type of strings that are stored in an unusual way")
 
 
@@ -71,8 +101,8 @@ def checked_string_state(state: Any) -> None:
     if not plain or any(part not in ({}, {"_readonly": True}, {"_readonly": False}) for part in state[2:]):
         _refuse("holds a pandas array with a malformed state")
     data = next((part for part in state[:2] if type(part) is np.ndarray), None)
-    kinds = [type(part) for part in state[:2]]
-    if data is None or pd.StringDtype not in kinds or data.dtype != object or data.ndim != 1:
+    types = [part for part in state[:2] if type(part) is pd.StringDtype]
+    if data is None or [dtype.storage for dtype in types] != ["python"] or data.dtype != object or data.ndim != 1:
         _refuse("holds a pandas array of no strings")
     if not all(isinstance(value, str) or pd.isna(value) for value in data):
         _refuse("holds a pandas array of no strings")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from models_registry.artifacts.formats import arrow_strings
+
 LIST_PATH = Path(__file__).with_name("trusted_globals.json")
 
 # Makes an instance in pickle protocols 0 and 1, of a class that is an argument.
@@ -24,7 +26,7 @@ RECONSTRUCTOR = "copyreg._reconstructor"
 # joblib's files name these; the loader puts something of its own in their place, so none of them ever runs.
 JOBLIB_STAND_INS = frozenset(
     {"joblib.numpy_pickle.NumpyArrayWrapper", "numpy.memmap", "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
-     RECONSTRUCTOR}
+     "pandas.arrays.ArrowStringArray", *arrow_strings.STAND_INS, RECONSTRUCTOR}
 )  # fmt: skip
 # Methods that honest estimators hold bound, which pickle writes as a call of `getattr`.
 _BOOSTING = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting"

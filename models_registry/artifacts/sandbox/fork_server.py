@@ -65,7 +65,7 @@ def serve(control: socket.socket) -> None:
             if task.handle in ready:
                 tasks.pop(task.pid).tell_end()
             elif task.status in ready:
-                task.kill()  # its time is up, or nobody waits for it any longer
+                task.kill()  # its time is up, or its caller is gone
         if control in ready:
             _, files, _, _ = socket.recv_fds(control, 1, FILES)
             if len(files) < FILES:
