@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from cloudformation.config import Settings
 from cloudformation.stacks import STANDALONE, TEMPLATES
 from tests.cloudformation.conftest import ACCOUNT, Emulator
 from tests.cloudformation.test_standalone import decide
+from tests.support.waiting import eventually
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 VERSION = "11111111-2222-3333-4444-555555555555"
@@ -122,6 +124,8 @@ def test_changed_secret_brings_new_tasks(rotation: Rotation) -> None:
         return found["taskDefinition"], found["deployments"][0]["updatedAt"]
 
     before = deployment()
+    # The emulator keeps whole seconds: a deployment within the same one would bear the same time.
+    eventually(lambda: datetime.now(UTC) >= before[1] + timedelta(seconds=1))
     target = template()["SecretChanged"]["Properties"]["Targets"][0]
     text, names = target["Input"]["Fn::Sub"]
     assert set(names) == {"Cluster", "Service"}
