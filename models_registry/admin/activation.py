@@ -131,7 +131,7 @@ class ActivationAdmin(RecordAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the history, and what was asked for in words."""
         text = request.GET.get("live_at", "")
-        asked = {"live_at": text, "asked_moment": read_moment(text), "title": self.list_title}
+        asked = {"live_at": text, "asked_moment": read_moment(text)}
         return super().changelist_view(request, {**asked, **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -50,6 +50,10 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         """Say no: what is recorded stays."""
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list under the sidebar's word for it."""
+        return super().changelist_view(request, {"title": self.list_title, **(extra_context or {})})
+
     def page_context(self, request: HttpRequest, **values: Any) -> dict[str, Any]:
         """Return what every page of this admin's own needs, with `values`."""
         return {

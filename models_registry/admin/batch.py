@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -34,10 +32,6 @@ class BatchJobAdmin(RecordAdmin):
         """Return the jobs with their versions."""
         queryset: QuerySet[BatchJob] = super().get_queryset(request)
         return queryset.select_related("version__model")
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the jobs, the newest first."""
-        return super().changelist_view(request, {"title": self.list_title, **(extra_context or {})})
 
     @admin.display(description="Version, input and output")
     def scored(self, job: BatchJob) -> SafeString:

@@ -119,10 +119,6 @@ class ModelVersionAdmin(RecordAdmin):
         """Return when its check ended."""
         return moment(version.checked_at)
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the versions."""
-        return super().changelist_view(request, {"title": self.list_title, **(extra_context or {})})
-
     # The page of one version
 
     def change_view(

@@ -123,7 +123,6 @@ class RegisteredModelAdmin(RecordAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the models, and what the last look into the storage brought."""
         context = {
-            "title": self.list_title,
             "lease": Lease.objects.filter(pk=DISCOVERY).first(),
             "storage_url": settings.MODELS_STORAGE,
             "endings": listed_endings(),

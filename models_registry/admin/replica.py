@@ -39,7 +39,7 @@ class ReplicaAdmin(RecordAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the replicas, and after how long a silent one no longer counts."""
-        note = {"timeout_seconds": conf.replica_timeout_seconds(), "title": self.list_title}
+        note = {"timeout_seconds": conf.replica_timeout_seconds()}
         return super().changelist_view(request, {**note, **(extra_context or {})})
 
     @admin.display(description="Host and process")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
@@ -15,12 +17,29 @@ class WebhookDeliveryAdmin(RecordAdmin):
     """The outbox, newest first; delivered events are kept for 30 days."""
 
     list_title = "Webhooks"
-    list_display = ("kind", "url", "shown_state", "attempts", "created", "next_attempt", "error")
+    list_display = ("happened", "version", "address", "shown_state", "attempts", "created", "next_attempt", "error")
     list_display_links = None
     list_filter = ("kind",)
-    search_fields = ("url", "kind", "error")
-    search_help_text = "Event, address or error"
+    search_fields = ("url", "kind", "body", "error")
+    search_help_text = "Search by event, model, address or error"
     sortable_by = ()
+    change_list_template = "models_registry/admin/webhooks.html"
+
+    @admin.display(description="Event")
+    def happened(self, delivery: WebhookDelivery) -> str:
+        """Return what happened."""
+        return delivery.kind
+
+    @admin.display(description="Version")
+    def version(self, delivery: WebhookDelivery) -> str:
+        """Return the model and version that it is about."""
+        data = json.loads(delivery.body)["data"]
+        return f"{data.get('model') or ''} {data.get('version') or ''}".strip()
+
+    @admin.display(description="Address")
+    def address(self, delivery: WebhookDelivery) -> str:
+        """Return the receiver."""
+        return delivery.url
 
     @labelled("State", {"delivered": "success", "waiting": "info", "lost": "danger"})
     def shown_state(self, delivery: WebhookDelivery) -> str:

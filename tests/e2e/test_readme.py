@@ -153,8 +153,12 @@ def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
     assert "iris 1: active" in run.type(f".venv/bin/python train.py\n{published}")
     assert run.interrupt() in {0, 130}
     assert "Traceback" not in run.said()
-    # The second start keeps the data.
+    # The second start keeps the data, and takes the pages' files of an updated project.
+    collected = run.directory / "var/static/models_registry/registry.css"
+    collected.write_text("/* an older one */")
+    os.utime(collected, (0, 0))
     run.start()
+    assert collected.read_text() == (ROOT / "models_registry/static/models_registry/registry.css").read_text()
     assert run.reckoned() < 2 * 5, "more than two processors do within the 5 s that a quiet machine may take"
     assert "Training" not in run.said()
     assert "iris" in run.type(".venv/bin/python manage.py list_models")

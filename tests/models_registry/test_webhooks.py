@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ def make_due() -> None:
 
 
 def one(kind: str = "activation.created") -> WebhookDelivery:
-    services.record_event(kind, {"model": "m"})
+    services.record_event(kind, {"model": "m", "version": 1})
     return WebhookDelivery.objects.get()
 
 
@@ -322,4 +323,11 @@ def test_the_admin_lists_deliveries(admin_client, receiver):
     one()
     services.deliver_due()
     page = admin_client.get("/admin/models_registry/webhookdelivery/").content.decode()
-    assert "answered 503" in page and "activation.created" in page and "waiting" in page
+    for text in ("answered 503", "activation.created", "m 1", "waiting"):
+        assert text in page
+    assert re.search(r"<title>\s*Webhooks", page)
+
+
+def test_the_empty_list_of_webhooks_names_the_setting(admin_client):
+    page = admin_client.get("/admin/models_registry/webhookdelivery/").content.decode()
+    assert "MODELS_WEBHOOK_URLS" in page

@@ -113,8 +113,8 @@ class Command(BaseCommand):
     def _prepare(self, *, is_local: bool) -> str:
         try:
             self._step("Database", "migrate", verbosity=0, skip_checks=False)
-            if not (settings.STATIC_ROOT / "staticfiles.json").exists():
-                self._step("Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"])
+            # Each time: an update of this project or of a library brings other files for the same pages.
+            self._step("Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"])
             account = io.StringIO()
             call_command("ensure_admin", stdout=account)
             if is_local:
