@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import orjson
 
 from models_registry.errors import InputError, ScoringRefused
-from models_registry.scoring.locations import InputFile, Location, format_of
+from models_registry.scoring.locations import FORMATS, InputFile, Location, format_of
 from models_registry.scoring.reading import Batch, count_rows, read_batches, row_of
 from models_registry.scoring.versions import OpenedVersion
 from models_registry.scoring.writing import (
@@ -34,6 +35,7 @@ SUCCESS_FILE = "_SUCCESS"
 PARTS_SUFFIX = ".parts"
 DEFAULT_ROWS_PER_PART = 100_000
 MAX_BATCH_ROWS = 10_000
+PART_NAME = re.compile(rf"part-\d{{5}}-\d{{6}}\.({'|'.join(set(FORMATS.values()))})")
 ROW_WORDS = re.compile(r"^Row \d+: ")
 
 
@@ -98,6 +100,8 @@ def score(
     an earlier run of the same job has written are kept, unless `restart`. Raises ScoringRefused, StorageError.
     """
     files = source.files()
+    if any(os.path.realpath(file.address) == os.path.realpath(target.address) for file in files):
+        raise ScoringRefused(f"{target.address} is a file to score. Name another output.")
     single = format_of(target.address)
     kind = single or options.format or files[0].format
     folder = _beside(target) if single else target
@@ -106,6 +110,7 @@ def score(
     done = job.run(on_progress)
     if single:
         job.join_into(target)
+        job.clear()
         folder.remove()
     else:
         job.put(SUCCESS_FILE, orjson.dumps(asdict(done)))
@@ -145,10 +150,12 @@ class _Job:
 
     def begin(self, *, restart: bool) -> None:
         """Note the job in the output's folder, or find that it is the one noted there."""
-        if restart:
-            self._folder.remove()
         asked = orjson.dumps(self._description(), option=orjson.OPT_INDENT_2)
         noted = self._folder.child(JOB_FILE).read()
+        if restart and noted is not None:
+            self.clear()
+            self.put(JOB_FILE, asked)
+            return
         names = self._folder.names()
         if noted is None and names:
             raise ScoringRefused(
@@ -163,6 +170,12 @@ class _Job:
         if noted is None:
             self.put(JOB_FILE, asked)
         self._done = {name for name in names if name.startswith("part-")}
+
+    def clear(self) -> None:
+        """Remove what jobs have written into the folder, and nothing else: the note that it is theirs goes last."""
+        own = {name for name in self._folder.names() if name == SUCCESS_FILE or PART_NAME.fullmatch(name)}
+        for name in (*sorted(own), JOB_FILE):
+            self._folder.child(name).remove()
 
     def _description(self) -> dict[str, Any]:
         """Return what makes the parts what they are."""

@@ -62,7 +62,7 @@ class Location(Protocol):
         """Put a file of this machine here: whole, or not at all."""
 
     def remove(self) -> None:
-        """Remove the file, or the folder with its files."""
+        """Remove the file, or the folder where it is empty."""
 
 
 def open_location(text: str) -> Location:
@@ -142,11 +142,11 @@ class LocalLocation:
         hidden.replace(self._path)
 
     def remove(self) -> None:
-        """Remove the file, or the folder with its files."""
-        if self._path.is_dir():
-            shutil.rmtree(self._path)
-        else:
+        """Remove the file, or the folder where it is empty."""
+        if not self._path.is_dir():
             self._path.unlink(missing_ok=True)
+        elif not any(self._path.iterdir()):
+            self._path.rmdir()
 
 
 def _local_file(path: Path) -> InputFile:
@@ -225,12 +225,8 @@ class S3Location:
             self._client.upload_file(str(source), self._bucket, self._key, ExtraArgs={"Metadata": dict(metadata)})
 
     def remove(self) -> None:
-        """Remove the object, and all below it."""
+        """Remove the object. S3 has no folders."""
         with _answered(self.address):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{self._key}/")
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    self._client.delete_object(Bucket=self._bucket, Key=item["Key"])
             self._client.delete_object(Bucket=self._bucket, Key=self._key)
 
 

@@ -133,6 +133,45 @@ def test_files_that_are_no_parts_are_left_alone(opened, given, tmp_path):
     assert (tmp_path / "out/thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["out", "out.csv.parts"])
+def test_restart_removes_nothing_from_a_folder_of_no_job(opened, given, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("mine")
+    with pytest.raises(ScoringRefused, match=r"holds other files, such as 'thesis.txt'"):
+        run(opened, given("csv"), tmp_path / name.removesuffix(".parts"), restart=True)
+    assert (tmp_path / name / "thesis.txt").read_text() == "mine"
+
+
+def test_restart_removes_the_parts_and_no_other_file(opened, given, tmp_path):
+    source = given("csv")
+    run(opened, source, tmp_path / "out", rows_per_part=64)
+    (tmp_path / "out/part-notes.csv").write_text("mine")
+    run(opened, source, tmp_path / "out", rows_per_part=250, restart=True)
+    own = ["_SUCCESS", "_mlapi.json", "part-00000-000000.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*own, "part-notes.csv"]
+
+
+def test_joined_output_leaves_a_file_beside_the_parts(opened, given, tmp_path, monkeypatch):
+    source, parts = given("csv"), tmp_path / "out.csv.parts"
+    monkeypatch.setattr(job, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(opened, source, tmp_path / "out.csv")
+    monkeypatch.undo()
+    (parts / "thesis.txt").write_text("mine")
+    run(opened, source, tmp_path / "out.csv")
+    assert [path.name for path in parts.iterdir()] == ["thesis.txt"]
+
+
+def test_input_is_never_the_output(opened, given, tmp_path):
+    source = given("csv")
+    before = source.read_bytes()
+    (tmp_path / "link.csv").symlink_to(source)
+    for target in (source, tmp_path / "link.csv"):
+        with pytest.raises(ScoringRefused, match="is a file to score. Name another output"):
+            run(opened, source, target)
+    assert source.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_the_row_that_the_schema_refuses_is_named(opened, given, tmp_path, kind):
     ages = people(250)["age"].astype(object)
