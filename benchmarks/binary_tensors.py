@@ -18,6 +18,7 @@ from sklearn.linear_model import LinearRegression
 from mlapi.protocols.base import Call
 from mlapi.protocols.openinference import infer
 from models_registry.artifacts.inference import infer_schema
+from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.batching import DynamicBatcher, run_blocking
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
@@ -40,6 +41,7 @@ def serving(features: int) -> Runtime:
                 schema=infer_schema(model),
                 predictor=DynamicBatcher(model),
                 estimator=model,
+                explainer=LazyExplainer(infer_schema(model), lambda: model, is_open=True),
                 example=None,
                 description="",
                 runs={},

@@ -25,6 +25,7 @@ RegistryError
 │   ├── NotSplittable          the traffic cannot be split as asked
 │   ├── NoCanary               no canary is running
 │   ├── UnknownReplay          no replay of that number
+│   ├── NotExplainable         contributions to its answers are not known exactly
 │   └── UnknownKey             no API key in use has that name or prefix
 ├── Busy                       others do the same here; worth a retry
 ├── ActivationConflict         somebody else's activation came first
@@ -132,6 +133,10 @@ class NoCanary(RequestError):
 
 class UnknownReplay(RequestError):
     """The model has no replay of that number."""
+
+
+class NotExplainable(RequestError):
+    """The contributions to a model's answers are not known exactly; the message is a clause that says why."""
 
 
 class UnknownKey(RequestError):

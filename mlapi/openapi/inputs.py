@@ -80,6 +80,13 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     }
     if not loaded.schema.has("predict_proba"):
         probabilities = {"const": False, "description": "This model gives no probabilities."}
+    explain: JsonSchema = {
+        "type": "boolean",
+        "default": False,
+        "description": "Add what each feature contributes; refused where that is not known exactly.",
+    }
+    if loaded.explainer.is_refused():
+        explain = {"const": False, "description": "The contributions of this model's features are not known exactly."}
     flags: dict[str, JsonSchema] = {
         "probabilities": probabilities,
         "ignore_extra": {
@@ -87,6 +94,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
             "default": False,
             "description": "Ignore features that the model does not have; else they are refused.",
         },
+        "explain": explain,
     }
     one: JsonSchema = {
         "title": "One row",

@@ -7,6 +7,7 @@ from typing import Any
 from mlapi.openapi.inputs import MAX_CATEGORIES, JsonSchema, ref
 from models_registry.artifacts.prediction_json import label_key
 from models_registry.artifacts.schema import Schema
+from models_registry.explanations.base import DECISION, LOG_ODDS, PROBABILITY, RAW, VALUE
 from models_registry.inference.runtime import LoadedModel
 
 ANY_LABEL: JsonSchema = {"type": ["number", "string", "boolean"]}
@@ -24,9 +25,15 @@ def output_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     probabilities = _probabilities(schema)
     return {
         f"{name}.Prediction": _prediction(schema),
+        f"{name}.Explanation": _explanation(schema),
         f"{name}.Reply": {
             "oneOf": [
-                _reply("Of one row", name, {"prediction": label, "confidence": confidence}, probabilities),
+                _reply(
+                    "Of one row",
+                    name,
+                    {"prediction": label, "confidence": confidence},
+                    _extra("probabilities", probabilities) | {"explanation": ref(f"{name}.Explanation")},
+                ),
                 _reply(
                     "Of many rows",
                     name,
@@ -36,21 +43,55 @@ def output_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
                         if schema.has("predict_proba")
                         else {"type": "null"},
                     },
-                    None if probabilities is None else {"type": "array", "items": probabilities},
+                    _extra(
+                        "probabilities", None if probabilities is None else {"type": "array", "items": probabilities}
+                    )
+                    | {"explanations": {"type": "array", "items": ref(f"{name}.Explanation")}},
                 ),
             ]
         },
     }
 
 
-def _reply(title: str, name: str, answers: dict[str, JsonSchema], probabilities: JsonSchema | None) -> JsonSchema:
+def _extra(name: str, schema: JsonSchema | None) -> dict[str, JsonSchema]:
+    return {} if schema is None else {name: schema}
+
+
+def _explanation(schema: Schema) -> JsonSchema:
+    """Return the schema of one row's contributions."""
+    number: JsonSchema = {"type": "number"}
+    properties: dict[str, JsonSchema] = {
+        "output": {
+            "enum": [VALUE, LOG_ODDS, DECISION, PROBABILITY, RAW],
+            "description": "What base_value and contributions add up to.",
+        },
+        "base_value": number,
+        "value": {"type": "number", "description": "The output itself: base_value and all contributions."},
+        "contributions": {
+            "type": "object",
+            "description": "What each input feature adds.",
+            "additionalProperties": number,
+        },
+    }
+    if schema.classes is not None:
+        properties["class"] = ANY_LABEL | {
+            "description": "The class that the output speaks of: the second of two, or the predicted one of more."
+        }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _reply(title: str, name: str, answers: dict[str, JsonSchema], extra: dict[str, JsonSchema]) -> JsonSchema:
     common: dict[str, JsonSchema] = {
         "processing_time_ms": {"type": "number", "minimum": 0},
         "model": {"const": name},
         "version": {"type": "integer", "minimum": 1, "description": "The version that answered."},
         "request_id": {"type": "string", "description": "Also in the header X-Request-ID."},
     }
-    extra = {} if probabilities is None else {"probabilities": probabilities}
     return {
         "title": title,
         "type": "object",

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from mlapi.protocols.base import Call, HttpError, Reply, choose_model
+from mlapi.protocols.explaining import explain
 from mlapi.protocols.json_bodies import parse_object, refuse_unless_quotes
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import Rows, parse_rows, predict
@@ -19,8 +20,9 @@ from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.suggestions import closest
 from models_registry.inference.runtime import LoadedModel, Runtime
 
+# What other requests with rows take, too.
 FLAGS = ("probabilities", "ignore_extra")
-FIELDS = frozenset({"features", "instances", *FLAGS})
+ALL_FLAGS = (*FLAGS, "explain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Asked:
     count: int
     is_single: bool
     wants_probabilities: bool
+    wants_explanation: bool
 
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
@@ -41,6 +44,9 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
     if asked.wants_probabilities:
         require_probabilities(loaded, result)
     content = content_of(result, loaded.schema, is_single=asked.is_single, with_probabilities=asked.wants_probabilities)
+    if asked.wants_explanation:
+        explained = await explain(loaded, asked.rows, result, call.stats)
+        content |= {"explanation": explained[0]} if asked.is_single else {"explanations": explained}
     content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
     content["model"] = loaded.name
     content["version"] = loaded.number
@@ -50,20 +56,30 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
 
 def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
     """Return what a large and plain body asks; None for any other."""
-    read = read_number_rows(raw, loaded.schema, ("instances",), FLAGS)
+    read = read_number_rows(raw, loaded.schema, ("instances",), ALL_FLAGS)
     return read and Asked(
-        read.array, len(read.array), is_single=False, wants_probabilities="probabilities" in read.flags
+        read.array,
+        len(read.array),
+        is_single=False,
+        wants_probabilities="probabilities" in read.flags,
+        wants_explanation="explain" in read.flags,
     )
 
 
 def _read(raw: bytes, loaded: LoadedModel) -> Asked:
     """Return what a body asks; an HttpError 400 says what is wrong with it."""
     body = read_object(raw)
-    instances, is_single = rows_in(body)
-    wants_probabilities, ignores_extra = (read_flag(body, name) for name in FLAGS)
+    instances, is_single = rows_in(body, ALL_FLAGS)
+    wants_probabilities, ignores_extra, wants_explanation = (read_flag(body, name) for name in ALL_FLAGS)
     rows = parse_rows(loaded, loaded.schema.without_extra(instances) if ignores_extra else instances)
     refuse_duplicate_keys(raw, body, instances, has_strings=loaded.schema.container != "array")
-    return Asked(rows, len(instances), is_single=is_single, wants_probabilities=wants_probabilities)
+    return Asked(
+        rows,
+        len(instances),
+        is_single=is_single,
+        wants_probabilities=wants_probabilities,
+        wants_explanation=wants_explanation,
+    )
 
 
 def read_flag(fields: Mapping[str, Any], name: str) -> bool:
@@ -104,10 +120,14 @@ def read_object(body: bytes) -> dict[str, Any]:
     return parse_object(body, example='{"features": {…}}')
 
 
-def rows_in(body: dict[str, Any]) -> tuple[list[Any], bool]:
-    """Return the rows of a request, and whether it asked for one answer; HttpError 400 for what is neither form."""
-    if not body.keys() <= FIELDS:
-        raise _unknown_field(next(name for name in body if name not in FIELDS))
+def rows_in(body: dict[str, Any], flags: tuple[str, ...] = FLAGS) -> tuple[list[Any], bool]:
+    """Return the rows of a request, and whether it asked for one answer; HttpError 400 for what is neither form.
+
+    `flags` are the fields that may stand beside the rows.
+    """
+    fields = {"features", "instances", *flags}
+    if not body.keys() <= fields:
+        raise _unknown_field(next(name for name in body if name not in fields), sorted(fields))
     if "features" in body:
         if "instances" in body:
             raise HttpError(
@@ -132,9 +152,9 @@ def rows_in(body: dict[str, Any]) -> tuple[list[Any], bool]:
     return instances, False
 
 
-def _unknown_field(name: str) -> HttpError:
-    guess = closest(name, sorted(FIELDS))
-    hint = f"expected are {', '.join(sorted(FIELDS))}." if guess is None else f"did you mean {guess!r}?"
+def _unknown_field(name: str, expected: list[str]) -> HttpError:
+    guess = closest(name, expected)
+    hint = f"expected are {', '.join(expected)}." if guess is None else f"did you mean {guess!r}?"
     return HttpError(
         400, "unknown_field", f"Unknown field {describe_value(name)[len('the string ') :]}; {hint}", field=name[:200]
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from models_registry.artifacts import formats
 from models_registry.artifacts.cache import ArtifactCache, CachedArtifact, Copy
@@ -17,7 +17,8 @@ from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import call
 from models_registry.artifacts.sample import ranges, verify_sample
 from models_registry.artifacts.schema import Schema
-from models_registry.errors import ArtifactError, BrokenArtifact
+from models_registry.errors import ArtifactError, BrokenArtifact, StorageUnavailable
+from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference import memory
 from models_registry.inference.batching import DynamicBatcher, UnbatchedPredictor
 from models_registry.inference.model_calls import under_way
@@ -71,10 +72,14 @@ class LoadableVersion:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form in which a version serves: what predicts, what else it can, and what is to be said of it."""
+    """The form in which a version serves: what predicts, what else it can, and what is to be said of it.
+
+    `native` is the native model, None where the compiled form alone is in memory.
+    """
 
     model: Any
     estimator: Any
+    native: Any
     schema: Schema
     runs: dict[str, Any]
     is_compiled: bool
@@ -142,6 +147,9 @@ class Preparation:
             schema=form.schema,
             predictor=UnbatchedPredictor(form.model) if form.is_compiled else DynamicBatcher(form.model),
             estimator=form.estimator,
+            explainer=LazyExplainer(
+                form.schema, lambda: self._native_of(form, version), is_open=form.native is not None
+            ),
             example=version.sample.instances[0] if version.sample else version.report.get("example"),
             description=version.description,
             runs=form.runs,
@@ -176,10 +184,11 @@ class Preparation:
                 shutil.rmtree(report.directory, ignore_errors=True)
                 return self._native(version, artifact, str(error))
             # What only the native model can (e.g. transform) needs it at hand; few predictors have it.
-            keeps_native = version.schema.has_native_methods
+            native = self._open_native(version, artifact) if version.schema.has_native_methods else None
             return Form(
                 model=compiled,
-                estimator=self._open_native(version, artifact) if keeps_native else compiled,
+                estimator=compiled if native is None else native,
+                native=native,
                 schema=version.schema.without_frames(),
                 runs={"form": "compiled", "text": report.describe(), **_figures(report)},
                 is_compiled=True,
@@ -200,12 +209,34 @@ class Preparation:
             allow_any_pickle=self.allow_any_pickle,
         )
 
+    def _native_of(self, form: Form, version: LoadableVersion) -> Any:
+        """Return the native model; opened again where the compiled form alone is in memory.
+
+        Raises StorageUnavailable where its artifact has left this machine.
+        """
+        if form.native is not None:
+            return form.native
+
+        missing = StorageUnavailable(
+            f"{version.model} {version.number} cannot be explained now: its artifact is no longer in this machine's "
+            "cache. Give the cache more room (MODELS_CACHE_MB), and activate the version again."
+        )
+
+        def refuse(_: IO[bytes]) -> None:
+            raise missing
+
+        if not self.is_at_hand(version.digest, version.format):
+            raise missing
+        with self.fetch(version, refuse) as artifact:
+            return self._open_native(version, artifact)
+
     def _native(self, version: LoadableVersion, artifact: CachedArtifact, reason: str, **figures: Any) -> Form:
         model = self._open_native(version, artifact)
         is_graph = version.format == "onnx"
         return Form(
             model=model,
             estimator=model,
+            native=model,
             schema=version.schema,
             runs={"form": "native", "text": f"Served as it was published: {reason}.", **figures},
             is_compiled=is_graph,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.schema import Schema
+from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
 from models_registry.inference.capture import Capture, CaptureQueue
 from models_registry.inference.routing import TrafficSplit, version_key
@@ -34,6 +35,7 @@ class LoadedModel:
     schema: Schema
     predictor: Predictor
     estimator: Any
+    explainer: LazyExplainer
     example: Any
     description: str
     runs: dict[str, Any]

@@ -27,7 +27,7 @@ from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import call, call_method
 from models_registry.artifacts.schema import Schema
-from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch
+from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch, StorageUnavailable
 from models_registry.inference.batching import run_blocking
 from models_registry.inference.runtime import LoadedModel
 from tests.support.estimators import constant, forest, save
@@ -82,6 +82,27 @@ def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparati
     rows = compiled.schema.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
     answers = [run_blocking(item.predictor.predict(rows, 2)) for item in (compiled, native, off)]
     assert len({tuple(answer.predictions()) for answer in answers}) == 1
+
+
+def test_a_compiled_model_is_explained_by_its_native_form(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    version = version_of(path, sample=Sample(([0.0, 1.0, 2.0, 3.0],)))
+    loaded = prepare(preparation, version, path)
+    rows = loaded.schema.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    assert loaded.runs["form"] == "compiled"
+    answer = run_blocking(loaded.predictor.predict(rows, 2))
+    assert loaded.explainer.get().explain(rows).values == pytest.approx(answer.probabilities)
+
+
+def test_an_evicted_artifact_is_explained_once_it_is_back(preparation, tmp_path):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    version = version_of(path, sample=Sample(([0.0, 1.0, 2.0, 3.0],)))
+    loaded = prepare(preparation, version, path)
+    ArtifactCache(tmp_path / "cache", max_bytes=0).evict()
+    with pytest.raises(StorageUnavailable, match="no longer in this machine's cache"):
+        loaded.explainer.get()
+    prepare(preparation, version, path)
+    assert loaded.explainer.get().names == loaded.schema.names
 
 
 class EqualPace:

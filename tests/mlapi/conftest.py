@@ -17,6 +17,7 @@ from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.http.django_host import DjangoHost
 from models_registry.artifacts.inference import infer_schema
+from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.batching import DynamicBatcher
 from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 from tests.support.asgi import AsgiClient
@@ -54,6 +55,7 @@ def load() -> Iterator[Load]:
             schema=schema,
             predictor=DynamicBatcher(model),
             estimator=model,
+            explainer=LazyExplainer(schema, lambda: model, is_open=True),
             example=given.pop("example", None),
             description="",
             runs={"form": "native"},

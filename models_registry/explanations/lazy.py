@@ -1,0 +1,57 @@
+"""An explainer that is made at the first request for an explanation: predictions pay nothing for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from models_registry.artifacts.schema import Schema
+from models_registry.errors import NotExplainable
+from models_registry.explanations.base import CONTAINERS_WITHOUT_FEATURES
+
+if TYPE_CHECKING:
+    from models_registry.explanations.explainer import Explainer
+
+
+class LazyExplainer:
+    """Makes the explainer of a model once, of its native form."""
+
+    def __init__(self, schema: Schema, open_native: Callable[[], Any], *, is_open: bool) -> None:
+        """Take the schema that requests are parsed with, and a function that returns the native estimator.
+
+        `is_open` tells that the estimator is in memory.
+        """
+        self._schema = schema
+        self._open_native = open_native
+        self._is_open = is_open
+        self._guard = threading.Lock()
+        self._made: Explainer | NotExplainable | None = None
+
+    def is_refused(self) -> bool:
+        """Return whether explanations are known to be refused; False where the artifact alone could tell."""
+        if not self._is_open and self._made is None:
+            return self._schema.container in CONTAINERS_WITHOUT_FEATURES
+        try:
+            self.get()
+        except NotExplainable:
+            return True
+        return False
+
+    def get(self) -> Explainer:
+        """Return the explainer.
+
+        Raises NotExplainable where the contributions are not known exactly, and what opening the model raises.
+        """
+        # Imported here: a worker that explains nothing does not load scipy for it.
+        from models_registry.explanations.explainer import Explainer
+
+        with self._guard:
+            if self._made is None:
+                try:
+                    self._made = Explainer(self._open_native(), self._schema)
+                except NotExplainable as error:
+                    self._made = error.with_traceback(None)
+        if isinstance(self._made, NotExplainable):
+            raise NotExplainable(str(self._made))
+        return self._made

@@ -1,0 +1,229 @@
+"""Path-dependent TreeSHAP for many rows and leaves at a time.
+
+The method is that of Lundberg et al., "From local explanations to global understanding with explainable AI for trees"
+(2020), which the package shap calls `tree_path_dependent`: at a split on a feature that is not known, a row goes both
+ways, in the shares of the training rows (the nodes' cover).
+
+A leaf contributes the product of one factor for each feature on its path. The factor is 1 or 0 where the feature is
+known (whether the row passes), and the share of the cover where it is not. A Shapley value averages over the sets of
+known features, which is an integral over t from 0 to 1 where each feature is known with probability t. The integrand is
+a polynomial, so Gauss-Legendre quadrature with enough points gives it exactly, but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+ROWS_AT_ONCE = 256
+# Numbers in the largest intermediate arrays: 8 MB each.
+CELLS_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEnsemble:
+    """Trees whose leaves add up, their nodes numbered through.
+
+    `left`, `right`, `feature` and `cover` have shape (nodes,). `leaves` holds the numbers of the leaves, `values`, of
+    shape (leaves, outputs), what they add. `roots` are the trees' first nodes, and `base`, of shape (outputs,), is what
+    every answer starts from. `goes_left` takes rows and numbers of inner nodes, and returns whether each row goes left
+    at each of them, (rows, nodes).
+    """
+
+    left: Array
+    right: Array
+    feature: Array
+    cover: Array
+    roots: Array
+    leaves: Array
+    values: Array
+    base: Array
+    goes_left: Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """The way back from each node to its root: the node above it, and how many splits lie above; -1 above a root."""
+
+    parent: Array
+    depth: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The ways to some leaves: splits by (steps, leaves), features by (slots, leaves).
+
+    Each feature of a path has one slot, whatever the number of its splits. Unused steps have the node -1, unused slots
+    the feature -1 and the share 1. `slot` tells the slot of each step, `is_left` the side that leads to the leaf.
+    """
+
+    node: Array
+    is_left: Array
+    slot: Array
+    feature: Array
+    share: Array
+
+
+def ancestry(ensemble: TreeEnsemble) -> Ancestry:
+    """Return the parents and depths of all nodes."""
+    count = len(ensemble.left)
+    parent = np.full(count, -1, dtype=np.int64)
+    depth = np.zeros(count, dtype=np.int64)
+    is_leaf = np.zeros(count, dtype=bool)
+    is_leaf[ensemble.leaves] = True
+    level = ensemble.roots
+    while level.size:
+        inner = level[~is_leaf[level]]
+        children = np.concatenate([ensemble.left[inner], ensemble.right[inner]])
+        parent[children] = np.concatenate([inner, inner])
+        depth[children] = depth[parent[children]] + 1
+        level = children
+    return Ancestry(parent, depth)
+
+
+def cost(ensemble: TreeEnsemble, above: Ancestry, n_features: int) -> int:
+    """Return how many steps of computation one row takes: for each leaf its slots, times the points of quadrature."""
+    slots = np.minimum(above.depth[ensemble.leaves], n_features)
+    return int((slots * ((slots + 1) // 2)).sum())
+
+
+def expected_value(ensemble: TreeEnsemble, above: Ancestry) -> Array:
+    """Return the mean answer of the trees over the training rows that their cover tells, (outputs,)."""
+    share = np.ones(len(ensemble.left))
+    order = np.argsort(above.depth, kind="stable")
+    for level in np.split(order, np.cumsum(np.bincount(above.depth))[:-1])[1:]:
+        share[level] = share[above.parent[level]] * _share(ensemble.cover, level, above.parent[level])
+    return np.asarray(ensemble.base + share[ensemble.leaves] @ ensemble.values)
+
+
+def answers(ensemble: TreeEnsemble, rows: Array) -> Array:
+    """Return the sums of the leaves that rows reach, with the base, (rows, outputs)."""
+    place = np.zeros(len(ensemble.left), dtype=np.int64)
+    place[ensemble.leaves] = np.arange(len(ensemble.leaves))
+    is_inner = np.ones(len(ensemble.left), dtype=bool)
+    is_inner[ensemble.leaves] = False
+    total = np.tile(ensemble.base, (len(rows), 1))
+    for number, row in enumerate(rows):
+        node = ensemble.roots.copy()
+        while is_inner[node].any():
+            on = is_inner[node]
+            goes_left = ensemble.goes_left(row[None], node[on])[0]
+            node[on] = np.where(goes_left, ensemble.left[node[on]], ensemble.right[node[on]])
+        total[number] += ensemble.values[place[node]].sum(axis=0)
+    return total
+
+
+def contributions(ensemble: TreeEnsemble, above: Ancestry, rows: Array, owners: Array, n_inputs: int) -> Array:
+    """Return (rows, outputs, inputs): what each input feature adds to the expected value.
+
+    `owners` tells the input feature behind each column of `rows`.
+    """
+    outputs = ensemble.values.shape[1]
+    answer = np.zeros((len(rows), outputs, n_inputs))
+    order = np.argsort(above.depth[ensemble.leaves], kind="stable")
+    order = order[np.searchsorted(above.depth[ensemble.leaves][order], 1) :]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        total = np.zeros((outputs * n_inputs, len(part)))
+        for chosen in _portions(order, above.depth[ensemble.leaves], len(part)):
+            paths = _paths(ensemble, above, ensemble.leaves[chosen])
+            moved = _moved(paths, _passes(ensemble, paths, part))
+            total += _by_input(paths, ensemble.values[chosen], owners, n_inputs) @ moved.reshape(-1, len(part))
+        answer[start : start + len(part)] = total.T.reshape(len(part), outputs, n_inputs)
+    return answer
+
+
+def _portions(order: Array, depth: Array, n_rows: int) -> Iterator[Array]:
+    """Yield leaves, the shallow ones first, as many at once as fit into memory."""
+    start = 0
+    while start < len(order):
+        # The deepest of a portion decides how large it is: look ahead by what the shallowest would allow, then cut.
+        stop = start + _fitting(int(depth[order[start]]), n_rows)
+        stop = start + _fitting(int(depth[order[min(stop, len(order)) - 1]]), n_rows)
+        yield order[start:stop]
+        start = stop
+
+
+def _fitting(depth: int, n_rows: int) -> int:
+    return max(1, CELLS_AT_ONCE // (n_rows * depth * ((depth + 1) // 2)))
+
+
+def _share(cover: Array, node: Array, parent: Array) -> Array:
+    """Return the share of its parent's cover that each node has; 0 where the parent has none."""
+    of_parent = cover[parent]
+    return np.divide(cover[node], of_parent, out=np.zeros(len(node)), where=of_parent > 0)
+
+
+def _paths(ensemble: TreeEnsemble, above: Ancestry, leaves: Array) -> Paths:
+    steps, count = int(above.depth[leaves].max()), len(leaves)
+    node = np.full((steps, count), -1, dtype=np.int64)
+    is_left = np.zeros((steps, count), dtype=bool)
+    slot = np.zeros((steps, count), dtype=np.int64)
+    feature = np.full((steps, count), -1, dtype=np.int64)
+    share = np.ones((steps, count))
+    used = np.zeros(count, dtype=np.int64)
+    at = leaves.copy()
+    for step in range(steps):
+        on = np.flatnonzero(above.parent[at] >= 0)
+        child, parent = at[on], above.parent[at[on]]
+        node[step, on], is_left[step, on] = parent, ensemble.left[parent] == child
+        asked = ensemble.feature[parent]
+        found = feature[:, on] == asked
+        place = np.where(found.any(axis=0), found.argmax(axis=0), used[on])
+        used[on] = np.maximum(used[on], place + 1)
+        slot[step, on], feature[place, on] = place, asked
+        share[place, on] *= _share(ensemble.cover, child, parent)
+        at[on] = parent
+    slots = int(used.max())
+    return Paths(node, is_left, slot, feature[:slots], share[:slots])
+
+
+def _passes(ensemble: TreeEnsemble, paths: Paths, rows: Array) -> Array:
+    """Return (slots, leaves, rows): whether a row passes all splits of a path on one feature."""
+    passes = np.ones((*paths.feature.shape, len(rows)), dtype=bool)
+    nodes, position = np.unique(paths.node, return_inverse=True)
+    position = position.reshape(paths.node.shape)
+    decided = ensemble.goes_left(rows, np.maximum(nodes, 0)).T
+    leaf = np.arange(paths.node.shape[1])
+    for step in range(len(paths.node)):
+        agrees = decided[position[step]] == paths.is_left[step][:, None]
+        passes[paths.slot[step], leaf] &= agrees | (paths.node[step] < 0)[:, None]
+    return passes
+
+
+def _moved(paths: Paths, passes: Array) -> Array:
+    """Return (slots, leaves, rows): by how much of a leaf's value each feature of its path moves the answer."""
+    slots = len(paths.feature)
+    # A polynomial of degree slots - 1 takes half as many points.
+    points, weights = np.polynomial.legendre.leggauss((slots + 1) // 2)
+    known = (points + 1)[:, None, None] / 2
+    factors = [known * passes[slot] + (1 - known) * paths.share[slot][:, None] for slot in range(slots)]
+    moved = np.empty(passes.shape)
+    before: list[Any] = [1.0]
+    for factor in factors[:-1]:
+        before.append(before[-1] * factor)
+    after: Any = 1.0
+    for slot in range(slots - 1, -1, -1):
+        others = np.broadcast_to(before[slot] * after, (len(points), *passes.shape[1:]))
+        moved[slot] = np.tensordot(weights / 2, others, 1) * (passes[slot] - paths.share[slot][:, None])
+        after = after * factors[slot]
+    return moved
+
+
+def _by_input(paths: Paths, values: Array, owners: Array, n_inputs: int) -> Any:
+    """Return the matrix, (outputs × inputs, slots × leaves), that adds the leaves' values up by input feature."""
+    slot, leaf = np.nonzero(paths.feature >= 0)
+    owner = owners[paths.feature[slot, leaf]]
+    column = slot * paths.feature.shape[1] + leaf
+    outputs = values.shape[1]
+    row = (np.arange(outputs)[:, None] * n_inputs + owner).ravel()
+    data = values[leaf].T.ravel()
+    shape = (outputs * n_inputs, paths.feature.size)
+    return scipy.sparse.csr_matrix((data, (row, np.tile(column, outputs))), shape=shape)
