@@ -10,7 +10,7 @@ import numpy as np
 from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.wrappers import ONE, steps_of
 from models_registry.errors import InputError, NotExplainable
-from models_registry.explanations import histogram, linear, trees
+from models_registry.explanations import boosters, histogram, linear, trees
 from models_registry.explanations.base import CONTAINERS_WITHOUT_FEATURES, ExactModel, Explanation
 from models_registry.explanations.columns import owners_after
 
@@ -99,6 +99,7 @@ def _exact_model(estimator: Any) -> ExactModel:
         linear.of_sklearn,
         trees.of_sklearn,
         histogram.of_sklearn,
+        boosters.of_boosted,
     )
     for read in readers:
         model = read(estimator)

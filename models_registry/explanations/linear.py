@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +57,15 @@ REGRESSORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LinearModel:
-    """Coefficients of shape (outputs, columns) and an intercept of shape (outputs,)."""
+    """Coefficients of shape (outputs, columns) and an intercept of shape (outputs,).
+
+    `prepare` makes numbers of what the step before gives; None where that gives numbers.
+    """
 
     output: str
     coefficients: Array
     intercept: Array
+    prepare: Callable[[Any], Array] | None = None
 
     @property
     def n_outputs(self) -> int:
@@ -77,6 +82,7 @@ class LinearModel:
 
     def contributions(self, rows: Any, owners: Array, n_inputs: int) -> Array:
         """Return (rows, outputs, inputs)."""
+        rows = rows if self.prepare is None else self.prepare(rows)
         columns = rows.shape[1]
         members = scipy.sparse.csr_matrix((np.ones(columns), (np.arange(columns), owners)), shape=(columns, n_inputs))
         by_output = [_dense(_scaled(rows, weights) @ members) for weights in self.coefficients]

@@ -42,7 +42,8 @@ class TreeNodes:
 
     A leaf has no children (`is_leaf`). `threshold` says which values go left: those up to and including it.
     `categories` maps a node to the sorted categories of its set. `linear` maps a leaf to a constant, features and
-    coefficients, where leaves answer with a linear function.
+    coefficients, where leaves answer with a linear function. `cover` is the weight of the training rows that reached a
+    node; None where the file does not tell it.
     """
 
     left: Array
@@ -56,6 +57,7 @@ class TreeNodes:
     target: int = 0
     categories: dict[int, Array] = field(default_factory=dict)
     linear: dict[int, tuple[float, Array, Array]] = field(default_factory=dict)
+    cover: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Forest:
 
     A leaf is its own child on both sides, so that walking on stays there. Tree `t` has the nodes from `starts[t]` to
     `starts[t + 1]`. `words[set_start[n]:][:set_words[n]]` is the bit set of a node that splits by categories,
-    which has at least one word.
+    which has at least one word. `cover` is that of the nodes; None where any of them has none.
     """
 
     starts: Array
@@ -82,6 +84,7 @@ class Forest:
     words: Array
     depth: int
     linear: dict[int, tuple[float, Array, Array]]
+    cover: Array | None
 
     @property
     def n_trees(self) -> int:
@@ -109,22 +112,26 @@ class Forest:
     def _walk(self, rows: Array, *, set_goes_left: bool) -> Array:
         number = np.arange(len(rows))[:, None]
         node: Array = np.broadcast_to(self.starts[:-1], (len(rows), self.n_trees))
-        only_nan = not self.missing.any()
         for _ in range(self.depth):
             value = rows[number, self.feature[node]]
-            missing = np.isnan(value)
-            left = self.missing_left[node]
-            if not only_nan:
-                kind = self.missing[node]
-                value = np.where(missing & (kind != MISSING_NAN), 0.0, value)
-                missing = np.where(kind == MISSING_ZERO, np.abs(value) <= ZERO, missing & (kind == MISSING_NAN))
-            by_value = value <= self.threshold[node]
-            if self.has_sets:
-                # LightGBM cuts -0.5 to the category 0, XGBoost takes it for none.
-                by_set = self._in_set(node, value, lowest=-1.0 if set_goes_left else BELOW_ZERO) == set_goes_left
-                by_value = np.where(self.set_words[node] > 0, by_set, by_value)
-            node = np.where(np.where(missing, left, by_value), self.left[node], self.right[node])
+            goes_left = self.goes_left(value, node, set_goes_left=set_goes_left)
+            node = np.where(goes_left, self.left[node], self.right[node])
         return node
+
+    def goes_left(self, value: Array, node: Array, *, set_goes_left: bool) -> Array:
+        """Return whether a row with each value of the feature that `node` asks for goes left there."""
+        missing = np.isnan(value)
+        left = self.missing_left[node]
+        if self.missing.any():
+            kind = self.missing[node]
+            value = np.where(missing & (kind != MISSING_NAN), 0.0, value)
+            missing = np.where(kind == MISSING_ZERO, np.abs(value) <= ZERO, missing & (kind == MISSING_NAN))
+        by_value = value <= self.threshold[node]
+        if self.has_sets:
+            # LightGBM cuts -0.5 to the category 0, XGBoost takes it for none.
+            by_set = self._in_set(node, value, lowest=-1.0 if set_goes_left else BELOW_ZERO) == set_goes_left
+            by_value = np.where(self.set_words[node] > 0, by_set, by_value)
+        return np.where(missing, left, by_value)
 
     def _in_set(self, node: Array, value: Array, *, lowest: float) -> Array:
         """Return whether each value, cut to a whole number, is in its node's set; what is no category is not."""
@@ -188,6 +195,7 @@ def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> For
         words=words,
         depth=depth,
         linear=_linear(trees, starts, renumbered, is_leaf, n_features),
+        cover=_cover(trees, order),
     )
 
 
@@ -200,6 +208,13 @@ def _check_shapes(trees: Sequence[TreeNodes]) -> None:
 
 def _joined(trees: Sequence[TreeNodes], name: str, dtype: Any) -> Array:
     return np.concatenate([getattr(tree, name) for tree in trees]).astype(dtype)
+
+
+def _cover(trees: Sequence[TreeNodes], order: Array) -> Array | None:
+    """Return the nodes' cover; None where a tree tells none, or an impossible one: predictions do not need it."""
+    parts = [tree.cover for tree in trees if tree.cover is not None and tree.cover.shape == tree.left.shape]
+    cover = np.concatenate(parts).astype(np.float64) if len(parts) == len(trees) else None
+    return None if cover is None or not (np.isfinite(cover) & (cover >= 0)).all() else np.asarray(cover[order])
 
 
 def _values(trees: Sequence[TreeNodes], is_leaf: Array) -> Array:

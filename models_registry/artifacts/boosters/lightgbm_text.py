@@ -33,6 +33,7 @@ MAX_TREES = 1_000_000
 _END_OF_TREES = "end of trees"
 _PANDAS = "pandas_categorical:"
 _AUTOMATIC_NAME = re.compile(r"Column_\d+")
+_COUNTED = re.compile(r"[0-9 ]*")
 _WHOLE_NUMBERS = re.compile(r"[0-9 -]*")
 _NUMBERS = re.compile(r"[0-9eE+\-. infa]*")
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
@@ -53,6 +54,8 @@ TREE_FIELDS: dict[str, bool] = {
     "is_linear": True, "leaf_const": False, "num_features": True, "leaf_features": True, "leaf_coeff": False,
     "shrinkage": False,
 }  # fmt: skip
+# How many rows of the training reached a node: what an explanation needs beside them.
+_COUNTS = ("internal_count", "leaf_count")
 
 
 def broken(what: str) -> BrokenArtifact:
@@ -108,7 +111,7 @@ def _model(text: str) -> BoostedModel:
 
 
 def parts_of(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Return the header and each tree as fields of text; what a tree has beyond TREE_FIELDS is left out."""
+    """Return the header and each tree as fields of text; what a tree has beyond what is read is left out."""
     lines = iter(text.splitlines())
     if next(lines, "").strip() != "tree":
         raise broken("its first line is not 'tree'")
@@ -124,7 +127,7 @@ def parts_of(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
             trees.append({})
         elif not trees:
             header[name.strip()] = value.strip()
-        elif name in TREE_FIELDS:
+        elif name in TREE_FIELDS or name in _COUNTS:
             trees[-1][name] = value.strip()
     raise broken("it ends before its trees do")
 
@@ -179,7 +182,16 @@ def _tree(tree: dict[str, str], target: int) -> TreeNodes:
         target=target,
         categories=_sets(tree, fields["threshold"], by_set),
         linear=_linear(tree, splits, leaves),
+        cover=_cover(tree) if splits else np.ones(1),
     )
+
+
+def _cover(tree: dict[str, str]) -> Array | None:
+    """Return how many rows of the training reached each node; None where the text does not count them."""
+    texts = [tree.get(name, "") for name in _COUNTS]
+    if not all(map(_COUNTED.fullmatch, texts)):
+        return None
+    return np.array(" ".join(texts).split(), dtype=np.float64)
 
 
 def _around_zero(thresholds: Array) -> Array:

@@ -124,6 +124,7 @@ def _first(forest: Forest, trees: int) -> Forest:
         forest,
         starts=forest.starts[: trees + 1],
         targets=forest.targets[:trees],
+        cover=None if forest.cover is None else forest.cover[:nodes],
         linear={leaf: function for leaf, function in forest.linear.items() if leaf < nodes},
         **{name: getattr(forest, name)[:nodes] for name in per_node},
     )

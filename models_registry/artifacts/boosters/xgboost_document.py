@@ -183,6 +183,7 @@ def _tree(tree: Mapping[str, Any], target: int, weight: float) -> TreeNodes:
         value=np.where(is_leaf, values, np.float32(0.0)).astype(np.float64),
         target=target,
         categories=_sets(tree, is_leaf),
+        cover=as_array(tree.get("sum_hessian", ()), np.float32),
     )
 
 
