@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import joblib
+import pandas as pd
 import pytest
 from playwright.sync_api import expect
 from sklearn.feature_extraction import DictVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from mlapi import replica
@@ -137,6 +139,36 @@ def test_form_is_made_from_the_schema_and_answers_as_it_changes(serve, look):
         told = post(f"{url}/models/penguins/predict", {"features": row, "probabilities": True})
         best = page.locator(".likeliest")
         expect(best).to_contain_text(f"{told['probabilities']['Gentoo'] * 100:.1f}".replace("100.0", "99.9"))
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [({"width": 1280, "height": 900}, "light"), ({"width": 390, "height": 844}, "dark")]
+)
+def test_contributions_are_bars_that_add_up(load, look, size, scheme):  # noqa: F811
+    rows = [[1.0, 2.0], [2.0, 5.0], [3.0, 1.0]]
+    load(LinearRegression().fit(pd.DataFrame(rows, columns=["area", "years"]), [1.0, -4.0, 10.0]), "prices")
+    load(KNeighborsClassifier(1).fit(rows, [0, 1, 0]), "neighbours")
+    with live_service() as url:
+        page = look(url, size, scheme, "/#prices")
+        page.get_by_label("area").fill("2")
+        page.get_by_label("years").fill("3")
+        expect(page.locator(".moves li")).to_have_count(0)
+        page.get_by_label("Explain").check()
+        told = post(f"{url}/models/prices/predict", {"features": [2, 3], "explain": True})["explanation"]
+        lines = page.locator(".moves li")
+        expect(lines).to_have_count(2)
+        shares = {line.locator(".class").inner_text(): line.locator(".share") for line in lines.all()}
+        for name, value in told["contributions"].items():
+            assert float(shares[name].get_attribute("title")) == pytest.approx(value)
+        expect(page.locator("li.down .class")).to_have_text("years")
+        left, right = (page.locator(f"li.{side} .fill").bounding_box() for side in ("down", "up"))
+        assert left["x"] + left["width"] <= right["x"] + 0.5
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        expect(page.locator("#snippet")).to_contain_text("explain")
+        page.get_by_label("Model", exact=True).select_option("neighbours")
+        expect(page.locator("#explanation")).to_contain_text("KNeighborsClassifier")
+        expect(page.get_by_label("Explain")).to_be_disabled()
+        expect(page.locator("#result")).to_be_visible()
 
 
 def test_snippets_are_copied_and_work(serve, look):

@@ -5,7 +5,10 @@
   const LOOK_SECONDS = 10;
   const PAUSE_MILLISECONDS = 90;
   const MAX_TABLE_ROWS = 50;
-  const { ago, button, copy, editorOf, element, percent, rowOf, showAnswer, showBy, showProblem, snippet, parse, stringify } = window.mlapi;
+  const {
+    ago, allowExplanation, button, copy, editorOf, element, parse, percent, refuseExplanation, rowOf, showAnswer, showBy, showExplanation, showProblem, snippet,
+    stringify,
+  } = window.mlapi;
   const find = (id) => document.getElementById(id);
   const main = find("playground");
   const trial = Number(new URLSearchParams(location.search).get("version")) || null;
@@ -94,9 +97,12 @@
     showModel(model, before);
     const isSame = before && before.name === model.name;
     if (isSame && stringify(before.signature) === stringify(model.signature)) {
-      if (before.active_version !== model.active_version) ask();
+      if (before.active_version === model.active_version) return;
+      allowExplanation();
+      ask();
       return;
     }
+    allowExplanation();
     state.editor = editorOf(model, ask);
     find("inputs").replaceChildren(state.editor.element);
     let shown = 0;
@@ -141,6 +147,7 @@
   function requestOf(model, features) {
     const body = { features };
     if (model.signature.methods.includes("predict_proba")) body.probabilities = true;
+    if (find("explain").checked && !model.trialUrl) body.explain = true;
     const url = model.trialUrl || `${location.origin}${main.dataset.models}/${encodeURIComponent(model.name)}/predict`;
     return { url, body, perLine: state.editor.perLine, needsKey: state.needsKey && !model.trialUrl, needsToken: Boolean(model.trialUrl) };
   }
@@ -185,11 +192,17 @@
     if (state.editor !== editor) return;
     if (!reply.ok) return refuse(reply, content);
     showAnswer(content);
+    if (!find("explain").disabled) showExplanation(content.explanation);
     showBy(content.version, state.model);
     if (content.version !== state.model.active_version && !trial) look();
   }
 
   function refuse(reply, content) {
+    if (content.code === "no_explanation") {
+      refuseExplanation(content.error);
+      ask();
+      return;
+    }
     showProblem(content.error, `${reply.status} · ${content.code} · request ${content.request_id}`);
     if (content.feature) state.editor.blame(content.feature, `Expected ${content.expected}.`);
     if (!trial && (reply.status === 401 || reply.status === 403)) showKey();
@@ -294,6 +307,8 @@
   find("key-form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   find("key").addEventListener("input", ask);
   find("key-form").hidden = !state.needsKey;
+  find("explain").addEventListener("change", ask);
+  find("explain-choice").hidden = Boolean(trial);
   if (trial) {
     lookAtTrial();
   } else {

@@ -1,0 +1,59 @@
+// Shows what each feature contributes to an answer, as bars to both sides of a middle.
+"use strict";
+
+window.mlapi = window.mlapi || {};
+
+(() => {
+  const MAX_BARS = 12;
+  const OUTPUTS = {
+    value: "the prediction", probability: "the probability", log_odds: "the log-odds", decision_function: "the score", raw_score: "the raw score",
+  };
+  const find = (id) => document.getElementById(id);
+  const { element } = window.mlapi;
+  const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+  function signed(value) {
+    return `${value < 0 ? "\u2212" : "+"}${digits.format(Math.abs(value))}`;
+  }
+
+  // The largest first; the many small ones in one line, so that the lines still add up.
+  function linesOf(contributions) {
+    const all = Object.entries(contributions).sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
+    if (all.length <= MAX_BARS) return all;
+    const others = all.slice(MAX_BARS - 1);
+    return [...all.slice(0, MAX_BARS - 1), [`${others.length} others`, others.reduce((sum, [, value]) => sum + value, 0)]];
+  }
+
+  function lineOf([name, value], largest) {
+    const fill = element("span", { className: "fill" });
+    fill.style.setProperty("--share", largest > 0 ? Math.abs(value) / largest : 0);
+    return element(
+      "li", { className: value < 0 ? "down" : "up" }, element("span", { className: "class", title: name }, name),
+      element("span", { className: "sides", "aria-hidden": "true" }, fill), element("span", { className: "share", title: String(value) }, signed(value)),
+    );
+  }
+
+  function showExplanation(explanation) {
+    const place = find("explanation");
+    if (!explanation) return place.replaceChildren();
+    const lines = linesOf(explanation.contributions), largest = Math.max(...lines.map(([, value]) => Math.abs(value)));
+    const of = "class" in explanation ? ` of ${explanation.class}` : "";
+    const list = element("ol", { className: "moves", "aria-label": "What each feature contributes" }, ...lines.map((line) => lineOf(line, largest)));
+    const sum = `From ${digits.format(explanation.base_value)} to ${digits.format(explanation.value)}, ${OUTPUTS[explanation.output]}${of}:`;
+    return place.replaceChildren(element("p", { className: "quiet" }, sum), list);
+  }
+
+  // Explanations of this model are refused: the box says so, and why.
+  function refuseExplanation(sentence) {
+    find("explain").checked = false;
+    find("explain").disabled = true;
+    find("explanation").replaceChildren(element("p", { className: "quiet", role: "status" }, sentence));
+  }
+
+  function allowExplanation() {
+    find("explain").disabled = false;
+    find("explanation").replaceChildren();
+  }
+
+  Object.assign(window.mlapi, { showExplanation, refuseExplanation, allowExplanation });
+})();
