@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import grpc
 import orjson
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from mlapi.grpc import open_inference_pb2 as pb
 from mlapi.grpc.messages import http_body, infer_response, metadata_response
+from mlapi.http.admission import FREE_BODY_BYTES
 from mlapi.http.body import too_large
 from mlapi.http.pipeline import RequestPipeline, max_body_bytes
 from mlapi.http.request import Headers, Request
@@ -25,6 +29,15 @@ from mlapi.protocols.openinference.requests import HEADER_LENGTH
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# Messages that are received at the same time: gRPC allocates each one whole before anything can be counted.
+MAX_RECEIVING = 4
+# A message of any other method holds a few names.
+MAX_SMALL_BYTES = 65_536
+# From the call's head to the end of its message.
+RECEIVE_SECONDS = 10
+# gRPC's bit set of compression algorithms with "identity" alone. It decompresses before a message can be counted.
+NO_COMPRESSION = 1
 # What a request holds beside the numbers of its body.
 ENVELOPE_BYTES = 1_000_000
 # A channel keeps its connection, and so its worker: after this long its client connects anew.
@@ -67,6 +80,10 @@ class InferenceServer:
         self._pipeline = pipeline
         self._address = f"{host}:{port}"
         self._server: Any = None
+        self._receiving = asyncio.Semaphore(MAX_RECEIVING)
+        # A client of the reflection takes its time between two questions.
+        self._reflecting = asyncio.Semaphore(MAX_RECEIVING)
+        self._reflection = reflection.aio.ReflectionServicer((SERVICE, HEALTH, reflection.SERVICE_NAME))
         self.port = port
 
     async def start(self) -> None:
@@ -76,6 +93,8 @@ class InferenceServer:
                 ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", max_body_bytes() + ENVELOPE_BYTES),
                 ("grpc.max_send_message_length", -1),
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.compression_enabled_algorithms_bitset", NO_COMPRESSION),
                 ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_MS),
                 ("grpc.max_connection_age_grace_ms", AGE_GRACE_MS),
             ]
@@ -86,13 +105,15 @@ class InferenceServer:
             "ModelReady": (self._model_ready, pb.ModelReadyRequest),
             "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
             "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
-            "ModelInfer": (self._infer, pb.ModelInferRequest),
         }
-        handlers = {name: _handler(method, kind) for name, (method, kind) in methods.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        health_pb2_grpc.add_HealthServicer_to_server(_Health(self), self._server)
-        names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        handlers = {name: self._handler(method, kind) for name, (method, kind) in methods.items()}
+        handlers["ModelInfer"] = _of_messages(self._infer)
+        health = {"Check": self._handler(self._check, health_pb2.HealthCheckRequest)}
+        info = grpc.stream_stream_rpc_method_handler(self._reflect, response_serializer=_serialize)
+        for service, found in (
+            (SERVICE, handlers), (HEALTH, health), (reflection.SERVICE_NAME, {"ServerReflectionInfo": info})
+        ):  # fmt: skip
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, found),))
         self.port = self._server.add_insecure_port(self._address)
         await self._server.start()
         log.info("grpc_started", port=self.port)
@@ -125,15 +146,82 @@ class InferenceServer:
         await _require_answer(reply, context)
         return metadata_response(reply)
 
-    async def _infer(self, request: Any, context: Any) -> Any:
-        try:
-            body, length = http_body(request)
-        except HttpError as error:
-            await context.abort(CODES[error.status], str(error), (("code", error.code),))
-        path = f"{_path_of(request.model_name, request.model_version)}/infer"
-        reply = await self._ask(path, context, body=body, header_length=length)
+    async def _infer(self, messages: Any, context: Any) -> Any:
+        reply = await self._answer(context)
+        # An aborted call keeps this frame until the next garbage collection: it holds no body.
         await _require_answer(reply, context)
         return infer_response(reply)
+
+    async def _answer(self, context: Any) -> Reply:
+        with ExitStack() as held:
+            try:
+                path, body, length = await self._receive(context, held)
+            except HttpError as error:
+                return error_reply(error, "")
+            return await self._ask(path, context, body=body, header_length=length)
+
+    async def _receive(self, context: Any, held: ExitStack) -> tuple[str, bytes, int]:
+        """Return the path, the body and the header length that the call's message stands for.
+
+        `held` then holds the body's memory. Raises HttpError 400, 408, and 503 where others take the memory.
+        """
+        async with self._turn(self._receiving):
+            request = _parsed(await _read(context), pb.ModelInferRequest)
+            body, length = http_body(request)
+            held.enter_context(self._pipeline.admission.hold(max(0, len(body) - FREE_BODY_BYTES)))
+        return f"{_path_of(request.model_name, request.model_version)}/infer", body, length
+
+    @asynccontextmanager
+    async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for a turn to receive a message; HttpError 503 where it takes too long."""
+        admission = self._pipeline.admission
+        try:
+            await asyncio.wait_for(turns.acquire(), admission.queue_timeout_seconds)
+        except TimeoutError:
+            raise admission.overloaded() from None
+        try:
+            yield
+        finally:
+            turns.release()
+
+    def _handler(self, method: Callable[..., Any], kind: Any) -> Any:
+        """Return the handler of a method that takes one small message."""
+
+        async def receive(context: Any) -> Any:
+            try:
+                async with self._turn(self._receiving):
+                    return _parsed(_small(await _read(context)), kind)
+            except HttpError as error:
+                return error
+
+        async def answer(messages: Any, context: Any) -> Any:
+            request = await receive(context)
+            if isinstance(request, HttpError):
+                await _require_answer(error_reply(request, ""), context)
+            return await method(request, context)
+
+        return _of_messages(answer)
+
+    async def _check(self, request: Any, context: Any) -> Any:
+        """Return SERVING where every model that should serve here does."""
+        if request.service not in {"", SERVICE}:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service[:200]!r}.")
+        return health_pb2.HealthCheckResponse(status="SERVING" if await self.is_ready() else "NOT_SERVING")
+
+    async def _reflect(self, messages: Any, context: Any) -> AsyncIterator[Any]:
+        async for answer in self._reflection.ServerReflectionInfo(self._questions(context), context):
+            yield answer
+
+    async def _questions(self, context: Any) -> AsyncIterator[Any]:
+        """Give the questions of a reflection's stream; the stream ends where they do, or at one that is refused."""
+        while True:
+            try:
+                async with self._turn(self._reflecting):
+                    question = _parsed(_small(await _read(context)), reflection_pb2.ServerReflectionRequest)
+            except HttpError as error:
+                log.debug("grpc_reflection_ended", reason=str(error))
+                return
+            yield question
 
     async def _ask(self, path: str, context: Any, *, body: bytes | None = None, header_length: int = 0) -> Reply:
         """Return the pipeline's reply to a request for `path`, with the metadata of a call as its headers."""
@@ -153,24 +241,45 @@ class InferenceServer:
         )  # fmt: skip
 
 
-class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated without types
-    """The health of the worker, for balancers and probes. `Watch` is answered UNIMPLEMENTED."""
+def _of_messages(method: Callable[..., Any]) -> Any:
+    """Return the handler of a unary method that reads its message itself.
 
-    def __init__(self, server: InferenceServer) -> None:
-        self._server = server
-
-    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's own name
-        """Return SERVING where every model that should serve here does."""
-        if request.service not in {"", SERVICE}:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service[:200]!r}.")
-        status = "SERVING" if await self._server.is_ready() else "NOT_SERVING"
-        return health_pb2.HealthCheckResponse(status=status)
+    On the wire a stream of one message is the unary call that clients make. A stream's handler runs before the message
+    is received, so that it can wait for its turn.
+    """
+    return grpc.stream_unary_rpc_method_handler(method, response_serializer=_serialize)
 
 
-def _handler(method: Callable[..., Any], kind: Any) -> Any:
-    return grpc.unary_unary_rpc_method_handler(
-        method, request_deserializer=kind.FromString, response_serializer=lambda message: message.SerializeToString()
-    )
+async def _read(context: Any) -> bytes:
+    """Return the call's next message as it was sent; HttpError 400 where there is none, 408 where it is slow."""
+    try:
+        async with asyncio.timeout(RECEIVE_SECONDS):
+            # The iterator over the messages would keep the one that it gave last.
+            message = await context.read()
+    except TimeoutError:
+        raise HttpError(408, "request_timeout", f"No message arrived within {RECEIVE_SECONDS} s.") from None
+    if message is grpc.aio.EOF:
+        raise HttpError(400, "invalid_request", "The call has no message. Send one.")
+    content: bytes = message
+    return content
+
+
+def _small(message: bytes) -> bytes:
+    if len(message) > MAX_SMALL_BYTES:
+        raise too_large(MAX_SMALL_BYTES, len(message))
+    return message
+
+
+def _parsed(message: bytes, kind: Any) -> Any:
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise HttpError(400, "invalid_request", f"The message is no {kind.DESCRIPTOR.name}: {error}.") from None
+
+
+def _serialize(message: Any) -> bytes:
+    content: bytes = message.SerializeToString()
+    return content
 
 
 def _path_of(name: str, version: str) -> str:

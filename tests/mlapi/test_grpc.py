@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import threading
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
@@ -110,6 +112,67 @@ def test_typed_contents_are_answered_in_kind(ask, load, datatype, field, values)
     response, _ = ask.infer(typed(datatype, values, field=field))
     assert list(response.outputs[0].contents.int64_contents) == [0, 1]
     assert not response.raw_output_contents
+
+
+def test_compressed_message_is_refused(ask, load):
+    load(PLAIN)
+    call = ask.channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        call(raw(np.zeros((10_000, 2))), compression=grpc.Compression.Gzip, timeout=20)
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_call_without_a_message_is_refused(ask):
+    call = ask.channel.stream_unary(
+        "/inference.GRPCInferenceService/ModelInfer", response_deserializer=pb.ModelInferResponse.FromString
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        call(iter(()), timeout=20)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "has no message" in refused.value.details()
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (pb.ModelReadyRequest(name="m" * 70_000).SerializeToString(), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (b"\xff\xff", grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+@pytest.mark.parametrize(
+    "method", ["inference.GRPCInferenceService/ServerLive", "inference.GRPCInferenceService/ModelReady"]
+)
+def test_message_that_is_no_small_one_is_refused(ask, method, message, code):
+    with pytest.raises(grpc.RpcError) as refused:
+        ask.channel.unary_unary(f"/{method}")(message, timeout=20)
+    assert refused.value.code() == code
+
+
+def test_bodies_share_the_memory_of_http(ask, load, monkeypatch):
+    load(PLAIN)
+    monkeypatch.setattr(process.admission, "max_body_bytes", 1_000_000)
+    with process.admission.hold(900_000):
+        assert refusal(ask, raw(np.zeros((20_000, 2)))).code() == grpc.StatusCode.UNAVAILABLE
+    assert len(ask.infer(raw(np.zeros((20_000, 2))))[0].raw_output_contents[0]) == 160_000
+
+
+def test_refused_calls_keep_no_body(ask, load):
+    load(PLAIN)
+    wrong = raw(np.full((500_000, 2), np.nan))
+    refusal(ask, wrong)
+    gc.collect()
+    gc.disable()
+    try:
+        before = psutil.Process().memory_info().rss
+        for _ in range(40):
+            refusal(ask, wrong)
+        assert psutil.Process().memory_info().rss - before < 160e6  # of 320 MB that were sent
+    finally:
+        gc.enable()
 
 
 def test_texts_go_both_ways(ask, load):
