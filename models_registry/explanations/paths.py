@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 ROWS_AT_ONCE = 256
+# numpy vouches for the quadrature of 100 points.
+MAX_SLOTS = 200
 # Numbers in the largest intermediate arrays: 8 MB each.
 CELLS_AT_ONCE = 1_000_000
 
@@ -88,10 +91,16 @@ def ancestry(ensemble: TreeEnsemble) -> Ancestry:
     return Ancestry(parent, depth)
 
 
-def cost(ensemble: TreeEnsemble, above: Ancestry, n_features: int) -> int:
-    """Return how many steps of computation one row takes: for each leaf its slots, times the points of quadrature."""
-    slots = np.minimum(above.depth[ensemble.leaves], n_features)
-    return int((slots * ((slots + 1) // 2)).sum())
+def cost(ensemble: TreeEnsemble, above: Ancestry, n_columns: int) -> int:
+    """Return how many steps of computation one row takes: each leaf's splits, and its slots at each point."""
+    depth = above.depth[ensemble.leaves]
+    slots = np.minimum(depth, n_columns)
+    return int((depth + slots * ((slots + 1) // 2)).sum())
+
+
+def has_long_path(above: Ancestry, n_columns: int) -> bool:
+    """Return whether a path may have more features than the quadrature is exact for."""
+    return min(int(above.depth.max()), n_columns) > MAX_SLOTS
 
 
 def expected_value(ensemble: TreeEnsemble, above: Ancestry) -> Array:
@@ -132,27 +141,28 @@ def contributions(ensemble: TreeEnsemble, above: Ancestry, rows: Array, owners: 
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
         total = np.zeros((outputs * n_inputs, len(part)))
-        for chosen in _portions(order, above.depth[ensemble.leaves], len(part)):
-            paths = _paths(ensemble, above, ensemble.leaves[chosen])
+        for chosen in _portions(order, above.depth[ensemble.leaves], part):
+            paths = _paths(ensemble, above, ensemble.leaves[chosen], n_columns=rows.shape[1])
             moved = _moved(paths, _passes(ensemble, paths, part))
             total += _by_input(paths, ensemble.values[chosen], owners, n_inputs) @ moved.reshape(-1, len(part))
         answer[start : start + len(part)] = total.T.reshape(len(part), outputs, n_inputs)
     return answer
 
 
-def _portions(order: Array, depth: Array, n_rows: int) -> Iterator[Array]:
+def _portions(order: Array, depth: Array, rows: Array) -> Iterator[Array]:
     """Yield leaves, the shallow ones first, as many at once as fit into memory."""
     start = 0
     while start < len(order):
         # The deepest of a portion decides how large it is: look ahead by what the shallowest would allow, then cut.
-        stop = start + _fitting(int(depth[order[start]]), n_rows)
-        stop = start + _fitting(int(depth[order[min(stop, len(order)) - 1]]), n_rows)
+        stop = start + _fitting(int(depth[order[start]]), rows)
+        stop = start + _fitting(int(depth[order[min(stop, len(order)) - 1]]), rows)
         yield order[start:stop]
         start = stop
 
 
-def _fitting(depth: int, n_rows: int) -> int:
-    return max(1, CELLS_AT_ONCE // (n_rows * depth * ((depth + 1) // 2)))
+def _fitting(depth: int, rows: Array) -> int:
+    slots = min(depth, int(rows.shape[1]))
+    return max(1, CELLS_AT_ONCE // (len(rows) * max(depth, slots * ((slots + 1) // 2))))
 
 
 def _share(cover: Array, node: Array, parent: Array) -> Array:
@@ -161,13 +171,13 @@ def _share(cover: Array, node: Array, parent: Array) -> Array:
     return np.divide(cover[node], of_parent, out=np.zeros(len(node)), where=of_parent > 0)
 
 
-def _paths(ensemble: TreeEnsemble, above: Ancestry, leaves: Array) -> Paths:
+def _paths(ensemble: TreeEnsemble, above: Ancestry, leaves: Array, *, n_columns: int) -> Paths:
     steps, count = int(above.depth[leaves].max()), len(leaves)
     node = np.full((steps, count), -1, dtype=np.int64)
     is_left = np.zeros((steps, count), dtype=bool)
     slot = np.zeros((steps, count), dtype=np.int64)
-    feature = np.full((steps, count), -1, dtype=np.int64)
-    share = np.ones((steps, count))
+    feature = np.full((min(steps, n_columns), count), -1, dtype=np.int64)
+    share = np.ones(feature.shape)
     used = np.zeros(count, dtype=np.int64)
     at = leaves.copy()
     for step in range(steps):
@@ -202,7 +212,7 @@ def _moved(paths: Paths, passes: Array) -> Array:
     """Return (slots, leaves, rows): by how much of a leaf's value each feature of its path moves the answer."""
     slots = len(paths.feature)
     # A polynomial of degree slots - 1 takes half as many points.
-    points, weights = np.polynomial.legendre.leggauss((slots + 1) // 2)
+    points, weights = _quadrature((slots + 1) // 2)
     known = (points + 1)[:, None, None] / 2
     factors = [known * passes[slot] + (1 - known) * paths.share[slot][:, None] for slot in range(slots)]
     moved = np.empty(passes.shape)
@@ -215,6 +225,11 @@ def _moved(paths: Paths, passes: Array) -> Array:
         moved[slot] = np.tensordot(weights / 2, others, 1) * (passes[slot] - paths.share[slot][:, None])
         after = after * factors[slot]
     return moved
+
+
+@lru_cache(maxsize=MAX_SLOTS)
+def _quadrature(count: int) -> tuple[Array, Array]:
+    return np.polynomial.legendre.leggauss(count)
 
 
 def _by_input(paths: Paths, values: Array, owners: Array, n_inputs: int) -> Any:

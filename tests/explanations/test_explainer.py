@@ -189,6 +189,20 @@ def test_deep_trees_in_portions_add_up():
     np.testing.assert_allclose(found.values[:, 0], model.predict(inputs[:300]), rtol=1e-9, atol=1e-9)
 
 
+def test_a_chain_of_splits_adds_up():
+    inputs = np.column_stack([np.arange(300.0), np.arange(300.0)[::-1]])
+    model = DecisionTreeRegressor(random_state=0).fit(inputs, 1.5 ** np.arange(300.0))
+    assert model.get_depth() > 90
+    found = explainer(model).explain(inputs)
+    np.testing.assert_allclose(found.values[:, 0], model.predict(inputs), atol=1e-9 * 1.5**299)
+
+
+def test_a_path_of_too_many_features_is_refused():
+    model = explainer(DecisionTreeRegressor(random_state=0).fit(np.eye(250), 3.0 ** np.arange(250.0)))
+    with pytest.raises(NotExplainable, match="more than 200 features on one path"):
+        model.require_affordable(1)
+
+
 def test_a_single_leaf_contributes_nothing():
     model = GradientBoostingRegressor(n_estimators=2).fit(ROWS, np.ones(60))
     found = explainer(model).explain(ROWS[:2])
