@@ -41,6 +41,24 @@ class UsageView(RegistryView):
         return Response(report_content(usage_report(model, window, datetime.now(UTC))))
 
 
+class DriftView(RegistryView):
+    """`/api/models/{name}/drift`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(
+        operation_id="get_drift",
+        tags=["registry"],
+        parameters=[forms.WindowQuery],
+        responses={200: forms.Drift, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """Compare the logged requests with the reference of their version, by feature."""
+        window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
+        found = services.drift_report(services.get_model(name), window.step * window.steps)
+        return Response({"window": window.name, **found})
+
+
 class ReplaysView(RegistryView):
     """`/api/models/{name}/replays`."""
 

@@ -59,6 +59,51 @@ class Usage(serializers.Serializer[Any]):
     versions = VersionUsage(many=True)
 
 
+class ColumnDrift(serializers.Serializer[Any]):
+    """What one column shows; shares from 0 to 1."""
+
+    verdict = serializers.ChoiceField(choices=["drifted", "stable", "too few rows", "not compared"])
+    reason = serializers.CharField()
+    method = serializers.ChoiceField(choices=["wasserstein", "jensen_shannon"], allow_null=True)
+    effect_size = serializers.FloatField(allow_null=True)
+    chance = serializers.FloatField(allow_null=True, help_text="The largest effect size of random splits.")
+    rows = serializers.IntegerField()
+    reference_rows = serializers.IntegerField()
+    missing = serializers.FloatField(allow_null=True)
+    reference_missing = serializers.FloatField(allow_null=True)
+
+
+class FeatureDrift(ColumnDrift):
+    """One feature."""
+
+    name = serializers.CharField()
+
+
+class VersionDrift(serializers.Serializer[Any]):
+    """One version, the features with the largest effect size first."""
+
+    version = serializers.IntegerField()
+    reference = serializers.ChoiceField(choices=["sample"], allow_null=True)
+    reference_rows = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    verdict = serializers.ChoiceField(choices=["drifted", "stable", "too few rows", "not compared"])
+    features = FeatureDrift(many=True)
+    predictions = ColumnDrift()
+
+
+class Drift(serializers.Serializer[Any]):
+    """A model's drift by version."""
+
+    model = serializers.CharField()
+    window = serializers.CharField()
+    state = serializers.ChoiceField(choices=["captured", "not captured"])
+    note = serializers.CharField(help_text="What to turn on where nothing is captured.")
+    min_rows = serializers.IntegerField()
+    max_rows = serializers.IntegerField()
+    threshold = serializers.FloatField()
+    versions = VersionDrift(many=True)
+
+
 class ReplayRequest(Strict):
     """A replay over the rows that the registry has."""
 

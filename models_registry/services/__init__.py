@@ -61,6 +61,7 @@ from models_registry.services.desired_state import (
     record_change,
 )
 from models_registry.services.discovery import DiscoveryResult, discover
+from models_registry.services.drift import drift_report
 from models_registry.services.labels import set_aliases, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import all_models, describe_model, describe_version, list_models
@@ -136,6 +137,7 @@ __all__ = [
     "describe_version",
     "digest_of_key",
     "discover",
+    "drift_report",
     "end_canary",
     "fetch_artifact",
     "finish_lease",

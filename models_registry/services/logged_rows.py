@@ -19,14 +19,20 @@ LOOKED_BACK = timedelta(days=30)
 NEWEST_VERSIONS = 5
 
 
-def logged_rows(model: RegisteredModel, wanted: LogFilter, *, limit: int) -> list[LoggedRow]:
-    """Return the newest logged rows of `model`, the newest first; StorageError where the storage is away."""
-    return newest_rows(conf.log_storage(), model.name, _days(model), wanted, limit=limit)
+def logged_rows(
+    model: RegisteredModel, wanted: LogFilter, *, limit: int, look_back: timedelta = LOOKED_BACK
+) -> list[LoggedRow]:
+    """Return the newest logged rows of `model`, the newest first; StorageError where the storage is away.
+
+    Days before `look_back` are not read; of the first day, earlier rows may be among those returned.
+    """
+    return newest_rows(conf.log_storage(), model.name, _days(model, look_back), wanted, limit=limit)
 
 
-def _days(model: RegisteredModel) -> set[tuple[date, int]]:
+def _days(model: RegisteredModel, look_back: timedelta) -> set[tuple[date, int]]:
     now = timezone.now()
-    windows = UsageWindow.objects.filter(version__model=model, starts_at__gte=now - LOOKED_BACK)
+    # The hour that sums minutes up begins before them.
+    windows = UsageWindow.objects.filter(version__model=model, starts_at__gte=now - look_back - timedelta(hours=1))
     found = {(at.date(), number) for at, number in windows.values_list("starts_at", "version__number").distinct()}
     numbers = model.versions.newest_first().values_list("number", flat=True)[:NEWEST_VERSIONS]
     return found | {(day.date(), number) for day in (now, now - timedelta(days=1)) for number in numbers}

@@ -1,0 +1,153 @@
+"""How far the served values of a column are from those of its reference, as an effect size."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from models_registry.monitoring.intervals import difference_interval
+
+# Fewer values on either side are never judged.
+MIN_ROWS = 200
+# Wasserstein in standard deviations of the reference, and the Jensen-Shannon distance: Evidently's own limits.
+THRESHOLD = 0.1
+# By how much the share of missing values may differ, beyond chance.
+MISSING_THRESHOLD = 0.1
+# A constant column has no deviation to divide by; Evidently divides by this.
+MIN_DEVIATION = 0.001
+# Texts that hardly repeat, such as names, differ in any two samples.
+MAX_CATEGORIES = 100
+SHUFFLES = 200
+SEED = 0
+
+NUMBER, CATEGORY = "number", "category"
+METHODS = {NUMBER: "wasserstein", CATEGORY: "jensen_shannon"}
+DRIFTED, STABLE, TOO_FEW_ROWS, NOT_COMPARED = "drifted", "stable", "too few rows", "not compared"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """What one column shows. Shares are from 0 to 1.
+
+    `chance` is the largest effect size of random splits of the same values; it is computed above the threshold alone.
+    """
+
+    verdict: str
+    reason: str
+    method: str | None = None
+    effect_size: float | None = None
+    chance: float | None = None
+    rows: int = 0
+    reference_rows: int = 0
+    missing: float | None = None
+    reference_missing: float | None = None
+
+
+def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) -> ColumnDrift:
+    """Compare the values of a column, `kind` NUMBER or CATEGORY; None and NaN are missing.
+
+    The column has drifted where the effect size is above the threshold and above what chance gives, or where the share
+    of missing values differs.
+    """
+    clean: Callable[[Sequence[Any]], list[Any]] = _numbers if kind == NUMBER else _categories
+    values, reference_values = clean(current), clean(reference)
+    missing = (len(current) - len(values), len(current)), (len(reference) - len(reference_values), len(reference))
+    judged = partial(
+        ColumnDrift,
+        method=METHODS[kind],
+        rows=len(current),
+        reference_rows=len(reference),
+        missing=_share(missing[0]),
+        reference_missing=_share(missing[1]),
+    )
+    if (fewest := min(len(current), len(reference))) < MIN_ROWS:
+        return judged(TOO_FEW_ROWS, f"{fewest} of {MIN_ROWS} rows on one side.")
+    if _differs(*missing):
+        shares = f"{_share(missing[0]):.1%} of the values are missing, {_share(missing[1]):.1%} in the reference."
+        return judged(DRIFTED, shares)
+    if (fewest := min(len(values), len(reference_values))) < MIN_ROWS:
+        return judged(TOO_FEW_ROWS, f"{fewest} of {MIN_ROWS} values that are not missing.")
+    if kind == CATEGORY and len({*values, *reference_values}) > MAX_CATEGORIES:
+        return judged(NOT_COMPARED, f"It has more than {MAX_CATEGORIES} different values.")
+    distance: Callable[[Any, Any], float] = wasserstein if kind == NUMBER else jensen_shannon
+    size = distance(reference_values, values)
+    if not math.isfinite(size):
+        return judged(NOT_COMPARED, "Its values are too large to compare.")
+    if size <= THRESHOLD:
+        return judged(STABLE, f"{size:.3f} is within {THRESHOLD}.", effect_size=size)
+    chance = _chance(reference_values, values, distance)
+    verdict = DRIFTED if size > chance else STABLE
+    reason = f"{size:.3f} is above {THRESHOLD}; chance gives up to {chance:.3f}."
+    return judged(verdict, reason, effect_size=size, chance=chance)
+
+
+def wasserstein(reference: Sequence[float], current: Sequence[float]) -> float:
+    """Return the Wasserstein distance in the reference's standard deviations; infinite where they are too large."""
+    from scipy.stats import wasserstein_distance
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = max(float(np.std(reference)), MIN_DEVIATION)
+        return float(wasserstein_distance(reference, current)) / deviation if math.isfinite(deviation) else math.inf
+
+
+def jensen_shannon(reference: Sequence[str], current: Sequence[str]) -> float:
+    """Return the Jensen-Shannon distance (base e) of the categories' shares: 0 to 0.833."""
+    from scipy.spatial.distance import jensenshannon
+
+    counts, others = Counter(reference), Counter(current)
+    names = sorted({*counts, *others})
+    found = float(jensenshannon([counts[name] for name in names], [others[name] for name in names]))
+    # Rounding makes the root of a negative number of what is 0.
+    return 0.0 if math.isnan(found) else found
+
+
+def _chance(reference: Sequence[Any], current: Sequence[Any], distance: Callable[[Any, Any], float]) -> float:
+    """Return the largest distance of SHUFFLES random splits of all values, each of the sizes given."""
+    generator = np.random.default_rng(SEED)
+    pooled = np.array([*reference, *current], dtype=float if isinstance(reference[0], float) else object)
+    found = 0.0
+    for _ in range(SHUFFLES):
+        generator.shuffle(pooled)
+        found = max(found, distance(pooled[: len(reference)], pooled[len(reference) :]))
+    return found
+
+
+def _differs(counted: tuple[int, int], other: tuple[int, int]) -> bool:
+    larger, smaller = sorted((counted, other), key=_share, reverse=True)
+    return difference_interval(larger, smaller)[0] > MISSING_THRESHOLD
+
+
+def _share(counted: tuple[int, int]) -> float:
+    return counted[0] / counted[1] if counted[1] else 0.0
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    """Return the finite numbers; what is none counts as missing."""
+    found = (_number(value) for value in values)
+    return [value for value in found if math.isfinite(value)]
+
+
+def _number(value: Any) -> float:
+    try:
+        return math.nan if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _categories(values: Sequence[Any]) -> list[str]:
+    """Return the values as text; 1.0 and 1 are one category."""
+    return [
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        for value in values
+        if not _is_missing(value)
+    ]

@@ -1,0 +1,104 @@
+"""Drift through the API: from requests to the verdict by feature."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from mlapi.http import process
+from mlapi.http.application import Application
+from models_registry import services
+from tests.mlapi.test_api import Caller
+from tests.mlapi.test_logged_rows import log  # noqa: F401
+from tests.monitoring.test_replay import classifier
+from tests.support.asgi import AsgiClient
+from tests.support.registry import ready_version
+
+pytestmark = pytest.mark.django_db
+
+ROWS = np.random.default_rng(2).normal(0, 5, (300, 2)).round(3).tolist()
+
+
+@pytest.fixture
+def served(log, tmp_path, load):  # noqa: F811
+    """Return a function that logs rows of a version whose sample is ROWS."""
+    version = ready_version(classifier(0), tmp_path)
+    type(version).objects.update(sample={"instances": ROWS, "predictions": classifier(0).predict(ROWS).tolist()})
+    services.activate(version, by="ann")
+    services.set_capture(version.model, by="ann", percent=100)
+    load(classifier(0), number=1)
+
+    def send(rows):
+        AsgiClient(Application(process.pipeline, None)).post("/predict", {"instances": rows})
+        log.writer.finish()
+        return version.model
+
+    return send
+
+
+def drift(query: str = "window=24h"):
+    return Caller("view_registeredmodel").get(f"/api/models/m/drift?{query}").json()
+
+
+def verdicts(version) -> dict[str, str]:
+    return {item["name"]: item["verdict"] for item in version["features"]}
+
+
+def test_shifted_feature_has_drifted(served):
+    served([[first, second + 10] for first, second in ROWS])
+    (found,) = drift()["versions"]
+    assert (found["version"], found["reference"], found["rows"], found["verdict"]) == (1, "sample", 300, "drifted")
+    assert verdicts(found) == {"x1": "drifted", "x0": "stable"}
+    assert found["features"][0]["effect_size"] == pytest.approx(10 / np.std([row[1] for row in ROWS]))
+
+
+def test_same_rows_are_stable(served):
+    served(ROWS)
+    (found,) = drift()["versions"]
+    assert (found["verdict"], found["predictions"]["verdict"], found["predictions"]["effect_size"]) == (
+        "stable",
+        "stable",
+        0,
+    )
+
+
+def test_few_rows_raise_no_alarm(served):
+    served([[100, 100]] * 50)
+    (found,) = drift()["versions"]
+    assert (found["verdict"], set(verdicts(found).values())) == ("too few rows", {"too few rows"})
+
+
+def test_rows_before_the_window_are_left_out(served):
+    model = served(ROWS)
+    (found,) = services.drift_report(model, timedelta(0))["versions"]
+    assert (found["rows"], found["verdict"]) == (0, "too few rows")
+
+
+@pytest.mark.parametrize("column", ["x1", {"column": "x1", "hash": True}])
+def test_columns_that_are_not_kept_are_not_compared(column, served):
+    from mlapi import replica
+    from models_registry.services.captures import read_captures
+
+    model = services.get_model("m")
+    services.set_capture(model, by="ann", exclude=[column])
+    replica.runtime.captures = read_captures()
+    served(ROWS)
+    (found,) = drift()["versions"]
+    assert verdicts(found) == {"x0": "stable", "x1": "not compared"}
+
+
+def test_model_without_log_says_what_to_turn_on(served):
+    services.set_capture(services.get_model("m"), by="ann", percent=0)
+    found = drift()
+    assert (found["state"], "capture_percent" in found["note"]) == ("not captured", True)
+
+
+@pytest.mark.parametrize(("query", "status"), [("window=30d", 200), ("window=2h", 400), ("", 200)])
+def test_unknown_window_is_refused(query, status, served):
+    assert Caller("view_registeredmodel").get(f"/api/models/m/drift?{query}").status_code == status
+
+
+def test_drift_needs_permission_to_view(served):
+    assert Caller("activate_modelversion").get("/api/models/m/drift").status_code == 403
