@@ -161,6 +161,8 @@ def test_contributions_are_bars_that_add_up(load, look, size, scheme):  # noqa: 
         for name, value in told["contributions"].items():
             assert float(shares[name].get_attribute("title")) == pytest.approx(value)
         expect(page.locator("li.down .class")).to_have_text("years")
+        page.get_by_label("area").fill("2.123456")
+        expect(page.locator("li.up .share")).to_contain_text("≈")
         left, right = (page.locator(f"li.{side} .fill").bounding_box() for side in ("down", "up"))
         assert left["x"] + left["width"] <= right["x"] + 0.5
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

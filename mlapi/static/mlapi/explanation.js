@@ -12,8 +12,15 @@ window.mlapi = window.mlapi || {};
   const { element } = window.mlapi;
   const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
+  // Three digits; ≈ marks what is rounded.
+  function rounded(value, sign = value < 0 ? "\u2212" : "") {
+    const text = digits.format(Math.abs(value));
+    const isExact = Number(text.replaceAll(",", "")) === Math.abs(value);
+    return `${isExact ? "" : "\u2248\u202f"}${sign}${text}`;
+  }
+
   function signed(value) {
-    return `${value < 0 ? "\u2212" : "+"}${digits.format(Math.abs(value))}`;
+    return rounded(value, value < 0 ? "\u2212" : "+");
   }
 
   // The largest first; the many small ones in one line, so that the lines still add up.
@@ -39,7 +46,7 @@ window.mlapi = window.mlapi || {};
     const lines = linesOf(explanation.contributions), largest = Math.max(...lines.map(([, value]) => Math.abs(value)));
     const of = "class" in explanation ? ` of ${explanation.class}` : "";
     const list = element("ol", { className: "moves", "aria-label": "What each feature contributes" }, ...lines.map((line) => lineOf(line, largest)));
-    const sum = `From ${digits.format(explanation.base_value)} to ${digits.format(explanation.value)}, ${OUTPUTS[explanation.output]}${of}:`;
+    const sum = `From ${rounded(explanation.base_value)} to ${rounded(explanation.value)}, ${OUTPUTS[explanation.output]}${of}:`;
     return place.replaceChildren(element("p", { className: "quiet" }, sum), list);
   }
 
