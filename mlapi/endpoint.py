@@ -23,6 +23,8 @@ class Endpoint:
     error_reply: ErrorReply = native.error_reply
     content_types: tuple[str, ...] = ("application/json",)
     is_prediction: bool = True
+    # Where predictions need an API key, this route does too.
+    takes_key: bool = False
     any_host: bool = False
     is_quiet: bool = False
     # Answered on the event loop: it reads memory alone.

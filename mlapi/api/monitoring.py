@@ -59,6 +59,24 @@ class DriftView(RegistryView):
         return Response({"window": window.name, **found})
 
 
+class QualityView(RegistryView):
+    """`/api/models/{name}/quality`."""
+
+    needs = {"GET": VIEW}
+
+    @extend_schema(
+        operation_id="get_quality",
+        tags=["registry"],
+        parameters=[forms.WindowQuery],
+        responses={200: forms.Quality, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """Return how right the logged predictions were, by version and day, as far as their ground truth is known."""
+        window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
+        report = services.quality_report(services.get_model(name), window, datetime.now(UTC))
+        return Response(services.quality_content(report))
+
+
 class ReplaysView(RegistryView):
     """`/api/models/{name}/replays`."""
 

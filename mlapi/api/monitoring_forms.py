@@ -104,6 +104,42 @@ class Drift(serializers.Serializer[Any]):
     versions = VersionDrift(many=True)
 
 
+class QualityFigures(serializers.Serializer[Any]):
+    """How right some logged predictions were."""
+
+    logged_rows = serializers.IntegerField()
+    labelled_rows = serializers.IntegerField()
+    labelled_share = serializers.FloatField(allow_null=True, help_text="Rows that have a label yet, from 0 to 1.")
+    metrics = serializers.DictField(
+        help_text="Of a classifier accuracy, balanced_accuracy, f1_macro, log_loss, roc_auc and labels; of a regressor "
+        "mae, rmse and r2. Null: not defined for these rows. Empty: no row has a label."
+    )
+
+
+class DayQuality(QualityFigures):
+    """The predictions of one day, in UTC."""
+
+    day = serializers.DateField()
+
+
+class VersionQuality(QualityFigures):
+    """One version over the whole window."""
+
+    version = serializers.IntegerField()
+    kind = serializers.CharField()
+    days = DayQuality(many=True)
+
+
+class Quality(serializers.Serializer[Any]):
+    """A model's quality by version."""
+
+    model = serializers.CharField()
+    window = serializers.CharField()
+    starts_at = serializers.DateTimeField()
+    is_complete = serializers.BooleanField(help_text="False: there are more files than one report reads.")
+    versions = VersionQuality(many=True)
+
+
 class ReplayRequest(Strict):
     """A replay over the rows that the registry has."""
 

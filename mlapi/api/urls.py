@@ -25,6 +25,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/rollout$", views.RolloutView.as_view(), name="api-rollout"),
     re_path(rf"^models/{NAME}/usage$", monitoring.UsageView.as_view(), name="api-usage"),
     re_path(rf"^models/{NAME}/drift$", monitoring.DriftView.as_view(), name="api-drift"),
+    re_path(rf"^models/{NAME}/quality$", monitoring.QualityView.as_view(), name="api-quality"),
     re_path(rf"^models/{NAME}/traffic$", traffic.TrafficView.as_view(), name="api-traffic"),
     re_path(rf"^models/{NAME}/promote$", traffic.PromoteView.as_view(), name="api-promote"),
     re_path(rf"^models/{NAME}/replays$", monitoring.ReplaysView.as_view(), name="api-replays"),

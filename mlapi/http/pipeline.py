@@ -173,7 +173,7 @@ class RequestPipeline:
         if endpoint.is_internal:
             require_network(request.client, headers.raw(proxy_header("For").lower().encode()))
             require_metrics_token(headers)
-        if endpoint.is_prediction and settings.MLAPI_REQUIRE_API_KEY:
+        if (endpoint.is_prediction or endpoint.takes_key) and settings.MLAPI_REQUIRE_API_KEY:
             context.key = require_key(headers, self.runtime, context.params.get("model")).prefix
         if method == "POST":
             if endpoint.content_types:

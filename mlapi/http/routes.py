@@ -12,7 +12,7 @@ from mlapi import catalogue, health, openapi
 from mlapi.endpoint import Endpoint
 from mlapi.observability.metrics.endpoint import metrics_endpoint
 from mlapi.observability.metrics.triton_statistics import triton_statistics
-from mlapi.protocols import kserve_v1, mlflow, native, openinference
+from mlapi.protocols import ground_truth, kserve_v1, mlflow, native, openinference
 from mlapi.protocols.base import Handler, PredictionHandler
 from mlapi.replica import recorder
 from models_registry.inference.routing import ALIAS_PATTERN
@@ -72,6 +72,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("predict", r"predict", native.answer),
     Endpoint("predict-model", rf"models/{NAME}/predict", native.answer),
     Endpoint("predict-version", rf"models/{NAME}/versions/{NUMBER}/predict", native.answer),
+    Endpoint(
+        "ground-truth",
+        rf"models/{NAME}/ground-truth",
+        ground_truth.answer,
+        content_types=ground_truth.CONTENT_TYPES,
+        is_prediction=False,
+        takes_key=True,
+    ),
     Endpoint("models", r"models", catalogue.index, methods=("GET",), is_prediction=False),
     Endpoint("model", rf"models/{NAME}", catalogue.detail, methods=("GET",), is_prediction=False),
     Endpoint(

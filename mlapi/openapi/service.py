@@ -144,6 +144,7 @@ QUERIES: dict[str, list[dict[str, Any]]] = {
 }
 
 SUMMARIES = {
+    "ground-truth": "Labels that became known, by request id and row: JSON, JSON Lines or CSV; 202",
     "metrics": "Metrics of all workers of this machine, for Prometheus",
     "ping": "Whether every active model is, or once was, loaded here",
     "version": "The service's version, as text",
@@ -230,7 +231,7 @@ def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot
         "summary": SUMMARIES.get(endpoint.name, words).rstrip("."),
         "responses": {"default": {"description": "As the protocol says."}},
     }
-    if endpoint.is_prediction:
+    if endpoint.is_prediction or endpoint.takes_key:
         operation |= security()
     if method == "POST":
         bodies = examples.of(endpoint.name, snapshot)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections import Counter, deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.schema import Schema
-
-# Rows that one worker holds until they are in a file. A wide row takes some kilobytes.
-MAX_QUEUED_ROWS = 50_000
+from models_registry.inference.bounded_queue import BoundedQueue
 
 EXCLUDE, HASH = "exclude", "hash"
-
-RowKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +46,12 @@ class CapturedCall:
     at: datetime | None = None
 
 
-class CaptureQueue:
+class CaptureQueue(BoundedQueue[CapturedCall]):
     """Calls that wait for the writer: an append for each, and a drop where the queue is full."""
-
-    def __init__(self, *, max_rows: int = MAX_QUEUED_ROWS) -> None:
-        """Hold at most `max_rows` rows."""
-        self._max_rows = max_rows
-        self._calls: deque[CapturedCall] = deque()
-        self._rows = 0
-        self._guard = threading.Lock()
-        # Rows by (model, version, what became of them): written, dropped.
-        self.counts: Counter[tuple[str, int, str]] = Counter()
 
     def offer(self, call: CapturedCall, request_id: str) -> None:
         """Take a call, or drop and count it where the queue is full."""
-        with self._guard:
-            if self._rows + call.count > self._max_rows:
-                self.counts[call.model, call.version, "dropped"] += call.count
-                return
-            self._rows += call.count
-        self._calls.append(replace(call, request_id=request_id, at=datetime.now(UTC)))
-
-    def take(self) -> list[CapturedCall]:
-        """Return the calls that wait; they count against the queue until `done` says that they are in a file."""
-        taken = []
-        while self._calls:
-            taken.append(self._calls.popleft())
-        return taken
-
-    def done(self, rows: int) -> None:
-        """Give room for `rows` further rows."""
-        with self._guard:
-            self._rows -= rows
-
-    def count(self, key: RowKey, outcome: str, rows: int) -> None:
-        """Count rows that were written or dropped."""
-        with self._guard:
-            self.counts[(*key, outcome)] += rows
+        if not self.reserve(call.count):
+            self.count((call.model, call.version), "dropped", call.count)
+            return
+        self.append(replace(call, request_id=request_id, at=datetime.now(UTC)))

@@ -13,6 +13,7 @@ from models_registry.artifacts.schema import Schema
 from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
 from models_registry.inference.capture import Capture, CaptureQueue
+from models_registry.inference.ground_truth import GroundTruthQueue
 from models_registry.inference.routing import TrafficSplit, version_key
 
 
@@ -106,6 +107,7 @@ class Runtime:
         # What of the requests is logged, by model, and the calls that wait to be.
         self.captures: Mapping[str, Capture] = {}
         self.captured = CaptureQueue()
+        self.ground_truth = GroundTruthQueue()
 
     def post(self, **changes: Any) -> None:
         """Replace the snapshot by one with these changes: one assignment, so nobody reads half of it."""

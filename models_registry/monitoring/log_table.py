@@ -15,6 +15,7 @@ import pyarrow as pa
 from models_registry.artifacts.prediction_json import confidences
 from models_registry.artifacts.schema import Schema
 from models_registry.inference.capture import EXCLUDE, HASH, CapturedCall
+from models_registry.inference.ground_truth import LabelBatch
 
 INPUT = "input."
 _TYPES = {"float": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_()}
@@ -114,8 +115,25 @@ def _hashed(value: Any, key: bytes) -> str | None:
     return hmac.new(key, str(value).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:HASH_DIGITS]
 
 
+def label_table(batches: Sequence[LabelBatch]) -> pa.Table:
+    """Return ground truth as a table: `request_id`, `row`, `label` and `received_at`, in the order of arrival."""
+    rows = [(batch.at, item) for batch in batches for item in batch.labels]
+    return pa.table(
+        {
+            "request_id": pa.array([item.request_id for _, item in rows], pa.string()),
+            "row": pa.array([item.row for _, item in rows], pa.int32()),
+            "label": _values([item.label for _, item in rows]),
+            "received_at": pa.array([at for at, _ in rows], pa.timestamp("us", tz="UTC")),
+        }
+    )
+
+
 def _predictions(calls: Iterable[CapturedCall]) -> pa.Array:
-    values = [_plain_prediction(value) for call in calls for value in call.prediction.predictions()]
+    return _values([_plain_prediction(value) for call in calls for value in call.prediction.predictions()])
+
+
+def _values(values: list[Any]) -> pa.Array:
+    """Return predictions or labels in the type that all of them have, else as text."""
     kinds = {type(value) for value in values}
     if kinds <= {int, float} and float in kinds:
         return pa.array([float(value) for value in values], pa.float64())

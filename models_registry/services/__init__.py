@@ -68,6 +68,7 @@ from models_registry.services.listing import all_models, describe_model, describ
 from models_registry.services.logged_rows import logged_rows
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
 from models_registry.services.publishing import publish
+from models_registry.services.quality import QualityReport, quality_content, quality_report
 from models_registry.services.replays import (
     ReplayRequest,
     get_replay,
@@ -109,6 +110,7 @@ __all__ = [
     "DesiredStateChanges",
     "DesiredVersion",
     "DiscoveryResult",
+    "QualityReport",
     "ReplayRequest",
     "Rollout",
     "RolloutReplica",
@@ -157,6 +159,8 @@ __all__ = [
     "parse_source",
     "promote",
     "publish",
+    "quality_content",
+    "quality_report",
     "read_captures",
     "read_changes",
     "read_desired_model",

@@ -26,10 +26,11 @@ def logged_rows(
 
     Days before `look_back` are not read; of the first day, earlier rows may be among those returned.
     """
-    return newest_rows(conf.log_storage(), model.name, _days(model, look_back), wanted, limit=limit)
+    return newest_rows(conf.log_storage(), model.name, logged_days(model, look_back), wanted, limit=limit)
 
 
-def _days(model: RegisteredModel, look_back: timedelta) -> set[tuple[date, int]]:
+def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> set[tuple[date, int]]:
+    """Return each day (UTC) since `look_back` with a version that may have logged rows."""
     now = timezone.now()
     # The hour that sums minutes up begins before them.
     windows = UsageWindow.objects.filter(version__model=model, starts_at__gte=now - look_back - timedelta(hours=1))

@@ -28,6 +28,11 @@ class LogStorage(Protocol):
         """Return the content of a file."""
 
 
+def ground_truth_folder(model: str) -> str:
+    """Return where the labels of a model are: apart from all predictions, since no model's name begins with `_`."""
+    return f"_ground_truth/{model}"
+
+
 def open_log_storage(url: str) -> LogStorage:
     """Return the storage that `url` names: `file:///path` or `s3://bucket/prefix`."""
     parts = urlsplit(url)

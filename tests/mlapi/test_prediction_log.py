@@ -18,7 +18,7 @@ from mlapi import replica
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.snapshots import Snapshots
 from models_registry import services
-from models_registry.agent import prediction_log
+from models_registry.agent import log_files
 from models_registry.agent.prediction_log import PredictionLogWriter
 from models_registry.errors import RequestError
 from models_registry.inference.capture import Capture, CaptureQueue
@@ -157,7 +157,7 @@ def test_rows_wait_while_the_storage_is_away(host, load, log):
 
 
 def test_oldest_rows_are_dropped_where_the_disk_is_bounded(host, load, log, monkeypatch):
-    monkeypatch.setattr(prediction_log, "MAX_WAITING_BYTES", 4_000)
+    monkeypatch.setattr(log_files, "MAX_WAITING_BYTES", 4_000)
     log.directory.write_text("no directory")
     load(constant(1))
     sent = 0

@@ -48,8 +48,9 @@ SWAPS = Metric("mlapi_swaps", "Versions swapped in by this machine's workers.", 
 LOAD_FAILURES = Metric("mlapi_load_failures", "Attempts to load a version that failed.", ("model",))
 
 LOGGED_ROWS = Metric("mlapi_logged_rows", "Rows of the prediction log: written, dropped.", (*_VERSION, "outcome"))
+GROUND_TRUTH_ROWS = Metric("mlapi_ground_truth_rows", "Labels of ground truth: written, dropped.", ("model", "outcome"))
 
-COUNTERS = (REQUESTS, ROWS_PREDICTED, MODEL_ERRORS, CLASSES, SWAPS, LOAD_FAILURES, LOGGED_ROWS)
+COUNTERS = (REQUESTS, ROWS_PREDICTED, MODEL_ERRORS, CLASSES, SWAPS, LOAD_FAILURES, LOGGED_ROWS, GROUND_TRUTH_ROWS)
 HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)
 
 WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())

@@ -88,6 +88,9 @@ class MetricsRecorder:
             (model, str(version), outcome): float(rows)
             for (model, version, outcome), rows in list(self._runtime.captured.counts.items())
         }
+        totals.counters[definitions.GROUND_TRUTH_ROWS.name] = {
+            key: float(rows) for key, rows in list(self._runtime.ground_truth.counts.items())
+        }
         return Snapshot(totals, tuple(self._gauges()))
 
     def flush(self) -> None:

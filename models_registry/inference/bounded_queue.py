@@ -1,0 +1,55 @@
+"""Items that wait in memory for a writer, bounded by their rows; an offer never waits."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from typing import Any, Generic, TypeVar
+
+# Rows that one worker holds until they are in a file. A wide row takes some kilobytes.
+MAX_QUEUED_ROWS = 50_000
+
+Item = TypeVar("Item")
+Key = tuple[Any, ...]
+
+
+class BoundedQueue(Generic[Item]):
+    """Items in the order of arrival, and what became of their rows."""
+
+    def __init__(self, *, max_rows: int = MAX_QUEUED_ROWS) -> None:
+        """Hold at most `max_rows` rows."""
+        self._max_rows = max_rows
+        self._items: deque[Item] = deque()
+        self._rows = 0
+        self._guard = threading.Lock()
+        # Rows by key and what became of them: written, dropped.
+        self.counts: Counter[Key] = Counter()
+
+    def reserve(self, rows: int) -> bool:
+        """Return whether there is room for `rows` rows, and take it."""
+        with self._guard:
+            if self._rows + rows > self._max_rows:
+                return False
+            self._rows += rows
+            return True
+
+    def append(self, item: Item) -> None:
+        """Add an item whose rows are reserved."""
+        self._items.append(item)
+
+    def take(self) -> list[Item]:
+        """Return the items that wait; they count against the queue until `done` says that they are in a file."""
+        taken = []
+        while self._items:
+            taken.append(self._items.popleft())
+        return taken
+
+    def done(self, rows: int) -> None:
+        """Give room for `rows` further rows."""
+        with self._guard:
+            self._rows -= rows
+
+    def count(self, key: Key, outcome: str, rows: int) -> None:
+        """Count rows that were written or dropped."""
+        with self._guard:
+            self.counts[(*key, outcome)] += rows

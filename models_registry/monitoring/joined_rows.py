@@ -1,0 +1,97 @@
+"""Reads logged predictions and joins each with the newest label of its request and row."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from models_registry.monitoring.quality import JoinedRow
+from models_registry.storage import LogStorage
+from models_registry.storage.log_files import ground_truth_folder
+
+# Each file is read whole; a report that needs more says that it is not complete.
+MAX_FILES = 2_000
+MAX_ROWS = 200_000
+
+PREDICTION_COLUMNS = ["request_id", "row", "requested_at", "version", "prediction", "confidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Logged rows with their labels; `is_complete` where no file was left out."""
+
+    rows: list[JoinedRow]
+    is_complete: bool
+
+
+def joined_rows(
+    storage: LogStorage, model: str, days: Iterable[tuple[date, int]], *, start: datetime, now: datetime
+) -> Joined:
+    """Return the predictions logged since `start`, the newest files first; StorageError where the storage is away.
+
+    `days` has each day (UTC) with a version that may have rows. A label comes after its prediction, so labels that
+    arrived before `start` are not read.
+    """
+    prefixes = [f"{model}/version={number}/date={day:%Y-%m-%d}/" for day, number in sorted(set(days))]
+    keys, has_all_keys = _newest(storage, prefixes, start)
+    found: list[dict[str, Any]] = []
+    for key in keys:
+        found += [row for row in _values(storage.read(key), PREDICTION_COLUMNS) if row["requested_at"] >= start]
+        if len(found) > MAX_ROWS:
+            has_all_keys = False
+            break
+    wanted = {(row["request_id"], row["row"]) for row in found}
+    labels, has_all_labels = _labels(storage, model, wanted, start=start, now=now) if wanted else ({}, True)
+    rows = [
+        JoinedRow(
+            row["requested_at"],
+            row["version"],
+            row["prediction"],
+            row["confidence"],
+            labels.get((row["request_id"], row["row"])),
+        )
+        for row in found[:MAX_ROWS]
+    ]
+    return Joined(rows, has_all_keys and has_all_labels)
+
+
+def _labels(
+    storage: LogStorage, model: str, wanted: set[tuple[str, int]], *, start: datetime, now: datetime
+) -> tuple[dict[tuple[str, int], Any], bool]:
+    """Return the newest label of each wanted row, and whether every file was read."""
+    count = (now.date() - start.date()).days + 1
+    dates = [start.date() + timedelta(days=index) for index in range(count)]
+    prefixes = [f"{ground_truth_folder(model)}/date={day:%Y-%m-%d}/" for day in dates]
+    keys, is_complete = _newest(storage, prefixes, start)
+    found: dict[tuple[str, int], tuple[datetime, Any]] = {}
+    for key in keys:
+        for row in _values(storage.read(key), ["request_id", "row", "label", "received_at"]):
+            place = row["request_id"], row["row"]
+            # Rows of one moment are of one file, in the order that they came in.
+            if place in wanted and (place not in found or row["received_at"] >= found[place][0]):
+                found[place] = row["received_at"], row["label"]
+    return {place: label for place, (_, label) in found.items()}, is_complete
+
+
+def _newest(storage: LogStorage, prefixes: Iterable[str], start: datetime) -> tuple[list[str], bool]:
+    """Return the keys of the hours since `start`, the newest hour first, and whether these are all."""
+    first = f"{start:date=%Y-%m-%d/hour=%H}"
+    keys = [key for prefix in prefixes for key in storage.keys(prefix) if _hour(key) >= first]
+    return sorted(keys, key=_hour, reverse=True)[:MAX_FILES], len(keys) <= MAX_FILES
+
+
+def _hour(key: str) -> str:
+    """Return the folders of a file's day and hour."""
+    return "/".join(key.split("/")[-3:-1])
+
+
+def _values(content: bytes, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file; none where it lacks a column, as the log does where it keeps inputs alone."""
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(io.BytesIO(content))
+    if set(columns) <= set(file.schema_arrow.names):
+        yield from file.read(columns=columns).to_pylist()
