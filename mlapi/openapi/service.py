@@ -9,7 +9,7 @@ from typing import Any
 
 from mlapi.catalogue import DEFAULT_LIMIT, MAX_LIMIT
 from mlapi.endpoint import Endpoint
-from mlapi.openapi import examples
+from mlapi.openapi import examples, ground_truth
 from mlapi.openapi.inputs import JsonSchema, ref
 from mlapi.openapi.refusals import responses, security
 from mlapi.protocols.base import JSON
@@ -144,7 +144,6 @@ QUERIES: dict[str, list[dict[str, Any]]] = {
 }
 
 SUMMARIES = {
-    "ground-truth": "Labels that became known, by request id and row: JSON, JSON Lines or CSV; 202",
     "metrics": "Metrics of all workers of this machine, for Prometheus",
     "ping": "Whether every active model is, or once was, loaded here",
     "version": "The service's version, as text",
@@ -179,7 +178,9 @@ def describe(
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
         is_by_model = endpoint.protocol == "native" and endpoint.is_prediction
-        if not is_by_model and ".*" not in endpoint.pattern:
+        if endpoint.name == "ground-truth":
+            paths |= ground_truth.paths(snapshot, is_whole=is_whole)
+        elif not is_by_model and ".*" not in endpoint.pattern:
             for path in templates(endpoint.pattern):
                 paths.setdefault(path, {}).update(_operations(endpoint, path, snapshot, names))
     used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
@@ -231,7 +232,7 @@ def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot
         "summary": SUMMARIES.get(endpoint.name, words).rstrip("."),
         "responses": {"default": {"description": "As the protocol says."}},
     }
-    if endpoint.is_prediction or endpoint.takes_key:
+    if endpoint.is_prediction:
         operation |= security()
     if method == "POST":
         bodies = examples.of(endpoint.name, snapshot)

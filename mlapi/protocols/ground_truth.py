@@ -30,7 +30,6 @@ MAX_BODY_BYTES = 4_000_000
 MAX_LABELS = 10_000
 MAX_LABEL_CHARACTERS = 1_000
 MAX_ROW = 2**31 - 1
-MAX_INTEGER = 2**63 - 1
 MAX_ERRORS_SHOWN = 20
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
@@ -182,6 +181,8 @@ def _label(value: Any, kind: str, classes: dict[str, Any]) -> Label:
     request_id, row = value.get("request_id"), value.get("row", 0)
     if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
         raise _wrong(f"request_id is {describe_value(request_id)}; expected the X-Request-ID of a prediction.")
+    if type(row) is float and row.is_integer():
+        row = int(row)
     if type(row) is not int or not 0 <= row <= MAX_ROW:
         raise _wrong(f"row is {describe_value(row)}; expected the row's position, from 0.")
     return Label(request_id, row, _value(value.get("label"), kind, classes))
@@ -200,8 +201,6 @@ def _value(label: Any, kind: str, classes: dict[str, Any]) -> LabelValue:
         raise _wrong("label is not finite; expected a class of the model.")
     if isinstance(label, str) and not 0 < len(label) <= MAX_LABEL_CHARACTERS:
         raise _wrong(f"label has {len(label)} characters; expected 1 to {MAX_LABEL_CHARACTERS}.")
-    if type(label) is int and abs(label) > MAX_INTEGER:
-        raise _wrong("label is a whole number of more than 64 bits.")
     found: LabelValue = class_of(label, classes)
     return str(found) if isinstance(found, CsvLabel) else found
 

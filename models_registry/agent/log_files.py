@@ -39,18 +39,18 @@ class Countable(Protocol):
 
 
 Item = TypeVar("Item", bound=Countable)
-Row = TypeVar("Row", contravariant=True)
+Row_contra = TypeVar("Row_contra", contravariant=True)
 # The folder of a file, and what else tells its rows from those of another file there.
 Group = tuple[str, int]
 
 
-class FileForm(Protocol[Row]):
+class FileForm(Protocol[Row_contra]):
     """Which file a row belongs to, and what the file looks like."""
 
-    def group(self, item: Row) -> Group:
+    def group(self, item: Row_contra) -> Group:
         """Return the file's folder, and what else tells it from others."""
 
-    def table(self, items: Sequence[Row]) -> pa.Table:
+    def table(self, items: Sequence[Row_contra]) -> pa.Table:
         """Return the rows of one group."""
 
     def count_key(self, folder: str) -> Key:
