@@ -19,6 +19,7 @@ from mlapi.http.django_host import DjangoHost
 from models_registry.artifacts.inference import infer_schema
 from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.batching import DynamicBatcher
+from models_registry.inference.ground_truth import GroundTruthQueue
 from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 from tests.support.asgi import AsgiClient
 
@@ -73,3 +74,4 @@ def load() -> Iterator[Load]:
 
     yield serve
     replica.runtime.snapshot = ServingSnapshot()
+    replica.runtime.ground_truth = GroundTruthQueue()
