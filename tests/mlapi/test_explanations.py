@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from models_registry.errors import Busy
 from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference import explaining
 
@@ -122,9 +123,13 @@ def test_explanations_beyond_the_queue_are_refused(host, load):
     load(LinearRegression().fit(FRAME, ROWS[:, 0]))
     goes_on = threading.Event()
     held = [explaining.submit(goes_on.wait) for _ in range(explaining.MAX_EXPLANATIONS)]
-    refused = host.post("/predict", {"features": [1, 1], "explain": True})
-    predicted = host.post("/predict", {"features": [1, 1]})
-    goes_on.set()
+    try:
+        with pytest.raises(Busy):
+            explaining.submit(goes_on.wait)
+        refused = host.post("/predict", {"features": [1, 1], "explain": True})
+        predicted = host.post("/predict", {"features": [1, 1]})
+    finally:
+        goes_on.set()
     for running in held:
         running.result()
     assert (refused.status, refused.json["code"], refused.headers["retry-after"]) == (429, "busy", "2")
