@@ -507,6 +507,21 @@ class UsageWindow(models.Model):
         return f"{self.version} at {self.starts_at:%Y-%m-%d %H:%M}"
 
 
+class DriftCheck(models.Model):
+    """Which columns of a version had drifted when it was last looked at."""
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="drift_check")
+    checked_at = models.DateTimeField(null=True)
+    features = models.JSONField(default=list, help_text="Names of the features that have drifted.")
+    predictions = models.BooleanField(default=False, help_text="Whether the predictions have drifted.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"drift of {self.version}"
+
+
 class Replay(models.Model):
     """A version that is run over rows, to compare its answers with those of the active version."""
 

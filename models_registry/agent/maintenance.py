@@ -53,7 +53,7 @@ class MaintenanceLoop:
         self._thread.stop(join_seconds=0)
 
     def tend(self) -> None:
-        """Discover where it is due, check what waits, and replay what was asked for, one after the other."""
+        """Discover where it is due, then check, replay and look for drift, one after the other."""
         while not self._thread.is_stopping:
             if settings.MODELS_MLFLOW_URI and services.claim_lease(
                 MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS
@@ -61,7 +61,7 @@ class MaintenanceLoop:
                 self._follow_mlflow()
             if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
                 self._discover()
-            if not self._check_one() and services.replay_next() is None:
+            if not self._check_one() and services.replay_next() is None and not services.check_drift_next():
                 return
 
     def _check_one(self) -> bool:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
+from models_registry.errors import StorageError
 from models_registry.monitoring.log_table import INPUT
 from models_registry.storage import LogStorage
 
@@ -67,7 +68,7 @@ def newest_rows(
                 break
             for key in of_hour:
                 files += 1
-                found += [row for row in _rows(storage.read(key)) if wanted.takes(row)]
+                found += [row for row in _rows(storage.read(key), key) if wanted.takes(row)]
     return sorted(found, key=lambda row: (row.at, -row.row), reverse=True)[:limit]
 
 
@@ -76,10 +77,14 @@ def _hour(key: str) -> str:
     return key.split("/")[-2]
 
 
-def _rows(content: bytes) -> Iterator[LoggedRow]:
-    from pyarrow import parquet
+def _rows(content: bytes, key: str) -> Iterator[LoggedRow]:
+    from pyarrow import ArrowException, parquet
 
-    for values in parquet.read_table(io.BytesIO(content)).to_pylist():
+    try:
+        table = parquet.read_table(io.BytesIO(content)).to_pylist()
+    except ArrowException as error:
+        raise StorageError(f"{key} is no Parquet file of the prediction log: {error} Remove it.") from error
+    for values in table:
         yield LoggedRow(
             values["request_id"],
             values["row"],

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from mlapi.http import process
 from mlapi.http.application import Application
 from models_registry import services
+from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.models import DriftCheck, WebhookDelivery
+from models_registry.services.drift_watch import PAUSE
 from tests.mlapi.test_api import Caller
 from tests.mlapi.test_logged_rows import log  # noqa: F401
 from tests.monitoring.test_replay import classifier
@@ -36,6 +41,21 @@ def served(log, tmp_path, load):  # noqa: F811
         return version.model
 
     return send
+
+
+@pytest.fixture
+def events(settings):
+    """Return a function that looks at all models once, and returns the data of the events recorded until then."""
+    settings.MODELS_WEBHOOK_URLS = ["https://hooks.example.com"]
+
+    def look():
+        DriftCheck.objects.update(checked_at=timezone.now() - PAUSE)
+        assert services.check_drift_next()
+        assert not services.check_drift_next()
+        found = WebhookDelivery.objects.filter(kind="drift.detected").order_by("pk")
+        return [json.loads(item.body)["data"] for item in found]
+
+    return look
 
 
 def drift(query: str = "window=24h"):
@@ -102,3 +122,54 @@ def test_unknown_window_is_refused(query, status, served):
 
 def test_drift_needs_permission_to_view(served):
     assert Caller("activate_modelversion").get("/api/models/m/drift").status_code == 403
+
+
+SHIFTED = [[first, second + 10] for first, second in ROWS]
+
+
+def test_drift_is_told_once(served, events):
+    served(SHIFTED)
+    (told,) = events()
+    assert (told["model"], told["version"], told["features"]) == ("m", 1, ["x1"])
+    assert events() == [told]
+
+
+def test_drift_that_returns_is_told_again(served, events):
+    served(SHIFTED)
+    events()
+    DriftCheck.objects.update(features=[], predictions=False)
+    assert len(events()) == 2
+
+
+def test_few_rows_do_not_end_a_drift(served, events):
+    served([[0, 0]])
+    DriftCheck.objects.create(version=services.get_model("m").active_version, features=["x1"])
+    assert events() == []
+    assert DriftCheck.objects.get().features == ["x1"]
+
+
+def test_stable_rows_end_a_drift(served, events):
+    served(ROWS)
+    DriftCheck.objects.create(version=services.get_model("m").active_version, features=["x1"], predictions=True)
+    assert events() == []
+    assert (DriftCheck.objects.get().features, DriftCheck.objects.get().predictions) == ([], False)
+
+
+def test_model_without_log_is_not_looked_at(served):
+    services.set_capture(services.get_model("m"), by="ann", percent=0)
+    assert not services.check_drift_next()
+
+
+def test_maintenance_looks_for_drift(served):
+    served(SHIFTED)
+    MaintenanceLoop(holder="x", discovery_seconds=60, look_seconds=60).tend()
+    assert DriftCheck.objects.get().features == ["x1"]
+
+
+def test_damaged_file_of_the_log_is_named(served, log, events):  # noqa: F811
+    served(SHIFTED)
+    (path,) = log.directory.rglob("*.parquet")
+    path.write_bytes(b"PAR1")
+    answer = Caller("view_registeredmodel").get("/api/models/m/drift")
+    assert (answer.status_code, path.name in answer.json()["error"]) == (503, True)
+    assert events() == []

@@ -1,0 +1,67 @@
+"""Looks at the models whose requests are logged, and tells of what has drifted since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from models_registry.errors import StorageError
+from models_registry.models import DriftCheck, ModelVersion, RegisteredModel
+from models_registry.monitoring.drift import DRIFTED, STABLE
+from models_registry.services.drift import drift_report
+from models_registry.services.webhooks import record_event
+
+log = structlog.get_logger(__name__)
+
+PAUSE = timedelta(minutes=15)
+WINDOW = timedelta(hours=24)
+
+
+def check_drift_next() -> bool:
+    """Look at one active version whose requests are logged, and say whether one was due.
+
+    Each is due every PAUSE; several replicas at once look at it once.
+    """
+    due_before = timezone.now() - PAUSE
+    never = Q(active_version__drift_check=None) | Q(active_version__drift_check__checked_at=None)
+    due = never | Q(active_version__drift_check__checked_at__lte=due_before)
+    captured = RegisteredModel.objects.filter(capture_percent__gt=0, active_version__isnull=False)
+    model = captured.filter(due).select_related("active_version").first()
+    if model is None or model.active_version is None:
+        return False
+    check, _ = DriftCheck.objects.get_or_create(version=model.active_version)
+    claimed = DriftCheck.objects.filter(Q(checked_at=None) | Q(checked_at__lte=due_before), pk=check.pk).update(
+        checked_at=timezone.now()
+    )
+    if claimed:
+        _look_at(model, model.active_version, check)
+    return True
+
+
+def _look_at(model: RegisteredModel, version: ModelVersion, check: DriftCheck) -> None:
+    try:
+        report = drift_report(model, WINDOW)
+    except StorageError as error:
+        log.error("drift_check_postponed", model=model.name, reason=str(error))
+        return
+    (found,) = (item for item in report["versions"] if item["version"] == version.number)
+    features = [item["name"] for item in found["features"] if _has_drifted(item, item["name"] in check.features)]
+    predictions = _has_drifted(found["predictions"], check.predictions)
+    is_new = bool(set(features) - set(check.features)) or (predictions and not check.predictions)
+    with transaction.atomic():
+        DriftCheck.objects.filter(pk=check.pk).update(features=features, predictions=predictions)
+        if is_new:
+            data = {"model": model.name, "version": version.number, "features": features, "predictions": predictions}
+            record_event("drift.detected", data)
+            log.warning("drift_detected", **data)
+
+
+def _has_drifted(column: Mapping[str, Any], had_drifted: bool) -> bool:
+    """Return whether a column has drifted; what cannot be judged now stays as it was."""
+    return column["verdict"] == DRIFTED or (had_drifted and column["verdict"] != STABLE)
