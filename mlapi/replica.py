@@ -19,12 +19,13 @@ from models_registry.agent import siblings
 from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.agent.batches import BatchRunner
 from models_registry.agent.canary_watch import CanaryWatch
-from models_registry.agent.check_slots import check_slot
+from models_registry.agent.check_slots import check_slot, shadow_slot
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.agent.prediction_log import PredictionLogWriter
 from models_registry.agent.preparation import local_preparation
 from models_registry.agent.reconciler import Reconciler
+from models_registry.agent.shadow_runner import ShadowRunner
 from models_registry.agent.siblings import SiblingReport
 from models_registry.agent.usage_reporter import UsageReporter
 from models_registry.agent.watchdog import Watchdog
@@ -75,6 +76,13 @@ class Replica:
             hash_key=hashlib.sha256(f"prediction log {settings.SECRET_KEY}".encode()).digest(),
             poll_seconds=settings.MODELS_POLL_SECONDS,
         )
+        self.shadow_runner = ShadowRunner(
+            runtime,
+            replica=self.reconciler.replica_id,
+            poll_seconds=settings.MODELS_POLL_SECONDS,
+            limit_seconds=settings.MLAPI_PREDICTION_SECONDS,
+            slot=partial(shadow_slot, cache_directory / "shadow.lock"),
+        )
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None
         self._is_running = False
@@ -99,6 +107,7 @@ class Replica:
         self.usage_reporter.start()
         self.prediction_log.start()
         self.canary_watch.start()
+        self.shadow_runner.start()
         if settings.MODELS_WEBHOOK_URLS:
             self.webhook_sender.start()
         # What is there now stays: a collection after a swap need not walk it.
@@ -115,6 +124,7 @@ class Replica:
         if self.batch_runner is not None:
             self.batch_runner.stop()
         self.canary_watch.stop()
+        self.shadow_runner.stop()
         self.webhook_sender.stop()
         self.watchdog.stop()
         if settings.MLAPI_REQUIRE_API_KEY:

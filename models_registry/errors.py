@@ -23,6 +23,7 @@ RegistryError
 │   ├── NotActivatable         its state, or its verdict, forbids it
 │   ├── NothingToRollBackTo    no version was active before
 │   ├── NotSplittable          the traffic cannot be split as asked
+│   ├── NotShadowable          the version cannot be a shadow
 │   ├── NoCanary               no canary is running
 │   ├── UnknownReplay          no replay of that number
 │   ├── NotExplainable         contributions to its answers are not known exactly
@@ -125,6 +126,10 @@ class NothingToRollBackTo(RequestError):
 
 class NotSplittable(RequestError):
     """The traffic cannot be split as asked."""
+
+
+class NotShadowable(RequestError):
+    """The version cannot get copies of the requests."""
 
 
 class NoCanary(RequestError):

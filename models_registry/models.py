@@ -349,6 +349,61 @@ class Canary(models.Model):
         return self.traffic_at + timedelta(minutes=self.bake_minutes)
 
 
+class Shadow(models.Model):
+    """A version that gets copies of a model's requests and whose answers are only compared; kept when it has ended."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="shadows")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="shadows")
+    active_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    percent = models.FloatField(help_text="Share of the requests, 0 to 100.")
+    reason = models.TextField(blank=True, default="")
+    overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
+    problem = models.TextField(blank=True, default="", help_text="Why it last gave no answers at all.")
+    started_by = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=200, blank=True, default="")
+    ended_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model"], condition=Q(ended_at__isnull=True), name="one_running_shadow_per_model"
+            ),
+            models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100), name="shadow_percent_is_a_share"),
+            models.CheckConstraint(
+                condition=~Q(version=F("active_version")), name="shadow_is_another_version_than_the_active_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.name}: copies of {self.percent:g} % to version {self.version.number}"
+
+
+class ShadowWindow(models.Model):
+    """What one replica compared with a shadow in one minute, in rows."""
+
+    shadow = models.ForeignKey(Shadow, on_delete=models.CASCADE, related_name="windows")
+    replica = models.CharField(max_length=200)
+    starts_at = models.DateTimeField(db_index=True)
+    rows = models.PositiveIntegerField(default=0, help_text="Rows that it was asked for.")
+    agreed = models.PositiveIntegerField(default=0)
+    errors = models.PositiveIntegerField(default=0, help_text="Rows without an answer.")
+    dropped = models.PositiveIntegerField(default=0, help_text="Rows that it was not asked for: the queue was full.")
+    latency = models.JSONField(default=list, help_text="Single rows by their time, over the buckets of the metrics.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["shadow", "replica", "starts_at"], name="unique_shadow_window"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shadow_id} {self.replica} {self.starts_at:%Y-%m-%d %H:%M}"
+
+
 class ReplicaQuerySet(models.QuerySet["Replica"]):
     """Replicas, in the registry's own words."""
 

@@ -127,6 +127,38 @@ def _candidate_content(canary: Canary) -> dict[str, Any]:
     }
 
 
+def shadow_content(model: RegisteredModel) -> dict[str, Any]:
+    """Return how far the model's shadow agrees with the active version, and which shadow ended last."""
+    shadow = services.current_shadow(model)
+    last = model.shadows.select_related("version").exclude(ended_at=None).order_by("-ended_at", "-pk").first()
+    ended = last and {
+        "version": last.version.number,
+        "percent": last.percent,
+        "reason": last.ended_reason,
+        "ended_by": last.ended_by,
+        "ended_at": last.ended_at,
+    }
+    if shadow is None:
+        active = model.active_version
+        number = active.number if active else None
+        return {"model": model.name, "version": None, "active_version": number, "percent": 0.0, "last": ended}
+    figures = asdict(services.shadow_figures(shadow))
+    latency = {f"{name}_ms": figures.pop(f"{name}_milliseconds") for name in ("p50", "p99")}
+    return {
+        "model": model.name,
+        "version": shadow.version.number,
+        "active_version": shadow.active_version.number,
+        "percent": shadow.percent,
+        **figures,
+        "latency": latency,
+        "problem": shadow.problem or None,
+        "started_at": shadow.created_at,
+        "started_by": shadow.started_by,
+        "reason": shadow.reason,
+        "last": ended,
+    }
+
+
 def _ended_content(model: RegisteredModel) -> dict[str, Any] | None:
     last = model.canaries.select_related("version").exclude(ended_at=None).order_by("-ended_at", "-pk").first()
     if last is None:

@@ -14,6 +14,7 @@ from models_registry.artifacts.formats import listed_endings
 from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.models import CaptureSides, Policy
 from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
+from models_registry.services.shadows import DEFAULT_PERCENT
 
 MAX_COLUMN = 1000
 MAX_NUMBER = 999_999_999
@@ -137,9 +138,19 @@ class TrafficRequest(RollbackRequest):
 
 
 class TrafficEndRequest(Strict):
-    """The end of a canary."""
+    """The end of a canary or a shadow."""
 
     reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
+
+
+class ShadowRequest(RollbackRequest):
+    """A shadow."""
+
+    wait_seconds = None  # type: ignore[assignment]  # the framework leaves a field out so
+    version = VersionField(help_text="The version that gets copies: a number, or an alias of it.")
+    percent = serializers.FloatField(
+        default=DEFAULT_PERCENT, min_value=0, max_value=100, help_text="The share of the requests that are copied."
+    )
 
 
 class PublishRequest(Strict):
@@ -441,6 +452,48 @@ class Traffic(serializers.Serializer[Any]):
     guardrails = serializers.DictField(child=serializers.FloatField())
     findings = GuardrailFinding(many=True)
     last = EndedCanary(allow_null=True)
+    changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
+
+
+class EndedShadow(serializers.Serializer[Any]):
+    """The shadow that ended last."""
+
+    version = serializers.IntegerField()
+    percent = serializers.FloatField()
+    reason = serializers.CharField()
+    ended_by = serializers.CharField()
+    ended_at = serializers.DateTimeField()
+
+
+class ShadowLatency(serializers.Serializer[Any]):
+    """What single rows took the shadow in the last hour."""
+
+    p50_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class Shadow(serializers.Serializer[Any]):
+    """How far a shadow agrees with the active version; without one, `version` is null."""
+
+    model = serializers.CharField()
+    version = serializers.IntegerField(allow_null=True)
+    active_version = serializers.IntegerField(allow_null=True)
+    percent = serializers.FloatField()
+    rows = serializers.IntegerField(required=False, help_text="Rows that both versions were asked.")
+    agreed = serializers.IntegerField(required=False, help_text="Equal labels, or values within 1 %.")
+    differed = serializers.IntegerField(required=False)
+    errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
+        required=False, help_text="Rows that the shadow gave no answer for."
+    )
+    dropped = serializers.IntegerField(required=False, help_text="Rows that the shadow was not asked for.")
+    agreement = serializers.FloatField(required=False, allow_null=True, help_text="Share of the rows, 0 to 1.")
+    agreement_interval = _interval_field()
+    latency = ShadowLatency(required=False)
+    problem = serializers.CharField(required=False, allow_null=True, help_text="Why it gave no answers at all.")
+    started_at = serializers.DateTimeField(required=False)
+    started_by = serializers.CharField(required=False)
+    reason = serializers.CharField(required=False)
+    last = EndedShadow(allow_null=True)
     changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
 
 

@@ -1,4 +1,4 @@
-"""`/api/models/{name}/traffic`: a candidate beside the active version, with a share of the requests."""
+"""`/api/models/{name}/traffic` and `…/shadow`: another version answers a share of the requests, or gets copies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
 from mlapi.api.base import ACTIVATE, VIEW, RegistryView, asked, by, waiting
-from mlapi.api.describing import traffic_content
-from mlapi.api.views import CONFLICT, PROBLEMS, require_override, rolled_out
+from mlapi.api.describing import shadow_content, traffic_content
+from mlapi.api.views import CONFLICT, PROBLEMS, known_version, require_override, rolled_out
 from models_registry import services
 
 
@@ -63,6 +63,51 @@ class TrafficView(RegistryView):
         model = services.get_model(name)
         done = services.end_canary(model, by=by(request), reason=wanted["reason"])
         return Response({**traffic_content(model), "changed": done is not None})
+
+
+class ShadowView(RegistryView):
+    """`/api/models/{name}/shadow`."""
+
+    needs = {"GET": VIEW, "PUT": ACTIVATE, "DELETE": ACTIVATE}
+
+    @extend_schema(operation_id="get_shadow", tags=["registry"], responses={200: forms.Shadow, **PROBLEMS})
+    def get(self, request: Request, name: str) -> Response:
+        """Return how far the shadow agrees with the active version."""
+        return Response(shadow_content(services.get_model(name)))
+
+    @extend_schema(
+        operation_id="start_shadow",
+        tags=["registry"],
+        request=forms.ShadowRequest,
+        responses={200: forms.Shadow, **PROBLEMS, **CONFLICT},
+    )
+    def put(self, request: Request, name: str) -> Response:
+        """Give a version copies of a share of the requests; its answers are only compared."""
+        wanted = asked(request, forms.ShadowRequest)
+        require_override(request, wanted)
+        model = services.get_model(name)
+        done = services.start_shadow(
+            services.get_version(model, known_version(model, wanted["version"])),
+            percent=wanted["percent"],
+            by=by(request),
+            reason=wanted["reason"],
+            override=wanted["override"],
+            seen_generation=wanted["seen_generation"],
+        )
+        return Response({**shadow_content(model), "changed": done is not None})
+
+    @extend_schema(
+        operation_id="end_shadow",
+        tags=["registry"],
+        request=forms.TrafficEndRequest,
+        responses={200: forms.Shadow, **PROBLEMS},
+    )
+    def delete(self, request: Request, name: str) -> Response:
+        """Copy no more requests."""
+        wanted = asked(request, forms.TrafficEndRequest)
+        model = services.get_model(name)
+        done = services.end_shadow(model, by=by(request), reason=wanted["reason"])
+        return Response({**shadow_content(model), "changed": done is not None})
 
 
 class PromoteView(RegistryView):

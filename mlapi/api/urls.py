@@ -27,6 +27,7 @@ urlpatterns = [
     re_path(rf"^models/{NAME}/drift$", monitoring.DriftView.as_view(), name="api-drift"),
     re_path(rf"^models/{NAME}/quality$", monitoring.QualityView.as_view(), name="api-quality"),
     re_path(rf"^models/{NAME}/traffic$", traffic.TrafficView.as_view(), name="api-traffic"),
+    re_path(rf"^models/{NAME}/shadow$", traffic.ShadowView.as_view(), name="api-shadow"),
     re_path(rf"^models/{NAME}/promote$", traffic.PromoteView.as_view(), name="api-promote"),
     re_path(rf"^models/{NAME}/replays$", monitoring.ReplaysView.as_view(), name="api-replays"),
     re_path(rf"^models/{NAME}/replays/{ID}$", monitoring.ReplayView.as_view(), name="api-replay"),

@@ -39,6 +39,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.NotActivatable, 409, "not_activatable"),
     (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),
     (errors.NotSplittable, 409, "not_splittable"),
+    (errors.NotShadowable, 409, "not_shadowable"),
     (errors.NoCanary, 409, "no_canary"),
     (errors.Busy, 429, "busy"),
     (errors.RequestError, 400, "invalid_request"),

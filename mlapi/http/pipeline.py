@@ -143,6 +143,8 @@ class RequestPipeline:
         reply.stats.waiting_seconds += context.waited_seconds
         if reply.stats.captured is not None:
             self.runtime.captured.offer(reply.stats.captured, request_id)
+        if reply.stats.mirrored is not None:
+            self.runtime.mirrored.offer(reply.stats.mirrored)
         reply.headers.append(("X-Request-ID", request_id))
         reply.headers.append(("X-Content-Type-Options", "nosniff"))
         cors.allow(endpoint, request, reply)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.inference.capture import CapturedCall
+from models_registry.inference.mirroring import MirroredCall
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
 JSON = "application/json"
@@ -32,6 +33,8 @@ class CallStats:
     error: str = ""
     # What is to be logged of it; None for most requests.
     captured: CapturedCall | None = None
+    # What a shadow gets of it; None for most requests.
+    mirrored: MirroredCall | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from models_registry.artifacts.prediction import Prediction
 from models_registry.errors import InputError
 from models_registry.inference.batching import in_thread
 from models_registry.inference.capture import CapturedCall
+from models_registry.inference.mirroring import MirroredCall
 from models_registry.inference.model_calls import under_way
 from models_registry.inference.runtime import LoadedModel, Runtime
 
@@ -53,6 +54,9 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
     capture = runtime.captures.get(loaded.name)
     if capture is not None and capture.is_chosen():
         stats.captured = CapturedCall(loaded.name, loaded.number, loaded.schema, capture, rows, count, answer)
+    share = runtime.shadows.get(loaded.name)
+    if share is not None and share.takes(loaded.number):
+        stats.mirrored = MirroredCall(loaded.name, share, loaded.schema, rows, count, answer)
     return answer
 
 

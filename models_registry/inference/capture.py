@@ -14,6 +14,11 @@ from models_registry.inference.bounded_queue import BoundedQueue
 EXCLUDE, HASH = "exclude", "hash"
 
 
+def is_chosen(percent: float) -> bool:
+    """Return whether a request is among the `percent` of all that are wanted."""
+    return percent >= 100 or random.random() * 100 < percent  # noqa: S311
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """A model's settings: the share of its requests, which sides of them, and the columns that are kept back.
@@ -28,7 +33,7 @@ class Capture:
 
     def is_chosen(self) -> bool:
         """Return whether a request is logged, by the share that is wanted."""
-        return self.percent >= 100 or random.random() * 100 < self.percent  # noqa: S311
+        return is_chosen(self.percent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
 from models_registry.inference.capture import Capture, CaptureQueue
 from models_registry.inference.ground_truth import GroundTruthQueue
+from models_registry.inference.mirroring import ShadowQueue, ShadowShare
 from models_registry.inference.routing import TrafficSplit, version_key
 
 
@@ -108,6 +109,9 @@ class Runtime:
         self.captures: Mapping[str, Capture] = {}
         self.captured = CaptureQueue()
         self.ground_truth = GroundTruthQueue()
+        # Of which requests a shadow gets copies, by model, and the copies that wait.
+        self.shadows: Mapping[str, ShadowShare] = {}
+        self.mirrored = ShadowQueue()
 
     def post(self, **changes: Any) -> None:
         """Replace the snapshot by one with these changes: one assignment, so nobody reads half of it."""

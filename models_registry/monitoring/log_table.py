@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from models_registry.artifacts.prediction_json import confidences
 from models_registry.artifacts.schema import Schema
 from models_registry.inference.capture import EXCLUDE, HASH, CapturedCall
 from models_registry.inference.ground_truth import LabelBatch
+from models_registry.monitoring.plain_rows import column_values
 
 INPUT = "input."
 _TYPES = {"float": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_()}
@@ -57,7 +56,7 @@ def _inputs(calls: Sequence[CapturedCall], schema: Schema, key: bytes) -> dict[s
         how = hidden.get(feature.name)
         if how == EXCLUDE:
             continue
-        values = [value for call in calls for value in _column(call.rows, index)]
+        values = [value for call in calls for value in column_values(call.rows, index)]
         if how == HASH:
             found[INPUT + feature.name] = pa.array([_hashed(value, key) for value in values], pa.string())
         else:
@@ -73,29 +72,6 @@ def _record(row: Mapping[str, Any], hidden: Mapping[str, str], key: bytes) -> st
         if hidden.get(name) != EXCLUDE
     }
     return json.dumps(kept, ensure_ascii=False, default=str)
-
-
-def _column(rows: Any, index: int) -> list[Any]:
-    """Return a column of rows in any container."""
-    if isinstance(rows, np.ndarray):
-        values = rows[:, index].tolist()
-    elif isinstance(rows, list):
-        values = list(rows)
-    else:
-        values = rows.iloc[:, index].tolist()
-    return [_plain(value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of its own Python type; a missing one is None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool | int | float | str):
-        return value
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    return None if text == "NaT" else text
 
 
 def _typed(values: list[Any], kind: pa.DataType | None) -> pa.Array:

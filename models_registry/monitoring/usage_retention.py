@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from models_registry.models import UsageWindow
+from models_registry.models import ShadowWindow, UsageWindow
 from models_registry.monitoring.usage import write_hour
 
 KEEP_MINUTES = timedelta(days=14)
@@ -32,6 +32,7 @@ def keep_in_bounds(now: datetime) -> None:
         write_hour(hour, UsageWindow.objects.minutes().filter(starts_at__gte=hour, starts_at__lt=hour + HOUR))
     UsageWindow.objects.minutes().filter(starts_at__lt=now - KEEP_MINUTES).delete()
     UsageWindow.objects.hours().filter(starts_at__lt=now - KEEP_HOURS).delete()
+    ShadowWindow.objects.filter(starts_at__lt=now - KEEP_MINUTES).delete()
 
 
 def _hours_with_minutes(start: datetime, end: datetime) -> list[datetime]:

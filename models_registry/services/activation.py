@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from models_registry.errors import ActivationConflict, NotActivatable, NothingToRollBackTo
-from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel, State
+from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel, Shadow, State
 from models_registry.services.desired_state import record_change
 from models_registry.services.verdicts import open_check
 from models_registry.services.webhooks import record_event
@@ -101,6 +101,7 @@ def _move(
         raise ActivationConflict(describe_conflict(current))
     if current.canary is not None:
         _end_canary(current.canary, version, by=recorded["activated_by"])
+    _end_shadow(current, version, by=recorded["activated_by"])
     record_change(model.pk)
     activation = Activation.objects.create(
         model=model, version=version, previous_version=current.active_version, generation=seen + 1, **recorded
@@ -128,6 +129,13 @@ def _end_canary(running: Canary, version: ModelVersion | None, *, by: str) -> No
     else:
         what = f"version {version.number} was activated" if version else "the model was deactivated"
         close_canary(running, Canary.Outcome.SUPERSEDED, by=by, reason=f"Meanwhile {what}.")
+
+
+def _end_shadow(model: RegisteredModel, version: ModelVersion | None, *, by: str) -> None:
+    """Record that the model's shadow has ended: what it was compared with is active no longer."""
+    what = f"version {version.number} was activated" if version else "the model was deactivated"
+    running = Shadow.objects.filter(model=model.pk, ended_at=None)
+    running.update(ended_at=timezone.now(), ended_by=by, ended_reason=f"Meanwhile {what}.")
 
 
 def release_canary(

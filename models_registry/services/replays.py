@@ -154,8 +154,8 @@ def _sample_table(version: ModelVersion, replayed: ModelVersion) -> Table:
 def _result(replay: Replay) -> dict[str, Any]:
     table = _rows_of(replay)
     table = replace(table, instances=table.instances[: replay.max_rows])
-    after = _run(replay.version, table.instances)
-    before = _run(replay.compared_with, table.instances) if replay.compared_with else _recorded(table)
+    after = run_version(replay.version, table.instances)
+    before = run_version(replay.compared_with, table.instances) if replay.compared_with else _recorded(table)
     return compare(table.instances, before, after, tolerance=replay.tolerance)
 
 
@@ -170,10 +170,19 @@ def _recorded(table: Table) -> Replayed:
     return Replayed((table.predictions or [])[: len(table.instances)], [None] * len(table.instances), {})
 
 
-def _run(version: ModelVersion, rows: list[Any]) -> Replayed:
+def run_version(
+    version: ModelVersion, rows: list[Any], *, cpu_seconds: float | None = None, niceness: int = 10
+) -> Replayed:
+    """Return what `version` answers to `rows` in the sandbox, within MODELS_CHECK_SECONDS, or `cpu_seconds` of work.
+
+    Raises StorageError, or ArtifactError where it crashes, hangs or takes too much memory.
+    """
     seconds = float(settings.MODELS_CHECK_SECONDS)
     limits = SandboxLimits(
-        memory_bytes=settings.MODELS_CHECK_MEMORY_MB * 1_000_000, cpu_seconds=seconds, wall_seconds=seconds
+        memory_bytes=settings.MODELS_CHECK_MEMORY_MB * 1_000_000,
+        cpu_seconds=seconds if cpu_seconds is None else cpu_seconds,
+        wall_seconds=seconds,
+        niceness=niceness,
     )
     with fetch_artifact(version) as artifact:
         return run_over(

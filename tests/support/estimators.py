@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import time
@@ -69,6 +70,25 @@ def backtracker() -> Any:
     """Return a model that holds the interpreter for good where its feature says 60."""
     model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
     model.steps[0] = ("match", FunctionTransformer(backtrack_by_value).fit([[0.0]]))
+    return model
+
+
+CRASH = "tests.support.estimators.crash_by_value"
+
+
+def crash_by_value(rows: Any) -> Any:
+    """End the process by a signal where a first value is above 0, and raise where it is below."""
+    if any(row[0] > 0 for row in rows):
+        ctypes.string_at(0)
+    if any(row[0] < 0 for row in rows):
+        raise ValueError("No value below 0.")
+    return rows
+
+
+def crasher(*, answer: float = 0.0) -> Any:
+    """Return a model that crashes, raises or answers as its feature says."""
+    model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [answer])
+    model.steps[0] = ("crash", FunctionTransformer(crash_by_value).fit([[0.0]]))
     return model
 
 

@@ -49,8 +49,23 @@ LOAD_FAILURES = Metric("mlapi_load_failures", "Attempts to load a version that f
 
 LOGGED_ROWS = Metric("mlapi_logged_rows", "Rows of the prediction log: written, dropped.", (*_VERSION, "outcome"))
 GROUND_TRUTH_ROWS = Metric("mlapi_ground_truth_rows", "Labels of ground truth: written, dropped.", ("model", "outcome"))
+SHADOW_ROWS = Metric(
+    "mlapi_shadow_rows",
+    "Rows copied for a shadow, by what became of them: agreed, differed, error, dropped.",
+    (*_VERSION, "outcome"),
+)
 
-COUNTERS = (REQUESTS, ROWS_PREDICTED, MODEL_ERRORS, CLASSES, SWAPS, LOAD_FAILURES, LOGGED_ROWS, GROUND_TRUTH_ROWS)
+COUNTERS = (
+    REQUESTS,
+    ROWS_PREDICTED,
+    MODEL_ERRORS,
+    CLASSES,
+    SWAPS,
+    LOAD_FAILURES,
+    LOGGED_ROWS,
+    SHADOW_ROWS,
+    GROUND_TRUTH_ROWS,
+)
 HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)
 
 WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())

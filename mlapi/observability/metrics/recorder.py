@@ -84,10 +84,14 @@ class MetricsRecorder:
             (definitions.LOAD_FAILURES, self._runtime.load_failures),
         ):
             totals.counters[metric.name] = {(model,): float(count) for model, count in list(counts.items())}
-        totals.counters[definitions.LOGGED_ROWS.name] = {
-            (model, str(version), outcome): float(rows)
-            for (model, version, outcome), rows in list(self._runtime.captured.counts.items())
-        }
+        for metric, rows_by_outcome in (
+            (definitions.LOGGED_ROWS, self._runtime.captured.counts),
+            (definitions.SHADOW_ROWS, self._runtime.mirrored.counts),
+        ):
+            totals.counters[metric.name] = {
+                (model, str(version), outcome): float(rows)
+                for (model, version, outcome), rows in list(rows_by_outcome.items())
+            }
         totals.counters[definitions.GROUND_TRUTH_ROWS.name] = {
             key: float(rows) for key, rows in list(self._runtime.ground_truth.counts.items())
         }

@@ -1,0 +1,144 @@
+"""Asks shadows for what the active versions have answered, and counts how far they agree.
+
+A shadow runs in the sandbox, in a process of its own with the lowest priority: one that hangs, crashes or takes too
+much memory ends there, and no worker loads it. A machine runs one at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+
+import structlog
+
+from models_registry import services
+from models_registry.agent.database_thread import DatabaseThread
+from models_registry.artifacts.prediction_json import content_of
+from models_registry.artifacts.replaying import Replayed
+from models_registry.errors import ArtifactError, StorageError
+from models_registry.inference.mirroring import MirroredCall
+from models_registry.inference.runtime import Runtime
+from models_registry.monitoring.buckets import SECONDS
+from models_registry.monitoring.plain_rows import instances_of
+from models_registry.monitoring.replay import compare
+from models_registry.services.shadows import ShadowCounts
+
+log = structlog.get_logger(__name__)
+
+# Rows of one process. They pass through this one as JSON, which must not hold up a prediction.
+MAX_ROWS = 500
+MIN_PAUSE_SECONDS = 1.0
+# After a process that took one second, four seconds without.
+PAUSE_SHARE = 4.0
+LOWEST_PRIORITY = 19
+
+Slot = Callable[[], AbstractContextManager[bool]]
+
+
+class ShadowRunner:
+    """A thread that reads which shadows there are, and asks them for the copies that wait."""
+
+    def __init__(
+        self, runtime: Runtime, *, replica: str, poll_seconds: float, limit_seconds: float, slot: Slot
+    ) -> None:
+        """Report as `replica`; `slot` gives whether this worker may run a shadow now, for `limit_seconds` of work."""
+        self._runtime = runtime
+        self._queue = runtime.mirrored
+        self._replica = replica
+        self._slot = slot
+        self._limit_seconds = limit_seconds
+        self._poll_seconds = max(MIN_PAUSE_SECONDS, poll_seconds)
+        self._run_seconds = 0.0
+        self._unwritten: dict[int, list[ShadowCounts]] = defaultdict(list)
+        self._thread = DatabaseThread("shadow_runner", self.step, seconds=self._pause_seconds)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End. A shadow that runs is left to its time limit."""
+        self._thread.stop(join_seconds=0.0)
+
+    def step(self) -> None:
+        """Read the shadows, ask one for what waits, and record what came of it. Raises DatabaseError."""
+        self._run_seconds = 0.0
+        self._runtime.shadows = services.read_shadows()
+        with self._slot() as is_held:
+            if is_held and (calls := self._queue.take(MAX_ROWS)):
+                began = time.monotonic()
+                self._ask(calls)
+                self._run_seconds = time.monotonic() - began
+        self._record()
+
+    def _pause_seconds(self) -> float:
+        return max(self._poll_seconds, PAUSE_SHARE * self._run_seconds)
+
+    def _ask(self, calls: list[MirroredCall]) -> None:
+        first = calls[0]
+        shadow = services.get_running_shadow(first.share.shadow_id)
+        if shadow is None:
+            self._queue.drop(calls)
+            return
+        rows = [row for call in calls for row in instances_of(call.rows, call.schema)]
+        problem = ""
+        try:
+            replayed = services.run_version(
+                shadow.version, rows, cpu_seconds=self._limit_seconds, niceness=LOWEST_PRIORITY
+            )
+            counts = _counts(calls, rows, replayed)
+        except ArtifactError as error:
+            problem, counts = str(error), ShadowCounts(rows=len(rows), errors=len(rows))
+            log.warning("shadow_failed", model=first.model, version=first.share.number, reason=problem)
+        except StorageError as error:
+            self._queue.drop(calls)
+            services.note_shadow_problem(shadow, str(error))
+            return
+        self._queue.count(
+            first,
+            agreed=counts.agreed,
+            differed=counts.rows - counts.agreed - counts.errors,
+            error=counts.errors,
+        )
+        self._unwritten[shadow.pk].append(counts)
+        services.note_shadow_problem(shadow, problem)
+
+    def _record(self) -> None:
+        for shadow_id, dropped in self._queue.take_dropped().items():
+            self._unwritten[shadow_id].append(ShadowCounts(dropped=dropped))
+        found = {shadow_id: _total(parts) for shadow_id, parts in self._unwritten.items()}
+        if found:
+            services.record_shadow_counts(self._replica, datetime.now(UTC).replace(second=0, microsecond=0), found)
+            self._unwritten.clear()
+
+
+def _counts(calls: Sequence[MirroredCall], rows: Sequence[object], shadow: Replayed) -> ShadowCounts:
+    answered = [
+        prediction
+        for call in calls
+        for prediction in content_of(call.prediction, call.schema, is_single=False, with_probabilities=False)[
+            "predictions"
+        ]
+    ]
+    compared = compare(rows, Replayed(answered, [None] * len(rows), {}), shadow)
+    latency = [0] * (len(SECONDS) + 1)
+    for seconds in shadow.seconds:
+        latency[bisect_left(SECONDS, seconds)] += 1
+    return ShadowCounts(
+        rows=len(rows), agreed=len(rows) - compared["changed"], errors=compared["errors"], latency=latency
+    )
+
+
+def _total(parts: Sequence[ShadowCounts]) -> ShadowCounts:
+    latencies = [part.latency for part in parts if part.latency]
+    return ShadowCounts(
+        rows=sum(part.rows for part in parts),
+        agreed=sum(part.agreed for part in parts),
+        errors=sum(part.errors for part in parts),
+        dropped=sum(part.dropped for part in parts),
+        latency=[sum(column) for column in zip(*latencies, strict=True)],
+    )

@@ -1,0 +1,105 @@
+"""Copies of requests for a shadow: chosen for each request, queued in memory, dropped before anything else."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+from models_registry.artifacts.prediction import Prediction
+from models_registry.artifacts.schema import Schema
+from models_registry.inference.capture import is_chosen
+
+# Rows that one worker holds for its shadows. What comes beyond is dropped and counted.
+MAX_QUEUED_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowShare:
+    """The share of a model's requests, 0 to 100, of which a shadow gets copies.
+
+    Only what `active_number` answered is compared.
+    """
+
+    shadow_id: int
+    number: int
+    active_number: int
+    percent: float
+
+    def takes(self, number: int) -> bool:
+        """Return whether a request that the version `number` answered is copied."""
+        return number == self.active_number and is_chosen(self.percent)
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredCall:
+    """One request: its rows as the active version took them, and what that version answered."""
+
+    model: str
+    share: ShadowShare
+    schema: Schema
+    rows: Any
+    count: int
+    prediction: Prediction
+
+
+class ShadowQueue:
+    """Calls that wait for a shadow; any thread may use it."""
+
+    def __init__(self, *, max_rows: int = MAX_QUEUED_ROWS) -> None:
+        """Hold at most `max_rows` rows."""
+        self._max_rows = max_rows
+        self._calls: deque[MirroredCall] = deque()
+        self._rows = 0
+        self._guard = threading.Lock()
+        self._dropped: Counter[int] = Counter()
+        # Rows by (model, version, what became of them): agreed, differed, error, dropped.
+        self.counts: Counter[tuple[str, int, str]] = Counter()
+
+    def offer(self, call: MirroredCall) -> None:
+        """Take a call, or drop and count it where the queue is full."""
+        with self._guard:
+            if self._rows + call.count > self._max_rows:
+                self._drop(call)
+                return
+            self._rows += call.count
+            self._calls.append(call)
+
+    def take(self, max_rows: int) -> list[MirroredCall]:
+        """Return the calls of one shadow that have waited longest: one, and others up to `max_rows` rows."""
+        taken: list[MirroredCall] = []
+        with self._guard:
+            rows = 0
+            while self._calls and (not taken or self._fits(taken[0], rows, max_rows)):
+                call = self._calls.popleft()
+                taken.append(call)
+                rows += call.count
+            self._rows -= rows
+        return taken
+
+    def _fits(self, first: MirroredCall, rows: int, max_rows: int) -> bool:
+        following = self._calls[0]
+        return following.share.shadow_id == first.share.shadow_id and rows + following.count <= max_rows
+
+    def drop(self, calls: list[MirroredCall]) -> None:
+        """Count calls that were taken, and that the shadow is not asked for."""
+        with self._guard:
+            for call in calls:
+                self._drop(call)
+
+    def count(self, call: MirroredCall, **rows: int) -> None:
+        """Count what became of rows, by outcome."""
+        with self._guard:
+            for outcome, number in rows.items():
+                self.counts[call.model, call.share.number, outcome] += number
+
+    def take_dropped(self) -> dict[int, int]:
+        """Return how many rows were dropped since the last call, by shadow."""
+        with self._guard:
+            dropped, self._dropped = self._dropped, Counter()
+        return dropped
+
+    def _drop(self, call: MirroredCall) -> None:
+        self._dropped[call.share.shadow_id] += call.count
+        self.counts[call.model, call.share.number, "dropped"] += call.count
