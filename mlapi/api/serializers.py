@@ -104,8 +104,9 @@ class VersionField(serializers.Field[Any, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> int | str:
         """Return the number or the alias."""
-        if type(data) is int and 1 <= data <= MAX_NUMBER:
-            return data
+        # In JSON 8.0 is a whole number too.
+        if type(data) in (int, float) and 1 <= data <= MAX_NUMBER and data == int(data):
+            return int(data)
         if type(data) is str and re.fullmatch(ALIAS_PATTERN, data):
             return data
         raise serializers.ValidationError(f"It must be a version's number or an alias, found {describe_value(data)}.")
@@ -329,6 +330,17 @@ class TagsField(serializers.JSONField):
     """A list of texts, or an object of texts by name."""
 
 
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_NUMBER},
+        "propertyNames": {"type": "string", "pattern": f"^{ALIAS_PATTERN}$"},
+    }
+)
+class AliasesField(serializers.DictField):
+    """Numbers of versions by alias; null removes one."""
+
+
 class ModelWithLabels(Model, CaptureSettings):
     """A model with its versions, what people say of it, and what is logged."""
 
@@ -343,7 +355,7 @@ class ModelChange(Strict, CaptureSettings):
     policy = serializers.ChoiceField(choices=Policy.choices, required=False)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
     tags = TagsField(required=False, help_text="A list of texts, or an object of texts by name.")
-    aliases = serializers.DictField(
+    aliases = AliasesField(
         child=serializers.IntegerField(allow_null=True, min_value=1, max_value=MAX_NUMBER),
         required=False,
         help_text="Versions by alias, e.g. champion; null removes an alias.",
