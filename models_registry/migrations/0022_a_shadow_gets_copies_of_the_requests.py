@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('models_registry', '0020_models_take_turns_in_validation'),
+        ('models_registry', '0021_drift_checks'),
     ]
 
     operations = [
