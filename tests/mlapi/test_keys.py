@@ -75,10 +75,10 @@ def test_keys_are_not_asked_for_where_nobody_requires_them(host, load):
     assert host.post("/predict", ROW, **{"X-API-Key": "anything"}).status == 200
 
 
-PREDICTIONS = [endpoint for endpoint in ENDPOINTS if endpoint.is_prediction]
+WITH_KEY = [endpoint for endpoint in ENDPOINTS if endpoint.is_prediction or endpoint.takes_key]
 
 
-@pytest.mark.parametrize("endpoint", PREDICTIONS, ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", WITH_KEY, ids=lambda endpoint: endpoint.name)
 def test_every_protocol_asks_for_the_key_and_refuses_in_its_own_form(host, load, keys, endpoint):
     load(constant(1), name="m")
     load(constant(1), name="other")
@@ -101,8 +101,8 @@ def test_every_protocol_asks_for_the_key_and_refuses_in_its_own_form(host, load,
 
 
 def test_all_that_predicts_is_among_them():
-    assert {endpoint.protocol for endpoint in PREDICTIONS} == {"native", "v1", "v2", "mlflow"}
-    open_to_all = [item.name for item in ENDPOINTS if "POST" in item.methods and not item.is_prediction]
+    assert {endpoint.protocol for endpoint in WITH_KEY} == {"native", "v1", "v2", "mlflow"}
+    open_to_all = [item.name for item in ENDPOINTS if "POST" in item.methods and item not in WITH_KEY]
     assert sorted(open_to_all) == ["v2-index", "v2-load", "v2-nowhere"]
 
 
