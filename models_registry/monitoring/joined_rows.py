@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from models_registry.monitoring.log_reading import read_file
 from models_registry.monitoring.quality import JoinedRow
 from models_registry.storage import LogStorage
 from models_registry.storage.log_files import ground_truth_folder
@@ -17,6 +17,7 @@ MAX_FILES = 2_000
 MAX_ROWS = 200_000
 
 PREDICTION_COLUMNS = ["request_id", "row", "requested_at", "version", "prediction", "confidence"]
+LABEL_COLUMNS = ["request_id", "row", "label", "received_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def joined_rows(
     keys, has_all_keys = _newest(storage, prefixes, start)
     found: list[dict[str, Any]] = []
     for key in keys:
-        found += [row for row in _values(storage.read(key), PREDICTION_COLUMNS) if row["requested_at"] >= start]
+        found += [row for row in read_file(storage, key, PREDICTION_COLUMNS) if row["requested_at"] >= start]
         if len(found) > MAX_ROWS:
             has_all_keys = False
             break
@@ -68,7 +69,7 @@ def _labels(
     keys, is_complete = _newest(storage, prefixes, start)
     found: dict[tuple[str, int], tuple[datetime, Any]] = {}
     for key in keys:
-        for row in _values(storage.read(key), ["request_id", "row", "label", "received_at"]):
+        for row in read_file(storage, key, LABEL_COLUMNS):
             place = row["request_id"], row["row"]
             # Rows of one moment are of one file, in the order that they came in.
             if place in wanted and (place not in found or row["received_at"] >= found[place][0]):
@@ -86,12 +87,3 @@ def _newest(storage: LogStorage, prefixes: Iterable[str], start: datetime) -> tu
 def _hour(key: str) -> str:
     """Return the folders of a file's day and hour."""
     return "/".join(key.split("/")[-3:-1])
-
-
-def _values(content: bytes, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file; none where it lacks a column, as the log does where it keeps inputs alone."""
-    from pyarrow import parquet
-
-    file = parquet.ParquetFile(io.BytesIO(content))
-    if set(columns) <= set(file.schema_arrow.names):
-        yield from file.read(columns=columns).to_pylist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
@@ -68,7 +68,7 @@ def newest_rows(
                 break
             for key in of_hour:
                 files += 1
-                found += [row for row in _rows(storage.read(key), key) if wanted.takes(row)]
+                found += [row for row in map(_row, read_file(storage, key)) if wanted.takes(row)]
     return sorted(found, key=lambda row: (row.at, -row.row), reverse=True)[:limit]
 
 
@@ -77,20 +77,30 @@ def _hour(key: str) -> str:
     return key.split("/")[-2]
 
 
-def _rows(content: bytes, key: str) -> Iterator[LoggedRow]:
+def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a file; none where it lacks one of `columns`, which the model's settings leave out.
+
+    Raises StorageError where the storage is away, or the file is damaged.
+    """
     from pyarrow import ArrowException, parquet
 
     try:
-        table = parquet.read_table(io.BytesIO(content)).to_pylist()
+        file = parquet.ParquetFile(io.BytesIO(storage.read(key)))
+        if columns is not None and not set(columns) <= set(file.schema_arrow.names):
+            return []
+        rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
     except ArrowException as error:
         raise StorageError(f"{key} is no Parquet file of the prediction log: {error} Remove it.") from error
-    for values in table:
-        yield LoggedRow(
-            values["request_id"],
-            values["row"],
-            values["requested_at"],
-            values["version"],
-            {name.removeprefix(INPUT): value for name, value in values.items() if name.startswith(INPUT)},
-            values.get("prediction"),
-            values.get("confidence"),
-        )
+    return rows
+
+
+def _row(values: dict[str, Any]) -> LoggedRow:
+    return LoggedRow(
+        values["request_id"],
+        values["row"],
+        values["requested_at"],
+        values["version"],
+        {name.removeprefix(INPUT): value for name, value in values.items() if name.startswith(INPUT)},
+        values.get("prediction"),
+        values.get("confidence"),
+    )

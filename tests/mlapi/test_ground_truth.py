@@ -327,3 +327,15 @@ def test_storage_that_is_away_is_told(log, settings):
     (day).mkdir(parents=True)
     answer = Caller("view_registeredmodel").get("/api/models/m/quality")
     assert (answer.status_code, json.loads(answer.content)["code"]) == (503, "storage_unavailable")
+
+
+@pytest.mark.parametrize("folder", ["m", "_ground_truth"])
+def test_damaged_file_is_named(folder, client, load, log):
+    serve(load, constant(1))
+    client.post("/predict", {"features": [1.0, 2.0]}, **{"X-Request-ID": "r"})
+    client.post(URL, {"request_id": "r", "label": 4})
+    log.writer.finish()
+    (path,) = (log.directory / folder).rglob("*.parquet")
+    path.write_bytes(b"PAR1")
+    answer = Caller("view_registeredmodel").get("/api/models/m/quality")
+    assert (answer.status_code, path.name in answer.json()["error"]) == (503, True)
