@@ -23,10 +23,6 @@ QUICK := tests/test_docs.py tests/test_vocabulary.py tests/requirements/test_pyp
 # Two for each processor: the tests with processes of their own wait as much as they reckon.
 SPREAD := -n $(shell expr 2 \* $$(nproc)) --dist loadscope --no-loadscope-reorder
 
-# A test that failed beside others is tried once more, alone: other work on the machine may have stopped its processes for
-# longer than it waits. The first failure stays in the output, since it is a race in the test or in the service.
-ALONE := --last-failed --last-failed-no-failures none
-
 .PHONY: help run test quick check types bench bench-scale templates deploy destroy lock clean
 
 help: ## this list
@@ -39,9 +35,8 @@ OTHERS := .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed
 PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
 
 test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every check, then the tests, on SQLite and on PostgreSQL
-	$(BIN)/pytest $(SPREAD) || $(BIN)/pytest $(ALONE)
-	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database \
-	  || $(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(ALONE) -m database
+	$(BIN)/pytest $(SPREAD)
+	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database
 
 quick: $(VENV)/.installed-dev ## format, lint, types and the quick tests, under a minute
 	$(BIN)/ruff format --check .

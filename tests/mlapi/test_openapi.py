@@ -304,12 +304,11 @@ def schemathesis(url, directory, *options):
     (directory / "schemathesis.toml").write_text(OTHERS)
     tool = Path(sys.executable).with_name("schemathesis")
     command = [tool, "run", f"{url}/openapi.json", "--seed", "1", "--no-color", *options]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=350, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert re.search(r"(\d\d+) generated, \1 passed", done.stdout), done.stdout[-2000:]
 
 
-@pytest.mark.timeout(400)
 def test_schemathesis_finds_nothing(load, fitted, tmp_path):
     for name in ("people", "text", "house"):
         load(fitted[name], name, declared=HOUSE if name == "house" else None, example=EXAMPLES[name])
@@ -321,7 +320,6 @@ def test_schemathesis_finds_nothing(load, fitted, tmp_path):
 VERSIONS = "^/api/(sync|models|models/[^/]+|models/[^/]+/versions.*)$"
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.any_database
 @pytest.mark.parametrize(
     "part",
@@ -333,4 +331,4 @@ def test_schemathesis_finds_nothing_in_the_registry_api(transactional_db, load, 
     services.register_model("digits")
     token = f"Authorization:Token {Token.objects.create(user=user).key}"
     with live_service() as url:
-        schemathesis(url, tmp_path, *part, "--max-examples", "4", "--header", token)
+        schemathesis(url, tmp_path, *part, "--max-examples", "6", "--header", token)
