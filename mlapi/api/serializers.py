@@ -14,7 +14,6 @@ from models_registry.artifacts.formats import listed_endings
 from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.models import CaptureSides, Policy
 from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
-from models_registry.services.shadows import DEFAULT_PERCENT
 
 MAX_COLUMN = 1000
 MAX_NUMBER = 999_999_999
@@ -54,12 +53,6 @@ def _wait_field() -> serializers.IntegerField:
         min_value=0,
         max_value=MAX_WAIT_SECONDS,
         help_text="Answer when it is done, or after that many seconds.",
-    )
-
-
-def _interval_field() -> serializers.ListField:
-    return serializers.ListField(
-        child=serializers.FloatField(allow_null=True), allow_null=True, required=False, help_text="Lower and upper end."
     )
 
 
@@ -120,38 +113,6 @@ class ActivationRequest(RollbackRequest):
     """An activation."""
 
     version = VersionField(help_text="A version's number, or an alias of it.")
-
-
-class TrafficRequest(RollbackRequest):
-    """A canary."""
-
-    candidate = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER, help_text="The version that is tried.")
-    percent = serializers.FloatField(min_value=0, max_value=100, help_text="Its share of the requests.")
-    bake_minutes = serializers.FloatField(
-        default=None, allow_null=True, help_text="After that time without a broken guardrail it becomes active."
-    )
-    guardrails = serializers.DictField(
-        child=serializers.FloatField(),
-        default=None,
-        allow_null=True,
-        help_text="Limits: error_rate, p99_ratio (to the active version's), label_shift (of any label's share).",
-    )
-
-
-class TrafficEndRequest(Strict):
-    """The end of a canary or a shadow."""
-
-    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
-
-
-class ShadowRequest(RollbackRequest):
-    """A shadow."""
-
-    wait_seconds = None  # type: ignore[assignment]  # the framework leaves a field out so
-    version = VersionField(help_text="The version that gets copies: a number, or an alias of it.")
-    percent = serializers.FloatField(
-        default=DEFAULT_PERCENT, min_value=0, max_value=100, help_text="The share of the requests that are copied."
-    )
 
 
 class PublishRequest(Strict):
@@ -397,116 +358,6 @@ class Activated(Rollout):
     """The rollout after an activation, a rollback or a deactivation."""
 
     changed = serializers.BooleanField(help_text="False where that was so already.")
-
-
-class VersionTraffic(TrafficShare):
-    """What one version did since the canary began; the intervals have a confidence of 99 %."""
-
-    requests = serializers.IntegerField(required=False, help_text="This field and those below: with a canary alone.")
-    rows = serializers.IntegerField(required=False)
-    errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
-        required=False, help_text="Requests that the model failed at."
-    )
-    error_rate = serializers.FloatField(required=False, allow_null=True)
-    error_rate_interval = _interval_field()
-    p50_milliseconds = serializers.FloatField(required=False, allow_null=True)
-    p99_milliseconds = serializers.FloatField(required=False, allow_null=True)
-    p99_interval = _interval_field()
-    label_shares = serializers.DictField(child=serializers.FloatField(), required=False)
-
-
-class GuardrailFinding(serializers.Serializer[Any]):
-    """What a guardrail finds; broken where its whole interval is above the limit."""
-
-    guardrail = serializers.CharField()
-    limit = serializers.FloatField()
-    value = serializers.FloatField(allow_null=True)
-    interval = _interval_field()
-    state = serializers.CharField(help_text="kept, broken, or waiting for more requests.")
-    observed = serializers.IntegerField()
-    needed = serializers.IntegerField()
-    sentence = serializers.CharField()
-
-
-class CandidateShare(VersionTraffic):
-    """What the candidate gets, and how far it is."""
-
-    state = serializers.CharField(help_text="loading, or serving where it gets its share.")
-    loaded = serializers.IntegerField(help_text="Live replicas that have loaded it.")
-    live = serializers.IntegerField()
-    reasons = serializers.ListField(child=serializers.CharField(), help_text="Why replicas could not load it.")
-    started_at = serializers.DateTimeField()
-    started_by = serializers.CharField()
-    reason = serializers.CharField()
-    traffic_at = serializers.DateTimeField(allow_null=True)
-    bake_minutes = serializers.FloatField(allow_null=True)
-    bake_ends_at = serializers.DateTimeField(allow_null=True)
-
-
-class EndedCanary(serializers.Serializer[Any]):
-    """The canary that ended last."""
-
-    version = serializers.IntegerField()
-    percent = serializers.FloatField()
-    outcome = serializers.CharField(help_text="promoted, rolled_back, ended or superseded.")
-    reason = serializers.CharField()
-    ended_by = serializers.CharField()
-    ended_at = serializers.DateTimeField()
-
-
-class Traffic(serializers.Serializer[Any]):
-    """How a model's requests are split."""
-
-    model = serializers.CharField()
-    generation = serializers.IntegerField()
-    active = VersionTraffic(allow_null=True)
-    candidate = CandidateShare(allow_null=True)
-    guardrails = serializers.DictField(child=serializers.FloatField())
-    findings = GuardrailFinding(many=True)
-    last = EndedCanary(allow_null=True)
-    changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
-
-
-class EndedShadow(serializers.Serializer[Any]):
-    """The shadow that ended last."""
-
-    version = serializers.IntegerField()
-    percent = serializers.FloatField()
-    reason = serializers.CharField()
-    ended_by = serializers.CharField()
-    ended_at = serializers.DateTimeField()
-
-
-class ShadowLatency(serializers.Serializer[Any]):
-    """What single rows took the shadow in the last hour."""
-
-    p50_ms = serializers.FloatField(allow_null=True)
-    p99_ms = serializers.FloatField(allow_null=True)
-
-
-class Shadow(serializers.Serializer[Any]):
-    """How far a shadow agrees with the active version; without one, `version` is null."""
-
-    model = serializers.CharField()
-    version = serializers.IntegerField(allow_null=True)
-    active_version = serializers.IntegerField(allow_null=True)
-    percent = serializers.FloatField()
-    rows = serializers.IntegerField(required=False, help_text="Rows that both versions were asked.")
-    agreed = serializers.IntegerField(required=False, help_text="Equal labels, or values within 1 %.")
-    differed = serializers.IntegerField(required=False)
-    errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
-        required=False, help_text="Rows that the shadow gave no answer for."
-    )
-    dropped = serializers.IntegerField(required=False, help_text="Rows that the shadow was not asked for.")
-    agreement = serializers.FloatField(required=False, allow_null=True, help_text="Share of the rows, 0 to 1.")
-    agreement_interval = _interval_field()
-    latency = ShadowLatency(required=False)
-    problem = serializers.CharField(required=False, allow_null=True, help_text="Why it gave no answers at all.")
-    started_at = serializers.DateTimeField(required=False)
-    started_by = serializers.CharField(required=False)
-    reason = serializers.CharField(required=False)
-    last = EndedShadow(allow_null=True)
-    changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
 
 
 class Synced(serializers.Serializer[Any]):

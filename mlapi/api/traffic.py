@@ -8,7 +8,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import serializers as forms
+from mlapi.api import serializers
+from mlapi.api import traffic_forms as forms
 from mlapi.api.base import ACTIVATE, VIEW, RegistryView, asked, by, waiting
 from mlapi.api.describing import shadow_content, traffic_content
 from mlapi.api.views import CONFLICT, PROBLEMS, known_version, require_override, rolled_out
@@ -118,12 +119,12 @@ class PromoteView(RegistryView):
     @extend_schema(
         operation_id="promote",
         tags=["registry"],
-        request=forms.DeactivationRequest,
-        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+        request=serializers.DeactivationRequest,
+        responses={200: serializers.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
         """Make the candidate the active version; with `wait_seconds` answer when every replica serves it."""
-        wanted = asked(request, forms.DeactivationRequest)
+        wanted = asked(request, serializers.DeactivationRequest)
         model = services.get_model(name)
         done = services.promote(
             model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]

@@ -85,7 +85,6 @@ def start_canary(
             fresh = ModelVersion.objects.get(pk=version.pk)
             require_activatable(fresh, model.name, override=override, reason=reason)
             require_second_person(fresh, by=by)
-            require_second_person(fresh, by=by)
             active = _require_splittable(current, fresh, wanted, has_own_guardrails=guardrails is not None)
             running = current.canary
             if running is not None and _says(running, fresh, percent, bake_minutes, wanted):

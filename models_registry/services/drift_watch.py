@@ -24,7 +24,7 @@ WINDOW = timedelta(hours=24)
 
 
 def check_drift_next() -> bool:
-    """Look at one active version whose requests are logged, and say whether one was due.
+    """Check one active version whose requests are logged for drift; return whether one was due.
 
     Each is due every PAUSE; several replicas at once look at it once.
     """

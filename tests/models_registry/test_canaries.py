@@ -14,7 +14,7 @@ from models_registry.errors import ActivationConflict, NoCanary, NotActivatable,
 from models_registry.models import Activation, Canary, RegisteredModel, Replica, State
 from models_registry.monitoring.usage import Usage, write_usage
 from models_registry.services.rollout import ModelReport
-from tests.support.registry import SCHEMA, version
+from tests.support.registry import SCHEMA, three_versions, version
 
 pytestmark = pytest.mark.django_db
 
@@ -23,11 +23,7 @@ CLASSIFIER = {**SCHEMA, "kind": "classifier", "classes": ["a", "b"], "methods": 
 
 @pytest.fixture
 def model() -> RegisteredModel:
-    """A model whose version 1 is active, with ready versions 2 and 3."""
-    services.activate(version(number=1), by="x")
-    version(number=2)
-    version(number=3)
-    return services.get_model("m")
+    return three_versions()
 
 
 def start(model: RegisteredModel, number: int = 2, percent: float = 10, **given) -> Canary | None:

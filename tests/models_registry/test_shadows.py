@@ -14,7 +14,7 @@ from models_registry.models import RegisteredModel, Shadow, ShadowWindow, State
 from models_registry.monitoring.buckets import SECONDS
 from models_registry.monitoring.usage_retention import keep_in_bounds
 from models_registry.services.shadows import ShadowCounts
-from tests.support.registry import SCHEMA, version
+from tests.support.registry import SCHEMA, three_versions, version
 
 pytestmark = pytest.mark.django_db
 MINUTE = timezone.now().replace(second=0, microsecond=0)
@@ -22,11 +22,7 @@ MINUTE = timezone.now().replace(second=0, microsecond=0)
 
 @pytest.fixture
 def model() -> RegisteredModel:
-    """A model whose version 1 is active, with ready versions 2 and 3."""
-    services.activate(version(number=1), by="x")
-    version(number=2)
-    version(number=3)
-    return services.get_model("m")
+    return three_versions()
 
 
 def start(model: RegisteredModel, number: int = 2, percent: float = 20, **given) -> Shadow | None:

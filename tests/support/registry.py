@@ -9,7 +9,7 @@ from typing import Any
 
 from models_registry import services
 from models_registry.artifacts.inference import infer_schema
-from models_registry.models import ModelVersion, State
+from models_registry.models import ModelVersion, RegisteredModel, State
 from tests.support.estimators import save
 
 SCHEMA = {
@@ -37,6 +37,14 @@ def version(name: str = "m", number: int = 1, state: str = State.READY, **values
     return ModelVersion.objects.create(
         model=services.register_model(name), number=number, state=state, **(given | values)
     )
+
+
+def three_versions() -> RegisteredModel:
+    """Return the model `m`, whose version 1 is active, with ready versions 2 and 3."""
+    services.activate(version(number=1), by="x")
+    version(number=2)
+    version(number=3)
+    return services.get_model("m")
 
 
 def check(directory: Path, key: str = "m/model.joblib") -> ModelVersion:
