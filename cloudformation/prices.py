@@ -1,6 +1,8 @@
 """What AWS asks for each part: one dated table, and which resource types are billed at all.
 
-USD in us-east-1, read in AWS's public price pages in November 2026. Other regions differ, most by under a third.
+USD in us-east-1, of AWS's public price pages in November 2026. Other regions differ, most by under a third.
+Not read on AWS's own page: traffic to the internet and AWS Backup, which other pages of 2026 confirm, and SageMaker
+serverless, which is unconfirmed.
 """
 
 from __future__ import annotations
