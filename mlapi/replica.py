@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from mlapi.observability.metrics.bounding import SeriesBound
 from mlapi.observability.metrics.emf import EmfExporter
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.snapshots import Snapshots
@@ -33,7 +34,9 @@ from models_registry.agent.webhook_sender import WebhookSender
 from models_registry.inference.runtime import Runtime
 
 runtime = Runtime()
-recorder = MetricsRecorder(runtime, Snapshots(settings.METRICS_DIR))
+_snapshots = Snapshots(settings.METRICS_DIR)
+recorder = MetricsRecorder(runtime, _snapshots)
+series_bound = SeriesBound(_snapshots, max_models=settings.MLAPI_METRICS_MODELS)
 
 
 class Replica:

@@ -14,7 +14,7 @@ from mlapi.observability.metrics.endpoint import metrics_endpoint
 from mlapi.observability.metrics.triton_statistics import triton_statistics
 from mlapi.protocols import ground_truth, kserve_v1, mlflow, native, openinference
 from mlapi.protocols.base import Handler, PredictionHandler
-from mlapi.replica import recorder
+from mlapi.replica import recorder, series_bound
 from models_registry.inference.routing import ALIAS_PATTERN
 
 NAME = r"(?P<model>[^/]+)"
@@ -90,7 +90,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         is_prediction=False,
     ),
     Endpoint("openapi", r"openapi\.json", openapi.answering(lambda: ENDPOINTS), methods=("GET",), is_prediction=False),
-    metrics_endpoint("metrics", r"metrics", recorder),
+    metrics_endpoint("metrics", r"metrics", recorder, series_bound),
     health.endpoint("health", r"health", health.balanced),
     health.endpoint("health-ready", r"health/ready", health.ready),
     health.endpoint("health-live", r"health/live", health.live),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from mlapi.endpoint import Endpoint
+from mlapi.observability.metrics.bounding import SeriesBound
 from mlapi.observability.metrics.exposition import expose
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.protocols.base import Call, Reply
 from models_registry.inference.runtime import Runtime
 
 
-def metrics_endpoint(name: str, pattern: str, recorder: MetricsRecorder) -> Endpoint:
-    """Return the route to what `recorder` counts: any Host, since Prometheus asks by address; no log line."""
+def metrics_endpoint(name: str, pattern: str, recorder: MetricsRecorder, bound: SeriesBound) -> Endpoint:
+    """Return the route to what `recorder` counts, its series within `bound`.
+
+    It answers any Host, since Prometheus asks by address, and writes no log line.
+    """
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         """Return the metrics of all workers of this machine."""
-        body, content_type = expose(recorder.everyone(), accept=call.headers.get("Accept", ""))
+        body, content_type = expose(bound.apply(recorder.everyone()), accept=call.headers.get("Accept", ""))
         return Reply(200, body, content_type=content_type)
 
     return Endpoint(

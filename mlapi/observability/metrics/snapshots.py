@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from mlapi.observability.metrics.totals import Totals
 from models_registry.files import acquire, whole_file
 
 RETIRED = "retired.json"
+# Without the ending of the workers' files.
+CHOSEN = "models-with-series"
 # Longer than any reading takes; a worker that stands still in one must not stop whoever waits for it.
 LOCK_SECONDS = 1.0
 LOCK_POLL_SECONDS = 0.02
@@ -48,6 +50,7 @@ class Snapshots:
         # With what a killed worker left half written, whose name begins with a dot.
         for path in (*self._directory.glob("*.json"), *self._directory.glob(".*.json-*")):
             path.unlink(missing_ok=True)
+        (self._directory / CHOSEN).unlink(missing_ok=True)
 
     def write(self, snapshot: Snapshot, *, pid: int) -> None:
         """Lay down a worker's snapshot."""
@@ -59,6 +62,24 @@ class Snapshots:
         with self._locked(fcntl.LOCK_SH):
             found = [_read(path) for path in self._directory.glob("*.json")]
         return [snapshot for snapshot in found if snapshot is not None]
+
+    def choose_models(self, ranked: Sequence[str], *, before: frozenset[str], max_models: int) -> frozenset[str]:
+        """Return the models with series of their own: those `before`, those chosen by any worker, then of `ranked`."""
+        chosen = {*before, *self._chosen()}
+        if len(chosen) >= max_models or chosen.issuperset(ranked):
+            return frozenset(chosen)
+        with self._locked(fcntl.LOCK_EX):
+            # What this worker chose while the directory was away counts too.
+            chosen |= set(self._chosen())
+            chosen.update([name for name in ranked if name not in chosen][: max(0, max_models - len(chosen))])
+            self._replace(self._directory / CHOSEN, orjson.dumps(sorted(chosen)))
+        return frozenset(chosen)
+
+    def _chosen(self) -> list[str]:
+        try:
+            return [str(name) for name in orjson.loads((self._directory / CHOSEN).read_bytes())]
+        except (FileNotFoundError, ValueError, TypeError):
+            return []  # none yet, or a disk that has lost a part of it
 
     def retire(self, pid: int) -> None:
         """Keep what an ended worker counted, without its state; where that fails, the next call tries it again."""

@@ -31,7 +31,7 @@ class Totals:
         found = np.asarray(values, dtype=np.float64)
         # A bucket takes what is at most its bound, so the side is left.
         counts = np.bincount(np.searchsorted(metric.buckets, found, side="left"), minlength=len(metric.buckets) + 1)
-        self._add(metric.name, labels, [*counts.tolist(), float(found.sum())])
+        self.add_histogram(metric.name, labels, [*counts.tolist(), float(found.sum())])
 
     def add(self, other: Totals) -> None:
         """Add another worker's."""
@@ -41,9 +41,10 @@ class Totals:
                 held[labels] = held.get(labels, 0) + value
         for name, histograms in other.histograms.items():
             for labels, numbers in histograms.items():
-                self._add(name, labels, numbers)
+                self.add_histogram(name, labels, numbers)
 
-    def _add(self, name: str, labels: Labels, numbers: list[float]) -> None:
+    def add_histogram(self, name: str, labels: Labels, numbers: list[float]) -> None:
+        """Add another histogram's counts and sum."""
         held = self.histograms.setdefault(name, {})
         before = held.get(labels)
         held[labels] = numbers if before is None else [a + b for a, b in zip(before, numbers, strict=True)]
