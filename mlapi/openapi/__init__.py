@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,15 +20,15 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 class Edition:
     """The document as it was made for one set of models."""
 
-    models: Mapping[str, Any]
+    loads: tuple[Any, ...]
     default: str | None
     limits: tuple[Any, ...]
     body: bytes
     etag: str
 
     def fits(self, snapshot: ServingSnapshot) -> bool:
-        """Say whether nothing that the document tells has changed: a swap is a new mapping."""
-        return self.models is snapshot.models and self.default == snapshot.default and self.limits == _limits()
+        """Say whether nothing that the document tells has changed."""
+        return self.loads == _loads(snapshot) and self.default == snapshot.default and self.limits == _limits()
 
 
 # Replaced by one assignment: two requests that meet here at worst make the same document twice.
@@ -69,8 +69,13 @@ def edition_of(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> Edit
         return _latest[0]
     body = orjson.dumps(document(snapshot, endpoints), default=str)
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    _latest[:] = [Edition(snapshot.models, snapshot.default, _limits(), body, etag)]
+    _latest[:] = [Edition(_loads(snapshot), snapshot.default, _limits(), body, etag)]
     return _latest[0]
+
+
+def _loads(snapshot: ServingSnapshot) -> tuple[Any, ...]:
+    """Return what tells the loaded models apart; a reference would keep a dropped model in memory."""
+    return tuple((name, loaded.generation, loaded.loaded_at, loaded.digest) for name, loaded in snapshot.models.items())
 
 
 def _limits() -> tuple[Any, ...]:
