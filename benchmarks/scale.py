@@ -9,6 +9,7 @@ Two workers on all cores, SQLite, a warm cache.
 from __future__ import annotations
 
 import argparse
+import json
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
+from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -28,6 +31,9 @@ IDLE_SECONDS = 20.0
 # A load of a thousand may take a minute; this ends a run that hangs.
 LIMIT_SECONDS = 600.0
 WORKERS = 2
+# Models that are asked for where loading is lazy, and the length of a row.
+ASKED, FEATURES = 10, 30
+REPORTED = "SELECT count(*) FROM models_registry_replicamodel WHERE state = 'unloaded'"
 
 Figures = dict[str, float]
 
@@ -55,6 +61,39 @@ def load(count: int, directory: Path) -> Figures:
         }
     finally:
         server.stop()
+
+
+def lazy(count: int, directory: Path) -> Figures:
+    """Start with `count` models of which ASKED are asked for: until ready, first requests, and memory."""
+    registry = Registry(directory)
+    registry.environment |= {"WEB_WORKERS": "1", "MODELS_LOADING": "lazy"}
+    _python(registry, "benchmarks.scale_registry", "active", str(count))
+    server = registry.server("mlapi")
+    began = time.perf_counter()
+    _start(server)
+    try:
+        _until(lambda: _count(registry, REPORTED) >= count, server)
+        ready = time.perf_counter() - began
+        first = [_seconds_of_request(server.port, f"m{number:05}") for number in range(ASKED)]
+        return {
+            "start until ready, s": ready,
+            "a first request, median, ms": median(first) * 1e3,
+            "memory of the worker, MB": max(worker.memory_full_info().uss for worker in _workers(server)) / 1e6,
+        }
+    finally:
+        server.stop()
+
+
+def _seconds_of_request(port: int, model: str) -> float:
+    began = time.perf_counter()
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    body = json.dumps({"features": [1.0] * FEATURES})
+    connection.request("POST", f"/models/{model}/predict", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    if response.status != 200:
+        raise RuntimeError(f"{model}: {response.status} {response.read()[:500]!r}")
+    connection.close()
+    return time.perf_counter() - began
 
 
 def validate(count: int, directory: Path) -> Figures:
@@ -158,7 +197,7 @@ def _python(registry: Registry, module: str, *arguments: str) -> str:
     return done.stdout
 
 
-PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load, "validate": validate}
+PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load, "lazy": lazy, "validate": validate}
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ def index(call: Call, runtime: Runtime) -> Reply:
     """Return the models that should be served, a page of them by name: those that are, and why others are not."""
     snapshot = runtime.snapshot
     limit, after = _page(call)
-    missing = snapshot.missing()
-    following = sorted(name for name in {*snapshot.models, *missing} if name > after)
+    missing, unloaded = snapshot.missing(), snapshot.unloaded()
+    following = sorted(name for name in {*snapshot.models, *missing, *unloaded} if name > after)
     shown = following[:limit]
     content = {
         "models": [
@@ -34,6 +34,8 @@ def index(call: Call, runtime: Runtime) -> Reply:
             if name in snapshot.models
         ],
         "missing": {name: missing[name] for name in shown if name in missing},
+        # Loaded at their first request, by the number of their active version.
+        "unloaded": {name: unloaded[name] for name in shown if name in unloaded},
         "default": snapshot.default,
         "next": shown[-1] if len(following) > limit else None,
     }

@@ -31,5 +31,7 @@ class Endpoint:
     is_inline: bool = False
     # For clients in MLAPI_ADMIN_CIDR with the metrics' token alone.
     is_internal: bool = False
+    # A model that is loaded on demand is loaded for it.
+    loads_model: bool = True
     # The caller may name what else it wants of the model, e.g. `transform`, which only the native one can.
     names_outputs: bool = False

@@ -32,7 +32,7 @@ def live(call: Call, runtime: Runtime) -> Reply:
 
 
 def ready(call: Call, runtime: Runtime) -> Reply:
-    """Answer 200 when every active model is loaded here, else 503 naming what is missing."""
+    """Answer 200 when every active model is loaded here, or loaded on demand, else 503 naming what is missing."""
     snapshot = runtime.snapshot
     if not snapshot.has_read_desired_state:
         raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be away.")
@@ -64,4 +64,6 @@ def _serving(snapshot: ServingSnapshot) -> Reply:
     served = {name: loaded.number for name, loaded in snapshot.models.items()}
     missing = snapshot.missing()
     content = {"status": "ready", "loaded": len(served), "active": len(snapshot.desired), "models": served}
-    return Reply(200, orjson.dumps(content | ({"missing": missing} if missing else {})))
+    unloaded = len(snapshot.unloaded())
+    more = {"missing": missing} if missing else {}
+    return Reply(200, orjson.dumps(content | more | ({"unloaded": unloaded} if unloaded else {})))

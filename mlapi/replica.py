@@ -24,7 +24,7 @@ from models_registry.agent.check_slots import check_slot, shadow_slot
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.agent.prediction_log import PredictionLogWriter
-from models_registry.agent.preparation import local_preparation
+from models_registry.agent.preparation import local_preparation, local_residency
 from models_registry.agent.reconciler import Reconciler
 from models_registry.agent.shadow_runner import ShadowRunner
 from models_registry.agent.siblings import SiblingReport
@@ -53,6 +53,7 @@ class Replica:
             default_model=settings.MODELS_DEFAULT,
             load_queue=LoadQueue(cache_directory / "loading.lock", limit_seconds=settings.MLAPI_PREDICTION_SECONDS),
             memory_path=cache_directory / "desired_state.sqlite3",
+            residency=local_residency(),
         )
         self.maintenance = MaintenanceLoop(
             holder=self.reconciler.replica_id,

@@ -62,6 +62,10 @@ MODELS_LOG_STORAGE = environment.text("MODELS_LOG_STORAGE", (VAR_DIR / "predicti
 MODELS_CACHE = Path(environment.text("MODELS_CACHE", str(VAR_DIR / "cache")))
 MODELS_CACHE_MB = environment.whole("MODELS_CACHE_MB", 5000, minimum=1)
 MODELS_STORAGE_SECONDS = environment.number("MODELS_STORAGE_SECONDS", 60, minimum=1)
+MODELS_LOADING = environment.choice("MODELS_LOADING", "eager", ("eager", "lazy"))
+MODELS_LOADING_SECONDS = environment.number("MODELS_LOADING_SECONDS", 30, minimum=0.1)
+MODELS_MEMORY_MB = environment.whole("MODELS_MEMORY_MB", 0)
+MODELS_PINNED = environment.words("MODELS_PINNED")
 MODELS_START_SECONDS = environment.number("MODELS_START_SECONDS", 30)
 
 # What an artifact may do

@@ -93,6 +93,21 @@ def check_encoding(databases: Sequence[str] | None = None, **_: Any) -> list[Che
 
 
 @register(OWN)
+def check_loading(**_: Any) -> list[CheckMessage]:
+    """W003: a setting of lazy loading that has no effect."""
+    given = [name for name in ("MODELS_MEMORY_MB", "MODELS_PINNED") if getattr(settings, name)]
+    if settings.MODELS_LOADING == "lazy" or not given:
+        return []
+    return [
+        Warning(
+            f"{' and '.join(given)} has no effect while MODELS_LOADING is eager: every model is loaded, and stays.",
+            hint="Set MODELS_LOADING=lazy, or take it back.",
+            id="models_registry.W003",
+        )
+    ]
+
+
+@register(OWN)
 def check_any_pickle(**_: Any) -> list[CheckMessage]:
     """W002: artifacts may run any code."""
     if not settings.MODELS_ALLOW_ANY_PICKLE:

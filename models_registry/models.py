@@ -48,6 +48,8 @@ class ReplicaState(models.TextChoices):
     LOADING = "loading", "Loading"
     SERVING = "serving", "Serving"
     FAILED = "failed", "Failed"
+    # It is loaded at the next request for it.
+    UNLOADED = "unloaded", "Not loaded"
 
 
 class RegisteredModel(models.Model):

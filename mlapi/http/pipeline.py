@@ -19,6 +19,7 @@ from mlapi.http.admission import AdmissionController
 from mlapi.http.auth import require_key, require_metrics_token, require_network
 from mlapi.http.body import decode, require_encoding, slots_for, too_large
 from mlapi.http.clients import proxy_header
+from mlapi.http.loading import require_loaded
 from mlapi.http.request import Request, request_id_of
 from mlapi.http.routing import asked_version, routed_model, routing_key
 from mlapi.observability.access_log import observe
@@ -189,6 +190,11 @@ class RequestPipeline:
             context.version = asked_version(
                 context.params.get("version"), request.headers, self.runtime.snapshot, context.params.get("model")
             )
+            # Where keys are needed, a client without one must not push the models of others out of memory.
+            may_load = endpoint.loads_model and bool(context.key or not settings.MLAPI_REQUIRE_API_KEY)
+            if self.runtime.on_demand is not None and may_load:
+                # Before the body is read: what waits for a load holds no memory.
+                await require_loaded(self.runtime, self.runtime.on_demand, context.params.get("model"), context.version)
         if endpoint.is_prediction and self.runtime.snapshot.splits:
             context.routing_key = routing_key(request)
         limit = max_body_bytes()

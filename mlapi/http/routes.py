@@ -100,7 +100,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     mlflow_health_route("ping", mlflow.ping(health.balanced)),
     mlflow_health_route("version", mlflow.version),
     v1("v1-models", r"v1/models", kserve_v1.index),
-    v1("v1-model", rf"v1/models/{V1_NAME}", kserve_v1.ready),
+    replace(v1("v1-model", rf"v1/models/{V1_NAME}", kserve_v1.ready), loads_model=False),
     v1("v1-predict", rf"v1/models/{V1_NAME}(?:/versions/{NUMBER})?:predict", kserve_v1.answer, "POST"),
     v2("v2-server", r"v2", openinference.server),
     v2_health("live", health.live),
@@ -108,11 +108,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     v2("v2-stats", r"v2/models/stats", openinference.statistics(triton_statistics(recorder))),
     replace(v2("v2-infer", rf"{V2_MODEL}/infer", openinference.infer, "POST"), is_prediction=True, names_outputs=True),
     v2("v2-model", V2_MODEL, openinference.model),
-    v2("v2-model-ready", rf"{V2_MODEL}/ready", openinference.model_ready),
+    replace(v2("v2-model-ready", rf"{V2_MODEL}/ready", openinference.model_ready), loads_model=False),
     v2("v2-model-config", rf"{V2_MODEL}/config", openinference.model_config),
     v2("v2-model-stats", rf"{V2_MODEL}/stats", openinference.statistics(triton_statistics(recorder))),
     v2("v2-index", r"v2/repository/index", openinference.index, "POST"),
-    v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", openinference.refuse_load, "POST"),
+    replace(
+        v2("v2-load", rf"v2/repository/models/{NAME}/(?:load|unload)", openinference.refuse_load, "POST"),
+        loads_model=False,
+    ),
     replace(v2("v2-nowhere", r"v2/(?P<rest>.*)", openinference.unknown_address), methods=("GET", "POST")),
 )
 

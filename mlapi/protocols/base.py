@@ -119,17 +119,28 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
             raise HttpError(
                 503,
                 "no_model",
-                f"No model called {name!r} is served, which is the default. {_list_served(sorted(snapshot.models))} "
+                f"No model called {name!r} is served, which is the default. {_list_served(snapshot.served_names())} "
                 "Activate a version of it in the admin, or name another model in MODELS_DEFAULT.",
             ).with_header("Retry-After", "5")
     loaded = snapshot.models.get(name)
     if loaded is None:
+        active = snapshot.desired.get(name)
+        if name in snapshot.on_demand and version not in {None, active}:
+            raise HttpError(
+                404,
+                "version_not_loaded",
+                f"Version {version} of {name!r} is not loaded here. Version {active} is loaded at its first request.",
+                model=name,
+                version=version,
+                loaded=[],
+            )
         if name in snapshot.desired or not snapshot.has_read_desired_state:
-            reason = snapshot.problems.get(name, "it is loading")
+            awaited = "it is loaded at its next prediction" if snapshot.is_loadable(name) else "it is loading"
+            reason = snapshot.problems.get(name, awaited)
             raise HttpError(
                 503, "not_loaded", f"The model {name!r} is not loaded here: {reason}.", model=name
             ).with_header("Retry-After", "2")
-        served = sorted(snapshot.models)
+        served = snapshot.served_names()
         raise HttpError(
             404,
             "unknown_model",
@@ -150,6 +161,15 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
             loaded=sorted(versions),
         )
     return versions[version]
+
+
+def require_ready(snapshot: ServingSnapshot, name: str | None, version: int | None = None) -> str:
+    """Return the name of a model that answers predictions: it is loaded, or is loaded at its first request.
+
+    A client that asks before it predicts would otherwise never have the model loaded. Errors as in `find_model`.
+    """
+    asked = name or snapshot.default or ""
+    return asked if snapshot.is_loadable(asked, version) else find_model(snapshot, name, version).name
 
 
 def choose_model(call: Call, snapshot: ServingSnapshot) -> LoadedModel:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from mlapi.protocols.base import Call, HttpError, Reply, choose_model, find_model
+from mlapi.protocols.base import Call, HttpError, Reply, choose_model, require_ready
 from mlapi.protocols.json_bodies import read_object
 from mlapi.protocols.mlflow_rows import RowReader
 from mlapi.protocols.native import FLAGS, read_flag, require_probabilities, version_headers
@@ -36,13 +36,13 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
-    """Return the names of the models that serve here."""
-    return json_reply({"models": sorted(runtime.snapshot.models)})
+    """Return the names of the models that serve here, loaded or loadable."""
+    return json_reply({"models": runtime.snapshot.served_names()})
 
 
 def ready(call: Call, runtime: Runtime) -> Reply:
-    """Return that the model serves here; the status of the error says that it does not."""
-    return json_reply({"name": find_model(runtime.snapshot, call.model).name, "ready": True})
+    """Return that the model serves here, loaded or loadable; the status of the error says that it does not."""
+    return json_reply({"name": require_ready(runtime.snapshot, call.model), "ready": True})
 
 
 def _read(raw: bytes, schema: Schema) -> tuple[Any, int, bool]:

@@ -91,6 +91,8 @@ def _lines(rows: Iterable[ReplicaModel]) -> SafeString:
 
 def _state_of(row: ReplicaModel) -> SafeString | str:
     version = f"version {row.serving_version.number}, {form_of(row.runs)}" if row.serving_version else "nothing"
+    if row.state == ReplicaState.UNLOADED:
+        return "not loaded: it is at the next request"
     if row.state == ReplicaState.FAILED:
         return format_html('{}<span class="reg-override">Failed to load the active one: {}</span>', version, row.reason)
     return f"{version} (loading another)" if row.state == ReplicaState.LOADING and row.serving_version else version

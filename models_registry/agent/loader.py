@@ -157,6 +157,7 @@ class Preparation:
             acceleration=version.acceleration,
             activated_at=version.activated_at,
             build=version.build,
+            memory_bytes=memory_bytes(version),
             samples=version.sample.instances[:SHOWN_SAMPLES] if version.sample else (),
             ranges=ranges(version.sample, version.schema) if version.sample else {},
             inline_max_bytes=inline_max_bytes(form.model, form.schema, version.sample)
@@ -294,8 +295,13 @@ def _seconds_of(model: Any, rows: Any) -> float:
     return min(seconds)
 
 
+def memory_bytes(version: LoadableVersion) -> int:
+    """Return what a version takes of memory: what its validation measured, else the size of its artifact."""
+    return int(version.report.get("model_memory_bytes") or version.size_bytes)
+
+
 def _require_memory(version: LoadableVersion) -> None:
-    needed = int(version.report.get("model_memory_bytes") or version.size_bytes) + MEMORY_RESERVE_BYTES
+    needed = memory_bytes(version) + MEMORY_RESERVE_BYTES
     available = memory.available_bytes()
     if available < needed:
         raise BrokenArtifact(

@@ -1,4 +1,4 @@
-"""How this machine prepares versions, as the settings say."""
+"""How this machine prepares versions, and which a worker keeps, as the settings say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from django.conf import settings
 
 from models_registry import conf
 from models_registry.agent.loader import Preparation
+from models_registry.agent.residency import Residency
+from models_registry.inference.on_demand import OnDemand
 
 
 def local_preparation() -> Preparation:
@@ -18,4 +20,15 @@ def local_preparation() -> Preparation:
         accelerate=settings.MODELS_ACCELERATION,
         compiled_directory=conf.compiled_directory(),
         allowance_seconds=settings.MODELS_CHECK_SECONDS,
+    )
+
+
+def local_residency() -> Residency:
+    """Return which models a worker keeps in memory."""
+    if settings.MODELS_LOADING == "eager":
+        return Residency()
+    return Residency(
+        OnDemand(wait_seconds=settings.MODELS_LOADING_SECONDS),
+        pinned=frozenset(settings.MODELS_PINNED),
+        max_bytes=settings.MODELS_MEMORY_MB * 1_000_000,
     )

@@ -23,9 +23,10 @@ from models_registry.agent.downloads import Fetching, Source
 from models_registry.agent.failures import Failure, Failures
 from models_registry.agent.heartbeat import heartbeat
 from models_registry.agent.load_queue import LoadQueue
-from models_registry.agent.loader import LoadableVersion, Preparation
+from models_registry.agent.loader import LoadableVersion, Preparation, memory_bytes
 from models_registry.agent.plan import Drop, plan
 from models_registry.agent.reporting import Progress, Reporter, progress_of, report_of, report_of_other
+from models_registry.agent.residency import Residency
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.schema import Schema
 from models_registry.inference import memory
@@ -57,8 +58,9 @@ class Reconciler:
         default_model: str,
         load_queue: LoadQueue,
         memory_path: Path,
+        residency: Residency | None = None,
     ) -> None:
-        """Watch for `runtime`; the workers of this machine queue at `load_queue`.
+        """Watch for `runtime`; the workers of this machine queue at `load_queue`, and `residency` says what is loaded.
 
         What is desired is kept at `memory_path`, for a worker that starts while the database is away.
         """
@@ -69,6 +71,7 @@ class Reconciler:
         self._poll_seconds = poll_seconds
         self._default_model = default_model
         self._load_queue = load_queue
+        self._residency = residency or Residency()
         self._started_at = datetime.now(UTC)
         self._first_pass = threading.Event()
         self._failures = Failures()
@@ -92,6 +95,10 @@ class Reconciler:
         self._thread = DatabaseThread(
             "reconciler", self._step, seconds=self._pause_seconds, is_eager=True, last_step=self._end
         )
+
+        runtime.on_demand = self._residency.on_demand
+        if runtime.on_demand is not None:
+            runtime.on_demand.wake = self._thread.wake
 
     def start(self, *, wait_seconds: float) -> None:
         """Begin, and wait until what should serve does, has failed, or `wait_seconds` have passed.
@@ -120,12 +127,14 @@ class Reconciler:
 
     def _carry_out(self, changed: set[str]) -> None:
         """Do what takes no time to bring what runs to the desired state, and have fetched whatever is missing."""
-        if changed:
-            self._follow(changed)
+        asked = self._residency.take_asked(self._desired_state)
+        if changed or asked:
+            self._follow(changed | asked)
         self._begin_fetches()
         default = self._default_model or self._desired_state.first
         if changed or not self.runtime.snapshot.has_read_desired_state or self.runtime.snapshot.default != default:
             self._post_desired_state()
+        self._residency.end_waits(self.runtime.snapshot)
 
     def _follow(self, changed: set[str]) -> None:
         """Swap and drop what needs no load, and queue the loads, of the models that have `changed`."""
@@ -140,13 +149,17 @@ class Reconciler:
             elif step.model not in self._fetches:
                 self._queue(desired[step.model])
         for name in changed:
+            if not self._desired_state.of(name).versions():
+                self._residency.forget(name)
             self._reporter.note(name)
 
     def _desired_of(self, names: set[str]) -> Iterator[DesiredVersion]:
         """Give the versions that should be loaded of some models, in the order of registration."""
         state = self._desired_state
         for name in names if len(names) == 1 else [name for name in state if name in names]:
-            yield from state.of(name).versions()
+            desired = state.of(name)
+            if self._residency.wants(name, desired):
+                yield from desired.versions()
 
     def _held_of(self, names: set[str]) -> dict[str, LoadedModel]:
         """Return what is loaded of some models, by key."""
@@ -220,6 +233,7 @@ class Reconciler:
         self._load(desired)
         self._reporter.note(desired.model)
         self._note_ready()
+        self._residency.end_waits(self.runtime.snapshot)
         return True
 
     def _step(self) -> None:
@@ -266,10 +280,14 @@ class Reconciler:
         return has_read and all(key in self._failures for key in self._lacking())
 
     def _lacking(self) -> Iterator[str]:
-        """Give what is to be loaded where nothing serves yet: models without a version here, and candidates."""
+        """Give what is to be loaded where nothing serves yet: models without a version here, and candidates.
+
+        Models that are loaded on demand aside: no request for another model waits for those.
+        """
         snapshot = self.runtime.snapshot
         pending = chain(*self._waiting.values(), self._fetches)
-        return (key for key in pending if key not in snapshot.models and key not in snapshot.others)
+        served = (snapshot.models, snapshot.others, snapshot.on_demand)
+        return (key for key in pending if not any(key in names for names in served))
 
     def _say_goodbye(self) -> None:
         try:
@@ -288,6 +306,7 @@ class Reconciler:
         state = self._desired_state
         self.runtime.post(
             desired={name: desired.number for name, desired in state.items()},
+            on_demand=self._residency.on_demand_of(state),
             # Anybody may read these; the reason names places, and is for those who may look into the registry.
             problems={
                 key: f"version {state[key].number} failed to load; the model's page in the admin and the log say why"
@@ -338,7 +357,9 @@ class Reconciler:
                 artifact = fetching.take()
                 with self._load_queue.turn(desired.digest):
                     began = time.monotonic()
-                    loaded = self._preparation.prepare(loadable_version(desired, self._details[desired.key]), artifact)
+                    version = loadable_version(desired, self._details[desired.key])
+                    self._make_room(desired.key, memory_bytes(version))
+                    loaded = self._preparation.prepare(version, artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
             self._end_fetch(desired.key)
             self._note_failure(desired, error, load_seconds=time.monotonic() - began if began else 0.0)
@@ -352,6 +373,12 @@ class Reconciler:
         self._has_dropped = True
         seconds = round(fetching.seconds, 3)
         log.info("swapped", model=desired.model, version=desired.number, seconds=seconds, runs=loaded.runs["form"])
+
+    def _make_room(self, key: str, needed_bytes: int) -> None:
+        """Drop the least recently used models until a version fits; raises BrokenArtifact where it cannot."""
+        for name in self._residency.to_drop(key, needed_bytes, self.runtime.snapshot):
+            self._residency.forget(name)
+            self._follow({name})
 
     def _note_failure(self, desired: DesiredVersion, error: Exception, *, load_seconds: float) -> None:
         self.runtime.load_failures[desired.model] += 1
@@ -399,11 +426,14 @@ class Reconciler:
     def _progress_of(self, desired: DesiredVersion) -> Progress:
         snapshot = self.runtime.snapshot
         fetching = self._fetches.get(desired.key)
+        is_wanted = self._residency.wants(desired.model, self._desired_state.of(desired.model))
+        dropped_at = self._residency.dropped_at(desired.model)
         return progress_of(
             (snapshot.models if desired.is_active else snapshot.others).get(desired.key),
             failure=self._failures.get(desired.key),
             fetching_since=fetching.began_at if fetching else None,
             started_at=self._started_at,
+            unloaded_since=None if is_wanted else dropped_at or self._started_at,
         )
 
 

@@ -115,13 +115,23 @@ class Progress:
 
 
 def progress_of(
-    held: LoadedModel | None, *, failure: Failure | None, fetching_since: datetime | None, started_at: datetime
+    held: LoadedModel | None,
+    *,
+    failure: Failure | None,
+    fetching_since: datetime | None,
+    started_at: datetime,
+    unloaded_since: datetime | None = None,
 ) -> Progress:
-    """Return how far a replica is with a version of which it holds `held`."""
+    """Return how far a replica is with a version of which it holds `held`.
+
+    `unloaded_since` is given for a version that is loaded at its next request.
+    """
     if fetching_since is not None:
         return Progress(ReplicaState.LOADING, fetching_since)
     if failure is not None:
         return Progress(ReplicaState.FAILED, failure.since, failure.reason)
+    if held is None and unloaded_since is not None:
+        return Progress(ReplicaState.UNLOADED, unloaded_since)
     if held is None:
         return Progress(ReplicaState.LOADING, started_at)
     return Progress(ReplicaState.SERVING, held.loaded_at)
@@ -140,7 +150,7 @@ def report_of(
         reason=progress.reason,
         runs=held.runs if held else {},
         since=progress.since,
-        digest=held.digest if held else "",
+        digest=held.digest if held else desired.digest if progress.state == ReplicaState.UNLOADED else "",
         others=others,
     )
 

@@ -15,6 +15,7 @@ from models_registry.inference.api_key_cache import ApiKeyCache, KeyUses
 from models_registry.inference.capture import Capture, CaptureQueue
 from models_registry.inference.ground_truth import GroundTruthQueue
 from models_registry.inference.mirroring import ShadowQueue, ShadowShare
+from models_registry.inference.on_demand import OnDemand
 from models_registry.inference.routing import TrafficSplit, version_key
 
 
@@ -50,6 +51,8 @@ class LoadedModel:
     samples: tuple[Any, ...] = ()
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    # What it takes of memory, as its validation measured it.
+    memory_bytes: int = 0
     # What a body of so many bytes holds at most takes it less than a moment; 0 where one row takes longer.
     inline_max_bytes: int = 0
 
@@ -65,6 +68,8 @@ class ServingSnapshot:
     # Numbers of versions by model and alias.
     aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     desired: Mapping[str, int] = field(default_factory=dict)
+    # Those of the desired that are loaded at their first request, and may be dropped.
+    on_demand: frozenset[str] = frozenset()
     # Those of the others that are on their way: desired, not loaded, and not failed.
     awaited: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -78,8 +83,25 @@ class ServingSnapshot:
         return {
             name: self.problems.get(name, f"version {number} is loading")
             for name, number in self.desired.items()
-            if name not in self.models
+            if name not in self.models and name not in self.on_demand
         }
+
+    def unloaded(self) -> dict[str, int]:
+        """Return the active version of each model that is not loaded now, and is at its next request."""
+        return {name: self.desired[name] for name in self.on_demand if name not in self.models}
+
+    def is_loadable(self, name: str, version: int | None = None) -> bool:
+        """Return whether a request for a model, or this version of it, has it loaded first."""
+        return (
+            name in self.on_demand
+            and name not in self.models
+            and name not in self.problems
+            and version in {None, self.desired[name]}
+        )
+
+    def served_names(self) -> list[str]:
+        """Return the models that a request may name, in order: those that are loaded, or loadable."""
+        return sorted({*self.models, *filter(self.is_loadable, self.on_demand)})
 
     def versions_of(self, name: str) -> dict[int, LoadedModel]:
         """Return the loaded versions of a model by number."""
@@ -104,6 +126,8 @@ class Runtime:
         self.key_uses = KeyUses()
         self.swaps: Counter[str] = Counter()
         self.load_failures: Counter[str] = Counter()
+        # How requests have models loaded; None where all are loaded in advance.
+        self.on_demand: OnDemand | None = None
         self.desired_state_read_at: float | None = None
         # What of the requests is logged, by model, and the calls that wait to be.
         self.captures: Mapping[str, Capture] = {}

@@ -91,7 +91,8 @@ def describe_rollout(model: RegisteredModel) -> str:
     if not now.live:
         return f"No replica is running: the next one that starts {'serves it' if now.number else 'does not serve it'}."
     if now.is_complete:
-        return f"All {now.live} running replicas {'serve it' if now.number else 'have stopped serving it'}."
+        unloaded = f"; {now.unloaded} of them load it at the next request" if now.unloaded else ""
+        return f"All {now.live} running replicas {'serve it' if now.number else 'have stopped serving it'}{unloaded}."
     if not now.number:
         return f"{now.behind} of {now.live} running replicas still serve it, until their next poll."
     return (

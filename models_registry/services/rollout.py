@@ -61,8 +61,16 @@ class Rollout:
 
     @property
     def serving(self) -> int:
-        """Return how many of them serve the active version; where there is none, nothing of the model."""
+        """Return how many of them serve the active version, loaded or not yet asked for.
+
+        Where there is none: how many serve nothing of the model.
+        """
         return sum(replica.is_current for replica in self.replicas)
+
+    @property
+    def unloaded(self) -> int:
+        """Return how many of those that serve it load it at the next request."""
+        return sum(replica.is_current and replica.state == ReplicaState.UNLOADED for replica in self.replicas)
 
     @property
     def behind(self) -> int:
@@ -161,15 +169,19 @@ def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredMod
     if row is None:
         state = ReplicaState.LOADING if model.active_version_id else ReplicaState.SERVING
         return RolloutReplica(str(replica), state, None, None, "", {}, model.active_version_id is None)
-    is_current = (
-        row.state == ReplicaState.SERVING
-        and row.generation == model.generation
-        and row.serving_version_id == model.active_version_id
-        # A replica of an earlier release reports no digest.
-        and row.digest in {"", digest}
-    )
     state = ReplicaState(row.state)
-    if not is_current and (state == ReplicaState.SERVING or row.desired_generation != model.generation):
+    # A replica of an earlier release reports no digest.
+    is_current = row.digest in {"", digest} and (
+        (
+            state == ReplicaState.SERVING
+            and row.generation == model.generation
+            and row.serving_version_id == model.active_version_id
+        )
+        or (state == ReplicaState.UNLOADED and row.desired_generation == model.generation)
+    )
+    if not is_current and (
+        state in {ReplicaState.SERVING, ReplicaState.UNLOADED} or row.desired_generation != model.generation
+    ):
         # What it says, of success or failure, is about an earlier desired: it has not looked since.
         state = ReplicaState.LOADING
     number = row.serving_version.number if row.serving_version else None

@@ -29,6 +29,7 @@ BADGES = {
     "loading": "info",
     "serving": "success",
     "failed": "danger",
+    "unloaded": "info",
     FINE: "success",
     WATCH: "warning",
     ACT: "danger",

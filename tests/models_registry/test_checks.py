@@ -18,3 +18,12 @@ def test_only_an_exact_name_can_be_trusted(settings, wrong):
 def test_exact_names_are_no_error(settings):
     settings.MODELS_TRUSTED_GLOBALS = frozenset({"shop.features.Cleaner"})
     assert [item for item in run_checks(tags=[OWN]) if item.id == "models_registry.E004"] == []
+
+
+@pytest.mark.parametrize(
+    ("loading", "memory_mb", "pinned", "warned"),
+    [("eager", 0, (), False), ("eager", 100, (), True), ("eager", 0, ("a",), True), ("lazy", 100, ("a",), False)],
+)
+def test_a_setting_of_lazy_loading_without_effect_is_named(settings, loading, memory_mb, pinned, warned):
+    settings.MODELS_LOADING, settings.MODELS_MEMORY_MB, settings.MODELS_PINNED = loading, memory_mb, pinned
+    assert any(item.id == "models_registry.W003" for item in run_checks(tags=[OWN])) == warned

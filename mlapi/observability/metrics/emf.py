@@ -79,7 +79,8 @@ class EmfExporter:
             minutes, self._minutes = self._minutes, defaultdict(Minute)
         states = model_states(self._runtime)
         failed = {name for name, _, state in states if state == "failed"}
-        names = sorted({name for name, _, _ in states} | set(minutes))
+        # Each pair of metric and dimensions is billed.
+        names = sorted({name for name, _, state in states if state != "unloaded"} | set(minutes))
         return [
             orjson.dumps(self._line(name, minutes.get(name) or Minute(), is_failed=name in failed)) for name in names
         ]

@@ -172,15 +172,21 @@ class MetricsRecorder:
 
 
 def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:
-    """Return (model, version, state) of what is served here, is loading, or failed to load."""
+    """Return (model, version, state) of what is served here, is loading, waits for a request, or failed to load."""
     snapshot = runtime.snapshot
     rows = [(name, str(loaded.number), "serving") for name, loaded in snapshot.models.items()]
     rows += [(loaded.name, str(loaded.number), "candidate") for loaded in snapshot.others.values()]
     for name, number in snapshot.desired.items():
         loaded = snapshot.models.get(name)
         if loaded is None or loaded.number != number:
-            rows.append((name, str(number), "failed" if name in snapshot.problems else "loading"))
+            rows.append((name, str(number), _state_of(name, snapshot)))
     return rows
+
+
+def _state_of(name: str, snapshot: ServingSnapshot) -> str:
+    if name in snapshot.problems:
+        return "failed"
+    return "unloaded" if snapshot.is_loadable(name) else "loading"
 
 
 def traffic_shares(runtime: Runtime) -> list[tuple[tuple[str, str], float]]:

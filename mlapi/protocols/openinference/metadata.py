@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlapi.protocols.base import Call, Reply, find_model
+from mlapi.protocols.base import Call, Reply, find_model, require_ready
 from mlapi.protocols.openinference.replies import json_reply
 from mlapi.protocols.openinference.requests import MATRIX, MATRIX_DATATYPE
 from mlapi.protocols.openinference.tensors import LARGEST_INT64
@@ -57,9 +57,11 @@ def model(call: Call, runtime: Runtime) -> Reply:
 
 
 def model_ready(call: Call, runtime: Runtime) -> Reply:
-    """Return that the model, or that version of it, serves here; the status of the error says that it does not."""
-    loaded = find_model(runtime.snapshot, call.model, call.version)
-    return json_reply({"name": loaded.name, "ready": True})
+    """Return that the model, or that version of it, serves here, loaded or loadable.
+
+    The status of the error says that it does not.
+    """
+    return json_reply({"name": require_ready(runtime.snapshot, call.model, call.version), "ready": True})
 
 
 def model_config(call: Call, runtime: Runtime) -> Reply:

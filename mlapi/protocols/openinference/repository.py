@@ -26,9 +26,17 @@ def _entries(snapshot: ServingSnapshot) -> list[dict[str, Any]]:
     for name, number in snapshot.desired.items():
         loaded = snapshot.models.get(name)
         if loaded is None or loaded.number != number:
-            problem = snapshot.problems.get(name)
-            lines.append(_entry(name, number, "UNAVAILABLE" if problem else "LOADING", problem or "it is loading"))
+            lines.append(_entry(name, number, *_unserved(name, snapshot)))
     return sorted(lines, key=lambda line: (line["name"], line["state"] != "READY"))
+
+
+def _unserved(name: str, snapshot: ServingSnapshot) -> tuple[str, str]:
+    """Return the state of a version that is not loaded, and why."""
+    if name in snapshot.problems:
+        return "UNAVAILABLE", snapshot.problems[name]
+    if snapshot.is_loadable(name):
+        return "UNAVAILABLE", "it is loaded at its first request"
+    return "LOADING", "it is loading"
 
 
 def _entry(name: str, number: int, state: str, reason: str) -> dict[str, Any]:
