@@ -1,0 +1,46 @@
+"""What the registry records, by subject; import every name from here."""
+
+from models_registry.models.api_key import ApiKey, ApiKeyQuerySet
+from models_registry.models.batch import BatchJob, BatchState
+from models_registry.models.monitoring import DriftCheck, Replay, UsageWindow, UsageWindowQuerySet
+from models_registry.models.registered_model import (
+    NAME_PATTERN,
+    CaptureSides,
+    DesiredStateRevision,
+    Policy,
+    RegisteredModel,
+)
+from models_registry.models.replica import Lease, Replica, ReplicaModel, ReplicaQuerySet, ReplicaState
+from models_registry.models.traffic import Activation, Canary, Shadow, ShadowWindow
+from models_registry.models.version import POSTPONED_SECONDS, ModelVersion, ModelVersionQuerySet, State
+from models_registry.models.webhook import WebhookDelivery
+
+__all__ = [
+    "NAME_PATTERN",
+    "POSTPONED_SECONDS",
+    "Activation",
+    "ApiKey",
+    "ApiKeyQuerySet",
+    "BatchJob",
+    "BatchState",
+    "Canary",
+    "CaptureSides",
+    "DesiredStateRevision",
+    "DriftCheck",
+    "Lease",
+    "ModelVersion",
+    "ModelVersionQuerySet",
+    "Policy",
+    "RegisteredModel",
+    "Replay",
+    "Replica",
+    "ReplicaModel",
+    "ReplicaQuerySet",
+    "ReplicaState",
+    "Shadow",
+    "ShadowWindow",
+    "State",
+    "UsageWindow",
+    "UsageWindowQuerySet",
+    "WebhookDelivery",
+]

@@ -1,0 +1,57 @@
+"""The keys of those who ask for predictions."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Keys, in the registry's own words."""
+
+    def not_revoked(self) -> ApiKeyQuerySet:
+        """Return those that nobody revoked; expired ones among them, so that their holders are told why."""
+        return self.filter(revoked_at__isnull=True)
+
+
+class ApiKey(models.Model):
+    """A right to ask for predictions; the key itself is shown once and kept nowhere."""
+
+    name = models.CharField(max_length=100, help_text="Who holds it, e.g. the system that calls.")
+    prefix = models.CharField(max_length=30, unique=True, help_text="The key's visible beginning.")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key.")
+    model_names = models.JSONField(blank=True, default=list, help_text="What it is good for; every model where empty.")
+    rate_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Requests; unlimited where empty.")
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=200, blank=True, default="")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.CharField(max_length=200, blank=True, default="")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = "API key"
+        default_permissions = ("view",)
+        permissions = [("manage_apikey", "Can create and revoke API keys")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(revoked_at__isnull=True), name="unique_name_of_a_key_in_use"
+            ),
+            models.CheckConstraint(
+                condition=Q(rate_per_minute__isnull=True) | Q(rate_per_minute__gt=0), name="rate_is_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def state(self) -> str:
+        """Say whether it opens anything: in use, expired or revoked."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= timezone.now() else "in use"

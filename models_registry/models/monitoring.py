@@ -1,0 +1,121 @@
+"""What was measured of a version: its usage, its drift, and its replays."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from models_registry.models.version import ModelVersion
+
+
+class UsageWindowQuerySet(models.QuerySet["UsageWindow"]):
+    """Usage windows, in the registry's own words."""
+
+    def minutes(self) -> UsageWindowQuerySet:
+        """Return those of a minute and one replica."""
+        return self.filter(seconds=60)
+
+    def hours(self) -> UsageWindowQuerySet:
+        """Return those of an hour, all replicas together."""
+        return self.filter(seconds=3600)
+
+
+class UsageWindow(models.Model):
+    """What one replica answered with one version in one minute, or what all did in one hour."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="usage")
+    replica = models.CharField(max_length=200, blank=True, default="", help_text="Empty for all replicas together.")
+    starts_at = models.DateTimeField()
+    seconds = models.PositiveIntegerField()
+    requests = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(
+        default=0, help_text="Requests that failed for another reason than the model."
+    )
+    rows = models.PositiveBigIntegerField(default=0)
+    errors = models.JSONField(default=dict, help_text="Requests that the model failed at, by kind.")
+    latency = models.JSONField(default=list, help_text="Answered requests by bucket of seconds.")
+    latency_seconds = models.FloatField(default=0)
+    labels = models.JSONField(default=dict, help_text="Predictions by label.")
+    values = models.JSONField(default=list, help_text="Predicted numbers by bucket.")
+    features = models.JSONField(default=dict, help_text="Served values by feature, in the bins of the reference.")
+
+    objects = UsageWindowQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-starts_at"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["version", "seconds", "starts_at", "replica"], name="unique_usage_window"),
+        ]
+        indexes = [models.Index(fields=["seconds", "starts_at"], name="usage_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.version} at {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class DriftCheck(models.Model):
+    """Which columns of a version had drifted when it was last looked at."""
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="drift_check")
+    checked_at = models.DateTimeField(null=True)
+    features = models.JSONField(default=list, help_text="Names of the features that have drifted.")
+    predictions = models.BooleanField(default=False, help_text="Whether the predictions have drifted.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"drift of {self.version}"
+
+
+class Replay(models.Model):
+    """A version that is run over rows, to compare its answers with those of the active version."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    class Source(models.TextChoices):
+        """Where its rows come from."""
+
+        FILE = "file", "a file"
+        LOG = "log", "the prediction log"
+        SAMPLE = "sample", "the sample"
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="replays")
+    compared_with = models.ForeignKey(
+        ModelVersion,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="The active version; empty where the answers are compared with recorded predictions.",
+    )
+    source = models.CharField(max_length=10, choices=Source.choices)
+    max_rows = models.PositiveIntegerField()
+    tolerance = models.FloatField()
+    table = models.JSONField(null=True, help_text="The rows of a file, until the replay has ended.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    reason = models.TextField(blank=True, default="", help_text="Why it failed.")
+    result = models.JSONField(null=True)
+    created_by = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    claimed_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "running", "done", "failed"]), name="replay_state_is_known"
+            )
+        ]
+        indexes = [models.Index(fields=["state", "created_at"], name="replays_to_run")]
+
+    def __str__(self) -> str:
+        return f"replay {self.pk} of {self.version}"

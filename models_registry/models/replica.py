@@ -1,0 +1,101 @@
+"""The serving worker processes, what each one serves, and the tasks that one of them does for all."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.utils import timezone
+
+from models_registry import conf
+from models_registry.models.registered_model import RegisteredModel
+from models_registry.models.version import ModelVersion
+
+
+class ReplicaState(models.TextChoices):
+    """How far a replica is with a model."""
+
+    LOADING = "loading", "Loading"
+    SERVING = "serving", "Serving"
+    FAILED = "failed", "Failed"
+    # It is loaded at the next request for it.
+    UNLOADED = "unloaded", "Not loaded"
+
+
+class ReplicaQuerySet(models.QuerySet["Replica"]):
+    """Replicas, in the registry's own words."""
+
+    def live(self) -> ReplicaQuerySet:
+        """Return those that were heard of lately."""
+        return self.filter(heartbeat_at__gte=timezone.now() - timedelta(seconds=conf.replica_timeout_seconds()))
+
+
+class Replica(models.Model):
+    """One serving worker process."""
+
+    id = models.CharField(primary_key=True, max_length=200)
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField(db_index=True)
+
+    objects = ReplicaQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["host", "pid"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class ReplicaModel(models.Model):
+    """What one replica reports of one model."""
+
+    replica = models.ForeignKey(Replica, on_delete=models.CASCADE, related_name="models")
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="replicas")
+    state = models.CharField(max_length=10, choices=ReplicaState.choices)
+    serving_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    generation = models.PositiveIntegerField(help_text="The last generation that this replica carried out.")
+    desired_generation = models.PositiveIntegerField(
+        default=0, help_text="The generation that its state is about: the desired state as this replica last read it."
+    )
+    reason = models.TextField(blank=True, default="")
+    digest = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="SHA-256 of what it serves; empty where nothing.",
+    )
+    runs = models.JSONField(default=dict, help_text="In which form it serves, and how that was verified.")
+    others = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="The versions beside the active one, by number: state, digest and reason.",
+    )
+    since = models.DateTimeField()
+
+    class Meta:
+        ordering = ["replica"]
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["replica", "model"], name="unique_model_per_replica")]
+
+    def __str__(self) -> str:
+        return f"{self.replica_id}: {self.model.name} {self.state}"
+
+
+class Lease(models.Model):
+    """A task that one replica at a time does for all."""
+
+    name = models.CharField(primary_key=True, max_length=50)
+    holder = models.CharField(max_length=200, blank=True, default="")
+    expires_at = models.DateTimeField()
+    note = models.TextField(blank=True, default="", help_text="What the last holder has to say, e.g. an error.")
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,121 @@
+"""The versions of a model, and how far their validation is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from models_registry.models.registered_model import RegisteredModel
+
+# A version whose bytes cannot be had is tried again after so long; by hand at once.
+POSTPONED_SECONDS = 30
+
+
+class State(models.TextChoices):
+    """Where a version stands."""
+
+    FOUND = "found", "Found"
+    CHECKING = "checking", "Checking"
+    READY = "ready", "Ready"
+    REJECTED = "rejected", "Rejected"
+    MISSING = "missing", "Missing"
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    """Versions, in the registry's own words."""
+
+    def ready(self) -> ModelVersionQuerySet:
+        """Return those that passed their checks."""
+        return self.filter(state=State.READY)
+
+    def waiting_for_check(self) -> ModelVersionQuerySet:
+        """Return those that nobody has checked, or whose checker has died."""
+        stale = timezone.now() - timedelta(seconds=2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS)
+        return self.filter(Q(state=State.FOUND) | Q(state=State.CHECKING, claimed_at__lt=stale))
+
+    def due_for_check(self) -> ModelVersionQuerySet:
+        """Return those of them that nobody has tried in vain a moment ago, in the order of their turns."""
+        recently = timezone.now() - timedelta(seconds=POSTPONED_SECONDS)
+        return self.waiting_for_check().exclude(state=State.FOUND, claimed_at__gte=recently).in_turn()
+
+    def in_turn(self) -> ModelVersionQuerySet:
+        """Return them in the order of their validation: models take turns, and what was postponed comes last."""
+        return self.order_by(
+            F("claimed_at").asc(nulls_first=True), F("model__check_began_at").asc(nulls_first=True), "found_at", "pk"
+        )
+
+    def newest_first(self) -> ModelVersionQuerySet:
+        """Return them by number, the highest first."""
+        return self.order_by("-number")
+
+
+class ModelVersion(models.Model):
+    """One immutable build of a model: pinned by key, storage version, size and digest."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.FOUND)
+    reason = models.TextField(blank=True, default="", help_text="Why it is in this state, where that needs words.")
+    format = models.CharField(max_length=10)
+
+    storage_key = models.CharField(max_length=900)
+    storage_version = models.CharField(max_length=1100)
+    size_bytes = models.BigIntegerField()
+    digest = models.CharField(max_length=64, blank=True, default="", help_text="SHA-256 of the artifact.")
+    parts = models.JSONField(null=True, blank=True, help_text="The stored files that it consists of, where several.")
+
+    description = models.TextField(blank=True, default="")
+    metrics = models.JSONField(blank=True, default=dict)
+    manifest = models.JSONField(blank=True, default=dict)
+    inspection = models.JSONField(null=True, blank=True)
+    # The column keeps its first name, so that workers of the release before go on while a rollout runs.
+    schema = models.JSONField(null=True, blank=True, db_column="signature")
+    sample = models.JSONField(null=True, blank=True)
+    sample_is_own = models.BooleanField(
+        default=False, help_text="The expected predictions are those of the first check; nobody gave any."
+    )
+    report = models.JSONField(null=True, blank=True)
+    override_reason = models.TextField(
+        blank=True, default="", help_text="Why activating it needs somebody to overrule the check; empty where not."
+    )
+
+    found_at = models.DateTimeField(default=timezone.now)
+    published_by = models.CharField(max_length=200, blank=True, default="")
+    claimed_by = models.CharField(max_length=200, blank=True, default="")
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["model", "-number"]
+        verbose_name = "version"
+        default_permissions = ("view",)
+        permissions = [
+            ("publish_modelversion", "Can publish versions and look for new ones"),
+            ("activate_modelversion", "Can activate and roll back versions"),
+            ("try_modelversion", "Can ask versions that are not active"),
+            ("download_modelversion", "Can download artifacts"),
+            ("override_check", "Can activate a version that its check advises against"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "number"], name="unique_number_per_model"),
+            models.UniqueConstraint(fields=["model", "storage_key", "storage_version"], name="unique_stored_version"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="version_number_from_one"),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="version_state_is_known"),
+            models.CheckConstraint(condition=~Q(state=State.READY) | ~Q(digest=""), name="ready_version_is_pinned"),
+            models.CheckConstraint(condition=~Q(state=State.REJECTED) | ~Q(reason=""), name="rejection_has_a_reason"),
+        ]
+        indexes = [models.Index(fields=["state", "found_at"], name="versions_to_check")]
+
+    def __str__(self) -> str:
+        return f"{self.model.name} {self.number}"
+
+    @property
+    def is_active(self) -> bool:
+        """Say whether this is the version that clients should get."""
+        return self.model.active_version_id == self.pk
