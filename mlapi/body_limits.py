@@ -14,16 +14,17 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler
 
 from mlapi.protocols.base import HttpError
+from models_registry.artifacts.table_formats import MAX_TABLE_BYTES
 
 # Beyond any form of the admin, and any JSON that the registry's API takes.
 MAX_SMALL_BYTES = 1_000_000
-MAX_TABLE_BYTES = 20_000_000
 UPLOAD_PATH = re.compile(r"/api/models/[^/]+/versions")
 TABLE_PATH = re.compile(r"/api/models/[^/]+/replays|/admin/models_registry/modelversion/[0-9]+/replay/")
 
 
 def body_limit(method: str, path: str) -> int:
     """Return how many bytes a request's body may have, on any path that the request pipeline does not answer."""
+    # An artifact and its reference share it.
     if method == "POST" and UPLOAD_PATH.fullmatch(path):
         return int(settings.MODELS_MAX_ARTIFACT_MB) * 1_000_000 + MAX_SMALL_BYTES
     return MAX_SMALL_BYTES + (MAX_TABLE_BYTES if takes_file(method, path) else 0)

@@ -45,6 +45,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
         "override_reason": version.override_reason or None,
         "example": _example(version),
         "samples": ((version.sample or {}).get("instances") or [])[:SHOWN_SAMPLES],
+        "reference": _reference_content(version),
         "page": reverse("admin:models_registry_modelversion_change", args=[version.pk]),
     }
 
@@ -171,6 +172,13 @@ def _ended_content(model: RegisteredModel) -> dict[str, Any] | None:
         "ended_by": last.ended_by,
         "ended_at": last.ended_at,
     }
+
+
+def _reference_content(version: ModelVersion) -> dict[str, Any] | None:
+    pinned = version.reference
+    if not pinned:
+        return None
+    return {"file": pinned["name"], **{name: pinned[name] for name in ("rows", "size_bytes", "digest")}}
 
 
 def _example(version: ModelVersion) -> Any:

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from mlapi.api import monitoring_forms as forms
 from mlapi.api import serializers
 from mlapi.api.base import ACTIVATE, LOG, VIEW, RegistryView, StrictJSON, asked, by, waiting
-from mlapi.api.uploads import TableUpload
+from mlapi.api.uploads import TABLE, FileUpload
 from mlapi.api.views import PROBLEMS
 from models_registry import services
 from models_registry.artifacts.table import Table, read_table
@@ -85,7 +85,7 @@ class ReplaysView(RegistryView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Have a table written to a file."""
-        request.upload_handlers = [TableUpload(request)]
+        request.upload_handlers = [FileUpload(request, TABLE)]
         return super().initialize_request(request, *args, **kwargs)
 
     @extend_schema(

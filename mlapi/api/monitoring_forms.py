@@ -79,12 +79,20 @@ class FeatureDrift(ColumnDrift):
     name = serializers.CharField()
 
 
+class DriftReference(serializers.Serializer[Any]):
+    """What the served values are compared with."""
+
+    source = serializers.CharField(  # type: ignore[assignment]  # the framework takes a declared field out of the class
+        help_text="The file that the manifest names as `reference`, or `sample`."
+    )
+    rows = serializers.IntegerField(help_text="Its rows; of more than `max_rows`, as many are compared.")
+
+
 class VersionDrift(serializers.Serializer[Any]):
     """One version, the features with the largest effect size first."""
 
     version = serializers.IntegerField()
-    reference = serializers.ChoiceField(choices=["sample"], allow_null=True)
-    reference_rows = serializers.IntegerField()
+    reference = DriftReference(allow_null=True)
     rows = serializers.IntegerField()
     verdict = serializers.ChoiceField(choices=["drifted", "stable", "too few rows", "not compared"])
     features = FeatureDrift(many=True)

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from mlapi.api.base import MAX_WAIT_SECONDS
 from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.formats import listed_endings
+from models_registry.artifacts.table_formats import FORMATS
 from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.models import CaptureSides, Policy
 from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
@@ -120,12 +121,17 @@ class PublishRequest(Strict):
 
     artifact = serializers.FileField(max_length=255, help_text=f"A file that ends in {listed_endings()}.")
     manifest = serializers.CharField(
-        default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample; each may be left out."
+        default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample, …; each may be left out."
     )
     sample = serializers.CharField(
         default="",
         allow_blank=True,
         help_text="Rows with their predictions, as CSV or JSON; in place of the manifest's.",
+    )
+    reference = serializers.FileField(
+        required=False,
+        max_length=255,
+        help_text=f"Rows of the training data, which drift is measured from: a file that ends in {', '.join(FORMATS)}.",
     )
     description = serializers.CharField(
         default="", allow_blank=True, max_length=5000, help_text="In place of the manifest's."
@@ -197,6 +203,15 @@ class VersionSummary(serializers.Serializer[Any]):
     reason = serializers.CharField(allow_null=True)
 
 
+class Reference(serializers.Serializer[Any]):
+    """A file of training rows, pinned by its SHA-256."""
+
+    file = serializers.CharField()
+    rows = serializers.IntegerField()
+    size_bytes = serializers.IntegerField()
+    digest = serializers.CharField()
+
+
 class Version(VersionSummary):
     """A version with all that is known of it."""
 
@@ -212,6 +227,7 @@ class Version(VersionSummary):
     override_reason = serializers.CharField(allow_null=True)
     samples = serializers.ListField(child=serializers.JSONField(), help_text="The first rows of its sample.")
     example = serializers.JSONField(allow_null=True, help_text="A row that the version takes.")
+    reference = Reference(allow_null=True, help_text="The file of training rows that was published with it.")
     page = serializers.CharField(help_text="The path of the version's page in the admin.")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +22,65 @@ from mlapi.api import serializers as forms
 from mlapi.api.base import PUBLISH, RegistryView, asked, by, waiting
 from mlapi.api.describing import version_content
 from mlapi.api.views import PROBLEMS
-from mlapi.body_limits import MAX_TABLE_BYTES
 from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.artifacts import formats
-from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Sample
-from models_registry.artifacts.table import table_format
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
+from models_registry.artifacts.table_formats import MAX_TABLE_BYTES, table_format
+from models_registry.errors import ManifestError
 
 
-class ArtifactUpload(TemporaryFileUploadHandler):
-    """Writes one upload to a file as it comes: a model of gigabytes must not pass through memory."""
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A file that a form takes once: its field, the check of its name, its largest size and the setting of that."""
 
-    field = "artifact"
-    require_format: Callable[[str], str] = staticmethod(formats.format_of)
-    setting = " (MODELS_MAX_ARTIFACT_MB)"
-    _received = 0
-    _has_file = False
+    field: str
+    require_format: Callable[[str], object]
+    max_bytes: int
+    setting: str = ""
 
-    def max_bytes(self) -> int:
-        """Return how large the file may be."""
-        return int(settings.MODELS_MAX_ARTIFACT_MB) * 1_000_000
+
+class FileUpload(TemporaryFileUploadHandler):
+    """Writes uploads to files as they come: a model of gigabytes must not pass through memory."""
+
+    def __init__(self, request: HttpRequest, *kinds: FileKind) -> None:
+        super().__init__(request)
+        self._awaited = {kind.field: kind for kind in kinds}
+        self._received = 0
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
-        """Refuse what is no artifact before its first byte is kept."""
-        if field_name != self.field or self._has_file:
-            raise HttpError(
-                400, "invalid_request", f"Unexpected file {field_name[:100]!r}; expected one, called {self.field!r}."
-            )
-        self.require_format(file_name)
-        self._has_file = True
+        """Refuse a file of another field or format before its first byte is kept."""
+        kind = self._awaited.pop(field_name, None)
+        if kind is None:
+            expected = " and ".join(map(repr, self._awaited)) or "no more"
+            raise HttpError(400, "invalid_request", f"Unexpected file {field_name[:100]!r}; expected {expected}.")
+        kind.require_format(file_name)
+        self._kind, self._received = kind, 0
         with disk_errors():
             super().new_file(field_name, file_name, *args, **kwargs)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         """Keep a part of the file, within the limit, whatever length the request claims."""
         self._received += len(raw_data)
-        limit = self.max_bytes()
-        if self._received > limit:
+        if self._received > self._kind.max_bytes:
             raise HttpError(
                 413,
                 "body_too_large",
-                f"The {self.field} has more than {limit} bytes; at most that many are taken{self.setting}.",
+                f"The {self._kind.field} has more than {self._kind.max_bytes} bytes; at most that many are taken"
+                f"{self._kind.setting}.",
             )
         with disk_errors():
             super().receive_data_chunk(raw_data, start)
         return None
 
 
-class TableUpload(ArtifactUpload):
-    """Writes a table of rows to a file as it comes."""
+TABLE = FileKind("input", table_format, MAX_TABLE_BYTES)
+REFERENCE = FileKind("reference", table_format, MAX_TABLE_BYTES)
 
-    field = "input"
-    require_format = staticmethod(table_format)
-    setting = ""
 
-    def max_bytes(self) -> int:
-        """Return how large the file may be."""
-        return MAX_TABLE_BYTES
+def _artifact() -> FileKind:
+    limit = int(settings.MODELS_MAX_ARTIFACT_MB) * 1_000_000
+    return FileKind("artifact", formats.format_of, limit, " (MODELS_MAX_ARTIFACT_MB)")
 
 
 @contextmanager
@@ -101,7 +105,7 @@ class VersionsView(RegistryView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Have uploads written to files."""
-        request.upload_handlers = [ArtifactUpload(request)]
+        request.upload_handlers = [FileUpload(request, _artifact(), REFERENCE)]
         return super().initialize_request(request, *args, **kwargs)
 
     @extend_schema(
@@ -113,18 +117,30 @@ class VersionsView(RegistryView):
     def post(self, request: Request, name: str) -> Response:
         """Store an artifact as a new version; a replica checks it. With `wait_seconds` answer with the verdict."""
         wanted = asked(request, forms.PublishRequest)
-        with as_file(wanted["artifact"], wanted["manifest"]) as artifact:
+        reference = wanted.get("reference")
+        if reference is None:
+            refuse_unsent_reference(wanted["manifest"])
+        with as_file(wanted["artifact"], wanted["manifest"]) as artifact, closing(reference or BytesIO()):
             version = services.publish(
                 name,
                 artifact,
                 by=by(request),
                 description=wanted["description"] or None,
                 sample=Sample.from_text(wanted["sample"]) if wanted["sample"].strip() else None,
+                reference=Path(reference.temporary_file_path()) if reference is not None else None,
             )
         if wanted["wait_seconds"]:
             with waiting():
                 services.wait_for_verdict(version, timeout_seconds=wanted["wait_seconds"])
         return Response(version_content(version), status=201)
+
+
+def refuse_unsent_reference(manifest: str) -> None:
+    """Raise ManifestError where a manifest names a reference: beside an uploaded artifact lie other uploads."""
+    if manifest and (name := Manifest.parse(manifest.encode("utf-8", "surrogatepass")).reference) is not None:
+        raise ManifestError(
+            f"The manifest's 'reference' names {name!r}, which was not sent. Send it as the file 'reference'."
+        )
 
 
 @contextmanager

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from urllib.parse import quote, urlsplit
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 SAMPLE_ROWS = 20
+REFERENCE_ROWS = 10_000
 ROWS_PER_REQUEST = 5000
 PIECE_BYTES = 1 << 18
 TIMEOUT_SECONDS = 120
@@ -50,6 +53,7 @@ def publish(
     *,
     name: str,
     metrics: dict[str, float] | None = None,
+    reference: Any = None,
     description: str = "",
     activate: bool = False,
     reason: str = "",
@@ -57,8 +61,9 @@ def publish(
     """Upload a fitted model as a new version of `name`, wait for its validation, and return what the registry knows.
 
     The first rows of `X_sample` (a DataFrame, an array or a list of rows) are stored with the model's predictions and
-    probabilities; every later load is compared with them. With `activate` the version serves when this returns.
-    Raises ServiceError where the version is rejected or the service refuses.
+    probabilities; every later load is compared with them. `reference` takes training rows in the same forms, from
+    which drift is measured; of more than 10,000 a random part is sent. With `activate` the version serves when this
+    returns. Raises ServiceError where the version is rejected or the service refuses.
     """
     import joblib
 
@@ -76,7 +81,11 @@ def publish(
     with tempfile.TemporaryDirectory() as directory:
         artifact = Path(directory) / "model.joblib"
         joblib.dump(model, artifact)
-        version = _upload(url, f"{address}/versions", token, artifact, manifest)
+        files = {"artifact": artifact}
+        if reference is not None:
+            # Before the artifact: what is wrong with it is said before gigabytes are sent.
+            files = {"reference": _write_rows(reference, Path(directory) / "reference.jsonl"), **files}
+        version = _upload(url, f"{address}/versions", token, files, manifest)
     version = _wait_for_verdict(url, address, token, version)
     page = url.rstrip("/") + version["page"]
     if version["state"] != "ready":
@@ -137,6 +146,27 @@ def rows_of(X: Any, count: int | None) -> list[Any]:
     return [_plain(row) for row in _listed(_head(X, count))]
 
 
+def _write_rows(X: Any, path: Path) -> Path:
+    """Write rows as JSON Lines, of many a random part."""
+    rows = rows_of(_some(X, REFERENCE_ROWS), None)
+    if not rows:
+        raise ValueError("The reference has no rows. Give rows of the training data, or leave it out.")
+    lines = (json.dumps(row if isinstance(row, (dict, list)) else [row]) for row in rows)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _some(X: Any, count: int) -> Any:
+    """Return `count` random rows, the same at each call; all where they are fewer."""
+    length = X.shape[0] if hasattr(X, "shape") else len(X)
+    if length <= count:
+        return X
+    if hasattr(X, "sample"):
+        return X.sample(count, random_state=0)
+    indices = sorted(random.Random(0).sample(range(length), count))  # noqa: S311
+    return X[indices] if hasattr(X, "shape") else [X[index] for index in indices]
+
+
 def _head(X: Any, count: int | None) -> Any:
     if count is None:
         return X
@@ -185,32 +215,29 @@ def _label(label: Any) -> str:
     return str(label).lower() if isinstance(label, bool) else str(label)
 
 
-def _upload(url: str, path: str, token: str, artifact: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Send the artifact and its manifest as a form, with a line that shows the progress."""
+def _upload(url: str, path: str, token: str, files: dict[str, Path], manifest: dict[str, Any]) -> dict[str, Any]:
+    """Send the manifest and then the files as a form, with a line that shows the progress."""
     boundary = uuid.uuid4().hex
     part = f'--{boundary}\r\nContent-Disposition: form-data; name="{{}}"'
-    before = (
-        f"{part.format('manifest')}\r\n\r\n{json.dumps(manifest)}\r\n"
-        f'{part.format("artifact")}; filename="{artifact.name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
-    ).encode()
-    after = f"\r\n--{boundary}--\r\n".encode()
-    size = artifact.stat().st_size
+    pieces: list[bytes | Path] = [f"{part.format('manifest')}\r\n\r\n{json.dumps(manifest)}\r\n".encode()]
+    for field, file in files.items():
+        head = f'{part.format(field)}; filename="{file.name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        pieces += [head.encode(), file, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    size = sum(piece.stat().st_size if isinstance(piece, Path) else len(piece) for piece in pieces)
     connection, root = _connect(url)
     try:
         connection.putrequest("POST", root + path)
         connection.putheader("Authorization", f"Bearer {token}")
         connection.putheader("Content-Type", f"multipart/form-data; boundary={boundary}")
-        connection.putheader("Content-Length", str(len(before) + size + len(after)))
+        connection.putheader("Content-Length", str(size))
         connection.endheaders()
         try:
-            connection.send(before)
             sent = 0
-            with artifact.open("rb") as file:
-                while piece := file.read(PIECE_BYTES):
-                    connection.send(piece)
-                    sent += len(piece)
-                    _show(f"Uploading {size / 1e6:.1f} MB: {100 * sent // size} %")
-            connection.send(after)
+            for block in _blocks(pieces):
+                connection.send(block)
+                sent += len(block)
+                _show(f"Uploading {size / 1e6:.1f} MB: {100 * sent // size} %")
         except (BrokenPipeError, ConnectionResetError):
             # The service refused before the end; its answer says why.
             pass
@@ -219,6 +246,17 @@ def _upload(url: str, path: str, token: str, artifact: Path, manifest: dict[str,
     finally:
         connection.close()
         print()
+
+
+def _blocks(pieces: list[bytes | Path]) -> Iterator[bytes]:
+    """Return the bytes of all pieces, files in blocks."""
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+            continue
+        with piece.open("rb") as file:
+            while block := file.read(PIECE_BYTES):
+                yield block
 
 
 def _wait_for_verdict(url: str, address: str, token: str, version: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWi
 
 from models_registry import services
 from models_registry.admin.base import ACTIVATE, told_in_words
-from models_registry.artifacts.table import FORMATS, Table, read_table
+from models_registry.artifacts.table import Table, read_table
+from models_registry.artifacts.table_formats import FORMATS
 from models_registry.models import ModelVersion, Replay
 from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
 

@@ -7,17 +7,22 @@ import io
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
-from models_registry.artifacts.features import FEATURE_TYPES, DeclaredInput
+from models_registry.artifacts.csv_fields import converter_of
+from models_registry.artifacts.features import FEATURE_TYPES, DeclaredInput, Feature
 from models_registry.artifacts.suggestions import closest
+from models_registry.artifacts.table_formats import FORMATS
 from models_registry.errors import ManifestError
 
 MANIFEST_SUFFIX = ".manifest.json"
-KNOWN_FIELDS = {"description", "metrics", "inputs", "sample", "steps", "run_id"}
+KNOWN_FIELDS = {"description", "metrics", "inputs", "sample", "reference", "steps", "run_id"}
 MAX_RUN_ID = 200
 MAX_STEPS = 16
+MAX_FILE_NAME = 200
 INPUT_FIELDS = ("name", "nullable", "type")
 # ASCII digits, no leading zeros: 01234 is a postcode, 1_000 and nan are what Python alone calls numbers.
 DECIMAL = re.compile(r"[+-]?(?:(?P<whole>0|[1-9][0-9]*)\.?|(?:0|[1-9][0-9]*)?\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
@@ -47,7 +52,7 @@ class Sample:
         unknown = set(value) - {"instances", "predictions", "probabilities"}
         if unknown:
             raise ManifestError(f"The sample has the unknown field {sorted(unknown)[0]!r}; remove it.")
-        _check_storable(value)
+        check_storable(value)
         instances = value["instances"]
         predictions = value.get("predictions")
         if not instances:
@@ -78,10 +83,11 @@ class Sample:
             raise ManifestError(f"The sample is no JSON: {error}.") from error
 
     @classmethod
-    def from_csv(cls, text: str) -> Sample:
+    def from_csv(cls, text: str, features: Sequence[Feature] = ()) -> Sample:
         """Return the sample of a CSV with a header; a last column `prediction` holds the expected ones.
 
-        Where the header counts the columns from 0, as pandas does for an array, a row is a list in that order.
+        Where the header counts the columns from 0, as pandas does for an array, a row is a list in that order. The
+        columns of `features` have their types, others what a cell looks like.
         """
         rows = list(csv.reader(io.StringIO(text)))
         if len(rows) < 2:
@@ -99,8 +105,10 @@ class Sample:
             )
         has_predictions = header[-1] == "prediction"
         names = header[:-1] if has_predictions else header
-        values = [[_csv_value(cell) for cell in row] for row in lines]
         is_counted = names == [str(index) for index in range(len(names))]
+        converters = _csv_converters(names, features, is_counted=is_counted)
+        converters += [_csv_value] * (len(header) - len(names))
+        values = [[convert(cell) for convert, cell in zip(converters, row, strict=True)] for row in lines]
         return cls(
             tuple(row[: len(names)] if is_counted else dict(zip(names, row, strict=False)) for row in values),
             tuple(row[-1] for row in values) if has_predictions else None,
@@ -120,14 +128,15 @@ class Sample:
 class Manifest:
     """What the publisher says of an artifact; every part is optional.
 
-    `steps` name the parts of a dict or tuple, or files beside the artifact, in the order in which they follow. `run_id`
-    is the MLflow run that trained it.
+    `reference` names a file of training rows beside the artifact. `steps` name the parts of a dict or tuple, or files
+    beside the artifact, in the order in which they follow. `run_id` is the MLflow run that trained it.
     """
 
     description: str = ""
     metrics: dict[str, float] | None = None
     inputs: tuple[DeclaredInput, ...] | None = None
     sample: Sample | None = None
+    reference: str | None = None
     steps: tuple[str, ...] | None = None
     run_id: str = ""
 
@@ -147,7 +156,7 @@ class Manifest:
         """Return the manifest that `value` describes, or raise ManifestError saying what is wrong."""
         if not isinstance(value, dict):
             raise ManifestError(f"The manifest must be a JSON object; found {_kind(value)}.")
-        _check_storable(value)
+        check_storable(value)
         unknown = sorted(set(value) - KNOWN_FIELDS)
         if unknown:
             guess = closest(unknown[0], sorted(KNOWN_FIELDS))
@@ -162,11 +171,13 @@ class Manifest:
                 f"The manifest's 'run_id' must be text of at most {MAX_RUN_ID} characters; found {run_id!r:.60}."
             )
         inputs, sample, steps = value.get("inputs"), value.get("sample"), value.get("steps")
+        reference = value.get("reference")
         return cls(
             description=description,
             metrics=parse_metrics(value.get("metrics", {})),
             inputs=None if inputs is None else _parse_inputs(inputs),
             sample=None if sample is None else Sample.from_json(sample),
+            reference=None if reference is None else _parse_reference(reference),
             steps=None if steps is None else _parse_steps(steps),
             run_id=run_id,
         )
@@ -182,11 +193,28 @@ class Manifest:
             body["inputs"] = [item.to_json() for item in self.inputs]
         if self.sample is not None:
             body["sample"] = self.sample.to_json()
+        if self.reference is not None:
+            body["reference"] = self.reference
         if self.steps is not None:
             body["steps"] = list(self.steps)
         if self.run_id:
             body["run_id"] = self.run_id
         return body
+
+
+def _parse_reference(value: object) -> str:
+    """Return the name of a file in the artifact's own folder."""
+    is_plain = isinstance(value, str) and PurePosixPath(value).name == value and "\\" not in value
+    if not is_plain or str(value).startswith(".") or len(str(value)) > MAX_FILE_NAME:
+        raise ManifestError(
+            f"The manifest's 'reference' is {value!r:.100}; expected the name of a file in the artifact's own folder, "
+            'like "train.parquet". Put the file there.'
+        )
+    if PurePosixPath(str(value)).suffix.lower() not in FORMATS:
+        raise ManifestError(
+            f"The manifest's 'reference' is {value!r:.100}; expected a table of rows that ends in {', '.join(FORMATS)}."
+        )
+    return str(value)
 
 
 def _parse_steps(value: object) -> tuple[str, ...]:
@@ -264,6 +292,16 @@ def _check_probabilities(value: object, count: int) -> None:
                 )
 
 
+def _csv_converters(
+    names: Sequence[str], features: Sequence[Feature], *, is_counted: bool
+) -> list[Callable[[str], Any]]:
+    """Return the way from a cell to its value, for each column."""
+    if is_counted and len(names) == len(features):
+        return [converter_of(feature) for feature in features]
+    by_name = {feature.name: converter_of(feature) for feature in features}
+    return [by_name.get(name, _csv_value) for name in names]
+
+
 def _csv_value(cell: str) -> Any:
     """Return the number, boolean or null that a cell spells, else its text."""
     if cell == "":
@@ -290,7 +328,7 @@ def _constant(name: str) -> None:
         raise ManifestError(f"{name} is no JSON number. Write a finite number, or null where there is none.")
 
 
-def _check_storable(value: object) -> None:
+def check_storable(value: object, what: str = "The manifest") -> None:
     """Raise ManifestError for what JSON can spell and a database cannot store, wherever it stands in `value`."""
     # A list, not recursion: what the parser has let through may be nested as deep as the stack allows.
     waiting = [value]
@@ -301,19 +339,19 @@ def _check_storable(value: object) -> None:
         elif isinstance(item, list):
             waiting += item
         elif isinstance(item, str):
-            _check_text(item)
+            _check_text(item, what)
         elif isinstance(item, float) and not math.isfinite(item):
             raise ManifestError(
-                "The manifest holds a number that is not finite (NaN, or too large). Write another, or null."
+                f"{what} holds a number that is not finite (NaN, or too large). Write another, or null."
             )
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str, what: str) -> None:
     if "\0" in text:
-        raise ManifestError("The manifest holds the character NUL, which no database stores. Remove it.")
+        raise ManifestError(f"{what} holds the character NUL, which no database stores. Remove it.")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ManifestError(
-            f"The manifest holds half a character (a lone surrogate) in {text[:60]!r}, which no database stores. "
+            f"{what} holds half a character (a lone surrogate) in {text[:60]!r}, which no database stores. "
             "Write the whole character."
         )
 

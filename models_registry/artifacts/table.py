@@ -1,22 +1,14 @@
 """Reads a table of rows, in CSV, JSON Lines or Parquet, in a process of its own: the file may be anybody's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models_registry.artifacts import sandbox
+from models_registry.artifacts.table_formats import table_format
 from models_registry.errors import RequestError
 
 TASK = "models_registry.artifacts.table_task"
-# By the end of a file's name.
-FORMATS: Mapping[str, str] = {
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
 MEMORY_BYTES = 2 << 30
 SECONDS = 60.0
 
@@ -27,14 +19,6 @@ class Table:
 
     instances: list[Any]
     predictions: list[Any] | None = None
-
-
-def table_format(name: str) -> str:
-    """Return the format of a file by its name; RequestError where it is none of FORMATS."""
-    found = FORMATS.get(Path(name).suffix.lower())
-    if found is None:
-        raise RequestError(f"{name[-100:]!r} is no table of rows; send a file that ends in {', '.join(FORMATS)}.")
-    return found
 
 
 def read_table(path: Path, name: str, *, max_rows: int) -> Table:

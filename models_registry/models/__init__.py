@@ -2,7 +2,7 @@
 
 from models_registry.models.api_key import ApiKey, ApiKeyQuerySet
 from models_registry.models.batch import BatchJob, BatchState
-from models_registry.models.monitoring import DriftCheck, Replay, UsageWindow, UsageWindowQuerySet
+from models_registry.models.monitoring import DriftCheck, ReferenceRows, Replay, UsageWindow, UsageWindowQuerySet
 from models_registry.models.registered_model import (
     NAME_PATTERN,
     CaptureSides,
@@ -31,6 +31,7 @@ __all__ = [
     "ModelVersion",
     "ModelVersionQuerySet",
     "Policy",
+    "ReferenceRows",
     "RegisteredModel",
     "Replay",
     "Replica",

@@ -54,6 +54,20 @@ class UsageWindow(models.Model):
         return f"{self.version} at {self.starts_at:%Y-%m-%d %H:%M}"
 
 
+class ReferenceRows(models.Model):
+    """Training rows that the served values of a version are compared with."""
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="reference_rows")
+    instances = models.JSONField()
+    predictions = models.JSONField(default=list, help_text="One for each row; null where the model has none.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Reference of {self.version}"
+
+
 class DriftCheck(models.Model):
     """Which columns of a version had drifted when it was last looked at."""
 

@@ -75,6 +75,11 @@ class ModelVersion(models.Model):
     # The column keeps its first name, so that workers of the release before go on while a rollout runs.
     schema = models.JSONField(null=True, blank=True, db_column="signature")
     sample = models.JSONField(null=True, blank=True)
+    reference = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="What pins its file of training rows: name, key, storage version, size, SHA-256.",
+    )
     sample_is_own = models.BooleanField(
         default=False, help_text="The expected predictions are those of the first check; nobody gave any."
     )

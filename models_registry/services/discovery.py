@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 
 import structlog
 from django.db import IntegrityError, transaction
@@ -14,6 +15,7 @@ from django.utils import timezone
 from models_registry import conf
 from models_registry.artifacts import formats
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX
+from models_registry.artifacts.table_formats import FORMATS as TABLE_FORMATS
 from models_registry.errors import InvalidName
 from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.services import parts
@@ -69,10 +71,13 @@ def _by_model(
     `told` has the formats of the files that an MLflow directory names, by key.
     """
     by_model: dict[str, list[StoredVersion]] = defaultdict(list)
+    described = {_folder(version.key) for version in stored if version.key.endswith(MANIFEST_SUFFIX)}
     for version in stored:
         name, _, rest = version.key.partition("/")
         if version.key.endswith(MANIFEST_SUFFIX):
             continue
+        if _folder(version.key) in described and PurePosixPath(version.key).suffix.lower() in TABLE_FORMATS:
+            continue  # a manifest's reference
         if not rest:
             _ignore(result, f"{version.key}: lies in no model's folder; move it to <model name>/{version.key}.")
         elif len(version.key) > MAX_KEY:
@@ -85,6 +90,10 @@ def _by_model(
             except InvalidName as error:
                 _ignore(result, f"{version.key}: {error}")
     return by_model
+
+
+def _folder(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def _ignore(result: DiscoveryResult, sentence: str) -> None:

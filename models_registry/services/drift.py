@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,7 +43,7 @@ def drift_report(model: RegisteredModel, window: timedelta, *, now: datetime | N
         by_version[row.version].append(row)
     if model.active_version is not None:
         by_version.setdefault(model.active_version.number, [])
-    versions = model.versions.filter(number__in=by_version).select_related("model").newest_first()
+    versions = model.versions.filter(number__in=by_version).select_related("model", "reference_rows").newest_first()
     return {
         "model": model.name,
         "state": "captured" if is_captured else NOT_CAPTURED,
@@ -55,16 +55,35 @@ def drift_report(model: RegisteredModel, window: timedelta, *, now: datetime | N
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Rows that served values are compared with. `rows` counts those of the source, of which some were taken."""
+
+    source: str
+    rows: int
+    instances: Sequence[Any]
+    predictions: Sequence[Any]
+
+
+def _reference_of(version: ModelVersion) -> Reference:
+    """Return the rows of the file that was published as the reference, else those of the sample."""
+    if version.reference:
+        kept = version.reference_rows
+        return Reference(version.reference["name"], version.reference["rows"], kept.instances, kept.predictions)
+    sample = version.sample or {}
+    instances, predictions = sample.get("instances") or [], sample.get("predictions") or []
+    return Reference("sample", len(instances), _bounded(instances), _bounded(predictions))
+
+
 def _version_content(version: ModelVersion, rows: Sequence[LoggedRow]) -> dict[str, Any]:
-    schema, sample = Schema.from_json(version.schema) if version.schema else None, version.sample or {}
-    instances, answers = _bounded(sample.get("instances") or []), _bounded(sample.get("predictions") or [])
-    columns = _feature_drifts(version, schema, instances, rows) if schema is not None else {}
-    predictions = _prediction_drift(schema, answers, rows)
+    schema = Schema.from_json(version.schema) if version.schema else None
+    reference = _reference_of(version)
+    columns = _feature_drifts(version, schema, reference.instances, rows) if schema is not None else {}
+    predictions = _prediction_drift(schema, reference.predictions, rows)
     features = [{"name": name, **asdict(found)} for name, found in columns.items()]
     return {
         "version": version.number,
-        "reference": "sample" if instances else None,
-        "reference_rows": len(instances),
+        "reference": {"source": reference.source, "rows": reference.rows} if reference.rows else None,
         "rows": len(rows),
         "verdict": min((found.verdict for found in [*columns.values(), predictions]), key=WORST_FIRST.index),
         "features": sorted(features, key=lambda item: -(item["effect_size"] or 0.0)),

@@ -142,5 +142,6 @@ def merged(directory: Manifest | None, own: Manifest) -> Manifest:
         inputs=directory.inputs if own.inputs is None else own.inputs,
         sample=directory.sample if own.sample is None else own.sample,
         run_id=own.run_id or directory.run_id,
+        reference=own.reference,
         steps=own.steps,
     )

@@ -30,7 +30,7 @@ def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
     parts = tuple(
         pack.PinnedPart(own, version.storage_key, version.storage_version, version.size_bytes)
         if name == own
-        else _newest(storage, beside(version.storage_key, name))
+        else newest_beside(storage, version.storage_key, name)
         for name in names
     )
     strange = next((part.name for part in parts if formats.format_of(part.name) != version.format), None)
@@ -125,11 +125,16 @@ def _other_files(storage: VersionedStorage, key: str) -> tuple[str, ...]:
         return ()
 
 
-def _newest(storage: VersionedStorage, key: str) -> pack.PinnedPart:
+def newest_beside(storage: VersionedStorage, artifact: str, name: str, *, named_by: str = "'steps'") -> pack.PinnedPart:
+    """Return the newest stored version of the file `name` beside the artifact.
+
+    Raises ManifestError where there is none; `named_by` is the field of the manifest that names it.
+    """
+    key = beside(artifact, name)
     versions = [version for version in storage.list_versions(key) if version.key == key]
     if not versions:
         raise ManifestError(
-            f"The manifest's 'steps' name {PurePosixPath(key).name!r}, which does not lie beside the artifact "
+            f"The manifest's {named_by} names {name!r}, which does not lie beside the artifact "
             f"({storage.location_of(key)}). Copy it there, and check the version again."
         )
     return pack.PinnedPart(PurePosixPath(key).name, key, versions[-1].version_id, versions[-1].size_bytes)

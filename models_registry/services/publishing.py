@@ -7,17 +7,21 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from models_registry import conf
 from models_registry.artifacts import formats
 from models_registry.artifacts.cache import digest_of
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.mlflow_model import FILE_NAME, MAX_BYTES, MlflowModel, parse_mlmodel
+from models_registry.artifacts.reference import stored_name
 from models_registry.errors import ManifestError, ObjectMissing, StorageUnavailable
 from models_registry.models import ModelVersion
 from models_registry.services.catalogue import check_name
 from models_registry.services.discovery import discover
+from models_registry.services.parts import beside as key_beside
 from models_registry.services.parts import file_names
+from models_registry.services.references import require_size
 
 
 def publish(
@@ -28,10 +32,11 @@ def publish(
     description: str | None = None,
     metrics: dict[str, float] | None = None,
     sample: Sample | None = None,
+    reference: Path | None = None,
 ) -> ModelVersion:
     """Copy `artifact` and its manifest into the storage and return the version that it became, not yet checked.
 
-    What is given here goes before what the manifest beside the artifact says.
+    What is given here goes before what the manifest beside the artifact says. `reference` is a file of training rows.
     """
     check_name(name)
     directory = _mlflow_directory(artifact)
@@ -45,17 +50,19 @@ def publish(
         )
     if model is None:
         formats.format_of(artifact.name)
-    beside = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
-    manifest = Manifest.parse(beside.read_bytes()) if beside.is_file() else Manifest()
-    if description is not None:
-        manifest = replace(manifest, description=description)
-    if metrics is not None:
-        manifest = replace(manifest, metrics=metrics)
-    if sample is not None:
-        manifest = replace(manifest, sample=sample)
+    manifest = _manifest_beside(artifact)
+    given: dict[str, Any] = {"description": description, "metrics": metrics, "sample": sample}
+    if reference is not None:
+        given["reference"] = stored_name(reference.name)
+    manifest = replace(manifest, **{name: value for name, value in given.items() if value is not None})
+    if reference is None and manifest.reference is not None:
+        _require_inside(artifact.parent, [manifest.reference])
+        reference = artifact.with_name(manifest.reference)
     root = directory or artifact.parent
     files = _directory_files(root, model) if model else list(file_names(manifest.steps or (), artifact.name))
     _require_inside(root, files)
+    if reference is not None:
+        _require_reference(reference)
     storage = conf.storage()
     # A folder of its own: nothing is overwritten, even where a bucket keeps no versions.
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
@@ -66,6 +73,9 @@ def publish(
     if manifest != Manifest():
         # Before the artifact: whoever lists in between finds no version without its manifest.
         storage.put(key + MANIFEST_SUFFIX, io.BytesIO(json.dumps(manifest.to_json(), indent=2).encode()))
+    if reference is not None and manifest.reference is not None:
+        with reference.open("rb") as content:
+            storage.put(key_beside(key, manifest.reference), content)
     # The artifact last, for the same reason.
     for file in [*(file for file in files if file != own), own]:
         with (artifact if file == own else root / file).open("rb") as content:
@@ -75,6 +85,11 @@ def publish(
     if version is None:
         raise StorageUnavailable(f"{storage.location_of(key)} was written and is not listed. Run sync_models.")
     return version
+
+
+def _manifest_beside(artifact: Path) -> Manifest:
+    path = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
+    return Manifest.parse(path.read_bytes()) if path.is_file() else Manifest()
 
 
 def _mlflow_directory(artifact: Path) -> Path | None:
@@ -101,6 +116,13 @@ def _directory_files(root: Path, model: MlflowModel) -> list[str]:
     """Return the files of a model directory that the registry reads."""
     example = [model.example_file] if model.example_file and (root / model.example_file).is_file() else []
     return [FILE_NAME, *example, model.file]
+
+
+def _require_reference(path: Path) -> None:
+    """Refuse a reference that is not there or too large."""
+    if not path.is_file():
+        raise ObjectMissing(f"The reference {path} is not there. Give the path of a file of training rows.")
+    require_size(path.name, path.stat().st_size)
 
 
 def _require_inside(root: Path, files: list[str]) -> None:

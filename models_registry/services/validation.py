@@ -22,6 +22,7 @@ from models_registry import conf
 from models_registry.artifacts import formats, pack
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
+from models_registry.artifacts.reference import ReferenceTable
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import (
     ActivationConflict,
@@ -38,6 +39,7 @@ from models_registry.services.activation import activate
 from models_registry.services.canaries import start_canary
 from models_registry.services.desired_state import record_change
 from models_registry.services.mlflow_directories import directory_manifest, merged
+from models_registry.services.references import examine_reference, pin_content, store_rows
 from models_registry.services.stored_bytes import copier
 from models_registry.services.webhooks import record_event
 
@@ -56,6 +58,7 @@ class Findings:
     state: State = State.READY
     reason: str = ""
     values: dict[str, Any] = field(default_factory=dict)
+    reference: ReferenceTable | None = None
 
     def reject(self, reason: str) -> Findings:
         """Return these findings as a rejection."""
@@ -151,6 +154,7 @@ def recheck(version: ModelVersion, *, by: str) -> None:
         schema=None,
         sample=None,
         sample_is_own=False,
+        reference=None,
         report=None,
         override_reason="",
         checked_at=None,
@@ -303,6 +307,7 @@ def _examine_artifact(
         return findings.reject(f"{reason}{_advise_steps(version)}" if formats.TRANSFORMS_ONLY in reason else reason)
     findings.values["schema"] = report.schema
     _keep_sample(manifest.sample, report.predictions, findings)
+    _keep_reference(version, manifest.reference, artifact, findings)
     has_expected = manifest.sample is not None and manifest.sample.predictions is not None
     findings.values["override_reason"] = "" if versions.is_verified or has_expected else versions.sentence
     if versions.is_verified:
@@ -362,6 +367,15 @@ def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) ->
     )
 
 
+def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArtifact, findings: Findings) -> None:
+    """Pin and read the file of training rows that the manifest names."""
+    if name is None:
+        findings.values["reference"] = None
+        return
+    pinned, findings.reference = examine_reference(version, name, artifact, findings.values["schema"])
+    findings.values["reference"] = pin_content(pinned)
+
+
 def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Findings) -> None:
     """Compile on this machine now, so that an activation need not wait for it; the verdict joins the report."""
     if not (settings.MODELS_ACCELERATION and version.model.acceleration):
@@ -401,6 +415,8 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         ).values_list("pk", flat=True):
             record_change(model_id)
         ModelVersion.objects.filter(pk=version.pk).update(**values)
+        if "reference" in findings.values:
+            store_rows(version, findings.reference)
         if findings.state in TOLD_STATES:
             record_event(
                 f"version.{findings.state.value}",

@@ -43,6 +43,7 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
     frame = pd.DataFrame({"age": [20.0, 30, 40, 50]})
     artifact = save(LogisticRegression().fit(frame, ["a", "b", "a", "b"]), tmp_path / "churn model.joblib")
     (tmp_path / "sample.csv").write_text("age,prediction\n20,a\n")
+    frame.to_csv(tmp_path / "train.csv", index=False)
     (tmp_path / "model.h5").write_bytes(b"x")
 
     page.goto("/admin/")
@@ -63,6 +64,10 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
     page.get_by_label("Model", exact=True).blur()
     page.get_by_label("Sample").set_input_files(tmp_path / "sample.csv")
     expect(page.get_by_text("Try my-model.")).to_be_visible()
+    page.get_by_label("Reference").set_input_files(tmp_path / "model.h5")
+    expect(page.get_by_text("model.h5 ends in .h5; expected .csv, .parquet")).to_be_visible()
+    page.get_by_label("Reference").set_input_files(tmp_path / "train.csv")
+    expect(page.get_by_text("expected .csv, .parquet")).to_be_hidden()
     page.get_by_label("Model", exact=True).fill("churn")
     page.get_by_label("Description").fill("the first")
     page.get_by_role("button", name="Upload and validate").click()
@@ -74,6 +79,8 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
     version = ModelVersion.objects.get()
     assert (version.state, version.description, version.published_by) == ("ready", "the first", "ann (API)")
     assert version.sample["predictions"] == ["a"]
+    assert (version.reference["name"], version.reference["rows"]) == ("reference.csv", 4)
+    expect(page.get_by_text("reference.csv, 4 rows")).to_be_visible()
     assert has_no_sideways_scroll(page)
 
 

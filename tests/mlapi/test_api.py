@@ -260,6 +260,33 @@ def test_what_is_no_artifact_is_refused_and_leaves_nothing(caller, storage_direc
     assert not list(storage_directory.rglob("*.joblib"))
 
 
+def test_an_uploaded_reference_is_stored_beside_the_artifact(caller, storage_directory, tmp_path):
+    rows = SimpleUploadedFile("My Train.CSV", b"x0,x1\n1,2\n")
+    made = caller.upload("digits", save(constant(3), tmp_path / "model.joblib"), reference=rows)
+    assert made.status_code == 201, made.text
+    (stored,) = (storage_directory / "digits").glob("*/reference.csv")
+    assert stored.read_bytes() == b"x0,x1\n1,2\n"
+    assert services.check_next("test").state == State.READY
+    told = caller.get("/api/models/digits/versions/1").json()["reference"]
+    assert (told["file"], told["rows"], told["size_bytes"]) == ("reference.csv", 1, 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"reference": SimpleUploadedFile("train.xlsx", b"x")}, 400, "no table of rows"),
+        ({"reference": SimpleUploadedFile("train.csv", bytes(20_000_001))}, 413, "The reference has more than"),
+        ({"rows": SimpleUploadedFile("train.csv", b"x")}, 400, "Unexpected file 'rows'"),
+        ({"manifest": '{"reference": "train.csv"}'}, 400, "Send it as the file 'reference'"),
+    ],
+    ids=["format", "size", "field", "not sent"],
+)
+def test_what_is_no_reference_is_refused(caller, fields, status, said, tmp_path):
+    answer = caller.upload("digits", save(constant(3), tmp_path / "model.joblib"), **fields)
+    assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.text
+    assert not ModelVersion.objects.exists()
+
+
 def test_an_upload_without_a_file_or_of_another_kind_is_refused(caller, storage_directory):
     empty = caller.client.post("/api/models/digits/versions", {"manifest": "{}"}, headers=caller.headers)
     assert (empty.status_code, empty.json()["code"]) == (400, "invalid_request")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from models_registry import services
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.sample import verify_sample
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, ReferenceRows
 from tests.support.live import live_service
 
 FRAME = pd.DataFrame({"age": [20.0, 30, 40, 50], "income": [1.0, 2, np.nan, 4]})
@@ -94,6 +95,19 @@ def test_publish_uploads_waits_and_prints_the_page(validating, token, storage_di
     printed = capsys.readouterr().out
     assert "Uploading" in printed
     assert f"{url}/admin/models_registry/modelversion/{stored.pk}/change/" in printed
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, np.asarray, lambda frame: frame.to_numpy().tolist()])
+def test_publish_sends_a_random_part_of_the_reference(kind, validating, token, storage_directory, monkeypatch):
+    frame = FRAME.fillna(0)
+    model = LogisticRegression().fit(frame.to_numpy(), ["a", "b", "a", "b"])
+    monkeypatch.setattr(client, "REFERENCE_ROWS", 50)
+    many = kind(pd.concat([frame] * 100, ignore_index=True))
+    with live_service() as url:
+        version = client.publish(model, frame.to_numpy(), url, token, name="churn", reference=many)
+    assert (version["reference"]["file"], version["reference"]["rows"]) == ("reference.jsonl", 50)
+    kept = ReferenceRows.objects.get()
+    assert len({json.dumps(row) for row in kept.instances}) == 4
 
 
 def test_a_rejected_version_raises_with_its_reason(validating, token, storage_directory):

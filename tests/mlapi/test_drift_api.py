@@ -13,7 +13,7 @@ from mlapi.http import process
 from mlapi.http.application import Application
 from models_registry import services
 from models_registry.agent.maintenance import MaintenanceLoop
-from models_registry.models import DriftCheck, WebhookDelivery
+from models_registry.models import DriftCheck, ModelVersion, ReferenceRows, WebhookDelivery
 from models_registry.services.drift_watch import PAUSE
 from tests.mlapi.test_api import Caller
 from tests.mlapi.test_logged_rows import log  # noqa: F401
@@ -69,9 +69,22 @@ def verdicts(version) -> dict[str, str]:
 def test_shifted_feature_has_drifted(served):
     served([[first, second + 10] for first, second in ROWS])
     (found,) = drift()["versions"]
-    assert (found["version"], found["reference"], found["rows"], found["verdict"]) == (1, "sample", 300, "drifted")
+    assert (found["version"], found["rows"], found["verdict"]) == (1, 300, "drifted")
+    assert found["reference"] == {"source": "sample", "rows": 300}
     assert verdicts(found) == {"x1": "drifted", "x0": "stable"}
     assert found["features"][0]["effect_size"] == pytest.approx(10 / np.std([row[1] for row in ROWS]))
+
+
+def test_published_reference_goes_before_the_sample(served):
+    version = services.get_model("m").active_version
+    ModelVersion.objects.filter(pk=version.pk).update(reference={"name": "train.csv", "rows": 5_000})
+    moved = [[first, second + 10] for first, second in ROWS]
+    ReferenceRows.objects.create(version=version, instances=moved, predictions=["a"] * 300)
+    served(ROWS)
+    (found,) = drift()["versions"]
+    assert found["reference"] == {"source": "train.csv", "rows": 5_000}
+    assert verdicts(found) == {"x1": "drifted", "x0": "stable"}
+    assert found["predictions"]["verdict"] == "drifted"
 
 
 def test_same_rows_are_stable(served):

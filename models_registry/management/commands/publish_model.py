@@ -31,6 +31,11 @@ class Command(RegistryCommand):
             help=f"a file that ends in {listed_endings()}, or an MLflow model directory",
         )
         parser.add_argument("--sample", type=Path, help="JSON (instances, predictions) or CSV")
+        parser.add_argument(
+            "--reference",
+            type=Path,
+            help="rows of the training data: CSV, Parquet or JSON Lines; drift is measured from it",
+        )
         parser.add_argument("--metrics", type=Path, help='JSON such as {"accuracy": 0.98}')
         parser.add_argument("--description", help="one line on what is new")
         parser.add_argument("--activate", action="store_true", help="activate it when it passes its check")
@@ -47,6 +52,7 @@ class Command(RegistryCommand):
             description=options["description"],
             metrics=read_metrics(options["metrics"]) if options["metrics"] else None,
             sample=read_sample(options["sample"]) if options["sample"] else None,
+            reference=options["reference"],
         )
         self.stdout.write(f"{version}: stored, {version.size_bytes / 1e6:.2f} MB. Checking …")
         version = services.check_now(version, holder=who())

@@ -4,8 +4,8 @@
 
 (() => {
   const find = (id) => document.getElementById(id);
-  const form = find("upload"), artifact = find("upload-artifact"), name = find("upload-name"), sample = find("upload-sample");
-  const endings = form.dataset.endings.split(",");
+  const form = find("upload"), artifact = find("upload-artifact"), name = find("upload-name"), sample = find("upload-sample"), reference = find("upload-reference");
+  const endings = form.dataset.endings.split(","), tables = form.dataset.tables.split(",");
 
   const tell = (field, sentence) => {
     const place = find(`${field.id}-problem`);
@@ -40,6 +40,14 @@
     if (file && ![".csv", ".json"].includes(endingOf(file))) return tell(sample, `${file.name} ends in ${endingOf(file) || "nothing"}; expected .csv or .json.`);
     if (file && file.size > 500000) return tell(sample, `${file.name} has ${Math.ceil(file.size / 1000)} kB; a sample has at most 500. Some dozens of rows are enough.`);
     return tell(sample, "");
+  };
+
+  const checkReference = () => {
+    const file = reference.files[0];
+    if (file && !tables.includes(endingOf(file))) return tell(reference, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${tables.join(", ")}. Save rows of the training data with frame.to_csv("reference.csv", index=False).`);
+    if (file && file.size === 0) return tell(reference, `${file.name} is empty. Save the rows again.`);
+    if (file && file.size > form.dataset.maxTableMb * 1e6) return tell(reference, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxTableMb} are taken. Take random rows of the training data: some thousands are enough.`);
+    return tell(reference, "");
   };
 
   const busy = (is) => {
@@ -80,7 +88,7 @@
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     find("upload-problem").hidden = true;
-    const wrong = [[artifact, checkArtifact()], [name, checkName()], [sample, checkSample()]].find(([, isRight]) => !isRight);
+    const wrong = [[artifact, checkArtifact()], [name, checkName()], [sample, checkSample()], [reference, checkReference()]].find(([, isRight]) => !isRight);
     if (wrong) {
       wrong[0].focus();
       return;
@@ -89,6 +97,7 @@
     // Before the file: the service refuses a wrong field before it takes gigabytes.
     if (sample.files[0]) content.append("sample", await sample.files[0].text());
     if (find("upload-description").value) content.append("description", find("upload-description").value);
+    if (reference.files[0]) content.append("reference", reference.files[0]);
     content.append("artifact", artifact.files[0]);
     const token = form.elements.csrfmiddlewaretoken.value;
     busy(true);
@@ -105,6 +114,7 @@
   artifact.addEventListener("change", takeArtifact);
   name.addEventListener("change", checkName);
   sample.addEventListener("change", checkSample);
+  reference.addEventListener("change", checkReference);
   // A file may be there already: chosen before this script ran, or kept by the browser for a person who comes back.
   if (artifact.files.length) takeArtifact();
 })();

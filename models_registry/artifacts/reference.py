@@ -1,0 +1,55 @@
+"""Reads the reference of a version, rows of its training data, in a process of its own: the file may be anybody's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from models_registry.artifacts import sandbox
+from models_registry.artifacts.table import MEMORY_BYTES, SECONDS
+from models_registry.artifacts.table_formats import table_format
+from models_registry.errors import ManifestError
+
+TASK = "models_registry.artifacts.reference_task"
+# What a comparison of served values with the reference takes.
+MAX_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceTable:
+    """Rows that the version takes, with the values of their column `prediction` where there is one.
+
+    `total` counts the rows of the file; of more than MAX_ROWS a seeded sample is kept.
+    """
+
+    total: int
+    instances: list[Any]
+    predictions: list[Any] | None
+
+
+def stored_name(name: str) -> str:
+    """Return the name in the storage of a file of reference rows; RequestError where it is no table of rows."""
+    table_format(name)
+    return f"reference{PurePath(name).suffix.lower()}"
+
+
+def read_reference(path: Path, name: str, schema: Mapping[str, Any]) -> ReferenceTable:
+    """Return the rows of the file at `path`, which is called `name`, as a version with `schema` takes them.
+
+    Columns that are no features are left out; a missing value is taken in any of them. Raises ManifestError where a
+    row is not taken, and where the file cannot be read within memory and time.
+    """
+    question = {"path": str(path.absolute()), "format": table_format(name), "schema": dict(schema), "rows": MAX_ROWS}
+    limits = sandbox.SandboxLimits(memory_bytes=MEMORY_BYTES, cpu_seconds=SECONDS, wall_seconds=SECONDS)
+    outcome = sandbox.run(TASK, question, limits)
+    report = outcome.report
+    if outcome.status != 0 or report is None:
+        problem = sandbox.describe_failure(outcome, limits, what="Reading it")
+    else:
+        problem = report.get("problem", "")
+    if problem or report is None:
+        raise ManifestError(
+            f"The reference {name} cannot be used: {problem} Correct the file or the manifest, and press Check again "
+            "or publish again."
+        )
+    return ReferenceTable(report["total"], report["instances"], report["predictions"])
