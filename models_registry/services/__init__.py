@@ -63,6 +63,7 @@ from models_registry.services.desired_state import (
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.drift import drift_report
 from models_registry.services.drift_watch import check_drift_next
+from models_registry.services.examination import fetch_artifact
 from models_registry.services.labels import set_aliases, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import all_models, describe_model, describe_version, list_models
@@ -109,7 +110,6 @@ from models_registry.services.validation import (
     check_next,
     check_now,
     check_version,
-    fetch_artifact,
     recheck,
     versions_to_check,
 )

@@ -15,7 +15,7 @@ from models_registry.artifacts.sandbox import SandboxLimits
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import Busy, RequestError
 from models_registry.models import ModelVersion, State
-from models_registry.services.validation import fetch_artifact
+from models_registry.services.examination import fetch_artifact
 
 # Each is a process with a model in it, beside the workers'.
 _trials = threading.BoundedSemaphore(2)

@@ -19,8 +19,8 @@ from models_registry.artifacts.table import Table
 from models_registry.errors import RegistryError, RequestError, StorageError, UnknownReplay
 from models_registry.models import ModelVersion, RegisteredModel, Replay, State
 from models_registry.monitoring.replay import DEFAULT_TOLERANCE, compare
+from models_registry.services.examination import fetch_artifact
 from models_registry.services.logged_rows import logged_table
-from models_registry.services.validation import fetch_artifact
 
 log = structlog.get_logger(__name__)
 

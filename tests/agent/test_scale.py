@@ -119,7 +119,8 @@ def test_a_version_that_is_checked_again_while_active_is_read_again(reader):
     active(2)
     reader.poll()
     ModelVersion.objects.filter(model__name="m0").update(state=State.MISSING)
-    from models_registry.services.validation import Findings, _store
+    from models_registry.services.examination import Findings
+    from models_registry.services.validation import _store
 
     _store(ModelVersion.objects.get(model__name="m0"), Findings())
     assert reader.poll() == {"m0"}

@@ -1,0 +1,54 @@
+"""The policy `latest`: a version that passes its validation is activated at once."""
+
+from __future__ import annotations
+
+import structlog
+
+from models_registry.errors import ActivationConflict, NotSplittable
+from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
+from models_registry.services.activation import activate
+from models_registry.services.canaries import start_canary
+
+log = structlog.get_logger(__name__)
+
+
+def activate_latest(version: ModelVersion) -> None:
+    """Activate a version that has just passed, where the model's policy says so.
+
+    Never one that was active before (a person has decided since), nor an older one than serves, nor any of a model
+    that was deactivated.
+    """
+    if version.state != State.READY or version.override_reason:
+        return
+    while True:
+        model = RegisteredModel.objects.select_related("active_version", "canary__version").get(pk=version.model_id)
+        if model.policy != Policy.LATEST:
+            return
+        if model.activations.filter(version=version).exists() or model.canaries.filter(version=version).exists():
+            return
+        if model.active_version is None and model.generation:
+            log.info("not_activated", version=str(version), reason="the model was deactivated; activate it by hand")
+            return
+        if model.active_version is not None and model.active_version.number > version.number:
+            return
+        if model.canary is not None and model.canary.version.number > version.number:
+            return
+        version.model = model
+        try:
+            _serve_latest(version)
+        except ActivationConflict:
+            continue  # another version passed at the same moment; the higher number stays
+        except NotSplittable as error:
+            log.info("not_activated", version=str(version), reason=str(error))
+        return
+
+
+def _serve_latest(version: ModelVersion) -> None:
+    """Activate a version, or begin its canary where the model's versions go through one."""
+    model, by, reason = version.model, "policy latest", "It passed its checks."
+    if model.latest_percent >= 100 or model.active_version is None:
+        activate(version, by=by, reason=reason, kind=Activation.Kind.POLICY)
+    else:
+        start_canary(
+            version, percent=model.latest_percent, bake_minutes=model.latest_bake_minutes, by=by, reason=reason
+        )
