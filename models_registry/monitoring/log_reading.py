@@ -68,7 +68,7 @@ def newest_rows(
                 break
             for key in of_hour:
                 files += 1
-                found += [row for row in map(_row, read_file(storage, key)) if wanted.takes(row)]
+                found += [row for row in map(logged_row, read_file(storage, key)) if wanted.takes(row)]
     return sorted(found, key=lambda row: (row.at, -row.row), reverse=True)[:limit]
 
 
@@ -94,7 +94,8 @@ def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = Non
     return rows
 
 
-def _row(values: dict[str, Any]) -> LoggedRow:
+def logged_row(values: dict[str, Any]) -> LoggedRow:
+    """Return a row of a file."""
     return LoggedRow(
         values["request_id"],
         values["row"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -16,11 +15,11 @@ from models_registry.artifacts.schema import Schema
 from models_registry.models import ModelVersion, RegisteredModel
 from models_registry.monitoring import drift
 from models_registry.monitoring.drift import ColumnDrift, column_drift
-from models_registry.monitoring.log_reading import LogFilter, LoggedRow
+from models_registry.monitoring.log_reading import LoggedRow
 from models_registry.services.captures import read_captures
-from models_registry.services.logged_rows import logged_rows
+from models_registry.services.logged_rows import logged_rows_over
 
-# The newest of the window: what one request may read and compare.
+# Of each version: what one request may read and compare.
 MAX_ROWS = 2_000
 # A column that has drifted takes a tenth of a second.
 MAX_FEATURES = 100
@@ -35,12 +34,8 @@ def drift_report(model: RegisteredModel, window: timedelta, *, now: datetime | N
 
     Raises StorageError where the log's storage is away.
     """
-    since = (now or timezone.now()) - window
     is_captured = model.name in read_captures()
-    rows = [row for row in logged_rows(model, LogFilter(), limit=MAX_ROWS, look_back=window) if row.at >= since]
-    by_version: dict[int, list[LoggedRow]] = defaultdict(list)
-    for row in rows:
-        by_version[row.version].append(row)
+    by_version = logged_rows_over(model, window, now=now or timezone.now(), limit=MAX_ROWS)
     if model.active_version is not None:
         by_version.setdefault(model.active_version.number, [])
     versions = model.versions.filter(number__in=by_version).select_related("model", "reference_rows").newest_first()

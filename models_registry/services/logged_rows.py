@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -13,6 +13,7 @@ from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.table import Table
 from models_registry.models import ModelVersion, RegisteredModel, UsageWindow
 from models_registry.monitoring.log_reading import LogFilter, LoggedRow, newest_rows
+from models_registry.monitoring.log_sampling import spread_rows
 
 LOOKED_BACK = timedelta(days=30)
 # Versions that may have been used within the minute whose usage is not written yet.
@@ -27,6 +28,16 @@ def logged_rows(
     Days before `look_back` are not read; of the first day, earlier rows may be among those returned.
     """
     return newest_rows(conf.log_storage(), model.name, logged_days(model, look_back), wanted, limit=limit)
+
+
+def logged_rows_over(
+    model: RegisteredModel, window: timedelta, *, now: datetime, limit: int
+) -> dict[int, list[LoggedRow]]:
+    """Return logged rows by version, at most `limit` each, evenly over the window that ends `now`.
+
+    Raises StorageError where the storage is away.
+    """
+    return spread_rows(conf.log_storage(), model.name, logged_days(model, window), now - window, limit=limit)
 
 
 def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> set[tuple[date, int]]:
