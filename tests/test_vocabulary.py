@@ -32,7 +32,7 @@ RETIRED = {
     r"\bGate\b|\bPassage\b|\bthe gate\b": "RequestPipeline, RequestContext",
     r"\bwaiting room\b": "queue",
     r"(?i)\bwish(es|ed)?(\b|_)|remembered_wish": "desired state",
-    r"\bBoard\b|\bVersionRef\b": "ServingSnapshot, LoadableVersion",
+    r"\bBoard\b|\bVersionRef\b|\bLoadableVersion\b": "ServingSnapshot, DesiredVersion",
     r"\bWatcher\b|\bSteward\b": "Reconciler, MaintenanceLoop",
     r"\bKeyKeeper\b|\bKeyRing\b|key-keeper": "ApiKeySync, ApiKeyCache",
     r"(?i)\bcoalesc\w*|\b_Ticket\b|brief_bytes": "DynamicBatcher, PendingPrediction, inline_max_bytes",

@@ -13,8 +13,9 @@ from typing import Any
 
 import structlog
 
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.routing import TrafficSplit
-from models_registry.services.desired_state import DesiredModel, DesiredState, DesiredVersion, VersionDetails
+from models_registry.services.desired_state import DesiredModel, DesiredState
 
 log = structlog.get_logger(__name__)
 

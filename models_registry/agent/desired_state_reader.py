@@ -10,7 +10,8 @@ from django.db import DatabaseError
 
 from models_registry import services
 from models_registry.agent.desired_state_cache import DesiredStateCache
-from models_registry.services.desired_state import DesiredState, DesiredVersion, VersionDetails
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
+from models_registry.services.desired_state import DesiredState
 
 log = structlog.get_logger(__name__)
 

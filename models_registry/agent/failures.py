@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from models_registry.services.desired_state import DesiredVersion
+from models_registry.inference.desired_version import DesiredVersion
 
 MAX_PAUSE_SECONDS = 300.0
 # Between two attempts to load what does not serve here at all, e.g. because the storage was away.

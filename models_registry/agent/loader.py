@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -21,6 +20,7 @@ from models_registry.errors import ArtifactError, BrokenArtifact, StorageUnavail
 from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference import memory
 from models_registry.inference.batching import DynamicBatcher, UnbatchedPredictor
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.model_calls import under_way
 from models_registry.inference.runtime import LoadedModel
 
@@ -51,26 +51,6 @@ MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class LoadableVersion:
-    """A pinned version with what is needed to open it, whether it is desired or scored; it knows no database."""
-
-    model: str
-    number: int
-    version_id: int
-    generation: int
-    format: str
-    size_bytes: int
-    digest: str
-    schema: Schema
-    sample: Sample | None
-    report: Mapping[str, Any]
-    description: str
-    acceleration: bool
-    activated_at: datetime | None = None
-    build: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Form:
     """The form in which a version serves: what predicts, what else it can, and what is to be said of it.
 
@@ -98,7 +78,7 @@ class Preparation:
     # What a load, or the verification of a sample, may take beyond what a prediction may.
     allowance_seconds: float = 0.0
 
-    def fetch(self, version: LoadableVersion, copy: Copy) -> CachedArtifact:
+    def fetch(self, version: DesiredVersion, copy: Copy) -> CachedArtifact:
         """Return `version`'s artifact, verified; `copy` writes its bytes to a file, where they are not cached.
 
         Raises StorageError or ArtifactError.
@@ -117,13 +97,13 @@ class Preparation:
         """Return whether an artifact is on this disk."""
         return self.cache.has(digest, suffix=f".{form}")
 
-    def prepare(self, version: LoadableVersion, artifact: CachedArtifact) -> LoadedModel:
+    def prepare(self, version: DesiredVersion, details: VersionDetails, artifact: CachedArtifact) -> LoadedModel:
         """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
 
         Raises ArtifactError.
         """
-        _require_memory(version)
-        return self._open(version, artifact)
+        _require_memory(version, details)
+        return self._open(version, details, artifact)
 
     def tidy(self) -> None:
         """Remove the compiled forms of artifacts that the cache has evicted; it lists both directories."""
@@ -131,12 +111,14 @@ class Preparation:
 
         prune(self.compiled_directory, keep=self.cache.digests())
 
-    def _open(self, version: LoadableVersion, artifact: CachedArtifact) -> LoadedModel:
-        form = self._choose_form(version, artifact)
+    def _open(self, version: DesiredVersion, details: VersionDetails, artifact: CachedArtifact) -> LoadedModel:
+        schema = Schema.from_json(details.schema)
+        sample = Sample.from_json(details.sample) if details.sample else None
+        form = self._choose_form(version, schema, sample, artifact)
         with under_way(allowance_seconds=self.allowance_seconds):
-            if version.sample is not None:
-                verify_sample(form.model, form.schema, version.sample)
-            row_seconds = warm_up(form.model, form.schema, version.sample)
+            if sample is not None:
+                verify_sample(form.model, form.schema, sample)
+            row_seconds = warm_up(form.model, form.schema, sample)
         is_inline = form.is_compiled and row_seconds is not None and row_seconds <= INLINE_SECONDS
         return LoadedModel(
             name=version.model,
@@ -150,67 +132,72 @@ class Preparation:
             explainer=LazyExplainer(
                 form.schema, lambda: self._native_of(form, version), is_open=form.native is not None
             ),
-            example=version.sample.instances[0] if version.sample else version.report.get("example"),
-            description=version.description,
+            example=sample.instances[0] if sample else details.report.get("example"),
+            description=details.description,
             runs=form.runs,
             loaded_at=datetime.now(UTC),
             acceleration=version.acceleration,
             activated_at=version.activated_at,
             build=version.build,
-            memory_bytes=memory_bytes(version),
-            samples=version.sample.instances[:SHOWN_SAMPLES] if version.sample else (),
-            ranges=ranges(version.sample, version.schema) if version.sample else {},
-            inline_max_bytes=inline_max_bytes(form.model, form.schema, version.sample)
-            if is_inline and version.sample
-            else 0,
+            memory_bytes=memory_bytes(version, details),
+            samples=sample.instances[:SHOWN_SAMPLES] if sample else (),
+            ranges=ranges(sample, schema) if sample else {},
+            inline_max_bytes=inline_max_bytes(form.model, form.schema, sample) if is_inline and sample else 0,
         )
 
-    def _choose_form(self, version: LoadableVersion, artifact: CachedArtifact) -> Form:
+    def _choose_form(
+        self, version: DesiredVersion, schema: Schema, sample: Sample | None, artifact: CachedArtifact
+    ) -> Form:
         """Return the compiled form where one is verified and wanted, else the native one."""
         if not self.accelerate:
-            return self._native(version, artifact, "acceleration is off (MODELS_ACCELERATION)")
+            return self._native(version, schema, artifact, "acceleration is off (MODELS_ACCELERATION)")
         if not version.acceleration:
-            return self._native(version, artifact, "acceleration is off for this model")
+            return self._native(version, schema, artifact, "acceleration is off for this model")
         from models_registry.compilation import accelerate, open_compiled
 
         try:
-            report = accelerate(self.acceleration_request(version, artifact.path), self.compiled_directory)
+            report = accelerate(
+                self._acceleration_request(version, schema, sample, artifact.path), self.compiled_directory
+            )
         except OSError as error:
             # A disk that takes no compiled form: the model serves all the same.
-            return self._native(version, artifact, f"no compiled form can be kept here ({error.strerror or error})")
+            return self._native(
+                version, schema, artifact, f"no compiled form can be kept here ({error.strerror or error})"
+            )
         if report.is_compiled and report.directory is not None:
             try:
                 compiled = open_compiled(report.directory)
             except ArtifactError as error:
                 shutil.rmtree(report.directory, ignore_errors=True)
-                return self._native(version, artifact, str(error))
+                return self._native(version, schema, artifact, str(error))
             # What only the native model can (e.g. transform) needs it at hand; few predictors have it.
-            native = self._open_native(version, artifact) if version.schema.has_native_methods else None
+            native = self._open_native(version, artifact) if schema.has_native_methods else None
             return Form(
                 model=compiled,
                 estimator=compiled if native is None else native,
                 native=native,
-                schema=version.schema.without_frames(),
+                schema=schema.without_frames(),
                 runs={"form": "compiled", "text": report.describe(), **_figures(report)},
                 is_compiled=True,
             )
-        return self._native(version, artifact, report.reason or "no compiled form", **_figures(report))
+        return self._native(version, schema, artifact, report.reason or "no compiled form", **_figures(report))
 
-    def acceleration_request(self, version: LoadableVersion, path: Path) -> AccelerationRequest:
-        """Return what the compiler is asked for `version`."""
+    def _acceleration_request(
+        self, version: DesiredVersion, schema: Schema, sample: Sample | None, path: Path
+    ) -> AccelerationRequest:
         from models_registry.compilation import AccelerationRequest
 
         return AccelerationRequest(
             artifact=path,
             format=version.format,
             digest=version.digest,
-            schema=version.schema,
-            instances=version.sample.instances if version.sample else (),
+            schema=schema,
+            instances=sample.instances if sample else (),
             trusted=tuple(sorted(self.trusted)),
             allow_any_pickle=self.allow_any_pickle,
         )
 
-    def _native_of(self, form: Form, version: LoadableVersion) -> Any:
+    def _native_of(self, form: Form, version: DesiredVersion) -> Any:
         """Return the native model; opened again where the compiled form alone is in memory.
 
         Raises StorageUnavailable where its artifact has left this machine.
@@ -231,19 +218,21 @@ class Preparation:
         with self.fetch(version, refuse) as artifact:
             return self._open_native(version, artifact)
 
-    def _native(self, version: LoadableVersion, artifact: CachedArtifact, reason: str, **figures: Any) -> Form:
+    def _native(
+        self, version: DesiredVersion, schema: Schema, artifact: CachedArtifact, reason: str, **figures: Any
+    ) -> Form:
         model = self._open_native(version, artifact)
         is_graph = version.format == "onnx"
         return Form(
             model=model,
             estimator=model,
             native=model,
-            schema=version.schema,
+            schema=schema,
             runs={"form": "native", "text": f"Served as it was published: {reason}.", **figures},
             is_compiled=is_graph,
         )
 
-    def _open_native(self, version: LoadableVersion, artifact: CachedArtifact) -> Any:
+    def _open_native(self, version: DesiredVersion, artifact: CachedArtifact) -> Any:
         try:
             with under_way(allowance_seconds=self.allowance_seconds):
                 return formats.open_artifact(
@@ -295,13 +284,13 @@ def _seconds_of(model: Any, rows: Any) -> float:
     return min(seconds)
 
 
-def memory_bytes(version: LoadableVersion) -> int:
+def memory_bytes(version: DesiredVersion, details: VersionDetails) -> int:
     """Return what a version takes of memory: what its validation measured, else the size of its artifact."""
-    return int(version.report.get("model_memory_bytes") or version.size_bytes)
+    return int(details.report.get("model_memory_bytes") or version.size_bytes)
 
 
-def _require_memory(version: LoadableVersion) -> None:
-    needed = memory_bytes(version) + MEMORY_RESERVE_BYTES
+def _require_memory(version: DesiredVersion, details: VersionDetails) -> None:
+    needed = memory_bytes(version, details) + MEMORY_RESERVE_BYTES
     available = memory.available_bytes()
     if available < needed:
         raise BrokenArtifact(

@@ -7,10 +7,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain, islice
 from pathlib import Path
 
 import structlog
@@ -19,27 +18,23 @@ from django.db import DatabaseError, connection
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
 from models_registry.agent.desired_state_reader import DesiredStateReader
-from models_registry.agent.downloads import Fetching, Source
 from models_registry.agent.failures import Failure, Failures
 from models_registry.agent.heartbeat import heartbeat
 from models_registry.agent.load_queue import LoadQueue
-from models_registry.agent.loader import LoadableVersion, Preparation, memory_bytes
+from models_registry.agent.loader import Preparation, memory_bytes
+from models_registry.agent.pending_loads import PendingLoads
 from models_registry.agent.plan import Drop, plan
 from models_registry.agent.reporting import Progress, Reporter, progress_of, report_of, report_of_other
 from models_registry.agent.residency import Residency
-from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.schema import Schema
 from models_registry.inference import memory
+from models_registry.inference.desired_version import DesiredVersion
+from models_registry.inference.routing import model_of
 from models_registry.inference.runtime import LoadedModel, Runtime
-from models_registry.services.desired_state import DesiredState, DesiredVersion, VersionDetails
+from models_registry.services.desired_state import DesiredState
 from models_registry.services.rollout import ModelReport
 from models_registry.storage import VersionedStorage
 
 log = structlog.get_logger(__name__)
-
-# One that hangs delays no other; all of a new machine's at once would share its line, and none be there soon.
-FETCHED_AT_ONCE = 4
-AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN: 1}
 
 
 class Reconciler:
@@ -67,19 +62,24 @@ class Reconciler:
         self.runtime = runtime
         self.replica_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._preparation = preparation
-        self._storage = storage
         self._poll_seconds = poll_seconds
         self._default_model = default_model
         self._load_queue = load_queue
         self._residency = residency or Residency()
         self._started_at = datetime.now(UTC)
         self._first_pass = threading.Event()
+        self._thread = DatabaseThread(
+            "reconciler", self._step, seconds=self._pause_seconds, is_eager=True, last_step=self._end
+        )
         self._failures = Failures()
-        # What is to be loaded and not begun, in its order.
-        self._waiting: dict[Source, dict[str, None]] = {source: {} for source in Source}
-        self._fetches: dict[str, Fetching] = {}
-        self._details: dict[str, VersionDetails] = {}
         self._reader = DesiredStateReader(memory_path, poll_seconds=poll_seconds)
+        self.pending = PendingLoads(
+            preparation,
+            storage,
+            self._failures,
+            details=self._reader.details,
+            on_end=self._thread.wake,
+        )
         self._reporter = Reporter(
             self.replica_id,
             started_at=self._started_at,
@@ -92,10 +92,6 @@ class Reconciler:
         self._heartbeat = heartbeat(
             self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)), on_unknown=self._reporter.note_unknown
         )
-        self._thread = DatabaseThread(
-            "reconciler", self._step, seconds=self._pause_seconds, is_eager=True, last_step=self._end
-        )
-
         runtime.on_demand = self._residency.on_demand
         if runtime.on_demand is not None:
             runtime.on_demand.wake = self._thread.wake
@@ -119,7 +115,7 @@ class Reconciler:
         changed = self._reader.poll()
         self.runtime.desired_state_read_at = time.time()
         self._carry_out(changed)
-        self._reporter.report(at_once=bool(changed) or not self._fetches)
+        self._reporter.report(at_once=bool(changed) or not self.pending.under_way)
 
     @property
     def _desired_state(self) -> DesiredState:
@@ -130,7 +126,8 @@ class Reconciler:
         asked = self._residency.take_asked(self._desired_state)
         if changed or asked:
             self._follow(changed | asked)
-        self._begin_fetches()
+        for begun in self.pending.begin(self._desired_state.find):
+            self._reporter.note(begun.model)
         default = self._default_model or self._desired_state.first
         if changed or not self.runtime.snapshot.has_read_desired_state or self.runtime.snapshot.default != default:
             self._post_desired_state()
@@ -140,14 +137,16 @@ class Reconciler:
         """Swap and drop what needs no load, and queue the loads, of the models that have `changed`."""
         desired = {version.key: version for version in self._desired_of(changed)}
         running = {key: _target(held) for key, held in self._held_of(changed).items()}
-        self._put_off(changed, desired)
+        self.pending.put_off(changed, desired)
+        for key in [key for key in self._failures if model_of(key) in changed]:
+            self._failures.keep_if_of(key, desired.get(key))
         for step in plan({key: _target(version) for key, version in desired.items()}, running):
             if isinstance(step, Drop):
                 self._drop(step.model)
             elif held := self._in_memory(desired[step.model]):
                 self._serve(desired[step.model], _as_desired(held, desired[step.model]))
-            elif step.model not in self._fetches:
-                self._queue(desired[step.model])
+            else:
+                self.pending.queue(desired[step.model])
         for name in changed:
             if not self._desired_state.of(name).versions():
                 self._residency.forget(name)
@@ -167,66 +166,13 @@ class Reconciler:
         active = {name: snapshot.models[name] for name in names if name in snapshot.models}
         return active | {key: held for key, held in snapshot.others.items() if held.name in names}
 
-    def _put_off(self, changed: set[str], desired: Mapping[str, DesiredVersion]) -> None:
-        """Forget what was to be loaded of models before, and what had failed; a fetch of the same bytes goes on."""
-        for waiting in self._waiting.values():
-            for key in [key for key in waiting if model_of(key) in changed]:
-                del waiting[key]
-        for key, fetching in list(self._fetches.items()):
-            wanted = desired.get(key)
-            if model_of(key) in changed and (wanted is None or wanted.build != fetching.build):
-                fetching.let_go()
-                self._end_fetch(key)
-        for key in [key for key in self._failures if model_of(key) in changed]:
-            self._failures.keep_if_of(key, desired.get(key))
-
-    def _queue(self, desired: DesiredVersion) -> None:
-        if self._preparation.is_at_hand(desired.digest, desired.format):
-            source = Source.DISK
-        else:
-            source = Source.STORAGE_AGAIN if desired.key in self._failures else Source.STORAGE
-        self._waiting[source][desired.key] = None
-
-    def _begin_fetches(self) -> None:
-        """Begin as many as may be under way at once, the first in line first."""
-        for source, waiting in self._waiting.items():
-            under_way = sum(fetch.source == source and not fetch.has_failed for fetch in self._fetches.values())
-            for key in self._due(waiting):
-                if under_way >= AT_ONCE[source]:
-                    break
-                desired = self._desired_state.find(key)
-                if desired is not None and self._begin_fetching(desired, source):
-                    under_way += 1
-
-    def _due(self, waiting: dict[str, None]) -> Iterator[str]:
-        """Give those to be tried now: a failed one again after a pause that grows."""
-        for key in list(islice(waiting, len(self._failures) + max(AT_ONCE.values()))):
-            if self._failures.is_due(key):
-                yield key
-
-    def _begin_fetching(self, desired: DesiredVersion, source: Source) -> bool:
-        details = self._reader.details(desired)
-        if details is None:
-            return False  # it has changed just now, or the database is away: the next poll tells
-        self._details[desired.key] = details
-        reference = loadable_version(desired, details)
-        self._fetches[desired.key] = Fetching(
-            desired.build,
-            lambda: self._preparation.fetch(reference, services.copier(self._storage, desired)),
-            source=source,
-            on_end=self._thread.wake,
-        )
-        del self._waiting[source][desired.key]
-        self._reporter.note(desired.model)
-        return True
-
     def _load_what_came(self) -> bool:
         """Load one version that has come, the one that was begun first; return whether there was one.
 
         The others follow after another look at the desired state: a load may take long, and a rollback to a version in
         memory does not wait for all of them.
         """
-        come = next((key for key, fetching in self._fetches.items() if fetching.has_ended), None)
+        come = self.pending.next_here()
         desired = self._desired_state.find(come) if come else None
         if desired is None:
             return False
@@ -257,8 +203,7 @@ class Reconciler:
         return due_in if due_in is not None and self._is_short_pause else self._poll_seconds
 
     def _end(self) -> None:
-        for fetching in self._fetches.values():
-            fetching.let_go()
+        self.pending.let_go()
         self._say_goodbye()
 
     def _look(self) -> None:
@@ -285,9 +230,8 @@ class Reconciler:
         Models that are loaded on demand aside: no request for another model waits for those.
         """
         snapshot = self.runtime.snapshot
-        pending = chain(*self._waiting.values(), self._fetches)
         served = (snapshot.models, snapshot.others, snapshot.on_demand)
-        return (key for key in pending if not any(key in names for names in served))
+        return (key for key in self.pending if not any(key in names for names in served))
 
     def _say_goodbye(self) -> None:
         try:
@@ -345,29 +289,22 @@ class Reconciler:
         if self._failures.pop(desired.key, None) is not None:
             self._post_desired_state()
 
-    def _end_fetch(self, key: str) -> None:
-        del self._fetches[key], self._details[key]
-
     def _load(self, desired: DesiredVersion) -> None:
         """Open what was fetched, and serve it."""
-        fetching = self._fetches[desired.key]
         began: float | None = None
         try:
-            with fetching:
+            with self.pending.taken(desired.key) as (fetching, details):
                 artifact = fetching.take()
                 with self._load_queue.turn(desired.digest):
                     began = time.monotonic()
-                    version = loadable_version(desired, self._details[desired.key])
-                    self._make_room(desired.key, memory_bytes(version))
-                    loaded = self._preparation.prepare(version, artifact)
+                    self._make_room(desired.key, memory_bytes(desired, details))
+                    loaded = self._preparation.prepare(desired, details, artifact)
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; it is reported, the old one serves
-            self._end_fetch(desired.key)
             self._note_failure(desired, error, load_seconds=time.monotonic() - began if began else 0.0)
             return
-        self._end_fetch(desired.key)
         if not self._reader.is_current(desired):
             log.info("superseded", model=desired.model, version=desired.number)
-            self._queue(desired)  # the next look, which comes at once, says what it gives way to
+            self.pending.queue(desired)  # the next look, which comes at once, says what it gives way to
             return
         self._serve(desired, loaded)
         self._has_dropped = True
@@ -389,7 +326,7 @@ class Reconciler:
             serves_another=desired.model in self.runtime.snapshot.models,
             poll_seconds=self._poll_seconds,
         )
-        self._queue(desired)
+        self.pending.queue(desired)
         self._post_desired_state()
         log.error(
             "load_failed",
@@ -425,7 +362,7 @@ class Reconciler:
 
     def _progress_of(self, desired: DesiredVersion) -> Progress:
         snapshot = self.runtime.snapshot
-        fetching = self._fetches.get(desired.key)
+        fetching = self.pending.under_way.get(desired.key)
         is_wanted = self._residency.wants(desired.model, self._desired_state.of(desired.model))
         dropped_at = self._residency.dropped_at(desired.model)
         return progress_of(
@@ -437,11 +374,6 @@ class Reconciler:
         )
 
 
-def model_of(key: str) -> str:
-    """Return the model of a `DesiredVersion.key`."""
-    return key.partition("#")[0]
-
-
 def _as_desired(held: LoadedModel, desired: DesiredVersion) -> LoadedModel:
     """Return what is in memory as the desired version: nothing is to be fetched, and nothing can fail."""
     return replace(held, generation=desired.generation, activated_at=desired.activated_at)
@@ -450,23 +382,3 @@ def _as_desired(held: LoadedModel, desired: DesiredVersion) -> LoadedModel:
 def _target(of: DesiredVersion | LoadedModel | Failure) -> tuple[int, str]:
     """Return what tells two desired versions of a model apart."""
     return of.generation, of.build
-
-
-def loadable_version(desired: DesiredVersion, details: VersionDetails) -> LoadableVersion:
-    """Return the desired version as the serving side knows it."""
-    return LoadableVersion(
-        model=desired.model,
-        number=desired.number,
-        version_id=desired.version_id,
-        generation=desired.generation,
-        format=desired.format,
-        size_bytes=desired.size_bytes,
-        digest=desired.digest,
-        schema=Schema.from_json(details.schema),
-        sample=Sample.from_json(details.sample) if details.sample else None,
-        report=details.report,
-        description=details.description,
-        acceleration=desired.acceleration,
-        activated_at=desired.activated_at,
-        build=desired.build,
-    )

@@ -13,9 +13,9 @@ from django.db import DatabaseError, IntegrityError
 
 from models_registry import services
 from models_registry.agent.failures import Failure
+from models_registry.inference.desired_version import DesiredVersion
 from models_registry.inference.runtime import LoadedModel
 from models_registry.models import ReplicaState
-from models_registry.services.desired_state import DesiredVersion
 from models_registry.services.rollout import ModelReport
 
 # While many models load, what has changed is reported together.

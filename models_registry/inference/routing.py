@@ -35,3 +35,8 @@ class TrafficSplit:
 def version_key(model: str, number: int) -> str:
     """Return the name under which a version that is not active is held; no model can have such a name."""
     return f"{model}#{number}"
+
+
+def model_of(key: str) -> str:
+    """Return the model of a name under which a version is held."""
+    return key.partition("#")[0]

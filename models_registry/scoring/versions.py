@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_registry import conf, services
-from models_registry.agent.loader import LoadableVersion
 from models_registry.agent.preparation import local_preparation
-from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import ScoringRefused
 from models_registry.inference.batching import run_blocking
 from models_registry.inference.runtime import Predictor
 from models_registry.models import ModelVersion, State
+from models_registry.services.desired_state import desired_version_of, details_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +56,8 @@ def open_version(version: ModelVersion) -> OpenedVersion:
 
     Raises StorageError or ArtifactError.
     """
-    reference = LoadableVersion(
-        model=version.model.name,
-        number=version.number,
-        version_id=version.pk,
-        generation=version.model.generation,
-        format=version.format,
-        size_bytes=version.size_bytes,
-        digest=version.digest,
-        schema=Schema.from_json(version.schema or {}),
-        sample=Sample.from_json(version.sample) if version.sample else None,
-        report=version.report or {},
-        description=version.description,
-        acceleration=version.model.acceleration,
-    )
+    desired = desired_version_of(version)
     preparation = local_preparation()
-    artifact = preparation.fetch(reference, services.copier(conf.storage(), version))
-    loaded = preparation.prepare(reference, artifact)
-    return OpenedVersion(reference.model, reference.number, reference.digest, loaded.schema, loaded.predictor)
+    artifact = preparation.fetch(desired, services.copier(conf.storage(), version))
+    loaded = preparation.prepare(desired, details_of(version), artifact)
+    return OpenedVersion(loaded.name, loaded.number, loaded.digest, loaded.schema, loaded.predictor)

@@ -3,6 +3,7 @@
 A command, a click in the admin, a call of the API and the reconciler all come through here, so they are the same act.
 """
 
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.services.activation import activate, deactivate, roll_back, rollback_target
 from models_registry.services.api_keys import (
     StoredKey,
@@ -51,8 +52,6 @@ from models_registry.services.catalogue import (
 from models_registry.services.desired_state import (
     DesiredState,
     DesiredStateChanges,
-    DesiredVersion,
-    VersionDetails,
     read_changes,
     read_desired_model,
     read_desired_state,

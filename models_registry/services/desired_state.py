@@ -8,50 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
-from models_registry.inference.routing import TrafficSplit, version_key
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
+from models_registry.inference.routing import TrafficSplit
 from models_registry.models import Activation, DesiredStateRevision, ModelVersion, RegisteredModel
-
-
-@dataclass(frozen=True, slots=True)
-class DesiredVersion:
-    """A version that replicas should load: what tells it apart from another, and where its bytes are."""
-
-    model: str
-    model_id: int
-    version_id: int
-    number: int
-    generation: int
-    acceleration: bool
-    format: str
-    storage_key: str
-    storage_version: str
-    size_bytes: int
-    digest: str
-    checked_at: datetime | None
-    activated_at: datetime | None = field(default=None, compare=False)
-    is_active: bool = True
-    parts: dict[str, Any] | None = None
-
-    @property
-    def key(self) -> str:
-        """Return under which name a replica holds it: the model's where it is the active version."""
-        return self.model if self.is_active else version_key(self.model, self.number)
-
-    @property
-    def build(self) -> str:
-        """Return what tells these bytes, and how they should serve, apart from any others.
-
-        Ids, numbers and generations do not: a registry that is restored from a backup, or replaced, gives them again.
-        A version's schema and sample change with its check alone.
-        """
-        checked = self.checked_at.isoformat() if self.checked_at else ""
-        return f"{self.version_id}/{self.number}/{self.format}/{self.digest}/{self.acceleration}/{checked}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +34,6 @@ class DesiredModel:
 
 
 NOTHING_DESIRED = DesiredModel()
-
-
-@dataclass(frozen=True, slots=True)
-class VersionDetails:
-    """What a replica needs to load a version beside its bytes; some 25 kB, and not held once it is loaded."""
-
-    schema: dict[str, Any]
-    sample: dict[str, Any] | None
-    report: dict[str, Any]
-    description: str
 
 
 class DesiredState(dict[str, DesiredVersion]):
@@ -209,6 +163,24 @@ def read_details(desired: DesiredVersion) -> VersionDetails | None:
         return None
     schema, sample, report, description, of_model = row
     return VersionDetails(schema or {}, sample, report or {}, description or of_model)
+
+
+def desired_version_of(version: ModelVersion) -> DesiredVersion:
+    """Return a version as a replica would load it as the active one, desired or not."""
+    model = version.model
+    return DesiredVersion(
+        model=model.name,
+        model_id=model.pk,
+        version_id=version.pk,
+        generation=model.generation,
+        acceleration=model.acceleration,
+        **{name: getattr(version, name) for name in _OF_VERSION if name != "pk"},
+    )
+
+
+def details_of(version: ModelVersion) -> VersionDetails:
+    """Return what is needed to load a version."""
+    return VersionDetails(version.schema or {}, version.sample, version.report or {}, version.description)
 
 
 _OF_MODEL = ("name", "pk", "generation", "acceleration", "aliases", "moved_at")

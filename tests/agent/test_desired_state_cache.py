@@ -9,8 +9,9 @@ import pytest
 from django.utils import timezone
 
 from models_registry.agent.desired_state_cache import DesiredStateCache
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.routing import TrafficSplit
-from models_registry.services.desired_state import DesiredModel, DesiredState, DesiredVersion, VersionDetails
+from models_registry.services.desired_state import DesiredModel, DesiredState
 
 DETAILS = VersionDetails(
     schema={"inputs": [{"name": "x0", "type": "float"}]},

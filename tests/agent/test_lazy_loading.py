@@ -41,13 +41,13 @@ class NotingPreparation(Preparation):
     gates: dict[str, threading.Event] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
 
-    def prepare(self, version, artifact):
+    def prepare(self, version, details, artifact):
         self.opened.append(version.model)
         if version.model in self.gates:
             assert self.gates[version.model].wait(30)
         if version.model in self.broken:
             raise BrokenArtifact("It is broken.")
-        return Preparation.prepare(self, version, artifact)
+        return Preparation.prepare(self, version, details, artifact)
 
 
 class Worker:

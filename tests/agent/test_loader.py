@@ -16,7 +16,6 @@ from models_registry.agent.loader import (
     INLINE_ROWS_SECONDS,
     MAX_INLINE_BYTES,
     ROW_OVERHEAD_SECONDS,
-    LoadableVersion,
     Preparation,
     inline_max_bytes,
 )
@@ -29,29 +28,28 @@ from models_registry.artifacts.prediction import call, call_method
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch, StorageUnavailable
 from models_registry.inference.batching import run_blocking
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.runtime import LoadedModel
 from tests.support.estimators import constant, forest, save
 
 
-def version_of(path: Path, **given) -> LoadableVersion:
-    model = open_artifact(path, "joblib")
-    return replace(
-        LoadableVersion(
-            model="m",
-            number=1,
-            version_id=1,
-            generation=1,
-            format="joblib",
-            size_bytes=path.stat().st_size,
-            digest=digest_of(path),
-            schema=infer_schema(model),
-            sample=None,
-            report={},
-            description="",
-            acceleration=True,
-        ),
-        **given,
+def version_of(path: Path, **given) -> DesiredVersion:
+    """Return the artifact at `path` as a desired version."""
+    version = DesiredVersion(
+        model="m",
+        model_id=1,
+        version_id=1,
+        number=1,
+        generation=1,
+        acceleration=True,
+        format="joblib",
+        storage_key="m/model.joblib",
+        storage_version="1",
+        size_bytes=path.stat().st_size,
+        digest=digest_of(path),
+        checked_at=None,
     )
+    return replace(version, **given)
 
 
 @pytest.fixture
@@ -63,17 +61,21 @@ def preparation(tmp_path) -> Preparation:
     )
 
 
-def prepare(preparation: Preparation, version: LoadableVersion, path: Path) -> LoadedModel:
+def prepare(
+    preparation: Preparation, version: DesiredVersion, path: Path, *, sample: Sample | None = None, **report
+) -> LoadedModel:
     """Fetch the artifact from `path` and prepare it."""
+    schema = infer_schema(open_artifact(path, "joblib")).to_json()
+    details = VersionDetails(schema, sample.to_json() if sample else None, report, "")
     with preparation.fetch(version, lambda target: target.write(path.read_bytes())) as artifact:
-        return preparation.prepare(version, artifact)
+        return preparation.prepare(version, details, artifact)
 
 
 def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     sample = Sample(([0.0, 1.0, 2.0, 3.0],))
-    compiled = prepare(preparation, version_of(path, sample=sample), path)
-    native = prepare(preparation, version_of(path, sample=sample, acceleration=False), path)
+    compiled = prepare(preparation, version_of(path), path, sample=sample)
+    native = prepare(preparation, version_of(path, acceleration=False), path, sample=sample)
     off = prepare(replace(preparation, accelerate=False), version_of(path), path)
     assert [item.runs["form"] for item in (compiled, native, off)] == ["compiled", "native", "native"]
     assert "faster" in compiled.runs["text"]
@@ -86,8 +88,8 @@ def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparati
 
 def test_a_compiled_model_is_explained_by_its_native_form(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
-    version = version_of(path, sample=Sample(([0.0, 1.0, 2.0, 3.0],)))
-    loaded = prepare(preparation, version, path)
+    version, sample = version_of(path), Sample(([0.0, 1.0, 2.0, 3.0],))
+    loaded = prepare(preparation, version, path, sample=sample)
     rows = loaded.schema.parse([[0.5, 1.0, -2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
     assert loaded.runs["form"] == "compiled"
     answer = run_blocking(loaded.predictor.predict(rows, 2))
@@ -96,12 +98,12 @@ def test_a_compiled_model_is_explained_by_its_native_form(preparation, tmp_path)
 
 def test_an_evicted_artifact_is_explained_once_it_is_back(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
-    version = version_of(path, sample=Sample(([0.0, 1.0, 2.0, 3.0],)))
-    loaded = prepare(preparation, version, path)
+    version, sample = version_of(path), Sample(([0.0, 1.0, 2.0, 3.0],))
+    loaded = prepare(preparation, version, path, sample=sample)
     ArtifactCache(tmp_path / "cache", max_bytes=0).evict()
     with pytest.raises(StorageUnavailable, match="no longer in this machine's cache"):
         loaded.explainer.get()
-    prepare(preparation, version, path)
+    prepare(preparation, version, path, sample=sample)
     assert loaded.explainer.get().names == loaded.schema.names
 
 
@@ -121,7 +123,7 @@ def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
     sample = Sample(([0.0] * 4,))
 
     def loaded(**given) -> LoadedModel:
-        return prepare(preparation, version_of(path, sample=sample, **given), path)
+        return prepare(preparation, version_of(path, **given), path, sample=sample)
 
     compiled = loaded()
     one_named_row = len(json.dumps({f"x{index}": -1.2345678901234567e-300 for index in range(4)}))
@@ -147,7 +149,7 @@ def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
 def test_sample_that_disagrees_here_is_not_served(preparation, tmp_path):
     path = save(constant(1), tmp_path / "a.joblib")
     with pytest.raises(SampleMismatch, match=r"answers 1\.0, expected 2\.0"):
-        prepare(preparation, version_of(path, sample=Sample(([0, 0],), (2.0,))), path)
+        prepare(preparation, version_of(path), path, sample=Sample(([0, 0],), (2.0,)))
 
 
 def test_other_bytes_are_not_parsed(preparation, tmp_path):
@@ -160,7 +162,7 @@ def test_other_bytes_are_not_parsed(preparation, tmp_path):
 def test_a_version_that_needs_more_memory_than_there_is_is_refused_in_words(preparation, tmp_path):
     path = save(constant(1), tmp_path / "a.joblib")
     with pytest.raises(BrokenArtifact, match="run fewer workers"):
-        prepare(preparation, version_of(path, report={"model_memory_bytes": 10**15}), path)
+        prepare(preparation, version_of(path), path, model_memory_bytes=10**15)
 
 
 def test_a_damaged_compiled_form_is_built_again_before_anything_serves_it(preparation, tmp_path):

@@ -18,7 +18,8 @@ from models_registry import conf, services
 from models_registry.agent.failures import pause_limit
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation
-from models_registry.agent.reconciler import FETCHED_AT_ONCE, Reconciler
+from models_registry.agent.pending_loads import FETCHED_AT_ONCE
+from models_registry.agent.reconciler import Reconciler
 from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import StorageDenied
@@ -80,11 +81,11 @@ class GatedPreparation(Preparation):
     gates: dict[str, threading.Event] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
 
-    def prepare(self, version, artifact):
+    def prepare(self, version, details, artifact):
         self.opened.append(version.model)
         if version.model in self.gates:
             assert self.gates[version.model].wait(20)
-        return Preparation.prepare(self, version, artifact)
+        return Preparation.prepare(self, version, details, artifact)
 
 
 @contextmanager
@@ -298,7 +299,7 @@ def test_what_was_begun_first_is_loaded_first(reconciler, preparation, storage, 
     eventually(lambda: preparation.opened == ["loading"])
     for name in ("early", "late"):
         storage.let(name)
-    eventually(lambda: all(fetching.has_ended for fetching in reconciler._fetches.values()))
+    eventually(lambda: all(fetching.has_ended for fetching in reconciler.pending.under_way.values()))
     preparation.gates["loading"].set()
     eventually(lambda: served(reconciler, "early") == served(reconciler, "late") == 1)
     assert preparation.opened == ["loading", "late", "early"]

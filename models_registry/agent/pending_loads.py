@@ -1,0 +1,134 @@
+"""The versions that are to be loaded and are not yet: in line, or under way to this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
+
+from models_registry import services
+from models_registry.agent.downloads import Fetching, Source
+from models_registry.agent.failures import Failures
+from models_registry.agent.loader import Preparation
+from models_registry.inference.desired_version import DesiredVersion, VersionDetails
+from models_registry.inference.routing import model_of
+from models_registry.storage import VersionedStorage
+
+# More at once would share a new machine's line, and none would be here soon.
+FETCHED_AT_ONCE = 4
+AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN: 1}
+
+
+class PendingLoads:
+    """Brings artifacts to this machine, a bounded number at once, in the order of the line.
+
+    `failures` says which versions failed and when each is due again. `details` returns what opens a version, or None
+    where that cannot be had now. `on_end` is called when a fetch has ended.
+    """
+
+    def __init__(
+        self,
+        preparation: Preparation,
+        storage: VersionedStorage,
+        failures: Failures,
+        *,
+        details: Callable[[DesiredVersion], VersionDetails | None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._preparation = preparation
+        self._storage = storage
+        self._failures = failures
+        self._read_details = details
+        self._on_end = on_end
+        # By `DesiredVersion.key`.
+        self._waiting: dict[Source, dict[str, None]] = {source: {} for source in Source}
+        self._fetches: dict[str, Fetching] = {}
+        self._details: dict[str, VersionDetails] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the keys of the versions in line, then of those under way."""
+        return chain(*self._waiting.values(), self._fetches)
+
+    @property
+    def under_way(self) -> Mapping[str, Fetching]:
+        """The fetches that were begun and whose versions are not loaded yet."""
+        return self._fetches
+
+    def queue(self, desired: DesiredVersion) -> None:
+        """Put a version in line, unless it is under way."""
+        if desired.key in self._fetches:
+            return
+        if self._preparation.is_at_hand(desired.digest, desired.format):
+            source = Source.DISK
+        else:
+            source = Source.STORAGE_AGAIN if desired.key in self._failures else Source.STORAGE
+        self._waiting[source][desired.key] = None
+
+    def put_off(self, models: Iterable[str], desired: Mapping[str, DesiredVersion]) -> None:
+        """Take all versions of these models out of line; a fetch of bytes that are still `desired` goes on."""
+        changed = set(models)
+        for waiting in self._waiting.values():
+            for key in [key for key in waiting if model_of(key) in changed]:
+                del waiting[key]
+        for key, fetching in list(self._fetches.items()):
+            wanted = desired.get(key)
+            if model_of(key) in changed and (wanted is None or wanted.build != fetching.build):
+                fetching.let_go()
+                self._end(key)
+
+    def begin(self, find: Callable[[str], DesiredVersion | None]) -> list[DesiredVersion]:
+        """Begin as many fetches as may be under way at once, the first in line first; return their versions."""
+        begun = []
+        for source, waiting in self._waiting.items():
+            room = AT_ONCE[source] - sum(
+                fetch.source == source and not fetch.has_failed for fetch in self._fetches.values()
+            )
+            for key in self._due(waiting):
+                if room <= 0:
+                    break
+                desired = find(key)
+                if desired is not None and self._begin(desired, source):
+                    begun.append(desired)
+                    room -= 1
+        return begun
+
+    def next_here(self) -> str | None:
+        """Return the key of the version whose fetch has ended and was begun first; None where none has."""
+        return next((key for key, fetching in self._fetches.items() if fetching.has_ended), None)
+
+    @contextmanager
+    def taken(self, key: str) -> Iterator[tuple[Fetching, VersionDetails]]:
+        """Give the fetch of a version and what opens it; afterwards its artifact is let go and it is not pending."""
+        try:
+            with self._fetches[key] as fetching:
+                yield fetching, self._details[key]
+        finally:
+            self._end(key)
+
+    def let_go(self) -> None:
+        """Release what came, or comes yet."""
+        for fetching in self._fetches.values():
+            fetching.let_go()
+
+    def _due(self, waiting: dict[str, None]) -> Iterator[str]:
+        """Give those to be tried now: a failed one again after a pause that grows."""
+        for key in list(islice(waiting, len(self._failures) + max(AT_ONCE.values()))):
+            if self._failures.is_due(key):
+                yield key
+
+    def _begin(self, desired: DesiredVersion, source: Source) -> bool:
+        details = self._read_details(desired)
+        if details is None:
+            return False  # it has changed just now, or the database is away: the next poll tells
+        self._details[desired.key] = details
+        self._fetches[desired.key] = Fetching(
+            desired.build,
+            lambda: self._preparation.fetch(desired, services.copier(self._storage, desired)),
+            source=source,
+            on_end=self._on_end,
+        )
+        del self._waiting[source][desired.key]
+        return True
+
+    def _end(self, key: str) -> None:
+        del self._fetches[key], self._details[key]
