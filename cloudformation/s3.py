@@ -34,7 +34,7 @@ def add_buckets(template: Template) -> Buckets:
     logs = template.add_resource(
         s3.Bucket(
             "LogBucket",
-            **_common("logs"),
+            **bucket_properties("logs"),
             LifecycleConfiguration=s3.LifecycleConfiguration(
                 Rules=[
                     s3.LifecycleRule(
@@ -53,7 +53,7 @@ def add_buckets(template: Template) -> Buckets:
         s3.Bucket(
             "ModelBucket",
             Condition=MAKES_MODEL_BUCKET,
-            **(_common("models") | {"BucketEncryption": bucket_encryption()}),
+            **(bucket_properties("models") | {"BucketEncryption": bucket_encryption()}),
             # Registered versions are pinned by their version id for good, so no lifecycle rule may expire one.
             LifecycleConfiguration=s3.LifecycleConfiguration(
                 Rules=[
@@ -71,14 +71,15 @@ def add_buckets(template: Template) -> Buckets:
     )
     existing = Sub("arn:${AWS::Partition}:s3:::${ExistingModelBucket}")
     arn = If(MAKES_MODEL_BUCKET, GetAtt(models, "Arn"), existing)
-    _add_policy(template, models, [_tls_only(models)], Condition=MAKES_MODEL_BUCKET)
+    add_policy(template, models, [tls_only(models)], Condition=MAKES_MODEL_BUCKET)
     callers = [_balancer_may_log(logs), _s3_may_log(logs, about=arn), *_network_may_log(logs)]
-    _add_policy(template, logs, [_tls_only(logs), *callers])
+    add_policy(template, logs, [tls_only(logs), *callers])
     name = If(MAKES_MODEL_BUCKET, Ref(models), Ref("ExistingModelBucket"))
     return Buckets(models=models, logs=logs, name=name, arn=arn)
 
 
-def _common(name: str) -> dict[str, object]:
+def bucket_properties(name: str) -> dict[str, object]:
+    """Return what every bucket is: kept, versioned, encrypted, never public, owned by the account."""
     return {
         "DeletionPolicy": KEPT,
         "UpdateReplacePolicy": "Retain",
@@ -101,7 +102,8 @@ def _common(name: str) -> dict[str, object]:
     }
 
 
-def _add_policy(template: Template, bucket: s3.Bucket, statements: list[dict[str, object]], **attributes: str) -> None:
+def add_policy(template: Template, bucket: s3.Bucket, statements: list[dict[str, object]], **attributes: str) -> None:
+    """Add the policy of a bucket, which is kept with it."""
     template.add_resource(
         s3.BucketPolicy(
             f"{bucket.title}Policy",
@@ -115,7 +117,8 @@ def _add_policy(template: Template, bucket: s3.Bucket, statements: list[dict[str
     )
 
 
-def _tls_only(bucket: s3.Bucket) -> dict[str, object]:
+def tls_only(bucket: s3.Bucket) -> dict[str, object]:
+    """Return the statement that refuses plain HTTP."""
     return {
         "Sid": "TlsOnly",
         "Effect": "Deny",

@@ -37,6 +37,7 @@ from cloudformation.links import export
 from cloudformation.logs import add_log_group
 from cloudformation.network import add_modes, add_network
 from cloudformation.parameters import add_parameters
+from cloudformation.prediction_log import prediction_log_stack
 from cloudformation.problems import address_problems
 from cloudformation.rendering import render
 from cloudformation.rules import add_rules
@@ -201,6 +202,7 @@ STACKS = tuple(MAKERS)
 STANDALONE: dict[str, Callable[[], Template]] = {
     "github": github_stack,
     "key": key.key_stack,
+    "prediction-log": prediction_log_stack,
     "rotation": rotation.rotation_stack,
     "sagemaker": sagemaker_stack,
     "shift": canary.shift_stack,

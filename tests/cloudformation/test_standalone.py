@@ -16,6 +16,7 @@ from tests.cloudformation.test_linters import concrete, parliament, permissions
 
 DEPLOYMENTS = {
     "key": {},
+    "prediction-log": {"ServiceStack": "standalone-dev-service"},
     "rotation": {"ServiceStack": "standalone-dev-service"},
     "github": {"GithubRepository": "example/models"},
     "shift": {},
@@ -197,6 +198,8 @@ def resolved(value: Any) -> Any:
     if "Ref" in value:
         return "arn:aws:iam::123456789012:policy/boundary"
     if "Fn::GetAtt" in value:
+        if value["Fn::GetAtt"][0] == "PredictionLogBucket":
+            return "arn:aws:s3:::log"
         if value["Fn::GetAtt"][0] == "SmokeTest":
             return "arn:aws:lambda:us-east-1:123456789012:function:standalone-dev-shift-SmokeTest"
         return "arn:aws:iam::123456789012:role/standalone-dev-StackRole"
@@ -204,7 +207,8 @@ def resolved(value: Any) -> Any:
         text = value["Fn::Sub"]
         for name, replacement in (
             ("AWS::Partition", "aws"), ("AWS::Region", "us-east-1"), ("AWS::AccountId", "123456789012"),
-            ("ProjectName", "standalone"), ("EnvironmentName", "dev"), ("ModelKey", "digits.tar.gz"),
+            ("PredictionLogBucket.Arn", "arn:aws:s3:::log"), ("ProjectName", "standalone"),
+            ("EnvironmentName", "dev"), ("ModelKey", "digits.tar.gz"),
         ):  # fmt: skip
             text = text.replace(f"${{{name}}}", replacement)
         return text
