@@ -81,6 +81,9 @@ class VersionedFileSystemStorage(FileSystemStorage):
         with as_storage_error(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, content)
+            if not key.endswith(MANIFEST_SUFFIX):
+                # Its bytes are complete: discovery need not wait for them to settle.
+                self._keep(path, path.stat(), self._known(key))
 
     def location_of(self, key: str) -> str:
         """Return the file's path."""
@@ -89,16 +92,20 @@ class VersionedFileSystemStorage(FileSystemStorage):
     def _kept(self, key: str) -> Path:
         return Path(self.location) / HIDDEN / key
 
+    def _known(self, key: str) -> list[Path]:
+        """Return the kept versions of a file, oldest first."""
+        kept = self._kept(key)
+        known = sorted(kept.iterdir(), key=_kept_at) if kept.is_dir() else []
+        return [item for item in known if not item.name.startswith(".")]
+
     def _versions_of(self, path: Path, key: str) -> list[StoredVersion]:
         if key.endswith(MANIFEST_SUFFIX):
             stat = path.stat()
             return [StoredVersion(key, "current", stat.st_size, stat.st_mtime)]
-        kept = self._kept(key)
-        known = sorted(kept.iterdir(), key=_kept_at) if kept.is_dir() else []
-        known = [item for item in known if not item.name.startswith(".")]
-        stat = _settled(path)
-        if not known or (known[-1].stat().st_size, _kept_at(known[-1])) != (stat.st_size, stat.st_mtime_ns):
-            known = self._keep(path, stat, known)
+        known, stat = self._known(key), path.stat()
+        if not _is_newest(known, stat):
+            stat = _settled(path)
+            known = known if _is_newest(known, stat) else self._keep(path, stat, known)
             if not known:
                 # No copy can be kept: the digest alone is the version, so that a touched file is no new one.
                 return [StoredVersion(key, f"digest-{_digest(path)}", stat.st_size, stat.st_mtime)]
@@ -134,6 +141,11 @@ def _settled(path: Path) -> os.stat_result:
         time.sleep(SETTLE_SECONDS - age)
         stat = path.stat()
     return stat
+
+
+def _is_newest(known: list[Path], stat: os.stat_result) -> bool:
+    """Return whether the newest kept version is of a file's present bytes."""
+    return bool(known) and (known[-1].stat().st_size, _kept_at(known[-1])) == (stat.st_size, stat.st_mtime_ns)
 
 
 def _kept_at(path: Path) -> int:

@@ -50,6 +50,18 @@ def test_every_version_of_a_key_is_kept_in_order(storage):
     assert keys(storage, "n/") == ["n/model.joblib"]
 
 
+def test_what_the_service_stores_need_not_settle(tmp_path, monkeypatch):
+    storage = open_storage(tmp_path.as_uri())
+    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    waits: list[float] = []
+    monkeypatch.setattr("models_registry.storage.file_system.time.sleep", waits.append)
+    assert keys(storage) == ["m/model.joblib"]
+    assert not waits
+    (tmp_path / "m/model.joblib").write_bytes(b"by another hand")
+    assert len(storage.list_versions()) == 2
+    assert waits
+
+
 def test_listing_twice_finds_nothing_new(storage):
     storage.put("m/model.joblib", io.BytesIO(b"one"))
     assert storage.list_versions() == storage.list_versions()
@@ -112,7 +124,8 @@ def test_bytes_that_come_back_are_a_version_again(tmp_path):
 
 def test_a_directory_that_can_keep_no_copies_says_so(tmp_path):
     storage = open_storage(tmp_path.as_uri())
-    storage.put("m/model.joblib", io.BytesIO(b"one"))
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.joblib").write_bytes(b"one")
     # A file where the copies' directory would be: nothing can be kept there, whoever runs this.
     (tmp_path / ".versions").write_text("")
     with pytest.raises(StorageUnavailable):
