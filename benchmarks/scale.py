@@ -114,6 +114,14 @@ def validate(count: int, directory: Path) -> Figures:
         server.stop()
 
 
+def pages(count: int, directory: Path) -> Figures:
+    """Render the admin's pages of `count` models, of which one has `count` versions."""
+    registry = Registry(directory)
+    registry.manage("collectstatic", "--noinput", "--verbosity", "0")
+    figures: Figures = json.loads(_python(registry, "benchmarks.pages", str(count)).splitlines()[-1])
+    return figures
+
+
 def _start(server: Server) -> None:
     """Start a server on all cores."""
     server.process = subprocess.Popen(
@@ -197,7 +205,7 @@ def _python(registry: Registry, module: str, *arguments: str) -> str:
     return done.stdout
 
 
-PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load, "lazy": lazy, "validate": validate}
+PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load, "lazy": lazy, "validate": validate, "pages": pages}
 
 
 def main() -> None:

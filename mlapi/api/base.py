@@ -22,16 +22,7 @@ from mlapi.http.request import request_id_of
 from mlapi.observability.access_log import observe_api
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.json_bodies import loads
-
-VIEW = "models_registry.view_registeredmodel"
-CHANGE = "models_registry.change_registeredmodel"
-PUBLISH = "models_registry.publish_modelversion"
-LOG = "models_registry.view_predictionlog"
-ACTIVATE = "models_registry.activate_modelversion"
-DOWNLOAD = "models_registry.download_modelversion"
-TRY = "models_registry.try_modelversion"
-SCORE = "models_registry.start_batchjob"
-OVERRIDE = "models_registry.override_check"
+from models_registry.permissions import may
 
 # Below the 60 s after which load balancers give an answer up; a pipeline asks again.
 MAX_WAIT_SECONDS = 50
@@ -65,7 +56,7 @@ class MayAct(BasePermission):
         if not request.user or not request.user.is_authenticated:
             return False
         needed = view.needs.get(request.method)
-        if needed and not request.user.has_perm(needed):
+        if needed and not may(request.user, needed):
             raise exceptions.PermissionDenied(
                 f"{request.user.get_username()} may not do this: the permission {needed!r} is needed. "
                 "Somebody who administers users grants it."

@@ -7,11 +7,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import SCORE, VIEW, RegistryView, asked, by
+from mlapi.api.base import RegistryView, asked, by
 from mlapi.api.views import CONFLICT, PROBLEMS
 from models_registry import services
 from models_registry.errors import ScoringRefused
 from models_registry.models import BatchJob
+from models_registry.permissions import SCORE, VIEW
 
 SHOWN = 100
 

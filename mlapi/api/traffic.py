@@ -10,10 +10,11 @@ from rest_framework.response import Response
 
 from mlapi.api import serializers
 from mlapi.api import traffic_forms as forms
-from mlapi.api.base import ACTIVATE, VIEW, RegistryView, asked, by, waiting
+from mlapi.api.base import RegistryView, asked, by, waiting
 from mlapi.api.describing import shadow_content, traffic_content
 from mlapi.api.views import CONFLICT, PROBLEMS, known_version, require_override, rolled_out
 from models_registry import services
+from models_registry.permissions import ACTIVATE, VIEW
 
 
 class TrafficView(RegistryView):

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import TRY, RegistryView
+from mlapi.api.base import RegistryView
 from mlapi.api.views import PROBLEMS
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.csv_rows import read_csv
@@ -20,6 +20,7 @@ from models_registry import services
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import RequestError
 from models_registry.models import ModelVersion
+from models_registry.permissions import TRY
 
 
 class RawBody(BaseParser):

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import PUBLISH, RegistryView, asked, by, waiting
+from mlapi.api.base import RegistryView, asked, by, waiting
 from mlapi.api.describing import version_content
 from mlapi.api.views import PROBLEMS
 from mlapi.protocols.base import HttpError
@@ -28,6 +28,7 @@ from models_registry.artifacts import formats
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.table_formats import MAX_TABLE_BYTES, table_format
 from models_registry.errors import ManifestError
+from models_registry.permissions import PUBLISH
 
 
 @dataclass(frozen=True, slots=True)

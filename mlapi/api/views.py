@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, RegistryView, asked, by, waiting
+from mlapi.api.base import RegistryView, asked, by, waiting
 from mlapi.api.describing import model_content, rollout_content, version_content
 from models_registry import services
 from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
+from models_registry.permissions import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, may
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 404), forms.Problem)
 CONFLICT = {409: forms.Problem}
@@ -236,7 +237,7 @@ def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
 
 def require_override(request: Request, wanted: dict[str, Any]) -> None:
     """Raise PermissionDenied for an override by somebody who may only activate."""
-    if wanted["override"] and not request.user.has_perm(OVERRIDE):
+    if wanted["override"] and not may(request.user, OVERRIDE):
         raise exceptions.PermissionDenied(
             f"{request.user.get_username()} may activate, and not against a check's advice: "
             f"the permission {OVERRIDE!r} is needed."

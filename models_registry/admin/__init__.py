@@ -1,6 +1,6 @@
 """The registry for people: every page reads, and every act is one call of one service."""
 
-from models_registry.admin import home
+from models_registry.admin import finder, home
 from models_registry.admin.access import TokenAdmin, UserAdmin
 from models_registry.admin.activation import ActivationAdmin
 from models_registry.admin.api_key import ApiKeyAdmin
@@ -20,5 +20,6 @@ __all__ = [
     "TokenAdmin",
     "UserAdmin",
     "WebhookDeliveryAdmin",
+    "finder",
     "home",
 ]

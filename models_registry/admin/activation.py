@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 
-from models_registry.admin.base import RecordAdmin, labelled
+from models_registry.admin.base import ModelFilter, RecordAdmin, RecordList, labelled
 from models_registry.models import Activation
 from models_registry.templatetags.registry import moment
 
@@ -78,7 +78,7 @@ EXPORTED = (
 )
 
 
-class HistoryList(ChangeList):
+class HistoryList(RecordList):
     """A list whose rows lead to the version that was activated."""
 
     def url_for_result(self, result: Any) -> str:
@@ -95,13 +95,12 @@ class ActivationAdmin(RecordAdmin):
     list_title = "History"
     list_display = ("what", "live_from", "live_until", "by", "why", "how")
     list_display_links = ("what",)
-    list_filter = (LiveAtFilter, "model", "kind")
+    list_filter = (LiveAtFilter, ("model", ModelFilter), "kind")
     list_before_template = "models_registry/admin/live_at.html"
     change_list_template = "models_registry/admin/history.html"
     search_fields = ("model__name", "activated_by", "reason", "overrides")
     search_help_text = "Model, person or reason"
     ordering = ("-activated_at", "-generation")
-    sortable_by = ()
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages of this admin: the export first, since Django's own take any path."""
@@ -134,11 +133,11 @@ class ActivationAdmin(RecordAdmin):
         asked = {"live_at": text, "asked_moment": read_moment(text)}
         return super().changelist_view(request, {**asked, **(extra_context or {})})
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordList]:
         """Let a row lead to its version."""
         return HistoryList
 
-    @admin.display(description="Model and version")
+    @admin.display(description="Model and version", ordering="model__name")
     def what(self, activation: Activation) -> SafeString | str:
         """Return the model and version, and the version before."""
         version = f" version {activation.version.number}" if activation.version else ": no active version"
@@ -151,7 +150,7 @@ class ActivationAdmin(RecordAdmin):
             activation.previous_version.number,
         )
 
-    @admin.display(description="Live from")
+    @admin.display(description="Live from", ordering="activated_at")
     def live_from(self, activation: Activation) -> SafeString:
         """Return the moment of the activation."""
         return moment(activation.activated_at)
@@ -162,7 +161,7 @@ class ActivationAdmin(RecordAdmin):
         until = getattr(activation, "until", None)
         return moment(until) if until else format_html('<span class="reg-now">{}</span>', "now")
 
-    @admin.display(description="By")
+    @admin.display(description="By", ordering="activated_by")
     def by(self, activation: Activation) -> str:
         """Return who moved the pointer."""
         return activation.activated_by or "–"
@@ -179,7 +178,9 @@ class ActivationAdmin(RecordAdmin):
         )
 
     @labelled(
-        "Kind", {"Activation": "primary", "Rollback": "warning", "Policy latest": "info", "Deactivation": "danger"}
+        "Kind",
+        {"Activation": "primary", "Rollback": "warning", "Policy latest": "info", "Deactivation": "danger"},
+        ordering="kind",
     )
     def how(self, activation: Activation) -> str:
         """Return what moved the pointer."""

@@ -17,9 +17,8 @@ from models_registry import services
 from models_registry.admin.base import RecordAdmin, credentials_context, labelled, require, told_in_words
 from models_registry.errors import RegistryError
 from models_registry.models import ApiKey, RegisteredModel
+from models_registry.permissions import MANAGE_KEYS, may
 from models_registry.templatetags.registry import NOTHING, moment
-
-MANAGE = "models_registry.manage_apikey"
 
 
 class NewKeyForm(forms.Form):
@@ -67,7 +66,6 @@ class ApiKeyAdmin(RecordAdmin):
     search_fields = ("name", "prefix", "created_by")
     search_help_text = "Name, beginning or person"
     ordering = ("-created_at",)
-    sortable_by = ()
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages of this admin: the acts first, since Django's own take any path."""
@@ -76,15 +74,15 @@ class ApiKeyAdmin(RecordAdmin):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say who may make keys."""
-        return request.user.has_perm(MANAGE)
+        return may(request.user, MANAGE_KEYS)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let those look who may make keys."""
-        return request.user.has_perm(MANAGE) or super().has_view_permission(request, obj)
+        return may(request.user, MANAGE_KEYS) or super().has_view_permission(request, obj)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Ask what the key is for; answer a valid form with the key itself, once."""
-        require(request, MANAGE)
+        require(request, MANAGE_KEYS)
         form = NewKeyForm(request.POST if request.method == "POST" else None)
         made: tuple[ApiKey, str] | None = None
         if request.method == "POST" and form.is_valid():
@@ -113,13 +111,13 @@ class ApiKeyAdmin(RecordAdmin):
         key = self.get_object(request, object_id)
         if key is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
-        may_revoke = key.revoked_at is None and request.user.has_perm(MANAGE)
+        may_revoke = key.revoked_at is None and may(request.user, MANAGE_KEYS)
         context = self.page_context(request, original=key, title=key.name, key=key, may_revoke=may_revoke)
         return TemplateResponse(request, "models_registry/admin/api_key.html", context)
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Revoke one key."""
-        require(request, MANAGE)
+        require(request, MANAGE_KEYS)
         key = get_object_or_404(ApiKey, pk=pk)
         with told_in_words(request):
             if services.revoke_key(key, by=request.user.get_username()):
@@ -132,12 +130,12 @@ class ApiKeyAdmin(RecordAdmin):
         """Show the keys, and whether predictions need one."""
         return super().changelist_view(request, {**credentials_context("key"), **(extra_context or {})})
 
-    @admin.display(description="Name")
+    @admin.display(description="Name", ordering="name")
     def title(self, key: ApiKey) -> str:
         """Return who holds it."""
         return key.name
 
-    @admin.display(description="Begins with")
+    @admin.display(description="Begins with", ordering="prefix")
     def begins(self, key: ApiKey) -> str:
         """Return the visible beginning."""
         return f"{key.prefix}…"
@@ -152,22 +150,22 @@ class ApiKeyAdmin(RecordAdmin):
         """Return the models that it is good for."""
         return ", ".join(key.model_names) or "every model"
 
-    @admin.display(description="Requests a minute")
+    @admin.display(description="Requests a minute", ordering="rate_per_minute")
     def rate(self, key: ApiKey) -> str:
         """Return how often it may be used."""
         return str(key.rate_per_minute or "unlimited")
 
-    @admin.display(description="Made")
+    @admin.display(description="Made", ordering="created_at")
     def created(self, key: ApiKey) -> str:
         """Return when it was made."""
         return moment(key.created_at)
 
-    @admin.display(description="Expires")
+    @admin.display(description="Expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> str:
         """Return when it ends."""
         return moment(key.expires_at) if key.expires_at else NOTHING
 
-    @admin.display(description="Last used")
+    @admin.display(description="Last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> str:
         """Return when it was used last, to the minute."""
         return moment(key.last_used_at) if key.last_used_at else "never"

@@ -8,25 +8,55 @@ from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.admin import RelatedFieldListFilter
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.views import ChangeList
 
 from models_registry.errors import RegistryError
-
-CHANGE = "models_registry.change_registeredmodel"
-PUBLISH = "models_registry.publish_modelversion"
-LOG = "models_registry.view_predictionlog"
-ACTIVATE = "models_registry.activate_modelversion"
-TRY = "models_registry.try_modelversion"
-OVERRIDE = "models_registry.override_check"
+from models_registry.models import RegisteredModel
+from models_registry.permissions import ACTIVATE, CHANGE, OVERRIDE, PUBLISH, TRY, VIEW, may, visible
 
 # A name that stands in the address until the form's own takes its place.
 PLACEHOLDER = "NAME"
+MODELS_OFFERED = 50
 Shown = TypeVar("Shown", bound=Callable[..., Any])
+
+
+class RecordList(ChangeList):  # type: ignore[misc]  # unfold ships no types
+    """A page of a list: its rows are completed together, so that their number costs no further queries."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
+        """Return the rows without what the list does not show."""
+        return super().get_queryset(request, exclude_parameters).defer(*self.model_admin.list_deferred)
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the rows of the page, and what their columns need."""
+        super().get_results(request)
+        rows = list(self.result_list)  # type: ignore[has-type]
+        self.model_admin.complete(rows)
+        self.result_list = rows
+
+
+class ModelFilter(RelatedFieldListFilter):
+    """Offers the models while they are few; the search finds one among many."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        """Return the models, or the chosen one alone where there are too many to read."""
+        names = visible(request.user, VIEW, RegisteredModel.objects.order_by("name"))
+        offered = list(names.values_list("pk", "name")[: MODELS_OFFERED + 1])
+        if len(offered) <= MODELS_OFFERED:
+            return offered
+        chosen = request.GET.get(f"{self.field_path}__id__exact", "")
+        return list(names.filter(pk=int(chosen)).values_list("pk", "name")) if chosen.isdecimal() else []
+
+    def has_output(self) -> bool:
+        """Show it where a model is offered: a chosen one can be let go."""
+        return bool(self.lookup_choices) and (len(self.lookup_choices) > 1 or bool(self.lookup_val))
 
 
 class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
@@ -34,9 +64,18 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
 
     actions = None
     list_per_page = 50
+    # Columns that are large and not shown in the list.
+    list_deferred: tuple[str, ...] = ()
     change_form_template = "models_registry/admin/record.html"
     # The sidebar's word for the list; the way to each of its pages is written with it.
     list_title: str
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordList]:
+        """Return the list whose rows `complete` has seen."""
+        return RecordList
+
+    def complete(self, rows: list[Any]) -> None:
+        """Give the rows of one page what their columns show, with a fixed number of queries."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say no: rows come from services."""
@@ -61,12 +100,12 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "opts": self.opts,
             "list_title": self.list_title,
             "media": self.media,
-            "may_publish": request.user.has_perm(PUBLISH),
+            "may_publish": may(request.user, PUBLISH),
             "may_upload": may_upload(request),
-            "may_activate": request.user.has_perm(ACTIVATE),
-            "may_try": request.user.has_perm(TRY),
-            "may_override": request.user.has_perm(OVERRIDE),
-            "may_change": request.user.has_perm(CHANGE),
+            "may_activate": may(request.user, ACTIVATE),
+            "may_try": may(request.user, TRY),
+            "may_override": may(request.user, OVERRIDE),
+            "may_change": may(request.user, CHANGE),
             **values,
         }
 
@@ -87,18 +126,18 @@ def credentials_context(kind: str) -> dict[str, Any]:
     return {"credential": kind, "keys_are_required": getattr(settings, "MLAPI_REQUIRE_API_KEY", False)}
 
 
-def labelled(description: str, colours: Mapping[str, str]) -> Callable[[Shown], Shown]:
+def labelled(description: str, colours: Mapping[str, str], ordering: str | None = None) -> Callable[[Shown], Shown]:
     """Head a list's column with `description`, and show its values as labels in these colours."""
 
     def decorate(function: Shown) -> Shown:
-        return cast(Shown, display(description=description, label=dict(colours))(function))
+        return cast(Shown, display(description=description, label=dict(colours), ordering=ordering)(function))
 
     return decorate
 
 
 def require(request: HttpRequest, permission: str) -> None:
     """Raise PermissionDenied for a user without `permission`."""
-    if not request.user.has_perm(permission):
+    if not may(request.user, permission):
         raise PermissionDenied
 
 
@@ -121,4 +160,4 @@ def upload_address() -> str | None:
 
 def may_upload(request: HttpRequest) -> bool:
     """Return whether the user may publish, and the project has an address for it."""
-    return request.user.has_perm(PUBLISH) and upload_address() is not None
+    return may(request.user, PUBLISH) and upload_address() is not None

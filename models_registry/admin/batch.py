@@ -26,24 +26,23 @@ class BatchJobAdmin(RecordAdmin):
     search_fields = ("version__model__name", "input", "output")
     search_help_text = "Search by model, input or output"
     list_filter = ("state",)
-    sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BatchJob]:
         """Return the jobs with their versions."""
         queryset: QuerySet[BatchJob] = super().get_queryset(request)
         return queryset.select_related("version__model")
 
-    @admin.display(description="Version, input and output")
+    @admin.display(description="Version, input and output", ordering="version__model__name")
     def scored(self, job: BatchJob) -> SafeString:
         """Return what is scored, from where to where."""
         return format_html('<div>{} <div class="reg-muted">{}<br>→ {}</div></div>', job.version, job.input, job.output)
 
-    @labelled("State", STATES)
+    @labelled("State", STATES, ordering="state")
     def shown_state(self, job: BatchJob) -> str:
         """Return how far it is, in a word."""
         return job.get_state_display()
 
-    @admin.display(description="Rows")
+    @admin.display(description="Rows", ordering="rows")
     def progress(self, job: BatchJob) -> SafeString | str:
         """Return the rows that are done, of how many, and why it failed."""
         of = f" of {job.total_rows:,}" if job.total_rows and job.total_rows != job.rows else ""
@@ -52,7 +51,7 @@ class BatchJobAdmin(RecordAdmin):
             '<div>{}{}{}<div class="reg-override">{}</div></div>', f"{job.rows:,}", of, invalid, job.reason
         )
 
-    @admin.display(description="Started")
+    @admin.display(description="Started", ordering="created_at")
     def started(self, job: BatchJob) -> SafeString:
         """Return who asked for it, and when."""
         return format_html('<div>{}<div class="reg-muted">{}</div></div>', moment(job.created_at), job.created_by)

@@ -9,10 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from models_registry import services
-from models_registry.admin.base import ACTIVATE, require, told_in_words
+from models_registry.admin.base import require, told_in_words
 from models_registry.models import Canary, RegisteredModel
 from models_registry.monitoring.comparison import figures_of
 from models_registry.monitoring.guardrails import Finding
+from models_registry.permissions import ACTIVATE
 
 CANARIES_SHOWN = 8
 LABELS_SHOWN = 6

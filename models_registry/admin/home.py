@@ -7,17 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 
 from models_registry import services
 from models_registry.admin.base import may_upload
 from models_registry.admin.charts import Chart, sparkline
-from models_registry.models import Activation, ModelVersion, RegisteredModel, Replica, State
+from models_registry.models import Activation, ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState, State
 from models_registry.monitoring.state import ACT, FINE, WATCH, ModelState, model_state
 from models_registry.monitoring.usage import Usage, total_usage
-from models_registry.monitoring.usage_report import WINDOWS, usage_reports
+from models_registry.monitoring.usage_report import WINDOWS, traffic_reports
+from models_registry.permissions import VIEW, may, visible
 
-MODELS_SHOWN = 100
+MODELS_SHOWN = 50
 ACTS_SHOWN = 8
 # The hour under way, and the one before it.
 RECENT_HOURS = 2
@@ -29,14 +31,14 @@ admin.site.index_title = "Overview"
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows to its context; nothing for those who may not look."""
-    may_view = request.user.has_perm("models_registry.view_registeredmodel")
+    may_view = may(request.user, VIEW)
     context["may_view"] = may_view
     if not may_view:
         return context
     context["may_upload"] = may_upload(request)
-    models = RegisteredModel.objects.select_related("active_version")
+    models = visible(request.user, VIEW, RegisteredModel.objects.all())
     context.update(
-        rows=_rows(list(models[:MODELS_SHOWN])),
+        rows=_rows(list(_failing_first(models)[:MODELS_SHOWN])),
         models_total=models.count(),
         live_replicas=Replica.objects.live().count(),
         waiting=ModelVersion.objects.filter(state__in=[State.FOUND, State.CHECKING]).count(),
@@ -44,6 +46,14 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         names_model=True,
     )
     return context
+
+
+def _failing_first(models: QuerySet[RegisteredModel]) -> QuerySet[RegisteredModel]:
+    """Order by name, but first those that a live replica could not load: the page may not have room for all."""
+    failed = ReplicaModel.objects.filter(
+        model=OuterRef("pk"), state=ReplicaState.FAILED, replica__in=Replica.objects.live()
+    )
+    return models.order_by(Exists(failed).desc(), "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +68,13 @@ class ModelRow:
 
 def _rows(models: list[RegisteredModel]) -> list[ModelRow]:
     """Return the models, those first that need somebody."""
-    reports = usage_reports(models, WINDOWS["24h"], datetime.now(UTC))
-    rows = [_row(model, report.steps()) for model, report in zip(models, reports, strict=True)]
+    reports = traffic_reports(models, WINDOWS["24h"], datetime.now(UTC))
+    rollouts = services.rollouts(models)
+    rows = [_row(*parts) for parts in zip(models, rollouts, (report.steps() for report in reports), strict=True)]
     return sorted(rows, key=lambda row: ORDER.index(row.state.state))
 
 
-def _row(model: RegisteredModel, steps: list[Usage]) -> ModelRow:
-    rollout = services.rollout(model)
+def _row(model: RegisteredModel, rollout: services.Rollout, steps: list[Usage]) -> ModelRow:
     state = model_state(
         active=rollout.number,
         live=rollout.live,

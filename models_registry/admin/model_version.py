@@ -18,22 +18,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin import replays
-from models_registry.admin.base import (
-    ACTIVATE,
-    LOG,
-    PUBLISH,
-    TRY,
-    RecordAdmin,
-    labelled,
-    may_upload,
-    require,
-    told_in_words,
-)
+from models_registry.admin.base import ModelFilter, RecordAdmin, labelled, may_upload, require, told_in_words
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
 from models_registry.admin.presenters import inspection_summary, report_rows, sample_table, stages_of
 from models_registry.admin.uploading import upload_context
 from models_registry.models import ModelVersion, ReplicaModel, State
+from models_registry.models.version import DETAILS
+from models_registry.permissions import ACTIVATE, LOG, PUBLISH, TRY, may
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
 
@@ -44,12 +36,12 @@ class ModelVersionAdmin(RecordAdmin):
     list_title = "Versions"
     list_display = ("title", "shown_state", "metrics_text", "artifact", "found", "checked")
     list_display_links = ("title",)
-    list_filter = ("model", "state", "format")
+    list_filter = (("model", ModelFilter), "state", "format")
     change_list_template = "models_registry/admin/versions.html"
     search_fields = ("model__name", "digest", "storage_key", "published_by", "description")
     search_help_text = "Model, digest, key or person"
     ordering = ("model__name", "-number")
-    sortable_by = ()
+    list_deferred = DETAILS
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages of this admin: the acts first, since Django's own take any path."""
@@ -76,9 +68,9 @@ class ModelVersionAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
         """Return the versions with their models."""
         queryset: QuerySet[ModelVersion] = super().get_queryset(request)
-        return queryset.select_related("model", "model__active_version")
+        return queryset.select_related("model")
 
-    @admin.display(description="Version")
+    @admin.display(description="Version", ordering="model__name")
     def title(self, version: ModelVersion) -> SafeString | str:
         """Return model and number, and whether it is the active one."""
         label = f"{version.model.name} version {version.number}"
@@ -86,7 +78,7 @@ class ModelVersionAdmin(RecordAdmin):
             format_html('<div>{} <span class="reg-active">active</span></div>', label) if version.is_active else label
         )
 
-    @labelled("State", {str(state): colour for state, colour in BADGES.items()})
+    @labelled("State", {str(state): colour for state, colour in BADGES.items()}, ordering="state")
     def shown_state(self, version: ModelVersion) -> tuple[str, str]:
         """Return where it stands."""
         return version.state, version.get_state_display()
@@ -98,7 +90,7 @@ class ModelVersionAdmin(RecordAdmin):
         lines = format_html_join("", "<div>{} <strong>{}</strong></div>", pairs)
         return format_html("<div>{}</div>", lines) if lines else "–"
 
-    @admin.display(description="Artifact")
+    @admin.display(description="Artifact", ordering="size_bytes")
     def artifact(self, version: ModelVersion) -> SafeString:
         """Return format, size and digest."""
         return format_html(
@@ -108,13 +100,13 @@ class ModelVersionAdmin(RecordAdmin):
             short_digest(version.digest),
         )
 
-    @admin.display(description="Found")
+    @admin.display(description="Found", ordering="found_at")
     def found(self, version: ModelVersion) -> SafeString:
         """Return when it was found, and who published it."""
         by = f"published by {version.published_by}" if version.published_by else ""
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(version.found_at), by)
 
-    @admin.display(description="Checked")
+    @admin.display(description="Checked", ordering="checked_at")
     def checked(self, version: ModelVersion) -> SafeString | str:
         """Return when its check ended."""
         return moment(version.checked_at)
@@ -209,7 +201,7 @@ class ModelVersionAdmin(RecordAdmin):
             request,
             original=version,
             title="Activate",
-            **replays.replay_context(version, may_view_log=request.user.has_perm(LOG)),
+            **replays.replay_context(version, may_view_log=may(request.user, LOG)),
         )
         return confirm(request, change_to(version), context)
 
@@ -233,7 +225,7 @@ class ModelVersionAdmin(RecordAdmin):
         return self.fragment(
             request,
             "models_registry/admin/replay.html",
-            replays.replay_context(version, may_view_log=request.user.has_perm(LOG)),
+            replays.replay_context(version, may_view_log=may(request.user, LOG)),
         )
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -7,7 +7,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -24,23 +25,14 @@ from unfold.widgets import (
 
 from models_registry import conf, services
 from models_registry.admin import canary
-from models_registry.admin.base import (
-    ACTIVATE,
-    CHANGE,
-    LOG,
-    PUBLISH,
-    RecordAdmin,
-    labelled,
-    may_upload,
-    require,
-    told_in_words,
-)
+from models_registry.admin.base import RecordAdmin, labelled, may_upload, require, told_in_words
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_none, confirm
 from models_registry.admin.prediction_log import log_context
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
-from models_registry.models import Lease, Policy, RegisteredModel, Replica, State
+from models_registry.models import Activation, Lease, ModelVersion, Policy, RegisteredModel, Replica, State
+from models_registry.permissions import ACTIVATE, CHANGE, LOG, PUBLISH, may
 from models_registry.services import DiscoveryResult
 from models_registry.templatetags.registry import moment
 
@@ -91,7 +83,6 @@ class RegisteredModelAdmin(RecordAdmin):
     change_list_template = "models_registry/admin/models.html"
     search_fields = ("name", "description")
     search_help_text = "Name or description"
-    sortable_by = ()
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages of this admin: the acts first, since Django's own take any path."""
@@ -112,13 +103,35 @@ class RegisteredModelAdmin(RecordAdmin):
     # The list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RegisteredModel]:
-        """Return the models with how many versions each has."""
+        """Return the models with what the list is sorted by."""
         queryset: QuerySet[RegisteredModel] = super().get_queryset(request)
-        return queryset.select_related("active_version").annotate(
-            versions_total=Count("versions"),
-            versions_rejected=Count("versions", filter=Q(versions__state=State.REJECTED)),
-            versions_waiting=Count("versions", filter=Q(versions__state__in=[State.FOUND, State.CHECKING])),
+        versions = ModelVersion.objects.filter(model=OuterRef("pk")).order_by().values("model")
+        current = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation"))
+        return queryset.annotate(
+            active_number=F("active_version__number"),
+            versions_total=Coalesce(
+                Subquery(versions.annotate(total=Count("pk")).values("total"), output_field=IntegerField()), 0
+            ),
+            activated_at=Subquery(current.values("activated_at")[:1]),
         )
+
+    def complete(self, rows: list[RegisteredModel]) -> None:
+        """Give each model its rollout, its latest activation, and how many of its versions need a look."""
+        needing = {
+            row["model"]: row
+            for row in ModelVersion.objects.filter(model__in=rows)
+            .exclude(state__in=[State.READY, State.MISSING])
+            .order_by()
+            .values("model")
+            .annotate(
+                rejected=Count("pk", filter=Q(state=State.REJECTED)),
+                waiting=Count("pk", filter=~Q(state=State.REJECTED)),
+            )
+        }
+        latest = services.latest_activations(rows)
+        for model, rollout in zip(rows, services.rollouts(rows), strict=True):
+            model.shown_rollout, model.latest = rollout, latest.get(model.pk)  # type: ignore[attr-defined]
+            model.needing = needing.get(model.pk, {})  # type: ignore[attr-defined]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the models, and what the last look into the storage brought."""
@@ -127,7 +140,7 @@ class RegisteredModelAdmin(RecordAdmin):
             "storage_url": settings.MODELS_STORAGE,
             "endings": listed_endings(),
             "live_replicas": Replica.objects.live().count(),
-            "may_publish": request.user.has_perm(PUBLISH),
+            "may_publish": may(request.user, PUBLISH),
             "may_upload": may_upload(request),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -139,13 +152,13 @@ class RegisteredModelAdmin(RecordAdmin):
             return model.name
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', model.name, model.description)
 
-    @admin.display(description="Active version")
+    @admin.display(description="Active version", ordering="active_number")
     def active(self, model: RegisteredModel) -> SafeString | str:
         """Return the version that should serve."""
-        if model.active_version is None:
+        if model.active_version_id is None:
             return "None"
-        url = reverse("admin:models_registry_modelversion_change", args=[model.active_version.pk])
-        return format_html('<a class="reg-link" href="{}">version {}</a>', url, model.active_version.number)
+        url = reverse("admin:models_registry_modelversion_change", args=[model.active_version_id])
+        return format_html('<a class="reg-link" href="{}">version {}</a>', url, getattr(model, "active_number", ""))
 
     @labelled(
         "Rollout",
@@ -153,9 +166,9 @@ class RegisteredModelAdmin(RecordAdmin):
     )
     def rollout(self, model: RegisteredModel) -> tuple[str, str]:
         """Return how far the replicas are with the active version."""
-        if model.active_version is None:
+        if model.active_version_id is None:
             return "–", "nothing to serve"
-        state = services.rollout(model)
+        state: services.Rollout = model.shown_rollout  # type: ignore[attr-defined]
         if state.live == 0:
             return "no replica", "no live replica"
         text = f"{state.serving} of {state.live} serve it"
@@ -163,24 +176,25 @@ class RegisteredModelAdmin(RecordAdmin):
             return "failed", f"{text}, {len(state.failed)} failed"
         return ("complete" if state.is_complete else "under way"), text
 
-    @admin.display(description="Versions")
+    @admin.display(description="Versions", ordering="versions_total")
     def versions_count(self, model: RegisteredModel) -> str:
         """Return how many versions there are, and how many of them need a look."""
         parts = [str(getattr(model, "versions_total", 0))]
-        for name, word in (("versions_waiting", "waiting for their check"), ("versions_rejected", "rejected")):
-            if count := getattr(model, name, 0):
+        needing: dict[str, int] = getattr(model, "needing", {})
+        for name, word in (("waiting", "waiting for their check"), ("rejected", "rejected")):
+            if count := needing.get(name):
                 parts.append(f"{count} {word}")
         return ", ".join(parts)
 
-    @admin.display(description="Policy")
+    @admin.display(description="Policy", ordering="policy")
     def who_decides(self, model: RegisteredModel) -> str:
         """Return the policy in a word."""
         return model.policy
 
-    @admin.display(description="Activated")
+    @admin.display(description="Activated", ordering="activated_at")
     def activated(self, model: RegisteredModel) -> SafeString | str:
         """Return when and by whom the active version was activated."""
-        last = model.activations.filter(generation=model.generation).first()
+        last: Activation | None = getattr(model, "latest", None)
         if last is None:
             return "–"
         by = f"by {last.activated_by}" if last.activated_by else ""
@@ -209,7 +223,7 @@ class RegisteredModelAdmin(RecordAdmin):
             form=form,
             history=history,
             **self._live_context(request, model),
-            may_view_log=request.user.has_perm(LOG),
+            may_view_log=may(request.user, LOG),
             **usage_context(model, request.GET.get("window", "")),
         )
         return TemplateResponse(request, "models_registry/admin/model.html", context)
@@ -222,7 +236,7 @@ class RegisteredModelAdmin(RecordAdmin):
         return self.fragment(request, "models_registry/admin/live.html", context)
 
     def _live_context(self, request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
-        versions = list(model.versions.newest_first()[:VERSIONS_SHOWN])
+        versions = list(model.versions.newest_first().without_details()[:VERSIONS_SHOWN])
         if model.active_version is not None and model.active_version not in versions:
             versions.append(model.active_version)
         for version in versions:

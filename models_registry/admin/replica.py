@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Case, Count, F, QuerySet, When, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -18,6 +20,8 @@ from models_registry.models import Replica, ReplicaModel, ReplicaState
 from models_registry.templatetags.registry import ago, form_of, moment
 
 MODELS_SHOWN = 5
+# Those that follow are folded; of more, the number is told.
+MODELS_FOLDED = 50
 
 
 @admin.register(Replica)
@@ -30,19 +34,35 @@ class ReplicaAdmin(RecordAdmin):
     list_before_template = "models_registry/admin/replicas_note.html"
     change_list_template = "models_registry/admin/replicas.html"
     ordering = ("host", "pid")
-    sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Replica]:
-        """Return the replicas with what they report of each model."""
+        """Return the replicas with the number of models that each reports."""
         queryset: QuerySet[Replica] = super().get_queryset(request)
-        return queryset.prefetch_related("models__model", "models__serving_version")
+        return queryset.annotate(models_total=Count("models"))
+
+    def complete(self, rows: list[Replica]) -> None:
+        """Give each replica the models that need a look first, as many as are shown."""
+        needs = Case(When(state=ReplicaState.FAILED, then=0), When(state=ReplicaState.LOADING, then=1), default=2)
+        order = Window(RowNumber(), partition_by=F("replica"), order_by=[needs, F("model__name")])
+        shown: dict[str, list[ReplicaModel]] = defaultdict(list)
+        reported = (
+            ReplicaModel.objects.filter(replica__in=rows)
+            .annotate(place=order, model_name=F("model__name"), serving_number=F("serving_version__number"))
+            .filter(place__lte=MODELS_SHOWN + MODELS_FOLDED)
+            .order_by("replica", "place")
+            .defer("others")
+        )
+        for row in reported:
+            shown[row.replica_id].append(row)
+        for replica in rows:
+            replica.reported = shown[replica.pk]  # type: ignore[attr-defined]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the replicas, and after how long a silent one no longer counts."""
         note = {"timeout_seconds": conf.replica_timeout_seconds()}
         return super().changelist_view(request, {**note, **(extra_context or {})})
 
-    @admin.display(description="Host and process")
+    @admin.display(description="Host and process", ordering="host")
     def process(self, replica: Replica) -> SafeString:
         """Return where it runs."""
         return format_html('<div>{} <span class="reg-muted">pid {}</span></div>', replica.host, replica.pid)
@@ -53,12 +73,12 @@ class ReplicaAdmin(RecordAdmin):
         silent_for = timezone.now() - replica.heartbeat_at
         return "Live" if silent_for.total_seconds() <= conf.replica_timeout_seconds() else "Silent"
 
-    @admin.display(description="Started")
+    @admin.display(description="Started", ordering="started_at")
     def started(self, replica: Replica) -> SafeString:
         """Return when the process began."""
         return moment(replica.started_at)
 
-    @admin.display(description="Last heard of")
+    @admin.display(description="Last heard of", ordering="heartbeat_at")
     def heard_of(self, replica: Replica) -> SafeString:
         """Return when it reported last."""
         return ago(replica.heartbeat_at)
@@ -66,33 +86,34 @@ class ReplicaAdmin(RecordAdmin):
     @admin.display(description="Serves")
     def serves(self, replica: Replica) -> SafeString | str:
         """Return each model with the version that runs and its form: what needs a look first, many of them folded."""
-        rows = sorted(replica.models.all(), key=_by_need)
+        rows: list[ReplicaModel] = replica.reported  # type: ignore[attr-defined]
+        total: int = replica.models_total  # type: ignore[attr-defined]
         if not rows:
             return "Nothing yet"
         # A single one takes no more room than the line that would stand for it.
-        shown = len(rows) if len(rows) <= MODELS_SHOWN + 1 else MODELS_SHOWN
-        if shown == len(rows):
+        shown = total if total <= MODELS_SHOWN + 1 else MODELS_SHOWN
+        if shown == total:
             return format_html("<div>{}</div>", _lines(rows))
+        unlisted = total - len(rows)
         return format_html(
-            '<div>{}<details class="reg-more"><summary>and {} more</summary>{}</details></div>',
+            '<div>{}<details class="reg-more"><summary>and {} more</summary>{}{}</details></div>',
             _lines(rows[:shown]),
-            len(rows) - shown,
+            total - shown,
             _lines(rows[shown:]),
+            f"{unlisted} more: a model's own page shows its replicas." if unlisted else "",
         )
 
 
-def _by_need(row: ReplicaModel) -> tuple[bool, bool, str]:
-    return row.state != ReplicaState.FAILED, row.state != ReplicaState.LOADING, row.model.name
-
-
 def _lines(rows: Iterable[ReplicaModel]) -> SafeString:
-    return format_html_join("", "<div>{} {}</div>", ((row.model.name, _state_of(row)) for row in rows))
+    named = ((row.model_name, _state_of(row)) for row in rows)  # type: ignore[attr-defined]
+    return format_html_join("", "<div>{} {}</div>", named)
 
 
 def _state_of(row: ReplicaModel) -> SafeString | str:
-    version = f"version {row.serving_version.number}, {form_of(row.runs)}" if row.serving_version else "nothing"
+    number: int | None = row.serving_number  # type: ignore[attr-defined]
+    version = f"version {number}, {form_of(row.runs)}" if number else "nothing"
     if row.state == ReplicaState.UNLOADED:
         return "not loaded: it is at the next request"
     if row.state == ReplicaState.FAILED:
         return format_html('{}<span class="reg-override">Failed to load the active one: {}</span>', version, row.reason)
-    return f"{version} (loading another)" if row.state == ReplicaState.LOADING and row.serving_version else version
+    return f"{version} (loading another)" if row.state == ReplicaState.LOADING and number else version

@@ -22,10 +22,9 @@ class WebhookDeliveryAdmin(RecordAdmin):
     list_filter = ("kind",)
     search_fields = ("url", "kind", "body", "error")
     search_help_text = "Search by event, model, address or error"
-    sortable_by = ()
     change_list_template = "models_registry/admin/webhooks.html"
 
-    @admin.display(description="Event")
+    @admin.display(description="Event", ordering="kind")
     def happened(self, delivery: WebhookDelivery) -> str:
         """Return what happened."""
         return delivery.kind
@@ -36,7 +35,7 @@ class WebhookDeliveryAdmin(RecordAdmin):
         data = json.loads(delivery.body)["data"]
         return f"{data.get('model') or ''} {data.get('version') or ''}".strip()
 
-    @admin.display(description="Address")
+    @admin.display(description="Address", ordering="url")
     def address(self, delivery: WebhookDelivery) -> str:
         """Return the receiver."""
         return delivery.url
@@ -46,12 +45,12 @@ class WebhookDeliveryAdmin(RecordAdmin):
         """Return what became of it."""
         return delivery.state
 
-    @admin.display(description="Recorded")
+    @admin.display(description="Recorded", ordering="created_at")
     def created(self, delivery: WebhookDelivery) -> SafeString:
         """Return when it happened."""
         return moment(delivery.created_at)
 
-    @admin.display(description="Next attempt")
+    @admin.display(description="Next attempt", ordering="next_attempt_at")
     def next_attempt(self, delivery: WebhookDelivery) -> SafeString | str:
         """Return when it is sent again."""
         return moment(delivery.next_attempt_at) if delivery.state == "waiting" else "–"

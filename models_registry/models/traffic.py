@@ -61,6 +61,7 @@ class Activation(models.Model):
                 name="only_a_deactivation_has_no_version",
             ),
         ]
+        indexes = [models.Index(fields=["-activated_at", "-generation"], name="activations_by_time")]
 
     def __str__(self) -> str:
         return f"{self.model.name}: {f'version {self.version.number}' if self.version else 'no active version'}"

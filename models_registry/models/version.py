@@ -13,6 +13,8 @@ from models_registry.models.registered_model import RegisteredModel
 
 # A version whose bytes cannot be had is tried again after so long; by hand at once.
 POSTPONED_SECONDS = 30
+# Most of a row, and no list shows it.
+DETAILS = ("parts", "manifest", "inspection", "schema", "sample", "report")
 
 
 class State(models.TextChoices):
@@ -47,6 +49,10 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.order_by(
             F("claimed_at").asc(nulls_first=True), F("model__check_began_at").asc(nulls_first=True), "found_at", "pk"
         )
+
+    def without_details(self) -> ModelVersionQuerySet:
+        """Return them without what a list does not show: most of a row."""
+        return self.defer(*DETAILS)
 
     def newest_first(self) -> ModelVersionQuerySet:
         """Return them by number, the highest first."""
@@ -115,7 +121,11 @@ class ModelVersion(models.Model):
             models.CheckConstraint(condition=~Q(state=State.READY) | ~Q(digest=""), name="ready_version_is_pinned"),
             models.CheckConstraint(condition=~Q(state=State.REJECTED) | ~Q(reason=""), name="rejection_has_a_reason"),
         ]
-        indexes = [models.Index(fields=["state", "found_at"], name="versions_to_check")]
+        indexes = [
+            models.Index(fields=["state", "found_at"], name="versions_to_check"),
+            models.Index(fields=["found_at"], name="versions_by_discovery"),
+            models.Index(fields=["checked_at"], name="versions_by_check"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.model.name} {self.number}"

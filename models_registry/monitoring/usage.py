@@ -7,7 +7,7 @@ prediction costs nothing more, and the windows agree with the metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -169,6 +169,11 @@ def write_hour(hour: datetime, rows: Iterable[UsageWindow]) -> None:
 
 def usage_of(row: UsageWindow) -> Usage:
     """Return a stored window as a value."""
+    return replace(traffic_of(row), labels=row.labels, values=_fitting(row.values, VALUES))
+
+
+def traffic_of(row: UsageWindow) -> Usage:
+    """Return a stored window as a value, without what was predicted."""
     return Usage(
         requests=row.requests,
         refused=row.refused,
@@ -176,8 +181,6 @@ def usage_of(row: UsageWindow) -> Usage:
         errors=row.errors,
         latency=_fitting(row.latency, SECONDS),
         latency_seconds=row.latency_seconds,
-        labels=row.labels,
-        values=_fitting(row.values, VALUES),
     )
 
 

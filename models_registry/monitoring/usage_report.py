@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import F
+
 from models_registry.models import RegisteredModel, UsageWindow
 from models_registry.monitoring.buckets import VALUES
-from models_registry.monitoring.usage import Usage, total_usage, usage_of
+from models_registry.monitoring.usage import Usage, total_usage, traffic_of, usage_of
 from models_registry.monitoring.usage_retention import hour_of, summed_up_until
 
 
@@ -75,17 +77,27 @@ class UsageReport:
 
 def usage_report(model: RegisteredModel, window: Window, now: datetime) -> UsageReport:
     """Return the usage of `model` by version in the steps of `window` up to `now`, in UTC."""
-    return usage_reports([model], window, now)[0]
+    return _reports([model], window, now, usage_of, ("features",))[0]
 
 
-def usage_reports(models: list[RegisteredModel], window: Window, now: datetime) -> list[UsageReport]:
-    """Return the usage of each of `models`, with two queries for all of them."""
+def traffic_reports(models: list[RegisteredModel], window: Window, now: datetime) -> list[UsageReport]:
+    """Return the usage of each of `models` without what was predicted, with two queries for all of them."""
+    return _reports(models, window, now, traffic_of, ("features", "labels", "values"))
+
+
+def _reports(
+    models: list[RegisteredModel],
+    window: Window,
+    now: datetime,
+    read: Callable[[UsageWindow], Usage],
+    unread: tuple[str, ...],
+) -> list[UsageReport]:
     moments = window.moments(now)
     found: dict[int, dict[int, dict[datetime, Usage]]] = defaultdict(lambda: defaultdict(dict))
-    for row in _rows(models, window, now):
-        steps = found[row.version.model_id][row.version.number]
+    for model_id, number, row in _rows(models, window, now, unread):
+        steps = found[model_id][number]
         moment = window.floor(row.starts_at)
-        steps[moment] = steps.get(moment, Usage()) + usage_of(row)
+        steps[moment] = steps.get(moment, Usage()) + read(row)
     return [
         UsageReport(
             model.name,
@@ -100,9 +112,26 @@ def usage_reports(models: list[RegisteredModel], window: Window, now: datetime) 
     ]
 
 
-def _rows(models: list[RegisteredModel], window: Window, now: datetime) -> Iterator[UsageWindow]:
-    """Yield the hours that were summed up, and the minutes that were not; minutes alone for steps of a minute."""
-    rows = UsageWindow.objects.filter(version__model__in=models).select_related("version").defer("features")
+def _rows(
+    models: list[RegisteredModel], window: Window, now: datetime, unread: tuple[str, ...]
+) -> Iterator[tuple[int, int, UsageWindow]]:
+    """Yield the hours that were summed up, and the minutes that were not; minutes alone for steps of a minute.
+
+    Each comes with the model's id and the version's number.
+    """
+    for row in _windows(models, window, now, unread):
+        yield row.model_id, row.number, row  # type: ignore[attr-defined]
+
+
+def _windows(
+    models: list[RegisteredModel], window: Window, now: datetime, unread: tuple[str, ...]
+) -> Iterator[UsageWindow]:
+    rows = (
+        UsageWindow.objects.filter(version__model__in=[model.pk for model in models])
+        .annotate(model_id=F("version__model_id"), number=F("version__number"))
+        .defer(*unread)
+        .order_by()
+    )
     start, hours_end = window.start(now), window.start(now)
     if window.step >= timedelta(hours=1):
         hours_end = max(start, min(summed_up_until(now), hour_of(now)))

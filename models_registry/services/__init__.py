@@ -4,7 +4,13 @@ A command, a click in the admin, a call of the API and the reconciler all come t
 """
 
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
-from models_registry.services.activation import activate, deactivate, roll_back, rollback_target
+from models_registry.services.activation import (
+    activate,
+    deactivate,
+    latest_activations,
+    roll_back,
+    rollback_target,
+)
 from models_registry.services.api_keys import (
     StoredKey,
     count_live_hosts,
@@ -88,6 +94,7 @@ from models_registry.services.rollout import (
     forget_replica,
     report_replica,
     rollout,
+    rollouts,
     wait_for_rollout,
     write_reports,
 )
@@ -170,6 +177,7 @@ __all__ = [
     "get_running_shadow",
     "get_version",
     "has_ended",
+    "latest_activations",
     "list_models",
     "logged_rows",
     "note_rollouts",
@@ -206,6 +214,7 @@ __all__ = [
     "roll_back_canary",
     "rollback_target",
     "rollout",
+    "rollouts",
     "run_replay",
     "run_version",
     "running_canary",

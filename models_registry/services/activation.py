@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 from django.conf import settings
 from django.db import transaction
@@ -161,6 +163,12 @@ def close_canary(canary: Canary, outcome: Canary.Outcome, *, by: str, reason: st
     Canary.objects.filter(pk=canary.pk, ended_at__isnull=True).update(
         ended_at=timezone.now(), outcome=outcome, ended_by=by, ended_reason=reason
     )
+
+
+def latest_activations(models: Iterable[RegisteredModel]) -> dict[int, Activation]:
+    """Return the last move of each model's pointer by the model's id."""
+    latest = Activation.objects.filter(model__in=[model.pk for model in models], generation=F("model__generation"))
+    return {activation.model_id: activation for activation in latest}
 
 
 def rollback_target(model: RegisteredModel) -> ModelVersion:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState, State
@@ -153,15 +155,30 @@ def forget_replica(replica_id: str) -> None:
 
 def rollout(model: RegisteredModel) -> Rollout:
     """Return what every live replica does about the model's desired."""
-    active = ModelVersion.objects.filter(pk=model.active_version_id).first() if model.active_version_id else None
-    rows = {
-        row.replica_id: row
-        for row in ReplicaModel.objects.filter(model=model, replica__in=Replica.objects.live()).select_related(
-            "serving_version"
-        )
-    }
+    return _rollouts([model], ReplicaModel.objects.all())[0]
+
+
+def rollouts(models: Sequence[RegisteredModel]) -> list[Rollout]:
+    """Return the rollout of each model, without the forms in which it runs, with three queries for all of them."""
+    return _rollouts(models, ReplicaModel.objects.defer("runs", "others"))
+
+
+def _rollouts(models: Sequence[RegisteredModel], reports: QuerySet[ReplicaModel]) -> list[Rollout]:
+    live = list(Replica.objects.live())
+    wanted = [model.active_version_id for model in models if model.active_version_id]
+    active = ModelVersion.objects.only("number", "digest").in_bulk(wanted)
+    rows: dict[int, dict[str, ReplicaModel]] = defaultdict(dict)
+    found = reports.filter(model__in=[model.pk for model in models], replica__in=live)
+    for row in found.annotate(serving_number=F("serving_version__number")):
+        rows[row.model_id][row.replica_id] = row
+    return [_rollout(model, active.get(model.active_version_id or 0), live, rows[model.pk]) for model in models]
+
+
+def _rollout(
+    model: RegisteredModel, active: ModelVersion | None, live: list[Replica], rows: dict[str, ReplicaModel]
+) -> Rollout:
     digest = active.digest if active else ""
-    replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model, digest) for replica in Replica.objects.live())
+    replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model, digest) for replica in live)
     return Rollout(model.generation, active.number if active else None, replicas)
 
 
@@ -184,9 +201,10 @@ def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredMod
     ):
         # What it says, of success or failure, is about an earlier desired: it has not looked since.
         state = ReplicaState.LOADING
-    number = row.serving_version.number if row.serving_version else None
+    number: int | None = row.serving_number  # type: ignore[attr-defined]
     reason = row.reason if state == ReplicaState.FAILED else ""
-    return RolloutReplica(str(replica), state, number, row.since, reason, row.runs, is_current)
+    runs = {} if "runs" in row.get_deferred_fields() else row.runs
+    return RolloutReplica(str(replica), state, number, row.since, reason, runs, is_current)
 
 
 def wait_for_rollout(
