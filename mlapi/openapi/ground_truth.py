@@ -35,7 +35,7 @@ def paths(snapshot: ServingSnapshot, *, is_whole: bool) -> dict[str, Any]:
     return {
         f"/models/{name}/ground-truth": {"post": _operation(loaded, f"ground-truth-{name}")}
         for name, loaded in sorted(snapshot.models.items())
-        if loaded.schema.outputs == 1
+        if loaded.schema.has_one_label
     }
 
 

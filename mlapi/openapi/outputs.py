@@ -6,7 +6,7 @@ from typing import Any
 
 from mlapi.openapi.inputs import MAX_CATEGORIES, JsonSchema, ref
 from models_registry.artifacts.prediction_json import label_key
-from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.schema import TRANSFORMER, Schema
 from models_registry.explanations.base import DECISION, LOG_ODDS, PROBABILITY, RAW, VALUE
 from models_registry.inference.runtime import LoadedModel
 
@@ -106,6 +106,8 @@ def _prediction(schema: Schema) -> JsonSchema:
     if _is_nested(classes):
         labels = [_label(item) for item in classes or ()]
         return {"type": "array", "prefixItems": labels, "minItems": len(labels), "maxItems": len(labels)}
+    if schema.kind == TRANSFORMER:
+        return {"type": "array", "items": ANY_LABEL} if schema.outputs > 1 else ANY_LABEL
     label = _label(classes) if classes else KINDS.get(schema.kind, ANY_LABEL)
     if schema.outputs == 1:
         return label

@@ -40,9 +40,13 @@ Entry = tuple[str, int, Any]
 def answer(call: Call, runtime: Runtime) -> Reply:
     """Queue the labels of the body for the writer: 202, or an error after which none was taken."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
-    if loaded.schema.outputs != 1:
+    if not loaded.schema.has_one_label:
+        kind = loaded.schema.kind.replace("_", " ")
         raise HttpError(
-            400, "several_outputs", f"{loaded.name!r} has {loaded.schema.outputs} outputs; ground truth is for one."
+            400,
+            "no_single_label",
+            f"{loaded.name!r} ({kind}, {loaded.schema.outputs} outputs) takes no ground truth; it is for models that "
+            "answer each row with one label or value.",
         )
     labels = _labels(_entries(call), loaded.schema)
     batch = LabelBatch(loaded.name, labels, datetime.now(UTC))

@@ -13,7 +13,7 @@ from models_registry.artifacts.features import EXACT_INTEGER, DeclaredInput, Fea
 from models_registry.artifacts.formats.onnx_format import OnnxPredictor
 from models_registry.artifacts.outputs import as_array
 from models_registry.artifacts.prediction import offers
-from models_registry.artifacts.schema import NATIVE_METHODS, Schema
+from models_registry.artifacts.schema import NATIVE_METHODS, TRANSFORMER, Schema
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.artifacts.wrappers import entries, told
 from models_registry.errors import NoPrediction
@@ -83,6 +83,11 @@ def _output_count(estimator: Any) -> int:
 
 def _kind(estimator: Any, classes: Any) -> str:
     from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+
+    from models_registry.artifacts.row_transformer import RowTransformer
+
+    if isinstance(estimator, RowTransformer):
+        return TRANSFORMER
 
     for test, kind in (
         (is_classifier, "classifier"),

@@ -26,6 +26,8 @@ from models_registry.errors import InputError
 # What only the native form of a model answers, whose compiled form predicts alone.
 NATIVE_METHODS = ("transform", "score_samples", "kneighbors", "return_std")
 BARE = frozenset({str, int, float, bool, type(None)})
+# The kind of a schema whose model answers transformed rows.
+TRANSFORMER = "transformer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,11 @@ class Schema:
             return self.outputs
         # Of several outputs each has classes of its own.
         return sum(len(item) if isinstance(item, (list, tuple)) else 1 for item in self.classes)
+
+    @property
+    def has_one_label(self) -> bool:
+        """Whether each row gets one label or value, of which a ground truth can be known."""
+        return self.outputs == 1 and self.kind != TRANSFORMER
 
     def has(self, method: str) -> bool:
         """Say whether the model offers `method`, e.g. `predict_proba`."""

@@ -40,6 +40,8 @@ def inner_estimators(estimator: Any) -> list[Any]:
     best = getattr(estimator, "best_estimator_", None)
     if best is not None:
         return [best]
+    if kind == "RowTransformer":
+        return [estimator.transformer_]
     if kind in ONE:
         return _fitted([getattr(estimator, ONE[kind], None)])
     if kind == "CalibratedClassifierCV":

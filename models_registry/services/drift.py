@@ -109,8 +109,8 @@ def _feature_drift(feature: Feature, reference: Sequence[Any], rows: Sequence[Lo
 
 
 def _prediction_drift(schema: Schema | None, reference: Sequence[Any], rows: Sequence[LoggedRow]) -> ColumnDrift:
-    if schema is None or schema.outputs != 1:
-        return ColumnDrift(drift.NOT_COMPARED, "Predictions of several outputs are not compared.")
+    if schema is None or not schema.has_one_label:
+        return ColumnDrift(drift.NOT_COMPARED, "Answers of several outputs, and of transformers, are not compared.")
     current = [row.prediction for row in rows]
     if rows and all(value is None for value in current):
         return ColumnDrift(drift.NOT_COMPARED, "The prediction log does not keep predictions.")

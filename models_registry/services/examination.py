@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import transaction
 
 from models_registry import conf
-from models_registry.artifacts import formats, pack
+from models_registry.artifacts import pack
 from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.reference import ReferenceTable
-from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.schema import TRANSFORMER, Schema
 from models_registry.errors import ArtifactError, DiskUnavailable
 from models_registry.models import ModelVersion, State
 from models_registry.services import parts
@@ -168,8 +168,9 @@ def _examine_artifact(
     )
     findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
     if not report.passed:
-        reason = explain_versions(report.reason, inspection)
-        return findings.reject(f"{reason}{_advise_steps(version)}" if formats.TRANSFORMS_ONLY in reason else reason)
+        return findings.reject(explain_versions(report.reason, inspection))
+    if (report.schema or {}).get("kind") == TRANSFORMER and (advice := _advise_steps(version)):
+        return findings.reject(f"It transforms rows and answers no predictions.{advice}")
     findings.values["schema"] = report.schema
     _keep_sample(manifest.sample, report.predictions, findings)
     _keep_reference(version, manifest.reference, artifact, findings)
@@ -185,6 +186,8 @@ def _advise_steps(version: ModelVersion) -> str:
     """Say how to serve a transformer with the model that lies beside it; empty where there is none."""
     folder, _, own = version.storage_key.rpartition("/")
     keys = version.model.versions.filter(storage_key__startswith=f"{folder}/").exclude(storage_key=version.storage_key)
+    # Two versions of one transformer may lie in one folder.
+    keys = keys.exclude(schema__kind=TRANSFORMER)
     others = [
         key.rpartition("/")[2]
         for key in keys.values_list("storage_key", flat=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from models_registry.artifacts.schema import TRANSFORMER
 from models_registry.errors import ActivationConflict, NotSplittable
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
 from models_registry.services.activation import activate
@@ -33,6 +34,11 @@ def activate_latest(version: ModelVersion) -> None:
             return
         if model.canary is not None and model.canary.version.number > version.number:
             return
+        if model.active_version is not None and _answers_otherwise(version, model.active_version):
+            log.info(
+                "not_activated", version=str(version), reason="a transformer and a model do not replace each other"
+            )
+            return
         version.model = model
         try:
             _serve_latest(version)
@@ -41,6 +47,12 @@ def activate_latest(version: ModelVersion) -> None:
         except NotSplittable as error:
             log.info("not_activated", version=str(version), reason=str(error))
         return
+
+
+def _answers_otherwise(version: ModelVersion, active: ModelVersion) -> bool:
+    """Say whether one of both transforms rows and the other predicts: a part of a chain, saved under its name."""
+    kinds = {(item.schema or {}).get("kind") for item in (version, active)}
+    return len(kinds) == 2 and TRANSFORMER in kinds
 
 
 def _serve_latest(version: ModelVersion) -> None:

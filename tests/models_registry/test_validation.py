@@ -16,6 +16,7 @@ import sklearn
 from django.utils import timezone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from models_registry import services
 from models_registry.agent.maintenance import MaintenanceLoop
@@ -198,6 +199,17 @@ def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, 
     model = services.get_model("m")
     assert (model.active_version.number, model.generation) == (2, 1)
     assert model.activations.get().kind == "policy"
+
+
+def test_latest_puts_no_transformer_in_the_place_of_a_model(storage_directory, settings):
+    settings.MODELS_POLICY = "latest"
+    save(constant(1), storage_directory / "m/1/model.joblib")
+    save(StandardScaler().fit([[1.0, 2.0], [3.0, 4.0]]), storage_directory / "m/2/model.joblib")
+    services.discover()
+    for version in ModelVersion.objects.order_by("number"):
+        services.check_version(version, holder="test")
+    assert [version.state for version in ModelVersion.objects.all()] == [State.READY, State.READY]
+    assert services.get_model("m").active_version.number == 1
 
 
 def test_latest_may_begin_with_a_canary(storage_directory, settings):

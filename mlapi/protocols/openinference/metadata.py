@@ -11,7 +11,7 @@ from mlapi.protocols.openinference.tensors import LARGEST_INT64
 from mlapi.version import VERSION
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.prediction import offers, outputs_of
-from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.schema import TRANSFORMER, Schema
 from models_registry.inference.runtime import LoadedModel, Runtime
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
@@ -165,7 +165,7 @@ def _datatype(loaded: LoadedModel, name: str) -> str:
 
 
 def _width(schema: Schema, name: str) -> int:
-    if name in {"predict", "std"}:
+    if name in {"predict", "std"} or (name == "transform" and schema.kind == TRANSFORMER):
         return schema.outputs
     if name == PROBABILITIES and schema.classes:
         return len(schema.classes)

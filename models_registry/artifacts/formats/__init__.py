@@ -1,6 +1,7 @@
 """The formats of artifacts, each opened by its file's ending and by nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +67,6 @@ def _onnx(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
     return open_onnx(path)
 
 
-TRANSFORMS_ONLY = "It transforms rows and answers no predictions."
-
-
 def _xgboost(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
     from models_registry.artifacts.boosters.xgboost_estimators import open_xgboost
 
@@ -81,13 +79,14 @@ def _kind_of(value: Any) -> str:
 
 def _next_step(value: Any) -> str:
     """Say what to publish in place of a `value` that cannot predict."""
+    from models_registry.artifacts.row_transformer import LABEL_ENCODERS
+
     if isinstance(value, type):
         return "Publish a fitted instance of it."
-    if _has(value, "transform"):
+    if type(value).__name__ in LABEL_ENCODERS:
         return (
-            f"{TRANSFORMS_ONLY} Publish the whole fitted pipeline that ends with a classifier, a regressor or another "
-            "step with predict; or name this file and the model's, in their order, in the 'steps' of the model's "
-            "manifest."
+            "It encodes labels and answers no predictions. Publish the model. To have its answers in these labels, "
+            "name the model's file and this one, in this order, in the 'steps' of the model's manifest."
         )
     if _has(value, "fit_predict"):
         return (
@@ -147,6 +146,7 @@ def open_bundle(
     from models_registry.artifacts.formats.read_only import make_read_only
     from models_registry.artifacts.formats.serving_defaults import settle
     from models_registry.artifacts.object_graph import walk
+    from models_registry.artifacts.row_transformer import RowTransformer, transforms_rows
     from models_registry.artifacts.structure import check_objects
 
     value, parts, steps, is_free = _read(path, format, trusted, allow_any_pickle)
@@ -158,7 +158,7 @@ def open_bundle(
     else:
         bundle = Bundle(value, "")
     estimator = bundle.estimator
-    if isinstance(estimator, type) or not _has(estimator, "predict"):
+    if isinstance(estimator, type) or not (_has(estimator, "predict") or transforms_rows(estimator)):
         raise NoPrediction(f"The artifact holds a {_kind_of(estimator)}, which has no predict. {_next_step(estimator)}")
     objects = list(walk(estimator))
     settle(objects)
@@ -166,7 +166,7 @@ def open_bundle(
     check_objects(objects, vouched=vouched)
     make_read_only(objects)
     _require_fitted(estimator)
-    return bundle
+    return replace(bundle, estimator=RowTransformer(estimator)) if transforms_rows(estimator) else bundle
 
 
 def _read(
