@@ -8,6 +8,7 @@ from typing import Any
 
 from mlapi.observability.metrics.snapshots import Snapshots
 from models_registry.agent import siblings
+from models_registry.inference import call_board
 from models_registry.inference.memory import cpu_quota
 
 # The master hands this on before any numeric library is loaded: a worker has one processor, and its threads share it.
@@ -42,6 +43,7 @@ logger_class = "mlapi.observability.server_log.ServerLog"
 _snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var").resolve() / "metrics")
 # Made here, so that all workers share it.
 _siblings = siblings.shared()
+_calls = call_board.shared()
 
 
 def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
@@ -69,12 +71,14 @@ def on_starting(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Number the worker among its siblings."""
     _siblings.join(worker.age)
+    _calls.join(worker.age)
 
 
 @_guarded
 def child_exit(server: Any, worker: Any) -> None:
-    """Keep what a worker counted that has ended, however it ended."""
+    """Keep what a worker counted that has ended, however it ended, and which calls ended with it."""
     _snapshots.retire(worker.pid)
+    _snapshots.leave_calls(_calls.take(worker.age))
 
 
 @_guarded

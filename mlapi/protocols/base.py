@@ -29,7 +29,7 @@ class CallStats:
     model_seconds: float = 0.0
     kind: str = ""
     predictions: Any = None
-    # What the model failed at: exception, not_finite, out_of_memory.
+    # What the model failed at: exception, not_finite, out_of_memory. A lost worker is counted by its siblings.
     error: str = ""
     # What is to be logged of it; None for most requests.
     captured: CapturedCall | None = None

@@ -25,7 +25,7 @@ async def explain(loaded: LoadedModel, rows: Rows, result: Prediction, stats: Ca
     def work() -> Explanation:
         explainer = loaded.explainer.get()
         explainer.require_affordable(len(rows))
-        with model_errors(loaded, len(rows), stats), under_way():
+        with model_errors(loaded, len(rows), stats), under_way(version_id=loaded.version_id):
             return explainer.explain(rows)
 
     try:

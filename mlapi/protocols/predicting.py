@@ -69,7 +69,7 @@ async def call_method(
     """
 
     def call() -> dict[str, np.ndarray[Any, Any]]:
-        with under_way():
+        with under_way(version_id=loaded.version_id):
             values = prediction.call_method(loaded.estimator, method, _for_estimator(loaded, rows))
             return {
                 name: as_array(value, f"values of {name!r}")

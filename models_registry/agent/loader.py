@@ -127,7 +127,9 @@ class Preparation:
             generation=version.generation,
             digest=version.digest,
             schema=form.schema,
-            predictor=UnbatchedPredictor(form.model) if form.is_compiled else DynamicBatcher(form.model),
+            predictor=(UnbatchedPredictor if form.is_compiled else DynamicBatcher)(
+                form.model, version_id=version.version_id
+            ),
             estimator=form.estimator,
             explainer=LazyExplainer(
                 form.schema, lambda: self._native_of(form, version), is_open=form.native is not None

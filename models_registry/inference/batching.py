@@ -38,13 +38,14 @@ _threads = ThreadPoolExecutor(MAX_BUSY_MODELS, thread_name_prefix="model")
 class UnbatchedPredictor:
     """Calls the model for each request by itself: for a compiled model, whose call costs less than a hand-over."""
 
-    def __init__(self, model: Any) -> None:
-        """Call `model`."""
+    def __init__(self, model: Any, *, version_id: int = 0) -> None:
+        """Call `model`, which is that version's."""
         self._model = model
+        self._version_id = version_id
 
     async def predict(self, rows: Any, count: int) -> Prediction:
         """Return the answer to `rows`, without suspending."""
-        return timed_call(self._model, rows)
+        return timed_call(self._model, rows, self._version_id)
 
 
 class PendingPrediction:
@@ -119,9 +120,10 @@ class PendingPrediction:
 class DynamicBatcher:
     """Runs one call of the model at a time, with up to `max_rows` rows of the requests that wait."""
 
-    def __init__(self, model: Any, *, max_rows: int = 1024) -> None:
-        """Call `model`."""
+    def __init__(self, model: Any, *, max_rows: int = 1024, version_id: int = 0) -> None:
+        """Call `model`, which is that version's."""
         self._model = model
+        self._version_id = version_id
         self._max_rows = max_rows
         self._guard = threading.Lock()
         self._is_busy = False
@@ -211,7 +213,7 @@ class DynamicBatcher:
             return
         began = time.perf_counter()
         try:
-            answer = timed_call(self._model, join([pending.rows for pending in batch]))
+            answer = timed_call(self._model, join([pending.rows for pending in batch]), self._version_id)
         except Exception:  # noqa: BLE001 - one bad row fails the batch: each request then stands for itself
             for pending in batch:
                 self._answer_alone(pending)
@@ -229,7 +231,7 @@ class DynamicBatcher:
     def _answer_alone(self, pending: PendingPrediction) -> None:
         waited = 0.0 if pending.found_idle else time.perf_counter() - pending.arrived_at
         try:
-            pending.answer = replace(timed_call(self._model, pending.rows), waiting_seconds=waited)
+            pending.answer = replace(timed_call(self._model, pending.rows, self._version_id), waiting_seconds=waited)
         except Exception as error:  # noqa: BLE001 - raised where the request waits
             pending.error = error
 

@@ -12,28 +12,37 @@ from contextlib import contextmanager
 from typing import Any
 
 from models_registry.artifacts.prediction import Prediction, call
+from models_registry.inference import call_board
 
 _started: dict[int, float] = {}
+_mark = call_board.shared().mark
 
 
-def timed_call(model: Any, rows: Any) -> Prediction:
-    """Return what `call` does, counted as under way meanwhile."""
+def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
+    """Return what `call` does, counted as under way meanwhile.
+
+    With `version_id`, a worker that ends before the call does counts as a failure of that version.
+    """
     thread = threading.get_ident()
     _started[thread] = time.monotonic()
+    _mark(thread, version_id)
     try:
         return call(model, rows)
     finally:
+        _mark(thread, 0)
         del _started[thread]
 
 
 @contextmanager
-def under_way(*, allowance_seconds: float = 0.0) -> Iterator[None]:
+def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterator[None]:
     """Count what the block does with a model as under way, once it has taken `allowance_seconds`."""
     thread = threading.get_ident()
     _started[thread] = time.monotonic() + allowance_seconds
+    _mark(thread, version_id)
     try:
         yield
     finally:
+        _mark(thread, 0)
         del _started[thread]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models_registry.inference.call_board import WORKER_LOST
 from models_registry.monitoring.intervals import difference_interval, quantile_interval, share_interval
 from models_registry.monitoring.usage import OTHER_LABEL, Usage
 
@@ -55,7 +56,8 @@ def judge(guardrails: Mapping[str, float], *, active: Usage, candidate: Usage) -
 
 def _error_rate(limit: float, active: Usage, candidate: Usage) -> Finding:
     errors, attempts = candidate.error_count, candidate.attempts
-    if attempts < MIN_ATTEMPTS:
+    # Workers that a candidate takes with it leave few requests to count.
+    if attempts < MIN_ATTEMPTS and candidate.errors.get(WORKER_LOST, 0) < MIN_ERRORS:
         return _waiting("error_rate", limit, attempts, MIN_ATTEMPTS)
     low, high = share_interval(errors, attempts)
     if errors < MIN_ERRORS:

@@ -117,6 +117,8 @@ def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_
     assert not thread.is_alive()
     assert answered > 10
     assert service.events("worker_hung")
+    # Guardrails read it: a call that never returns is an error of its version.
+    eventually(lambda: b'kind="worker_lost"' in service.get("/metrics")[1], seconds=30)
     eventually(lambda: service.get("/health/live")[0] == 200)
 
 
@@ -142,6 +144,7 @@ def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
         assert len(held) < 120, service.log()
     eventually(lambda: len(service.worker_pids()) == 2)
     assert service.log().count("Timeout (0:00:") >= 2
+    eventually(lambda: b'kind="worker_lost"' in service.get("/metrics")[1], seconds=60)
     eventually(service.is_ready, seconds=60)
     assert service.post("/predict", {"features": [0]})[0] == 200
 

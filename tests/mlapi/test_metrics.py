@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,11 @@ from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.records import MAX_CLASSES, OTHER, Record, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
+from mlapi.observability.metrics.usage import usage_by_version
 from models_registry.artifacts.prediction import Prediction
 from models_registry.inference.batching import DynamicBatcher, run_blocking
 from models_registry.inference.runtime import Runtime, ServingSnapshot
+from models_registry.monitoring.usage import Usage
 from tests.support.estimators import constant, forest, save
 from tests.support.waiting import eventually
 
@@ -322,6 +325,32 @@ def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
     assert total(text, "mlapi_workers") == 1
     snapshots.clear()
     assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
+
+
+def test_a_call_that_ended_with_its_worker_is_an_error_of_its_version(tmp_path, load):
+    candidate = replace(load(constant(1), number=1), version_id=41)
+    runtime = Runtime()
+    runtime.snapshot = ServingSnapshot(models={candidate.name: candidate}, was_ready=True)
+    snapshots = Snapshots(tmp_path)
+    recorders = [MetricsRecorder(runtime, snapshots) for _ in range(2)]
+    snapshots.leave_calls([41])
+    snapshots.leave_calls([41, 999])
+    for recorder in recorders:
+        recorder.start()
+        recorder.stop()
+    found = [usage_by_version(recorder.totals()) for recorder in recorders]
+    total = sum((one[candidate.name, 1] for one in found if one), Usage())
+    assert (total.requests, total.attempts, total.errors) == (2, 2, {"worker_lost": 2})
+
+
+def test_a_lost_call_waits_until_the_versions_are_loaded(tmp_path):
+    runtime = Runtime()
+    snapshots = Snapshots(tmp_path)
+    snapshots.leave_calls([41])
+    recorder = MetricsRecorder(runtime, snapshots)
+    recorder.start()
+    recorder.stop()
+    assert snapshots.take_calls() == [41]
 
 
 def test_a_worker_that_cannot_share_tells_its_own(tmp_path):

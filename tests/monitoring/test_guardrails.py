@@ -54,6 +54,8 @@ def broken(candidate: Usage, active: Usage | None = None, **limits: float) -> li
         (usage(100, errors=2), []),
         (usage(19, errors=19), []),
         (usage(100, refused=99), []),
+        (Usage(requests=3, errors={"worker_lost": 3}), ["error_rate"]),
+        (Usage(requests=2, errors={"worker_lost": 2}), []),
         (usage(seconds=0.0155), ["p99_ratio"]),
         (usage(seconds=0.0029), ["p99_ratio"]),
         (usage(seconds=0.00155), []),
@@ -65,7 +67,8 @@ def broken(candidate: Usage, active: Usage | None = None, **limits: float) -> li
     ],
     ids=[
         "the same", "all fail", "a tenth fails", "at the limit", "two of a hundred", "too few to tell",
-        "refused is no error", "ten times slower", "twice slower", "another bucket only", "too few latencies",
+        "refused is no error", "three workers lost", "two workers lost",
+        "ten times slower", "twice slower", "another bucket only", "too few latencies",
         "other shares", "within the limit", "a new label", "too few labels",
     ],
 )  # fmt: skip

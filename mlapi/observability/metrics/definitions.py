@@ -41,7 +41,7 @@ CLASSES = Metric("mlapi_predictions", "Predictions by class.", (*_VERSION, "pred
 PREDICTED_VALUES = Metric("mlapi_prediction_value", "Predicted numbers.", _VERSION, VALUES)
 MODEL_ERRORS = Metric(
     "mlapi_model_errors",
-    "Requests that the model failed at, by kind: exception, not_finite, out_of_memory.",
+    "Requests that the model failed at, by kind: exception, not_finite, out_of_memory, worker_lost.",
     (*_VERSION, "kind"),
 )
 SWAPS = Metric("mlapi_swaps", "Versions swapped in by this machine's workers.", ("model",))

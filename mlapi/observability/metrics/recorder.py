@@ -12,7 +12,7 @@ import psutil
 import structlog
 
 from mlapi.observability.metrics import definitions
-from mlapi.observability.metrics.records import Record, sum_up
+from mlapi.observability.metrics.records import Record, lost_call, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
 from models_registry.agent.periodic import PeriodicThread
@@ -123,6 +123,7 @@ class MetricsRecorder:
         self._thread.stop()
 
     def _share(self) -> None:
+        self._count_lost_calls()
         if not (self._thread.is_stopping or self._is_flush_due()):
             return
         try:
@@ -130,6 +131,23 @@ class MetricsRecorder:
             self._note_sharing(None)
         except OSError as error:
             self._note_sharing(error)
+
+    def _count_lost_calls(self) -> None:
+        """Count the calls that ended with their worker as failures of their versions."""
+        snapshot = self._runtime.snapshot
+        if not snapshot.was_ready or snapshot.awaited:
+            return  # a version that is not loaded yet is not known by its id
+        try:
+            lost = self._snapshots.take_calls()
+        except OSError as error:
+            self._note_sharing(error)
+            return
+        known = {loaded.version_id: loaded for loaded in (*snapshot.models.values(), *snapshot.others.values())}
+        for version_id in lost:
+            loaded = known.get(version_id)
+            if loaded is not None:
+                log.error("call_lost", model=loaded.name, version=loaded.number, next="The worker was replaced.")
+                self.record(lost_call(loaded.name, loaded.number))
 
     def _is_flush_due(self) -> bool:
         """Return whether something has happened since the last flush, or that was IDLE_FLUSH_SECONDS ago."""

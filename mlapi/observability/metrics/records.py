@@ -10,10 +10,13 @@ import numpy as np
 
 from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.totals import Totals
+from models_registry.inference.call_board import WORKER_LOST
 
 # Beyond that many classes of a version, the rest are counted together.
 MAX_CLASSES = 50
 OTHER = "(other)"
+# The protocol of a request that no living worker knows.
+UNKNOWN = "unknown"
 
 
 class Record(NamedTuple):
@@ -32,6 +35,11 @@ class Record(NamedTuple):
     predictions: Any
     # What the model failed at; empty where it answered, and where the request was refused.
     error: str = ""
+
+
+def lost_call(model: str, number: int) -> Record:
+    """Return the record of a request whose worker ended while the model computed."""
+    return Record(model, str(number), UNKNOWN, "failed", 0.0, 0.0, 0.0, 0, 0, "", None, WORKER_LOST)
 
 
 def outcome_of(status: int) -> str:

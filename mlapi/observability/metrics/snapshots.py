@@ -22,6 +22,7 @@ from models_registry.files import acquire, whole_file
 RETIRED = "retired.json"
 # Without the ending of the workers' files.
 CHOSEN = "models-with-series"
+LOST_CALLS = "lost-calls"
 # Longer than any reading takes; a worker that stands still in one must not stop whoever waits for it.
 LOCK_SECONDS = 1.0
 LOCK_POLL_SECONDS = 0.02
@@ -50,7 +51,8 @@ class Snapshots:
         # With what a killed worker left half written, whose name begins with a dot.
         for path in (*self._directory.glob("*.json"), *self._directory.glob(".*.json-*")):
             path.unlink(missing_ok=True)
-        (self._directory / CHOSEN).unlink(missing_ok=True)
+        for name in (CHOSEN, LOST_CALLS):
+            (self._directory / name).unlink(missing_ok=True)
 
     def write(self, snapshot: Snapshot, *, pid: int) -> None:
         """Lay down a worker's snapshot."""
@@ -80,6 +82,25 @@ class Snapshots:
             return [str(name) for name in orjson.loads((self._directory / CHOSEN).read_bytes())]
         except (FileNotFoundError, ValueError, TypeError):
             return []  # none yet, or a disk that has lost a part of it
+
+    def leave_calls(self, version_ids: Sequence[int]) -> None:
+        """Leave the versions that a worker called when it ended to the workers that live."""
+        if version_ids:
+            with self._locked(fcntl.LOCK_EX), (self._directory / LOST_CALLS).open("a") as file:
+                file.write("".join(f"{version_id}\n" for version_id in version_ids))
+
+    def take_calls(self) -> list[int]:
+        """Return the versions of calls that ended with their worker, each to one worker only."""
+        path = self._directory / LOST_CALLS
+        if not path.exists():
+            return []
+        with self._locked(fcntl.LOCK_EX):
+            try:
+                found = [int(line) for line in path.read_text().split() if line.isdigit()]
+            except FileNotFoundError:
+                return []  # another worker was first
+            path.unlink()
+        return found
 
     def retire(self, pid: int) -> None:
         """Keep what an ended worker counted, without its state; where that fails, the next call tries it again."""
