@@ -21,8 +21,9 @@ from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference import memory
 from models_registry.inference.batching import DynamicBatcher, UnbatchedPredictor
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
+from models_registry.inference.form_by_rows import FormByRows
 from models_registry.inference.model_calls import under_way
-from models_registry.inference.runtime import LoadedModel
+from models_registry.inference.runtime import LoadedModel, Predictor
 
 if TYPE_CHECKING:
     from models_registry.compilation import AccelerationReport, AccelerationRequest
@@ -54,7 +55,8 @@ MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 class Form:
     """The form in which a version serves: what predicts, what else it can, and what is to be said of it.
 
-    `native` is the native model, None where the compiled form alone is in memory.
+    `native` is the native model, None where the compiled form alone is in memory. It answers `native_from_rows` rows
+    and more, where that is not None.
     """
 
     model: Any
@@ -63,6 +65,7 @@ class Form:
     schema: Schema
     runs: dict[str, Any]
     is_compiled: bool
+    native_from_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Preparation:
             if sample is not None:
                 verify_sample(form.model, form.schema, sample)
             row_seconds = warm_up(form.model, form.schema, sample)
+        predictor = self._predictor(form, version, details, sample)
         is_inline = form.is_compiled and row_seconds is not None and row_seconds <= INLINE_SECONDS
         return LoadedModel(
             name=version.model,
@@ -127,12 +131,10 @@ class Preparation:
             generation=version.generation,
             digest=version.digest,
             schema=form.schema,
-            predictor=(UnbatchedPredictor if form.is_compiled else DynamicBatcher)(
-                form.model, version_id=version.version_id
-            ),
+            predictor=predictor,
             estimator=form.estimator,
             explainer=LazyExplainer(
-                form.schema, lambda: self._native_of(form, version), is_open=form.native is not None
+                form.schema, lambda: self._explained(form, version, predictor), is_open=form.native is not None
             ),
             example=sample.instances[0] if sample else details.report.get("example"),
             description=details.description,
@@ -146,6 +148,36 @@ class Preparation:
             ranges=ranges(sample, schema) if sample else {},
             inline_max_bytes=inline_max_bytes(form.model, form.schema, sample) if is_inline and sample else 0,
         )
+
+    def _predictor(
+        self, form: Form, version: DesiredVersion, details: VersionDetails, sample: Sample | None
+    ) -> Predictor:
+        if not form.is_compiled:
+            return DynamicBatcher(form.model, version_id=version.version_id)
+        if form.native_from_rows is None:
+            return UnbatchedPredictor(form.model, version_id=version.version_id)
+        schema = Schema.from_json(details.schema)
+
+        def open_native() -> Any:
+            if form.native is None:
+                _require_memory(version, details)
+            native = self._native_of(form, version)
+            if sample is not None:
+                verify_sample(native, schema, sample)
+            return native
+
+        return FormByRows(
+            form.model,
+            version_id=version.version_id,
+            native_from_rows=form.native_from_rows,
+            open_native=open_native,
+            as_native=form.schema.as_frame if schema.container == "frame" else lambda rows: rows,
+        )
+
+    def _explained(self, form: Form, version: DesiredVersion, predictor: Predictor) -> Any:
+        """Return the native model for explanations, the same that answers large requests where it is open."""
+        opened = predictor.native if isinstance(predictor, FormByRows) else None
+        return self._native_of(form, version) if opened is None else opened
 
     def _choose_form(
         self, version: DesiredVersion, schema: Schema, sample: Sample | None, artifact: CachedArtifact
@@ -181,6 +213,7 @@ class Preparation:
                 schema=schema.without_frames(),
                 runs={"form": "compiled", "text": report.describe(), **_figures(report)},
                 is_compiled=True,
+                native_from_rows=report.native_from_rows,
             )
         return self._native(version, schema, artifact, report.reason or "no compiled form", **_figures(report))
 
@@ -208,8 +241,9 @@ class Preparation:
             return form.native
 
         missing = StorageUnavailable(
-            f"{version.model} {version.number} cannot be explained now: its artifact is no longer in this machine's "
-            "cache. Give the cache more room (MODELS_CACHE_MB), and activate the version again."
+            f"The native form of {version.model} {version.number}, which explanations need, cannot be opened now: its "
+            "artifact is no longer in this machine's cache. Give the cache more room (MODELS_CACHE_MB), and activate "
+            "the version again."
         )
 
         def refuse(_: IO[bytes]) -> None:
@@ -250,7 +284,7 @@ def _figures(report: AccelerationReport) -> dict[str, Any]:
     """Return what the registry stores of a verdict."""
     kept = ("kind", "rows_verified", "tolerance", "largest_difference", "native_microseconds", "compiled_microseconds")
     body = report.to_json()
-    return {name: body[name] for name in (*kept, "speedup") if body.get(name) is not None}
+    return {name: body[name] for name in (*kept, "speedup", "native_from_rows") if body.get(name) is not None}
 
 
 def warm_up(model: Any, schema: Schema, sample: Sample | None) -> float | None:
@@ -287,8 +321,13 @@ def _seconds_of(model: Any, rows: Any) -> float:
 
 
 def memory_bytes(version: DesiredVersion, details: VersionDetails) -> int:
-    """Return what a version takes of memory: what its validation measured, else the size of its artifact."""
-    return int(details.report.get("model_memory_bytes") or version.size_bytes)
+    """Return what a version takes of memory: what its validation measured, else the size of its artifact.
+
+    That is the native form; where both forms may be in memory, the compiled one comes on top.
+    """
+    acceleration = details.report.get("acceleration") or {}
+    compiled = acceleration.get("size_bytes", 0) if acceleration.get("native_from_rows") else 0
+    return int(details.report.get("model_memory_bytes") or version.size_bytes) + int(compiled)
 
 
 def _require_memory(version: DesiredVersion, details: VersionDetails) -> None:

@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from models_registry.artifacts.prediction import call
 from models_registry.artifacts.schema import Schema
-from models_registry.compilation import sampling, skl2onnx_backend
+from models_registry.compilation import batch_timings, sampling, skl2onnx_backend
 from models_registry.compilation.compiled import CompiledModel, digest_of, labels_to_json
 from models_registry.compilation.context import Context, Outputs, Unsupported, predict
 from models_registry.compilation.encoder import NumberColumn
@@ -44,6 +44,7 @@ MAX_SLOWDOWN = 1.5
 # Both forms are timed in turns of a few calls, for about this long.
 TIMING_SECONDS = 0.3
 TIMING_CALLS = 8
+MIN_TIMED_CALLS = 3
 MAX_TIMED_CALLS = 400
 
 
@@ -204,8 +205,7 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate) -> Com
     rows = verification.rows
     plan = json.dumps(candidate.plan).encode()
     one = _timed(estimator, compiled, schema.parse([list(rows[0])]))
-    batch = [list(rows[index % len(rows)]) for index in range(BATCH_ROWS)]
-    many = _timed(estimator, compiled, schema.parse(batch))
+    many = _timed_batch(estimator, compiled, schema, rows, BATCH_ROWS)
     report = AccelerationReport(
         kind=compiled.kind,
         rows_verified=len(rows),
@@ -226,25 +226,56 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate) -> Com
             f"({many[1]:,.0f} µs against {many[0]:,.0f} µs)"
         )
         return Compiled(replace(report, kind="native", reason=reason))
-    return Compiled(report, candidate.model, plan)
+    timings = batch_timings.measure(
+        [(1, *one), (BATCH_ROWS, *many)],
+        lambda count: _timed_batch(estimator, compiled, schema, rows, count),
+        features=len(schema.inputs),
+    )
+    return Compiled(replace(report, batch_timings=timings), candidate.model, plan)
 
 
-def _timed(estimator: Any, compiled: CompiledModel, parsed: Any) -> tuple[float, float]:
-    """Return the lower quartiles of both in microseconds, measured in turns.
+def _timed_batch(
+    estimator: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[Any], count: int
+) -> tuple[float, float]:
+    """Return the microseconds of both forms for `count` rows, parsed as a worker parses them."""
+    served = schema.without_frames()
+    parsed = served.parse([list(rows[index % len(rows)]) for index in range(count)])
+    as_native = served.as_frame if schema.container == "frame" else None
+    return _timed(estimator, compiled, parsed, as_native=as_native, calls=max(1, TIMING_CALLS * BATCH_ROWS // count))
+
+
+def _timed(
+    estimator: Any,
+    compiled: CompiledModel,
+    parsed: Any,
+    *,
+    as_native: Callable[[Any], Any] | None = None,
+    calls: int = TIMING_CALLS,
+) -> tuple[float, float]:
+    """Return the lower quartiles of both in microseconds, measured in turns of `calls` calls.
 
     A busy machine interrupts some calls, and the long ones more often: the lower quartile is of those it left alone.
     """
     times: tuple[list[float], list[float]] = ([], [])
-    for model in (estimator, compiled):
-        call(model, parsed)
+
+    def call_native() -> None:
+        call(estimator, parsed if as_native is None else as_native(parsed))
+
+    def call_compiled() -> None:
+        call(compiled, parsed)
+
+    forms = (call_native, call_compiled)
+    for answer in forms:
+        answer()
     until = time.monotonic() + TIMING_SECONDS
     while True:
-        for model, taken in zip((estimator, compiled), times, strict=True):
+        for answer, taken in zip(forms, times, strict=True):
             # A few calls in a row: as under load, with the caches warm.
-            for _ in range(TIMING_CALLS):
+            for _ in range(calls):
                 start = time.perf_counter()
-                call(model, parsed)
+                answer()
                 taken.append(time.perf_counter() - start)
-        if time.monotonic() > until or len(times[0]) >= MAX_TIMED_CALLS:
+        is_enough = len(times[0]) >= MIN_TIMED_CALLS and time.monotonic() > until
+        if is_enough or len(times[0]) >= MAX_TIMED_CALLS:
             break
     return quantiles(times[0], n=4)[0] * 1e6, quantiles(times[1], n=4)[0] * 1e6

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models_registry.artifacts.schema import Schema
+from models_registry.compilation import batch_timings
 
 NATIVE = "native"
 KINDS = {"onnx64": "ONNX, float64", NATIVE: "scikit-learn itself"}
@@ -71,8 +72,8 @@ class AccelerationReport:
 
     `kind` is `onnx64` or `native`; a native one has a `reason` in words, and perhaps the figures of a
     compiled form that was right and no faster. Times are lower quartiles for one row, with everything that a prediction
-    needs after parsing. A verdict that is not `final` (the compiler ran out of time or memory) is tried again
-    later.
+    needs after parsing; `batch_timings` has those for one row and for many. A verdict that is not `final` (the compiler
+    ran out of time or memory) is tried again later.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class AccelerationReport:
     largest_difference: float | None = None
     native_microseconds: float | None = None
     compiled_microseconds: float | None = None
+    batch_timings: tuple[batch_timings.BatchTiming, ...] = ()
     compiled_by: str | None = None
     size_bytes: int = 0
     sha256: str | None = None
@@ -102,6 +104,11 @@ class AccelerationReport:
             return None
         return self.native_microseconds / self.compiled_microseconds
 
+    @property
+    def native_from_rows(self) -> int | None:
+        """Return from how many rows on the native form answers faster than the compiled one; None: it never does."""
+        return batch_timings.native_from_rows(self.batch_timings) if self.is_compiled else None
+
     def describe(self) -> str:
         """Return one sentence for the admin and for `GET /models/{name}`."""
         if not self.is_compiled:
@@ -109,8 +116,12 @@ class AccelerationReport:
         return (
             f"{KINDS.get(self.kind, self.kind)}: {_times(self.speedup)} faster than scikit-learn "
             f"({_figure(self.compiled_microseconds)} µs against {_figure(self.native_microseconds)} µs a row), "
-            f"{self._agreement()}"
+            f"{self._agreement()}{self._exception()}"
         )
+
+    def _exception(self) -> str:
+        rows = self.native_from_rows
+        return "" if rows is None else f"; from {rows:,} rows on, scikit-learn itself is faster and answers"
 
     def _agreement(self) -> str:
         rows = f"{self.rows_verified} rows"
@@ -123,14 +134,17 @@ class AccelerationReport:
         body = asdict(self)
         del body["directory"]
         body["speedup"] = self.speedup
+        body["native_from_rows"] = self.native_from_rows
         body["description"] = self.describe()
         return body
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], directory: Path | None = None) -> AccelerationReport:
         """Return what `to_json` wrote."""
-        known = {key: value[key] for key in value if key not in {"speedup", "description", "directory"}}
-        return cls(**known, directory=directory)
+        derived = {"speedup", "native_from_rows", "description", "directory", "batch_timings"}
+        known = {key: value[key] for key in value if key not in derived}
+        timings = tuple((rows, native, compiled) for rows, native, compiled in value.get("batch_timings", ()))
+        return cls(**known, batch_timings=timings, directory=directory)
 
 
 def native(reason: str, **others: Any) -> AccelerationReport:

@@ -18,6 +18,7 @@ from models_registry.agent.loader import (
     ROW_OVERHEAD_SECONDS,
     Preparation,
     inline_max_bytes,
+    memory_bytes,
 )
 from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.features import Feature
@@ -26,11 +27,14 @@ from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import call, call_method
 from models_registry.artifacts.schema import Schema
+from models_registry.compilation.compiled import REPORT_FILE
 from models_registry.errors import BrokenArtifact, DigestMismatch, SampleMismatch, StorageUnavailable
+from models_registry.inference import memory
 from models_registry.inference.batching import run_blocking
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
+from models_registry.inference.form_by_rows import FormByRows
 from models_registry.inference.runtime import LoadedModel
-from tests.support.estimators import constant, forest, save
+from tests.support.estimators import constant, forest, mixed, save
 
 
 def version_of(path: Path, **given) -> DesiredVersion:
@@ -105,6 +109,56 @@ def test_an_evicted_artifact_is_explained_once_it_is_back(preparation, tmp_path)
         loaded.explainer.get()
     prepare(preparation, version, path, sample=sample)
     assert loaded.explainer.get().names == loaded.schema.names
+
+
+def with_timings(preparation: Preparation, timings: list[list[float]]) -> None:
+    """Replace the timings of the compiled forms on this machine."""
+    for path in preparation.compiled_directory.glob(f"*/{REPORT_FILE}"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_timings": timings}))
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["array", "mixed columns"])
+def test_large_batches_go_to_the_native_form_where_it_was_timed_faster(preparation, tmp_path, named):
+    model, row = (mixed(), ["a", 1.0]) if named else (forest(seed=1, trees=30), [0.0, 1.0, 2.0, 3.0])
+    path, sample = save(model, tmp_path / "model.joblib"), Sample((row,))
+    version = version_of(path)
+    prepare(preparation, version, path, sample=sample)
+    with_timings(preparation, [[1, 4000.0, 10.0], [4, 4000.0, 40.0], [8, 10.0, 80.0]])
+    loaded = prepare(preparation, version, path, sample=sample)
+    assert 4 < loaded.runs["native_from_rows"] <= 8
+    rows = loaded.schema.parse([row] * 8)
+    compiled = run_blocking(loaded.predictor.predict(rows, 8))
+    assert isinstance(loaded.predictor, FormByRows)
+    loaded.predictor.wait_until_opened()
+    assert loaded.predictor.native is not None
+    native = run_blocking(loaded.predictor.predict(rows, 8))
+    assert native.predictions() == compiled.predictions()
+    assert native.probabilities == pytest.approx(compiled.probabilities)
+
+
+def test_native_form_is_not_opened_where_memory_lacks(preparation, tmp_path, monkeypatch):
+    path, sample = save(forest(seed=1, trees=30), tmp_path / "forest.joblib"), Sample(([0.0, 1.0, 2.0, 3.0],))
+    version = version_of(path)
+    prepare(preparation, version, path, sample=sample)
+    with_timings(preparation, [[1, 4000.0, 10.0], [4, 10.0, 40.0]])
+    loaded = prepare(preparation, version, path, sample=sample)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000)
+    run_blocking(loaded.predictor.predict(loaded.schema.parse([[0.0] * 4] * 4), 4))
+    loaded.predictor.wait_until_opened()
+    assert loaded.predictor.native is None
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ({"model_memory_bytes": 5_000}, 5_000),
+        ({"model_memory_bytes": 5_000, "acceleration": {"size_bytes": 700, "native_from_rows": None}}, 5_000),
+        ({"model_memory_bytes": 5_000, "acceleration": {"size_bytes": 700, "native_from_rows": 900}}, 5_700),
+    ],
+)
+def test_both_forms_count_where_both_may_be_loaded(tmp_path, report, expected):
+    path = save(constant(1), tmp_path / "a.joblib")
+    assert memory_bytes(version_of(path), VersionDetails({}, None, report, "")) == expected
 
 
 class EqualPace:

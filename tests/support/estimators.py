@@ -11,10 +11,13 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 
 def constant(number: int, *, features: int = 2) -> Any:
@@ -42,6 +45,13 @@ def forest(*, seed: int, trees: int = 20, features: int = 4, rows: int = 300) ->
 
 
 SLEEP = "tests.support.estimators.sleep_by_value"
+
+
+def mixed() -> Any:
+    """Return a pipeline that takes a column of text and one of numbers by name."""
+    frame = pd.DataFrame({"city": ["a", "b", "c"] * 20, "size": np.arange(60.0)})
+    columns = ColumnTransformer([("city", OneHotEncoder(handle_unknown="ignore"), ["city"])], remainder="passthrough")
+    return make_pipeline(columns, LogisticRegression(max_iter=500)).fit(frame, np.arange(60) % 2)
 
 
 def sleep_by_value(rows: Any) -> Any:
