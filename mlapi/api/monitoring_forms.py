@@ -59,6 +59,14 @@ class Usage(serializers.Serializer[Any]):
     versions = VersionUsage(many=True)
 
 
+class Distribution(serializers.Serializer[Any]):
+    """How many values are in each bin."""
+
+    bins = serializers.ListField(child=serializers.CharField(), help_text="Ranges of numbers, or categories.")
+    reference = serializers.ListField(child=serializers.IntegerField())
+    current = serializers.ListField(child=serializers.IntegerField(), help_text="Of the window.")
+
+
 class ColumnDrift(serializers.Serializer[Any]):
     """What one column shows; shares from 0 to 1."""
 
@@ -71,6 +79,7 @@ class ColumnDrift(serializers.Serializer[Any]):
     reference_rows = serializers.IntegerField()
     missing = serializers.FloatField(allow_null=True)
     reference_missing = serializers.FloatField(allow_null=True)
+    distribution = Distribution(allow_null=True, help_text="Where there is an effect size.")
 
 
 class FeatureDrift(ColumnDrift):

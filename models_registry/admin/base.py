@@ -19,7 +19,7 @@ from unfold.views import ChangeList
 
 from models_registry.errors import RegistryError
 from models_registry.models import RegisteredModel
-from models_registry.permissions import ACTIVATE, CHANGE, OVERRIDE, PUBLISH, TRY, VIEW, may, visible
+from models_registry.permissions import ACTIVATE, CHANGE, LOG, OVERRIDE, PUBLISH, TRY, VIEW, may, visible
 
 # A name that stands in the address until the form's own takes its place.
 PLACEHOLDER = "NAME"
@@ -106,6 +106,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "may_try": may(request.user, TRY),
             "may_override": may(request.user, OVERRIDE),
             "may_change": may(request.user, CHANGE),
+            "may_view_log": may(request.user, LOG),
             **values,
         }
 

@@ -55,10 +55,10 @@ def usage_charts(report: UsageReport) -> list[Chart]:
     labels = step_labels(report)
     total = sum((version.total for version in report.versions), Usage())
     return [
-        _chart("Requests", "bar", labels, _series(report, lambda usage: usage.requests), is_stacked=True),
-        _chart("Errors", "bar", labels, _series(report, lambda usage: usage.error_count), is_stacked=True),
-        _chart("p50, ms", "line", labels, _series(report, _milliseconds(0.5))),
-        _chart("p99, ms", "line", labels, _series(report, _milliseconds(0.99))),
+        series_chart("Requests", "bar", labels, _series(report, lambda usage: usage.requests), is_stacked=True),
+        series_chart("Errors", "bar", labels, _series(report, lambda usage: usage.error_count), is_stacked=True),
+        series_chart("p50, ms", "line", labels, _series(report, _milliseconds(0.5))),
+        series_chart("p99, ms", "line", labels, _series(report, _milliseconds(0.99))),
         *([_label_chart(report.versions, total)] if total.labels else []),
         *([_value_chart(report.versions, total)] if total.values else []),
     ]
@@ -84,7 +84,7 @@ def sparkline(steps: Sequence[Usage]) -> Chart:
 def line_chart(title: str, labels: Sequence[str], values: Sequence[float | None]) -> Chart:
     """Return one line over `labels`; None leaves a gap."""
     told = ", ".join(f"{label}: {value:g}" for label, value in zip(labels, values, strict=True) if value is not None)
-    chart = _chart(title, "line", labels, [{"label": title, "data": list(values)}])
+    chart = series_chart(title, "line", labels, [{"label": title, "data": list(values)}])
     return replace(chart, summary=f"{title} by version: {told}")
 
 
@@ -111,7 +111,7 @@ def _label_chart(versions: Sequence[VersionUsage], total: Usage) -> Chart:
         series.append(
             {"label": f"version {version.number}", "data": [round(100 * shares.get(name, 0.0), 2) for name in shown]}
         )
-    return _chart("Predictions by label, %", "bar", shown, series)
+    return series_chart("Predictions by label, %", "bar", shown, series)
 
 
 def _value_chart(versions: Sequence[VersionUsage], total: Usage) -> Chart:
@@ -124,10 +124,10 @@ def _value_chart(versions: Sequence[VersionUsage], total: Usage) -> Chart:
         answered = sum(counts) or 1
         shares = [round(100 * counts[index] / answered, 2) if counts else 0.0 for index in shown]
         series.append({"label": f"version {version.number}", "data": shares})
-    return _chart("Predicted values, %", "bar", labels, series)
+    return series_chart("Predicted values, %", "bar", labels, series)
 
 
-def _chart(
+def series_chart(
     title: str, kind: str, labels: Sequence[str], series: list[dict[str, Any]], *, is_stacked: bool = False
 ) -> Chart:
     for index, item in enumerate(series):

@@ -6,9 +6,10 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from models_registry import services
+from models_registry.admin.choosing import VersionForm
 from models_registry.errors import StorageError
 from models_registry.models import RegisteredModel
 from models_registry.monitoring.log_reading import LogFilter
@@ -17,20 +18,13 @@ ROWS_SHOWN = 50
 MAX_COLUMNS_SHOWN = 12
 
 
-class LogForm(forms.Form):
+class LogForm(VersionForm):
     """Which rows are wanted."""
 
-    version = forms.TypedChoiceField(required=False, coerce=int, empty_value=None, widget=UnfoldAdminSelectWidget())
     prediction = forms.CharField(required=False, max_length=200, widget=UnfoldAdminTextInputWidget())
     request_id = forms.CharField(
         label="Request id", required=False, max_length=200, widget=UnfoldAdminTextInputWidget()
     )
-
-    def __init__(self, model: RegisteredModel, data: Any) -> None:
-        """Offer the versions of `model`."""
-        super().__init__(data)
-        numbers = model.versions.newest_first().values_list("number", flat=True)
-        self.fields["version"].choices = [("", "all"), *((number, f"version {number}") for number in numbers)]  # type: ignore[attr-defined]  # a choice field
 
 
 def log_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:

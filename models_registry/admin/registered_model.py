@@ -25,14 +25,14 @@ from unfold.widgets import (
 
 from models_registry import conf, services
 from models_registry.admin import canary
-from models_registry.admin.base import RecordAdmin, labelled, may_upload, require, told_in_words
+from models_registry.admin.base import labelled, may_upload, require, told_in_words
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_none, confirm
-from models_registry.admin.prediction_log import log_context
+from models_registry.admin.monitoring_pages import MonitoringPages
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
 from models_registry.models import Activation, Lease, ModelVersion, Policy, RegisteredModel, Replica, State
-from models_registry.permissions import ACTIVATE, CHANGE, LOG, PUBLISH, may
+from models_registry.permissions import ACTIVATE, CHANGE, PUBLISH, may
 from models_registry.services import DiscoveryResult
 from models_registry.templatetags.registry import moment
 
@@ -73,7 +73,7 @@ class SettingsForm(forms.Form):
 
 
 @admin.register(RegisteredModel)
-class RegisteredModelAdmin(RecordAdmin):
+class RegisteredModelAdmin(MonitoringPages):
     """The models and, on a page for each, its versions and its rollout."""
 
     list_title = "Models"
@@ -95,7 +95,7 @@ class RegisteredModelAdmin(RecordAdmin):
             path("<int:pk>/deactivate/", view(self.deactivate_view), name=name("deactivate")),
             path("<int:pk>/promote/", view(require_POST(canary.promote_view)), name=name("promote")),
             path("<int:pk>/end-canary/", view(require_POST(canary.end_view)), name=name("end_canary")),
-            path("<int:pk>/log/", view(require_GET(self.log_view)), name=name("log")),
+            *self.monitoring_urls(),
             path("<int:pk>/settings/", view(require_POST(self.settings_view)), name=name("settings")),
             *super().get_urls(),
         ]
@@ -223,7 +223,6 @@ class RegisteredModelAdmin(RecordAdmin):
             form=form,
             history=history,
             **self._live_context(request, model),
-            may_view_log=may(request.user, LOG),
             **usage_context(model, request.GET.get("window", "")),
         )
         return TemplateResponse(request, "models_registry/admin/model.html", context)
@@ -255,14 +254,6 @@ class RegisteredModelAdmin(RecordAdmin):
             "acceleration_is_off": not settings.MODELS_ACCELERATION,
             **canary.canary_context(model),
         }
-
-    def log_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the newest logged requests of a model."""
-        self.require_view(request)
-        require(request, LOG)
-        model = get_object_or_404(RegisteredModel, pk=pk)
-        context = self.page_context(request, original=model, title="Prediction log", **log_context(request, model))
-        return TemplateResponse(request, "models_registry/admin/prediction_log.html", context)
 
     # Acts
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.monitoring.distributions import Distribution, category_distribution, number_distribution
 from models_registry.monitoring.intervals import difference_interval
 
 # Fewer values on either side are never judged.
@@ -36,6 +37,7 @@ class ColumnDrift:
     """What one column shows. Shares are from 0 to 1.
 
     `chance` is the largest effect size of random splits of the same values; it is computed above the threshold alone.
+    `distribution` is there where an effect size is.
     """
 
     verdict: str
@@ -47,6 +49,7 @@ class ColumnDrift:
     reference_rows: int = 0
     missing: float | None = None
     reference_missing: float | None = None
+    distribution: Distribution | None = None
 
 
 def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) -> ColumnDrift:
@@ -79,12 +82,14 @@ def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) ->
     size = distance(reference_values, values)
     if not math.isfinite(size):
         return judged(NOT_COMPARED, "Its values are too large to compare.")
+    spread: Callable[[Any, Any], Distribution] = number_distribution if kind == NUMBER else category_distribution
+    judged = partial(judged, effect_size=size, distribution=spread(reference_values, values))
     if size <= THRESHOLD:
-        return judged(STABLE, f"{size:.3f} is within {THRESHOLD}.", effect_size=size)
+        return judged(STABLE, f"{size:.3f} is within {THRESHOLD}.")
     chance = _chance(reference_values, values, distance)
     verdict = DRIFTED if size > chance else STABLE
     reason = f"{size:.3f} is above {THRESHOLD}; chance gives up to {chance:.3f}."
-    return judged(verdict, reason, effect_size=size, chance=chance)
+    return judged(verdict, reason, chance=chance)
 
 
 def wasserstein(reference: Sequence[float], current: Sequence[float]) -> float:

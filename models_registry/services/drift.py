@@ -29,14 +29,18 @@ NOT_CAPTURED = "not captured"
 TURN_ON = 'The prediction log is off. Turn it on: PATCH /api/models/{name} with {{"capture_percent": 10}}.'
 
 
-def drift_report(model: RegisteredModel, window: timedelta, *, now: datetime | None = None) -> dict[str, Any]:
+def drift_report(
+    model: RegisteredModel, window: timedelta, *, number: int | None = None, now: datetime | None = None
+) -> dict[str, Any]:
     """Return the drift of `model` by version over the logged requests of `window`, as JSON.
 
-    Raises StorageError where the log's storage is away.
+    `number` asks for that version alone. Raises StorageError where the log's storage is away.
     """
     is_captured = model.name in read_captures()
-    by_version = logged_rows_over(model, window, now=now or timezone.now(), limit=MAX_ROWS)
-    if model.active_version is not None:
+    by_version = logged_rows_over(model, window, now=now or timezone.now(), limit=MAX_ROWS, number=number)
+    if number is not None:
+        by_version.setdefault(number, [])
+    elif model.active_version is not None:
         by_version.setdefault(model.active_version.number, [])
     versions = model.versions.filter(number__in=by_version).select_related("model", "reference_rows").newest_first()
     return {

@@ -46,7 +46,7 @@ def check_drift_next() -> bool:
 
 def _look_at(model: RegisteredModel, version: ModelVersion, check: DriftCheck) -> None:
     try:
-        report = drift_report(model, WINDOW)
+        report = drift_report(model, WINDOW, number=version.number)
     except StorageError as error:
         log.error("drift_check_postponed", model=model.name, reason=str(error))
         return

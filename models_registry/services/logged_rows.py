@@ -31,13 +31,14 @@ def logged_rows(
 
 
 def logged_rows_over(
-    model: RegisteredModel, window: timedelta, *, now: datetime, limit: int
+    model: RegisteredModel, window: timedelta, *, now: datetime, limit: int, number: int | None = None
 ) -> dict[int, list[LoggedRow]]:
     """Return logged rows by version, at most `limit` each, evenly over the window that ends `now`.
 
-    Raises StorageError where the storage is away.
+    `number` asks for the rows of that version alone. Raises StorageError where the storage is away.
     """
-    return spread_rows(conf.log_storage(), model.name, logged_days(model, window), now - window, limit=limit)
+    days = {(day, version) for day, version in logged_days(model, window) if number in (None, version)}
+    return spread_rows(conf.log_storage(), model.name, days, now - window, limit=limit)
 
 
 def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> set[tuple[date, int]]:

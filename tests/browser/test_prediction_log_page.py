@@ -33,7 +33,7 @@ def test_logged_rows_are_shown_and_filtered(size, scheme, open_page, tmp_path, s
     page = open_page(*VIEW, "view_predictionlog", size=SIZES[size])
     page.emulate_media(color_scheme=scheme)
     page.goto(f"/admin/models_registry/registeredmodel/{model.pk}/change/")
-    page.get_by_role("link", name="Logged requests").click()
+    page.get_by_role("link", name="Prediction log", exact=True).click()
     rows = page.locator("#log-rows tbody tr")
     expect(rows).to_have_count(4)
     expect(rows.first).to_contain_text("request-2")
