@@ -146,3 +146,26 @@ def test_the_document_says_what_is_explained(host, load):
         for name in ("inexact", "exact")
     }
     assert flags == {"inexact": False, "exact": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (
+            "/v2/models/m/infer",
+            {
+                "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}],
+                "parameters": {"explain": True},
+            },
+            (400, "Explanations are not part of this protocol"),
+        ),
+        ("/v1/models/m:predict", {"instances": [[1, 2]], "explain": True}, (400, "Unknown field 'explain'")),
+        ("/invocations", {"inputs": [[1, 2]], "params": {"explain": True}}, (200, "params are ignored")),
+    ],
+    ids=["v2", "v1", "MLflow"],
+)
+def test_other_protocols_tell_that_they_explain_nothing(host, load, path, body, told):
+    load(LinearRegression().fit(ROWS, ROWS[:, 0]))
+    answer = host.post(path, body)
+    status, sentence = told
+    assert (answer.status, sentence in answer.body.decode() + answer.headers.get("warning", "")) == (status, True)

@@ -63,6 +63,13 @@ def read_request(call: Call, schema: Schema) -> InferRequest:
     content_type = parameters.get("content_type")
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise unknown_content_type(content_type, "the request")
+    if flag(parameters, "explain", default=False):
+        # Its answer would look as if the model had no contributions.
+        raise invalid(
+            "parameters",
+            "Explanations are not part of this protocol. Leave 'explain' out, or send '\"explain\": true' to "
+            "POST /models/{name}/predict.",
+        )
     outputs = _outputs(body, by_default=by_default)
     if flag(parameters, "return_std", default=False):
         outputs = (*(outputs or (Output("predict", by_default),)), Output("std", by_default))
