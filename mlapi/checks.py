@@ -13,7 +13,7 @@ from mlapi.sign_in.balancer import is_load_balancer_arn
 
 @register()
 def check_https(**_: Any) -> list[CheckMessage]:
-    """W001: HTTPS ends at a proxy that nobody trusts to say so."""
+    """W001: HTTPS ends at a proxy, and the settings do not trust its header."""
     if not settings.SECURE or settings.TRUSTED_PROXIES:
         return []
     return [

@@ -17,7 +17,7 @@ RegistryError
 │   ├── SignatureError         its signature is missing or wrong
 │   └── SampleMismatch         it answers its own sample differently
 ├── RequestError               the request cannot be carried out as it stands
-│   ├── InvalidName            a model's name that no URL would bear
+│   ├── InvalidName            a model's name that does not fit a URL
 │   ├── UnknownModel           no model of that name
 │   ├── UnknownVersion         no version of that number
 │   ├── NotActivatable         its state, or its verdict, forbids it

@@ -35,7 +35,7 @@ RETIRED = {
     r"\bBoard\b|\bVersionRef\b|\bLoadableVersion\b": "ServingSnapshot, DesiredVersion",
     r"\bWatcher\b|\bSteward\b": "Reconciler, MaintenanceLoop",
     r"\bKeyKeeper\b|\bKeyRing\b|key-keeper": "ApiKeySync, ApiKeyCache",
-    r"(?i)\bcoalesc\w*|\b_Ticket\b|brief_bytes": "DynamicBatcher, PendingPrediction, inline_max_bytes",
+    r"(?i)\bcoalesc(er|ing|ed)\b|\b_Ticket\b|brief_bytes": "DynamicBatcher, PendingPrediction, inline_max_bytes",
     r"\bskl2onnx_road\b|\b(the|a) road\b|\broads\b": "skl2onnx_backend, attempt",
     r"FrontColumn|\bDraft\b|\bdraft_of\b|\bAgreed\b": "InputColumn, Candidate, VerifiedCandidate",
     r"\bworkshop\b": "build_dir",

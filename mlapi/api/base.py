@@ -52,7 +52,7 @@ class MayAct(BasePermission):
     """The permission that the same act needs in the admin."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Say whether the caller may; who is logged in and may not is told what is missing."""
+        """Return whether the caller has the permission; a logged-in caller is told which one is missing."""
         if not request.user or not request.user.is_authenticated:
             return False
         needed = view.needs.get(request.method)

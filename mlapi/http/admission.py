@@ -166,7 +166,7 @@ class AdmissionController:
         return not self._in_flight or self._in_flight + count <= self.max_in_flight
 
     def _enqueue(self, count: int, client: Hashable) -> _Waiting | None:
-        """Return a place in the queue; None where the queue is full, or a wait would most likely be in vain."""
+        """Return a place in the queue; None where the queue is full, or the wait would probably time out."""
         if not self.queue_timeout_seconds or self.queued >= self.max_queued:
             return None
         is_impatient = time.monotonic() < self._refused_at.get(client, 0.0) + IMPATIENT_SECONDS

@@ -50,7 +50,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
 
 
 def as_http_error(error: Exception, request_id: str = "") -> HttpError:
-    """Return what a caller is told of `error`; of one that nobody foresaw, no more than that it was logged."""
+    """Return the message for the client; an unexpected error says only that it was logged."""
     if isinstance(error, HttpError):
         return error
     if isinstance(error, errors.InputError):

@@ -13,7 +13,7 @@ from mlapi.protocols.base import Reply
 WRITE_RESPONSE = "write_response"
 # Whether the client has said that it sends no more: a key of the ASGI scope's state.
 HAS_ENDED = "has_ended"
-# A smaller answer is written at once, whoever reads it.
+# A smaller answer is written at once, however slowly the client reads.
 PIECE_BYTES = 262_144
 Write = Callable[[str, bytes], bool]
 

@@ -196,7 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.app = _refuse_with(error)
         super().on_headers_complete()
         self.app = self._application
-        # Trailers go to a list of their own: nobody checked them, so none may pass for a header (RFC 9110, 6.5.1).
+        # Trailers go to a list of their own: they are not checked, so none may pass for a header (RFC 9110, 6.5.1).
         self.headers = []
         self._framing_bytes = 0
         if self._stopping_since is not None:

@@ -44,7 +44,7 @@ class _Server(Server):
 
 
 class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves the application; accepts connections while it is ready, or nobody is."""
+    """Serves the application; accepts connections while it is ready, or while no worker is."""
 
     CONFIG_KWARGS = {
         "loop": "uvloop",

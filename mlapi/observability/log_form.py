@@ -6,5 +6,5 @@ import sys
 
 
 def is_text(form: str) -> bool:
-    """Say whether the log is text; `form` is `json`, `text`, or `auto`: text where standard error is a terminal."""
+    """Return whether the log is text; `form` is `json`, `text`, or `auto`: text where standard error is a terminal."""
     return form == "text" or (form == "auto" and sys.stderr.isatty())

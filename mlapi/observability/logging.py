@@ -57,7 +57,7 @@ def flush() -> None:
 
 
 def _write(left: bytes) -> None:
-    # A prediction is answered although nobody takes the log any more; there is nobody left to be told.
+    # A closed log stream must not fail a prediction, and there is no other place to report it.
     with suppress(OSError):
         while left:
             left = left[os.write(2, left) :]

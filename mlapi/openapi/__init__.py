@@ -27,7 +27,7 @@ class Edition:
     etag: str
 
     def fits(self, snapshot: ServingSnapshot) -> bool:
-        """Say whether nothing that the document tells has changed."""
+        """Return whether the content of the document is unchanged."""
         return self.loads == _loads(snapshot) and self.default == snapshot.default and self.limits == _limits()
 
 

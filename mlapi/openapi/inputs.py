@@ -10,7 +10,7 @@ from models_registry.inference.runtime import LoadedModel
 
 JsonSchema = dict[str, Any]
 
-# Beyond this a list helps nobody; `GET /models/{model}` has it whole.
+# A longer list is not readable; `GET /models/{model}` has all of it.
 MAX_CATEGORIES = 1000
 BOUNDS = {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
 NUMBER: JsonSchema = {"type": "number", **BOUNDS}

@@ -51,7 +51,7 @@ def _closed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(item: Any) -> Any:
-    """Return a part of the schema whose references bear this part's prefix: a `Model` there is another than here."""
+    """Return a part of the schema whose references have this part's prefix: both parts define a `Model`."""
     if isinstance(item, dict):
         return {
             key: REFERENCE + _name(value.removeprefix(REFERENCE)) if key == "$ref" else _renamed(value)

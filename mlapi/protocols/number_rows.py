@@ -89,7 +89,7 @@ def _read_shell(shell: bytes, forms: tuple[str, ...], flags: tuple[str, ...]) ->
 
 
 def _starts(raw: bytes, start: int, names: tuple[str, ...]) -> bool:
-    """Say whether the first row has the features' names in their own order."""
+    """Return whether the first row has the features' names in their own order."""
     try:
         row = orjson.loads(raw[start : raw.find(b"}", start) + 1])
     except orjson.JSONDecodeError:

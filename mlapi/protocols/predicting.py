@@ -116,7 +116,7 @@ def model_errors(loaded: LoadedModel, count: int, stats: CallStats) -> Iterator[
 
 
 def not_finite(loaded: LoadedModel, stats: CallStats) -> HttpError:
-    """Return the error for an answer that JSON cannot bear."""
+    """Return the error for an answer that JSON cannot represent."""
     return HttpError(
         400,
         "prediction_not_finite",

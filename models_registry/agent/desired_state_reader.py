@@ -15,7 +15,8 @@ from models_registry.services.desired_state import DesiredState
 
 log = structlog.get_logger(__name__)
 
-# All models are compared once in so many polls: a restored backup, or an edit past the services, moves no revision.
+# All models are compared once in this number of polls: a restored backup, or an edit past the services, moves no
+# revision.
 POLLS_PER_COMPARISON = 5
 
 

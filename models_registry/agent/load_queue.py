@@ -60,7 +60,7 @@ class Journal:
         return json.dumps(asdict(self)).encode()
 
     def note_death(self, now: float, *, limit_seconds: float) -> None:
-        """Take into account that whoever loaded last has died in it.
+        """Take into account that the last process died while it loaded.
 
         One death may have any reason, so the load is tried again at once. Where it took the whole of `limit_seconds`,
         or it was not the first, the pause grows with what the deaths have cost.
@@ -113,7 +113,7 @@ class LoadQueue:
             os.close(descriptor)
 
     def _open(self) -> int | None:
-        """Return the file's descriptor; None where the disk has no place for it, and nobody can queue."""
+        """Return the file's descriptor; None where the disk is full, so that no queue is possible."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

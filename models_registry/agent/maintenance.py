@@ -65,7 +65,7 @@ class MaintenanceLoop:
                 return
 
     def _check_one(self) -> bool:
-        """Say whether there was something to check; what cannot be had now keeps nothing behind it waiting."""
+        """Check the next version and return whether there was one; an unreadable one does not block the next."""
         try:
             with self._slot() as has_slot:
                 return has_slot and services.check_next(self._holder) is not None

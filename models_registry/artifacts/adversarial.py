@@ -1,4 +1,4 @@
-"""Rows that nobody promised, tried before a version may serve: what the steps hand on is looked at meanwhile.
+"""Tries unusual rows before a version may serve, and checks what the steps of a pipeline pass on.
 
 Checks of the stored state know the estimators that they know. These rows reach what they miss: a sparse matrix that
 points outside of itself, and an answer that depends on what was in memory before.

@@ -85,10 +85,10 @@ class ArtifactCache:
     ) -> CachedArtifact:
         """Return the artifact with `digest`, copied by `copy` where it is not cached.
 
-        Without a digest (a version that nobody has read yet) it is copied, and the answer tells its digest.
+        Without a digest (a version that was never read) it is copied, and the result has its digest.
         Raises DigestMismatch where the bytes are not the registered ones, StorageUnavailable where they are not
         here within `deadline_seconds`, all attempts together, and DiskUnavailable where this disk cannot keep them.
-        On a full disk whatever nobody uses makes room first. A pinned artifact of at most `memory_bytes` that the
+        On a full disk, unused artifacts are removed first. A pinned artifact of at most `memory_bytes` that the
         disk cannot keep is kept in memory.
         """
         deadline = time.monotonic() + deadline_seconds
@@ -146,7 +146,7 @@ class ArtifactCache:
         return {path.stem for path in self._artifacts()}
 
     def evict(self) -> None:
-        """Remove the artifacts that nobody uses, the longest unused first, until `max_bytes` are kept.
+        """Remove unused artifacts, the longest unused first, until `max_bytes` are kept.
 
         What a process that died left half fetched goes at once.
         """
@@ -285,7 +285,7 @@ class ArtifactCache:
 
 
 class _UntilDeadline(io.BufferedWriter):
-    """A file that takes no byte after the deadline, so that a copy which nobody waits for any longer ends."""
+    """A file that takes no byte after the deadline, so that an abandoned copy ends."""
 
     def __init__(self, path: Path, deadline: float) -> None:
         super().__init__(io.FileIO(path, "w"))

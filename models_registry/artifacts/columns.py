@@ -58,7 +58,7 @@ def as_numbers(values: Sequence[Any]) -> Array | None:
 
 
 def are_in_range(numbers: Array) -> bool:
-    """Say whether every number is finite and within float32, in which many models compute."""
+    """Return whether every number is finite and within float32, in which many models compute."""
     if not numbers.size:
         return True
     # A NaN makes both comparisons false.

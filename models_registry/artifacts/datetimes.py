@@ -33,7 +33,7 @@ def parse_datetime(text: str) -> np.datetime64 | None:
     if found["time"]:
         whole += f"T{found['time']}{(found['zone'] or '').upper()}"
     fraction = (found["fraction"] or "").rstrip("0")
-    # A fraction belongs to seconds: ISO 8601 has one of minutes too, which nobody writes.
+    # A fraction belongs to seconds: ISO 8601 allows one of minutes too; it is not accepted.
     if len(fraction) > NANOSECOND_DIGITS or (fraction and len(found["time"].replace(":", "")) != len("HHMMSS")):
         return None
     try:

@@ -221,7 +221,7 @@ def _container(estimator: Any, features: Sequence[Feature]) -> str:
     if has_names and (own_code or any(type(step).__name__ == "ColumnTransformer" for step in first)):
         return "frame"
     if any(item.type in {"string", "datetime", "any"} or item.is_exact_integer for item in features):
-        # A model of nobody's making that tells no types takes numbers, as most do.
+        # A model of unknown origin that declares no types takes numbers, as most models do.
         if not has_names and own_code and all(item.type == "any" for item in features):
             return "array"
         return "frame" if has_names else "objects"

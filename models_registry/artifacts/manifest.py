@@ -33,7 +33,7 @@ class Sample:
     """Stored inputs with, where somebody gave them, their expected predictions.
 
     `instances` holds one row each: a mapping by feature name, or a list in the schema's order.
-    `predictions` has one entry per instance, or is None where nobody has said yet. `probabilities` has one mapping
+    `predictions` has one entry per instance, or is None where none are given. `probabilities` has one mapping
     from class label to probability per instance, a list of them where there are several outputs.
     """
 

@@ -19,7 +19,7 @@ _DEFINITIONS = frozenset(
 
 
 def is_definition(value: Any) -> bool:
-    """Say whether the object is shared by all of the process: a class, a function, a module, pandas.NA."""
+    """Return whether the object is shared within the process: a class, a function, a module, pandas.NA."""
     return isinstance(value, type) or type(value).__name__ in _DEFINITIONS
 
 

@@ -63,7 +63,7 @@ class Prediction:
         return self.labels.tolist()  # type: ignore[no-any-return]
 
     def is_finite(self) -> bool:
-        """Say whether every number that is answered is finite."""
+        """Return whether every number that is answered is finite."""
         held = self.probabilities
         arrays = [self.labels, *(held if isinstance(held, tuple) else (() if held is None else (held,)))]
         return all(map(_is_finite, arrays))
@@ -185,6 +185,6 @@ def _last_step(model: Any) -> Any:
 
 
 def predict_is_argmax(model: Any) -> bool:
-    """Say whether `predict` is known to be the class of the highest probability."""
+    """Return whether `predict` is known to be the class of the highest probability."""
     kind = type(_last_step(model))
     return f"{kind.__module__}.{kind.__qualname__}" in PREDICT_IS_ARGMAX

@@ -114,7 +114,7 @@ def compare(found: Sequence[Any], expected: Sequence[Any]) -> None:
 
 
 def is_same(found: Any, expected: Any) -> bool:
-    """Say whether two predictions agree: labels exactly, measured numbers within the tolerance."""
+    """Return whether two predictions agree: labels exactly, measured numbers within the tolerance."""
     if isinstance(found, list) and isinstance(expected, list | tuple):
         return len(found) == len(expected) and all(map(is_same, found, expected))
     if isinstance(found, bool) or isinstance(expected, bool):

@@ -101,7 +101,7 @@ class Schema:
         return self.outputs == 1 and self.kind != TRANSFORMER
 
     def has(self, method: str) -> bool:
-        """Say whether the model offers `method`, e.g. `predict_proba`."""
+        """Return whether the model offers `method`, e.g. `predict_proba`."""
         return method in self.methods
 
     @property

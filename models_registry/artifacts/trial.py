@@ -191,7 +191,7 @@ def require_describable(model: Any) -> None:
 
 
 def _require_storable(schema: Schema) -> None:
-    """Refuse a model of so many inputs that their description cannot be stored and shown."""
+    """Refuse a model with too many inputs for their description to be stored and shown."""
     length = len(json.dumps(schema.to_json(), default=str))
     if length > MAX_SCHEMA_BYTES:
         raise _too_many_features(len(schema.inputs), length)

@@ -133,4 +133,4 @@ def _is_abandoned(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
     except FileNotFoundError:
-        return False  # whoever built there has just ended
+        return False  # the other builder has just ended

@@ -94,7 +94,7 @@ class AccelerationReport:
 
     @property
     def is_compiled(self) -> bool:
-        """Say whether a compiled form serves."""
+        """Return whether a compiled form serves."""
         return self.kind != NATIVE
 
     @property

@@ -26,7 +26,7 @@ class HeldKey:
     bucket: SharedBucket | None = None
 
     def is_expired(self) -> bool:
-        """Say whether its term is over."""
+        """Return whether it has expired."""
         return self.expires_at is not None and time.time() >= self.expires_at
 
 

@@ -247,7 +247,7 @@ def _finish(batch: Sequence[PendingPrediction]) -> None:
     for loop, found in by_loop.items():
         try:
             loop.call_soon_threadsafe(_finish_each, found)
-        except RuntimeError:  # the loop has been closed: the worker ends, and nobody waits
+        except RuntimeError:  # the loop is closed: the worker ends, and no request waits
             continue
 
 

@@ -53,7 +53,7 @@ class LoadedModel:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # What it takes of memory, as its validation measured it.
     memory_bytes: int = 0
-    # What a body of so many bytes holds at most takes it less than a moment; 0 where one row takes longer.
+    # A body of at most this size is predicted inline, on the event loop; 0 where one row takes too long.
     inline_max_bytes: int = 0
 
 
@@ -138,7 +138,7 @@ class Runtime:
         self.mirrored = ShadowQueue()
 
     def post(self, **changes: Any) -> None:
-        """Replace the snapshot by one with these changes: one assignment, so nobody reads half of it."""
+        """Replace the snapshot by one with these changes: one assignment, so no reader sees half of it."""
         self.snapshot = replace(self.snapshot, **changes)
 
     def swap(self, loaded: LoadedModel) -> LoadedModel | None:

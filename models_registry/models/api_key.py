@@ -1,4 +1,4 @@
-"""The keys of those who ask for predictions."""
+"""API keys: who may ask for predictions, for which models, and how often."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from django.utils import timezone
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Keys, in the registry's own words."""
+    """Filters of API keys."""
 
     def not_revoked(self) -> ApiKeyQuerySet:
-        """Return those that nobody revoked; expired ones among them, so that their holders are told why."""
+        """Return the keys that are not revoked. Expired ones are included, so that their holders are told why."""
         return self.filter(revoked_at__isnull=True)
 
 
 class ApiKey(models.Model):
-    """A right to ask for predictions; the key itself is shown once and kept nowhere."""
+    """A key that allows predictions. Its text is shown once; only its digest is stored."""
 
     name = models.CharField(max_length=100, help_text="Who holds it, e.g. the system that calls.")
     prefix = models.CharField(max_length=30, unique=True, help_text="The key's visible beginning.")
@@ -51,7 +51,7 @@ class ApiKey(models.Model):
 
     @property
     def state(self) -> str:
-        """Say whether it opens anything: in use, expired or revoked."""
+        """Return its state: in use, expired or revoked."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= timezone.now() else "in use"

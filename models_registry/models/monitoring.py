@@ -10,14 +10,14 @@ from models_registry.models.version import ModelVersion
 
 
 class UsageWindowQuerySet(models.QuerySet["UsageWindow"]):
-    """Usage windows, in the registry's own words."""
+    """Filters of usage windows."""
 
     def minutes(self) -> UsageWindowQuerySet:
-        """Return those of a minute and one replica."""
+        """Return the windows of one minute and one replica."""
         return self.filter(seconds=60)
 
     def hours(self) -> UsageWindowQuerySet:
-        """Return those of an hour, all replicas together."""
+        """Return the windows of one hour, all replicas together."""
         return self.filter(seconds=3600)
 
 
@@ -69,7 +69,7 @@ class ReferenceRows(models.Model):
 
 
 class DriftCheck(models.Model):
-    """Which columns of a version had drifted when it was last looked at."""
+    """Which columns of a version had drifted at the last measurement."""
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="drift_check")
     checked_at = models.DateTimeField(null=True)

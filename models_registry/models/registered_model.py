@@ -10,14 +10,14 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 class Policy(models.TextChoices):
-    """Who decides that a ready version should serve."""
+    """Whether a person or the registry activates a ready version."""
 
     MANUAL = "manual", "Manual: a person activates"
     LATEST = "latest", "Latest: a version that passes its checks is activated by itself"
 
 
 class CaptureSides(models.TextChoices):
-    """What of a request is logged."""
+    """Which side of a request the prediction log keeps."""
 
     INPUT = "input", "Input"
     OUTPUT = "output", "Output"
@@ -96,7 +96,7 @@ class RegisteredModel(models.Model):
 
 
 class DesiredStateRevision(models.Model):
-    """How many changes of any model's desired state there have been: one row, which every change moves."""
+    """A counter of all changes of desired state: one row, which every change increases."""
 
     ONLY = 1
 

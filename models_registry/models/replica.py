@@ -13,20 +13,20 @@ from models_registry.models.version import ModelVersion
 
 
 class ReplicaState(models.TextChoices):
-    """How far a replica is with a model."""
+    """What a replica does with a model."""
 
     LOADING = "loading", "Loading"
     SERVING = "serving", "Serving"
     FAILED = "failed", "Failed"
-    # It is loaded at the next request for it.
+    # The next request for the model loads it.
     UNLOADED = "unloaded", "Not loaded"
 
 
 class ReplicaQuerySet(models.QuerySet["Replica"]):
-    """Replicas, in the registry's own words."""
+    """Filters of replicas."""
 
     def live(self) -> ReplicaQuerySet:
-        """Return those that were heard of lately."""
+        """Return the replicas whose last heartbeat is recent."""
         return self.filter(heartbeat_at__gte=timezone.now() - timedelta(seconds=conf.replica_timeout_seconds()))
 
 

@@ -13,10 +13,10 @@ from models_registry.models.version import ModelVersion
 
 
 class Activation(models.Model):
-    """A recorded move of the pointer: append-only."""
+    """One change of a model's active version; rows are only added."""
 
     class Kind(models.TextChoices):
-        """What moved it."""
+        """What caused the change."""
 
         ACTIVATION = "activation", "Activation"
         ROLLBACK = "rollback", "Rollback"

@@ -1,4 +1,4 @@
-"""The versions of a model, and how far their validation is."""
+"""Versions of models, and the state of their validation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from models_registry.models.registered_model import RegisteredModel
 
-# A version whose bytes cannot be had is tried again after so long; by hand at once.
+# A version whose bytes could not be read is tried again after this time; by hand at once.
 POSTPONED_SECONDS = 30
 # Most of a row, and no list shows it.
 DETAILS = ("parts", "manifest", "inspection", "schema", "sample", "report")
 
 
 class State(models.TextChoices):
-    """Where a version stands."""
+    """The state of a version, from discovery to its verdict."""
 
     FOUND = "found", "Found"
     CHECKING = "checking", "Checking"
@@ -28,24 +28,24 @@ class State(models.TextChoices):
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
-    """Versions, in the registry's own words."""
+    """Filters and orders of versions."""
 
     def ready(self) -> ModelVersionQuerySet:
-        """Return those that passed their checks."""
+        """Return the versions that passed their checks."""
         return self.filter(state=State.READY)
 
     def waiting_for_check(self) -> ModelVersionQuerySet:
-        """Return those that nobody has checked, or whose checker has died."""
+        """Return the versions that wait for their check, and those whose check has died."""
         stale = timezone.now() - timedelta(seconds=2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS)
         return self.filter(Q(state=State.FOUND) | Q(state=State.CHECKING, claimed_at__lt=stale))
 
     def due_for_check(self) -> ModelVersionQuerySet:
-        """Return those of them that nobody has tried in vain a moment ago, in the order of their turns."""
+        """Return the waiting versions without those in back-off, in the order of their turns."""
         recently = timezone.now() - timedelta(seconds=POSTPONED_SECONDS)
         return self.waiting_for_check().exclude(state=State.FOUND, claimed_at__gte=recently).in_turn()
 
     def in_turn(self) -> ModelVersionQuerySet:
-        """Return them in the order of their validation: models take turns, and what was postponed comes last."""
+        """Order the versions for validation: models take turns, and postponed versions come last."""
         return self.order_by(
             F("claimed_at").asc(nulls_first=True), F("model__check_began_at").asc(nulls_first=True), "found_at", "pk"
         )
@@ -55,7 +55,7 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.defer(*DETAILS)
 
     def newest_first(self) -> ModelVersionQuerySet:
-        """Return them by number, the highest first."""
+        """Order the versions by number, the highest first."""
         return self.order_by("-number")
 
 
@@ -132,5 +132,5 @@ class ModelVersion(models.Model):
 
     @property
     def is_active(self) -> bool:
-        """Say whether this is the version that clients should get."""
+        """Return whether this is the active version of its model."""
         return self.model.active_version_id == self.pk

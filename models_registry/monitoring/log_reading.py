@@ -13,7 +13,7 @@ from models_registry.errors import StorageError
 from models_registry.monitoring.log_table import INPUT
 from models_registry.storage import LogStorage
 
-# Each file is read whole, so a search that finds little ends after so many.
+# Each file is read whole, so a search that finds little stops after this number of files.
 MAX_FILES = 200
 
 

@@ -76,7 +76,7 @@ def create_key(
 def digest_of_key(key: str) -> str:
     """Return what is stored of a key.
 
-    One pass of SHA-256 is enough: a slow hash makes guessing passwords costly, and nobody guesses 256 random bits.
+    One pass of SHA-256 is enough: a slow hash protects guessable passwords, and 256 random bits cannot be guessed.
     """
     return hashlib.sha256(key.encode()).hexdigest()
 
@@ -92,7 +92,7 @@ def _require_sane(name: str, expires_in_days: float | None, rate_per_minute: int
 
 def get_key(name_or_prefix: str) -> ApiKey:
     """Return the key in use with that name or visible prefix, or raise UnknownKey."""
-    # Whoever pastes the whole key means the one with its prefix.
+    # A pasted whole key means the key with its prefix.
     prefix = name_or_prefix[: len(PREFIX) + VISIBLE_CHARACTERS]
     row = ApiKey.objects.not_revoked().filter(Q(name=name_or_prefix) | Q(prefix=prefix)).first()
     if row is None:

@@ -20,7 +20,7 @@ SHOWN_VERSIONS = 10
 
 
 def check_name(name: str) -> str:
-    """Return `name` where a URL can bear it, else raise InvalidName."""
+    """Return `name` where it fits into a URL, else raise InvalidName."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidName(
             f"{name!r} is no name for a model; expected 1 to 100 letters, digits, dots, dashes and underscores, "

@@ -147,7 +147,7 @@ def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -
 
 
 def _return(version: ModelVersion, result: DiscoveryResult) -> None:
-    # It is checked anew: what came back is held against the digest that was registered.
+    # It is checked anew: the bytes that came back are compared with the registered digest.
     ModelVersion.objects.filter(pk=version.pk, state=State.MISSING).update(state=State.FOUND, reason="")
     result.returned.append(version)
 

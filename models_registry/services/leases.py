@@ -10,9 +10,9 @@ from models_registry.models import Lease
 
 
 def claim_lease(name: str, *, holder: str, seconds: float) -> bool:
-    """Say whether `holder` may do the task now; nobody else may for `seconds`."""
+    """Return whether `holder` may do the task now; no other replica may for `seconds`."""
     now = timezone.now()
-    # Most replicas ask in vain, and often: that is one query, and no write.
+    # Most requests for a lease are refused: that costs one query, and no write.
     if Lease.objects.filter(name=name, expires_at__gt=now).exists():
         return False
     Lease.objects.get_or_create(name=name, defaults={"expires_at": now - timedelta(seconds=1)})

@@ -71,7 +71,7 @@ def publish(
     own = str(artifact.relative_to(root)) if files else f"model{artifact.suffix}"
     key = f"{folder}/{own}"
     if manifest != Manifest():
-        # Before the artifact: whoever lists in between finds no version without its manifest.
+        # Before the artifact: a listing in between finds no version without its manifest.
         storage.put(key + MANIFEST_SUFFIX, io.BytesIO(json.dumps(manifest.to_json(), indent=2).encode()))
     if reference is not None and manifest.reference is not None:
         with reference.open("rb") as content:

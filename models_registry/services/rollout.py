@@ -86,7 +86,7 @@ class Rollout:
 
     @property
     def is_complete(self) -> bool:
-        """Say whether no live replica is behind."""
+        """Return whether every live replica serves the desired version."""
         return not self.behind
 
 

@@ -1,6 +1,6 @@
 """API tokens: each acts for its user, is shown once, and is stored as a digest alone.
 
-The rows are those of Django REST framework. A new one is hashed on its way into the database, whoever makes it.
+The rows are those of Django REST framework. A new one is hashed before it is written, whichever code creates it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LONGEST = 40
 def stored_form(token: str) -> str:
     """Return what is stored of a token.
 
-    One pass of SHA-256 is enough: a slow hash makes guessing passwords costly, and nobody guesses 160 random bits.
+    One pass of SHA-256 is enough: a slow hash protects guessable passwords, and 160 random bits cannot be guessed.
     """
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
     return (PREFIX + base64.urlsafe_b64encode(digest).decode())[:LONGEST]
 
 
 def store_digests_alone() -> None:
-    """Have each new token hashed before it is inserted; whoever makes it holds the only copy of its text."""
+    """Hash each new token before it is inserted; only its creator has the text."""
     pre_save.connect(_hash, dispatch_uid="hash a new token")
     post_save.connect(_show, dispatch_uid="show a new token")
 

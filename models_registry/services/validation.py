@@ -23,19 +23,19 @@ from models_registry.services.webhooks import record_event
 
 log = structlog.get_logger(__name__)
 
-# Those of a version that webhooks tell.
+# States of a version that have a webhook event.
 TOLD_STATES = (State.READY, State.REJECTED)
 # More than the workers of a machine, which all look for the next version to check.
 CANDIDATES = 8
 
 
 def check_next(holder: str) -> ModelVersion | None:
-    """Check the version that has waited longest; None where none waits.
+    """Check the version that has waited longest; return None where none waits.
 
-    StorageError is raised where its bytes cannot be had, or cannot be kept here; the version then waits on, behind
-    all others, and is not due for a while.
+    Raises StorageError: its bytes cannot be read, or cannot be kept on this machine. The version then
+    goes to the end of the queue and is not due for POSTPONED_SECONDS.
     """
-    # Another process may take the first one at the same moment; then the next one is taken.
+    # Another process may claim the first one at the same time; then the next one is claimed.
     for version in ModelVersion.objects.due_for_check().select_related("model")[:CANDIDATES]:
         if _claim(version, holder):
             return check_version(version)
@@ -52,7 +52,7 @@ def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
 def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     """Return `version` as ready or rejected, with its report.
 
-    With a `holder` it is claimed first; somebody else's check at the same time raises RequestError.
+    With a `holder` it is claimed first. Raises RequestError: another process checks it now.
     """
     if holder and not _claim(version, holder):
         raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
@@ -67,23 +67,23 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
         _postpone(version, str(error))
         raise
     except (OperationalError, InterfaceError, InternalError):
-        raise  # the database is away, or read-only: whoever comes next checks again
+        raise  # the database is away, or read-only: the next replica checks again
     except Exception as error:
-        # Whatever an artifact may provoke ends as a verdict, not as a version that is checked for ever.
+        # Any error that an artifact causes becomes a verdict; otherwise the version would be checked for ever.
         log.exception("check_failed", model=version.model.name, version=version.number)
         first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd").rstrip(". ")
         _store(
             version,
-            Findings().reject(f"Its check failed: {first}. Mend the artifact or its manifest and publish again."),
+            Findings().reject(f"Its check failed: {first}. Correct the artifact or its manifest and publish again."),
         )
     activate_latest(version)
     return version
 
 
 def _postpone(version: ModelVersion, reason: str) -> None:
-    """Leave the check to a later turn; the time of this one orders the turns."""
+    """Put the version back into the queue, ordered by the time of this attempt."""
     version.state, version.reason, version.claimed_by, version.claimed_at = State.FOUND, reason, "", timezone.now()
-    # Not one that somebody else has given a verdict meanwhile.
+    # Another process may have stored a verdict meanwhile: that one stays.
     ModelVersion.objects.filter(pk=version.pk, state__in=(State.FOUND, State.CHECKING)).update(
         state=version.state, reason=reason, claimed_by="", claimed_at=version.claimed_at
     )
@@ -91,7 +91,7 @@ def _postpone(version: ModelVersion, reason: str) -> None:
 
 @contextmanager
 def _as_disk_error(version: ModelVersion) -> Iterator[None]:
-    """Tell what this machine's disk refuses from what the artifact provokes."""
+    """Raise DiskUnavailable for errors of this machine's disk, so that they do not reject the artifact."""
     try:
         yield
     except OSError as error:
@@ -112,7 +112,7 @@ def recheck(version: ModelVersion, *, by: str) -> None:
     updated = ModelVersion.objects.filter(pk=version.pk, state=State.REJECTED).update(
         state=State.FOUND,
         reason="",
-        # What the last check saw is not to stand beside the next one's verdict.
+        # The findings of the last check must not stand beside the next verdict.
         inspection=None,
         schema=None,
         sample=None,

@@ -132,7 +132,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
 
 
 def _settled(path: Path) -> os.stat_result:
-    """Return the file's state once nobody has written to it for a second: a copy under way is no version."""
+    """Return the file's state once it has not changed for a second: a copy in progress is no version."""
     stat = path.stat()
     for _ in range(30):
         age = time.time() - stat.st_mtime

@@ -70,7 +70,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
         except ObjectMissing:
             return None
         except StorageDenied:
-            # S3 says so of a key that is not there, too, to whoever may list but a part of the bucket.
+            # S3 answers so for a missing key too, where the credentials may list only a part of the bucket.
             if self._is_there(key):
                 raise
             return None

@@ -135,7 +135,7 @@ def form_of(runs: Mapping[str, Any] | None) -> str:
 
 @register.filter
 def form_text(runs: Mapping[str, Any] | None) -> str:
-    """Return how that form was verified and what it gains, or why there is none; empty where nobody said."""
+    """Return how that form was verified and what it gains, or why there is none; empty where the report has neither."""
     return str((runs or {}).get("text") or "")
 
 

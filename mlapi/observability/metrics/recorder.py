@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 FLUSH_SECONDS = 1.0
 # A worker in which nothing happens lays down its memory and its age of the registry that often.
 IDLE_FLUSH_SECONDS = 5.0
-# With more than that to sum up, nobody waits for the thread: what is noted holds the predictions in memory. Requests
+# With more than that to sum up, requests sum up by themselves: what is recorded holds predictions in memory. Requests
 # wait meanwhile, and the more are summed up at once the longer.
 MAX_RECORDS = 256
 MAX_ROWS = 4096
@@ -36,7 +36,7 @@ class MetricsRecorder:
     """Counts for one process."""
 
     def __init__(self, runtime: Runtime, snapshots: Snapshots) -> None:
-        """Count for `runtime`, and for whoever reads `snapshots`."""
+        """Count for `runtime`; other workers read the counts in `snapshots`."""
         self._runtime = runtime
         self._snapshots = snapshots
         self._records: deque[Record] = deque()

@@ -23,7 +23,7 @@ RETIRED = "retired.json"
 # Without the ending of the workers' files.
 CHOSEN = "models-with-series"
 LOST_CALLS = "lost-calls"
-# Longer than any reading takes; a worker that stands still in one must not stop whoever waits for it.
+# Longer than any read takes: a worker that hangs in one must not block the readers behind it.
 LOCK_SECONDS = 1.0
 LOCK_POLL_SECONDS = 0.02
 

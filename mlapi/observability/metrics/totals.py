@@ -56,7 +56,7 @@ class Totals:
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """Return the totals as JSON can bear them."""
+        """Return the totals as values that JSON has."""
         return {
             "counters": {name: _pairs(series.items()) for name, series in self.counters.items()},
             "histograms": {name: _pairs(series.items()) for name, series in self.histograms.items()},

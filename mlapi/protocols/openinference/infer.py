@@ -87,7 +87,7 @@ def to_model(schema: Schema, request: InferRequest) -> Any:
 
 
 def is_matrix(tensor: Tensor, schema: Schema) -> bool:
-    """Say whether a lone tensor holds all the features in order, whatever its name; if not it is one named column."""
+    """Return whether a single tensor holds all features in order, whatever its name; else it is one named column."""
     if schema.container == "records":
         return False
     return tensor.width != 1 or len(schema.inputs) == 1 or tensor.name not in schema.names

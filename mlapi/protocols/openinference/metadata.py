@@ -96,7 +96,7 @@ def platform(loaded: LoadedModel) -> str:
 
 
 def takes_columns(schema: Schema) -> bool:
-    """Say whether the inputs are told one by one: where they have names, or are not all numbers."""
+    """Return whether each input is described by itself: they have names, or are not all numbers."""
     return schema.named or schema.container != "array"
 
 
@@ -139,7 +139,7 @@ def output_names(loaded: LoadedModel) -> tuple[str, ...]:
 
 
 def has_classes_per_output(schema: Schema) -> bool:
-    """Say whether each of several outputs has its own classes, and so its own probabilities."""
+    """Return whether each of several outputs has its own classes, and so its own probabilities."""
     return bool(schema.classes) and all(isinstance(item, tuple) for item in schema.classes or ())
 
 

@@ -107,7 +107,7 @@ def name_of(node: dict[str, Any]) -> str:
 
 
 def is_constructed(node: dict[str, Any]) -> bool:
-    """Say whether loading the node calls what it names."""
+    """Return whether loading the node calls what it names."""
     return node["__loader__"] in _CONSTRUCTING
 
 

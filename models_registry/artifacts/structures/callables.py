@@ -231,12 +231,12 @@ def _check_pair_keywords(keywords: Mapping[str, Any]) -> None:
 
 
 def is_of_a_library(cls: type) -> bool:
-    """Say whether a class comes with scikit-learn, numpy or scipy."""
+    """Return whether a class comes with scikit-learn, numpy or scipy."""
     return cls.__module__.partition(".")[0] in _LIBRARIES
 
 
 def _is_limited(function: Any, vouched: frozenset[str]) -> bool:
-    """Say whether a function comes with the libraries, and is not one that the operator vouches for."""
+    """Return whether a function comes with the libraries, and is not one that the operator vouches for."""
     name = _name_of(function)
     is_theirs = isinstance(function, np.ufunc) or name.partition(".")[0] in _LIMITED
     return is_theirs and name not in vouched

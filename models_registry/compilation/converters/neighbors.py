@@ -10,7 +10,7 @@ from models_registry.compilation.context import Context, Outputs, Tensor, Unsupp
 from models_registry.compilation.converters.outputs import classes_of, softmax
 from models_registry.compilation.graph import Array, Graph
 
-# How many more neighbours than asked for are held against each other by exact distances.
+# How many more neighbours than asked for are compared by exact distances.
 MORE_CANDIDATES = 16
 
 

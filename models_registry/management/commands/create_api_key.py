@@ -20,7 +20,7 @@ class Command(RegistryCommand):
         parser.add_argument("name", metavar="NAME", help="who holds it, e.g. 'web shop'")
         parser.add_argument("--models", help="for these models only, separated by commas")
         parser.add_argument("--expires", type=float, metavar="DAYS", help="it ends after that many days")
-        parser.add_argument("--rate", type=int, metavar="PER_MINUTE", help="at most so many requests a minute")
+        parser.add_argument("--rate", type=int, metavar="PER_MINUTE", help="the limit of requests per minute")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make one key."""

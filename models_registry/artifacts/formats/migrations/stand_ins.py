@@ -16,7 +16,7 @@ class RemovedObject:
         self.arguments = arguments
 
 
-# Stands for a function that is gone. It cannot be called, so no estimator has a function that nobody knows.
+# Stands for a function that is gone. It cannot be called, so no estimator keeps an unknown function.
 REMOVED_FUNCTION = RemovedObject()
 
 
