@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts.boosters import lightgbm_estimators
 from models_registry.artifacts.consumers import TEXT, describe, input_tags, is_own_code, takes_text
 from models_registry.artifacts.features import EXACT_INTEGER, DeclaredInput, Feature
 from models_registry.artifacts.formats.onnx_format import OnnxPredictor
@@ -130,7 +131,7 @@ def _names(
     """Return the inputs' names, and whether anybody gave them."""
     given = told(estimator, "feature_names_in_")
     if given is not None:
-        return tuple(str(name) for name in given), True
+        return _before_training(estimator, tuple(str(name) for name in given), declared, instances), True
     if takes_text(estimator):
         return (("text",) if declared is None else (declared[0].name,)), declared is not None
     count = told(estimator, "n_features_in_")
@@ -147,6 +148,23 @@ def _names(
             "fitted before it was saved? If so: Give 'inputs' or a sample in the manifest and publish again."
         )
     return tuple(f"x{index}" for index in range(count)), False
+
+
+def _before_training(
+    estimator: Any,
+    names: tuple[str, ...],
+    declared: Sequence[DeclaredInput | Feature] | None,
+    instances: Sequence[Any] | None,
+) -> tuple[str, ...]:
+    """Return the names that the training's table had, where the manifest or its sample tells them.
+
+    LightGBM keeps a space in a name as an underscore (`set_feature_names` in its include/LightGBM/dataset.h).
+    """
+    if not all(type(first).__module__ == lightgbm_estimators.__name__ for first in entries(estimator)):
+        return names
+    row = instances[0] if instances and isinstance(instances[0], dict) else {}
+    kept = {name.replace(" ", "_"): name for name in [*(item.name for item in declared or ()), *row]}
+    return tuple(kept.get(name, name) for name in names)
 
 
 def _declared(

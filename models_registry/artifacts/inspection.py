@@ -95,12 +95,19 @@ def _xgboost(path: Path, notes: InspectionNotes, limit: int) -> None:
     inspect_xgboost(path, notes, limit=limit)
 
 
+def _lightgbm(path: Path, notes: InspectionNotes, limit: int) -> None:
+    from models_registry.artifacts.boosters.inspection import inspect_lightgbm
+
+    inspect_lightgbm(path, notes, limit=limit)
+
+
 _INSPECTORS: dict[str, Callable[[Path, InspectionNotes, int], None]] = {
     "joblib": _joblib,
     "skops": _skops,
     "onnx": _onnx,
     pack.FORMAT: _bundle,
     "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
 }
 
 

@@ -57,6 +57,7 @@ def test_signature_example_and_run_are_read() -> None:
         ({"sklearn": {"pickled_model": "data/m.bin", "serialization_format": "pickle"}}, ("data/m.bin", "joblib")),
         ({"onnx": {"data": "model.onnx"}, "python_function": {"data": "model.onnx"}}, ("model.onnx", "onnx")),
         ({"lightgbm": {"data": "model.pkl"}}, ("model.pkl", "joblib")),
+        ({"lightgbm": {"data": "model.lgb"}}, ("model.lgb", "lightgbm")),
         ({"xgboost": {"data": "model.ubj"}}, ("model.ubj", "xgboost")),
         ({"xgboost": {"data": "model.json"}}, ("model.json", "xgboost")),
         ({"xgboost": {"data": "model.xgb"}}, ("model.xgb", "xgboost")),
@@ -118,7 +119,7 @@ BOMB = b"a: &a [x,x]\nb: &b [*a,*a]\nflavors: {sklearn: {pickled_model: model.pk
         (mlmodel({"keras": {"data": "data"}, "python_function": PYTHON}), "has the flavors keras, python_function"),
         (mlmodel({"python_function": {"python_model": "python_model.pkl"}}), "a Python class of your own"),
         (mlmodel({"xgboost": {"data": "model.exe"}}), "whose ending .exe is not served"),
-        (mlmodel({"lightgbm": {"data": "model.lgb"}}), "whose ending .lgb is not served"),
+        (mlmodel({"lightgbm": {"data": "model.txt"}}), "whose ending .txt is not served"),
         (mlmodel(signature={"inputs": "[{"}), "signature cannot be read"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from models_registry.artifacts.boosters import lightgbm_text
@@ -30,9 +31,12 @@ class Booster(BoostedRegressor):
         text = next((one for one in texts if isinstance(one, str)), None)
         if text is None:
             raise _broken("holds no text of a model; it was probably never trained")
+        self.load(text, best=state.get("best_iteration"))
+
+    def load(self, text: str, *, best: Any = None) -> None:
+        """Take the model in `text`; a file holds the best iterations alone."""
         self.blob = text
         self.model = lightgbm_text.decode(text)
-        best = state.get("best_iteration")
         self.take(self, iterations=best if isinstance(best, int) and best > 0 else None)
 
 
@@ -70,3 +74,10 @@ class LGBMClassifier(_Wrapper, BoostedClassifier):
         super().take_booster(booster, state)
         encoder = state.get("_le")
         self.take_classes(getattr(encoder, "classes_", state.get("_classes")))
+
+
+def open_lightgbm(path: Path) -> Any:
+    """Return the booster in a text of LightGBM, which does not tell the wrapper that trained it."""
+    booster = Booster()
+    booster.load(lightgbm_text.text_of(path))
+    return booster

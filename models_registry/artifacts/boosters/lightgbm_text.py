@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,19 @@ def decode(text: str) -> BoostedModel:
         return _model(text)
     except (KeyError, ValueError, OverflowError, TypeError, RecursionError) as error:
         raise broken(f"it is not as LightGBM writes it ({type(error).__name__}: {str(error)[:200]})") from error
+
+
+def read(path: Path) -> BoostedModel:
+    """Return the validated model in a file; errors as `decode` has them."""
+    return decode(text_of(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the text in a file; BrokenArtifact where it is none."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise broken("it is no text") from error
 
 
 def _model(text: str) -> BoostedModel:

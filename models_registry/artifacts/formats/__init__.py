@@ -16,6 +16,8 @@ FORMATS = {
     ".skops": "skops",
     ".onnx": "onnx",
     **dict.fromkeys((".ubj", ".json"), "xgboost"),
+    # As MLflow names the text that LightGBM's Booster.save_model writes.
+    ".lgb": "lightgbm",
 }
 # Samples, metrics and settings lie beside models as JSON, too: of those files in a storage only these are models.
 _JSON_MODELS = ("model.json", ".xgb.json")
@@ -73,6 +75,12 @@ def _xgboost(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any
     return open_xgboost(path)
 
 
+def _lightgbm(path: Path, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
+    from models_registry.artifacts.boosters.lightgbm_estimators import open_lightgbm
+
+    return open_lightgbm(path)
+
+
 def _kind_of(value: Any) -> str:
     return f"class ({value.__name__})" if isinstance(value, type) else type(value).__name__
 
@@ -124,6 +132,7 @@ _OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
     "skops": _skops,
     "onnx": _onnx,
     "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
 }
 
 

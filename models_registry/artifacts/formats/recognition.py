@@ -36,6 +36,10 @@ _IN_ZIP: tuple[tuple[str, str], ...] = (
 )
 
 
+# How the formats begin that are text.
+_TEXT_MODELS = {"xgboost": b"{", "lightgbm": b"tree"}
+
+
 def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
     """Return what a file is that is no `format`, in sentences with the next step; None where it may be one.
 
@@ -52,8 +56,9 @@ def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
         return None
     if start.startswith(b"PK"):
         return _zip(path, format)
-    # Why a model in JSON is refused is told better by its reader.
-    return None if format == "xgboost" and start.lstrip().startswith(b"{") else _text(start)
+    # Why a model in text is refused is told better by its reader.
+    is_model = start.lstrip().startswith(_TEXT_MODELS.get(format, b"\0"))
+    return None if is_model else _text(start)
 
 
 def _zip(path: Path, format: str) -> str | None:
