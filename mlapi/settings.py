@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
@@ -258,6 +259,22 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
+
+# Imported late, since the apps are not loaded yet.
+
+
+def _may(request: Any, right: str) -> bool:
+    from models_registry.permissions import may
+
+    return may(request.user, right)
+
+
+def _may_everywhere(request: Any, right: str) -> bool:
+    from models_registry.permissions import may_everywhere
+
+    return may_everywhere(request.user, right)
+
+
 UNFOLD = {
     "SITE_TITLE": "mlapi",
     "SITE_HEADER": "mlapi",
@@ -301,13 +318,13 @@ UNFOLD = {
                         "title": "Batches",
                         "icon": "table_rows",
                         "link": reverse_lazy("admin:models_registry_batchjob_changelist"),
-                        "permission": lambda request: request.user.has_perm("models_registry.view_batchjob"),
+                        "permission": lambda request: _may(request, "models_registry.view_batchjob"),
                     },
                     {
                         "title": "Webhooks",
                         "icon": "webhook",
                         "link": reverse_lazy("admin:models_registry_webhookdelivery_changelist"),
-                        "permission": lambda request: request.user.has_perm("models_registry.view_webhookdelivery"),
+                        "permission": lambda request: _may_everywhere(request, "models_registry.view_webhookdelivery"),
                     },
                 ],
             },
@@ -318,7 +335,7 @@ UNFOLD = {
                         "title": title,
                         "icon": icon,
                         "link": reverse_lazy(f"admin:{name}_changelist"),
-                        "permission": lambda request, needed=needed: request.user.has_perm(needed),
+                        "permission": lambda request, needed=needed: _may_everywhere(request, needed),
                     }
                     for title, icon, name, needed in (
                         ("Users", "person", "auth_user", "auth.view_user"),

@@ -1,10 +1,19 @@
-"""The registry's rights by name, and the one place that asks for them."""
+"""The registry's rights by name, for which models a user has them, and the one place that asks.
+
+A limit on a group confines what the group gives. A limit on a user confines all that the user has. Without a limit a
+right holds for every model.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
+
+from models_registry.models import ModelLimit
 
 VIEW = "models_registry.view_registeredmodel"
 VIEW_VERSIONS = "models_registry.view_modelversion"
@@ -19,13 +28,120 @@ OVERRIDE = "models_registry.override_check"
 MANAGE_KEYS = "models_registry.manage_apikey"
 
 Row = TypeVar("Row", bound=Model)
+Patterns = frozenset[str]
 
 
-def may(user: Any, right: str) -> bool:
-    """Return whether `user` has a right."""
-    return bool(user.has_perm(right))
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The models that a right holds for: those whose name matches one pattern of each set; without sets, all."""
+
+    sets: tuple[Patterns, ...] = ()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it holds for every model, those to come too."""
+        return not self.sets
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it holds for no model."""
+        return any(not patterns for patterns in self.sets)
+
+    def holds(self, name: str) -> bool:
+        """Return whether it holds for the model called `name`."""
+        return all(re.fullmatch(_regex(patterns), name) for patterns in self.sets)
+
+    def condition(self, path: str) -> Q:
+        """Return the same as a condition on rows whose model's name is at `path`."""
+        found = Q()
+        for patterns in self.sets:
+            found &= Q(**{f"{path}__regex": f"^{_regex(patterns)}$"}) if patterns else Q(pk__in=[])
+        return found
+
+    def __str__(self) -> str:
+        return " and ".join(", ".join(sorted(patterns)) or "no model" for patterns in self.sets) or "every model"
 
 
-def visible(user: Any, right: str, rows: QuerySet[Row]) -> QuerySet[Row]:
-    """Return those of `rows` for which `user` has a right."""
-    return rows if may(user, right) else rows.none()
+EVERYTHING, NOTHING = Scope(), Scope((frozenset(),))
+
+
+def scope_of(user: Any, right: str) -> Scope:
+    """Return the models for which `user` has a right."""
+    if not user.has_perm(right):
+        return NOTHING
+    limits = _limits_of(user)
+    if user.is_superuser or not limits:
+        return EVERYTHING
+    by_group = [] if right in user.get_user_permissions() else limits.groups_of(right)
+    sets = [] if limits.own is None else [limits.own]
+    if by_group and all(group in limits.by_group for group in by_group):
+        sets.append(frozenset().union(*(limits.by_group[group] for group in by_group)))
+    return Scope(tuple(sets))
+
+
+def may(user: Any, right: str, name: str | None = None) -> bool:
+    """Return whether `user` has a right for the model called `name`; for any model at all where none is named."""
+    scope = scope_of(user, right)
+    return not scope.is_nothing if name is None else scope.holds(name)
+
+
+def may_everywhere(user: Any, right: str) -> bool:
+    """Return whether `user` has a right for every model: what concerns the whole service needs that."""
+    return scope_of(user, right).is_everything
+
+
+def is_limited(user: Any) -> bool:
+    """Return whether a right of `user` may hold for some models only."""
+    return bool(user.is_authenticated and not user.is_superuser and _limits_of(user))
+
+
+def visible(user: Any, right: str, rows: QuerySet[Row], path: str = "name") -> QuerySet[Row]:
+    """Return those of `rows` for whose model `user` has a right; the model's name is at `path`."""
+    scope = scope_of(user, right)
+    return rows.none() if scope.is_nothing else rows.filter(scope.condition(path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """The limits of one user and of its groups, and which group gives which right."""
+
+    user: Any
+    own: Patterns | None
+    by_group: dict[int, Patterns]
+    _groups: dict[str, list[int]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.own is not None or bool(self.by_group)
+
+    def groups_of(self, right: str) -> list[int]:
+        """Return the user's groups that give a right."""
+        if not self._groups:
+            given = self.user.groups.order_by().values_list(
+                "pk", "permissions__content_type__app_label", "permissions__codename"
+            )
+            for group, label, codename in given:
+                self._groups.setdefault(f"{label}.{codename}", []).append(group)
+        return self._groups.get(right, [])
+
+
+def _limits_of(user: Any) -> _Limits:
+    """Return the limits of `user`, read once for each request, as Django reads its permissions."""
+    known: _Limits | None = getattr(user, "_model_limits", None)
+    if known is not None:
+        return known
+    own: set[str] = set()
+    by_group: dict[int, set[str]] = defaultdict(set)
+    if user.pk is not None:
+        rows = ModelLimit.objects.filter(Q(user=user.pk) | Q(group__user=user.pk))
+        for group, pattern in rows.order_by().values_list("group", "pattern"):
+            (own if group is None else by_group[group]).add(pattern)
+    limits = _Limits(
+        user, frozenset(own) if own else None, {group: frozenset(found) for group, found in by_group.items()}
+    )
+    user._model_limits = limits
+    return limits
+
+
+def _regex(patterns: Patterns) -> str:
+    """Return patterns as one expression, the same for Python, SQLite and PostgreSQL."""
+    return f"({'|'.join('.*'.join(map(re.escape, pattern.split('*'))) for pattern in sorted(patterns))})"

@@ -22,7 +22,9 @@ from mlapi.http.request import request_id_of
 from mlapi.observability.access_log import observe_api
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.json_bodies import loads
-from models_registry.permissions import may
+from models_registry.errors import UnknownModel
+from models_registry.models import RegisteredModel
+from models_registry.permissions import VIEW, is_limited, may, may_everywhere, scope_of
 
 # Below the 60 s after which load balancers give an answer up; a pipeline asks again.
 MAX_WAIT_SECONDS = 50
@@ -49,19 +51,53 @@ class StrictJSON(BaseParser):
 
 
 class MayAct(BasePermission):
-    """The permission that the same act needs in the admin."""
+    """The permission that the same act needs in the admin, for the model that the address names."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Return whether the caller has the permission; a logged-in caller is told which one is missing."""
-        if not request.user or not request.user.is_authenticated:
+        """Return whether the caller may.
+
+        A caller without the permission is told which one is missing. A model that the caller may not view is answered
+        as one that is not registered; that is decided by the name alone.
+        """
+        user = request.user
+        if not user or not user.is_authenticated:
             return False
         needed = view.needs.get(request.method)
-        if needed and not may(request.user, needed):
+        if not needed:
+            return True
+        name = view.kwargs.get("name")
+        if not may(user, needed):
             raise exceptions.PermissionDenied(
-                f"{request.user.get_username()} may not do this: the permission {needed!r} is needed. "
+                f"{user.get_username()} may not do this: the permission {needed!r} is needed. "
                 "Somebody who administers users grants it."
             )
+        if name is None:
+            if view.concerns_all_models and not may_everywhere(user, needed):
+                raise _outside(user, needed, "every model")
+        elif not may(user, needed, name):
+            if view.makes_models or may(user, VIEW, name):
+                raise _outside(user, needed, repr(name))
+            raise _unknown(name)
+        elif is_limited(user) and not view.makes_models and not RegisteredModel.objects.filter(name=name).exists():
+            # The usual answer suggests names of other models.
+            raise _unknown(name)
         return True
+
+
+def _outside(user: Any, needed: str, wanted: str) -> exceptions.PermissionDenied:
+    return exceptions.PermissionDenied(
+        f"{user.get_username()} may not do this with {wanted}: the permission {needed!r} is limited to "
+        f"{scope_of(user, needed)}. Somebody who administers users changes that."
+    )
+
+
+def _unknown(name: str) -> UnknownModel:
+    return UnknownModel(f"No model is called {name!r}.")
+
+
+def may_here(request: Request, right: str) -> bool:
+    """Return whether the caller has a right for the model that the address names."""
+    return may(request.user, right, request.parser_context["kwargs"]["name"])
 
 
 class RegistryView(APIView):
@@ -70,6 +106,10 @@ class RegistryView(APIView):
     parser_classes: Sequence[type[BaseParser]] = (StrictJSON,)
     permission_classes = (MayAct,)
     needs: ClassVar[dict[str, str]] = {}
+    # Whether a permission that is limited to some models is not enough.
+    concerns_all_models = False
+    # Whether the address may name a model that is not registered yet.
+    makes_models = False
     _began = 0.0
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

@@ -15,13 +15,13 @@ from rest_framework.response import Response
 
 from mlapi.api import monitoring_forms as forms
 from mlapi.api import serializers
-from mlapi.api.base import RegistryView, StrictJSON, asked, by, waiting
+from mlapi.api.base import RegistryView, StrictJSON, asked, by, may_here, waiting
 from mlapi.api.uploads import TABLE, FileUpload
 from mlapi.api.views import PROBLEMS
 from models_registry import services
 from models_registry.artifacts.table import Table, read_table
 from models_registry.monitoring.usage_report import WINDOWS, report_content, usage_report
-from models_registry.permissions import ACTIVATE, LOG, VIEW, may
+from models_registry.permissions import ACTIVATE, LOG, VIEW
 
 
 class UsageView(RegistryView):
@@ -124,7 +124,7 @@ class ReplayView(RegistryView):
         if seconds:
             with waiting():
                 services.wait_for_replay(replay, timeout_seconds=seconds)
-        return Response(services.replay_content(replay, may_view_log=may(request.user, LOG)))
+        return Response(services.replay_content(replay, may_view_log=may_here(request, LOG)))
 
 
 def read_upload(upload: TemporaryUploadedFile, *, max_rows: int) -> Table:

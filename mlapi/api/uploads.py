@@ -101,6 +101,7 @@ def disk_errors() -> Iterator[None]:
 class VersionsView(RegistryView):
     """`/api/models/{name}/versions`."""
 
+    makes_models = True
     parser_classes = (MultiPartParser,)
     needs = {"POST": PUBLISH}
 

@@ -12,12 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import RegistryView, asked, by, waiting
+from mlapi.api.base import RegistryView, asked, by, may_here, waiting
 from mlapi.api.describing import model_content, rollout_content, version_content
 from models_registry import services
 from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
-from models_registry.permissions import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, may
+from models_registry.permissions import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, visible
 
 PROBLEMS = dict.fromkeys((400, 401, 403, 404), forms.Problem)
 CONFLICT = {409: forms.Problem}
@@ -32,8 +32,9 @@ class ModelsView(RegistryView):
         operation_id="list_models", tags=["registry"], responses={200: forms.ModelWithLabels(many=True), **PROBLEMS}
     )
     def get(self, request: Request) -> Response:
-        """Return every model with its versions and replicas."""
-        return Response([model_content(model) for model in services.all_models()])
+        """Return every model that the caller may view, with its versions and replicas."""
+        models = visible(request.user, VIEW, RegisteredModel.objects.all())
+        return Response([model_content(model) for model in services.all_models(models)])
 
 
 class ModelView(RegistryView):
@@ -118,6 +119,7 @@ class ArtifactView(RegistryView):
 class SyncView(RegistryView):
     """`/api/sync`."""
 
+    concerns_all_models = True
     needs = {"POST": PUBLISH}
 
     @extend_schema(operation_id="sync", tags=["registry"], request=None, responses={200: forms.Synced, **PROBLEMS})
@@ -237,7 +239,7 @@ def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
 
 def require_override(request: Request, wanted: dict[str, Any]) -> None:
     """Raise PermissionDenied for an override by somebody who may only activate."""
-    if wanted["override"] and not may(request.user, OVERRIDE):
+    if wanted["override"] and not may_here(request, OVERRIDE):
         raise exceptions.PermissionDenied(
             f"{request.user.get_username()} may activate, and not against a check's advice: "
             f"the permission {OVERRIDE!r} is needed."

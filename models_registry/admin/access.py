@@ -13,14 +13,34 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from rest_framework.authtoken.admin import TokenAdmin as RestTokenAdmin
 from rest_framework.authtoken.models import TokenProxy
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from models_registry.admin.base import credentials_context
+from models_registry.models import ModelLimit
 from models_registry.services.tokens import stored_form
 
 for model in (User, Group, TokenProxy):
     admin.site.unregister(model)
+
+
+class ModelLimits(TabularInline):  # type: ignore[misc]
+    """The models that the rights of the group or user on the page are limited to."""
+
+    model = ModelLimit
+    fields = ("pattern",)
+    extra = 0
+    tab = False
+    verbose_name_plural = "Limited to these models (none: every model)"
+
+    def _may_change(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm(f"auth.change_{self.parent_model._meta.model_name}"))
+
+    has_add_permission = has_change_permission = has_delete_permission = _may_change
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Show the limits to those who see the page."""
+        return True
 
 
 @admin.register(User)
@@ -32,6 +52,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
     change_password_form = AdminPasswordChangeForm
     # Beside their labels the two lists of permissions are wider than a laptop's screen.
     compressed_fields = False
+    inlines = (ModelLimits,)
 
 
 @admin.register(Group)
@@ -39,6 +60,7 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Permissions that several users share."""
 
     compressed_fields = False
+    inlines = (ModelLimits,)
 
 
 @admin.register(TokenProxy)

@@ -93,6 +93,7 @@ class ActivationAdmin(RecordAdmin):
     """Every move of every pointer, newest first."""
 
     list_title = "History"
+    model_path = "model__name"
     list_display = ("what", "live_from", "live_until", "by", "why", "how")
     list_display_links = ("what",)
     list_filter = (LiveAtFilter, ("model", ModelFilter), "kind")

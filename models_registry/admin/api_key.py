@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -14,10 +15,10 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from models_registry import services
-from models_registry.admin.base import RecordAdmin, credentials_context, labelled, require, told_in_words
+from models_registry.admin.base import RecordAdmin, credentials_context, labelled, told_in_words
 from models_registry.errors import RegistryError
 from models_registry.models import ApiKey, RegisteredModel
-from models_registry.permissions import MANAGE_KEYS, may
+from models_registry.permissions import MANAGE_KEYS, may_everywhere
 from models_registry.templatetags.registry import NOTHING, moment
 
 
@@ -74,15 +75,15 @@ class ApiKeyAdmin(RecordAdmin):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say who may make keys."""
-        return may(request.user, MANAGE_KEYS)
+        return may_everywhere(request.user, MANAGE_KEYS)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let those look who may make keys."""
-        return may(request.user, MANAGE_KEYS) or super().has_view_permission(request, obj)
+        return may_everywhere(request.user, MANAGE_KEYS) or super().has_view_permission(request, obj)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Ask what the key is for; answer a valid form with the key itself, once."""
-        require(request, MANAGE_KEYS)
+        self._require_management(request)
         form = NewKeyForm(request.POST if request.method == "POST" else None)
         made: tuple[ApiKey, str] | None = None
         if request.method == "POST" and form.is_valid():
@@ -111,13 +112,17 @@ class ApiKeyAdmin(RecordAdmin):
         key = self.get_object(request, object_id)
         if key is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
-        may_revoke = key.revoked_at is None and may(request.user, MANAGE_KEYS)
+        may_revoke = key.revoked_at is None and may_everywhere(request.user, MANAGE_KEYS)
         context = self.page_context(request, original=key, title=key.name, key=key, may_revoke=may_revoke)
         return TemplateResponse(request, "models_registry/admin/api_key.html", context)
 
+    def _require_management(self, request: HttpRequest) -> None:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Revoke one key."""
-        require(request, MANAGE_KEYS)
+        self._require_management(request)
         key = get_object_or_404(ApiKey, pk=pk)
         with told_in_words(request):
             if services.revoke_key(key, by=request.user.get_username()):

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import RelatedFieldListFilter
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, URLPattern, reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from models_registry.errors import RegistryError
 from models_registry.models import RegisteredModel
-from models_registry.permissions import ACTIVATE, CHANGE, LOG, OVERRIDE, PUBLISH, TRY, VIEW, may, visible
+from models_registry.permissions import (
+    ACTIVATE,
+    CHANGE,
+    LOG,
+    OVERRIDE,
+    PUBLISH,
+    TRY,
+    VIEW,
+    is_limited,
+    may,
+    may_everywhere,
+    visible,
+)
 
 # A name that stands in the address until the form's own takes its place.
 PLACEHOLDER = "NAME"
@@ -38,7 +52,7 @@ class RecordList(ChangeList):  # type: ignore[misc]  # unfold ships no types
         """Read the rows of the page, and what their columns need."""
         super().get_results(request)
         rows = list(self.result_list)  # type: ignore[has-type]
-        self.model_admin.complete(rows)
+        self.model_admin.complete(request, rows)
         self.result_list = rows
 
 
@@ -62,6 +76,10 @@ class ModelFilter(RelatedFieldListFilter):
 class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """A list and a page of what the registry holds; nothing is added, edited or deleted by hand."""
 
+    # Where a row has the name of its model; None: the rows concern the whole service.
+    model_path: str | None = None
+    # Whether such rows are shown to those with limits too.
+    is_shared = False
     actions = None
     list_per_page = 50
     # Columns that are large and not shown in the list.
@@ -74,8 +92,47 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         """Return the list whose rows `complete` has seen."""
         return RecordList
 
-    def complete(self, rows: list[Any]) -> None:
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """Give the rows of one page what their columns show, with a fixed number of queries."""
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return the pages, each of which a row of a model that the user may not view does not have."""
+        patterns: list[URLPattern] = self.get_urls()
+        for pattern in patterns:
+            pattern.callback = self._guarded(pattern.callback)
+        return patterns
+
+    def _guarded(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            key = unquote(str(kwargs.get("pk", kwargs.get("object_id", ""))))
+            if self.model_path is not None and key.isdecimal() and is_limited(request.user):
+                name = self.model.objects.filter(pk=int(key)).values_list(self.model_path, flat=True).first()
+                if name is None or not may(request.user, self._view_right(request), name):
+                    raise Http404
+                request.registry_model = name  # type: ignore[attr-defined]
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    def _view_right(self, request: HttpRequest) -> str:
+        """Return the right by which the user sees the rows: to view them, or else to change them."""
+        view, change = (f"{self.opts.app_label}.{action}_{self.opts.model_name}" for action in ("view", "change"))
+        return view if may(request.user, view) else change
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may see the rows; those of the whole service need a right for every model."""
+        if self.model_path is None and not self.is_shared:
+            return may_everywhere(request.user, self._view_right(request))
+        return may(request.user, self._view_right(request))
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return the rows of the models that the user may view."""
+        rows = super().get_queryset(request)
+        return (
+            rows if self.model_path is None else visible(request.user, self._view_right(request), rows, self.model_path)
+        )
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Say no: rows come from services."""
@@ -100,13 +157,13 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "opts": self.opts,
             "list_title": self.list_title,
             "media": self.media,
-            "may_publish": may(request.user, PUBLISH),
+            "may_publish": may_here(request, PUBLISH),
             "may_upload": may_upload(request),
-            "may_activate": may(request.user, ACTIVATE),
-            "may_try": may(request.user, TRY),
-            "may_override": may(request.user, OVERRIDE),
-            "may_change": may(request.user, CHANGE),
-            "may_view_log": may(request.user, LOG),
+            "may_activate": may_here(request, ACTIVATE),
+            "may_try": may_here(request, TRY),
+            "may_override": may_here(request, OVERRIDE),
+            "may_change": may_here(request, CHANGE),
+            "may_view_log": may_here(request, LOG),
             **values,
         }
 
@@ -136,9 +193,14 @@ def labelled(description: str, colours: Mapping[str, str], ordering: str | None 
     return decorate
 
 
+def may_here(request: HttpRequest, right: str) -> bool:
+    """Return whether the user has a right for the model of the page; for any model where the page has none."""
+    return may(request.user, right, getattr(request, "registry_model", None))
+
+
 def require(request: HttpRequest, permission: str) -> None:
-    """Raise PermissionDenied for a user without `permission`."""
-    if not may(request.user, permission):
+    """Raise PermissionDenied for a user without `permission` for the model of the page."""
+    if not may_here(request, permission):
         raise PermissionDenied
 
 
@@ -161,4 +223,4 @@ def upload_address() -> str | None:
 
 def may_upload(request: HttpRequest) -> bool:
     """Return whether the user may publish, and the project has an address for it."""
-    return may(request.user, PUBLISH) and upload_address() is not None
+    return may_here(request, PUBLISH) and upload_address() is not None

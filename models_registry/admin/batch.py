@@ -20,6 +20,7 @@ class BatchJobAdmin(RecordAdmin):
     """What was asked, by whom, and how far it is."""
 
     list_title = "Batches"
+    model_path = "version__model__name"
     list_display = ("scored", "shown_state", "progress", "started")
     list_display_links = None
     change_list_template = "models_registry/admin/batches.html"

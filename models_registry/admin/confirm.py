@@ -13,10 +13,10 @@ from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from models_registry import services
-from models_registry.admin.base import told_in_words
+from models_registry.admin.base import may_here, told_in_words
 from models_registry.artifacts.compatibility import caller_changes
 from models_registry.models import Activation, ModelVersion, RegisteredModel, State
-from models_registry.permissions import OVERRIDE, may
+from models_registry.permissions import OVERRIDE
 from models_registry.templatetags.registry import number, size
 
 MAX_GENERATION = 2_147_483_647
@@ -179,14 +179,14 @@ def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> Ht
     if request.method == "POST" and form.is_valid():
         _carry_out(request, change, form.cleaned_data)
         return redirect("admin:models_registry_registeredmodel_change", change.model.pk)
-    may_go_on = not change.obstacle and (not needs_override or may(request.user, OVERRIDE))
+    may_go_on = not change.obstacle and (not needs_override or may_here(request, OVERRIDE))
     page = {**context, "change": change, "form": form, "advice": advice, "may_go_on": may_go_on}
     return TemplateResponse(request, "models_registry/admin/confirm.html", page)
 
 
 def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> None:
     by, reason, seen = request.user.get_username(), answer["reason"], answer["seen_generation"]
-    override = bool(answer.get("override")) and may(request.user, OVERRIDE)
+    override = bool(answer.get("override")) and may_here(request, OVERRIDE)
     percent = answer.get("traffic_percent")
     with told_in_words(request):
         if change.target is not None and percent is not None and percent < 100:
@@ -206,7 +206,7 @@ def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> 
         if change.target is None:
             activation = services.deactivate(change.model, by=by, reason=reason, seen_generation=seen)
         elif change.is_rollback:
-            override = may(request.user, OVERRIDE) and bool(change.advice)
+            override = may_here(request, OVERRIDE) and bool(change.advice)
             activation = services.roll_back(change.model, by=by, reason=reason, override=override, seen_generation=seen)
         else:
             activation = services.activate(change.target, by=by, reason=reason, override=override, seen_generation=seen)

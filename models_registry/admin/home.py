@@ -37,12 +37,14 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         return context
     context["may_upload"] = may_upload(request)
     models = visible(request.user, VIEW, RegisteredModel.objects.all())
+    waiting = ModelVersion.objects.filter(state__in=[State.FOUND, State.CHECKING])
+    history = Activation.objects.select_related("model", "version", "previous_version")
     context.update(
         rows=_rows(list(_failing_first(models)[:MODELS_SHOWN])),
         models_total=models.count(),
         live_replicas=Replica.objects.live().count(),
-        waiting=ModelVersion.objects.filter(state__in=[State.FOUND, State.CHECKING]).count(),
-        history=Activation.objects.select_related("model", "version", "previous_version")[:ACTS_SHOWN],
+        waiting=visible(request.user, VIEW, waiting, "model__name").count(),
+        history=visible(request.user, VIEW, history, "model__name")[:ACTS_SHOWN],
         names_model=True,
     )
     return context

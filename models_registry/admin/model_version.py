@@ -18,14 +18,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin import replays
-from models_registry.admin.base import ModelFilter, RecordAdmin, labelled, may_upload, require, told_in_words
+from models_registry.admin.base import ModelFilter, RecordAdmin, labelled, may_here, may_upload, require, told_in_words
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
 from models_registry.admin.presenters import inspection_summary, report_rows, sample_table, stages_of
 from models_registry.admin.uploading import upload_context
 from models_registry.models import ModelVersion, ReplicaModel, State
 from models_registry.models.version import DETAILS
-from models_registry.permissions import ACTIVATE, LOG, PUBLISH, TRY, may
+from models_registry.permissions import ACTIVATE, LOG, PUBLISH, TRY
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
 
@@ -34,6 +34,7 @@ class ModelVersionAdmin(RecordAdmin):
     """Every version of every model, and a page for each."""
 
     list_title = "Versions"
+    model_path = "model__name"
     list_display = ("title", "shown_state", "metrics_text", "artifact", "found", "checked")
     list_display_links = ("title",)
     list_filter = (("model", ModelFilter), "state", "format")
@@ -201,7 +202,7 @@ class ModelVersionAdmin(RecordAdmin):
             request,
             original=version,
             title="Activate",
-            **replays.replay_context(version, may_view_log=may(request.user, LOG)),
+            **replays.replay_context(version, may_view_log=may_here(request, LOG)),
         )
         return confirm(request, change_to(version), context)
 
@@ -225,7 +226,7 @@ class ModelVersionAdmin(RecordAdmin):
         return self.fragment(
             request,
             "models_registry/admin/replay.html",
-            replays.replay_context(version, may_view_log=may(request.user, LOG)),
+            replays.replay_context(version, may_view_log=may_here(request, LOG)),
         )
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:

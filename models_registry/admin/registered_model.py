@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -32,7 +33,7 @@ from models_registry.admin.monitoring_pages import MonitoringPages
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
 from models_registry.models import Activation, Lease, ModelVersion, Policy, RegisteredModel, Replica, State
-from models_registry.permissions import ACTIVATE, CHANGE, PUBLISH, may
+from models_registry.permissions import ACTIVATE, CHANGE, PUBLISH, may_everywhere
 from models_registry.services import DiscoveryResult
 from models_registry.templatetags.registry import moment
 
@@ -77,6 +78,7 @@ class RegisteredModelAdmin(MonitoringPages):
     """The models and, on a page for each, its versions and its rollout."""
 
     list_title = "Models"
+    model_path = "name"
     list_display = ("title", "active", "rollout", "versions_count", "who_decides", "activated")
     list_display_links = ("title",)
     list_before_template = "models_registry/admin/discovery.html"
@@ -115,7 +117,7 @@ class RegisteredModelAdmin(MonitoringPages):
             activated_at=Subquery(current.values("activated_at")[:1]),
         )
 
-    def complete(self, rows: list[RegisteredModel]) -> None:
+    def complete(self, request: HttpRequest, rows: list[RegisteredModel]) -> None:
         """Give each model its rollout, its latest activation, and how many of its versions need a look."""
         needing = {
             row["model"]: row
@@ -140,7 +142,7 @@ class RegisteredModelAdmin(MonitoringPages):
             "storage_url": settings.MODELS_STORAGE,
             "endings": listed_endings(),
             "live_replicas": Replica.objects.live().count(),
-            "may_publish": may(request.user, PUBLISH),
+            "may_discover": may_everywhere(request.user, PUBLISH),
             "may_upload": may_upload(request),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -259,7 +261,8 @@ class RegisteredModelAdmin(MonitoringPages):
 
     def discover_view(self, request: HttpRequest) -> HttpResponse:
         """Look for new versions, and say what there was."""
-        require(request, PUBLISH)
+        if not may_everywhere(request.user, PUBLISH):
+            raise PermissionDenied
         with told_in_words(request):
             _tell_discovery(request, services.discover())
         return redirect("admin:models_registry_registeredmodel_changelist")

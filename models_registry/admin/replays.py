@@ -13,11 +13,11 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWidget
 
 from models_registry import services
-from models_registry.admin.base import told_in_words
+from models_registry.admin.base import may_here, told_in_words
 from models_registry.artifacts.table import Table, read_table
 from models_registry.artifacts.table_formats import FORMATS
 from models_registry.models import ModelVersion, Replay
-from models_registry.permissions import ACTIVATE, may
+from models_registry.permissions import ACTIVATE
 from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
 
 MAX_COLUMNS_SHOWN = 8
@@ -43,7 +43,7 @@ class ReplayForm(forms.Form):
 
 def take_files(request: HttpRequest) -> None:
     """Let a form bring a file, where its sender may replay; it is read only then."""
-    if request.user.is_active and may(request.user, ACTIVATE):
+    if request.user.is_active and may_here(request, ACTIVATE):
         request.upload_handlers = [TemporaryFileUploadHandler(request)]
 
 

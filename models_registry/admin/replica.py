@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Count, F, QuerySet, When, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Case, Count, F, IntegerField, OuterRef, QuerySet, Subquery, When, Window
+from django.db.models.functions import Coalesce, RowNumber
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from models_registry import conf
 from models_registry.admin.base import RecordAdmin, labelled
 from models_registry.models import Replica, ReplicaModel, ReplicaState
+from models_registry.permissions import VIEW, visible
 from models_registry.templatetags.registry import ago, form_of, moment
 
 MODELS_SHOWN = 5
@@ -29,6 +30,7 @@ class ReplicaAdmin(RecordAdmin):
     """Who serves, who was last heard of when, and what each one runs."""
 
     list_title = "Replicas"
+    is_shared = True
     list_display = ("process", "state", "started", "heard_of", "serves")
     list_display_links = ("process",)
     list_before_template = "models_registry/admin/replicas_note.html"
@@ -38,15 +40,17 @@ class ReplicaAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Replica]:
         """Return the replicas with the number of models that each reports."""
         queryset: QuerySet[Replica] = super().get_queryset(request)
-        return queryset.annotate(models_total=Count("models"))
+        seen = visible(request.user, VIEW, ReplicaModel.objects.filter(replica=OuterRef("pk")), "model__name")
+        total = seen.order_by().values("replica").annotate(total=Count("pk")).values("total")
+        return queryset.annotate(models_total=Coalesce(Subquery(total, output_field=IntegerField()), 0))
 
-    def complete(self, rows: list[Replica]) -> None:
+    def complete(self, request: HttpRequest, rows: list[Replica]) -> None:
         """Give each replica the models that need a look first, as many as are shown."""
         needs = Case(When(state=ReplicaState.FAILED, then=0), When(state=ReplicaState.LOADING, then=1), default=2)
         order = Window(RowNumber(), partition_by=F("replica"), order_by=[needs, F("model__name")])
         shown: dict[str, list[ReplicaModel]] = defaultdict(list)
         reported = (
-            ReplicaModel.objects.filter(replica__in=rows)
+            visible(request.user, VIEW, ReplicaModel.objects.filter(replica__in=rows), "model__name")
             .annotate(place=order, model_name=F("model__name"), serving_number=F("serving_version__number"))
             .filter(place__lte=MODELS_SHOWN + MODELS_FOLDED)
             .order_by("replica", "place")

@@ -12,6 +12,7 @@ from models_registry.artifacts.formats import FORMATS, listed_endings
 from models_registry.artifacts.table_formats import FORMATS as TABLE_FORMATS
 from models_registry.artifacts.table_formats import MAX_TABLE_BYTES
 from models_registry.models import NAME_PATTERN, RegisteredModel
+from models_registry.permissions import PUBLISH, visible
 
 
 def upload_context(request: HttpRequest) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def upload_context(request: HttpRequest) -> dict[str, Any]:
         "upload_address": upload_address(),
         "placeholder": PLACEHOLDER,
         "model_name": request.GET.get("model", "")[:100],
-        "names": RegisteredModel.objects.values_list("name", flat=True),
+        "names": visible(request.user, PUBLISH, RegisteredModel.objects.all()).values_list("name", flat=True),
         "name_pattern": NAME_PATTERN,
         "endings": listed_endings(),
         "accepted": ",".join(FORMATS),

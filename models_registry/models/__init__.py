@@ -2,6 +2,7 @@
 
 from models_registry.models.api_key import ApiKey, ApiKeyQuerySet
 from models_registry.models.batch import BatchJob, BatchState
+from models_registry.models.model_limit import ModelLimit
 from models_registry.models.monitoring import DriftCheck, ReferenceRows, Replay, UsageWindow, UsageWindowQuerySet
 from models_registry.models.registered_model import (
     NAME_PATTERN,
@@ -28,6 +29,7 @@ __all__ = [
     "DesiredStateRevision",
     "DriftCheck",
     "Lease",
+    "ModelLimit",
     "ModelVersion",
     "ModelVersionQuerySet",
     "Policy",

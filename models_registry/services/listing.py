@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
+
 from models_registry.models import ModelVersion, RegisteredModel
 from models_registry.services.rollout import rollout
 
@@ -13,9 +15,10 @@ def list_models() -> list[dict[str, Any]]:
     return [describe_model(model) for model in all_models()]
 
 
-def all_models() -> list[RegisteredModel]:
-    """Return every model, with what `describe_model` reads of it."""
-    return list(RegisteredModel.objects.select_related("active_version").prefetch_related("versions"))
+def all_models(models: QuerySet[RegisteredModel] | None = None) -> list[RegisteredModel]:
+    """Return `models`, or every model, with what `describe_model` reads of them."""
+    asked = RegisteredModel.objects.all() if models is None else models
+    return list(asked.select_related("active_version").prefetch_related("versions"))
 
 
 def describe_model(model: RegisteredModel) -> dict[str, Any]:
