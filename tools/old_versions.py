@@ -4,7 +4,7 @@
     python -m tools.old_versions               write proven.json and the docs' table from the archive
 
 FOLDER holds one folder per version, written by `tests/artifacts/old_versions/generate.py` in an environment of that
-version. A packed artifact is one that is served with its writer's answers.
+version. A packed artifact is one that is served with its writer's answers. Versions that FOLDER lacks stay as they are.
 """
 
 from __future__ import annotations
@@ -196,10 +196,12 @@ def _compared(model: Any, described: Mapping[str, Any]) -> tuple[str, str]:
 
 def _pack(folder: Path) -> None:
     """Try everything, say what became of it, and keep one artifact for each part and change of each version."""
-    kept: list[Recorded] = []
+    versions = sorted(folder.iterdir())
+    tried = {version.name for version in versions}
+    kept = [recorded for recorded in packed() if recorded.version not in tried]
     total: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as scratch:
-        for version in sorted(folder.iterdir()):
+        for version in versions:
             counts: collections.Counter[str] = collections.Counter()
             kept.extend(_chosen(version, Path(scratch), counts))
             print(version.name, dict(counts))

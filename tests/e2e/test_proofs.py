@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 
 import pytest
 
-from benchmarks import chaos, fuzz, leak
+from benchmarks import chaos, fuzz, fuzz_artifacts, leak
 from benchmarks.chaos import Answer, History
 from benchmarks.faulty_storage import MODES, faulty_storage
 from benchmarks.fuzz import judge, spoilt, whole
@@ -127,6 +128,23 @@ def test_a_short_fuzz_breaks_nothing(capsys, monkeypatch):
     told = figures(capsys)
     assert status == 0, told
     assert told["outcomes"]["whole ones answered"] > 50
+
+
+@pytest.mark.timeout(900)
+def test_a_short_fuzz_of_artifacts_hurts_no_process(capsys, tmp_path):
+    status = fuzz_artifacts.run(files=150, seconds=600, seed=1, keep=tmp_path)
+    told = figures(capsys)
+    assert status == 0, told
+    assert told["outcomes"]["refused by the inspection"] > 50
+    assert told["outcomes"]["answered"] > 5
+
+
+@pytest.mark.timeout(900)
+def test_a_process_that_crashes_is_a_fault(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz_artifacts, "outcome_of", lambda *arguments: os.abort())
+    assert fuzz_artifacts.run(files=2, seconds=600, seed=1, keep=tmp_path, kinds="sets.ubj") == 1
+    assert ["SIGABRT" in fault for fault in figures(capsys)["faults"]] == [True, True]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.timeout(900)

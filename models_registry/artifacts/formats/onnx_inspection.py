@@ -60,10 +60,15 @@ def _note_node(node: Any, notes: InspectionNotes) -> None:
 
 
 def _note_versions(model: Any, notes: InspectionNotes) -> None:
-    notes.note_version(model.producer_name or "producer", model.producer_version or "unknown")
+    notes.note_version(_text(model.producer_name) or "producer", _text(model.producer_version) or "unknown")
     notes.note_version("onnx-ir", str(model.ir_version))
     for opset in model.opset_import:
-        notes.note_version(f"opset {opset.domain or 'ai.onnx'}", str(opset.version))
+        notes.note_version(f"opset {_text(opset.domain) or 'ai.onnx'}", str(opset.version))
+
+
+def _text(value: str | bytes) -> str:
+    """Return a text of the file; protobuf gives one that is no UTF-8 as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _outline(model: Any) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from models_registry.artifacts.boosters import lightgbm_text, ubjson, xgboost_document
 from models_registry.errors import ArtifactError, BrokenArtifact, NoPrediction, UnsafeStructure
 from tests.support import boosters as made
+from tests.support.damage import damage
 
 Document = dict[str, Any]
 HUGE = 2**40
@@ -301,23 +302,3 @@ def test_damaged_model_is_refused_or_bounded(document: Document, text: str, seed
             except ArtifactError:
                 continue
             assert model.answers(np.zeros((2, model.n_features))).shape == (2, model.n_outputs)
-
-
-def damage(blob: bytes, generator: np.random.Generator) -> bytes:
-    """Return bytes with some of them changed, cut out, repeated or replaced by what a length looks like."""
-    damaged = bytearray(blob)
-    for _ in range(int(generator.integers(1, 6))):
-        place = int(generator.integers(len(damaged)))
-        kind = int(generator.integers(5))
-        if kind == 0:
-            damaged[place] ^= 1 << int(generator.integers(8))
-        elif kind == 1:
-            del damaged[place : place + int(generator.integers(1, 40))]
-        elif kind == 2:
-            damaged[place:place] = damaged[place : place + int(generator.integers(1, 200))]
-        elif kind == 3:
-            damaged[place : place + 8] = generator.bytes(8)
-        else:
-            digits = next((at for at in range(place, len(damaged)) if 48 <= damaged[at] < 58), place)
-            damaged[digits : digits + 1] = str(int(generator.integers(-(2**33), 2**33))).encode()
-    return bytes(damaged) if damaged else b"{"

@@ -13,6 +13,7 @@ import pytest
 import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import NMF
+from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, TweedieRegressor
@@ -22,6 +23,7 @@ from sklearn.svm import SVC
 
 from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.formats.migrations.names import NAMES, REMOVED_FUNCTION, REMOVED_OBJECT, STAND_INS
+from models_registry.artifacts.formats.migrations.stand_ins import RemovedObject, restore_function
 from models_registry.errors import RegistryError
 
 X = np.abs(np.random.RandomState(0).rand(40, 3)) + 0.1
@@ -38,6 +40,12 @@ def _crafted(step: Any, change: Callable[[dict[str, Any]], object]) -> Any:
 
 def _columns() -> ColumnTransformer:
     return ColumnTransformer([("s", StandardScaler(), [0, 1])], remainder="passthrough")
+
+
+def _boosting(**state: Any) -> GradientBoostingRegressor:
+    model = GradientBoostingRegressor(n_estimators=2).fit(X, Y)
+    vars(model).update(state)
+    return model
 
 
 def _before_one(state: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +87,9 @@ CRAFTED: dict[str, Callable[[], Any]] = {
         OneHotEncoder(handle_unknown="ignore"), lambda state: state.update(_legacy_mode=True)
     ),
     "a factorization with a penalty": lambda: _crafted(NMF(2), lambda state: state.update(alpha=0.5)),
+    "first scores that are a class": lambda: _boosting(init_=LinearRegression),
+    "first scores of another removed class": lambda: _boosting(init_=RemovedObject()),
+    "an imputer along its rows": lambda: _crafted(SimpleImputer(), lambda state: state.update(axis=1)),
     "an indicator that is a class": lambda: _crafted(
         SimpleImputer(add_indicator=True), lambda state: state.update(indicator_=MissingIndicator)
     ),
@@ -128,4 +139,11 @@ def test_power_of_a_generalized_model_must_be_a_number(tmp_path: Path) -> None:
 def test_names_lead_to_present_names_or_to_stand_ins_that_do_nothing() -> None:
     assert {REMOVED_FUNCTION, REMOVED_OBJECT} <= STAND_INS
     present = {name for name in NAMES.values() if name not in STAND_INS}
-    assert all(name.startswith(("sklearn.", "pandas.", "numpy.ma.", "builtins.")) for name in present)
+    assert all(name.startswith(("sklearn.", "pandas.", "numpy.ma.", "numpy.random.", "builtins.")) for name in present)
+
+
+@pytest.mark.parametrize("name", ["load", "frompyfunc", "vectorize", "core", "add.at", "negative.at", "ufunc", 3, None])
+def test_name_of_a_function_of_arrays_restores_no_other(name: Any) -> None:
+    with pytest.raises(TypeError, match="name no function of numpy"):
+        restore_function("numpy", name)
+    assert restore_function("numpy.core.umath", "log1p") is np.log1p

@@ -211,3 +211,16 @@ def test_file_larger_than_the_limit_is_not_even_parsed(tmp_path: Path) -> None:
     assert "limit is 1000" in reasons[0]
     with pytest.raises(BrokenArtifact):
         open_artifact(tmp_path / "absent.onnx", "onnx")
+
+
+def test_names_that_are_no_utf8_are_inspected(tmp_path: Path) -> None:
+    graph = to_onnx(LogisticRegression().fit(X, LABELS["integers"]), X[:1])
+    graph.producer_name, graph.producer_version, graph.opset_import[0].domain = "PRODUCER", "VERSION", "DOMAIN"
+    content = graph.SerializeToString()
+    for name in (b"PRODUCER", b"VERSION", b"DOMAIN"):
+        content = content.replace(name, b"\xff" * len(name))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    found = inspect_artifact(path, "onnx", max_claimed_bytes=10**6)
+    assert found.versions["\ufffd" * 8] == ("\ufffd" * 7,)
+    assert "opset " + "\ufffd" * 6 in found.versions

@@ -39,6 +39,49 @@ def gradient_boosting_loss(written: Written) -> None:
     state.pop("loss_", None)
 
 
+def first_scores(written: Written) -> None:
+    """Put an estimator of sklearn.dummy in the place of what gave the first scores up to 0.20."""
+    state = written.state
+    init = state.get("init_")
+    if not isinstance(init, RemovedObject) or "estimators_" not in state:
+        return
+    said = vars(init)
+    if "n_classes" in said:
+        state["init_"] = "zero"
+    elif "mean" in said or "quantile" in said:
+        state["init_"] = _constant(float(said["mean" if "mean" in said else "quantile"]))
+    elif "prior" in said:
+        # The exponential loss began with half of the logarithm.
+        logarithm = float(said["prior"]) * (2.0 if state.get("loss") == "exponential" else 1.0)
+        state["init_"] = _prior([1 / (1 + np.exp(logarithm)), 1 / (1 + np.exp(-logarithm))])
+    elif "priors" in said:
+        state["init_"] = _prior(said["priors"])
+        state["_loss"] = _multinomial(len(said["priors"]), begins_with_probabilities=True)
+    else:
+        raise written.refuse("whose first scores are not known")
+
+
+def _constant(value: float) -> Any:
+    from sklearn.dummy import DummyRegressor
+
+    dummy = DummyRegressor(strategy="constant", constant=value)
+    dummy.constant_ = np.array([[value]])
+    dummy.n_outputs_ = 1
+    return dummy
+
+
+def _prior(probabilities: Any) -> Any:
+    """Return the estimator that answers these probabilities, of shape (n_classes,)."""
+    from sklearn.dummy import DummyClassifier
+
+    dummy = DummyClassifier(strategy="prior")
+    dummy.class_prior_ = np.array(probabilities, dtype=np.float64)
+    dummy.classes_ = np.arange(len(dummy.class_prior_))
+    dummy.n_classes_ = len(dummy.class_prior_)
+    dummy.n_outputs_, dummy._strategy, dummy.sparse_output_ = 1, "prior", False
+    return dummy
+
+
 def histogram_boosting_loss(written: Written) -> None:
     """Put a loss of sklearn/_loss in the place of one of 1.0 and older."""
     state = written.state
@@ -74,14 +117,17 @@ def _loss_of(written: Written, trees: int, *, quantile: Any) -> Any:
     return made()
 
 
-def _multinomial(classes: int) -> Any:
-    """Return the loss of several classes with the first scores of before: logarithms that are not centred."""
+def _multinomial(classes: int, *, begins_with_probabilities: bool = False) -> Any:
+    """Return the loss of several classes with the first scores of before: logarithms that are not centred.
+
+    Up to 0.20 the probabilities themselves were the first scores.
+    """
     from sklearn._loss.loss import HalfMultinomialLoss
 
-    from models_registry.artifacts.formats.migrations.former import UncentredLogarithms
+    from models_registry.artifacts.formats.migrations.former import PlainProbabilities, UncentredLogarithms
 
     loss = HalfMultinomialLoss(n_classes=classes)
-    loss.link = UncentredLogarithms()
+    loss.link = PlainProbabilities() if begins_with_probabilities else UncentredLogarithms()
     return loss
 
 
@@ -89,7 +135,11 @@ def adaptive_scores(written: Written) -> None:
     """Keep the scores of SAMME.R, which 1.6 removed, and those of SAMME before 1.3."""
     from sklearn.ensemble import AdaBoostClassifier
 
-    from models_registry.artifacts.formats.migrations.former import SammeClassifier, SammeRClassifier
+    from models_registry.artifacts.formats.migrations.former import (
+        SammeClassifier,
+        SammeOfProbabilities,
+        SammeRClassifier,
+    )
 
     algorithm = written.state.get("algorithm", "SAMME")
     is_older = written.is_older_than((1, 3))
@@ -99,8 +149,20 @@ def adaptive_scores(written: Written) -> None:
         raise written.refuse(f"with the algorithm {algorithm!r}")
     if algorithm == "SAMME.R":
         written.become(SammeRClassifier)
+    elif written.is_older_than((0, 22)):
+        written.become(SammeOfProbabilities)
     elif is_older:
         written.become(SammeClassifier)
+
+
+def isolation_threshold(written: Written) -> None:
+    """Keep the threshold of behaviour="old", the default up to 0.21, which lies beside that of decision_function."""
+    from sklearn.ensemble import IsolationForest
+
+    from models_registry.artifacts.formats.migrations.former import ThresholdIsolationForest
+
+    if "_threshold_" in written.state and type(written.target) is IsolationForest:
+        written.become(ThresholdIsolationForest)
 
 
 def isolation_paths(written: Written) -> None:
@@ -114,8 +176,17 @@ def isolation_paths(written: Written) -> None:
     for tree in trees:
         # Walks through the nodes without looking: before the structure of the whole model is validated.
         check_tree(tree)
-    state["_average_path_length_per_tree"] = tuple(_average_path_length(tree.n_node_samples) for tree in trees)
+    length_of = _path_length_of_before if written.is_older_than((0, 21)) else _average_path_length
+    state["_average_path_length_per_tree"] = tuple(length_of(tree.n_node_samples) for tree in trees)
     state["_decision_path_lengths"] = tuple(tree.compute_node_depths() for tree in trees)
+
+
+def _path_length_of_before(counts: Any) -> Any:
+    """Return the mean lengths of paths for leaves of so many rows, up to 0.20 (sklearn/ensemble/iforest.py of 0.20)."""
+    counts = np.asarray(counts, dtype=np.float64)
+    several = np.maximum(counts, 2.0)
+    lengths = 2.0 * (np.log(several - 1.0) + np.euler_gamma) - 2.0 * (several - 1.0) / several
+    return np.where(counts <= 1, 1.0, lengths)
 
 
 def stacking_labels(written: Written) -> None:

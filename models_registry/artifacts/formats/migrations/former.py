@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 from sklearn._loss.link import MultinomialLogit
-from sklearn.ensemble import AdaBoostClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import AdaBoostClassifier, IsolationForest
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.preprocessing import QuantileTransformer
+from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +23,17 @@ class UncentredLogarithms(MultinomialLogit):  # type: ignore[misc]
     def link(self, y_pred: Any, out: Any = None) -> Any:
         """Return the logarithms of probabilities of shape (n_rows, n_classes)."""
         return np.log(y_pred, out=out)
+
+
+class PlainProbabilities(MultinomialLogit):  # type: ignore[misc]
+    """The link of gradient boosting for several classes up to scikit-learn 0.20, which began with the probabilities.
+
+    sklearn/ensemble/gradient_boosting.py of 0.20, PriorProbabilityEstimator.
+    """
+
+    def link(self, y_pred: Any, out: Any = None) -> Any:
+        """Return the probabilities, of shape (n_rows, n_classes)."""
+        return np.positive(y_pred, out=out)
 
 
 class SammeClassifier(AdaBoostClassifier):  # type: ignore[misc]
@@ -40,6 +54,24 @@ class SammeClassifier(AdaBoostClassifier):  # type: ignore[misc]
         if self.n_classes_ == 2:
             return score[:, 1] - score[:, 0]
         return score
+
+
+class SammeOfProbabilities(SammeClassifier):
+    """The same up to scikit-learn 0.21, whose probabilities were those of its members, weighted.
+
+    sklearn/ensemble/weight_boosting.py of 0.21, `predict_proba`.
+    """
+
+    def predict_proba(self, rows: Any) -> Any:
+        """Return the probabilities, of shape (n_rows, n_classes)."""
+        check_is_fitted(self)
+        rows = self._check_X(rows)
+        if self.n_classes_ == 1:
+            return np.ones((rows.shape[0], 1))
+        members = zip(self.estimators_, self.estimator_weights_, strict=False)
+        mean = sum(member.predict_proba(rows) * weight for member, weight in members) / self.estimator_weights_.sum()
+        share = np.exp(mean / (self.n_classes_ - 1))
+        return share / share.sum(axis=1, keepdims=True)
 
 
 class SammeRClassifier(AdaBoostClassifier):  # type: ignore[misc]
@@ -81,6 +113,40 @@ class _TwoClassSoftmax:
         """Return the probabilities, of shape (n_rows, 2)."""
         score = self.decision_function(rows)  # type: ignore[attr-defined]
         return softmax(np.c_[-score, score], copy=False)
+
+
+class OneVsRestDiscriminantAnalysis(_OneVsRestProbabilities, LinearDiscriminantAnalysis):  # type: ignore[misc]
+    """Linear discriminant analysis of three classes or more, up to scikit-learn 0.20."""
+
+
+class ThresholdIsolationForest(IsolationForest):  # type: ignore[misc]
+    """IsolationForest(behaviour="old"), up to scikit-learn 0.21: an outlier scores below a threshold that is not 0.
+
+    sklearn/ensemble/iforest.py of 0.21, `predict`.
+    """
+
+    def predict(self, rows: Any) -> Any:
+        """Return 1 for rows like those of the training, -1 for outliers: shape (n_rows,)."""
+        return np.where(self.decision_function(rows) < self._threshold_, -1, 1)
+
+
+class ClippedQuantileTransformer(QuantileTransformer):  # type: ignore[misc]
+    """QuantileTransformer up to scikit-learn 0.20, which kept uniform answers away from 0 and 1, too.
+
+    sklearn/preprocessing/data.py of 0.20, `_transform_col`.
+    """
+
+    def _transform_col(self, column: Any, quantiles: Any, inverse: bool) -> Any:
+        if inverse or self.output_distribution != "uniform":
+            return super()._transform_col(column, quantiles, inverse)
+        with np.errstate(invalid="ignore"):
+            is_lowest = column - BOUNDS_THRESHOLD < quantiles[0]
+            is_highest = column + BOUNDS_THRESHOLD > quantiles[-1]
+        found = super()._transform_col(column, quantiles, inverse)
+        found[is_highest] = 1.0
+        found[is_lowest] = 0.0
+        edge = BOUNDS_THRESHOLD - np.spacing(1)
+        return np.clip(found, edge, 1 - edge)
 
 
 class OneVsRestLogisticRegression(_OneVsRestProbabilities, LogisticRegression):  # type: ignore[misc]

@@ -84,3 +84,23 @@ def private_support(written: Written) -> None:
     for old, new in (("n_support_", "_n_support"), ("probA_", "_probA"), ("probB_", "_probB")):
         if old in written.state:
             written.state.setdefault(new, written.state.pop(old))
+
+
+def counted_support(written: Written) -> None:
+    """Count the support vectors of a regression and of one class, which were memory that was never set."""
+    from sklearn.svm import SVR, NuSVR, OneClassSVM
+
+    is_older = written.is_older_than((0, 22))
+    if is_older and isinstance(written.target, SVR | NuSVR | OneClassSVM) and "support_" in written.state:
+        written.state["_n_support"] = np.full(2, len(written.state["support_"]), dtype=np.int32)
+
+
+def independent_probabilities(written: Written) -> None:
+    """Keep the probabilities of discriminant analysis for three classes, each by a logistic function of its own."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    from models_registry.artifacts.formats.migrations.former import OneVsRestDiscriminantAnalysis
+
+    is_several = type(written.target) is LinearDiscriminantAnalysis and len(written.state.get("classes_", ())) > 2
+    if is_several and written.is_older_than((0, 21)):
+        written.become(OneVsRestDiscriminantAnalysis)

@@ -9,6 +9,7 @@ REMOVED_OBJECT = f"{_HERE}.RemovedObject"
 REMOVED_FUNCTION = f"{_HERE}.REMOVED_FUNCTION"
 REMOVED_MAPPING = f"{_HERE}.RemovedMapping"
 REMOVED_LIST = f"{_HERE}.RemovedList"
+RESTORE_FUNCTION = f"{_HERE}.restore_function"
 SKIPPED_SAMPLER = f"{_HERE}.SkippedSampler"
 RESTORE_LOSS = f"{_HERE}.restore_loss"
 STAND_INS = frozenset(
@@ -17,6 +18,7 @@ STAND_INS = frozenset(
         REMOVED_FUNCTION,
         REMOVED_MAPPING,
         REMOVED_LIST,
+        RESTORE_FUNCTION,
         SKIPPED_SAMPLER,
         RESTORE_LOSS,
         *boosters.STAND_INS.values(),
@@ -51,7 +53,7 @@ MODULES: dict[str, str] = {
             },
             "ensemble": {
                 "bagging": "_bagging", "forest": "_forest", "gradient_boosting": "_gb", "iforest": "_iforest",
-                "voting": "_voting", "weight_boosting": "_weight_boosting",
+                "voting": "_voting", "voting_classifier": "_voting", "weight_boosting": "_weight_boosting",
             },
             "feature_extraction": {"dict_vectorizer": "_dict_vectorizer", "hashing": "_hash"},
             "feature_selection": {
@@ -167,6 +169,19 @@ NAMES: dict[str, str] = {
     "builtins.long": "builtins.int",
     "builtins.unicode": "builtins.str",
     "builtins.xrange": "builtins.range",
+    # numpy 1.17 moved it (numpy/random/_pickle.py), and 1.18 names its functions on arrays themselves.
+    "numpy.random.__RandomState_ctor": "numpy.random._pickle.__randomstate_ctor",
+    "numpy.core._ufunc_reconstruct": RESTORE_FUNCTION,
+    # 0.20 kept the results of a search in a dictionary that warned (sklearn/utils/deprecation.py of 0.20).
+    "sklearn.utils.deprecation.DeprecationDict": REMOVED_MAPPING,
+    "builtins.FutureWarning": REMOVED_OBJECT,
+    # 0.22 removed it (sklearn/preprocessing/imputation.py of 0.21).
+    "sklearn.preprocessing.imputation.Imputer": "sklearn.impute._base.SimpleImputer",
+    # 0.21 lets a DummyClassifier or a DummyRegressor begin a boosting (sklearn/ensemble/gradient_boosting.py of 0.20).
+    **{
+        f"sklearn.ensemble._gb.{name}Estimator": REMOVED_OBJECT
+        for name in ("LogOdds", "Mean", "PriorProbability", "Quantile", "ScaledLogOdds", "Zero")
+    },
     # 0.22 split sklearn.impute into modules.
     "sklearn.impute.SimpleImputer": "sklearn.impute._base.SimpleImputer",
     "sklearn.impute.MissingIndicator": "sklearn.impute._base.MissingIndicator",

@@ -74,9 +74,28 @@ def without_number_of_features(written: Written) -> None:
 
 
 def default_strategy(written: Written) -> None:
-    """Name the guess that was the default while it was about to change (0.22 and 0.23)."""
+    """Name the guess that was the default while it was about to change (0.22 and 0.23), and as fitting notes it."""
     if written.state.get("strategy") == "warn":
         written.state["strategy"] = "stratified"
+    if "classes_" in written.state:
+        written.state.setdefault("_strategy", written.state.get("strategy"))
+
+
+def number_of_neighbours(state: State) -> Any:
+    """Return the number of rows that an estimator of neighbours remembers."""
+    return int(state["_fit_X"].shape[0])
+
+
+def label_of_outliers(state: State) -> Any:
+    """Return the label of rows without neighbours, one for each output, as fitting notes it."""
+    label, classes = state.get("outlier_label"), state.get("classes_")
+    return None if label is None else [label] * (len(classes) if isinstance(classes, list) else 1)
+
+
+def uncentred_components(written: Written) -> None:
+    """Refuse components that were found without centring and scaling the rows."""
+    if "components_" in written.state and "mean_" not in written.state:
+        raise written.refuse("with normalize_components=False")
 
 
 def interpolation(written: Written) -> None:

@@ -190,3 +190,35 @@ def renamed_check(written: Written) -> None:
         renamed = dict(arguments)
         renamed["ensure_all_finite"] = renamed.pop("force_all_finite")
         written.state["kw_args"] = renamed
+
+
+def mean_imputer(written: Written) -> None:
+    """Turn an Imputer of 0.21 and older into a SimpleImputer: it called a missing number "NaN", and had an axis."""
+    state = written.state
+    if "axis" not in state:
+        return
+    if state["axis"] != 0:
+        raise written.refuse("which fills along its rows (axis=1)")
+    del state["axis"]
+    if isinstance(state.get("missing_values"), str):
+        state["missing_values"] = np.nan
+    if "statistics_" in state:
+        state["indicator_"] = None
+
+
+def indicated_columns(written: Written) -> None:
+    """Name all columns where none had a missing value: 0.20 answered them all then."""
+    state = written.state
+    features = state.get("features_")
+    if written.is_older_than((0, 21)) and features is not None and not len(features):
+        state["features_"] = np.arange(int(state["_n_features"]))
+
+
+def clipped_quantiles(written: Written) -> None:
+    """Keep uniform answers a bit inside of 0 and 1, as they were up to 0.20."""
+    from sklearn.preprocessing import QuantileTransformer
+
+    from models_registry.artifacts.formats.migrations.former import ClippedQuantileTransformer
+
+    if written.is_older_than((0, 21)) and type(written.target) is QuantileTransformer:
+        written.become(ClippedQuantileTransformer)

@@ -50,3 +50,18 @@ def restore_loss(kind: Any, checksum: Any, state: Any) -> Any:
         raise TypeError("a loss has numbers only")
     make: Callable[..., Any] = kind
     return make(*numbers)
+
+
+def restore_function(module: Any, name: Any) -> Any:
+    """Return the function on arrays of numpy that numpy 1.17 and older named by two texts.
+
+    Raises TypeError for anything but one that an artifact may name itself.
+    """
+    import numpy as np
+
+    from models_registry.artifacts.formats.trusted import builtin_trust
+
+    found = getattr(np, name, None) if isinstance(name, str) else None
+    if not isinstance(found, np.ufunc) or f"numpy.{name}" not in builtin_trust().named:
+        raise TypeError(f"{module!r} and {name!r} name no function of numpy that an artifact may use")
+    return found
