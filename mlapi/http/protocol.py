@@ -6,11 +6,8 @@ targets that are not a plain path, a missing or second Host, other versions, and
 
 from __future__ import annotations
 
-import asyncio
-import math
 import re
 import sys
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -19,19 +16,24 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mlapi.http.body import MAX_SILENCE_SECONDS, too_slow
-from mlapi.http.messages import HAS_ENDED, WRITE_RESPONSE, reply_bytes, send_reply
+from mlapi.http.messages import HAS_ENDED, WRITE_RESPONSE, reply_bytes
+from mlapi.http.refusals import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_TARGET_BYTES,
+    bad_request,
+    head_too_large,
+    note_refusal,
+    refuse_with,
+)
 from mlapi.http.request import request_id_of
-from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.native import error_reply
 
 log = structlog.get_logger(__name__)
 
-MAX_HEAD_BYTES = 65_536
 # A read brings up to 256 kB: so much of a body may be in one that ends in its content.
 MAX_FRAMING_BYTES = 524_288
-MAX_HEADERS = 100
-MAX_TARGET_BYTES = 8_190
 # A client that does not read its answer is disconnected after this long.
 MAX_WRITE_SECONDS = 75.0
 # A client that has closed its half of the connection waits this long for its answers.
@@ -39,8 +41,6 @@ HALF_CLOSED_SECONDS = 5.0
 # RFC 9112, section 9.6: a client that is still sending gets this long to read its answer.
 LINGER_SECONDS = 2.0
 MAX_LINGER_BYTES = 65_536
-# Beyond these many, the connections that linger longest are closed.
-MAX_LINGERING = 128
 # While a worker stops, a connection that asks again within this time is still answered.
 STOPPING_SECONDS = 2.0
 MAX_CONNECTIONS = 1_000
@@ -193,7 +193,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         error = self._refusal()
         if error is not None:
-            self.app = _refuse_with(error)
+            self.app = refuse_with(error)
         super().on_headers_complete()
         self.app = self._application
         # Trailers go to a list of their own: they are not checked, so none may pass for a header (RFC 9110, 6.5.1).
@@ -288,7 +288,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._cut_short()
             return
         request_id = request_id_of(None)
-        _note(error, request_id)
+        note_refusal(error, request_id)
         self._head_since = None
         self._is_receiving = True
         self._socket.write(reply_bytes(error_reply(error, request_id)))
@@ -387,50 +387,3 @@ class _LingeringTransport:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-
-def bad_request(message: str) -> HttpError:
-    """Return the 400 for a request that is not acceptable HTTP."""
-    return HttpError(400, "bad_request", message)
-
-
-def head_too_large() -> HttpError:
-    """Return the 431 for too long a target, or too many or too large headers."""
-    return HttpError(
-        431,
-        "head_too_large",
-        f"The head of the request is too large: at most {MAX_TARGET_BYTES} bytes of target, {MAX_HEADERS} headers and "
-        f"{MAX_HEAD_BYTES} bytes in all are accepted.",
-    )
-
-
-def _refuse_with(error: HttpError) -> Callable[[Any, Any, Any], Awaitable[None]]:
-    async def refuse(scope: Any, receive: Any, send: Any) -> None:
-        request_id = request_id_of(None)
-        _note(error, request_id)
-        await send_reply(send, error_reply(error, request_id), closes=True)
-
-    return refuse
-
-
-def _note(error: HttpError, request_id: str) -> None:
-    logging.write_line("request", {"id": request_id, "route": "", "status": error.status, "code": error.code})
-
-
-async def sweep_connections(connections: set[Any], *, seconds: float = 0.5) -> None:
-    """Enforce the limits of time on all connections, for ever."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(seconds)
-        now = loop.time()
-        for connection in list(connections):
-            try:
-                connection.sweep(now)
-            except Exception:
-                log.exception("connection_not_swept")
-                connections.discard(connection)
-        lingering = sorted(connection.lingers_until for connection in connections if connection.lingers_until)
-        if len(lingering) > MAX_LINGERING:
-            for connection in list(connections):
-                if connection.lingers_until and connection.lingers_until <= lingering[-MAX_LINGERING - 1]:
-                    connection.sweep(math.inf)

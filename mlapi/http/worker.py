@@ -82,7 +82,7 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
 
     async def _serve(self) -> None:
         """Serve until told to stop."""
-        from mlapi.http.protocol import sweep_connections
+        from mlapi.http.sweeping import sweep_connections
 
         self.config.app = self.wsgi
         server = _Server(config=self.config)
