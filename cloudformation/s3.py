@@ -64,6 +64,10 @@ def add_buckets(template: Template) -> Buckets:
                     )
                 ]
             ),
+            # It costs nothing, and the stack notifications listens there.
+            NotificationConfiguration=s3.NotificationConfiguration(
+                EventBridgeConfiguration=s3.EventBridgeConfiguration(EventBridgeEnabled=True)
+            ),
             LoggingConfiguration=s3.LoggingConfiguration(
                 DestinationBucketName=Ref(logs), LogFilePrefix=_ACCESS_LOG_PREFIX
             ),

@@ -36,6 +36,7 @@ from cloudformation.github import github_stack
 from cloudformation.links import export
 from cloudformation.logs import add_log_group
 from cloudformation.network import add_modes, add_network
+from cloudformation.notifications import notifications_stack
 from cloudformation.parameters import add_parameters
 from cloudformation.prediction_log import prediction_log_stack
 from cloudformation.problems import address_problems
@@ -202,6 +203,7 @@ STACKS = tuple(MAKERS)
 STANDALONE: dict[str, Callable[[], Template]] = {
     "github": github_stack,
     "key": key.key_stack,
+    "notifications": notifications_stack,
     "prediction-log": prediction_log_stack,
     "rotation": rotation.rotation_stack,
     "sagemaker": sagemaker_stack,

@@ -23,6 +23,7 @@ from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.check_slots import check_slot, shadow_slot
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.agent.notifications import notification_watch
 from models_registry.agent.prediction_log import PredictionLogWriter
 from models_registry.agent.preparation import local_preparation, local_residency
 from models_registry.agent.reconciler import Reconciler
@@ -58,9 +59,11 @@ class Replica:
         self.maintenance = MaintenanceLoop(
             holder=self.reconciler.replica_id,
             discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
+            listing_seconds=conf.listing_seconds(),
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
             slot=partial(check_slot, cache_directory / "checking.lock"),
         )
+        self.notification_watch = notification_watch(on_found=self.maintenance.wake)
         self.canary_watch = CanaryWatch(
             runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)
         )
@@ -106,6 +109,8 @@ class Replica:
             self.api_key_sync.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.reconciler.start(wait_seconds=settings.MODELS_START_SECONDS)
         self.maintenance.start()
+        if self.notification_watch is not None:
+            self.notification_watch.start()
         if self.batch_runner is not None:
             self.batch_runner.start()
         self.usage_reporter.start()
@@ -124,6 +129,8 @@ class Replica:
             return
         self._is_running = False
         self.sibling_report.stop()
+        if self.notification_watch is not None:
+            self.notification_watch.stop()
         self.maintenance.stop()
         if self.batch_runner is not None:
             self.batch_runner.stop()

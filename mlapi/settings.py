@@ -55,6 +55,7 @@ MODELS_STORAGE = environment.text("MODELS_STORAGE", (VAR_DIR / "models").as_uri(
 MODELS_DEFAULT = environment.text("MODELS_DEFAULT")
 MODELS_POLL_SECONDS = environment.number("MODELS_POLL_SECONDS", 2, minimum=0.05)
 MODELS_DISCOVERY_SECONDS = environment.number("MODELS_DISCOVERY_SECONDS", 10, minimum=0.5)
+MODELS_QUEUE_URL = environment.text("MODELS_QUEUE_URL")
 MODELS_MLFLOW_URI = environment.words("MODELS_MLFLOW_URI")
 MODELS_BATCH_LOCATIONS = environment.words("MODELS_BATCH_LOCATIONS")
 MODELS_POLICY = environment.choice("MODELS_POLICY", "manual", ("manual", "latest"))

@@ -138,3 +138,19 @@ def check_webhooks(**_: Any) -> list[CheckMessage]:
         "Make a secret: python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
     )
     return [Error(problem, hint=hint, id="models_registry.E005") for problem in problems if problem]
+
+
+@register(OWN)
+def check_queue(**_: Any) -> list[CheckMessage]:
+    """E006: a queue of notifications that cannot be about the storage."""
+    if not settings.MODELS_QUEUE_URL:
+        return []
+    problem = ""
+    if urlsplit(settings.MODELS_STORAGE).scheme != "s3":
+        problem = f"MODELS_QUEUE_URL is set, and MODELS_STORAGE is {settings.MODELS_STORAGE}, which sends no messages."
+    elif urlsplit(settings.MODELS_QUEUE_URL).scheme not in {"http", "https"}:
+        problem = f"MODELS_QUEUE_URL is {settings.MODELS_QUEUE_URL!r}; expected the https:// address of an SQS queue."
+    hint = (
+        "Set MODELS_STORAGE to s3://bucket/prefix and MODELS_QUEUE_URL to the queue's URL, or unset MODELS_QUEUE_URL."
+    )
+    return [Error(problem, hint=hint, id="models_registry.E006")] if problem else []

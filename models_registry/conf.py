@@ -10,10 +10,18 @@ from django.conf import settings
 from models_registry.artifacts.cache import ArtifactCache
 from models_registry.storage import LogStorage, VersionedStorage, open_log_storage, open_storage
 
+LISTING_BESIDE_QUEUE_SECONDS = 900.0
+
 
 def storage() -> VersionedStorage:
     """Return the storage that MODELS_STORAGE names."""
     return open_storage(settings.MODELS_STORAGE)
+
+
+def listing_seconds() -> float:
+    """Return how often the storage is listed: rarely where notifications tell of each upload."""
+    seconds: float = settings.MODELS_DISCOVERY_SECONDS
+    return max(seconds, LISTING_BESIDE_QUEUE_SECONDS) if settings.MODELS_QUEUE_URL else seconds
 
 
 def artifact_cache() -> ArtifactCache:

@@ -31,16 +31,19 @@ class MaintenanceLoop:
         *,
         holder: str,
         discovery_seconds: float,
+        listing_seconds: float | None = None,
         look_seconds: float,
         slot: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> None:
-        """Look into the storage every `discovery_seconds`, for something to check every `look_seconds`.
+        """Follow other registries every `discovery_seconds`, look for something to check every `look_seconds`.
 
+        The storage is listed every `listing_seconds`, by default as often as other registries are followed.
         A validation runs within a `slot`, which says whether there is room for it.
         """
         self._slot = slot
         self._holder = holder
         self._discovery_seconds = discovery_seconds
+        self._listing_seconds = discovery_seconds if listing_seconds is None else listing_seconds
         self._ignored: set[str] = set()
         self._thread = DatabaseThread("maintenance", self.tend, seconds=look_seconds, events=EVENTS)
 
@@ -51,6 +54,10 @@ class MaintenanceLoop:
     def stop(self) -> None:
         """End after the step under way; a check that is cut short is taken up by another replica."""
         self._thread.stop(join_seconds=0)
+
+    def wake(self) -> None:
+        """Look for something to check now."""
+        self._thread.wake()
 
     def tend(self) -> None:
         """Discover where it is due, then check, replay and look for drift, one after the other."""
@@ -92,4 +99,4 @@ class MaintenanceLoop:
         except RegistryError as error:
             note = str(error)
             log.error("discovery_failed", reason=note)
-        services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._discovery_seconds, note=note)
+        services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._listing_seconds, note=note)

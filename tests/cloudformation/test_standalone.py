@@ -16,6 +16,7 @@ from tests.cloudformation.test_linters import concrete, parliament, permissions
 
 DEPLOYMENTS = {
     "key": {},
+    "notifications": {"ServiceStack": "standalone-dev-service"},
     "prediction-log": {"ServiceStack": "standalone-dev-service"},
     "rotation": {"ServiceStack": "standalone-dev-service"},
     "github": {"GithubRepository": "example/models"},
@@ -183,6 +184,13 @@ def test_parliament_has_no_findings(stack: str, tmp_path: Path) -> None:
     assert [line.partition(" -  - ")[0] for line in parliament(tmp_path).stdout.splitlines()] == expected
 
 
+MADE = {
+    "PredictionLogBucket": "arn:aws:s3:::log",
+    "SmokeTest": "arn:aws:lambda:us-east-1:123456789012:function:standalone-dev-shift-SmokeTest",
+    "UploadQueue": "arn:aws:sqs:us-east-1:123456789012:standalone-dev-notifications-UploadQueue",
+}
+
+
 def resolved(value: Any) -> Any:
     """Return a document with the standalone templates' own functions replaced by what AWS would put there."""
     if isinstance(value, list):
@@ -198,11 +206,7 @@ def resolved(value: Any) -> Any:
     if "Ref" in value:
         return "arn:aws:iam::123456789012:policy/boundary"
     if "Fn::GetAtt" in value:
-        if value["Fn::GetAtt"][0] == "PredictionLogBucket":
-            return "arn:aws:s3:::log"
-        if value["Fn::GetAtt"][0] == "SmokeTest":
-            return "arn:aws:lambda:us-east-1:123456789012:function:standalone-dev-shift-SmokeTest"
-        return "arn:aws:iam::123456789012:role/standalone-dev-StackRole"
+        return MADE.get(value["Fn::GetAtt"][0], "arn:aws:iam::123456789012:role/standalone-dev-StackRole")
     if isinstance(value.get("Fn::Sub"), str):
         text = value["Fn::Sub"]
         for name, replacement in (

@@ -27,3 +27,17 @@ def test_exact_names_are_no_error(settings):
 def test_a_setting_of_lazy_loading_without_effect_is_named(settings, loading, memory_mb, pinned, warned):
     settings.MODELS_LOADING, settings.MODELS_MEMORY_MB, settings.MODELS_PINNED = loading, memory_mb, pinned
     assert any(item.id == "models_registry.W003" for item in run_checks(tags=[OWN])) == warned
+
+
+@pytest.mark.parametrize(
+    ("storage", "queue", "refused"),
+    [
+        ("s3://b/models", "https://sqs.us-east-1.amazonaws.com/1/q", False),
+        ("file:///models", "", False),
+        ("file:///models", "https://sqs.us-east-1.amazonaws.com/1/q", True),
+        ("s3://b/models", "arn:aws:sqs:us-east-1:1:q", True),
+    ],
+)
+def test_queue_that_cannot_be_about_the_storage_is_named(settings, storage, queue, refused):
+    settings.MODELS_STORAGE, settings.MODELS_QUEUE_URL = storage, queue
+    assert any(item.id == "models_registry.E006" for item in run_checks(tags=[OWN])) == refused
