@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import batches, overload, single_rows, start, swaps
+from benchmarks import batches, forest_batches, overload, single_rows, start, swaps
 from benchmarks.artifacts import train
 from benchmarks.bench import Bench
 from benchmarks.load import CLIENT_CORE
@@ -25,6 +25,7 @@ from benchmarks.servers import Registry
 PARTS: dict[str, Callable[[Bench], list[Section]]] = {
     "single": single_rows.measure,
     "batches": batches.measure,
+    "forest-batches": forest_batches.measure,
     "overload": overload.measure,
     "start": start.measure,
     "swaps": swaps.measure,
