@@ -213,7 +213,7 @@ def test_a_fetch_that_hangs_delays_no_other_model(reconciler, storage, storage_d
     eventually(lambda: served(reconciler, far) == 1)
 
 
-def test_a_newer_wish_does_not_wait_for_the_fetch_of_the_older(reconciler, storage, storage_directory, tmp_path, far):
+def test_a_newer_version_waits_for_no_fetch_of_an_older(reconciler, storage, storage_directory, tmp_path, far):
     held = storage.held.pop(far)
     publish(storage_directory, 2, far)
     activate(2, far)
@@ -226,7 +226,7 @@ def test_a_newer_wish_does_not_wait_for_the_fetch_of_the_older(reconciler, stora
     assert served(reconciler, far) == 2
 
 
-def test_a_wish_withdrawn_while_it_is_fetched_ends_with_nothing(reconciler, storage, tmp_path, far):
+def test_a_version_withdrawn_while_it_is_fetched_ends_with_nothing(reconciler, storage, tmp_path, far):
     services.deactivate(services.get_model(far), by="x")
     eventually(lambda: far not in reconciler.runtime.snapshot.desired)
     storage.let(far)

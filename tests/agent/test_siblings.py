@@ -15,7 +15,7 @@ from tests.support.databases import ROOT
 from tests.support.waiting import eventually
 
 EMPTY = ServingSnapshot()
-NOTHING_WISHED = ServingSnapshot(has_read_desired_state=True)
+NOTHING_DESIRED = ServingSnapshot(has_read_desired_state=True)
 ONE_MISSING = ServingSnapshot(desired={"m": 1}, has_read_desired_state=True)
 TWO_MISSING = ServingSnapshot(desired={"m": 1, "n": 1}, has_read_desired_state=True)
 ONCE_READY = ServingSnapshot(desired={"m": 1}, has_read_desired_state=True, was_ready=True)
@@ -31,7 +31,7 @@ ONCE_READY = ServingSnapshot(desired={"m": 1}, has_read_desired_state=True, was_
         (TWO_MISSING, 1, False),
         (ONE_MISSING, 1, True),
         (ONE_MISSING, 2, True),
-        (NOTHING_WISHED, 0, True),
+        (NOTHING_DESIRED, 0, True),
         # Missing everywhere: somebody has to say so.
         (EMPTY, MAX_MISSING, True),
         (ONE_MISSING, MAX_MISSING, True),
@@ -57,14 +57,14 @@ def test_a_replaced_worker_waits_until_it_serves_what_its_sibling_does(pair):
     first, second = pair
     first.report(ServingSnapshot(has_read_desired_state=True, was_ready=True))
     assert not second.may_accept(ONE_MISSING)
-    assert second.may_accept(NOTHING_WISHED)
+    assert second.may_accept(NOTHING_DESIRED)
     first.leave()
     assert second.may_accept(ONE_MISSING)
 
 
 def test_a_sibling_that_stands_still_counts_no_longer(pair, monkeypatch):
     first, second = pair
-    first.report(NOTHING_WISHED)
+    first.report(NOTHING_DESIRED)
     assert not second.may_accept(ONE_MISSING)
     monkeypatch.setattr("models_registry.agent.siblings.FRESH_SECONDS", -1.0)
     assert second.may_accept(ONE_MISSING)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -70,7 +69,5 @@ def test_a_worker_that_stands_still_ends_and_no_other(case):
 
 def test_the_alarm_says_where_the_worker_stood_still():
     code = HELD.format(body="with under_way(): hold()")
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "in hold" in done.stderr
-    assert time.monotonic() - began < 100

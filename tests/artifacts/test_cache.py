@@ -258,10 +258,9 @@ def test_a_siblings_endless_download_ends_at_the_deadline(cache):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"started\n"
-    began = time.monotonic()
     with pytest.raises(StorageUnavailable, match="Another worker"):
         cache.fetch(source(b"model"), suffix=".joblib", digest=digest(b"model"), deadline_seconds=1)
-    assert time.monotonic() - began < 3
+    assert process.poll() is None, "the sibling still downloads"
     process.kill()
     process.wait()
     eventually(lambda: fetch(cache, b"model").path.exists())

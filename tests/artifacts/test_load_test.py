@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import time
 from pathlib import Path
 from typing import Any
 
@@ -168,14 +167,12 @@ MISBEHAVIOUR: dict[str, tuple[Any, dict[str, Any], str]] = {
 def test_misbehaviour_ends_as_its_reason(key: str, tmp_path: Path) -> None:
     model, limits, reason = MISBEHAVIOUR[key]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.monotonic()
 
     report = probe_model(model, tmp_path, sample=Sample(([1.0], [2.0], [3.0]), None), **limits)
 
     assert not report.passed
     assert reason in report.reason
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 50_000_000
-    assert time.monotonic() - start < 60
 
 
 def test_probe_has_no_network_no_processes_no_credentials_and_writes_nothing(

@@ -22,9 +22,14 @@ import pytest
 
 from cloudformation.config import Settings
 from cloudformation.plan import plan
+from tests.support.warm import WarmPython
 
 ROOT = Path(__file__).parent.parent.parent
 TOOLS = ROOT / ".venv-aws" / "bin"
+AWS_LIBRARIES = [
+    "awscli.clidriver", "awscli.customizations.cloudformation.deploy", "awscli.customizations.s3.s3",
+    "awscli.formatter", "awscli.handlers", "botocore.endpoint", "botocore.httpsession", "botocore.waiter",
+]  # fmt: skip
 CHECKOV = ROOT / ".venv-checkov" / "bin"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -36,6 +41,7 @@ class Emulator:
 
     url: str
     made: Path  # a file for each stack that stands, so that workers of one test run share them
+    programs: Path  # `aws`, from a process that has imported its libraries
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,7 +56,7 @@ class Emulator:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_PAGER": "",
-            "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(self.programs), str(TOOLS), os.environ["PATH"]]),
         }
 
     @functools.cache  # noqa: B019  (an emulator lives as long as the session)
@@ -123,9 +129,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         port, pid = json.loads(running.read_text())
     made = folder / f"made-{port}"
     made.mkdir(exist_ok=True)
+    aws = WarmPython(TOOLS / "python", AWS_LIBRARIES)
     try:
-        yield Emulator(f"http://127.0.0.1:{port}", made)
+        yield Emulator(f"http://127.0.0.1:{port}", made, aws.program("aws", str(TOOLS / "aws")))
     finally:
+        aws.stop()
         with locked(folder, "emulator"):
             left = int(users.read_text()) - 1
             users.write_text(str(left))

@@ -30,7 +30,7 @@ def started(new_service, tmp_path, var: Path):
     service = new_service(
         WEB_WORKERS="2", MLAPI_VAR=str(var), DJANGO_SECRET_KEY="x" * 50, MLAPI_PREDICTION_SECONDS="60"
     )
-    service.publish("m", save(constant(1), tmp_path / "a.joblib"), "--activate")
+    service.add_ready("m", save(constant(1), tmp_path / "a.joblib"))
     service.start().wait_until_served("m", 1, replicas=2)
     return service
 

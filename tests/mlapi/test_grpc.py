@@ -281,9 +281,7 @@ print(json.dumps({"answers": answers, "failures": failures}))
 def test_triton_s_own_client_sees_no_failure_while_versions_change(new_service, tmp_path):
     port = free_port()
     service = new_service(GRPC_PORT=str(port), WEB_WORKERS="2")
-    for number in (1, 2):
-        service.publish("m", save(constant(number), tmp_path / f"{number}.joblib"))
-    service.manage("activate_model", "m", "1")
+    service.add_ready("m", *(save(constant(number), tmp_path / f"{number}.joblib") for number in (1, 2)))
     service.start()
     command = [ROOT / ".venv-clients/bin/python", "-c", CLIENT, f"127.0.0.1:{port}", "4000"]
     client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -473,7 +473,7 @@ def text_of(service) -> str:
 @pytest.mark.any_database
 def test_any_worker_tells_what_all_have_counted(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2", MLAPI_EMF="on")
-    service.publish("m", save(forest(seed=1), tmp_path / "model.joblib", rows=[[0, 0, 0, 0]]), "--activate")
+    service.add_ready("m", save(forest(seed=1), tmp_path / "model.joblib", rows=[[0, 0, 0, 0]]))
     service.start()
     eventually(lambda: total(text_of(service), "mlapi_workers") == 2, saying="both workers report")
     answered: Counter[int] = Counter()

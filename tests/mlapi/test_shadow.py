@@ -226,11 +226,8 @@ def test_one_shadow_runs_on_a_machine(tmp_path, monkeypatch):
 def test_copies_reach_the_shadow_of_a_service(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2")
     paths = [save(constant(number), tmp_path / f"{number}.joblib", rows=[[0.0, 0.0]]) for number in (1, 2)]
-    service.manage_all(
-        ("publish_model", "m", paths[0], "--activate"),
-        ("publish_model", "m", paths[1]),
-        ("shadow_model", "m", "2", "--percent", "100"),
-    )
+    service.add_ready("m", *paths)
+    service.manage("shadow_model", "m", "2", "--percent", "100")
     service.start()
 
     def differed() -> bool:

@@ -399,7 +399,7 @@ def test_waiting_ends_when_what_is_left_has_failed():
     assert final.failed[0].reason == "no memory"
 
 
-def test_a_failure_of_an_earlier_wish_is_no_failure_of_this_one():
+def test_a_failure_of_an_earlier_activation_is_none_of_this_one():
     version(number=1)
     services.activate(version(number=2), by="x")
     report("a", None, 0, state="failed", reason="gone", desired=1)

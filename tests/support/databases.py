@@ -8,7 +8,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import uuid
 from contextlib import closing
@@ -16,6 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+
+from tests.support.warm import warm_service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +53,7 @@ def _migrated_once() -> str:
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     url = new_database(directory)
     environment = {**os.environ, "DATABASE_URL": url, "MLAPI_VAR": str(directory / "var")}
-    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    command = warm_service().command("manage.py", "migrate", "--verbosity", "0")
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     if not url.startswith("postgres"):
         # One file holds all of it, so that copying it copies all.

@@ -11,11 +11,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models_registry.artifacts.cache import digest_of
+from models_registry.artifacts.formats import open_artifact
+from models_registry.artifacts.inference import infer_schema
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest
+from models_registry.artifacts.trial import try_model
 from tests.support.databases import ROOT, migrated_database
 from tests.support.waiting import eventually
+from tests.support.warm import warm_service
 
 # In one process, since each start of manage.py takes as long as a whole rollout.
 UNTIL_LISTED = """
@@ -29,6 +36,16 @@ while True:
     assert time.monotonic() - began < 60, listing
     time.sleep(0.05)
 """
+ADD_READY = """
+from pathlib import Path
+from models_registry import services
+from models_registry.models import ModelVersion
+for path, values in {found!r}:
+    version = services.publish({name!r}, Path(path), by="ann")
+    ModelVersion.objects.filter(pk=version.pk).update(state="ready", **values)
+if {active!r}:
+    services.activate(services.get_version(services.get_model({name!r}), {active!r}), by="ann")
+"""
 SERVED = (
     "any((model['name'], model['active_version'], model['replicas']) == ({name!r}, {number}, {replicas}) "
     "for model in listing)"
@@ -40,6 +57,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _as_checked(artifact: Path) -> tuple[str, dict[str, Any]]:
+    """Return an artifact's path, and what a check stores of it."""
+    model = open_artifact(artifact, artifact.suffix[1:], allow_any_pickle=True)
+    schema = infer_schema(model)
+    beside = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
+    sample = Manifest.parse(beside.read_bytes()).sample if beside.exists() else None
+    values: dict[str, Any] = {"digest": digest_of(artifact), "schema": schema.to_json()}
+    if sample is not None:
+        predictions = try_model(model, schema, sample, is_declared=False).predictions
+        values["sample"] = replace(sample, predictions=tuple(predictions or ())).to_json()
+    return str(artifact), values
 
 
 class Service:
@@ -78,7 +108,7 @@ class Service:
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of manage.py's commands."""
         done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            warm_service().command("manage.py", *arguments),
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
@@ -111,6 +141,11 @@ class Service:
     def publish(self, name: str, artifact: Path, *arguments: str) -> None:
         """Publish an artifact."""
         self.manage("publish_model", name, str(artifact), *arguments)
+
+    def add_ready(self, name: str, *artifacts: Path, active: int | None = 1) -> None:
+        """Store versions as a check that passed leaves them, and activate one: the checks take seconds each."""
+        found = [_as_checked(artifact) for artifact in artifacts]
+        self.manage("shell", "--verbosity", "0", "--command", ADD_READY.format(name=name, found=found, active=active))
 
     def list_models(self) -> list[dict[str, Any]]:
         """Return what `list_models --json` says."""

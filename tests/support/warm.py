@@ -1,0 +1,155 @@
+"""Starts Python programs from a process that has imported their libraries: a short command mostly imports.
+
+Run by its path, with a socket's path and the names of modules: it imports them, and forks one process for each program
+that `warm_client.py` asks for. It ends when its input does.
+"""
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+# What `manage.py` imports of others, beside what needs Django's settings.
+SERVICE_LIBRARIES = [
+    "boto3", "cryptography.fernet", "django.contrib.admin.utils", "django.core.mail", "django.core.management",
+    "django.core.serializers.json", "django.db.backends.sqlite3.base", "django.db.migrations.executor",
+    "django.db.models", "django.forms", "django.template.loader", "django.urls", "django.views.generic", "joblib",
+    "jsonschema", "numpy", "pyarrow.parquet", "requests", "rich.traceback", "structlog", "structlog.dev", "yaml",
+]  # fmt: skip
+CLIENT = Path(__file__).with_name("warm_client.py")
+
+
+class WarmPython:
+    """The server, seen from the test that starts it."""
+
+    def __init__(self, python: Path | str, modules: list[str]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="mlapi-warm-")
+        self._socket = str(Path(self._folder.name) / "socket")
+        # The libraries must have one thread each, or a forked process may wait for one that it does not have.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self._process = subprocess.Popen(
+            [str(python), __file__, self._socket, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **threads},
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+
+    def command(self, *words: str) -> list[str]:
+        """Return the command that runs `python WORDS` from there, with the environment that it is started with."""
+        return [sys.executable, "-IS", str(CLIENT), self._socket, *words]
+
+    def program(self, name: str, *words: str) -> Path:
+        """Return a folder for PATH with a program `name`, which runs `python WORDS` and what it is given."""
+        folder = Path(self._folder.name) / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(self.command(*words))} "$@"\n')
+        (folder / name).chmod(0o755)
+        return folder
+
+    def stop(self) -> None:
+        """End the server, and what it has started and still runs."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=10)
+        self._folder.cleanup()
+
+
+@functools.cache
+def warm_service() -> WarmPython:
+    """Return a server with the libraries of the service's commands, one a process."""
+    server = WarmPython(sys.executable, SERVICE_LIBRARIES)
+    atexit.register(server.stop)
+    return server
+
+
+def serve(path: str, added: dict[str, str]) -> None:
+    """Fork for each connection, until the input ends; the child returns from here to run its program."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(100)
+    print("ready", flush=True)
+    # Processes by the handle that tells their end, and by the connection of who waits for it.
+    ends: dict[int, tuple[int, socket.socket]] = {}
+    waits: dict[socket.socket, int] = {}
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin, *ends, *waits], [], [])
+        for handle in [item for item in ready if item in ends]:
+            pid, connection = ends.pop(handle)
+            waits.pop(connection, None)
+            os.close(handle)
+            with suppress(OSError):
+                connection.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
+            connection.close()
+        for connection in [item for item in ready if item in waits]:
+            _kill(waits.pop(connection))  # who asked is gone
+        if sys.stdin in ready:
+            for pid, _ in ends.values():
+                _kill(pid)
+            os._exit(0)
+        if listener in ready:
+            connection, _ = listener.accept()
+            _, files, _, _ = socket.recv_fds(connection, 1, 3)
+            with connection.makefile("rb") as lines:
+                order = json.loads(lines.readline())
+            pid = os.fork()
+            if pid == 0:
+                _become(order, files)
+                os.environ.update(added)
+                return
+            for file in files:
+                os.close(file)
+            ends[os.pidfd_open(pid)] = (pid, connection)
+            waits[connection] = pid
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _become(order: dict, files: list[int]) -> None:
+    os.setsid()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    # The interpreter's own were opened for the server.
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["directory"])
+    sys.argv = order["words"]
+
+
+def run_program() -> None:
+    """Run what `sys.argv` names, as `python` does: a file, or a module after -m."""
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        sys.path[0] = str(Path.cwd())
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    before = dict(os.environ)
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    gc.freeze()
+    # Some libraries set variables for themselves when they are imported.
+    serve(sys.argv[1], {name: value for name, value in os.environ.items() if before.get(name) != value})
+    run_program()
