@@ -1,4 +1,4 @@
-"""compose.yaml on a real engine: one command, then a model that is served from PostgreSQL and S3."""
+"""compose.yaml on a real engine: one command, then a model that is served, and kept."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ def test_a_demo_model_is_served(services: None) -> None:
     status, body = answer(PORT, "/models/digits/predict", {"features": [0] * 64})
     assert (status, body["version"]) == (200, 1)
     eventually(lambda: replicas("digits") == (2, 2), seconds=30)
+
+
+def test_what_was_published_is_there_after_a_restart(services: None) -> None:
+    compose("down")
+    compose("up", "--wait")
+    eventually(lambda: "digits" in (answer(PORT, "/health")[1] or {}).get("models", {}), seconds=60)
+    assert answer(PORT, "/models/digits/predict", {"features": [0] * 64})[0] == 200
 
 
 def test_the_service_has_no_rights_and_ends_in_time(services: None) -> None:

@@ -93,9 +93,23 @@ def test_compose_runs_the_service_as_the_task_does() -> None:
     assert service["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
 
 
-def test_compose_builds_this_image_and_waits_for_database_and_bucket() -> None:
+def test_compose_builds_this_image_and_waits_for_its_database() -> None:
     service = COMPOSE["services"]["service"]
     assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).samefile(
         ROOT / "docker/Dockerfile"
     )
-    assert set(service["depends_on"]) == {"database", "bucket"}
+    assert set(service["depends_on"]) == {"database"}
+
+
+def test_compose_keeps_its_data_in_volumes_that_the_service_may_write() -> None:
+    """A volume that is made anew takes the owner of the image's directory."""
+    services = COMPOSE["services"]
+    assert set(COMPOSE["volumes"]) == {"database", "data"}
+    assert services["database"]["volumes"] == ["database:/var/lib/postgresql/data"]
+    assert services["service"]["volumes"] == ["data:/data"]
+    assert "tmpfs" not in services["database"]
+    made = re.search(r"install -d -o 10001 -g 10001 (.*)", DOCKERFILE)
+    assert made is not None
+    environment = services["service"]["environment"]
+    kept = {environment[name] for name in ("MODELS_STORAGE", "MODELS_LOG_STORAGE", "MODELS_CACHE")}
+    assert {path.removeprefix("file://") for path in kept} | {"/data"} == set(made[1].split())
