@@ -6,16 +6,13 @@ same engine is asked with that context.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cloudformation.config import Settings
-from tests.cloudformation.conftest import ACCOUNT, REGION, TOOLS, Emulator
+from tests.cloudformation.conftest import ACCOUNT, REGION, Emulator
+from tests.cloudformation.deciding import Call, decide
 
 
 @dataclass(frozen=True)
@@ -38,25 +35,9 @@ class Roles:
         decision: str = answer["EvaluationResults"][0]["EvalDecision"]
         return decision
 
-    def documents(self, role: str) -> list[dict[str, Any]]:
-        iam = self.aws.client("iam")
-        names = iam.list_role_policies(RoleName=role)["PolicyNames"]
-        return [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
-
-    def decide(self, role: str, calls: list[tuple[str, str, dict[str, str]]]) -> list[str]:
-        asked = {
-            "policies": self.documents(role),
-            "calls": [dict(zip(("action", "resource", "context"), call, strict=True)) for call in calls],
-        }
-        done = subprocess.run(
-            [TOOLS / "python", Path(__file__).with_name("evaluate.py")],
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        decisions: list[str] = json.loads(done.stdout)
-        return decisions
+    def decide(self, role: str, calls: list[Call]) -> list[str]:
+        """Return what the policies of a role decide."""
+        return decide(self.aws, role, calls)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from cloudformation.config import Settings
 from cloudformation.stacks import STANDALONE, TEMPLATES
 from tests.cloudformation.conftest import ACCOUNT, Emulator
-from tests.cloudformation.test_standalone import decide
+from tests.cloudformation.deciding import decide
 from tests.support.waiting import eventually
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")

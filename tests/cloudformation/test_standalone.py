@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 
 from cloudformation.config import Settings
 from cloudformation.stacks import MAX_TEMPLATE_BYTES, STANDALONE, TEMPLATES
-from tests.cloudformation.conftest import TOOLS, Emulator
+from tests.cloudformation.conftest import Emulator
+from tests.cloudformation.deciding import decide
 from tests.cloudformation.test_linters import concrete, parliament, permissions
 
 DEPLOYMENTS = {
@@ -84,24 +84,6 @@ def test_existing_provider_is_used_and_no_other_made(emulator: Emulator, data: s
 
 def test_repository_of_the_workflow_has_no_default() -> None:
     assert "Default" not in STANDALONE["github"]().to_dict()["Parameters"]["GithubRepository"]
-
-
-def decide(aws: Emulator, role: str, calls: list[tuple[str, str]]) -> list[str]:
-    iam = aws.client("iam")
-    documents = [
-        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-    ]
-    asked = {"policies": documents, "calls": [{"action": a, "resource": r, "context": {}} for a, r in calls]}
-    done = subprocess.run(
-        [TOOLS / "python", Path(__file__).with_name("evaluate.py")],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    decisions: list[str] = json.loads(done.stdout)
-    return decisions
 
 
 def test_workflow_reaches_its_own_environment_only(emulator: Emulator, data: str) -> None:
