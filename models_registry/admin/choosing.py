@@ -31,7 +31,9 @@ class VersionForm(forms.Form):
 
 def window_field() -> forms.ChoiceField:
     """Return a field of a form for the window of a report."""
-    return forms.ChoiceField(label="Time", choices=list(WINDOW_NAMES.items()), widget=UnfoldAdminSelectWidget())
+    return forms.ChoiceField(
+        label="Time", required=False, choices=list(WINDOW_NAMES.items()), widget=UnfoldAdminSelectWidget()
+    )
 
 
 def window_of(answer: Mapping[str, Any], default: str) -> Window:

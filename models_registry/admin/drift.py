@@ -25,8 +25,9 @@ VERDICTS = {
     drift.NOT_COMPARED: (drift.NOT_COMPARED, "default"),
 }
 METHOD_NAMES = {"wasserstein": "Wasserstein distance", "jensen_shannon": "Jensen-Shannon distance"}
-# The plots beyond these are folded.
+# The plots and columns beyond these are folded.
 PLOTS_OPEN = 8
+COLUMNS_OPEN = 12
 
 
 class DriftForm(VersionForm):
@@ -81,10 +82,17 @@ def drift_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any
         "verdict": VERDICTS[version["verdict"]],
         "changed": sum(found["verdict"] == drift.DRIFTED for _, found in columns),
         "rows": rows,
+        **_shown(rows),
         "plots": plots[:PLOTS_OPEN],
         "more_plots": plots[PLOTS_OPEN:],
         "has_enough_reference": (version["reference"] or {"rows": 0})["rows"] >= drift.MIN_ROWS,
     }
+
+
+def _shown(rows: list[ColumnRow]) -> dict[str, list[ColumnRow]]:
+    """Return the columns that are open and those that are folded: all where each has too few rows."""
+    are_open = 0 if all(row.verdict == drift.TOO_FEW_ROWS for row in rows) else COLUMNS_OPEN
+    return {"rows_shown": rows[:are_open], "more_rows": rows[are_open:]}
 
 
 def _method(found: Mapping[str, Any]) -> str:

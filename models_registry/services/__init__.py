@@ -109,6 +109,7 @@ from models_registry.services.shadows import (
     read_shadows,
     record_shadow_counts,
     shadow_figures,
+    shadow_obstacle,
     start_shadow,
 )
 from models_registry.services.stored_bytes import copier
@@ -226,6 +227,7 @@ __all__ = [
     "set_policy",
     "set_tags",
     "shadow_figures",
+    "shadow_obstacle",
     "start_batch",
     "start_canary",
     "start_shadow",

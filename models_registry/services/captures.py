@@ -13,6 +13,8 @@ from models_registry.models import CaptureSides, RegisteredModel
 
 log = structlog.get_logger(__name__)
 
+MAX_COLUMN = 1000
+
 
 def read_captures() -> dict[str, Capture]:
     """Return the settings of the models whose requests are logged, by name: one query."""
@@ -61,13 +63,14 @@ def _hidden(exclude: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
+def known_columns(model: RegisteredModel) -> list[str]:
+    """Return the inputs of all versions of `model`, each once, those of the newest version first."""
+    schemas = model.versions.newest_first().values_list("schema", flat=True)
+    return list(dict.fromkeys(item["name"] for schema in schemas if schema for item in schema["inputs"]))
+
+
 def _checked(exclude: Sequence[Any], model: RegisteredModel) -> list[Any]:
-    known = {
-        item["name"]
-        for schema in model.versions.values_list("schema", flat=True)
-        if schema
-        for item in schema["inputs"]
-    }
+    known = known_columns(model)
     for item in exclude:
         name = item if isinstance(item, str) else item["column"]
         # A column that is misspelt would be logged, unseen.

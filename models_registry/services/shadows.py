@@ -12,7 +12,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from models_registry.artifacts.compatibility import caller_changes
-from models_registry.errors import ActivationConflict, NotShadowable
+from models_registry.errors import ActivationConflict, NotShadowable, RegistryError
 from models_registry.inference.mirroring import ShadowShare
 from models_registry.models import ModelVersion, RegisteredModel, Shadow, ShadowWindow
 from models_registry.monitoring.buckets import SECONDS, quantile
@@ -83,9 +83,7 @@ def start_shadow(
             if current.generation != (model.generation if seen_generation is None else seen_generation):
                 raise ActivationConflict(describe_conflict(current))
             fresh = ModelVersion.objects.select_related("model").get(pk=version.pk)
-            active = _require_comparable(current, fresh)
-            require_activatable(fresh, model.name, override=override, reason=reason)
-            require_second_person(fresh, by=by)
+            active = _require_shadowable(current, fresh, by=by, override=override, reason=reason)
             running = current_shadow(current)
             if running is not None and (running.version_id, running.percent) == (fresh.pk, percent):
                 return None
@@ -104,6 +102,25 @@ def start_shadow(
         raise ActivationConflict(f"{model.name}: another shadow was started at the same time. Look at it.") from error
     log.info("shadow_started", model=model.name, version=version.number, percent=percent, by=by)
     return shadow
+
+
+def shadow_obstacle(version: ModelVersion, *, by: str) -> str:
+    """Return why `by` cannot make `version` a shadow now, with an override neither; empty where they can."""
+    try:
+        _require_shadowable(version.model, version, by=by, override=True, reason="-")
+    except RegistryError as error:
+        return str(error)
+    return ""
+
+
+def _require_shadowable(
+    model: RegisteredModel, shadow: ModelVersion, *, by: str, override: bool, reason: str
+) -> ModelVersion:
+    """Return the active version, with which `shadow` can be compared; raises as start_shadow does."""
+    active = _require_comparable(model, shadow)
+    require_activatable(shadow, model.name, override=override, reason=reason)
+    require_second_person(shadow, by=by)
+    return active
 
 
 def _require_comparable(model: RegisteredModel, shadow: ModelVersion) -> ModelVersion:

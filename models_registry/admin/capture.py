@@ -1,0 +1,103 @@
+"""The settings of a model's prediction log, with the checks of the API's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from models_registry import services
+from models_registry.errors import RequestError
+from models_registry.models import CaptureSides, RegisteredModel
+from models_registry.services.captures import MAX_COLUMN
+
+DEFAULT_PERCENT = 10.0
+COLUMNS_LISTED = 40
+
+
+class ColumnsField(forms.CharField):
+    """Names of columns, one a line; a name may have commas and spaces."""
+
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
+
+    def clean(self, value: Any) -> list[str]:
+        """Return the names, each once."""
+        names = list(dict.fromkeys(line.strip() for line in super().clean(value).splitlines() if line.strip()))
+        if too_long := [name for name in names if len(name) > MAX_COLUMN]:
+            raise forms.ValidationError(f"{too_long[0][:40]}… is longer than {MAX_COLUMN} characters.")
+        return names
+
+
+class CaptureForm(forms.Form):
+    """What of the requests is kept."""
+
+    is_on = forms.BooleanField(label="Log predictions", required=False, widget=UnfoldBooleanSwitchWidget())
+    percent = forms.FloatField(
+        label="Share of the requests, %",
+        min_value=0,
+        max_value=100,
+        required=False,
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+        help_text="Each worker takes a change up at its next poll.",
+    )
+    sides = forms.ChoiceField(
+        label="What is kept",
+        choices=CaptureSides.choices,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Drift needs both; quality needs the predictions.",
+    )
+    excluded = ColumnsField(
+        label="Columns left out", required=False, help_text="One a line. Their values are not stored."
+    )
+    hashed = ColumnsField(
+        label="Columns kept as a hash", required=False, help_text="One a line. A hash takes the place of each value."
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for a share where the log is on, and for one treatment of each column."""
+        answer: dict[str, Any] = super().clean() or {}
+        if answer.get("is_on") and "percent" in answer and not answer["percent"]:
+            self.add_error("percent", "Give a share above 0, or switch the log off.")
+        twice = set(answer.get("excluded", ())) & set(answer.get("hashed", ()))
+        if twice:
+            self.add_error("hashed", f"{min(twice)} is left out already. Name it once.")
+        return answer
+
+
+def capture_form(model: RegisteredModel, data: Any = None) -> CaptureForm:
+    """Return the form with what is set now."""
+    hidden = [item if isinstance(item, dict) else {"column": item, "hash": False} for item in model.capture_exclude]
+    return CaptureForm(
+        data,
+        initial={
+            "is_on": model.capture_percent > 0,
+            "percent": model.capture_percent or DEFAULT_PERCENT,
+            "sides": model.capture,
+            "excluded": "\n".join(item["column"] for item in hidden if not item["hash"]),
+            "hashed": "\n".join(item["column"] for item in hidden if item["hash"]),
+        },
+    )
+
+
+def save_capture(form: CaptureForm, model: RegisteredModel, *, by: str) -> bool:
+    """Change the settings as the form says; False where the registry refuses, which the form then shows."""
+    answer = form.cleaned_data
+    hashed = [{"column": name, "hash": True} for name in answer["hashed"]]
+    try:
+        services.set_capture(
+            model,
+            by=by,
+            percent=answer["percent"] if answer["is_on"] else 0,
+            sides=answer["sides"],
+            exclude=[*answer["excluded"], *hashed],
+        )
+    except RequestError as error:
+        form.add_error(None, str(error))
+        return False
+    return True
