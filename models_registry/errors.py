@@ -30,6 +30,7 @@ RegistryError
 │   └── UnknownKey             no API key in use has that name or prefix
 ├── Busy                       others do the same here; worth a retry
 ├── ActivationConflict         somebody else's activation came first
+├── ModelArchived              the model is out of use until somebody restores it
 └── InputError                 a prediction's input; says row, feature, expected, found
 
 Each message says what, found, expected, and the next step.
@@ -154,6 +155,10 @@ class Busy(RegistryError):
 
 class ActivationConflict(RegistryError):
     """Somebody else's activation came first."""
+
+
+class ModelArchived(RegistryError):
+    """The model is archived: nothing of it is published or activated."""
 
 
 class InputError(RegistryError):

@@ -21,6 +21,7 @@ def model_content(model: RegisteredModel) -> dict[str, Any]:
     return {
         **services.describe_model(model),
         "description": model.description,
+        "archived_at": model.archived_at,
         "tags": model.tags,
         "aliases": model.aliases,
         "capture_percent": model.capture_percent,

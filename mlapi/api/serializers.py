@@ -63,6 +63,12 @@ class Wait(Strict):
     wait_seconds = _wait_field()
 
 
+class ArchivedQuery(Strict):
+    """Which models are listed."""
+
+    archived = serializers.BooleanField(default=False, help_text="The archived models in place of those in use.")
+
+
 class DeactivationRequest(Strict):
     """A deactivation, and what every move of the pointer may say."""
 
@@ -322,6 +328,7 @@ class ModelWithLabels(Model, CaptureSettings):
     """A model with its versions, what people say of it, and what is logged."""
 
     description = serializers.CharField()
+    archived_at = serializers.DateTimeField(allow_null=True)
     tags = TagsField()
     aliases = serializers.DictField(child=serializers.IntegerField())
 

@@ -29,11 +29,16 @@ class ModelsView(RegistryView):
     needs = {"GET": VIEW}
 
     @extend_schema(
-        operation_id="list_models", tags=["registry"], responses={200: forms.ModelWithLabels(many=True), **PROBLEMS}
+        operation_id="list_models",
+        tags=["registry"],
+        parameters=[forms.ArchivedQuery],
+        responses={200: forms.ModelWithLabels(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
-        """Return every model that the caller may view, with its versions and replicas."""
-        models = visible(request.user, VIEW, RegisteredModel.objects.all())
+        """Return every model that the caller may view, with its versions and replicas; the archived ones if asked."""
+        is_archived = asked(request, forms.ArchivedQuery, of_query=True)["archived"]
+        in_use = RegisteredModel.objects.filter(archived_at__isnull=not is_archived)
+        models = visible(request.user, VIEW, in_use)
         return Response([model_content(model) for model in services.all_models(models)])
 
 
@@ -210,6 +215,44 @@ class DeactivateView(RegistryView):
             model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
         )
         return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+
+
+class ArchiveView(RegistryView):
+    """`/api/models/{name}/archive`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="archive",
+        tags=["registry"],
+        request=forms.DeactivationRequest,
+        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Take a model out of use, its history kept; with `wait_seconds` answer when no replica serves it."""
+        wanted = asked(request, forms.DeactivationRequest)
+        model = services.get_model(name)
+        was_archived = model.archived_at is not None
+        services.archive(model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": not was_archived})
+
+
+class RestoreView(RegistryView):
+    """`/api/models/{name}/restore`."""
+
+    needs = {"POST": ACTIVATE}
+
+    @extend_schema(
+        operation_id="restore",
+        tags=["registry"],
+        request=None,
+        responses={200: forms.ModelWithLabels, **PROBLEMS},
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Let versions of an archived model be published and activated again; none is active."""
+        model = services.get_model(name)
+        services.restore(model, by=by(request))
+        return Response(model_content(model))
 
 
 class RolloutView(RegistryView):

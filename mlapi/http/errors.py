@@ -36,6 +36,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.UnknownBatch, 404, "unknown_batch"),
     (errors.ScoringRefused, 400, "scoring_refused"),
     (errors.ActivationConflict, 409, "activation_conflict"),
+    (errors.ModelArchived, 409, "model_archived"),
     (errors.NotActivatable, 409, "not_activatable"),
     (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),
     (errors.NotSplittable, 409, "not_splittable"),

@@ -1,4 +1,4 @@
-"""Asks for a yes before an activation, rollback or deactivation, shows what it changes, and carries it out."""
+"""Asks for a yes before an activation, rollback, deactivation or archiving, shows its effect, and carries it out."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Change:
     current: ModelVersion | None
     live: int
     is_rollback: bool = False
+    is_archiving: bool = False
     obstacle: str = ""
     differences: tuple[Difference, ...] = ()
     breaking: tuple[str, ...] = field(default=())
@@ -50,6 +51,8 @@ class Change:
         before, after = (
             f"version {version.number}" if version else "no active version" for version in (self.current, self.target)
         )
+        if self.is_archiving:
+            after = "archived"
         if before == after:
             return f"{self.model.name}: {before}."
         return f"{self.model.name}: {before} → {after}, {where(self.live)}."
@@ -128,6 +131,13 @@ def change_to_none(model: RegisteredModel) -> Change:
     return Change(model=model, target=None, current=model.active_version, live=live, obstacle=obstacle)
 
 
+def change_to_archived(model: RegisteredModel) -> Change:
+    """Return what archiving `model` would change now."""
+    obstacle = f"{model.name} is archived already; there is nothing to change." if model.archived_at else ""
+    live, current = services.rollout(model).live, model.active_version
+    return Change(model=model, target=None, current=current, live=live, is_archiving=True, obstacle=obstacle)
+
+
 def where(live: int) -> str:
     """Say on how many replicas."""
     if live == 0:
@@ -202,6 +212,10 @@ def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> 
             messages.success(
                 request, f"Version {change.target.number} of {change.model.name} is a canary with {percent:g} %."
             )
+            return
+        if change.is_archiving:
+            services.archive(change.model, by=by, reason=reason, seen_generation=seen)
+            messages.success(request, f"{change.model.name} is archived. Its versions and its history stay.")
             return
         if change.target is None:
             activation = services.deactivate(change.model, by=by, reason=reason, seen_generation=seen)

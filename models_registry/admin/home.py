@@ -36,7 +36,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if not may_view:
         return context
     context["may_upload"] = may_upload(request)
-    models = visible(request.user, VIEW, RegisteredModel.objects.all())
+    models = visible(request.user, VIEW, RegisteredModel.objects.filter(archived_at=None))
     waiting = ModelVersion.objects.filter(state__in=[State.FOUND, State.CHECKING])
     history = Activation.objects.select_related("model", "version", "previous_version")
     context.update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -28,7 +29,7 @@ from models_registry import conf, services
 from models_registry.admin import canary
 from models_registry.admin.base import labelled, may_upload, require, told_in_words
 from models_registry.admin.charts import usage_context
-from models_registry.admin.confirm import change_to, change_to_none, confirm
+from models_registry.admin.confirm import change_to, change_to_archived, change_to_none, confirm
 from models_registry.admin.monitoring_pages import MonitoringPages
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
@@ -73,6 +74,26 @@ class SettingsForm(forms.Form):
     )
 
 
+class UseFilter(admin.SimpleListFilter):
+    """Models in use, unless the archived ones are asked for."""
+
+    title = "use"
+    parameter_name = "archived"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return what may be asked for beside the models in use."""
+        return [("yes", "Archived")]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield both choices, the models in use in the place of all."""
+        for position, choice in enumerate(super().choices(changelist)):
+            yield {**choice, "display": "In use"} if position == 0 else choice
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RegisteredModel]) -> QuerySet[RegisteredModel]:
+        """Return the models asked for."""
+        return queryset.filter(archived_at__isnull=self.value() != "yes")
+
+
 @admin.register(RegisteredModel)
 class RegisteredModelAdmin(MonitoringPages):
     """The models and, on a page for each, its versions and its rollout."""
@@ -83,6 +104,7 @@ class RegisteredModelAdmin(MonitoringPages):
     list_display_links = ("title",)
     list_before_template = "models_registry/admin/discovery.html"
     change_list_template = "models_registry/admin/models.html"
+    list_filter = (UseFilter,)
     search_fields = ("name", "description")
     search_help_text = "Name or description"
 
@@ -95,6 +117,8 @@ class RegisteredModelAdmin(MonitoringPages):
             path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
             path("<int:pk>/roll-back/", view(self.roll_back_view), name=name("roll_back")),
             path("<int:pk>/deactivate/", view(self.deactivate_view), name=name("deactivate")),
+            path("<int:pk>/archive/", view(self.archive_view), name=name("archive")),
+            path("<int:pk>/restore/", view(require_POST(self.restore_view)), name=name("restore")),
             path("<int:pk>/promote/", view(require_POST(canary.promote_view)), name=name("promote")),
             path("<int:pk>/end-canary/", view(require_POST(canary.end_view)), name=name("end_canary")),
             *self.monitoring_urls(),
@@ -286,6 +310,25 @@ class RegisteredModelAdmin(MonitoringPages):
         model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
         context = self.page_context(request, original=model, title="Deactivate")
         return confirm(request, change_to_none(model), context)
+
+    def archive_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a yes, then take the model out of use."""
+        self.require_view(request)
+        require(request, ACTIVATE)
+        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
+        context = self.page_context(request, original=model, title="Archive")
+        return confirm(request, change_to_archived(model), context)
+
+    def restore_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Let an archived model be used again."""
+        self.require_view(request)
+        require(request, ACTIVATE)
+        model = get_object_or_404(RegisteredModel, pk=pk)
+        if services.restore(model, by=request.user.get_username()):
+            messages.success(request, f"{model.name} is restored. No version is active: activate one.")
+        else:
+            messages.info(request, f"{model.name} was not archived; nothing has changed.")
+        return redirect("admin:models_registry_registeredmodel_change", model.pk)
 
     def settings_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Change what may be changed about a model, each by its service."""

@@ -66,6 +66,9 @@ class RegisteredModel(models.Model):
         null=True, blank=True, editable=False, help_text="When a version of it was last taken up for validation."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    archived_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    archived_reason = models.TextField(blank=True, default="", db_default="", editable=False)
     # Numbers of versions by name. The defaults of the database are for workers of the release before.
     aliases = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
@@ -82,6 +85,10 @@ class RegisteredModel(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(canary__isnull=True) | Q(active_version__isnull=False), name="canary_has_an_active_version"
+            ),
+            models.CheckConstraint(
+                condition=Q(archived_at__isnull=True) | Q(active_version__isnull=True),
+                name="archived_model_has_no_active_version",
             ),
             models.CheckConstraint(
                 condition=Q(capture_percent__gte=0, capture_percent__lte=100), name="capture_percent_is_a_share"

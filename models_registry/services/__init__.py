@@ -21,6 +21,7 @@ from models_registry.services.api_keys import (
     record_key_uses,
     revoke_key,
 )
+from models_registry.services.archiving import archive, restore
 from models_registry.services.asking import ask_version
 from models_registry.services.batches import (
     cancel_batch,
@@ -141,6 +142,7 @@ __all__ = [
     "VersionDetails",
     "activate",
     "all_models",
+    "archive",
     "ask_version",
     "beat",
     "cancel_batch",
@@ -210,6 +212,7 @@ __all__ = [
     "report_batch",
     "report_replica",
     "request_replay",
+    "restore",
     "revoke_key",
     "roll_back",
     "roll_back_canary",

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from models_registry.errors import ActivationConflict, NotActivatable, NothingToRollBackTo
+from models_registry.errors import ActivationConflict, ModelArchived, NotActivatable, NothingToRollBackTo
 from models_registry.models import Activation, Canary, ModelVersion, RegisteredModel, Shadow, State
 from models_registry.services.desired_state import record_change
 from models_registry.services.verdicts import open_check
@@ -32,9 +32,12 @@ def activate(
     canary beside it ends.
 
     `seen_generation` is the generation that the caller decided upon (that of `version.model` where it is not
-    given): where the model has moved on since, ActivationConflict is raised and nothing changes. A running canary ends:
-    promoted where it is `version`, else superseded. NotActivatable is
-    raised for a version that is not ready, or whose check advises against it without `override` and a reason.
+    given). A running canary ends: promoted where it is `version`, else superseded.
+
+    Raises:
+        ActivationConflict: the model has moved on since; nothing changes.
+        ModelArchived: the model is archived.
+        NotActivatable: the version is not ready, or its check advises against it without `override` and a reason.
     """
     model = version.model
     with transaction.atomic():
@@ -45,6 +48,7 @@ def activate(
                 release_canary(current, current.canary, Canary.Outcome.ENDED, by=by, reason=reason)
                 model.canary = None
             return None
+        require_in_use(current)
         require_activatable(fresh, model.name, override=override, reason=reason)
         if kind in (Activation.Kind.ACTIVATION, Activation.Kind.PROMOTION):
             require_second_person(fresh, by=by)
@@ -96,7 +100,7 @@ def _move(
 ) -> Activation:
     """Let `model`, which is `current` in the database, point at `version`, and record it: by compare-and-set."""
     seen = model.generation if seen_generation is None else seen_generation
-    claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen).update(
+    claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen, archived_at=None).update(
         active_version=version, generation=F("generation") + 1, canary=None
     )
     if not claimed:
@@ -198,6 +202,16 @@ def roll_back(
         seen_generation=seen_generation,
         kind=Activation.Kind.ROLLBACK,
     )
+
+
+def require_in_use(model: RegisteredModel) -> None:
+    """Raise ModelArchived for an archived model."""
+    if model.archived_at is not None:
+        who = f" by {model.archived_by}" if model.archived_by else ""
+        raise ModelArchived(
+            f"{model.name} was archived{who} on {model.archived_at:%Y-%m-%d}. Restore it first "
+            f"(restore_model {model.name}, or its page in the admin), or use another name."
+        )
 
 
 def require_activatable(version: ModelVersion, name: str, *, override: bool, reason: str) -> None:

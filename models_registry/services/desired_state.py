@@ -132,7 +132,7 @@ def read_desired_state() -> DesiredState:
     rows = list(_rows(RegisteredModel.objects.annotate(read_at=Subquery(revision)), "read_at"))
     return DesiredState(
         _desired_models(rows),
-        first=rows[0]["name"] if rows else None,
+        first=next((row["name"] for row in rows if row["archived_at"] is None), None),
         # It was read in the same query: a change that comes after it has a higher one.
         revision=(rows[0]["read_at"] or 0) if rows else 0,
     )
@@ -143,7 +143,12 @@ def read_changes(since: int) -> DesiredStateChanges:
     # Before the models: what changes in between is read again at the next poll.
     revision = read_revision()
     models = _desired_models(_rows(RegisteredModel.objects.filter(revision__gt=since)))
-    first = RegisteredModel.objects.order_by("created_at", "pk").values_list("name", flat=True).first()
+    first = (
+        RegisteredModel.objects.filter(archived_at=None)
+        .order_by("created_at", "pk")
+        .values_list("name", flat=True)
+        .first()
+    )
     return DesiredStateChanges(revision, first, models)
 
 
@@ -183,7 +188,7 @@ def details_of(version: ModelVersion) -> VersionDetails:
     return VersionDetails(version.schema or {}, version.sample, version.report or {}, version.description)
 
 
-_OF_MODEL = ("name", "pk", "generation", "acceleration", "aliases", "moved_at")
+_OF_MODEL = ("name", "pk", "generation", "acceleration", "aliases", "archived_at", "moved_at")
 _OF_CANARY = ("generation", "percent", "traffic_at")
 _OF_VERSION = (
     "pk",

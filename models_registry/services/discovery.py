@@ -118,7 +118,9 @@ def _record(
     }
     for item in stored:
         version = known.get((item.key, item.version_id))
-        if version is None:
+        if version is None and model.archived_at is not None:
+            _ignore(result, f"{item.key}: {model.name} is archived. Restore it to take up new versions.")
+        elif version is None:
             added = _add(model, item, told.get(item.key) or formats.format_of(item.key), by=by)
             if added is not None:
                 result.found.append(added)

@@ -23,7 +23,7 @@ def activate_latest(version: ModelVersion) -> None:
         return
     while True:
         model = RegisteredModel.objects.select_related("active_version", "canary__version").get(pk=version.model_id)
-        if model.policy != Policy.LATEST:
+        if model.policy != Policy.LATEST or model.archived_at is not None:
             return
         if model.activations.filter(version=version).exists() or model.canaries.filter(version=version).exists():
             return

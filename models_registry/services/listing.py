@@ -11,8 +11,8 @@ from models_registry.services.rollout import rollout
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Return every model with its versions, the newest first, and its replicas."""
-    return [describe_model(model) for model in all_models()]
+    """Return every model in use with its versions, the newest first, and its replicas."""
+    return [describe_model(model) for model in all_models(RegisteredModel.objects.filter(archived_at=None))]
 
 
 def all_models(models: QuerySet[RegisteredModel] | None = None) -> list[RegisteredModel]:

@@ -16,7 +16,8 @@ from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.mlflow_model import FILE_NAME, MAX_BYTES, MlflowModel, parse_mlmodel
 from models_registry.artifacts.reference import stored_name
 from models_registry.errors import ManifestError, ObjectMissing, StorageUnavailable
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.services.activation import require_in_use
 from models_registry.services.catalogue import check_name
 from models_registry.services.discovery import discover
 from models_registry.services.parts import beside as key_beside
@@ -39,6 +40,7 @@ def publish(
     What is given here goes before what the manifest beside the artifact says. `reference` is a file of training rows.
     """
     check_name(name)
+    require_publishable(name)
     directory = _mlflow_directory(artifact)
     model = parse_mlmodel(_content(directory / FILE_NAME)) if directory else None
     if directory and model:
@@ -85,6 +87,13 @@ def publish(
     if version is None:
         raise StorageUnavailable(f"{storage.location_of(key)} was written and is not listed. Run sync_models.")
     return version
+
+
+def require_publishable(name: str) -> None:
+    """Raise ModelArchived where `name` is an archived model's."""
+    model = RegisteredModel.objects.filter(name=name).first()
+    if model is not None:
+        require_in_use(model)
 
 
 def _manifest_beside(artifact: Path) -> Manifest:

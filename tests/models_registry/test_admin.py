@@ -73,6 +73,8 @@ ACTS = {
     "activate": ("activate_modelversion", lambda m: page("modelversion_activate", m.versions.get(number=2).pk)),
     "roll back": ("activate_modelversion", lambda m: page("registeredmodel_roll_back", m.pk)),
     "deactivate": ("activate_modelversion", lambda m: page("registeredmodel_deactivate", m.pk)),
+    "archive": ("activate_modelversion", lambda m: page("registeredmodel_archive", m.pk)),
+    "restore": ("activate_modelversion", lambda m: page("registeredmodel_restore", m.pk)),
     "discover": ("publish_modelversion", lambda m: page("registeredmodel_discover")),
     "check again": ("publish_modelversion", lambda m: page("modelversion_check_again", m.versions.get(number=3).pk)),
     "settings": ("change_registeredmodel", lambda m: page("registeredmodel_settings", m.pk)),

@@ -1,0 +1,29 @@
+"""`archive_model NAME`: take it out of use, its versions and its history kept."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from models_registry import services
+from models_registry.management.base import RegistryCommand, add_wait_arguments, report, who
+
+
+class Command(RegistryCommand):
+    """Archive, and with --wait return when no live replica serves the model."""
+
+    help = "Takes a model out of use and out of the lists; restore_model brings it back."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the arguments, as those of deactivate_model."""
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("--reason", default="", help="kept in the history")
+        add_wait_arguments(parser, "no running replica serves it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Archive one model."""
+        model = services.get_model(options["name"])
+        was_archived = model.archived_at is not None
+        services.archive(model, by=who(), reason=options["reason"])
+        state = "was archived before; nothing changes" if was_archived else "is archived; no version is active"
+        report(self, model, options, said=f"{model.name} {state} (generation {model.generation}).")
