@@ -4,7 +4,7 @@
     python -m tools.old_versions               write proven.json and the docs' table from the archive
 
 FOLDER holds one folder per version, written by `tests/artifacts/old_versions/generate.py` in an environment of that
-version. A packed artifact is one that is served with its writer's answers. Versions that FOLDER lacks stay as they are.
+version. A packed artifact is one that is served with its writer's answers. What FOLDER lacks stays as it is.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def _compared(model: Any, described: Mapping[str, Any]) -> tuple[str, str]:
 def _pack(folder: Path) -> None:
     """Try everything, say what became of it, and keep one artifact for each part and change of each version."""
     versions = sorted(folder.iterdir())
-    tried = {version.name for version in versions}
-    kept = [recorded for recorded in packed() if recorded.version not in tried]
+    tried = {(path.parent.name, path.stem) for path in folder.glob("*/*.json")}
+    kept = [recorded for recorded in packed() if (recorded.version, recorded.name) not in tried]
     total: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as scratch:
         for version in versions:

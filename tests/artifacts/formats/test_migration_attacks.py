@@ -13,7 +13,7 @@ import pytest
 import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import NMF
-from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, TweedieRegressor
@@ -44,6 +44,13 @@ def _columns() -> ColumnTransformer:
 
 def _boosting(**state: Any) -> GradientBoostingRegressor:
     model = GradientBoostingRegressor(n_estimators=2).fit(X, Y)
+    vars(model).update(state)
+    return model
+
+
+def _histogram(**state: Any) -> HistGradientBoostingRegressor:
+    model = HistGradientBoostingRegressor(max_iter=2).fit(X, Y)
+    del model._bin_mapper
     vars(model).update(state)
     return model
 
@@ -89,6 +96,8 @@ CRAFTED: dict[str, Callable[[], Any]] = {
     "a factorization with a penalty": lambda: _crafted(NMF(2), lambda state: state.update(alpha=0.5)),
     "first scores that are a class": lambda: _boosting(init_=LinearRegression),
     "first scores of another removed class": lambda: _boosting(init_=RemovedObject()),
+    "bins that are a class": lambda: _histogram(bin_mapper_=LinearRegression),
+    "bins without missing values": lambda: _histogram(bin_mapper_=None),
     "an imputer along its rows": lambda: _crafted(SimpleImputer(), lambda state: state.update(axis=1)),
     "an indicator that is a class": lambda: _crafted(
         SimpleImputer(add_indicator=True), lambda state: state.update(indicator_=MissingIndicator)

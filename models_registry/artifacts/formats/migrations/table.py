@@ -172,6 +172,20 @@ CHANGES: tuple[Change, ...] = (
         others.without_number_of_features,
     ),
     Change(
+        (0, 24),
+        ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
+        "nodes may split by categories",
+        "sklearn/ensemble/_hist_gradient_boosting/common.pyx, PREDICTOR_RECORD_DTYPE",
+        trees.histogram_nodes,
+    ),
+    Change(
+        (0, 24),
+        (_HISTOGRAM,),
+        "the bins are private, and may be of categories",
+        "sklearn/ensemble/_hist_gradient_boosting/gradient_boosting.py, fit",
+        trees.histogram_bins,
+    ),
+    Change(
         (1, 0),
         ("sklearn.naive_bayes.GaussianNB",),
         "sigma_ is called var_",

@@ -32,6 +32,43 @@ def _larger_is_left(nodes: Any) -> Any:
     return is_left
 
 
+def histogram_nodes(written: Written) -> None:
+    """Give a tree of histogram boosting of 0.23 and older today's nodes, none of which splits by categories."""
+    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+
+    nodes = written.state.get("nodes")
+    old = () if not isinstance(nodes, np.ndarray) else nodes.dtype.names or ()
+    names = {name: "num_threshold" if name == "threshold" else name for name in old}
+    added = {"is_categorical", "bitset_idx", _MISSING}
+    if nodes is None or {*names.values()} | added != set(PREDICTOR_RECORD_DTYPE.names) or "is_categorical" in old:
+        return
+    full = np.zeros(nodes.shape, dtype=PREDICTOR_RECORD_DTYPE)
+    for name in old:
+        full[names[name]] = nodes[name]
+    written.state["nodes"] = full
+    for name in ("binned_left_cat_bitsets", "raw_left_cat_bitsets"):
+        written.state[name] = np.zeros((0, 8), dtype=np.uint32)
+
+
+def histogram_bins(written: Written) -> None:
+    """Give histogram boosting of 0.22 and 0.23 its bins under their private name, none of them of categories.
+
+    0.21 knew no missing values and refused rows with one, which today's trees would answer.
+    """
+    state = written.state
+    if "_predictors" not in state or "_bin_mapper" in state:
+        return
+    from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
+
+    mapper: Any = state.get("bin_mapper_")
+    # Nothing but an instance: an attribute of a class would outlast the file.
+    if type(mapper) is not _BinMapper or not hasattr(mapper, "missing_values_bin_idx_"):
+        raise written.refuse("whose trees know no missing values")
+    mapper.is_categorical_ = np.zeros(len(mapper.bin_thresholds_), dtype=np.uint8)
+    state["_bin_mapper"] = mapper
+    state["is_categorical_"] = state["_is_categorical_remapped"] = None
+
+
 def counts_to_fractions(written: Written) -> None:
     """Divide the values of a classifier's nodes by their sum, as `predict_proba` of 1.3 and older did."""
     value = getattr(written.state.get("tree_"), "value", None)
