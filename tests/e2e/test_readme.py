@@ -128,8 +128,10 @@ def make_run(tmp_path):
 
 @pytest.mark.timeout(400)
 def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
-    install, test, curl, publish, upload, activate, remote = blocks("README.md")
+    install, test, compose, curl, publish, upload, activate, remote = blocks("README.md")
     assert (install, test) == ("make run\n", "make test\n")
+    named = re.findall(r"^#   (docker compose .*)$", (ROOT / "docker/compose.yaml").read_text(), re.M)
+    assert compose.splitlines() == named
     run = make_run()
     run.start()
     printed = run.said()
