@@ -8,16 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from models_registry.errors import StorageError
 from models_registry.inference.bounded_queue import BoundedQueue, Key
+from models_registry.parquet import Column, write_columns
 from models_registry.storage import LogStorage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +48,7 @@ class FileForm(Protocol[Row_contra]):
     def group(self, item: Row_contra) -> Group:
         """Return the file's folder, and what else tells it from others."""
 
-    def table(self, items: Sequence[Row_contra]) -> pa.Table:
+    def table(self, items: Sequence[Row_contra]) -> dict[str, Column]:
         """Return the rows of one group."""
 
     def count_key(self, folder: str) -> Key:
@@ -90,8 +88,6 @@ class LogFiles(Generic[Item]):
 
     def _close(self, group: Group) -> None:
         """Write one file to this machine's disk."""
-        from pyarrow import parquet
-
         items = self._open.pop(group)
         del self._opened_at[group]
         rows = sum(item.count for item in items)
@@ -101,8 +97,7 @@ class LogFiles(Generic[Item]):
         path = self._directory / key.replace("/", "~")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            parquet.write_table(self._form.table(items), path.with_suffix(".new"), compression="zstd")
-            path.with_suffix(".new").replace(path)
+            write_columns(path, self._form.table(items))
         except Exception as error:  # noqa: BLE001 - a full disk, or a value that no column takes: the rows are counted
             self._queue.count(self._form.count_key(folder), "dropped", rows)
             log.error("rows_not_logged", folder=folder, rows=rows, reason=str(error)[:300])

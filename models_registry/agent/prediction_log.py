@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
@@ -14,11 +13,9 @@ from models_registry.inference.bounded_queue import Key
 from models_registry.inference.capture import CapturedCall
 from models_registry.inference.ground_truth import LabelBatch
 from models_registry.inference.runtime import Runtime
+from models_registry.parquet import Column
 from models_registry.storage import LogStorage
 from models_registry.storage.log_files import ground_truth_folder
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class PredictionLogWriter:
@@ -74,7 +71,7 @@ class PredictionForm:
         """Return the folder of a call's version and hour, and its settings, which decide the columns."""
         return f"{item.model}/version={item.version}/{item.at:date=%Y-%m-%d/hour=%H}", hash(item.settings)
 
-    def table(self, items: Sequence[CapturedCall]) -> pa.Table:
+    def table(self, items: Sequence[CapturedCall]) -> dict[str, Column]:
         """Return one row for each prediction."""
         from models_registry.monitoring.log_table import table_of
 
@@ -93,7 +90,7 @@ class GroundTruthForm:
         """Return the folder of a model and hour."""
         return f"{ground_truth_folder(item.model)}/{item.at:date=%Y-%m-%d/hour=%H}", 0
 
-    def table(self, items: Sequence[LabelBatch]) -> pa.Table:
+    def table(self, items: Sequence[LabelBatch]) -> dict[str, Column]:
         """Return one row for each label."""
         from models_registry.monitoring.log_table import label_table
 

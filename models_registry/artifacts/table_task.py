@@ -8,17 +8,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from models_registry.parquet import Database, file_source, scan
+
 PREDICTION = "prediction"
 
 
 def import_libraries(question: Mapping[str, Any]) -> None:
     """Import before the limits hold what the format's reader needs."""
     if question["format"] == "parquet":
-        import pyarrow.parquet
-
-        # Its pools of threads would be started later, when no process may have more memory for stacks.
-        pyarrow.set_cpu_count(1)
-        pyarrow.set_io_thread_count(1)
+        import duckdb  # noqa: F401
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
@@ -61,17 +59,11 @@ def _json_row(line: str, number: int) -> Any:
 
 
 def _read_parquet(path: Path, max_rows: int) -> dict[str, Any]:
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        rows: list[list[Any]] = []
-        for batch in file.iter_batches(batch_size=min(max_rows, 1_000), use_threads=False):
-            columns = [[_plain(value) for value in column.to_pylist()] for column in batch.columns]
-            rows += map(list, zip(*columns, strict=True))
-            if len(rows) >= max_rows:
-                break
-    rows = rows[:max_rows]
+    with path.open("rb") as file, Database([file]) as database:
+        source = file_source(file)
+        names = list(database.fields(source))
+        found = database.rows(f"SELECT * FROM {scan(source, len(names))} LIMIT {int(max_rows)}")
+    rows = [[_plain(value) for value in row] for row in found]
     if names == [str(index) for index in range(len(names))]:
         return {"instances": rows, "predictions": None}
     return _apart([dict(zip(names, row, strict=True)) for row in rows])

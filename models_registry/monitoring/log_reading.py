@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from models_registry.errors import StorageError
 from models_registry.monitoring.log_table import INPUT
+from models_registry.parquet import ParquetError, read_rows
 from models_registry.storage import LogStorage
 
 # Each file is read whole, so a search that finds little stops after this number of files.
@@ -82,16 +82,10 @@ def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = Non
 
     Raises StorageError where the storage is away, or the file is damaged.
     """
-    from pyarrow import ArrowException, parquet
-
     try:
-        file = parquet.ParquetFile(io.BytesIO(storage.read(key)))
-        if columns is not None and not set(columns) <= set(file.schema_arrow.names):
-            return []
-        rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
-    except ArrowException as error:
-        raise StorageError(f"{key} is no Parquet file of the prediction log: {error} Remove it.") from error
-    return rows
+        return read_rows(storage.read(key), columns)
+    except ParquetError as error:
+        raise StorageError(f"{key} is no Parquet file of the prediction log: {error}. Remove it.") from error
 
 
 def logged_row(values: dict[str, Any]) -> LoggedRow:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+import numpy as np
 
 from models_registry.errors import ScoringRefused
-from models_registry.scoring.reading import Batch
+from models_registry.scoring.batches import Columns
 
 if TYPE_CHECKING:
     from models_registry.scoring.versions import OpenedVersion
@@ -23,7 +23,7 @@ class mlapi_model:  # noqa: N801 - a caller writes it as a function: ds.map_batc
     """Predicts batches with one version of a model, found by name and number and held by its digest.
 
     It opens the version at its first batch in each process, through the same loader as a replica; MODELS_STORAGE and
-    DATABASE_URL say where the registry is. A batch is a pyarrow Table, a pandas DataFrame or a dict of arrays; what
+    DATABASE_URL say where the registry is. A batch is a dict of arrays, a pandas DataFrame or a pyarrow Table; what
     comes back has the same kind and rows, and the columns `prediction`, `confidence`, and `probability_<class>` with
     `probabilities`. Raises RegistryError for a version that is not ready, InputError for rows that it does not take.
     """
@@ -43,14 +43,10 @@ class mlapi_model:  # noqa: N801 - a caller writes it as a function: ds.map_batc
         """Return `batch` with the columns of the prediction."""
         from models_registry.scoring.writing import answer_columns
 
-        table, back = _as_table(batch)
+        rows, add = _as_columns(batch)
         opened = self._open()
-        rows = Batch(table)
         prediction = opened.predict(rows.model_input(opened.schema), rows.count)
-        columns = answer_columns(prediction, opened.schema, with_probabilities=self._probabilities)
-        for name, values in columns.items():
-            table = table.append_column(name, pa.array(values))
-        return back(table)
+        return add(answer_columns(prediction, opened.schema, with_probabilities=self._probabilities))
 
     def _open(self) -> OpenedVersion:
         """Return the version, which each process opens once, however many copies of the function it is given."""
@@ -83,17 +79,43 @@ def _set_up() -> None:
         django.setup()
 
 
-def _as_table(batch: Any) -> tuple[pa.Table, Any]:
-    """Return a batch as a table, and the function that turns a table into a batch of its kind."""
-    if isinstance(batch, pa.Table):
-        return batch, lambda table: table
+def _as_columns(batch: Any) -> tuple[Columns, Callable[[dict[str, list[Any]]], Any]]:
+    """Return the columns of a batch, and the function that gives the batch with more of them."""
     if isinstance(batch, Mapping):
-        return pa.table(dict(batch)), lambda table: {
-            name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
-        }
+        arrays = {name: np.asarray(values) for name, values in batch.items()}
+        return _columns(arrays), lambda added: {**arrays, **{name: _array(values) for name, values in added.items()}}
     if type(batch).__module__.startswith("pandas"):
-        index = batch.index
-        return pa.Table.from_pandas(batch, preserve_index=False), lambda table: table.to_pandas().set_index(index)
+        frame = {str(name): _of_frame(batch[name]) for name in batch.columns}
+        return _columns(frame), lambda added: batch.assign(**{name: _array(values) for name, values in added.items()})
+    if type(batch).__module__.startswith("pyarrow"):
+        # pyarrow is the caller's: this package has none.
+        return _columns(batch.to_pydict()), lambda added: _appended(batch, added)
     raise ScoringRefused(
-        f"A batch is {type(batch).__name__}; expected a pyarrow Table, a pandas DataFrame or a dict of arrays."
+        f"A batch is {type(batch).__name__}; expected a dict of arrays, a pandas DataFrame or a pyarrow Table."
     )
+
+
+def _columns(columns: Mapping[str, Any]) -> Columns:
+    return Columns(columns, len(next(iter(columns.values()), ())))
+
+
+def _of_frame(series: Any) -> Any:
+    """Return a column as an array, or as a list in which a missing value is None."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufM":
+        return series.to_numpy()
+    return series.astype(object).where(series.notna(), None).tolist()
+
+
+def _array(values: list[Any]) -> np.ndarray[Any, Any]:
+    """Return an array of numbers or booleans, or else of objects."""
+    if {type(value) for value in values} in ({int}, {float}, {bool}):
+        return np.array(values)
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _appended(table: Any, added: dict[str, list[Any]]) -> Any:
+    for name, values in added.items():
+        table = table.append_column(name, [values])
+    return table

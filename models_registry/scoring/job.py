@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
 from models_registry.errors import InputError, ScoringRefused
+from models_registry.parquet import Database, ParquetError, file_source, on_this_machine
+from models_registry.scoring.batches import Batch
+from models_registry.scoring.joining import join_parquet
 from models_registry.scoring.locations import FORMATS, InputFile, Location, format_of
-from models_registry.scoring.reading import Batch, count_rows, read_batches, row_of
+from models_registry.scoring.reading import count_lines, read_batches, row_of, rows_in
 from models_registry.scoring.versions import OpenedVersion
 from models_registry.scoring.writing import (
     CONFIDENCE,
@@ -105,6 +110,8 @@ def score(
     single = format_of(target.address)
     kind = single or options.format or files[0].format
     folder = _beside(target) if single else target
+    # What is loaded stays: no collection looks at it again while rows come and go.
+    gc.freeze()
     job = _Job(version, files, source=source, folder=folder, kind=kind, options=options)
     job.begin(restart=restart)
     done = job.run(on_progress)
@@ -207,14 +214,14 @@ class _Job:
             known = self._known_parts(index)
             skip = known * self._options.part_rows
             parts += known
-            with _naming(file), self._source.open(file) as handle:
-                batches = read_batches(handle, file.format, rows=self._options.batch_rows, skip=skip)
+            with _naming(file), self._opened(file) as (handle, database):
+                batches = read_batches(handle, file.format, database, rows=self._options.batch_rows, skip=skip)
                 if known:
                     counted = self._rows_of(file, skip)
                     resumed += counted
                     rows += counted
                 for number in range(known, 10**6):
-                    count, refused = self._write_part(index, number, file, skip, batches)
+                    count, refused = self._write_part(database, self._name(index, number), skip, batches)
                     if not count:
                         break
                     rows, invalid, parts, skip = rows + count, invalid + refused, parts + 1, skip + count
@@ -224,11 +231,21 @@ class _Job:
             raise ScoringRefused(f"{self._source.address} has no rows.")
         return Result(rows, resumed, invalid, parts, self._folder.address)
 
+    @contextmanager
+    def _opened(self, file: InputFile) -> Iterator[tuple[IO[bytes], Database]]:
+        """Give a file to read, and what holds its rows and writes those of its parts."""
+        with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
+            handle: IO[bytes] = opened.enter_context(self._source.open(file))
+            if file.format == "parquet":
+                handle = opened.enter_context(on_this_machine(handle, Path(directory)))
+            files = [handle] if file.format == "parquet" else []
+            yield handle, opened.enter_context(Database(files, directory=Path(directory)))
+
     def _total_rows(self) -> int | None:
         total = 0
         for file in self._files:
             with _naming(file), self._source.open(file) as handle:
-                count = count_rows(handle, file.format)
+                count = rows_in(handle, file.format)
             if count is None:
                 return None
             total += count
@@ -244,17 +261,15 @@ class _Job:
     def _rows_of(self, file: InputFile, skip: int) -> int:
         """Return how many rows the parts that are there hold: the last of a file may be shorter than the others."""
         with self._source.open(file) as handle:
-            count = count_rows(handle, file.format)
+            count = rows_in(handle, file.format)
             if count is None:
-                count = sum(batch.count for batch in read_batches(handle, file.format, rows=self._options.batch_rows))
+                count = count_lines(handle, file.format)
         return min(count, skip)
 
     def _name(self, index: int, number: int) -> str:
         return f"part-{index:05d}-{number:06d}.{self._kind}"
 
-    def _write_part(
-        self, index: int, number: int, file: InputFile, first_row: int, batches: Iterator[Batch]
-    ) -> tuple[int, int]:
+    def _write_part(self, database: Database, name: str, first_row: int, batches: Iterator[Batch]) -> tuple[int, int]:
         """Score the next rows and write them; return how many, and how many have no prediction."""
         taken = islice(batches, self._options.part_rows // self._options.batch_rows)
         first = next(taken, None)
@@ -262,20 +277,20 @@ class _Job:
             return 0, 0
         self._require_columns(first)
         rows = invalid = 0
-        with tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory(dir=database.directory) as directory:
             path = Path(directory) / "part"
-            with open_writer(path, self._kind, keep=self._options.keep, metadata=self._metadata) as writer:
+            with open_writer(path, self._kind, database, keep=self._options.keep, metadata=self._metadata) as writer:
                 for batch in chain([first], taken):
                     columns = self._answer(batch, first_row + rows)
                     writer.write(batch, columns)
                     rows += batch.count
                     invalid += sum(text is not None for text in columns.get(ERROR, ()))
-            self._folder.child(self._name(index, number)).write(path, self._metadata)
+            self._folder.child(name).write(path, self._metadata)
         return rows, invalid
 
     def _require_columns(self, batch: Batch) -> None:
         """Raise ScoringRefused where a column to keep does not exist, or has the name of one that is added."""
-        names = set(batch.rows[0]) if isinstance(batch.rows, list) else set(batch.rows.column_names)
+        names = set(batch.names)
         keep = self._options.keep
         if keep is not None and (missing := [name for name in keep if name not in names]):
             raise ScoringRefused(
@@ -317,12 +332,24 @@ class _Job:
     def join_into(self, target: Location) -> None:
         """Write the rows of all parts to one file."""
         names = sorted(name for name in self._folder.names() if name.startswith("part-"))
-        with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
+        by_name = {Path(file.address).name: file for file in self._folder.files()}
+        with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "joined"
-            by_name = {Path(file.address).name: file for file in self._folder.files()}
-            parts = (opened.enter_context(self._folder.open(by_name[name])) for name in names)
-            join(parts, self._kind, path, self._metadata)
+            files = [by_name[name] for name in names]
+            if self._kind == "parquet":
+                self._join_parquet(files, path)
+            else:
+                join((partial(self._folder.open, file) for file in files), self._kind, path)
             target.write(path, self._metadata)
+
+    def _join_parquet(self, files: list[InputFile], path: Path) -> None:
+        with ExitStack() as opened:
+            handles = [
+                opened.enter_context(on_this_machine(opened.enter_context(self._folder.open(file)), path.parent))
+                for file in files
+            ]
+            with Database(handles, directory=path.parent) as database:
+                join_parquet(database, [file_source(handle) for handle in handles], path, self._metadata)
 
 
 class _naming:  # noqa: N801 - it reads as a word in `with`
@@ -335,7 +362,7 @@ class _naming:  # noqa: N801 - it reads as a word in `with`
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ScoringRefused) and self._address not in str(error):
+        if isinstance(error, ScoringRefused | ParquetError) and self._address not in str(error):
             raise ScoringRefused(f"{self._address}: {error}") from error
 
 

@@ -106,18 +106,32 @@ class LocalLocation:
         """Return itself, or the files below it with a known ending."""
         if self._path.is_dir():
             found = sorted(path for path in self._path.rglob("*") if path.is_file() and format_of(path.name))
+            for path in found:
+                self._require_inside(path)
         else:
             found = [self._path] if self._path.is_file() and format_of(self._path.name) else []
         if not found:
             raise no_files(self.address)
         return [_local_file(path) for path in found]
 
+    def _require_inside(self, path: Path) -> None:
+        """Raise ScoringRefused for a link that leads out of this folder: a batch reads its own place alone."""
+        if not path.resolve().is_relative_to(self._path.resolve()):
+            raise ScoringRefused(
+                f"{path} is a link that leads out of {self.address}. Copy the file into the folder, or name its "
+                "own place."
+            )
+
     def open(self, file: InputFile) -> BinaryIO:
-        """Return the file to read."""
+        """Return the file to read. A path that has become a link meanwhile is another file."""
         path = Path(file.address)
-        if _local_file(path) != file:
+        if path != self._path:
+            self._require_inside(path)
+        handle = path.open("rb")
+        if _described(path, os.fstat(handle.fileno())) != file:
+            handle.close()
             raise _changed(file)
-        return path.open("rb")
+        return handle
 
     def child(self, name: str) -> LocalLocation:
         """Return what is called `name` in this folder."""
@@ -150,7 +164,10 @@ class LocalLocation:
 
 
 def _local_file(path: Path) -> InputFile:
-    stat = path.stat()
+    return _described(path, path.stat())
+
+
+def _described(path: Path, stat: os.stat_result) -> InputFile:
     return InputFile(str(path), format_of(path.name) or "", stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
 
 

@@ -1,153 +1,147 @@
-"""Rows of a file in batches: Arrow tables of Parquet and CSV, records of JSON Lines."""
+"""Rows of a file in batches: a table of DuckDB for Parquet, columns of texts for CSV, records for JSON Lines."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
-from models_registry.artifacts.csv_fields import converter_of, guess
-from models_registry.artifacts.features import Feature
-from models_registry.artifacts.schema import Schema
 from models_registry.errors import InputError, ScoringRefused
+from models_registry.parquet import Database, ParquetError, count_rows, file_source, scan
+from models_registry.scoring.batches import Batch, Columns, Records, StoredRows
 
-# A block of CSV that Arrow parses at once. A line must fit into it.
-CSV_BLOCK_BYTES = 4 * 1024 * 1024
+# A row of CSV and a line of JSON Lines must fit into it.
+MAX_ROW_BYTES = 4 * 1024 * 1024
+# What is read of a Parquet file at once, as its footer gives the size; a batch at least.
+WINDOW_BYTES = 64 * 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some rows of a file: an Arrow table, or the objects of its lines."""
-
-    rows: pa.Table | list[dict[str, Any]]
-    is_text: bool = False
-
-    @property
-    def count(self) -> int:
-        """Number of rows."""
-        return len(self.rows) if isinstance(self.rows, list) else self.rows.num_rows
-
-    def part(self, start: int, stop: int) -> Batch:
-        """Return the rows from `start` up to `stop`."""
-        taken = self.rows[start:stop] if isinstance(self.rows, list) else self.rows.slice(start, stop - start)
-        return Batch(taken, self.is_text)
-
-    def model_input(self, schema: Schema) -> Any:
-        """Return the rows in the form that the model takes. Raises InputError as a request does."""
-        if isinstance(self.rows, list):
-            return schema.parse(_only_inputs(self.rows, schema))
-        if schema.container == "records":
-            return schema.parse([self._record(row) for row in self.rows.to_pylist()])
-        columns = _columns_of(self.rows, schema)
-        return schema.from_columns(
-            {feature.name: _values(column, feature, is_text=self.is_text) for feature, column in columns}
-        )
-
-    def _record(self, row: dict[str, Any]) -> dict[str, Any]:
-        told = {name: value for name, value in row.items() if value is not None}
-        return {name: guess(value) for name, value in told.items()} if self.is_text else told
+COUNTED_AT_ONCE = 10_000
+READ_BYTES = 256 * 1024
+# Rows of CSV that are parsed at once.
+ROWS_AT_ONCE = 16
 
 
-def read_batches(handle: BinaryIO, kind: str, *, rows: int, skip: int = 0) -> Iterator[Batch]:
+def read_batches(handle: IO[bytes], kind: str, database: Database, *, rows: int, skip: int = 0) -> Iterator[Batch]:
     """Return the rows of a file behind the first `skip`, in batches of `rows`; only the last one is shorter.
 
-    Raises ScoringRefused for a file that is not of its `kind`: parquet, csv or jsonl.
+    `kind` is parquet, csv or jsonl. `database` reaches a Parquet file, and holds its rows. Raises ScoringRefused for a
+    file that is not of its kind.
     """
-    pieces = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}[kind](handle, rows, skip)
     try:
-        yield from _joined(pieces, rows)
-    except pa.ArrowInvalid as error:
+        if kind == "parquet":
+            yield from _parquet(handle, database, rows, skip)
+        else:
+            yield from {"csv": _csv, "jsonl": _json_lines}[kind](handle, rows, skip)
+    except (ParquetError, csv.Error, UnicodeDecodeError) as error:
         raise ScoringRefused(f"it is no valid {kind}: {error}") from error
 
 
-def count_rows(handle: BinaryIO, kind: str) -> int | None:
+def rows_in(handle: IO[bytes], kind: str) -> int | None:
     """Return how many rows a file has where it says so; None otherwise."""
     if kind != "parquet":
         return None
     try:
-        return int(pq.ParquetFile(handle).metadata.num_rows)
-    except pa.ArrowInvalid as error:
+        return count_rows(handle)
+    except ParquetError as error:
         raise ScoringRefused(f"it is no valid parquet: {error}") from error
 
 
-def _joined(pieces: Iterator[Batch], rows: int) -> Iterator[Batch]:
-    """Return batches of exactly `rows`, so that a job that resumes cuts its parts in the same places."""
-    held: list[Batch] = []
-    count = 0
-    for piece in pieces:
-        rest = piece
-        while count + rest.count >= rows:
-            yield _concatenated([*held, rest.part(0, rows - count)])
-            rest = rest.part(rows - count, rest.count)
-            held, count = [], 0
-        if rest.count:
-            held.append(rest)
-            count += rest.count
-    if held:
-        yield _concatenated(held)
+def count_lines(handle: IO[bytes], kind: str) -> int:
+    """Return how many rows a file of CSV or JSON Lines has."""
+    if kind == "jsonl":
+        return sum(1 for _ in _filled_lines(handle))
+    return sum(batch.count for batch in _csv(handle, COUNTED_AT_ONCE, 0))
 
 
-def _concatenated(batches: Sequence[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    first = batches[0]
-    if isinstance(first.rows, list):
-        return Batch([row for batch in batches for row in batch.rows], first.is_text)
-    return Batch(pa.concat_tables([batch.rows for batch in batches]), first.is_text)
-
-
-def _parquet(handle: BinaryIO, rows: int, skip: int) -> Iterator[Batch]:
-    file = pq.ParquetFile(handle)
-    groups = list(range(file.num_row_groups))
-    while groups and file.metadata.row_group(groups[0]).num_rows <= skip:
-        skip -= file.metadata.row_group(groups.pop(0)).num_rows
-    if not groups:
-        return
-    for piece in file.iter_batches(batch_size=rows, row_groups=groups):
-        if skip < piece.num_rows:
-            yield Batch(pa.Table.from_batches([piece.slice(skip)]))
-        skip = max(0, skip - piece.num_rows)
-
-
-def _csv(handle: BinaryIO, rows: int, skip: int) -> Iterator[Batch]:
-    """Read fields as texts: a feature's own type decides what they mean, and other columns stay as they are written."""
-    first = handle.readline().decode("utf-8-sig", errors="replace")
-    if not first.strip():
-        raise ScoringRefused("it is empty; expected a line of column names and a line for each row")
-    names = pacsv.read_csv(pa.BufferReader(first.encode())).column_names
-    if duplicates := {name for name in names if names.count(name) > 1}:
-        raise ScoringRefused(f"two columns are called {sorted(duplicates)[0]!r}; expected a name for each column")
-    if not handle.read(1):
-        return
-    handle.seek(-1, os.SEEK_CUR)
-    reader = pacsv.open_csv(
-        handle,
-        read_options=pacsv.ReadOptions(column_names=names, block_size=CSV_BLOCK_BYTES, use_threads=False),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-        ),
+def _parquet(handle: IO[bytes], database: Database, rows: int, skip: int) -> Iterator[Batch]:
+    source = file_source(handle)
+    fields = database.fields(source)
+    ((total, size_bytes),) = database.rows(
+        f"SELECT (SELECT num_rows FROM parquet_file_metadata({source})), "
+        f"(SELECT sum(total_uncompressed_size) FROM parquet_metadata({source}))"
     )
-    for piece in reader:
-        if skip < piece.num_rows:
-            yield Batch(pa.Table.from_batches([piece.slice(skip)]), is_text=True)
-        skip = max(0, skip - piece.num_rows)
+    # Reading on costs a look at the rows before, of the same group: so several batches are read at once.
+    window = rows * max(1, int(WINDOW_BYTES * total / (size_bytes or 1)) // rows)
+    for start in range(skip, total, window):
+        database.run(
+            f"CREATE OR REPLACE TEMP TABLE {StoredRows.TABLE} AS SELECT * FROM {scan(source, len(fields))} "
+            f"LIMIT {window} OFFSET {start}"
+        )
+        count = min(window, total - start)
+        for first in range(0, count, rows):
+            yield StoredRows(database, fields, first, min(rows, count - first))
 
 
-def _json_lines(handle: BinaryIO, rows: int, skip: int) -> Iterator[Batch]:
-    lines = enumerate(line for line in handle if not line.isspace())
+def _csv(handle: IO[bytes], rows: int, skip: int) -> Iterator[Batch]:
+    """Read fields as texts: a feature's own type decides what they mean, and other columns stay as they are written."""
+    bounded = _BoundedLines(handle)
+    text = io.TextIOWrapper(io.BufferedReader(bounded, READ_BYTES), encoding="utf-8-sig", newline="")
+    csv.field_size_limit(MAX_ROW_BYTES)
+    found = csv.reader(text, strict=True)
+    names = next(found, [])
+    if not names:
+        raise ScoringRefused("it is empty; expected a line of column names and a line for each row")
+    if duplicates := {name for name in names if names.count(name) > 1}:
+        raise ScoringRefused(f"two columns are called {min(duplicates)!r}; expected a name for each column")
+    table = islice(_csv_rows(found, bounded, len(names)), skip, None)
+    while block := list(islice(table, rows)):
+        columns = [[field or None for field in column] for column in zip(*block, strict=True)]
+        yield Columns(dict(zip(names, columns, strict=True)), len(block), is_text=True)
+
+
+class _BoundedLines(io.RawIOBase):
+    """A file of text lines; a line, and some rows of several lines, must fit into memory."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._line_bytes = 0
+        self.bytes_since_rows = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._handle.read(len(buffer))
+        end = data.rfind(b"\n")
+        self._line_bytes = self._line_bytes + len(data) if end < 0 else len(data) - end - 1
+        self.bytes_since_rows += len(data)
+        if self._line_bytes > MAX_ROW_BYTES or self.bytes_since_rows > (ROWS_AT_ONCE + 1) * MAX_ROW_BYTES:
+            raise csv.Error(f"a row is longer than {MAX_ROW_BYTES:,} bytes. Look for a quote that is not closed")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _csv_rows(found: Iterator[list[str]], bounded: _BoundedLines, width: int) -> Iterator[list[str]]:
+    index = 0
+    while rows := list(islice(found, ROWS_AT_ONCE)):
+        bounded.bytes_since_rows = 0
+        # An empty line is no row.
+        rows = list(filter(None, rows))
+        if set(map(len, rows)) - {width}:
+            wrong = next(row for row in rows if len(row) != width)
+            raise csv.Error(f"row {index + rows.index(wrong)} has {len(wrong)} fields; expected {width}")
+        index += len(rows)
+        yield from rows
+
+
+def _json_lines(handle: IO[bytes], rows: int, skip: int) -> Iterator[Batch]:
+    lines = enumerate(_filled_lines(handle))
     for _ in islice(lines, skip):
         pass
     while block := list(islice(lines, rows)):
-        yield Batch([_object(line, index) for index, line in block])
+        yield Records([_object(line, index) for index, line in block])
+
+
+def _filled_lines(handle: IO[bytes]) -> Iterator[bytes]:
+    while line := handle.readline(MAX_ROW_BYTES):
+        if len(line) == MAX_ROW_BYTES:
+            raise ScoringRefused(f"a line is longer than {MAX_ROW_BYTES:,} bytes; expected an object on each line")
+        if not line.isspace():
+            yield line
 
 
 def _object(line: bytes, index: int) -> dict[str, Any]:
@@ -158,53 +152,6 @@ def _object(line: bytes, index: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ScoringRefused(f"row {index} is {type(value).__name__}; expected an object of columns by name")
     return value
-
-
-def _only_inputs(rows: list[dict[str, Any]], schema: Schema) -> list[Any]:
-    """Return rows without the columns that are no inputs; the model's schema refuses what lacks one."""
-    if schema.container == "records":
-        return rows
-    names = frozenset(schema.names)
-    return [{name: value for name, value in row.items() if name in names} for row in rows]
-
-
-def _columns_of(table: pa.Table, schema: Schema) -> list[tuple[Feature, pa.ChunkedArray]]:
-    """Return the features with their columns: by name, or in order where the model does not name its features."""
-    present = [feature for feature in schema.inputs if feature.name in table.column_names]
-    if not present and not schema.named and table.num_columns == len(schema.inputs):
-        return list(zip(schema.inputs, table.columns, strict=True))
-    return [(feature, table.column(feature.name)) for feature in present]
-
-
-def _values(column: pa.ChunkedArray, feature: Feature, *, is_text: bool) -> Any:
-    """Return a column as an array where it holds plain numbers, else as a list of what JSON has for each value."""
-    if is_text:
-        return _typed(column, feature)
-    kind = column.type
-    if pa.types.is_decimal(kind):
-        column, kind = pc.cast(column, pa.float64()), pa.float64()
-    if pa.types.is_dictionary(kind):
-        column = pc.cast(column, kind.value_type)
-        kind = column.type
-    if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not column.null_count:
-        return column.to_numpy()
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return [None if value is None else value.isoformat() for value in column.to_pylist()]
-    return column.to_pylist()
-
-
-def _typed(column: pa.ChunkedArray, feature: Feature) -> Any:
-    """Return the fields of a CSV column in the feature's type, as a request in CSV has them."""
-    if feature.type == "float" and not column.null_count:
-        try:
-            numbers = pc.cast(column, pa.float64())
-        except pa.ArrowInvalid:
-            numbers = None
-        # Arrow also takes "nan" and "inf", which a request may not send.
-        if numbers is not None and pc.all(pc.is_finite(numbers)).as_py():
-            return numbers.to_numpy()
-    convert = converter_of(feature)
-    return [None if value is None else convert(value) for value in column.to_pylist()]
 
 
 def row_of(error: InputError) -> int | None:

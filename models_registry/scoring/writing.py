@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
 import orjson
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.prediction_json import confidences, labelled_probabilities
 from models_registry.artifacts.schema import Schema
 from models_registry.errors import ScoringRefused
-from models_registry.scoring.reading import Batch
+from models_registry.parquet import Database
+from models_registry.scoring.batches import Batch
+from models_registry.scoring.joining import join_parquet, write_chunk
 
 PREDICTION, CONFIDENCE, ERROR = "prediction", "confidence", "error"
 PROBABILITY = "probability_"
@@ -45,88 +46,103 @@ class Writer(Protocol):
         """Append rows: the kept columns of `batch` and the answer's."""
 
     def __enter__(self) -> Self:
-        """Open the file."""
+        """Return itself."""
 
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Complete the file; an exception leaves it as it is."""
 
 
-def open_writer(path: Path, kind: str, *, keep: Sequence[str] | None, metadata: Mapping[str, str]) -> Writer:
-    """Return the writer for a kind of file. `keep`: the columns to keep beside the answer; None for all."""
+def open_writer(
+    path: Path, kind: str, database: Database, *, keep: Sequence[str] | None, metadata: Mapping[str, str]
+) -> Writer:
+    """Return the writer for a kind of file. `keep`: the columns to keep beside the answer; None for all.
+
+    `database` writes Parquet: `path` is in its directory.
+    """
     if kind == "jsonl":
         return _JsonLines(path, keep)
-    return _Tables(path, keep, metadata, is_parquet=kind == "parquet")
+    if kind == "csv":
+        return _Csv(path, keep)
+    return _Parquet(path, database, keep, metadata)
+
+
+def _kept(batch: Batch, keep: Sequence[str] | None) -> list[str]:
+    names = batch.names
+    return names if keep is None else [name for name in keep if name in names]
 
 
 class _JsonLines:
     def __init__(self, path: Path, keep: Sequence[str] | None) -> None:
-        self._path = path
         self._keep = keep
-        self._file: IO[bytes]
+        self._file = path.open("wb")
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("wb")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def write(self, batch: Batch, columns: Mapping[str, list[Any]]) -> None:
-        rows = batch.rows if isinstance(batch.rows, list) else batch.rows.to_pylist()
         names = list(columns)
+        rows = batch.records(_kept(batch, self._keep))
         for row, answer in zip(rows, zip(*columns.values(), strict=True), strict=True):
-            kept = row if self._keep is None else {name: row[name] for name in self._keep if name in row}
-            line = {**kept, **dict(zip(names, answer, strict=True))}
-            self._file.write(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+            line = {**row, **dict(zip(names, answer, strict=True))}
+            self._file.write(orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE))
 
 
-class _Tables:
-    """Parquet or CSV. The first batch sets the columns' types."""
+def _plain(value: Any) -> Any:
+    """Return what JSON has for a value that is none of its own."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
-    def __init__(
-        self, path: Path, keep: Sequence[str] | None, metadata: Mapping[str, str], *, is_parquet: bool
-    ) -> None:
-        self._path = path
+
+class _Csv:
+    """The first batch sets the columns."""
+
+    def __init__(self, path: Path, keep: Sequence[str] | None) -> None:
         self._keep = keep
-        self._metadata = metadata
-        self._is_parquet = is_parquet
-        self._schema: pa.Schema | None = None
-        self._writer: Any = None
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._names: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._file.close()
 
     def write(self, batch: Batch, columns: Mapping[str, list[Any]]) -> None:
-        table = batch.rows if isinstance(batch.rows, pa.Table) else pa.Table.from_pylist(batch.rows)
-        if self._keep is not None:
-            table = table.select([name for name in self._keep if name in table.column_names])
-        answers = dict(columns) if self._is_parquet else _flat(columns)
-        for name, values in answers.items():
-            table = table.append_column(name, _array(values))
-        if not self._is_parquet:
-            table = _without_nesting(table)
-        if self._schema is None:
-            self._schema = _with_types(table.schema).with_metadata(
-                {**(table.schema.metadata or {}), **{key: value.encode() for key, value in self._metadata.items()}}
+        kept, answers = _kept(batch, self._keep), _flat(columns)
+        names = [*kept, *answers]
+        if not self._names:
+            self._names = names
+            self._writer.writerow(names)
+        if new := [name for name in names if name not in self._names]:
+            raise ScoringRefused(
+                f"column {new[0]!r} is not in the rows before. Write JSON Lines: each line has its own."
             )
-            self._writer = (
-                pq.ParquetWriter(self._path, self._schema)
-                if self._is_parquet
-                else pacsv.CSVWriter(self._path, self._schema)
-            )
-        self._writer.write_table(_cast(table, self._schema))
+        lists = batch.lists(kept) if kept else []
+        fields = {name: _fields(values) for name, values in zip(names, [*lists, *answers.values()], strict=True)}
+        missing = [None] * batch.count
+        self._writer.writerows(zip(*(fields.get(name, missing) for name in self._names), strict=True))
 
 
-def _array(values: list[Any]) -> pa.Array:
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # Labels of several types have one that holds them all.
-        return pa.array([None if value is None else str(value) for value in values])
+def _fields(values: list[Any]) -> list[Any]:
+    """Return a column as CSV has it; of texts and floats it is what it was."""
+    kinds = set(map(type, values))
+    return values if kinds <= {str, float, int, type(None)} else [_field(value) for value in values]
+
+
+def _field(value: Any) -> Any:
+    """Return a value as CSV has it: lists and objects are JSON."""
+    if value is None or isinstance(value, str | float):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return orjson.dumps(value, default=_plain).decode()
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return value if isinstance(value, int) else _plain(value)
 
 
 def _flat(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -142,64 +158,37 @@ def _flat(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     return flat
 
 
-def _without_nesting(table: pa.Table) -> pa.Table:
-    """Return a table whose lists and objects are JSON texts, which CSV can hold."""
-    for index, column in enumerate(table.schema):
-        if pa.types.is_nested(column.type):
-            texts = [
-                None if value is None else orjson.dumps(value, default=str).decode()
-                for value in table.column(index).to_pylist()
-            ]
-            table = table.set_column(index, column.name, pa.array(texts, pa.string()))
-    return table
+class _Parquet:
+    """Each batch becomes a file, and all of them one: no more than a batch is in memory."""
+
+    def __init__(self, path: Path, database: Database, keep: Sequence[str] | None, metadata: Mapping[str, str]) -> None:
+        self._path = path
+        self._database = database
+        self._keep = keep
+        self._metadata = metadata
+        self._chunks: list[Path] = []
+
+    def write(self, batch: Batch, columns: Mapping[str, list[Any]]) -> None:
+        path = self._path.with_name(f"{self._path.name}-{len(self._chunks):06d}")
+        write_chunk(self._database, path, batch, _kept(batch, self._keep), columns)
+        self._chunks.append(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            return
+        join_parquet(self._database, self._chunks, self._path, self._metadata)
+        for path in self._chunks:
+            path.unlink()
 
 
-def _with_types(schema: pa.Schema) -> pa.Schema:
-    """Return a schema in which a column of nulls alone may hold texts later."""
-    for index, column in enumerate(schema):
-        if pa.types.is_null(column.type):
-            schema = schema.set(index, pa.field(column.name, pa.string()))
-    return schema
-
-
-def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    missing = [name for name in schema.names if name not in table.column_names]
-    for name in missing:
-        table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
-    if new := [name for name in table.column_names if name not in schema.names]:
-        raise ScoringRefused(f"column {new[0]!r} is not in the rows before. Write JSON Lines: each line has its own.")
-    try:
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ScoringRefused(
-            f"a column changes its type between rows: {error}. Write JSON Lines, or keep fewer columns with --keep."
-        ) from error
-
-
-def join(parts: Iterable[IO[bytes]], kind: str, target: Path, metadata: Mapping[str, str]) -> None:
-    """Write the rows of all parts to one file, part by part."""
-    if kind == "parquet":
-        _join_parquet(parts, target, metadata)
-        return
+def join(parts: Iterable[Callable[[], IO[bytes]]], kind: str, target: Path) -> None:
+    """Write the rows of all parts of CSV or JSON Lines to one file; each part is opened in its turn."""
     with target.open("wb") as output:
-        for index, part in enumerate(parts):
-            if kind == "csv" and index:
-                part.readline()
-            shutil.copyfileobj(part, output)
-
-
-def _join_parquet(parts: Iterable[IO[bytes]], target: Path, metadata: Mapping[str, str]) -> None:
-    writer: pq.ParquetWriter | None = None
-    try:
-        for part in parts:
-            file = pq.ParquetFile(part)
-            if writer is None:
-                schema = file.schema_arrow.with_metadata(
-                    {**(file.schema_arrow.metadata or {}), **{key: text.encode() for key, text in metadata.items()}}
-                )
-                writer = pq.ParquetWriter(target, schema)
-            for group in range(file.num_row_groups):
-                writer.write_table(_cast(file.read_row_group(group), writer.schema))
-    finally:
-        if writer is not None:
-            writer.close()
+        for index, open_part in enumerate(parts):
+            with open_part() as part:
+                if kind == "csv" and index:
+                    part.readline()
+                shutil.copyfileobj(part, output)

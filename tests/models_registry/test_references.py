@@ -23,6 +23,7 @@ from models_registry.models import ModelVersion, ReferenceRows, State
 from models_registry.services import references
 from tests.support.estimators import save
 from tests.support.registry import check
+from tests.support.tables import write_parquet
 
 pytestmark = pytest.mark.django_db
 FRAME = pd.DataFrame({"age": np.arange(40.0), "income": np.arange(40.0) * 2})
@@ -109,7 +110,7 @@ def test_each_format_gives_the_same_rows(ending, tmp_path):
     path = tmp_path / f"train.{ending}"
     {
         "csv": lambda: frame.to_csv(path, index=False),
-        "parquet": lambda: frame.to_parquet(path),
+        "parquet": lambda: write_parquet(frame, path),
         "jsonl": lambda: frame.to_json(path, orient="records", lines=True),
     }[ending]()
     found = reading.read_reference(path, path.name, infer_schema(MODEL, None, None).to_json())

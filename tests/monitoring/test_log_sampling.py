@@ -12,6 +12,7 @@ from models_registry.monitoring import log_sampling
 from models_registry.monitoring.drift import MIN_ROWS
 from models_registry.monitoring.log_sampling import MAX_FILES, evenly, spread, spread_rows
 from models_registry.storage.log_files import DirectoryLog
+from tests.support.tables import write_parquet
 
 NOW = datetime(2026, 5, 2, 12, 30, tzinfo=UTC)
 DAYS = {(NOW.date(), 1), ((NOW - timedelta(days=1)).date(), 1)}
@@ -27,7 +28,7 @@ def log(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         times = [begin + timedelta(seconds=second) for second in range(rows)]
         frame = pd.DataFrame({"request_id": "r", "row": 0, "requested_at": times, "version": version})
-        frame.to_parquet(folder / f"worker-{len(written):06d}-{rows}.parquet")
+        write_parquet(frame, folder / f"worker-{len(written):06d}-{rows}.parquet")
         written.append(begin)
 
     def read(window: timedelta, *, limit: int = 100, days=DAYS):

@@ -7,8 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 import pytest
 from django.core.management import CommandError, call_command
 from scipy.stats import binomtest
@@ -22,6 +21,7 @@ from models_registry.models import Replay
 from models_registry.monitoring.replay import MAX_EXAMPLES, compare, wilson_interval
 from tests.support.estimators import constant
 from tests.support.registry import ready_version, version
+from tests.support.tables import write_parquet, write_query
 
 
 def replayed(*predictions, problems=None, scores=None) -> Replayed:
@@ -103,7 +103,7 @@ def write_table(path: Path) -> Path:
     if path.suffix == ".jsonl":
         path.write_text("\n".join(map(json.dumps, ROWS)))
     if path.suffix == ".parquet":
-        pq.write_table(pa.table({"0": [row[0] for row in ROWS], "1": [row[1] for row in ROWS]}), path)
+        write_parquet(pd.DataFrame({"0": [row[0] for row in ROWS], "1": [row[1] for row in ROWS]}), path)
     return path
 
 
@@ -116,7 +116,7 @@ def test_table_is_read_in_each_format(ending, tmp_path):
 
 def test_column_of_predictions_is_read_apart(tmp_path):
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"age": [34.0, None], "prediction": ["yes", "no"]}), path)
+    write_query("SELECT unnest([34.0::DOUBLE, NULL]) AS age, unnest(['yes', 'no']) AS prediction", path)
     table = read_table(path, path.name, max_rows=9)
     assert (table.instances, table.predictions) == ([{"age": 34.0}, {"age": None}], ["yes", "no"])
 

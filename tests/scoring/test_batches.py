@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pandas as pd
 import pytest
 import requests
 from django.core.management import call_command
@@ -18,6 +17,7 @@ from tests.mlapi.test_api import MAKE_TOKEN, Caller
 from tests.scoring.conftest import COLUMNS, model, people
 from tests.support.estimators import save
 from tests.support.registry import version
+from tests.support.tables import read_parquet, write_parquet
 from tests.support.waiting import eventually
 
 
@@ -146,7 +146,7 @@ def test_a_replica_runs_a_batch(new_service, tmp_path):
     service = new_service(MODELS_BATCH_LOCATIONS=str(tmp_path))
     service.publish("churn", save(model(), tmp_path / "model.joblib"))
     headers = {"Authorization": f"Bearer {service.manage('shell', '-c', MAKE_TOKEN).stdout.split()[-1]}"}
-    people(5000).to_parquet(tmp_path / "in.parquet")
+    write_parquet(people(5000), tmp_path / "in.parquet")
     service.start()
     asked = {"version": 1, "input": str(tmp_path / "in.parquet"), "output": str(tmp_path / "out.parquet")}
     address = f"{service.url}/api/models/churn/batches"
@@ -156,5 +156,5 @@ def test_a_replica_runs_a_batch(new_service, tmp_path):
     eventually(lambda: requests.get(job, headers=headers, timeout=20).json()["state"] in {"done", "failed"}, seconds=90)
     told = requests.get(job, headers=headers, timeout=20).json()
     assert (told["state"], told["rows"], told["reason"]) == ("done", 5000, None)
-    found = pd.read_parquet(tmp_path / "out.parquet")
+    found = read_parquet(tmp_path / "out.parquet")
     assert found["prediction"].tolist() == model().predict(people(5000)[COLUMNS]).tolist()

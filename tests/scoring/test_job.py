@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
+import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from models_registry.errors import ScoringRefused
-from models_registry.scoring import job
+from models_registry.scoring import job, reading
 from models_registry.scoring.job import JOB_FILE, SUCCESS_FILE, ScoringOptions, score
 from models_registry.scoring.locations import open_location
+from models_registry.scoring.versions import OpenedVersion
 from tests.scoring.conftest import COLUMNS, model, people
+from tests.support.tables import parquet_metadata, parquet_rows, parquet_types, read_parquet, write_parquet, write_query
 
 WRITERS = {
-    "parquet": lambda frame, path: frame.to_parquet(path, row_group_size=70),
+    "parquet": lambda frame, path: write_parquet(frame, path, row_group_size=70),
     "csv": lambda frame, path: frame.to_csv(path, index=False),
     "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
 }
 READERS = {
-    "parquet": pd.read_parquet,
+    "parquet": read_parquet,
     "csv": lambda path: pd.read_csv(path, dtype={"id": str}),
     "jsonl": lambda path: pd.read_json(path, lines=True, dtype={"id": str}),
 }
@@ -63,21 +66,21 @@ def test_each_row_has_the_models_own_prediction(opened, given, tmp_path, source,
 def test_a_folder_of_files_becomes_a_folder_of_parts(opened, tmp_path):
     rows = people(250)
     (tmp_path / "in/deep").mkdir(parents=True)
-    rows[:100].to_parquet(tmp_path / "in/a.parquet")
-    rows[100:].to_parquet(tmp_path / "in/deep/b.parquet")
+    write_parquet(rows[:100], tmp_path / "in/a.parquet")
+    write_parquet(rows[100:], tmp_path / "in/deep/b.parquet")
     run(opened, tmp_path / "in", tmp_path / "out", rows_per_part=64)
     parts = sorted((tmp_path / "out").glob("part-*.parquet"))
-    assert [pq.ParquetFile(part).metadata.num_rows for part in parts] == [64, 36, 64, 64, 22]
-    require_right(pd.concat(map(pd.read_parquet, parts)), 250)
+    assert [parquet_rows(part) for part in parts] == [64, 36, 64, 64, 22]
+    require_right(pd.concat(map(read_parquet, parts)), 250)
     assert json.loads((tmp_path / "out" / SUCCESS_FILE).read_text())["rows"] == 250
 
 
 def test_output_names_the_version_by_digest(opened, given, tmp_path):
     run(opened, given("parquet"), tmp_path / "one.parquet")
     run(opened, given("csv"), tmp_path / "many")
-    told = pq.read_schema(tmp_path / "one.parquet").metadata
-    assert (told[b"mlapi-model"], told[b"mlapi-version"]) == (b"churn", b"1")
-    assert told[b"mlapi-digest"].decode() == opened.digest
+    told = parquet_metadata(tmp_path / "one.parquet")
+    assert (told["mlapi-model"], told["mlapi-version"]) == ("churn", "1")
+    assert told["mlapi-digest"] == opened.digest
     assert json.loads((tmp_path / "many" / JOB_FILE).read_text())["digest"] == opened.digest
 
 
@@ -86,14 +89,14 @@ def test_a_job_that_was_cut_off_goes_on(opened, given, tmp_path, kind, monkeypat
     source, target = given(kind), tmp_path / f"out.{kind}"
     predicted: list[int] = []
 
-    def counted(batch, *args):
-        predicted.append(batch.count)
+    def counted(version, rows, count):
+        predicted.append(count)
         if len(predicted) == 3:
             raise KeyboardInterrupt
-        return original(batch, *args)
+        return original(version, rows, count)
 
-    original = job.Batch.model_input
-    monkeypatch.setattr(job.Batch, "model_input", counted)
+    original = OpenedVersion.predict
+    monkeypatch.setattr(OpenedVersion, "predict", counted)
     with pytest.raises(KeyboardInterrupt):
         run(opened, source, target, rows_per_part=64)
     assert not target.exists()
@@ -238,3 +241,98 @@ def test_what_is_no_table_is_refused_in_a_sentence(opened, tmp_path, name, conte
 def test_a_location_that_is_none_is_refused(text):
     with pytest.raises(ScoringRefused, match="expected"):
         open_location(text)
+
+
+KEPT = {
+    "id": "9007199254740993::BIGINT",
+    "unsigned": "18446744073709551615::UBIGINT",
+    "at": "'2026-01-02 03:04:05.123456789'::TIMESTAMP_NS",
+    "zoned": "'2026-01-02 03:04:05.123456+02'::TIMESTAMPTZ",
+    "day": "'2026-01-02'::DATE",
+    "price": "12345678901234567.89::DECIMAL(38,2)",
+    "narrow": "0.1::FLOAT",
+    "nan": "'nan'::DOUBLE",
+    "missing": "NULL::BIGINT",
+    "list": "[1, NULL]::BIGINT[]",
+    "object": "{'a': [1.5]}",
+    "bytes": "'\\xFF'::BLOB",
+    "ID": "1",
+}
+
+
+def odd_rows(path, names):
+    chosen = ", ".join(f'{KEPT[name]} AS "{name}"' for name in names)
+    write_query(f"SELECT 30.0::DOUBLE AS age, 1.0::DOUBLE AS income, 'Oslo' AS city, {chosen} FROM range(3)", path)
+
+
+def test_kept_columns_of_parquet_keep_types_and_values(opened, tmp_path):
+    names = [name for name in KEPT if name != "ID"]
+    odd_rows(tmp_path / "in.parquet", names)
+    run(opened, tmp_path / "in.parquet", tmp_path / "out.parquet", rows_per_part=2)
+    before, after = parquet_types(tmp_path / "in.parquet"), parquet_types(tmp_path / "out.parquet")
+    assert {name: after[name] for name in before} == before
+    kept = ", ".join(f'"{name}"' for name in names)
+    query = "SELECT {} FROM '{}'"
+    assert str(duckdb.sql(query.format(kept, tmp_path / "out.parquet")).fetchall()) == str(
+        duckdb.sql(query.format(kept, tmp_path / "in.parquet")).fetchall()
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_text", "at"),
+    [("csv", "9007199254740993", "2026-01-02 03:04:05.123456789"), ("jsonl", 9007199254740993, None)],
+)
+def test_exact_values_reach_text_formats(opened, tmp_path, kind, id_text, at):
+    odd_rows(tmp_path / "in.parquet", ["id", "at"])
+    run(opened, tmp_path / "in.parquet", tmp_path / f"out.{kind}")
+    line = (tmp_path / f"out.{kind}").read_text().splitlines()[-1]
+    found = next(csv.reader([line]))[3:5] if kind == "csv" else list(json.loads(line).values())[3:5]
+    assert found == [id_text, at or "2026-01-02 03:04:05.123456789"]
+
+
+def test_names_that_differ_in_case_alone_are_no_parquet(opened, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"age": 30.0, "income": 1.0, "city": "Oslo", "id": 1, "ID": 2}\n')
+    with pytest.raises(ScoringRefused, match="'id' and 'ID' differ in case alone"):
+        run(opened, tmp_path / "in.jsonl", tmp_path / "out.parquet")
+    run(opened, tmp_path / "in.jsonl", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().startswith("age,income,city,id,ID,")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "2.5"], [1.0, 2.5]),
+        (["null", "7"], [None, 7]),
+        (['"a"', "null"], ["a", None]),
+        (["9007199254740993", "2.5"], "changes its type"),
+        (['"a"', "1"], "changes its type"),
+    ],
+)
+def test_a_column_has_one_type_in_all_parts(opened, tmp_path, values, expected):
+    rows = [f'{{"age": 30.0, "income": 1.0, "city": "Oslo", "x": {value}}}' for value in values]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    if isinstance(expected, str):
+        with pytest.raises(ScoringRefused, match=expected):
+            run(opened, tmp_path / "in.jsonl", tmp_path / "out.parquet", rows_per_part=1)
+        return
+    run(opened, tmp_path / "in.jsonl", tmp_path / "out.parquet", rows_per_part=1)
+    assert [value for (value,) in duckdb.sql(f"SELECT x FROM '{tmp_path / 'out.parquet'}'").fetchall()] == expected
+
+
+def test_a_link_out_of_the_folder_is_not_read(opened, given, tmp_path):
+    secret = given("csv", name="secret")
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/a.csv").write_bytes(secret.read_bytes())
+    (tmp_path / "in/b.csv").symlink_to(tmp_path / "in/a.csv")
+    run(opened, tmp_path / "in", tmp_path / "inside")
+    (tmp_path / "in/deep/c.csv").symlink_to(secret)
+    with pytest.raises(ScoringRefused, match=r"deep/c.csv is a link that leads out of"):
+        run(opened, tmp_path / "in", tmp_path / "outside")
+
+
+@pytest.mark.parametrize(("kind", "start"), [("csv", "age,income,city\n"), ("jsonl", "")])
+def test_a_line_without_end_is_refused_in_bounded_memory(opened, tmp_path, kind, start):
+    content = "x" * (reading.MAX_ROW_BYTES + 1_000_000)
+    (tmp_path / f"in.{kind}").write_text(f'{start}"{content}')
+    with pytest.raises(ScoringRefused, match="is longer than|field larger than"):
+        run(opened, tmp_path / f"in.{kind}", tmp_path / "out.jsonl")

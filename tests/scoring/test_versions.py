@@ -11,8 +11,6 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -23,13 +21,14 @@ from models_registry.scoring import mlapi_model
 from models_registry.scoring.versions import find_version
 from tests.scoring.conftest import COLUMNS, model, people
 from tests.support.registry import version
+from tests.support.tables import read_parquet, write_parquet
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.django_db
 def test_command_scores_with_the_active_version(published, tmp_path, capsys):
-    people(300).to_parquet(tmp_path / "in.parquet")
+    write_parquet(people(300), tmp_path / "in.parquet")
     with pytest.raises(CommandError, match="churn has no active version. Name one: churn:1"):
         call_command("score_model", "churn", str(tmp_path / "in.parquet"), str(tmp_path / "out.csv"))
     services.activate(published, by="test")
@@ -43,12 +42,12 @@ def test_command_scores_with_the_active_version(published, tmp_path, capsys):
 @pytest.mark.django_db
 def test_command_reads_and_writes_s3(published, tmp_path, s3):
     bucket = s3.bucket("scoring")
-    people(300).to_parquet(tmp_path / "in.parquet", row_group_size=100)
+    write_parquet(people(300), tmp_path / "in.parquet", row_group_size=100)
     client = boto3.client("s3")
     client.upload_file(str(tmp_path / "in.parquet"), bucket, "in/a.parquet")
     call_command("score_model", "churn:1", f"s3://{bucket}/in", f"s3://{bucket}/out/scored.parquet", rows_per_part=128)
     client.download_file(bucket, "out/scored.parquet", str(tmp_path / "out.parquet"))
-    found = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    found = read_parquet(tmp_path / "out.parquet")
     assert found["prediction"].tolist() == model().predict(people(300)[COLUMNS]).tolist()
     keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix="out")["Contents"]]
     assert keys == ["out/scored.parquet"]
@@ -64,7 +63,6 @@ def test_only_a_ready_version_scores():
 
 
 BATCHES = {
-    "table": (pa.Table.from_pandas, lambda batch: batch.to_pandas()),
     "frame": (lambda frame: frame, lambda batch: batch),
     "arrays": (lambda frame: {name: frame[name].to_numpy() for name in frame}, pd.DataFrame),
 }

@@ -26,7 +26,7 @@ SERVICE_LIBRARIES = [
     "boto3", "cryptography.fernet", "django.contrib.admin.utils", "django.core.mail", "django.core.management",
     "django.core.serializers.json", "django.db.backends.sqlite3.base", "django.db.migrations.executor",
     "django.db.models", "django.forms", "django.template.loader", "django.urls", "django.views.generic", "joblib",
-    "jsonschema", "numpy", "pyarrow.parquet", "requests", "rich.traceback", "structlog", "structlog.dev", "yaml",
+    "jsonschema", "numpy", "requests", "rich.traceback", "structlog", "structlog.dev", "yaml",
 ]  # fmt: skip
 CLIENT = Path(__file__).with_name("warm_client.py")
 

@@ -22,7 +22,7 @@ from typing import Any
 STARTED = b"started\n"
 IDLE_SECONDS = 20.0
 FILES = 4
-# jemalloc, which pyarrow brings, stops its own for the time of a fork.
+# jemalloc, which some libraries bring, stops its own for the time of a fork.
 SAFE_THREADS = {"jemalloc_bg_thd"}
 
 
