@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 import structlog
 from django.db import IntegrityError, transaction
@@ -41,9 +42,9 @@ class DiscoveryResult:
 def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str = "") -> DiscoveryResult:
     """Record every version that the storage holds and the registry does not, in the order of their writing.
 
-    One listing; of single objects only manifests beside several artifacts and MLflow's descriptions are read, once
-    each. `only` confines it to one model. StorageError is raised where the storage cannot be listed; nothing is then
-    marked as missing.
+    One listing and one query, whatever the number of objects, and a few more for each model that has changed. Of single
+    objects only manifests beside several artifacts and MLflow's descriptions are read, once each. `only` confines it to
+    one model. StorageError is raised where the storage cannot be listed; nothing is then marked as missing.
     """
     storage = storage or conf.storage()
     # What others record while this listing is made is not in it, and not gone.
@@ -55,9 +56,11 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     result.ignored += directories.incomplete
     hidden = parts.companions(stored, storage) | directories.hidden
     shown = [item for item in stored if item.key not in hidden]
+    recorded, gone = _look_up(there, only=only, found_before=began)
     for name, versions in _by_model(shown, directories.formats, result).items():
-        _record(register_model(name), versions, directories.formats, result, there, by=by)
-    _mark_missing(there, result, only=only, found_before=began)
+        if not all((item.key, item.version_id) in recorded for item in versions):
+            _record(register_model(name), versions, directories.formats, result, there, by=by)
+    _mark_missing(gone, result)
     for version in result.found:
         log.info("found", model=version.model.name, version=version.number, key=version.storage_key)
     return result
@@ -124,7 +127,9 @@ def _record(
             added = _add(model, item, told.get(item.key) or formats.format_of(item.key), by=by)
             if added is not None:
                 result.found.append(added)
-        elif version.state == State.MISSING and _is_there(version, there):
+        elif version.state == State.MISSING and _is_there(
+            version.storage_key, version.storage_version, version.parts, there
+        ):
             _return(version, result)
 
 
@@ -154,22 +159,31 @@ def _return(version: ModelVersion, result: DiscoveryResult) -> None:
     result.returned.append(version)
 
 
-def _is_there(version: ModelVersion, there: set[tuple[str, str]]) -> bool:
-    """Return whether every stored object of the version is in a listing."""
-    pinned = [(part["key"], part["version_id"]) for part in (version.parts or {}).get("parts", ())]
-    return there.issuperset([(version.storage_key, version.storage_version), *pinned])
+def _is_there(key: str, version_id: str, pinned: dict[str, Any] | None, there: set[tuple[str, str]]) -> bool:
+    """Return whether every stored object of a version is in a listing."""
+    parts = [(part["key"], part["version_id"]) for part in (pinned or {}).get("parts", ())]
+    return there.issuperset([(key, version_id), *parts])
 
 
-def _mark_missing(there: set[tuple[str, str]], result: DiscoveryResult, *, only: str, found_before: datetime) -> None:
-    versions = ModelVersion.objects.exclude(state=State.MISSING).filter(found_at__lt=found_before)
-    versions = versions.select_related("model")
+def _look_up(
+    there: set[tuple[str, str]], *, only: str, found_before: datetime
+) -> tuple[set[tuple[str, str]], list[int]]:
+    """Return the stored versions that are recorded and not missing, and the ids of those that are gone."""
+    versions = ModelVersion.objects.exclude(state=State.MISSING).order_by()
     if only:
         versions = versions.filter(model__name=only)
-    for version in versions.only("pk", "storage_key", "storage_version", "parts", "number", "model__name"):
-        if _is_there(version, there):
-            continue
-        ModelVersion.objects.filter(pk=version.pk).update(
-            state=State.MISSING, reason="Its object is no longer in the storage."
-        )
+    recorded, gone = set(), []
+    rows = versions.values_list("pk", "storage_key", "storage_version", "parts", "found_at")
+    for pk, key, version_id, pinned, found_at in rows.iterator(chunk_size=2_000):
+        recorded.add((key, version_id))
+        if found_at < found_before and not _is_there(key, version_id, pinned, there):
+            gone.append(pk)
+    return recorded, gone
+
+
+def _mark_missing(gone: list[int], result: DiscoveryResult) -> None:
+    for pk in gone:
+        version = ModelVersion.objects.select_related("model").get(pk=pk)
+        ModelVersion.objects.filter(pk=pk).update(state=State.MISSING, reason="Its object is no longer in the storage.")
         result.missing.append(version)
         log.warning("missing", model=version.model.name, version=version.number, key=version.storage_key)
