@@ -103,6 +103,8 @@ def report_replica(
             Replica.objects.update_or_create(
                 pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
             )
+            # Processes that are killed again and again sign nothing off: each that follows one removes its rows.
+            _prune_replicas()
         recorded = {
             row[1]: row for row in ReplicaModel.objects.filter(replica_id=replica_id).values_list("pk", *_COMPARED)
         }
@@ -150,6 +152,11 @@ def forget_replica(replica_id: str) -> None:
         state=State.FOUND, claimed_by="", claimed_at=None
     )
     Replica.objects.filter(pk=replica_id).delete()
+    _prune_replicas()
+
+
+def _prune_replicas() -> None:
+    """Remove the replicas, with their reports, that ended without a word an hour ago."""
     Replica.objects.filter(heartbeat_at__lt=timezone.now() - FORGET_AFTER).delete()
 
 

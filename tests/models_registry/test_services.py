@@ -487,3 +487,20 @@ def test_a_version_that_another_process_takes_first_is_left_out(monkeypatch):
     second.refresh_from_db()
     assert (second.state, second.claimed_by) == (State.CHECKING, "x")
     assert second.model.check_began_at is not None
+
+
+@pytest.mark.parametrize(("says", "left"), [("starts", {"silent", "next"}), ("ends", {"silent"})])
+def test_replicas_that_were_killed_are_pruned_with_their_reports(db, says, left):
+    now = timezone.now()
+    model = RegisteredModel.objects.create(name="m")
+    for name in ("killed", "silent"):
+        services.report_replica(name, host="box", pid=1, started_at=now, reports=[], changed=True)
+        ReplicaModel.objects.create(replica_id=name, model=model, state="serving", generation=1, since=now)
+    Replica.objects.filter(pk="killed").update(heartbeat_at=now - timedelta(hours=1, seconds=1))
+    Replica.objects.filter(pk="silent").update(heartbeat_at=now - timedelta(minutes=59))
+    if says == "starts":
+        services.report_replica("next", host="box", pid=2, started_at=now, reports=[], changed=True)
+    else:
+        services.forget_replica("another")
+    assert set(Replica.objects.values_list("pk", flat=True)) == left
+    assert list(ReplicaModel.objects.values_list("replica_id", flat=True)) == ["silent"]
