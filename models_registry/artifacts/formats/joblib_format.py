@@ -58,6 +58,7 @@ _STAND_INS: dict[str, Any] = {
     RECONSTRUCTOR: new_instance,
     "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": pandas_values.new_string_array,
     "pandas.arrays.ArrowStringArray": pandas_values.ArrowStringArray,
+    "pandas.StringDtype": pandas_values.string_type,
     **arrow_strings.STAND_INS,
     "joblib.numpy_pickle.NumpyArrayWrapper": ArrayRecord,
     "numpy.memmap": MappedArray,
@@ -69,6 +70,7 @@ _RUNNABLE_STAND_INS = (
     new_instance,
     pandas_values.new_string_array,
     pandas_values.ArrowStringArray,
+    pandas_values.string_type,
     *arrow_strings.STAND_INS.values(),
 )
 

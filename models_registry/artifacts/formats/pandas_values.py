@@ -83,6 +83,13 @@ def python_string_state(state: dict[str, Any]) -> Any:
     return plain.__reduce__()[2]
 
 
+def string_type(_storage: Any, *missing: Any) -> Any:
+    """Return the type of Python's strings, also for one that is stored by pyarrow, which this server lacks."""
+    import pandas as pd
+
+    return pd.StringDtype("python", *missing)
+
+
 def string_type_rule(arguments: tuple[Any, ...]) -> None:
     """Refuse a type of strings that is stored in another way than pandas knows."""
     import pandas as pd
