@@ -15,6 +15,8 @@ def default_settings() -> dict[str, Any]:
     return {
         "MODELS_STORAGE": (data / "models").as_uri(),
         "MODELS_STORAGE_SECONDS": 60.0,
+        "MODELS_DISCOVERY_SECONDS": 10.0,
+        "MODELS_QUEUE_URL": "",
         "MODELS_CACHE": data / "cache",
         "MODELS_CACHE_MB": 5000,
         "MODELS_POLICY": "manual",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.checks import run_checks
 
 from models_registry.checks import OWN
+from models_registry.defaults import default_settings
+from tests.support.databases import ROOT
 
 
 @pytest.mark.parametrize("wrong", ["shop", "shop.", "shop.features.to hours", "shop.2.Cleaner"])
@@ -41,3 +45,8 @@ def test_a_setting_of_lazy_loading_without_effect_is_named(settings, loading, me
 def test_queue_that_cannot_be_about_the_storage_is_named(settings, storage, queue, refused):
     settings.MODELS_STORAGE, settings.MODELS_QUEUE_URL = storage, queue
     assert any(item.id == "models_registry.E006" for item in run_checks(tags=[OWN])) == refused
+
+
+def test_every_setting_that_the_app_reads_has_a_default():
+    source = "\n".join(path.read_text() for path in (ROOT / "models_registry").rglob("*.py"))
+    assert set(re.findall(r"settings\.(MODELS_\w+)", source)) <= default_settings().keys()
