@@ -100,8 +100,12 @@ def report_replica(
         return
     with transaction.atomic():
         if not updated:
-            Replica.objects.update_or_create(
-                pk=replica_id, defaults={"host": host, "pid": pid, "started_at": started_at, "heartbeat_at": now}
+            replica = Replica(pk=replica_id, host=host, pid=pid, started_at=started_at, heartbeat_at=now)
+            Replica.objects.bulk_create(
+                [replica],
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=["host", "pid", "started_at", "heartbeat_at"],
             )
             # Processes that are killed again and again sign nothing off: each that follows one removes its rows.
             _prune_replicas()
