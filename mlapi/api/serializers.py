@@ -255,13 +255,17 @@ class Model(serializers.Serializer[Any]):
     replicas = ReplicaCount()
 
 
+# PostgreSQL keeps no NUL in a text.
+_COLUMN = {"type": "string", "maxLength": MAX_COLUMN, "pattern": r"^[^\u0000]*$"}
+
+
 @extend_schema_field(
     {
         "oneOf": [
-            {"type": "string", "maxLength": MAX_COLUMN},
+            _COLUMN,
             {
                 "type": "object",
-                "properties": {"column": {"type": "string", "maxLength": MAX_COLUMN}, "hash": {"type": "boolean"}},
+                "properties": {"column": _COLUMN, "hash": {"type": "boolean"}},
                 "required": ["column", "hash"],
                 "additionalProperties": False,
             },
