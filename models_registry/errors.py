@@ -24,6 +24,7 @@ RegistryError
 │   ├── NothingToRollBackTo    no version was active before
 │   ├── NotSplittable          the traffic cannot be split as asked
 │   ├── NotShadowable          the version cannot be a shadow
+│   ├── NotDeletable           the version is not a rejected one
 │   ├── NoCanary               no canary is running
 │   ├── UnknownReplay          no replay of that number
 │   ├── NotExplainable         contributions to its answers are not known exactly
@@ -131,6 +132,10 @@ class NotSplittable(RequestError):
 
 class NotShadowable(RequestError):
     """The version cannot get copies of the requests."""
+
+
+class NotDeletable(RequestError):
+    """The version is not a rejected one, or is active."""
 
 
 class NoCanary(RequestError):

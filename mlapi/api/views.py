@@ -83,7 +83,7 @@ class ModelView(RegistryView):
 class VersionView(RegistryView):
     """`/api/models/{name}/versions/{number}`."""
 
-    needs = {"GET": VIEW}
+    needs = {"GET": VIEW, "DELETE": PUBLISH}
 
     @extend_schema(
         operation_id="get_version",
@@ -98,6 +98,17 @@ class VersionView(RegistryView):
         if seconds:
             with waiting():
                 services.wait_for_verdict(version, timeout_seconds=seconds)
+        return Response(version_content(version))
+
+    @extend_schema(
+        operation_id="delete_version",
+        tags=["registry"],
+        responses={200: forms.Version, **PROBLEMS, **CONFLICT},
+    )
+    def delete(self, request: Request, name: str, number: str) -> Response:
+        """Delete a rejected version; its number and its reasons stay, and its file in the storage."""
+        version = services.get_version(services.get_model(name), number)
+        services.delete_version(version, by=by(request))
         return Response(version_content(version))
 
 

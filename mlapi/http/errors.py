@@ -41,6 +41,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.NothingToRollBackTo, 409, "nothing_to_roll_back_to"),
     (errors.NotSplittable, 409, "not_splittable"),
     (errors.NotShadowable, 409, "not_shadowable"),
+    (errors.NotDeletable, 409, "not_deletable"),
     (errors.NoCanary, 409, "no_canary"),
     (errors.Busy, 429, "busy"),
     (errors.RequestError, 400, "invalid_request"),

@@ -54,7 +54,7 @@ class Answers:
 
 def other_version(version: ModelVersion, wanted: str) -> ModelVersion | None:
     """Return the version of the same model with the number `wanted`; else the active one, else the newest other."""
-    others = version.model.versions.exclude(pk=version.pk)
+    others = version.model.versions.kept().exclude(pk=version.pk)
     if wanted.isascii() and wanted.isdigit():
         return others.filter(number=int(wanted[:9])).first()
     active = version.model.active_version
@@ -78,7 +78,7 @@ def compare_context(left: ModelVersion, right: ModelVersion) -> dict[str, Any]:
 
 def metric_charts(version: ModelVersion) -> list[Chart]:
     """Return a line for each metric over all versions of the model; none where fewer than two have it."""
-    versions = list(version.model.versions.newest_first()[:METRIC_VERSIONS])[::-1]
+    versions = list(version.model.versions.kept().newest_first()[:METRIC_VERSIONS])[::-1]
     names = list(dict.fromkeys(name for item in versions for name in item.metrics))
     labels = [str(item.number) for item in versions]
     charts = []
@@ -181,5 +181,8 @@ def _form(version: ModelVersion) -> str:
 def numbers_of(version: ModelVersion) -> Sequence[int]:
     """Return the numbers of the other versions of the same model, the highest first."""
     return list(
-        version.model.versions.exclude(pk=version.pk).newest_first().values_list("number", flat=True)[:METRIC_VERSIONS]
+        version.model.versions.kept()
+        .exclude(pk=version.pk)
+        .newest_first()
+        .values_list("number", flat=True)[:METRIC_VERSIONS]
     )

@@ -29,6 +29,22 @@ from models_registry.permissions import ACTIVATE, LOG, PUBLISH, TRY
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
 
+class StateFilter(admin.SimpleListFilter):
+    """The versions of one state; the deleted ones are shown where they are asked for."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the states."""
+        return [(str(value), str(label)) for value, label in State.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> QuerySet[ModelVersion]:
+        """Return the versions asked for."""
+        wanted = self.value()
+        return queryset.exclude(state=State.DELETED) if wanted is None else queryset.filter(state=wanted)
+
+
 @admin.register(ModelVersion)
 class ModelVersionAdmin(RecordAdmin):
     """Every version of every model, and a page for each."""
@@ -37,7 +53,7 @@ class ModelVersionAdmin(RecordAdmin):
     model_path = "model__name"
     list_display = ("title", "shown_state", "metrics_text", "artifact", "found", "checked")
     list_display_links = ("title",)
-    list_filter = (("model", ModelFilter), "state", "format")
+    list_filter = (("model", ModelFilter), StateFilter, "format")
     change_list_template = "models_registry/admin/versions.html"
     search_fields = ("model__name", "digest", "storage_key", "published_by", "description")
     search_help_text = "Model, digest, key or person"
@@ -60,6 +76,7 @@ class ModelVersionAdmin(RecordAdmin):
             path("<int:pk>/activate/", view(self.activate_view), name=name("activate")),
             path("<int:pk>/replay/", csrf_exempt(self.replay_view), name=name("replay")),
             path("<int:pk>/replay/live/", view(require_GET(self.replay_live_view)), name=name("replay_live")),
+            path("<int:pk>/delete-rejected/", view(self.delete_rejected_view), name=name("delete_rejected")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
         ]
@@ -142,7 +159,7 @@ class ModelVersionAdmin(RecordAdmin):
             version=version,
             title=str(version),
             stages=stages_of(version),
-            has_others=version.model.versions.exclude(pk=version.pk).exists(),
+            has_others=version.model.versions.kept().exclude(pk=version.pk).exists(),
             awaits_verdict=version.state in (State.FOUND, State.CHECKING),
             location=conf.storage().location_of(version.storage_key),
             inspection=inspection_summary(version.inspection),
@@ -237,3 +254,17 @@ class ModelVersionAdmin(RecordAdmin):
             services.recheck(version, by=request.user.get_username())
             messages.success(request, f"{version} is in line for its check again.")
         return redirect("admin:models_registry_modelversion_change", version.pk)
+
+    def delete_rejected_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a yes, then take a rejected version out of the lists."""
+        self.require_view(request)
+        require(request, PUBLISH)
+        version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
+        if request.method != "POST":
+            location = conf.storage().location_of(version.storage_key)
+            context = self.page_context(request, original=version, version=version, title="Delete", location=location)
+            return TemplateResponse(request, "models_registry/admin/delete_version.html", context)
+        with told_in_words(request):
+            services.delete_version(version, by=request.user.get_username())
+            messages.success(request, f"{version} is deleted. Its number and its reasons stay.")
+        return redirect("admin:models_registry_registeredmodel_change", version.model_id)

@@ -131,7 +131,7 @@ class RegisteredModelAdmin(MonitoringPages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[RegisteredModel]:
         """Return the models with what the list is sorted by."""
         queryset: QuerySet[RegisteredModel] = super().get_queryset(request)
-        versions = ModelVersion.objects.filter(model=OuterRef("pk")).order_by().values("model")
+        versions = ModelVersion.objects.kept().filter(model=OuterRef("pk")).order_by().values("model")
         current = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation"))
         return queryset.annotate(
             active_number=F("active_version__number"),
@@ -146,7 +146,7 @@ class RegisteredModelAdmin(MonitoringPages):
         needing = {
             row["model"]: row
             for row in ModelVersion.objects.filter(model__in=rows)
-            .exclude(state__in=[State.READY, State.MISSING])
+            .exclude(state__in=[State.READY, State.MISSING, State.DELETED])
             .order_by()
             .values("model")
             .annotate(
@@ -261,7 +261,7 @@ class RegisteredModelAdmin(MonitoringPages):
         return self.fragment(request, "models_registry/admin/live.html", context)
 
     def _live_context(self, request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
-        versions = list(model.versions.newest_first().without_details()[:VERSIONS_SHOWN])
+        versions = list(model.versions.kept().newest_first().without_details()[:VERSIONS_SHOWN])
         if model.active_version is not None and model.active_version not in versions:
             versions.append(model.active_version)
         for version in versions:
@@ -275,7 +275,7 @@ class RegisteredModelAdmin(MonitoringPages):
             "rollout": services.rollout(model),
             "activation": model.activations.filter(generation=model.generation).first(),
             "versions": versions,
-            "versions_total": model.versions.count(),
+            "versions_total": model.versions.kept().count(),
             "rollback_target": target,
             "acceleration_is_off": not settings.MODELS_ACCELERATION,
             **canary.canary_context(model),

@@ -25,6 +25,7 @@ class State(models.TextChoices):
     READY = "ready", "Ready"
     REJECTED = "rejected", "Rejected"
     MISSING = "missing", "Missing"
+    DELETED = "deleted", "Deleted"
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
@@ -53,6 +54,10 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def without_details(self) -> ModelVersionQuerySet:
         """Return them without what a list does not show: most of a row."""
         return self.defer(*DETAILS)
+
+    def kept(self) -> ModelVersionQuerySet:
+        """Return the versions that were not deleted."""
+        return self.exclude(state=State.DELETED)
 
     def newest_first(self) -> ModelVersionQuerySet:
         """Order the versions by number, the highest first."""

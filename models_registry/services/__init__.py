@@ -56,6 +56,7 @@ from models_registry.services.catalogue import (
     set_latest_canary,
     set_policy,
 )
+from models_registry.services.deletion import delete_version
 from models_registry.services.desired_state import (
     DesiredState,
     DesiredStateChanges,
@@ -160,6 +161,7 @@ __all__ = [
     "current_canary",
     "current_shadow",
     "deactivate",
+    "delete_version",
     "deliver_due",
     "describe_batch",
     "describe_model",

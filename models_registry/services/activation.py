@@ -219,6 +219,8 @@ def require_activatable(version: ModelVersion, name: str, *, override: bool, rea
     label = f"{name} {version.number}"
     if version.state == State.REJECTED:
         raise NotActivatable(f"{label} was rejected: {version.reason} Publish a corrected version.")
+    if version.state == State.DELETED:
+        raise NotActivatable(f"{label}: {version.reason} Publish a corrected version.")
     if version.state == State.MISSING:
         raise NotActivatable(
             f"{label} is missing: its object is no longer in the storage. Upload it again and run sync_models."

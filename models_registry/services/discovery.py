@@ -173,10 +173,10 @@ def _look_up(
     if only:
         versions = versions.filter(model__name=only)
     recorded, gone = set(), []
-    rows = versions.values_list("pk", "storage_key", "storage_version", "parts", "found_at")
-    for pk, key, version_id, pinned, found_at in rows.iterator(chunk_size=2_000):
+    rows = versions.values_list("pk", "state", "storage_key", "storage_version", "parts", "found_at")
+    for pk, state, key, version_id, pinned, found_at in rows.iterator(chunk_size=2_000):
         recorded.add((key, version_id))
-        if found_at < found_before and not _is_there(key, version_id, pinned, there):
+        if state != State.DELETED and found_at < found_before and not _is_there(key, version_id, pinned, there):
             gone.append(pk)
     return recorded, gone
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.services.rollout import rollout
 
 
@@ -29,7 +29,11 @@ def describe_model(model: RegisteredModel) -> dict[str, Any]:
         "active_version": model.active_version.number if model.active_version else None,
         "generation": model.generation,
         "policy": model.policy,
-        "versions": [describe_version(version) for version in sorted(model.versions.all(), key=_by_number)],
+        "versions": [
+            describe_version(version)
+            for version in sorted(model.versions.all(), key=_by_number)
+            if version.state != State.DELETED
+        ],
         "replicas": {"live": now.live, "serving": now.serving if model.active_version_id else 0},
     }
 

@@ -26,6 +26,7 @@ BADGES = {
     State.READY: "success",
     State.REJECTED: "danger",
     State.MISSING: "warning",
+    State.DELETED: "default",
     "loading": "info",
     "serving": "success",
     "failed": "danger",

@@ -77,6 +77,7 @@ ACTS = {
     "restore": ("activate_modelversion", lambda m: page("registeredmodel_restore", m.pk)),
     "discover": ("publish_modelversion", lambda m: page("registeredmodel_discover")),
     "check again": ("publish_modelversion", lambda m: page("modelversion_check_again", m.versions.get(number=3).pk)),
+    "delete": ("publish_modelversion", lambda m: page("modelversion_delete_rejected", m.versions.get(number=3).pk)),
     "settings": ("change_registeredmodel", lambda m: page("registeredmodel_settings", m.pk)),
 }
 

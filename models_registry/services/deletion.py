@@ -1,0 +1,40 @@
+"""Takes rejected versions out of the lists; their numbers and their history stay."""
+
+from __future__ import annotations
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from models_registry.errors import NotDeletable
+from models_registry.models import ModelVersion, State
+
+log = structlog.get_logger(__name__)
+
+
+def delete_version(version: ModelVersion, *, by: str) -> None:
+    """Delete what the registry holds of a rejected version but its number, its digest and the reasons.
+
+    No later version gets its number, and discovery does not take its file up again. The file itself stays in the
+    storage, which belongs to who writes it. NotDeletable is raised for a version that is not rejected, or is active.
+    """
+    with transaction.atomic():
+        current = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").get(pk=version.pk)
+        if current.state != State.REJECTED or current.is_active:
+            found = "active" if current.is_active else current.state
+            raise NotDeletable(
+                f"{version} is {found}. Only a rejected version that is not active can be deleted; a model that is "
+                "not used any more can be archived."
+            )
+        ModelVersion.objects.filter(pk=version.pk).update(
+            state=State.DELETED,
+            reason=f"Deleted by {by} on {timezone.now():%Y-%m-%d}. It was rejected: {current.reason}",
+            # Rows of a sample may be somebody's data.
+            manifest={},
+            inspection=None,
+            sample=None,
+            reference=None,
+            report=None,
+        )
+    version.refresh_from_db()
+    log.info("deleted", model=version.model.name, version=version.number, by=by)

@@ -1,0 +1,107 @@
+"""A rejected version can be deleted; its number, its digest and the reasons stay."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import call_command
+from django.urls import reverse
+
+from models_registry import services
+from models_registry.errors import NotActivatable, NotDeletable
+from models_registry.models import ModelVersion, State
+from tests.support.estimators import constant, save
+from tests.support.registry import version
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+LIST = "/admin/models_registry/modelversion/"
+
+
+@pytest.fixture
+def rejected(storage_directory) -> ModelVersion:
+    """Return a version of `churn` that its check rejected, beside a ready one."""
+    version("churn", 1)
+    (storage_directory / "churn").mkdir()
+    (storage_directory / "churn/model.joblib").write_text("<html>not found</html>")
+    services.discover(by="ann")
+    found = ModelVersion.objects.get(number=2)
+    services.check_version(found)
+    found.refresh_from_db()
+    assert found.state == State.REJECTED
+    return found
+
+
+def test_reason_number_and_digest_stay(rejected):
+    before, digest = rejected.reason, rejected.digest
+    services.delete_version(rejected, by="bea")
+    assert rejected.state == State.DELETED
+    assert rejected.reason.startswith("Deleted by bea on ")
+    assert rejected.reason.endswith(f"It was rejected: {before}")
+    assert (rejected.digest, rejected.inspection, rejected.report, rejected.manifest) == (digest, None, None, {})
+
+
+def test_its_file_is_not_found_again_and_its_number_not_given_again(rejected, storage_directory):
+    services.delete_version(rejected, by="bea")
+    assert services.discover().found == []
+    save(constant(1), storage_directory / "churn/other.joblib")
+    assert [str(item) for item in services.discover().found] == ["churn 3"]
+
+
+def test_its_file_may_go(rejected, storage_directory):
+    services.delete_version(rejected, by="bea")
+    (storage_directory / "churn/model.joblib").unlink()
+    assert services.discover().missing == []
+    rejected.refresh_from_db()
+    assert rejected.state == State.DELETED
+
+
+@pytest.mark.parametrize("state", [State.READY, State.FOUND, State.CHECKING, State.MISSING, State.DELETED])
+def test_only_a_rejected_version_is_deleted(state, storage_directory):
+    one = version("churn", 1)
+    ModelVersion.objects.filter(pk=one.pk).update(state=state)
+    with pytest.raises(NotDeletable, match=f"churn 1 is {state}. Only a rejected version"):
+        services.delete_version(one, by="bea")
+
+
+def test_an_active_version_is_kept_though_a_later_check_rejected_it(storage_directory):
+    one = version("churn", 1)
+    services.activate(one, by="ann")
+    ModelVersion.objects.filter(pk=one.pk).update(state=State.REJECTED, reason="x")
+    with pytest.raises(NotDeletable, match="churn 1 is active"):
+        services.delete_version(one, by="bea")
+
+
+def test_a_deleted_version_is_not_activated(rejected):
+    services.delete_version(rejected, by="bea")
+    with pytest.raises(NotActivatable, match="Deleted by bea .* Publish a corrected version"):
+        services.activate(rejected, by="ann", override=True, reason="all the same")
+
+
+def test_lists_leave_it_out_unless_asked(rejected, admin_client, capsys):
+    services.delete_version(rejected, by="bea")
+    link = reverse("admin:models_registry_modelversion_change", args=[rejected.pk])
+    page = reverse("admin:models_registry_registeredmodel_change", args=[rejected.model_id])
+    shown = [link in admin_client.get(address).content.decode() for address in (LIST, page, f"{LIST}?state=deleted")]
+    assert shown == [False, False, True]
+    assert "Deleted by bea" in admin_client.get(link).content.decode()
+    assert [item["number"] for item in admin_client.get("/api/models/churn").json()["versions"]] == [1]
+
+
+def test_the_api_deletes_and_refuses(rejected, admin_client):
+    refused = admin_client.delete("/api/models/churn/versions/1")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_deletable")
+    assert admin_client.delete("/api/models/churn/versions/2").json()["state"] == "deleted"
+    assert admin_client.get("/api/models/churn/versions/2").json()["state"] == "deleted"
+
+
+def test_the_admin_asks_before_it_deletes(rejected, admin_client):
+    address = reverse("admin:models_registry_modelversion_delete_rejected", args=[rejected.pk])
+    asked = admin_client.get(address).content.decode()
+    assert "Delete churn 2?" in asked
+    assert "churn/model.joblib" in asked
+    assert "churn 2 is deleted" in admin_client.post(address, follow=True).content.decode()
+    assert "is deleted. Only a rejected version can be deleted" in admin_client.get(address).content.decode()
+
+
+def test_the_command_says_where_the_file_stays(rejected, capsys):
+    call_command("delete_version", "churn", "2")
+    assert capsys.readouterr().out.strip().endswith("churn/model.joblib.")
