@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto
 
 from models_registry.artifacts.prediction import call
-from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.schema import TRANSFORMER, Schema
 from models_registry.compilation import batch_timings, sampling, skl2onnx_backend
 from models_registry.compilation.compiled import CompiledModel, digest_of, labels_to_json
 from models_registry.compilation.context import Context, Outputs, Unsupported, predict
@@ -92,6 +92,8 @@ def compile_estimator(estimator: Any, schema: Schema, instances: Sequence[Any] =
 
 def verified_candidate(estimator: Any, schema: Schema, instances: Sequence[Any] = ()) -> VerifiedCandidate | str:
     """Return the first compiled form that answers as `estimator` does, or why there is none."""
+    if schema.kind == TRANSFORMER:
+        return "a transformer has no compiled form"
     sample = sampling.ordered(schema, instances)
     findings: dict[str, str] = {}
     for words, attempt in _attempts(estimator, schema, sample):

@@ -23,8 +23,10 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.load_test import LoadTestReport, LoadTestRequest, run_load_test
 from models_registry.artifacts.row_transformer import MAX_NUMBERS, RowTransformer
+from models_registry.compilation.compiler import verified_candidate
 from models_registry.errors import InputError
 from tests.support.estimators import save
 
@@ -86,3 +88,8 @@ def test_an_answer_beyond_the_limit_is_refused_with_the_rows_that_fit():
     assert model.predict(["fox"] * 7).shape == (7, 2**20)
     with pytest.raises(InputError, match=f"at most {MAX_NUMBERS}. Send at most 7 rows at a time."):
         model.predict(["fox"] * 8)
+
+
+def test_a_transformer_is_not_compiled():
+    model = RowTransformer(StandardScaler().fit(NUMBERS))
+    assert verified_candidate(model, infer_schema(model)) == "a transformer has no compiled form"
