@@ -30,6 +30,12 @@ def model_content(model: RegisteredModel) -> dict[str, Any]:
     }
 
 
+def model_with_card(model: RegisteredModel) -> dict[str, Any]:
+    """Return all that is known of a model with its card, which lists leave out: it may be long."""
+    changed = {"card_changed_at": model.card_changed_at, "card_changed_by": model.card_changed_by}
+    return {**model_content(model), "card": model.card, **changed}
+
+
 def version_content(version: ModelVersion) -> dict[str, Any]:
     """Return all that is known of a version."""
     return {
@@ -37,6 +43,9 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
         "model": version.model.name,
         "is_active": version.is_active,
         "description": version.description,
+        "notes": version.notes,
+        "notes_changed_at": version.notes_changed_at,
+        "notes_changed_by": version.notes_changed_by,
         "metrics": version.metrics,
         "signature": version.schema,
         "size_bytes": version.size_bytes,

@@ -15,7 +15,7 @@ from models_registry.artifacts.table_formats import FORMATS
 from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.models import CaptureSides, Policy
 from models_registry.services.captures import MAX_COLUMN
-from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
+from models_registry.services.labels import MAX_CARD_LENGTH, MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 
 MAX_NUMBER = 999_999_999
 # The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
@@ -224,6 +224,9 @@ class Version(VersionSummary):
     model = serializers.CharField()
     is_active = serializers.BooleanField()
     description = serializers.CharField()
+    notes = serializers.CharField()
+    notes_changed_at = serializers.DateTimeField(allow_null=True)
+    notes_changed_by = serializers.CharField()
     metrics = serializers.DictField()
     signature = serializers.DictField(allow_null=True)
     size_bytes = serializers.IntegerField()
@@ -337,11 +340,34 @@ class ModelWithLabels(Model, CaptureSettings):
     aliases = serializers.DictField(child=serializers.IntegerField())
 
 
+class ModelWithCard(ModelWithLabels):
+    """A model with its card."""
+
+    card = serializers.CharField(help_text="The model card, in Markdown.")
+    card_changed_at = serializers.DateTimeField(allow_null=True)
+    card_changed_by = serializers.CharField()
+
+
+class VersionChange(Strict):
+    """What may be changed about a version; what is left out stays."""
+
+    notes = serializers.CharField(
+        required=False, allow_blank=True, max_length=MAX_NOTES_LENGTH, help_text="Plain text; empty removes them."
+    )
+
+
 class ModelChange(Strict, CaptureSettings):
     """What may be changed about a model; what is left out stays."""
 
     policy = serializers.ChoiceField(choices=Policy.choices, required=False)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
+    card = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        max_length=MAX_CARD_LENGTH,
+        help_text="The model card, in Markdown; empty removes it.",
+    )
     tags = TagsField(required=False, help_text="A list of texts, or an object of texts by name.")
     aliases = AliasesField(
         child=serializers.IntegerField(allow_null=True, min_value=1, max_value=MAX_NUMBER),

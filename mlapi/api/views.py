@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
 from mlapi.api.base import RegistryView, asked, by, may_here, waiting
-from mlapi.api.describing import model_content, rollout_content, version_content
+from mlapi.api.describing import model_content, model_with_card, rollout_content, version_content
 from models_registry import services
 from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
@@ -47,16 +47,16 @@ class ModelView(RegistryView):
 
     needs = {"GET": VIEW, "PATCH": CHANGE}
 
-    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.ModelWithLabels, **PROBLEMS})
+    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.ModelWithCard, **PROBLEMS})
     def get(self, request: Request, name: str) -> Response:
         """Return one model with its versions and replicas."""
-        return Response(model_content(services.get_model(name)))
+        return Response(model_with_card(services.get_model(name)))
 
     @extend_schema(
         operation_id="change_model",
         tags=["registry"],
         request=forms.ModelChange,
-        responses={200: forms.ModelWithLabels, **PROBLEMS},
+        responses={200: forms.ModelWithCard, **PROBLEMS},
     )
     def patch(self, request: Request, name: str) -> Response:
         """Change what is given; of the aliases those that are named, and null removes one."""
@@ -66,6 +66,8 @@ class ModelView(RegistryView):
                 services.set_policy(model, wanted["policy"], by=by(request))
             if "description" in wanted:
                 services.set_description(model, wanted["description"], by=by(request))
+            if "card" in wanted:
+                services.set_card(model, wanted["card"], by=by(request))
             if "tags" in wanted:
                 services.set_tags(model, wanted["tags"], by=by(request))
             if "aliases" in wanted:
@@ -77,13 +79,13 @@ class ModelView(RegistryView):
                 sides=wanted.get("capture"),
                 exclude=wanted.get("capture_exclude"),
             )
-        return Response(model_content(services.get_model(name)))
+        return Response(model_with_card(services.get_model(name)))
 
 
 class VersionView(RegistryView):
     """`/api/models/{name}/versions/{number}`."""
 
-    needs = {"GET": VIEW, "DELETE": PUBLISH}
+    needs = {"GET": VIEW, "PATCH": CHANGE, "DELETE": PUBLISH}
 
     @extend_schema(
         operation_id="get_version",
@@ -98,6 +100,20 @@ class VersionView(RegistryView):
         if seconds:
             with waiting():
                 services.wait_for_verdict(version, timeout_seconds=seconds)
+        return Response(version_content(version))
+
+    @extend_schema(
+        operation_id="change_version",
+        tags=["registry"],
+        request=forms.VersionChange,
+        responses={200: forms.Version, **PROBLEMS},
+    )
+    def patch(self, request: Request, name: str, number: str) -> Response:
+        """Change the notes on a version."""
+        wanted = asked(request, forms.VersionChange)
+        version = services.get_version(services.get_model(name), number)
+        if "notes" in wanted:
+            services.set_notes(version, wanted["notes"], by=by(request))
         return Response(version_content(version))
 
     @extend_schema(

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin import replays
+from models_registry.admin import card, replays
 from models_registry.admin.base import ModelFilter, RecordAdmin, labelled, may_here, may_upload, require, told_in_words
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
@@ -25,7 +25,7 @@ from models_registry.admin.presenters import inspection_summary, report_rows, sa
 from models_registry.admin.uploading import upload_context
 from models_registry.models import ModelVersion, ReplicaModel, State
 from models_registry.models.version import DETAILS
-from models_registry.permissions import ACTIVATE, LOG, PUBLISH, TRY
+from models_registry.permissions import ACTIVATE, CHANGE, LOG, PUBLISH, TRY
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
 
@@ -77,6 +77,7 @@ class ModelVersionAdmin(RecordAdmin):
             path("<int:pk>/replay/", csrf_exempt(self.replay_view), name=name("replay")),
             path("<int:pk>/replay/live/", view(require_GET(self.replay_live_view)), name=name("replay_live")),
             path("<int:pk>/delete-rejected/", view(self.delete_rejected_view), name=name("delete_rejected")),
+            path("<int:pk>/notes/", view(require_POST(self.notes_view)), name=name("notes")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
         ]
@@ -141,7 +142,8 @@ class ModelVersionAdmin(RecordAdmin):
         version = self.get_object(request, object_id)
         if version is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
-        context = self._version_context(request, version)
+        form = card.NotesForm(initial={"notes": version.notes})
+        context = {**self._version_context(request, version), "notes_form": form}
         return TemplateResponse(request, "models_registry/admin/version.html", context)
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -245,6 +247,18 @@ class ModelVersionAdmin(RecordAdmin):
             "models_registry/admin/replay.html",
             replays.replay_context(version, may_view_log=may_here(request, LOG)),
         )
+
+    def notes_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Change the notes on a version."""
+        self.require_view(request)
+        require(request, CHANGE)
+        version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
+        form = card.NotesForm(request.POST)
+        if form.is_valid():
+            card.save_notes(request, version, form.cleaned_data["notes"])
+            return redirect("admin:models_registry_modelversion_change", pk)
+        context = {**self._version_context(request, version), "notes_form": form}
+        return TemplateResponse(request, "models_registry/admin/version.html", context)
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Put a rejected version back in line for its check."""

@@ -1,4 +1,4 @@
-"""The pages of a model about its requests: drift, quality, the shadow, the prediction log and its settings."""
+"""The pages of a model beside its own: its card, drift, quality, the shadow, the prediction log and its settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_GET
 
-from models_registry.admin import capture, shadow
+from models_registry.admin import capture, card, shadow
 from models_registry.admin.base import RecordAdmin, require
 from models_registry.admin.drift import drift_context
 from models_registry.admin.prediction_log import log_context
@@ -34,6 +34,7 @@ class MonitoringPages(RecordAdmin):
             path("<int:pk>/quality/", view(require_GET(self.quality_view)), name=PAGE("quality")),
             path("<int:pk>/log/", view(require_GET(self.log_view)), name=PAGE("log")),
             path("<int:pk>/capture/", view(self.capture_view), name=PAGE("capture")),
+            path("<int:pk>/card/", view(self.card_view), name=PAGE("card")),
             path("<int:pk>/shadow/", view(require_GET(self.shadow_view)), name=PAGE("shadow")),
             path("<int:pk>/shadow/live/", view(require_GET(self.shadow_live_view)), name=PAGE("shadow_live")),
             path("<int:pk>/shadow/start/", view(self.start_shadow_view), name=PAGE("start_shadow")),
@@ -67,6 +68,16 @@ class MonitoringPages(RecordAdmin):
         columns = known_columns(model)
         context = {"title": "Prediction log settings", "form": form, "columns": columns[: capture.COLUMNS_LISTED]}
         return self._page(request, model, "capture", **context, columns_total=len(columns))
+
+    def card_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the form of the model card; with a valid POST, change it."""
+        model = self._model(request, pk)
+        require(request, CHANGE)
+        form = card.CardForm(request.POST if request.method == "POST" else None, initial={"card": model.card})
+        if form.is_valid():
+            card.save_card(request, model, form.cleaned_data["card"])
+            return redirect(f"admin:{PAGE('change')}", pk)
+        return self._page(request, model, "edit_card", title="Model card", form=form)
 
     # The shadow
 

@@ -100,6 +100,7 @@ class RegisteredModelAdmin(MonitoringPages):
 
     list_title = "Models"
     model_path = "name"
+    list_deferred = ("card",)
     list_display = ("title", "active", "rollout", "versions_count", "who_decides", "activated")
     list_display_links = ("title",)
     list_before_template = "models_registry/admin/discovery.html"

@@ -29,6 +29,9 @@ class RegisteredModel(models.Model):
 
     name = models.CharField(max_length=100, unique=True)
     description = models.TextField(blank=True, default="")
+    card = models.TextField(blank=True, default="", db_default="", help_text="The model card, in Markdown.")
+    card_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    card_changed_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     policy = models.CharField(max_length=10, choices=Policy.choices, default=Policy.MANUAL)
     acceleration = models.BooleanField(
         default=True, help_text="Serve a verified compiled form where there is one; takes effect at the next poll."

@@ -14,7 +14,7 @@ from models_registry.models.registered_model import RegisteredModel
 # A version whose bytes could not be read is tried again after this time; by hand at once.
 POSTPONED_SECONDS = 30
 # Most of a row, and no list shows it.
-DETAILS = ("parts", "manifest", "inspection", "schema", "sample", "report")
+DETAILS = ("parts", "manifest", "inspection", "schema", "sample", "report", "notes")
 
 
 class State(models.TextChoices):
@@ -80,6 +80,9 @@ class ModelVersion(models.Model):
     parts = models.JSONField(null=True, blank=True, help_text="The stored files that it consists of, where several.")
 
     description = models.TextField(blank=True, default="")
+    notes = models.TextField(blank=True, default="", db_default="", help_text="What people say of it afterwards.")
+    notes_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    notes_changed_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     metrics = models.JSONField(blank=True, default=dict)
     manifest = models.JSONField(blank=True, default=dict)
     inspection = models.JSONField(null=True, blank=True)

@@ -71,7 +71,7 @@ from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.drift import drift_report
 from models_registry.services.drift_watch import check_drift_next
 from models_registry.services.examination import fetch_artifact
-from models_registry.services.labels import set_aliases, set_tags
+from models_registry.services.labels import set_aliases, set_card, set_notes, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import all_models, describe_model, describe_version, list_models
 from models_registry.services.logged_rows import logged_rows
@@ -227,8 +227,10 @@ __all__ = [
     "set_acceleration",
     "set_aliases",
     "set_capture",
+    "set_card",
     "set_description",
     "set_latest_canary",
+    "set_notes",
     "set_policy",
     "set_tags",
     "shadow_figures",

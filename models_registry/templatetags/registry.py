@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from models_registry.artifacts.features import Feature
+from models_registry.markdown import render_markdown
 from models_registry.models import State
 from models_registry.monitoring.state import ACT, FINE, WATCH
 from models_registry.monitoring.usage import Usage
@@ -35,6 +36,9 @@ BADGES = {
     WATCH: "warning",
     ACT: "danger",
 }
+
+
+register.filter("markdown", render_markdown)
 
 
 @register.filter

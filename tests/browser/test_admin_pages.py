@@ -276,6 +276,24 @@ def test_cells_of_a_list_grow_on_a_phone_and_a_replica_names_a_few_of_many_model
     assert page.evaluate(CUT_BELOW) == []
 
 
+def test_a_publisher_writes_a_card_and_notes(open_page, digits):
+    page = open_page(*VIEW, "change_registeredmodel")
+    go(page, "Models")
+    page.get_by_role("link", name="digits", exact=True).click()
+    page.get_by_role("link", name="Write a card").click()
+    page.get_by_role("textbox", name="Model card").fill(
+        "# Purpose\n\nReads *digits*. ![curve](https://example.org/roc.png)"
+    )
+    page.get_by_role("button", name="Save the card").click()
+    expect(page.locator("#card").get_by_role("heading", name="Purpose")).to_be_visible()
+    expect(page.locator("#card")).to_contain_text("Reads digits. curve")
+    page.locator("#version-1").click()
+    page.get_by_role("textbox", name="Notes").fill("weak on sevens")
+    page.get_by_role("button", name="Save notes").click()
+    expect(page.get_by_text("The notes on digits 1 are saved.")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Notes")).to_have_value("weak on sevens")
+
+
 def test_nothing_overflows_a_phone(open_page, digits):
     long = "a-name-that-goes-on-and-on-" * 3
     version(long, 1, "rejected", reason="It names " + "x" * 150, storage_key=f"{long}/" + "k" * 200 + ".joblib")

@@ -78,6 +78,8 @@ ACTS = {
     "discover": ("publish_modelversion", lambda m: page("registeredmodel_discover")),
     "check again": ("publish_modelversion", lambda m: page("modelversion_check_again", m.versions.get(number=3).pk)),
     "delete": ("publish_modelversion", lambda m: page("modelversion_delete_rejected", m.versions.get(number=3).pk)),
+    "card": ("change_registeredmodel", lambda m: page("registeredmodel_card", m.pk)),
+    "notes": ("change_registeredmodel", lambda m: page("modelversion_notes", m.versions.get(number=1).pk)),
     "settings": ("change_registeredmodel", lambda m: page("registeredmodel_settings", m.pk)),
 }
 
