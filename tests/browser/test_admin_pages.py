@@ -336,16 +336,24 @@ HIDDEN_TO_THE_RIGHT = """() => [...document.querySelectorAll('#content *')].filt
 }).map(element => element.tagName + '.' + element.className).slice(0, 5)"""
 
 
+def open_palette(page: Page) -> None:
+    """Press Ctrl+K once the page's scripts have run; the palette takes the next keys when it has the focus."""
+    page.wait_for_load_state()
+    page.keyboard.press("Control+k")
+    expect(page.locator("#search-input-command")).to_be_focused()
+
+
 def test_a_model_and_a_version_are_found_by_keyboard(open_page, digits):
     version("fraud", 1)
     page = open_page(*VIEW)
     page.goto("/admin/")
     for typed, heading in (("fra", "fraud"), ("digits/2", "digits version 2")):
-        page.keyboard.press("Control+k")
+        open_palette(page)
         page.keyboard.type(typed)
         expect(page.locator("#command-results li.active")).to_have_count(1)
         page.keyboard.press("Enter")
+        page.wait_for_url("**/change/")
         expect(page.get_by_role("heading", name=heading).last).to_be_visible()
-    page.keyboard.press("Control+k")
+    open_palette(page)
     page.keyboard.type("nothing is called so")
     expect(page.get_by_text("Nothing is called so.")).to_be_visible()
