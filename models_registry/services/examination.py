@@ -142,7 +142,7 @@ def _examine_artifact(
     }
     # Shown in the admin while the load test still runs.
     with transaction.atomic():
-        ModelVersion.objects.filter(pk=version.pk).update(**storable(findings).values)
+        ModelVersion.objects.kept().filter(pk=version.pk).update(**storable(findings).values)
     reasons = judge(
         inspection,
         trusted=conf.trusted_globals(),

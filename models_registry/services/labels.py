@@ -11,9 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_registry.artifacts.features import describe_value
-from models_registry.errors import RequestError
+from models_registry.errors import RequestError, UnknownVersion
 from models_registry.inference.routing import ALIAS_PATTERN
-from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.services.catalogue import get_version
 from models_registry.services.desired_state import record_change
 
@@ -39,8 +39,8 @@ def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) 
             )
         if number is not None and type(number) is not int:
             raise RequestError(f"The alias {name!r} must name a version's number, found {describe_value(number)}.")
-        if number is not None:
-            get_version(model, number)
+        if number is not None and get_version(model, number).state == State.DELETED:
+            raise UnknownVersion(f"{model.name} {number} is deleted, so no alias can name it. Name another version.")
     with transaction.atomic():
         # Two changes at once must not undo each other.
         row = RegisteredModel.objects.select_for_update().get(pk=model.pk)

@@ -158,7 +158,10 @@ def _store(version: ModelVersion, findings: Findings) -> None:
             Q(active_version=version.pk) | Q(canary__version=version.pk)
         ).values_list("pk", flat=True):
             record_change(model_id)
-        ModelVersion.objects.filter(pk=version.pk).update(**values)
+        # A check that lost its claim brings no deleted version back, nor what was deleted of it.
+        if not ModelVersion.objects.kept().filter(pk=version.pk).update(**values):
+            version.refresh_from_db()
+            return
         if "reference" in findings.values:
             store_rows(version, findings.reference)
         if findings.state in TOLD_STATES:

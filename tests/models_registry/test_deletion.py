@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from models_registry import services
-from models_registry.errors import NotActivatable, NotDeletable
+from models_registry.errors import NotActivatable, NotDeletable, UnknownVersion
 from models_registry.models import ModelVersion, State
 from tests.support.estimators import constant, save
 from tests.support.registry import version
@@ -74,6 +74,20 @@ def test_a_deleted_version_is_not_activated(rejected):
     services.delete_version(rejected, by="bea")
     with pytest.raises(NotActivatable, match="Deleted by bea .* Publish a corrected version"):
         services.activate(rejected, by="ann", override=True, reason="all the same")
+
+
+def test_a_check_that_lost_its_claim_brings_nothing_back(rejected):
+    late = ModelVersion.objects.get(pk=rejected.pk)
+    services.delete_version(rejected, by="bea")
+    assert services.check_version(late).state == State.DELETED
+    rejected.refresh_from_db()
+    assert (rejected.state, rejected.report, rejected.inspection) == (State.DELETED, None, None)
+
+
+def test_no_alias_names_a_deleted_version(rejected):
+    services.delete_version(rejected, by="bea")
+    with pytest.raises(UnknownVersion, match="churn 2 is deleted"):
+        services.set_aliases(rejected.model, {"champion": 2}, by="bea")
 
 
 def test_lists_leave_it_out_unless_asked(rejected, admin_client, capsys):
