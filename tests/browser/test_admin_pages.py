@@ -336,6 +336,21 @@ HIDDEN_TO_THE_RIGHT = """() => [...document.querySelectorAll('#content *')].filt
 }).map(element => element.tagName + '.' + element.className).slice(0, 5)"""
 
 
+def test_times_are_in_the_reader_s_zone(open_page, digits):
+    digits.versions.filter(number=1).update(found_at="2026-01-31T23:30:00Z", checked_at="2026-07-01T10:00:00Z")
+    page = open_page(*VIEW)
+    cookies = page.context.cookies()
+    page.goto("/admin/")
+    with page.context.browser.new_context(timezone_id="America/New_York", base_url=page.url) as context:
+        context.add_cookies(cookies)
+        there = context.new_page()
+        there.goto(f"/admin/models_registry/modelversion/{digits.versions.get(number=1).pk}/change/")
+        found, checked = (there.locator(f'time[datetime^="{day}"]') for day in ("2026-01-31", "2026-07-01"))
+        expect(found).to_have_text("2026-01-31 18:30:00 EST")
+        expect(found).to_have_attribute("title", "2026-01-31 23:30:00 UTC")
+        expect(checked).to_have_text("2026-07-01 06:00:00 EDT")
+
+
 def open_palette(page: Page) -> None:
     """Press Ctrl+K once the page's scripts have run; the palette takes the next keys when it has the focus."""
     page.wait_for_load_state()

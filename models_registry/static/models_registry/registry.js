@@ -1,6 +1,6 @@
 // Keeps a page up to date whose content changes by itself: a fragment is fetched each second while it is not complete
 // (replicas differ, a version waits for its verdict), every five seconds afterwards, and no more once it is final.
-// Moments marked data-ago are written as "12 s ago".
+// Moments marked data-ago are written as "12 s ago", the others in the reader's zone.
 "use strict";
 
 (() => {
@@ -14,7 +14,18 @@
     return `${Math.floor(seconds / 86400)} days ago`;
   };
 
+  const zoned = (moment) => {
+    const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(moment);
+    // Swedish writes a day as ISO 8601 does.
+    const text = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" }).format(moment);
+    return `${text} ${zone.find((part) => part.type === "timeZoneName").value}`;
+  };
+
   const writeMoments = () => {
+    for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
+      time.title = time.textContent;
+      time.textContent = zoned(new Date(time.dateTime));
+    }
     for (const time of document.querySelectorAll("time[data-ago]")) {
       const text = ago(Date.parse(time.dateTime));
       if (time.textContent !== text) time.textContent = text;
