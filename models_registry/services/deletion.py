@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_registry.errors import NotDeletable
-from models_registry.models import ModelVersion, State
+from models_registry.models import ModelVersion, ReferenceRows, State
 
 log = structlog.get_logger(__name__)
 
@@ -29,12 +29,13 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
         ModelVersion.objects.filter(pk=version.pk).update(
             state=State.DELETED,
             reason=f"Deleted by {by} on {timezone.now():%Y-%m-%d}. It was rejected: {current.reason}",
-            # Rows of a sample may be somebody's data.
+            # Rows of a sample or a reference may be somebody's data.
             manifest={},
             inspection=None,
             sample=None,
             reference=None,
             report=None,
         )
+        ReferenceRows.objects.filter(version=version).delete()
     version.refresh_from_db()
     log.info("deleted", model=version.model.name, version=version.number, by=by)
