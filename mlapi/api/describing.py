@@ -27,13 +27,10 @@ def model_content(model: RegisteredModel) -> dict[str, Any]:
         "capture_percent": model.capture_percent,
         "capture": model.capture,
         "capture_exclude": model.capture_exclude,
+        "card": model.card,
+        "card_changed_at": model.card_changed_at,
+        "card_changed_by": model.card_changed_by,
     }
-
-
-def model_with_card(model: RegisteredModel) -> dict[str, Any]:
-    """Return all that is known of a model with its card, which lists leave out: it may be long."""
-    changed = {"card_changed_at": model.card_changed_at, "card_changed_by": model.card_changed_by}
-    return {**model_content(model), "card": model.card, **changed}
 
 
 def version_content(version: ModelVersion) -> dict[str, Any]:

@@ -338,11 +338,6 @@ class ModelWithLabels(Model, CaptureSettings):
     archived_at = serializers.DateTimeField(allow_null=True)
     tags = TagsField()
     aliases = serializers.DictField(child=serializers.IntegerField())
-
-
-class ModelWithCard(ModelWithLabels):
-    """A model with its card."""
-
     card = serializers.CharField(help_text="The model card, in Markdown.")
     card_changed_at = serializers.DateTimeField(allow_null=True)
     card_changed_by = serializers.CharField()

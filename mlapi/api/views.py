@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
 from mlapi.api.base import RegistryView, asked, by, may_here, waiting
-from mlapi.api.describing import model_content, model_with_card, rollout_content, version_content
+from mlapi.api.describing import model_content, rollout_content, version_content
 from models_registry import services
 from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
@@ -47,16 +47,16 @@ class ModelView(RegistryView):
 
     needs = {"GET": VIEW, "PATCH": CHANGE}
 
-    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.ModelWithCard, **PROBLEMS})
+    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.ModelWithLabels, **PROBLEMS})
     def get(self, request: Request, name: str) -> Response:
         """Return one model with its versions and replicas."""
-        return Response(model_with_card(services.get_model(name)))
+        return Response(model_content(services.get_model(name)))
 
     @extend_schema(
         operation_id="change_model",
         tags=["registry"],
         request=forms.ModelChange,
-        responses={200: forms.ModelWithCard, **PROBLEMS},
+        responses={200: forms.ModelWithLabels, **PROBLEMS},
     )
     def patch(self, request: Request, name: str) -> Response:
         """Change what is given; of the aliases those that are named, and null removes one."""
@@ -79,7 +79,7 @@ class ModelView(RegistryView):
                 sides=wanted.get("capture"),
                 exclude=wanted.get("capture_exclude"),
             )
-        return Response(model_with_card(services.get_model(name)))
+        return Response(model_content(services.get_model(name)))
 
 
 class VersionView(RegistryView):

@@ -18,7 +18,7 @@ def list_models() -> list[dict[str, Any]]:
 def all_models(models: QuerySet[RegisteredModel] | None = None) -> list[RegisteredModel]:
     """Return `models`, or every model, with what `describe_model` reads of them."""
     asked = RegisteredModel.objects.all() if models is None else models
-    return list(asked.select_related("active_version").prefetch_related("versions").defer("card"))
+    return list(asked.select_related("active_version").prefetch_related("versions"))
 
 
 def describe_model(model: RegisteredModel) -> dict[str, Any]:

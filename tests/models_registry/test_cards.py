@@ -119,11 +119,6 @@ def test_the_card_is_patched_and_read(publisher):
     assert patch(publisher, "churn", card="").json()["card"] == ""
 
 
-def test_the_list_of_models_leaves_cards_out(publisher):
-    patch(publisher, "churn", card=CARD)
-    assert "card" not in publisher.get("/api/models").json()[0]
-
-
 @database
 def test_notes_are_patched_and_read(publisher):
     changed = patch(publisher, "churn/versions/1", notes="weak on\r\nsevens")
