@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from django.apps import AppConfig, apps
+from django.db import connections
+from django.db.models.signals import post_migrate
+from django.dispatch import receiver
 from xdist.scheduler import LoadScopeScheduling
 
 CHROMIUM = "/usr/bin/chromium"
@@ -107,3 +113,12 @@ def chromium() -> Iterator[object]:
     os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
     if before is not None:
         os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = before
+
+
+@receiver(post_migrate)
+def make_groups(sender: AppConfig, using: str, **_: object) -> None:
+    """Make the groups of people again where a test that empties every table took them away."""
+    if sender.label == "models_registry":
+        editor = SimpleNamespace(connection=connections[using])
+        import_module("models_registry.migrations.0012_groups_for_people").make_groups(apps, editor)
+        import_module("models_registry.migrations.0025_groups_know_batches_and_the_log").add_permissions(apps, editor)
