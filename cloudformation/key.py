@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from troposphere import Equals, GetAtt, If, Not, NoValue, Ref, Sub, Template, iam, kms, s3
+from troposphere import Equals, GetAtt, If, Not, NoValue, Parameter, Ref, Sub, Template, iam, kms, s3
 
+from cloudformation import standalone
+from cloudformation.config import PATTERNS
 from cloudformation.links import KEPT, export, tags
 from cloudformation.standalone import new_template
 
@@ -12,6 +14,20 @@ HAS_KEY = "HasKey"
 
 def add_conditions(template: Template) -> None:
     template.add_condition(HAS_KEY, Not(Equals(Ref("KeyArn"), "")))
+
+
+def add_parameter(template: Template) -> None:
+    """Add the parameter KeyArn to a template that is deployed by itself."""
+    standalone.add_parameter(
+        template,
+        Parameter(
+            "KeyArn",
+            Type="String",
+            Default="",
+            AllowedPattern=f"^({PATTERNS['key_arn'][0]})$",
+            Description="The customer key of the data stack, if it has one.",
+        ),
+    )
 
 
 def key_or(other: object = NoValue) -> If:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from troposphere import GetAtt, If, NoValue, Output, Parameter, Ref, Select, Split, Sub, Template, iam, s3
 
 from cloudformation import key
-from cloudformation.config import PATTERNS
 from cloudformation.links import imported, skipped_checks
 from cloudformation.parameters import SERVICE_STACK
 from cloudformation.s3 import add_policy, bucket_properties, tls_only
@@ -57,16 +56,7 @@ def _add_parameters(template: Template) -> None:
             Description="Days after which logged requests and labels are deleted. They may be personal data.",
         ),
     )
-    add_parameter(
-        template,
-        Parameter(
-            "KeyArn",
-            Type="String",
-            Default="",
-            AllowedPattern=f"^({PATTERNS['key_arn'][0]})$",
-            Description="The customer key of the data stack, if it has one.",
-        ),
-    )
+    key.add_parameter(template)
 
 
 def _bucket() -> s3.Bucket:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from troposphere import Equals, GetAtt, If, Not, NoValue, Output, Parameter, Ref, Sub, Template, awslambda, events
+from troposphere import GetAtt, If, NoValue, Output, Parameter, Ref, Sub, Template, awslambda, events
 from troposphere import secretsmanager as sm
 
+from cloudformation import key
 from cloudformation.canary import service_role, source, write_lambda_logs
-from cloudformation.config import PATTERNS
 from cloudformation.key import HAS_KEY, use_through
 from cloudformation.links import imported, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, SERVICE_STACK
@@ -28,7 +28,7 @@ def rotation_stack() -> Template:
     """Return the template of the rotation and of what replaces the tasks."""
     template = new_template("mlapi: rotation of the database password, and new tasks after a secret changed")
     _add_parameters(template)
-    template.add_condition(HAS_KEY, Not(Equals(Ref("KeyArn"), "")))
+    key.add_conditions(template)
     rotator = _add_function(template, "Rotator", "rotate", "RotatePassword", _rotate())
     redeployer = _add_function(template, "Redeployer", "redeploy", "ReplaceTasks", _replace_tasks())
     secret = imported(DATA_STACK, SECRETS[0])
@@ -65,16 +65,7 @@ def _add_parameters(template: Template) -> None:
             Description="Days from one password to the next; Security Hub asks for 90 or fewer.",
         ),
     )
-    add_parameter(
-        template,
-        Parameter(
-            "KeyArn",
-            Type="String",
-            Default="",
-            AllowedPattern=f"^({PATTERNS['key_arn'][0]})$",
-            Description="The customer key of the data stack, if it has one.",
-        ),
-    )
+    key.add_parameter(template)
 
 
 def _add_function(

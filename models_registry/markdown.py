@@ -1,4 +1,4 @@
-"""Markdown as HTML that is safe to show, whoever wrote it."""
+"""Markdown of any author as HTML that is safe to show."""
 
 from __future__ import annotations
 

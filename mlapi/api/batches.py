@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import serializers as forms
+from mlapi.api import batch_forms as forms
 from mlapi.api.base import RegistryView, asked, by
 from mlapi.api.views import CONFLICT, PROBLEMS
 from models_registry import services

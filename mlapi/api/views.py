@@ -259,9 +259,10 @@ class ArchiveView(RegistryView):
         """Take a model out of use, its history kept; with `wait_seconds` answer when no replica serves it."""
         wanted = asked(request, forms.DeactivationRequest)
         model = services.get_model(name)
-        was_archived = model.archived_at is not None
-        services.archive(model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
-        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": not was_archived})
+        changed = services.archive(
+            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
+        )
+        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": changed})
 
 
 class RestoreView(RegistryView):

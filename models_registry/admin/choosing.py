@@ -24,7 +24,7 @@ class VersionForm(forms.Form):
     def __init__(self, model: RegisteredModel, data: Any) -> None:
         """Offer the versions of `model`."""
         super().__init__(data)
-        numbers = model.versions.newest_first().values_list("number", flat=True)
+        numbers = model.versions.kept().newest_first().values_list("number", flat=True)
         choices = [("", self.no_version), *((number, f"version {number}") for number in numbers)]
         self.fields["version"].choices = choices  # type: ignore[attr-defined]  # a choice field
 

@@ -256,8 +256,7 @@ class RegisteredModelAdmin(MonitoringPages):
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the part of a model's page that changes by itself."""
-        self.require_view(request)
-        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
+        model = self._model(request, pk)
         context = self.page_context(request, original=model, **self._live_context(request, model))
         return self.fragment(request, "models_registry/admin/live.html", context)
 
@@ -294,9 +293,8 @@ class RegisteredModelAdmin(MonitoringPages):
 
     def roll_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a yes, then activate the version that was active before."""
-        self.require_view(request)
+        model = self._model(request, pk)
         require(request, ACTIVATE)
-        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
         try:
             change = change_to(services.rollback_target(model), is_rollback=True)
         except NothingToRollBackTo as error:
@@ -306,25 +304,22 @@ class RegisteredModelAdmin(MonitoringPages):
 
     def deactivate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a yes, then let no version be active."""
-        self.require_view(request)
+        model = self._model(request, pk)
         require(request, ACTIVATE)
-        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
         context = self.page_context(request, original=model, title="Deactivate")
         return confirm(request, change_to_none(model), context)
 
     def archive_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a yes, then take the model out of use."""
-        self.require_view(request)
+        model = self._model(request, pk)
         require(request, ACTIVATE)
-        model = get_object_or_404(RegisteredModel.objects.select_related("active_version"), pk=pk)
         context = self.page_context(request, original=model, title="Archive")
         return confirm(request, change_to_archived(model), context)
 
     def restore_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Let an archived model be used again."""
-        self.require_view(request)
+        model = self._model(request, pk)
         require(request, ACTIVATE)
-        model = get_object_or_404(RegisteredModel, pk=pk)
         if services.restore(model, by=request.user.get_username()):
             messages.success(request, f"{model.name} is restored. No version is active: activate one.")
         else:

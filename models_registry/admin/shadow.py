@@ -39,7 +39,7 @@ class StartForm(forms.Form):
     def __init__(self, model: RegisteredModel, data: Any = None) -> None:
         """Offer the versions that are not active."""
         super().__init__(data)
-        others = model.versions.exclude(pk=model.active_version_id or 0).newest_first()
+        others = model.versions.kept().exclude(pk=model.active_version_id or 0).newest_first()
         found = others.values_list("number", "state")
         self.choices = [
             (number, f"version {number}" if state == State.READY else f"version {number}, {State(state).label.lower()}")

@@ -6,34 +6,34 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from models_registry.models import Activation, RegisteredModel
+from models_registry.models import RegisteredModel
 from models_registry.services.activation import deactivate
 from models_registry.services.desired_state import record_change
 
 log = structlog.get_logger(__name__)
 
 
-def archive(
-    model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
-) -> Activation | None:
-    """Let no version of `model` serve, and take up no new ones; return the history's row of a deactivation, if any.
+def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None) -> bool:
+    """Let no version of `model` serve, and take up no new ones; return False where it was archived already.
 
     A canary and a shadow end. Lists leave an archived model out. ActivationConflict is raised as in `deactivate`.
     """
     with transaction.atomic():
         # An activation at the same time waits, or has come first and is undone.
-        RegisteredModel.objects.select_for_update().get(pk=model.pk)
+        current = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+        if current.archived_at is not None:
+            model.refresh_from_db()
+            return False
         why = f"Archived: {reason}" if reason else "Archived."
-        done = deactivate(model, by=by, reason=why, seen_generation=seen_generation)
-        now = timezone.now()
-        # Whoever archived it first stays the one.
-        RegisteredModel.objects.filter(pk=model.pk, archived_at=None).update(
-            archived_at=now, archived_by=by, archived_reason=reason
+        if deactivate(model, by=by, reason=why, seen_generation=seen_generation) is None:
+            # Another model may be the default one now.
+            record_change(model.pk)
+        RegisteredModel.objects.filter(pk=model.pk).update(
+            archived_at=timezone.now(), archived_by=by, archived_reason=reason
         )
-        record_change(model.pk)
     model.refresh_from_db()
     log.info("archived", model=model.name, by=by, reason=reason)
-    return done
+    return True
 
 
 def restore(model: RegisteredModel, *, by: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from models_registry.artifacts.schema import TRANSFORMER
-from models_registry.errors import ActivationConflict, NotSplittable
+from models_registry.errors import ActivationConflict, ModelArchived, NotSplittable
 from models_registry.models import Activation, ModelVersion, Policy, RegisteredModel, State
 from models_registry.services.activation import activate
 from models_registry.services.canaries import start_canary
@@ -42,15 +42,15 @@ def activate_latest(version: ModelVersion) -> None:
         version.model = model
         try:
             _serve_latest(version)
-        except ActivationConflict:
-            continue  # another version passed at the same moment; the higher number stays
+        except (ActivationConflict, ModelArchived):
+            continue  # another version passed at the same moment, or the model was archived: look again
         except NotSplittable as error:
             log.info("not_activated", version=str(version), reason=str(error))
         return
 
 
 def _answers_otherwise(version: ModelVersion, active: ModelVersion) -> bool:
-    """Say whether one of both transforms rows and the other predicts: a part of a chain, saved under its name."""
+    """Return whether one version transforms rows and the other predicts: one may be a part of the other's chain."""
     kinds = {(item.schema or {}).get("kind") for item in (version, active)}
     return len(kinds) == 2 and TRANSFORMER in kinds
 

@@ -29,6 +29,7 @@ from models_registry.errors import ArtifactError, RegistryError, RequestError, S
 from models_registry.models import ModelVersion
 from models_registry.services.catalogue import check_name
 from models_registry.services.discovery import discover
+from models_registry.services.publishing import require_publishable
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,8 @@ def follow_mlflow(*, by: str = "") -> list[str]:
 
 def _follow(source: Source, *, by: str) -> None:
     check_name(source.model)
+    # Discovery takes up nothing of an archived model: each pass would store the same version again.
+    require_publishable(source.model)
     server = Server(source)
     version = server.aliased_version()
     folder = _folder_of(source, version)

@@ -30,7 +30,8 @@ def churn(storage_directory) -> RegisteredModel:
 
 def test_archiving_ends_what_serves_and_keeps_history(churn):
     since = read_revision()
-    done = services.archive(churn, by="bea", reason="replaced by churn2")
+    assert services.archive(churn, by="bea", reason="replaced by churn2")
+    done = churn.activations.first()
     assert (done.kind, done.reason, done.activated_by) == ("deactivation", "Archived: replaced by churn2", "bea")
     assert (churn.active_version, churn.canary, churn.archived_by) == (None, None, "bea")
     assert (churn.versions.count(), churn.activations.count()) == (2, 2)
@@ -59,6 +60,13 @@ def test_discovery_takes_up_nothing_new_until_the_model_is_restored(churn, stora
     assert [str(item) for item in services.discover().found] == ["churn 3"]
 
 
+def test_what_an_alias_of_mlflow_points_to_is_not_fetched_again(churn, settings):
+    services.archive(churn, by="bea")
+    settings.MODELS_MLFLOW_URI = ["http://127.0.0.1:9#churn@live"]
+    (failure,) = services.follow_mlflow()
+    assert "churn was archived by bea" in failure
+
+
 def test_latest_activates_nothing_of_an_archived_model(storage_directory):
     RegisteredModel.objects.filter(pk=services.register_model("m").pk).update(policy="latest")
     save(constant(1), storage_directory / "m/a.joblib")
@@ -78,7 +86,7 @@ def test_restoring_activates_nothing(churn):
 
 def test_archiving_again_keeps_who_was_first(churn):
     services.archive(churn, by="bea")
-    assert services.archive(churn, by="ann") is None
+    assert not services.archive(churn, by="ann")
     assert churn.archived_by == "bea"
 
 

@@ -23,7 +23,6 @@ class Command(RegistryCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Archive one model."""
         model = services.get_model(options["name"])
-        was_archived = model.archived_at is not None
-        services.archive(model, by=who(), reason=options["reason"])
-        state = "was archived before; nothing changes" if was_archived else "is archived; no version is active"
+        changed = services.archive(model, by=who(), reason=options["reason"])
+        state = "is archived; no version is active" if changed else "was archived before; nothing changes"
         report(self, model, options, said=f"{model.name} {state} (generation {model.generation}).")
