@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.urls import is_valid_path
+from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 
 from mlapi.body_limits import FilesNotTaken
@@ -99,7 +99,12 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def _other_slash(path: str) -> str | None:
     """Return the address that is served without, or with, the slash at the end of `path`; None where neither is."""
     other = path.rstrip("/") if path.endswith("/") else f"{path}/"
-    return other[:200] if len(other) > 1 and is_valid_path(other) else None
+    try:
+        route = resolve(other)
+    except Resolver404:
+        return None
+    # What the admin does not know goes to a route without a name, which answers 404 too.
+    return other[:200] if route.url_name else None
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -27,8 +27,8 @@ class ApiToken(TokenAuthentication):
         return super().authenticate_credentials(stored_form(key))
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the scheme that a caller without one is told."""
-        return TokenAuthentication.keyword
+        """Return the schemes that a caller without a token is told."""
+        return "Bearer, Token"
 
 
 class ApiTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]  # drf-spectacular ships no types

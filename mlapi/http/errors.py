@@ -29,6 +29,10 @@ class BodyError(OSError):
 
 log = structlog.get_logger(__name__)
 
+HOW_TO_AUTHENTICATE = (
+    "Send an API token as 'Authorization: Bearer TOKEN' or as 'Authorization: Token TOKEN'. The admin makes one under "
+    "API tokens."
+)
 STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.UnknownModel, 404, "unknown_model"),
     (errors.UnknownVersion, 404, "unknown_version"),
@@ -122,9 +126,10 @@ def _from_rest_framework(error: Exception) -> HttpError:
         return HttpError(400, "invalid_request", _flat(error.detail))
     if isinstance(error, exceptions.APIException):
         codes = error.get_codes()
-        translated = HttpError(
-            error.status_code, codes if isinstance(codes, str) else "invalid_request", str(error.detail)
-        )
+        told = str(error.detail)
+        if error.status_code == 401:
+            told = f"{told} {HOW_TO_AUTHENTICATE}"
+        translated = HttpError(error.status_code, codes if isinstance(codes, str) else "invalid_request", told)
         if getattr(error, "auth_header", None):
             translated.with_header("WWW-Authenticate", str(error.auth_header))  # type: ignore[attr-defined]
         if getattr(error, "wait", None):

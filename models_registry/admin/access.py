@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin
@@ -11,6 +13,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern
 from rest_framework.authtoken.admin import TokenAdmin as RestTokenAdmin
 from rest_framework.authtoken.models import TokenProxy
 from unfold.admin import ModelAdmin, TabularInline
@@ -43,10 +46,46 @@ class ModelLimits(TabularInline):  # type: ignore[misc]
         return True
 
 
+class AccessAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """Django's own pages, under the header that all pages of the registry have."""
+
+    # The sidebar's word for the list.
+    list_title: str
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return the pages, each with the way to it."""
+        patterns: list[URLPattern] = self.get_urls()
+        for pattern in patterns:
+            pattern.callback = self._with_header(pattern.callback)
+        return patterns
+
+    def title_of(self, row: Any) -> str:
+        """Return what the way to a page calls its row."""
+        return str(row)
+
+    def _with_header(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            response = view(request, *args, **kwargs)
+            context = getattr(response, "context_data", None)
+            # A page with a title for the list has the header already.
+            if isinstance(response, TemplateResponse) and context is not None and "list_title" not in context:
+                context["stock_page"] = response.resolve_template(response.template_name)
+                context["list_title"] = self.list_title
+                shown = context.get("original") or context.get("object")
+                context |= {"original": shown, "original_title": self.title_of(shown)}
+                response.template_name = "models_registry/admin/stock.html"
+            return response
+
+        return answer
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold ships no types
+class UserAdmin(DjangoUserAdmin, AccessAdmin):  # type: ignore[type-arg]
     """Who may log in, and what each may do."""
 
+    list_title = "Users"
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -56,15 +95,16 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, AccessAdmin):
     """Permissions that several users share."""
 
+    list_title = "Groups"
     compressed_fields = False
     inlines = (ModelLimits,)
 
 
 @admin.register(TokenProxy)
-class TokenAdmin(RestTokenAdmin, ModelAdmin):  # type: ignore[misc]
+class TokenAdmin(RestTokenAdmin, AccessAdmin):
     """Tokens for the registry's API; each acts with its user's permissions, and is shown once."""
 
     list_display = ("user", "created")
@@ -75,7 +115,12 @@ class TokenAdmin(RestTokenAdmin, ModelAdmin):  # type: ignore[misc]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the tokens, and what they are for."""
-        return super().changelist_view(request, {**credentials_context("token"), **(extra_context or {})})
+        context = {"list_title": self.list_title, **credentials_context("token")}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def title_of(self, row: Any) -> str:
+        """Return whose token it is: its own text is a digest."""
+        return f"Token of {row.user}" if row is not None else ""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: another user's token is another token."""
@@ -83,7 +128,7 @@ class TokenAdmin(RestTokenAdmin, ModelAdmin):  # type: ignore[misc]
 
     def response_add(self, request: HttpRequest, obj: TokenProxy, post_url_continue: str | None = None) -> HttpResponse:
         """Answer a valid form with the token itself, once."""
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_title": "API tokens"}
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_title": self.list_title}
         context |= {"title": "New API token", "holder": obj.user.get_username(), "text": obj.key, "media": self.media}
         return TemplateResponse(request, "models_registry/admin/new_api_token.html", context)
 

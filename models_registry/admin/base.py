@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.admin import RelatedFieldListFilter
+from django.contrib.admin import RelatedFieldListFilter, SimpleListFilter
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -73,6 +73,17 @@ class ModelFilter(RelatedFieldListFilter):
         return bool(self.lookup_choices) and (len(self.lookup_choices) > 1 or bool(self.lookup_val))
 
 
+class HidingFilter(SimpleListFilter):
+    """A filter that leaves some rows out until they are asked for, and says so in its first choice."""
+
+    default_choice: str
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield the choices, the rows shown by default in the place of all."""
+        for position, choice in enumerate(super().choices(changelist)):
+            yield {**choice, "display": self.default_choice} if position == 0 else choice
+
+
 class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """A list and a page of what the registry holds; nothing is added, edited or deleted by hand."""
 
@@ -82,6 +93,8 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     is_shared = False
     actions = None
     list_per_page = 50
+    # The header says how many rows were found; the number of all of them would cost a query.
+    show_full_result_count = False
     # Columns that are large and not shown in the list.
     list_deferred: tuple[str, ...] = ()
     change_form_template = "models_registry/admin/record.html"

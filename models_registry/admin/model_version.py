@@ -18,7 +18,16 @@ from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin import card, replays
-from models_registry.admin.base import ModelFilter, RecordAdmin, labelled, may_here, may_upload, require, told_in_words
+from models_registry.admin.base import (
+    HidingFilter,
+    ModelFilter,
+    RecordAdmin,
+    labelled,
+    may_here,
+    may_upload,
+    require,
+    told_in_words,
+)
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
 from models_registry.admin.presenters import inspection_summary, report_rows, sample_table, stages_of
@@ -29,11 +38,12 @@ from models_registry.permissions import ACTIVATE, CHANGE, LOG, PUBLISH, TRY
 from models_registry.templatetags.registry import BADGES, moment, number, short_digest, size
 
 
-class StateFilter(admin.SimpleListFilter):
+class StateFilter(HidingFilter):
     """The versions of one state; the deleted ones are shown where they are asked for."""
 
     title = "state"
     parameter_name = "state"
+    default_choice = "All but deleted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the states."""

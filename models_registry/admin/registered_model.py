@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -27,7 +26,7 @@ from unfold.widgets import (
 
 from models_registry import conf, services
 from models_registry.admin import canary
-from models_registry.admin.base import labelled, may_upload, require, told_in_words
+from models_registry.admin.base import HidingFilter, labelled, may_upload, require, told_in_words
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_archived, change_to_none, confirm
 from models_registry.admin.monitoring_pages import MonitoringPages
@@ -74,20 +73,16 @@ class SettingsForm(forms.Form):
     )
 
 
-class UseFilter(admin.SimpleListFilter):
+class UseFilter(HidingFilter):
     """Models in use, unless the archived ones are asked for."""
 
     title = "use"
     parameter_name = "archived"
+    default_choice = "In use"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return what may be asked for beside the models in use."""
         return [("yes", "Archived")]
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        """Yield both choices, the models in use in the place of all."""
-        for position, choice in enumerate(super().choices(changelist)):
-            yield {**choice, "display": "In use"} if position == 0 else choice
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RegisteredModel]) -> QuerySet[RegisteredModel]:
         """Return the models asked for."""

@@ -238,8 +238,12 @@ def describe_conflict(current: RegisteredModel) -> str:
     """Say who has changed what should serve in the meantime."""
     last = current.activations.select_related("version").filter(generation=current.generation).first()
     who = f" by {last.activated_by}" if last and last.activated_by else ""
-    number = current.active_version.number if current.active_version else "none"
+    if current.active_version is None:
+        return (
+            f"{current.name}: somebody else's change came first. No version is active now{who}. "
+            "Look at it, and repeat your change if you still want it."
+        )
     return (
-        f"{current.name}: somebody else's activation came first. Active now is version {number}{who}. "
-        "Look at it, and activate again if you still want yours."
+        f"{current.name}: somebody else's activation came first. Active now is version "
+        f"{current.active_version.number}{who}. Look at it, and activate again if you still want yours."
     )

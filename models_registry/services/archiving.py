@@ -6,8 +6,9 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from models_registry.errors import ActivationConflict
 from models_registry.models import RegisteredModel
-from models_registry.services.activation import deactivate
+from models_registry.services.activation import deactivate, describe_conflict
 from models_registry.services.desired_state import record_change
 
 log = structlog.get_logger(__name__)
@@ -16,14 +17,18 @@ log = structlog.get_logger(__name__)
 def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None) -> bool:
     """Let no version of `model` serve, and take up no new ones; return False where it was archived already.
 
-    A canary and a shadow end. Lists leave an archived model out. ActivationConflict is raised as in `deactivate`.
+    A canary and a shadow end. Lists leave an archived model out. ActivationConflict is raised where the model has
+    moved on since `seen_generation`, or since `model` was read where that is not given.
     """
     with transaction.atomic():
-        # An activation at the same time waits, or has come first and is undone.
-        current = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+        # An activation at the same time waits, or has come first and is found.
+        rows = RegisteredModel.objects.select_for_update(of=("self",)).select_related("active_version")
+        current = rows.get(pk=model.pk)
         if current.archived_at is not None:
             model.refresh_from_db()
             return False
+        if current.generation != (model.generation if seen_generation is None else seen_generation):
+            raise ActivationConflict(describe_conflict(current))
         why = f"Archived: {reason}" if reason else "Archived."
         if deactivate(model, by=by, reason=why, seen_generation=seen_generation) is None:
             # Another model may be the default one now.

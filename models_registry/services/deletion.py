@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from models_registry.errors import NotDeletable
 from models_registry.models import ModelVersion, ReferenceRows, State
+from models_registry.services.labels import remove_aliases_of
 
 log = structlog.get_logger(__name__)
 
@@ -16,9 +17,11 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
     """Delete what the registry holds of a rejected version but its number, its digest and the reasons.
 
     No later version gets its number, and discovery does not take its file up again. The file itself stays in the
-    storage, which belongs to who writes it. NotDeletable is raised for a version that is not rejected, or is active.
+    storage, which belongs to who writes it. Aliases that name the version are removed. NotDeletable is raised for a
+    version that is not rejected, or is active.
     """
     with transaction.atomic():
+        remove_aliases_of(version, by=by)
         current = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").get(pk=version.pk)
         if current.state != State.REJECTED or current.is_active:
             found = "active" if current.is_active else current.state

@@ -39,11 +39,12 @@ def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) 
             )
         if number is not None and type(number) is not int:
             raise RequestError(f"The alias {name!r} must name a version's number, found {describe_value(number)}.")
-        if number is not None and get_version(model, number).state == State.DELETED:
-            raise UnknownVersion(f"{model.name} {number} is deleted, so no alias can name it. Name another version.")
     with transaction.atomic():
-        # Two changes at once must not undo each other.
+        # Two changes at once must not undo each other, and a version that an alias names is not deleted meanwhile.
         row = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+        for number in aliases.values():
+            if number is not None:
+                _require_kept(model, number)
         row.aliases = {name: number for name, number in {**row.aliases, **aliases}.items() if number is not None}
         if len(row.aliases) > MAX_ALIASES:
             raise RequestError(f"{model.name} would have {len(row.aliases)} aliases; at most {MAX_ALIASES} are kept.")
@@ -51,6 +52,20 @@ def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) 
         record_change(model.pk)
     model.aliases = row.aliases
     log.info("aliases_changed", model=model.name, aliases=row.aliases, by=by)
+
+
+def _require_kept(model: RegisteredModel, number: int) -> None:
+    if get_version(model, number).state == State.DELETED:
+        raise UnknownVersion(f"{model.name} {number} is deleted, so no alias can name it. Name another version.")
+
+
+def remove_aliases_of(version: ModelVersion, *, by: str) -> None:
+    """Remove the aliases that name `version`, within the caller's transaction."""
+    # The model's row first, as set_aliases does: an alias that is set at the same time waits.
+    row = RegisteredModel.objects.select_for_update().get(pk=version.model_id)
+    names = [name for name, number in row.aliases.items() if number == version.number]
+    if names:
+        set_aliases(row, dict.fromkeys(names), by=by)
 
 
 def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:

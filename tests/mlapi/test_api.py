@@ -163,7 +163,8 @@ def test_without_a_token_nothing_is_told():
     for headers in ({}, {"Authorization": "Token wrong"}, {"Authorization": "Token"}):
         answer = Client().get("/api/models", headers=headers)
         assert answer.status_code == 401, headers
-        assert answer["WWW-Authenticate"] == "Token"
+        assert answer["WWW-Authenticate"] == "Bearer, Token"
+        assert "'Authorization: Bearer TOKEN' or as 'Authorization: Token TOKEN'" in answer.json()["error"]
         assert answer.json().keys() == {"error", "code", "request_id"}
 
 

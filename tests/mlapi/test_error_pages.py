@@ -24,6 +24,14 @@ def test_the_page_names_the_address_that_was_probably_meant(client, db):
     assert '<a href="/predict">/predict</a>' in client.get("/predict/", **BROWSER).content.decode()
 
 
+@pytest.mark.parametrize("path", ["/admin/nowhere/", "/admin/models_registry/nothing/", "/api/nowhere/", "/nowhere/"])
+def test_no_address_is_suggested_that_is_not_there(admin_client, path):
+    page = admin_client.get(path, **BROWSER)
+    assert page.status_code == 404
+    assert "Did you mean" not in page.content.decode()
+    assert "expected" not in admin_client.get(path).json()
+
+
 def test_a_person_without_the_right_is_told_who_gives_it(client, db):
     user = User.objects.create_user("ann", is_staff=True)
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")

@@ -6,11 +6,12 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from rest_framework.authtoken.models import Token
 
 from models_registry import services
 from models_registry.models import Activation, ApiKey, Lease, ModelVersion, RegisteredModel, Replica
@@ -655,6 +656,39 @@ def test_the_way_to_a_page_is_written_in_the_sidebars_words_and_names_as_they_ar
     header = re.search(r'<h1 class="reg-way.*?</h1>', shown.content.decode(), re.DOTALL)
     steps = re.findall(r"<a href=[^>]*>([^<]+)</a>", header[0])
     assert steps == ["Model registry", *way]
+
+
+@pytest.mark.parametrize(
+    ("address", "way"),
+    [
+        ("auth_user_changelist", ["Users"]),
+        ("auth_user_add", ["Users"]),
+        ("auth_user_change", ["Users", "ann"]),
+        ("auth_user_delete", ["Users", "ann"]),
+        ("auth_user_history", ["Users", "ann"]),
+        ("auth_user_password_change", ["Users", "ann"]),
+        ("auth_group_changelist", ["Groups"]),
+        ("auth_group_add", ["Groups"]),
+        ("auth_group_change", ["Groups", "a few"]),
+        ("auth_group_delete", ["Groups", "a few"]),
+        ("authtoken_tokenproxy_changelist", ["API tokens"]),
+        ("authtoken_tokenproxy_add", ["API tokens"]),
+        ("authtoken_tokenproxy_delete", ["API tokens", "Token of ann"]),
+    ],
+)
+def test_the_way_to_a_page_of_djangos_begins_as_every_other(address, way, admin_client):
+    user = User.objects.create_user("ann")
+    group = Group.objects.create(name="a few")
+    Token.objects.create(user=user)
+    row = {"auth_user": user.pk, "auth_group": group.pk, "authtoken_tokenproxy": user.pk}
+    of = address.rsplit("_", 2 if address.endswith("password_change") else 1)[0]
+    is_of_a_row = not address.endswith(("changelist", "add"))
+    shown = admin_client.get(reverse(f"admin:{address}", args=[row[of]] if is_of_a_row else []))
+    assert shown.status_code == 200
+    header = re.search(r'<h1 class="reg-way.*?</h1>', shown.content.decode(), re.DOTALL)
+    links = re.findall(r"<a href=\"([^\"]*)\"[^>]*>([^<]+)</a>", header[0])
+    assert [text for _, text in links] == ["Model registry", *way]
+    assert all(admin_client.get(link).status_code in (200, 302) for link, _ in links)
 
 
 @pytest.mark.parametrize("name", ["registeredmodel", "modelversion", "activation", "replica"])

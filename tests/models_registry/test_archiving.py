@@ -97,6 +97,22 @@ def test_a_decision_on_an_older_state_changes_nothing(churn):
     assert (churn.archived_at, churn.active_version.number) == (None, 1)
 
 
+@pytest.mark.parametrize("seen", [2, 4])
+def test_a_decision_on_another_state_of_an_inactive_model_is_refused(churn, seen):
+    services.deactivate(churn, by="ann")
+    services.activate(churn.versions.get(number=2), by="ann")
+    services.deactivate(services.get_model("churn"), by="ann")
+    churn.refresh_from_db()
+    assert churn.generation == 4
+    services.activate(churn.versions.get(number=1), by="ann")
+    services.deactivate(services.get_model("churn"), by="ann")
+    with pytest.raises(ActivationConflict, match="change came first. No version is active now by ann"):
+        services.archive(churn, by="bea", seen_generation=seen)
+    churn.refresh_from_db()
+    assert churn.archived_at is None
+    assert services.archive(churn, by="bea")
+
+
 def test_the_database_holds_no_archived_model_that_serves(churn):
     with pytest.raises(IntegrityError), transaction.atomic():
         RegisteredModel.objects.filter(pk=churn.pk).update(archived_at="2026-01-01T00:00Z")

@@ -9,6 +9,7 @@ from django.urls import reverse
 from models_registry import services
 from models_registry.errors import NotActivatable, NotDeletable, UnknownVersion
 from models_registry.models import ModelVersion, ReferenceRows, State
+from models_registry.services.desired_state import read_changes, read_revision
 from tests.support.estimators import constant, save
 from tests.support.registry import version
 
@@ -90,6 +91,21 @@ def test_no_alias_names_a_deleted_version(rejected):
     services.delete_version(rejected, by="bea")
     with pytest.raises(UnknownVersion, match="churn 2 is deleted"):
         services.set_aliases(rejected.model, {"champion": 2}, by="bea")
+
+
+def test_the_aliases_of_a_deleted_version_are_removed(rejected):
+    services.set_aliases(rejected.model, {"next": 2, "newest": 2, "champion": 1}, by="bea")
+    since = read_revision()
+    services.delete_version(rejected, by="bea")
+    assert services.get_model("churn").aliases == {"champion": 1}
+    assert read_changes(since).models["churn"].aliases == {"champion": 1}
+
+
+def test_a_refused_deletion_keeps_the_aliases(rejected):
+    services.set_aliases(rejected.model, {"champion": 1}, by="bea")
+    with pytest.raises(NotDeletable):
+        services.delete_version(rejected.model.versions.get(number=1), by="bea")
+    assert services.get_model("churn").aliases == {"champion": 1}
 
 
 def test_lists_leave_it_out_unless_asked(rejected, admin_client, capsys):

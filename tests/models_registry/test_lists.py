@@ -88,6 +88,20 @@ def test_a_list_reads_no_details_of_a_version(three):
     assert '"signature"' not in rows
 
 
+HIDING = {"registeredmodel": ({"archived": "yes"}, "In use"), "modelversion": ({"state": "deleted"}, "All but deleted")}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_only_a_search_or_a_filter_can_be_cleared(three, name):
+    version("c", 9, "deleted")
+    services.archive(services.get_model("a"), by="ann")
+    client, (chosen, by_default) = logged_in(*VIEW), HIDING[name]
+    for asked, is_found in (({}, False), ({"o": "-1"}, False), ({"q": "c"}, True), (chosen, True)):
+        text = client.get(page(f"{name}_changelist"), asked).content.decode()
+        assert ("found (<a href" in text) == is_found, asked
+        assert by_default in text
+
+
 @pytest.mark.parametrize(("chosen", "offered"), [("", 0), ("?model__id__exact={}", 1)])
 def test_the_filter_offers_no_endless_list_of_models(chosen, offered):
     fill(MODELS_OFFERED + 1, 1)

@@ -1,0 +1,30 @@
+// Ctrl+K: Enter opens the first result of what is typed, also before the palette has asked for it.
+"use strict";
+
+(() => {
+  const input = () => document.getElementById("search-input-command");
+  const isShown = (text) => document.getElementById("command-results-list")?.dataset.asked === text;
+
+  const open = async (text) => {
+    const url = new URL(input().getAttribute("hx-get"), location.href);
+    url.searchParams.set("s", text);
+    const response = await fetch(url, { redirect: "error" });
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const first = page.querySelector("#command-results-list a");
+    // Without a result the palette says so by itself; another text has its own Enter.
+    if (response.ok && first && input().value === text) location.assign(first.getAttribute("href"));
+  };
+
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.key !== "Enter" || event.target !== input()) return;
+      const text = input().value;
+      if (isShown(text)) return; // the palette opens the result that is chosen
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      if (text.trim()) open(text);
+    },
+    true,
+  );
+})();
