@@ -23,9 +23,6 @@ from models_registry.admin.base import credentials_context
 from models_registry.models import ModelLimit
 from models_registry.services.tokens import stored_form
 
-for model in (User, Group, TokenProxy):
-    admin.site.unregister(model)
-
 
 class ModelLimits(TabularInline):  # type: ignore[misc]
     """The models that the rights of the group or user on the page are limited to."""
@@ -81,7 +78,6 @@ class AccessAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         return answer
 
 
-@admin.register(User)
 class UserAdmin(DjangoUserAdmin, AccessAdmin):  # type: ignore[type-arg]
     """Who may log in, and what each may do."""
 
@@ -94,7 +90,6 @@ class UserAdmin(DjangoUserAdmin, AccessAdmin):  # type: ignore[type-arg]
     inlines = (ModelLimits,)
 
 
-@admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, AccessAdmin):
     """Permissions that several users share."""
 
@@ -103,7 +98,6 @@ class GroupAdmin(DjangoGroupAdmin, AccessAdmin):
     inlines = (ModelLimits,)
 
 
-@admin.register(TokenProxy)
 class TokenAdmin(RestTokenAdmin, AccessAdmin):
     """Tokens for the registry's API; each acts with its user's permissions, and is shown once."""
 
@@ -137,3 +131,18 @@ class TokenAdmin(RestTokenAdmin, AccessAdmin):
         nameless = copy.copy(obj)
         nameless.key = stored_form(obj.key)
         return super().log_addition(request, nameless, message)
+
+
+def take_over(site: admin.AdminSite) -> None:
+    """Put these pages in the place of Django's own; a project's own pages, and those of its own user model, stay."""
+    for model, stock, page in (
+        (User, DjangoUserAdmin, UserAdmin),
+        (Group, DjangoGroupAdmin, GroupAdmin),
+        (TokenProxy, RestTokenAdmin, TokenAdmin),
+    ):
+        if site.is_registered(model) and type(site.get_model_admin(model)) is stock:
+            site.unregister(model)
+            site.register(model, page)
+
+
+take_over(admin.site)

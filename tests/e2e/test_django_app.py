@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,11 @@ from tests.support.databases import ROOT
 from tests.support.estimators import save
 
 FRAME = pd.DataFrame({"age": [20.0, 30, 40, 50], "income": [1.0, 2, 3, 4]})
+PEOPLE = """from django.contrib.auth.models import AbstractUser
+
+class Person(AbstractUser):
+    pass
+"""
 BUILD = "from setuptools import setup; setup()"
 
 
@@ -46,8 +52,9 @@ def package(tmp_path) -> Path:
 
 @pytest.mark.timeout(180)
 def test_page_works_word_for_word(package, tmp_path):
-    install, act = blocks("sh")
-    settings, script = blocks("python")
+    install, act, ask = blocks("sh")
+    settings, view, address = blocks("python")
+    (answer,) = blocks("json")
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(package),
@@ -66,8 +73,8 @@ def test_page_works_word_for_word(package, tmp_path):
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    _, start = install.splitlines()
-    run(start, tmp_path)
+    _, *start = install.splitlines()
+    run("; ".join(start), tmp_path)
     project = tmp_path / "shop"
     with (project / "shop" / "settings.py").open("a") as file:
         file.write(settings)
@@ -75,8 +82,16 @@ def test_page_works_word_for_word(package, tmp_path):
     said = run(act, project)
     assert "System check identified no issues" in said
     assert "churn" in said
-    (project / "predict.py").write_text(script)
-    assert "['" in run("python manage.py shell --verbosity 0 < predict.py", project)
+    (project / "shop/views.py").write_text(view)
+    with (project / "shop/urls.py").open("a") as file:
+        file.write(address)
+    (body,) = re.findall(r"-d '(.*)'", ask)
+    request = (
+        "from django.test import Client; "
+        f"print(Client().post('/predict', '{body}', 'application/json', headers={{'host': 'localhost'}}).json())"
+    )
+    (project / "request.py").write_text(request)
+    assert run("python manage.py shell --verbosity 0 < request.py", project).strip() == str(json.loads(answer))
     # The pages of the admin work without the HTTP face.
     page = (
         "from django.test import Client; from django.contrib.auth.models import User; c = Client(); "
@@ -86,3 +101,10 @@ def test_page_works_word_for_word(package, tmp_path):
         "'/admin/models_registry/modelversion/1/change/')])"
     )
     assert run(f'python manage.py shell --verbosity 0 -c "{page}"', project).strip() == "[200, 200, 200, 200]"
+    # A user model of the project's own.
+    (project / "people").mkdir()
+    (project / "people/__init__.py").touch()
+    (project / "people/models.py").write_text(PEOPLE)
+    with (project / "shop" / "settings.py").open("a") as file:
+        file.write("INSTALLED_APPS.append('people')\nAUTH_USER_MODEL = 'people.Person'\n")
+    assert "System check identified no issues" in run("python manage.py check", project)

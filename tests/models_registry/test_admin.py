@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.messages import get_messages
 from django.test import Client
@@ -14,6 +16,8 @@ from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
 from models_registry import services
+from models_registry.admin.access import GroupAdmin as AccessGroupAdmin
+from models_registry.admin.access import take_over
 from models_registry.models import Activation, ApiKey, Lease, ModelVersion, RegisteredModel, Replica
 from models_registry.services.rollout import ModelReport
 from tests.support.registry import SCHEMA, version
@@ -689,6 +693,19 @@ def test_the_way_to_a_page_of_djangos_begins_as_every_other(address, way, admin_
     links = re.findall(r"<a href=\"([^\"]*)\"[^>]*>([^<]+)</a>", header[0])
     assert [text for _, text in links] == ["Model registry", *way]
     assert all(admin_client.get(link).status_code in (200, 302) for link, _ in links)
+
+
+def test_a_projects_own_pages_of_users_stay():
+    class OwnPage(UserAdmin):
+        pass
+
+    site = AdminSite(name="theirs")
+    site.register(User, OwnPage)
+    site.register(Group, GroupAdmin)
+    take_over(site)
+    assert type(site.get_model_admin(User)) is OwnPage
+    assert type(site.get_model_admin(Group)) is AccessGroupAdmin
+    assert not site.is_registered(Token)
 
 
 @pytest.mark.parametrize("name", ["registeredmodel", "modelversion", "activation", "replica"])
