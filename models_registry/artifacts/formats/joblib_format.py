@@ -9,23 +9,29 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from models_registry.artifacts.formats import arrays, arrow_strings, pandas_values
-from models_registry.artifacts.formats.advice import advice
 from models_registry.artifacts.formats.compression import open_stream
+from models_registry.artifacts.formats.joblib_rules import (
+    ARGUMENT_RULES,
+    bound_method,
+    new_instance,
+    refuse,
+    refuse_dunder_keys,
+    untrusted_name,
+)
 from models_registry.artifacts.formats.migrations.names import STAND_INS, current_name
 from models_registry.artifacts.formats.trusted import (
-    BOUND_METHODS,
     RECONSTRUCTOR,
     TrustedGlobals,
     builtin_trust,
 )
 from models_registry.artifacts.object_graph import is_definition
 from models_registry.artifacts.other_packages import missing_package
-from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
+from models_registry.errors import ArtifactError, BrokenArtifact
 
 MIN_JOBLIB = (1, 6)
 _DEEPEST_NESTING = 16
@@ -37,21 +43,6 @@ class ArrayRecord:
 
 class MappedArray:
     """Stands for `numpy.memmap`, which files of memory-mapped arrays mention and nothing here may call."""
-
-
-def bound_method(target: Any, name: Any) -> Any:
-    """Return one of the few methods that honest artifacts hold; pickle would ask `getattr` for any at all."""
-    full = f"{type(target).__module__}.{type(target).__qualname__}.{name}"
-    if full not in BOUND_METHODS:
-        raise untrusted_name(f"builtins.getattr ({full})")
-    return getattr(target, name)
-
-
-def new_instance(cls: Any, base: Any, state: Any) -> Any:
-    """Return an instance of a class without its constructor, as pickle protocols 0 and 1 ask for it."""
-    if base is not object or state is not None:
-        _refuse("makes an instance in an unusual way")
-    return cls.__new__(cls)
 
 
 _STAND_INS: dict[str, Any] = {
@@ -73,21 +64,6 @@ _RUNNABLE_STAND_INS = (
     pandas_values.string_type,
     *arrow_strings.STAND_INS.values(),
 )
-
-
-def _refuse(what: str) -> NoReturn:
-    raise UntrustedArtifact(
-        f"The artifact {what}, which no honest file does. Publish it again from its training script, "
-        "better as ONNX or skops."
-    )
-
-
-def untrusted_name(name: str) -> UntrustedArtifact:
-    """Return the error for a name that is not on the list."""
-    return UntrustedArtifact(
-        f"The artifact names {name}, which is not on the list of trusted names, so nothing of it was run. "
-        f"{advice((name,))}"
-    )
 
 
 def refuse_old_joblib(version: str) -> None:
@@ -128,7 +104,7 @@ class TrustedUnpickler(pickle._Unpickler):
         self._may_run: set[int] = set()
         self._rules: dict[int, Callable[[tuple[Any, ...]], None]] = {}
         if depth > _DEEPEST_NESTING:
-            _refuse(f"nests arrays of objects more than {_DEEPEST_NESTING} deep")
+            refuse(f"nests arrays of objects more than {_DEEPEST_NESTING} deep")
 
     def load(self) -> Any:
         """Return the object in the stream.
@@ -161,7 +137,7 @@ class TrustedUnpickler(pickle._Unpickler):
         if found is not None:
             return found
         if "." in name:
-            _refuse(f"names {full} by a path through {module}")
+            refuse(f"names {full} by a path through {module}")
         found = _STAND_INS.get(full)
         if found is None:
             if full not in self._names and full not in STAND_INS:
@@ -169,8 +145,8 @@ class TrustedUnpickler(pickle._Unpickler):
             found = _import(module, name)
         self._resolved[full] = found
         self._resolved_ids.add(id(found))
-        if full in _ARGUMENT_RULES:
-            self._rules[id(found)] = _ARGUMENT_RULES[full]
+        if full in ARGUMENT_RULES:
+            self._rules[id(found)] = ARGUMENT_RULES[full]
         if full in self._runnable or full in STAND_INS or found in _RUNNABLE_STAND_INS:
             self._may_run.add(id(found))
         return found
@@ -179,7 +155,7 @@ class TrustedUnpickler(pickle._Unpickler):
         if id(function) not in self._may_run:
             name = getattr(function, "__name__", type(function).__name__)
             module = getattr(function, "__module__", "?")
-            _refuse(f"calls {module}.{name} while it is loaded, where that may only be mentioned")
+            refuse(f"calls {module}.{name} while it is loaded, where that may only be mentioned")
 
     def load_frame(self) -> None:
         self.read(8)
@@ -189,7 +165,7 @@ class TrustedUnpickler(pickle._Unpickler):
         function = self.stack[-1]
         self._require_runnable(function)
         if type(arguments) is not tuple:
-            _refuse("calls something with no list of arguments")
+            refuse("calls something with no list of arguments")
         rule = self._rules.get(id(function))
         if rule is not None:
             rule(arguments)
@@ -200,7 +176,7 @@ class TrustedUnpickler(pickle._Unpickler):
     def _require_instantiable(self, cls: Any) -> None:
         self._require_runnable(cls)
         if not isinstance(cls, type) or id(cls) in self._rules:
-            _refuse("makes an instance in an unusual way")
+            refuse("makes an instance in an unusual way")
 
     def load_newobj(self) -> None:
         arguments = self.stack.pop()
@@ -238,30 +214,30 @@ class TrustedUnpickler(pickle._Unpickler):
     def _set_state(self, target: Any, state: Any) -> None:
         # State set on a class or a function would outlast the load and change it for the whole process.
         if isinstance(target, type) or id(target) in self._resolved_ids or is_definition(target):
-            _refuse(f"changes {getattr(target, '__name__', target)!r} itself")
+            refuse(f"changes {getattr(target, '__name__', target)!r} itself")
         if isinstance(target, list | dict | set | tuple | str | bytes | int | float) and not hasattr(
             target, "__dict__"
         ):
-            _refuse("sets the state of a plain value")
-        _refuse_dunder_keys(state)
+            refuse("sets the state of a plain value")
+        refuse_dunder_keys(state)
         state = self._migrate(target, state)
         if type(target).__name__ == "Tree" and len(state["nodes"]) != state["node_count"]:
             # scikit-learn would believe the count, and read past the nodes.
-            _refuse("holds a decision tree with another number of nodes than it says")
+            refuse("holds a decision tree with another number of nodes than it says")
         self.stack.append(state)
         super().load_build()  # type: ignore[misc]
 
     def _array(self, state: Any) -> Any:
         if type(state) is not dict or not {"dtype", "shape", "order"} <= state.keys():
-            _refuse("holds an array without shape or type")
+            refuse("holds an array without shape or type")
         dtype = state["dtype"]
         if not isinstance(dtype, np.dtype):
-            _refuse("holds an array without a type")
+            refuse("holds an array without a type")
         shape = arrays.checked_shape(state["shape"])
         if dtype.hasobject:
             nested = TrustedUnpickler(self._stream, self._trust, depth=self._depth + 1).load()
             if not isinstance(nested, np.ndarray):
-                _refuse("holds something else where it says that an array of objects follows")
+                refuse("holds something else where it says that an array of objects follows")
             return nested
         if state.get("numpy_array_alignment_bytes") is not None:
             self.read(self.read(1)[0])
@@ -278,7 +254,7 @@ class TrustedUnpickler(pickle._Unpickler):
     def _list(self) -> list[Any]:
         target = self.stack[-1]
         if type(target) is not list:
-            _refuse(f"appends to {type(target).__name__}")
+            refuse(f"appends to {type(target).__name__}")
         return target
 
     def load_setitem(self) -> None:
@@ -292,19 +268,19 @@ class TrustedUnpickler(pickle._Unpickler):
     def _set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            _refuse(f"sets items of {type(target).__name__}")
+            refuse(f"sets items of {type(target).__name__}")
         keys = items[::2]
         if type(target) is not dict:
             # A dictionary that answers attribute access, such as scikit-learn's Bunch, would take these for
             # numpy's interfaces to raw memory.
-            _refuse_dunder_keys(dict.fromkeys(key for key in keys if type(key) is str))
+            refuse_dunder_keys(dict.fromkeys(key for key in keys if type(key) is str))
         target.update(zip(keys, items[1::2], strict=True))
 
     def load_additems(self) -> None:
         items = self.pop_mark()
         target = self.stack[-1]
         if type(target) is not set:
-            _refuse(f"adds items to {type(target).__name__}")
+            refuse(f"adds items to {type(target).__name__}")
         target.update(items)
 
     def load_bytearray8(self) -> None:
@@ -313,7 +289,7 @@ class TrustedUnpickler(pickle._Unpickler):
         self.append(bytearray(self.read(length)))
 
     def _unusual(self) -> None:
-        _refuse("uses an instruction that joblib never writes (a persistent id, an extension or an instance call)")
+        refuse("uses an instruction that joblib never writes (a persistent id, an extension or an instance call)")
 
     for _code, _method in (
         (pickle.FRAME, load_frame),
@@ -341,15 +317,6 @@ class TrustedUnpickler(pickle._Unpickler):
     del _code, _method
 
 
-def _refuse_dunder_keys(state: Any) -> None:
-    parts = state if isinstance(state, tuple) else (state,)
-    for part in parts:
-        if isinstance(part, dict):
-            for key in part:
-                if isinstance(key, str) and key.startswith("__"):
-                    _refuse(f"sets {key}, a name that belongs to Python itself,")
-
-
 def _import(module: str, name: str) -> Any:
     try:
         __import__(module)
@@ -361,57 +328,6 @@ def _import(module: str, name: str) -> Any:
             f"The artifact needs {module}.{name}, which the installed packages do not have. "
             "It was probably trained with other versions; train and publish it again with the server's."
         ) from error
-
-
-def _reconstruct_rule(arguments: tuple[Any, ...]) -> None:
-    subtype, shape = arguments[0], arguments[1]
-    if subtype not in {np.ndarray, np.matrix, np.ma.MaskedArray} or shape != (0,):
-        _refuse("rebuilds an array in an unusual way")
-
-
-def _masked_rule(arguments: tuple[Any, ...]) -> None:
-    if arguments[0] is not np.ma.MaskedArray or arguments[1] is not np.ndarray or arguments[2] != (0,):
-        _refuse("rebuilds a masked array in an unusual way")
-
-
-def _scalar_rule(arguments: tuple[Any, ...]) -> None:
-    dtype = arguments[0]
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(arguments[1], bytes):
-        _refuse("rebuilds a number in an unusual way")
-
-
-def _from_buffer_rule(arguments: tuple[Any, ...]) -> None:
-    data, dtype = arguments[0], arguments[1]
-    if not isinstance(data, bytes | bytearray) or not isinstance(dtype, np.dtype) or dtype.hasobject:
-        _refuse("rebuilds an array in an unusual way")
-
-
-def _tree_rule(arguments: tuple[Any, ...]) -> None:
-    features, classes, outputs = arguments
-    plain = isinstance(features, int) and isinstance(outputs, int) and isinstance(classes, np.ndarray)
-    if not plain or features < 0 or classes.ndim != 1 or not 0 < outputs == len(classes):
-        _refuse("rebuilds a decision tree in an unusual way")
-
-
-def _encode_rule(arguments: tuple[Any, ...]) -> None:
-    if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] != "latin1":
-        _refuse("rebuilds bytes in an unusual way")
-
-
-_Rule = Callable[[tuple[Any, ...]], None]
-_ARGUMENT_RULES: dict[str, _Rule] = {
-    "_codecs.encode": _encode_rule,
-    "numpy.dtype": arrays.checked_dtype_arguments,
-    "numpy._core.multiarray._reconstruct": _reconstruct_rule,
-    "numpy.core.multiarray._reconstruct": _reconstruct_rule,
-    "numpy._core.multiarray.scalar": _scalar_rule,
-    "numpy.core.multiarray.scalar": _scalar_rule,
-    "numpy._core.numeric._frombuffer": _from_buffer_rule,
-    "numpy.core.numeric._frombuffer": _from_buffer_rule,
-    "numpy.ma.core._mareconstruct": _masked_rule,
-    "sklearn.tree._tree.Tree": _tree_rule,
-    **pandas_values.RULES,
-}
 
 
 def open_joblib(path: Path, *, trusted: frozenset[str], allow_any_pickle: bool) -> Any:

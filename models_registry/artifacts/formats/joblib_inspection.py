@@ -1,15 +1,22 @@
 """Reads a joblib file as a list of instructions: every name is noted, nothing is imported, made or called."""
 
 import io
-import math
 import pickle
-import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
 from models_registry.artifacts.formats.compression import open_stream
+from models_registry.artifacts.formats.inert_arrays import (
+    CallArguments,
+    ContradictoryFile,
+    OtherState,
+    TruncatedFile,
+    item_bytes,
+    item_count,
+    object_items,
+)
 from models_registry.artifacts.formats.migrations.names import current_name
 from models_registry.artifacts.formats.trusted import BOUND_METHODS, RECONSTRUCTOR
 from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached, claim
@@ -21,22 +28,11 @@ _DEEPEST_NESTING = 16
 _MAX_TEXT_LENGTH = 4096
 _MAX_LINE_LENGTH = 1 << 16
 _CHUNK_BYTES = 1 << 20
-_ITEM_BYTES = re.compile(r"([biufcmMSUVO?])(\d*)")
-_KIND_BYTES = {"?": 1, "b": 1, "U": 4, "O": 8}
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
-_ITEMSIZE_IN_STATE = 5
 _STATE_ENTRY_BYTES = 64
 _LIBRARIES = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
 _DICTIONARIES = frozenset({"collections.OrderedDict", "collections.defaultdict", "sklearn.utils._bunch.Bunch"})
 _PICKLE_PYTHONS = {2: ">=2.3", 3: ">=3.0", 4: ">=3.4", 5: ">=3.8"}
-
-
-class _Stop(Exception):
-    """The file contradicts itself, or does what no honest one does; the message is the reason."""
-
-
-class _CutOff(_Stop):
-    """The file ends before what it announces."""
 
 
 class _Text(str):
@@ -68,7 +64,7 @@ class InertUnpickler(pickle._Unpickler):
         self._depth = depth
         self._text_bytes = 0
         if depth > _DEEPEST_NESTING:
-            raise _Stop(f"It nests arrays of objects more than {_DEEPEST_NESTING} deep.")
+            raise ContradictoryFile(f"It nests arrays of objects more than {_DEEPEST_NESTING} deep.")
 
     def load(self) -> Any:
         """Return the stand-in of the object in the stream."""
@@ -85,7 +81,7 @@ class InertUnpickler(pickle._Unpickler):
             for _ in range(MAX_INSTRUCTIONS):
                 key = next_code(1)
                 if not key:
-                    raise _CutOff("It ends early.")
+                    raise TruncatedFile("It ends early.")
                 dispatch[key[0]](self)
                 if len(self.stack) + len(self.memo) + len(self.metastack) > MAX_HELD:
                     break
@@ -101,15 +97,15 @@ class InertUnpickler(pickle._Unpickler):
     def _exactly(self, count: int) -> bytes:
         data = self._stream.read(count)
         if len(data) != count:
-            raise _CutOff("It ends early.")
+            raise TruncatedFile("It ends early.")
         return data
 
     def _line(self) -> bytes:
         line = self._stream.readline(_MAX_LINE_LENGTH)
         if not line.endswith(b"\n") and len(line) < _MAX_LINE_LENGTH:
-            raise _CutOff("It ends early.")
+            raise TruncatedFile("It ends early.")
         if not line.endswith(b"\n"):
-            raise _Stop("It holds an instruction without an end.")
+            raise ContradictoryFile("It holds an instruction without an end.")
         return line
 
     def _endless_line(self) -> bytes:
@@ -119,7 +115,7 @@ class InertUnpickler(pickle._Unpickler):
         while not line.endswith(b"\n"):
             line = self._stream.readline(_CHUNK_BYTES)
             if not line:
-                raise _CutOff("It ends early.")
+                raise TruncatedFile("It ends early.")
             claim(self._notes, len(line), self._limit)
         return start
 
@@ -151,7 +147,7 @@ class InertUnpickler(pickle._Unpickler):
         while left:
             got = len(self._stream.read(min(left, _CHUNK_BYTES)))
             if not got:
-                raise _CutOff(f"It claims {count} bytes where {count - left} are left.")
+                raise TruncatedFile(f"It claims {count} bytes where {count - left} are left.")
             left -= got
 
     def _text(self, length: int, decode: Callable[[bytes], Any]) -> None:
@@ -166,7 +162,7 @@ class InertUnpickler(pickle._Unpickler):
     def load_proto(self) -> None:
         version = self._exactly(1)[0]
         if version > pickle.HIGHEST_PROTOCOL:
-            raise _Stop(f"It is written in pickle protocol {version}, which this Python does not know.")
+            raise ContradictoryFile(f"It is written in pickle protocol {version}, which this Python does not know.")
         if not self._depth:
             self._notes.note_version("python", _PICKLE_PYTHONS.get(version, ">=2.0"))
 
@@ -184,7 +180,7 @@ class InertUnpickler(pickle._Unpickler):
             self._notes.called.add(name)
             return self._made(arguments[0], ())
         self._notes.called.add(name)
-        return Inert(name, {_Arguments: arguments})
+        return Inert(name, {CallArguments: arguments})
 
     def _bound_method(self, name: str, arguments: Any) -> str:
         """Return the method's own name for the few that honest files ask for with getattr."""
@@ -215,7 +211,7 @@ class InertUnpickler(pickle._Unpickler):
         if not isinstance(target, Inert):
             self._notes.problems.append("The artifact sets the state of a plain value.")
             return
-        if _Arguments not in target.state:
+        if CallArguments not in target.state:
             self._notes.problems.append(f"The artifact changes {target.name} itself, not an instance of it.")
         if target.name == _WRAPPER:
             self.stack[-1] = self._array(state)
@@ -224,7 +220,7 @@ class InertUnpickler(pickle._Unpickler):
             if isinstance(part, dict):
                 self._note_state(target, part)
         if not isinstance(state, dict):
-            target.state[_State] = state
+            target.state[OtherState] = state
 
     def _note_state(self, target: Inert, state: dict[Any, Any]) -> None:
         # One state may be given to any number of objects, so each time counts.
@@ -239,15 +235,15 @@ class InertUnpickler(pickle._Unpickler):
 
     def _array(self, state: Any) -> InertArray:
         if not isinstance(state, dict):
-            raise _Stop("It holds an array without shape or type.")
+            raise ContradictoryFile("It holds an array without shape or type.")
         alignment = state.get("numpy_array_alignment_bytes")
         self._notes.note_version("joblib", ">=1.2" if alignment is not None else "<1.2")
-        itemsize, has_objects = _item_bytes(state.get("dtype"))
-        count = _count(state.get("shape"))
+        itemsize, has_objects = item_bytes(state.get("dtype"))
+        count = item_count(state.get("shape"))
         if has_objects:
             claim(self._notes, count * itemsize, self._limit)
             nested = InertUnpickler(self._stream, self._notes, limit=self._limit, depth=self._depth + 1).load()
-            return nested if isinstance(nested, InertArray) else InertArray(_object_items(nested))
+            return nested if isinstance(nested, InertArray) else InertArray(object_items(nested))
         if alignment is not None:
             self._exactly(self._exactly(1)[0])
         self._skip(count * itemsize)
@@ -325,7 +321,7 @@ class InertUnpickler(pickle._Unpickler):
     def load_binstring(self) -> None:
         length = struct.unpack("<i", self._exactly(4))[0]
         if length < 0:
-            raise _Stop("It holds a text of a negative length.")
+            raise ContradictoryFile("It holds a text of a negative length.")
         self._text(length, _as_latin)
 
     def load_long4(self) -> None:
@@ -336,11 +332,11 @@ class InertUnpickler(pickle._Unpickler):
 
     def _long(self, length: int) -> None:
         if not 0 <= length <= _MAX_TEXT_LENGTH:
-            raise _Stop(f"It holds a number of {length} bytes.")
+            raise ContradictoryFile(f"It holds a number of {length} bytes.")
         self.append(int.from_bytes(self._exactly(length), "little", signed=True))
 
     def _unusual(self) -> NoReturn:
-        raise _Stop(
+        raise ContradictoryFile(
             "It uses an instruction that joblib never writes (a persistent id, an extension or an instance call)."
         )
 
@@ -363,50 +359,12 @@ class InertUnpickler(pickle._Unpickler):
     del _code, _method
 
 
-class _Arguments:
-    """Key under which a stand-in keeps what its class was called with."""
-
-
-class _State:
-    """Key under which a stand-in keeps a state that is no dictionary."""
-
-
 def _as_latin(data: bytes) -> str:
     return data.decode("latin1")
 
 
 def _as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
-
-
-def _item_bytes(dtype: Any) -> tuple[int, bool]:
-    """Return the size of one item, and whether it is a Python object, of an inert `numpy.dtype`."""
-    arguments = dtype.state.get(_Arguments) if isinstance(dtype, Inert) else None
-    kind = arguments[0] if isinstance(arguments, tuple) and arguments else None
-    found = _ITEM_BYTES.fullmatch(kind) if isinstance(kind, str) else None
-    if found is None:
-        raise _Stop("It holds an array of an unknown type.")
-    letter, digits = found.groups()
-    size = int(digits[:12] or _KIND_BYTES.get(letter, 8)) * (4 if letter == "U" and digits else 1)
-    state = dtype.state.get(_State)
-    if isinstance(state, tuple) and len(state) > _ITEMSIZE_IN_STATE and letter in "SUV":
-        given = state[_ITEMSIZE_IN_STATE]
-        size = given if isinstance(given, int) and given >= 0 else size
-    return size, letter == "O"
-
-
-def _count(shape: Any) -> int:
-    sizes = (shape,) if isinstance(shape, int) else shape
-    if not isinstance(sizes, tuple) or not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise _Stop("It holds an array whose shape is no tuple of sizes.")
-    return math.prod(sizes)
-
-
-def _object_items(nested: Any) -> list[Any]:
-    """Return the items of an array of objects, which numpy pickles as a list in its state."""
-    state = nested.state.get(_State) if isinstance(nested, Inert) else None
-    items = state[-1] if isinstance(state, tuple) and state else []
-    return items if isinstance(items, list) else []
 
 
 def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
@@ -417,14 +375,14 @@ def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     try:
         with open_stream(path) as stream:
             root = InertUnpickler(stream, notes, limit=limit).load()
-    except (_CutOff, EOFError) as stop:
-        found = stop if isinstance(stop, _CutOff) else "Its compressed data ends early."
+    except (TruncatedFile, EOFError) as stop:
+        found = stop if isinstance(stop, TruncatedFile) else "Its compressed data ends early."
         notes.problems.append(
             f"The artifact is no whole joblib file. {found} It was probably cut off while it was copied: copy it "
             "again, whole."
         )
         return
-    except _Stop as stop:
+    except ContradictoryFile as stop:
         notes.problems.append(f"The artifact is no honest joblib file. {stop}")
         return
     notes.outline.extend(object_tree_of(root))

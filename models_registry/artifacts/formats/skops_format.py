@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.formats.joblib_format import untrusted_name
+from models_registry.artifacts.formats.joblib_rules import untrusted_name
 from models_registry.artifacts.formats.migrations.names import REMOVED_OBJECT, STAND_INS, current_name
 from models_registry.artifacts.formats.trusted import TrustedGlobals, builtin_trust
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact

@@ -1,12 +1,14 @@
-"""What older versions of scikit-learn, numpy and scipy wrote otherwise, and how it is read today.
+"""Conversion of states that older versions of scikit-learn, numpy and scipy wrote.
 
-An estimator is stored as its attributes, and every version of scikit-learn writes and expects others. Without a
-conversion such a file fails, or answers something else without any error. Three tables convert while a file is read:
+An estimator is stored as its attributes, and these differ between versions of scikit-learn. Without a conversion such
+a file fails, or gives other answers without an error. These tables convert a state while a file is read:
 
-names.py     names that moved or are gone; only strings, so that an inspection imports nothing
-stand_ins.py what is put in the place of names that are gone
-table.py     changes of a fitted state, each with its class, its version and where scikit-learn's source shows it
+names.py               names that moved or were removed; only strings, so that an inspection imports nothing
+stand_ins.py           replacements for removed names
+changes_before_1_0.py  changes of a fitted state: the class, the version, and the place in scikit-learn's source
+changes_since_1_0.py   the same, from scikit-learn 1.0 on
+table.py               all changes, and the function that applies them
 
-A new change is a new row of `table.CHANGES` (its function stands in the module of its kind: trees, ensembles, linear,
-preprocessing, others), with an artifact written by the older version that proves it: tests/artifacts/old_versions.
+To add a change, add a row to one of the two modules, and its function to the module of its kind (trees, ensembles,
+linear, preprocessing, others). An artifact that the older version wrote proves it: tests/artifacts/old_versions.
 """
