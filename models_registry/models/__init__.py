@@ -1,4 +1,4 @@
-"""What the registry records, by subject; import every name from here."""
+"""The tables of the registry, by subject; import every name from here."""
 
 from models_registry.models.api_key import ApiKey, ApiKeyQuerySet
 from models_registry.models.batch import BatchJob, BatchState

@@ -1,4 +1,4 @@
-"""API keys: who may ask for predictions, for which models, and how often."""
+"""API keys: which clients may request predictions, of which models, and how often."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Filters of API keys."""
 
     def not_revoked(self) -> ApiKeyQuerySet:
-        """Return the keys that are not revoked. Expired ones are included, so that their holders are told why."""
+        """Return the keys that are not revoked. Expired keys are included, so that their users get the reason."""
         return self.filter(revoked_at__isnull=True)
 
 
 class ApiKey(models.Model):
     """A key that allows predictions. Its text is shown once; only its digest is stored."""
 
-    name = models.CharField(max_length=100, help_text="Who holds it, e.g. the system that calls.")
-    prefix = models.CharField(max_length=30, unique=True, help_text="The key's visible beginning.")
+    name = models.CharField(max_length=100, help_text="The user of the key, e.g. the system that calls.")
+    prefix = models.CharField(max_length=30, unique=True, help_text="The visible prefix of the key.")
     digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key.")
-    model_names = models.JSONField(blank=True, default=list, help_text="What it is good for; every model where empty.")
-    rate_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Requests; unlimited where empty.")
+    model_names = models.JSONField(blank=True, default=list, help_text="The models that it is for; empty: every model.")
+    rate_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: unlimited.")
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.CharField(max_length=200, blank=True, default="")
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_by = models.CharField(max_length=200, blank=True, default="")
-    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="Accurate to the minute.")
 
     objects = ApiKeyQuerySet.as_manager()
 

@@ -9,7 +9,7 @@ from models_registry.models.version import ModelVersion
 
 
 class BatchState(models.TextChoices):
-    """How far a batch scoring job is."""
+    """The state of a batch scoring job."""
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"

@@ -1,4 +1,4 @@
-"""Which models the rights of a group or of a user hold for."""
+"""Limits of the rights of a group or of a user to some models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIMIT_PATTERN = r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,99}$"
 
 
 class ModelLimit(models.Model):
-    """One name, or pattern of names, that the rights of a group or of a user are limited to; none: every model."""
+    """One name or pattern that limits the rights of a group or of a user; without any, they apply to every model."""
 
     group = models.ForeignKey("auth.Group", null=True, on_delete=models.CASCADE, related_name="model_limits")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="model_limits")
@@ -20,10 +20,10 @@ class ModelLimit(models.Model):
         max_length=100,
         validators=[
             RegexValidator(
-                LIMIT_PATTERN.replace("$", r"\Z"), "Expected a model's name; * stands for any characters: fraud-*."
+                LIMIT_PATTERN.replace("$", r"\Z"), "Expected a model's name; * matches any characters: fraud-*."
             )
         ],
-        help_text="A name, or a pattern: fraud-* is every model whose name begins so.",
+        help_text="A name, or a pattern: fraud-* matches every model whose name starts with fraud-.",
     )
 
     class Meta:

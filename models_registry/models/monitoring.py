@@ -1,4 +1,4 @@
-"""What was measured of a version: its usage, its drift, and its replays."""
+"""Measurements of a version: its usage, its drift, and its replays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UsageWindowQuerySet(models.QuerySet["UsageWindow"]):
 
 
 class UsageWindow(models.Model):
-    """What one replica answered with one version in one minute, or what all did in one hour."""
+    """The usage of one version: of one replica in one minute, or of all replicas in one hour."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="usage")
     replica = models.CharField(max_length=200, blank=True, default="", help_text="Empty for all replicas together.")
@@ -30,10 +30,10 @@ class UsageWindow(models.Model):
     seconds = models.PositiveIntegerField()
     requests = models.PositiveBigIntegerField(default=0)
     refused = models.PositiveBigIntegerField(
-        default=0, help_text="Requests that failed for another reason than the model."
+        default=0, help_text="Requests that failed for a reason outside the model."
     )
     rows = models.PositiveBigIntegerField(default=0)
-    errors = models.JSONField(default=dict, help_text="Requests that the model failed at, by kind.")
+    errors = models.JSONField(default=dict, help_text="Requests on which the model failed, by kind.")
     latency = models.JSONField(default=list, help_text="Answered requests by bucket of seconds.")
     latency_seconds = models.FloatField(default=0)
     labels = models.JSONField(default=dict, help_text="Predictions by label.")
@@ -55,7 +55,7 @@ class UsageWindow(models.Model):
 
 
 class ReferenceRows(models.Model):
-    """Training rows that the served values of a version are compared with."""
+    """Training rows of a version, for the comparison with its served values."""
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="reference_rows")
     instances = models.JSONField()
@@ -69,7 +69,7 @@ class ReferenceRows(models.Model):
 
 
 class DriftCheck(models.Model):
-    """Which columns of a version had drifted at the last measurement."""
+    """The columns of a version that had drifted at the last measurement."""
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="drift_check")
     checked_at = models.DateTimeField(null=True)
@@ -84,7 +84,7 @@ class DriftCheck(models.Model):
 
 
 class Replay(models.Model):
-    """A version that is run over rows, to compare its answers with those of the active version."""
+    """A run of a version over rows, which compares its answers with those of the active version."""
 
     class State(models.TextChoices):
         """How far it is."""
@@ -107,7 +107,7 @@ class Replay(models.Model):
         null=True,
         on_delete=models.CASCADE,
         related_name="+",
-        help_text="The active version; empty where the answers are compared with recorded predictions.",
+        help_text="The active version; empty: the answers are compared with recorded predictions.",
     )
     source = models.CharField(max_length=10, choices=Source.choices)
     max_rows = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""A model by its name, and what should serve it."""
+"""A model, and the version that should serve it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 class Policy(models.TextChoices):
-    """Whether a person or the registry activates a ready version."""
+    """The policy of activation: by a person, or automatic."""
 
     MANUAL = "manual", "Manual: a person activates"
-    LATEST = "latest", "Latest: a version that passes its checks is activated by itself"
+    LATEST = "latest", "Latest: a version that passes validation is activated automatically"
 
 
 class CaptureSides(models.TextChoices):
-    """Which side of a request the prediction log keeps."""
+    """The parts of a request that the prediction log keeps."""
 
     INPUT = "input", "Input"
     OUTPUT = "output", "Output"
@@ -34,7 +34,7 @@ class RegisteredModel(models.Model):
     card_changed_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     policy = models.CharField(max_length=10, choices=Policy.choices, default=Policy.MANUAL)
     acceleration = models.BooleanField(
-        default=True, help_text="Serve a verified compiled form where there is one; takes effect at the next poll."
+        default=True, help_text="Serve the verified compiled form if there is one; takes effect at the next poll."
     )
     active_version = models.ForeignKey(
         "ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
@@ -46,7 +46,7 @@ class RegisteredModel(models.Model):
     latest_percent = models.FloatField(
         default=100,
         db_default=100,
-        help_text="With policy latest: the share of the traffic that a new version begins with.",
+        help_text="With policy latest: the initial share of the traffic for a new version, in percent.",
     )
     latest_bake_minutes = models.FloatField(
         default=30,
@@ -63,16 +63,17 @@ class RegisteredModel(models.Model):
         max_length=10, choices=CaptureSides.choices, default=CaptureSides.BOTH, db_default=CaptureSides.BOTH
     )
     capture_exclude = models.JSONField(
-        default=list, blank=True, help_text="Columns that the prediction log leaves out, or keeps as a hash."
+        default=list, blank=True, help_text="Columns that the prediction log leaves out or hashes."
     )
     check_began_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When a version of it was last taken up for validation."
+        null=True, blank=True, editable=False, help_text="When the validation of one of its versions last started."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     archived_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     archived_reason = models.TextField(blank=True, default="", db_default="", editable=False)
-    # Numbers of versions by name. The defaults of the database are for workers of the release before.
+    # Numbers of versions by name. Workers of the previous release insert rows without these columns, so the database
+    # has defaults.
     aliases = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
 

@@ -1,4 +1,4 @@
-"""The serving worker processes, what each one serves, and the tasks that one of them does for all."""
+"""The serving worker processes, the models that each one serves, and the tasks that one of them does for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.models.version import ModelVersion
 
 
 class ReplicaState(models.TextChoices):
-    """What a replica does with a model."""
+    """The state of a model in a replica."""
 
     LOADING = "loading", "Loading"
     SERVING = "serving", "Serving"
@@ -50,15 +50,15 @@ class Replica(models.Model):
 
 
 class ReplicaModel(models.Model):
-    """What one replica reports of one model."""
+    """The report of one replica about one model."""
 
     replica = models.ForeignKey(Replica, on_delete=models.CASCADE, related_name="models")
     model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="replicas")
     state = models.CharField(max_length=10, choices=ReplicaState.choices)
     serving_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
-    generation = models.PositiveIntegerField(help_text="The last generation that this replica carried out.")
+    generation = models.PositiveIntegerField(help_text="The last generation that this replica applied.")
     desired_generation = models.PositiveIntegerField(
-        default=0, help_text="The generation that its state is about: the desired state as this replica last read it."
+        default=0, help_text="The generation of the desired state that this replica last read."
     )
     reason = models.TextField(blank=True, default="")
     digest = models.CharField(
@@ -66,13 +66,13 @@ class ReplicaModel(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="SHA-256 of what it serves; empty where nothing.",
+        help_text="SHA-256 of the served artifact; empty: none is served.",
     )
-    runs = models.JSONField(default=dict, help_text="In which form it serves, and how that was verified.")
+    runs = models.JSONField(default=dict, help_text="The form that serves, and how it was verified.")
     others = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),
-        help_text="The versions beside the active one, by number: state, digest and reason.",
+        help_text="Other loaded versions, by number: state, digest and reason.",
     )
     since = models.DateTimeField()
 
@@ -86,12 +86,12 @@ class ReplicaModel(models.Model):
 
 
 class Lease(models.Model):
-    """A task that one replica at a time does for all."""
+    """A task that one replica at a time does for all replicas."""
 
     name = models.CharField(primary_key=True, max_length=50)
     holder = models.CharField(max_length=200, blank=True, default="")
     expires_at = models.DateTimeField()
-    note = models.TextField(blank=True, default="", help_text="What the last holder has to say, e.g. an error.")
+    note = models.TextField(blank=True, default="", help_text="A note of the last holder, e.g. an error.")
     done_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""What moves the traffic of a model: activations, canaries and shadows."""
+"""Changes of a model's traffic: activations, canaries and shadows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Activation(models.Model):
     """One change of a model's active version; rows are only added."""
 
     class Kind(models.TextChoices):
-        """What caused the change."""
+        """The cause of the change."""
 
         ACTIVATION = "activation", "Activation"
         ROLLBACK = "rollback", "Rollback"
@@ -30,20 +30,20 @@ class Activation(models.Model):
         null=True,
         on_delete=models.PROTECT,
         related_name="activations",
-        help_text="Empty where no version is active from then on.",
+        help_text="Empty: the model was deactivated.",
     )
     previous_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
     generation = models.PositiveIntegerField()
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ACTIVATION)
     reason = models.TextField(blank=True, default="")
-    overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
+    overrides = models.TextField(blank=True, default="", help_text="The overridden advice of the validation.")
     activated_by = models.CharField(max_length=200, blank=True, default="")
     activated_at = models.DateTimeField(default=timezone.now)
     rolled_out_at = models.DateTimeField(
-        null=True, blank=True, help_text="When every live replica served it; noted where webhooks are set."
+        null=True, blank=True, help_text="When every live replica served it; recorded only if webhooks are set."
     )
     rollout_failed_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a replica first failed to load it; noted where webhooks are set."
+        null=True, blank=True, help_text="When a replica first failed to load it; recorded only if webhooks are set."
     )
 
     class Meta:
@@ -68,7 +68,7 @@ class Activation(models.Model):
 
 
 class Canary(models.Model):
-    """A candidate that answers a share of a model's requests; kept when it has ended."""
+    """A candidate that answers a share of a model's requests; the row stays after its end."""
 
     class Outcome(models.TextChoices):
         """How it ended."""
@@ -81,16 +81,16 @@ class Canary(models.Model):
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="canaries")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="canaries")
     active_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
-    generation = models.PositiveIntegerField(help_text="The model's generation while it stands; salts the split.")
+    generation = models.PositiveIntegerField(help_text="The model's generation; the salt of the split.")
     percent = models.FloatField(help_text="Share of the requests, 0 to 100.")
-    bake_minutes = models.FloatField(null=True, blank=True, help_text="Empty: it is promoted by hand.")
+    bake_minutes = models.FloatField(null=True, blank=True, help_text="Empty: a person promotes it.")
     guardrails = models.JSONField(default=dict, help_text="Limits by name: error_rate, p99_ratio, label_shift.")
     reason = models.TextField(blank=True, default="")
-    overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
+    overrides = models.TextField(blank=True, default="", help_text="The overridden advice of the validation.")
     started_by = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     traffic_at = models.DateTimeField(
-        null=True, blank=True, help_text="When it got its first share: every live replica had loaded it."
+        null=True, blank=True, help_text="When it got its first share: after every live replica had loaded it."
     )
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=11, choices=Outcome.choices, blank=True, default="")
@@ -123,22 +123,22 @@ class Canary(models.Model):
 
     @property
     def bake_ends_at(self) -> datetime | None:
-        """When its bake time is over; None while it has no traffic yet, or where it has no bake time."""
+        """The end of its bake time; None without traffic so far, or without a bake time."""
         if self.traffic_at is None or self.bake_minutes is None:
             return None
         return self.traffic_at + timedelta(minutes=self.bake_minutes)
 
 
 class Shadow(models.Model):
-    """A version that gets copies of a model's requests and whose answers are only compared; kept when it has ended."""
+    """A version that gets copies of a model's requests; its answers are only compared. The row stays after its end."""
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="shadows")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="shadows")
     active_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
     percent = models.FloatField(help_text="Share of the requests, 0 to 100.")
     reason = models.TextField(blank=True, default="")
-    overrides = models.TextField(blank=True, default="", help_text="What the check advised, where it was overruled.")
-    problem = models.TextField(blank=True, default="", help_text="Why it last gave no answers at all.")
+    overrides = models.TextField(blank=True, default="", help_text="The overridden advice of the validation.")
+    problem = models.TextField(blank=True, default="", help_text="Why it gave no answers in the last run.")
     started_by = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -163,16 +163,16 @@ class Shadow(models.Model):
 
 
 class ShadowWindow(models.Model):
-    """What one replica compared with a shadow in one minute, in rows."""
+    """The comparison of one replica with a shadow in one minute, in rows."""
 
     shadow = models.ForeignKey(Shadow, on_delete=models.CASCADE, related_name="windows")
     replica = models.CharField(max_length=200)
     starts_at = models.DateTimeField(db_index=True)
-    rows = models.PositiveIntegerField(default=0, help_text="Rows that it was asked for.")
+    rows = models.PositiveIntegerField(default=0, help_text="Rows that it was asked to predict.")
     agreed = models.PositiveIntegerField(default=0)
     errors = models.PositiveIntegerField(default=0, help_text="Rows without an answer.")
-    dropped = models.PositiveIntegerField(default=0, help_text="Rows that it was not asked for: the queue was full.")
-    latency = models.JSONField(default=list, help_text="Single rows by their time, over the buckets of the metrics.")
+    dropped = models.PositiveIntegerField(default=0, help_text="Rows that were dropped because the queue was full.")
+    latency = models.JSONField(default=list, help_text="Times of single rows, in the buckets of the metrics.")
 
     class Meta:
         default_permissions = ()

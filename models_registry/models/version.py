@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from models_registry.models.registered_model import RegisteredModel
 
-# A version whose bytes could not be read is tried again after this time; by hand at once.
+# A version whose bytes could not be read is retried after this time; a person can retry it at once.
 POSTPONED_SECONDS = 30
-# Most of a row, and no list shows it.
+# The large columns, which no list shows.
 DETAILS = ("parts", "manifest", "inspection", "schema", "sample", "report", "notes")
 
 
@@ -32,11 +32,11 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     """Filters and orders of versions."""
 
     def ready(self) -> ModelVersionQuerySet:
-        """Return the versions that passed their checks."""
+        """Return the versions that passed validation."""
         return self.filter(state=State.READY)
 
     def waiting_for_check(self) -> ModelVersionQuerySet:
-        """Return the versions that wait for their check, and those whose check has died."""
+        """Return the versions that wait for validation, and those whose validation was interrupted."""
         stale = timezone.now() - timedelta(seconds=2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS)
         return self.filter(Q(state=State.FOUND) | Q(state=State.CHECKING, claimed_at__lt=stale))
 
@@ -46,13 +46,13 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.waiting_for_check().exclude(state=State.FOUND, claimed_at__gte=recently).in_turn()
 
     def in_turn(self) -> ModelVersionQuerySet:
-        """Order the versions for validation: models take turns, and postponed versions come last."""
+        """Order the versions for validation: models take turns, postponed versions come last."""
         return self.order_by(
             F("claimed_at").asc(nulls_first=True), F("model__check_began_at").asc(nulls_first=True), "found_at", "pk"
         )
 
     def without_details(self) -> ModelVersionQuerySet:
-        """Return them without what a list does not show: most of a row."""
+        """Return the versions without the large columns, which no list shows."""
         return self.defer(*DETAILS)
 
     def kept(self) -> ModelVersionQuerySet:
@@ -70,36 +70,36 @@ class ModelVersion(models.Model):
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.FOUND)
-    reason = models.TextField(blank=True, default="", help_text="Why it is in this state, where that needs words.")
+    reason = models.TextField(blank=True, default="", help_text="The reason for this state, if there is one.")
     format = models.CharField(max_length=10)
 
     storage_key = models.CharField(max_length=900)
     storage_version = models.CharField(max_length=1100)
     size_bytes = models.BigIntegerField()
     digest = models.CharField(max_length=64, blank=True, default="", help_text="SHA-256 of the artifact.")
-    parts = models.JSONField(null=True, blank=True, help_text="The stored files that it consists of, where several.")
+    parts = models.JSONField(null=True, blank=True, help_text="Its stored files, if there are several.")
 
     description = models.TextField(blank=True, default="")
-    notes = models.TextField(blank=True, default="", db_default="", help_text="What people say of it afterwards.")
+    notes = models.TextField(blank=True, default="", db_default="", help_text="Notes of users about the version.")
     notes_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     notes_changed_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     metrics = models.JSONField(blank=True, default=dict)
     manifest = models.JSONField(blank=True, default=dict)
     inspection = models.JSONField(null=True, blank=True)
-    # The column keeps its first name, so that workers of the release before go on while a rollout runs.
+    # The column keeps its first name, so that workers of the previous release work during a rollout.
     schema = models.JSONField(null=True, blank=True, db_column="signature")
     sample = models.JSONField(null=True, blank=True)
     reference = models.JSONField(
         null=True,
         blank=True,
-        help_text="What pins its file of training rows: name, key, storage version, size, SHA-256.",
+        help_text="The pinned file of training rows: name, key, storage version, size, SHA-256.",
     )
     sample_is_own = models.BooleanField(
-        default=False, help_text="The expected predictions are those of the first check; nobody gave any."
+        default=False, help_text="The expected predictions are those of the first validation; the publisher gave none."
     )
     report = models.JSONField(null=True, blank=True)
     override_reason = models.TextField(
-        blank=True, default="", help_text="Why activating it needs somebody to overrule the check; empty where not."
+        blank=True, default="", help_text="Why its activation needs an override; empty: it needs none."
     )
 
     found_at = models.DateTimeField(default=timezone.now)

@@ -8,9 +8,9 @@ from django.utils import timezone
 
 
 class WebhookDelivery(models.Model):
-    """One event for one receiver: the outbox, and what became of it."""
+    """One event for one receiver, and the state of its delivery."""
 
-    event = models.CharField(max_length=40, help_text="The id that each attempt carries.")
+    event = models.CharField(max_length=40, help_text="The id, the same in each attempt.")
     kind = models.CharField(max_length=50)
     url = models.CharField(max_length=2000)
     body = models.TextField()
@@ -38,7 +38,7 @@ class WebhookDelivery(models.Model):
 
     @property
     def state(self) -> str:
-        """Return what became of it: delivered, lost or waiting."""
+        """Return the state of the delivery: delivered, lost or waiting."""
         if self.delivered_at is not None:
             return "delivered"
         return "lost" if self.gave_up_at is not None else "waiting"
