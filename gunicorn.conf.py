@@ -32,9 +32,9 @@ keepalive = 75
 graceful_timeout = 50
 # Covers the wait for models at a worker's start.
 timeout = 120
-# Heartbeats need no disk, where there is memory that can be written.
+# Heartbeats need no disk, if there is memory that can be written.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
-# Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is no proxy.
+# Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is not a proxy.
 forwarded_allow_ips = ""
 accesslog = None
 logger_class = "mlapi.observability.server_log.ServerLog"
@@ -63,7 +63,7 @@ def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
 
 @_guarded
 def on_starting(server: Any) -> None:
-    """Count from nothing: what an earlier server left is no part of this one's metrics."""
+    """Count from nothing: what an earlier server left is not a part of this one's metrics."""
     _snapshots.clear()
 
 

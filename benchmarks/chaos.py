@@ -147,7 +147,7 @@ class Chaos:
         self._ask("activate", {"version": self._dice.randint(1, VERSIONS)})
 
     def roll_back(self) -> None:
-        """Ask for the one before."""
+        """Ask for the previous one."""
         self._ask("rollback", {})
 
     def break_the_storage(self) -> None:
@@ -167,7 +167,7 @@ class Chaos:
         shutil.rmtree(self._stage.directory / "service" / "var" / "cache", ignore_errors=True)
 
     def restart(self) -> None:
-        """End the whole service, gently or not, and start it anew."""
+        """End the whole service, gently or not, and start it again."""
         service = self._stage.service
         if self._dice.random() < 0.5:
             service.stop()
@@ -187,7 +187,7 @@ class Chaos:
 
 
 def converge(stage: Bed) -> list[str]:
-    """Activate a version after all faults; return what is wrong where it does not serve everywhere."""
+    """Activate a version after all faults; return what is wrong if it does not serve everywhere."""
     deadline = time.monotonic() + RECOVERY_SECONDS
     last: object = None
     while time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 """No request breaks the service or another's answer: `python -m benchmarks.fuzz --requests 22000`.
 
 Each connection sends a request that was spoilt somewhere, and a whole one behind it that asks for a known answer. The
-spoilt one may be answered, refused or hung up on. The whole one may be swallowed as the other's body, but where it is
+spoilt one may be answered, refused or hung up on. The whole one may be swallowed as the other's body, but if it is
 answered, it is answered right: anything else means that service and caller disagree on where a request ends. Exit
 status 1: such an answer, a 500, an answer that is no HTTP, or a service that does not answer any more.
 """
@@ -157,7 +157,7 @@ def heads_of(received: bytes) -> list[bytes]:
 
 
 def judge(received: bytes, request_id: str, *, is_clear: bool) -> str | None:
-    """Return what is wrong with what came back; None where nothing is.
+    """Return what is wrong with what came back; None if nothing is.
 
     Where it `is_clear` where the spoilt request ends, the whole one is answered as it should be, or not at all.
     """
@@ -182,7 +182,7 @@ def judge(received: bytes, request_id: str, *, is_clear: bool) -> str | None:
 
 
 def status_of(head: bytes) -> int:
-    """Return the status in an answer's first line; 599 where there is none."""
+    """Return the status in an answer's first line; 599 if there is none."""
     word = head[9:12]
     return int(word) if word.isdigit() else 599
 

@@ -2,7 +2,7 @@
 
 Honest files of each format are damaged, then inspected, opened and asked for predictions, as a validation does it. A
 damaged file may be refused or answer. Exit status 1: a process that ended by a signal, took longer than a validation
-may, or raised what is no refusal where a decoder of ours reads the file.
+may, or raised what is not a refusal where a decoder of ours reads the file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ STAGES = ("inspected", "opened", "asked")
 
 @dataclass(frozen=True, slots=True)
 class HonestFile:
-    """An honest file, and rows that its model answers."""
+    """An ordinary file, and rows that its model answers."""
 
     name: str
     format: str
@@ -65,7 +65,7 @@ class HonestFile:
 
 
 def honest_files(folder: Path) -> list[HonestFile]:
-    """Return one file for each decoder; a process of its own trains them, since a fork breaks threads of libraries."""
+    """Return one file for each decoder; its own process trains them, since a fork breaks threads of libraries."""
     path = folder / "honest_files"
     pid = os.fork()
     if pid == 0:
@@ -165,7 +165,7 @@ class Progress:
 
 
 def try_files(found: list[HonestFile], seed: int, numbers: range, path: Path, progress: Progress) -> Counter[str]:
-    """Try the damaged files of these numbers, which take turns among the honest files."""
+    """Try the damaged files of these numbers, which take turns among the ordinary files."""
     outcomes: Counter[str] = Counter()
     for number in numbers:
         honest = found[number % len(found)]
@@ -180,7 +180,7 @@ def try_files(found: list[HonestFile], seed: int, numbers: range, path: Path, pr
 
 
 def _run_apart(work: Callable[[], Counter[str]], progress: Progress) -> tuple[Counter[str], str]:
-    """Run `work` in a process of its own; return its outcomes, and how it ended where it did not return."""
+    """Run `work` in its own process; return its outcomes, and how it ended if it did not return."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

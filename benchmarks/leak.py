@@ -1,8 +1,8 @@
-"""A worker that swaps models for ever grows no larger: `python -m benchmarks.leak --swaps 300`.
+"""A worker that swaps models forever grows no larger: `python -m benchmarks.leak --swaps 300`.
 
 Two versions of a model take turns, and each answers its own label in between. The first third of the swaps warms the
-worker up. From then on its memory, its open files and its threads must stay where they are. Exit status 1: they do
-not, or an answer is another version's.
+worker up. From then on its memory, its open files and its threads must not grow. Exit status 1: they do not, or
+an answer is another version's.
 """
 
 from __future__ import annotations

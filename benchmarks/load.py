@@ -98,9 +98,9 @@ def run(
 ) -> Figures:
     """Post `bodies` in turn on `connections` kept-alive connections, and return what was seen.
 
-    A run without a single answer is tried again, `patience` times: one of the peers stalls for seconds at times.
-    Raises RuntimeError for a request that failed, for a refused one where none is allowed, and for any other answer
-    than a refusal where they are: such figures say nothing.
+    A run without a single answer is tried again, `patience` times: one of the peers stalls for seconds at times. Raises
+    RuntimeError for a request that failed, for a refused one if none is allowed, and for any other answer than a
+    refusal if they are: such figures say nothing.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT + (DELAY % delay_ms if delay_ms else "") + (LOOK if allow_refusals else ""))

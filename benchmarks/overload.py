@@ -28,7 +28,7 @@ MEMORY_SLACK_MB = 30
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Who asks: on so many connections, `times` the peak together, or without a pause where that is None."""
+    """Who asks: on so many connections, `times` the peak together, or without a pause if that is None."""
 
     connections: int
     times: int | None
@@ -138,7 +138,7 @@ def _peak(bench: Bench, server: Server, model: str) -> float:
             bench.bodies(server),
             connections=connections,
             seconds=SECONDS // 2,
-            # Those of the last callers may still be under way.
+            # Those of the last callers may still be in progress.
             allow_refusals=True,
         ).served_per_second
         for connections in PEAK_CONNECTIONS
@@ -149,7 +149,7 @@ def _peak(bench: Bench, server: Server, model: str) -> float:
 def health_watched(server: Server) -> Iterator[list[float]]:
     """Ask for health all the time; give the list that its milliseconds are put in.
 
-    Raises RuntimeError at the end where it was not answered, or answered that the server is not well.
+    Raises RuntimeError at the end if it was not answered, or answered that the server is not well.
     """
     taken: list[float] = []
     stop = threading.Event()

@@ -51,7 +51,7 @@ class Database:
 
 @dataclass(slots=True)
 class Bed:
-    """A service, and what it stands on."""
+    """A service, and what it is on."""
 
     service: Service
     database: Database

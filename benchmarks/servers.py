@@ -88,7 +88,7 @@ class Server:
         return self
 
     def wait_until_ready(self) -> None:
-        """Return once it answers; RuntimeError after too long, or where it has ended."""
+        """Return once it answers; RuntimeError after too long, or if it has ended."""
         deadline = time.monotonic() + START_SECONDS
         while not self.is_ready():
             if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
@@ -96,7 +96,7 @@ class Server:
             time.sleep(0.02)
 
     def is_ready(self) -> bool:
-        """Say whether it answers."""
+        """Return whether it answers."""
         try:
             return self.request("GET", self.ready_path, timeout=5)[0] == 200
         except OSError:
@@ -110,7 +110,7 @@ class Server:
         return self.read(answer)
 
     def request(self, method: str, path: str, body: bytes | None = None, *, timeout: float = 60) -> tuple[int, Any]:
-        """Return status and JSON of one request on a connection of its own."""
+        """Return status and JSON of one request on its own connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})

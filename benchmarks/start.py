@@ -13,7 +13,7 @@ from benchmarks.report import Section, number
 from benchmarks.servers import ROOT, SERVER_CORE, Server
 
 TURNS = 3
-# Each has done what the one before did, and one thing more.
+# Each has done what the previous one did, and one thing more.
 STEPS = {
     "the interpreter": "pass",
     "gunicorn": "import gunicorn.app.wsgiapp",

@@ -44,7 +44,7 @@ def add_deployment_alarms(template: Template) -> list[cloudwatch.Alarm]:
 
     `TargetErrors` is a rate of failed predictions, as the service itself reports them: each request is a sample of 0 or
     100, so p90 is above 50 where one in ten failed, and CloudWatch wants at least 100 samples for a p90. The answers
-    503 by which `/health/ready` tells a prober to wait are no failures; the balancer's count of 5xx cannot tell.
+    503 by which `/health/ready` tells a prober to wait are not failures; the balancer's count of 5xx cannot tell.
     """
     of_service: dict[str, object] = {"Service": Ref("AWS::StackName")}
     watches = (

@@ -205,7 +205,7 @@ def _https_listener(load_balancer: elb.LoadBalancer, target_group: elb.TargetGro
 
 
 def _add_rules(template: Template, balancer: Balancer, prefix: str, condition: str) -> None:
-    """Refuse the admin and the metrics to the internet, but for the addresses of AdminCidr.
+    """Refuse the admin and the metrics to the internet, except the addresses of AdminCidr.
 
     Where traffic shifts, the rules that forward have two groups, and the last of them serves what no other rule does.
     """
@@ -238,7 +238,7 @@ def _add_rules(template: Template, balancer: Balancer, prefix: str, condition: s
 
 
 def _add_sign_in(template: Template, listener: elb.Listener, target_group: elb.TargetGroup) -> None:
-    """Ask for a sign-in before the admin; from AdminCidr only, where there is one."""
+    """Ask for a sign-in before the admin; from AdminCidr only, if there is one."""
     forward = elb.ListenerRuleAction(Type="forward", Order=2, TargetGroupArn=Ref(target_group))
     around = _forward(target_group, elb.ListenerRuleAction)
     admin = _paths(_ADMIN_PATHS)

@@ -38,7 +38,7 @@ def add_autoscaling(template: Template, service: Service, door: Door) -> None:
     )
     cpu = scaling.PredefinedMetricSpecification(PredefinedMetricType="ECSServiceAverageCPUUtilization")
     _add_policy(template, target, "ScaleByCpu", cpu, Ref("CpuTargetPercent"))
-    # The metric is of one target group, and where there are two, the other may have the traffic.
+    # The metric is of one target group, and if there are two, the other may have the traffic.
     if isinstance(door, Balancer) and door.api is None:
         names = (door.load_balancer.title, door.target_group.title)
         requests = scaling.PredefinedMetricSpecification(

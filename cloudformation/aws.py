@@ -44,7 +44,7 @@ class Aws:
             raise AwsError(f"Waiting for {waiter} failed: {error}") from error
 
     def stack(self, name: str) -> dict[str, Any] | None:
-        """Return the description of a stack, or None where there is none."""
+        """Return the description of a stack, or None if there is none."""
         try:
             described = self.call("cloudformation", "describe_stacks", StackName=name)
         except AwsError as error:
@@ -62,7 +62,7 @@ class Aws:
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def resources(self, name: str) -> list[dict[str, Any]]:
-        """Return a stack's resources, as CloudFormation describes them; none where there is no stack."""
+        """Return a stack's resources, as CloudFormation describes them; none if there is no stack."""
         if self.stack(name) is None:
             return []
         listed: list[dict[str, Any]] = self.call("cloudformation", "list_stack_resources", StackName=name)[
@@ -71,7 +71,7 @@ class Aws:
         return listed
 
     def settled_status(self, name: str, *, pause_seconds: float = 5) -> str:
-        """Return the status of a stack once nothing is in progress, or an empty string where there is none."""
+        """Return the status of a stack once nothing is in progress, or an empty string if there is none."""
         while True:
             stack = self.stack(name)
             status: str = stack["StackStatus"] if stack else ""

@@ -1,6 +1,6 @@
 """A new image beside the old one: ECS shifts the traffic in one step, in a few or by a canary, and bakes it.
 
-The service's template has a form of its own for it, since each rule that forwards needs two target groups.
+The service's template has its own form for it, since each rule that forwards needs two target groups.
 """
 
 from __future__ import annotations

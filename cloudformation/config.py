@@ -29,7 +29,7 @@ TASK_SIZES: dict[int, tuple[int, ...]] = {
 }
 
 
-# What the template sets in the container, and the parameter of each where it has one.
+# What the template sets in the container, and the parameter of each if it has one.
 OWN_VARIABLES: dict[str, str] = {
     "AWS_DEFAULT_REGION": "",
     "DATABASE_HOST": "",
@@ -92,7 +92,7 @@ class Settings:
     """One deployment. Each field is the template parameter of the same name: `task_cpu` is `TaskCpu`.
 
     The defaults are those of the templates. `region` is where the stacks are made, `role_arn` the role under which
-    CloudFormation makes them (its caller's own where empty); they are no parameters.
+    CloudFormation makes them (its caller's own where empty); they are not parameters.
     """
 
     region: str = "us-east-1"

@@ -213,7 +213,7 @@ def _secrets(form: str) -> list[object]:
     return [
         ecs.Secret(Name="DJANGO_SECRET_KEY", ValueFrom=imported(DATA_STACK, "DjangoSecretKeyArn")),
         ecs.Secret(Name="DJANGO_SUPERUSER_PASSWORD", ValueFrom=imported(DATA_STACK, "AdminPasswordArn")),
-        # The secret knows the address too. An export of it would forbid another snapshot's instance in its place.
+        # The secret knows the address too. An export of it would forbid another snapshot's instance instead.
         If(HAS_SECRETS, ecs.Secret(Name="MLAPI_EXTRA_SECRETS", ValueFrom=Ref("SecretVariablesArn")), NoValue),
         If(HAS_DATABASE, ecs.Secret(Name="DATABASE_HOST", ValueFrom=_of_database("host")), NoValue),
         If(HAS_DATABASE, ecs.Secret(Name="DATABASE_PASSWORD", ValueFrom=_of_registry("password")), NoValue),

@@ -9,7 +9,7 @@ from cloudformation.security_groups import SecurityGroups
 
 IN_TWO_ZONES = "EndpointsInTwoZones"
 
-# All that a Fargate task calls before and while it serves, but for S3.
+# All that a Fargate task calls before and while it serves, except S3.
 INTERFACE_SERVICES = {
     "EcrApi": "ecr.api",
     "EcrDocker": "ecr.dkr",

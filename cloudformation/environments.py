@@ -23,10 +23,10 @@ class EnvironmentFile:
 
 
 def read(environment: str, folder: Path = FOLDER) -> EnvironmentFile:
-    """Return the file of an environment; an empty one where there is none.
+    """Return the file of an environment; an empty one if there is none.
 
     Raises:
-        ConfigurationError: the file is no TOML, or holds a value that is no text, number or boolean.
+        ConfigurationError: the file is no TOML, or holds a value that is not a text, number or boolean.
     """
     path = folder / f"{environment}.toml"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Who spoke to whom in the network: VPC flow logs in the log bucket, where they are asked for.
+"""Who spoke to whom in the network: VPC flow logs in the log bucket, if they are asked for.
 
 They belong to the data stack, whose bucket keeps them: that is half the price of CloudWatch, and needs no role.
 """

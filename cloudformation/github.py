@@ -217,7 +217,7 @@ def _service_roles() -> list[dict[str, object]]:
         "Resource": Sub(_ROLES),
     }
     return [
-        # A new role carries the boundary where there is one, so that a workflow cannot make itself a mightier role.
+        # A new role carries the boundary if there is one, so that a workflow cannot make itself a mightier role.
         If(HAS_BOUNDARY, {**making, "Condition": bounded}, making),
         {
             "Sid": "ChangeTheServicesRoles",

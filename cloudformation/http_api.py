@@ -179,7 +179,7 @@ def _stage(template: Template, door: HttpApi) -> api.Stage:
     return api.Stage(
         "Stage",
         ApiId=Ref(door.api),
-        StageName="$default",  # the one whose name is no part of the paths
+        StageName="$default",  # the one whose name is not a part of the paths
         AutoDeploy=True,
         DefaultRouteSettings=api.RouteSettings(
             ThrottlingRateLimit=Ref("ThrottlePerSecond"), ThrottlingBurstLimit=Ref("ThrottleBurst")
@@ -192,7 +192,7 @@ def _stage(template: Template, door: HttpApi) -> api.Stage:
 
 
 def _add_domain(template: Template, door: HttpApi, stage: api.Stage) -> None:
-    """Add the domain name, where there is one."""
+    """Add the domain name, if there is one."""
     domain = template.add_resource(
         api.DomainName(
             "Domain",

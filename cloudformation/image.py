@@ -65,7 +65,7 @@ def is_pushed(aws: Aws, image: Image) -> bool:
 
 
 def build_command(settings: Settings, reference: str, builder: str, base_image: str = "") -> list[str]:
-    """Return the command that builds the image, on `base_image` where one is named instead of the Dockerfile's own."""
+    """Return the command that builds the image, on `base_image` if one is named instead of the Dockerfile's own."""
     command = [builder, "build", "--platform", _PLATFORMS[settings.cpu_architecture], "--file", "docker/Dockerfile"]
     if builder != "docker":
         # What docker does by itself: keep the health check, and find the list of what is left out.
@@ -88,7 +88,7 @@ def push_command(reference: str, builder: str) -> list[str]:
 
 
 def build_and_push(settings: Settings, image: Image, base_image: str = "") -> None:
-    """Build the image (on another base, where one is named), log in to the registry, push it."""
+    """Build the image (on another base, if one is named), log in to the registry, push it."""
     builder = find_builder()
     print_password, log_in = login_commands(settings.region, image.registry, builder)
     run_in_root(build_command(settings, image.reference, builder, base_image))

@@ -31,12 +31,12 @@ def add_parameter(template: Template) -> None:
 
 
 def key_or(other: object = NoValue) -> If:
-    """Return the customer key's ARN where there is one, else `other`."""
+    """Return the customer key's ARN if there is one, else `other`."""
     return If(HAS_KEY, Ref("KeyArn"), other)
 
 
 def bucket_encryption() -> s3.BucketEncryption:
-    """Return how a bucket encrypts: with the customer key where there is one, else with S3's own."""
+    """Return how a bucket encrypts: with the customer key if there is one, else with S3's own."""
     with_key = s3.ServerSideEncryptionRule(
         BucketKeyEnabled=True,  # one call of KMS for many objects
         ServerSideEncryptionByDefault=s3.ServerSideEncryptionByDefault(

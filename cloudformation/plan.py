@@ -19,7 +19,7 @@ CAPABILITIES = {"network": (), "data": (), "service": ("CAPABILITY_IAM",), "moni
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One stack as it will be deployed. `deployed` are its present parameters, None where it does not stand."""
+    """One stack as it will be deployed. `deployed` are its present parameters, None if it does not stand."""
 
     kind: str
     stack: str
@@ -105,7 +105,7 @@ def order(settings: Settings, deployed: Deployed = NOTHING) -> tuple[str, ...]:
 
 
 def _require_door_free(settings: Settings, deployed: Deployed) -> None:
-    """Raise ConfigurationError where the alarms of another door would forbid the service to change it."""
+    """Raise ConfigurationError if the alarms of another door would forbid the service to change it."""
     standing = deployed.values().get("Door", "balancer")
     if settings.door == standing or not {"service", "monitoring"} <= set(deployed.stacks):
         return

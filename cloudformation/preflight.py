@@ -77,7 +77,7 @@ def groups_with_traffic(rule: Mapping[str, Any]) -> set[str]:
 
 
 def require_main_is_live(live: str) -> None:
-    """Raise AwsError where a return to ROLLING would meet a target group without tasks."""
+    """Raise AwsError if a return to ROLLING would meet a target group without tasks."""
     if live != "main":
         raise AwsError(
             "The traffic is with the alternate target group, and ROLLING knows the main one alone. Deploy once more "
@@ -86,7 +86,7 @@ def require_main_is_live(live: str) -> None:
 
 
 def require_traffic(aws: Aws, settings: Settings, service_stack: str) -> None:
-    """Raise AwsError where a step of the shift would see too few requests to say anything."""
+    """Raise AwsError if a step of the shift would see too few requests to say anything."""
     if settings.deployment_strategy not in {"LINEAR", "CANARY"} or aws.stack(service_stack) is None:
         return
     balancer = aws.outputs(service_stack).get("LoadBalancerFullName")

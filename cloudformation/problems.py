@@ -220,7 +220,7 @@ def _combination_problems(settings: Settings) -> Iterator[str]:
 
 
 def address_problems(addresses: AddressPlan) -> list[str]:
-    """Return a sentence for each subnet that overlaps another, or lies outside the network."""
+    """Return a sentence for each subnet that overlaps another, or is outside the network."""
     vpc = ipaddress.IPv4Network(addresses.vpc)
     subnets = [ipaddress.IPv4Network(text) for text in (*addresses.public, *addresses.private)]
     problems = [f"The subnet {s} is not inside the network {vpc}." for s in subnets if not s.subnet_of(vpc)]

@@ -73,7 +73,7 @@ def target_repository(aws: Aws, target: Settings) -> str:
 
 
 def require_one_repository(source: str, target: str, environment: str) -> None:
-    """Raise AwsError where two environments have repositories of their own: an image copied is another image."""
+    """Raise AwsError if two environments have repositories of their own: an image copied is another image."""
     if source == target:
         return
     if not target:
@@ -148,7 +148,7 @@ def _scan_command(image: DeployedImage) -> str:
 
 
 def require_architecture(aws: Aws, image: DeployedImage, wanted: str) -> None:
-    """Raise AwsError where the image is for another processor: its tasks would stop with `exec format error`."""
+    """Raise AwsError if the image is for another processor: its tasks would stop with `exec format error`."""
     found = architectures(aws, image)
     if wanted not in found:
         raise AwsError(
@@ -191,7 +191,7 @@ def _config(aws: Aws, image: DeployedImage, digest: str) -> dict[str, Any]:
 
 
 def mark_deployed(aws: Aws, image: DeployedImage, environment: str) -> None:
-    """Give the image a tag that says where it was deployed; the repository's lifecycle rule spares such images."""
+    """Give the image a tag that says if it was deployed; the repository's lifecycle rule spares such images."""
     found = _manifest(aws, image)
     try:
         aws.call(

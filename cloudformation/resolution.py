@@ -33,7 +33,7 @@ class Deployed:
     stacks: Mapping[str, Mapping[str, str]]
 
     def parameters(self, stack: str) -> Mapping[str, str] | None:
-        """Return a stack's parameters, or None where it does not stand."""
+        """Return a stack's parameters, or None if it does not stand."""
         return self.stacks.get(stack)
 
     def values(self) -> dict[str, str]:

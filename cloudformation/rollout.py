@@ -1,4 +1,4 @@
-"""Carries a plan out, and takes it back: every step can be repeated, so a rollout that was cut short goes on."""
+"""Carries a plan out, and takes it back: every step can be repeated, so a rollout that was cut short continues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Consent:
 def deploy(settings: Settings, deployed: Deployed, base_image: str = "", consent: Consent | None = None) -> None:
     """Bring the stacks and the image to what the settings say, in the order of the plan.
 
-    The image is built on `base_image` where one is named, e.g. a mirror's.
+    The image is built on `base_image` if one is named, e.g. a mirror's.
     """
     require_image_tag(settings)
     consent = consent or Consent()
@@ -131,7 +131,7 @@ def require_image_tag(settings: Settings) -> None:
 
 
 def _require_deployable(aws: Aws, stack: str) -> None:
-    """Wait until nothing is in progress; raise AwsError where a stack stands as nothing can be deployed onto."""
+    """Wait until nothing is in progress; raise AwsError if a stack stands as nothing can be deployed onto."""
     status = aws.settled_status(stack)
     if status == "DELETE_FAILED":
         raise AwsError(

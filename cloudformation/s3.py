@@ -54,7 +54,7 @@ def add_buckets(template: Template) -> Buckets:
             "ModelBucket",
             Condition=MAKES_MODEL_BUCKET,
             **(bucket_properties("models") | {"BucketEncryption": bucket_encryption()}),
-            # Registered versions are pinned by their version id for good, so no lifecycle rule may expire one.
+            # Registered versions are pinned by their version id permanently, so no lifecycle rule may expire one.
             LifecycleConfiguration=s3.LifecycleConfiguration(
                 Rules=[
                     s3.LifecycleRule(

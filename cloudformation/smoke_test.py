@@ -24,7 +24,7 @@ class Target(NamedTuple):
     headers: dict[str, str] = {}
 
     def call(self, path: str, body: Any = None) -> tuple[int, Any]:
-        """Return status and JSON of a GET, or of a POST where there is a body."""
+        """Return status and JSON of a GET, or of a POST if there is a body."""
         parts = urlsplit(self.url)
         host, is_tls = parts.hostname or "", parts.scheme == "https"
         port = parts.port or (443 if is_tls else 80)
@@ -61,7 +61,7 @@ def problems(target: Target) -> list[str]:
 
 
 def handler(event: Any, context: Any) -> dict[str, str]:
-    """Answer ECS, which calls before it shifts traffic: SUCCEEDED goes on, FAILED rolls back.
+    """Answer ECS, which calls before it shifts traffic: SUCCEEDED continues, FAILED rolls back.
 
     The service's template says in the hook's details where the new image is reached.
     """

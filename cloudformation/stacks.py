@@ -107,9 +107,9 @@ def data_stack() -> Template:
 def service_stack(form: str = "service") -> Template:
     """Return a template of what is redeployed with each image: roles, balancer, tasks, alarms.
 
-    Its form `service-sign-in` signs people in at an identity provider. With `service-shift` a new image stands beside
-    the old one and ECS moves the traffic to it. Both need a certificate. `service-http-api` has an HTTP API in place
-    of the balancer.
+    Its form `service-sign-in` signs people in at an identity provider. With `service-shift` a new image is beside the
+    old one and ECS moves the traffic to it. Both need a certificate. `service-http-api` has an HTTP API in place of the
+    balancer.
     """
     if form == http_api.FORM:
         return _service_behind_api()

@@ -1,4 +1,4 @@
-"""What stands at AWS: the parameters of the deployed stacks, and whether AWS can be asked at all."""
+"""What is at AWS: the parameters of the deployed stacks, and whether AWS can be asked at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def deployed_stacks(aws: Aws, names: Mapping[str, str]) -> Deployed:
     found: dict[str, dict[str, str]] = {}
     for kind, name in names.items():
         if kind != "network" and "network" not in found:
-            break  # every other stack stands on it
+            break  # every other stack is on it
         stack = aws.stack(name)
         if stack is not None and stack["StackStatus"] not in _EMPTY:
             found[kind] = {part["ParameterKey"]: part["ParameterValue"] for part in stack.get("Parameters", [])}

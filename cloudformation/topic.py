@@ -15,7 +15,7 @@ def add_conditions(template: Template) -> None:
 
 
 def add_topic(template: Template) -> sns.Topic:
-    """Add the topic, and the subscription of `AlarmEmail` where one is given.
+    """Add the topic, and the subscription of `AlarmEmail` if one is given.
 
     The topic is always there and costs nothing: were it not, setting the address later would change an export in use.
     """

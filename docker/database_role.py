@@ -1,7 +1,7 @@
 """Makes the role under which the service uses its database, as the database's master, and ends.
 
-It runs in a container of its own before the service's, so that the process that opens models never has the master's
-password. It can be repeated: it sets the password anew, and hands over the tables that the master made before.
+It runs in its own container before the service's, so that the process that opens models never has the master's
+password. It can be repeated: it sets the password again, and hands over the tables that the master made before.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def make_role(connection: psycopg.Connection, role: str, password: str) -> None:
         is_there = cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
         verb = sql.SQL("ALTER ROLE" if is_there else "CREATE ROLE")
         cursor.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, quoted))
-        # Only a member of a role may give something to it; tasks of an older image go on as the master meanwhile.
+        # Only a member of a role may give something to it; tasks of an older image continue as the master meanwhile.
         cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), name))
         for (statement,) in cursor.execute(_OWNED_BY_MASTER.encode(), {"role": role}).fetchall():

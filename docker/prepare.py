@@ -1,6 +1,6 @@
 """What a container does before it serves: migrate the registry and see to the admin's account, one container at a time.
 
-It is a process of its own, so that Django's memory is given back before the workers start.
+It is its own process, so that Django's memory is given back before the workers start.
 """
 
 from __future__ import annotations

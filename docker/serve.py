@@ -63,7 +63,7 @@ def serving_environment(given: Mapping[str, str], *, is_sagemaker: bool) -> dict
 
 
 def drain_seconds(environment: Mapping[str, str]) -> float:
-    """Return how long to serve on after SIGTERM; what is no number of seconds ends the start with a sentence."""
+    """Return how long to serve on after SIGTERM; what is not a number of seconds ends the start with a sentence."""
     given = environment.get("DRAIN_SECONDS", "").strip()
     with suppress(ValueError):
         seconds = float(given or 0)

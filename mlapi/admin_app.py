@@ -1,4 +1,4 @@
-"""The admin's place among the apps: its pages are imported where they are first asked for.
+"""The admin's place among the apps: its pages are imported when they are first requested.
 
 A worker that answers predictions and a command of the registry need none of them, and they are half of all that
 would be imported at their start.

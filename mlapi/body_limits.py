@@ -36,7 +36,7 @@ def takes_file(method: str, path: str) -> bool:
 
 
 def require_length(method: str, path: str, length: str) -> None:
-    """Raise HttpError 413 where a Content-Length is over the limit, and 400 where it is no number."""
+    """Raise HttpError 413 where a Content-Length is over the limit, and 400 if it is not a number."""
     if not length:
         return
     if not (length.isascii() and length.isdigit()):
@@ -53,7 +53,7 @@ def require_length(method: str, path: str, length: str) -> None:
 
 
 class FilesNotTaken(SuspiciousOperation):
-    """A form brings a file where none is taken."""
+    """A form brings a file if none is taken."""
 
 
 class NoFiles(FileUploadHandler):

@@ -194,7 +194,7 @@ def _database_at(url: str) -> dict[str, Any]:
 
 
 def kept_secret(path: Path) -> str:
-    """Return the secret in the file at `path`, which is made, for its owner alone, where it is missing or empty."""
+    """Return the secret in the file at `path`, which is made, for its owner alone, if it is missing or empty."""
     if held := _held(path):
         return held
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ class BodyLimits:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         if match(request.path_info) is not None:
-            # The request pipeline has a limit of its own.
+            # The request pipeline has its own limit.
             return self._get_response(request)
         try:
             require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")

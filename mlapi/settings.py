@@ -160,7 +160,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-# The upload of artifacts has a handler of its own; no other address takes files.
+# The upload of artifacts has its own handler; no other address takes files.
 FILE_UPLOAD_HANDLERS = ["mlapi.body_limits.NoFiles"]
 
 AUTHENTICATION_BACKENDS = [
@@ -236,7 +236,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(environment.text("MLAPI_STATIC", str(VAR_DIR / "static")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # Hashed names, so that browsers may keep them for ever.
+    # Hashed names, so that browsers may keep them forever.
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 

@@ -97,7 +97,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def _other_slash(path: str) -> str | None:
-    """Return the address that is served without, or with, the slash at the end of `path`; None where neither is."""
+    """Return the address that is served without, or with, the slash at the end of `path`; None if neither is."""
     other = path.rstrip("/") if path.endswith("/") else f"{path}/"
     try:
         route = resolve(other)
@@ -108,7 +108,7 @@ def _other_slash(path: str) -> str | None:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500, or 503 while the database is away; Django has logged the traceback."""
+    """Answer 500, or 503 while the database is unavailable; Django has logged the traceback."""
     error = sys.exc_info()[1]
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
         return error_response(request, HttpError(500, "internal_error", "The service failed, and has logged why."))

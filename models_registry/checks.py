@@ -59,7 +59,7 @@ def check_joblib(**_: Any) -> list[CheckMessage]:
 
 @register(OWN)
 def check_trusted_names(**_: Any) -> list[CheckMessage]:
-    """E004: an entry of MODELS_TRUSTED_GLOBALS is no exact name."""
+    """E004: an entry of MODELS_TRUSTED_GLOBALS is not an exact name."""
     return [
         Error(
             f"MODELS_TRUSTED_GLOBALS holds {name!r}; expected an exact name like package.module.Name.",

@@ -46,7 +46,7 @@ class Receiver:
 
 
 def url_problem(url: str, private_hosts: frozenset[str]) -> str:
-    """Return what is wrong with a receiver's address; empty where nothing is."""
+    """Return what is wrong with a receiver's address; empty if nothing is."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -60,7 +60,7 @@ def url_problem(url: str, private_hosts: frozenset[str]) -> str:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """Return the key in a secret of the form `whsec_<base64>`; ValueError where it is of no such form."""
+    """Return the key in a secret of the form `whsec_<base64>`; ValueError if it is of no such form."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
         raise ValueError(f"a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, this one {len(key)}")

@@ -107,7 +107,7 @@ class RequestError(RegistryError):
 
 
 class InvalidName(RequestError):
-    """The model's name would not stand in a URL."""
+    """The model's name does not fit into a URL."""
 
 
 class UnknownModel(RequestError):
@@ -176,7 +176,7 @@ class InputError(RegistryError):
 
 
 class ScoringRefused(RequestError):
-    """A batch scoring job cannot begin or go on as it was asked."""
+    """A batch scoring job cannot begin or continue as it was asked."""
 
 
 class UnknownBatch(RequestError):

@@ -29,7 +29,7 @@ def whole_file(path: Path, *, mode: int = 0o644, is_durable: bool = True) -> Ite
             os.fchmod(target.fileno(), mode)
             if is_durable:
                 os.fsync(target.fileno())
-        # The rename is atomic: another process sees the whole file or the one before.
+        # The rename is atomic: another process sees the whole file or the previous one.
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -46,7 +46,7 @@ NAMES = "mlapi-columns"
 
 
 class ParquetError(Exception):
-    """A file is no valid Parquet, or does not fit into the memory of its reader."""
+    """A file is not a valid Parquet, or does not fit into the memory of its reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Database:
     """
 
     def __init__(self, files: Sequence[IO[bytes]] = (), *, directory: Path | None = None) -> None:
-        """Open it. `files` are open, and are read by their descriptors: their names are no patterns."""
+        """Open it. `files` are open, and are read by their descriptors: their names are not patterns."""
         import duckdb
 
         self.directory = directory
@@ -168,7 +168,7 @@ def position(index: int) -> str:
 
 
 def clashing(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return two names that differ in case alone, which DuckDB takes for one; None where there are none."""
+    """Return two names that differ in case alone, which DuckDB takes for one; None if there are none."""
     seen: dict[str, str] = {}
     for name in names:
         if (other := seen.setdefault(name.lower(), name)) != name:
@@ -198,7 +198,7 @@ def values_query(columns: Sequence[Column]) -> tuple[str, list[Any]]:
 
 
 def column_of(values: Sequence[Any]) -> Column:
-    """Return values, lists and objects too, in the type that all of them have; as texts where there is none."""
+    """Return values, lists and objects too, in the type that all of them have; as texts if there is none."""
     kind = _type_of(values)
     return as_text(values) if kind is None else Column(kind, _completed(values) if "STRUCT" in kind else list(values))
 
@@ -213,7 +213,7 @@ def _text(value: Any) -> str:
 
 
 def typed(values: Sequence[Any], kind: str) -> Column:
-    """Return values in the type `kind`; as texts where one is of another type, so that none is lost."""
+    """Return values in the type `kind`; as texts if one is of another type, so that none is lost."""
     present = [value for value in values if value is not None]
     found = _type_of(present)
     if not present or found == kind or (found == INTEGER and kind == FLOAT and _are_exact(present)):
@@ -224,7 +224,7 @@ def typed(values: Sequence[Any], kind: str) -> Column:
 
 
 def _type_of(values: Sequence[Any]) -> str | None:
-    """Return the type of SQL that holds all of `values` exactly; None where none does."""
+    """Return the type of SQL that holds all of `values` exactly; None if none does."""
     present = [value for value in values if value is not None]
     kinds = {type(value) for value in present}
     if kinds <= {str}:
@@ -316,7 +316,7 @@ def _held(_process: int) -> _Held:
 
 
 def read_rows(content: bytes, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a small file; none where it lacks one of `columns`. Raises ParquetError."""
+    """Return the rows of a small file; none if it lacks one of `columns`. Raises ParquetError."""
     held = _held(os.getpid())
     database = held.database
     # DuckDB remembers files by their names.

@@ -80,7 +80,7 @@ def scope_of(user: Any, right: str) -> Scope:
 
 
 def may(user: Any, right: str, name: str | None = None) -> bool:
-    """Return whether `user` has a right for the model called `name`; for any model at all where none is named."""
+    """Return whether `user` has a right for the model called `name`; for any model at all if none is named."""
     scope = scope_of(user, right)
     return not scope.is_nothing if name is None else scope.holds(name)
 

@@ -1,6 +1,6 @@
 """Install locked requirements into a virtual environment: `python requirements/install.py ENVIRONMENT LOCK …`.
 
-A file that ends in `.in` is no lock: what it names is installed after the locks, as it is and without hashes, in
+A file that ends in `.in` is not a lock: what it names is installed after the locks, as it is and without hashes, in
 versions that fit the service's lock. So packages of one's own (requirements/own.in) change no version that is pinned.
 
 The machine's own pip installs one pinned package: uv, which has no dependencies. uv installs the locks. So the result
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def ensure_uv(tools: Path) -> Path:
-    """Return the environment that holds the locked uv, made first where it is missing or older than its lock.
+    """Return the environment that holds the locked uv, made first if it is missing or older than its lock.
 
     Raises:
         subprocess.CalledProcessError: the environment cannot be made, or uv cannot be installed.
@@ -75,7 +75,7 @@ def ensure_uv(tools: Path) -> Path:
 
 
 def install(tools: Path, environment: Path, locks: list[Path]) -> None:
-    """Install `locks` into `environment`, which is made first where it is missing.
+    """Install `locks` into `environment`, which is made first if it is missing.
 
     Raises:
         subprocess.CalledProcessError: uv failed; its output says why.
@@ -91,7 +91,7 @@ def install(tools: Path, environment: Path, locks: list[Path]) -> None:
 
 
 def install_own(tools: Path, environment: Path, inputs: list[Path]) -> None:
-    """Install what the files `inputs` name into `environment`, where they name anything.
+    """Install what the files `inputs` name into `environment`, if they name anything.
 
     Raises:
         subprocess.CalledProcessError: uv failed; its output says why.
@@ -99,7 +99,7 @@ def install_own(tools: Path, environment: Path, inputs: list[Path]) -> None:
     named = [path for path in inputs if any(map(is_requirement, path.read_text().splitlines()))]
     if named:
         pinned = f"--constraint={ROOT / 'requirements.txt'}"
-        # Paths in them are relative to the checkout. A folder is installed anew each time, whatever its version.
+        # Paths in them are relative to the checkout. A folder is installed again each time, whatever its version.
         _pip_install(tools, environment, "--refresh", pinned, *(f"--requirement={path.absolute()}" for path in named))
 
 

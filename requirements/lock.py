@@ -1,4 +1,4 @@
-"""Make every lock anew from its input: `python requirements/lock.py [--upgrade]`, run by `make lock`."""
+"""Make every lock again from its input: `python requirements/lock.py [--upgrade]`, run by `make lock`."""
 
 from __future__ import annotations
 

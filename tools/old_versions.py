@@ -51,7 +51,7 @@ MARKS = ("<!-- table: python -m tools.old_versions -->", "<!-- end of the table 
 TOLERANCE = 1e-9
 MAX_CLAIMED_BYTES = 10**8
 VERSION = re.compile(r"[0-9]+\.[0-9]+")
-# Kept of every version beyond one artifact for each part, because each shows a change of its own.
+# Kept of every version beyond one artifact for each part, because each shows its own change.
 SHOWN = frozenset(
     {
         "tree-labels", "tree-weights", "tree-multioutput", "tree-one-class", "tree-gaps", "forest-balanced",
@@ -327,7 +327,7 @@ def _spans(ranges: list[dict[str, Any]], writers: list[str]) -> str:
 
 
 def with_table(text: str, table: Mapping[str, Any]) -> str:
-    """Return the docs' page with its table made anew."""
+    """Return the docs' page with its table made again."""
     head, _, rest = text.partition(MARKS[0])
     tail = rest.partition(MARKS[1])[2]
     return f"{head}{MARKS[0]}\n\n{docs_table(table)}\n\n{MARKS[1]}{tail}"

@@ -38,8 +38,8 @@ from models_registry.artifacts.other_packages import ENCODERS
 from tools.fixtures.estimators import fixtures
 from tools.package_names import print_names
 
-# Read, and found harmless with any arguments: they compute on arrays and touch nothing else.
-# structures/callables.py says of each with which arguments it may stand in a step.
+# Read, and found harmless with any arguments: they compute on arrays and touch nothing else. structures/callables.py
+# says of each with which arguments it may be in a step.
 _NUMPY_FUNCTIONS = (
     "nan_to_num", "clip", "round", "around", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff",
     "asarray", "array", "atleast_2d", "ascontiguousarray", "copy", "real", "imag", "fix", "sinc", "i0",

@@ -1,6 +1,6 @@
 """The usual way to serve a model by hand: FastAPI, pydantic, and joblib or the very ONNX graph that mlapi serves.
 
-Run by uvicorn in an environment of its own. BENCH_RUNTIME is `joblib` or `onnx`; BENCH_FORM is `def` or `async`.
+Run by uvicorn in its own environment. BENCH_RUNTIME is `joblib` or `onnx`; BENCH_FORM is `def` or `async`.
 """
 
 import json

@@ -17,7 +17,7 @@ class ApiToken(TokenAuthentication):
     """A token as `Authorization: Token …` or `Bearer …`, compared by its digest."""
 
     def authenticate(self, request: Request) -> Any:
-        """Return the user and the token; None where the header is missing or of another kind."""
+        """Return the user and the token; None if the header is missing or of another kind."""
         scheme = get_authorization_header(request).partition(b" ")[0].lower()
         self.keyword = "Bearer" if scheme == b"bearer" else "Token"
         return super().authenticate(request)

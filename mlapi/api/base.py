@@ -169,7 +169,7 @@ def by(request: Request) -> str:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Hold one of the few places for requests that wait; HttpError 429 where none is free."""
+    """Hold one of the few places for requests that wait; HttpError 429 if none is free."""
     if not _waits.acquire(blocking=False):
         raise HttpError(
             429, "too_many_waits", "Other requests wait here already. Ask again without wait_seconds, or in a moment."

@@ -86,7 +86,7 @@ def _artifact() -> FileKind:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Say that this machine's disk cannot keep an upload: that is no fault of the caller's."""
+    """Say that this machine's disk cannot keep an upload: that is not a fault of the caller's."""
     try:
         yield
     except OSError as error:
@@ -138,7 +138,7 @@ class VersionsView(RegistryView):
 
 
 def refuse_unsent_reference(manifest: str) -> None:
-    """Raise ManifestError where a manifest names a reference: beside an uploaded artifact lie other uploads."""
+    """Raise ManifestError if a manifest names a reference: beside an uploaded artifact lie other uploads."""
     if manifest and (name := Manifest.parse(manifest.encode("utf-8", "surrogatepass")).reference) is not None:
         raise ManifestError(
             f"The manifest's 'reference' names {name!r}, which was not sent. Send it as the file 'reference'."

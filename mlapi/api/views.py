@@ -301,7 +301,7 @@ class RolloutView(RegistryView):
 
 
 def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
-    """Return the rollout, waited for where that is asked."""
+    """Return the rollout, waited for if that is asked."""
     if not wait_seconds:
         return rollout_content(model, services.rollout(model))
     with waiting():

@@ -40,7 +40,7 @@ RECEIVE_SECONDS = 10
 NO_COMPRESSION = 1
 # What a request holds beside the numbers of its body.
 ENVELOPE_BYTES = 1_000_000
-# A channel keeps its connection, and so its worker: after this long its client connects anew.
+# A channel keeps its connection, and so its worker: after this long its client connects again.
 MAX_CONNECTION_AGE_MS = 300_000
 AGE_GRACE_MS = 30_000
 CODES = {
@@ -173,7 +173,7 @@ class InferenceServer:
 
     @asynccontextmanager
     async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Wait for a turn to receive a message; HttpError 503 where it takes too long."""
+        """Wait for a turn to receive a message; HttpError 503 if it takes too long."""
         admission = self._pipeline.admission
         try:
             await asyncio.wait_for(turns.acquire(), admission.queue_timeout_seconds)
@@ -213,7 +213,7 @@ class InferenceServer:
             yield answer
 
     async def _questions(self, context: Any) -> AsyncIterator[Any]:
-        """Give the questions of a reflection's stream; the stream ends where they do, or at one that is refused."""
+        """Give the questions of a reflection's stream; the stream ends when they do, or at one that is refused."""
         while True:
             try:
                 async with self._turn(self._reflecting):
@@ -230,7 +230,7 @@ class InferenceServer:
             pairs += [(HEADER_LENGTH.lower().encode(), b"%d" % header_length)]
         found = match(path)
         if found is None:
-            # A name with a line break is no path.
+            # A name with a line break is not a path.
             return error_reply(HttpError(404, "not_found", f"There is nothing at {path[:200]!r}."), "")
         endpoint, params = found
         peer = context.peer() if context is not None else ""
@@ -251,7 +251,7 @@ def _of_messages(method: Callable[..., Any]) -> Any:
 
 
 async def _read(context: Any) -> bytes:
-    """Return the call's next message as it was sent; HttpError 400 where there is none, 408 where it is slow."""
+    """Return the call's next message as it was sent; HttpError 400 if there is none, 408 if it is slow."""
     try:
         async with asyncio.timeout(RECEIVE_SECONDS):
             # The iterator over the messages would keep the one that it gave last.

@@ -166,7 +166,7 @@ class AdmissionController:
         return not self._in_flight or self._in_flight + count <= self.max_in_flight
 
     def _enqueue(self, count: int, client: Hashable) -> _Waiting | None:
-        """Return a place in the queue; None where the queue is full, or the wait would probably time out."""
+        """Return a place in the queue; None if the queue is full, or the wait would probably time out."""
         if not self.queue_timeout_seconds or self.queued >= self.max_queued:
             return None
         is_impatient = time.monotonic() < self._refused_at.get(client, 0.0) + IMPATIENT_SECONDS
@@ -206,7 +206,7 @@ class AdmissionController:
             self.release(waiting.count)
 
     def _remove(self, waiting: _Waiting) -> bool:
-        """Take a request out of the queue; False where its slots were granted."""
+        """Take a request out of the queue; False if its slots were granted."""
         with self._lock:
             if waiting.is_granted:
                 return False

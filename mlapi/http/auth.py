@@ -17,7 +17,7 @@ HOW = "Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
 
 
 def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKey:
-    """Return the caller's key where it is good for `model` (None: the default one) now, and count this use.
+    """Return the caller's key if it is good for `model` (None: the default one) now, and count this use.
 
     HttpError 401: no key, or none that is in use; 403: a key for other models; 429: used too often.
     """
@@ -50,12 +50,12 @@ def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKe
 
 
 def given_key(headers: Headers) -> str:
-    """Return the key that a request carries; empty where there is none."""
+    """Return the key that a request carries; empty if there is none."""
     return headers.raw(b"x-api-key") or bearer(headers.raw(b"authorization"))
 
 
 def require_network(peer: str, forwarded_for: str) -> None:
-    """Raise HttpError 403 for a client outside of MLAPI_ADMIN_CIDR, where that is set."""
+    """Raise HttpError 403 for a client outside of MLAPI_ADMIN_CIDR, if that is set."""
     networks = settings.MLAPI_ADMIN_CIDR
     if not networks:
         return
@@ -80,7 +80,7 @@ def require_metrics_token(headers: Headers) -> None:
 
 
 def bearer(authorization: str) -> str:
-    """Return what stands after `Bearer` in an Authorization header; empty where it is of another kind."""
+    """Return what stands after `Bearer` in an Authorization header; empty if it is of another kind."""
     scheme, _, value = authorization.partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
 

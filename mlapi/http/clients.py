@@ -33,7 +33,7 @@ def proxy_header(what: str) -> str:
 
 
 def _address(entry: str) -> str:
-    """Return an address without its port; empty where it is none."""
+    """Return an address without its port; empty if it is none."""
     bare = entry[1:].partition("]")[0] if entry.startswith("[") else entry
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
@@ -53,7 +53,7 @@ def client_address_of(request: HttpRequest) -> str:
 
 
 def is_within(address: str, networks: Sequence[Network]) -> bool:
-    """Return whether an address lies in one of the networks; an IPv4 address may be written as IPv6."""
+    """Return whether an address is in one of the networks; an IPv4 address may be written as IPv6."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -52,7 +52,7 @@ def allow(endpoint: Endpoint, request: Request, reply: Reply) -> None:
 
 
 def _allowed_origin(origin: str) -> str:
-    """Return what an allowed origin is told: itself, or * where all are allowed; empty for any other."""
+    """Return what an allowed origin is told: itself, or * if all are allowed; empty for any other."""
     allowed = settings.MLAPI_CORS_ORIGINS
     if not origin:
         return ""

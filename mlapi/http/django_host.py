@@ -64,7 +64,7 @@ class BodyFile(io.RawIOBase):
 
 
 class _Handler(ASGIHandler):
-    """Django's handler, which takes the body as a file where it is given one."""
+    """Django's handler, which takes the body as a file if it is given one."""
 
     async def read_body(self, receive: Any) -> Any:
         """Return the body as a file."""

@@ -10,7 +10,7 @@ RETRY_SECONDS = 5
 
 
 async def require_loaded(runtime: Runtime, on_demand: OnDemand, name: str | None, version: int | None) -> None:
-    """Have the model of a request loaded, and wait for that; HttpError 503 where it takes too long.
+    """Have the model of a request loaded, and wait for that; HttpError 503 if it takes too long.
 
     A load that fails ends the wait: the request is answered with the reason.
     """

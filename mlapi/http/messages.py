@@ -9,7 +9,7 @@ from typing import Any
 
 from mlapi.protocols.base import Reply
 
-# In the state of a scope: writes a whole response at once, given its head and its body; False where it cannot.
+# In the state of a scope: writes a whole response at once, given its head and its body; False if it cannot.
 WRITE_RESPONSE = "write_response"
 # Whether the client has said that it sends no more: a key of the ASGI scope's state.
 HAS_ENDED = "has_ended"
@@ -21,7 +21,7 @@ Write = Callable[[str, bytes], bool]
 async def send_reply(
     send: Callable[[Any], Awaitable[None]], reply: Reply, *, closes: bool = False, write: Write | None = None
 ) -> None:
-    """Send a reply, by `write` where there is one; `closes` says that the connection ends after it."""
+    """Send a reply, by `write` if there is one; `closes` says that the connection ends after it."""
     body = reply.body
     if write is not None and not closes and len(body) <= PIECE_BYTES and write(response_head(reply), reply.body):
         return
@@ -41,7 +41,7 @@ async def send_reply(
 def response_head(reply: Reply) -> str:
     """Return the lines of a response's head, without the empty one at their end.
 
-    Raises ValueError for a header with a line break: a value must not become a header of its own.
+    Raises ValueError for a header with a line break: a value must not become its own header.
     """
     headers = reply.headers
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])

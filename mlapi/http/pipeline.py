@@ -41,7 +41,7 @@ Disconnected = Callable[[Callable[[], bool]], Awaitable[None]]
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request on its way, and what is found out about it; its body only where that is to be logged."""
+    """One request on its way, and what is found out about it; its body only if that is to be logged."""
 
     endpoint: Endpoint
     params: Mapping[str, str]
@@ -82,7 +82,7 @@ class WholeBody:
         self._content = content
 
     async def read(self, limit: int) -> bytes:
-        """Return the whole body; HttpError 413 where it is larger than `limit` bytes."""
+        """Return the whole body; HttpError 413 if it is larger than `limit` bytes."""
         content = self._content()
         if len(content) > limit:
             raise too_large(limit, len(content))
@@ -303,7 +303,7 @@ def _model_of(context: RequestContext, snapshot: ServingSnapshot) -> LoadedModel
 
 
 def name_model(stats: CallStats, context: RequestContext, snapshot: ServingSnapshot) -> None:
-    """Say which model a failed request was for, where it is served: a name that a client made up is no label."""
+    """Say which model a failed request was for, if it is served: a name that a client made up is not a label."""
     if stats.model:
         return
     if context.stats.model:

@@ -97,7 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # What the transport calls.
 
     def connection_made(self, transport: Any) -> None:
-        """Begin a connection; where there are too many, the one that is idle longest makes room."""
+        """Begin a connection; if there are too many, the one that is idle longest makes room."""
         super().connection_made(transport)
         self._socket = transport
         self.transport = _LingeringTransport(self, transport)  # type: ignore[assignment]
@@ -196,7 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.app = refuse_with(error)
         super().on_headers_complete()
         self.app = self._application
-        # Trailers go to a list of their own: they are not checked, so none may pass for a header (RFC 9110, 6.5.1).
+        # Trailers go to their own list: they are not checked, so none may pass for a header (RFC 9110, 6.5.1).
         self.headers = []
         self._framing_bytes = 0
         if self._stopping_since is not None:
@@ -284,7 +284,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Answer an error to a request that has no answer yet, and read no further."""
         self._is_broken = True
         if self.is_active:
-            # The fault lies in the body that is being read, or in a request behind the one that is answered.
+            # The fault is in the body that is being read, or in a request behind the one that is answered.
             self._cut_short()
             return
         request_id = request_id_of(None)

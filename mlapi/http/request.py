@@ -27,7 +27,7 @@ class Headers(Mapping[str, str]):
                 self._values[name] = b",".join((self._values[name], value)) if name in self._values else value
 
     def raw(self, name: bytes) -> str:
-        """Return the value of a lower-case name; empty where it is missing."""
+        """Return the value of a lower-case name; empty if it is missing."""
         value = self._values.get(name)
         return "" if value is None else value.decode("latin-1")
 
@@ -90,7 +90,7 @@ class Request:
 
     @property
     def length(self) -> int | None:
-        """The body's declared length in bytes; 0 without a body, None where only its end will tell."""
+        """The body's declared length in bytes; 0 without a body, None if only its end will tell."""
         headers = self.headers
         if headers.has(b"transfer-encoding"):
             return None
@@ -99,13 +99,13 @@ class Request:
 
     @property
     def content_encoding(self) -> str:
-        """How the body is compressed, in lower case; empty where it is not."""
+        """How the body is compressed, in lower case; empty if it is not."""
         encoding = self.headers.raw(b"content-encoding").strip().lower()
         return "" if encoding == "identity" else encoding
 
 
 def request_id_of(given: str | None) -> str:
-    """Return the request id that a client sent where it is a sane one, else a new one."""
+    """Return the request id that a client sent if it is a sane one, else a new one."""
     if given and SANE_REQUEST_ID.fullmatch(given):
         return given
     return os.urandom(16).hex()

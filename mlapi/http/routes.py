@@ -127,7 +127,7 @@ _NONE: Mapping[str, str] = {}
 
 @lru_cache(maxsize=1024)
 def match(path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
-    """Return the endpoint of `path` and what its pattern names; None where it is Django's."""
+    """Return the endpoint of `path` and what its pattern names; None if it is Django's."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
         return endpoint, _NONE

@@ -21,7 +21,7 @@ VERSION = re.compile(rf"{VERSION_NUMBER.pattern}|{ALIAS_PATTERN}")
 def asked_version(in_path: str | None, headers: Headers, snapshot: ServingSnapshot, model: str | None) -> int | None:
     """Return the version that the path or the header X-Model-Version asks for, by number or by alias.
 
-    None where neither does.
+    None if neither does.
     """
     in_header = headers.raw(b"x-model-version")
     if not in_header:
@@ -75,7 +75,7 @@ def routing_key(request: Request) -> str:
 
 
 def routed_model(snapshot: ServingSnapshot, name: str | None, *, version: int | None, key: str) -> LoadedModel | None:
-    """Return the loaded model that a request is for; None where it is not served.
+    """Return the loaded model that a request is for; None if it is not served.
 
     A version that is not loaded is as good as the active one: the request is refused, and counted there.
     """

@@ -102,7 +102,7 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
             sys.exit(3)
 
     def _end_after_failure(self, server: Server, task: asyncio.Task[None]) -> None:
-        """End a worker that could not go on accepting, or enforcing its limits; another one takes its place."""
+        """End a worker that could not continue accepting, or enforcing its limits; another one takes its place."""
         if not task.cancelled() and task.exception() is not None:
             self.log.error("The worker ends: %r", task.exception())
             server.should_exit = True

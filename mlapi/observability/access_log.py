@@ -36,7 +36,7 @@ def observe(
     recorder: MetricsRecorder,
     tracer: Tracer | None = None,
 ) -> None:
-    """Count the request, and write its line and, where there is a `tracer`, its span."""
+    """Count the request, and write its line and, if there is a `tracer`, its span."""
     stats = reply.stats
     recorder.record(
         Record(
@@ -136,7 +136,7 @@ def _span(
 
 
 def _inputs(body: bytes) -> Any:
-    """Return what was asked, as JSON where it is; else, and where it is large, how large it is."""
+    """Return what was asked, as JSON if it is; else, and if it is large, how large it is."""
     if len(body) <= MAX_LOGGED_BODY:
         try:
             return orjson.loads(body)

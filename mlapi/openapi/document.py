@@ -37,7 +37,7 @@ REQUEST_ID: dict[str, Any] = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "Comes back with the answer and stands in the log.",
+    "description": "Comes back with the answer and is in the log.",
 }
 
 

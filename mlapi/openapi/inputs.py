@@ -144,7 +144,7 @@ def _rows(loaded: LoadedModel) -> dict[str, JsonSchema]:
 
 
 def _items(schemas: list[JsonSchema]) -> JsonSchema:
-    """Return the items of a positional row; once where they are all alike, as a picture's pixels are."""
+    """Return the items of a positional row; once if they are all alike, as a picture's pixels are."""
     if all(schema == schemas[0] for schema in schemas):
         return {"items": schemas[0]}
     return {"prefixItems": schemas, "items": False}

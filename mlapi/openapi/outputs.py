@@ -135,7 +135,7 @@ def _confidence(schema: Schema) -> JsonSchema:
 
 
 def _probabilities(schema: Schema) -> JsonSchema | None:
-    """Return the schema of one row's probabilities by class label; None where the model has none."""
+    """Return the schema of one row's probabilities by class label; None if the model has none."""
     if not schema.has("predict_proba"):
         return None
     if _is_nested(schema.classes):

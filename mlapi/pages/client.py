@@ -38,7 +38,7 @@ OPEN_STATES = ("found", "checking")
 
 
 class ServiceError(RuntimeError):
-    """The service refused; the text says why. `status` is the HTTP status, 0 where there is none."""
+    """The service refused; the text says why. `status` is the HTTP status, 0 if there is none."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -61,9 +61,9 @@ def publish(
     """Upload a fitted model as a new version of `name`, wait for its validation, and return what the registry knows.
 
     The first rows of `X_sample` (a DataFrame, an array or a list of rows) are stored with the model's predictions and
-    probabilities; every later load is compared with them. `reference` takes training rows in the same forms, from
-    which drift is measured; of more than 10,000 a random part is sent. With `activate` the version serves when this
-    returns. Raises ServiceError where the version is rejected or the service refuses.
+    probabilities; every later load is compared with them. `reference` takes training rows in the same forms, from which
+    drift is measured; of more than 10,000 a random part is sent. With `activate` the version serves when this returns.
+    Raises ServiceError if the version is rejected or the service refuses.
     """
     import joblib
 
@@ -102,7 +102,7 @@ def publish(
 def predict(
     X: Any, url: str, *, name: str = "", key: str = "", probabilities: bool = False, version: int | str | None = None
 ) -> list[Any]:
-    """Return the prediction for each row of `X`; with `probabilities` a dict by class label in its place.
+    """Return the prediction for each row of `X`; with `probabilities` a dict by class label instead.
 
     Without a `name` the default model is asked. `key` is an API key, where predictions need one.
     """
@@ -157,7 +157,7 @@ def _write_rows(X: Any, path: Path) -> Path:
 
 
 def _some(X: Any, count: int) -> Any:
-    """Return `count` random rows, the same at each call; all where they are fewer."""
+    """Return `count` random rows, the same at each call; all if they are fewer."""
     length = X.shape[0] if hasattr(X, "shape") else len(X)
     if length <= count:
         return X
@@ -194,7 +194,7 @@ def _plain(value: Any) -> Any:
 
 
 def _probabilities(model: Any, head: Any) -> list[Any] | None:
-    """Return each row's probabilities by class label; None where the model has none of one output."""
+    """Return each row's probabilities by class label; None if the model has none of one output."""
     try:
         found, classes = model.predict_proba(head), list(model.classes_)
     except (AttributeError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""The page at `/`: models to try by hand. It reads `/models`, so it works while the database is away."""
+"""The page at `/`: models to try by hand. It reads `/models`, so it works while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINKS = ("predict", "models", "docs", "openapi", "health", "admin:index")
 
 @only_read
 def home(request: HttpRequest) -> HttpResponse:
-    """Return the playground to a browser; to a program, or where it is switched off, the index of links."""
+    """Return the playground to a browser; to a program, or if it is switched off, the index of links."""
     wants_page = settings.MLAPI_PLAYGROUND and "text/html" in request.headers.get("Accept", "")
     response = _playground() if wants_page else _index(request)
     patch_vary_headers(response, ["Accept"])

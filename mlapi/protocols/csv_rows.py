@@ -15,9 +15,9 @@ from models_registry.artifacts.schema import Schema
 def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] | None, list[list[Any]]]:
     """Return the columns' names (None without a header) and the rows; an HttpError 400 for what is no CSV.
 
-    `text/csv; header=present` and `header=absent` say whether the first line names the columns. Without either it
-    does where one of its fields is a feature's name; a line that counts the columns from 0, as pandas does where they
-    have no names, might be either and is refused. An empty field is a missing value.
+    `text/csv; header=present` and `header=absent` say whether the first line names the columns. Without either it does
+    where one of its fields is a feature's name; a line that counts the columns from 0, as pandas does if they have no
+    names, might be either and is refused. An empty field is a missing value.
     """
     lines = _lines(body)
     if schema.container == "records":

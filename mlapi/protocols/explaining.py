@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def explain(loaded: LoadedModel, rows: Rows, result: Prediction, stats: CallStats) -> list[dict[str, Any]]:
     """Return for each row what its features contribute to its answer in `result`.
 
-    Raises HttpError 400 where that is not known exactly or takes too long, Busy and StorageUnavailable.
+    Raises HttpError 400 if that is not known exactly or takes too long, Busy and StorageUnavailable.
     """
 
     def work() -> Explanation:

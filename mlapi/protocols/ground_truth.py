@@ -33,7 +33,7 @@ MAX_ROW = 2**31 - 1
 MAX_ERRORS_SHOWN = 20
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
-# The place of a label in the body, as errors name it, and what stands there.
+# The place of a label in the body, as errors name it, and what is there.
 Entry = tuple[str, int, Any]
 
 

@@ -72,10 +72,10 @@ def _number_hint(error: orjson.JSONDecodeError) -> str:
 
 
 def refuse_duplicate_keys(raw: bytes, value: Any) -> None:
-    """Raise HttpError where a key stands twice in one object: the parser keeps the last in silence.
+    """Raise HttpError if a key stands twice in one object: the parser keeps the last in silence.
 
-    Each key and each string brings two quotation marks. Where the count is right nothing stands twice; only where it
-    is not (or where a string has an escaped one) is the body read again, slowly.
+    Each key and each string brings two quotation marks. Where the count is right nothing stands twice; only if it is
+    not (or where a string has an escaped one) is the body read again, slowly.
     """
     try:
         strings = count_strings(value)
@@ -85,7 +85,7 @@ def refuse_duplicate_keys(raw: bytes, value: Any) -> None:
 
 
 def refuse_unless_quotes(raw: bytes, count: int) -> None:
-    """Raise HttpError where a key stands twice in `raw`, which without such has `count` quotation marks."""
+    """Raise HttpError if a key stands twice in `raw`, which without such has `count` quotation marks."""
     if count_quotes(raw) == count:
         return
     try:

@@ -37,7 +37,7 @@ class Content:
 
 
 def accepted(header: str) -> str:
-    """Return the content type of the answer to a caller's Accept header; HttpError 406 where none fits."""
+    """Return the content type of the answer to a caller's Accept header; HttpError 406 if none fits."""
     wanted = [item for item in map(_range, header.split(",")) if item[0]]
     if not wanted:
         return JSON

@@ -68,7 +68,7 @@ class RowReader:
         return as_rows(lambda: self.schema.from_array(array), len(array)), len(array)
 
     def split_rows(self, names: Sequence[Any] | None, rows: Sequence[Any]) -> Rows:
-        """Return rows whose columns are called `names`; in the schema's order where they have none, or numbers."""
+        """Return rows whose columns are called `names`; in the schema's order if they have none, or numbers."""
         if names is None or names == list(range(len(self.schema.inputs))) or tuple(names) == self.schema.names:
             return self.listed(rows)
         for name in names:

@@ -83,7 +83,7 @@ def _read(raw: bytes, loaded: LoadedModel) -> Asked:
 
 
 def read_flag(fields: Mapping[str, Any], name: str) -> bool:
-    """Return a field that is true or false, false where it is left out; an HttpError 400 for anything else."""
+    """Return a field that is true or false, false if it is left out; an HttpError 400 for anything else."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise HttpError(
@@ -123,7 +123,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 def rows_in(body: dict[str, Any], flags: tuple[str, ...] = FLAGS) -> tuple[list[Any], bool]:
     """Return the rows of a request, and whether it asked for one answer; HttpError 400 for what is neither form.
 
-    `flags` are the fields that may stand beside the rows.
+    `flags` are the fields that may be beside the rows.
     """
     fields = {"features", "instances", *flags}
     if not body.keys() <= fields:
@@ -161,11 +161,11 @@ def _unknown_field(name: str, expected: list[str]) -> HttpError:
 
 
 def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any], *, has_strings: bool) -> None:
-    """Raise HttpError where a key stands twice in one object: the parser keeps the last in silence.
+    """Raise HttpError if a key stands twice in one object: the parser keeps the last in silence.
 
-    Each key and each string value brings two quotation marks. Where the count is right nothing stands twice; only
-    where it is not (or where a string has an escaped one) is the body read again, slowly. An array of numbers has no
-    strings among its values.
+    Each key and each string value brings two quotation marks. Where the count is right nothing stands twice; only if it
+    is not (or where a string has an escaped one) is the body read again, slowly. An array of numbers has no strings
+    among its values.
     """
     quotes = 2 * len(body)
     if not has_strings:

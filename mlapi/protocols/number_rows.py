@@ -2,7 +2,7 @@
 
 The general way parses, looks each value over and gathers them by name. Here the decoder is told the names and the type
 beforehand, and checks them as it reads: twice as quick. It reads some rows at a time, so that other requests come in
-between, and gives up where that takes suspiciously long. Whatever it does not take, for whatever reason, is left to the
+between, and gives up if that takes suspiciously long. Whatever it does not take, for whatever reason, is left to the
 general way, which knows the words for it.
 """
 
@@ -46,9 +46,9 @@ class NumberRows(NamedTuple):
 def read_number_rows(
     raw: bytes, schema: Schema, forms: tuple[str, ...], flags: tuple[str, ...] = ()
 ) -> NumberRows | None:
-    """Return the rows that stand in `raw` under one of `forms`; None where anything is unusual, or wrong.
+    """Return the rows that are in `raw` under one of `forms`; None if anything is unusual, or wrong.
 
-    `flags` are the booleans that may stand beside them.
+    `flags` are the booleans that may be beside them.
     """
     names = schema.names
     if len(raw) < MIN_BYTES or not schema.is_plain or len(names) > MAX_FEATURES:
@@ -98,7 +98,7 @@ def _starts(raw: bytes, start: int, names: tuple[str, ...]) -> bool:
 
 
 def _read_rows(raw: bytes, start: int, end: int, decoder: Decoder) -> Iterator[list[msgspec.Struct]]:
-    """Yield the rows between `start` and `end`, some at a time; _UnusualError where they take too long."""
+    """Yield the rows between `start` and `end`, some at a time; _UnusualError if they take too long."""
     view, began, at = memoryview(raw), time.thread_time(), start
     while True:
         # A row of numbers has one closing brace, its last byte.
@@ -126,7 +126,7 @@ def _values(rows: list[msgspec.Struct], width: int) -> np.ndarray[tuple[int, int
 
 @lru_cache(maxsize=64)
 def _decoder(names: tuple[str, ...]) -> Decoder | None:
-    """Return a decoder of rows that have `names`; None where it can't be told one of them."""
+    """Return a decoder of rows that have `names`; None if it can't be told one of them."""
     renamed = {f"feature_{index}": name for index, name in enumerate(names)}
     try:
         row = msgspec.defstruct(

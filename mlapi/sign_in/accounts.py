@@ -37,7 +37,7 @@ def sign_in(request: HttpRequest, identity: Identity, *, through: str) -> User:
 
 
 def account_of(identity: Identity) -> User:
-    """Return the account of an identity, made where there is none, with its groups brought up to date.
+    """Return the account of an identity, made if there is none, with its groups brought up to date.
 
     An identity whose groups may not use the registry loses what an earlier sign-in gave it.
     """

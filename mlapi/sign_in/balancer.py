@@ -35,7 +35,7 @@ class KeysUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key as text, or None where there is none of that name, and when that was learned."""
+    """A public key as text, or None if there is none of that name, and when that was learned."""
 
     pem: str | None
     fetched_at: float
@@ -132,7 +132,7 @@ def _require(header: Mapping[str, Any], name: str, expected: str) -> None:
 
 
 def _fetch(key_id: str) -> str | None:
-    """Return the key of this id, None where the endpoint has none."""
+    """Return the key of this id, None if the endpoint has none."""
     import requests
 
     url = f"{keys_url(settings.MLAPI_ALB_SIGNER)}/{key_id}"

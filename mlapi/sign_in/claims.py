@@ -84,7 +84,7 @@ def merged_claims(received: dict[str, Any]) -> dict[str, Any]:
 
 
 def claim(claims: Mapping[str, Any], name: str) -> Any:
-    """Return a claim by its name, or by a path such as `realm_access.roles`; None where there is none."""
+    """Return a claim by its name, or by a path such as `realm_access.roles`; None if there is none."""
     if name in claims:
         return claims[name]
     found: Any = claims

@@ -134,7 +134,7 @@ class TokenAdmin(RestTokenAdmin, AccessAdmin):
 
 
 def take_over(site: admin.AdminSite) -> None:
-    """Put these pages in the place of Django's own; a project's own pages, and those of its own user model, stay."""
+    """Put these pages in place of Django's own; a project's own pages, and those of its own user model, stay."""
     for model, stock, page in (
         (User, DjangoUserAdmin, UserAdmin),
         (Group, DjangoGroupAdmin, GroupAdmin),

@@ -43,7 +43,7 @@ class LiveAtFilter(admin.SimpleListFilter):
         yield {"value": self.value() or "", "moment": read_moment(self.value())}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Activation]) -> QuerySet[Activation]:
-        """Return what was live then; nothing where the moment cannot be read."""
+        """Return what was live then; nothing if the moment cannot be read."""
         if not self.value():
             return queryset
         asked = read_moment(self.value())
@@ -53,7 +53,7 @@ class LiveAtFilter(admin.SimpleListFilter):
 
 
 def read_moment(text: str | None) -> datetime | None:
-    """Return the moment that `text` names, in UTC; None where it names none."""
+    """Return the moment that `text` names, in UTC; None if it names none."""
     if not text:
         return None
     try:
@@ -82,7 +82,7 @@ class HistoryList(RecordList):
     """A list whose rows lead to the version that was activated."""
 
     def url_for_result(self, result: Any) -> str:
-        """Return the page of the row's version or, where none was active, of its model."""
+        """Return the page of the row's version or, if none was active, of its model."""
         if result.version_id is None:
             return reverse("admin:models_registry_registeredmodel_change", args=[result.model_id])
         return reverse("admin:models_registry_modelversion_change", args=[result.version_id])
@@ -140,7 +140,7 @@ class ActivationAdmin(RecordAdmin):
 
     @admin.display(description="Model and version", ordering="model__name")
     def what(self, activation: Activation) -> SafeString | str:
-        """Return the model and version, and the version before."""
+        """Return the model and version, and the previous version."""
         version = f" version {activation.version.number}" if activation.version else ": no active version"
         label = f"{activation.model.name}{version}"
         if activation.previous_version is None:

@@ -35,7 +35,7 @@ from models_registry.permissions import (
     visible,
 )
 
-# A name that stands in the address until the form's own takes its place.
+# A name that is in the address until the form's own takes its place.
 PLACEHOLDER = "NAME"
 MODELS_OFFERED = 50
 Shown = TypeVar("Shown", bound=Callable[..., Any])
@@ -60,7 +60,7 @@ class ModelFilter(RelatedFieldListFilter):
     """Offers the models while they are few; the search finds one among many."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
-        """Return the models, or the chosen one alone where there are too many to read."""
+        """Return the models, or the chosen one alone if there are too many to read."""
         names = visible(request.user, VIEW, RegisteredModel.objects.order_by("name"))
         offered = list(names.values_list("pk", "name")[: MODELS_OFFERED + 1])
         if len(offered) <= MODELS_OFFERED:
@@ -79,7 +79,7 @@ class HidingFilter(SimpleListFilter):
     default_choice: str
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Yield the choices, the rows shown by default in the place of all."""
+        """Yield the choices, the rows shown by default in place of all."""
         for position, choice in enumerate(super().choices(changelist)):
             yield {**choice, "display": self.default_choice} if position == 0 else choice
 
@@ -227,7 +227,7 @@ def told_in_words(request: HttpRequest) -> Iterator[None]:
 
 
 def upload_address() -> str | None:
-    """Return the address to which artifacts go, with PLACEHOLDER for the model; None where the project has no API."""
+    """Return the address to which artifacts go, with PLACEHOLDER for the model; None if the project has no API."""
     try:
         return reverse("api-versions", args=[PLACEHOLDER])
     except NoReverseMatch:

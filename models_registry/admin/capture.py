@@ -86,7 +86,7 @@ def capture_form(model: RegisteredModel, data: Any = None) -> CaptureForm:
 
 
 def save_capture(form: CaptureForm, model: RegisteredModel, *, by: str) -> bool:
-    """Change the settings as the form says; False where the registry refuses, which the form then shows."""
+    """Change the settings as the form says; False if the registry refuses, which the form then shows."""
     answer = form.cleaned_data
     hashed = [{"column": name, "hash": True} for name in answer["hashed"]]
     try:

@@ -49,7 +49,7 @@ def usage_context(model: RegisteredModel, window: str) -> dict[str, Any]:
 
 
 def usage_charts(report: UsageReport) -> list[Chart]:
-    """Return the charts of a report; none where nothing was asked of the model."""
+    """Return the charts of a report; none if nothing was asked of the model."""
     if not report.versions:
         return []
     labels = step_labels(report)
@@ -155,7 +155,7 @@ def _options(*, is_stacked: bool = False, is_bare: bool = False) -> dict[str, An
         },
         "scales": {
             "x": {**axis, "grid": {"display": False}},
-            # Half a request is no tick.
+            # Half a request is not a tick.
             "y": {**axis, "beginAtZero": True, "grid": {}, "ticks": {**ticks, "precision": 0 if is_stacked else 3}},
         },
     }

@@ -90,7 +90,7 @@ def metric_charts(version: ModelVersion) -> list[Chart]:
 
 
 def compare_answers(left: ModelVersion, right: ModelVersion) -> Answers:
-    """Return what both answer to the sample of `left`, or of `right` where that has none; each in a sandbox."""
+    """Return what both answer to the sample of `left`, or of `right` if that has none; each in a sandbox."""
     sample = left.sample or right.sample
     if not sample:
         return Answers(problem="Neither version has a sample. Publish one with a sample to compare their predictions.")

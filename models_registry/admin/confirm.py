@@ -59,12 +59,12 @@ class Change:
 
     @property
     def parts(self) -> str:
-        """Return how the parts of the artifact were read, to be confirmed; empty where it is one estimator."""
+        """Return how the parts of the artifact were read, to be confirmed; empty if it is one estimator."""
         return str((self.target.report or {}).get("parts") or "") if self.target else ""
 
     @property
     def advice(self) -> str:
-        """Return why the check advises against it; empty where it does not."""
+        """Return why the check advises against it; empty if it does not."""
         return self.target.override_reason if self.target else ""
 
 
@@ -146,7 +146,7 @@ def where(live: int) -> str:
 
 
 def _obstacle(target: ModelVersion) -> str:
-    """Say why no confirmation can help; empty where one can."""
+    """Say why no confirmation can help; empty if one can."""
     if target.is_active:
         return f"Version {target.number} is active already; there is nothing to change."
     if target.state == State.READY:

@@ -21,7 +21,7 @@ from models_registry.permissions import VIEW, may, visible
 
 MODELS_SHOWN = 50
 ACTS_SHOWN = 8
-# The hour under way, and the one before it.
+# The hour in progress, and the hour before it.
 RECENT_HOURS = 2
 ORDER = (ACT, WATCH, FINE)
 

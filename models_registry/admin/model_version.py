@@ -39,7 +39,7 @@ from models_registry.templatetags.registry import BADGES, moment, number, short_
 
 
 class StateFilter(HidingFilter):
-    """The versions of one state; the deleted ones are shown where they are asked for."""
+    """The versions of one state; the deleted ones are shown if they are asked for."""
 
     title = "state"
     parameter_name = "state"

@@ -66,7 +66,7 @@ class InspectionSummary:
 
 @dataclass(frozen=True, slots=True)
 class SampleTable:
-    """The sample as a table: a column per feature where they are few, else one of JSON."""
+    """The sample as a table: a column per feature if they are few, else one of JSON."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[tuple[str, ...], str], ...]
@@ -74,7 +74,7 @@ class SampleTable:
 
 
 def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummary | None:
-    """Return the inspection for the page; None where there was none yet."""
+    """Return the inspection for the page; None if there was none yet."""
     if not inspection:
         return None
     served = server_versions()
@@ -103,7 +103,7 @@ def report_rows(report: Mapping[str, Any] | None) -> tuple[ReportRow, ...]:
 
 
 def sample_table(sample: Mapping[str, Any] | None, schema: Mapping[str, Any] | None) -> SampleTable | None:
-    """Return the sample with its expected predictions; None where there is none."""
+    """Return the sample with its expected predictions; None if there is none."""
     if not sample:
         return None
     instances: Sequence[Any] = sample["instances"]

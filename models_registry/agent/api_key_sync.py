@@ -21,17 +21,17 @@ FLUSH_SECONDS = 60.0
 
 
 class ApiKeySync:
-    """Reads the keys at every poll, in a thread of its own: a long load must not keep a revoked key alive."""
+    """Reads the keys at every poll, in its own thread: a long load must not keep a revoked key alive."""
 
     def __init__(
         self, runtime: Runtime, *, poll_seconds: float, directory: Path, flush_seconds: float = FLUSH_SECONDS
     ) -> None:
-        """Keep the keys of `runtime`; the workers of this machine share what lies in `directory`."""
+        """Keep the keys of `runtime`; the workers of this machine share what is in `directory`."""
         self._runtime = runtime
         self._directory = directory
         self._flush_seconds = flush_seconds
         self._flushed_at = time.monotonic()
-        # The reconciler says that the database is away; the keys that are held stay good.
+        # The reconciler says that the database is unavailable; the keys that are held stay good.
         self._thread = DatabaseThread(
             "api_key_sync", self._step, seconds=poll_seconds, is_eager=True, last_step=self._last_step
         )
@@ -55,7 +55,7 @@ class ApiKeySync:
         )
 
     def write_uses(self) -> None:
-        """Record the uses since the last time; where the database is away, keep them for the next."""
+        """Record the uses since the last time; if the database is unavailable, keep them for the next."""
         self._flushed_at = time.monotonic()
         uses = self._runtime.key_uses.take()
         try:

@@ -1,4 +1,4 @@
-"""Runs the registry's batch scoring jobs on this machine, one at a time, each in a process of its own."""
+"""Runs the registry's batch scoring jobs on this machine, one at a time, each in its own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BatchRunner:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the job under way; it returns to the queue, and its parts stay."""
+        """End the job in progress; it returns to the queue, and its parts stay."""
         self._thread.stop(join_seconds=STOP_SECONDS)
 
     def run_next(self) -> None:
@@ -39,7 +39,7 @@ class BatchRunner:
         if job is None:
             return
         log.info("batch_started", batch=job.pk, version=str(job.version), attempt=job.attempts)
-        # A process of its own: a large file slows no prediction, and what ends it ends no worker.
+        # Its own process: a large file slows no prediction, and what ends it ends no worker.
         process = subprocess.Popen(
             [sys.executable, "-m", "django", "run_batch", str(job.pk)],
             stdout=subprocess.DEVNULL,

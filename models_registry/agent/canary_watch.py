@@ -27,7 +27,7 @@ class CanaryWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the look under way."""
+        """End after the look in progress."""
         self._thread.stop(join_seconds=0)
 
     def _look(self) -> None:

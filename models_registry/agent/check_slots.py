@@ -19,7 +19,7 @@ NEEDED_BYTES = 400_000_000
 
 @contextmanager
 def check_slot(path: Path) -> Iterator[bool]:
-    """Hold a slot at the lock file `path`; gives False where another validation leaves no memory for this one."""
+    """Hold a slot at the lock file `path`; gives False if another validation leaves no memory for this one."""
     is_alone = memory.available_bytes() < NEEDED_BYTES
     with _lock(path, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH) as is_held:
         yield is_held
@@ -29,7 +29,7 @@ def check_slot(path: Path) -> Iterator[bool]:
 def shadow_slot(path: Path) -> Iterator[bool]:
     """Hold this machine's only slot for a shadow at the lock file `path`.
 
-    Gives False where another worker has it, or where little memory is free.
+    Gives False if another worker has it, or where little memory is free.
     """
     with _lock(path, fcntl.LOCK_EX) as is_held:
         yield is_held and memory.available_bytes() >= NEEDED_BYTES

@@ -23,7 +23,7 @@ class PauseEvents:
 
 
 class DatabaseThread(PeriodicThread):
-    """Closes its connection where it is broken, and tries the step again after the next pause."""
+    """Closes its connection if it is broken, and tries the step again after the next pause."""
 
     def __init__(
         self,

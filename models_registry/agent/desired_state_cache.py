@@ -1,4 +1,4 @@
-"""The last desired state, kept on the machine: a worker that starts while the database is away serves it."""
+"""The last desired state, kept on the machine: a worker that starts while the database is unavailable serves it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class DesiredStateCache:
         self._write(("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?)", [row]))
 
     def recall(self) -> DesiredState | None:
-        """Return what was kept last; None where nothing was, or nothing that can be read."""
+        """Return what was kept last; None if nothing was, or nothing that can be read."""
         found = self._read("SELECT model, content FROM desired", "SELECT model FROM first")
         if found is None or not found[1]:
             return None
@@ -77,7 +77,7 @@ class DesiredStateCache:
             return None
 
     def recall_details(self, desired: DesiredVersion) -> VersionDetails | None:
-        """Return what is needed to load a version; None where that was not kept."""
+        """Return what is needed to load a version; None if that was not kept."""
         query = "SELECT content FROM details WHERE model = ? AND build = ?"
         found = self._read(query, parameters=(desired.model, desired.build))
         try:

@@ -21,7 +21,7 @@ POLLS_PER_COMPARISON = 5
 
 
 class DesiredStateReader:
-    """Reads what has changed; what was read is kept on the machine, for a start while the database is away."""
+    """Reads what has changed; what was read is kept on the machine, for a start while the database is unavailable."""
 
     def __init__(self, cache_path: Path, *, poll_seconds: float) -> None:
         """Keep what is read at `cache_path`."""
@@ -52,7 +52,7 @@ class DesiredStateReader:
         return changed
 
     def recall(self) -> set[str]:
-        """Take what is kept on this machine for the desired state, where none was read; return the models in it."""
+        """Take what is kept on this machine for the desired state, if none was read; return the models in it."""
         kept = None if self.has_read else self._cache.recall()
         if kept is None:
             return set()
@@ -62,7 +62,7 @@ class DesiredStateReader:
         return kept.names()
 
     def is_current(self, desired: DesiredVersion) -> bool:
-        """Return whether a version is still the desired one; where the database is away, it is."""
+        """Return whether a version is still the desired one; if the database is unavailable, it is."""
         try:
             if services.read_revision() == self.state.revision:
                 return True
@@ -71,7 +71,7 @@ class DesiredStateReader:
             return True
 
     def details(self, desired: DesiredVersion) -> VersionDetails | None:
-        """Return what is needed to load a version; None where it is gone, or neither read nor kept here."""
+        """Return what is needed to load a version; None if it is gone, or neither read nor kept here."""
         try:
             details = services.read_details(desired)
         except DatabaseError:

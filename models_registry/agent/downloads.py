@@ -1,4 +1,4 @@
-"""An artifact under way to this machine; one that is long in coming delays no other."""
+"""Downloads of artifacts to this machine; a slow one does not delay the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.artifacts.cache import CachedArtifact
 
 
 class Source(Enum):
-    """Where an artifact comes from: each has a bound on how many are under way, or wait for their load, at once."""
+    """Where an artifact comes from: each has a bound on how many are in progress, or wait for their load, at once."""
 
     DISK = "disk"
     STORAGE = "storage"
@@ -22,7 +22,7 @@ class Source(Enum):
 
 
 class Fetching:
-    """The fetch of one version's artifact, in a thread of its own.
+    """The fetch of one version's artifact, in its own thread.
 
     In a `with` it is what came, until it is let go.
     """

@@ -57,7 +57,7 @@ class Failures(dict[str, Failure]):
         return self[desired.key]
 
     def keep_if_of(self, key: str, desired: DesiredVersion | None) -> None:
-        """Forget a failure where it was to load another version than `desired`."""
+        """Forget a failure if it was to load another version than `desired`."""
         failure = self.get(key)
         if failure and (desired is None or (desired.generation, desired.build) != (failure.generation, failure.build)):
             del self[key]

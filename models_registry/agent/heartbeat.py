@@ -9,7 +9,7 @@ from models_registry.agent.database_thread import DatabaseThread
 
 
 def heartbeat(replica_id: str, *, seconds: float, on_unknown: Callable[[], None]) -> DatabaseThread:
-    """Return a thread that does nothing else, every `seconds`. The reconciler logs that the database is away.
+    """Return a thread that does nothing else, every `seconds`. The reconciler logs that the database is unavailable.
 
     It calls `on_unknown` where the registry knows no such replica, or no longer.
     """

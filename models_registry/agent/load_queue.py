@@ -47,7 +47,7 @@ class Journal:
 
     @classmethod
     def parse(cls, content: bytes) -> Journal:
-        """Return what `dump` wrote; an empty journal where that cannot be read."""
+        """Return what `dump` wrote; an empty journal if that cannot be read."""
         try:
             value: dict[str, Any] = json.loads(content)
             ended = {digest: Ended(**entry) for digest, entry in value["ended"].items()}
@@ -90,7 +90,7 @@ class LoadQueue:
     def turn(self, digest: str) -> Iterator[None]:
         """Wait for the turn to load the artifact with `digest`.
 
-        BrokenArtifact is raised where its load has ended workers, and it is too early to try it again.
+        BrokenArtifact is raised if its load has ended workers, and it is too early to try it again.
         """
         descriptor = self._open()
         if descriptor is None:
@@ -113,7 +113,7 @@ class LoadQueue:
             os.close(descriptor)
 
     def _open(self) -> int | None:
-        """Return the file's descriptor; None where the disk is full, so that no queue is possible."""
+        """Return the file's descriptor; None if the disk is full, so that no queue is possible."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

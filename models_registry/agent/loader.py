@@ -55,8 +55,8 @@ MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 class Form:
     """The form in which a version serves: what predicts, what else it can, and what is to be said of it.
 
-    `native` is the native model, None where the compiled form alone is in memory. It answers `native_from_rows` rows
-    and more, where that is not None.
+    `native` is the native model, None if the compiled form alone is in memory. It answers `native_from_rows` rows and
+    more, if that is not None.
     """
 
     model: Any
@@ -82,7 +82,7 @@ class Preparation:
     allowance_seconds: float = 0.0
 
     def fetch(self, version: DesiredVersion, copy: Copy) -> CachedArtifact:
-        """Return `version`'s artifact, verified; `copy` writes its bytes to a file, where they are not cached.
+        """Return `version`'s artifact, verified; `copy` writes its bytes to a file, if they are not cached.
 
         Raises StorageError or ArtifactError.
         """
@@ -175,14 +175,14 @@ class Preparation:
         )
 
     def _explained(self, form: Form, version: DesiredVersion, predictor: Predictor) -> Any:
-        """Return the native model for explanations, the same that answers large requests where it is open."""
+        """Return the native model for explanations, the same that answers large requests if it is open."""
         opened = predictor.native if isinstance(predictor, FormByRows) else None
         return self._native_of(form, version) if opened is None else opened
 
     def _choose_form(
         self, version: DesiredVersion, schema: Schema, sample: Sample | None, artifact: CachedArtifact
     ) -> Form:
-        """Return the compiled form where one is verified and wanted, else the native one."""
+        """Return the compiled form if one is verified and wanted, else the native one."""
         if not self.accelerate:
             return self._native(version, schema, artifact, "acceleration is off (MODELS_ACCELERATION)")
         if not version.acceleration:
@@ -235,7 +235,7 @@ class Preparation:
     def _native_of(self, form: Form, version: DesiredVersion) -> Any:
         """Return the native model; opened again where the compiled form alone is in memory.
 
-        Raises StorageUnavailable where its artifact has left this machine.
+        Raises StorageUnavailable if its artifact has left this machine.
         """
         if form.native is not None:
             return form.native

@@ -52,7 +52,7 @@ class MaintenanceLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step under way; a check that is cut short is taken up by another replica."""
+        """End after the step in progress; a check that is cut short is taken up by another replica."""
         self._thread.stop(join_seconds=0)
 
     def wake(self) -> None:
@@ -60,7 +60,7 @@ class MaintenanceLoop:
         self._thread.wake()
 
     def tend(self) -> None:
-        """Discover where it is due, then check, replay and look for drift, one after the other."""
+        """Discover if it is due, then check, replay and look for drift, one after the other."""
         while not self._thread.is_stopping:
             if settings.MODELS_MLFLOW_URI and services.claim_lease(
                 MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS

@@ -36,7 +36,7 @@ class NotificationWatch:
     """A loop that waits for notifications. Each message goes to one replica."""
 
     def __init__(self, queue: Queue, *, on_found: Callable[[], None]) -> None:
-        """Read `queue`; `on_found` is called where there is something to validate."""
+        """Read `queue`; `on_found` is called if there is something to validate."""
         storage = urlsplit(settings.MODELS_STORAGE)
         self._bucket, self._prefix = storage.netloc, storage.path.strip("/")
         self._queue = queue
@@ -50,7 +50,7 @@ class NotificationWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the call under way, which another replica's messages do not wait for."""
+        """End after the call in progress, which another replica's messages do not wait for."""
         self._thread.stop(join_seconds=0)
 
     def look(self) -> None:
@@ -104,6 +104,6 @@ class NotificationWatch:
 
 
 def notification_watch(on_found: Callable[[], None]) -> NotificationWatch | None:
-    """Return the watch of MODELS_QUEUE_URL, or None where none is set."""
+    """Return the watch of MODELS_QUEUE_URL, or None if none is set."""
     url = settings.MODELS_QUEUE_URL
     return NotificationWatch(NotificationQueue(url), on_found=on_found) if url else None

@@ -1,4 +1,4 @@
-"""The versions that are to be loaded and are not yet: in line, or under way to this machine."""
+"""The versions that are to be loaded and are not yet: in line, or being downloaded."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN
 class PendingLoads:
     """Brings artifacts to this machine, a bounded number at once, in the order of the line.
 
-    `failures` says which versions failed and when each is due again. `details` returns what opens a version, or None
-    where that cannot be had now. `on_end` is called when a fetch has ended.
+    `failures` says which versions failed and when each is due again. `details` returns what opens a version, or None if
+    that cannot be had now. `on_end` is called when a fetch has ended.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class PendingLoads:
         self._details: dict[str, VersionDetails] = {}
 
     def __iter__(self) -> Iterator[str]:
-        """Give the keys of the versions in line, then of those under way."""
+        """Give the keys of the versions in line, then of those in progress."""
         return chain(*self._waiting.values(), self._fetches)
 
     @property
@@ -55,7 +55,7 @@ class PendingLoads:
         return self._fetches
 
     def queue(self, desired: DesiredVersion) -> None:
-        """Put a version in line, unless it is under way."""
+        """Put a version in line, unless it is in progress."""
         if desired.key in self._fetches:
             return
         if self._preparation.is_at_hand(desired.digest, desired.format):
@@ -65,7 +65,7 @@ class PendingLoads:
         self._waiting[source][desired.key] = None
 
     def put_off(self, models: Iterable[str], desired: Mapping[str, DesiredVersion]) -> None:
-        """Take all versions of these models out of line; a fetch of bytes that are still `desired` goes on."""
+        """Take all versions of these models out of line; a fetch of bytes that are still `desired` continues."""
         changed = set(models)
         for waiting in self._waiting.values():
             for key in [key for key in waiting if model_of(key) in changed]:
@@ -77,7 +77,7 @@ class PendingLoads:
                 self._end(key)
 
     def begin(self, find: Callable[[str], DesiredVersion | None]) -> list[DesiredVersion]:
-        """Begin as many fetches as may be under way at once, the first in line first; return their versions."""
+        """Begin as many fetches as may be in progress at once, the first in line first; return their versions."""
         begun = []
         for source, waiting in self._waiting.items():
             room = AT_ONCE[source] - sum(
@@ -93,7 +93,7 @@ class PendingLoads:
         return begun
 
     def next_here(self) -> str | None:
-        """Return the key of the version whose fetch has ended and was begun first; None where none has."""
+        """Return the key of the version whose fetch has ended and was begun first; None if none has."""
         return next((key for key, fetching in self._fetches.items() if fetching.has_ended), None)
 
     @contextmanager
@@ -119,7 +119,7 @@ class PendingLoads:
     def _begin(self, desired: DesiredVersion, source: Source) -> bool:
         details = self._read_details(desired)
         if details is None:
-            return False  # it has changed just now, or the database is away: the next poll tells
+            return False  # it has changed just now, or the database is unavailable: the next poll tells
         self._details[desired.key] = details
         self._fetches[desired.key] = Fetching(
             desired.build,

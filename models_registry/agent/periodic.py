@@ -15,7 +15,7 @@ JOIN_SECONDS = 5.0
 class PeriodicThread:
     """Calls a step again and again in a daemon thread, until it is stopped.
 
-    What a step raises is logged as `<name>_error`, and the loop goes on.
+    What a step raises is logged as `<name>_error`, and the loop continues.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class PeriodicThread:
             self._has_stepped.wait(wait_seconds)
 
     def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
-        """End after the step under way; wait at most `join_seconds` for that."""
+        """End after the step in progress; wait at most `join_seconds` for that."""
         self._is_stopping = True
         self._wake.set()
         if self._thread is not None and join_seconds:
             self._thread.join(join_seconds)
 
     def wake(self) -> None:
-        """End the pause under way, or leave the next one out."""
+        """End the pause in progress, or leave the next one out."""
         self._wake.set()
 
     def pause(self, seconds: float) -> bool:

@@ -57,7 +57,7 @@ class Reconciler:
     ) -> None:
         """Watch for `runtime`; the workers of this machine queue at `load_queue`, and `residency` says what is loaded.
 
-        What is desired is kept at `memory_path`, for a worker that starts while the database is away.
+        What is desired is kept at `memory_path`, for a worker that starts while the database is unavailable.
         """
         self.runtime = runtime
         self.replica_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -184,7 +184,7 @@ class Reconciler:
 
     def _step(self) -> None:
         try:
-            # After a whole pause, what was under way with a dropped model has ended.
+            # After a whole pause, what was in progress with a dropped model has ended.
             if not (self._thread.was_woken or self._is_short_pause):
                 self._give_back()
             self._look()
@@ -211,7 +211,7 @@ class Reconciler:
             self.reconcile()
             self._note_database(away=False)
         except DatabaseError as error:
-            # Predictions need no database: what is loaded goes on serving.
+            # Predictions need no database: what is loaded keeps serving.
             self._note_database(away=True, error=error)
             connection.close()
             # The desired state that this worker read last, or else the one that is kept on this machine.
@@ -265,7 +265,7 @@ class Reconciler:
         self._note_ready()
 
     def _note_ready(self) -> None:
-        """Post which candidates are on their way, and that all that should serve does, where it does."""
+        """Post which candidates are on their way, and that all that should serve does, if it does."""
         snapshot = self.runtime.snapshot
         awaited = frozenset(
             key for key in self._desired_state.others if key not in snapshot.others and key not in self._failures
@@ -312,7 +312,7 @@ class Reconciler:
         log.info("swapped", model=desired.model, version=desired.number, seconds=seconds, runs=loaded.runs["form"])
 
     def _make_room(self, key: str, needed_bytes: int) -> None:
-        """Drop the least recently used models until a version fits; raises BrokenArtifact where it cannot."""
+        """Drop the least recently used models until a version fits; raises BrokenArtifact if it cannot."""
         for name in self._residency.to_drop(key, needed_bytes, self.runtime.snapshot):
             self._residency.forget(name)
             self._follow({name})
@@ -345,7 +345,7 @@ class Reconciler:
         log.info("dropped", model=held.name, version=held.number)
 
     def _give_back(self) -> None:
-        """Return a dropped model's memory, a poll after the swap: what was under way with it has ended."""
+        """Return a dropped model's memory, a poll after the swap: what was in progress with it has ended."""
         if self._has_dropped:
             self._has_dropped = False
             self._preparation.tidy()

@@ -25,7 +25,7 @@ REPORT_AGAIN_SECONDS = 15.0
 
 
 class Reporter:
-    """Knows which models have something new to report; `describe` gives a model's report, None where it is gone."""
+    """Knows which models have something new to report; `describe` gives a model's report, None if it is gone."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Reporter:
         self._all_at = 0.0
 
     def due_in(self) -> float | None:
-        """Return the seconds until something is to be reported; None where nothing has changed."""
+        """Return the seconds until something is to be reported; None if nothing has changed."""
         return max(0.0, self._next_at - time.monotonic()) if self._changed else None
 
     def report(self, *, at_once: bool) -> None:
@@ -90,7 +90,7 @@ class Reporter:
         try:
             services.write_reports(self._replica_id, reports, gone=gone)
         except IntegrityError:
-            # The replica's own row is gone, or a model's: all of it is written anew.
+            # The replica's own row is gone, or a model's: all of it is written again.
             self.note_unknown()
             raise
         self._changed.clear()
@@ -107,7 +107,7 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replica is with a version, since when, and why where it has failed."""
+    """How far a replica is with a version, since when, and why if it has failed."""
 
     state: ReplicaState
     since: datetime

@@ -49,11 +49,11 @@ class Residency:
         self._dropped_at[name] = datetime.now(UTC)
 
     def dropped_at(self, name: str) -> datetime | None:
-        """Return when a model was dropped last; None where it never was."""
+        """Return when a model was dropped last; None if it never was."""
         return self._dropped_at.get(name)
 
     def end_waits(self, snapshot: ServingSnapshot) -> None:
-        """Let those requests go on whose model is loaded, has failed to load, or should no longer serve."""
+        """Let those requests continue whose model is loaded, has failed to load, or should no longer serve."""
         if self.on_demand is None:
             return
         for name in self.on_demand.asked():
@@ -63,7 +63,7 @@ class Residency:
     def to_drop(self, key: str, needed_bytes: int, snapshot: ServingSnapshot) -> list[str]:
         """Return the least recently used models to drop before a version of `needed_bytes` is loaded as `key`.
 
-        Raises BrokenArtifact where dropping all that may be dropped leaves too little room.
+        Raises BrokenArtifact if dropping all that may be dropped leaves too little room.
         """
         if self.on_demand is None or not self.max_bytes:
             return []

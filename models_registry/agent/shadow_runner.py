@@ -1,7 +1,7 @@
 """Asks shadows for what the active versions have answered, and counts how far they agree.
 
-A shadow runs in the sandbox, in a process of its own with the lowest priority: one that hangs, crashes or takes too
-much memory ends there, and no worker loads it. A machine runs one at a time.
+A shadow runs in the sandbox, in its own process with the lowest priority: one that hangs, crashes or takes too much
+memory ends there, and no worker loads it. A machine runs one at a time.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Siblings:
             self._slots[self._own] = 0
 
     def fewest_missing(self) -> int | None:
-        """Return how many models the best sibling lacks; None where no sibling lives."""
+        """Return how many models the best sibling lacks; None if no sibling lives."""
         oldest = _milliseconds() - int(FRESH_SECONDS * 1000)
         words: list[int] = self._slots.tolist()
         found = [
@@ -75,7 +75,7 @@ def may_accept(snapshot: ServingSnapshot, fewest_missing: int | None) -> bool:
 
 
 def missing_of(snapshot: ServingSnapshot) -> int:
-    """Return how many versions that should serve do not; MAX_MISSING where that is not known yet."""
+    """Return how many versions that should serve do not; MAX_MISSING if that is not known yet."""
     if not snapshot.has_read_desired_state:
         return MAX_MISSING
     # Without a candidate a worker would break the split that its siblings keep.

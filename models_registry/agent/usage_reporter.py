@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 ROLL_UP = "usage"
 ROLL_UP_SECONDS = 300.0
-# Minutes that wait while the database is away. After that, the oldest are lost.
+# Minutes that wait while the database is unavailable. After that, the oldest are lost.
 MAX_WAITING_MINUTES = 120
 EVENTS = PauseEvents("usage_paused", "usage_resumed", next="The minutes wait, and are written later.")
 
@@ -48,13 +48,13 @@ class UsageReporter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write the minute under way, and end."""
+        """Write the minute in progress, and end."""
         self._thread.stop()
 
     def report(self, now: datetime) -> None:
         """Write the minutes that have ended; what was counted since the last call belongs to the earliest of them.
 
-        Raises DatabaseError where they cannot be written; they wait for the next call.
+        Raises DatabaseError if they cannot be written; they wait for the next call.
         """
         if minute_of(now) > self._minute:
             self._close_minute(minute_of(now))

@@ -1,6 +1,6 @@
 """Ends a worker in which a prediction never returns, or in which nothing runs: the server's own timeout sees neither.
 
-A thread looks at the calls under way. It needs the interpreter, which a backtracking regular expression, or any other
+A thread looks at the calls in progress. It needs the interpreter, which a backtracking regular expression, or any other
 long call that does not release it, keeps from all threads. So the thread also winds up an alarm of faulthandler's,
 which waits outside the interpreter: where the thread comes too late to wind it up again, the process ends.
 """
@@ -18,7 +18,7 @@ from models_registry.inference.model_calls import oldest_seconds
 
 log = structlog.get_logger(__name__)
 
-# What else is under way may end in that time.
+# What else is in progress may end in that time.
 GRACE_SECONDS = 2.0
 # The alarm comes that much after the limit: later than the thread, which ends the worker more gently.
 ALARM_SECONDS = 3.5
@@ -44,7 +44,7 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
     def is_hung(self) -> bool:
-        """Return whether a call has been under way for longer than the limit."""
+        """Return whether a call has been in progress for longer than the limit."""
         return oldest_seconds() > self._limit_seconds
 
     def _look(self) -> None:
@@ -53,13 +53,13 @@ class Watchdog:
         self._wind_up()
 
     def _wind_up(self) -> None:
-        """Set the alarm for when the oldest call is due; for a call that begins now where none is under way."""
+        """Set the alarm for when the oldest call is due; for a call that begins now if none is in progress."""
         left = max(0.0, self._limit_seconds - oldest_seconds())
         faulthandler.dump_traceback_later(left + ALARM_SECONDS, exit=True)
 
     def _end_worker(self) -> None:
         log.critical("worker_hung", pid=os.getpid(), limit_seconds=self._limit_seconds, next="It is replaced.")
-        # No new requests; what else is under way ends. Then without the thread that never will.
+        # No new requests; what else is in progress ends. Then without the thread that never will.
         os.kill(os.getpid(), signal.SIGTERM)
         self._thread.pause(GRACE_SECONDS)
         os._exit(1)

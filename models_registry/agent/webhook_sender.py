@@ -1,4 +1,4 @@
-"""Delivers the events of the outbox, in a thread of its own: a receiver that hangs delays nothing else."""
+"""Delivers the events of the outbox, in its own thread: a receiver that hangs delays nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WebhookSender:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the delivery under way; what is left is sent by another replica, or after the next start."""
+        """End after the delivery in progress; what is left is sent by another replica, or after the next start."""
         self._thread.stop(join_seconds=0)
 
     def _look(self) -> None:

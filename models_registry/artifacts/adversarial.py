@@ -47,14 +47,14 @@ class _OutOfTime(Exception):
 def exercise(model: Any, schema: Schema, instances: Sequence[Any]) -> None:
     """Predict rows around `instances`, of every known category, missing, unknown, empty, long and extreme.
 
-    Raises UnsafeStructure where a step computes what lies outside of what the next one has, answers memory that
-    nobody has cleared, or is held by a text. That a row is refused is the model's own affair.
+    Raises UnsafeStructure if a step computes what is outside of what the next one has, answers memory that no user has
+    cleared, or is held by a text. That a row is refused is the model's own affair.
     """
     objects = list(walk(model))
     check_patterns(objects)
     rows = _accepted(schema, _rows(schema, instances, objects))
     notes: list[str] = []
-    # What the model warns of such rows is no news.
+    # What the model warns of such rows is not news.
     with warnings.catch_warnings(), _checked_matrices() as found, _limited_time(notes):
         warnings.simplefilter("ignore")
         tried = _tried(model, schema, rows)
@@ -75,7 +75,7 @@ def _refuse_first(found: list[UnsafeStructure]) -> None:
 
 @contextmanager
 def _limited_time(notes: list[str]) -> Iterator[None]:
-    """Leave out what is left after MAX_SECONDS: an honest model may be slow, or wait for a value that it is given."""
+    """Leave out what is left after MAX_SECONDS: an ordinary model may be slow, or wait for a value that it is given."""
     before = signal.signal(signal.SIGALRM, _stop)
     others = signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
@@ -247,7 +247,7 @@ def _compare_alone(model: Any, schema: Schema, rows: list[Any], notes: list[str]
 
 def _fresh(parsed: Any, schema: Schema, rows: list[Any]) -> Any:
     """Return rows that no call has changed: some steps write into the array that they are given."""
-    # A copy takes a hundredth of the time, which tells where there are hundreds of thousands of features.
+    # A copy takes a hundredth of the time, which tells if there are hundreds of thousands of features.
     return parsed.copy() if isinstance(parsed, np.ndarray) else schema.parse(rows)
 
 

@@ -1,4 +1,4 @@
-"""Asks an artifact for predictions in a process of its own: for a version that no worker has loaded."""
+"""Asks an artifact for predictions in its own process: for a version that no worker has loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain values that lie beside a model: its threshold, the names of its features, its classes."""
+"""The plain values that are beside a model: its threshold, the names of its features, its classes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_values(rest: Mapping[str, Any], *, inputs: Any, model: Any, is_named: b
 
 
 def _read_features(values: Values, name: str, value: Any, inputs: Any) -> None:
-    """Take the names where there is one for each input, and the estimator has none of its own."""
+    """Take the names if there is one for each input, and the estimator has none of its own."""
     names = value.tolist() if hasattr(value, "tolist") else value
     is_names = isinstance(names, list | tuple) and bool(names) and all(isinstance(item, str) for item in names)
     if not is_names or values.features or takes_text(inputs) or len(set(names)) < len(names):
@@ -94,7 +94,7 @@ def _read_classes(values: Values, name: str, value: Any, model: Any) -> None:
 
 
 def _classes(model: Any) -> list[Any] | None:
-    """Return the labels of a model with one output as plain values; None where it has none."""
+    """Return the labels of a model with one output as plain values; None if it has none."""
     classes = getattr(model, "classes_", None)
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         return None

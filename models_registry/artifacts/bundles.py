@@ -1,4 +1,4 @@
-"""Makes one predictor of the parts that lie in a dict, a tuple or several files.
+"""Makes one predictor of the parts that are in a dict, a tuple or several files.
 
 People save a vectorizer or a scaler beside the model, with a threshold, the names of the features or an encoder of
 the labels. Where the widths of the parts allow one order alone, and each value has one meaning, that is how they are
@@ -50,7 +50,7 @@ def parts_of(value: Any) -> dict[str, Any] | None:
 def combine(parts: Mapping[str, Any], steps: Sequence[str] | None = None) -> Bundle:
     """Return the one predictor that `parts` make, in the order of `steps` or in the only one that fits.
 
-    Raises NoPrediction where no order, or more than one, fits.
+    Raises NoPrediction if no order, or more than one, fits.
     """
     encoders = {name: part for name, part in parts.items() if _is_label_encoder(part)}
     chain = _chosen(parts, steps) if steps else _plain_chain(parts, encoders)
@@ -148,7 +148,7 @@ def _only_order(parts: Mapping[str, Any], transformers: Mapping[str, Any], model
 
 
 def _misfit(transformers: Mapping[str, Any], model: Any) -> str:
-    """Say why no order fits, with the first column that no transformer gives where there are names."""
+    """Say why no order fits, with the first column that no transformer gives if there are names."""
     given = {name for part in transformers.values() for name in _output_names(part) or ()}
     missing = [name for name in _names_taken(model) if name not in given]
     if given and missing:
@@ -174,7 +174,7 @@ def _names_taken(part: Any) -> list[str]:
 
 
 def _output_names(transformer: Any) -> list[str] | None:
-    """Return the names of the columns that a transformer gives; None where it does not tell."""
+    """Return the names of the columns that a transformer gives; None if it does not tell."""
     method = getattr(transformer, "get_feature_names_out", None)
     if method is None:
         return None

@@ -65,7 +65,7 @@ class CachedArtifact:
 class ArtifactCache:
     """Artifacts in `directory`, at most `max_bytes` beyond those in use.
 
-    The directory is made where it is needed: it may go, with all that is in it, at any time.
+    The directory is made if it is needed: it may go, with all that is in it, at any time.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int) -> None:
@@ -83,13 +83,13 @@ class ArtifactCache:
         deadline_seconds: float,
         memory_bytes: int = 0,
     ) -> CachedArtifact:
-        """Return the artifact with `digest`, copied by `copy` where it is not cached.
+        """Return the artifact with `digest`, copied by `copy` if it is not cached.
 
-        Without a digest (a version that was never read) it is copied, and the result has its digest.
-        Raises DigestMismatch where the bytes are not the registered ones, StorageUnavailable where they are not
-        here within `deadline_seconds`, all attempts together, and DiskUnavailable where this disk cannot keep them.
-        On a full disk, unused artifacts are removed first. A pinned artifact of at most `memory_bytes` that the
-        disk cannot keep is kept in memory.
+        Without a digest (a version that was never read) it is copied, and the result has its digest. Raises
+        DigestMismatch if the bytes are not the registered ones, StorageUnavailable if they are not here within
+        `deadline_seconds`, all attempts together, and DiskUnavailable where this disk cannot keep them. On a full disk,
+        unused artifacts are removed first. A pinned artifact of at most `memory_bytes` that the disk cannot keep is
+        kept in memory.
         """
         deadline = time.monotonic() + deadline_seconds
         with self._as_disk_error():
@@ -198,7 +198,7 @@ class ArtifactCache:
                 return self._held(path, digest, lock, is_new=True)
 
     def _held(self, path: Path, digest: str, lock: int, *, is_new: bool) -> CachedArtifact:
-        """Return the artifact that lies at `path`, with its lock shared from now on; a new one evicts what is too much.
+        """Return the artifact that is at `path`, with its lock shared from now on; a new one evicts what is too much.
 
         Eviction lists the directory: where many are loaded from the disk, none does.
         """
@@ -331,7 +331,7 @@ def _locked_file(path: Path) -> int:
 def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
     """Run `copy` into a fresh file, or raise StorageUnavailable at the deadline.
 
-    In a thread of its own: a server that sends a byte now and then outlives every socket timeout.
+    In its own thread: a server that sends a byte now and then outlives every socket timeout.
     """
     failures: list[BaseException] = []
 

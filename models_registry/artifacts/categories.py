@@ -50,7 +50,7 @@ def _type_of(known: list[Any]) -> str:
 
 
 def _dtype_of(values: Any, known: list[Any]) -> str | None:
-    """Return the dtype that a value needs to be equal to its category; None where float64, or its own type, does."""
+    """Return the dtype that a value needs to be equal to its category; None if float64, or its own type, does."""
     if values.dtype.kind == "f":
         if values.dtype.itemsize < 8:
             return str(values.dtype.name)

@@ -1,4 +1,4 @@
-"""Holds whole columns against a feature, at the speed of numpy where they are numbers."""
+"""Holds whole columns against a feature, at the speed of numpy if they are numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 
 def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[Any] | Array:
-    """Return `values` as the model takes them: an array where they are numbers or booleans, else a list.
+    """Return `values` as the model takes them: an array if they are numbers or booleans, else a list.
 
     An array's NaN is a missing value, as null is in a list. Raises InputError for the first value that the feature
     does not take.
@@ -42,7 +42,7 @@ def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[An
 
 
 def _as_booleans(feature: Feature, column: Array) -> Sequence[Any] | Array:
-    """Return a column of 0, 1 and perhaps NaN as booleans, and as a list where one is missing."""
+    """Return a column of 0, 1 and perhaps NaN as booleans, and as a list if one is missing."""
     missing = np.isnan(column)
     if not missing.any():
         return np.asarray(column != 0)
@@ -50,7 +50,7 @@ def _as_booleans(feature: Feature, column: Array) -> Sequence[Any] | Array:
 
 
 def as_numbers(values: Sequence[Any]) -> Array | None:
-    """Return float64 of plain numbers; None where one is too large for it."""
+    """Return float64 of plain numbers; None if one is too large for it."""
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:
@@ -134,8 +134,8 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
     if feature.type == "any":
         return pd.Series(values).infer_objects()
     if feature.type == "string":
-        # pandas would guess from the rows that came together; an answer must not depend on those.
-        # Python's own texts: with Arrow's, which pandas takes where it is installed, patterns match by other rules.
+        # pandas would guess from the rows that came together; an answer must not depend on those. Python's own texts:
+        # with Arrow's, which pandas takes if it is installed, patterns match by other rules.
         kind = object if feature.missing_is_none else pd.StringDtype("python", na_value=np.nan)
         return pd.Series(values, dtype=kind)
     return np.array(values, dtype=_dtype(feature, values))
@@ -144,7 +144,7 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
 def as_dtype(dtype: str, values: Sequence[Any] | Array) -> Any:
     """Return numbers, some of them perhaps missing, as a column in which each keeps its value.
 
-    That is `dtype` where it holds all of them, float64 where that does, else a Series of objects.
+    That is `dtype` if it holds all of them, float64 if that does, else a Series of objects.
     """
     import pandas as pd
 

@@ -71,7 +71,7 @@ def is_own_code(step: Any) -> bool:
 
 
 def input_tags(estimator: Any) -> Any:
-    """Return scikit-learn's tags of what an estimator takes; None where it has none."""
+    """Return scikit-learn's tags of what an estimator takes; None if it has none."""
     from sklearn.utils import get_tags
 
     try:
@@ -228,7 +228,7 @@ def _encoded(encoder: Any, values: Any, onward: Feature) -> Feature:
 
 
 def _boosted_columns(estimator: Any) -> list[Feature]:
-    """Return the columns of histogram boosting, which keeps an encoder of its own for those with categories."""
+    """Return the columns of histogram boosting, which keeps its own encoder for those with categories."""
     categories = iter(estimator._preprocessor.named_transformers_["encoder"].categories_)
     # An unknown category is to it what a missing value is.
     return [

@@ -36,7 +36,7 @@ def _flag(field: str) -> Any:
 
 
 def _number(field: str) -> Any:
-    """Return a number; text where it is none, though float() would take it for one (nan, infinity, 1_000)."""
+    """Return a number; text if it is none, though float() would take it for one (nan, infinity, 1_000)."""
     text = field.strip()
     found = NUMBER.fullmatch(text)
     if found is None:

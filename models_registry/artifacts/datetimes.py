@@ -21,7 +21,7 @@ LARGEST_NANOSECONDS = 2**63 - 1
 
 
 def parse_datetime(text: str) -> np.datetime64 | None:
-    """Return the moment that `text` names as `datetime64[ns]`, in UTC where it has a zone; None where it names none.
+    """Return the moment that `text` names as `datetime64[ns]`, in UTC if it has a zone; None if it names none.
 
     A moment that `datetime64[ns]` cannot hold exactly is none: before 1677-09-21, after 2262-04-11, or with a part of
     a nanosecond.
@@ -48,6 +48,6 @@ def parse_datetime(text: str) -> np.datetime64 | None:
 
 
 def format_datetime(moment: np.datetime64) -> str:
-    """Return `moment` in ISO 8601, with a fraction only where it has one."""
+    """Return `moment` in ISO 8601, with a fraction only if it has one."""
     seconds = moment.astype("datetime64[s]")
     return str(seconds if seconds == moment else moment.astype("datetime64[ns]"))

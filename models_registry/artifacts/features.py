@@ -67,7 +67,7 @@ class DeclaredInput:
         return cls(value["name"], value.get("type"), value.get("nullable"))
 
     def apply(self, feature: Feature) -> Feature:
-        """Return `feature` with the name, and with the type and `nullable` where they are declared."""
+        """Return `feature` with the name, and with the type and `nullable` if they are declared."""
         return replace(
             feature,
             name=self.name,
@@ -80,12 +80,11 @@ class DeclaredInput:
 class Feature:
     """A named, typed input.
 
-    `categories` are the values that the model was trained with, where it tells them; with
-    `closed` any other value is an error of the caller. `nullable` says that null (a missing value) is taken; the
-    model then sees NaN, as pandas writes it, or None where it was trained with that. An `optional` one may be left
-    out of a row by name, since the model drops it: it is a missing value then. `dtype` is that of training where
-    values are compared for equality and float64 would change them: `float16`, `float32`, or, for whole numbers beyond
-    2**53, `int64`, `uint64` or `object`.
+    `categories` are the values that the model was trained with, where it tells them; with `closed` any other value is
+    an error of the caller. `nullable` says that null (a missing value) is taken; the model then sees NaN, as pandas
+    writes it, or None if it was trained with that. An `optional` one may be left out of a row by name, since the model
+    drops it: it is a missing value then. `dtype` is that of training where values are compared for equality and float64
+    would change them: `float16`, `float32`, or, for whole numbers beyond 2**53, `int64`, `uint64` or `object`.
     """
 
     name: str

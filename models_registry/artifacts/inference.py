@@ -29,9 +29,9 @@ def infer_schema(
 ) -> Schema:
     """Return the schema of a fitted `estimator`.
 
-    `declared` are the manifest's inputs, all of them or some; `instances` its sample rows: both fill what the
-    estimator does not tell. Raises NoPrediction where it has no `predict`, where the number of its inputs cannot be
-    told, or where the declared ones contradict it.
+    `declared` are the manifest's inputs, all of them or some; `instances` its sample rows: both fill what the estimator
+    does not tell. Raises NoPrediction if it has no `predict`, where the number of its inputs cannot be told, or where
+    the declared ones contradict it.
     """
     if not callable(getattr(estimator, "predict", None)):
         raise NoPrediction(
@@ -170,7 +170,7 @@ def _before_training(
 def _declared(
     features: Sequence[Feature], declared: Sequence[DeclaredInput | Feature], *, names: tuple[str, ...], named: bool
 ) -> tuple[Feature, ...]:
-    """Return the features as the manifest says, or raise NoPrediction where it contradicts the estimator.
+    """Return the features as the manifest says, or raise NoPrediction if it contradicts the estimator.
 
     Inputs go by name where the estimator has names, or where only some are declared; else by position.
     """

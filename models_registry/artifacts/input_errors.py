@@ -15,9 +15,9 @@ NO_NUMBER = re.compile(r"could not convert string to float: (?:np\.str_\()?(?P<t
 
 
 def text_refusal(error: ValueError, rows: Any) -> InputError | None:
-    """Return an error that names the row and the column of the text in `error`; None where it is about something else.
+    """Return an error that names the row and the column of the text in `error`; None if it is about something else.
 
-    No place is named where the same text stands in several columns: it may be right in all but one.
+    No place is named where the same text is in several columns: it may be right in all but one.
     """
     found = NO_NUMBER.fullmatch(str(error))
     if found is None:

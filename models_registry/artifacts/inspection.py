@@ -11,7 +11,7 @@ from models_registry.errors import ArtifactError, UnsupportedFormat
 
 MAX_NAMES = 1_000
 _TASK = "models_registry.artifacts.inspection_task"
-# Reading an honest file takes several times its size; one that takes more is crafted.
+# Reading an ordinary file takes several times its size; one that takes more is crafted.
 _MIN_MEMORY_BYTES = 512_000_000
 _MEMORY_PER_BYTE = 8
 _MAX_NAME_LENGTH = 200
@@ -141,7 +141,7 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
 
 
 def _part_format(path: Path) -> str:
-    """Return the format of a pack's parts, by whose rules it is judged; that of pickles where it cannot be read."""
+    """Return the format of a pack's parts, by whose rules it is judged; that of pickles if it cannot be read."""
     try:
         with pack.unpacked(path) as content:
             return content.format
@@ -159,7 +159,7 @@ def _recognised(path: Path, format: str, notes: InspectionNotes) -> InspectionNo
 
 
 def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, seconds: float) -> Inspection:
-    """Do what `inspect_artifact` does in a process of its own, so that no file fills this one's memory or time.
+    """Do what `inspect_artifact` does in its own process, so that no file fills this one's memory or time.
 
     It may take `seconds`, and memory in proportion to the file, at most `max_claimed_bytes`.
     """

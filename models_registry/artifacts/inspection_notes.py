@@ -31,7 +31,7 @@ class LimitReached(Exception):
 
 
 def claim(notes: InspectionNotes, claimed_bytes: int, limit: int) -> None:
-    """Add to the bytes that the file claims, and stop the inspection where they are too many."""
+    """Add to the bytes that the file claims, and stop the inspection if they are too many."""
     notes.claimed_bytes += claimed_bytes
     if notes.claimed_bytes > limit:
         raise LimitReached(

@@ -16,7 +16,7 @@ def import_libraries(question: Mapping[str, Any]) -> None:
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return what the artifact says about itself, or nothing where the memory did not suffice."""
+    """Return what the artifact says about itself, or nothing if the memory did not suffice."""
     answer.write(stage="while it was read")
     try:
         found = inspect_artifact(

@@ -17,7 +17,7 @@ def label_text(value: Any) -> str:
 
 
 def classes_of(schema: Schema) -> dict[str, Any]:
-    """Return the classes of a classifier with one output by their text; none where they are not known."""
+    """Return the classes of a classifier with one output by their text; none if they are not known."""
     classes = schema.classes or ()
     if len(classes) == 1 and isinstance(classes[0], tuple):
         classes = classes[0]

@@ -1,4 +1,4 @@
-"""Loads and tries an artifact in a process of its own, with limits, before it may be activated."""
+"""Loads and tries an artifact in its own process, with limits, before it may be activated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -36,7 +36,7 @@ class LoadTestLimits:
 
 @dataclass(frozen=True, slots=True)
 class LoadTestReport:
-    """What a load test saw. `reason` is a sentence where it did not pass.
+    """What a load test saw. `reason` is a sentence if it did not pass.
 
     `parts` says how the parts of a dict, a tuple or several files were read, empty for a single estimator. `example`
     is a row that the model answers, `predictions` are those of the sample, `peak_memory_bytes` the whole process at
@@ -68,7 +68,7 @@ class LoadTestReport:
 
 
 def run_load_test(request: LoadTestRequest, limits: LoadTestLimits | None = None) -> LoadTestReport:
-    """Return what a process of its own saw of the artifact; a crash, a hang or a bloat ends as its reason.
+    """Return what its own process saw of the artifact; a crash, a hang or a bloat ends as its reason.
 
     No artifact makes this raise or this process grow. It takes a second or two for the libraries to load.
     """

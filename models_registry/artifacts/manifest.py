@@ -32,9 +32,9 @@ DECIMAL = re.compile(r"[+-]?(?:(?P<whole>0|[1-9][0-9]*)\.?|(?:0|[1-9][0-9]*)?\.[
 class Sample:
     """Stored inputs with, where somebody gave them, their expected predictions.
 
-    `instances` holds one row each: a mapping by feature name, or a list in the schema's order.
-    `predictions` has one entry per instance, or is None where none are given. `probabilities` has one mapping
-    from class label to probability per instance, a list of them where there are several outputs.
+    `instances` holds one row each: a mapping by feature name, or a list in the schema's order. `predictions` has one
+    entry per instance, or is None if none are given. `probabilities` has one mapping from class label to probability
+    per instance, a list of them if there are several outputs.
     """
 
     instances: tuple[Any, ...]
@@ -329,7 +329,7 @@ def _constant(name: str) -> None:
 
 
 def check_storable(value: object, what: str = "The manifest") -> None:
-    """Raise ManifestError for what JSON can spell and a database cannot store, wherever it stands in `value`."""
+    """Raise ManifestError for what JSON can spell and a database cannot store, wherever it is in `value`."""
     # A list, not recursion: what the parser has let through may be nested as deep as the stack allows.
     waiting = [value]
     while waiting:

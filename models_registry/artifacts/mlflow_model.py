@@ -50,7 +50,7 @@ _OUTSIDE = re.compile(r"^[/~]|^[A-Za-z][A-Za-z0-9+.-]*:|\\|\0")
 class MlflowModel:
     """What `MLmodel` says: the model's `file`, relative to the directory, and its format.
 
-    `inputs` are those of the signature, None where it has none with names; `example_file` holds example rows.
+    `inputs` are those of the signature, None if it has none with names; `example_file` holds example rows.
     """
 
     file: str
@@ -72,8 +72,8 @@ class MlflowModel:
 def parse_mlmodel(content: bytes) -> MlflowModel:
     """Return what the content of `MLmodel` says.
 
-    Raises ManifestError where it cannot be read, where a path leads out of the directory, and where none of its
-    flavors is served.
+    Raises ManifestError if it cannot be read, where a path leads out of the directory, and where none of its flavors is
+    served.
     """
     value = _read_yaml(content)
     flavors = value.get("flavors")
@@ -185,7 +185,7 @@ def _text(value: object) -> str:
 
 
 def _inputs(signature: object) -> tuple[DeclaredInput, ...] | None:
-    """Return the inputs of a signature; None where they have no names, or hold more than columns of plain values."""
+    """Return the inputs of a signature; None if they have no names, or hold more than columns of plain values."""
     if not isinstance(signature, dict) or not isinstance(signature.get("inputs"), str):
         return None
     try:
@@ -204,7 +204,7 @@ def _inputs(signature: object) -> tuple[DeclaredInput, ...] | None:
 
 
 def read_example(content: bytes) -> Sample | None:
-    """Return the rows of an input example; None where it has a form that no rows are read from."""
+    """Return the rows of an input example; None if it has a form that no rows are read from."""
     try:
         value = read_json(content)
     except (ValueError, RecursionError) as error:

@@ -54,13 +54,13 @@ ENCODERS = tuple(
     for module, names in modules.items()
     for name in names
 )
-# What holds lists of bounds: a whole number in its place would ask pandas for as many bins as it says.
+# What holds lists of bounds: a whole number instead would ask pandas for as many bins as it says.
 BOUNDS = "binner_dict_"
 PACKAGES = {"feature_engine": "feature-engine"}
 
 
 def missing_package(module: str) -> str:
-    """Return how to install the package of `module`, where it is one of the extra; else nothing."""
+    """Return how to install the package of `module`, if it is one of the extra; else nothing."""
     package = PACKAGES.get(module.partition(".")[0])
     if package is None:
         return ""

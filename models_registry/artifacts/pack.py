@@ -100,7 +100,7 @@ class PinnedPack:
 def unpacked(path: Path) -> Iterator[Content]:
     """Give the parts of a pack as files in memory, which end with the block: no disk is needed, nor a right to write.
 
-    Raises BrokenArtifact where `path` is no whole pack.
+    Raises BrokenArtifact if `path` is not a whole pack.
     """
     with path.open("rb") as source, ExitStack() as stack:
         format, steps, sizes = _read_header(source)

@@ -36,7 +36,7 @@ class _OutOfTime(Exception):
 def check_patterns(objects: Iterable[Any]) -> None:
     """Refuse an artifact with a pattern that takes too long for a text made to match it almost.
 
-    It measures by signals, so only the main thread of a process of its own may call it.
+    It measures by signals, so only the main thread of its own process may call it.
     """
     for pattern in dict.fromkeys(one for value in objects for one in _patterns_of(value)):
         _check_pattern(pattern)

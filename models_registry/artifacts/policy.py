@@ -109,8 +109,8 @@ def server_versions() -> dict[str, str]:
 class VersionVerdict:
     """What the versions that wrote an artifact mean for its answers.
 
-    `sentence` names the versions that wrote it and those that serve it; empty where they agree. `is_verified`: each
-    part of the model is proven to answer as under the versions that wrote it.
+    `sentence` names the versions that wrote it and those that serve it; empty if they agree. `is_verified`: each part
+    of the model is proven to answer as under the versions that wrote it.
     """
 
     sentence: str

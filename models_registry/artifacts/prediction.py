@@ -38,10 +38,10 @@ METHOD_OUTPUTS = {"kneighbors": ("kneighbors_distances", "kneighbors_indices"), 
 class Prediction:
     """What a model said of some rows.
 
-    `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes), is a tuple of
-    such arrays where there are several outputs, or None where the model has none. `waiting_seconds` is how long the
-    rows waited for the model to be free. `call_rows` is how many rows went through it together, told once for each
-    call: 0 for those that went along, None where the rows went alone.
+    `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes), is a tuple of such arrays
+    if there are several outputs, or None if the model has none. `waiting_seconds` is how long the rows waited for the
+    model to be free. `call_rows` is how many rows went through it together, told once for each
+    call: 0 for those that went along, None if the rows went alone.
     """
 
     labels: np.ndarray[Any, Any]
@@ -76,9 +76,9 @@ def _is_finite(array: np.ndarray[Any, Any]) -> bool:
 
 
 def call(model: Any, rows: Any) -> Prediction:
-    """Return what `model` says of `rows` (as `Schema.parse` gives them), with probabilities where it has them.
+    """Return what `model` says of `rows` (as `Schema.parse` gives them), with probabilities if it has them.
 
-    Raises what the model raises; InputError in its place where the row is found that holds a text it cannot take;
+    Raises what the model raises; InputError instead where the row is found that holds a text it cannot take;
     NoPrediction where it answers what no JSON holds, or not one answer for each row.
     """
     try:

@@ -34,7 +34,7 @@ def encode(content: dict[str, Any]) -> bytes:
 
 
 def confidences(answer: Prediction, schema: Schema) -> list[Any] | None:
-    """Return the probability of each answered label; a list per row where there are several outputs."""
+    """Return the probability of each answered label; a list per row if there are several outputs."""
     held, labels, classes = answer.probabilities, answer.labels, schema.classes
     if held is None:
         return None
@@ -62,7 +62,7 @@ def probabilities_of(answer: Prediction, output: int | None) -> Array | None:
 
 
 def _of_labels(labels: Array, held: Array, positions: dict[Any, int] | None) -> list[Any]:
-    """Return the probability of each label, None where it is none of the classes."""
+    """Return the probability of each label, None if it is none of the classes."""
     if positions is None:
         # A mixture numbers its components.
         places: list[Any] = labels.tolist() if labels.dtype.kind in "iu" else [None] * len(labels)
@@ -88,7 +88,7 @@ def _is_second(labels: Array, classes: Any) -> Array:
 
 
 def labelled_probabilities(answer: Prediction, schema: Schema) -> list[Any]:
-    """Return each row's probabilities by class label; a list of such where there are several outputs."""
+    """Return each row's probabilities by class label; a list of such if there are several outputs."""
     held, classes = answer.probabilities, schema.classes or ()
     if held is None:
         return []

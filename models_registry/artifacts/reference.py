@@ -1,4 +1,4 @@
-"""Reads the reference of a version, rows of its training data, in a process of its own: the file may be anybody's."""
+"""Reads the reference of a version, rows of its training data, in its own process: the file may be anybody's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MAX_ROWS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTable:
-    """Rows that the version takes, with the values of their column `prediction` where there is one.
+    """Rows that the version takes, with the values of their column `prediction` if there is one.
 
     `total` counts the rows of the file; of more than MAX_ROWS a seeded sample is kept.
     """
@@ -28,7 +28,7 @@ class ReferenceTable:
 
 
 def stored_name(name: str) -> str:
-    """Return the name in the storage of a file of reference rows; RequestError where it is no table of rows."""
+    """Return the name in the storage of a file of reference rows; RequestError if it is not a table of rows."""
     table_format(name)
     return f"reference{PurePath(name).suffix.lower()}"
 
@@ -36,8 +36,8 @@ def stored_name(name: str) -> str:
 def read_reference(path: Path, name: str, schema: Mapping[str, Any]) -> ReferenceTable:
     """Return the rows of the file at `path`, which is called `name`, as a version with `schema` takes them.
 
-    Columns that are no features are left out; a missing value is taken in any of them. Raises ManifestError where a
-    row is not taken, and where the file cannot be read within memory and time.
+    Columns that are not features are left out; a missing value is taken in any of them. Raises ManifestError if a row
+    is not taken, and where the file cannot be read within memory and time.
     """
     question = {"path": str(path.absolute()), "format": table_format(name), "schema": dict(schema), "rows": MAX_ROWS}
     limits = sandbox.SandboxLimits(memory_bytes=MEMORY_BYTES, cpu_seconds=SECONDS, wall_seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""Runs a version over rows in a process of its own, with limits."""
+"""Runs a version over rows in its own process, with limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -39,14 +39,14 @@ def check_probabilities(answer: Prediction) -> None:
     """Raise NoPrediction for the first row whose probabilities lie outside of 0 to 1, or do not sum to 1."""
     held = answer.probabilities
     matrices = held if isinstance(held, tuple) else () if held is None else (held,)
-    # Of several labels at once, each has a probability of its own.
+    # Of several labels at once, each has its own probability.
     are_shares = isinstance(held, tuple) or answer.labels.ndim == 1
     for matrix in matrices:
         if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
             continue
         outside = ~((matrix >= -SUM_TOLERANCE) & (matrix <= 1 + SUM_TOLERANCE)).all(axis=1)
         total = matrix.sum(axis=1, dtype=float)
-        # Neighbours within a radius answer zeros where there are none.
+        # Neighbours within a radius answer zeros if there are none.
         wrong = outside | (are_shares & (np.abs(total - 1) > SUM_TOLERANCE) & (total != 0))
         if wrong.any():
             row = int(wrong.argmax())
@@ -65,7 +65,7 @@ def _shown(row: np.ndarray[Any, Any]) -> str:
 def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, expected: Sequence[Any]) -> None:
     """Raise SampleMismatch for the first row in which a class has another probability than `expected`.
 
-    `expected` has a mapping from label to probability for each row; a list of them where there are several outputs.
+    `expected` has a mapping from label to probability for each row; a list of them if there are several outputs.
     Classes that a mapping leaves out are not compared.
     """
     held = answer.probabilities

@@ -34,10 +34,9 @@ TRANSFORMER = "transformer"
 class Schema:
     """What a model takes and gives.
 
-    `container` says which form the model is fed:
-    `array` float64 of shape (rows, features); `objects` the same with dtype object;
-    `frame` a pandas DataFrame; `text` a list of strings; `records` a list of mappings.
-    `classes` are the labels of a classifier: one tuple, or one per output where there are several.
+    `container` says which form the model is fed: `array` float64 of shape (rows, features); `objects` the same with
+    dtype object; `frame` a pandas DataFrame; `text` a list of strings; `records` a list of mappings. `classes` are the
+    labels of a classifier: one tuple, or one per output if there are several.
     """
 
     inputs: tuple[Feature, ...]
@@ -84,7 +83,7 @@ class Schema:
 
     @property
     def positions(self) -> dict[Any, int] | None:
-        """Where each class of a single output stands among the probabilities; None where there are no such classes."""
+        """Where each class of a single output stands among the probabilities; None if there are no such classes."""
         return self._positions
 
     @property
@@ -92,7 +91,7 @@ class Schema:
         """How many numbers the longest answer to a row has: a score for each class, or the outputs."""
         if self.classes is None:
             return self.outputs
-        # Of several outputs each has classes of its own.
+        # Of several outputs each has its own classes.
         return sum(len(item) if isinstance(item, (list, tuple)) else 1 for item in self.classes)
 
     @property

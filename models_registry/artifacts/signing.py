@@ -15,10 +15,10 @@ POLICIES = ("off", "warn", "require")
 
 
 def verify(path: Path, signature: bytes | None, *, policy: str, public_key: str) -> str:
-    """Return a warning, empty where the signature is valid or the policy is `off`.
+    """Return a warning, empty if the signature is valid or the policy is `off`.
 
-    `signature` is the bundle's content, None where there is none; `public_key` the path of a PEM file. With the
-    policy `require` everything but a valid signature raises SignatureError.
+    `signature` is the bundle's content, None if there is none; `public_key` the path of a PEM file. With the policy
+    `require` everything but a valid signature raises SignatureError.
     """
     if policy not in POLICIES:
         raise ValueError(f"{policy!r} is no policy for signatures; expected one of {', '.join(POLICIES)}.")

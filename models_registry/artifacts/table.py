@@ -1,4 +1,4 @@
-"""Reads a table of rows, in CSV, JSON Lines or Parquet, in a process of its own: the file may be anybody's."""
+"""Reads a table of rows, in CSV, JSON Lines or Parquet, in its own process: the file may be anybody's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class Table:
 def read_table(path: Path, name: str, *, max_rows: int) -> Table:
     """Return the first `max_rows` rows of the table at `path`; `name` says its format.
 
-    Raises RequestError where there is no row in it, or where it cannot be read within memory and time.
+    Raises RequestError if there is no row in it, or if it cannot be read within memory and time.
     """
     question = {"path": str(path.absolute()), "format": table_format(name), "max_rows": max_rows}
     limits = sandbox.SandboxLimits(memory_bytes=MEMORY_BYTES, cpu_seconds=SECONDS, wall_seconds=SECONDS)

@@ -18,7 +18,7 @@ MAX_TABLE_BYTES = 20_000_000
 
 
 def table_format(name: str) -> str:
-    """Return the format of a file by its name; RequestError where it is none of FORMATS."""
+    """Return the format of a file by its name; RequestError if it is none of FORMATS."""
     found = FORMATS.get(PurePath(name).suffix.lower())
     if found is None:
         raise RequestError(f"{name[-100:]!r} is no table of rows; send a file that ends in {', '.join(FORMATS)}.")

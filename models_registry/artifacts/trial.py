@@ -48,7 +48,7 @@ class Trial:
 
 
 def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared: bool) -> Trial:
-    """Return what `model` answers to its sample, or to a made-up row where it has none.
+    """Return what `model` answers to its sample, or to a made-up row if it has none.
 
     Raises NoPrediction, SampleMismatch or InputError where a request with such a row would get no answer.
     """
@@ -206,7 +206,7 @@ def _too_many_features(count: int, length: int) -> NoPrediction:
 
 
 def _unknown_last_column(schema: Schema, sample: Sample) -> str | None:
-    """Return the last name of the sample's rows where it is the only one that the model does not take."""
+    """Return the last name of the sample's rows if it is the only one that the model does not take."""
     first = sample.instances[0]
     if sample.predictions is not None or not isinstance(first, dict) or not first:
         return None

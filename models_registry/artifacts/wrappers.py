@@ -30,12 +30,12 @@ MANY = frozenset(
 )
 # Their later members see the answers of the earlier ones, too.
 CHAINS = frozenset({"ClassifierChain", "RegressorChain"})
-# Members of a wrapper are alike but for their categories, and an array of them may be long.
+# Members of a wrapper are alike except their categories, and an array of them may be long.
 MAX_MEMBERS = 64
 
 
 def inner_estimators(estimator: Any) -> list[Any]:
-    """Return the fitted estimators to which `estimator` gives its input as it is; none where it is no such wrapper."""
+    """Return the fitted estimators to which `estimator` gives its input as it is; none if it is no such wrapper."""
     kind = type(estimator).__name__
     best = getattr(estimator, "best_estimator_", None)
     if best is not None:
@@ -74,7 +74,7 @@ def column_subsets(estimator: Any) -> list[tuple[Any, list[int]]]:
 
 
 def steps_of(estimator: Any) -> list[Any] | None:
-    """Return a pipeline's steps without those that pass everything on; None for what is no pipeline."""
+    """Return a pipeline's steps without those that pass everything on; None for what is not a pipeline."""
     steps = getattr(estimator, "steps", None)
     if not isinstance(steps, list) or not steps:
         return None

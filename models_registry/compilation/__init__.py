@@ -1,8 +1,8 @@
-"""Serves a verified compiled form of a model, where there is one that is right and faster.
+"""Serves a verified compiled form of a model, if there is one that is right and faster.
 
-`accelerate(request, cache_dir)` has an artifact compiled, once per machine, in a process of its own, and returns
-an `AccelerationReport`; `open_compiled(report.directory)` opens the compiled form for serving, with onnxruntime
-and numpy alone.
+`accelerate(request, cache_dir)` has an artifact compiled, once per machine, in its own process, and returns an
+`AccelerationReport`; `open_compiled(report.directory)` opens the compiled form for serving, with onnxruntime and numpy
+alone.
 """
 
 from models_registry.compilation.cache import prune

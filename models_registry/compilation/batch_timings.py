@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 BatchTiming = tuple[int, float, float]
 
 SIZES = (1_024, 8_192)
-# The native form is chosen where it takes at most this share of the compiled form's time: a busy machine shifts
-# timings by a tenth.
+# The native form is chosen if it takes at most this share of the compiled form's time: a busy machine shifts timings by
+# a tenth.
 CLEAR_SHARE = 0.85
 # Where the compiled form takes less than this share for a thousand rows, the native one never catches up.
 HOPELESS_SHARE = 0.5
@@ -41,7 +41,7 @@ def measure(
 
 
 def native_from_rows(timings: Sequence[BatchTiming]) -> int | None:
-    """Return from how many rows on the native form is clearly faster; None where it never is.
+    """Return from how many rows on the native form is clearly faster; None if it never is.
 
     Between two sizes the times are taken to grow by the row.
     """

@@ -20,7 +20,7 @@ from models_registry.compilation.compiled import MODEL_FILE, PLAN_FILE, REPORT_F
 from models_registry.compilation.report import AccelerationReport, AccelerationRequest
 from models_registry.files import acquire
 
-# Raise it where a model may get another graph, plan or verdict than before: forms of an older number are built anew.
+# Raise it where a model may get another graph, plan or verdict than before: forms of an older number are built again.
 # tests/compilation/test_compiler_version.py fails while the code has changed and the number has not been decided.
 COMPILER_VERSION = 3
 COMPILERS = ("onnxruntime", "onnx", "skl2onnx", "scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops")
@@ -53,7 +53,7 @@ def _version(name: str) -> str:
 
 
 def find(directory: Path) -> AccelerationReport | None:
-    """Return the verdict in `directory`, or None where there is none, it is damaged or it is due for another try."""
+    """Return the verdict in `directory`, or None if there is none, it is damaged or it is due for another try."""
     try:
         report = AccelerationReport.from_json(json.loads((directory / REPORT_FILE).read_text()), directory)
         is_old = time.time() - (directory / REPORT_FILE).stat().st_mtime > RETRY_SECONDS
@@ -67,7 +67,7 @@ def find(directory: Path) -> AccelerationReport | None:
 
 @contextmanager
 def lock(directory: Path, *, deadline: float) -> Iterator[bool]:
-    """Hold the machine's lock on `directory`; gives False where it was not had before `deadline` (monotonic)."""
+    """Hold the machine's lock on `directory`; gives False if it was not had before `deadline` (monotonic)."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f"{directory.name}.lock").open("w") as handle:
         # Closing the file drops the lock.

@@ -1,6 +1,6 @@
 """Compiles one artifact: a task of the sandbox, asked for by `compiling.py`.
 
-The verdict, and the compiled form where there is one, are left in the directory that the question names.
+The verdict, and the compiled form if there is one, are left in the directory that the question names.
 """
 
 from __future__ import annotations

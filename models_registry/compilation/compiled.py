@@ -62,12 +62,12 @@ class CompiledModel:
 
     @property
     def decision_function(self) -> Callable[[Any], Array]:
-        """Return the method that gives the native model's decision, where it has one."""
+        """Return the method that gives the native model's decision, if it has one."""
         self._require("decision", "decision_function")
         return self._decision_function
 
     def predict_both(self, rows: Any) -> tuple[Array, Array | None]:
-        """Return labels (or values) and probabilities, None where there are none, from one run."""
+        """Return labels (or values) and probabilities, None if there are none, from one run."""
         results = self._run(self._both, rows)
         return self._labels(results[0]), results[1] if len(results) > 1 else None
 
@@ -106,8 +106,8 @@ class CompiledModel:
 def open_compiled(directory: Path) -> CompiledModel:
     """Return the compiled model in `directory`, as `accelerate` left it.
 
-    Raises DigestMismatch where the bytes are not those that were verified, BrokenArtifact where they cannot
-    be read; the caller then serves the native model and compiles again.
+    Raises DigestMismatch if the bytes are not those that were verified, BrokenArtifact if they cannot be read; the
+    caller then serves the native model and compiles again.
     """
     try:
         report = json.loads((directory / REPORT_FILE).read_text())
@@ -163,7 +163,7 @@ def _session(model: bytes) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # The arena would keep the memory of the largest batch for ever.
+    # The arena would keep the memory of the largest batch forever.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = ERRORS_ONLY
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -72,7 +72,7 @@ class VerifiedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The verdict, and the files of the compiled form where it is compiled."""
+    """The verdict, and the files of the compiled form if it is compiled."""
 
     report: AccelerationReport
     model: bytes = b""
@@ -202,7 +202,7 @@ def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any
 
 
 def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate) -> Compiled:
-    """Return the compiled form where it is faster for one row, and for a batch not much slower."""
+    """Return the compiled form if it is faster for one row, and for a batch not much slower."""
     candidate, compiled, verification = verified.candidate, verified.compiled, verified.verification
     rows = verification.rows
     plan = json.dumps(candidate.plan).encode()

@@ -1,4 +1,4 @@
-"""The worker's side of compiling: find it done, or have it done in a process of its own."""
+"""The worker's side of compiling: find it done, or have it done in its own process."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A float64 matrix inside the graph; `sources` are the schema's positions where it is untouched input."""
+    """A float64 matrix inside the graph; `sources` are the schema's positions if it is untouched input."""
 
     name: str
     width: int
@@ -77,7 +77,7 @@ class Context:
     columns: list[InputColumn] = field(default_factory=list)
     # Values at which some input changes the path through a tree; verification tries both sides of each.
     thresholds: dict[int, list[Array]] = field(default_factory=dict)
-    # Rows that the model keeps from its training, e.g. neighbours: where it is asked about them, ties show.
+    # Rows that the model keeps from its training, e.g. neighbours: if it is asked about them, ties show.
     remembered: list[list[Any]] = field(default_factory=list)
     # The lowest value that a function of an input is defined for.
     lowest: dict[int, float] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Context:
         return Raw(tuple(range(len(self.schema.inputs))))
 
     def tensor(self, value: Value) -> Tensor:
-        """Return `value` as a matrix of the graph; raises Unsupported where a column is no number."""
+        """Return `value` as a matrix of the graph; raises Unsupported if a column is not a number."""
         if isinstance(value, Tensor):
             return value
         if isinstance(value, Words):
@@ -166,7 +166,7 @@ class Context:
                 self.thresholds.setdefault(source, []).append(met)
 
     def remember_rows(self, tensor: Tensor, rows: Array) -> None:
-        """Keep some rows of the training that the model holds, where they are whole rows of untouched inputs."""
+        """Keep some rows of the training that the model holds, if they are whole rows of untouched inputs."""
         if tensor.sources == tuple(range(len(self.schema.inputs))):
             step = max(1, len(rows) // REMEMBERED_ROWS)
             self.remembered.extend(np.asarray(rows, dtype=np.float64)[::step][:REMEMBERED_ROWS].tolist())

@@ -1,4 +1,4 @@
-"""Builds one ONNX graph, of float64 but for what XGBoost adds up in float32, by short names."""
+"""Builds one ONNX graph, of float64 except what XGBoost adds up in float32, by short names."""
 
 from __future__ import annotations
 

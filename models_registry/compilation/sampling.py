@@ -71,9 +71,9 @@ def sample_rows(
 ) -> list[list[Any]]:
     """Return about ROWS rows that the schema takes.
 
-    The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise,
-    values on and beside the trees' thresholds, far values, every category, unknown categories and missing values
-    where they are taken. A model with a `vocabulary` gets texts of its words.
+    The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise, values
+    on and beside the trees' thresholds, far values, every category, unknown categories and missing values if they are
+    taken. A model with a `vocabulary` gets texts of its words.
     """
     rng = np.random.default_rng(seed)
     if vocabulary:
@@ -181,7 +181,7 @@ class _Column:
         ]
 
     def _strange(self, value: Any) -> Any:
-        """Return a value of the same type that is no category."""
+        """Return a value of the same type that is not a category."""
         if isinstance(value, str):
             return NEVER_SEEN[int(self._rng.integers(0, len(NEVER_SEEN)))]
         if isinstance(value, bool):

@@ -82,7 +82,7 @@ class TextEncoder:
         self._lowest, self._highest = weights.ngram_range
 
     def __call__(self, rows: Any) -> Array:
-        """Return float64 of shape (texts, columns); raises ValueError for what is no text."""
+        """Return float64 of shape (texts, columns); raises ValueError for what is not a text."""
         texts = rows.tolist() if isinstance(rows, np.ndarray) else rows
         pairs = [self._pair(text[0] if isinstance(text, list | tuple) else text) for text in texts]
         blocks = [self._block(pairs, coefficients) for coefficients in self._blocks]

@@ -19,7 +19,7 @@ from models_registry.explanations.trees import TreeModel
 
 
 def of_boosted(estimator: Any) -> TreeModel | LinearModel | None:
-    """Return the trees or weights in an estimator; None where it is of another library. Raises NotExplainable."""
+    """Return the trees or weights in an estimator; None if it is of another library. Raises NotExplainable."""
     if not isinstance(estimator, Boosted):
         return None
     model, forest = estimator.model_, estimator.model_.forest

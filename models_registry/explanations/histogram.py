@@ -16,7 +16,7 @@ BITS = np.arange(32, dtype=np.uint32)
 
 
 def of_sklearn(estimator: Any) -> TreeModel | None:
-    """Return the trees in an estimator; None where it is another one than histogram boosting."""
+    """Return the trees in an estimator; None if it is another one than histogram boosting."""
     if type(estimator).__name__ not in {"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"}:
         return None
     if not type(estimator).__module__.startswith("sklearn."):

@@ -29,7 +29,7 @@ class LazyExplainer:
         self._made: Explainer | NotExplainable | None = None
 
     def is_refused(self) -> bool:
-        """Return whether explanations are known to be refused; False where the artifact alone could tell."""
+        """Return whether explanations are known to be refused; False if the artifact alone could tell."""
         if not self._is_open and self._made is None:
             return self._schema.container in CONTAINERS_WITHOUT_FEATURES
         try:
@@ -41,7 +41,7 @@ class LazyExplainer:
     def get(self) -> Explainer:
         """Return the explainer.
 
-        Raises NotExplainable where the contributions are not known exactly, and what opening the model raises.
+        Raises NotExplainable if the contributions are not known exactly, and what opening the model raises.
         """
         # Imported here: a worker that explains nothing does not load scipy for it.
         from models_registry.explanations.explainer import Explainer

@@ -59,7 +59,7 @@ REGRESSORS = frozenset(
 class LinearModel:
     """Coefficients of shape (outputs, columns) and an intercept of shape (outputs,).
 
-    `prepare` makes numbers of what the step before gives; None where that gives numbers.
+    `prepare` makes numbers of what the step before gives; None if that gives numbers.
     """
 
     output: str
@@ -98,7 +98,7 @@ def _dense(values: Any) -> Array:
 
 
 def of_sklearn(estimator: Any) -> LinearModel | None:
-    """Return the linear model in an estimator of scikit-learn; None where it is another one."""
+    """Return the linear model in an estimator of scikit-learn; None if it is another one."""
     kind = type(estimator).__name__
     if not type(estimator).__module__.startswith("sklearn.") or kind not in CLASSIFIERS | REGRESSORS:
         return None

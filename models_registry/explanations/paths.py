@@ -4,10 +4,10 @@ The method is that of Lundberg et al., "From local explanations to global unders
 (2020), which the package shap calls `tree_path_dependent`: at a split on a feature that is not known, a row goes both
 ways, in the shares of the training rows (the nodes' cover).
 
-A leaf contributes the product of one factor for each feature on its path. The factor is 1 or 0 where the feature is
-known (whether the row passes), and the share of the cover where it is not. A Shapley value averages over the sets of
-known features, which is an integral over t from 0 to 1 where each feature is known with probability t. The integrand is
-a polynomial, so Gauss-Legendre quadrature with enough points gives it exactly, but for rounding.
+A leaf contributes the product of one factor for each feature on its path. The factor is 1 or 0 if the feature is known
+(whether the row passes), and the share of the cover if it is not. A Shapley value averages over the sets of known
+features, which is an integral over t from 0 to 1 where each feature is known with probability t. The integrand is a
+polynomial, so Gauss-Legendre quadrature with enough points gives it exactly, except for rounding.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _fitting(depth: int, rows: Array) -> int:
 
 
 def _share(cover: Array, node: Array, parent: Array) -> Array:
-    """Return the share of its parent's cover that each node has; 0 where the parent has none."""
+    """Return the share of its parent's cover that each node has; 0 if the parent has none."""
     of_parent = cover[parent]
     return np.divide(cover[node], of_parent, out=np.zeros(len(node)), where=of_parent > 0)
 

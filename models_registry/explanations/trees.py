@@ -84,7 +84,7 @@ class Member:
 
 
 def of_sklearn(estimator: Any) -> TreeModel | None:
-    """Return the trees in an estimator of scikit-learn; None where it is another one. Raises NotExplainable."""
+    """Return the trees in an estimator of scikit-learn; None if it is another one. Raises NotExplainable."""
     kind = type(estimator).__name__
     if not type(estimator).__module__.startswith("sklearn."):
         return None

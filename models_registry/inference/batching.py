@@ -89,11 +89,11 @@ class PendingPrediction:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that waits for the answer; None where a thread waits."""
+        """The event loop that waits for the answer; None if a thread waits."""
         return self._loop
 
     def finish(self) -> None:
-        """Wake the waiting request; on its event loop, where it has one."""
+        """Wake the waiting request; on its event loop, if it has one."""
         if self._done is not None:
             self._done.set()
         elif self._future is not None and not self._future.done():

@@ -18,7 +18,7 @@ CALLS = 128
 
 
 class CallBoard:
-    """For each worker, the id of the version that each of its threads calls; 0 where a thread calls none."""
+    """For each worker, the id of the version that each of its threads calls; 0 if a thread calls none."""
 
     def __init__(self) -> None:
         """Share the words with every process that is forked from this one."""

@@ -31,7 +31,7 @@ class DesiredVersion:
 
     @property
     def key(self) -> str:
-        """Return under which name a replica holds it: the model's where it is the active version."""
+        """Return under which name a replica holds it: the model's if it is the active version."""
         return self.model if self.is_active else version_key(self.model, self.number)
 
     @property

@@ -1,4 +1,4 @@
-"""Explanations run in a thread of their own, one at a time, so that predictions do not wait for them."""
+"""Explanations run in their own thread, one at a time, so that predictions do not wait for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _slots = threading.BoundedSemaphore(MAX_EXPLANATIONS)
 
 
 def submit(work: Callable[[], Result]) -> Future[Result]:
-    """Call `work` in the thread of the explanations, after those that wait; raises Busy where too many do."""
+    """Call `work` in the thread of the explanations, after those that wait; raises Busy if too many do."""
     if not _slots.acquire(blocking=False):
         raise Busy(f"{MAX_EXPLANATIONS} explanations run or wait in this worker. Send the request again.")
     running = _thread.submit(work)

@@ -1,4 +1,4 @@
-"""Answers few rows by the compiled form, and many by the native one, each where it is faster."""
+"""Answers few rows by the compiled form, and many by the native one, each if it is faster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FormByRows:
     """Holds the compiled form, and the native one once a request of enough rows has come.
 
     The native form is opened in the background: it takes seconds and memory that most models never need. Until it is
-    open, and where it cannot be opened, the compiled form answers.
+    open, and if it cannot be opened, the compiled form answers.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class FormByRows:
 
     @property
     def native(self) -> Any:
-        """The native form; None where it is not in memory."""
+        """The native form; None if it is not in memory."""
         return self._native
 
     async def predict(self, rows: Any, count: int) -> Prediction:

@@ -13,7 +13,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int:
-    """Return how much this process could still take: the machine's, or the container's where that is less."""
+    """Return how much this process could still take: the machine's, or the container's if that is less."""
     free = int(psutil.virtual_memory().available)
     limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
     if limit is None or used is None:

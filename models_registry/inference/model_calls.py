@@ -1,6 +1,6 @@
-"""The model calls under way in this process, so that one which never returns is noticed.
+"""The model calls in progress in this process, so that one which never returns is noticed.
 
-What waits for a model is not counted: a queue is no hang.
+What waits for a model is not counted: a queue is not a hang.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _mark = call_board.shared().mark
 
 
 def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
-    """Return what `call` does, counted as under way meanwhile.
+    """Return what `call` does, counted as in progress meanwhile.
 
     With `version_id`, a worker that ends before the call does counts as a failure of that version.
     """
@@ -35,7 +35,7 @@ def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
 
 @contextmanager
 def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterator[None]:
-    """Count what the block does with a model as under way, once it has taken `allowance_seconds`."""
+    """Count what the block does with a model as in progress, once it has taken `allowance_seconds`."""
     thread = threading.get_ident()
     _started[thread] = time.monotonic() + allowance_seconds
     _mark(thread, version_id)
@@ -47,6 +47,6 @@ def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterato
 
 
 def oldest_seconds() -> float:
-    """Return for how long the oldest call has been under way; 0 where none is."""
+    """Return for how long the oldest call has been in progress; 0 if none is."""
     started = list(_started.values())
     return max(0.0, time.monotonic() - min(started)) if started else 0.0

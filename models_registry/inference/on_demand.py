@@ -25,11 +25,11 @@ class OnDemand:
         self._used_at[name] = time.monotonic()
 
     def used_at(self, name: str) -> float:
-        """Return when a model was used last; 0 where it never was."""
+        """Return when a model was used last; 0 if it never was."""
         return self._used_at.get(name, 0.0)
 
     async def wait(self, name: str) -> bool:
-        """Ask for a model, and wait until its load has ended; return False where that takes too long."""
+        """Ask for a model, and wait until its load has ended; return False if that takes too long."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._guard:
             self._waiting.setdefault(name, []).append(future)
@@ -50,7 +50,7 @@ class OnDemand:
             return list(self._waiting)
 
     def end_wait(self, name: str) -> None:
-        """Let the requests for a model go on: it is loaded, or its load has failed."""
+        """Let the requests for a model continue: it is loaded, or its load has failed."""
         with self._guard:
             futures = self._waiting.pop(name, [])
         for future in futures:

@@ -22,7 +22,7 @@ _WRITTEN = 1.0
 class SharedBucket:
     """Refills evenly to `per_minute` tokens; each request takes one.
 
-    It lies in a small file: workers get connections unevenly, and a share for each of them would refuse a caller that
+    It is in a small file: workers get connections unevenly, and a share for each of them would refuse a caller that
     keeps one connection. Its lock is held for microseconds. The file is read and written, not mapped: a mapped file
     ends the process where the disk is full. Where the file cannot be used, each worker counts in its own memory.
     """
@@ -39,7 +39,7 @@ class SharedBucket:
         self._guard = threading.Lock()
 
     def take(self) -> float:
-        """Take a token and return 0; where none is left, return after how many seconds there is one."""
+        """Take a token and return 0; if none is left, return after how many seconds there is one."""
         with self._guard:  # flock tells processes apart, not threads
             try:
                 wait = self._take_shared()

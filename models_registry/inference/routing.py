@@ -8,7 +8,7 @@ from dataclasses import dataclass
 _HASH_BYTES = 8
 _HASHES = 2 ** (8 * _HASH_BYTES)
 
-# The name of an alias, which stands in the place of a version's number.
+# The name of an alias, which is in place of a version's number.
 ALIAS_PATTERN = r"[A-Za-z][A-Za-z0-9_-]{0,49}"
 
 

@@ -47,13 +47,13 @@ class LoadedModel:
     activated_at: datetime | None = None
     # What tells it apart from another version of the same id and number, in another state of the registry.
     build: str = ""
-    # Rows of its sample, the first of them; none where it has no sample.
+    # Rows of its sample, the first of them; none if it has no sample.
     samples: tuple[Any, ...] = ()
     # Lowest and highest of the sample's numbers, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # What it takes of memory, as its validation measured it.
     memory_bytes: int = 0
-    # A body of at most this size is predicted inline, on the event loop; 0 where one row takes too long.
+    # A body of at most this size is predicted inline, on the event loop; 0 if one row takes too long.
     inline_max_bytes: int = 0
 
 
@@ -75,7 +75,7 @@ class ServingSnapshot:
     problems: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
     has_read_desired_state: bool = False
-    # Whether all that should serve did once: what comes after is no reason to take the process off a balancer.
+    # Whether all that should serve did once: what comes after is not a reason to take the process off a balancer.
     was_ready: bool = False
 
     def missing(self) -> dict[str, str]:
@@ -126,7 +126,7 @@ class Runtime:
         self.key_uses = KeyUses()
         self.swaps: Counter[str] = Counter()
         self.load_failures: Counter[str] = Counter()
-        # How requests have models loaded; None where all are loaded in advance.
+        # How requests have models loaded; None if all are loaded in advance.
         self.on_demand: OnDemand | None = None
         self.desired_state_read_at: float | None = None
         # What of the requests is logged, by model, and the calls that wait to be.

@@ -74,7 +74,7 @@ def describe_verdict(version: ModelVersion) -> str:
 
 
 def describe_versions(version: ModelVersion) -> str:
-    """Say which versions wrote the artifact and which serve it; empty where the file does not tell."""
+    """Say which versions wrote the artifact and which serve it; empty if the file does not tell."""
     inspection: dict[str, Any] = version.inspection or {}
     report: dict[str, Any] = version.report or {}
     written, served = inspection.get("versions") or {}, report.get("versions") or {}

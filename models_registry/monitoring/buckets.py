@@ -27,8 +27,8 @@ VALUES = (*(-item for item in reversed(_MAGNITUDES)), 0.0, *_MAGNITUDES)
 def quantile(counts: Sequence[float], share: float, bounds: Sequence[float] = SECONDS) -> float | None:
     """Return the quantile `share` (0 to 1) of a histogram, interpolated as Prometheus's `histogram_quantile` does.
 
-    `counts` has one number for each of `bounds`, and one for what is beyond the last; for that bucket the last bound
-    is returned. None where the histogram is empty.
+    `counts` has one number for each of `bounds`, and one for what is beyond the last; for that bucket the last bound is
+    returned. None if the histogram is empty.
     """
     total = sum(counts)
     if not total:

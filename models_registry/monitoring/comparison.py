@@ -1,4 +1,4 @@
-"""One version's usage as the figures that stand beside another version's, with their intervals."""
+"""One version's usage as the figures that are beside another version's, with their intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.monitoring.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class VersionFigures:
-    """What one version did; None where there is nothing to compute a figure from. Times are in milliseconds."""
+    """What one version did; None if there is nothing to compute a figure from. Times are in milliseconds."""
 
     requests: int
     rows: int
@@ -20,7 +20,7 @@ class VersionFigures:
     error_rate_interval: Interval | None
     p50_milliseconds: float | None
     p99_milliseconds: float | None
-    # The upper end is None where the slowest requests lie beyond the last bucket.
+    # The upper end is None if the slowest requests lie beyond the last bucket.
     p99_interval: tuple[float, float | None] | None
     label_shares: dict[str, float]
 

@@ -27,7 +27,7 @@ class Distribution:
 
 
 def number_distribution(reference: Sequence[float], current: Sequence[float]) -> Distribution:
-    """Return the histogram of finite numbers, at least one a side: by value where there are few, else by range."""
+    """Return the histogram of finite numbers, at least one a side: by value if there are few, else by range."""
     distinct = sorted({*reference, *current})
     if len(distinct) <= MAX_BINS:
         counts, others = Counter(reference), Counter(current)

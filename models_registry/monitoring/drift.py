@@ -93,7 +93,7 @@ def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) ->
 
 
 def wasserstein(reference: Sequence[float], current: Sequence[float]) -> float:
-    """Return the Wasserstein distance in the reference's standard deviations; infinite where they are too large."""
+    """Return the Wasserstein distance in the reference's standard deviations; infinite if they are too large."""
     from scipy.stats import wasserstein_distance
 
     with np.errstate(over="ignore", invalid="ignore"):

@@ -78,7 +78,7 @@ def _p99_ratio(limit: float, active: Usage, candidate: Usage) -> Finding:
         f"The 99th percentile of its time is {value * 1000:.1f} ms, the active version's {base * 1000:.1f} ms "
         f"({value / base:.2f} times); the limit is {limit:g} times."
     )
-    # What the buckets of both histograms leave open is no reason to give the traffic back.
+    # What the buckets of both histograms leave open is not a reason to give the traffic back.
     interval = (bounds[0] / base_bounds[1], bounds[1] / base_bounds[0] if base_bounds[0] else math.inf)
     return Finding("p99_ratio", limit, value / base, interval, observed, MIN_LATENCIES, sentence)
 

@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 
 
 def share_interval(count: int, total: int, *, z: float = Z) -> Interval:
-    """Return Wilson's interval for the share `count` of `total`; the whole range from 0 to 1 where there is none.
+    """Return Wilson's interval for the share `count` of `total`; the whole range from 0 to 1 if there is none.
 
     E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
     """
@@ -43,7 +43,7 @@ def difference_interval(first: tuple[int, int], second: tuple[int, int], *, z: f
 
 
 def quantile_interval(counts: Sequence[float], share: float) -> Interval | None:
-    """Return the interval of a quantile (0 to 1) of a histogram over SECONDS; None where it is empty.
+    """Return the interval of a quantile (0 to 1) of a histogram over SECONDS; None if it is empty.
 
     The binomial distribution of the rank, as a normal one, gives the two ranks between which the quantile lies. Within
     a bucket nothing is known, so the interval ends at the bounds of the buckets.

@@ -31,7 +31,7 @@ class Joined:
 def joined_rows(
     storage: LogStorage, model: str, days: Iterable[tuple[date, int]], *, start: datetime, now: datetime
 ) -> Joined:
-    """Return the predictions logged since `start`, the newest files first; StorageError where the storage is away.
+    """Return the predictions logged since `start`, the newest files first; StorageError if the storage is unavailable.
 
     `days` has each day (UTC) with a version that may have rows. A label comes after its prediction, so labels that
     arrived before `start` are not read.

@@ -50,7 +50,7 @@ def newest_rows(
 ) -> list[LoggedRow]:
     """Return the newest rows of `model`, at most `limit`, the newest first.
 
-    `days` has each day (UTC) with a version that may have rows. Raises StorageError where the storage is away.
+    `days` has each day (UTC) with a version that may have rows. Raises StorageError if the storage is unavailable.
     """
     found: list[LoggedRow] = []
     files = 0
@@ -78,9 +78,9 @@ def _hour(key: str) -> str:
 
 
 def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a file; none where it lacks one of `columns`, which the model's settings leave out.
+    """Return the rows of a file; none if it lacks one of `columns`, which the model's settings leave out.
 
-    Raises StorageError where the storage is away, or the file is damaged.
+    Raises StorageError if the storage is unavailable, or the file is damaged.
     """
     try:
         return read_rows(storage.read(key), columns)

@@ -24,7 +24,7 @@ def spread_rows(
     """Return by version at most `limit` rows that were requested from `since` on, evenly over the time.
 
     `days` has each day (UTC) with a version that may have rows. The same files give the same rows. Raises StorageError
-    where the storage is away.
+    if the storage is unavailable.
     """
     first_hour = f"{since:date=%Y-%m-%d/hour=%H}"
     found: dict[int, list[LoggedRow]] = {}
@@ -68,7 +68,7 @@ def spread(sizes: Sequence[int], *, items: int, groups: int) -> list[int]:
 
 
 def evenly(items: Sequence[Item], count: int) -> list[Item]:
-    """Return `count` items at even distances; all where they are fewer."""
+    """Return `count` items at even distances; all if they are fewer."""
     if len(items) <= count:
         return list(items)
     return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
@@ -80,7 +80,7 @@ def _points(start: float, end: float) -> int:
 
 
 def _file_limit(sizes: Sequence[int]) -> int:
-    """Return how many files to read: few where they are large, since each is read whole."""
+    """Return how many files to read: few if they are large, since each is read whole."""
     mean = max(1.0, sum(sizes) / max(1, len(sizes)))
     return min(MAX_FILES, max(MIN_FILES, int(MAX_READ_ROWS / mean)))
 

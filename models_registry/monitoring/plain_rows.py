@@ -41,7 +41,7 @@ def column_values(rows: Any, index: int) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of its own Python type; a missing one is None."""
+    """Return a value as its own Python type; a missing one is None."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):

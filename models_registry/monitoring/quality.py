@@ -19,7 +19,7 @@ MAX_LABELS_LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class JoinedRow:
-    """A logged prediction, and its label where that is known."""
+    """A logged prediction, and its label if that is known."""
 
     at: datetime
     version: int
@@ -30,7 +30,7 @@ class JoinedRow:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Some rows of one version; `metrics` is empty where no row has a label."""
+    """Some rows of one version; `metrics` is empty if no row has a label."""
 
     logged_rows: int
     labelled_rows: int
@@ -132,8 +132,8 @@ def _ranking(
 ) -> dict[str, float | None]:
     """Return log loss and ROC AUC of a classifier of two classes.
 
-    The log has the probability of the predicted class alone, which tells the other's only where there are two. AUC
-    needs rows of both classes.
+    The log has the probability of the predicted class alone, which tells the other's only if there are two. AUC needs
+    rows of both classes.
     """
     from sklearn import metrics
 

@@ -19,7 +19,7 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a row's answer differs. `size` orders the rows: 0 where it does not count as a change."""
+    """How a row's answer differs. `size` orders the rows: 0 if it does not count as a change."""
 
     row: int
     size: float
@@ -31,8 +31,8 @@ def compare(
     """Return what would change, as JSON: percentages from 0 to 100, milliseconds.
 
     A label has changed when it is another one. A number has changed when it is off by more than `tolerance` times its
-    size, or times the standard deviation of the values before where that is larger. A row that only one of the two
-    answers has changed.
+    size, or times the standard deviation of the values before if that is larger. A row that only one of the two answers
+    has changed.
     """
     spread = _spread(before.predictions)
     differences = [
@@ -79,7 +79,7 @@ def _difference(row: int, before: Replayed, after: Replayed, *, tolerance: float
 
 
 def _size(old: Any, new: Any, *, tolerance: float, spread: float) -> float:
-    """Return how far two predictions are apart; 0 where that is no change."""
+    """Return how far two predictions are apart; 0 if that is not a change."""
     if not (_is_number(old) and _is_number(new) and float in {type(old), type(new)}):
         return 0.0 if type(old) is type(new) and old == new else 1.0
     scale = max(abs(old), spread) or 1.0

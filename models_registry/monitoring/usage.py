@@ -30,9 +30,9 @@ VersionKey = tuple[str, int]
 class Usage:
     """What was answered with one version, in one minute or many.
 
-    `errors` counts what the model failed at, by kind. `refused` counts the requests that failed for another reason:
-    the caller's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one beyond,
-    `values` the same for `buckets.VALUES`; both are empty where nothing was observed.
+    `errors` counts what the model failed at, by kind. `refused` counts the requests that failed for another reason: the
+    caller's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one beyond, `values`
+    the same for `buckets.VALUES`; both are empty if nothing was observed.
     """
 
     requests: int = 0
@@ -78,7 +78,7 @@ class Usage:
         return self.error_count / self.attempts if self.attempts else None
 
     def latency_quantile(self, share: float) -> float | None:
-        """Return a quantile (0 to 1) of the answered requests' seconds; None where none was answered."""
+        """Return a quantile (0 to 1) of the answered requests' seconds; None if none was answered."""
         return quantile(self.latency, share, SECONDS) if self.latency else None
 
     def label_shares(self) -> dict[str, float]:

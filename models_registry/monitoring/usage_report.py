@@ -25,7 +25,7 @@ class Window:
     steps: int
 
     def start(self, now: datetime) -> datetime:
-        """Return when the first step began; the last one is under way at `now`."""
+        """Return when the first step began; the last one is in progress at `now`."""
         return self.floor(now) - (self.steps - 1) * self.step
 
     def floor(self, moment: datetime) -> datetime:

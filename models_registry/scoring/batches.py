@@ -93,7 +93,7 @@ class Records(Batch):
         return values_query([column_of(values) for values in self.lists(names)])
 
     def model_input(self, schema: Schema) -> Any:
-        """Return the rows without the columns that are no inputs; the schema refuses a row that lacks one."""
+        """Return the rows without the columns that are not inputs; the schema refuses a row that lacks one."""
         if schema.container == "records":
             return schema.parse(self.rows)
         names = frozenset(schema.names)
@@ -216,7 +216,7 @@ def _moments(array: Any, *, unit: Any, zone: str) -> list[str | None]:
 
 
 def _plain(values: Any, _: Feature) -> Any:
-    """Return a column as an array where it holds plain numbers, else as a list; a missing value is None."""
+    """Return a column as an array if it holds plain numbers, else as a list; a missing value is None."""
     if isinstance(values, list):
         return values
     if values.dtype.kind in "iuf" and not np.ma.is_masked(values):
@@ -235,7 +235,7 @@ def _typed(values: Sequence[str | None], feature: Feature) -> Any:
 
 
 def _numbers(values: Sequence[str | None]) -> np.ndarray[Any, Any] | None:
-    """Return texts as numbers; None where one is missing, or is not finite, or no number as a request has it."""
+    """Return texts as numbers; None if one is missing, or is not finite, or no number as a request has it."""
     texts = [value for value in values if value is not None]
     if len(texts) < len(values) or not _NUMBER_CHARACTERS.issuperset("".join(texts)):
         return None

@@ -29,7 +29,7 @@ class mlapi_model:  # noqa: N801 - a caller writes it as a function: ds.map_batc
     """
 
     def __init__(self, name: str, version: int | None = None, *, probabilities: bool = False) -> None:
-        """Find version `version` of model `name`; the active one where none is given."""
+        """Find version `version` of model `name`; the active one if none is given."""
         _set_up()
         from models_registry.scoring.versions import find_version
 

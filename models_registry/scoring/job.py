@@ -1,4 +1,4 @@
-"""One batch scoring job: files in, parts out, each part whole or absent, so that a job that was killed goes on."""
+"""One batch scoring job: files in, parts out, each part whole or absent, so that a job that was killed continues."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ScoringOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. `total_rows` is None where the files don't say."""
+    """How far a job is. `total_rows` is None if the files don't say."""
 
     rows: int
     total_rows: int | None
@@ -289,7 +289,7 @@ class _Job:
         return rows, invalid
 
     def _require_columns(self, batch: Batch) -> None:
-        """Raise ScoringRefused where a column to keep does not exist, or has the name of one that is added."""
+        """Raise ScoringRefused if a column to keep does not exist, or has the name of one that is added."""
         names = set(batch.names)
         keep = self._options.keep
         if keep is not None and (missing := [name for name in keep if name not in names]):

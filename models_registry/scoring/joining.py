@@ -53,7 +53,7 @@ def write_chunk(
 def join_parquet(database: Database, files: Sequence[str | Path], target: Path, metadata: Mapping[str, str]) -> None:
     """Write the rows of all files to `target`, file by file.
 
-    `files` are paths, or sources of open files. Raises ScoringRefused where a column has types that no one holds.
+    `files` are paths, or sources of open files. Raises ScoringRefused if a column has types that no one holds.
     """
     sources = [literal(str(file)) if isinstance(file, Path) else file for file in files]
     fields = [database.fields(source) for source in sources]

@@ -56,13 +56,13 @@ class Location(Protocol):
         """Return the names of the files in this folder."""
 
     def read(self) -> bytes | None:
-        """Return a small file's content; None where it does not exist."""
+        """Return a small file's content; None if it does not exist."""
 
     def write(self, source: Path, metadata: Mapping[str, str]) -> None:
         """Put a file of this machine here: whole, or not at all."""
 
     def remove(self) -> None:
-        """Remove the file, or the folder where it is empty."""
+        """Remove the file, or the folder if it is empty."""
 
 
 def open_location(text: str) -> Location:
@@ -80,7 +80,7 @@ def open_location(text: str) -> Location:
 
 
 def format_of(address: str) -> str | None:
-    """Return the format by a file's ending; None where the ending is none of FORMATS."""
+    """Return the format by a file's ending; None if the ending is none of FORMATS."""
     return FORMATS.get(os.path.splitext(address)[1].lower())  # noqa: PTH122 - a URL is no Path
 
 
@@ -142,7 +142,7 @@ class LocalLocation:
         return {path.name for path in self._path.iterdir()} if self._path.is_dir() else set()
 
     def read(self) -> bytes | None:
-        """Return the content; None where there is none."""
+        """Return the content; None if there is none."""
         return self._path.read_bytes() if self._path.is_file() else None
 
     def write(self, source: Path, metadata: Mapping[str, str]) -> None:
@@ -156,7 +156,7 @@ class LocalLocation:
         hidden.replace(self._path)
 
     def remove(self) -> None:
-        """Remove the file, or the folder where it is empty."""
+        """Remove the file, or the folder if it is empty."""
         if not self._path.is_dir():
             self._path.unlink(missing_ok=True)
         elif not any(self._path.iterdir()):
@@ -228,7 +228,7 @@ class S3Location:
             return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", ())}
 
     def read(self) -> bytes | None:
-        """Return the content; None where there is none."""
+        """Return the content; None if there is none."""
         with _answered(self.address):
             try:
                 body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key)["Body"].read()

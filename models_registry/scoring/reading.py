@@ -41,7 +41,7 @@ def read_batches(handle: IO[bytes], kind: str, database: Database, *, rows: int,
 
 
 def rows_in(handle: IO[bytes], kind: str) -> int | None:
-    """Return how many rows a file has where it says so; None otherwise."""
+    """Return how many rows a file has if it says so; None otherwise."""
     if kind != "parquet":
         return None
     try:
@@ -119,7 +119,7 @@ def _csv_rows(found: Iterator[list[str]], bounded: _BoundedLines, width: int) ->
     index = 0
     while rows := list(islice(found, ROWS_AT_ONCE)):
         bounded.bytes_since_rows = 0
-        # An empty line is no row.
+        # An empty line is not a row.
         rows = list(filter(None, rows))
         if set(map(len, rows)) - {width}:
             wrong = next(row for row in rows if len(row) != width)
@@ -155,6 +155,6 @@ def _object(line: bytes, index: int) -> dict[str, Any]:
 
 
 def row_of(error: InputError) -> int | None:
-    """Return the row that an InputError names, counted from the first of its batch; None where it names none."""
+    """Return the row that an InputError names, counted from the first of its batch; None if it names none."""
     row = error.details.get("row")
     return row if isinstance(row, int) else None

@@ -146,7 +146,7 @@ def _field(value: Any) -> Any:
 
 
 def _flat(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Return columns without lists: of several outputs each has a column of its own, counted from 0."""
+    """Return columns without lists: of several outputs each has its own column, counted from 0."""
     flat: dict[str, list[Any]] = {}
     for name, values in columns.items():
         widths = {len(value) for value in values if isinstance(value, list)}

@@ -28,11 +28,11 @@ def activate(
     seen_generation: int | None = None,
     kind: Activation.Kind = Activation.Kind.ACTIVATION,
 ) -> Activation | None:
-    """Let `version` serve its model, and return the history's new row; None where it is active already: then a
-    canary beside it ends.
+    """Let `version` serve its model, and return the history's new row; None if it is active already: then a canary
+    beside it ends.
 
-    `seen_generation` is the generation that the caller decided upon (that of `version.model` where it is not
-    given). A running canary ends: promoted where it is `version`, else superseded.
+    `seen_generation` is the generation that the caller decided upon (that of `version.model` if it is not given). A
+    running canary ends: promoted if it is `version`, else superseded.
 
     Raises:
         ActivationConflict: the model has moved on since; nothing changes.
@@ -61,7 +61,7 @@ def activate(
 
 
 def require_second_person(version: ModelVersion, *, by: str) -> None:
-    """Raise NotActivatable where the publisher activates, and MODELS_FOUR_EYES asks for another person."""
+    """Raise NotActivatable if the publisher activates, and MODELS_FOUR_EYES asks for another person."""
     if settings.MODELS_FOUR_EYES and version.published_by and _person(version.published_by) == _person(by):
         raise NotActivatable(
             f"{_person(by)} published {version} and may not activate it: another person must (MODELS_FOUR_EYES)."
@@ -76,7 +76,7 @@ def _person(actor: str) -> str:
 def deactivate(
     model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
 ) -> Activation | None:
-    """Let no version of `model` serve, and return the history's new row; None where none is active.
+    """Let no version of `model` serve, and return the history's new row; None if none is active.
 
     Replicas put it down, and its callers are told that it is not served. Versions and history stay; a rollback brings
     back what was active. ActivationConflict is raised as in `activate`.
@@ -147,7 +147,7 @@ def _end_shadow(model: RegisteredModel, version: ModelVersion | None, *, by: str
 def release_canary(
     model: RegisteredModel, canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = ""
 ) -> bool:
-    """Give all requests back to the active version; return False where the canary had ended already."""
+    """Give all requests back to the active version; return False if the canary had ended already."""
     # The model's row first, as an activation does: two changes cannot wait for each other in a circle.
     if not RegisteredModel.objects.filter(pk=model.pk, canary=canary).update(canary=None):
         return False

@@ -103,7 +103,7 @@ def get_key(name_or_prefix: str) -> ApiKey:
 
 
 def revoke_key(key: ApiKey, *, by: str) -> bool:
-    """Let the key be refused from every replica's next poll on; say whether it was in use until now."""
+    """Let the key be refused from every replica's next poll on; return whether it was in use until now."""
     now = timezone.now()
     updated = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now, revoked_by=by)
     key.refresh_from_db()

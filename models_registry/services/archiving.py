@@ -1,4 +1,4 @@
-"""Takes a model out of use for good, with its versions and its history kept, and back."""
+"""Takes a model out of use permanently, with its versions and its history kept, and back."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = structlog.get_logger(__name__)
 
 
 def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None) -> bool:
-    """Let no version of `model` serve, and take up no new ones; return False where it was archived already.
+    """Let no version of `model` serve, and take up no new ones; return False if it was archived already.
 
-    A canary and a shadow end. Lists leave an archived model out. ActivationConflict is raised where the model has
-    moved on since `seen_generation`, or since `model` was read where that is not given.
+    A canary and a shadow end. Lists leave an archived model out. ActivationConflict is raised if the model has moved on
+    since `seen_generation`, or since `model` was read if that is not given.
     """
     with transaction.atomic():
         # An activation at the same time waits, or has come first and is found.
@@ -42,7 +42,7 @@ def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generatio
 
 
 def restore(model: RegisteredModel, *, by: str) -> bool:
-    """Let versions of `model` be published and activated again; return False where it was not archived.
+    """Let versions of `model` be published and activated again; return False if it was not archived.
 
     No version is active then: a person activates one.
     """

@@ -52,7 +52,7 @@ def cancel_batch(job: BatchJob) -> bool:
 
 
 def claim_batch(holder: str) -> BatchJob | None:
-    """Return the job that is next, claimed for `holder`; None where no job waits.
+    """Return the job that is next, claimed for `holder`; None if no job waits.
 
     That is the oldest one in the queue, or one whose process is silent.
     """
@@ -76,13 +76,13 @@ def claim_batch(holder: str) -> BatchJob | None:
 
 
 def report_batch(job: BatchJob, **values: Any) -> bool:
-    """Record how far a job is; return False where it was cancelled or is another process's now."""
+    """Record how far a job is; return False if it was cancelled or is another process's now."""
     own = BatchJob.objects.filter(pk=job.pk, state=BatchState.RUNNING, attempts=job.attempts)
     return bool(own.update(heartbeat_at=timezone.now(), **values))
 
 
 def release_batch(job: BatchJob) -> None:
-    """Give a job back to the queue, whose process was stopped: the next one goes on behind its parts."""
+    """Give a job back to the queue, whose process was stopped: the next one continues behind its parts."""
     BatchJob.objects.filter(pk=job.pk, state=BatchState.RUNNING, attempts=job.attempts).update(
         state=BatchState.QUEUED, attempts=job.attempts - 1, holder=""
     )

@@ -60,11 +60,11 @@ def start_canary(
     override: bool = False,
     seen_generation: int | None = None,
 ) -> Canary | None:
-    """Let `version` answer `percent` of its model's requests, and return the record; None where it does already.
+    """Let `version` answer `percent` of its model's requests, and return the record; None if it does already.
 
-    The traffic starts when every live replica has loaded it. While it stands, `guardrails` (DEFAULT_GUARDRAILS where
-    none are given) give the traffic back by themselves; after `bake_minutes` without a broken one it becomes active.
-    Without a bake time it is promoted by hand. Another running canary of the model ends.
+    The traffic starts when every live replica has loaded it. While it stands, `guardrails` (DEFAULT_GUARDRAILS if none
+    are given) give the traffic back by themselves; after `bake_minutes` without a broken one it becomes active. Without
+    a bake time it is promoted by hand. Another running canary of the model ends.
 
     Raises:
         NotActivatable: the version may not be activated.
@@ -113,12 +113,12 @@ def start_canary(
 
 
 def _replace(current: RegisteredModel, canary: Canary) -> Canary:
-    """Store `canary` in the place of the running one, by compare-and-set."""
+    """Store `canary` in place of the running one, by compare-and-set."""
     running = current.canary
     if running is not None:
         close_canary(running, Canary.Outcome.SUPERSEDED, by=canary.started_by, reason="Another share was set.")
         if running.version_id == canary.version_id and running.traffic_at is not None:
-            # It is loaded everywhere: the share changes at once, and the bake time begins anew.
+            # It is loaded everywhere: the share changes at once, and the bake time begins again.
             canary.traffic_at = timezone.now()
     canary.save()
     claimed = RegisteredModel.objects.filter(
@@ -149,12 +149,12 @@ def promote(
 
 
 def end_canary(model: RegisteredModel, *, by: str, reason: str = "") -> Canary | None:
-    """Give all traffic back to the active version, and return the canary's record; None where none is running."""
+    """Give all traffic back to the active version, and return the canary's record; None if none is running."""
     return _end(model, Canary.Outcome.ENDED, by=by, reason=reason)
 
 
 def roll_back_canary(canary: Canary, *, by: str, reason: str) -> Canary | None:
-    """Give all traffic back because a guardrail is broken; None where the canary has ended already."""
+    """Give all traffic back because a guardrail is broken; None if the canary has ended already."""
     return _end(canary.model, Canary.Outcome.ROLLED_BACK, by=by, reason=reason, canary=canary)
 
 
@@ -171,7 +171,7 @@ def _end(
 
 
 def current_canary(model: RegisteredModel) -> Canary | None:
-    """Return the model's running canary; None where all requests go to the active version."""
+    """Return the model's running canary; None if all requests go to the active version."""
     running = Canary.objects.select_related("model", "version", "active_version")
     return running.filter(model=model, ended_at=None).first()
 
@@ -216,7 +216,7 @@ def open_traffic() -> list[Canary]:
 
 
 def _open(canary: Canary) -> bool:
-    """Record that the canary answers its share from now on; return False where it did already, or has ended."""
+    """Record that the canary answers its share from now on; return False if it did already, or has ended."""
     with transaction.atomic():
         waiting = Canary.objects.filter(pk=canary.pk, ended_at=None, traffic_at=None)
         is_opened = bool(waiting.update(traffic_at=timezone.now()))

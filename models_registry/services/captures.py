@@ -40,8 +40,8 @@ def set_capture(
 ) -> None:
     """Change how much of the requests of `model` is logged, which sides, and which columns are kept back.
 
-    What is None stays. `exclude` has names, and {"column": name, "hash": true}. RequestError where it names a column
-    that no version has.
+    What is None stays. `exclude` has names, and {"column": name, "hash": true}. RequestError if it names a column that
+    no version has.
     """
     values: dict[str, Any] = {}
     if percent is not None:

@@ -20,7 +20,7 @@ SHOWN_VERSIONS = 10
 
 
 def check_name(name: str) -> str:
-    """Return `name` where it fits into a URL, else raise InvalidName."""
+    """Return `name` if it fits into a URL, else raise InvalidName."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidName(
             f"{name!r} is no name for a model; expected 1 to 100 letters, digits, dots, dashes and underscores, "
@@ -31,7 +31,7 @@ def check_name(name: str) -> str:
 
 
 def register_model(name: str) -> RegisteredModel:
-    """Return the model called `name`, made with the configured policy where it is new."""
+    """Return the model called `name`, made with the configured policy if it is new."""
     model = RegisteredModel.objects.filter(name=check_name(name)).first()
     if model is not None:
         return model
@@ -104,7 +104,7 @@ def set_latest_canary(model: RegisteredModel, *, percent: float, bake_minutes: f
 
 
 def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> None:
-    """Serve the compiled form of `model` where there is a verified one, or never."""
+    """Serve the compiled form of `model` if there is a verified one, or never."""
     with transaction.atomic():
         RegisteredModel.objects.filter(pk=model.pk).update(acceleration=acceleration)
         record_change(model.pk)
@@ -112,6 +112,6 @@ def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> 
 
 
 def set_description(model: RegisteredModel, description: str, *, by: str) -> None:
-    """Say in words what `model` is for; a version with a description of its own shows that one."""
+    """Say in words what `model` is for; a version with its own description shows that one."""
     RegisteredModel.objects.filter(pk=model.pk).update(description=description)
     log.info("description_changed", model=model.name, by=by)

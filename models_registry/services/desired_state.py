@@ -158,7 +158,7 @@ def read_desired_model(model_id: int) -> DesiredModel:
 
 
 def read_details(desired: DesiredVersion) -> VersionDetails | None:
-    """Return what is needed to load a version; None where the registry has it no longer, or checked it again."""
+    """Return what is needed to load a version; None if the registry has it no longer, or checked it again."""
     row = (
         ModelVersion.objects.filter(pk=desired.version_id, digest=desired.digest, checked_at=desired.checked_at)
         .values_list("schema", "sample", "report", "description", "model__description")

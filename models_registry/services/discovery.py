@@ -44,7 +44,7 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
 
     One listing and one query, whatever the number of objects, and a few more for each model that has changed. Of single
     objects only manifests beside several artifacts and MLflow's descriptions are read, once each. `only` confines it to
-    one model. StorageError is raised where the storage cannot be listed; nothing is then marked as missing.
+    one model. StorageError is raised if the storage cannot be listed; nothing is then marked as missing.
     """
     storage = storage or conf.storage()
     # What others record while this listing is made is not in it, and not gone.
@@ -134,7 +134,7 @@ def _record(
 
 
 def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -> ModelVersion | None:
-    """Return the new version; None where another process recorded it at this moment."""
+    """Return the new version; None if another process recorded it at this moment."""
     try:
         with transaction.atomic():
             # The model's row is the queue for its numbers.
@@ -154,7 +154,7 @@ def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -
 
 
 def _return(version: ModelVersion, result: DiscoveryResult) -> None:
-    # It is checked anew: the bytes that came back are compared with the registered digest.
+    # It is checked again: the bytes that came back are compared with the registered digest.
     ModelVersion.objects.filter(pk=version.pk, state=State.MISSING).update(state=State.FOUND, reason="")
     result.returned.append(version)
 

@@ -34,7 +34,7 @@ def drift_report(
 ) -> dict[str, Any]:
     """Return the drift of `model` by version over the logged requests of `window`, as JSON.
 
-    `number` asks for that version alone. Raises StorageError where the log's storage is away.
+    `number` asks for that version alone. Raises StorageError if the log's storage is away.
     """
     is_captured = model.name in read_captures()
     by_version = logged_rows_over(model, window, now=now or timezone.now(), limit=MAX_ROWS, number=number)

@@ -87,7 +87,7 @@ def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> N
 
 
 def fetch_artifact(version: ModelVersion) -> CachedArtifact:
-    """Return the artifact of `version`, compared with its digest where that is known.
+    """Return the artifact of `version`, compared with its digest if that is known.
 
     Raises StorageError or ArtifactError.
     """
@@ -183,7 +183,7 @@ def _examine_artifact(
 
 
 def _advise_steps(version: ModelVersion) -> str:
-    """Say how to serve a transformer with the model that lies beside it; empty where there is none."""
+    """Say how to serve a transformer with the model that is beside it; empty if there is none."""
     folder, _, own = version.storage_key.rpartition("/")
     keys = version.model.versions.filter(storage_key__startswith=f"{folder}/").exclude(storage_key=version.storage_key)
     # Two versions of one transformer may lie in one folder.
@@ -203,7 +203,7 @@ def _advise_steps(version: ModelVersion) -> str:
 
 
 def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
-    """Return a warning, empty where there is none; ArtifactError where the policy requires a valid signature."""
+    """Return a warning, empty if there is none; ArtifactError where the policy requires a valid signature."""
     if settings.MODELS_SIGNATURES == "off":
         return ""
     if not version.parts:

@@ -85,7 +85,7 @@ def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:
 
 
 def set_card(model: RegisteredModel, card: str, *, by: str) -> bool:
-    """Make `card` the model card, in Markdown; return False where it was so already.
+    """Make `card` the model card, in Markdown; return False if it was so already.
 
     Raises RequestError for a card that is too long.
     """
@@ -99,7 +99,7 @@ def set_card(model: RegisteredModel, card: str, *, by: str) -> bool:
 
 
 def set_notes(version: ModelVersion, notes: str, *, by: str) -> bool:
-    """Make `notes` the notes on a version; return False where they were so already.
+    """Make `notes` the notes on a version; return False if they were so already.
 
     Raises RequestError for notes that are too long.
     """

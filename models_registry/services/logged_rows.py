@@ -23,7 +23,7 @@ NEWEST_VERSIONS = 5
 def logged_rows(
     model: RegisteredModel, wanted: LogFilter, *, limit: int, look_back: timedelta = LOOKED_BACK
 ) -> list[LoggedRow]:
-    """Return the newest logged rows of `model`, the newest first; StorageError where the storage is away.
+    """Return the newest logged rows of `model`, the newest first; StorageError if the storage is unavailable.
 
     Days before `look_back` are not read; of the first day, earlier rows may be among those returned.
     """
@@ -35,7 +35,7 @@ def logged_rows_over(
 ) -> dict[int, list[LoggedRow]]:
     """Return logged rows by version, at most `limit` each, evenly over the window that ends `now`.
 
-    `number` asks for the rows of that version alone. Raises StorageError where the storage is away.
+    `number` asks for the rows of that version alone. Raises StorageError if the storage is unavailable.
     """
     days = {(day, version) for day, version in logged_days(model, window) if number in (None, version)}
     return spread_rows(conf.log_storage(), model.name, days, now - window, limit=limit)
@@ -52,7 +52,7 @@ def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> s
 
 
 def logged_table(version: ModelVersion, *, rows: int) -> Table | None:
-    """Return the newest logged rows as `version` takes them; None where the log does not have all of its inputs.
+    """Return the newest logged rows as `version` takes them; None if the log does not have all of its inputs.
 
     The predictions are those that `version` itself gave, where it gave them all.
     """

@@ -29,7 +29,7 @@ _MAX_PARSED = 10_000
 class Directories:
     """The model directories of a listing.
 
-    `formats` has the keys of their artifacts; `hidden` those of the files that are no versions of their own;
+    `formats` has the keys of their artifacts; `hidden` those of the files that are not versions of their own;
     `incomplete` a sentence for each directory whose model's file is not there yet.
     """
 
@@ -83,7 +83,7 @@ _known: dict[tuple[str, StoredVersion], MlflowModel | None] = {}
 
 
 def _parsed(storage: VersionedStorage, version: StoredVersion) -> MlflowModel | None:
-    """Return what a stored MLmodel says, read once in this process; None where it says nothing that is served."""
+    """Return what a stored MLmodel says, read once in this process; None if it says nothing that is served."""
     place = (storage.location_of(version.key), version)
     if place not in _known:
         if len(_known) >= _MAX_PARSED:
@@ -104,9 +104,9 @@ def _read(storage: VersionedStorage, version: StoredVersion) -> MlflowModel:
 
 
 def directory_manifest(storage: VersionedStorage, key: str) -> Manifest | None:
-    """Return what the MLflow directory around the artifact `key` says of it; None where it lies in none.
+    """Return what the MLflow directory around the artifact `key` says of it; None if it is in none.
 
-    Raises ManifestError where the directory cannot be served.
+    Raises ManifestError if the directory cannot be served.
     """
     path = PurePosixPath(key)
     if path.name == FILE_NAME:

@@ -57,7 +57,7 @@ class Source:
 def parse_source(text: str) -> Source:
     """Return the source in `<tracking uri>#<model>@<alias>`.
 
-    Raises RequestError where the text has another form.
+    Raises RequestError if the text has another form.
     """
     address, _, rest = text.partition("#")
     model, _, alias = rest.rpartition("@")
@@ -71,7 +71,7 @@ def parse_source(text: str) -> Source:
 
 
 def follow_mlflow(*, by: str = "") -> list[str]:
-    """Store what each alias of MODELS_MLFLOW_URI points to, where it is new; return a sentence for each failure.
+    """Store what each alias of MODELS_MLFLOW_URI points to, if it is new; return a sentence for each failure.
 
     One source that cannot be read keeps no other waiting.
     """
@@ -100,7 +100,7 @@ def _follow(source: Source, *, by: str) -> None:
 
 
 def _folder_of(source: Source, version: dict[str, Any]) -> str:
-    """Return the folder of one version of one server: a registry that is made anew numbers from one again."""
+    """Return the folder of one version of one server: a registry that is made again numbers from one again."""
     number = str(version.get("version", ""))
     told = [
         urlsplit(source.shown).netloc,
@@ -200,7 +200,7 @@ class Server:
         return content.getvalue()
 
     def copy(self, path: str, target: IO[bytes], max_bytes: int) -> None:
-        """Write an artifact to `target`; StorageUnavailable is raised where it has more than `max_bytes`."""
+        """Write an artifact to `target`; StorageUnavailable is raised if it has more than `max_bytes`."""
         address = f"{self._source.address}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
         try:
             with self._session.get(address, stream=True, timeout=_TIMEOUT_SECONDS, allow_redirects=False) as answer:

@@ -17,7 +17,7 @@ from models_registry.storage import StoredVersion, VersionedStorage
 def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
     """Return what `version` consists of where its manifest names `steps`: files beside it, or parts inside it.
 
-    Raises ManifestError where the steps cannot be carried out, DigestMismatch where the artifact's bytes are not the
+    Raises ManifestError if the steps cannot be carried out, DigestMismatch where the artifact's bytes are not the
     registered ones, StorageError.
     """
     if version.format not in pack.PART_FORMATS:
@@ -52,7 +52,7 @@ def unpin(version: ModelVersion) -> dict[str, object]:
 
 
 def file_names(steps: tuple[str, ...], own: str) -> tuple[str, ...]:
-    """Return the files that `steps` name, where they name files beside the artifact `own`; none where parts inside.
+    """Return the files that `steps` name, if they name files beside the artifact `own`; none where parts inside.
 
     Raises ManifestError for a name that leads out of the artifact's folder, and where the artifact is not among them.
     """
@@ -87,7 +87,7 @@ def _folder(key: str) -> str:
 
 
 def companions(stored: list[StoredVersion], storage: VersionedStorage) -> frozenset[str]:
-    """Return the keys that a manifest beside them names as steps of another artifact; they are no versions."""
+    """Return the keys that a manifest beside them names as steps of another artifact; they are not versions."""
     keys = {version.key for version in stored if formats.is_artifact(version.key)}
     by_folder: dict[str, set[str]] = {}
     for key in keys:
@@ -128,7 +128,7 @@ def _other_files(storage: VersionedStorage, key: str) -> tuple[str, ...]:
 def newest_beside(storage: VersionedStorage, artifact: str, name: str, *, named_by: str = "'steps'") -> pack.PinnedPart:
     """Return the newest stored version of the file `name` beside the artifact.
 
-    Raises ManifestError where there is none; `named_by` is the field of the manifest that names it.
+    Raises ManifestError if there is none; `named_by` is the field of the manifest that names it.
     """
     key = beside(artifact, name)
     versions = [version for version in storage.list_versions(key) if version.key == key]
@@ -141,7 +141,7 @@ def newest_beside(storage: VersionedStorage, artifact: str, name: str, *, named_
 
 
 def _digest_of(version: ModelVersion) -> str:
-    """Return the digest of the artifact alone; it is compared with the registered one where there is one."""
+    """Return the digest of the artifact alone; it is compared with the registered one if there is one."""
     storage = conf.storage()
     with conf.artifact_cache().fetch(
         lambda target: storage.copy_version(version.storage_key, version.storage_version, target),

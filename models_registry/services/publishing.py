@@ -66,7 +66,7 @@ def publish(
     if reference is not None:
         _require_reference(reference)
     storage = conf.storage()
-    # A folder of its own: nothing is overwritten, even where a bucket keeps no versions.
+    # Its own folder: nothing is overwritten, even where a bucket keeps no versions.
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     folder = f"{name}/{stamp}-{digest_of(artifact)[:8]}"
     # What names files names them as they lie here.
@@ -90,7 +90,7 @@ def publish(
 
 
 def require_publishable(name: str) -> None:
-    """Raise ModelArchived where `name` is an archived model's."""
+    """Raise ModelArchived if `name` is an archived model's."""
     model = RegisteredModel.objects.filter(name=name).first()
     if model is not None:
         require_in_use(model)

@@ -37,7 +37,7 @@ def examine_reference(
     """Read the file `name` beside the artifact, and return what pins it with its rows and their predictions.
 
     The predictions are those of its column `prediction`, else what the artifact answers. A version that has a pinned
-    reference keeps it: other bytes raise DigestMismatch. Raises ManifestError where the file is not there, too large or
+    reference keeps it: other bytes raise DigestMismatch. Raises ManifestError if the file is not there, too large or
     cannot be used, StorageError.
     """
     known = PinnedReference(**version.reference) if version.reference else None
@@ -73,7 +73,7 @@ def store_rows(version: ModelVersion, table: ReferenceTable | None) -> None:
 
 
 def require_size(name: str, size_bytes: int) -> None:
-    """Raise ManifestError where a reference is larger than is read."""
+    """Raise ManifestError if a reference is larger than is read."""
     if size_bytes > MAX_TABLE_BYTES:
         raise ManifestError(
             f"The reference {name} has {size_bytes / 1e6:.0f} MB; at most {MAX_TABLE_BYTES / 1e6:.0f} are read. Take "

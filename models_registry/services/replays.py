@@ -42,7 +42,7 @@ class ReplayRequest:
 def request_replay(request: ReplayRequest, *, by: str, state: Replay.State = Replay.State.WAITING) -> Replay:
     """Record a replay, which a replica runs unless it is recorded as running here.
 
-    Raises RequestError where there is nothing to run or to compare with.
+    Raises RequestError if there is nothing to run or to compare with.
     """
     version = request.version
     if version.state != State.READY:
@@ -80,7 +80,7 @@ def get_replay(model: RegisteredModel, pk: int) -> Replay:
 
 
 def replay_next() -> Replay | None:
-    """Run the replay that has waited longest; None where none waits."""
+    """Run the replay that has waited longest; None if none waits."""
     stale = timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
     open_ones = Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=stale)
     for replay in Replay.objects.filter(open_ones).select_related("version__model", "compared_with").order_by("pk"):
@@ -137,7 +137,7 @@ def _choose_source(request: ReplayRequest, model: RegisteredModel) -> tuple[Repl
 
 
 def _logged(request: ReplayRequest) -> Table | None:
-    """Return the newest logged rows; None where the log has none, or is away: there is the sample."""
+    """Return the newest logged rows; None if the log has none, or is away: there is the sample."""
     try:
         return logged_table(request.version, rows=request.rows)
     except StorageError as error:

@@ -76,7 +76,7 @@ class Rollout:
 
     @property
     def behind(self) -> int:
-        """Return how many of them do not serve it yet or, where none is active, have not put the model down yet."""
+        """Return how many of them do not serve it yet or, if none is active, have not put the model down yet."""
         return self.live - self.serving
 
     @property

@@ -63,7 +63,7 @@ def start_shadow(
     override: bool = False,
     seen_generation: int | None = None,
 ) -> Shadow | None:
-    """Give `version` copies of `percent` of its model's requests, and return the record; None where it has them.
+    """Give `version` copies of `percent` of its model's requests, and return the record; None if it has them.
 
     Another running shadow of the model ends. It ends itself when another version becomes active, or none.
 
@@ -105,7 +105,7 @@ def start_shadow(
 
 
 def shadow_obstacle(version: ModelVersion, *, by: str) -> str:
-    """Return why `by` cannot make `version` a shadow now, with an override neither; empty where they can."""
+    """Return why `by` cannot make `version` a shadow now, with an override neither; empty if they can."""
     try:
         _require_shadowable(version.model, version, by=by, override=True, reason="-")
     except RegistryError as error:
@@ -146,7 +146,7 @@ def _require_comparable(model: RegisteredModel, shadow: ModelVersion) -> ModelVe
 
 
 def end_shadow(model: RegisteredModel, *, by: str, reason: str = "") -> Shadow | None:
-    """Copy no more requests, and return the shadow's record; None where none is running."""
+    """Copy no more requests, and return the shadow's record; None if none is running."""
     running = current_shadow(model)
     if running is None or not _close(running, by=by, reason=reason or "Ended by hand."):
         return None
@@ -175,12 +175,12 @@ def read_shadows() -> dict[str, ShadowShare]:
 
 
 def get_running_shadow(shadow_id: int) -> Shadow | None:
-    """Return a shadow with its version; None where it has ended."""
+    """Return a shadow with its version; None if it has ended."""
     return Shadow.objects.select_related("version__model").filter(pk=shadow_id, ended_at=None).first()
 
 
 def note_shadow_problem(shadow: Shadow, problem: str) -> None:
-    """Keep why a shadow gave no answers at all; empty where it did."""
+    """Keep why a shadow gave no answers at all; empty if it did."""
     if shadow.problem != problem[:MAX_PROBLEM]:
         Shadow.objects.filter(pk=shadow.pk).update(problem=problem[:MAX_PROBLEM])
 

@@ -30,7 +30,7 @@ CANDIDATES = 8
 
 
 def check_next(holder: str) -> ModelVersion | None:
-    """Check the version that has waited longest; return None where none waits.
+    """Check the version that has waited longest; return None if none waits.
 
     Raises StorageError: its bytes cannot be read, or cannot be kept on this machine. The version then
     goes to the end of the queue and is not due for POSTPONED_SECONDS.
@@ -67,9 +67,9 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
         _postpone(version, str(error))
         raise
     except (OperationalError, InterfaceError, InternalError):
-        raise  # the database is away, or read-only: the next replica checks again
+        raise  # the database is unavailable, or read-only: the next replica checks again
     except Exception as error:
-        # Any error that an artifact causes becomes a verdict; otherwise the version would be checked for ever.
+        # Any error that an artifact causes becomes a verdict; otherwise the version would be checked forever.
         log.exception("check_failed", model=version.model.name, version=version.number)
         first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd").rstrip(". ")
         _store(
@@ -107,12 +107,12 @@ def _as_disk_error(version: ModelVersion) -> Iterator[None]:
 def recheck(version: ModelVersion, *, by: str) -> None:
     """Put a rejected version back in line for its check, e.g. after a name was added to the allow-list.
 
-    Its digest stays pinned: other bytes are rejected again. RequestError is raised where it is not rejected.
+    Its digest stays pinned: other bytes are rejected again. RequestError is raised if it is not rejected.
     """
     updated = ModelVersion.objects.filter(pk=version.pk, state=State.REJECTED).update(
         state=State.FOUND,
         reason="",
-        # The findings of the last check must not stand beside the next verdict.
+        # The findings of the last check must not be beside the next verdict.
         inspection=None,
         schema=None,
         sample=None,

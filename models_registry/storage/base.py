@@ -34,9 +34,9 @@ class VersionedStorage(Protocol):
         """Write the bytes of that version to `target`; what its `write` raises is raised as it is."""
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
-        """Return the bytes that are under `key` now (a small file), or None where there are none.
+        """Return the bytes that are under `key` now (a small file), or None if there are none.
 
-        Raises ManifestError where there are more than `max_bytes`; no more than one beyond them is read.
+        Raises ManifestError if there are more than `max_bytes`; no more than one beyond them is read.
         """
 
     def put(self, key: str, content: IO[bytes]) -> None:
@@ -47,7 +47,7 @@ class VersionedStorage(Protocol):
 
 
 def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
-    """Return all of `source`, or raise ManifestError where it is larger than `max_bytes`."""
+    """Return all of `source`, or raise ManifestError if it is larger than `max_bytes`."""
     content: bytes = source.read(max_bytes + 1) if size_bytes <= max_bytes else b""
     found = max(size_bytes, len(content))
     if found > max_bytes:
@@ -59,7 +59,7 @@ def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
 def write_chunks(chunks: Generator[bytes], target: IO[bytes]) -> None:
     """Write what a storage yields; `chunks` says of its own failures that they are the storage's.
 
-    The target's are somebody else's: a full disk under the cache is no fault of the storage.
+    The target's are somebody else's: a full disk under the cache is not a fault of the storage.
     """
     with closing(chunks):
         for chunk in chunks:

@@ -107,12 +107,12 @@ class VersionedFileSystemStorage(FileSystemStorage):
             stat = _settled(path)
             known = known if _is_newest(known, stat) else self._keep(path, stat, known)
             if not known:
-                # No copy can be kept: the digest alone is the version, so that a touched file is no new one.
+                # No copy can be kept: the digest alone is the version, so that a touched file is not a new one.
                 return [StoredVersion(key, f"digest-{_digest(path)}", stat.st_size, stat.st_mtime)]
         return [StoredVersion(key, item.name, item.stat().st_size, _kept_at(item) / 1e9) for item in known]
 
     def _keep(self, path: Path, stat: os.stat_result, known: list[Path]) -> list[Path]:
-        """Return the kept versions with the file's present bytes among them; empty where none can be kept."""
+        """Return the kept versions with the file's present bytes among them; empty if none can be kept."""
         digest = _digest(path)
         if known and known[-1].name.endswith(digest):
             return known
@@ -132,7 +132,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
 
 
 def _settled(path: Path) -> os.stat_result:
-    """Return the file's state once it has not changed for a second: a copy in progress is no version."""
+    """Return the file's state once it has not changed for a second: a copy in progress is not a version."""
     stat = path.stat()
     for _ in range(30):
         age = time.time() - stat.st_mtime

@@ -19,7 +19,7 @@ class LogStorage(Protocol):
     """Whole files under keys with slashes."""
 
     def put(self, key: str, source: Path) -> None:
-        """Store the file at `source`, whole or not at all; StorageError where it cannot be stored."""
+        """Store the file at `source`, whole or not at all; StorageError if it cannot be stored."""
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with `prefix`, in their order."""

@@ -18,7 +18,7 @@ SHOWN_BODY = 200
 
 
 class BadNotification(ValueError):
-    """A message that is no notification of S3."""
+    """A message that is not a notification of S3."""
 
 
 @dataclass(frozen=True, slots=True)

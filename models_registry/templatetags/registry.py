@@ -62,7 +62,7 @@ def ago(value: datetime | None) -> SafeString:
 
 @register.filter
 def size(size_bytes: float | None) -> str:
-    """Return a number of bytes in the unit that suits it, with ≈ where it is rounded: 1 MB is 1,000,000 bytes."""
+    """Return a number of bytes in the unit that suits it, with ≈ if it is rounded: 1 MB is 1,000,000 bytes."""
     if size_bytes is None:
         return "–"
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -73,7 +73,7 @@ def size(size_bytes: float | None) -> str:
 
 @register.filter
 def seconds(value: float | None) -> str:
-    """Return a duration in the unit that suits it, with ≈ where it is rounded."""
+    """Return a duration in the unit that suits it, with ≈ if it is rounded."""
     if value is None:
         return "–"
     if value < 0.001:
@@ -140,7 +140,7 @@ def form_of(runs: Mapping[str, Any] | None) -> str:
 
 @register.filter
 def form_text(runs: Mapping[str, Any] | None) -> str:
-    """Return how that form was verified and what it gains, or why there is none; empty where the report has neither."""
+    """Return how that form was verified and what it gains, or why there is none; empty if the report has neither."""
     return str((runs or {}).get("text") or "")
 
 

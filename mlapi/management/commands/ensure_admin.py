@@ -13,7 +13,7 @@ from mlapi.migration_lock import migration_lock
 
 
 class Command(BaseCommand):
-    """Create the superuser where there is none; never touch one that is there."""
+    """Create the superuser if there is none; never touch one that is there."""
 
     help = (
         "Creates the superuser DJANGO_SUPERUSER_USERNAME (default: admin) with DJANGO_SUPERUSER_PASSWORD, or with a "

@@ -1,6 +1,6 @@
 """Bounds the number of series: some models have their own, the others are summed up as `other`.
 
-A model that has series of its own keeps them, and one that was counted in the sum stays there: no counter ever falls.
+A model that has its own series keeps them, and one that was counted in the sum stays there: no counter ever falls.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Labels, Totals
 
 OTHER_MODELS = "other"
-# A load counts no use: a model that was only loaded may still get series of its own.
+# A load counts no use: a model that was only loaded may still get its own series.
 _NO_USE = {definitions.SWAPS.name}
 _LABELS = {metric.name: metric.labels for metric in definitions.ALL}
 
 
 class SeriesBound:
-    """Knows which models have series of their own, at most `max_models`; the workers of a machine agree on them."""
+    """Knows which models have their own series, at most `max_models`; the workers of a machine agree on them."""
 
     def __init__(self, snapshots: Snapshots, *, max_models: int) -> None:
         """Share the choice with the other workers where `snapshots` are."""

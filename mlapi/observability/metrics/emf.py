@@ -27,7 +27,7 @@ _FAULTS = frozenset({"failed", "unavailable"})
 
 @dataclass(slots=True)
 class Minute:
-    """A model's requests of the minute under way."""
+    """A model's requests of the minute in progress."""
 
     requests: int = 0
     errors: int = 0

@@ -33,7 +33,7 @@ class Record(NamedTuple):
     call_rows: int
     kind: str
     predictions: Any
-    # What the model failed at; empty where it answered, and where the request was refused.
+    # What the model failed at; empty if it answered, and where the request was refused.
     error: str = ""
 
 
@@ -89,7 +89,7 @@ def _sum_up_predictions(records: list[Record], labels: tuple[str, str], totals: 
 
 
 def _count_labels(classes: list[Any]) -> Counter[str]:
-    """Return how often each label stands in the arrays, most of which hold one."""
+    """Return how often each label is in the arrays, most of which hold one."""
     counts = Counter(str(held[0]) for held in classes if len(held) == 1)
     for held in classes:
         if len(held) > 1:

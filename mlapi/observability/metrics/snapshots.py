@@ -46,7 +46,7 @@ class Snapshots:
         self._unretired: set[int] = set()
 
     def clear(self) -> None:
-        """Begin anew: a server that starts counts from nothing."""
+        """Begin again: a server that starts counts from nothing."""
         self._directory.mkdir(parents=True, exist_ok=True)
         # With what a killed worker left half written, whose name begins with a dot.
         for path in (*self._directory.glob("*.json"), *self._directory.glob(".*.json-*")):
@@ -66,7 +66,7 @@ class Snapshots:
         return [snapshot for snapshot in found if snapshot is not None]
 
     def choose_models(self, ranked: Sequence[str], *, before: frozenset[str], max_models: int) -> frozenset[str]:
-        """Return the models with series of their own: those `before`, those chosen by any worker, then of `ranked`."""
+        """Return the models with their own series: those `before`, those chosen by any worker, then of `ranked`."""
         chosen = {*before, *self._chosen()}
         if len(chosen) >= max_models or chosen.issuperset(ranked):
             return frozenset(chosen)
@@ -142,7 +142,7 @@ class Snapshots:
 
 
 def _read(path: Path) -> Snapshot | None:
-    """Return the snapshot at `path`; None where a disk has lost a part of it."""
+    """Return the snapshot at `path`; None if a disk has lost a part of it."""
     try:
         value: dict[str, Any] = orjson.loads(path.read_bytes())
         gauges = tuple((name, tuple(labels), number) for name, labels, number in value["gauges"])

@@ -27,7 +27,7 @@ WORTH_COMPRESSING_BYTES = 1024
 
 
 async def infer(call: Call, runtime: Runtime) -> Reply:
-    """Return the outputs that the request asks for; `predict` where it names none."""
+    """Return the outputs that the request asks for; `predict` if it names none."""
     loaded = choose_model(call, runtime.snapshot)
     request = read_request(call, loaded.schema)
     asked = request.outputs or (Output("predict", request.is_binary_by_default),)

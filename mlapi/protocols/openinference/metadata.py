@@ -73,7 +73,7 @@ def model_config(call: Call, runtime: Runtime) -> Reply:
             "platform": platform(loaded),
             "backend": "mlapi",
             "version_policy": {"specific": {"versions": [loaded.number]}},
-            # 0: the first dimension is the batch, and it stands in `dims`.
+            # 0: the first dimension is the batch, and it is in `dims`.
             "max_batch_size": 0,
             "input": [_configured(item) for item in inputs(loaded.schema)],
             "output": [_configured(item) for item in outputs(loaded)],

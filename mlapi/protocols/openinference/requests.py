@@ -189,7 +189,7 @@ def _outputs(body: Mapping[str, Any], *, by_default: bool) -> tuple[Output, ...]
 
 
 def parameters_of(item: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return an object's parameters, none where it has none."""
+    """Return an object's parameters, none if it has none."""
     parameters = item.get("parameters")
     if parameters is None:
         return {}

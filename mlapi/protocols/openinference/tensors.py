@@ -41,7 +41,7 @@ LENGTH = struct.Struct("<I")
 class Tensor:
     """A named input: its shape of one or two dimensions, and its values in that shape.
 
-    `values` is an array, or for BYTES a flat list of strings, with None where one is missing.
+    `values` is an array, or for BYTES a flat list of strings, with None if one is missing.
     """
 
     name: str
@@ -79,7 +79,7 @@ def read_shape(value: Any, name: str) -> tuple[int, ...]:
 
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Tensor:
-    """Return the tensor whose `data` stands in JSON, nested as the shape says or flat in row-major order."""
+    """Return the tensor whose `data` is in JSON, nested as the shape says or flat in row-major order."""
     flat = _flat(name, shape, data)
     kinds = set(map(type, flat))
     if datatype == "BYTES":
@@ -173,7 +173,7 @@ def datatype_of(values: Array) -> str:
 
 
 def write(name: str, values: Array, *, is_binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return an output's entry in the JSON, and the bytes that follow it (none where the values stand in the JSON).
+    """Return an output's entry in the JSON, and the bytes that follow it (none where the values are in the JSON).
 
     One dimension becomes `[rows, 1]`.
     """

@@ -138,7 +138,7 @@ class BoostedRegressor(RegressorMixin, Boosted):  # type: ignore[misc]  # untype
     """Answers with numbers: values, ranks, or what a bare booster predicts."""
 
     def predict(self, rows: Any) -> Array:
-        """Return (rows,), or (rows, outputs) where there are several."""
+        """Return (rows,), or (rows, outputs) if there are several."""
         answers = self._answers(rows)
         return answers[:, 0] if answers.shape[1] == 1 else answers
 

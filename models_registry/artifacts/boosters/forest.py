@@ -43,7 +43,7 @@ class TreeNodes:
     A leaf has no children (`is_leaf`). `threshold` says which values go left: those up to and including it.
     `categories` maps a node to the sorted categories of its set. `linear` maps a leaf to a constant, features and
     coefficients, where leaves answer with a linear function. `cover` is the weight of the training rows that reached a
-    node; None where the file does not tell it.
+    node; None if the file does not tell it.
     """
 
     left: Array
@@ -65,8 +65,8 @@ class Forest:
     """Validated trees, their nodes numbered through; a child always has a higher number than its parent.
 
     A leaf is its own child on both sides, so that walking on stays there. Tree `t` has the nodes from `starts[t]` to
-    `starts[t + 1]`. `words[set_start[n]:][:set_words[n]]` is the bit set of a node that splits by categories,
-    which has at least one word. `cover` is that of the nodes; None where any of them has none.
+    `starts[t + 1]`. `words[set_start[n]:][:set_words[n]]` is the bit set of a node that splits by categories, which has
+    at least one word. `cover` is that of the nodes; None if any of them has none.
     """
 
     starts: Array
@@ -134,7 +134,7 @@ class Forest:
         return np.where(missing, left, by_value)
 
     def _in_set(self, node: Array, value: Array, *, lowest: float) -> Array:
-        """Return whether each value, cut to a whole number, is in its node's set; what is no category is not."""
+        """Return whether each value, cut to a whole number, is in its node's set; what is not a category is not."""
         known = (value > lowest) & (value < MAX_CATEGORY)
         category = np.where(known, value, 0.0).astype(np.int64)
         word = category >> 5
@@ -147,7 +147,7 @@ class Forest:
 def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> Forest:
     """Return validated trees as a forest.
 
-    Raises UnsafeStructure where a node points outside of its tree or at a node that another one points at, asks for a
+    Raises UnsafeStructure if a node points outside of its tree or at a node that another one points at, asks for a
     feature that is not there, has a set of impossible categories, or where a tree adds to an output that is not there.
     """
     sizes = np.array([len(tree.left) for tree in trees], dtype=np.int64)
@@ -211,7 +211,7 @@ def _joined(trees: Sequence[TreeNodes], name: str, dtype: Any) -> Array:
 
 
 def _cover(trees: Sequence[TreeNodes], order: Array) -> Array | None:
-    """Return the nodes' cover; None where a tree tells none, or an impossible one: predictions do not need it."""
+    """Return the nodes' cover; None if a tree tells none, or an impossible one: predictions do not need it."""
     parts = [tree.cover for tree in trees if tree.cover is not None and tree.cover.shape == tree.left.shape]
     cover = np.concatenate(parts).astype(np.float64) if len(parts) == len(trees) else None
     return None if cover is None or not (np.isfinite(cover) & (cover >= 0)).all() else np.asarray(cover[order])

@@ -22,7 +22,7 @@ _TOLERANCES = {True: 2e-5, False: 1e-9}
 
 
 def check_with_library(objects: Iterable[Any]) -> None:
-    """Raise NoPrediction where a booster among `objects` answers otherwise than its library does."""
+    """Raise NoPrediction if a booster among `objects` answers otherwise than its library does."""
     sources: dict[int, Source] = {
         id(value.source_): value.source_
         for value in objects

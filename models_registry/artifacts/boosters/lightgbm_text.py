@@ -60,15 +60,15 @@ _COUNTS = ("internal_count", "leaf_count")
 
 
 def broken(what: str) -> BrokenArtifact:
-    """Return the error for text that is no model of LightGBM."""
+    """Return the error for text that is not a model of LightGBM."""
     return BrokenArtifact(f"The LightGBM model in the artifact cannot be read: {what}. Save and publish it again.")
 
 
 def decode(text: str) -> BoostedModel:
     """Return the validated model in a text.
 
-    Raises BrokenArtifact where it cannot be read, UnsafeStructure where its trees contradict themselves, and
-    NoPrediction for a kind of model that is not served.
+    Raises BrokenArtifact if it cannot be read, UnsafeStructure where its trees contradict themselves, and NoPrediction
+    for a kind of model that is not served.
     """
     try:
         return _model(text)
@@ -82,7 +82,7 @@ def read(path: Path) -> BoostedModel:
 
 
 def text_of(path: Path) -> str:
-    """Return the text in a file; BrokenArtifact where it is none."""
+    """Return the text in a file; BrokenArtifact if it is none."""
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -201,7 +201,7 @@ def _tree(tree: dict[str, str], target: int) -> TreeNodes:
 
 
 def _cover(tree: dict[str, str]) -> Array | None:
-    """Return how many rows of the training reached each node; None where the text does not count them."""
+    """Return how many rows of the training reached each node; None if the text does not count them."""
     texts = [tree.get(name, "") for name in _COUNTS]
     if not all(map(_COUNTED.fullmatch, texts)):
         return None
@@ -294,7 +294,7 @@ def _pandas_categories(text: str) -> list[list[Any]]:
 
 
 def copy_of(text: str) -> str:
-    """Return the model in `text`, written anew for the library: known fields and numbers alone.
+    """Return the model in `text`, written again for the library: known fields and numbers alone.
 
     Raises what `decode` raises.
     """

@@ -18,7 +18,7 @@ class BoostedModel:
     """What a file says of a model, in one form for both libraries.
 
     `start` holds one number per output, to which the trees add. XGBoost rounds inputs and sums to float32, LightGBM
-    uses float64. `best_iteration` is the last one that early stopping keeps, None where there was none.
+    uses float64. `best_iteration` is the last one that early stopping keeps, None if there was none.
     `trees_per_iteration` tells where an iteration ends. `weights`, (features + 1, outputs) with the bias last, takes
     the place of the trees in a linear booster. `categories` holds the values behind the codes of each feature that a
     table of pandas gave as categories.

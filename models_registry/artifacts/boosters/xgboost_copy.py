@@ -1,4 +1,4 @@
-"""Writes a validated XGBoost model anew, for the library to read: known members and validated trees alone."""
+"""Writes a validated XGBoost model again, for the library to read: known members and validated trees alone."""
 
 from __future__ import annotations
 

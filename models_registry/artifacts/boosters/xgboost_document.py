@@ -30,15 +30,15 @@ _LINKS = {
     **dict.fromkeys(("multi:softprob", "multi:softmax"), links.SOFTMAX),
     "binary:hinge": links.STEP,
 }  # fmt: skip
-# How the place where boosting starts is stored, where that is not by the link (src/objective of XGBoost, ProbToMargin).
+# How the place where boosting starts is stored, if that is not by the link (src/objective of XGBoost, ProbToMargin).
 _START_LINKS = {"binary:hinge": links.IDENTITY, "multi:softprob": links.IDENTITY, "multi:softmax": links.IDENTITY}
 
 
 def decode(blob: bytes) -> BoostedModel:
     """Return the validated model in a file, or in the blob of a pickle.
 
-    Raises BrokenArtifact where it cannot be read, UnsafeStructure where its trees contradict themselves, and
-    NoPrediction for a kind of model that is not served.
+    Raises BrokenArtifact if it cannot be read, UnsafeStructure where its trees contradict themselves, and NoPrediction
+    for a kind of model that is not served.
     """
     document = _member(_document(blob), "the model", dict)
     try:

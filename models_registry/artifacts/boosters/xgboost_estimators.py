@@ -120,7 +120,7 @@ def open_xgboost(path: Path) -> Any:
 
 
 def _written_by(model: BoostedModel) -> State:
-    """Return which wrapper wrote a file, and its classes where it is an older one."""
+    """Return which wrapper wrote a file, and its classes if it is an older one."""
     text = dict(model.attributes).get("scikit_learn", "")
     try:
         meta = json.loads(text) if text else {}

@@ -181,7 +181,7 @@ def open_bundle(
 def _read(
     path: Path, format: str, trusted: frozenset[str], allow_any_pickle: bool
 ) -> tuple[Any, dict[str, Any] | None, tuple[str, ...] | None, bool]:
-    """Return what the file holds, its parts, their order where it is said, and whether anything was free to run."""
+    """Return what the file holds, its parts, their order if it is said, and whether anything was free to run."""
     from models_registry.artifacts import pack
     from models_registry.artifacts.bundles import parts_of
 

@@ -21,7 +21,7 @@ _ADVICE = {
     ),
     "joblib.memory.": "The pipeline keeps a cache. Publish it after pipeline.set_params(memory=None).",
 }
-# Whatever these lead to reaches the machine: no honest model names them.
+# Whatever these lead to reaches the machine: no ordinary model names them.
 _DANGEROUS_MODULES = frozenset(
     [
         "os",

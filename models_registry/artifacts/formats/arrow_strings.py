@@ -25,7 +25,7 @@ class ArrowType(str):
 
 
 class Texts(list[str | None]):
-    """What an array of Arrow holds; None where a value is missing."""
+    """What an array of Arrow holds; None if a value is missing."""
 
     __slots__ = ()
 
@@ -83,7 +83,7 @@ def texts_of(data: Any) -> Texts:
 
 
 def _offsets(buffer: Any, dtype: np.dtype[Any], offset: int, length: int) -> list[int]:
-    """Return the starts of the texts, and the end of the last one: each at least as large as the one before."""
+    """Return the starts of the texts, and the end of the last one: each at least as large as the previous one."""
     if type(buffer) is not bytes or (offset + length + 1) * dtype.itemsize > len(buffer):
         _refuse("with fewer offsets than texts")
     found: list[int] = np.frombuffer(buffer, dtype, count=length + 1, offset=offset * dtype.itemsize).tolist()

@@ -12,7 +12,7 @@ _ITEMSIZE_IN_STATE = 5
 
 
 class ContradictoryFile(Exception):
-    """The file contradicts itself, or does what no honest one does; the message is the reason."""
+    """The file contradicts itself, or does what no ordinary one does; the message is the reason."""
 
 
 class TruncatedFile(ContradictoryFile):
@@ -24,7 +24,7 @@ class CallArguments:
 
 
 class OtherState:
-    """Key under which a stand-in keeps a state that is no dictionary."""
+    """Key under which a stand-in keeps a state that is not a dictionary."""
 
 
 def item_bytes(dtype: Any) -> tuple[int, bool]:

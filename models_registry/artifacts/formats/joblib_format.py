@@ -1,7 +1,7 @@
 """joblib artifacts, read without running anything that is not on the list of trusted names.
 
-joblib's own reader is a pickle reader, which calls whatever the file names. This one reads the same files and
-carries out only what honest ones contain: names on the list, instances of listed classes, and plain containers.
+joblib's own reader is a pickle reader, which calls whatever the file names. This one reads the same files and carries
+out only what ordinary ones contain: names on the list, instances of listed classes, and plain containers.
 """
 
 import io

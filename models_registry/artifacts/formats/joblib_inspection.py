@@ -40,7 +40,7 @@ class _Text(str):
 
 
 class _Unhashable:
-    """Stands for a key that is no plain value: hashing crafted ones can take for ever."""
+    """Stands for a key that is not a plain value: hashing crafted ones can take forever."""
 
 
 def _key(value: Any) -> Any:
@@ -183,7 +183,7 @@ class InertUnpickler(pickle._Unpickler):
         return Inert(name, {CallArguments: arguments})
 
     def _bound_method(self, name: str, arguments: Any) -> str:
-        """Return the method's own name for the few that honest files ask for with getattr."""
+        """Return the method's own name for the few that ordinary files ask for with getattr."""
         if name != "builtins.getattr" or not isinstance(arguments, tuple) or len(arguments) != 2:
             return name
         target, method = arguments

@@ -36,7 +36,7 @@ def refuse_dunder_keys(state: Any) -> None:
 
 
 def bound_method(target: Any, name: Any) -> Any:
-    """Return one of the few methods that honest artifacts hold; pickle would ask `getattr` for any at all."""
+    """Return one of the few methods that ordinary artifacts hold; pickle would ask `getattr` for any at all."""
     full = f"{type(target).__module__}.{type(target).__qualname__}.{name}"
     if full not in BOUND_METHODS:
         raise untrusted_name(f"builtins.getattr ({full})")

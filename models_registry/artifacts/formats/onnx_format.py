@@ -230,7 +230,7 @@ def _predictor(session: Any, model: Any) -> OnnxPredictor:
 
 
 def _tried(session: Any, run: GraphRun) -> tuple[GraphRun, dict[str, Any] | None]:
-    """Return how the graph is run, and what it answers to made-up rows; None where it refuses them.
+    """Return how the graph is run, and what it answers to made-up rows; None if it refuses them.
 
     A graph that takes each row only alone, whatever it declares, is run so.
     """

@@ -38,7 +38,7 @@ ROW_DIMENSIONS = 2
 class GraphInput:
     """A tensor of shape (rows,) or (rows, width) that the graph takes.
 
-    `width` is None where the graph leaves it open. `batch` is the number of rows in one run, None for any.
+    `width` is None if the graph leaves it open. `batch` is the number of rows in one run, None for any.
     """
 
     name: str
@@ -54,7 +54,7 @@ class GraphInput:
 
 
 def element_type(declared: str) -> str | None:
-    """Return the element type in onnxruntime's `tensor(…)`; None for what is no tensor, e.g. `seq(map(…))`."""
+    """Return the element type in onnxruntime's `tensor(…)`; None for what is not a tensor, e.g. `seq(map(…))`."""
     inner = declared.removeprefix("tensor(").removesuffix(")")
     return inner if declared == f"tensor({inner})" else None
 
@@ -111,12 +111,12 @@ class Columns:
 
     @property
     def count(self) -> int | None:
-        """The number of columns; None where the graph leaves it open."""
+        """The number of columns; None if the graph leaves it open."""
         return sum(self._widths) or None
 
     @property
     def names(self) -> list[str] | None:
-        """The columns' names; None where the graph has one input for all of them."""
+        """The columns' names; None if the graph has one input for all of them."""
         if len(self._inputs) == 1:
             return None
         names: list[str] = []
@@ -206,7 +206,7 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any, dtype: np.dtype[Any]) -> int | None:
-    """Return the integer that `dtype` holds for `value`; None where there is none."""
+    """Return the integer that `dtype` holds for `value`; None if there is none."""
     if isinstance(value, str) or value is None or not math.isfinite(value) or int(value) != value:
         return None
     lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

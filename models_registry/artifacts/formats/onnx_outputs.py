@@ -31,9 +31,9 @@ SUM_TOLERANCE = 1e-3
 class Binding:
     """Which outputs are read, and how.
 
-    `classes` are the labels: an array, a list of one for each output, or None where the graph does not tell.
-    `probabilities` are the outputs that hold them: one, one for each class (`ZipMap` as columns), or none.
-    `kind` is the prediction's dtype kind, `width` how many values it has for each row.
+    `classes` are the labels: an array, a list of one for each output, or None if the graph does not tell.
+    `probabilities` are the outputs that hold them: one, one for each class (`ZipMap` as columns), or none. `kind` is
+    the prediction's dtype kind, `width` how many values it has for each row.
     """
 
     prediction: str
@@ -62,9 +62,9 @@ class Binding:
 
 
 def bind(session: Any, model: Any, trial: Mapping[str, Any] | None, rows: int) -> Binding:
-    """Return which outputs are read; raises NoPrediction where none is a prediction for each row.
+    """Return which outputs are read; raises NoPrediction if none is a prediction for each row.
 
-    `trial` is what the graph answers to `rows` rows that are made up; None where it refuses them.
+    `trial` is what the graph answers to `rows` rows that are made up; None if it refuses them.
     """
     outputs = session.get_outputs()
     if not outputs:
@@ -113,7 +113,7 @@ def _prediction(outputs: Sequence[Any], *, has_labels: bool, trial: Mapping[str,
 
 
 def _fitting(classes: Any, kind: str, tried: Array | None) -> Any:
-    """Return the labels in the type of the output; None where it answers others, so that they are not its own."""
+    """Return the labels in the type of the output; None if it answers others, so that they are not its own."""
     if classes is None or (kind == "U") != (classes.dtype.kind == "U"):
         return None
     if kind == "b":
@@ -128,7 +128,7 @@ def _fitting(classes: Any, kind: str, tried: Array | None) -> Any:
 def _with_probabilities(
     binding: Binding, outputs: Sequence[Any], trial: Mapping[str, Any] | None, rows: int
 ) -> Binding:
-    """Return the binding with the outputs that hold probabilities, where there are such."""
+    """Return the binding with the outputs that hold probabilities, if there are such."""
     if binding.classes is None:
         return binding
     others = [one for one in outputs if one.name != binding.prediction]
@@ -166,7 +166,7 @@ def _named_after(label: Any, names: Sequence[str]) -> str | None:
 
 
 def _are_probabilities(binding: Binding, trial: Mapping[str, Any], rows: int) -> bool:
-    """Return whether what was answered lies in [0, 1] and sums to 1, for each class and row."""
+    """Return whether what was answered is in [0, 1] and sums to 1, for each class and row."""
     try:
         held = binding.read_probabilities(trial)
     except (KeyError, ValueError, TypeError):
@@ -191,7 +191,7 @@ def _is_distribution(shares: Array, shape: tuple[int, int]) -> bool:
 def labels_behind(model: Any, output: str) -> Any:
     """Return the labels that `output` is chosen from, an array, or a list of one for each of its columns.
 
-    They are followed back from the output through what only changes their form. None where that leads nowhere.
+    They are followed back from the output through what only changes their form. None if that leads nowhere.
     """
     nodes = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -209,7 +209,7 @@ def labels_behind(model: Any, output: str) -> Any:
 
 
 def any_labels(model: Any) -> Any:
-    """Return the class labels of the last node that has some; None where no node has."""
+    """Return the class labels of the last node that has some; None if no node has."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     readers: tuple[Callable[[Any], Any], ...] = (_own_labels, lambda node: _chosen_labels(node, constants))
     for read in readers:
@@ -233,7 +233,7 @@ def _own_labels(node: Any) -> Any:
 
 
 def _chosen_labels(node: Any, constants: Mapping[str, Any]) -> Any:
-    """Return the labels that skl2onnx looks up in a constant, where the classifier is no operation of its own."""
+    """Return the labels that skl2onnx looks up in a constant, where the classifier is not an operation of its own."""
     import onnx.numpy_helper
 
     if node.op_type != "ArrayFeatureExtractor" or node.input[0] not in constants:

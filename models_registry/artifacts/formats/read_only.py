@@ -22,7 +22,7 @@ def make_read_only(objects: Sequence[Any]) -> None:
     for matrix in matrices:
         if matrix.format in {"csr", "csc"}:
             matrix.sort_indices()
-    # Validating and sorting may have put other arrays in the place of those that the file brought.
+    # Validating and sorting may have put other arrays in place of those that the file brought.
     for value in (*objects, *(part for matrix in matrices for part in vars(matrix).values())):
         if isinstance(value, np.ndarray):
             _lock(value)

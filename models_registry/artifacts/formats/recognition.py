@@ -41,7 +41,7 @@ _TEXT_MODELS = {"xgboost": b"{", "lightgbm": b"tree"}
 
 
 def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
-    """Return what a file is that is no `format`, in sentences with the next step; None where it may be one.
+    """Return what a file is that is no `format`, in sentences with the next step; None if it may be one.
 
     Text is looked at only with `by_text`: pickle's oldest protocol is text as well.
     """

@@ -112,7 +112,7 @@ def is_constructed(node: dict[str, Any]) -> bool:
 
 
 def refusal_of(node: dict[str, Any], trust: TrustedGlobals) -> str | None:
-    """Return the name for which the node is refused, or None where it may be loaded."""
+    """Return the name for which the node is refused, or None if it may be loaded."""
     loader, name = node["__loader__"], name_of(node)
     if loader == _REFERENCE or name in _CONTAINERS.get(loader, ()):
         return None

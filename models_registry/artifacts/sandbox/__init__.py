@@ -1,4 +1,4 @@
-"""Runs a task on an artifact in a process of its own, with limits: inspecting it, trying it, compiling it.
+"""Runs a task on an artifact in its own process, with limits: inspecting it, trying it, compiling it.
 
 A task is a module with `run(question, answer)`, which returns a report as JSON values. What it does reaches nothing
 else: a crash, a hang or a bloat ends as an `Outcome`.
@@ -26,7 +26,7 @@ _SHOWN_ERROR_BYTES = 4_096
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-# Importing the libraries takes seconds of a processor, which every task would need anew.
+# Importing the libraries takes seconds of a processor, which every task would need again.
 _fork_server = ForkServer()
 
 
@@ -51,9 +51,9 @@ def file_size_for(artifact: Path) -> int:
 class Outcome:
     """How a task ended.
 
-    `status` is the process's exit status, negative for a signal, None where its time was up. `stage` is what it was
-    doing, `report` what it answered where it came so far, `errors` the end of what it printed, and `warnings` what
-    was noticed on the way.
+    `status` is the process's exit status, negative for a signal, None if its time was up. `stage` is what it was doing,
+    `report` what it answered where it came so far, `errors` the end of what it printed, and `warnings` what was noticed
+    on the way.
     """
 
     status: int | None
@@ -111,7 +111,7 @@ def _environment() -> dict[str, str]:
 def _execute(
     task: str, question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float
 ) -> int | None:
-    """Return the process's exit status, or None where it was killed for its time."""
+    """Return the process's exit status, or None if it was killed for its time."""
     environment = _environment()
     forked = _fork_server.execute(
         (question, answer, errors), paths=_paths(), environment=environment, wall_seconds=wall_seconds
@@ -128,7 +128,7 @@ def _execute(
         stderr=errors,
         env=environment,
         cwd="/",
-        # A group of its own, so that what it starts ends with it.
+        # Its own group, so that what it starts ends with it.
         start_new_session=True,
     )
     with process:

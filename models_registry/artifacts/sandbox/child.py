@@ -1,4 +1,4 @@
-"""The other half of the sandbox, run by its path in a process of its own.
+"""The other half of the sandbox, run by its path in its own process.
 
 Reads a question in JSON from its input and writes lines of JSON to its output: each stage before it begins, and
 the report at the end. Only the standard library may be imported up here: the paths come with the question.

@@ -96,7 +96,7 @@ def fork(control: socket.socket, files: list[int]) -> Task:
 
 def become_task(files: list[int]) -> None:
     """Carry out the task in this process, which was just forked."""
-    # A group of its own, so that what it starts ends with it.
+    # Its own group, so that what it starts ends with it.
     os.setsid()
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)

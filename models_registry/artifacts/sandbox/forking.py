@@ -51,7 +51,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a task's process ended: its exit status, negative for a signal, None where its time was up."""
+    """How a task's process ended: its exit status, negative for a signal, None if its time was up."""
 
     status: int | None
 
@@ -75,7 +75,7 @@ class ForkServer:
         environment: Mapping[str, str],
         wall_seconds: float,
     ) -> Ended | None:
-        """Run the task whose (question, answer, errors) are `files`; return None where no server could start it."""
+        """Run the task whose (question, answer, errors) are `files`; return None if no server could start it."""
         for _ in range(2):  # the server may have ended just now, for want of work
             own, theirs = socket.socketpair()
             with own:
@@ -128,7 +128,7 @@ class ForkServer:
         with suppress(OSError):
             control.sendall(json.dumps({"paths": paths, "libraries": LIBRARIES}).encode() + b"\n")
         if _line(control, START_SECONDS) != fork_server.STARTED:
-            # Tasks have a process of their own each, as they would without it.
+            # Tasks have their own process each, as they would without it.
             self._is_unable = True
             self._drop()
 
@@ -142,7 +142,7 @@ class ForkServer:
 
 
 def _line(source: socket.socket, seconds: float) -> bytes | None:
-    """Return the next line, empty at the end; None where it does not come within `seconds`."""
+    """Return the next line, empty at the end; None if it does not come within `seconds`."""
     deadline = time.monotonic() + seconds
     found = b""
     while not found.endswith(b"\n"):

@@ -1,7 +1,7 @@
 """Functions that an estimator holds and calls during a prediction.
 
-The list of trusted names says what a file may mention. Some of those names write into an array, answer memory that
-nobody has cleared, or mix the rows of a call, if they are called with the wrong arguments. So the place in which a
+The list of trusted names says what a file may mention. Some of those names write into an array, answer memory that no
+user has cleared, or mix the rows of a call, if they are called with the wrong arguments. So the place in which a
 function stands and the arguments that come with it are checked as well.
 """
 
@@ -111,7 +111,7 @@ def check_object(value: Any, vouched: frozenset[str] = _NOTHING) -> None:
 
 
 def check_measure(function: Any, keywords: Mapping[str, Any], vouched: frozenset[str] = _NOTHING) -> None:
-    """Refuse a distance or kernel that is no function of two arrays by name; `keywords` come with each call."""
+    """Refuse a distance or kernel that is not a function of two arrays by name; `keywords` come with each call."""
     if isinstance(function, partial):
         check_measure(function.func, function.keywords, vouched)
         if function.args:
@@ -162,7 +162,7 @@ def _check_place(owner: Any, name: str, content: Any, vouched: frozenset[str]) -
 
 
 def _check_row_function(function: Any, keywords: Mapping[str, Any], vouched: frozenset[str]) -> None:
-    """Refuse what is no function of each row, called with the rows and `keywords`."""
+    """Refuse what is not a function of each row, called with the rows and `keywords`."""
     name = _name_of(function)
     if not isinstance(function, np.ufunc) and _is_limited(function, vouched) and not _is_row_wise(function):
         raise refuse(name, "on rows")
@@ -202,7 +202,7 @@ def _check_call(
     strange = sorted(keywords.keys() - known - ({"copy"} if keywords.get("copy") is True else set()))
     if strange:
         raise refuse(name, f"with {strange[0]}")
-    # Several percentiles come as rows of the answer, and rows of an argument are no rows of a request.
+    # Several percentiles come as rows of the answer, and rows of an argument are not rows of a request.
     many = next((key for key, value in keywords.items() if np.ndim(value) > 1 or (key == "q" and np.ndim(value))), None)
     if many is not None:
         raise refuse(name, f"with an array of several rows for {many}")

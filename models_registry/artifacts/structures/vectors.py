@@ -88,7 +88,7 @@ def check_hasher(hasher: Any) -> None:
 
 
 def check_random_state(generator: Any) -> None:
-    """Refuse a Mersenne twister whose position lies outside of its words."""
+    """Refuse a Mersenne twister whose position is outside of its words."""
     bits = getattr(generator, "bit_generator", None) or generator._bit_generator
     state = bits.state
     if state["bit_generator"] == "MT19937" and not 0 <= state["state"]["pos"] <= _TWISTER_WORDS:

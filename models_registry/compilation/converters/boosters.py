@@ -37,7 +37,7 @@ def _boosted(context: Context, estimator: Any, value: Value) -> Outputs:
 
 
 def _input(context: Context, estimator: Any, value: Value) -> Tensor:
-    """Return the numbers that the model sees, NaN where one is missing."""
+    """Return the numbers that the model sees, NaN if one is missing."""
     graph, model = context.graph, estimator.model_
     tensor = _with_codes(context, estimator, value)
     if estimator.saw_sparse_ is None:
@@ -58,7 +58,7 @@ def _missing_where(context: Context, name: str, condition: str) -> str:
 
 
 def _with_codes(context: Context, estimator: Any, value: Value) -> Tensor:
-    """Return the input with a code in the place of each value of a column of categories."""
+    """Return the input with a code in place of each value of a column of categories."""
     known = estimator.categories_by_feature
     positions = [position for position, values in enumerate(known) if values is not None]
     if not positions:
@@ -108,7 +108,7 @@ def _margins(context: Context, model: BoostedModel, tensor: Tensor) -> str:
 
 
 def _zeros_as_missing(context: Context, forest: Forest, tensor: Tensor) -> Tensor:
-    """Return the input with NaN in the place of zero in the columns whose splits take that for missing."""
+    """Return the input with NaN in place of zero in the columns whose splits take that for missing."""
     inner = ~forest.is_leaf & (forest.set_words == 0)
     as_zero = np.unique(forest.feature[inner & (forest.missing == MISSING_ZERO)])
     if not as_zero.size:
@@ -162,7 +162,7 @@ def _tree(model: BoostedModel, number: int, columns: SplitColumns, sizes: dict[i
 
 
 def _sides(model: BoostedModel, categories: Array, size: int, *, is_missing_left: bool) -> Array:
-    """Return a split's table: each category's side, then that of what is no category, then that of missing ones."""
+    """Return a split's table: each category's side, then that of what is not a category, then that of missing ones."""
     in_set = np.isin(np.arange(size + 1), categories)
     goes_left = in_set == (model.library == LIGHTGBM)
     return np.where(np.append(goes_left, is_missing_left), 0.0, 1.0)

@@ -102,7 +102,7 @@ def _encoder(context: Context, encoder: Any, value: Value) -> Tensor:
 
 
 def _tabulated(context: Context, transformer: Any, value: Value) -> Tensor | None:
-    """Return a block of columns with an encoder as a table looked up by category, or None where it is no such block.
+    """Return a block of columns with an encoder as a table looked up by category, or None if it is no such block.
 
     The native block itself is asked what it makes of each category, of an unknown one and of none, so every
     parameter of every encoder is honoured without being known here.
@@ -183,7 +183,7 @@ class _Tables:
         self._answers.append(np.concatenate(answers))
 
     def _try(self, position: int, item: Any) -> Array | None:
-        """Return the native answer to a value, or None where it is refused."""
+        """Return the native answer to a value, or None if it is refused."""
         try:
             return self._native([self._varied(position, item)])
         except (ValueError, TypeError):
@@ -270,7 +270,8 @@ def _unknown(kind: str, known: list[Any]) -> Any:
     if kind == "boolean":
         return next((item for item in (True, False) if item not in known), None)
     low, high = (min(numbers), max(numbers)) if numbers else (0, 0)
-    # One more than a large float is that float again, and one more than the largest integer is no integer of 64 bits.
+    # One more than a large float is that float again, and one more than the largest integer is not an integer of 64
+    # bits.
     for candidate in (high + 1, low - 1, high / 2, 0, 1, 2):
         if candidate not in numbers and (type(candidate) is float or -(2**63) < candidate < 2**63):
             return candidate

@@ -11,7 +11,7 @@ from models_registry.compilation.graph import Array, Graph
 
 
 def classes_of(estimator: Any) -> Array:
-    """Return the labels; raises Unsupported where there are several outputs."""
+    """Return the labels; raises Unsupported if there are several outputs."""
     classes = estimator.classes_
     if isinstance(classes, list) or np.ndim(classes) != 1:
         raise Unsupported(f"{type(estimator).__name__} with several outputs answers lists of probabilities")

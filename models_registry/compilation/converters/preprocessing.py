@@ -222,7 +222,7 @@ def _raised(graph: Graph, base: str, exponents: Array) -> str:
 def _function(context: Context, transformer: Any, value: Value) -> Tensor:
     function, tensor = transformer.func, context.tensor(value)
     inner = getattr(function, "func", function)
-    # Histogram boosting wraps the check of its numbers in a FunctionTransformer of its own.
+    # Histogram boosting wraps the check of its numbers in its own FunctionTransformer.
     if function is None or getattr(inner, "__module__", "") == "sklearn.utils.validation":
         return tensor
     graph = context.graph

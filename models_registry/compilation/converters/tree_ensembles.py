@@ -78,8 +78,8 @@ def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int
 def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
     """Return (rows, trees, width): for each tree the row of its table that belongs to the leaf reached.
 
-    Each leaf stands in the ensemble once, however many numbers it holds: the trees answer with the positions of
-    their leaves, exact in float64, and a gather fetches the numbers.
+    Each leaf is in the ensemble once, however many numbers it holds: the trees answer with the positions of their
+    leaves, exact in float64, and a gather fetches the numbers.
     """
     starts = np.cumsum([0, *map(len, tables[:-1])])
     numbered = [

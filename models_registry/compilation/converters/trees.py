@@ -215,7 +215,7 @@ def _categorical_positions(estimator: Any) -> Array:
 
 
 def _position(context: Context, code: str, other: int) -> str:
-    """Return the table's row: the category cut to a whole number, or the last row where it is none."""
+    """Return the table's row: the category cut to a whole number, or the last row if it is none."""
     graph = context.graph
     within = graph.op(
         "And",

@@ -19,7 +19,7 @@ class Command(RegistryCommand):
     help = "Trains, publishes and activates the demo's models, where no model is registered."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do nothing where the registry has a model, or the storage has one that was not found yet."""
+        """Do nothing if the registry has a model, or the storage has one that was not found yet."""
         services.discover(by=who())
         if RegisteredModel.objects.exists():
             self.stdout.write("The registry has models; the demo is not published.")

@@ -67,7 +67,7 @@ class Change:
 
 
 def adds(name: str, value: Any) -> Callable[[Written], None]:
-    """Return a change that gives an attribute its value of before, where it is missing."""
+    """Return a change that gives an attribute its value of before, if it is missing."""
     return computes(name, lambda state: value)
 
 
@@ -85,7 +85,7 @@ def computes(name: str, make: Callable[[State], Any], *, fitted_by: str = "") ->
 
 
 def renames(old: str, new: str) -> Callable[[Written], None]:
-    """Return a change that gives an attribute its new name, where it has only the old one."""
+    """Return a change that gives an attribute its new name, if it has only the old one."""
 
     def apply(written: Written) -> None:
         if new not in written.state and old in written.state:

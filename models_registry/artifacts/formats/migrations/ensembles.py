@@ -28,7 +28,7 @@ def _is_gone(state: State) -> bool:
 
 
 def gradient_boosting_loss(written: Written) -> None:
-    """Put a loss of sklearn/_loss in the place of one of 1.3 and older, and count the trees of a stage."""
+    """Put a loss of sklearn/_loss in place of one of 1.3 and older, and count the trees of a stage."""
     state = written.state
     estimators = state.get("estimators_")
     if estimators is None:
@@ -40,7 +40,7 @@ def gradient_boosting_loss(written: Written) -> None:
 
 
 def first_scores(written: Written) -> None:
-    """Put an estimator of sklearn.dummy in the place of what gave the first scores up to 0.20."""
+    """Put an estimator of sklearn.dummy in place of what gave the first scores up to 0.20."""
     state = written.state
     init = state.get("init_")
     if not isinstance(init, RemovedObject) or "estimators_" not in state:
@@ -83,7 +83,7 @@ def _prior(probabilities: Any) -> Any:
 
 
 def histogram_boosting_loss(written: Written) -> None:
-    """Put a loss of sklearn/_loss in the place of one of 1.0 and older."""
+    """Put a loss of sklearn/_loss in place of one of 1.0 and older."""
     state = written.state
     if "_predictors" in state and _is_gone(state):
         state["_loss"] = _loss_of(written, state["n_trees_per_iteration_"], quantile=state.get("quantile"))
@@ -156,7 +156,7 @@ def adaptive_scores(written: Written) -> None:
 
 
 def isolation_threshold(written: Written) -> None:
-    """Keep the threshold of behaviour="old", the default up to 0.21, which lies beside that of decision_function."""
+    """Keep the threshold of behaviour="old", the default up to 0.21, which is beside that of decision_function."""
     from sklearn.ensemble import IsolationForest
 
     from models_registry.artifacts.formats.migrations.former import ThresholdIsolationForest

@@ -60,7 +60,7 @@ def private_centres(written: Written) -> None:
 
 
 def generalized_linear_loss(written: Written) -> None:
-    """Put a loss of sklearn/_loss in the place of a distribution and a link of 1.0 and older."""
+    """Put a loss of sklearn/_loss in place of a distribution and a link of 1.0 and older."""
     from sklearn._loss import loss as losses
 
     state = written.state

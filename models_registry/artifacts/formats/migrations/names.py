@@ -239,7 +239,7 @@ NAMES: dict[str, str] = {
     "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
     # 1.2 dropped a dictionary that knew deprecated keys (sklearn/covariance/_graph_lasso.py of 1.1).
     "sklearn.covariance._graph_lasso._DictWithDeprecatedKeys": REMOVED_MAPPING,
-    # 1.5 and 1.6 kept the remaining columns in a list of their own (sklearn/compose/_column_transformer.py).
+    # 1.5 and 1.6 kept the remaining columns in their own list (sklearn/compose/_column_transformer.py).
     "sklearn.compose._column_transformer._RemainderColsList": REMOVED_LIST,
     # Up to 1.5 Cython's own function rebuilt a loss.
     **{

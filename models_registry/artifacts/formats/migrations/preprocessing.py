@@ -23,8 +23,8 @@ def inverse_document_frequencies(written: Written) -> None:
 
 
 def fitted_passthrough(written: Written) -> None:
-    """Put the identity in the place of "passthrough", which 1.4 stores as a FunctionTransformer, and plain lists
-    in the place of those that warned in 1.5 and 1.6."""
+    """Put the identity in place of "passthrough", which 1.4 stores as a FunctionTransformer, and plain lists in place
+    of those that warned in 1.5 and 1.6."""
     state = written.state
     if "transformers_" not in state:
         return
@@ -207,7 +207,7 @@ def mean_imputer(written: Written) -> None:
 
 
 def indicated_columns(written: Written) -> None:
-    """Name all columns where none had a missing value: 0.20 answered them all then."""
+    """Name all columns if none had a missing value: 0.20 answered them all then."""
     state = written.state
     features = state.get("features_")
     if written.is_older_than((0, 21)) and features is not None and not len(features):

@@ -89,7 +89,7 @@ def is_versioned(name: str) -> bool:
 def _is_proven(name: str, writers: list[tuple[int, int]]) -> bool:
     ranges = proven_parts().get(name, ())
     if not name.startswith("sklearn."):
-        # What wrote these is no version of scikit-learn.
+        # What wrote these is not a version of scikit-learn.
         return bool(ranges)
     return bool(ranges) and all(any(one.first <= writer <= one.last for one in ranges) for writer in writers)
 

@@ -1,4 +1,4 @@
-"""What is put in the place of names that today's libraries no longer have. None of it does anything."""
+"""What is put in place of names that today's libraries no longer have. None of it does anything."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from sklearn._loss import _loss
 class RemovedObject:
     """Stands for an object of a class that is gone: it keeps its state and does nothing.
 
-    What an estimator needs of it is made anew by the table of changes; what only its training needed stays as this.
+    What an estimator needs of it is made again by the table of changes; what only its training needed stays as this.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -41,7 +41,7 @@ def restore_loss(kind: Any, checksum: Any, state: Any) -> Any:
     """Return the loss that Cython's own function made of the same arguments up to scikit-learn 1.5.
 
     `state` holds the loss's numbers (a quantile, a power) in the order of its constructor. Raises TypeError for
-    anything that is no loss.
+    anything that is not a loss.
     """
     if not isinstance(kind, type) or kind not in _LOSSES:
         raise TypeError(f"{kind!r} is no loss")

@@ -28,8 +28,8 @@ def _changes_of_names(bases: tuple[str, ...]) -> tuple[Change, ...]:
 def migrate(target: Any, state: Any) -> Any:
     """Return the state that the installed libraries expect of `target`, whose state is about to be set.
 
-    A class that computes otherwise today is changed to one that computes as before. Raises BrokenArtifact where a
-    state can be served by nothing that is installed.
+    A class that computes otherwise today is changed to one that computes as before. Raises BrokenArtifact if a state
+    can be served by nothing that is installed.
     """
     changes = changes_of(type(target)) if type(state) is dict else ()
     if not changes:
