@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from django.conf import settings
-
 from mlapi.endpoint import Endpoint
 from mlapi.http.request import Request
 from mlapi.protocols.base import Reply
+from mlapi.request_settings import request_settings
 
 REQUEST_HEADERS = (
     "Accept, Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, traceparent, X-API-Key, "
@@ -41,7 +40,7 @@ def answer_preflight(endpoint: Endpoint) -> Reply:
 
 def allow(endpoint: Endpoint, request: Request, reply: Reply) -> None:
     """Let a page of an allowed origin read the reply, an error as well as a prediction."""
-    if not settings.MLAPI_CORS_ORIGINS or endpoint.is_internal:
+    if not request_settings().cors_origins or endpoint.is_internal:
         return
     origin = _allowed_origin(request.headers.raw(b"origin"))
     if origin:
@@ -53,7 +52,7 @@ def allow(endpoint: Endpoint, request: Request, reply: Reply) -> None:
 
 def _allowed_origin(origin: str) -> str:
     """Return what an allowed origin is told: itself, or * if all are allowed; empty for any other."""
-    allowed = settings.MLAPI_CORS_ORIGINS
+    allowed = request_settings().cors_origins
     if not origin:
         return ""
     return "*" if "*" in allowed else origin if origin.lower() in allowed else ""

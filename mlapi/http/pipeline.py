@@ -26,6 +26,7 @@ from mlapi.observability.access_log import observe
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.tracing import Tracer
 from mlapi.protocols.base import Call, CallStats, HttpError, Reply
+from mlapi.request_settings import request_settings
 from models_registry.inference.batching import in_thread, run_blocking
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
@@ -125,7 +126,7 @@ class RequestPipeline:
         """
         request_id = request_id_of(request.headers.raw(b"x-request-id"))
         context = RequestContext(endpoint, params, request, request_id, time.perf_counter(), client, disconnected)
-        is_preflight = bool(settings.MLAPI_CORS_ORIGINS) and cors.is_preflight(request)
+        is_preflight = bool(request_settings().cors_origins) and cors.is_preflight(request)
         try:
             if is_preflight:
                 check_host(request.headers.raw(b"host"))
@@ -176,7 +177,7 @@ class RequestPipeline:
         if endpoint.is_internal:
             require_network(request.client, headers.raw(proxy_header("For").lower().encode()))
             require_metrics_token(headers)
-        if (endpoint.is_prediction or endpoint.takes_key) and settings.MLAPI_REQUIRE_API_KEY:
+        if (endpoint.is_prediction or endpoint.takes_key) and request_settings().requires_api_key:
             context.key = require_key(headers, self.runtime, context.params.get("model")).prefix
         if method == "POST":
             if endpoint.content_types:
@@ -191,7 +192,7 @@ class RequestPipeline:
                 context.params.get("version"), request.headers, self.runtime.snapshot, context.params.get("model")
             )
             # Where keys are needed, a client without one must not push the models of others out of memory.
-            may_load = endpoint.loads_model and bool(context.key or not settings.MLAPI_REQUIRE_API_KEY)
+            may_load = endpoint.loads_model and bool(context.key or not request_settings().requires_api_key)
             if self.runtime.on_demand is not None and may_load:
                 # Before the body is read: what waits for a load holds no memory.
                 await require_loaded(self.runtime, self.runtime.on_demand, context.params.get("model"), context.version)
@@ -250,7 +251,7 @@ class RequestPipeline:
         return length <= loaded.inline_max_bytes and not wants_native
 
     def _call(self, body: bytes, context: RequestContext) -> Call:
-        if settings.MLAPI_LOG_FEATURES:
+        if request_settings().logs_features:
             context.body = body
         return Call(
             body=body,
@@ -295,7 +296,7 @@ async def _until_disconnected(
 
 def max_body_bytes() -> int:
     """Return how large a body may be."""
-    return int(settings.MLAPI_MAX_BODY_MB * 1_000_000)
+    return request_settings().max_body_bytes
 
 
 def _model_of(context: RequestContext, snapshot: ServingSnapshot) -> LoadedModel | None:
@@ -323,7 +324,7 @@ def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:
 
 def check_host(host: str) -> None:
     """Raise the 400 for a Host that DJANGO_ALLOWED_HOSTS does not name, as Django does on its own pages."""
-    if not _is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
+    if not _is_allowed(host, request_settings().allowed_hosts):
         raise HttpError(
             400, "invalid_host", "This Host is not served here. The operator names it in DJANGO_ALLOWED_HOSTS."
         )

@@ -35,6 +35,11 @@ class Headers(Mapping[str, str]):
         """Return whether a lower-case name was sent."""
         return name in self._values
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a name, `default` where it is missing; without the exception that Mapping's own takes."""
+        value = self._values.get(name.lower().encode("latin-1", "replace"))
+        return default if value is None else value.decode("latin-1")
+
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower().encode("latin-1", "replace")].decode("latin-1")
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from django.conf import settings
 
 from mlapi.observability import logging
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.records import Record, outcome_of
+from mlapi.request_settings import request_settings
 
 if TYPE_CHECKING:
     from mlapi.endpoint import Endpoint
@@ -74,7 +74,7 @@ def observe(
         _add_trace(fields, headers.get("traceparent", ""))
     else:
         fields["trace_id"], fields["span_id"] = _span(tracer, endpoint, method, headers, reply, seconds=seconds)
-    if reply.status >= 400 or _is_sampled(settings.MLAPI_LOG_SAMPLE_PERCENT):
+    if reply.status >= 400 or _is_sampled(request_settings().log_sample_percent):
         logging.write_line("request", fields)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlapi.protocols.base import CallStats, HttpError
-from mlapi.protocols.predicting import Rows, model_errors
+from mlapi.protocols.predicting import ModelErrors, Rows
 from models_registry.artifacts.prediction import Prediction
 from models_registry.errors import InputError, NotExplainable
 from models_registry.inference.explaining import explain_in_turn
@@ -25,7 +25,7 @@ async def explain(loaded: LoadedModel, rows: Rows, result: Prediction, stats: Ca
     def work() -> Explanation:
         explainer = loaded.explainer.get()
         explainer.require_affordable(len(rows))
-        with model_errors(loaded, len(rows), stats), under_way(version_id=loaded.version_id):
+        with ModelErrors(loaded, len(rows), stats), under_way(version_id=loaded.version_id):
             return explainer.explain(rows)
 
     try:

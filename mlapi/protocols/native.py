@@ -25,7 +25,7 @@ FLAGS = ("probabilities", "ignore_extra")
 ALL_FLAGS = (*FLAGS, "explain")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """What a body asks: rows in the form that the model takes, and how the answer is to look."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
 
     What it raises is about these inputs, since the model answered its sample: an HttpError 400 in words.
     """
-    with model_errors(loaded, count, stats):
+    with ModelErrors(loaded, count, stats):
         answer = await loaded.predictor.predict(rows, count)
     stats.waiting_seconds += answer.waiting_seconds
     stats.model_seconds -= answer.waiting_seconds
@@ -76,7 +75,7 @@ async def call_method(
                 for name, value in zip(prediction.outputs_of(method), values, strict=True)
             }
 
-    with model_errors(loaded, count, stats):
+    with ModelErrors(loaded, count, stats):
         arrays = await in_thread(call)
     if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
         raise not_finite(loaded, stats)
@@ -90,29 +89,49 @@ def _for_estimator(loaded: LoadedModel, rows: Rows) -> Rows:
     return rows
 
 
-@contextmanager
-def model_errors(loaded: LoadedModel, count: int, stats: CallStats) -> Iterator[None]:
-    """Note what is asked of the model and how long it takes, and say what it raises as an HttpError."""
-    stats.model, stats.version, stats.rows = loaded.name, loaded.number, count
-    began = time.perf_counter()
-    try:
-        yield
-    except HttpError:
-        raise
-    except MemoryError as error:
-        refused = HttpError(
-            503, "out_of_memory", f"No memory is left for a batch of {count} rows. Send fewer rows at a time."
-        ).with_header("Retry-After", "1")
-        raise refused.of_model("out_of_memory", stats) from error
-    except Exception as error:
-        raise HttpError(
+class ModelErrors:
+    """While the block asks a model: notes what is asked and how long it takes, and says errors as an HttpError."""
+
+    # A generator with `contextmanager` takes twice as long.
+    __slots__ = ("_began", "_count", "_loaded", "_stats")
+
+    def __init__(self, loaded: LoadedModel, count: int, stats: CallStats) -> None:
+        """Note in `stats` that `loaded` is asked for `count` rows."""
+        self._loaded = loaded
+        self._count = count
+        self._stats = stats
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        loaded, stats = self._loaded, self._stats
+        stats.model, stats.version, stats.rows = loaded.name, loaded.number, self._count
+        self._began = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._stats.model_seconds += time.perf_counter() - self._began
+        elif isinstance(error, Exception) and not isinstance(error, HttpError):
+            raise self._as_http_error(error) from error
+
+    def _as_http_error(self, error: Exception) -> HttpError:
+        loaded, stats = self._loaded, self._stats
+        if isinstance(error, MemoryError):
+            return (
+                HttpError(
+                    503,
+                    "out_of_memory",
+                    f"No memory is left for a batch of {self._count} rows. Send fewer rows at a time.",
+                )
+                .with_header("Retry-After", "1")
+                .of_model("out_of_memory", stats)
+            )
+        return HttpError(
             400,
             "model_refused_input",
             f"{loaded.name} version {loaded.number} cannot predict for these inputs: {_sentence(error)}",
             model=loaded.name,
             version=loaded.number,
-        ).of_model("exception", stats) from error
-    stats.model_seconds += time.perf_counter() - began
+        ).of_model("exception", stats)
 
 
 def not_finite(loaded: LoadedModel, stats: CallStats) -> HttpError:

@@ -72,7 +72,10 @@ class Prediction:
 def _is_finite(array: np.ndarray[Any, Any]) -> bool:
     if array.dtype.kind == "O":
         return all(math.isfinite(item) for item in array.ravel().tolist() if isinstance(item, float))
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    if array.dtype.kind != "f":
+        return True
+    # The sum of the squares is quicker to compute; beyond its range only each number tells.
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def call(model: Any, rows: Any) -> Prediction:
