@@ -13,6 +13,7 @@ from mlapi.http.messages import HAS_ENDED, PIECE_BYTES, WRITE_RESPONSE, send_rep
 from mlapi.http.pipeline import RequestPipeline
 from mlapi.http.request import Request
 from mlapi.http.routes import match
+from mlapi.http.turns import Turns
 from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
 from mlapi.replica import Replica
@@ -49,6 +50,7 @@ class Application:
         self._django = django
         self._replica = replica
         self._grpc = grpc
+        self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request, or live as long as the server does."""
@@ -79,6 +81,8 @@ class Application:
                     return
 
         endpoint, params = found
+        if endpoint.is_prediction:
+            await self._turns.take()
         reply = await self._pipeline.answer(
             endpoint, params, request, body, client=scope.get("client"), disconnected=disconnected
         )
