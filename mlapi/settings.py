@@ -283,7 +283,7 @@ UNFOLD = {
     "SITE_SYMBOL": "deployed_code",
     "SITE_URL": "/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("models_registry/icon.svg")}],
-    "SCRIPTS": [lambda _: static("models_registry/finder.js")],
+    "SCRIPTS": [lambda _: static("models_registry/keyboard.js")],
     "DASHBOARD_CALLBACK": "models_registry.admin.home.overview",
     "LOGIN": {"form": "mlapi.login_form.LoginForm"},
     "SHOW_HISTORY": False,

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin import card, replays
+from models_registry.admin import card, labels, replays
 from models_registry.admin.base import (
     HidingFilter,
     ModelFilter,
@@ -88,6 +88,7 @@ class ModelVersionAdmin(RecordAdmin):
             path("<int:pk>/replay/live/", view(require_GET(self.replay_live_view)), name=name("replay_live")),
             path("<int:pk>/delete-rejected/", view(self.delete_rejected_view), name=name("delete_rejected")),
             path("<int:pk>/notes/", view(require_POST(self.notes_view)), name=name("notes")),
+            path("<int:pk>/aliases/", view(require_POST(self.aliases_view)), name=name("aliases")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
         ]
@@ -165,11 +166,14 @@ class ModelVersionAdmin(RecordAdmin):
         )
 
     def _version_context(self, request: HttpRequest, version: ModelVersion) -> dict[str, Any]:
+        aliases = services.aliases_of(version.model, version)
         return self.page_context(
             request,
             original=version,
             version=version,
             title=str(version),
+            aliases=aliases,
+            aliases_form=labels.AliasesForm(initial={"aliases": ", ".join(aliases)}),
             stages=stages_of(version),
             has_others=version.model.versions.kept().exclude(pk=version.pk).exists(),
             awaits_verdict=version.state in (State.FOUND, State.CHECKING),
@@ -269,6 +273,16 @@ class ModelVersionAdmin(RecordAdmin):
             return redirect("admin:models_registry_modelversion_change", pk)
         context = {**self._version_context(request, version), "notes_form": form}
         return TemplateResponse(request, "models_registry/admin/version.html", context)
+
+    def aliases_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Change the aliases of a version."""
+        self.require_view(request)
+        require(request, CHANGE)
+        version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
+        form = labels.AliasesForm(request.POST)
+        if form.is_valid():
+            labels.save_aliases(request, version, form.cleaned_data["aliases"])
+        return redirect("admin:models_registry_modelversion_change", pk)
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Put a rejected version back in line for its check."""

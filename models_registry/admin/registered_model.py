@@ -29,6 +29,7 @@ from models_registry.admin import canary
 from models_registry.admin.base import HidingFilter, labelled, may_upload, require, told_in_words
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_archived, change_to_none, confirm
+from models_registry.admin.labels import TagsField
 from models_registry.admin.monitoring_pages import MonitoringPages
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
@@ -71,6 +72,7 @@ class SettingsForm(forms.Form):
     description = forms.CharField(
         required=False, max_length=5000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
     )
+    tags = TagsField(required=False, help_text="One a line, e.g. 'team: risk'.")
 
 
 class UseFilter(HidingFilter):
@@ -110,6 +112,7 @@ class RegisteredModelAdmin(MonitoringPages):
         view = self.admin_site.admin_view
         return [
             path("discover/", view(require_POST(self.discover_view)), name=name("discover")),
+            path("named/<str:model>/", view(require_GET(self.named_view)), name=name("named")),
             path("<int:pk>/live/", view(require_GET(self.live_view)), name=name("live")),
             path("<int:pk>/roll-back/", view(self.roll_back_view), name=name("roll_back")),
             path("<int:pk>/deactivate/", view(self.deactivate_view), name=name("deactivate")),
@@ -237,7 +240,7 @@ class RegisteredModelAdmin(MonitoringPages):
         if model is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
         history = model.activations.select_related("version", "previous_version")[:HISTORY_SHOWN]
-        form = SettingsForm(initial={name: getattr(model, name) for name in SettingsForm.base_fields})
+        form = SettingsForm(initial=_settings_of(model))
         context = self.page_context(
             request,
             original=model,
@@ -248,6 +251,16 @@ class RegisteredModelAdmin(MonitoringPages):
             **usage_context(model, request.GET.get("window", "")),
         )
         return TemplateResponse(request, "models_registry/admin/model.html", context)
+
+    def named_view(self, request: HttpRequest, model: str) -> HttpResponse:
+        """Lead from a model's name, and a version's number where it is asked for, to its page."""
+        self.require_view(request)
+        found = get_object_or_404(self.get_queryset(request), name=model)
+        number = request.GET.get("version", "")
+        if number.isdecimal() and len(number) < 10:
+            version = get_object_or_404(found.versions, number=int(number))
+            return redirect("admin:models_registry_modelversion_change", version.pk)
+        return redirect("admin:models_registry_registeredmodel_change", found.pk)
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the part of a model's page that changes by itself."""
@@ -325,7 +338,7 @@ class RegisteredModelAdmin(MonitoringPages):
         """Change what may be changed about a model, each by its service."""
         require(request, CHANGE)
         model = get_object_or_404(RegisteredModel, pk=pk)
-        form = SettingsForm(request.POST)
+        form = SettingsForm(request.POST, initial=_settings_of(model))
         back = redirect("admin:models_registry_registeredmodel_change", model.pk)
         if not form.is_valid():
             for name, errors in form.errors.items():
@@ -348,8 +361,15 @@ class RegisteredModelAdmin(MonitoringPages):
             if wanted["description"] != model.description:
                 services.set_description(model, wanted["description"], by=by)
                 changed.append("the description is new")
+            if "tags" in request.POST and "tags" in form.changed_data:
+                services.set_tags(model, wanted["tags"], by=by)
+                changed.append("the tags are new")
             messages.success(request, f"{model.name}: {', '.join(changed) or 'nothing changed'}.")
         return back
+
+
+def _settings_of(model: RegisteredModel) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in SettingsForm.base_fields}
 
 
 def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:

@@ -71,7 +71,7 @@ from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.drift import drift_report
 from models_registry.services.drift_watch import check_drift_next
 from models_registry.services.examination import fetch_artifact
-from models_registry.services.labels import set_aliases, set_card, set_notes, set_tags
+from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_card, set_notes, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import all_models, describe_model, describe_version, list_models
 from models_registry.services.logged_rows import logged_rows
@@ -142,6 +142,7 @@ __all__ = [
     "StoredKey",
     "VersionDetails",
     "activate",
+    "aliases_of",
     "all_models",
     "archive",
     "ask_version",
@@ -226,6 +227,7 @@ __all__ = [
     "running_canary",
     "set_acceleration",
     "set_aliases",
+    "set_aliases_of",
     "set_capture",
     "set_card",
     "set_description",

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from models_registry.errors import NotDeletable
 from models_registry.models import ModelVersion, ReferenceRows, State
-from models_registry.services.labels import remove_aliases_of
+from models_registry.services.labels import set_aliases_of
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,8 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
     version that is not rejected, or is active.
     """
     with transaction.atomic():
-        remove_aliases_of(version, by=by)
+        # The model's row first, as an alias does: one that is set at the same time waits.
+        set_aliases_of(version, [], by=by)
         current = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").get(pk=version.pk)
         if current.state != State.REJECTED or current.is_active:
             found = "active" if current.is_active else current.state

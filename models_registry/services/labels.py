@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -59,13 +59,24 @@ def _require_kept(model: RegisteredModel, number: int) -> None:
         raise UnknownVersion(f"{model.name} {number} is deleted, so no alias can name it. Name another version.")
 
 
-def remove_aliases_of(version: ModelVersion, *, by: str) -> None:
-    """Remove the aliases that name `version`, within the caller's transaction."""
-    # The model's row first, as set_aliases does: an alias that is set at the same time waits.
-    row = RegisteredModel.objects.select_for_update().get(pk=version.model_id)
-    names = [name for name, number in row.aliases.items() if number == version.number]
-    if names:
-        set_aliases(row, dict.fromkeys(names), by=by)
+def set_aliases_of(version: ModelVersion, names: Collection[str], *, by: str) -> bool:
+    """Let `names` and no others be the aliases of `version`; return False where they were so already.
+
+    A name of another version moves. Errors as in `set_aliases`.
+    """
+    with transaction.atomic():
+        row = RegisteredModel.objects.select_for_update().get(pk=version.model_id)
+        before = aliases_of(row, version)
+        changes: dict[str, int | None] = {name: version.number for name in names if name not in before}
+        changes |= {name: None for name in before if name not in names}
+        if changes:
+            set_aliases(row, changes, by=by)
+    return bool(changes)
+
+
+def aliases_of(model: RegisteredModel, version: ModelVersion) -> list[str]:
+    """Return the aliases that name `version`, in the order of the alphabet."""
+    return sorted(name for name, number in model.aliases.items() if number == version.number)
 
 
 def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:

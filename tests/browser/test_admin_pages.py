@@ -43,6 +43,7 @@ def test_logging_in_leads_to_what_is_live(open_page, digits):
     page = open_page(*VIEW)
     page.context.clear_cookies()
     page.goto("/admin/")
+    expect(page.get_by_label("Username")).to_be_focused()
     page.get_by_label("Username").fill("ann")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
@@ -50,7 +51,7 @@ def test_logging_in_leads_to_what_is_live(open_page, digits):
     page.get_by_label("Username").fill("ann")
     page.get_by_label("Password").fill("opens")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="What is live")).to_be_visible()
+    expect(page.get_by_role("heading", name="Active models")).to_be_visible()
     expect(page.get_by_role("link", name="Users")).to_have_count(0)
 
 

@@ -268,6 +268,8 @@ def test_address_names_the_model_and_nothing_served_is_said_in_words(serve, look
         expect(page.get_by_label("Model")).to_have_value("penguins")
         page.get_by_label("Model").select_option("digits")
         assert page.url.endswith("/#digits")
+        link = page.get_by_role("link", name="in the admin")
+        expect(link).to_have_attribute("href", "/admin/models_registry/registeredmodel/named/digits/")
 
 
 def test_docs_page_draws_the_models(serve, look):

@@ -35,8 +35,11 @@ def page(request, chromium: Browser, storage_directory) -> Iterator[Page]:
         context = chromium.new_context(base_url=url, viewport=SIZES[size], color_scheme=scheme)
         context.set_default_timeout(10_000)
         context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}])
-        yield context.new_page()
+        page, problems = context.new_page(), []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        yield page
         context.close()
+    assert not problems
 
 
 def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):

@@ -76,7 +76,7 @@ window.mlapi = window.mlapi || {};
     output.classList.toggle("words", text.length > 12);
     output.classList.toggle("digits", text.length > 18 && !text.includes(" "));
     showPeek(reply, text);
-    find("took").textContent = `${reply.processing_time_ms} ms`;
+    find("took").textContent = `${Number(reply.processing_time_ms.toPrecision(3))} ms`;
     showProbabilities(reply);
   }
 

@@ -119,13 +119,19 @@
     ask();
   }
 
+  function pageOf(model) {
+    const page = main.dataset.page.replace("NAME", encodeURIComponent(model.name));
+    return trial ? `${page}?version=${trial}` : page;
+  }
+
   function showModel(model, before) {
     find("about").textContent = model.description;
     find("about").hidden = !model.description;
     const moment = model.activated_at || model.loaded_at, was = model.trialUrl ? " · validated " : model.activated_at ? " · activated " : " · loaded ";
     const since = element("time", { datetime: moment }, ago(Date.parse(moment)));
     const digest = element("span", { className: "digest", title: `sha256 ${model.digest}` }, model.digest.slice(0, 8));
-    find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), was, since, " · ", digest);
+    const page = element("a", { href: pageOf(model) }, "in the admin");
+    find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), was, since, " · ", digest, " · ", page);
     if (before && before.name === model.name && before.active_version !== model.active_version) {
       find("served").classList.remove("fresh");
       // Asked for its width, the browser notices that the class was away, and plays it again.

@@ -7,6 +7,9 @@
   const form = find("upload"), artifact = find("upload-artifact"), name = find("upload-name"), sample = find("upload-sample"), reference = find("upload-reference");
   const endings = form.dataset.endings.split(","), tables = form.dataset.tables.split(",");
 
+  // Unfold listens to each file field, and expects a field of text beside it.
+  for (const field of [artifact, sample, reference]) field.hasChangeListener = true;
+
   const tell = (field, sentence) => {
     const place = find(`${field.id}-problem`);
     place.textContent = sentence;

@@ -1,5 +1,14 @@
-// Ctrl+K: Enter opens the first result of what is typed, also before the palette has asked for it.
+// What the keyboard does on every page of the admin.
 "use strict";
+
+// The page is hidden until Alpine has started, and a browser gives no hidden field the focus.
+document.addEventListener("alpine:initialized", () => {
+  requestAnimationFrame(() => {
+    if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
+  });
+});
+
+// Ctrl+K: Enter opens the first result of what is typed, also before the palette has asked for it.
 
 (() => {
   const input = () => document.getElementById("search-input-command");

@@ -1,0 +1,59 @@
+"""The aliases of a version and the tags of a model, as people type them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from models_registry import services
+from models_registry.admin.base import told_in_words
+from models_registry.models import ModelVersion
+
+
+class AliasesForm(forms.Form):
+    """Names that take the place of a version's number."""
+
+    aliases = forms.CharField(
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "champion", "spellcheck": "false"}),
+        help_text="Separated by commas. Requests take an alias in the place of the number.",
+    )
+
+
+class TagsField(forms.CharField):
+    """Tags, one a line; lines that all read `name: value` are an object."""
+
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return tags as lines."""
+        if isinstance(value, dict):
+            return "\n".join(f"{name}: {text}" for name, text in value.items())
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Return the lines as the registry keeps tags."""
+        lines = [line.strip() for line in str(super().to_python(value) or "").splitlines() if line.strip()]
+        pairs = [re.fullmatch(r"([^:]+):\s+(.+)", line) for line in lines]
+        return {pair[1]: pair[2] for pair in pairs if pair} if lines and all(pairs) else lines
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the lines mean other tags than before."""
+        return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
+
+
+def save_aliases(request: HttpRequest, version: ModelVersion, text: str) -> None:
+    """Let the names in `text` be the aliases of `version`, and tell the person what came of it."""
+    names = [name for name in re.split(r"[\s,]+", text) if name]
+    with told_in_words(request):
+        if services.set_aliases_of(version, names, by=request.user.get_username()):
+            now = ", ".join(sorted(names)) or "none"
+            messages.success(request, f"The aliases of {version}: {now}.")
+        else:
+            messages.info(request, "The aliases were so already; nothing has changed.")
