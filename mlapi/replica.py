@@ -21,6 +21,7 @@ from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.agent.batches import BatchRunner
 from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.check_slots import check_slot, shadow_slot
+from models_registry.agent.fleet import Fleet
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.agent.notifications import notification_watch
@@ -56,19 +57,23 @@ class Replica:
             memory_path=cache_directory / "desired_state.sqlite3",
             residency=local_residency(),
         )
+        fleet = Fleet()
         self.maintenance = MaintenanceLoop(
             holder=self.reconciler.replica_id,
             discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
             listing_seconds=conf.listing_seconds(),
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
             slot=partial(check_slot, cache_directory / "checking.lock"),
+            fleet=fleet,
         )
         self.notification_watch = notification_watch(on_found=self.maintenance.wake)
         self.canary_watch = CanaryWatch(
             runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)
         )
-        self.batch_runner = BatchRunner(holder=self.reconciler.replica_id) if conf.batch_locations() else None
-        self.webhook_sender = WebhookSender(holder=self.reconciler.replica_id)
+        self.batch_runner = (
+            BatchRunner(holder=self.reconciler.replica_id, fleet=fleet) if conf.batch_locations() else None
+        )
+        self.webhook_sender = WebhookSender(holder=self.reconciler.replica_id, fleet=fleet)
         self.api_key_sync = ApiKeySync(
             runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )

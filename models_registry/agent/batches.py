@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import structlog
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
+from models_registry.agent.fleet import Fleet
 from models_registry.models import BatchJob
 
 log = structlog.get_logger(__name__)
@@ -20,10 +22,11 @@ STOP_SECONDS = 5.0
 class BatchRunner:
     """Takes the next job of the queue, runs `run_batch`, and waits for its end."""
 
-    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS) -> None:
-        """Look for a job every `look_seconds`."""
+    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS, fleet: Fleet | None = None) -> None:
+        """Look for a job every `look_seconds`, less often in a large `fleet`."""
+        pause = partial((fleet or Fleet()).pause_seconds, look_seconds)
         self._holder = holder
-        self._thread = DatabaseThread("batches", self.run_next, seconds=look_seconds)
+        self._thread = DatabaseThread("batches", self.run_next, seconds=pause)
 
     def start(self) -> None:
         """Begin."""

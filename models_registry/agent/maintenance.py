@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import structlog
 from django.conf import settings
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread, PauseEvents
+from models_registry.agent.fleet import Fleet
 from models_registry.errors import RegistryError, StorageError
 
 log = structlog.get_logger(__name__)
@@ -34,18 +36,23 @@ class MaintenanceLoop:
         listing_seconds: float | None = None,
         look_seconds: float,
         slot: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
+        fleet: Fleet | None = None,
     ) -> None:
         """Follow other registries every `discovery_seconds`, look for something to check every `look_seconds`.
 
         The storage is listed every `listing_seconds`, by default as often as other registries are followed.
-        A validation runs within a `slot`, which says whether there is room for it.
+        A validation runs within a `slot`, which says whether there is room for it. In a large `fleet`, each replica
+        looks less often.
         """
         self._slot = slot
+        self._fleet = fleet or Fleet()
         self._holder = holder
         self._discovery_seconds = discovery_seconds
         self._listing_seconds = discovery_seconds if listing_seconds is None else listing_seconds
         self._ignored: set[str] = set()
-        self._thread = DatabaseThread("maintenance", self.tend, seconds=look_seconds, events=EVENTS)
+        self._thread = DatabaseThread(
+            "maintenance", self.tend, seconds=partial(self._fleet.pause_seconds, look_seconds), events=EVENTS
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -61,6 +68,7 @@ class MaintenanceLoop:
 
     def tend(self) -> None:
         """Discover if it is due, then check, replay and look for drift, one after the other."""
+        self._fleet.count()
         while not self._thread.is_stopping:
             if settings.MODELS_MLFLOW_URI and services.claim_lease(
                 MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS

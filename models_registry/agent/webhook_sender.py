@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread, PauseEvents
+from models_registry.agent.fleet import Fleet
 
 LEASE = "rollouts"
 LEASE_SECONDS = 30.0
@@ -14,11 +17,12 @@ EVENTS = PauseEvents("webhooks_paused", "webhooks_resumed", next="The events wai
 class WebhookSender:
     """A loop that notes the end of rollouts, and sends what is due."""
 
-    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS) -> None:
-        """Look every `look_seconds`."""
+    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS, fleet: Fleet | None = None) -> None:
+        """Look every `look_seconds`, less often in a large `fleet`."""
+        pause = partial((fleet or Fleet()).pause_seconds, look_seconds)
         self._holder = holder
         self._look_seconds = look_seconds
-        self._thread = DatabaseThread("webhook_sender", self._look, seconds=look_seconds, events=EVENTS)
+        self._thread = DatabaseThread("webhook_sender", self._look, seconds=pause, events=EVENTS)
 
     def start(self) -> None:
         """Begin."""

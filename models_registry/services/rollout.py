@@ -150,6 +150,11 @@ def beat(replica_id: str) -> bool:
     return bool(Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now()))
 
 
+def count_live_replicas() -> int:
+    """Return how many replicas live."""
+    return Replica.objects.live().count()
+
+
 def forget_replica(replica_id: str) -> None:
     """Remove a replica that ends, and those that ended without a word an hour ago; its check is for another."""
     ModelVersion.objects.filter(state=State.CHECKING, claimed_by=replica_id).update(

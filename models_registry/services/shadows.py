@@ -167,10 +167,11 @@ def current_shadow(model: RegisteredModel) -> Shadow | None:
 
 
 def read_shadows() -> dict[str, ShadowShare]:
-    """Return the running shadows by model name: one query."""
-    rows = Shadow.objects.filter(ended_at=None).values_list(
-        "model__name", "pk", "version__number", "active_version__number", "percent"
-    )
+    """Return the running shadows by model name: one query without joins where there are none, else two."""
+    running = Shadow.objects.filter(ended_at=None)
+    if not running.exists():
+        return {}
+    rows = running.values_list("model__name", "pk", "version__number", "active_version__number", "percent")
     return {name: ShadowShare(pk, number, active, percent) for name, pk, number, active, percent in rows}
 
 

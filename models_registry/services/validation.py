@@ -35,6 +35,9 @@ def check_next(holder: str) -> ModelVersion | None:
     Raises StorageError: its bytes cannot be read, or cannot be kept on this machine. The version then
     goes to the end of the queue and is not due for POSTPONED_SECONDS.
     """
+    # Every replica asks all the time: without joins, PostgreSQL plans the query in a fifth of the time.
+    if not ModelVersion.objects.waiting_for_check().exists():
+        return None
     # Another process may claim the first one at the same time; then the next one is claimed.
     for version in ModelVersion.objects.due_for_check().select_related("model")[:CANDIDATES]:
         if _claim(version, holder):

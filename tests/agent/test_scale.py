@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from models_registry import services
 from models_registry.agent.desired_state_reader import DesiredStateReader
+from models_registry.agent.fleet import Fleet
 from models_registry.agent.reporting import Reporter
-from models_registry.models import DesiredStateRevision, ModelVersion, RegisteredModel, ReplicaModel, State
+from models_registry.models import DesiredStateRevision, ModelVersion, RegisteredModel, Replica, ReplicaModel, State
 from models_registry.services.rollout import ModelReport
 from tests.support.registry import version
 
@@ -151,6 +153,29 @@ def test_details_are_read_for_one_version(reader):
     assert "modelversion" in statement
 
 
+@pytest.mark.parametrize(
+    "look",
+    [lambda: services.check_next("r"), services.replay_next, lambda: services.claim_batch("r"), services.read_shadows],
+    ids=["check", "replay", "batch", "shadows"],
+)
+def test_a_look_for_work_that_is_not_there_is_one_plain_query(look):
+    active(2)
+    (statement,) = statements(look)
+    assert "JOIN" not in statement
+
+
+@pytest.mark.parametrize(("live", "shortest", "longest"), [(1, 1, 1), (10, 1, 1), (100, 5, 15)])
+def test_a_large_fleet_looks_for_work_as_often_as_ten_replicas(live, shortest, longest):
+    now = timezone.now()
+    Replica.objects.bulk_create(
+        Replica(pk=f"r{number}", host="box", pid=number, started_at=now, heartbeat_at=now) for number in range(live)
+    )
+    fleet = Fleet()
+    fleet.count()
+    assert not statements(fleet.count), "one count serves several looks"
+    assert all(shortest <= fleet.pause_seconds(1.0) <= longest for _ in range(50))
+
+
 def reports(count: int, **values) -> dict[str, ModelReport]:
     models = RegisteredModel.objects.filter(name__in=[f"m{number}" for number in range(count)])
     return {
@@ -160,8 +185,6 @@ def reports(count: int, **values) -> dict[str, ModelReport]:
 
 
 def reporter(known: dict[str, ModelReport]) -> Reporter:
-    from django.utils import timezone
-
     return Reporter("r", started_at=timezone.now(), names=lambda: list(known), describe=known.get)
 
 
