@@ -15,6 +15,8 @@ WRITE_RESPONSE = "write_response"
 HAS_ENDED = "has_ended"
 # A smaller answer is written at once, however slowly the client reads.
 PIECE_BYTES = 262_144
+# Responses that have neither a body nor its length (RFC 9110, sections 8.6 and 15.4.5).
+WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 Write = Callable[[str, bytes], bool]
 
 
@@ -26,7 +28,7 @@ async def send_reply(
     if write is not None and not closes and len(body) <= PIECE_BYTES and write(response_head(reply), reply.body):
         return
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    if reply.status != HTTPStatus.NOT_MODIFIED:
+    if reply.status not in WITHOUT_BODY:
         headers.append((b"content-type", reply.content_type.encode("latin-1")))
         headers.append((b"content-length", b"%d" % len(reply.body)))
     if closes:
@@ -48,7 +50,7 @@ def response_head(reply: Reply) -> str:
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
         raise ValueError(f"a header of {[name for name, _ in headers]} holds a line break")
     start = f"{_status_line(reply.status)}\r\n{lines}"
-    if reply.status == HTTPStatus.NOT_MODIFIED:
+    if reply.status in WITHOUT_BODY:
         return start
     return f"{start}content-type: {reply.content_type}\r\ncontent-length: {len(reply.body)}\r\n"
 

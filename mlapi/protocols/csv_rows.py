@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlapi.protocols.base import HttpError
+from mlapi.protocols.encodings import decode_csv
 from models_registry.artifacts.csv_fields import converter_of, guess
 from models_registry.artifacts.schema import Schema
 
@@ -38,10 +39,7 @@ def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] 
 
 
 def _lines(body: bytes) -> list[list[str]]:
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HttpError(400, "invalid_csv", f"The CSV is no valid UTF-8 ({error.reason}).") from error
+    text = decode_csv(body)
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:

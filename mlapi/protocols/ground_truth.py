@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from mlapi.protocols.base import JSON, Call, HttpError, Reply, find_model
+from mlapi.protocols.encodings import decode_csv
 from mlapi.protocols.json_bodies import loads, parse, refuse_duplicate_keys
 from models_registry.artifacts.csv_fields import guess
 from models_registry.artifacts.features import describe_value
@@ -108,7 +109,7 @@ def _read_lines(body: bytes) -> Iterator[Entry]:
 
 def _read_csv(body: bytes) -> Iterator[Entry]:
     try:
-        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(decode_csv(body), newline=""), strict=True)
         names = [name.strip() for name in next(reader, [])]
         if set(names) not in ({"request_id", "label"}, set(FIELDS)) or len(names) != len(set(names)):
             raise HttpError(
@@ -117,8 +118,6 @@ def _read_csv(body: bytes) -> Iterator[Entry]:
         for fields in reader:
             if fields:
                 yield "Line", reader.line_num, _csv_entry(names, fields)
-    except UnicodeDecodeError as error:
-        raise HttpError(400, "invalid_csv", f"The CSV is no valid UTF-8 ({error.reason}).") from error
     except csv.Error as error:
         raise HttpError(400, "invalid_csv", f"The body is no valid CSV ({error}).") from error
 

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from mlapi.protocols.base import HttpError
+from mlapi.protocols.encodings import encoding_hint
 from models_registry.artifacts.features import describe_value
 
 NUMBERS = frozenset({int, float})
@@ -47,7 +48,7 @@ def parse(raw: bytes | memoryview, *, example: str) -> Any:
     except orjson.JSONDecodeError as error:
         problem = "empty" if not bytes(raw).strip() else f"no valid JSON ({error})"
         raise HttpError(
-            400, "invalid_json", f"The body is {problem}; expected {example}.{_number_hint(error)}"
+            400, "invalid_json", f"The body is {problem}; expected {example}{encoding_hint(raw) or _number_hint(error)}"
         ) from error
 
 
@@ -63,12 +64,12 @@ def loads(raw: bytes | memoryview) -> Any:
 
 
 def _number_hint(error: orjson.JSONDecodeError) -> str:
-    """Return the next step where the parser stopped at a number that Python writes and JSON does not have."""
+    """Return the end of the sentence: a next step where a number stands there that Python writes and JSON lacks."""
     # For a sign or a small n the parser names the character behind it.
     around = error.doc[max(0, error.pos - 1) : error.pos + MAX_NO_NUMBER]
     if NO_NUMBER.match(around) is None:
-        return ""
-    return " JSON has neither NaN nor Infinity: send null for a missing value, else a finite number."
+        return "."
+    return ". JSON has neither NaN nor Infinity: send null for a missing value, else a finite number."
 
 
 def refuse_duplicate_keys(raw: bytes, value: Any) -> None:

@@ -38,13 +38,14 @@ class Content:
 
 def accepted(header: str) -> str:
     """Return the content type of the answer to a caller's Accept header; HttpError 406 if none fits."""
-    wanted = [item for item in map(_range, header.split(",")) if item[0]]
-    if not wanted:
+    ranges = [item for item in map(_range, header.split(",")) if item[0]]
+    if not ranges:
         return JSON
-    for name, quality in sorted(wanted, key=lambda item: -item[1]):
-        kind = WILDCARDS.get(name, name)
-        if quality > 0 and kind in WRITERS:
-            return kind
+    # Of equal weights the first one named is meant.
+    weights = {SECOND_NAMES.get(name, name): (weight, -place) for place, (name, weight) in enumerate(ranges)}
+    best = max(WRITERS, key=lambda kind: _weight(kind, weights))
+    if _weight(best, weights)[0] > 0:
+        return best
     raise HttpError(
         406,
         "not_acceptable",
@@ -59,14 +60,21 @@ def write(kind: str, content: Content) -> bytes:
     return WRITERS[kind](content)
 
 
+def _weight(kind: str, weights: Mapping[str, tuple[float, int]]) -> tuple[float, int]:
+    """Return the weight of the most specific range that `kind` is in (RFC 9110, section 12.5.1)."""
+    ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((weights[name] for name in ranges if name in weights), (0.0, 0))
+
+
 def _range(item: str) -> tuple[str, float]:
     """Return a media range of an Accept header, and its weight."""
     name, *parameters = (part.strip().lower() for part in item.split(";"))
     weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
     try:
-        return name, float(weight)
+        value = float(weight)
     except ValueError:
         return name, 0.0
+    return name, value if 0 <= value <= 1 else float(value > 1)
 
 
 def _json(content: Content) -> bytes:
@@ -109,11 +117,4 @@ def _npy(content: Content) -> bytes:
 
 
 WRITERS: dict[str, Callable[[Content], bytes]] = {JSON: _json, CSV: _csv, JSON_LINES: _json_lines, NPY: _npy}
-# The second names of types, and the ranges.
-WILDCARDS = {
-    "*/*": JSON,
-    "application/*": JSON,
-    "text/*": CSV,
-    "application/jsonl": JSON_LINES,
-    "application/x-ndjson": JSON_LINES,
-}
+SECOND_NAMES = {"application/jsonl": JSON_LINES, "application/x-ndjson": JSON_LINES}

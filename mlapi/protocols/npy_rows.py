@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from math import prod
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from mlapi.protocols.base import HttpError
 
 # Booleans, integers, floats, texts, and records of those.
 KINDS = "biufU"
+# What numpy and Python's parser, which numpy gives the header to, raise for one that was made to break them.
+UNREADABLE = (ValueError, KeyError, TypeError, TokenError, MemoryError, RecursionError)
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -21,8 +24,8 @@ def read_npy(body: bytes) -> np.ndarray[Any, Any]:
     stream = io.BytesIO(body)
     try:
         shape, is_fortran, dtype = READERS[npy.read_magic(stream)](stream)
-    except (ValueError, KeyError) as error:
-        raise _refusal(f"it cannot be read ({str(error)[:200]})") from error
+    except UNREADABLE as error:
+        raise _refusal("its header cannot be read") from error
     kinds = {dtype[name].kind for name in dtype.names} if dtype.names is not None else {dtype.kind}
     if not kinds <= set(KINDS) or dtype.itemsize == 0:
         raise _refusal(f"it holds {dtype}; expected numbers, booleans or texts of fixed width")
@@ -32,7 +35,11 @@ def read_npy(body: bytes) -> np.ndarray[Any, Any]:
     if prod(shape) * dtype.itemsize != len(raw):
         raise _refusal(f"its shape is {list(shape)} of {dtype}, and {len(raw)} bytes follow the header")
     values = np.frombuffer(raw, dtype)
-    array = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
+    try:
+        array = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
+    except ValueError as error:
+        # No rows of more columns than numpy counts.
+        raise _refusal(f"its shape is {list(shape)}") from error
     return array if dtype.names is not None else array.astype(dtype.newbyteorder("="))
 
 

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from sklearn.linear_model import LogisticRegression
 
 from mlapi import environment
+from mlapi.http.messages import response_head
+from mlapi.protocols.base import Reply
 from tests.support.estimators import constant
 
 APP = "https://app.example.com"
@@ -98,6 +100,11 @@ def test_extra_features_are_ignored_on_request(host, named):
 def preflight(host, path="/predict", origin=APP, **headers):
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST", **headers}
     return host.request("OPTIONS", path, headers=asked)
+
+
+@pytest.mark.parametrize(("status", "is_told"), [(204, False), (304, False), (200, True)])
+def test_only_a_response_that_may_have_a_body_tells_its_length(status, is_told):
+    assert ("content-length" in response_head(Reply(status, b""))) == is_told
 
 
 @pytest.mark.parametrize("path", ["/predict", "/models/m/predict", "/invocations", "/v1/models/m:predict"])

@@ -34,6 +34,11 @@ def saved(array):
     return raw.getvalue()
 
 
+def header(text: str, version: int = 1) -> bytes:
+    """Return the beginning of an npy file with this header."""
+    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 if version == 1 else 4, "little") + text.encode()
+
+
 BODIES = {
     "lists on lines": (b"[0, 0]\n[1, 1]\n", LINES),
     "objects on lines": (b'{"y": 0, "x": 0}\r\n\r\n{"x": 1, "y": 1}', LINES),
@@ -66,6 +71,16 @@ WRONG = {
     "npy of another width": (saved(np.zeros((2, 3))), NPY, "[rows, 2]"),
     "npy of times": (saved(np.zeros((1, 2), "M8[s]")), NPY, "expected numbers"),
     "no npy": (b"[[0, 0]]", NPY, "np.save"),
+    "npy of more columns than numpy counts": (
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 10" + "0" * 30 + ")}"),
+        NPY,
+        "its shape is [0, 10",
+    ),
+    "csv in UTF-16": ("x,y\n0,0\n".encode("utf-16"), CSV, "send UTF-8"),
+    "csv in UTF-16 without a mark": ("x,y\n0,0\n".encode("utf-16-be"), CSV, "send UTF-8"),
+    "csv in another encoding": ("x,y\n0,\u00e9\n".encode("latin-1"), CSV, "Save it as UTF-8."),
+    "json in UTF-16": (json.dumps([[0, 0]]).encode("utf-16"), {"Content-Type": "application/json"}, "send UTF-8"),
+    "json lines in UTF-16": (json.dumps([0, 0]).encode("utf-16-le"), LINES, "send UTF-8"),
 }
 
 
@@ -77,6 +92,29 @@ def test_a_wrong_body_is_refused_in_words(host, load, body, headers, words):
     assert words in answer.json["message"]
 
 
+# Python's own parser reads the header; each of these breaks it in another way.
+BROKEN_HEADERS = [
+    "",
+    "\0",
+    "(" * 300,
+    "{'a':" * 300,
+    "-" * 9000 + "1",
+    "{'descr': '<f8', 'shape': (2,",
+    "'''",
+    "9 ** 9",
+    "[]",
+]
+
+
+@pytest.mark.parametrize("text", BROKEN_HEADERS, ids=range(len(BROKEN_HEADERS)))
+@pytest.mark.parametrize("version", [1, 2, 9])
+def test_an_npy_header_that_cannot_be_read_is_refused(host, load, text, version):
+    load(named())
+    answer = host.post("/invocations", header(text, version), **NPY)
+    assert answer.status == 400, answer.body
+    assert "its header cannot be read. Write it with np.save." in answer.json["message"]
+
+
 @pytest.mark.parametrize(
     ("accept", "kind", "expected"),
     [
@@ -86,6 +124,10 @@ def test_a_wrong_body_is_refused_in_words(host, load, body, headers, words):
         ("text/csv", "text/csv", b"a\nb\n"),
         ("application/json;q=0.1, Text/CSV; charset=utf-8", "text/csv", b"a\nb\n"),
         ("application/jsonlines", "application/jsonlines", b'{"prediction":"a"}\n{"prediction":"b"}\n'),
+        ("*/*, application/json;q=0", "text/csv", b"a\nb\n"),
+        ("application/json;q=0.5, */*;q=0.1, text/csv;q=0.2", "application/json", b'{"predictions":["a","b"]}'),
+        ("*/*;q=0.9, application/*;q=0", "text/csv", b"a\nb\n"),
+        ("text/csv;q=inf, application/json;q=nan", "text/csv", b"a\nb\n"),
         ("application/x-npy", "application/x-npy", saved(np.array(["a", "b"]))),
     ],
 )
@@ -95,7 +137,10 @@ def test_the_answer_comes_as_the_accept_header_says(host, load, accept, kind, ex
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, kind, expected)
 
 
-@pytest.mark.parametrize("accept", ["application/xml", "text/html", "text/csv;q=0", "application/json;q=x"])
+@pytest.mark.parametrize(
+    "accept",
+    ["application/xml", "text/html", "text/csv;q=0", "application/json;q=x", "*/*;q=0", "text/*, text/csv;q=0"],
+)
 def test_any_other_accept_header_is_406(host, load, accept):
     load(named())
     answer = host.post("/invocations", [[0, 0]], Accept=accept)
