@@ -2,8 +2,9 @@
 
     python -m benchmarks.usage_windows ROUNDS MODELS…
 
-Run in the environment of a registry with a model `m`. For each number of models: seconds of a window, from the totals
-of the metrics to the rows in the database. `recording`: seconds in which one request is summed up.
+Run in the environment of a registry with a model `m`. Of each number of models: seconds of a window, from the totals of
+the metrics to the rows in the database. `recording`: seconds in which one request is summed up. `offering`: seconds of
+handing one request to the counter of features; `counting`: seconds of one step of that counter, at its bound.
 """
 
 from __future__ import annotations
@@ -27,17 +28,25 @@ from mlapi.observability.metrics.records import Record, sum_up  # noqa: E402
 from mlapi.observability.metrics.totals import Totals  # noqa: E402
 from mlapi.observability.metrics.usage import usage_by_version  # noqa: E402
 from models_registry import services  # noqa: E402
+from models_registry.agent.feature_counter import MAX_VALUES, joined  # noqa: E402
 from models_registry.agent.usage_reporter import UsageReporter  # noqa: E402
+from models_registry.artifacts.features import Feature  # noqa: E402
+from models_registry.artifacts.schema import Schema  # noqa: E402
+from models_registry.inference.served_rows import RowSample  # noqa: E402
 from models_registry.models import ModelVersion, State  # noqa: E402
+from models_registry.monitoring.feature_bins import bins_of  # noqa: E402
 
 REQUESTS = 256
+FEATURES = 30
 
 
 def main() -> None:
     """Measure and print."""
     rounds, counts = int(sys.argv[1]), [int(word) for word in sys.argv[2:]]
     found = {str(count): _windows(count, rounds) for count in counts}
-    print(json.dumps({"windows": found, "recording": [_recording() for _ in range(rounds)]}))
+    offering, counting = zip(*(_counting() for _ in range(rounds)), strict=True)
+    recording = [_recording() for _ in range(rounds)]
+    print(json.dumps({"windows": found, "recording": recording, "offering": offering, "counting": counting}))
 
 
 def _records(name: str) -> list[Record]:
@@ -48,6 +57,20 @@ def _records(name: str) -> list[Record]:
 def _recording() -> float:
     totals, records = Totals(), _records("m")
     return _processor_seconds(lambda: sum_up(records, totals)) / REQUESTS
+
+
+def _counting() -> tuple[float, float]:
+    """Return the processor's seconds of handing one row over, and of counting as many rows as are counted in a step."""
+    generator = np.random.default_rng(0)
+    features = tuple(Feature(f"x{number}") for number in range(FEATURES))
+    schema = Schema(features, kind="classifier", classes=("0", "1"))
+    inputs, labels = generator.normal(size=(2_000, FEATURES)), generator.choice(["0", "1"], 2_000)
+    bins = bins_of(schema, inputs, labels)
+    sample = RowSample(MAX_VALUES // FEATURES)
+    rows = [(inputs[index : index + 1], labels[index : index + 1]) for index in range(2_000)]
+    offering = _processor_seconds(lambda: [sample.offer(row, label, 1) for row, label in rows]) / len(rows)
+    requests, _ = sample.take()
+    return offering, _processor_seconds(lambda: bins.count(*joined(requests, limit=len(requests))))
 
 
 def _windows(count: int, rounds: int) -> list[float]:

@@ -21,6 +21,7 @@ from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.agent.batches import BatchRunner
 from models_registry.agent.canary_watch import CanaryWatch
 from models_registry.agent.check_slots import check_slot, shadow_slot
+from models_registry.agent.feature_counter import FeatureCounter
 from models_registry.agent.fleet import Fleet
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.maintenance import MaintenanceLoop
@@ -80,7 +81,10 @@ class Replica:
         self.emf_exporter = (
             EmfExporter(runtime, recorder, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None
         )
-        self.usage_reporter = UsageReporter(self.reconciler.replica_id, lambda: usage_by_version(recorder.totals()))
+        self.feature_counter = FeatureCounter(runtime)
+        self.usage_reporter = UsageReporter(
+            self.reconciler.replica_id, lambda: self.feature_counter.add_to(usage_by_version(recorder.totals()))
+        )
         self.prediction_log = PredictionLogWriter(
             runtime,
             conf.log_storage(),
@@ -118,6 +122,7 @@ class Replica:
             self.notification_watch.start()
         if self.batch_runner is not None:
             self.batch_runner.start()
+        self.feature_counter.start()
         self.usage_reporter.start()
         self.prediction_log.start()
         self.canary_watch.start()
@@ -148,6 +153,7 @@ class Replica:
         self.reconciler.stop()
         if self.emf_exporter is not None:
             self.emf_exporter.stop()
+        self.feature_counter.stop()
         self.usage_reporter.stop()
         self.prediction_log.stop()
         recorder.stop()

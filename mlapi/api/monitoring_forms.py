@@ -92,7 +92,7 @@ class DriftReference(serializers.Serializer[Any]):
     """What the served values are compared with."""
 
     source = serializers.CharField(  # type: ignore[assignment]  # the framework takes a declared field out of the class
-        help_text="The file that the manifest names as `reference`, or `sample`."
+        help_text="The file that the manifest names as `reference`, or `sample`, or `served`: the first rows served."
     )
     rows = serializers.IntegerField(help_text="Its rows; of more than `max_rows`, as many are compared.")
 
@@ -102,7 +102,12 @@ class VersionDrift(serializers.Serializer[Any]):
 
     version = serializers.IntegerField()
     reference = DriftReference(allow_null=True)
+    basis = serializers.ChoiceField(
+        choices=["log", "windows"],
+        help_text="`log`: logged rows were compared. `windows`: counts by bin, of a sample of the served rows.",
+    )
     rows = serializers.IntegerField()
+    dropped = serializers.IntegerField(help_text="Served rows that were not counted, to keep predictions fast.")
     verdict = serializers.ChoiceField(choices=["drifted", "stable", "too few rows", "not compared"])
     features = FeatureDrift(many=True)
     predictions = ColumnDrift()

@@ -56,6 +56,9 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
     share = runtime.shadows.get(loaded.name)
     if share is not None and share.takes(loaded.number):
         stats.mirrored = MirroredCall(loaded.name, share, loaded.schema, rows, count, answer)
+    sample = runtime.row_samples.get(loaded.version_id)
+    if sample is not None:
+        sample.offer(rows, answer.labels, count)
     return answer
 
 

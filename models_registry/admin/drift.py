@@ -73,12 +73,15 @@ def drift_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any
         return {**context, "problem": str(error)}
     (version,) = report["versions"]
     columns = [(PREDICTIONS, version["predictions"]), *((item["name"], item) for item in version["features"])]
-    rows = [ColumnRow(name, found, *VERDICTS[found["verdict"]], _method(found)) for name, found in columns]
+    is_counted = version["basis"] == services.WINDOWS
+    where = " over bins" if is_counted else ""
+    rows = [ColumnRow(name, found, *VERDICTS[found["verdict"]], _method(found, where)) for name, found in columns]
     plots = [_plot(name, found["distribution"]) for name, found in columns if found["distribution"]]
     return {
         **context,
         "report": report,
         "version": version,
+        "is_counted": is_counted,
         "verdict": VERDICTS[version["verdict"]],
         "changed": sum(found["verdict"] == drift.DRIFTED for _, found in columns),
         "rows": rows,
@@ -95,8 +98,8 @@ def _shown(rows: list[ColumnRow]) -> dict[str, list[ColumnRow]]:
     return {"rows_shown": rows[:are_open], "more_rows": rows[are_open:]}
 
 
-def _method(found: Mapping[str, Any]) -> str:
-    return METHOD_NAMES[found["method"]] if found["method"] else ""
+def _method(found: Mapping[str, Any], where: str) -> str:
+    return METHOD_NAMES[found["method"]] + where if found["method"] else ""
 
 
 def _plot(name: str, distribution: Mapping[str, Any]) -> Plot:

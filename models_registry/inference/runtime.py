@@ -17,6 +17,7 @@ from models_registry.inference.ground_truth import GroundTruthQueue
 from models_registry.inference.mirroring import ShadowQueue, ShadowShare
 from models_registry.inference.on_demand import OnDemand
 from models_registry.inference.routing import TrafficSplit, version_key
+from models_registry.inference.served_rows import RowSample
 
 
 class Predictor(Protocol):
@@ -136,6 +137,10 @@ class Runtime:
         # Of which requests a shadow gets copies, by model, and the copies that wait.
         self.shadows: Mapping[str, ShadowShare] = {}
         self.mirrored = ShadowQueue()
+        # The rows that wait to be counted by feature, by version id.
+        self.row_samples: Mapping[int, RowSample] = {}
+        # Rows by (model, version, what became of them): counted, dropped.
+        self.counted_rows: Counter[tuple[str, int, str]] = Counter()
 
     def post(self, **changes: Any) -> None:
         """Replace the snapshot by one with these changes: one assignment, so no reader sees half of it."""

@@ -3,7 +3,14 @@
 from models_registry.models.api_key import ApiKey, ApiKeyQuerySet
 from models_registry.models.batch import BatchJob, BatchState
 from models_registry.models.model_limit import ModelLimit
-from models_registry.models.monitoring import DriftCheck, ReferenceRows, Replay, UsageWindow, UsageWindowQuerySet
+from models_registry.models.monitoring import (
+    DriftCheck,
+    FeatureBins,
+    ReferenceRows,
+    Replay,
+    UsageWindow,
+    UsageWindowQuerySet,
+)
 from models_registry.models.registered_model import (
     NAME_PATTERN,
     CaptureSides,
@@ -28,6 +35,7 @@ __all__ = [
     "CaptureSides",
     "DesiredStateRevision",
     "DriftCheck",
+    "FeatureBins",
     "Lease",
     "ModelLimit",
     "ModelVersion",

@@ -68,6 +68,34 @@ class ReferenceRows(models.Model):
         return f"Reference of {self.version}"
 
 
+class FeatureBins(models.Model):
+    """The bins that served values of a version are counted into, with the counts of its reference."""
+
+    class Source(models.TextChoices):
+        """Where the reference comes from."""
+
+        FILE = "file", "the file that was published as the reference"
+        SAMPLE = "sample", "the sample"
+        SERVED = "served", "the first rows served"
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="feature_bins")
+    source = models.CharField(max_length=10, choices=Source.choices)
+    rows = models.PositiveIntegerField(help_text="Rows of the reference that were counted.")
+    columns = models.JSONField(help_text="Bins by column, those of the predictions last.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(source__in=["file", "sample", "served"]), name="feature_bins_source_is_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Bins of {self.version}"
+
+
 class DriftCheck(models.Model):
     """The columns of a version that had drifted at the last measurement."""
 

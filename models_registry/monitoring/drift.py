@@ -24,10 +24,13 @@ MISSING_THRESHOLD = 0.1
 MIN_DEVIATION = 0.001
 # Texts that hardly repeat, such as names, differ in any two samples.
 MAX_CATEGORIES = 100
+TOO_MANY_CATEGORIES = f"It has more than {MAX_CATEGORIES} different values."
 SHUFFLES = 200
 SEED = 0
 
 NUMBER, CATEGORY = "number", "category"
+# What values of a feature's type are compared as.
+KINDS = {"float": NUMBER, "integer": NUMBER, "string": CATEGORY, "boolean": CATEGORY}
 METHODS = {NUMBER: "wasserstein", CATEGORY: "jensen_shannon"}
 DRIFTED, STABLE, TOO_FEW_ROWS, NOT_COMPARED = "drifted", "stable", "too few rows", "not compared"
 
@@ -52,41 +55,77 @@ class ColumnDrift:
     distribution: Distribution | None = None
 
 
-def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) -> ColumnDrift:
-    """Compare the values of a column, `kind` NUMBER or CATEGORY; None and NaN are missing.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The values of a column on both sides, each pair the served ones first, and how they are compared.
 
-    The column has drifted where the effect size is above the threshold and above what chance gives, or where the share
-    of missing values differs.
+    `distance` is the effect size, `chance` what random samples give, and `refusal` why there is none of both.
     """
+
+    method: str
+    rows: tuple[int, int]
+    missing: tuple[int, int]
+    distance: Callable[[], float]
+    chance: Callable[[], float]
+    distribution: Callable[[], Distribution]
+    refusal: Callable[[], str] = str
+
+
+def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) -> ColumnDrift:
+    """Compare the values of a column, `kind` NUMBER or CATEGORY; None and NaN are missing."""
     clean: Callable[[Sequence[Any]], list[Any]] = _numbers if kind == NUMBER else _categories
+    distance: Callable[[Any, Any], float] = wasserstein if kind == NUMBER else jensen_shannon
+    spread: Callable[[Any, Any], Distribution] = number_distribution if kind == NUMBER else category_distribution
     values, reference_values = clean(current), clean(reference)
-    missing = (len(current) - len(values), len(current)), (len(reference) - len(reference_values), len(reference))
+
+    def refusal() -> str:
+        has_many = kind == CATEGORY and len({*values, *reference_values}) > MAX_CATEGORIES
+        return TOO_MANY_CATEGORIES if has_many else ""
+
+    return judge(
+        Comparison(
+            METHODS[kind],
+            rows=(len(current), len(reference)),
+            missing=(len(current) - len(values), len(reference) - len(reference_values)),
+            distance=lambda: distance(reference_values, values),
+            chance=lambda: _chance(reference_values, values, distance),
+            distribution=lambda: spread(reference_values, values),
+            refusal=refusal,
+        )
+    )
+
+
+def judge(compared: Comparison) -> ColumnDrift:
+    """Return the verdict on a column.
+
+    It has drifted if the effect size is above the threshold and above what chance gives, or if the share of
+    missing values differs.
+    """
+    missing, reference_missing = zip(compared.missing, compared.rows, strict=True)
     judged = partial(
         ColumnDrift,
-        method=METHODS[kind],
-        rows=len(current),
-        reference_rows=len(reference),
-        missing=_share(missing[0]),
-        reference_missing=_share(missing[1]),
+        method=compared.method,
+        rows=compared.rows[0],
+        reference_rows=compared.rows[1],
+        missing=_share(missing),
+        reference_missing=_share(reference_missing),
     )
-    if (fewest := min(len(current), len(reference))) < MIN_ROWS:
+    if (fewest := min(compared.rows)) < MIN_ROWS:
         return judged(TOO_FEW_ROWS, f"{fewest} of {MIN_ROWS} rows on one side.")
-    if _differs(*missing):
-        shares = f"{_share(missing[0]):.1%} of the values are missing, {_share(missing[1]):.1%} in the reference."
+    if _differs(missing, reference_missing):
+        shares = f"{_share(missing):.1%} of the values are missing, {_share(reference_missing):.1%} in the reference."
         return judged(DRIFTED, shares)
-    if (fewest := min(len(values), len(reference_values))) < MIN_ROWS:
+    if (fewest := min(rows - lacking for lacking, rows in (missing, reference_missing))) < MIN_ROWS:
         return judged(TOO_FEW_ROWS, f"{fewest} of {MIN_ROWS} values that are not missing.")
-    if kind == CATEGORY and len({*values, *reference_values}) > MAX_CATEGORIES:
-        return judged(NOT_COMPARED, f"It has more than {MAX_CATEGORIES} different values.")
-    distance: Callable[[Any, Any], float] = wasserstein if kind == NUMBER else jensen_shannon
-    size = distance(reference_values, values)
+    if refusal := compared.refusal():
+        return judged(NOT_COMPARED, refusal)
+    size = compared.distance()
     if not math.isfinite(size):
         return judged(NOT_COMPARED, "Its values are too large to compare.")
-    spread: Callable[[Any, Any], Distribution] = number_distribution if kind == NUMBER else category_distribution
-    judged = partial(judged, effect_size=size, distribution=spread(reference_values, values))
+    judged = partial(judged, effect_size=size, distribution=compared.distribution())
     if size <= THRESHOLD:
         return judged(STABLE, f"{size:.3f} is within {THRESHOLD}.")
-    chance = _chance(reference_values, values, distance)
+    chance = compared.chance()
     verdict = DRIFTED if size > chance else STABLE
     reason = f"{size:.3f} is above {THRESHOLD}; chance gives up to {chance:.3f}."
     return judged(verdict, reason, chance=chance)
@@ -103,13 +142,17 @@ def wasserstein(reference: Sequence[float], current: Sequence[float]) -> float:
 
 def jensen_shannon(reference: Sequence[str], current: Sequence[str]) -> float:
     """Return the Jensen-Shannon distance (base e) of the categories' shares: 0 to 0.833."""
-    from scipy.spatial.distance import jensenshannon
-
     counts, others = Counter(reference), Counter(current)
     names = sorted({*counts, *others})
-    found = float(jensenshannon([counts[name] for name in names], [others[name] for name in names]))
+    return float(jensen_shannon_of_counts([counts[name] for name in names], [others[name] for name in names]))
+
+
+def jensen_shannon_of_counts(reference: Any, current: Any) -> Any:
+    """Return the Jensen-Shannon distance (base e) of counts by bin, along their last axis."""
+    from scipy.spatial.distance import jensenshannon
+
     # Rounding makes the root of a negative number of what is 0.
-    return 0.0 if math.isnan(found) else found
+    return np.nan_to_num(jensenshannon(np.asarray(reference, dtype=float), np.asarray(current, dtype=float), axis=-1))
 
 
 def _chance(reference: Sequence[Any], current: Sequence[Any], distance: Callable[[Any, Any], float]) -> float:
@@ -132,17 +175,19 @@ def _share(counted: tuple[int, int]) -> float:
     return counted[0] / counted[1] if counted[1] else 0.0
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _numbers(values: Sequence[Any]) -> list[float]:
     """Return the finite numbers; what is none counts as missing."""
-    found = (_number(value) for value in values)
+    found = (as_number(value) for value in values)
     return [value for value in found if math.isfinite(value)]
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
+    """Return a value as a number; NaN if it is none."""
     try:
         return math.nan if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -150,9 +195,9 @@ def _number(value: Any) -> float:
 
 
 def _categories(values: Sequence[Any]) -> list[str]:
-    """Return the values as text; 1.0 and 1 are one category."""
-    return [
-        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-        for value in values
-        if not _is_missing(value)
-    ]
+    return [category_of(value) for value in values if not is_missing(value)]
+
+
+def category_of(value: Any) -> str:
+    """Return a value as text; 1.0 and 1 are one category."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -16,6 +16,7 @@ from django.db.models import Q
 
 from models_registry.models import ModelVersion, UsageWindow
 from models_registry.monitoring.buckets import SECONDS, VALUES, quantile
+from models_registry.monitoring.value_counts import ValueCounts, combined_counts
 
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
@@ -32,7 +33,8 @@ class Usage:
 
     `errors` counts what the model failed at, by kind. `refused` counts the requests that failed for another reason: the
     caller's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one beyond, `values`
-    the same for `buckets.VALUES`; both are empty if nothing was observed.
+    the same for `buckets.VALUES`; both are empty if nothing was observed. `features` counts a sample of the served
+    values by column, None if none was counted.
     """
 
     requests: int = 0
@@ -43,6 +45,7 @@ class Usage:
     latency_seconds: float = 0.0
     labels: Mapping[str, int] = field(default_factory=dict)
     values: Sequence[float] = ()
+    features: ValueCounts | None = None
 
     def __add__(self, other: Usage) -> Usage:
         return self._combined(other, 1)
@@ -60,6 +63,7 @@ class Usage:
             latency_seconds=self.latency_seconds + sign * other.latency_seconds,
             labels=_combined_counts(self.labels, other.labels, sign),
             values=_combined_buckets(self.values, other.values, sign),
+            features=combined_counts(self.features, other.features, sign),
         )
 
     @property
@@ -141,6 +145,7 @@ def _window(version_id: int, usage: Usage, *, replica: str, starts_at: datetime,
         latency_seconds=usage.latency_seconds,
         labels=bounded_labels(usage.labels),
         values=list(usage.values),
+        features=usage.features.to_json() if usage.features is not None else {},
     )
 
 
@@ -157,7 +162,8 @@ def write_hour(hour: datetime, rows: Iterable[UsageWindow]) -> None:
     """Replace the sums of the hour that began at `hour` by the sums of these minutes."""
     by_version: dict[int, Usage] = {}
     for row in rows:
-        by_version[row.version_id] = by_version.get(row.version_id, Usage()) + usage_of(row)
+        counted = replace(usage_of(row), features=ValueCounts.from_json(row.features))
+        by_version[row.version_id] = by_version.get(row.version_id, Usage()) + counted
     windows = [_window(pk, usage, replica="", starts_at=hour, seconds=HOUR_SECONDS) for pk, usage in by_version.items()]
     with transaction.atomic():
         UsageWindow.objects.hours().filter(starts_at=hour).delete()
@@ -168,7 +174,7 @@ def write_hour(hour: datetime, rows: Iterable[UsageWindow]) -> None:
 
 
 def usage_of(row: UsageWindow) -> Usage:
-    """Return a stored window as a value."""
+    """Return a stored window as a value, without the counts of its features."""
     return replace(traffic_of(row), labels=row.labels, values=_fitting(row.values, VALUES))
 
 
@@ -195,7 +201,7 @@ def usage_since(version: ModelVersion, since: datetime, until: datetime | None =
     With `until`, in those that began before it. A minute is there about a second after it ended. Minutes are kept
     for 14 days.
     """
-    rows = UsageWindow.objects.minutes().filter(version=version, starts_at__gte=since)
+    rows = UsageWindow.objects.minutes().filter(version=version, starts_at__gte=since).defer("features")
     if until is not None:
         rows = rows.filter(starts_at__lt=until)
     return total_usage(map(usage_of, rows))

@@ -13,7 +13,8 @@ from django.db.models import F
 from models_registry.models import RegisteredModel, UsageWindow
 from models_registry.monitoring.buckets import VALUES
 from models_registry.monitoring.usage import Usage, total_usage, traffic_of, usage_of
-from models_registry.monitoring.usage_retention import hour_of, summed_up_until
+from models_registry.monitoring.usage_retention import SUMMED_UP_AGAIN, hour_of, summed_up_until
+from models_registry.monitoring.value_counts import ValueCounts, combined_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,23 @@ def _windows(
         hours_end = max(start, min(summed_up_until(now), hour_of(now)))
         yield from rows.hours().filter(starts_at__gte=start, starts_at__lt=hours_end)
     yield from rows.minutes().filter(starts_at__gte=hours_end, starts_at__lte=now)
+
+
+def counted_values(model: RegisteredModel, start: datetime, now: datetime) -> dict[int, ValueCounts]:
+    """Return what was counted of the features from `start` to `now`, by version id.
+
+    Beyond three hours ago, hours are counted whole.
+    """
+    rows = UsageWindow.objects.filter(version__model=model, starts_at__lte=now).exclude(features={})
+    rows = rows.only("version", "features").order_by()
+    windows, since = [], start
+    if start < now - SUMMED_UP_AGAIN:
+        since = max(hour_of(start), min(summed_up_until(now), hour_of(now)))
+        windows = list(rows.hours().filter(starts_at__gte=hour_of(start), starts_at__lt=since))
+    found: dict[int, ValueCounts | None] = {}
+    for window in [*windows, *rows.minutes().filter(starts_at__gte=since)]:
+        found[window.version_id] = combined_counts(found.get(window.version_id), ValueCounts.from_json(window.features))
+    return {version_id: counts for version_id, counts in found.items() if counts is not None}
 
 
 # As JSON

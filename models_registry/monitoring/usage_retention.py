@@ -11,6 +11,8 @@ KEEP_MINUTES = timedelta(days=14)
 KEEP_HOURS = timedelta(days=400)
 # A replica that could not write keeps its minutes for two hours, so the last hours are summed up again.
 SUMMED_UP_AGAIN = timedelta(hours=3)
+# The counts of the features are the largest part of a minute: after that, its hour alone has them.
+KEEP_FEATURES = SUMMED_UP_AGAIN + timedelta(hours=1)
 HOUR = timedelta(hours=1)
 
 
@@ -30,9 +32,15 @@ def keep_in_bounds(now: datetime) -> None:
     began = min(summed_up_until(now), hour_of(now) - SUMMED_UP_AGAIN)
     for hour in _hours_with_minutes(began, hour_of(now)):
         write_hour(hour, UsageWindow.objects.minutes().filter(starts_at__gte=hour, starts_at__lt=hour + HOUR))
+    _clear_features(before=hour_of(now) - KEEP_FEATURES)
     UsageWindow.objects.minutes().filter(starts_at__lt=now - KEEP_MINUTES).delete()
     UsageWindow.objects.hours().filter(starts_at__lt=now - KEEP_HOURS).delete()
     ShadowWindow.objects.filter(starts_at__lt=now - KEEP_MINUTES).delete()
+
+
+def _clear_features(*, before: datetime) -> None:
+    minutes = UsageWindow.objects.minutes().filter(starts_at__gte=before - timedelta(days=1), starts_at__lt=before)
+    minutes.exclude(features={}).update(features={})
 
 
 def _hours_with_minutes(start: datetime, end: datetime) -> list[datetime]:

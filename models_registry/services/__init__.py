@@ -68,9 +68,10 @@ from models_registry.services.desired_state import (
     record_change,
 )
 from models_registry.services.discovery import DiscoveryResult, discover
-from models_registry.services.drift import drift_report
+from models_registry.services.drift import WINDOWS, drift_report
 from models_registry.services.drift_watch import check_drift_next
 from models_registry.services.examination import fetch_artifact
+from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bins
 from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_card, set_notes, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import all_models, describe_model, describe_version, list_models
@@ -128,6 +129,7 @@ from models_registry.services.webhooks import deliver_due, record_event
 
 __all__ = [
     "MAX_BAKE_MINUTES",
+    "WINDOWS",
     "CandidateReplica",
     "Comparison",
     "DesiredState",
@@ -185,6 +187,7 @@ __all__ = [
     "get_running_shadow",
     "get_version",
     "has_ended",
+    "keep_first_rows",
     "latest_activations",
     "list_models",
     "logged_rows",
@@ -193,10 +196,12 @@ __all__ = [
     "open_check",
     "open_traffic",
     "parse_source",
+    "prepare_bins",
     "promote",
     "publish",
     "quality_content",
     "quality_report",
+    "read_bins",
     "read_captures",
     "read_changes",
     "read_desired_model",

@@ -1,48 +1,69 @@
-"""Drift of a model in service: its logged requests against the reference of their version."""
+"""Drift of a model in service: what was served against the reference of its version.
+
+Logged rows are compared if there are any. Without them, or without reference rows, the counts of the usage windows
+are compared with those of the reference, bin by bin.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.schema import Schema
-from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.models import FeatureBins, ModelVersion, RegisteredModel
 from models_registry.monitoring import drift
-from models_registry.monitoring.drift import ColumnDrift, column_drift
+from models_registry.monitoring.binned_drift import binned_drift
+from models_registry.monitoring.drift import KINDS, ColumnDrift, column_drift
+from models_registry.monitoring.feature_bins import MAX_FEATURES
 from models_registry.monitoring.log_reading import LoggedRow
+from models_registry.monitoring.usage_report import counted_values
+from models_registry.monitoring.value_counts import ValueCounts
 from models_registry.services.captures import read_captures
+from models_registry.services.feature_bins import StoredBins, read_bins
 from models_registry.services.logged_rows import logged_rows_over
+from models_registry.services.references import feature_value, reference_of
 
 # Of each version: what one request may read and compare.
 MAX_ROWS = 2_000
-# A column that has drifted takes a tenth of a second.
-MAX_FEATURES = 100
-KINDS = {"float": drift.NUMBER, "integer": drift.NUMBER, "string": drift.CATEGORY, "boolean": drift.CATEGORY}
 WORST_FIRST = (drift.DRIFTED, drift.STABLE, drift.TOO_FEW_ROWS, drift.NOT_COMPARED)
 NOT_CAPTURED = "not captured"
-TURN_ON = 'The prediction log is off. Turn it on: PATCH /api/models/{name} with {{"capture_percent": 10}}.'
+LOG, WINDOWS = "log", "windows"
+TURN_ON = (
+    "The prediction log is off. Versions with a reference are compared by the counts of the usage windows. To compare "
+    'logged rows, turn the log on: PATCH /api/models/{name} with {{"capture_percent": 10}}.'
+)
+SEVERAL_OUTPUTS = ColumnDrift(drift.NOT_COMPARED, "Answers of several outputs, and of transformers, are not compared.")
 
 
 def drift_report(
     model: RegisteredModel, window: timedelta, *, number: int | None = None, now: datetime | None = None
 ) -> dict[str, Any]:
-    """Return the drift of `model` by version over the logged requests of `window`, as JSON.
+    """Return the drift of `model` by version over what was served in `window`, as JSON.
 
-    `number` asks for that version alone. Raises StorageError if the log's storage is away.
+    `number` asks for that version alone. Raises StorageError if logged rows are needed and their storage is away.
     """
+    now = now or timezone.now()
     is_captured = model.name in read_captures()
-    by_version = logged_rows_over(model, window, now=now or timezone.now(), limit=MAX_ROWS, number=number)
+    asked = model.versions.filter(Q(number=number) if number is not None else Q(pk=model.active_version_id))
+    named = set(asked.values_list("pk", flat=True))
+    counted = counted_values(model, now - window, now)
     if number is not None:
-        by_version.setdefault(number, [])
-    elif model.active_version is not None:
-        by_version.setdefault(model.active_version.number, [])
-    versions = model.versions.filter(number__in=by_version).select_related("model", "reference_rows").newest_first()
+        counted = {pk: counts for pk, counts in counted.items() if pk in named}
+    # Rows of the log are compared value by value, if there are reference rows to compare them with.
+    binned = {
+        pk: bins for pk, bins in read_bins(named | counted.keys()).items() if not is_captured or _is_last_resort(bins)
+    }
+    logged: Mapping[int, list[LoggedRow]] = {}
+    if is_captured or not named <= binned.keys():
+        logged = logged_rows_over(model, window, now=now, limit=MAX_ROWS, number=number)
+    shown = Q(pk__in=named) | Q(number__in=logged) | Q(pk__in=counted.keys() & binned.keys())
+    versions = model.versions.filter(shown).select_related("model", "reference_rows").newest_first()
     return {
         "model": model.name,
         "state": "captured" if is_captured else NOT_CAPTURED,
@@ -50,44 +71,30 @@ def drift_report(
         "min_rows": drift.MIN_ROWS,
         "max_rows": MAX_ROWS,
         "threshold": drift.THRESHOLD,
-        "versions": [_version_content(version, by_version[version.number]) for version in versions],
+        "versions": [
+            _counted_content(version, binned[version.pk], counted.get(version.pk))
+            if version.pk in binned
+            else _logged_content(version, logged.get(version.number, []))
+            for version in versions
+        ],
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Rows that served values are compared with. `rows` counts those of the source, of which some were taken."""
-
-    source: str
-    rows: int
-    instances: Sequence[Any]
-    predictions: Sequence[Any]
+def _is_last_resort(bins: StoredBins) -> bool:
+    """Return whether there are no reference rows, only the counts of the first rows that were served."""
+    return bins.source == FeatureBins.Source.SERVED
 
 
-def _reference_of(version: ModelVersion) -> Reference:
-    """Return the rows of the file that was published as the reference, else those of the sample."""
-    if version.reference:
-        kept = version.reference_rows
-        return Reference(version.reference["name"], version.reference["rows"], kept.instances, kept.predictions)
-    sample = version.sample or {}
-    instances, predictions = sample.get("instances") or [], sample.get("predictions") or []
-    return Reference("sample", len(instances), _bounded(instances), _bounded(predictions))
+# From the prediction log
 
 
-def _version_content(version: ModelVersion, rows: Sequence[LoggedRow]) -> dict[str, Any]:
+def _logged_content(version: ModelVersion, rows: Sequence[LoggedRow]) -> dict[str, Any]:
     schema = Schema.from_json(version.schema) if version.schema else None
-    reference = _reference_of(version)
+    reference = reference_of(version)
     columns = _feature_drifts(version, schema, reference.instances, rows) if schema is not None else {}
     predictions = _prediction_drift(schema, reference.predictions, rows)
-    features = [{"name": name, **asdict(found)} for name, found in columns.items()]
-    return {
-        "version": version.number,
-        "reference": {"source": reference.source, "rows": reference.rows} if reference.rows else None,
-        "rows": len(rows),
-        "verdict": min((found.verdict for found in [*columns.values(), predictions]), key=WORST_FIRST.index),
-        "features": sorted(features, key=lambda item: -(item["effect_size"] or 0.0)),
-        "predictions": asdict(predictions),
-    }
+    named = {"source": reference.source, "rows": reference.rows} if reference.rows else None
+    return _content(version, columns, predictions, basis=LOG, reference=named, rows=len(rows), dropped=0)
 
 
 def _feature_drifts(
@@ -97,7 +104,7 @@ def _feature_drifts(
     return {
         feature.name: ColumnDrift(drift.NOT_COMPARED, "The prediction log keeps a hash of this column.")
         if feature.name in hashed
-        else _feature_drift(feature, [_value(row, index, feature.name) for row in instances], rows)
+        else _feature_drift(feature, [feature_value(row, index, feature.name) for row in instances], rows)
         for index, feature in enumerate(schema.inputs[:MAX_FEATURES])
     }
 
@@ -105,29 +112,69 @@ def _feature_drifts(
 def _feature_drift(feature: Feature, reference: Sequence[Any], rows: Sequence[LoggedRow]) -> ColumnDrift:
     kind = KINDS.get(feature.type)
     if kind is None:
-        return ColumnDrift(drift.NOT_COMPARED, f"Values of the type {feature.type} are not compared.")
+        return _type_not_compared(feature)
     current = [row.inputs[feature.name] for row in rows if feature.name in row.inputs]
     if rows and not current:
         return ColumnDrift(drift.NOT_COMPARED, "The prediction log does not keep this column.")
     return column_drift(reference, current, kind)
 
 
+def _type_not_compared(feature: Feature) -> ColumnDrift:
+    return ColumnDrift(drift.NOT_COMPARED, f"Values of the type {feature.type} are not compared.")
+
+
 def _prediction_drift(schema: Schema | None, reference: Sequence[Any], rows: Sequence[LoggedRow]) -> ColumnDrift:
     if schema is None or not schema.has_one_label:
-        return ColumnDrift(drift.NOT_COMPARED, "Answers of several outputs, and of transformers, are not compared.")
+        return SEVERAL_OUTPUTS
     current = [row.prediction for row in rows]
     if rows and all(value is None for value in current):
         return ColumnDrift(drift.NOT_COMPARED, "The prediction log does not keep predictions.")
     return column_drift(reference, current, drift.NUMBER if schema.kind == "regressor" else drift.CATEGORY)
 
 
-def _bounded(rows: Sequence[Any]) -> Sequence[Any]:
-    """Return a seeded sample of at most MAX_ROWS."""
-    return rows if len(rows) <= MAX_ROWS else random.Random(drift.SEED).sample(rows, MAX_ROWS)  # noqa: S311
+# From the usage windows
 
 
-def _value(row: Any, index: int, name: str) -> Any:
-    """Return a feature of a sample's row in any of its forms."""
-    if isinstance(row, dict):
-        return row.get(name)
-    return row[index] if isinstance(row, list) else row
+def _counted_content(version: ModelVersion, stored: StoredBins, counted: ValueCounts | None) -> dict[str, Any]:
+    schema = Schema.from_json(version.schema or {})
+    columns = stored.bins.columns
+    if counted is None or counted.bins != stored.pk:
+        counted = ValueCounts(stored.pk, tuple((0,) * column.size for column in columns))
+    found = {
+        column.position: binned_drift(column, current) for column, current in zip(columns, counted.columns, strict=True)
+    }
+    no_labels = ColumnDrift(drift.NOT_COMPARED, "The reference has no predictions, or too many different ones.")
+    features = {
+        feature.name: found.get(index) or _not_counted(feature)
+        for index, feature in enumerate(schema.inputs[:MAX_FEATURES])
+    }
+    predictions = found.get(None, no_labels) if schema.has_one_label else SEVERAL_OUTPUTS
+    source = version.reference["name"] if stored.source == FeatureBins.Source.FILE and version.reference else None
+    return _content(
+        version,
+        features,
+        predictions,
+        basis=WINDOWS,
+        reference={"source": source or stored.source, "rows": stored.rows},
+        rows=counted.rows,
+        dropped=counted.dropped,
+    )
+
+
+def _not_counted(feature: Feature) -> ColumnDrift:
+    if feature.type not in KINDS:
+        return _type_not_compared(feature)
+    return ColumnDrift(drift.NOT_COMPARED, drift.TOO_MANY_CATEGORIES)
+
+
+def _content(
+    version: ModelVersion, columns: Mapping[str, ColumnDrift], predictions: ColumnDrift, **found: Any
+) -> dict[str, Any]:
+    features = [{"name": name, **asdict(column)} for name, column in columns.items()]
+    return {
+        "version": version.number,
+        **found,
+        "verdict": min((column.verdict for column in [*columns.values(), predictions]), key=WORST_FIRST.index),
+        "features": sorted(features, key=lambda item: -(item["effect_size"] or 0.0)),
+        "predictions": asdict(predictions),
+    }

@@ -1,4 +1,4 @@
-"""Looks at the models whose requests are logged, and tells of what has drifted since."""
+"""Looks at the models whose requests are logged or counted, and tells of what has drifted since."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ WINDOW = timedelta(hours=24)
 
 
 def check_drift_next() -> bool:
-    """Check one active version whose requests are logged for drift; return whether one was due.
+    """Check one active version whose requests are logged or counted for drift; return whether one was due.
 
     Each is due every PAUSE; several replicas at once look at it once.
     """
     due_before = timezone.now() - PAUSE
     never = Q(active_version__drift_check=None) | Q(active_version__drift_check__checked_at=None)
     due = never | Q(active_version__drift_check__checked_at__lte=due_before)
-    captured = RegisteredModel.objects.filter(capture_percent__gt=0, active_version__isnull=False)
-    model = captured.filter(due).select_related("active_version").first()
+    watched = Q(capture_percent__gt=0) | Q(active_version__feature_bins__isnull=False)
+    model = (
+        RegisteredModel.objects.filter(watched, due, active_version__isnull=False)
+        .select_related("active_version")
+        .first()
+    )
     if model is None or model.active_version is None:
         return False
     check, _ = DriftCheck.objects.get_or_create(version=model.active_version)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,12 +12,13 @@ from django.conf import settings
 
 from models_registry import conf
 from models_registry.artifacts.cache import CachedArtifact
-from models_registry.artifacts.reference import ReferenceTable, read_reference
+from models_registry.artifacts.reference import MAX_ROWS, ReferenceTable, read_reference
 from models_registry.artifacts.replaying import run_over
 from models_registry.artifacts.sandbox import SandboxLimits
 from models_registry.artifacts.table_formats import MAX_TABLE_BYTES
 from models_registry.errors import ManifestError
 from models_registry.models import ModelVersion, ReferenceRows
+from models_registry.monitoring.drift import SEED
 from models_registry.services.parts import newest_beside
 
 
@@ -29,6 +32,33 @@ class PinnedReference:
     size_bytes: int
     digest: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Rows that served values are compared with. `rows` counts those of the source, of which some were taken."""
+
+    source: str
+    rows: int
+    instances: Sequence[Any]
+    predictions: Sequence[Any]
+
+
+def reference_of(version: ModelVersion) -> Reference:
+    """Return the rows of the file that was published as the reference, else those of the sample."""
+    if version.reference:
+        kept = version.reference_rows
+        return Reference(version.reference["name"], version.reference["rows"], kept.instances, kept.predictions)
+    sample = version.sample or {}
+    instances, predictions = sample.get("instances") or [], sample.get("predictions") or []
+    return Reference("sample", len(instances), _bounded(instances), _bounded(predictions))
+
+
+def feature_value(row: Any, index: int, name: str) -> Any:
+    """Return a feature of a reference's row in any of its forms."""
+    if isinstance(row, dict):
+        return row.get(name)
+    return row[index] if isinstance(row, list) else row
 
 
 def examine_reference(
@@ -79,6 +109,11 @@ def require_size(name: str, size_bytes: int) -> None:
             f"The reference {name} has {size_bytes / 1e6:.0f} MB; at most {MAX_TABLE_BYTES / 1e6:.0f} are read. Take "
             "random rows of the training data: some thousands are enough."
         )
+
+
+def _bounded(rows: Sequence[Any]) -> Sequence[Any]:
+    """Return a seeded sample of at most MAX_ROWS."""
+    return rows if len(rows) <= MAX_ROWS else random.Random(SEED).sample(rows, MAX_ROWS)  # noqa: S311
 
 
 def _answered(

@@ -19,7 +19,7 @@ from models_registry import services
 from models_registry.artifacts import reference as reading
 from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import ManifestError, ObjectMissing
-from models_registry.models import ModelVersion, ReferenceRows, State
+from models_registry.models import FeatureBins, ModelVersion, ReferenceRows, State
 from models_registry.services import references
 from tests.support.estimators import save
 from tests.support.registry import check
@@ -179,3 +179,16 @@ def test_command_refuses_what_is_no_reference(name, said, storage_directory, tmp
     with pytest.raises(CommandError, match=said):
         call_command("publish_model", "m", str(artifact), reference=tmp_path / name)
     assert not list(storage_directory.rglob("*.joblib"))
+
+
+def test_bins_are_fixed_by_the_check(storage_directory):
+    ages = np.random.default_rng(0).normal(20, 5, 300)
+    ages[:9] = np.nan
+    version = write(storage_directory, pd.DataFrame({"age": ages, "income": 1.0}).to_csv(index=False))
+    bins = FeatureBins.objects.get(version=version)
+    assert (bins.source, bins.rows) == ("file", 300)
+    age, income, predictions = bins.columns
+    assert age["reference"] == [*np.histogram(ages, [-np.inf, *age["edges"], np.inf])[0], 9]
+    assert (income["edges"][0], income["reference"]) == (1.0, [0, 300, 0, 0])
+    # The model takes no missing value: those rows have no prediction.
+    assert (sum(predictions["reference"]), predictions["reference"][-1]) == (300, 9)

@@ -54,6 +54,9 @@ SHADOW_ROWS = Metric(
     "Rows copied for a shadow, by what became of them: agreed, differed, error, dropped.",
     (*_VERSION, "outcome"),
 )
+COUNTED_ROWS = Metric(
+    "mlapi_counted_rows", "Rows for the histograms of the features: counted, dropped.", (*_VERSION, "outcome")
+)
 
 COUNTERS = (
     REQUESTS,
@@ -64,6 +67,7 @@ COUNTERS = (
     LOAD_FAILURES,
     LOGGED_ROWS,
     SHADOW_ROWS,
+    COUNTED_ROWS,
     GROUND_TRUTH_ROWS,
 )
 HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)

@@ -87,6 +87,7 @@ class MetricsRecorder:
         for metric, rows_by_outcome in (
             (definitions.LOGGED_ROWS, self._runtime.captured.counts),
             (definitions.SHADOW_ROWS, self._runtime.mirrored.counts),
+            (definitions.COUNTED_ROWS, self._runtime.counted_rows),
         ):
             totals.counters[metric.name] = {
                 (model, str(version), outcome): float(rows)

@@ -1,0 +1,197 @@
+"""The bins of a version's columns: fixed once from its reference, then served values are counted into them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from models_registry.artifacts.features import Feature
+from models_registry.artifacts.schema import Schema
+from models_registry.monitoring.distributions import MIN_ROWS_NAMED, OTHERS
+from models_registry.monitoring.drift import (
+    CATEGORY,
+    KINDS,
+    MAX_CATEGORIES,
+    NUMBER,
+    as_number,
+    category_of,
+    is_missing,
+)
+
+# Ranges of numbers with as many values of the reference each; one more on each side for what lies beyond them.
+RANGES = 10
+MAX_NAMED = 30
+MAX_NAME = 100
+# The first features of a wider model; none of a model with more than MAX_WIDTH, whose features are words or pixels.
+MAX_FEATURES = 100
+MAX_WIDTH = 1_000
+
+Matrix = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnBins:
+    """The bins of one feature, or of the predictions: then `position` is None.
+
+    Numbers have the bins below, between and above `edges`; a bin has its lower edge. Categories have one for each of
+    `categories`, and one for all others. The last bin has the missing values. `reference` counts the reference's.
+    """
+
+    name: str
+    position: int | None
+    type: str
+    edges: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    reference: tuple[int, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Whether its values are compared as numbers or as categories."""
+        return KINDS[self.type]
+
+    @property
+    def size(self) -> int:
+        """How many bins there are."""
+        return (len(self.edges) if self.kind == NUMBER else len(self.categories)) + 2
+
+    def labels(self) -> tuple[str, ...]:
+        """Return a name for each bin but that of the missing values."""
+        if self.kind == CATEGORY:
+            return (*self.categories, OTHERS)
+        if not self.edges:
+            return ("all values",)
+        names = [f"{edge:.6g}" for edge in self.edges]
+        between = [
+            lower if lower == upper or (self.type == "integer" and end - start <= 1) else f"{lower} to {upper}"
+            for start, end, lower, upper in zip(self.edges, self.edges[1:], names, names[1:], strict=False)
+        ]
+        return (f"below {names[0]}", *between, f"above {names[-1]}")
+
+    def count(self, values: Matrix) -> Matrix:
+        """Return how many of `values`, of shape (rows,), are in each bin."""
+        if self.kind == NUMBER:
+            numbers = _as_numbers(values)
+            finite = numbers[np.isfinite(numbers)]
+            counts = np.bincount(np.searchsorted(self.edges, finite, side="right"), minlength=self.size - 1)
+            return np.append(counts, len(numbers) - len(finite))
+        names = Counter(_category(value, self.type) for value in values.tolist())
+        named = [names[name] for name in self.categories]
+        return np.array([*named, len(values) - sum(named) - names[None], names[None]])
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureBins:
+    """The bins of a version's columns, those of the predictions last."""
+
+    columns: tuple[ColumnBins, ...]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the form that the registry stores."""
+        return [asdict(column) for column in self.columns]
+
+    @classmethod
+    def from_json(cls, value: Sequence[Mapping[str, Any]]) -> FeatureBins:
+        """Return what `to_json` wrote."""
+        return cls(
+            tuple(
+                ColumnBins(
+                    name=column["name"],
+                    position=column["position"],
+                    type=column["type"],
+                    edges=tuple(column["edges"]),
+                    categories=tuple(column["categories"]),
+                    reference=tuple(column["reference"]),
+                )
+                for column in value
+            )
+        )
+
+    def count(self, rows: Matrix, labels: Matrix) -> list[Matrix]:
+        """Return the counts by column of rows of shape (rows, features) and their labels or values."""
+        return [
+            column.count(labels if column.position is None else rows[:, column.position]) for column in self.columns
+        ]
+
+
+def countable_features(schema: Schema) -> list[tuple[int, Feature]]:
+    """Return the features whose values have bins, with their positions; none of a model that takes records."""
+    if schema.container == "records" or len(schema.inputs) > MAX_WIDTH:
+        return []
+    return [item for item in enumerate(schema.inputs[:MAX_FEATURES]) if item[1].type in KINDS]
+
+
+def bins_of(schema: Schema, rows: Matrix, labels: Matrix | None) -> FeatureBins:
+    """Return the bins of the columns of reference rows, as `as_matrix` gives them; columns that have none are left out.
+
+    `labels` are the predictions of the rows, None if they are not known.
+    """
+    found = [_bins(feature, position, rows[:, position]) for position, feature in countable_features(schema)]
+    if labels is not None and schema.has_one_label:
+        kind = Feature("", "float" if schema.kind == "regressor" else "string")
+        found.append(_bins(kind, None, labels))
+    return FeatureBins(tuple(column for column in found if column is not None))
+
+
+def as_matrix(rows: Any) -> Matrix:
+    """Return rows in any container but records as an array of shape (rows, features)."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    if isinstance(rows, list):
+        return as_column(rows).reshape(-1, 1)
+    found: Matrix = rows.to_numpy(dtype=object)
+    return found
+
+
+def as_column(values: Sequence[Any]) -> Matrix:
+    """Return values as an array of objects of shape (rows,)."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _bins(feature: Feature, position: int | None, values: Matrix) -> ColumnBins | None:
+    column = ColumnBins(feature.name, position, feature.type)
+    if column.kind == NUMBER:
+        numbers = _as_numbers(values)
+        column = ColumnBins(feature.name, position, feature.type, edges=_edges(feature, numbers[np.isfinite(numbers)]))
+    else:
+        counts = Counter(_category(value, feature.type) for value in values.tolist())
+        counts.pop(None, None)
+        if len(counts) > MAX_CATEGORIES:
+            return None
+        # A rare value may tell of one person.
+        frequent = [
+            str(name) for name, rows in counts.most_common() if rows >= MIN_ROWS_NAMED and len(str(name)) <= MAX_NAME
+        ]
+        column = ColumnBins(feature.name, position, feature.type, categories=tuple(frequent[:MAX_NAMED]))
+    reference = tuple(column.count(values).tolist())
+    return ColumnBins(column.name, position, column.type, column.edges, column.categories, reference)
+
+
+def _edges(feature: Feature, numbers: Matrix) -> tuple[float, ...]:
+    """Return the edges of the bins: each value if there are few, else quantiles; the first and last enclose all."""
+    if not len(numbers):
+        return ()
+    numbers = np.array([feature.narrowed(value) for value in numbers.tolist()])
+    edges = np.unique(numbers)
+    if len(edges) > RANGES:
+        edges = np.unique(np.quantile(numbers, np.linspace(0, 1, RANGES + 1), method="lower"))[:-1]
+    return (*edges.tolist(), float(np.nextafter(numbers.max(), np.inf)))
+
+
+def _as_numbers(values: Matrix) -> Matrix:
+    """Return values as float64; NaN if one is no number."""
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([as_number(value) for value in values.tolist()])
+
+
+def _category(value: Any, feature_type: str) -> str | None:
+    if is_missing(value):
+        return None
+    return str(bool(value)) if feature_type == "boolean" else category_of(value)
