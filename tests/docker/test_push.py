@@ -43,9 +43,13 @@ def test_deploy_builds_logs_in_pushes_and_runs_what_it_pushed(emulator: Emulator
     host = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     with registry_running(host, password, tmp_path) as registry:
         done = deploy(emulator, registry, "p1")
-        assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+        # The emulator's ECR does not know what the real registry was given: it is told, and the rollout goes on.
+        assert "has no image p1" in done.stderr, (done.stdout + done.stderr)[-5000:]
         repository = emulator.outputs("push-dev-data")["RepositoryUri"].removeprefix(f"{host}/")
         pushed = registry.get(f"{repository}/manifests/p1")
+        emulator.client("ecr").put_image(repositoryName=repository, imageManifest=json.dumps(pushed), imageTag="p1")
+        done = deploy(emulator, registry, "p1")
+        assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
 
     # the very image, with what only Docker's own format keeps
     built = json.loads(subprocess.check_output([*BUILDAH, "inspect", "--type", "image", f"{host}/{repository}:p1"]))
@@ -62,4 +66,4 @@ def test_a_wrong_password_stops_the_rollout_before_the_service(emulator: Emulato
         done = deploy(emulator, registry, "p2")
     assert done.returncode != 0
     assert f"login --username AWS --password-stdin {host}\nfailed" in done.stderr
-    assert "[4/4]" not in done.stdout
+    assert "] push-dev-service" not in done.stdout
