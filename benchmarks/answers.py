@@ -1,4 +1,4 @@
-"""Every answer of every server, held against scikit-learn's before anything is timed."""
+"""Every answer of every server, compared with scikit-learn's before anything is timed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """No request breaks the service or another's answer: `python -m benchmarks.fuzz --requests 22000`.
 
 Each connection sends a request that was spoilt somewhere, and a whole one behind it that asks for a known answer. The
-spoilt one may be answered, refused or hung up on. The whole one may be swallowed as the other's body, but if it is
+spoilt one may be answered, refused or disconnected. The whole one may be swallowed as the other's body, but if it is
 answered, it is answered right: anything else means that service and caller disagree on where a request ends. Exit
 status 1: such an answer, a 500, an answer that is no HTTP, or a service that does not answer any more.
 """
@@ -202,7 +202,7 @@ def attack(port: int, requests: int, seed: int, outcomes: Counter[str], faults: 
             outcomes[type(error).__name__] += 1
             continue
         heads = heads_of(received)
-        outcomes[heads[0][9:12].decode("latin-1") if heads else "hung up"] += 1
+        outcomes[heads[0][9:12].decode("latin-1") if heads else "disconnected"] += 1
         outcomes["whole ones answered"] += request_id.encode() in received
         fault = judge(received, request_id, is_clear=is_clear)
         if fault is not None:

@@ -43,7 +43,7 @@ class Database:
         return str(self.server.get_uri())
 
     def stop(self) -> None:
-        """Stop it; whoever has a connection loses it."""
+        """Stop it; open connections are closed."""
         if self.server is not None:
             self.server.cleanup()
             self.server = None

@@ -96,7 +96,7 @@ def preview(aws: Aws, deployment: Deployment) -> Preview:
 
 
 def require_data_kept(previews: Iterable[Preview], allowed: Iterable[str]) -> None:
-    """Raise AwsError if data would be replaced or removed that nobody named."""
+    """Raise AwsError if data would be replaced or removed without being named."""
     named = set(allowed)
     endangered = [
         f"  {preview.stack}: {change}"

@@ -275,7 +275,7 @@ def require_profile(profile: str, source: str) -> None:
 
 
 def parameter_default(name: str) -> str:
-    """Return the default that a template parameter bears."""
+    """Return the default of a template parameter."""
     return Settings().parameter(name)
 
 

@@ -1,4 +1,4 @@
-"""What the service has to know of the way in, whichever it is: a load balancer or an HTTP API."""
+"""Settings of the service that depend on its entry point: a load balancer or an HTTP API."""
 
 from __future__ import annotations
 

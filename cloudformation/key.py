@@ -79,7 +79,7 @@ def key_stack() -> Template:
     key = template.add_resource(
         kms.Key(
             "Key",
-            DeletionPolicy=KEPT,  # without it nobody can read the data any more
+            DeletionPolicy=KEPT,  # without it the data cannot be read any more
             UpdateReplacePolicy="Retain",
             Description=Sub("Data of ${ProjectName} ${EnvironmentName}"),
             EnableKeyRotation=True,

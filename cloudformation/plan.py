@@ -113,7 +113,7 @@ def _require_door_free(settings: Settings, deployed: Deployed) -> None:
     raise ConfigurationError(
         f"Door is {settings.door}, and the service that stands has {standing}. {monitoring} watches that one, and "
         "CloudFormation takes away nothing that another stack uses. Delete it first; it holds no data, and this "
-        f"deployment makes it anew:\n  aws cloudformation delete-stack --region {settings.region} "
+        f"deployment creates it again:\n  aws cloudformation delete-stack --region {settings.region} "
         f"--stack-name {monitoring}\nThe address of the service changes too: read docs/aws-doors.md, under From one "
         "door to the other."
     )

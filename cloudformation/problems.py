@@ -140,7 +140,7 @@ def _admin_cidr_problems(settings: Settings) -> Iterator[str]:
         yield (
             f"AdminCidr {cidr} is a range of private addresses"
             f"{' that overlaps the network' if cidr.overlaps(ipaddress.IPv4Network(AddressPlan().vpc)) else ''}. "
-            "The balancer sees callers by their public address, so it would admit nobody: give the public address."
+            "The balancer sees callers by their public address, so it would admit no client: give the public address."
         )
 
 

@@ -151,7 +151,7 @@ def _deploy_stack(aws: Aws, deployment: Deployment, seen: Preview, consent: Cons
     print(f"[{step}] {deployment.stack}", flush=True)
     status = aws.settled_status(deployment.stack)
     if status in _MUST_GO:
-        print(f"      its first creation had failed ({status}); it is deleted and made anew", flush=True)
+        print(f"      its first creation had failed ({status}); it is deleted and created again", flush=True)
         _delete_stack(aws, deployment.stack)
     if seen.unknown:
         seen = preview(aws, deployment)

@@ -1,4 +1,4 @@
-"""What the service template itself refuses, before anything is made, whoever deploys it."""
+"""Parameters that the service template itself refuses, before anything is created."""
 
 from __future__ import annotations
 

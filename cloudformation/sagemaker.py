@@ -144,7 +144,7 @@ def _model(role: iam.Role) -> sagemaker.Model:
     return sagemaker.Model(
         "Model",
         ExecutionRoleArn=GetAtt(role, "Arn"),
-        EnableNetworkIsolation=True,  # under SageMaker the service calls nobody
+        EnableNetworkIsolation=True,  # under SageMaker the service calls no other service
         PrimaryContainer=sagemaker.ContainerDefinition(
             Image=Sub("${Repository}:${ImageTag}", {"Repository": imported(DATA_STACK, "RepositoryUri")}),
             ModelDataUrl=Sub("s3://${Bucket}/${ModelKey}", {"Bucket": imported(DATA_STACK, "ModelBucket")}),

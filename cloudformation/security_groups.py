@@ -37,7 +37,7 @@ def add_security_groups(template: Template, network: Network) -> SecurityGroups:
         network,
         "Balancer",
         "The load balancer, open to the internet",
-        # With an HTTP API this is the group of its VPC link, which nobody enters from outside.
+        # With an HTTP API this is the group of its VPC link, which accepts nothing from outside.
         inbound=If(
             HAS_BALANCER,
             [

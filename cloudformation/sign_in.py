@@ -45,7 +45,7 @@ def add_way_to_provider(template: Template) -> None:
 
 
 def authenticate() -> elb.ListenerRuleAction:
-    """Return the action that sends whoever is not signed in to the provider."""
+    """Return the action that sends users without a session to the provider."""
     return elb.ListenerRuleAction(
         Type="authenticate-oidc",
         Order=1,

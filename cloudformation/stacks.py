@@ -199,7 +199,7 @@ MAKERS: dict[str, Callable[[], Template]] = {
 
 STACKS = tuple(MAKERS)
 
-# No part of a deployment: each is deployed by hand, by whoever needs it.
+# No part of a deployment: each is deployed separately, if it is needed.
 STANDALONE: dict[str, Callable[[], Template]] = {
     "github": github_stack,
     "key": key.key_stack,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cloudformation.aws import Aws, AwsError
 from cloudformation.resolution import Deployed
 
-# A first creation that failed leaves a stack without anything; its parameters are nobody's desired to keep.
+# A first creation that failed leaves a stack without anything; its parameters are not kept.
 _EMPTY = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
 _UNREACHABLE = ("Unable to locate credentials", "Could not connect to the endpoint")
 

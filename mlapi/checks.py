@@ -18,7 +18,7 @@ def check_https(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "MLAPI_HTTPS is on and MLAPI_TRUSTED_PROXIES is 0: the service takes every request for plain HTTP, "
+            "MLAPI_HTTPS is on and MLAPI_TRUSTED_PROXIES is 0: the service treats every request as plain HTTP, "
             "and its own login form for another site's.",
             hint="Set MLAPI_TRUSTED_PROXIES to the number of proxies in front, 1 for a load balancer.",
             id="mlapi.W001",
@@ -33,8 +33,8 @@ def check_log_of_features(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "MLAPI_LOG_FEATURES is on: the log holds what callers send, which may be about people.",
-            hint="Switch it off when the search is over, or see that the log is kept as such data must be.",
+            "MLAPI_LOG_FEATURES is on: the log has the inputs of requests, which may be personal data.",
+            hint="Turn it off after debugging, or protect the log like other personal data.",
             id="mlapi.W002",
         )
     ]
@@ -72,7 +72,7 @@ def check_sign_in(**_: Any) -> list[CheckMessage]:
     if (issuer or signer) and not settings.MLAPI_SIGN_IN_GROUPS:
         found.append(
             Warning(
-                "MLAPI_SIGN_IN_GROUPS is empty: nobody who signs in at the identity provider is admitted.",
+                "MLAPI_SIGN_IN_GROUPS is empty: no user of the identity provider is admitted.",
                 hint="Map the provider's groups: MLAPI_SIGN_IN_GROUPS=ml-admins=superuser,ml-team=Operators.",
                 id="mlapi.W003",
             )

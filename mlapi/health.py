@@ -35,7 +35,7 @@ def ready(call: Call, runtime: Runtime) -> Reply:
     """Answer 200 when every active model is loaded here, or loaded on demand, else 503 naming what is missing."""
     snapshot = runtime.snapshot
     if not snapshot.has_read_desired_state:
-        raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be away.")
+        raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be unavailable.")
     missing = snapshot.missing()
     if missing:
         sentence = "; ".join(f"{name}: {reason}" for name, reason in missing.items())

@@ -49,7 +49,7 @@ def check_joblib(**_: Any) -> list[CheckMessage]:
     if tuple(int(part) for part in found.split(".")[:2]) < MIN_JOBLIB:
         return [
             Error(
-                f"joblib {found} reads object arrays without asking the allow-list.",
+                f"joblib {found} reads object arrays without checking the allow-list.",
                 hint="Install the pinned requirements: python3 requirements/install.py .venv requirements.txt",
                 id="models_registry.E002",
             )
@@ -85,7 +85,7 @@ def check_encoding(databases: Sequence[str] | None = None, **_: Any) -> list[Che
             found.append(
                 Error(
                     f"The encoding of the database is {encoding}; expected UTF8, for names in any script.",
-                    hint="Make the database anew: CREATE DATABASE registry ENCODING 'UTF8' TEMPLATE template0;",
+                    hint="Create the database again: CREATE DATABASE registry ENCODING 'UTF8' TEMPLATE template0;",
                     id="models_registry.E003",
                 )
             )
@@ -101,7 +101,7 @@ def check_loading(**_: Any) -> list[CheckMessage]:
     return [
         Warning(
             f"{' and '.join(given)} has no effect while MODELS_LOADING is eager: every model is loaded, and stays.",
-            hint="Set MODELS_LOADING=lazy, or take it back.",
+            hint="Set MODELS_LOADING=lazy, or unset it.",
             id="models_registry.W003",
         )
     ]
@@ -114,7 +114,7 @@ def check_any_pickle(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "MODELS_ALLOW_ANY_PICKLE is on: whoever can write to the storage can run any code here.",
+            "MODELS_ALLOW_ANY_PICKLE is on: anyone who can write to the storage can run any code here.",
             hint="Name your own transformers in MODELS_TRUSTED_GLOBALS instead.",
             id="models_registry.W002",
         )

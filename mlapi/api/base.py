@@ -69,7 +69,7 @@ class MayAct(BasePermission):
         if not may(user, needed):
             raise exceptions.PermissionDenied(
                 f"{user.get_username()} may not do this: the permission {needed!r} is needed. "
-                "Somebody who administers users grants it."
+                "An administrator of users can grant it."
             )
         if name is None:
             if view.concerns_all_models and not may_everywhere(user, needed):
@@ -87,7 +87,7 @@ class MayAct(BasePermission):
 def _outside(user: Any, needed: str, wanted: str) -> exceptions.PermissionDenied:
     return exceptions.PermissionDenied(
         f"{user.get_username()} may not do this with {wanted}: the permission {needed!r} is limited to "
-        f"{scope_of(user, needed)}. Somebody who administers users changes that."
+        f"{scope_of(user, needed)}. An administrator of users can change that."
     )
 
 
@@ -172,7 +172,9 @@ def waiting() -> Iterator[None]:
     """Hold one of the few places for requests that wait; HttpError 429 if none is free."""
     if not _waits.acquire(blocking=False):
         raise HttpError(
-            429, "too_many_waits", "Other requests wait here already. Ask again without wait_seconds, or in a moment."
+            429,
+            "too_many_waits",
+            "Too many requests wait here already. Repeat the request without wait_seconds, or in a few seconds.",
         ).with_header("Retry-After", "5")
     try:
         yield

@@ -12,7 +12,7 @@ from mlapi.api.serializers import Strict
 class BatchRequest(Strict):
     """Batch scoring: which version reads and writes where."""
 
-    version = serializers.IntegerField(required=False, min_value=1, help_text="The active one where left out.")
+    version = serializers.IntegerField(required=False, min_value=1, help_text="The active version if it is left out.")
     input = serializers.CharField(max_length=1000, help_text="A file, or a folder of files: a path or s3://bucket/key.")
     output = serializers.CharField(max_length=1000, help_text="A file by its ending, else a folder of parts.")
     format = serializers.ChoiceField(["parquet", "csv", "jsonl"], required=False, help_text="Of a folder's parts.")
@@ -21,7 +21,7 @@ class BatchRequest(Strict):
     keep = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="The input's columns to keep."
     )
-    skip_invalid = serializers.BooleanField(required=False, help_text="Go on behind rows that the schema refuses.")
+    skip_invalid = serializers.BooleanField(required=False, help_text="Continue after rows that the schema refuses.")
 
 
 class Batch(serializers.Serializer[Any]):

@@ -22,7 +22,7 @@ class UsageFigures(serializers.Serializer[Any]):
     """What was answered in some time; shares from 0 to 1."""
 
     requests = serializers.IntegerField()
-    refused = serializers.IntegerField(help_text="Failed for another reason than the model, e.g. the caller's input.")
+    refused = serializers.IntegerField(help_text="Failed for a reason outside the model, e.g. the client's input.")
     errors = serializers.IntegerField(  # type: ignore[assignment]  # the framework takes fields off the class
         help_text="The model failed: an exception, or a number that is not finite."
     )
@@ -119,7 +119,7 @@ class Drift(serializers.Serializer[Any]):
     model = serializers.CharField()
     window = serializers.CharField()
     state = serializers.ChoiceField(choices=["captured", "not captured"])
-    note = serializers.CharField(help_text="What to turn on where nothing is captured.")
+    note = serializers.CharField(help_text="What to turn on if nothing is captured.")
     min_rows = serializers.IntegerField()
     max_rows = serializers.IntegerField()
     threshold = serializers.FloatField()

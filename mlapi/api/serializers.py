@@ -66,7 +66,7 @@ class Wait(Strict):
 class ArchivedQuery(Strict):
     """Which models are listed."""
 
-    archived = serializers.BooleanField(default=False, help_text="The archived models in place of those in use.")
+    archived = serializers.BooleanField(default=False, help_text="The archived models instead of those in use.")
 
 
 class DeactivationRequest(Strict):
@@ -87,7 +87,7 @@ class RollbackRequest(DeactivationRequest):
     """A rollback."""
 
     override = serializers.BooleanField(
-        default=False, help_text="Although the check advises against it; needs a reason and a permission of its own."
+        default=False, help_text="Against the advice of the validation; needs a reason and a separate permission."
     )
 
 
@@ -369,7 +369,7 @@ class Rollout(serializers.Serializer[Any]):
 class Activated(Rollout):
     """The rollout after an activation, a rollback or a deactivation."""
 
-    changed = serializers.BooleanField(help_text="False where that was so already.")
+    changed = serializers.BooleanField(help_text="False if nothing changed.")
 
 
 class Synced(serializers.Serializer[Any]):

@@ -54,7 +54,7 @@ class VersionTraffic(TrafficShare):
     requests = serializers.IntegerField(required=False, help_text="This field and those below: with a canary alone.")
     rows = serializers.IntegerField(required=False)
     errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
-        required=False, help_text="Requests that the model failed at."
+        required=False, help_text="Requests on which the model failed."
     )
     error_rate = serializers.FloatField(required=False, allow_null=True)
     error_rate_interval = _interval_field()
@@ -113,7 +113,7 @@ class Traffic(serializers.Serializer[Any]):
     guardrails = serializers.DictField(child=serializers.FloatField())
     findings = GuardrailFinding(many=True)
     last = EndedCanary(allow_null=True)
-    changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
+    changed = serializers.BooleanField(required=False, help_text="False if nothing changed.")
 
 
 class EndedShadow(serializers.Serializer[Any]):
@@ -144,15 +144,15 @@ class Shadow(serializers.Serializer[Any]):
     agreed = serializers.IntegerField(required=False, help_text="Equal labels, or values within 1 %.")
     differed = serializers.IntegerField(required=False)
     errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
-        required=False, help_text="Rows that the shadow gave no answer for."
+        required=False, help_text="Rows without an answer of the shadow."
     )
-    dropped = serializers.IntegerField(required=False, help_text="Rows that the shadow was not asked for.")
+    dropped = serializers.IntegerField(required=False, help_text="Rows that were not sent to the shadow.")
     agreement = serializers.FloatField(required=False, allow_null=True, help_text="Share of the rows, 0 to 1.")
     agreement_interval = _interval_field()
     latency = ShadowLatency(required=False)
-    problem = serializers.CharField(required=False, allow_null=True, help_text="Why it gave no answers at all.")
+    problem = serializers.CharField(required=False, allow_null=True, help_text="Why it gave no answers.")
     started_at = serializers.DateTimeField(required=False)
     started_by = serializers.CharField(required=False)
     reason = serializers.CharField(required=False)
     last = EndedShadow(allow_null=True)
-    changed = serializers.BooleanField(required=False, help_text="False where that was so already.")
+    changed = serializers.BooleanField(required=False, help_text="False if nothing changed.")

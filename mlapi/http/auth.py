@@ -27,16 +27,16 @@ def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKe
     ring = runtime.keys
     if ring is None:
         raise HttpError(
-            503, "keys_not_read", "This worker has not read the API keys yet; its database may be away."
+            503, "keys_not_read", "This worker has not read the API keys yet; its database may be unavailable."
         ).with_header("Retry-After", "2")
     key = ring.find(given)
     if key is None:
         raise _unauthorized(
             "invalid_api_key",
-            "This API key is not in use: it was mistyped or revoked. Ask the operator for another.",
+            "This API key is not in use: it was mistyped or revoked. Ask the operator for a new one.",
         )
     if key.is_expired():
-        raise _unauthorized("invalid_api_key", "This API key has expired. Ask the operator for another.")
+        raise _unauthorized("invalid_api_key", "This API key has expired. Ask the operator for a new one.")
     if key.models is not None:
         _require_scope(key, key.models, model if model is not None else runtime.snapshot.default)
     runtime.key_uses.note(key)

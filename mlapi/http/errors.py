@@ -65,7 +65,7 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
         if isinstance(error, kind):
             if kind is DatabaseError:
                 return HttpError(
-                    status, code, "The registry's database is not reached. Try again in a moment."
+                    status, code, "The registry's database is unavailable. Try again in a few seconds."
                 ).with_header("Retry-After", "5")
             told = HttpError(status, code, str(error))
             return told.with_header("Retry-After", "2") if status == 429 else told

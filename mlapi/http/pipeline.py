@@ -1,4 +1,4 @@
-"""The request pipeline: what every request to an endpoint passes, whichever server read it."""
+"""The request pipeline: the steps that every request to an endpoint passes, under any server."""
 
 from __future__ import annotations
 

@@ -57,14 +57,14 @@ def account_of(identity: Identity) -> User:
         )
     assert user is not None
     if not user.is_active:
-        raise SignInRefused(f"The account {user.username} is switched off. Ask the operator to switch it on.")
+        raise SignInRefused(f"The account {user.username} is not active. Ask the operator to activate it.")
     return user
 
 
 def _new_account(identity: Identity) -> User:
     """Make an account. One that has the name already is another person's, or the one kept for emergencies."""
     taken = SignInRefused(
-        f"An account {identity.username} is here already and belongs to another sign-in. "
+        f"An account {identity.username} exists already and belongs to another sign-in. "
         "Ask the operator to rename or remove it; it is never taken over."
     )
     if User.objects.filter(username__iexact=identity.username).exists():

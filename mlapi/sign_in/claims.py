@@ -47,7 +47,7 @@ def identity_of(claims: Mapping[str, Any], *, issuer: str) -> Identity:
     """
     subject = _text(claims.get("sub"))
     if not subject or len(subject) > MAX_IDENTIFIER or len(issuer) > MAX_IDENTIFIER:
-        raise SignInRefused("The identity provider named nobody: the claim sub is missing or too long.")
+        raise SignInRefused("The identity provider named no user: the claim sub is missing or too long.")
     wanted = settings.MLAPI_SIGN_IN_USERNAME_CLAIM
     name = _text(claim(claims, wanted))
     if not name:

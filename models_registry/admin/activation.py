@@ -173,7 +173,7 @@ class ActivationAdmin(RecordAdmin):
         if not activation.overrides:
             return activation.reason or "–"
         return format_html(
-            '<div>{}<span class="reg-override">Against the check\'s advice: {}</span></div>',
+            '<div>{}<span class="reg-override">Against the validation\'s advice: {}</span></div>',
             activation.reason,
             activation.overrides,
         )

@@ -27,11 +27,13 @@ class NewKeyForm(forms.Form):
 
     name = forms.CharField(
         max_length=100,
-        help_text="Who holds it, e.g. web shop.",
+        help_text="The user of the key, e.g. web shop.",
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
     )
     models = forms.MultipleChoiceField(
-        required=False, help_text="None ticked: every model, those to come too.", widget=forms.CheckboxSelectMultiple()
+        required=False,
+        help_text="None selected: every model, including future ones.",
+        widget=forms.CheckboxSelectMultiple(),
     )
     expires_in_days = forms.IntegerField(
         required=False,
@@ -126,9 +128,9 @@ class ApiKeyAdmin(RecordAdmin):
         key = get_object_or_404(ApiKey, pk=pk)
         with told_in_words(request):
             if services.revoke_key(key, by=request.user.get_username()):
-                messages.success(request, f"{key} is revoked. Replicas refuse it from their next poll on.")
+                messages.success(request, f"{key} is revoked. Replicas refuse it after their next poll.")
             else:
-                messages.info(request, f"{key} was revoked already; nothing has changed.")
+                messages.info(request, f"{key} was already revoked; nothing has changed.")
         return redirect("admin:models_registry_apikey_changelist")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -44,7 +44,7 @@ class CaptureForm(forms.Form):
         max_value=100,
         required=False,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-        help_text="Each worker takes a change up at its next poll.",
+        help_text="Each worker applies a change at its next poll.",
     )
     sides = forms.ChoiceField(
         label="What is kept",
@@ -53,10 +53,10 @@ class CaptureForm(forms.Form):
         help_text="Drift needs both; quality needs the predictions.",
     )
     excluded = ColumnsField(
-        label="Columns left out", required=False, help_text="One a line. Their values are not stored."
+        label="Columns left out", required=False, help_text="One per line. Their values are not stored."
     )
     hashed = ColumnsField(
-        label="Columns kept as a hash", required=False, help_text="One a line. A hash takes the place of each value."
+        label="Columns kept as a hash", required=False, help_text="One per line. A hash replaces each value."
     )
 
     def clean(self) -> dict[str, Any]:

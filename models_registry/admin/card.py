@@ -40,7 +40,7 @@ def save_card(request: HttpRequest, model: RegisteredModel, card: str) -> None:
     if services.set_card(model, card, by=request.user.get_username()):
         messages.success(request, f"The card of {model.name} is {'saved' if model.card else 'removed'}.")
     else:
-        messages.info(request, "The card was so already; nothing has changed.")
+        messages.info(request, "The card is the same; nothing has changed.")
 
 
 def save_notes(request: HttpRequest, version: ModelVersion, notes: str) -> None:
@@ -48,4 +48,4 @@ def save_notes(request: HttpRequest, version: ModelVersion, notes: str) -> None:
     if services.set_notes(version, notes, by=request.user.get_username()):
         messages.success(request, f"The notes on {version} are {'saved' if version.notes else 'removed'}.")
     else:
-        messages.info(request, "The notes were so already; nothing has changed.")
+        messages.info(request, "The notes are the same; nothing has changed.")

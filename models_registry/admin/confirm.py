@@ -75,7 +75,7 @@ class ConfirmationForm(forms.Form):
         required=False,
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
-        help_text="Kept in the history for good.",
+        help_text="Stays in the history permanently.",
     )
     traffic_percent = forms.FloatField(
         label="Share of the requests, %",
@@ -94,7 +94,7 @@ class ConfirmationForm(forms.Form):
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
         help_text="Empty: a person promotes it.",
     )
-    override = forms.BooleanField(label="Activate against the check's advice", widget=UnfoldBooleanWidget())
+    override = forms.BooleanField(label="Activate against the validation's advice", widget=UnfoldBooleanWidget())
     seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
 
     def __init__(self, *args: Any, needs_reason: bool, needs_override: bool, may_split: bool, **kwargs: Any) -> None:
@@ -102,7 +102,9 @@ class ConfirmationForm(forms.Form):
         super().__init__(*args, **kwargs)
         if needs_reason:
             self.fields["reason"].required = True
-            self.fields["reason"].help_text = "Needed here, since the check advises against it. Kept in the history."
+            self.fields[
+                "reason"
+            ].help_text = "Required, because the validation advises against it. Stays in the history."
         if not needs_override:
             del self.fields["override"]
         if not may_split:

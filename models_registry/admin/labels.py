@@ -22,7 +22,7 @@ class AliasesForm(forms.Form):
         required=False,
         max_length=2000,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "champion", "spellcheck": "false"}),
-        help_text="Separated by commas. Requests take an alias in the place of the number.",
+        help_text="Separated by commas. Requests may use an alias instead of the number.",
     )
 
 
@@ -56,4 +56,4 @@ def save_aliases(request: HttpRequest, version: ModelVersion, text: str) -> None
             now = ", ".join(sorted(names)) or "none"
             messages.success(request, f"The aliases of {version}: {now}.")
         else:
-            messages.info(request, "The aliases were so already; nothing has changed.")
+            messages.info(request, "The aliases are the same; nothing has changed.")

@@ -16,8 +16,8 @@ LABELS = {
     "parts": "Served as",
     "load_seconds": "Time to load",
     "row_milliseconds": "Time for one row",
-    "peak_memory_bytes": "Memory of the process at its largest",
-    "model_memory_bytes": "Memory that the model takes",
+    "peak_memory_bytes": "Peak memory of the process",
+    "model_memory_bytes": "Memory of the model",
     "versions": "Tried with",
     "signature_warning": "Signature of the file",
 }

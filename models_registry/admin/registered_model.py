@@ -67,7 +67,7 @@ class SettingsForm(forms.Form):
     acceleration = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="Serve a verified compiled form where there is one. Takes effect at the replicas' next poll.",
+        help_text="Serve the verified compiled form if there is one. Takes effect at the replicas' next poll.",
     )
     description = forms.CharField(
         required=False, max_length=5000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
@@ -377,7 +377,7 @@ def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:
         checks = (
             "A serving replica checks them now."
             if Replica.objects.live().exists()
-            else "No replica is live, so nobody checks them: start the service, or run sync_models."
+            else "No replica is live, so they are not validated: start the service, or run sync_models."
         )
         messages.success(request, f"Found {_counted(result.found)}. {checks}")
     if result.returned:

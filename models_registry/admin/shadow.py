@@ -55,14 +55,14 @@ class ReasonForm(forms.Form):
         required=False,
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
-        help_text="Kept with the shadow for good.",
+        help_text="Stays with the shadow permanently.",
     )
 
 
 class ConfirmationForm(ReasonForm):
     """A reason, and what the person had seen when they decided."""
 
-    override = forms.BooleanField(label="Start against the check's advice", widget=UnfoldBooleanWidget())
+    override = forms.BooleanField(label="Start against the validation's advice", widget=UnfoldBooleanWidget())
     seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
 
     def __init__(self, data: Any, *, advice: str, generation: int) -> None:

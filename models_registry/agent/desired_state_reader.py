@@ -58,7 +58,7 @@ class DesiredStateReader:
             return set()
         self.has_read = True
         self.state = kept
-        log.warning("desired_state_restored", models=sorted(kept), next="It is read anew when the database is back.")
+        log.warning("desired_state_restored", models=sorted(kept), next="It is read again when the database is back.")
         return kept.names()
 
     def is_current(self, desired: DesiredVersion) -> bool:

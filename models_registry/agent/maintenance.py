@@ -41,7 +41,7 @@ class MaintenanceLoop:
         """Follow other registries every `discovery_seconds`, look for something to check every `look_seconds`.
 
         The storage is listed every `listing_seconds`, by default as often as other registries are followed.
-        A validation runs within a `slot`, which says whether there is room for it. In a large `fleet`, each replica
+        A validation runs within a `slot`, which tells if there is enough memory. In a large `fleet`, each replica
         looks less often.
         """
         self._slot = slot

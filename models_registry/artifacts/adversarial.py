@@ -225,7 +225,7 @@ def _compare_memory(model: Any, schema: Schema, rows: list[Any]) -> None:
     (first, again), (other, other_again) = answers
     if _same(first, again) and _same(other, other_again) and not _same(first, other):
         raise UnsafeStructure(
-            "The artifact answers memory that nobody has cleared: the same rows get other answers after that memory "
+            "The artifact returns uninitialized memory: the same rows get other answers after that memory "
             "has changed. It is damaged or crafted; publish it again from its training script."
         )
 

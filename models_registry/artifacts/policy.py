@@ -79,7 +79,7 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
     only_named = [name for name in inspection.called if name not in runnable and name in trust.all | own]
     if only_named:
         yield (
-            f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded, where honest files only "
+            f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded, but ordinary files only "
             "mention them. Publish it again from its training script."
         )
     if len(inspection.globals) >= MAX_NAMES:

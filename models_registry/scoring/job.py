@@ -172,7 +172,7 @@ class _Job:
         if noted is not None and orjson.loads(noted) != orjson.loads(asked):
             raise ScoringRefused(
                 f"{self._folder.address} holds parts of another job: {_difference(noted, asked)}. Name another output, "
-                "or begin anew with --restart, which removes those parts."
+                "or start again with --restart, which removes those parts."
             )
         if noted is None:
             self.put(JOB_FILE, asked)

@@ -31,7 +31,7 @@ def activate(
     """Let `version` serve its model, and return the history's new row; None if it is active already: then a canary
     beside it ends.
 
-    `seen_generation` is the generation that the caller decided upon (that of `version.model` if it is not given). A
+    `seen_generation` is the generation on which the caller's decision is based (default: that of `version.model`). A
     running canary ends: promoted if it is `version`, else superseded.
 
     Raises:
@@ -240,10 +240,10 @@ def describe_conflict(current: RegisteredModel) -> str:
     who = f" by {last.activated_by}" if last and last.activated_by else ""
     if current.active_version is None:
         return (
-            f"{current.name}: somebody else's change came first. No version is active now{who}. "
+            f"{current.name}: another change came first. No version is active now{who}. "
             "Look at it, and repeat your change if you still want it."
         )
     return (
-        f"{current.name}: somebody else's activation came first. Active now is version "
+        f"{current.name}: another activation came first. Active now is version "
         f"{current.active_version.number}{who}. Look at it, and activate again if you still want yours."
     )

@@ -83,7 +83,7 @@ def digest_of_key(key: str) -> str:
 
 def _require_sane(name: str, expires_in_days: float | None, rate_per_minute: int | None) -> None:
     if not 0 < len(name.strip()) <= 100:
-        raise RequestError("A key needs a name of 1 to 100 characters: who holds it, e.g. 'web shop'.")
+        raise RequestError("A key needs a name of 1 to 100 characters: its user, e.g. 'web shop'.")
     if expires_in_days is not None and not 0 < expires_in_days <= 36_500:
         raise RequestError(f"The term is {expires_in_days:g} days; expected more than 0 and at most 36500.")
     if rate_per_minute is not None and not 0 < rate_per_minute <= 100_000_000:

@@ -50,7 +50,7 @@ def ask_version(version: ModelVersion, instances: Sequence[Any], *, is_single: b
 @contextmanager
 def _turn() -> Iterator[None]:
     if not _trials.acquire(blocking=False):
-        raise Busy("Other versions are tried here now. Ask again in two seconds.")
+        raise Busy("Other versions are being tried. Repeat the request in two seconds.")
     try:
         yield
     finally:

@@ -116,7 +116,7 @@ def _verdict_on(version: ModelVersion, artifact: CachedArtifact, manifest: Manif
     except ArtifactError as error:
         findings.reject(str(error))
     if findings.state == State.REJECTED and not artifact.path.exists():
-        raise DiskUnavailable(f"{version} was removed from the cache while it was checked. It is checked again.")
+        raise DiskUnavailable(f"{version} was removed from the cache while it was checked. It is validated again.")
     return findings
 
 

@@ -28,7 +28,9 @@ def activate_latest(version: ModelVersion) -> None:
         if model.activations.filter(version=version).exists() or model.canaries.filter(version=version).exists():
             return
         if model.active_version is None and model.generation:
-            log.info("not_activated", version=str(version), reason="the model was deactivated; activate it by hand")
+            log.info(
+                "not_activated", version=str(version), reason="the model was deactivated; a person must activate it"
+            )
             return
         if model.active_version is not None and model.active_version.number > version.number:
             return
@@ -57,7 +59,7 @@ def _answers_otherwise(version: ModelVersion, active: ModelVersion) -> bool:
 
 def _serve_latest(version: ModelVersion) -> None:
     """Activate a version, or begin its canary where the model's versions go through one."""
-    model, by, reason = version.model, "policy latest", "It passed its checks."
+    model, by, reason = version.model, "policy latest", "It passed validation."
     if model.latest_percent >= 100 or model.active_version is None:
         activate(version, by=by, reason=reason, kind=Activation.Kind.POLICY)
     else:

@@ -164,7 +164,7 @@ class Server:
         answer = self._get_json("registered-models/alias", name=self._source.model, alias=self._source.alias)
         version = answer.get("model_version")
         if not isinstance(version, dict) or not version.get("version"):
-            raise StorageUnavailable(f"{self._source.shown}: MLflow answers no model version. It is asked again.")
+            raise StorageUnavailable(f"{self._source.shown}: MLflow answers no model version. It is retried.")
         return version
 
     def artifact_root(self, version: dict[str, Any]) -> str:
@@ -241,10 +241,10 @@ class Server:
             return
         said = answer.raw.read(2_000, decode_content=True).decode("utf-8", "replace")
         raise StorageUnavailable(
-            f"{self._source.shown}: MLflow answers {answer.status_code} to {what} ({said[:200]}). It is asked again."
+            f"{self._source.shown}: MLflow answers {answer.status_code} to {what} ({said[:200]}). It is retried."
         )
 
     def _unreached(self, error: Exception) -> StorageUnavailable:
         return StorageUnavailable(
-            f"{self._source.shown}: MLflow cannot be read ({type(error).__name__}). It is asked again."
+            f"{self._source.shown}: MLflow cannot be read ({type(error).__name__}). It is retried."
         )

@@ -1,6 +1,6 @@
 """API tokens: each acts for its user, is shown once, and is stored as a digest alone.
 
-The rows are those of Django REST framework. A new one is hashed before it is written, whichever code creates it.
+The rows are those of Django REST framework. A new one is always hashed before it is written.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def _as_disk_error(version: ModelVersion) -> Iterator[None]:
             raise  # damaged compressed data: Python's own, not the kernel's
         where = f" ({error.filename})" if error.filename else ""
         raise DiskUnavailable(
-            f"{version} cannot be checked on this machine: {error.strerror}{where}. See that there is space, and the "
-            "right to write. It is checked again."
+            f"{version} cannot be validated on this machine: {error.strerror}{where}. Make sure that there is "
+            "space and permission to write. The validation is retried."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What the checks of the stored state do not know shows in rows that nobody promised."""
+"""What the checks of the stored state do not know shows in rows outside the sample."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _exercised(model: Any, instances: Any = ()) -> list[str]:
 
 
 def test_memory_that_nobody_cleared_is_found() -> None:
-    with pytest.raises(UnsafeStructure, match="memory that nobody has cleared"):
+    with pytest.raises(UnsafeStructure, match="uninitialized memory"):
         _exercised(Uncleared())
 
 

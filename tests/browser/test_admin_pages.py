@@ -131,7 +131,7 @@ def test_deactivate_watch_the_replicas_put_it_down_and_roll_back(open_page, digi
         expect(text).to_have_text("No version is active; 1 of 2 live replicas still serves one.")
         expect(row_of(page, 12)).to_contain_text("version 1")
         replicas.put_down(12)
-        expect(text).to_contain_text("No version is active, so nothing serves.")
+        expect(text).to_contain_text("No version is active, so nothing is served.")
         expect(page.locator("#live-status")).to_have_text("No version is active.")
         assert page.evaluate("window.isTheSamePage")
 
@@ -140,7 +140,9 @@ def test_deactivate_watch_the_replicas_put_it_down_and_roll_back(open_page, digi
         page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
         expect(page.get_by_role("link", name="Deactivate")).to_have_count(0)
         page.get_by_role("link", name="Roll back to version 1").click()
-        expect(page.locator("#content")).to_contain_text("Nothing serves now; each replica answers as soon as it has")
+        expect(page.locator("#content")).to_contain_text(
+            "No version is served now; each replica answers as soon as it has"
+        )
         page.get_by_role("button", name="Roll back to version 1").click()
         expect(text).to_have_text("0 of 2 live replicas serve version 1.")
         for pid in replicas.pids:
@@ -158,7 +160,7 @@ def test_a_stale_confirmation_says_who_came_first(open_page, digits):
     page.goto(f"/admin/models_registry/modelversion/{digits.versions.get(number=2).pk}/activate/")
     services.activate(version("digits", 4), by="carla")
     page.get_by_role("button", name="Activate version 2").click()
-    expect(page.get_by_text("somebody else's activation came first")).to_be_visible()
+    expect(page.get_by_text("another activation came first")).to_be_visible()
     expect(page.locator('tr[data-version="4"]')).to_contain_text("active")
 
 
@@ -193,7 +195,7 @@ def test_a_versions_page_follows_its_check_and_asks_no_more_after_the_verdict(op
     page = open_page(*VIEW, "publish_modelversion", "activate_modelversion")
     page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_text("It waits for its check")).to_be_visible()
+    expect(page.get_by_text("It waits for validation")).to_be_visible()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/live/" in request.url else None)
 
@@ -217,11 +219,11 @@ def test_the_check_is_overruled_with_a_tick_and_a_reason(open_page, digits):
     page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
     page.get_by_role("link", name="Activate", exact=True).click()
     page.get_by_label("Reason").fill("compared by hand")
-    page.get_by_label("Activate against the check's advice").check()
+    page.get_by_label("Activate against the validation's advice").check()
     page.get_by_role("button", name="Activate all the same").click()
     expect(page.get_by_text("Activated digits version 4")).to_be_visible()
     go(page, "History")
-    expect(page.get_by_text("Against the check's advice: Trained with scikit-learn 1.4.2")).to_be_visible()
+    expect(page.get_by_text("Against the validation's advice: Trained with scikit-learn 1.4.2")).to_be_visible()
 
 
 def test_history_answers_what_was_live(open_page, digits):
@@ -381,4 +383,4 @@ def test_a_model_and_a_version_are_found_by_keyboard(open_page, digits):
     open_palette(page)
     page.keyboard.type("nothing is called so")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Nothing is called so.")).to_be_visible()
+    expect(page.get_by_text("No match.")).to_be_visible()

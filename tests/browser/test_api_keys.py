@@ -29,7 +29,7 @@ def test_a_key_is_made_seen_once_and_revoked(open_page):
     page.get_by_label("Name").fill("web shop")
     page.get_by_label("digits").check()
     page.get_by_label("Rate per minute").fill("60")
-    page.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="Create the key").click()
     key = page.locator("#api-key").inner_text()
     assert services.get_key(key).model_names == ["digits"]
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -43,7 +43,7 @@ def test_a_key_is_made_seen_once_and_revoked(open_page):
     expect(page.get_by_role("cell", name="in use")).to_be_visible()
     assert key not in page.content()
     page.get_by_role("link", name="web shop").click()
-    page.get_by_role("button", name="Revoke for good").click()
+    page.get_by_role("button", name="Revoke permanently").click()
     expect(page.get_by_text("is revoked. Replicas refuse it")).to_be_visible()
     expect(page.get_by_role("cell", name="revoked")).to_be_visible()
     assert refused == []

@@ -181,7 +181,7 @@ def test_same_name_of_another_identity_is_refused(issuer, subject):
 def test_account_switched_off_here_stays_off():
     user = account_of(identity())
     User.objects.filter(pk=user.pk).update(is_active=False)
-    with pytest.raises(SignInRefused, match="switched off"):
+    with pytest.raises(SignInRefused, match="is not active"):
         account_of(identity())
 
 

@@ -158,7 +158,7 @@ def test_a_canary_moves_no_pointer(model):
 def test_a_decision_upon_an_older_state_is_refused(model):
     stale = services.get_version(services.get_model("m"), 2)
     services.activate(services.get_version(services.get_model("m"), 3), by="y")
-    with pytest.raises(ActivationConflict, match="somebody else"):
+    with pytest.raises(ActivationConflict, match="another activation came first"):
         services.start_canary(stale, percent=10, by="x")
 
 

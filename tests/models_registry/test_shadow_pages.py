@@ -94,7 +94,7 @@ def test_wrong_choice_is_shown_beside_its_field(query, model):
 
 def test_decision_upon_an_older_state_is_refused(model):
     client = logged_in(VIEW, ACTIVATE)
-    assert "somebody else" in told(start(client, model, seen_generation=model.generation - 1))
+    assert "another activation came first" in told(start(client, model, seen_generation=model.generation - 1))
     assert not Shadow.objects.exists()
 
 

@@ -40,7 +40,7 @@ def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory)
     assert version.report["load_seconds"] > 0
     assert "sklearn.ensemble._forest.RandomForestClassifier" in version.inspection["globals"]
     assert version.report["acceleration"]["kind"] == "onnx64"
-    # Nobody gave expected predictions: those of this check are the expected ones from now on.
+    # The publisher gave no expected predictions: those of this validation become the expected ones.
     assert version.sample_is_own
     assert len(version.sample["predictions"]) == 1
     assert services.activate(version, by="x") is not None
@@ -75,9 +75,9 @@ def test_what_is_no_model_is_rejected_in_words(storage_directory):
     cases = {
         "a": (b"no pickle", ""),
         "b": (b"", "is an empty file. Copy it again, whole."),
-        "c": (whole[:300], "no whole joblib file"),
+        "c": (whole[:300], "not a complete joblib file"),
         "d": (whole[:-300], "copy it again, whole."),
-        "e": (zlib.compress(whole)[:-300], "Its compressed data ends early. It was probably cut off"),
+        "e": (zlib.compress(whole)[:-300], "Its compressed data ends early. It was probably truncated"),
     }
     for name, (content, words) in cases.items():
         path = storage_directory / name / "model.joblib"
@@ -330,7 +330,7 @@ def test_a_cache_that_cannot_be_written_to_rejects_nothing(storage_directory, tm
 def test_a_check_without_a_place_for_its_own_files_rejects_nothing(storage_directory, tmp_path, monkeypatch):
     save(constant(1), storage_directory / "m/model.joblib")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    assert "See that there is space" in _is_postponed(storage_directory)
+    assert "Make sure that there is space" in _is_postponed(storage_directory)
 
 
 def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejected(
@@ -346,5 +346,5 @@ def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejec
 
     with monkeypatch.context() as patched:
         patched.setattr(load_test, "run_load_test", remove_and_run)
-        assert "It is checked again." in _is_postponed(storage_directory)
+        assert "The validation is retried." in _is_postponed(storage_directory)
     assert check(storage_directory).state == State.READY

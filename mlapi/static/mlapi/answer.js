@@ -71,7 +71,7 @@ window.mlapi = window.mlapi || {};
     find("problem").hidden = true;
     find("result").hidden = false;
     const text = shown(reply.prediction), output = find("prediction");
-    // Said anew only where it changed: a screen reader should not repeat itself while somebody draws.
+    // Written only if it changed: a screen reader should not repeat itself while a user draws.
     if (output.textContent !== text) output.textContent = text;
     output.classList.toggle("words", text.length > 12);
     output.classList.toggle("digits", text.length > 18 && !text.includes(" "));

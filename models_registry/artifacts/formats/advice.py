@@ -140,7 +140,7 @@ _DANGEROUS_NAMES = frozenset(
 )
 _DANGEROUS_PREFIXES = ("numpy.f2py.", "numpy.testing.", "sklearn.utils._testing.", "sklearn.datasets.")
 _DO_NOT_TRUST = (
-    "They reach files, programs or the network of this server, which no honest model needs. Do not trust this file: "
+    "They reach files, programs or the network of this server, which no ordinary model needs. Do not trust this file: "
     "nothing of it was run. Find out where it comes from, and train the model again yourself."
 )
 # Libraries that people train with and that this server does not have, with the way to a file that it serves.

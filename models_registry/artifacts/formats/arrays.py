@@ -24,7 +24,7 @@ _PLAIN_TYPE = re.compile(r"[biufcmMSUVO?]\d{0,9}")
 
 def _refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact describes {what}, which no honest file does. Publish it again from its training script."
+        f"The artifact describes {what}, which no ordinary file does. Publish it again from its training script."
     )
 
 

@@ -32,7 +32,7 @@ class Texts(list[str | None]):
 
 def _refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact holds an array of Arrow {what}, which no honest file does. Publish it again from its training "
+        f"The artifact holds an array of Arrow {what}, which no ordinary file does. Publish it again from its training "
         "script, with plain lists in the place of pandas objects (columns.tolist())."
     )
 

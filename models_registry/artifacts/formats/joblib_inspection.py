@@ -378,11 +378,11 @@ def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     except (TruncatedFile, EOFError) as stop:
         found = stop if isinstance(stop, TruncatedFile) else "Its compressed data ends early."
         notes.problems.append(
-            f"The artifact is no whole joblib file. {found} It was probably cut off while it was copied: copy it "
+            f"The artifact is not a complete joblib file. {found} It was probably truncated during a copy: copy it "
             "again, whole."
         )
         return
     except ContradictoryFile as stop:
-        notes.problems.append(f"The artifact is no honest joblib file. {stop}")
+        notes.problems.append(f"The artifact is not a regular joblib file. {stop}")
         return
     notes.outline.extend(object_tree_of(root))

@@ -13,7 +13,7 @@ from models_registry.errors import UntrustedArtifact
 
 def refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact {what}, which no honest file does. Publish it again from its training script, "
+        f"The artifact {what}, which no ordinary file does. Publish it again from its training script, "
         "better as ONNX or skops."
     )
 

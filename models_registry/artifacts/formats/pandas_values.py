@@ -17,8 +17,8 @@ _STORAGES = frozenset({"python", "pyarrow"})
 
 def _refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact {what}, which no honest file does. Publish it again from its training script, with plain lists "
-        "in the place of pandas objects (columns.tolist())."
+        f"The artifact {what}, which no ordinary file does. Publish it again from its training script, with plain "
+        "lists instead of pandas objects (columns.tolist())."
     )
 
 

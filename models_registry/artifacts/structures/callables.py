@@ -90,8 +90,8 @@ _CLASS_PLACES = frozenset({"dtype", "_baseclass", "cv"})
 def refuse(name: str, how: str) -> UnsafeStructure:
     """Return the error for a function that could do harm where the artifact has it."""
     return UnsafeStructure(
-        f"The artifact calls {name} during a prediction {how}, which could write into its arrays, answer memory that "
-        "nobody has cleared, or mix the rows of several requests. Use a function of each row by itself, without "
+        f"The artifact calls {name} during a prediction {how}, which could write into its arrays, return "
+        "uninitialized memory, or mix the rows of several requests. Use a function of each single row, without "
         "`out` and `where`, train it again and publish that."
     )
 

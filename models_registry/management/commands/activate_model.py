@@ -34,10 +34,10 @@ class Command(RegistryCommand):
             "--bake",
             type=float,
             metavar="MINUTES",
-            help="the canary becomes active after that time, where no guardrail was broken",
+            help="the canary becomes active after that time, if no guardrail was broken",
         )
         parser.add_argument(
-            "--override", action="store_true", help="although its check advises against it; needs --reason"
+            "--override", action="store_true", help="against the advice of its validation; needs --reason"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -12,7 +12,7 @@ from models_registry.management.base import RegistryCommand, add_wait_arguments,
 class Command(RegistryCommand):
     """Archive, and with --wait return when no live replica serves the model."""
 
-    help = "Takes a model out of use and out of the lists; restore_model brings it back."
+    help = "Deactivates a model and removes it from the lists; restore_model restores it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments, as those of deactivate_model."""

@@ -13,13 +13,13 @@ from models_registry.management.base import RegistryCommand, who
 class Command(RegistryCommand):
     """Make a key and print it."""
 
-    help = "Makes an API key for predictions and prints it; it is kept nowhere else."
+    help = "Creates an API key for predictions and prints it; only its digest is stored."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare what a key may be confined to."""
-        parser.add_argument("name", metavar="NAME", help="who holds it, e.g. 'web shop'")
+        parser.add_argument("name", metavar="NAME", help="the user of the key, e.g. 'web shop'")
         parser.add_argument("--models", help="for these models only, separated by commas")
-        parser.add_argument("--expires", type=float, metavar="DAYS", help="it ends after that many days")
+        parser.add_argument("--expires", type=float, metavar="DAYS", help="it expires after that many days")
         parser.add_argument("--rate", type=int, metavar="PER_MINUTE", help="the limit of requests per minute")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,8 +33,8 @@ class Command(RegistryCommand):
         )
         self.stdout.write(key)
         self.stderr.write(
-            f"This is the key of {row.name!r}. Keep it now: it is not shown again. Callers send it as "
-            "'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Replicas know it from their next poll on."
+            f"This is the key of {row.name!r}. Copy it now: it is not shown again. Clients send it as "
+            "'Authorization: Bearer KEY' or 'X-API-Key: KEY'. Replicas accept it after their next poll."
         )
 
 

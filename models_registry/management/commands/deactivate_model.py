@@ -12,7 +12,7 @@ from models_registry.management.base import RegistryCommand, add_wait_arguments,
 class Command(RegistryCommand):
     """Deactivate, and with --wait return when no live replica serves the model."""
 
-    help = "Takes a model out of service; its versions and history stay, rollback_model brings it back."
+    help = "Deactivates a model; its versions and history stay, rollback_model activates it again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments, as those of activate_model."""

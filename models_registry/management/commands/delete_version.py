@@ -12,7 +12,7 @@ from models_registry.management.base import RegistryCommand, who
 class Command(RegistryCommand):
     """Delete what the registry holds of a rejected version."""
 
-    help = "Deletes a rejected version from the registry; its number and its reasons stay, and its file in the storage."
+    help = "Deletes a rejected version from the registry; its number, its reasons and its file in the storage stay."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""

@@ -16,13 +16,13 @@ from models_registry.management.base import RegistryCommand
 class Command(RegistryCommand):
     """Make a user's token and print it."""
 
-    help = "Makes a user's token for the registry's API and prints it; a digest alone is stored."
+    help = "Creates a user's token for the registry's API and prints it; only a digest is stored."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare for whom."""
-        parser.add_argument("username", metavar="USER", help="for whom the token acts")
+        parser.add_argument("username", metavar="USER", help="the user of the token")
         parser.add_argument(
-            "-r", "--reset", action="store_true", dest="reset_token", help="end the user's present token first"
+            "-r", "--reset", action="store_true", dest="reset_token", help="revoke the user's present token first"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -41,4 +41,4 @@ class Command(RegistryCommand):
                 )
             token = Token.objects.create(user=user)
         self.stdout.write(f"Generated token {token.key} for user {name}")
-        self.stderr.write("Keep it now: it is not shown again. Callers send it as 'Authorization: Bearer TOKEN'.")
+        self.stderr.write("Copy it now: it is not shown again. Clients send it as 'Authorization: Bearer TOKEN'.")

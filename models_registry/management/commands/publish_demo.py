@@ -16,7 +16,7 @@ from models_registry.models import RegisteredModel, State
 class Command(RegistryCommand):
     """Train, publish and activate the demo's models."""
 
-    help = "Trains, publishes and activates the demo's models, where no model is registered."
+    help = "Trains, publishes and activates the demo's models, if no model is registered."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do nothing if the registry has a model, or the storage has one that was not found yet."""

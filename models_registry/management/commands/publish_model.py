@@ -34,11 +34,11 @@ class Command(RegistryCommand):
         parser.add_argument(
             "--reference",
             type=Path,
-            help="rows of the training data: CSV, Parquet or JSON Lines; drift is measured from it",
+            help="rows of the training data: CSV, Parquet or JSON Lines; the reference for drift",
         )
         parser.add_argument("--metrics", type=Path, help='JSON such as {"accuracy": 0.98}')
         parser.add_argument("--description", help="one line on what is new")
-        parser.add_argument("--activate", action="store_true", help="activate it when it passes its check")
+        parser.add_argument("--activate", action="store_true", help="activate it when it passes validation")
         add_wait_arguments(parser, "every running replica serves it (with --activate)")
 
     def handle(self, *args: Any, **options: Any) -> None:

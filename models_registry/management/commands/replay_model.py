@@ -39,7 +39,7 @@ class Command(RegistryCommand):
             "--tolerance", type=float, default=DEFAULT_TOLERANCE, help="how far a value may be off, as a share of it"
         )
         parser.add_argument(
-            "--tolerate", type=float, metavar="PERCENT", help="exit with status 3 where more than that changes"
+            "--tolerate", type=float, metavar="PERCENT", help="exit with status 3 if more than that changes"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

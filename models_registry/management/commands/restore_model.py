@@ -12,7 +12,7 @@ from models_registry.management.base import RegistryCommand, who
 class Command(RegistryCommand):
     """Restore; nothing is activated by it."""
 
-    help = "Brings an archived model back; activate one of its versions then."
+    help = "Restores an archived model; then activate one of its versions."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the argument."""

@@ -22,4 +22,4 @@ class Command(RegistryCommand):
         """Revoke it."""
         key = services.get_key(options["key"])
         services.revoke_key(key, by=who())
-        self.stdout.write(f"{key}: revoked. Replicas refuse it from their next poll on.")
+        self.stdout.write(f"{key}: revoked. Replicas refuse it after their next poll.")

@@ -26,7 +26,7 @@ NICE = 10
 class Command(RegistryCommand):
     """Run one job, and report how far it is."""
 
-    help = "Runs a batch scoring job that a replica has claimed; replicas call it."
+    help = "Runs a batch scoring job that a replica has claimed; used by the replicas."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the job's number."""
@@ -42,13 +42,13 @@ class Command(RegistryCommand):
         def report(progress: Progress) -> None:
             nonlocal reported_at
             if os.getppid() != parent:
-                raise CommandError("The replica that ran this job is gone. Another one takes the job up.")
+                raise CommandError("The replica that ran this job is gone. Another one resumes the job.")
             now = time.monotonic()
             if now - reported_at < REPORT_SECONDS:
                 return
             reported_at = now
             if not services.report_batch(job, rows=progress.rows, total_rows=progress.total_rows):
-                raise CommandError("The job was cancelled, or another replica has taken it up.")
+                raise CommandError("The job was cancelled, or another replica has resumed it.")
 
         try:
             asked = ScoringOptions(**{**job.options, "keep": _as_tuple(job.options.get("keep"))})

@@ -23,12 +23,12 @@ class Command(RegistryCommand):
     help = (
         "Predicts every row of a Parquet, CSV or JSON Lines file, or of a folder of them, from and to a path or s3://. "
         "An OUTPUT that ends in .parquet, .csv or .jsonl becomes one file, any other a folder of parts. "
-        "The same command again goes on where a job was cut off."
+        "The same command again resumes an interrupted job."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("name", metavar="NAME[:VERSION]", help="the active version where none is named")
+        parser.add_argument("name", metavar="NAME[:VERSION]", help="default: the active version")
         parser.add_argument("input", metavar="INPUT")
         parser.add_argument("output", metavar="OUTPUT")
         parser.add_argument(

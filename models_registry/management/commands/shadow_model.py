@@ -16,7 +16,7 @@ from models_registry.services.shadows import DEFAULT_PERCENT
 class Command(RegistryCommand):
     """Start or end the shadow of a model."""
 
-    help = "Gives a version copies of a model's requests; its answers are only compared. --off ends it."
+    help = "Sends copies of a model's requests to a version; its answers are only compared. --off ends it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the contract's arguments."""
@@ -28,7 +28,7 @@ class Command(RegistryCommand):
         parser.add_argument("--off", action="store_true", help="end the shadow of the model")
         parser.add_argument("--reason", default="", help="kept in the history")
         parser.add_argument(
-            "--override", action="store_true", help="although its check advises against it; needs --reason"
+            "--override", action="store_true", help="against the advice of its validation; needs --reason"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -15,7 +15,7 @@ from models_registry.models import ModelVersion
 class Command(RegistryCommand):
     """Find, record, check; mark what is gone."""
 
-    help = "Finds what is new in the storage, records and checks it; what is gone is marked."
+    help = "Finds new versions in the storage, records and validates them; marks missing ones."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look once, and check all that waits."""
@@ -32,9 +32,9 @@ class Command(RegistryCommand):
         postponed = self._check(services.versions_to_check(result.found + result.returned))
         self.stdout.write(f"{len(result.found)} new, {len(result.returned)} returned, {len(result.missing)} missing.")
         if postponed:
-            raise CommandError(f"{postponed} could not be checked; a serving replica tries again.")
+            raise CommandError(f"{postponed} could not be validated; a serving replica retries.")
         if failures:
-            raise CommandError("Not every MLflow registry could be read; a serving replica tries again.")
+            raise CommandError("Not every MLflow registry could be read; a serving replica retries.")
 
     def _check(self, versions: list[ModelVersion]) -> int:
         """Check them, and return how many must wait: the bytes of one keep no other from its check."""

@@ -74,7 +74,7 @@
 
     const plan = () => {
       clearTimeout(timer);
-      if (document.hidden || isFinal()) return; // a page that nobody sees asks nothing
+      if (document.hidden || isFinal()) return; // a hidden page sends no requests
       timer = setTimeout(ask, PAUSES[content().dataset.complete]);
     };
 
