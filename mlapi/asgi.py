@@ -15,6 +15,7 @@ from mlapi.http.application import Application, GrpcServer  # noqa: E402 - needs
 from mlapi.http.django_host import DjangoHost  # noqa: E402
 from mlapi.http.process import admission, pipeline  # noqa: E402
 from mlapi.replica import Replica  # noqa: E402
+from models_registry.checks import require_sound_settings  # noqa: E402
 
 
 def grpc_server() -> GrpcServer | None:
@@ -26,5 +27,6 @@ def grpc_server() -> GrpcServer | None:
     return InferenceServer(pipeline, port=settings.GRPC_PORT, host=settings.MLAPI_BIND or "[::]")
 
 
+require_sound_settings()
 replica = Replica()
 application = Application(pipeline, DjangoHost(admission, threads=settings.WEB_THREADS), replica, grpc_server())

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from models_registry.artifacts.formats.trusted import malformed_names
@@ -19,6 +20,13 @@ from models_registry.storage import open_storage
 MIN_JOBLIB = (1, 6)
 # What a command of the registry looks at before it runs; the rest of Django's checks are for `migrate` and `check`.
 OWN = "registry"
+
+
+def require_sound_settings() -> None:
+    """Raise ImproperlyConfigured with every error of the registry's own checks: a server starts without a command."""
+    errors = [item for item in run_checks(tags=[OWN]) if item.is_serious() and not item.is_silenced()]
+    if errors:
+        raise ImproperlyConfigured(" ".join(f"{item.id}: {item.msg} {item.hint or ''}".strip() for item in errors))
 
 
 @register(OWN)

@@ -9,17 +9,19 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils import timezone
 
 from models_registry import services
-from models_registry.checks import OWN
+from models_registry.checks import OWN, require_sound_settings
 from models_registry.delivery import DeliveryError, Receiver, deliver, signature
 from models_registry.models import Canary, ModelVersion, State, WebhookDelivery
 from models_registry.services.rollout import ModelReport
@@ -251,6 +253,8 @@ def test_a_wrong_setting_is_named(settings, urls, secrets, sentence):
     settings.MODELS_WEBHOOK_URLS, settings.MODELS_WEBHOOK_SECRETS = urls, secrets
     found = " ".join(item.msg for item in run_checks(tags=[OWN]) if item.id == "models_registry.E005")
     assert bool(found) is bool(sentence) and sentence in found
+    with pytest.raises(ImproperlyConfigured, match=f"E005: .*{sentence}") if sentence else nullcontext():
+        require_sound_settings()
 
 
 # What is told
