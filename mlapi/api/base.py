@@ -66,6 +66,7 @@ class MayAct(BasePermission):
         if not needed:
             return True
         name = view.kwargs.get("name")
+        makes_models = request.method in view.makes_models
         if not may(user, needed):
             raise exceptions.PermissionDenied(
                 f"{user.get_username()} may not do this: the permission {needed!r} is needed. "
@@ -75,10 +76,10 @@ class MayAct(BasePermission):
             if view.concerns_all_models and not may_everywhere(user, needed):
                 raise _outside(user, needed, "every model")
         elif not may(user, needed, name):
-            if view.makes_models or may(user, VIEW, name):
+            if makes_models or may(user, VIEW, name):
                 raise _outside(user, needed, repr(name))
             raise _unknown(name)
-        elif is_limited(user) and not view.makes_models and not RegisteredModel.objects.filter(name=name).exists():
+        elif is_limited(user) and not makes_models and not RegisteredModel.objects.filter(name=name).exists():
             # The usual answer suggests names of other models.
             raise _unknown(name)
         return True
@@ -108,8 +109,8 @@ class RegistryView(APIView):
     needs: ClassVar[dict[str, str]] = {}
     # Whether a permission that is limited to some models is not enough.
     concerns_all_models = False
-    # Whether the address may name a model that is not registered yet.
-    makes_models = False
+    # The methods for which the address may name a model that is not registered yet.
+    makes_models: ClassVar[frozenset[str]] = frozenset()
     _began = 0.0
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

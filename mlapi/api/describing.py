@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,8 +19,19 @@ SHOWN_SAMPLES = 5
 
 def model_content(model: RegisteredModel) -> dict[str, Any]:
     """Return all that is known of a model."""
+    return models_content([model])[0]
+
+
+def models_content(models: Sequence[RegisteredModel]) -> list[dict[str, Any]]:
+    """Return all that is known of some models."""
+    return [
+        {**described, **_labels(model)}
+        for model, described in zip(models, services.describe_models(models), strict=True)
+    ]
+
+
+def _labels(model: RegisteredModel) -> dict[str, Any]:
     return {
-        **services.describe_model(model),
         "description": model.description,
         "archived_at": model.archived_at,
         "tags": model.tags,

@@ -1,4 +1,4 @@
-"""`POST /api/models/{name}/versions`: an artifact from a pipeline into the storage."""
+"""`/api/models/{name}/versions`: the list, and an artifact from a pipeline into the storage."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from mlapi.api import serializers as forms
 from mlapi.api.base import RegistryView, asked, by, waiting
 from mlapi.api.describing import version_content
+from mlapi.api.paging import LINK_HEADER, page_of, paged
 from mlapi.api.views import PROBLEMS
 from mlapi.protocols.base import HttpError
 from models_registry import services
@@ -28,7 +29,7 @@ from models_registry.artifacts import formats
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.table_formats import MAX_TABLE_BYTES, table_format
 from models_registry.errors import ManifestError
-from models_registry.permissions import PUBLISH
+from models_registry.permissions import PUBLISH, VIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,30 @@ def disk_errors() -> Iterator[None]:
 class VersionsView(RegistryView):
     """`/api/models/{name}/versions`."""
 
-    makes_models = True
+    makes_models = frozenset({"POST"})
     parser_classes = (MultiPartParser,)
-    needs = {"POST": PUBLISH}
+    needs = {"GET": VIEW, "POST": PUBLISH}
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Have uploads written to files."""
         request.upload_handlers = [FileUpload(request, _artifact(), REFERENCE)]
         return super().initialize_request(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="list_versions",
+        tags=["registry"],
+        parameters=[forms.VersionsQuery, LINK_HEADER],
+        responses={200: forms.VersionSummary(many=True), **PROBLEMS},
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """Return a model's versions, the newest first; with `limit` a page of them."""
+        wanted = asked(request, forms.VersionsQuery, of_query=True)
+        versions = services.get_model(name).versions.kept().newest_first().without_details()
+        if wanted["after"] is not None:
+            versions = versions.filter(number__lt=wanted["after"])
+        shown, has_more = page_of(versions, wanted["limit"])
+        content = [services.describe_version(version) for version in shown]
+        return paged(request, content, next_after=shown[-1].number if has_more else None)
 
     @extend_schema(
         operation_id="publish",

@@ -74,7 +74,7 @@ from models_registry.services.examination import fetch_artifact
 from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bins
 from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_card, set_notes, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
-from models_registry.services.listing import all_models, describe_model, describe_version, list_models
+from models_registry.services.listing import describe_model, describe_models, describe_version, list_models
 from models_registry.services.logged_rows import logged_rows
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
 from models_registry.services.publishing import publish
@@ -146,7 +146,6 @@ __all__ = [
     "VersionDetails",
     "activate",
     "aliases_of",
-    "all_models",
     "archive",
     "ask_version",
     "beat",
@@ -170,6 +169,7 @@ __all__ = [
     "deliver_due",
     "describe_batch",
     "describe_model",
+    "describe_models",
     "describe_version",
     "digest_of_key",
     "discover",
