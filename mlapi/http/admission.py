@@ -16,6 +16,8 @@ SLOT_BYTES = 250_000
 # Less than the Retry-After of a refusal: a client that returns earlier did not respect it.
 IMPATIENT_SECONDS = 0.9
 MAX_REMEMBERED_CLIENTS = 2_048
+# Where the next in the queue has waited this share of its time, a request that comes now would probably time out.
+HOPELESS_SHARE = 0.75
 # Each connection may hold this much of a body beside the shared memory.
 FREE_BODY_BYTES = 65_536
 
@@ -179,10 +181,10 @@ class AdmissionController:
         return waiting
 
     def _is_hopeless(self) -> bool:
-        """Return whether the next in the queue has waited half its time, and as many wait as may run."""
+        """Return whether the next in the queue has waited most of its time, and as many wait as may run."""
         if len(self._queue) < self.max_in_flight:
             return False
-        return time.monotonic() - self._queue[0].arrived_at >= self.queue_timeout_seconds / 2
+        return time.monotonic() - self._queue[0].arrived_at >= HOPELESS_SHARE * self.queue_timeout_seconds
 
     def _grant(self) -> list[_Waiting]:
         granted = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -72,12 +73,21 @@ def test_a_full_queue_is_refused_at_once():
     run(work)
 
 
-def test_a_hopeless_wait_is_refused_at_once():
+@pytest.mark.parametrize(("waited_seconds", "is_refused"), [(2.9, False), (3.1, True)])
+def test_a_hopeless_wait_is_refused_at_once(waited_seconds, is_refused, monkeypatch):
+    now = time.monotonic
+
     async def work():
-        admission = controller(max_in_flight=1, queue_timeout_seconds=0.4)
+        admission = controller(max_in_flight=1, queue_timeout_seconds=4.0)
         held = await admission.acquire()
         first = await queued(admission)
-        await asyncio.sleep(0.25)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + waited_seconds)
+        if not is_refused:
+            second = await queued(admission, client="a")
+            held.release()
+            (await first).release()
+            (await second).release()
+            return admission.in_flight
         with pytest.raises(HttpError):
             await asyncio.wait_for(admission.acquire(client="a"), 0.1)
         # A client that returns at once waits, so that refusals do not take the time of the others.
