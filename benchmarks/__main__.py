@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import batches, forest_batches, overload, single_rows, start, swaps
+from benchmarks import batches, forest_batches, grpc_swaps, overload, single_rows, start, swaps
 from benchmarks.artifacts import train
 from benchmarks.bench import Bench
 from benchmarks.load import CLIENT_CORE
@@ -29,6 +29,7 @@ PARTS: dict[str, Callable[[Bench], list[Section]]] = {
     "overload": overload.measure,
     "start": start.measure,
     "swaps": swaps.measure,
+    "swaps-grpc": grpc_swaps.measure,
 }
 
 

@@ -90,7 +90,8 @@ writing: {psutil.getloadavg()[2]:.1f} over 15 minutes.
 - **Fair to the peers**: one call of the model for label and confidence, uvloop and httptools, no access log, no
   metrics, no keys, no limits; ours has its log line, metrics, request id, host and limit checks in every figure.
   MLServer is sent a bare tensor, without names. "ONNX by hand" runs the very graph that mlapi compiled.
-- **Again**: `make bench`, or one part of it: `.venv/bin/python -m benchmarks single|batches|overload|start|swaps`.
+- **Again**: `make bench`, or one part of it:
+  `.venv/bin/python -m benchmarks single|batches|overload|start|swaps|swaps-grpc`.
 
 Before anything was timed, every server's answers were compared with scikit-learn's own: labels equal, probabilities
 within 1e-7.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import threading
+from typing import Any
 
 import joblib
 from sklearn.base import clone
@@ -37,14 +38,15 @@ print(json.dumps(marks))
 
 def measure(bench: Bench) -> list[Section]:
     """Publish a second forest, then swap under load."""
-    _publish_another(bench)
+    publish_another(bench)
     section = Section("Swaps under load, and activation")
     _swap_under_load(bench, section)
     _activate(bench, section)
     return [section]
 
 
-def _publish_another(bench: Bench) -> None:
+def publish_another(bench: Bench) -> Any:
+    """Publish a second forest that was fitted with another seed, and return it."""
     data = bench.models
     other = clone(ESTIMATORS["forest"]).set_params(random_state=1).fit(data.rows, data.labels["forest"])
     path = bench.directory / "other.joblib"
@@ -54,6 +56,7 @@ def _publish_another(bench: Bench) -> None:
     declared["sample"].pop("predictions")
     path.with_name(path.name + ".manifest.json").write_text(json.dumps(declared))
     bench.registry.manage("publish_model", "forest", str(path))
+    return other
 
 
 def _swap_under_load(bench: Bench, section: Section) -> None:
@@ -66,7 +69,7 @@ def _swap_under_load(bench: Bench, section: Section) -> None:
     with running([server]):
         quiet = [piece() for _ in range(QUIET_PIECES)]
         marks: list[float] = []
-        thread = threading.Thread(target=lambda: marks.extend(_in_turn(bench, SWAPS, workers=1)))
+        thread = threading.Thread(target=lambda: marks.extend(activate_in_turn(bench, SWAPS, workers=1)))
         thread.start()
         busy = []
         while thread.is_alive():
@@ -100,7 +103,7 @@ def _swap_under_load(bench: Bench, section: Section) -> None:
 def _activate(bench: Bench, section: Section) -> None:
     server = bench.ours(WEB_WORKERS="2")
     with running([server]):
-        marks = _in_turn(bench, 10, workers=2)
+        marks = activate_in_turn(bench, 10, workers=2)
         seconds = [json.loads(line)["seconds"] for line in server.log.read_text().splitlines() if '"swapped"' in line]
     section.table(
         ["Activation, two workers, polls every 2 s", "seconds"],
@@ -116,7 +119,8 @@ def _activate(bench: Bench, section: Section) -> None:
     section.say("The rest is the wait for the next poll, up to 2 s, and for the sibling that prepares first.")
 
 
-def _in_turn(bench: Bench, swaps: int, *, workers: int) -> list[float]:
+def activate_in_turn(bench: Bench, swaps: int, *, workers: int) -> list[float]:
+    """Activate the two forests in turn; return the seconds until every worker served each."""
     printed = bench.registry.manage("shell", "-v", "0", "-c", IN_TURN.format(swaps=swaps, workers=workers))
     marks: list[float] = json.loads(printed)
     return marks
