@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models_registry.artifacts.formats import onnx_format
+from models_registry.artifacts.formats.onnx_trees import trees_problem
 from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached, claim
 
 _MAX_LINES = 40
@@ -57,6 +58,9 @@ def _note_node(node: Any, notes: InspectionNotes) -> None:
         notes.problems.append(
             f"The artifact uses {node.op_type} of {node.domain[:80]}, an operation that onnxruntime does not have."
         )
+    trouble = trees_problem(node)
+    if trouble is not None:
+        notes.problems.append(trouble)
 
 
 def _note_versions(model: Any, notes: InspectionNotes) -> None:
