@@ -91,7 +91,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     model_path: str | None = None
     # Whether such rows are shown to those with limits too.
     is_shared = False
-    actions = None
+    actions: tuple[str, ...] | None = None
     list_per_page = 50
     # The header says how many rows were found; the number of all of them would cost a query.
     show_full_result_count = False

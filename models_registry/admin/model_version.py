@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin import card, labels, replays
+from models_registry.admin import bulk, card, labels, replays
 from models_registry.admin.base import (
     HidingFilter,
     ModelFilter,
@@ -69,6 +69,7 @@ class ModelVersionAdmin(RecordAdmin):
     search_help_text = "Model, digest, key or person"
     ordering = ("model__name", "-number")
     list_deferred = DETAILS
+    actions = ("delete_rejected",)
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages of this admin: the acts first, since Django's own take any path."""
@@ -140,6 +141,16 @@ class ModelVersionAdmin(RecordAdmin):
     def checked(self, version: ModelVersion) -> SafeString | str:
         """Return when its check ended."""
         return moment(version.checked_at)
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may delete rejected versions of some model."""
+        return may_here(request, PUBLISH)
+
+    @admin.action(description="Delete rejected versions", permissions=["publish"])
+    def delete_rejected(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
+        """Ask for a yes, then take the rejected versions among the chosen ones out of the lists."""
+        rows = queryset.select_related("model__active_version").order_by("model__name", "number")
+        return bulk.carry_out(self, request, rows, bulk.DELETE_REJECTED)
 
     # The page of one version
 

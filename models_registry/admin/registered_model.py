@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -17,23 +16,17 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
-from unfold.widgets import (
-    UnfoldAdminDecimalFieldWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldBooleanSwitchWidget,
-)
 
 from models_registry import conf, services
-from models_registry.admin import canary
-from models_registry.admin.base import HidingFilter, labelled, may_upload, require, told_in_words
+from models_registry.admin import bulk, canary
+from models_registry.admin.base import HidingFilter, labelled, may_here, may_upload, require, told_in_words
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_archived, change_to_none, confirm
-from models_registry.admin.labels import TagsField
+from models_registry.admin.model_settings import SettingsForm, settings_of
 from models_registry.admin.monitoring_pages import MonitoringPages
 from models_registry.artifacts.formats import listed_endings
 from models_registry.errors import NothingToRollBackTo
-from models_registry.models import Activation, Lease, ModelVersion, Policy, RegisteredModel, Replica, State
+from models_registry.models import Activation, Lease, ModelVersion, RegisteredModel, Replica, State
 from models_registry.permissions import ACTIVATE, CHANGE, PUBLISH, may_everywhere
 from models_registry.services import DiscoveryResult
 from models_registry.templatetags.registry import moment
@@ -43,36 +36,6 @@ HISTORY_SHOWN = 8
 IGNORED_SHOWN = 10
 DISCOVERY = "discovery"
 ROLLOUT_COLOURS = {"complete": "success", "under way": "info", "failed": "danger", "no replica": "warning"}
-
-
-class SettingsForm(forms.Form):
-    """What may be changed about a model."""
-
-    policy = forms.ChoiceField(choices=Policy.choices, widget=UnfoldAdminSelectWidget())
-    latest_percent = forms.FloatField(
-        min_value=0,
-        max_value=100,
-        required=False,
-        label="Share of a new version, %",
-        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-        help_text="With policy latest. Below 100 a new version begins as a canary.",
-    )
-    latest_bake_minutes = forms.FloatField(
-        min_value=0.1,
-        max_value=services.MAX_BAKE_MINUTES,
-        required=False,
-        label="Minutes until a new version's canary becomes active",
-        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-    )
-    acceleration = forms.BooleanField(
-        required=False,
-        widget=UnfoldBooleanSwitchWidget(),
-        help_text="Serve the verified compiled form if there is one. Takes effect at the replicas' next poll.",
-    )
-    description = forms.CharField(
-        required=False, max_length=5000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
-    )
-    tags = TagsField(required=False, help_text="One a line, e.g. 'team: risk'.")
 
 
 class UseFilter(HidingFilter):
@@ -105,6 +68,7 @@ class RegisteredModelAdmin(MonitoringPages):
     list_filter = (UseFilter,)
     search_fields = ("name", "description")
     search_help_text = "Name or description"
+    actions = ("archive",)
 
     def get_urls(self) -> list[URLPattern]:
         """Return the pages of this admin: the acts first, since Django's own take any path."""
@@ -227,6 +191,15 @@ class RegisteredModelAdmin(MonitoringPages):
             by = f"deactivated {by}".strip()
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(last.activated_at), by)
 
+    def has_activate_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may archive some model."""
+        return may_here(request, ACTIVATE)
+
+    @admin.action(description="Archive models", permissions=["activate"])
+    def archive(self, request: HttpRequest, queryset: QuerySet[RegisteredModel]) -> HttpResponse | None:
+        """Ask for a yes, then take the chosen models out of use."""
+        return bulk.carry_out(self, request, queryset.order_by("name"), bulk.ARCHIVE)
+
     # The page of one model
 
     def change_view(
@@ -240,7 +213,7 @@ class RegisteredModelAdmin(MonitoringPages):
         if model is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
         history = model.activations.select_related("version", "previous_version")[:HISTORY_SHOWN]
-        form = SettingsForm(initial=_settings_of(model))
+        form = SettingsForm(initial=settings_of(model))
         context = self.page_context(
             request,
             original=model,
@@ -338,7 +311,7 @@ class RegisteredModelAdmin(MonitoringPages):
         """Change what may be changed about a model, each by its service."""
         require(request, CHANGE)
         model = get_object_or_404(RegisteredModel, pk=pk)
-        form = SettingsForm(request.POST, initial=_settings_of(model))
+        form = SettingsForm(request.POST, initial=settings_of(model))
         back = redirect("admin:models_registry_registeredmodel_change", model.pk)
         if not form.is_valid():
             for name, errors in form.errors.items():
@@ -366,10 +339,6 @@ class RegisteredModelAdmin(MonitoringPages):
                 changed.append("the tags are new")
             messages.success(request, f"{model.name}: {', '.join(changed) or 'nothing changed'}.")
         return back
-
-
-def _settings_of(model: RegisteredModel) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in SettingsForm.base_fields}
 
 
 def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:

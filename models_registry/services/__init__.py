@@ -56,7 +56,7 @@ from models_registry.services.catalogue import (
     set_latest_canary,
     set_policy,
 )
-from models_registry.services.deletion import delete_version
+from models_registry.services.deletion import delete_version, deletion_obstacle
 from models_registry.services.desired_state import (
     DesiredState,
     DesiredStateChanges,
@@ -166,6 +166,7 @@ __all__ = [
     "current_shadow",
     "deactivate",
     "delete_version",
+    "deletion_obstacle",
     "deliver_due",
     "describe_batch",
     "describe_model",

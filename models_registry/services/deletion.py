@@ -24,12 +24,9 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
         # The model's row first, as an alias does: one that is set at the same time waits.
         set_aliases_of(version, [], by=by)
         current = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").get(pk=version.pk)
-        if current.state != State.REJECTED or current.is_active:
-            found = "active" if current.is_active else current.state
-            raise NotDeletable(
-                f"{version} is {found}. Only a rejected version that is not active can be deleted; a model that is "
-                "not used any more can be archived."
-            )
+        obstacle = deletion_obstacle(current)
+        if obstacle:
+            raise NotDeletable(obstacle)
         ModelVersion.objects.filter(pk=version.pk).update(
             state=State.DELETED,
             reason=f"Deleted by {by} on {timezone.now():%Y-%m-%d}. It was rejected: {current.reason}",
@@ -43,3 +40,14 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
         ReferenceRows.objects.filter(version=version).delete()
     version.refresh_from_db()
     log.info("deleted", model=version.model.name, version=version.number, by=by)
+
+
+def deletion_obstacle(version: ModelVersion) -> str:
+    """Say why `version` is not deleted; empty where it may be."""
+    if version.state == State.REJECTED and not version.is_active:
+        return ""
+    found = "active" if version.is_active else version.state
+    return (
+        f"{version} is {found}. Only a rejected version that is not active can be deleted; a model that is "
+        "not used any more can be archived."
+    )

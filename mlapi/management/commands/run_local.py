@@ -24,6 +24,7 @@ from django.db import DatabaseError
 
 from models_registry import services
 from models_registry.errors import UnknownKey
+from models_registry.models import RegisteredModel
 
 READY_SECONDS = 120.0
 KEY_NAME = "make run"
@@ -179,4 +180,9 @@ class Command(BaseCommand):
                     .replace(f"/models/{model['name']}/predict", "/predict")
                     .replace("$MLAPI_KEY", key),
                 ]
-        return ["No model is active yet: activate one in the admin."]
+        if RegisteredModel.objects.exists():
+            return ["No model is active yet: activate one in the admin."]
+        return [
+            "No model yet: upload one in the admin, or publish it:",
+            ".venv/bin/python manage.py publish_model churn churn.joblib --activate",
+        ]
