@@ -52,12 +52,13 @@ def require_offered(loaded: LoadedModel, params: Params) -> None:
     """Raise HttpError 400 for a method that the model does not have."""
     for name in params.methods:
         if not (loaded.schema.has(name) and offers(loaded.estimator, name)):
-            offered = [method for method in METHODS if loaded.schema.has(method)]
+            has_probabilities = ["probabilities"] if loaded.schema.has("predict_proba") else []
+            offered = has_probabilities + [method for method in METHODS if loaded.schema.has(method)]
+            advice = f"Ask for {', '.join(offered)}." if offered else "It gives predictions alone."
             raise HttpError(
                 400,
                 "unknown_output",
-                f"{loaded.name} version {loaded.number} has no {name!r}; beside predictions it gives "
-                f"{', '.join(offered) or 'nothing'}.",
+                f"{loaded.name} version {loaded.number} has no {name!r}. {advice}",
                 field=name,
                 expected=offered,
             )

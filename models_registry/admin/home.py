@@ -72,11 +72,15 @@ def _rows(models: list[RegisteredModel]) -> list[ModelRow]:
     """Return the models, those first that need somebody."""
     reports = traffic_reports(models, WINDOWS["24h"], datetime.now(UTC))
     rollouts = services.rollouts(models)
-    rows = [_row(*parts) for parts in zip(models, rollouts, (report.steps() for report in reports), strict=True)]
+    drifted = services.drifted_columns(model.active_version_id for model in models)
+    rows = [
+        _row(model, rollout, report.steps(), drifted.get(model.active_version_id, []))
+        for model, rollout, report in zip(models, rollouts, reports, strict=True)
+    ]
     return sorted(rows, key=lambda row: ORDER.index(row.state.state))
 
 
-def _row(model: RegisteredModel, rollout: services.Rollout, steps: list[Usage]) -> ModelRow:
+def _row(model: RegisteredModel, rollout: services.Rollout, steps: list[Usage], drifted: list[str]) -> ModelRow:
     state = model_state(
         active=rollout.number,
         live=rollout.live,
@@ -84,5 +88,6 @@ def _row(model: RegisteredModel, rollout: services.Rollout, steps: list[Usage]) 
         serving=rollout.serving,
         recent=total_usage(steps[-RECENT_HOURS:]),
         before=total_usage(steps[:-RECENT_HOURS]),
+        drifted=drifted,
     )
     return ModelRow(model, rollout, state, sparkline(steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models_registry.monitoring.usage import Usage
@@ -15,6 +16,8 @@ WATCH_REFUSED_RATE = 0.2
 # How many times slower than before the slowest percent of the requests must be.
 WATCH_SLOWER = 2.0
 MIN_LATENCIES = 100
+# Columns that a reason names.
+MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,20 @@ class ModelState:
 
 
 def model_state(
-    *, active: int | None, live: int, failed: int, serving: int, recent: Usage, before: Usage
+    *,
+    active: int | None,
+    live: int,
+    failed: int,
+    serving: int,
+    recent: Usage,
+    before: Usage,
+    drifted: Sequence[str] = (),
 ) -> ModelState:
     """Return the state of a model.
 
     `active` is the active version. Of the `live` replicas, `serving` serve it and `failed` could not load it. `recent`
-    is the usage of the last hour or two, `before` that of the day before it.
+    is the usage of the last hour or two, `before` that of the day before it. `drifted` names the columns of the active
+    version that have drifted.
     """
     if active is None:
         return ModelState(FINE, "No version is active.")
@@ -41,6 +52,7 @@ def model_state(
         or _of_rollout(active, live, serving)
         or _of_refusals(recent)
         or _of_latency(recent, before)
+        or _of_drift(drifted)
         or ModelState(FINE, "No requests in the last hours." if not recent.requests else "Errors and latency are low.")
     )
 
@@ -80,3 +92,10 @@ def _of_latency(recent: Usage, before: Usage) -> ModelState | None:
     if now < WATCH_SLOWER * then:
         return None
     return ModelState(WATCH, f"p99 is {now * 1000:.3g} ms, {now / then:.1f} times what it was the day before.")
+
+
+def _of_drift(drifted: Sequence[str]) -> ModelState | None:
+    if not drifted:
+        return None
+    more = f" and {len(drifted) - MAX_NAMED} more" if len(drifted) > MAX_NAMED else ""
+    return ModelState(WATCH, f"Drift from the reference: {', '.join(drifted[:MAX_NAMED])}{more}.")

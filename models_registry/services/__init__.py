@@ -69,7 +69,7 @@ from models_registry.services.desired_state import (
 )
 from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.drift import WINDOWS, drift_report
-from models_registry.services.drift_watch import check_drift_next
+from models_registry.services.drift_watch import check_drift_next, drifted_columns
 from models_registry.services.examination import fetch_artifact
 from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bins
 from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_card, set_notes, set_tags
@@ -175,6 +175,7 @@ __all__ = [
     "digest_of_key",
     "discover",
     "drift_report",
+    "drifted_columns",
     "end_canary",
     "end_shadow",
     "fetch_artifact",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +46,12 @@ def check_drift_next() -> bool:
     if claimed:
         _look_at(model, model.active_version, check)
     return True
+
+
+def drifted_columns(version_ids: Iterable[int | None]) -> dict[int | None, list[str]]:
+    """Return the columns that had drifted at the last check, by version id: one query."""
+    checks = DriftCheck.objects.filter(version__in=[pk for pk in version_ids if pk is not None])
+    return {check.version_id: [*check.features, *(["predictions"] if check.predictions else [])] for check in checks}
 
 
 def _look_at(model: RegisteredModel, version: ModelVersion, check: DriftCheck) -> None:

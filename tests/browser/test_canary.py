@@ -53,6 +53,7 @@ def test_a_canary_is_started_watched_and_given_back(open_page, width, scheme):
     expect(page.locator("#canary")).to_have_attribute("data-state", "serving")
     expect(page.locator("#canary")).to_contain_text("The model failed at 2 of 100 requests (2.00%)")
     expect(page.locator("#canary")).to_contain_text("2 errors; between")
+    assert page.locator("#canary .reg-scroll").first.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
     assert overflow(page) <= 0
     page.get_by_role("button", name="Roll back the canary").click()
     expect(page.get_by_text("Rolled back: all requests to digits go to version 1 again.")).to_be_visible()

@@ -15,6 +15,8 @@ from models_registry.artifacts.schema import Schema
 from models_registry.inference.capture import Capture, CapturedCall
 from models_registry.inference.ground_truth import Label, LabelBatch
 from models_registry.inference.runtime import Runtime
+from models_registry.monitoring.usage import Usage, write_usage
+from models_registry.monitoring.value_counts import ValueCounts
 from models_registry.services.shadows import ShadowCounts
 from tests.browser.test_usage_pages import VIEW, has_no_sideways_scroll
 from tests.mlapi.test_prediction_log import Log
@@ -80,6 +82,23 @@ def test_drift_and_quality_are_drawn(open_page, model, width, scheme):
     assert drawn(page, "MAE") == [1]
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert has_no_sideways_scroll(page)
+
+
+@LOOKS
+def test_drift_from_windows_is_drawn(open_page, model, width, scheme):
+    active = model.active_version
+    (stored,) = services.prepare_bins([active.pk]).values()
+    moved = ROWS + np.array([0, 10])
+    counted = tuple(tuple(counts.tolist()) for counts in stored.bins.count(moved, ROWS[:, 0]))
+    usage = Usage(requests=3, rows=300, features=ValueCounts(stored.pk, counted, rows=300, dropped=20))
+    write_usage("r", timezone.now().replace(second=0, microsecond=0), {("m", 1): usage})
+    page = look(open_page, model, width, scheme)
+    page.get_by_role("link", name="Drift", exact=True).click()
+    expect(page.locator("#drift-basis")).to_contain_text("20 further rows were not counted")
+    expect(page.locator('tr[data-column="x1"]')).to_have_attribute("data-verdict", "changed")
+    expect(page.locator('tr[data-column="x0"]')).to_contain_text("Jensen-Shannon distance over bins")
+    assert drawn(page, "x1") == [pytest.approx(100, abs=0.1)] * 2
     assert has_no_sideways_scroll(page)
 
 

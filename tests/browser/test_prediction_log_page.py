@@ -27,7 +27,8 @@ def test_logged_rows_are_shown_and_filtered(size, scheme, open_page, tmp_path, s
     schema = Schema.from_json(model.versions.get().schema)
     for number in (1, 2):
         answer = Prediction(np.array([float(number)] * 2))
-        call = CapturedCall("digits", 1, schema, Capture(100), np.full((2, 2), number), 2, answer, at=datetime.now(UTC))
+        inputs = np.full((2, 2), 1_821_200.28 + number)
+        call = CapturedCall("digits", 1, schema, Capture(100), inputs, 2, answer, at=datetime.now(UTC))
         runtime.captured.offer(call, f"request-{number}")
         log.writer.finish()
     page = open_page(*VIEW, "view_predictionlog", size=SIZES[size])
@@ -41,4 +42,6 @@ def test_logged_rows_are_shown_and_filtered(size, scheme, open_page, tmp_path, s
     page.get_by_role("button", name="Show").click()
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("request-1")
+    value = rows.first.get_by_text("1821201.28").first
+    assert value.evaluate("cell => cell.clientHeight - parseFloat(getComputedStyle(cell).lineHeight)") < 20
     assert has_no_sideways_scroll(page)

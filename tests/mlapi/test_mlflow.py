@@ -12,9 +12,10 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from mlapi import replica
 from mlapi.version import VERSION
@@ -88,6 +89,23 @@ def test_params_are_ignored_and_the_answer_says_so(host, load):
     answer = host.post("/invocations", {"inputs": [[1, 1]], "params": {"temperature": 1}})
     assert answer.status == 200
     assert "params are ignored" in answer.headers["warning"]
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        (DecisionTreeClassifier().fit(ROWS, ["a", "a", "b", "b"]), "Ask for probabilities."),
+        (linear(), "It gives predictions alone."),
+        (KNeighborsClassifier(1).fit(ROWS, ["a", "a", "b", "b"]), "Ask for probabilities, kneighbors."),
+    ],
+    ids=["tree", "regressor", "neighbors"],
+)
+def test_refused_output_says_what_to_ask_for(host, load, model, advice):
+    load(model)
+    answer = host.post("/invocations", {"inputs": [[1, 1]], "params": {"decision_function": True}})
+    assert (answer.status, advice in answer.json["message"]) == (400, True), answer.body
+    for name in advice.removeprefix("Ask for ").removesuffix(".").split(", ") if advice.startswith("Ask") else ():
+        assert host.post("/invocations", {"inputs": [[1, 1]], "params": {name: True}}).status == 200
 
 
 def test_other_kinds_of_models(host, load):

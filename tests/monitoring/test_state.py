@@ -28,6 +28,8 @@ CASES = {
     "rollout under way": ({"serving": 1}, "watch", "1 of 2 replicas serve version 1."),
     "many refused": ({"recent": used(75, refused=25)}, "watch", "25 of 100 requests were refused"),
     "slower": ({"recent": used(500, bucket=12)}, "watch", "times what it was the day before"),
+    "drift": ({"drifted": ["age", "city"]}, "watch", "Drift from the reference: age, city."),
+    "much drift": ({"drifted": list("abcde")}, "watch", "a, b, c and 2 more."),
     "slower among few": ({"recent": used(99, bucket=12)}, "fine", ""),
 }
 
