@@ -111,8 +111,8 @@ class ConfirmationForm(forms.Form):
             del self.fields["traffic_percent"], self.fields["bake_minutes"]
 
 
-def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
-    """Return what activating `target` would change now."""
+def change_to(target: ModelVersion, *, by: str, is_rollback: bool = False) -> Change:
+    """Return what it would change now that `by` activates `target`."""
     model, current = target.model, target.model.active_version
     return Change(
         model=model,
@@ -120,7 +120,7 @@ def change_to(target: ModelVersion, *, is_rollback: bool = False) -> Change:
         current=current,
         live=services.rollout(model).live,
         is_rollback=is_rollback,
-        obstacle=_obstacle(target),
+        obstacle=_obstacle(target) or ("" if is_rollback else services.second_person_obstacle(target, by=by)),
         differences=tuple(_differences(current, target)) if current else (),
         breaking=tuple(caller_changes(current.schema or {}, target.schema or {})) if current else (),
     )

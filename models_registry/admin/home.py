@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 
@@ -46,6 +47,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         waiting=visible(request.user, VIEW, waiting, "model__name").count(),
         history=visible(request.user, VIEW, history, "model__name")[:ACTS_SHOWN],
         names_model=True,
+        is_alone=request.user.is_superuser and get_user_model().objects.count() == 1,
     )
     return context
 

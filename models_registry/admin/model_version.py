@@ -248,7 +248,7 @@ class ModelVersionAdmin(RecordAdmin):
             title="Activate",
             **replays.replay_context(version, may_view_log=may_here(request, LOG)),
         )
-        return confirm(request, change_to(version), context)
+        return confirm(request, change_to(version, by=request.user.get_username()), context)
 
     def replay_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take the form that asks for a replay; its token is checked once it may bring a file."""

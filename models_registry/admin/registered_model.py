@@ -277,7 +277,8 @@ class RegisteredModelAdmin(MonitoringPages):
         model = self._model(request, pk)
         require(request, ACTIVATE)
         try:
-            change = change_to(services.rollback_target(model), is_rollback=True)
+            by = request.user.get_username()
+            change = change_to(services.rollback_target(model), by=by, is_rollback=True)
         except NothingToRollBackTo as error:
             messages.error(request, str(error))
             return redirect("admin:models_registry_registeredmodel_change", model.pk)

@@ -10,6 +10,7 @@ from models_registry.services.activation import (
     latest_activations,
     roll_back,
     rollback_target,
+    second_person_obstacle,
 )
 from models_registry.services.api_keys import (
     StoredKey,
@@ -234,6 +235,7 @@ __all__ = [
     "run_replay",
     "run_version",
     "running_canary",
+    "second_person_obstacle",
     "set_acceleration",
     "set_aliases",
     "set_aliases_of",

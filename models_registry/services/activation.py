@@ -61,11 +61,17 @@ def activate(
 
 
 def require_second_person(version: ModelVersion, *, by: str) -> None:
-    """Raise NotActivatable if the publisher activates, and MODELS_FOUR_EYES asks for another person."""
+    """Raise NotActivatable where the publisher activates, and MODELS_FOUR_EYES asks for another person."""
+    obstacle = second_person_obstacle(version, by=by)
+    if obstacle:
+        raise NotActivatable(obstacle)
+
+
+def second_person_obstacle(version: ModelVersion, *, by: str) -> str:
+    """Say why `by` may not activate `version`, which the same person published; empty where that is allowed."""
     if settings.MODELS_FOUR_EYES and version.published_by and _person(version.published_by) == _person(by):
-        raise NotActivatable(
-            f"{_person(by)} published {version} and may not activate it: another person must (MODELS_FOUR_EYES)."
-        )
+        return f"{_person(by)} published {version} and may not activate it: another person must (MODELS_FOUR_EYES)."
+    return ""
 
 
 def _person(actor: str) -> str:

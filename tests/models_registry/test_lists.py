@@ -131,6 +131,15 @@ def test_a_replica_lists_failures_first_and_counts_the_others():
     assert text.count("and 65 more") == text.count("15 more: a model") == 2
 
 
+def test_only_a_first_administrator_sees_the_first_steps(admin_client):
+    def is_shown(client) -> bool:
+        return "First steps" in client.get("/admin/").content.decode()
+
+    assert is_shown(admin_client)
+    assert not is_shown(logged_in(*VIEW))
+    assert not is_shown(admin_client)
+
+
 # Ctrl+K
 
 
