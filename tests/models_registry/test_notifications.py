@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any
 
 import boto3
 import pytest
+from django.db import connection
 from structlog.testing import capture_logs
 
 from models_registry import conf, services
@@ -89,6 +92,37 @@ def test_deleted_object_is_missing_by_its_message(notified, tmp_path):
     notified.sqs.send_message(QueueUrl=notified.url, MessageBody=s3_event(f"{PREFIX}/m/a.joblib"))
     notified.watch.look()
     assert ModelVersion.objects.get().state == "missing"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_replicas_at_one_queue_lose_nothing_and_find_nothing_twice(notified, tmp_path):
+    keys = [f"{PREFIX}/m{number % 3}/{number % 6}.joblib" for number in range(24)]
+    for number, key in enumerate(keys):
+        path = save(constant(number), tmp_path / f"{number}.joblib")
+        notified.s3.upload_file(str(path), BUCKET, key)
+        # SQS may give a message out twice.
+        notified.sqs.send_message(QueueUrl=notified.url, MessageBody=s3_event(key))
+    with ThreadPoolExecutor(2) as replicas, capture_logs() as logs:
+        together = Barrier(2)
+        ended = [replicas.submit(look_until_empty, notified, together) for _ in range(2)]
+        assert [replica.result(60) for replica in ended] == [None, None]
+    assert notified.left() == 0
+    found = ModelVersion.objects.order_by("model__name", "number").values_list("model__name", "number")
+    assert list(found) == [(f"m{model}", number) for model in range(3) for number in range(1, 9)]
+    assert ModelVersion.objects.values("storage_key", "storage_version").distinct().count() == 24
+    assert not [line for line in logs if line["log_level"] in {"warning", "error"}]
+
+
+def look_until_empty(notified: Notified, together: Barrier) -> None:
+    """Look as a replica does, on a connection of its own; both begin each look together, until no message is left."""
+    watch = NotificationWatch(Impatient(notified.url), on_found=lambda: None)
+    try:
+        while notified.left():
+            together.wait(30)
+            watch.look()
+            together.wait(30)
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize(
