@@ -25,7 +25,7 @@ from mlapi.http.routing import asked_version, routed_model, routing_key
 from mlapi.observability.access_log import observe
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.tracing import Tracer
-from mlapi.protocols.base import Call, CallStats, HttpError, Reply
+from mlapi.protocols.base import NOT_LOADED, Call, CallStats, HttpError, Reply
 from mlapi.request_settings import request_settings
 from models_registry.inference.batching import in_thread, run_blocking
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
@@ -34,6 +34,8 @@ from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnaps
 MAX_REFUSED_INLINE_BYTES = 8_192
 # Parsing a larger body takes longer than handing it to a thread.
 MAX_PARSED_INLINE_BYTES = 16_384
+# A model that is dropped between its load and the answer is loaded again, up to this number of times.
+MAX_RELOADS = 3
 
 
 # Waits until the client has left. It is given a function that tells whether the request waits for a slot.
@@ -54,6 +56,8 @@ class RequestContext:
     # Waits until the client has left.
     disconnected: Disconnected | None = None
     key: str = ""
+    # Whether the request may have its model loaded.
+    may_load: bool = False
     # The version that the path or X-Model-Version asks for.
     version: int | None = None
     # What keeps a client on one version while traffic is split.
@@ -192,15 +196,31 @@ class RequestPipeline:
                 context.params.get("version"), request.headers, self.runtime.snapshot, context.params.get("model")
             )
             # Where keys are needed, a client without one must not push the models of others out of memory.
-            may_load = endpoint.loads_model and bool(context.key or not request_settings().requires_api_key)
-            if self.runtime.on_demand is not None and may_load:
-                # Before the body is read: what waits for a load holds no memory.
-                await require_loaded(self.runtime, self.runtime.on_demand, context.params.get("model"), context.version)
+            context.may_load = endpoint.loads_model and bool(context.key or not request_settings().requires_api_key)
+            # Before the body is read: what waits for a load holds no memory.
+            await self._require_loaded(context)
         if endpoint.is_prediction and self.runtime.snapshot.splits:
             context.routing_key = routing_key(request)
-        limit = max_body_bytes()
-        content = await body.read(limit) if request.method == "POST" else b""
-        encoding = request.content_encoding
+        content = await body.read(max_body_bytes()) if request.method == "POST" else b""
+        for _ in range(MAX_RELOADS):
+            try:
+                return await self._handle(context, content)
+            except HttpError as error:
+                # While the body came or the request was queued, another model may have taken the memory.
+                if error.code != NOT_LOADED or not await self._require_loaded(context):
+                    raise
+        return await self._handle(context, content)
+
+    async def _require_loaded(self, context: RequestContext) -> bool:
+        """Wait for a model that is loaded on demand; return whether it is one, and its load did not fail."""
+        on_demand = self.runtime.on_demand
+        if on_demand is None or not context.may_load:
+            return False
+        return await require_loaded(self.runtime, on_demand, context.params.get("model"), context.version)
+
+    async def _handle(self, context: RequestContext, content: bytes) -> Reply:
+        """Answer a request whose body was read."""
+        endpoint, encoding, limit = context.endpoint, context.request.content_encoding, max_body_bytes()
         handler: Any = endpoint.handler
         if not endpoint.is_prediction:
             call = self._call(decode(content, encoding, limit=limit), context)

@@ -12,6 +12,7 @@ from models_registry.inference.mirroring import MirroredCall
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
 JSON = "application/json"
+NOT_LOADED = "not_loaded"
 SHOWN_CHARACTERS = 200
 # The details are for programs, and hold more names than the sentence.
 SHOWN_SERVED = 64
@@ -139,7 +140,7 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
             awaited = "it is loaded at its next prediction" if snapshot.is_loadable(name) else "it is loading"
             reason = snapshot.problems.get(name, awaited)
             raise HttpError(
-                503, "not_loaded", f"The model {name!r} is not loaded here: {reason}.", model=name
+                503, NOT_LOADED, f"The model {name!r} is not loaded here: {reason}.", model=name
             ).with_header("Retry-After", "2")
         served = snapshot.served_names()
         raise HttpError(

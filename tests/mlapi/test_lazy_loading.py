@@ -126,6 +126,32 @@ def test_a_load_that_fails_says_why(host, lazy, monkeypatch):
         assert answer.headers["retry-after"] == "2"
 
 
+@pytest.mark.parametrize("drops", [1, 3])
+def test_a_model_that_is_dropped_before_the_answer_is_loaded_again(host, lazy, monkeypatch, drops):
+    load_now = replica.runtime.on_demand.wake
+
+    def load_and_drop() -> None:
+        load_now()
+        if len(lazy) <= drops:
+            replica.runtime.drop("a")
+
+    monkeypatch.setattr(replica.runtime.on_demand, "wake", load_and_drop)
+    answer = host.post("/models/a/predict", ROW)
+    assert (answer.status, lazy) == (200, ["a"] * (drops + 1))
+
+
+def test_a_model_that_is_dropped_again_and_again_is_a_503(host, lazy, monkeypatch):
+    load_now = replica.runtime.on_demand.wake
+
+    def load_and_drop() -> None:
+        load_now()
+        replica.runtime.drop("a")
+
+    monkeypatch.setattr(replica.runtime.on_demand, "wake", load_and_drop)
+    answer = host.post("/models/a/predict", ROW)
+    assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "not_loaded", "2")
+
+
 def test_another_version_than_the_active_one_loads_nothing(host, lazy):
     answer = host.post("/models/a/versions/2/predict", ROW)
     assert (answer.status, answer.json["code"], lazy) == (404, "version_not_loaded", [])
