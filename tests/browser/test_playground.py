@@ -278,6 +278,11 @@ def test_docs_page_draws_the_models(serve, look):
         page = look(url, path="/docs")
         expect(page.get_by_text("/models/penguins/predict", exact=True)).to_be_visible()
         expect(page.locator("body")).not_to_contain_text("Failed to load")
+        links = page.get_by_role("navigation", name="Service").get_by_role("link")
+        assert links.all_inner_texts() == ["Playground", "Models", "Admin"]
+        links.first.click()
+        expect(page.get_by_label("Model")).to_have_value("penguins")
+        assert links.all_inner_texts() == ["API", "Models", "Admin"]
 
 
 @pytest.mark.parametrize(
