@@ -54,7 +54,7 @@ class ShadowRunner:
         self._poll_seconds = max(MIN_PAUSE_SECONDS, poll_seconds)
         self._run_seconds = 0.0
         self._unwritten: dict[int, list[ShadowCounts]] = defaultdict(list)
-        self._thread = DatabaseThread("shadow_runner", self.step, seconds=self._pause_seconds)
+        self._thread = DatabaseThread("shadow_runner", self.step, seconds=self._pause_seconds, last_step=self.finish)
 
     def start(self) -> None:
         """Begin."""
@@ -73,6 +73,12 @@ class ShadowRunner:
                 began = time.monotonic()
                 self._ask(calls)
                 self._run_seconds = time.monotonic() - began
+        self._record()
+
+    def finish(self) -> None:
+        """Count the copies that wait as dropped: the worker ends, and asks no shadow for them."""
+        while calls := self._queue.take(MAX_ROWS):
+            self._queue.drop(calls)
         self._record()
 
     def _pause_seconds(self) -> float:

@@ -136,7 +136,10 @@ def _choose_source(request: ReplayRequest, model: RegisteredModel) -> tuple[Repl
     for version in (model.active_version, request.version):
         if version is not None and version.sample:
             return Replay.Source.SAMPLE, _sample_table(version, request.version)
-    raise RequestError(f"{model.name} has no sample to replay. Give a file of rows: CSV, JSON Lines or Parquet.")
+    no_log = "no logged rows yet" if model.capture_percent else "its prediction log is off"
+    raise RequestError(
+        f"{model.name} has no sample to replay, and {no_log}. Give a file of rows: CSV, JSON Lines or Parquet."
+    )
 
 
 def _logged(request: ReplayRequest) -> Table | None:

@@ -165,6 +165,14 @@ def test_a_missing_artifact_drops_the_copies(host, shadow, storage_directory, se
     assert found.problem
 
 
+def test_copies_that_wait_at_the_end_are_counted_as_dropped(host, shadow):
+    shadow.start(constant(1), constant(1))
+    for _ in range(3):
+        ask(host, [[1.0, 2.0]])
+    shadow.runner.finish()
+    assert counts(services.shadow_figures(services.current_shadow(services.get_model("m")))) == (0, 0, 0, 0, 3)
+
+
 def test_metrics_count_the_rows(host, shadow, tmp_path):
     shadow.start(constant(1), constant(2))
     assert ask(host, [[1.0, 2.0]]) == 200
