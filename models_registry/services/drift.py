@@ -38,6 +38,7 @@ TURN_ON = (
     "The prediction log is off. Versions with a reference are compared by the counts of the usage windows. To compare "
     'logged rows, turn the log on: PATCH /api/models/{name} with {{"capture_percent": 10}}.'
 )
+NO_BINS = f"It has no bins: more than {drift.MAX_CATEGORIES} different values, or the log's settings exclude it."
 SEVERAL_OUTPUTS = ColumnDrift(drift.NOT_COMPARED, "Answers of several outputs, and of transformers, are not compared.")
 
 
@@ -164,7 +165,7 @@ def _counted_content(version: ModelVersion, stored: StoredBins, counted: ValueCo
 def _not_counted(feature: Feature) -> ColumnDrift:
     if feature.type not in KINDS:
         return _type_not_compared(feature)
-    return ColumnDrift(drift.NOT_COMPARED, drift.TOO_MANY_CATEGORIES)
+    return ColumnDrift(drift.NOT_COMPARED, NO_BINS)
 
 
 def _content(

@@ -77,6 +77,9 @@ def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins
     version = ModelVersion.objects.filter(pk=version_id).select_related("model").first()
     if version is None:
         return None
+    # What the prediction log keeps back is kept back here: categories have names.
+    hidden = {item if isinstance(item, str) else item["column"] for item in version.model.capture_exclude}
+    bins = FeatureBins(tuple(column for column in bins.columns if column.position is None or column.name not in hidden))
     record, is_new = BinsRecord.objects.get_or_create(
         version=version,
         defaults={"source": BinsRecord.Source.SERVED, "rows": rows, "columns": bins.to_json()},

@@ -184,6 +184,15 @@ def test_first_rows_served_become_the_reference(percent, version, worker):
     assert [(feature(found, name)["verdict"]) for name in ("x0", "x1")] == ["stable", "drifted"]
 
 
+@pytest.mark.parametrize("column", ["x1", {"column": "x1", "hash": True}])
+def test_columns_that_the_log_keeps_back_have_no_bins(column, version, worker):
+    ModelVersion.objects.update(sample=None)
+    services.set_capture(version.model, by="ann", exclude=[column])
+    worker().send(MANY)
+    assert [item["name"] for item in FeatureBins.objects.get().columns] == ["x0", ""]
+    assert feature(drift(), "x1")["verdict"] == "not compared"
+
+
 def test_first_worker_decides_on_the_reference(version, worker):
     ModelVersion.objects.update(sample=None)
     workers = [worker("r1"), worker("r2")]
