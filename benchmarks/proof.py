@@ -74,7 +74,8 @@ def bed(**environment: str) -> Iterator[Bed]:
     """Give a service that is not started yet, on a migrated PostgreSQL; all of it goes in the end."""
     directory = Path(tempfile.mkdtemp(prefix="mlapi-proof-"))
     database = Database(directory / "postgresql")
-    service = Service(directory / "service", **{"WEB_WORKERS": "2", "DATABASE_URL": database.start(), **environment})
+    own = {"WEB_WORKERS": "2", "DATABASE_URL": database.start(), **environment}
+    service = Service(directory / "service", is_forked=False, **own)
     try:
         service.manage("migrate", "--verbosity", "0")
         yield Bed(service, database, directory=directory)

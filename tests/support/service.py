@@ -22,7 +22,7 @@ from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest
 from models_registry.artifacts.trial import try_model
 from tests.support.databases import ROOT, migrated_database
 from tests.support.waiting import eventually
-from tests.support.warm import warm_service
+from tests.support.warm import WarmProcess, warm_service
 
 # In one process, since each start of manage.py takes as long as a whole rollout.
 UNTIL_LISTED = """
@@ -73,10 +73,14 @@ def _as_checked(artifact: Path) -> tuple[str, dict[str, Any]]:
 
 
 class Service:
-    """A service in `directory`, with everything that a user would set."""
+    """A service in `directory`, with everything that a user would set.
 
-    def __init__(self, directory: Path, **environment: str) -> None:
+    Its gunicorn is forked from a process that has the libraries, unless `is_forked` is false.
+    """
+
+    def __init__(self, directory: Path, *, is_forked: bool = True, **environment: str) -> None:
         self.directory = directory
+        self.is_forked = is_forked
         self.port = free_port()
         self.storage = directory / "models"
         self.storage.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ class Service:
         if "DATABASE_URL" not in environment:
             self.environment["DATABASE_URL"] = migrated_database(directory)
         self.log_path = directory / "service.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | WarmProcess | None = None
 
     @property
     def url(self) -> str:
@@ -155,14 +159,18 @@ class Service:
     def start(self, *, until_ready: bool = True) -> Service:
         """Start gunicorn."""
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            words = ("-m", "gunicorn", "-c", "gunicorn.conf.py")
+            if self.is_forked:
+                self.process = warm_service().start(*words, directory=ROOT, environment=self.environment, output=log)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, *words],
+                    cwd=ROOT,
+                    env=self.environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
         if until_ready:
             eventually(self.is_ready, seconds=60, saying=f"service ready; log: {self.log_path}")
         return self

@@ -4,6 +4,8 @@ Run by its path, with a socket's path and the names of modules: it imports them,
 that `warm_client.py` asks for. It ends when its input does.
 """
 
+from __future__ import annotations
+
 import atexit
 import functools
 import gc
@@ -20,15 +22,57 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
-# What `manage.py` imports of others, beside what needs Django's settings.
+# What `manage.py` and a worker import of others, beside what needs Django's settings.
 SERVICE_LIBRARIES = [
-    "boto3", "cryptography.fernet", "django.contrib.admin.utils", "django.core.mail", "django.core.management",
-    "django.core.serializers.json", "django.db.backends.sqlite3.base", "django.db.migrations.executor",
-    "django.db.models", "django.forms", "django.template.loader", "django.urls", "django.views.generic", "joblib",
-    "jsonschema", "numpy", "requests", "rich.traceback", "structlog", "structlog.dev", "yaml",
+    "boto3", "cryptography.fernet", "django.contrib.admin.utils", "django.core.asgi", "django.core.mail",
+    "django.core.management", "django.core.serializers.json", "django.db.backends.sqlite3.base",
+    "django.db.migrations.executor", "django.db.models", "django.forms", "django.template.loader", "django.urls",
+    "django.views.generic", "gunicorn.app.wsgiapp", "httptools", "joblib", "jsonschema", "numpy",
+    "pandas", "prometheus_client", "requests", "rich.traceback", "scipy.stats", "sklearn.compose", "sklearn.ensemble",
+    "sklearn.pipeline", "structlog", "structlog.dev", "uvicorn_worker", "uvloop", "yaml",
 ]  # fmt: skip
+# A process id or an exit status, as the server tells it.
+NUMBER_BYTES = 12
 CLIENT = Path(__file__).with_name("warm_client.py")
+
+
+class WarmProcess:
+    """A program that a server has started, with the methods of `subprocess.Popen`."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.pid = int(connection.recv(NUMBER_BYTES, socket.MSG_WAITALL))
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status, negative for a signal."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self.returncode = int(self._connection.recv(NUMBER_BYTES, socket.MSG_WAITALL) or -signal.SIGKILL)
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
 
 
 class WarmPython:
@@ -51,6 +95,16 @@ class WarmPython:
     def command(self, *words: str) -> list[str]:
         """Return the command that runs `python WORDS` from there, with the environment that it is started with."""
         return [sys.executable, "-IS", str(CLIENT), self._socket, *words]
+
+    def start(self, *words: str, directory: Path, environment: dict[str, str], output: IO[bytes]) -> WarmProcess:
+        """Start `python WORDS` from there, in a process group of its own, which ends with this process."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._socket)
+        with Path(os.devnull).open("rb") as nothing:
+            socket.send_fds(connection, [b" "], [nothing.fileno(), output.fileno(), output.fileno()])
+        order = {"words": words, "directory": str(directory), "environment": environment}
+        connection.sendall(json.dumps(order).encode() + b"\n")
+        return WarmProcess(connection)
 
     def program(self, name: str, *words: str) -> Path:
         """Return a folder for PATH with a program `name`, which runs `python WORDS` and what it is given."""
@@ -92,7 +146,7 @@ def serve(path: str, added: dict[str, str]) -> None:
             waits.pop(connection, None)
             os.close(handle)
             with suppress(OSError):
-                connection.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
+                connection.sendall(_number(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
             connection.close()
         for connection in [item for item in ready if item in waits]:
             _kill(waits.pop(connection))  # who asked is gone
@@ -114,6 +168,12 @@ def serve(path: str, added: dict[str, str]) -> None:
                 os.close(file)
             ends[os.pidfd_open(pid)] = (pid, connection)
             waits[connection] = pid
+            with suppress(OSError):
+                connection.sendall(_number(pid))
+
+
+def _number(value: int) -> bytes:
+    return f"{value:{NUMBER_BYTES}}".encode()
 
 
 def _kill(pid: int) -> None:
