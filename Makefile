@@ -20,6 +20,9 @@ QUICK := tests/test_docs.py tests/test_vocabulary.py tests/requirements/test_pyp
   $(addprefix tests/models_registry/test_,checks.py services.py) \
   $(addprefix tests/cloudformation/test_,config.py ecs.py iam.py network.py)
 
+# Where tests touch the database; those of a page in a browser show the same on both.
+DATABASE_TESTS := $(addprefix tests/,agent e2e mlapi models_registry monitoring scoring)
+
 # Two for each processor: the tests with processes of their own wait as much as they reckon.
 SPREAD := -n $(shell expr 2 \* $$(nproc)) --dist loadscope --no-loadscope-reorder
 
@@ -36,7 +39,7 @@ PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
 
 test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every check, then the tests, on SQLite and on PostgreSQL
 	$(BIN)/pytest $(SPREAD)
-	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database
+	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database $(DATABASE_TESTS)
 
 quick: $(VENV)/.installed-dev ## format, lint, types and the quick tests, under a minute
 	$(BIN)/ruff format --check .

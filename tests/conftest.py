@@ -26,6 +26,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 ALONE = "tests/e2e/"
+# What touches the database and is not run on PostgreSQL: pages in a browser, whose views and services are.
+ANY_DATABASE = "tests/browser/"
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "new_service", "service", "admin_client", "client"}
 
 
@@ -52,7 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         uses = DATABASE_FIXTURES & fixtures or item.get_closest_marker("django_db") is not None
-        if uses and item.get_closest_marker("any_database") is None:
+        is_the_same = item.nodeid.startswith(ANY_DATABASE) or item.get_closest_marker("any_database") is not None
+        if uses and not is_the_same:
             item.add_marker(pytest.mark.database)
     # What takes longest is begun first, so that nobody is idle at the end.
     items.sort(key=lambda item: not item.nodeid.startswith(ALONE))

@@ -20,7 +20,8 @@ from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
 from models_registry.artifacts.schema import Schema
 from models_registry.compilation import sampling
-from models_registry.compilation.compiler import verified_candidate
+from models_registry.compilation.compiled import CompiledModel
+from models_registry.compilation.compiler import candidate_of, verified_candidate
 from models_registry.errors import InputError
 from models_registry.inference.batching import join
 
@@ -50,13 +51,14 @@ def every_way(model: Any, schema: Schema, rows: list[Any]) -> list[list[Any]]:
     alone = [schema.parse([row]) for row in rows]
     ordered = sampling.ordered(schema, rows)
     columns = dict(zip(schema.names, map(list, zip(*ordered, strict=True)), strict=True))
-    verified = verified_candidate(model, schema, rows)
-    assert not isinstance(verified, str), verified
+    # Verifying it takes seconds, and is tested once below.
+    candidate = candidate_of(model, schema, ordered)
+    compiled = CompiledModel(candidate.model, candidate.plan)
     answers = [
         call(model, schema.parse(rows)),
         call(model, join(alone)),
         call(model, schema.from_columns(columns)),
-        call(verified.compiled, schema.without_frames().parse(rows)),
+        call(compiled, schema.without_frames().parse(rows)),
     ]
     return [answer.labels.tolist() for answer in answers] + [[call(model, row).labels.tolist()[0] for row in alone]]
 
@@ -82,6 +84,14 @@ def test_ids_of_64_bits_stay_apart(values: Any, dtype: str, encoder: Any, declar
     assert (schema.inputs[0].dtype, schema.inputs[0].type) == (dtype, declared or "integer")
     rows = [{"account": item, "amount": 0.5} for item in values]
     assert every_way(model, schema, rows) == [list(range(6))] * 5
+
+
+@pytest.mark.parametrize(("values", "dtype"), COLUMNS)
+def test_compiled_form_of_ids_is_verified(values: Any, dtype: str) -> None:
+    table, codes = accounts(values, dtype)
+    model = chosen(OPEN).fit(table, codes)
+    verified = verified_candidate(model, stored(model), [{"account": item, "amount": 0.5} for item in values])
+    assert not isinstance(verified, str), verified
 
 
 @pytest.mark.parametrize(

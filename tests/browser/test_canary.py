@@ -14,7 +14,7 @@ from models_registry.monitoring.buckets import SECONDS
 from models_registry.monitoring.usage import Usage, write_usage
 from tests.support.registry import version
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 VIEW = ("view_registeredmodel", "view_modelversion", "view_activation", "view_replica", "activate_modelversion")
 

@@ -12,7 +12,6 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.any_database
 def test_a_click_on_activate_reaches_every_worker(chromium: Browser, new_service, tmp_path):
     service = new_service(
         WEB_WORKERS="2",

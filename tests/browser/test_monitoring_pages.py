@@ -22,7 +22,7 @@ from tests.browser.test_usage_pages import VIEW, has_no_sideways_scroll
 from tests.mlapi.test_prediction_log import Log
 from tests.support.registry import version
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROWS = np.random.default_rng(2).normal(0, 5, (300, 2)).round(3)
 LOOKS = pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -16,7 +16,7 @@ from tests.browser.test_usage_pages import SIZES, VIEW, has_no_sideways_scroll
 from tests.mlapi.test_prediction_log import Log
 from tests.support.registry import version
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("desktop", "dark"), ("phone", "light")])

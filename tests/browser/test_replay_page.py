@@ -12,7 +12,7 @@ from tests.browser.test_usage_pages import SIZES, VIEW, has_no_sideways_scroll
 from tests.monitoring.test_replay import replayed
 from tests.support.registry import version
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])

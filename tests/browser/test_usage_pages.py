@@ -12,7 +12,7 @@ from models_registry.monitoring.usage import Usage, write_usage
 from tests.browser.conftest import Replicas
 from tests.support.registry import version
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 VIEW = ("view_registeredmodel", "view_modelversion", "view_activation", "view_replica")
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 800}}

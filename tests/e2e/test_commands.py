@@ -79,6 +79,7 @@ def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_serv
     assert "m 1: active (generation 5). All 2 running replicas serve it." in later.stdout
 
 
+@pytest.mark.any_database
 def test_the_curl_line_sends_a_key_where_one_is_needed(new_service, tmp_path, monkeypatch):
     service = new_service(MLAPI_REQUIRE_API_KEY="true").start()
     key = service.manage("create_api_key", "caller").stdout.split()
@@ -88,6 +89,7 @@ def test_the_curl_line_sends_a_key_where_one_is_needed(new_service, tmp_path, mo
     assert eventually(lambda: tried(done).get("prediction")) == 1.0
 
 
+@pytest.mark.any_database
 def test_a_command_elsewhere_than_the_service_prints_no_address(new_service, tmp_path):
     service = new_service().start()
     artifact = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]])
@@ -97,6 +99,7 @@ def test_a_command_elsewhere_than_the_service_prints_no_address(new_service, tmp
     assert "curl" not in done.stdout
 
 
+@pytest.mark.any_database
 def test_waiting_without_an_activation_publishes_nothing(service, tmp_path):
     artifact = save(constant(1), tmp_path / "a.joblib")
     done = service.manage("publish_model", "m", str(artifact), "--wait", check=False)

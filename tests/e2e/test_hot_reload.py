@@ -117,23 +117,23 @@ def test_a_deactivated_model_leaves_every_worker_and_no_readiness_waits_for_it(
     assert service.post("/models/m/predict", other)[1]["prediction"] == 1.0
 
 
-def test_100_activations_under_load_fail_no_request_and_mix_no_version(new_service, tmp_path):
+def test_activations_under_load_fail_no_request(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS), MODELS_ACCELERATION="on")
     models = (constant(1), constant(2), constant_tree(3))
     paths = [save(model, tmp_path / f"{number}.joblib", rows=[[0, 0]]) for number, model in enumerate(models)]
     # Checked, since the check compiles them ahead.
     service.manage_all(*(["publish_model", "m", path] for path in paths), ["activate_model", "m", 3])
     service.start().wait_until_served("m", 3, replicas=2)
-    with Clients(service, 8) as clients:
-        marks = in_turn(service, turns=100, versions=3, replicas=2)
+    with Clients(service, 4) as clients:
+        marks = in_turn(service, turns=40, versions=3, replicas=2)
     assert clients.failures == []
-    assert len(clients.answers) > 1000
+    assert len(clients.answers) > 400
     mixed = [answer for answer in clients.answers if not answer[2] == answer[3] == answer[4]]
     assert mixed == []
     # Compiled and native versions in turn.
     assert {event["runs"] for event in service.events("swapped")} == {"compiled", "native"}
     loads = [event["seconds"] for event in service.events("swapped")]
-    assert len(loads) >= 200
+    assert len(loads) >= 80
     # Both workers load one after the other.
     bound = POLL_SECONDS + 2 * max(loads) + 0.5
     for (activated, _, number), (until, _, _) in zip(marks, [*marks[1:], (time.time(), 0, 0)], strict=True):
@@ -156,7 +156,7 @@ def test_memory_of_old_models_is_released(new_service, tmp_path):
     time.sleep(0.3)
     after_few = process.memory_info().rss
     # The first of these changes nothing: version 1 serves already.
-    in_turn(service, turns=96, versions=2, replicas=1)
+    in_turn(service, turns=40, versions=2, replicas=1)
     time.sleep(0.3)
     after_many = process.memory_info().rss
     assert after_many < 1.15 * after_few, (after_few, after_many)
@@ -168,6 +168,7 @@ def kept_bytes(service, number: int) -> Path:
     return [path for path in kept if path.is_file() and path.suffix != ".json"][number - 1]
 
 
+@pytest.mark.any_database
 def test_version_that_fails_to_load_leaves_the_old_one_serving_and_is_retried(new_service, publish_constants):
     service = new_service(MODELS_POLL_SECONDS=str(POLL_SECONDS))
     publish_constants(service, 2)

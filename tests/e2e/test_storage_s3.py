@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
 from tests.support.estimators import constant, save
 
 NEWEST = "listing and (listing[0]['versions'][0]['number'], listing[0]['versions'][0]['state']) == ({}, 'ready')"
@@ -30,6 +32,7 @@ def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path
     assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 1
 
 
+@pytest.mark.any_database
 def test_publishing_to_a_bucket_without_permission_or_that_is_not_there(new_service, s3, tmp_path):
     service = new_service(MODELS_STORAGE="s3://no-such-bucket-at-all", **s3.environment())
     artifact = save(constant(1), tmp_path / "model.joblib")

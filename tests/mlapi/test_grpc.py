@@ -259,7 +259,7 @@ def test_health_and_reflection_are_served(ask, load):
 
 
 CLIENT = """
-import json, sys
+import json, select, sys
 import numpy as np, tritonclient.grpc as triton
 answers, failures = {}, 0
 client = triton.InferenceServerClient(sys.argv[1])
@@ -267,7 +267,8 @@ assert client.is_server_live() and client.is_server_ready() and client.is_model_
 tensor = triton.InferInput("input", [1, 2], "FP64")
 tensor.set_data_from_numpy(np.zeros((1, 2)))
 print("ready", flush=True)
-for _ in range(int(sys.argv[2])):
+# A call every few milliseconds, until the input ends.
+while not select.select([sys.stdin], [], [], 0.003)[0]:
     result = client.infer("m", [tensor])
     version = int(result.get_response().model_version)
     if float(result.as_numpy("predict").ravel()[0]) != version:
@@ -283,8 +284,8 @@ def test_triton_s_own_client_sees_no_failure_while_versions_change(new_service, 
     service = new_service(GRPC_PORT=str(port), WEB_WORKERS="2")
     service.add_ready("m", *(save(constant(number), tmp_path / f"{number}.joblib") for number in (1, 2)))
     service.start()
-    command = [ROOT / ".venv-clients/bin/python", "-c", CLIENT, f"127.0.0.1:{port}", "4000"]
-    client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [ROOT / ".venv-clients/bin/python", "-c", CLIENT, f"127.0.0.1:{port}"]
+    client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert client.stdout.readline() == "ready\n"
     service.manage_all(*(["activate_model", "m", 1 + turn % 2, "--wait"] for turn in range(1, 8)))
     told = json.loads(client.communicate(timeout=120)[0])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
 
-from tests.support.databases import ROOT, new_database
+from tests.support.databases import ROOT, migrated_database, new_database
+from tests.support.warm import warm_service
 
 
 @pytest.mark.database
 def test_processes_that_migrate_at_once_wait_for_each_other(tmp_path):
     environment = {**os.environ, "DATABASE_URL": new_database(tmp_path), "MLAPI_VAR": str(tmp_path / "var")}
     environment["DJANGO_SETTINGS_MODULE"] = "mlapi.settings"
-    command = [sys.executable, "manage.py", "migrate"]
+    command = warm_service().command("manage.py", "migrate")
     processes = [
         subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -29,12 +29,11 @@ def test_processes_that_migrate_at_once_wait_for_each_other(tmp_path):
 
 @pytest.mark.database
 def test_processes_that_make_the_first_account_at_once_make_one(tmp_path):
-    environment = {**os.environ, "DATABASE_URL": new_database(tmp_path), "MLAPI_VAR": str(tmp_path / "var")}
+    environment = {**os.environ, "DATABASE_URL": migrated_database(tmp_path), "MLAPI_VAR": str(tmp_path / "var")}
     environment["DJANGO_SETTINGS_MODULE"] = "mlapi.settings"
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environment, check=True)
     processes = [
         subprocess.Popen(
-            [sys.executable, "manage.py", "ensure_admin"],
+            warm_service().command("manage.py", "ensure_admin"),
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,

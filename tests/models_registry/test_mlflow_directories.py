@@ -23,7 +23,7 @@ from models_registry.errors import ManifestError, ObjectMissing
 from models_registry.models import ModelVersion, State
 from tests.artifacts.test_mlflow_model import SKLEARN, mlmodel
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 TABLE = pd.DataFrame({"age": [20.0, 30, 40, 50] * 5, "city": ["Oslo", "Rome"] * 10})
 MODEL = make_pipeline(
     make_column_transformer((StandardScaler(), ["age"]), (OneHotEncoder(), ["city"])), LogisticRegression()

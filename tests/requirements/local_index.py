@@ -25,8 +25,8 @@ def installed_in(environment: Path) -> list[Distribution]:
     return list(distributions(path=[str(packages)]))
 
 
-def write_wheels(folder: Path, installed: Iterable[Distribution], *, with_newer: bool) -> dict[str, str]:
-    """Write a wheel for each distribution, and where asked one for a newer release of each.
+def write_wheels(folder: Path, installed: Iterable[Distribution]) -> dict[str, str]:
+    """Write a wheel for each distribution, and one for a newer release of each.
 
     Returns:
         The SHA-256 of each wheel of an installed release, by canonical name.
@@ -36,8 +36,7 @@ def write_wheels(folder: Path, installed: Iterable[Distribution], *, with_newer:
         name = str(canonicalize_name(distribution.metadata["Name"]))
         version = Version(distribution.version)
         digests[name] = _write_wheel(folder, name, version, distribution)
-        if with_newer:
-            _write_wheel(folder, name, newer_than(version), distribution)
+        _write_wheel(folder, name, newer_than(version), distribution)
     return digests
 
 
