@@ -139,7 +139,7 @@ def test_sync_says_what_it_cannot_check_now(service, tmp_path):
     done = service.manage("sync_models", check=False)
     assert done.returncode == 1
     assert "a 1: postponed." in done.stderr
-    assert "2 could not be checked" in done.stderr
+    assert "2 could not be validated" in done.stderr
     assert "2 new" in done.stdout
     del service.environment["MODELS_CACHE"]
     assert "b 1: ready" in service.manage("sync_models").stdout
