@@ -18,6 +18,10 @@ log = structlog.get_logger(__name__)
 # All models are compared once in this number of polls: a restored backup, or an edit past the services, moves no
 # revision.
 POLLS_PER_COMPARISON = 5
+# With many models a comparison takes long: the next one comes later, so that they take no larger share of the
+# processor's time, and at the latest after this long.
+MAX_COMPARISON_SHARE = 0.002
+MAX_COMPARISON_SECONDS = 60.0
 
 
 class DesiredStateReader:
@@ -82,12 +86,14 @@ class DesiredStateReader:
 
     def _compare(self) -> set[str]:
         """Read the desired version of every model, and return those that differ."""
+        began = time.thread_time()
         state = services.read_desired_state()
         names = self.state.names() | state.names()
         changed = {name for name in names if self.state.of(name) != state.of(name)}
         is_first = not self.has_read
         self.has_read = True
-        self._compare_at = time.monotonic() + self._comparison_seconds
+        pause = min(MAX_COMPARISON_SECONDS, (time.thread_time() - began) / MAX_COMPARISON_SHARE)
+        self._compare_at = time.monotonic() + max(self._comparison_seconds, pause)
         self.state = state
         if is_first:
             self._cache.keep_all(state)

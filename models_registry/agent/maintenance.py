@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -22,6 +23,8 @@ MLFLOW = "mlflow"
 DISCOVERY_LEASE_SECONDS = 120.0
 # Longer than a model takes to come from another registry.
 MLFLOW_LEASE_SECONDS = 900.0
+# A version is due for a look at its drift every quarter of an hour: it needs no look each second if one is due.
+DRIFT_LOOK_SECONDS = 5.0
 EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is tried again at every look.")
 
 
@@ -50,6 +53,7 @@ class MaintenanceLoop:
         self._discovery_seconds = discovery_seconds
         self._listing_seconds = discovery_seconds if listing_seconds is None else listing_seconds
         self._ignored: set[str] = set()
+        self._drift_look_at = 0.0
         self._thread = DatabaseThread(
             "maintenance", self.tend, seconds=partial(self._fleet.pause_seconds, look_seconds), events=EVENTS
         )
@@ -76,8 +80,17 @@ class MaintenanceLoop:
                 self._follow_mlflow()
             if services.claim_lease(DISCOVERY, holder=self._holder, seconds=DISCOVERY_LEASE_SECONDS):
                 self._discover()
-            if not self._check_one() and services.replay_next() is None and not services.check_drift_next():
+            if not self._check_one() and services.replay_next() is None and not self._check_drift():
                 return
+
+    def _check_drift(self) -> bool:
+        """Check one version for drift, and return whether there may be another."""
+        if time.monotonic() < self._drift_look_at:
+            return False
+        if services.check_drift_next():
+            return True
+        self._drift_look_at = time.monotonic() + DRIFT_LOOK_SECONDS
+        return False
 
     def _check_one(self) -> bool:
         """Check the next version and return whether there was one; an unreadable one does not block the next."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -129,13 +132,29 @@ def test_a_version_that_is_checked_again_while_active_is_read_again(reader):
 
 
 @pytest.mark.parametrize("moved", [0, 2, 10_000])
-def test_a_restored_registry_is_read_in_whole(tmp_path, moved):
+def test_a_restored_registry_is_read_in_whole(tmp_path, moved, monkeypatch):
     reader = DesiredStateReader(tmp_path / "kept", poll_seconds=0)
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)
     active(3)
     reader.poll()
     RegisteredModel.objects.filter(name="m1").update(generation=7, revision=0)
     DesiredStateRevision.objects.update(number=moved)
     assert reader.poll() == {"m1"}
+
+
+def test_a_long_comparison_comes_less_often(tmp_path, monkeypatch):
+    reader = DesiredStateReader(tmp_path / "kept", poll_seconds=0)
+    active(1)
+    spent, passed = itertools.count(step=0.02), 0.0
+    now = time.monotonic()
+    monkeypatch.setattr(time, "thread_time", lambda: next(spent))
+    monkeypatch.setattr(time, "monotonic", lambda: now + passed)
+    reader.poll()
+    RegisteredModel.objects.update(generation=7)
+    passed = 9.9
+    assert reader.poll() == set()
+    passed = 10.1
+    assert reader.poll() == {"m0"}
 
 
 def test_a_lower_revision_is_a_restored_registry(reader):
