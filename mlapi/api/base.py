@@ -62,11 +62,13 @@ class MayAct(BasePermission):
         user = request.user
         if not user or not user.is_authenticated:
             return False
-        needed = view.needs.get(request.method)
+        # HEAD is answered as GET, without the body.
+        method = "GET" if request.method == "HEAD" else request.method
+        needed = view.needs.get(method)
         if not needed:
             return True
         name = view.kwargs.get("name")
-        makes_models = request.method in view.makes_models
+        makes_models = method in view.makes_models
         if not may(user, needed):
             raise exceptions.PermissionDenied(
                 f"{user.get_username()} may not do this: the permission {needed!r} is needed. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -81,10 +82,11 @@ class Application:
                     return
 
         endpoint, params = found
+        started = time.perf_counter()
         if endpoint.is_prediction:
             await self._turns.take()
         reply = await self._pipeline.answer(
-            endpoint, params, request, body, client=scope.get("client"), disconnected=disconnected
+            endpoint, params, request, body, client=scope.get("client"), disconnected=disconnected, started=started
         )
         if not body.is_complete and not request.headers.has(b"expect"):
             body.poll()

@@ -122,14 +122,17 @@ class RequestPipeline:
         *,
         client: Hashable = None,
         disconnected: Disconnected | None = None,
+        started: float | None = None,
     ) -> Reply:
-        """Return the reply to a request.
+        """Return the reply to a request, which `started` at that time of `time.perf_counter`, by default now.
 
         `client` tells connections apart. `disconnected` waits until the client has left: a prediction that waits is
         then given up, with status 499 in the log.
         """
         request_id = request_id_of(request.headers.raw(b"x-request-id"))
-        context = RequestContext(endpoint, params, request, request_id, time.perf_counter(), client, disconnected)
+        context = RequestContext(
+            endpoint, params, request, request_id, started or time.perf_counter(), client, disconnected
+        )
         is_preflight = bool(request_settings().cors_origins) and cors.is_preflight(request)
         try:
             if is_preflight:

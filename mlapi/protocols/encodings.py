@@ -20,5 +20,5 @@ def encoding_hint(raw: bytes | memoryview) -> str:
     """Return the end of a sentence about a body in UTF-16 or UTF-32, as shells of Windows write it; else nothing."""
     start = bytes(raw[:4])
     # Either has a mark, or a zero beside each character of ASCII.
-    is_wide = start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start
+    is_wide = start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(start) > 1 and not (any(start[::2]) and any(start[1::2])))
     return ". It looks like UTF-16 or UTF-32: send UTF-8." if is_wide else ""

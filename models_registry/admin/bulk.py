@@ -18,7 +18,8 @@ from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion, RegisteredModel
 from models_registry.permissions import ACTIVATE, PUBLISH, may
 
-MAX_ROWS = 500
+# The confirmation sends two fields for each row, and Django takes 1,000 in all.
+MAX_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class BulkAct:
 
 
 def carry_out(admin: RecordAdmin, request: HttpRequest, rows: QuerySet[Any], act: BulkAct) -> HttpResponse | None:
-    """Ask before `act`, with what stands in its way; after the yes, do it to every row that still may be."""
+    """Show what `act` will do and which rows it refuses; once confirmed, do it to every row that still allows it."""
     chosen = list(rows[: MAX_ROWS + 1])
     if len(chosen) > MAX_ROWS:
         messages.error(request, f"More than {MAX_ROWS} rows are chosen. Choose fewer of them.")

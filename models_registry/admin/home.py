@@ -47,9 +47,15 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         waiting=visible(request.user, VIEW, waiting, "model__name").count(),
         history=visible(request.user, VIEW, history, "model__name")[:ACTS_SHOWN],
         names_model=True,
-        is_alone=request.user.is_superuser and get_user_model().objects.count() == 1,
+        is_alone=_is_alone(request.user),
     )
     return context
+
+
+def _is_alone(user: Any) -> bool:
+    """Return whether there is no user but this administrator; a project's own users may lack either."""
+    users = get_user_model()._default_manager
+    return getattr(user, "is_superuser", False) and users.count() == 1
 
 
 def _failing_first(models: QuerySet[RegisteredModel]) -> QuerySet[RegisteredModel]:

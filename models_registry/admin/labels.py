@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,6 +14,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from models_registry import services
 from models_registry.admin.base import told_in_words
 from models_registry.models import ModelVersion
+
+JSON_STARTS = ("[", "{")
 
 
 class AliasesForm(forms.Form):
@@ -27,19 +30,27 @@ class AliasesForm(forms.Form):
 
 
 class TagsField(forms.CharField):
-    """Tags, one a line; lines that all read `name: value` are an object."""
+    """Tags, one a line; lines that all read `name: value` are an object. What no lines say is shown as JSON."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
 
     def prepare_value(self, value: Any) -> Any:
         """Return tags as lines."""
-        if isinstance(value, dict):
-            return "\n".join(f"{name}: {text}" for name, text in value.items())
-        return "\n".join(value) if isinstance(value, list) else value
+        if not isinstance(value, dict | list):
+            return value
+        lines = "\n".join([f"{name}: {text}" for name, text in value.items()] if isinstance(value, dict) else value)
+        is_plain = not lines.strip().startswith(JSON_STARTS) and self.to_python(lines) == value
+        return lines if is_plain else json.dumps(value, ensure_ascii=False)
 
     def to_python(self, value: Any) -> Any:
         """Return the lines as the registry keeps tags."""
-        lines = [line.strip() for line in str(super().to_python(value) or "").splitlines() if line.strip()]
+        text = str(super().to_python(value) or "").strip()
+        if text.startswith(JSON_STARTS):
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise forms.ValidationError(f"Text that begins with {text[0]} is read as JSON: {error}.") from error
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         pairs = [re.fullmatch(r"([^:]+):\s+(.+)", line) for line in lines]
         return {pair[1]: pair[2] for pair in pairs if pair} if lines and all(pairs) else lines
 

@@ -293,6 +293,8 @@ class ModelVersionAdmin(RecordAdmin):
         form = labels.AliasesForm(request.POST)
         if form.is_valid():
             labels.save_aliases(request, version, form.cleaned_data["aliases"])
+        else:
+            messages.error(request, f"The aliases were not changed. {' '.join(map(str, form.errors['aliases']))}")
         return redirect("admin:models_registry_modelversion_change", pk)
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -32,14 +32,15 @@ def keep_in_bounds(now: datetime) -> None:
     began = min(summed_up_until(now), hour_of(now) - SUMMED_UP_AGAIN)
     for hour in _hours_with_minutes(began, hour_of(now)):
         write_hour(hour, UsageWindow.objects.minutes().filter(starts_at__gte=hour, starts_at__lt=hour + HOUR))
-    _clear_features(before=hour_of(now) - KEEP_FEATURES)
+    before = hour_of(now) - KEEP_FEATURES
+    _clear_features(since=min(began, before) - 2 * HOUR, before=before)
     UsageWindow.objects.minutes().filter(starts_at__lt=now - KEEP_MINUTES).delete()
     UsageWindow.objects.hours().filter(starts_at__lt=now - KEEP_HOURS).delete()
     ShadowWindow.objects.filter(starts_at__lt=now - KEEP_MINUTES).delete()
 
 
-def _clear_features(*, before: datetime) -> None:
-    minutes = UsageWindow.objects.minutes().filter(starts_at__gte=before - timedelta(days=1), starts_at__lt=before)
+def _clear_features(*, since: datetime, before: datetime) -> None:
+    minutes = UsageWindow.objects.minutes().filter(starts_at__gte=since, starts_at__lt=before)
     minutes.exclude(features={}).update(features={})
 
 

@@ -10,6 +10,7 @@ import structlog
 from models_registry.errors import RequestError
 from models_registry.inference.capture import EXCLUDE, HASH, Capture
 from models_registry.models import CaptureSides, RegisteredModel
+from models_registry.services.feature_bins import drop_hidden_bins
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,9 @@ def set_capture(
     if not values:
         return
     RegisteredModel.objects.filter(pk=model.pk).update(**values)
+    if exclude is not None:
+        model.refresh_from_db(fields=["capture_exclude"])
+        drop_hidden_bins(model)
     log.info("capture_changed", model=model.name, by=by, **values)
 
 

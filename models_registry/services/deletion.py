@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_registry.errors import NotDeletable
-from models_registry.models import ModelVersion, ReferenceRows, State
+from models_registry.models import FeatureBins, ModelVersion, ReferenceRows, State
 from models_registry.services.labels import set_aliases_of
 
 log = structlog.get_logger(__name__)
@@ -38,12 +38,13 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
             report=None,
         )
         ReferenceRows.objects.filter(version=version).delete()
+        FeatureBins.objects.filter(version=version).delete()
     version.refresh_from_db()
     log.info("deleted", model=version.model.name, version=version.number, by=by)
 
 
 def deletion_obstacle(version: ModelVersion) -> str:
-    """Say why `version` is not deleted; empty where it may be."""
+    """Return the reason why `version` cannot be deleted; an empty text if it can."""
     if version.state == State.REJECTED and not version.is_active:
         return ""
     found = "active" if version.is_active else version.state

@@ -25,7 +25,7 @@ from models_registry.monitoring.log_reading import LoggedRow
 from models_registry.monitoring.usage_report import counted_values
 from models_registry.monitoring.value_counts import ValueCounts
 from models_registry.services.captures import read_captures
-from models_registry.services.feature_bins import StoredBins, read_bins
+from models_registry.services.feature_bins import StoredBins, hidden_columns, read_bins
 from models_registry.services.logged_rows import logged_rows_over
 from models_registry.services.references import feature_value, reference_of
 
@@ -74,7 +74,7 @@ def drift_report(
         "threshold": drift.THRESHOLD,
         "versions": [
             _counted_content(version, binned[version.pk], counted.get(version.pk))
-            if version.pk in binned
+            if version.pk in binned and version.schema
             else _logged_content(version, logged.get(version.number, []))
             for version in versions
         ],
@@ -139,10 +139,13 @@ def _prediction_drift(schema: Schema | None, reference: Sequence[Any], rows: Seq
 def _counted_content(version: ModelVersion, stored: StoredBins, counted: ValueCounts | None) -> dict[str, Any]:
     schema = Schema.from_json(version.schema or {})
     columns = stored.bins.columns
+    hidden = hidden_columns(version.model)
     if counted is None or counted.bins != stored.pk:
         counted = ValueCounts(stored.pk, tuple((0,) * column.size for column in columns))
     found = {
-        column.position: binned_drift(column, current) for column, current in zip(columns, counted.columns, strict=True)
+        column.position: binned_drift(column, current)
+        for column, current in zip(columns, counted.columns, strict=True)
+        if column.position is None or column.name not in hidden
     }
     no_labels = ColumnDrift(drift.NOT_COMPARED, "The reference has no predictions, or too many different ones.")
     features = {

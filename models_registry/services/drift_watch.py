@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 PAUSE = timedelta(minutes=15)
 WINDOW = timedelta(hours=24)
+# For so long the result of a check stands. With many models a check comes later than it is due.
+KEPT = 4 * PAUSE
 
 
 def check_drift_next() -> bool:
@@ -50,7 +52,9 @@ def check_drift_next() -> bool:
 
 def drifted_columns(version_ids: Iterable[int | None]) -> dict[int | None, list[str]]:
     """Return the columns that had drifted at the last check, by version id: one query."""
-    checks = DriftCheck.objects.filter(version__in=[pk for pk in version_ids if pk is not None])
+    # An older check tells of a version that is not watched any more.
+    since = timezone.now() - KEPT
+    checks = DriftCheck.objects.filter(version__in=[pk for pk in version_ids if pk is not None], checked_at__gte=since)
     return {check.version_id: [*check.features, *(["predictions"] if check.predictions else [])] for check in checks}
 
 

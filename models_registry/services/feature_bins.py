@@ -11,7 +11,7 @@ from django.db import transaction
 
 from models_registry.artifacts.schema import Schema
 from models_registry.models import FeatureBins as BinsRecord
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, RegisteredModel
 from models_registry.monitoring.drift import MIN_ROWS
 from models_registry.monitoring.feature_bins import MAX_FEATURES, FeatureBins, as_column, bins_of, countable_features
 from models_registry.services.references import Reference, feature_value, reference_of
@@ -78,7 +78,7 @@ def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins
     if version is None:
         return None
     # What the prediction log keeps back is kept back here: categories have names.
-    hidden = {item if isinstance(item, str) else item["column"] for item in version.model.capture_exclude}
+    hidden = hidden_columns(version.model)
     bins = FeatureBins(tuple(column for column in bins.columns if column.position is None or column.name not in hidden))
     record, is_new = BinsRecord.objects.get_or_create(
         version=version,
@@ -87,6 +87,19 @@ def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins
     if is_new:
         log.info("first_rows_kept", model=version.model.name, version=version.number, rows=rows)
     return _stored(record)
+
+
+def hidden_columns(model: RegisteredModel) -> set[str]:
+    """Return the columns that the prediction log of `model` leaves out or keeps as a hash."""
+    return {item if isinstance(item, str) else item["column"] for item in model.capture_exclude}
+
+
+def drop_hidden_bins(model: RegisteredModel) -> None:
+    """Delete bins of the first served rows that have a column which is hidden now; they are fixed anew without it."""
+    hidden = hidden_columns(model)
+    for record in BinsRecord.objects.filter(version__model=model, source=BinsRecord.Source.SERVED):
+        if any(column.name in hidden for column in FeatureBins.from_json(record.columns).columns):
+            record.delete()
 
 
 def _reference_bins(version: ModelVersion, reference: Reference) -> FeatureBins | None:

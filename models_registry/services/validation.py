@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from models_registry.errors import DiskUnavailable, ObjectMissing, RequestError, StorageError
-from models_registry.models import ModelVersion, RegisteredModel, State
+from models_registry.models import FeatureBins, ModelVersion, RegisteredModel, State
 from models_registry.services import parts
 from models_registry.services.desired_state import record_change
 from models_registry.services.examination import Findings, examine, storable
@@ -133,6 +133,8 @@ def recheck(version: ModelVersion, *, by: str) -> None:
         raise RequestError(
             f"{version} is not rejected (its state is {version.state}). Only a rejected version can be checked again."
         )
+    # They belong to the schema that was found before.
+    FeatureBins.objects.filter(version=version).delete()
     log.info("recheck_asked", model=version.model.name, version=version.number, by=by)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from django.utils import timezone
 from scipy.spatial.distance import jensenshannon
 
 from mlapi import replica
@@ -193,6 +194,42 @@ def test_columns_that_the_log_keeps_back_have_no_bins(column, version, worker):
     assert feature(drift(), "x1")["verdict"] == "not compared"
 
 
+@pytest.mark.parametrize("has_sample", [False, True])
+def test_columns_that_are_kept_back_later_are_not_shown(has_sample, version, worker):
+    if not has_sample:
+        ModelVersion.objects.update(sample=None)
+    one = worker()
+    one.send(MANY)
+    services.set_capture(version.model, by="ann", exclude=["x1"])
+    assert FeatureBins.objects.exists() == has_sample
+    one.send(MANY)
+    one.report()
+    verdicts = {item["name"]: item["verdict"] for item in drift()["features"]}
+    assert verdicts == (
+        {"x0": "stable", "x1": "not compared"} if has_sample else dict.fromkeys(verdicts, "too few rows")
+    )
+
+
+def test_version_that_waits_for_another_check_has_no_bins(version, worker):
+    one = worker()
+    one.send(SHIFTED)
+    one.report()
+    ModelVersion.objects.update(state="rejected", reason="It is broken.")
+    services.recheck(version, by="ann")
+    assert not FeatureBins.objects.exists()
+    assert drift()["rows"] == 0
+
+
+def test_drift_of_a_check_long_ago_is_not_told(version, worker):
+    one = worker()
+    one.send(SHIFTED)
+    one.report()
+    services.check_drift_next()
+    assert services.drifted_columns([version.pk]) == {version.pk: ["x1", "predictions"]}
+    DriftCheck.objects.update(checked_at=timezone.now() - timedelta(days=1))
+    assert services.drifted_columns([version.pk]) == {}
+
+
 def test_first_worker_decides_on_the_reference(version, worker):
     ModelVersion.objects.update(sample=None)
     workers = [worker("r1"), worker("r2")]
@@ -241,19 +278,20 @@ def test_rows_beyond_the_bound_are_dropped_and_counted(batch, version, worker):
     assert grown == {"counted": found["rows"], "dropped": found["dropped"]}
 
 
-def test_hours_have_the_sums_and_old_minutes_none(version, worker):
+@pytest.mark.parametrize("hours", [6, 60])
+def test_hours_have_the_sums_and_old_minutes_none(hours, version, worker):
     workers = [worker("r1"), worker("r2")]
     for each in workers:
         each.send(SHIFTED)
         each.report()
     now = datetime.now(UTC)
-    start = now - timedelta(hours=10)
-    UsageWindow.objects.update(starts_at=now.replace(second=0, microsecond=0) - timedelta(hours=6))
+    start = now - timedelta(hours=hours + 4)
+    UsageWindow.objects.update(starts_at=now.replace(second=0, microsecond=0) - timedelta(hours=hours))
     before = counted_values(version.model, start, now)
     keep_in_bounds(now)
     assert counted_values(version.model, start, now) == before
     assert not UsageWindow.objects.minutes().exclude(features={}).exists()
-    assert drift()["rows"] == before[version.pk].rows
+    assert counted_values(version.model, start, now)[version.pk].rows == 600
 
 
 def test_counts_in_other_bins_are_not_compared(version, worker):

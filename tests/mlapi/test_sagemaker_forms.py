@@ -16,6 +16,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mlapi.protocols.encodings import decode_csv
+
 ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
 LABELS = ["a", "b", "a", "b"]
 LINES = {"Content-Type": "application/jsonlines"}
@@ -271,3 +273,7 @@ def test_standard_deviation_by_the_request_s_parameter(host, load):
     refused = host.post("/v2/models/plain/infer", {"inputs": [tensor], "parameters": {"return_std": True}})
     assert refused.status == 400
     assert "no output 'std'" in refused.json["error"]
+
+
+def test_zero_byte_alone_is_no_other_encoding():
+    assert decode_csv(b"a\0,b\n1,2\n") == "a\0,b\n1,2\n"

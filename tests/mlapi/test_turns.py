@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from mlapi import replica
+from mlapi.http import process
+from mlapi.http.application import Application
 from mlapi.http.turns import Turns
+from tests.monitoring.test_replay import classifier
+from tests.support.asgi import AsgiClient
 
 
 async def _rounds_of(turns: Turns, count: int) -> list[int]:
@@ -73,3 +79,13 @@ def test_turns_come_back_after_a_pause():
         return await _rounds_of(turns, 2)
 
     assert set(asyncio.run(later())) == {1}
+
+
+def test_the_wait_for_a_turn_counts(load, monkeypatch):
+    records: list[Any] = []
+    monkeypatch.setattr(replica.recorder, "record", records.append)
+    monkeypatch.setattr(Turns, "take", lambda self: asyncio.sleep(0.05))
+    replica.runtime.swap(load(classifier(0), number=1))
+    assert AsgiClient(Application(process.pipeline, None)).post("/predict", {"features": [0, 0]}).status == 200
+    (record,) = records
+    assert record.seconds >= 0.05

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from models_registry import services
 from models_registry.errors import NotActivatable, NotDeletable, UnknownVersion
-from models_registry.models import ModelVersion, ReferenceRows, State
+from models_registry.models import FeatureBins, ModelVersion, ReferenceRows, State
 from models_registry.services.desired_state import read_changes, read_revision
 from tests.support.estimators import constant, save
 from tests.support.registry import version
@@ -34,8 +34,10 @@ def rejected(storage_directory) -> ModelVersion:
 def test_reason_number_and_digest_stay(rejected):
     before, digest = rejected.reason, rejected.digest
     ReferenceRows.objects.create(version=rejected, instances=[[1.0]])
+    FeatureBins.objects.create(version=rejected, source="sample", rows=300, columns=[])
     services.delete_version(rejected, by="bea")
     assert not ReferenceRows.objects.exists()
+    assert not FeatureBins.objects.exists()
     assert rejected.state == State.DELETED
     assert rejected.reason.startswith("Deleted by bea on ")
     assert rejected.reason.endswith(f"It was rejected: {before}")

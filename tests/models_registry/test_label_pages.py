@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from models_registry import services
+from models_registry.admin.labels import TagsField
 from tests.models_registry.test_admin import VIEW, logged_in, page, told
 from tests.support.registry import version
 
@@ -93,3 +95,22 @@ def test_a_name_leads_to_its_page(churn, path, status):
     if status == 302:
         right = page("modelversion_change", churn.pk) if "=" in path else page("registeredmodel_change", churn.model_id)
         assert answer["Location"] == right
+
+
+def test_too_long_aliases_are_told(churn):
+    client = logged_in(*VIEW, "change_registeredmodel")
+    answer = client.post(page("modelversion_aliases", churn.pk), {"aliases": "a" * 2001})
+    assert "The aliases were not changed. Ensure this value has at most 2000 characters" in told(answer)
+
+
+@pytest.mark.parametrize(
+    "tags", [["a: b", "c: d"], {"k": "two\nlines"}, {"team:x": "risk"}, {"k": ""}, ["[x]"], {"team": "risk"}, ["pii"]]
+)
+def test_tags_that_no_lines_say_are_json(tags):
+    field = TagsField(required=False)
+    assert field.clean(field.prepare_value(tags)) == tags
+
+
+def test_broken_json_of_tags_is_told():
+    with pytest.raises(ValidationError, match="is read as JSON"):
+        TagsField(required=False).clean('{"team": ')

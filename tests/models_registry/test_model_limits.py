@@ -265,3 +265,17 @@ def test_limits_are_set_on_the_page_of_a_group(registry):
     assert root.post(page, form).status_code == 302
     assert list(group.model_limits.values_list("pattern", flat=True)) == ["fraud-*"]
     assert not may(User.objects.get(pk=person("ann", "viewer").pk), VIEW, "churn")
+
+
+# HEAD
+
+
+@pytest.mark.parametrize("path", ["models", "models/churn", "models/churn/versions", "models/churn/versions?limit=1"])
+@pytest.mark.parametrize("groups", [(), ("viewer: fraud-*",), ("viewer",)])
+def test_head_needs_the_permission_of_get(registry, path, groups):
+    key = Token.objects.create(user=person("ann", *groups)).key
+    client = Client(headers={"Authorization": f"Bearer {key}"})
+    head, get = client.head(f"/api/{path}"), client.get(f"/api/{path}")
+    assert head.status_code == get.status_code
+    assert (head.status_code == 200) == (groups == ("viewer",) or (path == "models" and bool(groups)))
+    assert head.headers.get("Link") == get.headers.get("Link")
