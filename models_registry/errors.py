@@ -159,7 +159,7 @@ class Busy(RegistryError):
 
 
 class ActivationConflict(RegistryError):
-    """Somebody else's activation came first."""
+    """Another activation came first."""
 
 
 class ModelArchived(RegistryError):

@@ -80,7 +80,7 @@ def require_metrics_token(headers: Headers) -> None:
 
 
 def bearer(authorization: str) -> str:
-    """Return what stands after `Bearer` in an Authorization header; empty if it is of another kind."""
+    """Return the token that follows `Bearer` in an Authorization header; empty if it is of another kind."""
     scheme, _, value = authorization.partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
 

@@ -51,7 +51,7 @@ class AccessAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Return the pages, each with the way to it."""
+        """Return the pages, each with its breadcrumbs."""
         patterns: list[URLPattern] = self.get_urls()
         for pattern in patterns:
             pattern.callback = self._with_header(pattern.callback)

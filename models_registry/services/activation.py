@@ -68,7 +68,7 @@ def require_second_person(version: ModelVersion, *, by: str) -> None:
 
 
 def second_person_obstacle(version: ModelVersion, *, by: str) -> str:
-    """Say why `by` may not activate `version`, which the same person published; empty where that is allowed."""
+    """Return why `by` may not activate `version`, which the same person published; an empty text if it is allowed."""
     if settings.MODELS_FOUR_EYES and version.published_by and _person(version.published_by) == _person(by):
         return f"{_person(by)} published {version} and may not activate it: another person must (MODELS_FOUR_EYES)."
     return ""
