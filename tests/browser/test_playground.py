@@ -163,7 +163,10 @@ def test_contributions_are_bars_that_add_up(load, look, size, scheme):  # noqa: 
         expect(page.locator("li.down .class")).to_have_text("years")
         page.get_by_label("area").fill("2.123456")
         expect(page.locator("li.up .share")).to_contain_text("≈")
-        left, right = (page.locator(f"li.{side} .fill").bounding_box() for side in ("down", "up"))
+        # Both at once: each answer draws the bars anew.
+        left, right = page.evaluate(
+            "['down', 'up'].map(side => document.querySelector(`li.${side} .fill`).getBoundingClientRect().toJSON())"
+        )
         assert left["x"] + left["width"] <= right["x"] + 0.5
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         expect(page.locator("#snippet")).to_contain_text("explain")
