@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import structlog
+from django.db import InterfaceError, InternalError, OperationalError
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
@@ -24,24 +27,31 @@ from models_registry.monitoring.usage import Usage, VersionKey
 from models_registry.monitoring.value_counts import ValueCounts, combined_counts
 from models_registry.services.feature_bins import FIRST_ROWS, StoredBins
 
+log = structlog.get_logger(__name__)
+
 STEP_SECONDS = 5.0
 # Values of a version that are counted in a step: some milliseconds of the processor.
 MAX_VALUES = 10_000
 # Rows may be long texts, which are held until then.
 MAX_ROWS = 1_000
-# Versions without bins may have got them by another worker: they are read again in one of this number of steps.
+# Another worker may have fixed or replaced the bins of a version: they are looked up in one of this number of steps.
 STEPS_PER_LOOK = 12
 
 
 @dataclass(slots=True)
 class Counted:
-    """What is known and counted of one loaded version. `first` has the rows that may become its reference."""
+    """What is known and counted of one loaded version. `first` has the rows that may become its reference.
+
+    `has_asked` says that its bins were asked for once. `logged` has the errors that were logged.
+    """
 
     model: LoadedModel
     sample: RowSample
     stored: StoredBins | None = None
     total: ValueCounts | None = None
     first: list[tuple[Matrix, Matrix]] = field(default_factory=list)
+    has_asked: bool = False
+    logged: set[str] = field(default_factory=set)
 
     @property
     def key(self) -> VersionKey:
@@ -57,6 +67,23 @@ class Counted:
     def first_rows(self) -> int:
         """How many of the first rows are there."""
         return sum(len(rows) for rows, _ in self.first)
+
+    def keep_first(self, rows: Matrix, labels: Matrix) -> None:
+        """Keep a copy of rows that may become the reference, FIRST_ROWS in all."""
+        if lacking := max(0, FIRST_ROWS - self.first_rows):
+            self.first.append((rows[:lacking, :MAX_FEATURES].copy(), labels[:lacking]))
+
+    @contextmanager
+    def contained(self, event: str) -> Iterator[None]:
+        """Log an error as `event`, once, so that other versions go on; raise it if the database is unavailable."""
+        try:
+            yield
+        except (OperationalError, InterfaceError, InternalError):
+            raise
+        except Exception:
+            if event not in self.logged:
+                log.exception(event, model=self.model.name, version=self.model.number)
+            self.logged.add(event)
 
 
 class FeatureCounter:
@@ -83,6 +110,8 @@ class FeatureCounter:
         """Count what waits, and follow what is loaded. Raises DatabaseError."""
         self._count_waiting()
         self._follow()
+        self._ask_for_bins()
+        self._look_for_other_bins()
         self._keep_first_rows()
 
     def counts(self) -> dict[VersionKey, ValueCounts]:
@@ -91,7 +120,7 @@ class FeatureCounter:
         return dict(self._totals)
 
     def add_to(self, usage: Mapping[VersionKey, Usage]) -> dict[VersionKey, Usage]:
-        """Return `usage` with what was counted of the features until now."""
+        """Return `usage` with what was counted of the features until now; rows that fail to be counted add nothing."""
         found = self.counts()
         return {key: replace(item, features=found.get(key)) for key, item in usage.items()}
 
@@ -101,42 +130,60 @@ class FeatureCounter:
         loaded = {model.version_id: model for model in (*snapshot.models.values(), *snapshot.others.values())}
         kept = {pk: item for pk, item in self._counted.items() if pk in loaded and item.model.build == loaded[pk].build}
         new = {pk: _begin(model) for pk, model in loaded.items() if pk not in kept and countable_features(model.schema)}
-        found = services.prepare_bins(new) if new else {}
-        self._steps += 1
-        lacking = [pk for pk, item in kept.items() if item.stored is None]
-        if lacking and self._steps % STEPS_PER_LOOK == 0:
-            found |= services.read_bins(lacking)
+        # Before any query: what was unloaded is let go of while the database is unavailable, too.
         self._counted = kept | new
-        for pk, stored in found.items():
-            self._take_bins(self._counted[pk], stored)
         self._runtime.row_samples = {pk: item.sample for pk, item in self._counted.items() if item.is_wanted}
+
+    def _ask_for_bins(self) -> None:
+        """Take the bins of versions that are new."""
+        new = {pk: item for pk, item in self._counted.items() if not item.has_asked}
+        found = services.prepare_bins(new) if new else {}
+        for pk, item in new.items():
+            item.has_asked = True
+            if pk in found:
+                self._take_bins(item, found[pk])
+
+    def _look_for_other_bins(self) -> None:
+        """Take bins that are there since, or have replaced those known."""
+        self._steps += 1
+        if not self._counted or self._steps % STEPS_PER_LOOK:
+            return
+        known = [item.stored.pk for item in self._counted.values() if item.stored is not None]
+        for pk, stored in services.read_bins(self._counted, known=known).items():
+            self._take_bins(self._counted[pk], stored)
 
     def _keep_first_rows(self) -> None:
         for pk, item in self._counted.items():
-            if item.stored is not None or item.first_rows < FIRST_ROWS:
-                continue
-            rows, labels = (np.concatenate(parts)[:FIRST_ROWS] for parts in zip(*item.first, strict=True))
-            stored = services.keep_first_rows(pk, bins_of(item.model.schema, rows, labels), FIRST_ROWS)
-            if stored is not None:
-                self._take_bins(item, stored)
+            if item.stored is None and item.first_rows >= FIRST_ROWS:
+                with item.contained("first_rows_not_kept"):
+                    self._keep_first_rows_of(pk, item)
+
+    def _keep_first_rows_of(self, pk: int, item: Counted) -> None:
+        rows, labels = (np.concatenate(parts) for parts in zip(*item.first, strict=True))
+        stored = services.keep_first_rows(pk, bins_of(item.model.schema, rows, labels), FIRST_ROWS)
+        if stored is not None:
+            self._take_bins(item, stored)
 
     def _take_bins(self, item: Counted, stored: StoredBins) -> None:
-        known = self._totals.get(item.key)
-        if known is None or known.bins != stored.pk:
-            self._totals[item.key] = ValueCounts(stored.pk, tuple((0,) * one.size for one in stored.bins.columns))
-        item.stored, item.first = stored, []
+        # The thread that closes a minute may be counting into the bins that are replaced.
+        with self._guard:
+            known = self._totals.get(item.key)
+            if known is None or known.bins != stored.pk:
+                self._totals[item.key] = ValueCounts(stored.pk, tuple((0,) * one.size for one in stored.bins.columns))
+            item.stored, item.first = stored, []
 
     def _count_waiting(self) -> None:
         with self._guard:
             for item in list(self._counted.values()):
                 requests, dropped = item.sample.take()
                 if requests:
-                    self._count(item, requests, dropped)
+                    with item.contained("rows_not_counted"):
+                        self._count(item, requests, dropped)
 
     def _count(self, item: Counted, requests: list[ServedRows], dropped: int) -> None:
         rows, labels = joined(requests, limit=max_rows(item.model))
         if item.stored is None:
-            item.first.append((rows[:, :MAX_FEATURES].copy(), labels))
+            item.keep_first(rows, labels)
             return
         dropped += sum(request.count for request in requests) - len(rows)
         columns = tuple(tuple(counts.tolist()) for counts in item.stored.bins.count(rows, labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,8 @@ from models_registry.monitoring.drift import (
 RANGES = 10
 MAX_NAMED = 30
 MAX_NAME = 100
+# PostgreSQL's jsonb refuses a text with NUL, or with half of a surrogate pair.
+_REFUSED = re.compile("[\0\ud800-\udfff]")
 # The first features of a wider model; none of a model with more than MAX_WIDTH, whose features are words or pixels.
 MAX_FEATURES = 100
 MAX_WIDTH = 1_000
@@ -156,31 +159,34 @@ def as_column(values: Sequence[Any]) -> Matrix:
 def _bins(feature: Feature, position: int | None, values: Matrix) -> ColumnBins | None:
     column = ColumnBins(feature.name, position, feature.type)
     if column.kind == NUMBER:
-        numbers = _as_numbers(values)
-        column = ColumnBins(feature.name, position, feature.type, edges=_edges(feature, numbers[np.isfinite(numbers)]))
+        # Served values are rounded before they are counted: those of the reference must fall into the same bins.
+        values = np.array([feature.narrowed(value) for value in _as_numbers(values).tolist()], dtype=np.float64)
+        column = ColumnBins(feature.name, position, feature.type, edges=_edges(values[np.isfinite(values)]))
     else:
         counts = Counter(_category(value, feature.type) for value in values.tolist())
         counts.pop(None, None)
         if len(counts) > MAX_CATEGORIES:
             return None
         # A rare value may tell of one person.
-        frequent = [
-            str(name) for name, rows in counts.most_common() if rows >= MIN_ROWS_NAMED and len(str(name)) <= MAX_NAME
-        ]
-        column = ColumnBins(feature.name, position, feature.type, categories=tuple(frequent[:MAX_NAMED]))
+        frequent = [str(name) for name, rows in counts.most_common() if rows >= MIN_ROWS_NAMED]
+        named = [name for name in frequent if len(name) <= MAX_NAME and not _REFUSED.search(name)]
+        column = ColumnBins(feature.name, position, feature.type, categories=tuple(named[:MAX_NAMED]))
     reference = tuple(column.count(values).tolist())
     return ColumnBins(column.name, position, column.type, column.edges, column.categories, reference)
 
 
-def _edges(feature: Feature, numbers: Matrix) -> tuple[float, ...]:
-    """Return the edges of the bins: each value if there are few, else quantiles; the first and last enclose all."""
+def _edges(numbers: Matrix) -> tuple[float, ...]:
+    """Return the edges of the bins: each value if there are few, else quantiles; the first and last enclose all.
+
+    Edges are finite: the largest float64 is in the bin above the last edge.
+    """
     if not len(numbers):
         return ()
-    numbers = np.array([feature.narrowed(value) for value in numbers.tolist()])
     edges = np.unique(numbers)
     if len(edges) > RANGES:
         edges = np.unique(np.quantile(numbers, np.linspace(0, 1, RANGES + 1), method="lower"))[:-1]
-    return (*edges.tolist(), float(np.nextafter(numbers.max(), np.inf)))
+    last = min(np.nextafter(numbers.max(), np.inf), np.finfo(np.float64).max)
+    return tuple(np.unique([*edges, last]).tolist())
 
 
 def _as_numbers(values: Matrix) -> Matrix:

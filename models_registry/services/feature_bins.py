@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 
 from models_registry.artifacts.schema import Schema
 from models_registry.models import FeatureBins as BinsRecord
@@ -53,19 +53,37 @@ def fix_bins(version: ModelVersion) -> None:
         )
 
 
-def read_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
-    """Return the bins of these versions by version id: one query."""
-    records = BinsRecord.objects.filter(version__in=list(version_ids))
+def try_to_fix_bins(version: ModelVersion) -> None:
+    """Do as `fix_bins` in a savepoint. An error is logged, so that it decides nothing else.
+
+    Raises DatabaseError if the connection is lost.
+    """
+    try:
+        with transaction.atomic():
+            fix_bins(version)
+    except Exception:
+        # Without a connection, the surrounding transaction is lost too.
+        if not connection.is_usable():
+            raise
+        log.exception("bins_not_fixed", model=version.model.name, version=version.number)
+
+
+def read_bins(version_ids: Iterable[int], *, known: Iterable[int] = ()) -> dict[int, StoredBins]:
+    """Return the bins of these versions by version id, without those whose own id is `known`: one query."""
+    records = BinsRecord.objects.filter(version__in=list(version_ids)).exclude(pk__in=list(known))
     return {record.version_id: _stored(record) for record in records}
 
 
 def prepare_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
-    """Return the bins of these versions; those that have none get them from their reference."""
+    """Return the bins of these versions; those that have none get them from their reference.
+
+    A version whose bins cannot be fixed is logged and left out.
+    """
     wanted = set(version_ids)
     found = read_bins(wanted)
-    lacking = list(ModelVersion.objects.filter(pk__in=wanted - found.keys()).select_related("reference_rows"))
+    lacking = list(ModelVersion.objects.filter(pk__in=wanted - found.keys()).select_related("model", "reference_rows"))
     for version in lacking:
-        fix_bins(version)
+        try_to_fix_bins(version)
     return found | read_bins(version.pk for version in lacking)
 
 

@@ -17,7 +17,7 @@ from models_registry.models import FeatureBins, ModelVersion, RegisteredModel, S
 from models_registry.services import parts
 from models_registry.services.desired_state import record_change
 from models_registry.services.examination import Findings, examine, storable
-from models_registry.services.feature_bins import fix_bins
+from models_registry.services.feature_bins import try_to_fix_bins
 from models_registry.services.latest_policy import activate_latest
 from models_registry.services.references import store_rows
 from models_registry.services.webhooks import record_event
@@ -171,7 +171,7 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         if "reference" in findings.values:
             store_rows(version, findings.reference)
         if findings.state == State.READY:
-            fix_bins(ModelVersion.objects.select_related("reference_rows").get(pk=version.pk))
+            try_to_fix_bins(ModelVersion.objects.select_related("model", "reference_rows").get(pk=version.pk))
         if findings.state in TOLD_STATES:
             record_event(
                 f"version.{findings.state.value}",

@@ -9,20 +9,23 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from django.db import DataError, OperationalError
 from django.utils import timezone
 from scipy.spatial.distance import jensenshannon
+from structlog.testing import capture_logs
 
 from mlapi import replica
 from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.observability.metrics.usage import usage_by_version
 from models_registry import services
-from models_registry.agent.feature_counter import FeatureCounter, max_rows
+from models_registry.agent.feature_counter import STEPS_PER_LOOK, Counted, FeatureCounter, max_rows
 from models_registry.agent.usage_reporter import UsageReporter
+from models_registry.inference.served_rows import RowSample
 from models_registry.models import DriftCheck, FeatureBins, ModelVersion, UsageWindow, WebhookDelivery
 from models_registry.monitoring.usage_report import counted_values
 from models_registry.monitoring.usage_retention import keep_in_bounds
-from models_registry.services.feature_bins import fix_bins
+from models_registry.services.feature_bins import FIRST_ROWS, fix_bins
 from tests.mlapi.test_api import Caller
 from tests.mlapi.test_monitoring_pages import look, row_text  # noqa: F401
 from tests.mlapi.test_usage import recorder  # noqa: F401
@@ -33,6 +36,7 @@ from tests.support.registry import ready_version
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("storage_directory")]
 
 ROWS = np.random.default_rng(2).normal(0, 5, (300, 2)).round(3)
+SAMPLE = {"instances": ROWS.tolist(), "predictions": classifier(0).predict(ROWS).tolist()}
 SHIFTED = ROWS + np.array([0, 10])
 BATCH = 100
 
@@ -67,8 +71,7 @@ def version(tmp_path, load, monkeypatch, settings):
     for name in ("row_samples", "captures"):
         monkeypatch.setattr(replica.runtime, name, {})
     found = ready_version(classifier(0), tmp_path)
-    sample = {"instances": ROWS.tolist(), "predictions": classifier(0).predict(ROWS).tolist()}
-    ModelVersion.objects.update(sample=sample)
+    ModelVersion.objects.update(sample=SAMPLE)
     services.activate(found, by="ann")
     replica.runtime.swap(replace(load(classifier(0), number=1), version_id=found.pk))
     return found
@@ -301,3 +304,102 @@ def test_counts_in_other_bins_are_not_compared(version, worker):
     FeatureBins.objects.all().delete()
     services.prepare_bins([version.pk])
     assert drift()["rows"] == 0
+
+
+# Faults of one version, and of the database
+
+
+@pytest.fixture
+def other(version, tmp_path, load):
+    """Return a second version that is loaded; its own reference has lost its rows."""
+    found = ready_version(classifier(1), tmp_path, "other")
+    ModelVersion.objects.filter(pk=found.pk).update(sample=None, reference={"name": "train.csv"})
+    replica.runtime.swap(replace(load(classifier(1), "other"), version_id=found.pk))
+    return found
+
+
+def events(logs):
+    return [(line["event"], line["model"], line["version"]) for line in logs if line["log_level"] == "error"]
+
+
+def test_version_whose_bins_fail_is_logged_once(version, other, worker):
+    with capture_logs() as logs:
+        one = worker()
+        one.send(SHIFTED)
+    assert events(logs) == [("bins_not_fixed", "other", 1)]
+    one.report()
+    assert UsageWindow.objects.get().features["rows"] == 300
+
+
+def test_first_rows_that_fail_keep_no_others_back(version, other, worker, monkeypatch):
+    ModelVersion.objects.update(sample=None, reference=None)
+    keep = services.keep_first_rows
+
+    def refuse(pk, *args):
+        if pk == version.pk:
+            raise DataError("unsupported Unicode escape sequence")
+        return keep(pk, *args)
+
+    monkeypatch.setattr(services, "keep_first_rows", refuse)
+    one = worker()
+    one.counter.step()
+    labels = classifier(1).predict(MANY)
+    with capture_logs() as logs:
+        for start in range(0, len(MANY), BATCH):
+            for pk in (version.pk, other.pk):
+                replica.runtime.row_samples[pk].offer(MANY[start : start + BATCH], labels[start : start + BATCH], BATCH)
+            one.counter.step()
+    assert events(logs) == [("first_rows_not_kept", "m", 1)]
+    assert [item.version_id for item in FeatureBins.objects.all()] == [other.pk]
+
+
+def test_rows_that_wait_for_bins_are_bounded(load):
+    item = Counted(load(classifier(0)), RowSample(1))
+    for _ in range(20):
+        item.keep_first(ROWS, classifier(0).predict(ROWS))
+    assert sum(len(rows) for rows, _ in item.first) == item.first_rows == FIRST_ROWS
+
+
+def test_unloaded_version_goes_while_the_database_is_away(version, other, worker, monkeypatch):
+    def refuse(_):
+        raise OperationalError("server closed the connection")
+
+    one = worker()
+    replica.runtime.drop("other")
+    one.counter.step()
+    replica.runtime.swap(replace(replica.runtime.snapshot.models["m"], name="later", version_id=other.pk, generation=2))
+    replica.runtime.drop("m")
+    with monkeypatch.context() as patched, pytest.raises(OperationalError):
+        patched.setattr(services, "prepare_bins", refuse)
+        one.counter.step()
+    assert set(replica.runtime.row_samples) == {other.pk}
+    ModelVersion.objects.filter(pk=other.pk).update(reference=None, sample=SAMPLE)
+    one.counter.step()
+    assert FeatureBins.objects.filter(version=other).exists()
+
+
+def test_replaced_bins_are_taken_at_the_next_look(version, worker, django_assert_num_queries):
+    one = worker()
+    one.send(SHIFTED)
+    ModelVersion.objects.update(sample={"instances": SHIFTED.tolist(), "predictions": ["no"] * 300})
+    fix_bins(ModelVersion.objects.get())
+    with django_assert_num_queries(1):
+        for _ in range(STEPS_PER_LOOK):
+            one.counter.step()
+    one.send(ROWS)
+    one.report()
+    window = UsageWindow.objects.get().features
+    assert (window["bins"], window["rows"]) == (FeatureBins.objects.get().pk, 300)
+
+
+def test_rows_that_cannot_be_counted_leave_the_usage_whole(version, worker):
+    one = worker()
+    one.send(SHIFTED)
+    replica.runtime.row_samples[version.pk].offer(np.zeros((5, 1)), np.array(["no"] * 5), 5)
+    with capture_logs() as logs:
+        one.report()
+    assert events(logs) == [("rows_not_counted", "m", 1)]
+    one.send(SHIFTED)
+    one.report()
+    windows = UsageWindow.objects.order_by("starts_at")
+    assert [(window.rows, window.features["rows"]) for window in windows] == [(300, 300), (300, 300)]

@@ -14,13 +14,16 @@ from django.core.management.base import CommandError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from structlog.testing import capture_logs
 
 from models_registry import services
 from models_registry.artifacts import reference as reading
 from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import ManifestError, ObjectMissing
 from models_registry.models import FeatureBins, ModelVersion, ReferenceRows, State
-from models_registry.services import references
+from models_registry.monitoring.feature_bins import ColumnBins
+from models_registry.monitoring.feature_bins import FeatureBins as Bins
+from models_registry.services import feature_bins, references
 from tests.support.estimators import save
 from tests.support.registry import check
 from tests.support.tables import write_parquet
@@ -192,3 +195,19 @@ def test_bins_are_fixed_by_the_check(storage_directory):
     assert (income["edges"][0], income["reference"]) == (1.0, [0, 300, 0, 0])
     # The model takes no missing value: those rows have no prediction.
     assert (sum(predictions["reference"]), predictions["reference"][-1]) == (300, 9)
+
+
+@pytest.mark.parametrize("answer", [ValueError("no bins"), np.inf])
+def test_verdict_does_not_depend_on_the_bins(answer, storage_directory, monkeypatch):
+    def bins_of(*_):
+        if isinstance(answer, Exception):
+            raise answer
+        # No database takes it as JSON.
+        return Bins((ColumnBins("age", 0, "float", edges=(answer,)),))
+
+    monkeypatch.setattr(feature_bins, "bins_of", bins_of)
+    with capture_logs() as logs:
+        version = write(storage_directory, pd.concat([FRAME] * 10).to_csv(index=False))
+    assert (version.state, FeatureBins.objects.count()) == (State.READY, 0)
+    (told,) = [line for line in logs if line["log_level"] == "error"]
+    assert (told["event"], told["model"], told["version"]) == ("bins_not_fixed", "m", 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
@@ -64,7 +67,27 @@ def test_each_value_has_a_bin(reference, kind, served, expected):
 
 def test_numbers_are_rounded_as_the_model_takes_them():
     column = bins_for([0.1, 0.7] * 100, dtype="float32")
+    assert column.reference == (0, 100, 100, 0, 0)
     assert column.count(np.array([0.1, 0.7], dtype=np.float32).astype(float)).tolist() == [0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([1.0, 70_000.0] * 100, "float16", (0, 100, 0, 100)),
+        ([70_000.0, -70_000.0] * 100, "float16", (0, 200)),
+        ([1e300, 1.0] * 100, "float32", (0, 100, 0, 100)),
+        ([1.0, sys.float_info.max] * 100, None, (0, 100, 100, 0)),
+        ([sys.float_info.max] * 200, None, (0, 200, 0)),
+        ([*range(200), sys.float_info.max], None, None),
+        ([-sys.float_info.max] * 200, None, (0, 200, 0, 0)),
+    ],
+)
+def test_edges_are_finite(values, dtype, expected):
+    column = bins_for(values, dtype=dtype)
+    assert all(math.isfinite(edge) for edge in column.edges)
+    assert sum(column.reference) == len(values)
+    assert expected in (None, column.reference)
 
 
 @pytest.mark.parametrize("values", [NUMBERS.tolist(), CITIES])
@@ -107,6 +130,12 @@ def test_chance_alone_raises_no_alarm_on_counts():
 def test_rare_categories_are_not_named():
     column = bins_for([*CITIES, "a name", "x" * 200, *["y" * 200] * 9], "string")
     assert column.categories == ("Oslo", "Rome")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "\ud800", "x\udfff"])
+def test_names_that_databases_refuse_count_as_others(name):
+    column = bins_for([*["Oslo"] * 190, *[name] * 10], "string")
+    assert (column.categories, column.reference) == (("Oslo",), (190, 10, 0))
 
 
 @pytest.mark.parametrize(
