@@ -34,7 +34,7 @@ STEP_SECONDS = 5.0
 MAX_VALUES = 10_000
 # Rows may be long texts, which are held until then.
 MAX_ROWS = 1_000
-# Another worker may have fixed or replaced the bins of a version: they are looked up in one of this number of steps.
+# Bins of a version may be fixed, replaced or deleted elsewhere: their ids are read in one of this number of steps.
 STEPS_PER_LOOK = 12
 
 
@@ -42,7 +42,7 @@ STEPS_PER_LOOK = 12
 class Counted:
     """What is known and counted of one loaded version. `first` has the rows that may become its reference.
 
-    `has_asked` says that its bins were asked for once. `logged` has the errors that were logged.
+    `has_asked` is False until its bins were asked for. `logged` has the errors that were logged.
     """
 
     model: LoadedModel
@@ -110,8 +110,8 @@ class FeatureCounter:
         """Count what waits, and follow what is loaded. Raises DatabaseError."""
         self._count_waiting()
         self._follow()
-        self._ask_for_bins()
         self._look_for_other_bins()
+        self._ask_for_bins()
         self._keep_first_rows()
 
     def counts(self) -> dict[VersionKey, ValueCounts]:
@@ -135,22 +135,22 @@ class FeatureCounter:
         self._runtime.row_samples = {pk: item.sample for pk, item in self._counted.items() if item.is_wanted}
 
     def _ask_for_bins(self) -> None:
-        """Take the bins of versions that are new."""
+        """Take the bins of versions that are new, or whose bins have changed."""
         new = {pk: item for pk, item in self._counted.items() if not item.has_asked}
         found = services.prepare_bins(new) if new else {}
         for pk, item in new.items():
             item.has_asked = True
-            if pk in found:
-                self._take_bins(item, found[pk])
+            self._take_bins(item, found.get(pk))
 
     def _look_for_other_bins(self) -> None:
-        """Take bins that are there since, or have replaced those known."""
+        """Have bins asked for again where they are not those known."""
         self._steps += 1
         if not self._counted or self._steps % STEPS_PER_LOOK:
             return
-        known = [item.stored.pk for item in self._counted.values() if item.stored is not None]
-        for pk, stored in services.read_bins(self._counted, known=known).items():
-            self._take_bins(self._counted[pk], stored)
+        ids = services.read_bin_ids(self._counted)
+        for pk, item in self._counted.items():
+            if ids.get(pk) != (item.stored and item.stored.pk):
+                item.has_asked = False
 
     def _keep_first_rows(self) -> None:
         for pk, item in self._counted.items():
@@ -164,13 +164,16 @@ class FeatureCounter:
         if stored is not None:
             self._take_bins(item, stored)
 
-    def _take_bins(self, item: Counted, stored: StoredBins) -> None:
+    def _take_bins(self, item: Counted, stored: StoredBins | None) -> None:
         # The thread that closes a minute may be counting into the bins that are replaced.
         with self._guard:
+            item.stored = stored
+            if stored is None:
+                return
+            item.first = []
             known = self._totals.get(item.key)
             if known is None or known.bins != stored.pk:
                 self._totals[item.key] = ValueCounts(stored.pk, tuple((0,) * one.size for one in stored.bins.columns))
-            item.stored, item.first = stored, []
 
     def _count_waiting(self) -> None:
         with self._guard:

@@ -72,7 +72,7 @@ from models_registry.services.discovery import DiscoveryResult, discover
 from models_registry.services.drift import WINDOWS, drift_report
 from models_registry.services.drift_watch import check_drift_next, drifted_columns
 from models_registry.services.examination import fetch_artifact
-from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bins
+from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bin_ids, read_bins
 from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_card, set_notes, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_models, describe_version, list_models
@@ -204,6 +204,7 @@ __all__ = [
     "publish",
     "quality_content",
     "quality_report",
+    "read_bin_ids",
     "read_bins",
     "read_captures",
     "read_changes",

@@ -68,9 +68,14 @@ def try_to_fix_bins(version: ModelVersion) -> None:
         log.exception("bins_not_fixed", model=version.model.name, version=version.number)
 
 
-def read_bins(version_ids: Iterable[int], *, known: Iterable[int] = ()) -> dict[int, StoredBins]:
-    """Return the bins of these versions by version id, without those whose own id is `known`: one query."""
-    records = BinsRecord.objects.filter(version__in=list(version_ids)).exclude(pk__in=list(known))
+def read_bin_ids(version_ids: Iterable[int]) -> dict[int, int]:
+    """Return the ids of the bins of these versions by version id: one query."""
+    return dict(BinsRecord.objects.filter(version__in=list(version_ids)).values_list("version_id", "pk"))
+
+
+def read_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
+    """Return the bins of these versions by version id: one query."""
+    records = BinsRecord.objects.filter(version__in=list(version_ids))
     return {record.version_id: _stored(record) for record in records}
 
 

@@ -378,14 +378,29 @@ def test_unloaded_version_goes_while_the_database_is_away(version, other, worker
     assert FeatureBins.objects.filter(version=other).exists()
 
 
+def look_again(one):
+    for _ in range(STEPS_PER_LOOK):
+        one.counter.step()
+
+
+def test_deleted_bins_are_fixed_anew(version, worker):
+    ModelVersion.objects.update(sample=None)
+    one = worker()
+    one.send(MANY)
+    services.set_capture(version.model, by="ann", exclude=["x1"])
+    look_again(one)
+    one.send(MANY)
+    assert [item["name"] for item in FeatureBins.objects.get().columns] == ["x0", ""]
+
+
 def test_replaced_bins_are_taken_at_the_next_look(version, worker, django_assert_num_queries):
     one = worker()
     one.send(SHIFTED)
     ModelVersion.objects.update(sample={"instances": SHIFTED.tolist(), "predictions": ["no"] * 300})
     fix_bins(ModelVersion.objects.get())
+    look_again(one)
     with django_assert_num_queries(1):
-        for _ in range(STEPS_PER_LOOK):
-            one.counter.step()
+        look_again(one)
     one.send(ROWS)
     one.report()
     window = UsageWindow.objects.get().features
