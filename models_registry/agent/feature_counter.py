@@ -48,7 +48,6 @@ class Counted:
     model: LoadedModel
     sample: RowSample
     stored: StoredBins | None = None
-    total: ValueCounts | None = None
     first: list[tuple[Matrix, Matrix]] = field(default_factory=list)
     has_asked: bool = False
     logged: set[str] = field(default_factory=set)
