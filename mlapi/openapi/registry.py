@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -22,9 +23,19 @@ class Part:
     tags: list[dict[str, Any]] = field(default_factory=list)
 
 
-@cache
+# drf-spectacular resolves its extensions at first use, and fails if two threads do so at once.
+_making = threading.Lock()
+
+
 def document() -> Part:
     """Return the paths, schemas and security schemes of the views that have a schema."""
+    with _making:
+        return make_document()
+
+
+@cache
+def make_document() -> Part:
+    """Make what `document` returns; one thread at a time."""
     from drf_spectacular.generators import SchemaGenerator
 
     # A generator keeps what it has read; one of its own leaves nothing behind.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from mlapi.openapi import service
+from mlapi.openapi import registry, service
 from models_registry import services
 from models_registry.artifacts.features import Feature
 from tests.support.estimators import constant
@@ -279,6 +281,23 @@ def test_docs_page_loads_nothing_from_elsewhere(host, load):
     assert set(addresses) - {f"/static/{name}" for name in files} == {"/openapi.json", "/", "/models", "/admin/"}
     assert all(finders.find(name) for name in files)
     assert not re.search(r"<script(?![^>]*src)|\son\w+=|style=", page.body.decode())
+
+
+def test_the_registry_s_part_is_made_by_one_thread(monkeypatch):
+    real, under_way, seen = registry.make_document, [], []
+
+    def make():
+        under_way.append(1)
+        seen.append(len(under_way))
+        time.sleep(0.02)
+        under_way.pop()
+        return real()
+
+    monkeypatch.setattr(registry, "make_document", make)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda _: registry.document(), range(4)))
+    assert seen == [1] * 4
+    assert all(part is parts[0] for part in parts)
 
 
 # What is said of other people's protocols is where they are, not all that they ask of a body.
