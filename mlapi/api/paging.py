@@ -1,4 +1,4 @@
-"""Pages of the registry API's lists: a list stays a list, and the header `Link` names the next page (RFC 8288)."""
+"""Pages of the registry API's lists: how one is asked for, and the header `Link` to the next one (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,49 @@ from urllib.parse import urlencode
 
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+from mlapi.api.serializers import MAX_NUMBER, Strict
+from mlapi.catalogue import MAX_LIMIT
 
 Row = TypeVar("Row", bound=Model)
 
 LINK_HEADER = OpenApiParameter(
     "Link", str, OpenApiParameter.HEADER, response=[200], description='The next page, as `</api/…>; rel="next"`.'
 )
+
+
+def _limit_field() -> serializers.IntegerField:
+    return serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_LIMIT,
+        help_text="How many; without it, all. The header Link names the next page.",
+    )
+
+
+class VersionsQuery(Strict):
+    """Which versions are listed, the newest first."""
+
+    limit = _limit_field()
+    after = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_NUMBER,
+        help_text="Only versions with a lower number: those that follow it in the list.",
+    )
+
+
+class ModelsQuery(Strict):
+    """Which models are listed, by name."""
+
+    limit = _limit_field()
+    after = serializers.CharField(default="", allow_blank=True, help_text="Only models that follow this name.")
+    archived = serializers.BooleanField(default=False, help_text="The archived models instead of those in use.")
 
 
 def page_of(rows: QuerySet[Row], limit: int | None) -> tuple[list[Row], bool]:

@@ -18,8 +18,6 @@ from models_registry.services.captures import MAX_COLUMN
 from models_registry.services.labels import MAX_CARD_LENGTH, MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 
 MAX_NUMBER = 999_999_999
-# Of a page of a list.
-MAX_LIMIT = 1000
 # The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
 KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...], str], ...] = (
     (serializers.CharField, (str,), "a string"),
@@ -63,37 +61,6 @@ class Wait(Strict):
     """How long to wait."""
 
     wait_seconds = _wait_field()
-
-
-def _limit_field() -> serializers.IntegerField:
-    return serializers.IntegerField(
-        default=None,
-        allow_null=True,
-        min_value=1,
-        max_value=MAX_LIMIT,
-        help_text="How many; without it, all. The header Link names the next page.",
-    )
-
-
-class VersionsQuery(Strict):
-    """Which versions are listed, the newest first."""
-
-    limit = _limit_field()
-    after = serializers.IntegerField(
-        default=None,
-        allow_null=True,
-        min_value=1,
-        max_value=MAX_NUMBER,
-        help_text="Only versions with a lower number: those that follow it in the list.",
-    )
-
-
-class ModelsQuery(Strict):
-    """Which models are listed, by name."""
-
-    limit = _limit_field()
-    after = serializers.CharField(default="", allow_blank=True, help_text="Only models that follow this name.")
-    archived = serializers.BooleanField(default=False, help_text="The archived models instead of those in use.")
 
 
 class DeactivationRequest(Strict):

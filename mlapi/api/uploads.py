@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from mlapi.api import serializers as forms
 from mlapi.api.base import RegistryView, asked, by, waiting
 from mlapi.api.describing import version_content
-from mlapi.api.paging import LINK_HEADER, page_of, paged
+from mlapi.api.paging import LINK_HEADER, VersionsQuery, page_of, paged
 from mlapi.api.views import PROBLEMS
 from mlapi.protocols.base import HttpError
 from models_registry import services
@@ -114,12 +114,12 @@ class VersionsView(RegistryView):
     @extend_schema(
         operation_id="list_versions",
         tags=["registry"],
-        parameters=[forms.VersionsQuery, LINK_HEADER],
+        parameters=[VersionsQuery, LINK_HEADER],
         responses={200: forms.VersionSummary(many=True), **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
         """Return a model's versions, the newest first; with `limit` a page of them."""
-        wanted = asked(request, forms.VersionsQuery, of_query=True)
+        wanted = asked(request, VersionsQuery, of_query=True)
         versions = services.get_model(name).versions.kept().newest_first().without_details()
         if wanted["after"] is not None:
             versions = versions.filter(number__lt=wanted["after"])

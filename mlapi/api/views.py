@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from mlapi.api import serializers as forms
 from mlapi.api.base import RegistryView, asked, by, may_here, waiting
 from mlapi.api.describing import model_content, models_content, rollout_content, version_content
-from mlapi.api.paging import LINK_HEADER, page_of, paged
+from mlapi.api.paging import LINK_HEADER, ModelsQuery, page_of, paged
 from models_registry import services
 from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
@@ -32,7 +32,7 @@ class ModelsView(RegistryView):
     @extend_schema(
         operation_id="list_models",
         tags=["registry"],
-        parameters=[forms.ModelsQuery, LINK_HEADER],
+        parameters=[ModelsQuery, LINK_HEADER],
         responses={200: forms.ModelWithLabels(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
@@ -40,7 +40,7 @@ class ModelsView(RegistryView):
 
         With `limit` a page of them, and the header `Link` names the next one.
         """
-        wanted = asked(request, forms.ModelsQuery, of_query=True)
+        wanted = asked(request, ModelsQuery, of_query=True)
         in_use = RegisteredModel.objects.filter(archived_at__isnull=not wanted["archived"], name__gt=wanted["after"])
         models, has_more = page_of(visible(request.user, VIEW, in_use).order_by("name"), wanted["limit"])
         return paged(request, models_content(models), next_after=models[-1].name if has_more else None)
