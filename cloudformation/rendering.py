@@ -20,24 +20,49 @@ _SECTIONS = (
     "Resources",
     "Outputs",
 )
+_WIDTH = 116
+# A list or a mapping that is no longer stays on one line.
+_MAX_INLINE = 100
+# Functions whose argument is a list. One whose argument is another function has no short form: YAML takes one tag only.
+_OF_LISTS = {f"Fn::{name}" for name in ("And", "Equals", "FindInMap", "If", "Join", "Not", "Or", "Split", "Sub")}
 
 
 @dataclass(frozen=True, slots=True)
 class _Tagged:
-    """An intrinsic function in its short form: `!Ref Vpc`."""
+    """An intrinsic function in its short form: `!Ref Vpc`, `!Equals [!Ref UseSpot, 'true']`."""
 
     tag: str
-    text: str
+    argument: str | list[Any]
 
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True  # CloudFormation reads no YAML aliases
 
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = node.flow_style or _length(node) <= _MAX_INLINE
+        return node
 
-def _represent_tagged(dumper: yaml.SafeDumper, tagged: _Tagged) -> yaml.ScalarNode:
-    style = "" if tagged.tag != "!Sub" else '"'
-    return dumper.represent_scalar(tagged.tag, tagged.text, style=style)
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        node = super().represent_mapping(tag, mapping, flow_style)
+        node.flow_style = node.flow_style or _length(node) <= _MAX_INLINE
+        return node
+
+
+def _length(node: yaml.Node) -> int:
+    """Return about how long a node is on one line."""
+    tag = len(node.tag) + 1 if node.tag.startswith("!") else 0
+    if isinstance(node, yaml.ScalarNode):
+        return tag + len(node.value) + 2
+    parts = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+    return tag + sum(_length(part) + 2 for part in parts)
+
+
+def _represent_tagged(dumper: _Dumper, tagged: _Tagged) -> yaml.Node:
+    if isinstance(tagged.argument, list):
+        return dumper.represent_sequence(tagged.tag, tagged.argument)
+    return dumper.represent_scalar(tagged.tag, tagged.argument, style='"' if tagged.tag == "!Sub" else "")
 
 
 _Dumper.add_representer(_Tagged, _represent_tagged)
@@ -47,21 +72,21 @@ def render(template: Template) -> str:
     """Return a template as YAML, with a line that says how it came about."""
     content = template.to_dict()
     ordered = {section: _shortened(content[section]) for section in _SECTIONS if section in content}
-    return _HEADER + yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=116)
+    return _HEADER + yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=_WIDTH)
 
 
 def _shortened(value: Any) -> Any:
-    """Return the value with Ref, Sub and GetAtt in their short forms; the other functions do not nest safely."""
+    """Return the value with its intrinsic functions in their short forms, where they have one."""
     if isinstance(value, list):
         return [_shortened(item) for item in value]
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
         name, argument = next(iter(value.items()))
-        if name in {"Ref", "Condition"} and isinstance(argument, str):
-            return _Tagged(f"!{name}", argument)
-        if name == "Fn::Sub" and isinstance(argument, str):
-            return _Tagged("!Sub", argument)
+        if name in {"Ref", "Condition", "Fn::Sub"} and isinstance(argument, str):
+            return _Tagged(f"!{name.removeprefix('Fn::')}", argument)
         if name == "Fn::GetAtt":
             return _Tagged("!GetAtt", ".".join(argument))
+        if name in _OF_LISTS:
+            return _Tagged(f"!{name.removeprefix('Fn::')}", _shortened(argument))
     return {key: _shortened(item) for key, item in value.items()}

@@ -1,8 +1,10 @@
 """The templates as files: committed, small enough, explained, and linked by names."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import cfn_flip
 import pytest
 
 from cloudformation.__main__ import main
@@ -26,6 +28,12 @@ def test_template_needs_no_bucket_to_be_deployed(stack: str) -> None:
 
 def test_committed_templates_are_what_the_parts_make() -> None:
     assert stale_templates() == []
+
+
+@pytest.mark.parametrize("stack", TEMPLATE_MAKERS)
+def test_text_of_a_template_has_all_that_its_parts_have(stack: str) -> None:
+    text = (TEMPLATES / f"{stack}.yaml").read_text()
+    assert json.loads(cfn_flip.to_json(text)) == json.loads(TEMPLATE_MAKERS[stack]().to_json())
 
 
 def test_stale_template_fails_the_check_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
