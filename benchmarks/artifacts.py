@@ -10,16 +10,29 @@ from typing import Any
 import joblib
 import numpy as np
 from lightgbm import LGBMClassifier
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier
 
 ROWS_SENT = 200
 SAMPLE_ROWS = 20
+
+
+def _with_columns(model: Any) -> Pipeline:
+    """Return `model` behind what usually precedes it: numbers are imputed and scaled, categories are encoded."""
+    numbers, categories = slice(0, 48), slice(48, 64)
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="ignore"), categories),
+    )
+    return make_pipeline(columns, model)
+
 
 ESTIMATORS: dict[str, Any] = {
     "forest": RandomForestClassifier(100, random_state=0, n_jobs=1),
@@ -27,6 +40,8 @@ ESTIMATORS: dict[str, Any] = {
     "boosting": HistGradientBoostingClassifier(random_state=0),
     "xgboost": XGBClassifier(n_estimators=100, random_state=0, n_jobs=1),
     "lightgbm": LGBMClassifier(n_estimators=100, random_state=0, n_jobs=1, verbose=-1),
+    "xgboost-pipeline": _with_columns(XGBClassifier(n_estimators=100, random_state=0, n_jobs=1)),
+    "lightgbm-pipeline": _with_columns(LGBMClassifier(n_estimators=100, random_state=0, n_jobs=1, verbose=-1)),
 }
 TITLES = {
     "forest": "forest of 100 trees",
@@ -34,6 +49,8 @@ TITLES = {
     "boosting": "histogram boosting, 10 × 100 trees",
     "xgboost": "XGBoost, 10 × 100 trees",
     "lightgbm": "LightGBM, 10 × 100 trees",
+    "xgboost-pipeline": "imputer, scaler, one-hot encoder and XGBoost",
+    "lightgbm-pipeline": "imputer, scaler, one-hot encoder and LightGBM",
 }
 
 

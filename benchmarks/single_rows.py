@@ -14,7 +14,15 @@ from benchmarks.servers import Server, running
 
 COMPARED_ROWS = 100
 SECONDS = {1: 1, 16: 2}
-JOBLIB_TARGETS = {"forest": 10.0, "logistic": 1.5, "boosting": 5.0, "xgboost": 3.0, "lightgbm": 3.0}
+JOBLIB_TARGETS = {
+    "forest": 10.0,
+    "logistic": 1.5,
+    "boosting": 5.0,
+    "xgboost": 3.0,
+    "lightgbm": 3.0,
+    "xgboost-pipeline": 10.0,
+    "lightgbm-pipeline": 10.0,
+}
 
 Rounds = dict[str, list[Figures]]
 
@@ -59,7 +67,7 @@ def _rounds(bench: Bench, servers: list[Server], model: str, connections: int) -
                     server.url(model), bench.bodies(server), connections=connections, seconds=SECONDS[connections]
                 )
             found[server.name].append(figures)
-            print(f"  {model:9} c={connections:<3} {server.name:32} {figures.served_per_second:7.0f}/s", flush=True)
+            print(f"  {model:17} c={connections:<3} {server.name:32} {figures.served_per_second:7.0f}/s", flush=True)
     return found
 
 

@@ -47,8 +47,13 @@ class ByOnnx:
         self.session = onnxruntime.InferenceSession((MODELS / name / "model.onnx").read_bytes(), options)
         self.outputs = [plan["outputs"]["label"], plan["outputs"]["probabilities"]]
         self.classes = np.array(plan["classes"]["values"])
+        # A column that two steps of a pipeline read is there twice.
+        sources = [column["source"] for column in plan["columns"]]
+        self.sources = None if sources == list(range(len(NAMES))) else sources
 
     def answer(self, rows: np.ndarray) -> tuple[list[Any], list[float]]:
+        if self.sources is not None:
+            rows = rows[:, self.sources]
         labels, scores = self.session.run(self.outputs, {"X": rows})
         return self.classes[labels].tolist(), scores.max(axis=1).tolist()
 
