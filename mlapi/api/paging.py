@@ -45,6 +45,19 @@ class VersionsQuery(Strict):
     )
 
 
+class RevisionsQuery(Strict):
+    """Which texts of a card or of notes are listed, the newest first."""
+
+    limit = _limit_field()
+    after = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_NUMBER,
+        help_text="Only texts with a lower number: those that follow it in the list.",
+    )
+
+
 class ModelsQuery(Strict):
     """Which models are listed, by name."""
 

@@ -15,7 +15,8 @@ from models_registry.artifacts.table_formats import FORMATS
 from models_registry.inference.routing import ALIAS_PATTERN
 from models_registry.models import CaptureSides, Policy
 from models_registry.services.captures import MAX_COLUMN
-from models_registry.services.labels import MAX_CARD_LENGTH, MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
+from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
+from models_registry.services.texts import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
 
 MAX_NUMBER = 999_999_999
 # The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.

@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from mlapi.api import batches, monitoring, traffic, trying, uploads, views
+from mlapi.api import batches, monitoring, texts, traffic, trying, uploads, views
 from models_registry.inference.routing import ALIAS_PATTERN
 
 # As a model's name may be: what else comes here is nowhere, and never reaches the database.
@@ -15,10 +15,14 @@ ID = r"(?P<number>[1-9][0-9]{0,8})"
 urlpatterns = [
     re_path(r"^models$", views.ModelsView.as_view(), name="api-models"),
     re_path(rf"^models/{NAME}$", views.ModelView.as_view(), name="api-model"),
+    re_path(rf"^models/{NAME}/card/history$", texts.CardHistoryView.as_view(), name="api-card-history"),
     re_path(rf"^models/{NAME}/versions$", uploads.VersionsView.as_view(), name="api-versions"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}$", views.VersionView.as_view(), name="api-version"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}/try$", trying.TryView.as_view(), name="api-try"),
     re_path(rf"^models/{NAME}/versions/{NUMBER}/artifact$", views.ArtifactView.as_view(), name="api-artifact"),
+    re_path(
+        rf"^models/{NAME}/versions/{NUMBER}/notes/history$", texts.NotesHistoryView.as_view(), name="api-notes-history"
+    ),
     re_path(rf"^models/{NAME}/activate$", views.ActivateView.as_view(), name="api-activate"),
     re_path(rf"^models/{NAME}/deactivate$", views.DeactivateView.as_view(), name="api-deactivate"),
     re_path(rf"^models/{NAME}/archive$", views.ArchiveView.as_view(), name="api-archive"),

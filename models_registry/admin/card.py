@@ -9,7 +9,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from models_registry import services
 from models_registry.models import ModelVersion, RegisteredModel
-from models_registry.services.labels import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
+from models_registry.services.texts import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
 
 
 class CardForm(forms.Form):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
-from models_registry.admin import bulk, card, labels, replays
+from models_registry.admin import bulk, card, labels, replays, text_history
 from models_registry.admin.base import (
     HidingFilter,
     ModelFilter,
@@ -89,6 +90,7 @@ class ModelVersionAdmin(RecordAdmin):
             path("<int:pk>/replay/live/", view(require_GET(self.replay_live_view)), name=name("replay_live")),
             path("<int:pk>/delete-rejected/", view(self.delete_rejected_view), name=name("delete_rejected")),
             path("<int:pk>/notes/", view(require_POST(self.notes_view)), name=name("notes")),
+            path("<int:pk>/notes/history/", view(self.notes_history_view), name=name("notes_history")),
             path("<int:pk>/aliases/", view(require_POST(self.aliases_view)), name=name("aliases")),
             path("<int:pk>/check-again/", view(require_POST(self.check_again_view)), name=name("check_again")),
             *super().get_urls(),
@@ -284,6 +286,27 @@ class ModelVersionAdmin(RecordAdmin):
             return redirect("admin:models_registry_modelversion_change", pk)
         context = {**self._version_context(request, version), "notes_form": form}
         return TemplateResponse(request, "models_registry/admin/version.html", context)
+
+    def notes_history_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the texts that the notes have had; with a POST, make one of them the present notes."""
+        self.require_view(request)
+        version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
+        revisions = services.notes_revisions
+        if request.method == "POST":
+            require(request, CHANGE)
+            store = partial(services.set_notes, version, by=request.user.get_username())
+            text_history.restore_text(request, revisions, version, store, "The notes are")
+            return redirect("admin:models_registry_modelversion_notes_history", pk)
+        context = self.page_context(
+            request,
+            original=version,
+            title="Notes history",
+            heading=f"Notes on {version}: history",
+            back_url=reverse("admin:models_registry_modelversion_change", args=[pk]),
+            back_name=str(version),
+            **text_history.history_context(request, revisions, version),
+        )
+        return TemplateResponse(request, "models_registry/admin/text_history.html", context)
 
     def aliases_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Change the aliases of a version."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET
 
-from models_registry.admin import capture, card, shadow
+from models_registry import services
+from models_registry.admin import capture, card, shadow, text_history
 from models_registry.admin.base import RecordAdmin, require
 from models_registry.admin.drift import drift_context
 from models_registry.admin.prediction_log import log_context
@@ -35,6 +37,7 @@ class MonitoringPages(RecordAdmin):
             path("<int:pk>/log/", view(require_GET(self.log_view)), name=PAGE("log")),
             path("<int:pk>/capture/", view(self.capture_view), name=PAGE("capture")),
             path("<int:pk>/card/", view(self.card_view), name=PAGE("card")),
+            path("<int:pk>/card/history/", view(self.card_history_view), name=PAGE("card_history")),
             path("<int:pk>/shadow/", view(require_GET(self.shadow_view)), name=PAGE("shadow")),
             path("<int:pk>/shadow/live/", view(require_GET(self.shadow_live_view)), name=PAGE("shadow_live")),
             path("<int:pk>/shadow/start/", view(self.start_shadow_view), name=PAGE("start_shadow")),
@@ -78,6 +81,27 @@ class MonitoringPages(RecordAdmin):
             card.save_card(request, model, form.cleaned_data["card"])
             return redirect(f"admin:{PAGE('change')}", pk)
         return self._page(request, model, "edit_card", title="Model card", form=form)
+
+    def card_history_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the texts that the card has had; with a POST, make one of them the present card."""
+        model = self._model(request, pk)
+        revisions = services.card_revisions
+        if request.method == "POST":
+            require(request, CHANGE)
+            store = partial(services.set_card, model, by=request.user.get_username())
+            text_history.restore_text(request, revisions, model, store, "The card is")
+            return redirect(f"admin:{PAGE('card_history')}", pk)
+        return self._page(
+            request,
+            model,
+            "text_history",
+            title="Card history",
+            heading=f"Card of {model.name}: history",
+            back_url=reverse(f"admin:{PAGE('change')}", args=[pk]),
+            back_name=model.name,
+            is_markdown=True,
+            **text_history.history_context(request, revisions, model),
+        )
 
     # The shadow
 

@@ -19,6 +19,7 @@ from models_registry.models.registered_model import (
     RegisteredModel,
 )
 from models_registry.models.replica import Lease, Replica, ReplicaModel, ReplicaQuerySet, ReplicaState
+from models_registry.models.text_revision import TextRevision
 from models_registry.models.traffic import Activation, Canary, Shadow, ShadowWindow
 from models_registry.models.version import POSTPONED_SECONDS, ModelVersion, ModelVersionQuerySet, State
 from models_registry.models.webhook import WebhookDelivery
@@ -51,6 +52,7 @@ __all__ = [
     "Shadow",
     "ShadowWindow",
     "State",
+    "TextRevision",
     "UsageWindow",
     "UsageWindowQuerySet",
     "WebhookDelivery",

@@ -73,7 +73,7 @@ from models_registry.services.drift import WINDOWS, drift_report
 from models_registry.services.drift_watch import check_drift_next, drifted_columns
 from models_registry.services.examination import fetch_artifact
 from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bin_ids, read_bins
-from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_card, set_notes, set_tags
+from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_tags
 from models_registry.services.leases import claim_lease, finish_lease
 from models_registry.services.listing import describe_model, describe_models, describe_version, list_models
 from models_registry.services.logged_rows import logged_rows
@@ -118,6 +118,7 @@ from models_registry.services.shadows import (
     start_shadow,
 )
 from models_registry.services.stored_bytes import copier
+from models_registry.services.texts import card_revisions, notes_revisions, set_card, set_notes
 from models_registry.services.validation import (
     check_next,
     check_now,
@@ -152,6 +153,7 @@ __all__ = [
     "beat",
     "cancel_batch",
     "candidate_replicas",
+    "card_revisions",
     "check_drift_next",
     "check_next",
     "check_now",
@@ -196,6 +198,7 @@ __all__ = [
     "logged_rows",
     "note_rollouts",
     "note_shadow_problem",
+    "notes_revisions",
     "open_check",
     "open_traffic",
     "parse_source",

@@ -1,4 +1,4 @@
-"""What people say of a model and its versions: aliases, tags, the model card, notes."""
+"""Names and tags that people give to a model and its versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.utils import timezone
 
 from models_registry.artifacts.features import describe_value
 from models_registry.errors import RequestError, UnknownVersion
@@ -22,8 +21,6 @@ log = structlog.get_logger(__name__)
 MAX_ALIASES = 50
 MAX_TAGS = 50
 MAX_TAG_LENGTH = 200
-MAX_CARD_LENGTH = 50_000
-MAX_NOTES_LENGTH = 5_000
 
 
 def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) -> None:
@@ -93,39 +90,3 @@ def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:
     RegisteredModel.objects.filter(pk=model.pk).update(tags=kept)
     model.tags = kept
     log.info("tags_changed", model=model.name, tags=kept, by=by)
-
-
-def set_card(model: RegisteredModel, card: str, *, by: str) -> bool:
-    """Make `card` the model card, in Markdown; return False if it was so already.
-
-    Raises RequestError for a card that is too long.
-    """
-    card = _text("The model card", card, MAX_CARD_LENGTH)
-    values = {"card": card, "card_changed_at": timezone.now(), "card_changed_by": by}
-    changed = bool(RegisteredModel.objects.filter(pk=model.pk).exclude(card=card).update(**values))
-    model.refresh_from_db(fields=list(values))
-    if changed:
-        log.info("card_changed", model=model.name, by=by)
-    return changed
-
-
-def set_notes(version: ModelVersion, notes: str, *, by: str) -> bool:
-    """Make `notes` the notes on a version; return False if they were so already.
-
-    Raises RequestError for notes that are too long.
-    """
-    notes = _text("Notes", notes, MAX_NOTES_LENGTH)
-    values = {"notes": notes, "notes_changed_at": timezone.now(), "notes_changed_by": by}
-    changed = bool(ModelVersion.objects.filter(pk=version.pk).exclude(notes=notes).update(**values))
-    version.refresh_from_db(fields=list(values))
-    if changed:
-        log.info("notes_changed", model=version.model.name, version=version.number, by=by)
-    return changed
-
-
-def _text(what: str, text: str, longest: int) -> str:
-    """Return `text` with line feeds alone: a form sends carriage returns too, a program does not."""
-    text = text.replace("\r\n", "\n").strip()
-    if len(text) > longest:
-        raise RequestError(f"{what} would have {len(text)} characters; at most {longest} are kept. Make it shorter.")
-    return text

@@ -9,9 +9,10 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
 from models_registry import services
+from models_registry.admin.text_history import REVISIONS_SHOWN
 from models_registry.markdown import render_markdown
 from models_registry.models import ModelVersion
-from models_registry.services.labels import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
+from models_registry.services.texts import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
 from tests.models_registry.test_groups import make_groups
 from tests.support.registry import version
 
@@ -191,3 +192,108 @@ def test_notes_that_are_too_long_stay_in_the_form(publisher, churn):
     assert "at most 5000 characters" in answer.content.decode()
     churn.refresh_from_db()
     assert churn.notes == ""
+
+
+# The history
+
+
+def test_each_text_stays_with_its_author(churn):
+    for text, author in (("one", "ann"), ("two", "bea"), ("", "cyd"), ("one", "ann")):
+        services.set_card(churn.model, text, by=author)
+        services.set_notes(churn, text, by=author)
+    for found in (services.card_revisions(churn.model), services.notes_revisions(churn)):
+        assert [(row.number, row.text, row.changed_by) for row in found] == [
+            (4, "one", "ann"),
+            (3, "", "cyd"),
+            (2, "two", "bea"),
+            (1, "one", "ann"),
+        ]
+        assert [row.changed_at for row in found] == sorted((row.changed_at for row in found), reverse=True)
+
+
+def test_a_text_that_changes_nothing_adds_no_revision(churn):
+    services.set_card(churn.model, "", by="ann")
+    assert services.card_revisions(churn.model) == []
+    services.set_card(churn.model, "one", by="ann")
+    services.set_card(churn.model, "one", by="bea")
+    assert len(services.card_revisions(churn.model)) == 1
+
+
+def test_the_history_of_one_text_has_no_other(churn):
+    second = version("churn", 2)
+    for row, text in ((churn, "of 1"), (churn, "of 1 again"), (second, "of 2")):
+        services.set_notes(row, text, by="ann")
+    services.set_card(churn.model, "card", by="ann")
+    assert [row.text for row in services.notes_revisions(second)] == ["of 2"]
+    assert [row.text for row in services.card_revisions(churn.model)] == ["card"]
+
+
+@database
+def test_the_api_answers_the_history_by_pages(viewer, churn):
+    for text in ("one", "two", "three"):
+        services.set_card(churn.model, text, by="ann")
+        services.set_notes(churn, text, by="ann")
+    for path in ("churn/card/history", "churn/versions/1/notes/history"):
+        whole = viewer.get(f"/api/models/{path}")
+        assert [row["text"] for row in whole.json()] == ["three", "two", "one"]
+        assert set(whole.json()[0]) == {"number", "text", "changed_at", "changed_by"}
+        first = viewer.get(f"/api/models/{path}?limit=2")
+        assert first["Link"] == f'</api/models/{path}?limit=2&after=2>; rel="next"'
+        last = viewer.get(f"/api/models/{path}?limit=2&after=2")
+        assert ([row["text"] for row in last.json()], "Link" in last) == (["one"], False)
+        assert viewer.get(f"/api/models/{path}?after=x").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["registeredmodel_card_history", "modelversion_notes_history"])
+def test_a_viewer_reads_an_earlier_text(viewer, churn, name):
+    for text in ("kept\n<b>first</b>", "kept\nsecond"):
+        services.set_card(churn.model, text, by="ann")
+        services.set_notes(churn, text, by="ann")
+    address = page(name, churn.model_id if name.startswith("registeredmodel") else churn.pk)
+    newest = viewer.get(address).content.decode()
+    assert "<del>-&lt;b&gt;first&lt;/b&gt;</del>" in newest
+    assert "<ins>+second</ins>" in newest
+    earlier = viewer.get(f"{address}?revision=1").content.decode()
+    assert "&lt;b&gt;first&lt;/b&gt;" in earlier
+    assert "Restore this text" not in earlier
+    assert "There is no revision 9." in viewer.get(f"{address}?revision=9").content.decode()
+    assert viewer.post(address, {"revision": 1}).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["registeredmodel_card_history", "modelversion_notes_history"])
+def test_a_publisher_restores_an_earlier_text(publisher, churn, name):
+    for text in ("first", "second"):
+        services.set_card(churn.model, text, by="bea")
+        services.set_notes(churn, text, by="bea")
+    is_card = name.startswith("registeredmodel")
+    address = page(name, churn.model_id if is_card else churn.pk)
+    assert "Restore this text" in publisher.get(f"{address}?revision=1").content.decode()
+    shown = publisher.post(address, {"revision": 1}, follow=True).content.decode()
+    assert "restored from revision 1." in shown
+    churn.refresh_from_db()
+    found = services.card_revisions(churn.model) if is_card else services.notes_revisions(churn)
+    assert [(row.text, row.changed_by) for row in found] == [("first", "ann"), ("second", "bea"), ("first", "bea")]
+    for wrong in ("9", "x", ""):
+        assert (
+            "There is no such revision." in publisher.post(address, {"revision": wrong}, follow=True).content.decode()
+        )
+
+
+def test_a_long_history_has_pages(viewer, churn):
+    for number in range(REVISIONS_SHOWN + 2):
+        services.set_notes(churn, f"text {number}", by="ann")
+    address = page("modelversion_notes_history", churn.pk)
+    first = viewer.get(address).content.decode()
+    assert first.count("?revision=") == REVISIONS_SHOWN
+    assert 'href="?before=3"' in first
+    second = viewer.get(f"{address}?before=3").content.decode()
+    assert second.count("?revision=") == 2
+    assert "Older revisions" not in second
+
+
+def test_a_card_that_was_removed_leads_to_its_history(viewer, churn):
+    services.set_card(churn.model, "x", by="ann")
+    services.set_card(churn.model, "", by="ann")
+    shown = viewer.get(page("registeredmodel_change", churn.model_id)).content.decode()
+    assert "The card was removed." in shown
+    assert page("registeredmodel_card_history", churn.model_id) in shown
