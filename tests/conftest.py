@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import execnet
 import pytest
 from django.apps import AppConfig, apps
 from django.db import connections
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
+from xdist import is_xdist_worker
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.support.databases import copy_migrated
+from tests.support.warm import TEST_LIBRARIES, WarmServer, warm_service
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -49,6 +56,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModuleO
     return ByModuleOrAlone(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+def pytest_xdist_setupnodes(specs: list[execnet.XSpec]) -> None:
+    """Fork the processes of xdist from one that has imported the libraries: importing takes most of their start."""
+    server = WarmServer(sys.executable, TEST_LIBRARIES)
+    # The processes share this one, too.
+    warm_service()
+    specs[:] = [execnet.XSpec(f"{spec}//python={shlex.join(server.command())}") for spec in specs]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what touches the database, so that the second run, on PostgreSQL, is all of that and nothing else."""
     for item in items:
@@ -59,6 +74,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.database)
     # What takes longest is begun first, so that nobody is idle at the end.
     items.sort(key=lambda item: not item.nodeid.startswith(ALONE))
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest, django_db_modify_db_settings: None) -> bool:
+    """Let each process of xdist take a copy of one migrated database: migrating takes seconds."""
+    if not is_xdist_worker(request):
+        return bool(request.config.getvalue("reuse_db"))
+    name = connections["default"].settings_dict["TEST"]["NAME"]
+    copy_migrated(Path(name) if connections["default"].vendor == "sqlite" else name)
+    return True
 
 
 @pytest.fixture

@@ -28,3 +28,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file, as in use: the database in memory locks whole tables against its own threads.
     DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["MLAPI_VAR"], "test.sqlite3")}  # noqa: F405, PTH118
+else:
+    DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}"}  # noqa: F405

