@@ -191,7 +191,7 @@ def _how_to_reach(settings: Settings, data: dict[str, str], service: dict[str, s
     yield f"API       {service['Url']}/docs"
     if settings.admin_cidr:
         yield f"Admin     {service['AdminUrl']}  (from {settings.admin_cidr})"
-        yield "          user admin, password:"
+        yield "          user admin, one-time password:"
         yield (
             f"          aws secretsmanager get-secret-value --region {settings.region} "
             f"--secret-id {data['AdminPasswordArn']} --query SecretString --output text"

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.http import QueryDict
 from drf_spectacular.authentication import SessionScheme, TokenScheme
+from rest_framework import exceptions
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication, get_authorization_header
 from rest_framework.request import Request
 
+from mlapi.sign_in.one_time import must_set_password
 from models_registry.services.tokens import stored_form
 
 
@@ -43,6 +45,16 @@ class ApiTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]  # drf-spect
 
 class HeaderSession(SessionAuthentication):
     """A session of the admin, with the token against forged requests in the header."""
+
+    def authenticate(self, request: Request) -> Any:
+        """Return the user of the session; None without one. A session of a one-time password is refused."""
+        found = super().authenticate(request)
+        if found is not None and must_set_password(request._request):
+            raise exceptions.PermissionDenied(
+                "You signed in with a one-time password. Set a password of your own in the admin first.",
+                code="own_password_needed",
+            )
+        return found
 
     def enforce_csrf(self, request: Request) -> None:
         """Look for the token in the header alone: to look into the form would read its files before any permission."""

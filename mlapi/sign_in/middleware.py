@@ -1,4 +1,4 @@
-"""Signs in whom the load balancer has signed in, on the paths of the admin."""
+"""Signs in users of the load balancer, and confines those with a one-time password, on the paths of the admin."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
 
-from mlapi.sign_in import accounts, balancer, pages
+from mlapi.sign_in import accounts, balancer, one_time, pages
 from mlapi.sign_in.claims import SignInRefused, identity_of
 
 # Where the session keeps what it was made from.
 FINGERPRINT = "balancer_identity"
 ADMIN = "/admin/"
+LOGIN = "/admin/login/"
 LOGOUT = "/admin/logout/"
 
 log = structlog.get_logger(__name__)
@@ -45,6 +49,31 @@ class BalancerSignIn:
         if request.path_info == LOGOUT and request.method == "POST":
             for name in balancer.SESSION_COOKIES:
                 response.delete_cookie(name)
+        return response
+
+
+class OneTimePasswordOnly:
+    """Leads a session that began with a one-time password to the page that sets another one, and to nothing else.
+
+    The registry's API refuses such a session itself: there, a token may come with the session.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Stand in front of `get_response`."""
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        path = request.path_info
+        own_page = reverse("own-password")
+        if not path.startswith(ADMIN) or path in (own_page, LOGOUT):
+            return self._get_response(request)
+        if one_time.must_set_password(request):
+            target = request.get_full_path() if request.method == "GET" and path != LOGIN else ""
+            return redirect(own_page + (f"?{urlencode({'next': target})}" if target else ""))
+        response = self._get_response(request)
+        if path == LOGIN and response.status_code == 302 and one_time.must_set_password(request):
+            return redirect(f"{own_page}?{urlencode({'next': response['Location']})}")
         return response
 
 

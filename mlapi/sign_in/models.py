@@ -1,4 +1,4 @@
-"""Which account belongs to which identity of an identity provider."""
+"""Which account belongs to which identity of an identity provider, and which one has a one-time password."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ class ExternalIdentity(models.Model):
     def __str__(self) -> str:
         """Return the subject and its issuer."""
         return f"{self.subject} of {self.issuer}"
+
+
+class OneTimePassword(models.Model):
+    """The mark of an account whose password is a one-time password; removed with the next password."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="one_time_password")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        """Return whose password it is."""
+        return f"One-time password of {self.user}"

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import path
 
-from mlapi.sign_in import pages
+from mlapi.sign_in import own_password, pages
 
-urlpatterns: list[Any] = [path("login/", pages.login)]
+urlpatterns: list[Any] = [path("login/", pages.login), path("own-password/", own_password.page, name="own-password")]
 
 if settings.OIDC_LOGIN:
     from allauth.account.models import EmailAddress

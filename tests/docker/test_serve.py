@@ -60,7 +60,7 @@ def test_serve_prepares_the_registry_serves_and_drains_before_it_ends(tmp_path: 
         )
     try:
         eventually(lambda: status(port) == 200, seconds=90, saying=f"see {log}")
-        assert "Admin account: user admin, the password in DJANGO_SUPERUSER_PASSWORD" in log.read_text()
+        assert "Admin account: user admin, the password in DJANGO_SUPERUSER_PASSWORD (one-time" in log.read_text()
         process.send_signal(signal.SIGTERM)
         if drain:
             eventually(lambda: "serving on for 5 s" in log.read_text())

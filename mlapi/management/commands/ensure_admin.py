@@ -8,8 +8,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
+from django.db import transaction
 
 from mlapi.migration_lock import migration_lock
+from mlapi.sign_in.models import OneTimePassword
 
 
 class Command(BaseCommand):
@@ -17,7 +19,8 @@ class Command(BaseCommand):
 
     help = (
         "Creates the superuser DJANGO_SUPERUSER_USERNAME (default: admin) with DJANGO_SUPERUSER_PASSWORD, or with a "
-        "random password that is printed once. Does nothing where any superuser exists."
+        "random password that is printed once. The first sign-in must replace that password. Does nothing where any "
+        "superuser exists."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,6 +35,11 @@ class Command(BaseCommand):
         name = os.environ.get("DJANGO_SUPERUSER_USERNAME") or "admin"
         given = os.environ.get("DJANGO_SUPERUSER_PASSWORD")
         password = given or secrets.token_urlsafe(12)
-        users.create_superuser(username=name, email="", password=password)
-        shown = "the password in DJANGO_SUPERUSER_PASSWORD" if given else f"the one-time password {password}"
+        with transaction.atomic():
+            OneTimePassword.objects.create(user=users.create_superuser(username=name, email="", password=password))
+        shown = (
+            "the password in DJANGO_SUPERUSER_PASSWORD (one-time: the first sign-in replaces it)"
+            if given
+            else f"the one-time password {password}"
+        )
         self.stdout.write(f"Admin account: user {name}, {shown}")

@@ -22,6 +22,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from mlapi.sign_in.models import OneTimePassword
 from models_registry import services
 from models_registry.errors import UnknownKey
 from models_registry.models import RegisteredModel
@@ -152,13 +153,12 @@ class Command(BaseCommand):
 
     def _say_where(self, account: str, key: str) -> None:
         url = self._url()
-        hint = "the password that was shown at the first start; a new one: python3 manage.py changepassword admin"
         lines = [
             "",
             f"API:    {url}",
             f"Docs:   {url}/docs",
             f"Admin:  {url}/admin/",
-            f"        {account or 'Admin account: ' + hint}",
+            f"        {account or self._account()}",
             "",
             *([f"Key:    {key}", ""] if key else []),
             *self._curl(key),
@@ -167,6 +167,13 @@ class Command(BaseCommand):
         ]
         self.stdout.write("\n".join(lines))
         self.stdout.flush()
+
+    def _account(self) -> str:
+        """Return which password the account of an earlier start has."""
+        unused = OneTimePassword.objects.select_related("user").first()
+        held = "your own password" if unused is None else "the one-time password of the first start"
+        name = unused.user.get_username() if unused else os.environ.get("DJANGO_SUPERUSER_USERNAME") or "admin"
+        return f"Admin account: user {name}, {held}; a new one: .venv/bin/python manage.py changepassword {name}"
 
     def _curl(self, key: str) -> list[str]:
         """Return a line that works as it stands, for the default model."""

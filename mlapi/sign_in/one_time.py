@@ -1,0 +1,59 @@
+"""One-time passwords: an account that has one may only set a password of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import ValidationError
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from mlapi.sign_in.models import OneTimePassword
+
+# What the session of such a sign-in has, so that other sessions need no query.
+FLAG = "one_time_password"
+
+log = structlog.get_logger(__name__)
+
+
+class NotTheOneTimePassword:
+    """A password validator of Django: a one-time password ends with the next password, which must be another one."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        """Raise ValidationError for the one-time password itself."""
+        if user is not None and has_one_time_password(user) and user.check_password(password):
+            raise ValidationError("This is the one-time password. Choose another one.", code="one_time_password")
+
+    def password_changed(self, password: str, user: Any = None) -> None:
+        """Forget the one-time password: Django calls this for each new password, however it was set."""
+        OneTimePassword.objects.filter(user=user).delete()
+
+    def get_help_text(self) -> str:
+        """Return the rule for the forms."""
+        return "Your password can’t be the one-time password."
+
+
+def has_one_time_password(user: AbstractBaseUser) -> bool:
+    """Return whether the user has not set a password yet that replaces the one-time password."""
+    return OneTimePassword.objects.filter(user=user.pk).exists()
+
+
+def must_set_password(request: HttpRequest) -> bool:
+    """Return whether the request's session began with a one-time password that is not replaced yet."""
+    if FLAG not in request.session or not request.user.is_authenticated:
+        return False
+    if has_one_time_password(request.user):
+        return True
+    del request.session[FLAG]
+    return False
+
+
+@receiver(user_logged_in)
+def mark_session(sender: object, request: HttpRequest | None, user: AbstractBaseUser, **_: object) -> None:
+    """Mark the session of a sign-in by a one-time password."""
+    if request is not None and has_one_time_password(user):
+        request.session[FLAG] = True
+        log.info("signed_in_by_one_time_password", username=user.get_username())
