@@ -151,9 +151,13 @@ class BoostedClassifier(ClassifierMixin, Boosted):  # type: ignore[misc]  # unty
     def take_classes(self, classes: Any) -> None:
         """Answer with `classes`, of which there must be one for each output, or two for one output."""
         count = self.model_.n_outputs
-        if self.model_.link not in {links.SIGMOID, links.SOFTMAX, links.STEP} or (
-            self.model_.link == links.SIGMOID and self.model_.library == XGBOOST and count > 1
-        ):
+        if self.model_.link == links.SIGMOID and self.model_.library == XGBOOST and count > 1:
+            raise NoPrediction(
+                f"The {type(self).__name__} answers yes or no to each of {count} labels at once, which is not served. "
+                "Train one classifier for each label, with scikit-learn's MultiOutputClassifier around it, or export "
+                "it as ONNX."
+            )
+        if self.model_.link not in {links.SIGMOID, links.SOFTMAX, links.STEP}:
             raise NoPrediction(
                 f"The {type(self).__name__} has the objective {self.model_.objective!r} with {count} outputs, which "
                 "gives no probability of one class among others. Train it with binary:logistic or multi:softprob "

@@ -29,10 +29,11 @@ def check_with_library(objects: Iterable[Any]) -> None:
         if isinstance(value, Boosted) and hasattr(value, "source_")
     }
     for source in sources.values():
-        _check(source)
+        check_source(source)
 
 
-def _check(source: Source) -> None:
+def check_source(source: Source) -> None:
+    """Raise NoPrediction if a model answers otherwise than its library does."""
     model = source.model
     rows = rows_for(model)
     expected = _ask_xgboost(source, rows) if model.library == XGBOOST else _ask_lightgbm(source, rows)
@@ -115,6 +116,8 @@ def _ask_lightgbm(source: Source, rows: Array) -> Any:
 
     def ask() -> Any:
         booster = lightgbm.Booster(model_str=copy)
-        return booster.predict(rows, raw_score=True, num_threads=1, num_iteration=-1)
+        sums = booster.predict(rows, raw_score=True, num_threads=1, num_iteration=-1)
+        # A random forest answers with the mean of its trees, yet its raw scores are sums (GBDT::PredictRaw).
+        return sums / source.model.divisor
 
     return _refused("LightGBM", ask)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import xgboost
 
 from models_registry.artifacts.boosters import lightgbm_text, xgboost_copy, xgboost_document
+from models_registry.artifacts.boosters.library_check import check_source
+from models_registry.artifacts.boosters.model import BoostedModel
 from tests.support import boosters as made
 
 VALUES, POSITIVE, TWO, THREE = "values", "positive", "two", "three"
@@ -51,6 +53,13 @@ LIGHTGBM_KINDS: dict[str, Callable[[], Any]] = {
 }
 
 
+class Read(NamedTuple):
+    """A model as a file holds it."""
+
+    model: BoostedModel
+    blob: Any
+
+
 def compare_xgboost(booster: Any, forms: tuple[str, ...]) -> None:
     asked = made.asked().astype(np.float32)
     types = booster.feature_types
@@ -58,7 +67,9 @@ def compare_xgboost(booster: Any, forms: tuple[str, ...]) -> None:
     expected = booster.predict(data)
     for form in forms:
         blob = bytes(booster.__getstate__()["handle"] if form == "pickle" else booster.save_raw(form))
-        found = xgboost_document.decode(blob).answers(asked)
+        model = xgboost_document.decode(blob)
+        check_source(Read(model, blob))
+        found = model.answers(asked)
         # To the last bit of float32, but where sums of a linear model round in another order.
         assert np.allclose(found.reshape(expected.shape), expected, rtol=2e-7, atol=1e-7)
         copy = xgboost.Booster()
@@ -99,7 +110,9 @@ def compare_lightgbm(booster: Any) -> None:
 
     expected = booster.predict(made.asked())
     text = booster.model_to_string()
-    found = lightgbm_text.decode(text).answers(made.asked())
+    model = lightgbm_text.decode(text)
+    check_source(Read(model, text))
+    found = model.answers(made.asked())
     assert np.allclose(found.reshape(expected.shape), expected, rtol=1e-12, atol=1e-12)
     copy = lightgbm.Booster(model_str=lightgbm_text.copy_of(text))
     assert np.array_equal(copy.predict(made.asked()), expected)
