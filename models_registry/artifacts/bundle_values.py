@@ -16,7 +16,9 @@ THRESHOLD = ("threshold", "best_threshold", "optimal_threshold", "decision_thres
 FEATURES = (
     "features", "feature_names", "feature_columns", "feature_cols", "feature_list", "input_features", "columns",
 )  # fmt: skip
-CLASSES = ("classes", "classes_")
+CLASSES = ("classes", "classes_", "class_names", "target_names")
+# Of a regression these are the names of its outputs.
+TARGETS = "target_names"
 _PLAIN_MODULES = ("builtins", "numpy", "pandas", "datetime")
 
 
@@ -79,6 +81,8 @@ def _read_threshold(values: Values, name: str, value: Any, model: Any) -> None:
 def _read_classes(values: Values, name: str, value: Any, model: Any) -> None:
     """Take the labels where the model answers their positions; it may also answer the labels themselves."""
     classes = _classes(model)
+    if name.lower() == TARGETS and classes is None:
+        return
     if isinstance(value, Mapping):
         value = [value.get(key, value.get(str(key))) for key in range(len(value))]
     labels = value.tolist() if hasattr(value, "tolist") else value

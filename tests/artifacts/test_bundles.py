@@ -35,6 +35,7 @@ TABLE = pd.DataFrame({"age": X[:, 0], "city": ["Oslo", "Rome", "Bern"] * 20})
 SCALER = StandardScaler().fit(X)
 PARTED = PCA(2).fit(SCALER.transform(X))
 MODEL = LogisticRegression().fit(SCALER.transform(X), Y)
+AMOUNTS = LinearRegression().fit(X, X[:, 0] * 2)
 ENCODER = LabelEncoder().fit(NAMES)
 COUNTS = CountVectorizer().fit(TEXTS)
 WEIGHTS = TfidfTransformer().fit(COUNTS.transform(TEXTS))
@@ -83,6 +84,8 @@ def packed(values: dict[str, Any], steps: tuple[str, ...], path: Path, format: s
          .predict(PARTED.transform(SCALER.transform(X))).tolist()),
         ({"scaler": SCALER, "model": MODEL, "label_encoder": ENCODER}, X, NAMES[SCALED_LABELS].tolist()),
         ({"scaler": SCALER, "model": MODEL, "classes": ["no", "yes"]}, X, NAMES[SCALED_LABELS].tolist()),
+        ({"scaler": SCALER, "model": MODEL, "target_names": NAMES}, X, NAMES[SCALED_LABELS].tolist()),
+        ({"model": AMOUNTS, "target_names": ["amount"]}, X, AMOUNTS.predict(X).tolist()),
         ({"scaler": SCALER, "model": MODEL, "classes": {0: "no", 1: "yes"}}, X, NAMES[SCALED_LABELS].tolist()),
         ({"scaler": SCALER, "model": MODEL, "classes": [0, 1]}, X, SCALED_LABELS),
         ({"scaler": SCALER, "model": LogisticRegression().fit(SCALER.transform(X), NAMES[Y]), "le": ENCODER},

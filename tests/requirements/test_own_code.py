@@ -71,6 +71,13 @@ def test_refusal_says_how_to_add_a_package(name: str) -> None:
     assert ("from shop.features import Name" in said) == name.startswith("__main__")
 
 
+@pytest.mark.parametrize("name", ["cloudpickle.cloudpickle._make_function", "dill._dill._create_type"])
+def test_code_in_a_file_is_to_be_moved(name: str) -> None:
+    said = advice([name, "cloudpickle.cloudpickle._builtin_type"])
+    assert "code in a file is never run here" in said
+    assert said.count("from shop.features import Name") == 1
+
+
 def test_dangerous_names_are_never_to_be_added() -> None:
     assert "own.in" not in advice(["__main__.Cleaner", "posix.system"])
 

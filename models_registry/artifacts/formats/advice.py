@@ -7,14 +7,23 @@ OWN_PACKAGE = (
     "run `.venv/bin/python -m tools.trusted_names PACKAGE`, read what it prints, and add the exact names to "
     "MODELS_TRUSTED_GLOBALS."
 )
+_INTO_A_PACKAGE = (
+    "Put the class or function into a package that the service has installed. 1. Move it into a module, e.g. "
+    "shop/features.py. 2. In the notebook: `from shop.features import Name`, fit, and save again. "
+    f"3. {OWN_PACKAGE}"
+)
+# cloudpickle and dill write the code of what cannot be imported; who trusts the names that rebuild it trusts any code.
+_CODE_IN_THE_FILE = (
+    "The file holds code itself, such as a lambda or a function of a notebook, and code in a file is never run here. "
+    f"{_INTO_A_PACKAGE}"
+)
 # By the beginning of the names for which no addition to the list is of any use.
 _ADVICE = {
     "__main__.": (
-        "`__main__` is the notebook or script that trained the model, which nothing else can import. Put the class or "
-        "function into a package that the service has installed. 1. Move it into a module, e.g. shop/features.py. "
-        "2. In the notebook: `from shop.features import Name`, fit, and save again. "
-        f"3. {OWN_PACKAGE}"
+        f"`__main__` is the notebook or script that trained the model, which nothing else can import. {_INTO_A_PACKAGE}"
     ),
+    "cloudpickle.": _CODE_IN_THE_FILE,
+    "dill.": _CODE_IN_THE_FILE,
     "scipy.stats.": (
         "A search over distributions of scipy.stats keeps them. Publish the model that it found, "
         "search.best_estimator_."
@@ -216,5 +225,5 @@ def advice(names: Iterable[str]) -> str:
             f"{' and '.join(libraries)} {verb} not among the libraries that this server runs in a pickle. "
             f"{' and '.join(ways)}, and publish that."
         )
-    steps = [step for prefix, step in _ADVICE.items() if any(name.startswith(prefix) for name in names)]
+    steps = dict.fromkeys(step for prefix, step in _ADVICE.items() if any(name.startswith(prefix) for name in names))
     return " ".join(steps) or _COMMON_ADVICE
