@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.http import HttpRequest
 
 from models_registry.admin.base import PLACEHOLDER, upload_address
 from models_registry.artifacts.formats import FORMATS, listed_endings
+from models_registry.artifacts.formats.other_endings import DEFAULT, NEXT_STEPS
 from models_registry.artifacts.table_formats import FORMATS as TABLE_FORMATS
 from models_registry.artifacts.table_formats import MAX_TABLE_BYTES
 from models_registry.models import NAME_PATTERN, RegisteredModel
@@ -25,6 +27,7 @@ def upload_context(request: HttpRequest) -> dict[str, Any]:
         "name_pattern": NAME_PATTERN,
         "endings": listed_endings(),
         "accepted": ",".join(FORMATS),
+        "next_steps": json.dumps({**NEXT_STEPS, "": DEFAULT}),
         "tables": ",".join(TABLE_FORMATS),
         "max_table_mb": MAX_TABLE_BYTES // 1_000_000,
         "max_mb": settings.MODELS_MAX_ARTIFACT_MB,

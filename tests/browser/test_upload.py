@@ -57,6 +57,7 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
 
     page.get_by_label("Artifact").set_input_files(tmp_path / "model.h5")
     expect(page.get_by_text("model.h5 ends in .h5; expected .joblib")).to_be_visible()
+    expect(page.get_by_text("export it as ONNX with model.export or tf2onnx")).to_be_visible()
     page.get_by_role("button", name="Upload and validate").click()
     expect(page.get_by_label("Artifact")).to_be_focused()
 

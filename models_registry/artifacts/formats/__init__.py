@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from models_registry.artifacts.formats.other_endings import next_step
 from models_registry.errors import NoPrediction, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def format_of(key: str) -> str:
     ending = PurePosixPath(key).suffix
     if ending.lower() not in FORMATS:
         raise UnsupportedFormat(
-            f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. "
-            "Name the file by the format that it was written in."
+            f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. {next_step(ending)}"
         )
     return FORMATS[ending.lower()]
 

@@ -5,6 +5,7 @@
 (() => {
   const find = (id) => document.getElementById(id);
   const form = find("upload"), artifact = find("upload-artifact"), name = find("upload-name"), sample = find("upload-sample"), reference = find("upload-reference");
+  const nextSteps = JSON.parse(form.dataset.nextSteps);
   const endings = form.dataset.endings.split(","), tables = form.dataset.tables.split(",");
 
   // Unfold listens to each file field, and expects a field of text beside it.
@@ -24,7 +25,7 @@
     const file = artifact.files[0];
     if (!file) return tell(artifact, "Choose the file of a fitted model.");
     if (!endings.includes(endingOf(file))) {
-      return tell(artifact, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${endings.join(", ")}. Save the model with joblib.dump(model, "model.joblib").`);
+      return tell(artifact, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${endings.join(", ")}. ${nextSteps[endingOf(file)] || nextSteps[""]}`);
     }
     if (file.size === 0) return tell(artifact, `${file.name} is empty. Save the model again.`);
     if (file.size > form.dataset.maxMb * 1e6) return tell(artifact, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxMb} are taken (MODELS_MAX_ARTIFACT_MB).`);

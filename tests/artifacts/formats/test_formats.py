@@ -51,6 +51,25 @@ def test_other_endings_are_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ending", "step"),
+    [
+        (".cbm", "format='onnx'"),
+        (".PT", "torch.onnx.export"),
+        (".keras", "tf2onnx"),
+        (".bst", "save_model('model.ubj')"),
+        (".txt", "rename it to end in .lgb"),
+        (".pkl.gz", "rename it to end in .joblib"),
+        (".h5ad", "joblib.dump"),
+        ("", "joblib.dump"),
+    ],
+)
+def test_other_ending_says_what_to_do(ending: str, step: str) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        format_of(f"m/model{ending}")
+    assert step in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("key", "is_model"),
     [("m/model.json", True), ("m/1/Model.JSON", True), ("m/churn.xgb.json", True), ("m/sample.json", False),
      ("m/metrics.json", False), ("m/model.joblib.manifest.json", False), ("m/a.ubj", True), ("m/submodel.json", False)],
