@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlapi import draining
 from mlapi.observability.metrics.snapshots import Snapshots
 from models_registry.agent import siblings
 from models_registry.inference import call_board
@@ -63,7 +64,8 @@ def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
 
 @_guarded
 def on_starting(server: Any) -> None:
-    """Count from nothing: what an earlier server left is not a part of this one's metrics."""
+    """Begin anew: what an earlier server left is neither a part of this one's metrics nor its end."""
+    draining.clear()
     _snapshots.clear()
 
 

@@ -63,8 +63,8 @@ def add_deployment_alarms(template: Template) -> list[cloudwatch.Alarm]:
 
 def add_service_alarms(template: Template) -> None:
     """Add the alarms on what callers see, to the monitoring stack."""
-    of_balancer: dict[str, object] = {"LoadBalancer": imported(SERVICE_STACK, "LoadBalancerFullName")}
-    of_targets = of_balancer | {"TargetGroup": imported(SERVICE_STACK, "TargetGroupFullName")}
+    balancer, targets = (imported(SERVICE_STACK, f"{name}FullName") for name in ("LoadBalancer", "TargetGroup"))
+    of_balancer: dict[str, object] = {"LoadBalancer": balancer}
     watches = (
         Watch(
             "BalancerErrors", "The balancer itself answered 5xx", _ALB, "HTTPCode_ELB_5XX_Count", of_balancer, 5,
@@ -80,16 +80,29 @@ def add_service_alarms(template: Template) -> None:
             "SlowAnswers", "One answer in a hundred takes over a second",
             _ALB, "TargetResponseTime", of_balancer, 1.0, statistic="p99", periods=5, of_periods=5,
         ),
-        Watch(
-            "NoHealthyTarget", "No task is ready", _ALB, "HealthyHostCount", of_targets, 1,
-            statistic="Minimum", comparison="LessThanThreshold", missing="breaching",
-        ),
+        _no_healthy_target("NoHealthyTarget", "No task is ready", balancer, targets),
     )  # fmt: skip
     for watch in watches:
         alarm = _add_alarm(template, watch, imported(DATA_STACK, "AlarmTopicArn"))
         if watch.title == "NoHealthyTarget":
             # Of two groups one is always empty; there BalancerErrors says the same, by the balancer's 503.
             alarm.resource["Condition"] = ROLLS
+
+
+def add_grpc_alarm(template: Template, balancer: object, targets: object, *, condition: str) -> None:
+    """Add the alarm on the tasks' port for gRPC, to the service stack.
+
+    The monitoring stack would need an export of the target group, and one that is in use cannot go with the option.
+    """
+    watch = _no_healthy_target("NoHealthyGrpcTarget", "No task is ready for gRPC", balancer, targets)
+    _add_alarm(template, watch, imported(DATA_STACK, "AlarmTopicArn"), Condition=condition)
+
+
+def _no_healthy_target(title: str, description: str, balancer: object, targets: object) -> Watch:
+    return Watch(
+        title, description, _ALB, "HealthyHostCount", {"LoadBalancer": balancer, "TargetGroup": targets}, 1,
+        statistic="Minimum", comparison="LessThanThreshold", missing="breaching",
+    )  # fmt: skip
 
 
 def add_api_alarms(template: Template) -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from troposphere import And, Condition, Equals, GetAtt, If, Join, Not, NoValue, Ref, Split, Tags, Template, ecs
 from troposphere import elasticloadbalancingv2 as elb
 
-from cloudformation import canary, sign_in
+from cloudformation import canary, grpc, sign_in
 from cloudformation.canary import Pair
-from cloudformation.door import CONTAINER, DRAIN_SECONDS, HAS_DOMAIN, READINESS_PATH
+from cloudformation.door import CONTAINER, HAS_DOMAIN
 from cloudformation.links import imported, refused_controls, skipped_checks, tags
 from cloudformation.parameters import DATA_STACK, NETWORK_STACK
 from cloudformation.s3 import BALANCER_LOG_PREFIX
-from cloudformation.security_groups import HTTP, HTTPS, SERVICE_PORT
+from cloudformation.security_groups import GRPC_PORT, HTTP, HTTPS, SERVICE_PORT
+from cloudformation.target_groups import grpc_group, http_group
 
 HAS_CERTIFICATE, HAS_NO_CERTIFICATE, HAS_ADMIN_CIDR, IS_PROD = (
     "HasCertificate",
@@ -40,6 +41,7 @@ class Balancer:
     form: str = "service"
     api: Pair | None = None
     admin: Pair | None = None
+    calls: grpc.Grpc | None = None
 
     @property
     def host(self) -> GetAtt:
@@ -51,8 +53,12 @@ class Balancer:
 
     @property
     def url(self) -> Join:
-        host = If(HAS_DOMAIN, Ref("DomainName"), self.host)
-        return Join("", [If(HAS_CERTIFICATE, "https", "http"), "://", host])
+        return Join("", [If(HAS_CERTIFICATE, "https", "http"), "://", self.public_host])
+
+    @property
+    def public_host(self) -> If:
+        """Return the host name that callers use."""
+        return If(HAS_DOMAIN, Ref("DomainName"), self.host)
 
     @property
     def health_check(self) -> list[str]:
@@ -60,7 +66,11 @@ class Balancer:
         return ["CMD", "python", "docker/healthcheck.py"]
 
     def variables(self) -> list[object]:
-        return sign_in.variables(self.load_balancer) if self.form == "service-sign-in" else []
+        signs_in = sign_in.variables(self.load_balancer) if self.form == "service-sign-in" else []
+        return [*signs_in, *([grpc.variable()] if self.calls else [])]
+
+    def port_mappings(self) -> list[object]:
+        return [grpc.port_mapping()] if self.calls else []
 
     def service_options(self) -> dict[str, object]:
         return {"LoadBalancers": self._targets(), "HealthCheckGracePeriodSeconds": Ref("StartGraceSeconds")}
@@ -71,12 +81,16 @@ class Balancer:
     def service_tags(self) -> Tags:
         # ECS refuses a target group that no listener forwards to yet. Naming the listener waits for it, where
         # DependsOn could not name one that exists only with a certificate.
-        return Tags(Listener=If(HAS_CERTIFICATE, Ref(self.https_listener), Ref(self.http_listener)))
+        tags = Tags(Listener=If(HAS_CERTIFICATE, Ref(self.https_listener), Ref(self.http_listener)))
+        return tags + Tags(self.calls.tag) if self.calls else tags
 
     def _targets(self) -> list[object]:
-        """Return the service's target groups: of the API, and of the admin where its rule has groups of its own."""
+        """Return the service's target groups: of the API, of gRPC, and of the admin where its rule has its own."""
         if self.api is None or self.admin is None:
-            return [_entry(self.target_group)]
+            entry = _entry(self.target_group)
+            if self.calls is None:
+                return [entry]
+            return [entry, If(grpc.HAS_GRPC, _entry(self.calls.target_group, port=GRPC_PORT), NoValue)]
         api = canary.advanced(self.api, Ref("HttpsServes"), test_rule=Ref("HttpsTests"))
         admin = canary.advanced(self.admin, Ref("HttpsAdmitsAdmin"))
         return [
@@ -85,8 +99,8 @@ class Balancer:
         ]
 
 
-def _entry(group: elb.TargetGroup, **options: object) -> ecs.LoadBalancer:
-    return ecs.LoadBalancer(ContainerName=CONTAINER, ContainerPort=SERVICE_PORT, TargetGroupArn=Ref(group), **options)
+def _entry(group: elb.TargetGroup, *, port: int = SERVICE_PORT, **options: object) -> ecs.LoadBalancer:
+    return ecs.LoadBalancer(ContainerName=CONTAINER, ContainerPort=port, TargetGroupArn=Ref(group), **options)
 
 
 def add_conditions(template: Template, form: str = "service") -> None:
@@ -96,25 +110,27 @@ def add_conditions(template: Template, form: str = "service") -> None:
         template.add_condition(HAS_NO_CERTIFICATE, Equals(Ref("CertificateArn"), ""))
     template.add_condition(HAS_ADMIN_CIDR, Not(Equals(Ref("AdminCidr"), "")))
     template.add_condition(IS_PROD, Equals(Ref("EnvironmentName"), "prod"))
+    grpc.add_condition(template, HAS_CERTIFICATE)
 
 
 def add_balancer(template: Template, form: str = "service") -> Balancer:
     """Add the balancer, its target group and its listeners, as a form of the service's template has them."""
     shifts, signs_in = form == "service-shift", form == "service-sign-in"
     load_balancer = template.add_resource(_load_balancer())
-    target_group = template.add_resource(_target_group("TargetGroup"))
+    target_group = template.add_resource(http_group("TargetGroup"))
     http = template.add_resource(_http_listener(load_balancer, target_group))
     https = template.add_resource(_https_listener(load_balancer, target_group))
     if shifts:
         del https.resource["Condition"]  # ECS is told of its rules, so they have to be there
     api = admin = None
     if shifts:
-        api = Pair(target_group, template.add_resource(_target_group("AlternateTargetGroup")))
+        api = Pair(target_group, template.add_resource(http_group("AlternateTargetGroup")))
         admin = Pair(
-            template.add_resource(_target_group("AdminTargetGroup", Condition=HAS_ADMIN_CIDR)),
-            template.add_resource(_target_group("AdminAlternateTargetGroup", Condition=HAS_ADMIN_CIDR)),
+            template.add_resource(http_group("AdminTargetGroup", Condition=HAS_ADMIN_CIDR)),
+            template.add_resource(http_group("AdminAlternateTargetGroup", Condition=HAS_ADMIN_CIDR)),
         )
-    balancer = Balancer(load_balancer, target_group, http, https, form=form, api=api, admin=admin)
+    calls = _add_grpc(template, https) if grpc.is_offered(template) else None
+    balancer = Balancer(load_balancer, target_group, http, https, form=form, api=api, admin=admin, calls=calls)
     if form == "service":  # the others speak HTTPS alone
         _add_rules(template, balancer, "Http", HAS_NO_CERTIFICATE)
     _add_rules(template, balancer, "Https", HAS_CERTIFICATE)
@@ -145,31 +161,6 @@ def _load_balancer() -> elb.LoadBalancer:
         SecurityGroups=[imported(NETWORK_STACK, "BalancerSecurityGroup")],
         LoadBalancerAttributes=[elb.LoadBalancerAttributes(Key=key, Value=value) for key, value in attributes.items()],
         Tags=tags("balancer"),
-    )
-
-
-def _target_group(name: str, **attributes: str) -> elb.TargetGroup:
-    return elb.TargetGroup(
-        name,
-        TargetType="ip",
-        Protocol="HTTP",
-        Port=SERVICE_PORT,
-        VpcId=imported(NETWORK_STACK, "Vpc"),
-        HealthCheckEnabled=True,
-        HealthCheckProtocol="HTTP",
-        HealthCheckPath=READINESS_PATH,
-        HealthCheckIntervalSeconds=10,
-        HealthCheckTimeoutSeconds=5,
-        HealthyThresholdCount=2,
-        UnhealthyThresholdCount=3,
-        Matcher=elb.Matcher(HttpCode="200"),
-        TargetGroupAttributes=[
-            elb.TargetGroupAttribute(Key="deregistration_delay.timeout_seconds", Value=str(DRAIN_SECONDS)),
-            # a slow task gets fewer requests than its fast sibling
-            elb.TargetGroupAttribute(Key="load_balancing.algorithm.type", Value="least_outstanding_requests"),
-        ],
-        Tags=tags("targets"),
-        **attributes,
     )
 
 
@@ -237,6 +228,17 @@ def _add_rules(template: Template, balancer: Balancer, prefix: str, condition: s
         )  # fmt: skip
 
 
+def _add_grpc(template: Template, listener: elb.Listener) -> grpc.Grpc:
+    """Forward the calls of gRPC to a target group of their own, past every rule that refuses or signs in."""
+    group = template.add_resource(grpc_group("GrpcTargetGroup", Condition=grpc.HAS_GRPC))
+    rule = _add_rule(
+        template, listener, "ForwardsGrpc", condition=grpc.HAS_GRPC, priority=grpc.PRIORITY,
+        conditions=[_paths(grpc.PATHS)], actions=[_forward(group, elb.ListenerRuleAction)],
+    )  # fmt: skip
+    grpc.add_way_to_tasks(template)
+    return grpc.Grpc(group, rule)
+
+
 def _add_sign_in(template: Template, listener: elb.Listener, target_group: elb.TargetGroup) -> None:
     """Ask for a sign-in before the admin; from AdminCidr only, if there is one."""
     forward = elb.ListenerRuleAction(Type="forward", Order=2, TargetGroupArn=Ref(target_group))
@@ -261,8 +263,8 @@ def _add_rule(
     priority: int,
     conditions: list[object],
     actions: list[object],
-) -> None:
-    template.add_resource(
+) -> elb.ListenerRule:
+    return template.add_resource(
         elb.ListenerRule(
             name,
             **({"Condition": condition} if condition else {}),

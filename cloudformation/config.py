@@ -44,6 +44,7 @@ OWN_VARIABLES: dict[str, str] = {
     "DJANGO_SUPERUSER_PASSWORD": "",
     "DJANGO_SUPERUSER_USERNAME": "",
     "DRAIN_SECONDS": "",
+    "GRPC_PORT": "EnableGrpc",
     "MLAPI_ADMIN_CIDR": "AdminCidr",
     "MLAPI_EMF": "",
     "MLAPI_EXTRA_ENVIRONMENT": "EnvironmentVariables",
@@ -139,6 +140,7 @@ class Settings:
     allow_admin_upload: bool = False
     require_api_key: bool = False
     csrf_trusted_origins: str = ""
+    enable_grpc: bool = False
     environment_variables: str = ""
     secret_variables_arn: str = ""
     open_telemetry: bool = False

@@ -73,10 +73,10 @@ def crossing(settings: Settings) -> int:
 
 
 def _behind(settings: Settings, door: str) -> Settings:
-    """Return the settings with another door; an HTTP API takes no web ACL."""
+    """Return the settings with another door; an HTTP API takes no web ACL, and no gRPC."""
     if door == "balancer":
         return replaced(settings, door=door)
-    return replaced(settings, door=door, rate_limit=0, web_acl_arn="", managed_rules=False)
+    return replaced(settings, door=door, rate_limit=0, web_acl_arn="", managed_rules=False, enable_grpc=False)
 
 
 def profile_totals(settings: Settings) -> dict[str, float]:
@@ -250,7 +250,7 @@ def _backup(settings: Settings, usage: Usage) -> Iterator[Line]:
 
 
 def _watching(settings: Settings, usage: Usage) -> Iterator[Line]:
-    alarms = (7 if settings.door == "balancer" else 5) + (2 if settings.create_database else 0)
+    alarms = (7 if settings.door == "balancer" else 5) + 2 * settings.create_database + settings.enable_grpc
     metrics = 4 * (usage.models + 1) + 1
     yield Line("Logs", "logs", usage.log_gb)
     if settings.flow_logs != "NONE":

@@ -38,6 +38,9 @@ class Door(Protocol):
     def variables(self) -> list[object]:
         """Return further environment variables of the container."""
 
+    def port_mappings(self) -> list[object]:
+        """Return further ports of the container."""
+
     def service_options(self) -> dict[str, object]:
         """Return the properties by which the ECS service hands its tasks to the door."""
 

@@ -15,6 +15,7 @@ def problems(settings: Settings) -> Iterator[str]:
     yield from _sign_in_problems(settings)
     yield from _emergency_problems(settings)
     yield from _shift_problems(settings)
+    yield from _grpc_problems(settings)
     yield from _night_problems(settings)
 
 
@@ -106,6 +107,22 @@ def _shift_problems(settings: Settings) -> Iterator[str]:
         yield f"ShiftPercent is {settings.shift_percent}; expected 3 to 50."
     if settings.bake_minutes > 1440:
         yield f"BakeMinutes is {settings.bake_minutes}; expected at most 1440."
+
+
+def _grpc_problems(settings: Settings) -> Iterator[str]:
+    if not settings.enable_grpc:
+        return
+    if settings.door == "http-api":
+        yield "EnableGrpc needs a load balancer: an HTTP API does not speak gRPC. Unset it, or set Door=balancer."
+        return
+    if not settings.certificate_arn:
+        yield "EnableGrpc needs CertificateArn: a load balancer speaks gRPC over HTTPS only. Set it, or unset this."
+    if settings.deployment_strategy != "ROLLING":
+        yield (
+            f"DeploymentStrategy {settings.deployment_strategy} and EnableGrpc do not go together: a service of ECS "
+            "takes five target groups, and a shift of traffic uses four. Set DeploymentStrategy=ROLLING, or "
+            "EnableGrpc=false."
+        )
 
 
 def _night_problems(settings: Settings) -> Iterator[str]:

@@ -98,7 +98,7 @@ def _container(door: Door, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
             InitProcessEnabled=True,  # reaps what a killed probe leaves behind
             Capabilities=ecs.KernelCapabilities(Drop=["ALL"]),
         ),
-        PortMappings=[ecs.PortMapping(ContainerPort=SERVICE_PORT, Protocol="tcp")],
+        PortMappings=[ecs.PortMapping(ContainerPort=SERVICE_PORT, Protocol="tcp"), *door.port_mappings()],
         HealthCheck=ecs.HealthCheck(
             Command=door.health_check,
             Interval=15,

@@ -177,7 +177,10 @@ def _stack_role() -> iam.Role:
         Policies=[
             iam.Policy(
                 PolicyName="ChangeTheService",
-                PolicyDocument={"Version": "2012-10-17", "Statement": [_service_parts(), *_service_roles()]},
+                PolicyDocument={
+                    "Version": "2012-10-17",
+                    "Statement": [_service_parts(), _tasks_port(), *_service_roles()],
+                },
             )
         ],
         Metadata=skipped_checks(
@@ -206,6 +209,17 @@ def _service_parts() -> dict[str, object]:
         ],
         "Resource": "*",
     }  # fmt: skip
+
+
+def _tasks_port() -> dict[str, object]:
+    """Return the statement that lets the service's stack open the port of gRPC: in the tasks' own group alone."""
+    return {
+        "Sid": "OpenTheTasksPort",
+        "Effect": "Allow",
+        "Action": ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"],
+        "Resource": Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:security-group/*"),
+        "Condition": {"StringEquals": {"aws:ResourceTag/Name": Sub("${ProjectName}-${EnvironmentName}-tasks")}},
+    }
 
 
 def _service_roles() -> list[dict[str, object]]:

@@ -71,6 +71,9 @@ class HttpApi:
         found = {"MLAPI_PROXY_HEADERS": PROXY_HEADERS, "MLAPI_ADMIN_CIDR": admin}
         return [ecs.Environment(Name=name, Value=value) for name, value in found.items()]
 
+    def port_mappings(self) -> list[object]:
+        return []
+
     def service_options(self) -> dict[str, object]:
         registry = ecs.ServiceRegistry(
             RegistryArn=GetAtt(self.discovery, "Arn"), ContainerName=CONTAINER, ContainerPort=SERVICE_PORT

@@ -20,9 +20,9 @@ _SECTIONS = (
     "Resources",
     "Outputs",
 )
-_WIDTH = 116
+_WIDTH = 120
 # A list or a mapping that is no longer stays on one line.
-_MAX_INLINE = 100
+_MAX_INLINE = 108
 # Functions whose argument is a list. One whose argument is another function has no short form: YAML takes one tag only.
 _OF_LISTS = {f"Fn::{name}" for name in ("And", "Equals", "FindInMap", "If", "Join", "Not", "Or", "Split", "Sub")}
 
@@ -38,6 +38,13 @@ class _Tagged:
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True  # CloudFormation reads no YAML aliases
+
+    def choose_scalar_style(self) -> str:
+        """Return the style of a scalar: a function's argument has quotes only where YAML needs them."""
+        style: str = super().choose_scalar_style()
+        event, analysis = self.event, self.analysis
+        is_function = isinstance(event, yaml.ScalarEvent) and (event.tag or "").startswith("!") and not event.style
+        return "" if is_function and analysis and analysis.allow_flow_plain else style
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
         node = super().represent_sequence(tag, sequence, flow_style)

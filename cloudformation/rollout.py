@@ -189,6 +189,8 @@ def _wait_for_tasks(aws: Aws, outputs: dict[str, str]) -> None:
 
 def _how_to_reach(settings: Settings, data: dict[str, str], service: dict[str, str]) -> Iterator[str]:
     yield f"API       {service['Url']}/docs"
+    if "GrpcAddress" in service:
+        yield f"gRPC      {service['GrpcAddress']}, over TLS"
     if settings.admin_cidr:
         yield f"Admin     {service['AdminUrl']}  (from {settings.admin_cidr})"
         yield "          user admin, one-time password:"

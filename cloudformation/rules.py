@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from troposphere import Equals, Not, Ref, Template
 
+from cloudformation import grpc
 from cloudformation.config import MAX_MIN_TASKS, TASK_SIZES
 
 
@@ -19,7 +20,7 @@ def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
                 "Assertions": [
                     {
                         "Assert": _contains(sizes, "TaskMemory"),
-                        "AssertDescription": f"With TaskCpu {cpu} Fargate sells {', '.join(map(str, sizes))} MiB.",
+                        "AssertDescription": f"With TaskCpu {cpu} Fargate sells {_listed(sizes)} MiB.",
                     }
                 ],
             },
@@ -38,6 +39,14 @@ def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
             },
         )
     certificate = {"Assert": Not(Equals(Ref("CertificateArn"), "")), "AssertDescription": "prod needs a certificate."}
+    if grpc.is_offered(template):
+        template.add_rule(
+            "GrpcNeedsHttps",
+            {
+                "RuleCondition": Equals(Ref(grpc.PARAMETER), "true"),
+                "Assertions": [certificate | {"AssertDescription": "gRPC needs a certificate."}],
+            },
+        )
     template.add_rule(
         "ProdSpreadsOverTwoZones",
         {
@@ -49,6 +58,13 @@ def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
             ],
         },
     )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    """Return the sizes as a sentence has them; those of the large tasks are all whole GiB."""
+    if len(sizes) < 10:
+        return ", ".join(map(str, sizes))
+    return f"{sizes[0]}, {sizes[1]} and so on to {sizes[-1]}"
 
 
 def _contains(allowed: Iterable[int], parameter: str) -> dict[str, list[object]]:

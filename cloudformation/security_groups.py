@@ -9,7 +9,7 @@ from troposphere import GetAtt, If, Ref, Template, ec2
 from cloudformation.links import skipped_checks, tags
 from cloudformation.network import EVERYWHERE, HAS_BALANCER, IN_ENDPOINTS, Network
 
-HTTP, HTTPS, SERVICE_PORT, POSTGRES = 80, 443, 8000, 5432
+HTTP, HTTPS, SERVICE_PORT, GRPC_PORT, POSTGRES = 80, 443, 8000, 8001, 5432
 
 # A group without any outbound rule gets one to everywhere, so "none" is written as a rule to itself alone.
 _NOWHERE = ec2.SecurityGroupRule(

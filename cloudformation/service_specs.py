@@ -214,6 +214,9 @@ SERVICE = (
     ),
 )
 
+GRPC = Spec("EnableGrpc", "The way in", "gRPC", "true opens the Open Inference Protocol over gRPC, on 443. It needs a "
+            "certificate.", allowed=TRUE_OR_FALSE)  # fmt: skip
+
 SIGN_IN = (
     Spec("SignInAt", "Signing in", "Who signs people in", "balancer: without a sign-in the admin is not reached; "
          "needs a certificate. service: the service itself.", allowed=("balancer", "service")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudformation.config import DOORS, FLOW_LOGS, Settings
-from cloudformation.service_specs import HTTP_API, NIGHT, SERVICE, SHIFT, SIGN_IN, WEB_ACL
+from cloudformation.service_specs import GRPC, HTTP_API, NIGHT, SERVICE, SHIFT, SIGN_IN, WEB_ACL
 from cloudformation.spec import CREATE_DATABASE, ENVIRONMENT, KEY, NETWORK_MODE, PROJECT, STRATEGY, Spec
 
 HTTP_API_DOOR = "http-api"
@@ -110,11 +110,11 @@ DATA = (
 
 MONITORING = (PROJECT, ENVIRONMENT, CREATE_DATABASE, STRATEGY, *WEB_ACL)
 
-SPECS = {"network": NETWORK, "data": DATA, "service": (*SERVICE, *NIGHT), "monitoring": MONITORING}
+SPECS = {"network": NETWORK, "data": DATA, "service": (*SERVICE, GRPC, *NIGHT), "monitoring": MONITORING}
 
 # The service's template has forms, since one with everything is larger than CloudFormation takes.
 TEMPLATE_SPECS = SPECS | {
-    "service-sign-in": (*SERVICE, *SIGN_IN),
+    "service-sign-in": (*SERVICE, GRPC, *SIGN_IN),
     # Tasks are scaled by their CPU alone there, since requests are counted by target group.
     "service-shift": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *SHIFT),
     "service-http-api": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *NIGHT, *HTTP_API),

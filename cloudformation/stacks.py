@@ -20,6 +20,7 @@ from cloudformation import (
     ecr,
     ecs,
     flow_logs,
+    grpc,
     http_api,
     iam,
     key,
@@ -44,7 +45,7 @@ from cloudformation.rendering import render
 from cloudformation.rules import add_rules
 from cloudformation.sagemaker import sagemaker_stack
 from cloudformation.secrets import HAS_DATABASE, add_secrets
-from cloudformation.security_groups import add_security_groups
+from cloudformation.security_groups import HTTPS, add_security_groups
 from cloudformation.sizes import add_mappings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -130,11 +131,23 @@ def service_stack(form: str = "service") -> Template:
     autoscaling.add_autoscaling(template, service, balancer)
 
     _add_outputs(template, balancer, service, roles, log_group)
+    if balancer.calls:
+        _add_grpc_watch(template, balancer, balancer.calls)
     export(template, "BalancerDnsName", GetAtt(balancer.load_balancer, "DNSName"), "Point the domain name here")
     for name in ("LoadBalancerFullName", "TargetGroupFullName"):
         part = balancer.load_balancer if name.startswith("Load") else balancer.target_group
         export(template, name, GetAtt(part, name), "As CloudWatch names it")
     return template
+
+
+def _add_grpc_watch(template: Template, balancer: alb.Balancer, calls: grpc.Grpc) -> None:
+    """Add the alarm on the tasks' port for gRPC, and where callers reach it."""
+    targets = GetAtt(calls.target_group, "TargetGroupFullName")
+    alarms.add_grpc_alarm(
+        template, GetAtt(balancer.load_balancer, "LoadBalancerFullName"), targets, condition=grpc.HAS_GRPC
+    )
+    address = Join("", [balancer.public_host, f":{HTTPS}"])
+    template.add_output(Output("GrpcAddress", Condition=grpc.HAS_GRPC, Value=address, Description="gRPC, over TLS"))
 
 
 def _service_behind_api() -> Template:

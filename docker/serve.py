@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ _MAX_DRAIN_SECONDS = 3600
 def main() -> int:
     """Prepare, serve until told to end, and return gunicorn's exit status."""
     sys.path.insert(0, str(_APP))
+    from mlapi import draining
     from mlapi.extra_environment import ExtraEnvironmentError, expand
 
     try:
@@ -42,7 +43,7 @@ def main() -> int:
         cwd=_APP,
         env=environment,
     )
-    end_in_two_steps(server, drain_seconds=drains_for)
+    end_in_two_steps(server, drain_seconds=drains_for, on_drain=draining.begin)
     return server.wait()
 
 
@@ -72,8 +73,8 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
     raise SystemExit(f"DRAIN_SECONDS is {given!r}; expected a number of seconds from 0 to {_MAX_DRAIN_SECONDS}.")
 
 
-def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float) -> None:
-    """On SIGTERM serve on for `drain_seconds`, then have gunicorn finish what it holds.
+def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float, on_drain: Callable[[], None]) -> None:
+    """On SIGTERM call `on_drain` and serve on for `drain_seconds`, then have gunicorn finish what it holds.
 
     A balancer still sends requests to a task that is being stopped until it has taken it off its list. A second
     SIGTERM, or Ctrl-C, ends the wait.
@@ -87,6 +88,10 @@ def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float) -
             return
         told.set()
         print(f"SIGTERM: serving on for {drain_seconds:g} s while the balancer lets go", file=sys.stderr, flush=True)
+        try:
+            on_drain()
+        except OSError as error:
+            print(f"The health of gRPC stays SERVING meanwhile: {error}", file=sys.stderr, flush=True)
         timer = threading.Timer(drain_seconds, server.terminate)
         timer.daemon = True
         timer.start()

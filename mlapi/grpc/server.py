@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from mlapi.draining import is_draining
 from mlapi.grpc import open_inference_pb2 as pb
 from mlapi.grpc.messages import http_body, infer_response, metadata_response
 from mlapi.http.admission import FREE_BODY_BYTES
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# An Application Load Balancer's own name for its checks. It looks at the status of a call, and at no message.
+BALANCER = "AWS.ALB"
 # Messages that are received at the same time: gRPC allocates each one whole before anything can be counted.
 MAX_RECEIVING = 4
 # A message of any other method holds a few names.
@@ -80,6 +83,7 @@ class InferenceServer:
         self._pipeline = pipeline
         self._address = f"{host}:{port}"
         self._server: Any = None
+        self._is_stopping = False
         self._receiving = asyncio.Semaphore(MAX_RECEIVING)
         # A client of the reflection takes its time between two questions.
         self._reflecting = asyncio.Semaphore(MAX_RECEIVING)
@@ -111,7 +115,10 @@ class InferenceServer:
         health = {"Check": self._handler(self._check, health_pb2.HealthCheckRequest)}
         info = grpc.stream_stream_rpc_method_handler(self._reflect, response_serializer=_serialize)
         for service, found in (
-            (SERVICE, handlers), (HEALTH, health), (reflection.SERVICE_NAME, {"ServerReflectionInfo": info})
+            (SERVICE, handlers),
+            (HEALTH, health),
+            (BALANCER, {"healthcheck": _of_messages(self._healthcheck)}),
+            (reflection.SERVICE_NAME, {"ServerReflectionInfo": info}),
         ):  # fmt: skip
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, found),))
         self.port = self._server.add_insecure_port(self._address)
@@ -119,13 +126,19 @@ class InferenceServer:
         log.info("grpc_started", port=self.port)
 
     async def stop(self, seconds: float) -> None:
-        """Accept no more, and wait at most `seconds` for what is being answered."""
+        """Accept no more, and wait at most `seconds` for what is being answered. It may be called twice."""
+        self._is_stopping = True
         if self._server is not None:
             await self._server.stop(seconds)
 
+    @property
+    def is_leaving(self) -> bool:
+        """Return whether callers should go elsewhere: this server drains or stops."""
+        return self._is_stopping or is_draining()
+
     async def is_ready(self) -> bool:
-        """Return whether this worker serves every model that it should."""
-        return (await self._ask("/health/ready", None)).status == 200
+        """Return whether this worker serves every model that it should, and goes on to."""
+        return not self.is_leaving and (await self._ask("/health/ready", None)).status == 200
 
     async def _live(self, request: Any, context: Any) -> Any:
         return pb.ServerLiveResponse(live=True)
@@ -207,6 +220,13 @@ class InferenceServer:
         if request.service not in {"", SERVICE}:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service[:200]!r}.")
         return health_pb2.HealthCheckResponse(status="SERVING" if await self.is_ready() else "NOT_SERVING")
+
+    async def _healthcheck(self, messages: Any, context: Any) -> Any:
+        """End with OK where `/health` answers 200 and the server stays, else with UNAVAILABLE; no message is read."""
+        if self.is_leaving:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "This server is about to end.")
+        await _require_answer(await self._ask("/health", None), context)
+        return health_pb2.HealthCheckResponse(status="SERVING")
 
     async def _reflect(self, messages: Any, context: Any) -> AsyncIterator[Any]:
         async for answer in self._reflection.ServerReflectionInfo(self._questions(context), context):

@@ -67,6 +67,11 @@ class Application:
         else:
             await send({"type": "websocket.close", "code": 1000})
 
+    async def stop_ports(self) -> None:
+        """Stop what accepts on ports of its own; what it is answering finishes."""
+        if self._grpc is not None:
+            await self._grpc.stop(GRPC_STOP_SECONDS)
+
     @property
     def snapshot(self) -> ServingSnapshot:
         """What this process serves, and what it should."""
@@ -123,8 +128,7 @@ class Application:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        if self._grpc is not None:
-            await self._grpc.stop(GRPC_STOP_SECONDS)
+        await self.stop_ports()
         if self._replica is not None:
             await asyncio.to_thread(self._replica.stop)
         logging.flush()

@@ -42,6 +42,14 @@ class _Server(Server):
         """End in order. uvicorn's own would send itself the signal again, past gunicorn's hooks."""
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        """Finish HTTP's requests, and meanwhile those of the application's other ports: one wait bounds both."""
+        stop_ports = getattr(self.config.app, "stop_ports", None)
+        others = asyncio.ensure_future(stop_ports()) if stop_ports else None
+        await super().shutdown(sockets)
+        if others is not None:
+            await others
+
 
 class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no types
     """Serves the application; accepts connections while it is ready, or while no worker is."""

@@ -10,8 +10,8 @@ import os
 
 from ministack.app import main
 from ministack.core.responses import error_response_json, json_response
-from ministack.services import ec2, ecr, ecs, waf
-from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
+from ministack.services import alb, ec2, ecr, ecs, waf
+from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS, _ec2_sg_permissions
 
 
 def create_address(logical_id, props, stack_name):
@@ -84,7 +84,6 @@ _RESOURCE_HANDLERS.update(
         (
             "AWS::ApiGatewayV2::VpcLink",
             "AWS::EC2::FlowLog",
-            "AWS::EC2::SecurityGroupEgress",
             "AWS::IAM::OIDCProvider",
             "AWS::SageMaker::Endpoint",
             "AWS::SecretsManager::RotationSchedule",
@@ -94,6 +93,50 @@ _RESOURCE_HANDLERS.update(
         _RECORD,
     )
 )
+
+
+def rule_handlers(side):
+    """Return the handlers of a security group's rule that is a resource of its own."""
+
+    def create(logical_id, props, stack_name):
+        ec2._security_groups[props["GroupId"]][side] += _ec2_sg_permissions([props])
+        return f"{stack_name}-{logical_id}", {}
+
+    def delete(physical_id, props):
+        del physical_id
+        group = ec2._security_groups.get(props["GroupId"], {side: []})
+        (rule,) = _ec2_sg_permissions([props])
+        group[side] = [other for other in group[side] if other != rule]
+
+    return {"create": create, "update": keep, "delete": delete}
+
+
+_RESOURCE_HANDLERS["AWS::EC2::SecurityGroupEgress"] = rule_handlers("IpPermissionsEgress")
+_RESOURCE_HANDLERS["AWS::EC2::SecurityGroupIngress"] = rule_handlers("IpPermissions")
+
+
+make_target_group, target_group_xml = (
+    _RESOURCE_HANDLERS["AWS::ElasticLoadBalancingV2::TargetGroup"]["create"],
+    alb._tg_xml,
+)
+
+
+def create_target_group(logical_id, props, stack_name):
+    """Keep the version of the protocol and the codes of gRPC, which the emulator's own handler drops."""
+    arn, attributes = make_target_group(logical_id, props, stack_name)
+    alb._tgs[arn] |= {"ProtocolVersion": props.get("ProtocolVersion", "HTTP1"), "Matcher": props["Matcher"]}
+    return arn, attributes
+
+
+def describe_target_group(group):
+    codes = "".join(f"<{name}>{code}</{name}>" for name, code in group["Matcher"].items())
+    version = f"<ProtocolVersion>{group.get('ProtocolVersion', 'HTTP1')}</ProtocolVersion>"
+    head, _, rest = target_group_xml(group).partition("<Matcher>")
+    return f"{head}<Matcher>{codes}</Matcher>{version}{rest.partition('</Matcher>')[2]}"
+
+
+_RESOURCE_HANDLERS["AWS::ElasticLoadBalancingV2::TargetGroup"]["create"] = create_target_group
+alb._tg_xml = describe_target_group
 
 
 make_service = _RESOURCE_HANDLERS["AWS::ECS::Service"]["create"]

@@ -13,6 +13,7 @@ from cloudformation.cost import Line, bill, crossing, door_totals, profile_total
 from cloudformation.prices import BILLED, ELSEWHERE, FREE, PRICES
 from cloudformation.sizes import requests_per_minute
 from cloudformation.stacks import MAKERS, STANDALONE, VARIANTS
+from tests.cloudformation.conftest import CERTIFICATE
 from tests.cloudformation.resolving import resources
 
 PRICED = [*MAKERS.values(), *VARIANTS.values(), STANDALONE["key"]]
@@ -187,6 +188,7 @@ def test_bill_shows_both_doors_and_where_they_cross(capsys: pytest.CaptureFixtur
 
 
 def test_alarms_of_the_bill_are_those_of_the_door() -> None:
-    for door in ("balancer", "http-api"):
-        made = [part["Type"] for stack in MAKERS for part in resources(stack, door=door).values()]
+    certified = {"certificate_arn": CERTIFICATE}
+    for settings in ({}, {"door": "http-api"}, {"enable_grpc": True, **certified}):
+        made = [part["Type"] for stack in MAKERS for part in resources(stack, **settings).values()]
         assert made.count("AWS::CloudWatch::Alarm") <= 10  # what CloudWatch gives for free, so none is billed

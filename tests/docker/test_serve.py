@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.docker.conftest import ROOT
@@ -32,6 +33,17 @@ def status(port: int, path: str = "/health") -> int:
         return 0
 
 
+def is_healthy_for_a_balancer(port: int) -> bool:
+    """Return whether the check of gRPC passes; the server has to answer either way."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            channel.unary_unary("/AWS.ALB/healthcheck")(b"", timeout=5)
+        except grpc.RpcError as error:
+            assert error.details() == "This server is about to end."
+            return False
+    return True
+
+
 def environment(folder: Path, port: int, **more: str) -> dict[str, str]:
     (folder / "models").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODELS_", "DJANGO_", "MLAPI_"))}
@@ -48,23 +60,25 @@ def environment(folder: Path, port: int, **more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("drain", [0, 5])
 def test_serve_prepares_the_registry_serves_and_drains_before_it_ends(tmp_path: Path, drain: int) -> None:
-    port = free_port()
+    port, grpc_port = free_port(), free_port()
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "docker/serve.py"],
             cwd=ROOT,
-            env=environment(tmp_path, port, DRAIN_SECONDS=str(drain)),
+            env=environment(tmp_path, port, DRAIN_SECONDS=str(drain), GRPC_PORT=str(grpc_port)),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
         eventually(lambda: status(port) == 200, seconds=90, saying=f"see {log}")
+        assert is_healthy_for_a_balancer(grpc_port)
         assert "Admin account: user admin, the password in DJANGO_SUPERUSER_PASSWORD (one-time" in log.read_text()
         process.send_signal(signal.SIGTERM)
         if drain:
             eventually(lambda: "serving on for 5 s" in log.read_text())
             assert status(port, "/health/live") == 200
+            eventually(lambda: not is_healthy_for_a_balancer(grpc_port))
         assert process.wait(timeout=60) == 0
         assert status(port) == 0
     finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import queue
+import socket
 import subprocess
 import threading
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -14,16 +17,19 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from mlapi import draining
 from mlapi.grpc import open_inference_pb2 as pb
 from mlapi.grpc.server import InferenceServer
 from mlapi.http import process
 from mlapi.version import VERSION
 from tests.support.estimators import constant, save
 from tests.support.service import ROOT, free_port
+from tests.support.waiting import eventually
 
 ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
 PLAIN = LogisticRegression().fit(ROWS, [0, 1, 0, 1])
@@ -34,6 +40,7 @@ class Caller:
     """A channel to a server on an event loop of its own."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
 
     def __call__(self, method: str, request, answer, *, service: str = "inference.GRPCInferenceService", **metadata):
@@ -57,6 +64,7 @@ def ask():
     server = InferenceServer(process.pipeline, port=0, host="127.0.0.1")
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
     caller = Caller(server.port)
+    caller.stop = lambda seconds: asyncio.run_coroutine_threadsafe(server.stop(seconds), loop)
     yield caller
     caller.channel.close()
     asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
@@ -256,6 +264,101 @@ def test_health_and_reflection_are_served(ask, load):
     )
     (listed,) = stream(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=20)
     assert "inference.GRPCInferenceService" in {item.name for item in listed.list_services_response.service}
+
+
+def health(ask) -> int:
+    request, answer = health_pb2.HealthCheckRequest(), health_pb2.HealthCheckResponse
+    return ask("Check", request, answer, service="grpc.health.v1.Health")[0].status
+
+
+def balancer_check(ask, message: bytes | None = b"") -> grpc.StatusCode:
+    """Return the status of the check that a load balancer makes; with no message where it is None."""
+    call = ask.channel.stream_unary("/AWS.ALB/healthcheck")
+    try:
+        call(iter(() if message is None else (message,)), timeout=20)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("message", [b"", None, b"\xff", b"m" * 3_000_000])
+def test_balancer_s_check_is_ok_whatever_its_message(ask, load, message):
+    load(PLAIN)
+    assert balancer_check(ask, message) is grpc.StatusCode.OK
+
+
+def test_balancer_s_check_of_an_unmodified_client_is_ok(ask, load):
+    load(PLAIN)
+    ask("healthcheck", health_pb2.HealthCheckRequest(), health_pb2.HealthCheckResponse, service="AWS.ALB")
+
+
+@pytest.mark.parametrize(("was_ready", "status"), [(False, grpc.StatusCode.UNAVAILABLE), (True, grpc.StatusCode.OK)])
+def test_balancer_s_check_follows_that_of_http(ask, load, was_ready, status):
+    load(PLAIN)
+    snapshot = process.runtime.snapshot
+    process.runtime.snapshot = replace(snapshot, desired={"m": 1, "other": 1}, was_ready=was_ready)
+    assert balancer_check(ask) is status
+    assert health(ask) == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_draining_server_is_not_serving_and_answers_calls(ask, load, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLAPI_VAR", str(tmp_path))
+    load(PLAIN)
+    assert (balancer_check(ask), health(ask)) == (grpc.StatusCode.OK, health_pb2.HealthCheckResponse.SERVING)
+    draining.begin()
+    assert balancer_check(ask) is grpc.StatusCode.UNAVAILABLE
+    assert health(ask) == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert ask("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)[0].ready is False
+    assert len(ask.infer(raw(ROWS))[0].outputs) == 1
+    draining.clear()
+    assert (balancer_check(ask), health(ask)) == (grpc.StatusCode.OK, health_pb2.HealthCheckResponse.SERVING)
+
+
+class Waiting(ClassifierMixin, BaseEstimator):
+    """Predicts when it is told to."""
+
+    def __init__(self) -> None:
+        self.has_begun, self.may_end = threading.Event(), threading.Event()
+        self.classes_, self.n_features_in_ = np.array([0, 1]), 2
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        self.has_begun.set()
+        assert self.may_end.wait(20)
+        return np.zeros(len(rows), dtype=int)
+
+
+def test_call_and_stream_finish_while_the_server_stops(ask, load):
+    model = Waiting()
+    load(model)
+    infer = ask.channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=pb.ModelInferRequest.SerializeToString,
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
+    running = infer.future(raw(ROWS), timeout=20)
+    questions: queue.SimpleQueue = queue.SimpleQueue()
+    answers = ask.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )(iter(questions.get, None), timeout=20)
+    questions.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    assert next(answers).list_services_response.service
+    assert model.has_begun.wait(20)
+    stopped = ask.stop(20)
+    eventually(lambda: refuses_connections(ask.port))
+    questions.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    assert next(answers).list_services_response.service
+    model.may_end.set()
+    assert running.result().model_name == "m"
+    assert not stopped.done()
+    questions.put(None)
+    stopped.result(20)
+
+
+def refuses_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 CLIENT = """

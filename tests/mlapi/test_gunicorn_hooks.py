@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mlapi import draining
 from mlapi.observability.metrics.recorder import MetricsRecorder
 from mlapi.observability.metrics.snapshots import Snapshots
 from models_registry.inference.runtime import Runtime
@@ -37,6 +38,13 @@ def test_a_hook_whose_directory_is_no_directory_raises_nothing(tmp_path, monkeyp
     (tmp_path / "var").write_text("")
     call_hooks(configuration(tmp_path / "var", monkeypatch))
     assert "child_exit failed; the service goes on" in caplog.text
+
+
+def test_a_server_that_starts_does_not_drain(tmp_path, monkeypatch):
+    settings = configuration(tmp_path, monkeypatch)
+    draining.begin()
+    settings["on_starting"](SERVER)
+    assert not draining.is_draining()
 
 
 @needs_mount

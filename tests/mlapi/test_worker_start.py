@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 APPLICATION = """
-import os
+import asyncio, os
 from pathlib import Path
 
 if Path("broken").exists():
@@ -28,9 +29,22 @@ async def application(scope, receive, send):
             message = await receive()
             await send({"type": message["type"] + ".complete"})
         return
+    if scope["path"] == "/until-ports-stop":
+        Path("begun").write_text("")
+        await asyncio.wait_for(ports_have_stopped.wait(), 20)
     body = str(os.getpid()).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+ports_have_stopped = asyncio.Event()
+
+
+async def stop_ports():
+    ports_have_stopped.set()
+
+
+application.stop_ports = stop_ports
 """
 
 
@@ -54,12 +68,12 @@ def start(tmp_path):
         process.wait()
 
 
-def ask(port: int) -> int | None:
+def ask(port: int, path: str = "/") -> int | None:
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request("GET", "/", headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         return int(connection.getresponse().read())
     except OSError:
         return None
@@ -87,6 +101,18 @@ def test_a_first_worker_that_cannot_start_ends_the_server(start, tmp_path):
     server = start(free_port())
     assert server.wait(timeout=30) != 0
     assert "the disk is gone" in (tmp_path / "log").read_text()
+
+
+def test_other_ports_stop_while_requests_finish(start, tmp_path):
+    port = free_port()
+    server = start(port)
+    eventually(lambda: ask(port))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, "/until-ports-stop")
+        eventually((tmp_path / "begun").exists)
+        server.terminate()
+        assert answer.result() is not None
+    assert server.wait(timeout=30) == 0
 
 
 def test_workers_end_with_a_master_that_is_killed(start):
