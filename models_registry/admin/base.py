@@ -24,6 +24,7 @@ from models_registry.models import RegisteredModel
 from models_registry.permissions import (
     ACTIVATE,
     CHANGE,
+    DOWNLOAD,
     LOG,
     OVERRIDE,
     PUBLISH,
@@ -174,6 +175,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             "may_upload": may_upload(request),
             "may_activate": may_here(request, ACTIVATE),
             "may_try": may_here(request, TRY),
+            "may_download": may_here(request, DOWNLOAD),
             "may_override": may_here(request, OVERRIDE),
             "may_change": may_here(request, CHANGE),
             "may_view_log": may_here(request, LOG),

@@ -82,10 +82,13 @@ def sparkline(steps: Sequence[Usage]) -> Chart:
 
 
 def line_chart(title: str, labels: Sequence[str], values: Sequence[float | None]) -> Chart:
-    """Return one line over `labels`; None leaves a gap."""
+    """Return one line over `labels`; None leaves a gap. Its axis shows the values' range: metrics differ by little."""
     told = ", ".join(f"{label}: {value:g}" for label, value in zip(labels, values, strict=True) if value is not None)
     chart = series_chart(title, "line", labels, [{"label": title, "data": list(values)}])
-    return replace(chart, summary=f"{title} by version: {told}")
+    options = json.loads(chart.options)
+    options["plugins"]["legend"]["display"] = False
+    options["scales"]["y"] |= {"beginAtZero": False, "grace": "10%", "ticks": {"color": _GREY, "maxTicksLimit": 6}}
+    return replace(chart, options=json.dumps(options), summary=f"{title} by version: {told}")
 
 
 def _series(report: UsageReport, figure: Callable[[Usage], float | None]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from models_registry import services
 from models_registry.admin.charts import Chart, line_chart
+from models_registry.admin.presenters import releases
 from models_registry.artifacts.sample import is_same
 from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion
@@ -123,7 +124,7 @@ def _schema_rows(left: ModelVersion, right: ModelVersion) -> list[Row]:
     rows = [
         Row("Kind", *(str(schema.get("kind", "–")) for schema in schemas)),
         Row("Outputs", *(str(schema.get("outputs", "–")) for schema in schemas)),
-        Row("Classes", *(as_json(schema.get("classes")) for schema in schemas)),
+        Row("Classes", *(as_json(schema["classes"]) if schema.get("classes") else "–" for schema in schemas)),
     ]
     for name in dict.fromkeys([*inputs[0], *inputs[1]]):
         rows.append(Row(f"Feature {name}", *(_feature(side.get(name)) for side in inputs)))
@@ -139,13 +140,7 @@ def _feature(feature: Mapping[str, Any] | None) -> str:
 def _trained_rows(left: ModelVersion, right: ModelVersion) -> list[Row]:
     sides = [(version.inspection or {}).get("versions") or {} for version in (left, right)]
     names = sorted({*sides[0], *sides[1]})
-    return [Row(name, *(_version_text(side.get(name)) for side in sides)) for name in names]
-
-
-def _version_text(value: Any) -> str:
-    if value is None:
-        return "–"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [Row(name, *(releases(side.get(name, ())) for side in sides)) for name in names]
 
 
 def _cost_rows(left: ModelVersion, right: ModelVersion) -> list[Row]:
@@ -158,7 +153,7 @@ def _cost_rows(left: ModelVersion, right: ModelVersion) -> list[Row]:
         row("Time to load", lambda version: _of_report(version, "load_seconds", seconds)),
         row(
             "Time for one row, native",
-            lambda version: _of_report(version, "row_milliseconds", lambda ms: seconds(ms / 1e3)),
+            lambda version: _of_report(version, "row_milliseconds", _milliseconds),
         ),
         row("Served in the form", _form),
     ]

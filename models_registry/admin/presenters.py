@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummar
     return InspectionSummary(
         outline="\n".join(inspection.get("outline", ())),
         versions=tuple(
-            VersionRow(package, " and ".join(found), served.get(package, "–"))
+            VersionRow(package, releases(found), served.get(package, "–"))
             for package, found in inspection.get("versions", {}).items()
         ),
         verdict=inspection.get("version_verdict", ""),
@@ -91,6 +92,11 @@ def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummar
         called=tuple(inspection.get("called", ())),
         problems=tuple(inspection.get("problems", ())),
     )
+
+
+def releases(found: Sequence[str]) -> str:
+    """Return the releases that an artifact names; of some packages it tells only the oldest possible one."""
+    return " and ".join(re.sub(r"^>=\s*(.+)", r"\1 or newer", release) for release in found) or "–"
 
 
 def report_rows(report: Mapping[str, Any] | None) -> tuple[ReportRow, ...]:

@@ -162,6 +162,23 @@ def test_the_admin_asks_before_it_archives(churn, admin_client):
     assert "is restored. No version is active" in admin_client.post(restore, follow=True).content.decode()
 
 
+def test_no_page_of_an_archived_model_offers_an_activation(churn, admin_client):
+    first = churn.versions.get(number=1)
+    services.archive(churn, by="bea", reason="old")
+    pages = [
+        reverse("admin:models_registry_registeredmodel_change", args=[churn.pk]),
+        reverse("admin:models_registry_modelversion_change", args=[first.pk]),
+        reverse("admin:models_registry_modelversion_compare", args=[first.pk]),
+    ]
+    for page in pages:
+        text = admin_client.get(page).content.decode()
+        assert "/activate/" not in text
+        assert "Activate a ready version" not in text
+    assert "Reason: “old”." in admin_client.get(pages[0]).content.decode()
+    services.restore(churn, by="bea")
+    assert all("/activate/" in admin_client.get(page).content.decode() for page in pages)
+
+
 def test_the_commands_archive_and_restore(churn, capsys):
     call_command("archive_model", "churn", reason="old")
     call_command("archive_model", "churn")

@@ -127,6 +127,8 @@ API = {
     "GET": ("", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
     "GET rollout": ("/rollout", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
     "GET version": ("/versions/2", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
+    "GET card": ("/card/history", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
+    "GET notes": ("/versions/2/notes/history", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
     "GET usage": ("/usage", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
     "GET traffic": ("/traffic", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
     "GET shadow": ("/shadow", "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
@@ -178,6 +180,15 @@ ADMIN = {
     "deactivate": ("get", "registeredmodel_deactivate", None, "403 404, 403 404, 200 404, 200 403, 403 403, 200 200"),
     "promote": ("post", "registeredmodel_promote", None, "403 404, 403 404, 302 404, 302 403, 403 403, 302 302"),
     "settings": ("post", "registeredmodel_settings", None, "403 404, 302 404, 403 404, 403 403, 302 302, 403 403"),
+    "card": ("get", "registeredmodel_card_history", None, "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
+    "notes": ("get", "modelversion_notes_history", 2, "200 404, 200 404, 200 404, 200 200, 200 200, 200 200"),
+    "restore card": (
+        "post",
+        "registeredmodel_card_history",
+        None,
+        "403 404, 302 404, 403 404, 403 403, 302 302, 403 403",
+    ),
+    "restore notes": ("post", "modelversion_notes_history", 2, "403 404, 302 404, 403 404, 403 403, 302 302, 403 403"),
     "check again": ("post", "modelversion_check_again", 3, "403 404, 302 404, 403 404, 403 403, 302 302, 403 403"),
     "log": ("get", "registeredmodel_log", None, "403 404, 200 404, 200 404, 200 403, 200 200, 200 200"),
 }
@@ -196,6 +207,15 @@ def test_the_admin_answers_by_role_and_model(registry, act, role):
         answer = getattr(client, method)(reverse(f"admin:models_registry_{page}", args=[target.pk]), data)
         found.append(str(answer.status_code))
     assert found == statuses(row)[role]
+
+
+def test_a_page_offers_the_download_of_the_limit_alone(registry):
+    client = signed_in(person("ann", "publisher: fraud-*", "viewer"))
+    offered = {}
+    for name in ("fraud-eu", "churn"):
+        page = reverse("admin:models_registry_modelversion_change", args=[services.get_model(name).active_version_id])
+        offered[name] = f"/api/models/{name}/versions/1/artifact" in client.get(page).content.decode()
+    assert offered == {"fraud-eu": True, "churn": False}
 
 
 def signed_in(user: User) -> Client:
