@@ -32,6 +32,7 @@ from models_registry.agent.batches import BatchRunner  # noqa: E402
 from models_registry.agent.canary_watch import CanaryWatch  # noqa: E402
 from models_registry.agent.fleet import Fleet  # noqa: E402
 from models_registry.agent.load_queue import LoadQueue  # noqa: E402
+from models_registry.agent.lookout import Lookout  # noqa: E402
 from models_registry.agent.maintenance import MaintenanceLoop  # noqa: E402
 from models_registry.agent.prediction_log import PredictionLogWriter  # noqa: E402
 from models_registry.agent.preparation import local_preparation, local_residency  # noqa: E402
@@ -73,6 +74,7 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
     runtime = Runtime()
     poll_seconds = settings.MODELS_POLL_SECONDS
     own = directory / str(number)
+    lookout = Lookout()
     reconciler = Reconciler(
         runtime,
         preparation=local_preparation(),
@@ -82,23 +84,29 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
         load_queue=LoadQueue(own / "loading.lock", limit_seconds=settings.MLAPI_PREDICTION_SECONDS),
         memory_path=own / "desired_state.sqlite3",
         residency=local_residency(),
+        lookout=lookout,
     )
     holder = reconciler.replica_id
     look_seconds = min(1.0, poll_seconds)
-    reconciler.start(wait_seconds=0)
     fleet = Fleet()
     MaintenanceLoop(
         holder=holder,
         discovery_seconds=settings.MODELS_DISCOVERY_SECONDS,
         look_seconds=look_seconds,
+        lookout=lookout,
         fleet=fleet,
     ).start()
-    CanaryWatch(runtime, holder=holder, look_seconds=look_seconds).start()
-    BatchRunner(holder=holder, fleet=fleet).start()
+    CanaryWatch(runtime, holder=holder, look_seconds=look_seconds, lookout=lookout).start()
+    BatchRunner(holder=holder, lookout=lookout, fleet=fleet).start()
     ApiKeySync(runtime, poll_seconds=poll_seconds, directory=own / "rates").start(wait_seconds=0)
     UsageReporter(holder, usages.read).start()
     PredictionLogWriter(
-        runtime, conf.log_storage(), directory=own / "predictions", hash_key=b"-", poll_seconds=poll_seconds
+        runtime,
+        conf.log_storage(),
+        directory=own / "predictions",
+        hash_key=b"-",
+        poll_seconds=poll_seconds,
+        lookout=lookout,
     ).start()
     ShadowRunner(
         runtime,
@@ -106,7 +114,9 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
         poll_seconds=poll_seconds,
         limit_seconds=settings.MLAPI_PREDICTION_SECONDS,
         slot=lambda: nullcontext(False),
+        lookout=lookout,
     ).start()
+    reconciler.start(wait_seconds=0)
 
 
 def measure(replicas: int) -> dict[str, float]:

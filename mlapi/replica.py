@@ -24,6 +24,7 @@ from models_registry.agent.check_slots import check_slot, shadow_slot
 from models_registry.agent.feature_counter import FeatureCounter
 from models_registry.agent.fleet import Fleet
 from models_registry.agent.load_queue import LoadQueue
+from models_registry.agent.lookout import Lookout
 from models_registry.agent.maintenance import MaintenanceLoop
 from models_registry.agent.notifications import notification_watch
 from models_registry.agent.prediction_log import PredictionLogWriter
@@ -48,6 +49,7 @@ class Replica:
     def __init__(self) -> None:
         """Compose the parts from the settings."""
         cache_directory = Path(settings.MODELS_CACHE)
+        lookout = Lookout()
         self.reconciler = Reconciler(
             runtime,
             preparation=local_preparation(),
@@ -57,6 +59,7 @@ class Replica:
             load_queue=LoadQueue(cache_directory / "loading.lock", limit_seconds=settings.MLAPI_PREDICTION_SECONDS),
             memory_path=cache_directory / "desired_state.sqlite3",
             residency=local_residency(),
+            lookout=lookout,
         )
         fleet = Fleet()
         self.maintenance = MaintenanceLoop(
@@ -65,14 +68,20 @@ class Replica:
             listing_seconds=conf.listing_seconds(),
             look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
             slot=partial(check_slot, cache_directory / "checking.lock"),
+            lookout=lookout,
             fleet=fleet,
         )
         self.notification_watch = notification_watch(on_found=self.maintenance.wake)
         self.canary_watch = CanaryWatch(
-            runtime, holder=self.reconciler.replica_id, look_seconds=min(1.0, settings.MODELS_POLL_SECONDS)
+            runtime,
+            holder=self.reconciler.replica_id,
+            look_seconds=min(1.0, settings.MODELS_POLL_SECONDS),
+            lookout=lookout,
         )
         self.batch_runner = (
-            BatchRunner(holder=self.reconciler.replica_id, fleet=fleet) if conf.batch_locations() else None
+            BatchRunner(holder=self.reconciler.replica_id, lookout=lookout, fleet=fleet)
+            if conf.batch_locations()
+            else None
         )
         self.webhook_sender = WebhookSender(holder=self.reconciler.replica_id, fleet=fleet)
         self.api_key_sync = ApiKeySync(
@@ -91,6 +100,7 @@ class Replica:
             directory=cache_directory / "predictions",
             hash_key=hashlib.sha256(f"prediction log {settings.SECRET_KEY}".encode()).digest(),
             poll_seconds=settings.MODELS_POLL_SECONDS,
+            lookout=lookout,
         )
         self.shadow_runner = ShadowRunner(
             runtime,
@@ -98,6 +108,7 @@ class Replica:
             poll_seconds=settings.MODELS_POLL_SECONDS,
             limit_seconds=settings.MLAPI_PREDICTION_SECONDS,
             slot=partial(shadow_slot, cache_directory / "shadow.lock"),
+            lookout=lookout,
         )
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None

@@ -8,9 +8,11 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from uvicorn.config import Config
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
@@ -24,6 +26,8 @@ RESTART_SECONDS = 2.0
 # A connection is an open file; Debian lets a process begin with 1,024 of them.
 MAX_FILES = 65_536
 LISTENING_SECONDS = 0.5
+# The Date header has whole seconds.
+TICK_SECONDS = 1.0
 NOTIFY_SECONDS = 5.0
 # Shared by the workers of a server, which are forked.
 _has_started = mmap.mmap(-1, 1)
@@ -38,6 +42,36 @@ def allow_files() -> None:
 
 
 class _Server(Server):
+    """uvicorn's server, which wakes up once a second, not ten times, and at once when it is to end."""
+
+    def __init__(self, config: Config) -> None:
+        self._exit = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server ends."""
+        return self._exit.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if not value:
+            self._exit.clear()
+        elif self._loop is None:
+            self._exit.set()
+        else:
+            # A signal's handler runs beside the loop, which may be waiting.
+            self._loop.call_soon_threadsafe(self._exit.set)
+
+    async def main_loop(self) -> None:
+        """Keep the headers and the heartbeat up to date until the server is to end."""
+        self._loop = asyncio.get_running_loop()
+        # Zero: with every tenth number uvicorn does what is due each second.
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._exit.wait(), TICK_SECONDS)
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """End in order. uvicorn's own would send itself the signal again, past gunicorn's hooks."""
         self.should_exit = True

@@ -11,22 +11,27 @@ import structlog
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
 from models_registry.agent.fleet import Fleet
+from models_registry.agent.lookout import Lookout
 from models_registry.models import BatchJob
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
+# It is woken for each job.
+IDLE_SECONDS = 60.0
 STOP_SECONDS = 5.0
 
 
 class BatchRunner:
     """Takes the next job of the queue, runs `run_batch`, and waits for its end."""
 
-    def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS, fleet: Fleet | None = None) -> None:
-        """Look for a job every `look_seconds`, less often in a large `fleet`."""
-        pause = partial((fleet or Fleet()).pause_seconds, look_seconds)
+    def __init__(self, *, holder: str, lookout: Lookout | None = None, fleet: Fleet | None = None) -> None:
+        """Have `lookout` look for a job every LOOK_SECONDS, less often in a large `fleet`."""
         self._holder = holder
-        self._thread = DatabaseThread("batches", self.run_next, seconds=pause)
+        self._thread = DatabaseThread("batches", self.run_next, seconds=IDLE_SECONDS)
+        if lookout is not None:
+            seconds = partial((fleet or Fleet()).pause_seconds, LOOK_SECONDS)
+            lookout.add(services.has_batch_to_run, seconds=seconds, then=self._thread.wake)
 
     def start(self) -> None:
         """Begin."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread, PauseEvents
+from models_registry.agent.lookout import Lookout
 from models_registry.inference.runtime import Runtime
 
 LEASE = "canaries"
 # Longer than a look takes; a holder that dies is followed after that.
 LEASE_SECONDS = 30.0
+# It is woken while there is a candidate.
+IDLE_SECONDS = 60.0
 EVENTS = PauseEvents("canaries_paused", "canaries_resumed", next="It is tried again at every look.")
 
 
 class CanaryWatch:
     """A loop beside the maintenance, whose checks may take minutes: one replica at a time looks at the canaries."""
 
-    def __init__(self, runtime: Runtime, *, holder: str, look_seconds: float) -> None:
+    def __init__(self, runtime: Runtime, *, holder: str, look_seconds: float, lookout: Lookout) -> None:
         """Look every `look_seconds`, as long as `runtime` holds a candidate or waits for one."""
         self._runtime = runtime
         self._holder = holder
         self._look_seconds = look_seconds
-        self._thread = DatabaseThread("canary_watch", self._look, seconds=look_seconds, events=EVENTS)
+        self._thread = DatabaseThread("canary_watch", self._look, seconds=IDLE_SECONDS, events=EVENTS)
+        lookout.add(self._has_candidate, seconds=look_seconds, then=self._thread.wake, on_error=self._thread.wake)
 
     def start(self) -> None:
         """Begin."""
@@ -30,11 +34,11 @@ class CanaryWatch:
         """End after the look in progress."""
         self._thread.stop(join_seconds=0)
 
-    def _look(self) -> None:
+    def _has_candidate(self) -> bool:
         snapshot = self._runtime.snapshot
-        # Without a candidate no query is made.
-        if not (snapshot.others or snapshot.awaited):
-            return
-        if services.claim_lease(LEASE, holder=self._holder, seconds=LEASE_SECONDS):
+        return bool(snapshot.others or snapshot.awaited)
+
+    def _look(self) -> None:
+        if self._has_candidate() and services.claim_lease(LEASE, holder=self._holder, seconds=LEASE_SECONDS):
             services.watch_canaries()
             services.finish_lease(LEASE, holder=self._holder, next_in_seconds=self._look_seconds)

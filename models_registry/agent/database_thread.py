@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
 
+from models_registry.agent.idle_connections import idle_connections
 from models_registry.agent.periodic import PeriodicThread
 
 log = structlog.get_logger(__name__)
+
+# A loop that could not reach the database tries again after this long at the latest.
+RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class PauseEvents:
 
 
 class DatabaseThread(PeriodicThread):
-    """Closes its connection if it is broken, and tries the step again after the next pause."""
+    """Has a connection during a step; closes it if it is broken, and tries the step again after the next pause."""
 
     def __init__(
         self,
@@ -41,20 +45,24 @@ class DatabaseThread(PeriodicThread):
         self._is_paused = False
 
     def _run(self) -> None:
-        super()._run()
-        connection.close()
+        with idle_connections.kept():
+            super()._run()
+
+    def _next_pause(self) -> float:
+        pause = super()._next_pause()
+        return min(pause, RETRY_SECONDS) if self._is_paused else pause
 
     def _attempt(self, step: Callable[[], None]) -> None:
         super()._attempt(lambda: self._with_connection(step))
 
     def _with_connection(self, step: Callable[[], None]) -> None:
-        try:
-            close_old_connections()
-            step()
-            self._note_database(None)
-        except DatabaseError as error:
-            self._note_database(error)
-            connection.close()
+        with idle_connections.lend():
+            try:
+                step()
+                self._note_database(None)
+            except DatabaseError as error:
+                self._note_database(error)
+                connection.close()
 
     def _note_database(self, error: DatabaseError | None) -> None:
         events = self._events

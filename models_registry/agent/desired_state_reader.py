@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -10,18 +11,22 @@ from django.db import DatabaseError
 
 from models_registry import services
 from models_registry.agent.desired_state_cache import DesiredStateCache
+from models_registry.agent.pace import Pace
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.services.desired_state import DesiredState
 
 log = structlog.get_logger(__name__)
 
-# All models are compared once in this number of polls: a restored backup, or an edit past the services, moves no
-# revision.
+# A restored backup, or an edit past the services, moves no revision. So once in this number of polls the sums of all
+# models are compared, and all models where they differ. All models are compared as often, too, but less often if there
+# are many.
 POLLS_PER_COMPARISON = 5
-# With many models a comparison takes long: the next one comes later, so that they take no larger share of the
-# processor's time, and at the latest after this long.
-MAX_COMPARISON_SHARE = 0.002
-MAX_COMPARISON_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _SumsAt:
+    revision: int
+    sums: services.DesiredStateSums
 
 
 class DesiredStateReader:
@@ -33,20 +38,32 @@ class DesiredStateReader:
         self.has_read = False
         self._cache = DesiredStateCache(cache_path)
         self._comparison_seconds = POLLS_PER_COMPARISON * poll_seconds
-        self._compare_at = 0.0
+        self._comparison = Pace(self._comparison_seconds)
+        self._looked: int | None = None
+        self._sums: _SumsAt | None = None
+        self._sum_at = 0.0
+
+    def look(self) -> bool:
+        """Read the revision for the next poll, and return whether it has moved. Another thread may call it.
+
+        Raises DatabaseError.
+        """
+        looked = services.read_revision()
+        self._looked = looked
+        return looked != self.state.revision
 
     def poll(self) -> set[str]:
         """Return the models whose desired version has changed, or that have none any more.
 
         The cost depends on how many have changed alone. Raises DatabaseError.
         """
-        if time.monotonic() >= self._compare_at:
+        if self._comparison.is_due:
             return self._compare()
-        revision = services.read_revision()
+        revision = self._take_revision()
+        if revision < self.state.revision or (revision == self.state.revision and self._is_edited()):
+            return self._compare()
         if revision == self.state.revision:
             return set()
-        if revision < self.state.revision:
-            return self._compare()
         changes = services.read_changes(self.state.revision)
         changed = {name for name, desired in changes.models.items() if self.state.of(name) != desired}
         for name in changed:
@@ -86,20 +103,40 @@ class DesiredStateReader:
 
     def _compare(self) -> set[str]:
         """Read the desired version of every model, and return those that differ."""
-        began = time.thread_time()
-        state = services.read_desired_state()
-        names = self.state.names() | state.names()
-        changed = {name for name in names if self.state.of(name) != state.of(name)}
+        with self._comparison.measured():
+            # Before the models: a change in between only causes another comparison.
+            sums = services.read_desired_state_sums()
+            state = services.read_desired_state()
+            names = self.state.names() | state.names()
+            changed = {name for name in names if self.state.of(name) != state.of(name)}
         is_first = not self.has_read
         self.has_read = True
-        pause = min(MAX_COMPARISON_SECONDS, (time.thread_time() - began) / MAX_COMPARISON_SHARE)
-        self._compare_at = time.monotonic() + max(self._comparison_seconds, pause)
+        self._looked = None
         self.state = state
+        self._keep_sums(sums)
         if is_first:
             self._cache.keep_all(state)
         else:
             self._keep(changed)
         return changed
+
+    def _take_revision(self) -> int:
+        """Return the revision that was looked at since the last poll, else the one of now."""
+        looked, self._looked = self._looked, None
+        return services.read_revision() if looked is None else looked
+
+    def _is_edited(self) -> bool:
+        """Return whether the sums of all models have changed without the revision."""
+        if time.monotonic() < self._sum_at:
+            return False
+        before = self._sums
+        now = self._keep_sums(services.read_desired_state_sums())
+        return before is not None and before.revision == now.revision and before != now
+
+    def _keep_sums(self, sums: services.DesiredStateSums) -> _SumsAt:
+        self._sums = _SumsAt(self.state.revision, sums)
+        self._sum_at = time.monotonic() + self._comparison_seconds
+        return self._sums
 
     def _keep(self, changed: set[str]) -> None:
         if changed:

@@ -13,7 +13,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
-from models_registry.inference.runtime import LoadedModel, Runtime
+from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 from models_registry.inference.served_rows import RowSample, ServedRows
 from models_registry.monitoring.feature_bins import (
     MAX_FEATURES,
@@ -95,6 +95,8 @@ class FeatureCounter:
         self._counted: dict[int, Counted] = {}
         self._totals: dict[VersionKey, ValueCounts] = {}
         self._steps = 0
+        # The snapshot that is followed; None after bins have changed.
+        self._followed: ServingSnapshot | None = None
         self._thread = DatabaseThread("feature_counter", self.step, seconds=STEP_SECONDS, is_eager=True)
 
     def start(self) -> None:
@@ -126,6 +128,9 @@ class FeatureCounter:
     def _follow(self) -> None:
         """Begin with versions that were loaded since, and end with those that are no longer."""
         snapshot = self._runtime.snapshot
+        if snapshot is self._followed:
+            return
+        self._followed = snapshot
         loaded = {model.version_id: model for model in (*snapshot.models.values(), *snapshot.others.values())}
         kept = {pk: item for pk, item in self._counted.items() if pk in loaded and item.model.build == loaded[pk].build}
         new = {pk: _begin(model) for pk, model in loaded.items() if pk not in kept and countable_features(model.schema)}
@@ -166,7 +171,7 @@ class FeatureCounter:
     def _take_bins(self, item: Counted, stored: StoredBins | None) -> None:
         # The thread that closes a minute may be counting into the bins that are replaced.
         with self._guard:
-            item.stored = stored
+            item.stored, self._followed = stored, None
             if stored is None:
                 return
             item.first = []

@@ -13,18 +13,26 @@ from django.conf import settings
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread, PauseEvents
 from models_registry.agent.fleet import Fleet
+from models_registry.agent.lookout import Lookout
 from models_registry.errors import RegistryError, StorageError
 
 log = structlog.get_logger(__name__)
 
 DISCOVERY = "discovery"
 MLFLOW = "mlflow"
+DRIFT = "drift"
 # Longer than a listing takes; a holder that dies is followed after that.
 DISCOVERY_LEASE_SECONDS = 120.0
 # Longer than a model takes to come from another registry.
 MLFLOW_LEASE_SECONDS = 900.0
-# A version is due for a look at its drift every quarter of an hour: it needs no look each second if one is due.
-DRIFT_LOOK_SECONDS = 5.0
+# Longer than the drift of one version takes.
+DRIFT_LEASE_SECONDS = 900.0
+# A version is due for a look at its drift every quarter of an hour, so one replica looks this often if one is.
+DRIFT_LOOK_SECONDS = 15.0
+# The holder of a lease may give it back early.
+MAX_LEASE_SECONDS = 5.0
+# It is woken when there is something to do.
+IDLE_SECONDS = 60.0
 EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is tried again at every look.")
 
 
@@ -39,9 +47,10 @@ class MaintenanceLoop:
         listing_seconds: float | None = None,
         look_seconds: float,
         slot: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
+        lookout: Lookout | None = None,
         fleet: Fleet | None = None,
     ) -> None:
-        """Follow other registries every `discovery_seconds`, look for something to check every `look_seconds`.
+        """Follow other registries every `discovery_seconds`; `lookout` looks for work every `look_seconds`.
 
         The storage is listed every `listing_seconds`, by default as often as other registries are followed.
         A validation runs within a `slot`, which tells if there is enough memory. In a large `fleet`, each replica
@@ -53,10 +62,12 @@ class MaintenanceLoop:
         self._discovery_seconds = discovery_seconds
         self._listing_seconds = discovery_seconds if listing_seconds is None else listing_seconds
         self._ignored: set[str] = set()
-        self._drift_look_at = 0.0
-        self._thread = DatabaseThread(
-            "maintenance", self.tend, seconds=partial(self._fleet.pause_seconds, look_seconds), events=EVENTS
-        )
+        self._leases = [DISCOVERY, DRIFT, *([MLFLOW] if settings.MODELS_MLFLOW_URI else [])]
+        self._leases_at = 0.0
+        self._thread = DatabaseThread("maintenance", self.tend, seconds=IDLE_SECONDS, events=EVENTS)
+        if lookout is not None:
+            seconds = partial(self._fleet.pause_seconds, look_seconds)
+            lookout.add(self.has_work, seconds=seconds, then=self.wake, on_error=self.wake)
 
     def start(self) -> None:
         """Begin."""
@@ -70,9 +81,21 @@ class MaintenanceLoop:
         """Look for something to check now."""
         self._thread.wake()
 
+    def has_work(self) -> bool:
+        """Return whether there is anything to do. Raises DatabaseError."""
+        self._fleet.count()
+        return self._is_lease_due() or services.has_version_to_check() or services.has_replay_to_run()
+
+    def _is_lease_due(self) -> bool:
+        """Return whether a task of all replicas is due; what is known not to be is not asked for every second."""
+        if time.monotonic() < self._leases_at:
+            return False
+        seconds = services.seconds_to_next_lease(self._leases)
+        self._leases_at = time.monotonic() + min(MAX_LEASE_SECONDS, seconds)
+        return not seconds
+
     def tend(self) -> None:
         """Discover if it is due, then check, replay and look for drift, one after the other."""
-        self._fleet.count()
         while not self._thread.is_stopping:
             if settings.MODELS_MLFLOW_URI and services.claim_lease(
                 MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS
@@ -85,12 +108,11 @@ class MaintenanceLoop:
 
     def _check_drift(self) -> bool:
         """Check one version for drift, and return whether there may be another."""
-        if time.monotonic() < self._drift_look_at:
+        if not services.claim_lease(DRIFT, holder=self._holder, seconds=DRIFT_LEASE_SECONDS):
             return False
-        if services.check_drift_next():
-            return True
-        self._drift_look_at = time.monotonic() + DRIFT_LOOK_SECONDS
-        return False
+        was_due = services.check_drift_next()
+        services.finish_lease(DRIFT, holder=self._holder, next_in_seconds=0.0 if was_due else DRIFT_LOOK_SECONDS)
+        return was_due
 
     def _check_one(self) -> bool:
         """Check the next version and return whether there was one; an unreadable one does not block the next."""

@@ -85,8 +85,11 @@ class PeriodicThread:
         if self._last_step is not None:
             self._attempt(self._last_step)
 
+    def _next_pause(self) -> float:
+        return self._seconds() if callable(self._seconds) else self._seconds
+
     def _goes_on_after_pause(self) -> bool:
-        self.was_woken = self.pause(self._seconds() if callable(self._seconds) else self._seconds)
+        self.was_woken = self.pause(self._next_pause())
         # `stop` sets its flag before the event, so that a cleared event loses none.
         self._wake.clear()
         return not self._is_stopping

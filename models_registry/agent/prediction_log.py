@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models_registry import services
-from models_registry.agent.database_thread import DatabaseThread
 from models_registry.agent.log_files import Group, LogFiles
+from models_registry.agent.lookout import Lookout
+from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.bounded_queue import Key
 from models_registry.inference.capture import CapturedCall
 from models_registry.inference.ground_truth import LabelBatch
@@ -22,9 +23,19 @@ class PredictionLogWriter:
     """Two kinds of files, one thread: a full queue of the one takes no room from the other."""
 
     def __init__(
-        self, runtime: Runtime, storage: LogStorage, *, directory: Path, hash_key: bytes, poll_seconds: float
+        self,
+        runtime: Runtime,
+        storage: LogStorage,
+        *,
+        directory: Path,
+        hash_key: bytes,
+        poll_seconds: float,
+        lookout: Lookout | None = None,
     ) -> None:
-        """Write what `runtime` captures to `storage`; files wait below `directory`, which workers share."""
+        """Write what `runtime` captures to `storage`; files wait below `directory`, which workers share.
+
+        `lookout` reads which requests are captured.
+        """
         self._runtime = runtime
         self._predictions = LogFiles(
             runtime.captured, storage, directory=directory, form=PredictionForm(hash_key=hash_key)
@@ -32,9 +43,10 @@ class PredictionLogWriter:
         self._ground_truth = LogFiles(
             runtime.ground_truth, storage, directory=directory / "ground_truth", form=GroundTruthForm()
         )
-        self._thread = DatabaseThread(
-            "prediction_log", self.step, seconds=max(1.0, poll_seconds), last_step=self.finish
-        )
+        seconds = max(1.0, poll_seconds)
+        if lookout is not None:
+            lookout.add(self.read, seconds=seconds)
+        self._thread = PeriodicThread("prediction_log", self.write, seconds=seconds, last_step=self.finish)
 
     def start(self) -> None:
         """Begin."""
@@ -44,12 +56,10 @@ class PredictionLogWriter:
         """Write what waits, and end."""
         self._thread.stop()
 
-    def step(self) -> None:
-        """Read the settings, close the files that are full or old, and upload what waits."""
-        try:
-            self._runtime.captures = services.read_captures()
-        finally:
-            self.write()
+    def read(self) -> bool:
+        """Read which requests are captured; there is nothing to do about it. Raises DatabaseError."""
+        self._runtime.captures = services.read_captures()
+        return False
 
     def finish(self) -> None:
         """Close every file, and upload what waits."""

@@ -19,9 +19,9 @@ from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
 from models_registry.agent.desired_state_reader import DesiredStateReader
 from models_registry.agent.failures import Failure, Failures
-from models_registry.agent.heartbeat import heartbeat
 from models_registry.agent.load_queue import LoadQueue
 from models_registry.agent.loader import Preparation, memory_bytes
+from models_registry.agent.lookout import Lookout
 from models_registry.agent.pending_loads import PendingLoads
 from models_registry.agent.plan import Drop, plan
 from models_registry.agent.reporting import Progress, Reporter, progress_of, report_of, report_of_other
@@ -54,8 +54,11 @@ class Reconciler:
         load_queue: LoadQueue,
         memory_path: Path,
         residency: Residency | None = None,
+        lookout: Lookout | None = None,
     ) -> None:
         """Watch for `runtime`; the workers of this machine queue at `load_queue`, and `residency` says what is loaded.
+
+        `lookout` reads the revision and records that this replica lives, also while a load takes long.
 
         What is desired is kept at `memory_path`, for a worker that starts while the database is unavailable.
         """
@@ -89,8 +92,13 @@ class Reconciler:
         self._has_dropped = False
         self._is_short_pause = False
         self._database_is_away = False
-        self._heartbeat = heartbeat(
-            self.replica_id, seconds=max(1.0, min(2.0, poll_seconds)), on_unknown=self._reporter.note_unknown
+        self._lookout = lookout or Lookout()
+        self._lookout.add(self._reader.look, seconds=poll_seconds, then=self._thread.wake)
+        self._lookout.add(
+            self._is_unknown,
+            seconds=max(1.0, min(2.0, poll_seconds)),
+            then=self._reporter.note_unknown,
+            is_write=True,
         )
         runtime.on_demand = self._residency.on_demand
         if runtime.on_demand is not None:
@@ -101,13 +109,13 @@ class Reconciler:
 
         A worker that replaces another takes connections from the shared socket at once: it should be ready then.
         """
-        self._heartbeat.start()
+        self._lookout.start()
         self._thread.start()
         self._first_pass.wait(wait_seconds)
 
     def stop(self) -> None:
         """End, and take this replica's name off the registry."""
-        self._heartbeat.stop()
+        self._lookout.stop()
         self._thread.stop()
 
     def reconcile(self) -> None:
@@ -232,6 +240,10 @@ class Reconciler:
         snapshot = self.runtime.snapshot
         served = (snapshot.models, snapshot.others, snapshot.on_demand)
         return (key for key in self.pending if not any(key in names for names in served))
+
+    def _is_unknown(self) -> bool:
+        """Record that this replica lives, and return whether the registry does not know it, or no longer."""
+        return not services.beat(self.replica_id)
 
     def _say_goodbye(self) -> None:
         try:

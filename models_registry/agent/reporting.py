@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DatabaseError, IntegrityError
+from django.db import IntegrityError
 
 from models_registry import services
 from models_registry.agent.failures import Failure
+from models_registry.agent.pace import Pace
 from models_registry.inference.desired_version import DesiredVersion
 from models_registry.inference.runtime import LoadedModel
 from models_registry.models import ReplicaState
@@ -20,7 +21,7 @@ from models_registry.services.rollout import ModelReport
 
 # While many models load, what has changed is reported together.
 TOGETHER_SECONDS = 0.25
-# A database that was restored has other rows than those that were written.
+# A database that was restored has other rows than those that were written. With many models it comes less often.
 REPORT_AGAIN_SECONDS = 15.0
 
 
@@ -42,7 +43,7 @@ class Reporter:
         self._changed: dict[str, None] = {}
         self._model_ids: dict[str, int] = {}
         self._next_at = 0.0
-        self._all_at = 0.0
+        self._all = Pace(REPORT_AGAIN_SECONDS)
 
     def note(self, name: str) -> None:
         """Have what a model does reported."""
@@ -50,7 +51,7 @@ class Reporter:
 
     def note_unknown(self) -> None:
         """Have everything reported: the registry does not know this replica. Any thread may call it."""
-        self._all_at = 0.0
+        self._all.hasten()
 
     def due_in(self) -> float | None:
         """Return the seconds until something is to be reported; None if nothing has changed."""
@@ -59,7 +60,7 @@ class Reporter:
     def report(self, *, at_once: bool) -> None:
         """Report what has changed, `at_once` or TOGETHER_SECONDS after the last report. Raises DatabaseError."""
         now = time.monotonic()
-        if now >= self._all_at:
+        if self._all.is_due:
             self._report_all()
         elif self._changed and (at_once or now >= self._next_at):
             self._report_changed()
@@ -68,8 +69,7 @@ class Reporter:
         self._next_at = time.monotonic() + TOGETHER_SECONDS
 
     def _report_all(self) -> None:
-        self._all_at = time.monotonic() + REPORT_AGAIN_SECONDS
-        try:
+        with self._all.measured():
             services.report_replica(
                 self._replica_id,
                 host=socket.gethostname(),
@@ -78,9 +78,6 @@ class Reporter:
                 reports=self._described(self._names()),
                 changed=True,
             )
-        except DatabaseError:
-            self.note_unknown()
-            raise
         self._changed.clear()
 
     def _report_changed(self) -> None:

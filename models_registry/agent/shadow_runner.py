@@ -17,6 +17,7 @@ import structlog
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
+from models_registry.agent.lookout import Lookout
 from models_registry.artifacts.prediction_json import content_of
 from models_registry.artifacts.replaying import Replayed
 from models_registry.errors import ArtifactError, StorageError
@@ -40,12 +41,22 @@ Slot = Callable[[], AbstractContextManager[bool]]
 
 
 class ShadowRunner:
-    """A thread that reads which shadows there are, and asks them for the copies that wait."""
+    """A thread that asks shadows for the copies that wait."""
 
     def __init__(
-        self, runtime: Runtime, *, replica: str, poll_seconds: float, limit_seconds: float, slot: Slot
+        self,
+        runtime: Runtime,
+        *,
+        replica: str,
+        poll_seconds: float,
+        limit_seconds: float,
+        slot: Slot,
+        lookout: Lookout | None = None,
     ) -> None:
-        """Report as `replica`; `slot` gives whether this worker may run a shadow now, for `limit_seconds` of work."""
+        """Report as `replica`; `slot` gives whether this worker may run a shadow now, for `limit_seconds` of work.
+
+        `lookout` reads which shadows there are.
+        """
         self._runtime = runtime
         self._queue = runtime.mirrored
         self._replica = replica
@@ -54,6 +65,8 @@ class ShadowRunner:
         self._poll_seconds = max(MIN_PAUSE_SECONDS, poll_seconds)
         self._run_seconds = 0.0
         self._unwritten: dict[int, list[ShadowCounts]] = defaultdict(list)
+        if lookout is not None:
+            lookout.add(self.read, seconds=self._poll_seconds)
         self._thread = DatabaseThread("shadow_runner", self.step, seconds=self._pause_seconds, last_step=self.finish)
 
     def start(self) -> None:
@@ -64,15 +77,16 @@ class ShadowRunner:
         """End. A shadow that runs is left to its time limit."""
         self._thread.stop(join_seconds=0.0)
 
-    def step(self) -> None:
-        """Read the shadows, ask one for what waits, and record what came of it. Raises DatabaseError."""
-        self._run_seconds = 0.0
+    def read(self) -> bool:
+        """Read which shadows there are; there is nothing to do about it. Raises DatabaseError."""
         self._runtime.shadows = services.read_shadows()
-        with self._slot() as is_held:
-            if is_held and (calls := self._queue.take(MAX_ROWS)):
-                began = time.monotonic()
-                self._ask(calls)
-                self._run_seconds = time.monotonic() - began
+        return False
+
+    def step(self) -> None:
+        """Ask a shadow for what waits, and record what came of it. Raises DatabaseError."""
+        self._run_seconds = 0.0
+        if not self._queue.is_empty:
+            self._ask_one()
         self._record()
 
     def finish(self) -> None:
@@ -83,6 +97,13 @@ class ShadowRunner:
 
     def _pause_seconds(self) -> float:
         return max(self._poll_seconds, PAUSE_SHARE * self._run_seconds)
+
+    def _ask_one(self) -> None:
+        with self._slot() as is_held:
+            if is_held and (calls := self._queue.take(MAX_ROWS)):
+                began = time.monotonic()
+                self._ask(calls)
+                self._run_seconds = time.monotonic() - began
 
     def _ask(self, calls: list[MirroredCall]) -> None:
         first = calls[0]

@@ -33,6 +33,8 @@ class Siblings:
         """Share the slots with every process that is forked from this one."""
         self._slots: memoryview[int] = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
         self._own: int | None = None
+        self._counted: ServingSnapshot | None = None
+        self._missing = MAX_MISSING
 
     def join(self, number: int) -> None:
         """Take the slot of the worker with that `number`; until then this process has no siblings."""
@@ -41,8 +43,11 @@ class Siblings:
 
     def report(self, snapshot: ServingSnapshot) -> None:
         """Report what `snapshot` lacks; a worker that reports no more counts for FRESH_SECONDS."""
+        # A snapshot never changes, and to count what it lacks takes longer the more models there are.
+        if snapshot is not self._counted:
+            self._counted, self._missing = snapshot, missing_of(snapshot)
         if self._own is not None:
-            self._slots[self._own] = _milliseconds() << _MISSING_BITS | missing_of(snapshot)
+            self._slots[self._own] = _milliseconds() << _MISSING_BITS | self._missing
 
     def leave(self) -> None:
         """Count no longer: this worker ends."""

@@ -57,6 +57,11 @@ class ShadowQueue:
         # Rows by (model, version, what became of them): agreed, differed, error, dropped.
         self.counts: Counter[tuple[str, int, str]] = Counter()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call waits."""
+        return not self._calls
+
     def offer(self, call: MirroredCall) -> None:
         """Take a call, or drop and count it where the queue is full."""
         with self._guard:

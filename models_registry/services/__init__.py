@@ -29,6 +29,7 @@ from models_registry.services.batches import (
     claim_batch,
     describe_batch,
     get_batch,
+    has_batch_to_run,
     release_batch,
     report_batch,
     start_batch,
@@ -61,9 +62,11 @@ from models_registry.services.deletion import delete_version, deletion_obstacle
 from models_registry.services.desired_state import (
     DesiredState,
     DesiredStateChanges,
+    DesiredStateSums,
     read_changes,
     read_desired_model,
     read_desired_state,
+    read_desired_state_sums,
     read_details,
     read_revision,
     record_change,
@@ -74,7 +77,7 @@ from models_registry.services.drift_watch import check_drift_next, drifted_colum
 from models_registry.services.examination import fetch_artifact
 from models_registry.services.feature_bins import keep_first_rows, prepare_bins, read_bin_ids, read_bins
 from models_registry.services.labels import aliases_of, set_aliases, set_aliases_of, set_tags
-from models_registry.services.leases import claim_lease, finish_lease
+from models_registry.services.leases import claim_lease, finish_lease, seconds_to_next_lease
 from models_registry.services.listing import describe_model, describe_models, describe_version, list_models
 from models_registry.services.logged_rows import logged_rows
 from models_registry.services.mlflow_registry import follow_mlflow, parse_source
@@ -84,6 +87,7 @@ from models_registry.services.replays import (
     ReplayRequest,
     get_replay,
     has_ended,
+    has_replay_to_run,
     replay_content,
     replay_next,
     request_replay,
@@ -123,6 +127,7 @@ from models_registry.services.validation import (
     check_next,
     check_now,
     check_version,
+    has_version_to_check,
     recheck,
     versions_to_check,
 )
@@ -136,6 +141,7 @@ __all__ = [
     "Comparison",
     "DesiredState",
     "DesiredStateChanges",
+    "DesiredStateSums",
     "DesiredVersion",
     "DiscoveryResult",
     "QualityReport",
@@ -191,7 +197,10 @@ __all__ = [
     "get_replay",
     "get_running_shadow",
     "get_version",
+    "has_batch_to_run",
     "has_ended",
+    "has_replay_to_run",
+    "has_version_to_check",
     "keep_first_rows",
     "latest_activations",
     "list_models",
@@ -213,6 +222,7 @@ __all__ = [
     "read_changes",
     "read_desired_model",
     "read_desired_state",
+    "read_desired_state_sums",
     "read_details",
     "read_keys",
     "read_revision",
@@ -240,6 +250,7 @@ __all__ = [
     "run_version",
     "running_canary",
     "second_person_obstacle",
+    "seconds_to_next_lease",
     "set_acceleration",
     "set_aliases",
     "set_aliases_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,15 +51,23 @@ def cancel_batch(job: BatchJob) -> bool:
     return bool(done)
 
 
+def has_batch_to_run() -> bool:
+    """Return whether a job waits for a machine: every replica asks all the time."""
+    return BatchJob.objects.filter(Q(state=BatchState.QUEUED) | _silent_at(timezone.now())).exists()
+
+
+def _silent_at(now: datetime) -> Q:
+    return Q(state=BatchState.RUNNING, heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
+
+
 def claim_batch(holder: str) -> BatchJob | None:
     """Return the job that is next, claimed for `holder`; None if no job waits.
 
     That is the oldest one in the queue, or one whose process is silent.
     """
     now = timezone.now()
-    silent = Q(state=BatchState.RUNNING, heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
+    silent = _silent_at(now)
     waiting = BatchJob.objects.filter(Q(state=BatchState.QUEUED) | silent)
-    # Every replica asks all the time, mostly for nothing.
     if not waiting.exists():
         return None
     BatchJob.objects.filter(silent, attempts__gte=MAX_ATTEMPTS).update(

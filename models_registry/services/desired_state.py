@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
 
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.routing import TrafficSplit
@@ -124,6 +124,16 @@ def read_revision() -> int:
     """Return the revision of the desired state: one row, whatever the number of models."""
     number = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values_list("number", flat=True).first()
     return number or 0
+
+
+DesiredStateSums = tuple[int | None, ...]
+
+
+def read_desired_state_sums() -> DesiredStateSums:
+    """Return sums over all models. They change with almost any desired state that differs: one row."""
+    names = ("revision", "generation", "active_version")
+    sums = RegisteredModel.objects.aggregate(Count("pk"), **{name: Sum(name) for name in names})
+    return tuple(sums.values())
 
 
 def read_desired_state() -> DesiredState:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.utils import timezone
 
 from models_registry.models import Lease
+
+
+def seconds_to_next_lease(names: Collection[str]) -> float:
+    """Return the seconds until one of these tasks is due; zero if one is."""
+    expires = list(Lease.objects.filter(name__in=names).values_list("expires_at", flat=True))
+    if len(expires) < len(names):
+        return 0.0
+    return max(0.0, (min(expires) - timezone.now()).total_seconds())
 
 
 def claim_lease(name: str, *, holder: str, seconds: float) -> bool:

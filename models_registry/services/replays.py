@@ -79,11 +79,19 @@ def get_replay(model: RegisteredModel, pk: int) -> Replay:
     return found
 
 
+def has_replay_to_run() -> bool:
+    """Return whether a replay waits: every replica asks all the time, so without joins, which take long to plan."""
+    return Replay.objects.filter(_open_ones()).exists()
+
+
+def _open_ones() -> Q:
+    stale = timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
+    return Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=stale)
+
+
 def replay_next() -> Replay | None:
     """Run the replay that has waited longest; None if none waits."""
-    stale = timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
-    open_ones = Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=stale)
-    # Every replica asks all the time: without joins, PostgreSQL plans the query in a fifth of the time.
+    open_ones = _open_ones()
     if not Replay.objects.filter(open_ones).exists():
         return None
     for replay in Replay.objects.filter(open_ones).select_related("version__model", "compared_with").order_by("pk"):

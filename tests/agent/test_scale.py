@@ -142,19 +142,48 @@ def test_a_restored_registry_is_read_in_whole(tmp_path, moved, monkeypatch):
     assert reader.poll() == {"m1"}
 
 
-def test_a_long_comparison_comes_less_often(tmp_path, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The seconds that have passed; a comparison takes 0.02 s of the processor."""
+    spent, passed, began = itertools.count(step=0.02), [0.0], time.monotonic()
+    monkeypatch.setattr(time, "thread_time", lambda: next(spent))
+    monkeypatch.setattr(time, "monotonic", lambda: began + passed[0])
+    return passed
+
+
+def test_a_long_comparison_comes_less_often(tmp_path, clock):
     reader = DesiredStateReader(tmp_path / "kept", poll_seconds=0)
     active(1)
-    spent, passed = itertools.count(step=0.02), 0.0
-    now = time.monotonic()
-    monkeypatch.setattr(time, "thread_time", lambda: next(spent))
-    monkeypatch.setattr(time, "monotonic", lambda: now + passed)
+    reader.poll()
+    RegisteredModel.objects.update(acceleration=False)
+    clock[0] = 39.9
+    assert reader.poll() == set()
+    clock[0] = 40.1
+    assert reader.poll() == {"m0"}
+
+
+def test_an_edit_that_changes_a_sum_waits_for_no_long_comparison(tmp_path, clock):
+    reader = DesiredStateReader(tmp_path / "kept", poll_seconds=2)
+    active(1)
     reader.poll()
     RegisteredModel.objects.update(generation=7)
-    passed = 9.9
+    clock[0] = 9.9
     assert reader.poll() == set()
-    passed = 10.1
+    clock[0] = 10.1
     assert reader.poll() == {"m0"}
+    assert reader.poll() == set()
+
+
+def test_a_look_serves_one_poll(reader):
+    active(2)
+    reader.poll()
+    assert not reader.look()
+    assert statements(reader.poll) == []
+    services.activate(version("m1", 2), by="x")
+    assert reader.poll() == {"m1"}
+    services.deactivate(services.get_model("m1"), by="x")
+    assert reader.look()
+    assert reader.poll() == {"m1"}
 
 
 def test_a_lower_revision_is_a_restored_registry(reader):
@@ -174,8 +203,16 @@ def test_details_are_read_for_one_version(reader):
 
 @pytest.mark.parametrize(
     "look",
-    [lambda: services.check_next("r"), services.replay_next, lambda: services.claim_batch("r"), services.read_shadows],
-    ids=["check", "replay", "batch", "shadows"],
+    [
+        services.has_version_to_check,
+        services.has_replay_to_run,
+        services.has_batch_to_run,
+        services.read_shadows,
+        services.read_captures,
+        services.read_revision,
+        lambda: services.seconds_to_next_lease(["discovery", "drift"]),
+    ],
+    ids=["check", "replay", "batch", "shadows", "captures", "revision", "leases"],
 )
 def test_a_look_for_work_that_is_not_there_is_one_plain_query(look):
     active(2)

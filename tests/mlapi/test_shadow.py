@@ -45,9 +45,10 @@ class Shadow:
         model = services.get_model("m")
         services.start_shadow(services.get_version(model, 2), percent=100, by="x", **given)
         self._load(active, number=1)
-        self.runner.step()
+        self.runner.read()
 
     def step(self):
+        self.runner.read()
         self.runner.step()
         found = services.current_shadow(services.get_model("m"))
         return found, found and services.shadow_figures(found)

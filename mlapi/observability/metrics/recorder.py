@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.records import Record, lost_call, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
+from models_registry.agent.pace import Pace
 from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.routing import version_key
 from models_registry.inference.runtime import Runtime, ServingSnapshot
@@ -22,7 +22,8 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 1.0
-# A worker in which nothing happens lays down its memory and its age of the registry that often.
+# A worker in which nothing happens lays down its memory and its age of the registry that often, or less often with
+# very many models.
 IDLE_FLUSH_SECONDS = 5.0
 # With more than that to sum up, requests sum up by themselves: what is recorded holds predictions in memory. Requests
 # wait meanwhile, and the more are summed up at once the longer.
@@ -30,6 +31,8 @@ MAX_RECORDS = 256
 MAX_ROWS = 4096
 
 Watch = Callable[[list[Record]], None]
+# A metric, its labels and its value.
+Gauge = tuple[str, tuple[str, ...], float]
 
 
 class MetricsRecorder:
@@ -48,7 +51,8 @@ class MetricsRecorder:
         self._has_counted = False
         self._flushed_snapshot: ServingSnapshot | None = None
         self._flushed_failures = 0
-        self._flushed_at = 0.0
+        self._idle_flush = Pace(IDLE_FLUSH_SECONDS)
+        self._states: tuple[ServingSnapshot, list[Gauge]] | None = None
         self.watch: Watch | None = None
 
     def record(self, record: Record) -> None:
@@ -100,7 +104,8 @@ class MetricsRecorder:
 
     def flush(self) -> None:
         """Lay the totals of now down."""
-        with self._flushing:  # a later snapshot is never overwritten by an earlier one
+        # A later snapshot is never overwritten by an earlier one.
+        with self._flushing, self._idle_flush.measured():
             self._snapshots.write(self.snapshot(), pid=os.getpid())
 
     def everyone(self) -> list[Snapshot]:
@@ -143,6 +148,8 @@ class MetricsRecorder:
         except OSError as error:
             self._note_sharing(error)
             return
+        if not lost:
+            return
         known = {loaded.version_id: loaded for loaded in (*snapshot.models.values(), *snapshot.others.values())}
         for version_id in lost:
             loaded = known.get(version_id)
@@ -158,10 +165,10 @@ class MetricsRecorder:
             or self._has_counted
             or snapshot is not self._flushed_snapshot
             or failures != self._flushed_failures
-            or time.monotonic() - self._flushed_at >= IDLE_FLUSH_SECONDS
+            or self._idle_flush.is_due
         )
         if is_due:
-            self._has_counted, self._flushed_at = False, time.monotonic()
+            self._has_counted = False
             self._flushed_snapshot, self._flushed_failures = snapshot, failures
         return is_due
 
@@ -177,17 +184,24 @@ class MetricsRecorder:
             log.info("metrics_shared_again")
         self._is_sharing = error is None
 
-    def _gauges(self) -> list[tuple[str, tuple[str, ...], float]]:
+    def _gauges(self) -> list[Gauge]:
         pid = os.getpid()
-        rows: list[tuple[str, tuple[str, ...], float]] = [
+        rows: list[Gauge] = [
             (definitions.WORKERS.name, (), 1),
             (definitions.RESIDENT_BYTES.name, (str(pid),), psutil.Process(pid).memory_info().rss),
         ]
         if self._runtime.desired_state_read_at is not None:
             rows.append((definitions.REGISTRY_READ.name, (), self._runtime.desired_state_read_at))
-        rows += [(definitions.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
-        rows += [(definitions.TRAFFIC.name, labels, percent) for labels, percent in traffic_shares(self._runtime)]
-        return rows
+        return rows + self._model_gauges()
+
+    def _model_gauges(self) -> list[Gauge]:
+        """Return the rows of all models, made once for each snapshot."""
+        snapshot = self._runtime.snapshot
+        if self._states is None or self._states[0] is not snapshot:
+            rows: list[Gauge] = [(definitions.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
+            rows += [(definitions.TRAFFIC.name, labels, percent) for labels, percent in traffic_shares(self._runtime)]
+            self._states = (snapshot, rows)
+        return self._states[1]
 
 
 def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:

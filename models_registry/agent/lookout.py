@@ -1,0 +1,88 @@
+"""What a worker asks the database again and again, mostly for nothing: in one thread, over one connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db import DatabaseError
+
+from models_registry.agent.database_thread import DatabaseThread
+
+# Looks that are due within that time are made together.
+TOGETHER_SECONDS = 0.1
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(slots=True)
+class _Look:
+    ask: Callable[[], bool]
+    seconds: Callable[[], float]
+    then: Callable[[], None]
+    on_error: Callable[[], None]
+    is_write: bool
+    due_at: float = 0.0
+
+
+class Lookout:
+    """Makes short looks, each at its own interval, and wakes the loops that have something to do.
+
+    The loops have threads of their own, in which a validation or a load may take minutes. A thread that has nothing to
+    do makes no query.
+    """
+
+    def __init__(self) -> None:
+        """Look for nothing yet."""
+        self._looks: list[_Look] = []
+        self._thread = DatabaseThread("lookout", self._step, seconds=self._pause_seconds)
+
+    def add(
+        self,
+        ask: Callable[[], bool],
+        *,
+        seconds: float | Callable[[], float],
+        then: Callable[[], None] = _nothing,
+        on_error: Callable[[], None] = _nothing,
+        is_write: bool = False,
+    ) -> None:
+        """Ask every `seconds` from the start on, and call `then` after each answer that is true.
+
+        `on_error` is called while the database is unavailable. A look that writes comes after those that read, which a
+        read-only database answers.
+        """
+        interval = seconds if callable(seconds) else lambda: seconds
+        self._looks.append(_Look(ask, interval, then, on_error, is_write))
+        self._looks.sort(key=lambda look: look.is_write)
+
+    def start(self) -> None:
+        """Begin; each look is first made after its interval."""
+        for look in self._looks:
+            look.due_at = time.monotonic() + look.seconds()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._thread.stop()
+
+    def _pause_seconds(self) -> float:
+        return max(0.0, min(look.due_at for look in self._looks) - time.monotonic()) if self._looks else 60.0
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        due = [look for look in self._looks if look.due_at <= now + TOGETHER_SECONDS]
+        for look in due:
+            # From when it was due, so that looks with the same interval stay together.
+            look.due_at = max(now, look.due_at) + look.seconds()
+        for place, look in enumerate(due):
+            try:
+                found = look.ask()
+            except DatabaseError:
+                for missed in due[place:]:
+                    missed.on_error()
+                raise
+            if found:
+                look.then()

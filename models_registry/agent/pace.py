@@ -1,0 +1,43 @@
+"""How often a task is repeated whose cost grows with the number of models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Of the processor's time. An idle worker takes the same share of a core with ten models and with ten thousand.
+MAX_SHARE = 0.0005
+MAX_SECONDS = 600.0
+
+
+class Pace:
+    """Repeats a task every `seconds`, and less often where it takes more than MAX_SHARE of the time."""
+
+    def __init__(self, seconds: float) -> None:
+        """Have it due at once."""
+        self._seconds = seconds
+        self._due_at = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the task should run now."""
+        return time.monotonic() >= self._due_at
+
+    def hasten(self) -> None:
+        """Have it due now. Any thread may call it."""
+        self._due_at = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Run the task in this block; if it fails, it stays due."""
+        began = time.thread_time()
+        self._due_at = time.monotonic() + self._seconds
+        try:
+            yield
+        except BaseException:
+            self.hasten()
+            raise
+        pause = min(MAX_SECONDS, (time.thread_time() - began) / MAX_SHARE)
+        if self._due_at:
+            self._due_at = time.monotonic() + max(self._seconds, pause)
