@@ -12,7 +12,7 @@ from mlapi.protocols.csv_rows import read_csv
 from mlapi.protocols.mlflow_params import Params, read_params, require_offered
 from mlapi.protocols.mlflow_replies import CSV, JSON_LINES, NPY, Content, accepted, write
 from mlapi.protocols.mlflow_rows import LISTED_FORMS, RowReader
-from mlapi.protocols.native import require_probabilities, version_headers
+from mlapi.protocols.native import FLAGS, require_probabilities, version_headers
 from mlapi.protocols.npy_rows import read_npy
 from mlapi.protocols.number_rows import read_number_rows
 from mlapi.protocols.predicting import call_method, predict
@@ -91,8 +91,8 @@ def _read(call: Call, schema: Schema) -> tuple[Any, int, Params]:
 
 
 def _read_json(call: Call, schema: Schema) -> tuple[Any, int, Params]:
-    if large := read_number_rows(call.body, schema, LISTED_FORMS):
-        return large.array, len(large.array), read_params(call)
+    if large := read_number_rows(call.body, schema, LISTED_FORMS, FLAGS):
+        return large.array, len(large.array), read_params(call, dict.fromkeys(large.flags, True))
     body = mlflow_bodies.read(call.body, example=EXAMPLE)
     if isinstance(body, list):
         params = read_params(call)

@@ -34,11 +34,15 @@ class Params:
 
 
 def read_params(call: Call, body: Mapping[str, Any] | None = None) -> Params:
-    """Return what the body's `params`, the URL and SageMaker's custom attributes ask for."""
+    """Return what the body, its `params`, the URL and SageMaker's custom attributes ask for.
+
+    A flag that is false beside the rows asks for nothing, as one that is not there.
+    """
     given = (body or {}).get("params")
     if given is not None and type(given) is not dict:
         raise invalid("params", f"'params' must be an object, found {describe_value(given)}.")
-    values = {**dict(_from_text(call)), **(given or {})}
+    beside = {name: value for name, value in (body or {}).items() if name in FLAGS and value is not False}
+    values = {**dict(_from_text(call)), **(given or {}), **beside}
     flags = {name: read_flag(values, name) for name in KNOWN}
     return Params(
         flags["probabilities"],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlapi.protocols.base import HttpError
+from mlapi.protocols.native import FLAGS
 from mlapi.protocols.predicting import as_rows
 from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.schema import Schema
@@ -123,15 +124,16 @@ class RowReader:
 
 
 def form_of(body: Mapping[str, Any]) -> str:
-    """Return which of the four forms the body has, one of them and nothing else but params."""
+    """Return which of the four forms the body has, one of them and nothing else but what is asked for."""
     found = [name for name in FORMS if name in body]
     if len(found) != 1:
         raise invalid(
             "body", f"The body must have exactly one of {', '.join(FORMS)}; found {', '.join(found) or 'none of them'}."
         )
-    others = [name for name in body if name not in {*FORMS, "params"}]
+    others = [name for name in body if name not in {*FORMS, "params", *FLAGS}]
     if others:
-        raise invalid(others[0], f"Unknown field {others[0][:200]!r}; beside {found[0]!r} only 'params' may stand.")
+        allowed = ", ".join(map(repr, ("params", *FLAGS)))
+        raise invalid(others[0], f"Unknown field {others[0][:200]!r}; allowed beside {found[0]!r} are {allowed}.")
     return found[0]
 
 

@@ -211,11 +211,28 @@ def test_extra_columns_are_ignored_on_request(host, load):
         answer = host.post("/invocations", body | {"params": {"ignore_extra": True}})
         assert answer.json == {"predictions": ["a", "b"]}
         assert "warning" not in answer.headers
+        assert host.post("/invocations", body | {"ignore_extra": True}).json == {"predictions": ["a", "b"]}
+        assert host.post("/invocations", body | {"ignore_extra": False}).status == 400
+        wrong = host.post("/invocations", body | {"ignore_extra": "yes"})
+        assert (wrong.status, "true or false" in wrong.json["message"]) == (400, True)
     lines = "\n".join(map(json.dumps, rows)).encode()
     assert host.post("/invocations?ignore_extra=true", lines, **LINES).json == {"predictions": ["a", "b"]}
     assert host.post("/invocations?ignore_extra=true", b"x,y,id\n0,0,k\n", **CSV).json == {"predictions": ["a"]}
     missing = host.post("/invocations?ignore_extra=true", b"x,id\n0,k\n", **CSV)
     assert "missing feature" in missing.json["message"]
+
+
+@pytest.mark.parametrize("count", [2, 2000])
+def test_flags_stand_beside_the_rows_of_any_number(host, load, count):
+    load(named())
+    body = {"instances": [{"x": 0.25, "y": 0.125}] * count}
+    plain = host.post("/invocations", body | {"probabilities": False})
+    asked = host.post("/invocations", body | {"probabilities": True})
+    assert set(plain.json) == {"predictions"}
+    assert len(asked.json["probabilities"]) == count
+    assert asked.json == host.post("/invocations?probabilities=true", body | {"probabilities": False}).json
+    unknown = host.post("/invocations", body | {"proba": True})
+    assert "allowed beside 'instances' are 'params', 'probabilities', 'ignore_extra'." in unknown.json["message"]
 
 
 OTHERS = {
