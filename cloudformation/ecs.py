@@ -95,7 +95,7 @@ def _container(door: Door, log_group: logs.LogGroup) -> ecs.ContainerDefinition:
         ReadonlyRootFilesystem=If(HAS_EXEC, False, True),
         MountPoints=[ecs.MountPoint(SourceVolume="tmp", ContainerPath="/tmp", ReadOnly=False)],  # noqa: S108
         LinuxParameters=ecs.LinuxParameters(
-            InitProcessEnabled=True,  # reaps what a killed probe leaves behind
+            InitProcessEnabled=True,  # reaps what a killed load test leaves behind
             Capabilities=ecs.KernelCapabilities(Drop=["ALL"]),
         ),
         PortMappings=[ecs.PortMapping(ContainerPort=SERVICE_PORT, Protocol="tcp"), *door.port_mappings()],

@@ -98,7 +98,7 @@ def write(path: Path, content: bytes) -> None:
         os.fsync(handle.fileno())
 
 
-def land(built: Path, directory: Path) -> None:
+def publish(built: Path, directory: Path) -> None:
     """Move what was built to its place: a sibling sees all of it or nothing."""
     if directory.exists():
         # A damaged or overdue one; a worker that has it open keeps what it has read.

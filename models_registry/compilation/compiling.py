@@ -59,7 +59,7 @@ def _compile(
         if failure is not None or cache.find(built) is None:
             report = native(failure or "the compiler left no verdict", is_final=False, versions=versions)
             cache.write_report(built, report)
-        cache.land(built, directory)
+        cache.publish(built, directory)
     return cache.find(directory) or native("the compiled form was gone as soon as it was built", is_final=False)
 
 

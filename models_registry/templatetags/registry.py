@@ -115,7 +115,7 @@ def number(value: object) -> str:
 
 
 @register.filter
-def brief(value: float) -> str:
+def compact(value: float) -> str:
     """Return a number with four significant digits at most."""
     return f"{value:.4g}"
 

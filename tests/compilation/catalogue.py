@@ -210,7 +210,7 @@ def _tree_cases() -> list[Case]:
 
 
 def _other_cases() -> list[Case]:
-    brief = {"max_iter": 20} | SEED
+    quick = {"max_iter": 20} | SEED
     return [
         *_cases(
             CLASSES, lm.LogisticRegression(max_iter=50), lm.SGDClassifier(loss="log_loss", **SEED),
@@ -219,7 +219,7 @@ def _other_cases() -> list[Case]:
             svm.NuSVC(nu=0.1),
             nn.KNeighborsClassifier(), nn.KNeighborsClassifier(weights="distance", p=1), nn.NearestCentroid(),
             nb.GaussianNB(), nb.MultinomialNB(), nb.BernoulliNB(), nb.ComplementNB(),
-            mlp.MLPClassifier(hidden_layer_sizes=(12,), **brief),
+            mlp.MLPClassifier(hidden_layer_sizes=(12,), **quick),
             OneVsRestClassifier(lm.LogisticRegression(max_iter=50)),
             CalibratedClassifierCV(svm.LinearSVC(**SEED), cv=2), DummyClassifier(),
             en.VotingClassifier([("a", lm.RidgeClassifier()), ("b", nb.GaussianNB())]),
@@ -227,7 +227,7 @@ def _other_cases() -> list[Case]:
         *_cases(
             TWO, lm.LogisticRegression(max_iter=50), lm.SGDClassifier(loss="modified_huber", **SEED),
             svm.LinearSVC(**SEED), svm.SVC(), svm.SVC(probability=True, **SEED), LinearDiscriminantAnalysis(),
-            QuadraticDiscriminantAnalysis(reg_param=0.1), mlp.MLPClassifier(hidden_layer_sizes=(12,), **brief),
+            QuadraticDiscriminantAnalysis(reg_param=0.1), mlp.MLPClassifier(hidden_layer_sizes=(12,), **quick),
             en.VotingClassifier([("a", nn.KNeighborsClassifier()), ("b", nb.GaussianNB())], voting="soft"),
             en.StackingClassifier([("a", nb.GaussianNB()), ("b", svm.LinearSVC(**SEED))], cv=2),
             CalibratedClassifierCV(lm.LogisticRegression(max_iter=50), method="isotonic", cv=2),
@@ -238,7 +238,7 @@ def _other_cases() -> list[Case]:
             lm.BayesianRidge(), lm.HuberRegressor(max_iter=500), lm.TweedieRegressor(), lm.RANSACRegressor(**SEED),
             svm.SVR(), svm.LinearSVR(**SEED), svm.OneClassSVM(nu=0.1),
             nn.KNeighborsRegressor(), nn.KNeighborsRegressor(weights="distance"),
-            mlp.MLPRegressor(hidden_layer_sizes=(12,), **brief), DummyRegressor(),
+            mlp.MLPRegressor(hidden_layer_sizes=(12,), **quick), DummyRegressor(),
             en.VotingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(**SEED))]),
             en.StackingRegressor([("a", lm.Ridge()), ("b", tree.DecisionTreeRegressor(**SEED))], cv=2),
             TransformedTargetRegressor(lm.Ridge(), transformer=pp.StandardScaler()), GaussianProcessRegressor(),

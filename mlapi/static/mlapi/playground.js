@@ -48,26 +48,26 @@
   }
 
   async function look() {
-    let board;
+    let catalogue;
     try {
       const reply = await fetch(`${main.dataset.models}?limit=1000`, { headers: { Accept: "application/json" }, cache: "no-store" });
-      board = parse(await reply.text());
-      if (!reply.ok) throw new Error(board.error);
+      catalogue = parse(await reply.text());
+      if (!reply.ok) throw new Error(catalogue.error);
     } catch (error) {
       note(`The service is not reached. Trying again every ${LOOK_SECONDS} seconds.`);
       return;
     }
-    const gone = state.models.length && !board.models.length;
-    state.models = board.models;
-    find("stage").hidden = board.models.length === 0;
-    note(...noteOf(board));
+    const gone = state.models.length && !catalogue.models.length;
+    state.models = catalogue.models;
+    find("stage").hidden = catalogue.models.length === 0;
+    note(...noteOf(catalogue));
     if (gone) choose(null);
-    if (board.models.length) offer(board);
+    if (catalogue.models.length) offer(catalogue);
   }
 
-  function noteOf(board) {
-    const missing = Object.entries(board.missing).map(([name, reason]) => `${name}: ${reason}.`);
-    if (board.models.length || missing.length) return missing;
+  function noteOf(catalogue) {
+    const missing = Object.entries(catalogue.missing).map(([name, reason]) => `${name}: ${reason}.`);
+    if (catalogue.models.length || missing.length) return missing;
     return [
       "No model is in service yet. ", element("a", { href: main.dataset.upload }, "Upload one"), ", or publish one: ",
       element("code", {}, "python manage.py publish_model NAME ARTIFACT --activate"),
@@ -79,15 +79,15 @@
     find("note").replaceChildren(...parts);
   }
 
-  function offer(board) {
-    const names = board.models.map((model) => model.name), select = find("model");
+  function offer(catalogue) {
+    const names = catalogue.models.map((model) => model.name), select = find("model");
     if (names.join("\n") !== [...select.options].map((option) => option.value).join("\n")) {
       select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
     }
-    const wanted = [state.model && state.model.name, location.hash.slice(1), board.default];
+    const wanted = [state.model && state.model.name, location.hash.slice(1), catalogue.default];
     const name = wanted.find((item) => names.includes(item)) || names[0];
     select.value = name;
-    choose(board.models.find((model) => model.name === name));
+    choose(catalogue.models.find((model) => model.name === name));
   }
 
   function choose(model) {
