@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -240,12 +241,7 @@ class DeactivateView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Take a model out of service; with `wait_seconds` answer when no replica serves it."""
-        wanted = asked(request, forms.DeactivationRequest)
-        model = services.get_model(name)
-        done = services.deactivate(
-            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
-        )
-        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": done is not None})
+        return _taken_out(request, name, services.deactivate)
 
 
 class ArchiveView(RegistryView):
@@ -261,12 +257,15 @@ class ArchiveView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Take a model out of use, its history kept; with `wait_seconds` answer when no replica serves it."""
-        wanted = asked(request, forms.DeactivationRequest)
-        model = services.get_model(name)
-        changed = services.archive(
-            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
-        )
-        return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": changed})
+        return _taken_out(request, name, services.archive)
+
+
+def _taken_out(request: Request, name: str, take_out: Callable[..., object]) -> Response:
+    """Return the answer to a request that ends a model's service by `take_out`, which says whether it did."""
+    wanted = asked(request, forms.DeactivationRequest)
+    model = services.get_model(name)
+    changed = take_out(model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
+    return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": bool(changed)})
 
 
 class RestoreView(RegistryView):
