@@ -19,6 +19,7 @@ from django.dispatch import receiver
 from xdist import is_xdist_worker
 from xdist.scheduler import LoadScopeScheduling
 
+from models_registry.artifacts import sandbox
 from tests.support.databases import copy_migrated
 from tests.support.warm import TEST_LIBRARIES, WarmServer, warm_service
 
@@ -42,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks."""
     config.addinivalue_line("markers", "database: touches the registry's database; runs on PostgreSQL too")
     config.addinivalue_line("markers", "any_database: shows the same on whichever database; not run on PostgreSQL too")
+    # Starting it takes two seconds of a processor, and some modules need it minutes after others.
+    sandbox.server.idle_seconds = 900
 
 
 class ByModuleOrAlone(LoadScopeScheduling):

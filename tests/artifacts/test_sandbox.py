@@ -17,6 +17,7 @@ import pytest
 from models_registry.artifacts import sandbox
 from models_registry.artifacts.inspection import inspect_in_sandbox
 from models_registry.artifacts.sandbox.fork_server import SAFE_THREADS
+from models_registry.artifacts.sandbox.forking import ForkServer
 
 LIMITS = sandbox.SandboxLimits(memory_bytes=500_000_000, cpu_seconds=60, wall_seconds=120)
 
@@ -131,6 +132,6 @@ def test_several_tasks_run_at_once_and_one_that_hangs_ends_alone() -> None:
 
 def test_a_task_has_a_process_of_its_own_where_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models_registry.artifacts.sandbox.forking.PROGRAM", Path("/nonexistent"))
-    monkeypatch.setattr(sandbox, "_fork_server", sandbox.ForkServer())
+    monkeypatch.setattr(sandbox, "server", ForkServer())
 
     assert _server(_lineage()) == os.getpid()

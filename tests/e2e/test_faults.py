@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.disks import lose
-from tests.support.estimators import BACKTRACK, SLEEP, backtracker, constant, save, sleeper
+from tests.support.estimators import HOLD, SLEEP, constant, holder, save, sleeper
 from tests.support.waiting import eventually
 
 
@@ -122,8 +122,8 @@ def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_
 
 @pytest.mark.any_database
 def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
-    service = new_service(WEB_WORKERS="2", MLAPI_PREDICTION_SECONDS="2", MODELS_TRUSTED_GLOBALS=BACKTRACK)
-    service.add_ready("m", save(backtracker(), tmp_path / "model.joblib"))
+    service = new_service(WEB_WORKERS="2", MLAPI_PREDICTION_SECONDS="2", MODELS_TRUSTED_GLOBALS=HOLD)
+    service.add_ready("m", save(holder(), tmp_path / "model.joblib"))
     service.start()
     service.wait_until_served("m", 1, replicas=2)
     before = set(service.worker_pids())
@@ -131,7 +131,7 @@ def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
 
     def hold() -> None:
         with pytest.raises(OSError):
-            service.post("/predict", {"features": [60]})
+            service.post("/predict", {"features": [600]})
 
     while before & set(service.worker_pids()):
         # Until either worker has got one; each holds its worker alone.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -67,19 +66,19 @@ def sleeper() -> Any:
     return model
 
 
-BACKTRACK = "tests.support.estimators.backtrack_by_value"
+HOLD = "tests.support.estimators.hold_by_value"
 
 
-def backtrack_by_value(rows: Any) -> Any:
-    """Match as many letters as the largest first value says; each one doubles the time, and nothing else runs."""
-    re.match(r"(a+)+$", "a" * int(max(row[0] for row in rows)) + "b")
+def hold_by_value(rows: Any) -> Any:
+    """Hold the interpreter for as many seconds as the largest first value says: nothing else of Python runs."""
+    ctypes.PyDLL(None).usleep(int(max(row[0] for row in rows) * 1e6))
     return rows
 
 
-def backtracker() -> Any:
-    """Return a model that holds the interpreter for good where its feature says 60."""
+def holder() -> Any:
+    """Return a model that holds the interpreter for the seconds that its feature says."""
     model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
-    model.steps[0] = ("match", FunctionTransformer(backtrack_by_value).fit([[0.0]]))
+    model.steps[0] = ("hold", FunctionTransformer(hold_by_value).fit([[0.0]]))
     return model
 
 

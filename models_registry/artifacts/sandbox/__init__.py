@@ -27,7 +27,7 @@ _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 # Importing the libraries takes seconds of a processor, which every task would need again.
-_fork_server = ForkServer()
+server = ForkServer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _execute(
 ) -> int | None:
     """Return the process's exit status, or None if it was killed for its time."""
     environment = _environment()
-    forked = _fork_server.execute(
+    forked = server.execute(
         (question, answer, errors), paths=_paths(), environment=environment, wall_seconds=wall_seconds
     )
     if forked is not None:

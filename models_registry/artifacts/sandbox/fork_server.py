@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 STARTED = b"started\n"
-IDLE_SECONDS = 20.0
 FILES = 4
 # jemalloc, which some libraries bring, stops its own for the time of a fork.
 SAFE_THREADS = {"jemalloc_bg_thd"}
@@ -49,8 +48,8 @@ class Task:
         self.status.close()
 
 
-def serve(control: socket.socket) -> None:
-    """Fork for each message, until the parent is gone or nothing has been asked for IDLE_SECONDS."""
+def serve(control: socket.socket, idle_seconds: float) -> None:
+    """Fork for each message, until the parent is gone or nothing has been asked for `idle_seconds`."""
     tasks: dict[int, Task] = {}
     while True:
         waits: list[Any] = [
@@ -58,7 +57,7 @@ def serve(control: socket.socket) -> None:
             *(task.handle for task in tasks.values()),
             *(task.status for task in tasks.values()),
         ]
-        ready, _, _ = select.select(waits, [], [], None if tasks else IDLE_SECONDS)
+        ready, _, _ = select.select(waits, [], [], None if tasks else idle_seconds)
         if not ready:
             return
         for task in list(tasks.values()):
@@ -122,7 +121,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     control.sendall(STARTED)
-    serve(control)
+    serve(control, order["idle_seconds"])
 
 
 def _thread_count() -> int:

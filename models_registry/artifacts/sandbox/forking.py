@@ -57,10 +57,14 @@ class Ended:
 
 
 class ForkServer:
-    """A handle on the server; any thread may use it."""
+    """A handle on the server; any thread may use it.
 
-    def __init__(self) -> None:
+    A server that nothing asks for `idle_seconds` ends, and gives its memory back.
+    """
+
+    def __init__(self, idle_seconds: float = 20.0) -> None:
         """Start nothing yet."""
+        self.idle_seconds = idle_seconds
         self._guard = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,8 +129,9 @@ class ForkServer:
             )
         self._owner = os.getpid()
         self._control = control
+        order = {"paths": paths, "libraries": LIBRARIES, "idle_seconds": self.idle_seconds}
         with suppress(OSError):
-            control.sendall(json.dumps({"paths": paths, "libraries": LIBRARIES}).encode() + b"\n")
+            control.sendall(json.dumps(order).encode() + b"\n")
         if _line(control, START_SECONDS) != fork_server.STARTED:
             # Tasks have their own process each, as they would without it.
             self._is_unable = True
