@@ -23,10 +23,13 @@ QUICK := tests/test_docs.py tests/test_vocabulary.py tests/requirements/test_pyp
 # Where tests touch the database; those of a page in a browser show the same on both.
 DATABASE_TESTS := $(addprefix tests/,agent e2e mlapi models_registry monitoring scoring)
 
-# Two for each processor: the tests with processes of their own wait as much as they reckon.
-SPREAD := -n $(shell expr 2 \* $$(nproc)) --dist loadscope --no-loadscope-reorder
+# Two processes for each processor: tests with services wait as much as they reckon. One in four is on PostgreSQL.
+BY_MODULE := --dist loadscope --no-loadscope-reorder
+SPREAD := -n $(shell expr 2 \* $$(nproc)) $(BY_MODULE)
+ON_SQLITE := -n $(shell expr \( 3 \* $$(nproc) + 1 \) / 2) $(BY_MODULE)
+ON_POSTGRESQL := -n $(shell expr \( $$(nproc) + 1 \) / 2) $(BY_MODULE)
 
-.PHONY: help run test quick check types bench bench-scale templates deploy destroy lock clean
+.PHONY: help run test test-sqlite test-postgresql others quick check types bench bench-scale templates deploy destroy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,9 +40,19 @@ run: $(VENV)/.installed ## the service on http://localhost:$PORT (8000), with a 
 OTHERS := .venv-aws/.installed .venv-checkov/.installed .venv-clients/.installed .venv-mlflow/.installed
 PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
 
-test: $(VENV)/.installed-dev $(VENV)/.browser $(OTHERS) $(PEERS) check ## every check, then the tests, on SQLite and on PostgreSQL
-	$(BIN)/pytest $(SPREAD)
-	$(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(SPREAD) -m database $(DATABASE_TESTS)
+test: $(VENV)/.installed-dev ## every check, then the tests, on SQLite and on PostgreSQL
+	@$(MAKE) --no-print-directory -j 2 check others
+	@$(MAKE) --no-print-directory -j 2 test-sqlite test-postgresql
+
+others: $(VENV)/.browser $(OTHERS) $(PEERS)
+
+test-sqlite:
+	$(BIN)/pytest $(ON_SQLITE)
+
+# Its output comes at its end, apart from that of the tests on SQLite.
+test-postgresql:
+	@log=$$(mktemp); trap 'cat $$log; rm $$log' EXIT; \
+	  $(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(ON_POSTGRESQL) -m database $(DATABASE_TESTS) >$$log 2>&1
 
 quick: $(VENV)/.installed-dev ## format, lint, types and the quick tests, under a minute
 	$(BIN)/ruff format --check .

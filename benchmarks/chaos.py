@@ -81,9 +81,9 @@ class History:
 class Caller(threading.Thread):
     """Asks again and again on one connection, and on another where that ends."""
 
-    def __init__(self, port: int, history: History, over: threading.Event) -> None:
+    def __init__(self, port: int, history: History, over: threading.Event, pause_seconds: float) -> None:
         super().__init__(daemon=True)
-        self._port, self._history, self._over = port, history, over
+        self._port, self._history, self._over, self._pause_seconds = port, history, over, pause_seconds
 
     def run(self) -> None:
         """Ask until it is over."""
@@ -103,7 +103,7 @@ class Caller(threading.Thread):
         connection.request("POST", "/models/m/predict", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         self._history.take(answer.status, answer.read(), answer.headers.get("X-Model-Version"))
-        time.sleep(0.002)
+        time.sleep(self._pause_seconds)
 
 
 class Chaos:
@@ -204,8 +204,8 @@ def converge(stage: Bed) -> list[str]:
     return [f"the service did not come back within {RECOVERY_SECONDS} s: {last}"]
 
 
-def run(*, seconds: float, seed: int) -> int:
-    """Run it and return the exit status."""
+def run(*, seconds: float, seed: int, pause_seconds: float = 0.002) -> int:
+    """Run it and return the exit status; each caller waits `pause_seconds` between its requests."""
     dice = random.Random(seed)
     history = History()
     with s3_server() as storage, faulty_storage(storage.endpoint) as proxy:
@@ -217,7 +217,7 @@ def run(*, seconds: float, seed: int) -> int:
             stage.service.start()
             say(f"seed {seed}: {seconds:.0f} s of faults begin")
             over = threading.Event()
-            callers = [Caller(stage.service.port, history, over) for _ in range(CALLERS)]
+            callers = [Caller(stage.service.port, history, over, pause_seconds) for _ in range(CALLERS)]
             for caller in callers:
                 caller.start()
             chaos = Chaos(stage, proxy, dice)

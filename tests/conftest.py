@@ -33,7 +33,28 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-ALONE = "tests/e2e/"
+# Tests that share nothing with others of their module: each may run in any process.
+ALONE = (
+    "tests/e2e/",
+    "tests/docker/test_prepare.py",
+    "tests/docker/test_serve.py",
+    "tests/mlapi/test_openapi.py::test_schemathesis",
+    "tests/requirements/test_locks.py",
+)
+# What takes longest is begun first, so that no process is idle at the end.
+FIRST = (
+    "tests/e2e/test_proofs.py",
+    "tests/e2e/test_readme.py",
+    "tests/e2e/",
+    "tests/cloudformation/",
+    "tests/browser/",
+    "tests/docker/",
+    "tests/mlapi/test_openapi.py::test_schemathesis",
+    "tests/models_registry/test_mlflow_registry.py",
+    "tests/artifacts/test_old_versions.py",
+    "tests/agent/",
+    "tests/requirements/",
+)
 # What touches the database and is not run on PostgreSQL: pages in a browser, whose views and services are.
 ANY_DATABASE = "tests/browser/"
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "new_service", "service", "admin_client", "client"}
@@ -75,8 +96,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_the_same = item.nodeid.startswith(ANY_DATABASE) or item.get_closest_marker("any_database") is not None
         if uses and not is_the_same:
             item.add_marker(pytest.mark.database)
-    # What takes longest is begun first, so that nobody is idle at the end.
-    items.sort(key=lambda item: not item.nodeid.startswith(ALONE))
+    items.sort(
+        key=lambda item: next((place for place, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ def test_a_canary_is_started_and_promoted_without_a_failed_request(new_service, 
         try:
             while not stop.is_set():
                 seen.update(map(version_of, KEYS))
+                stop.wait(0.05)
         except BaseException as error:  # noqa: BLE001 - shown by the assertion below
             failures.append(error)
 

@@ -54,6 +54,7 @@ def tried(done):
     return json.loads(answer.stdout)
 
 
+@pytest.mark.any_database
 def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2")
     first = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]], predictions=[1.0])

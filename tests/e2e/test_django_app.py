@@ -58,7 +58,6 @@ def test_page_works_word_for_word(package, tmp_path):
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(package),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
     def run(command: str, directory: Path) -> str:

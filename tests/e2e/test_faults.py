@@ -111,6 +111,7 @@ def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_
         except OSError:
             # Let in by the worker that hangs; the others serve.
             continue
+        time.sleep(0.02)
     thread.join(timeout=20)
     assert not thread.is_alive()
     assert answered > 10
@@ -150,6 +151,7 @@ def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
     assert service.post("/predict", {"features": [0]})[0] == 200
 
 
+@pytest.mark.any_database
 def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
     """A's bytes stall; B is desired meanwhile; A never serves."""
     service = new_service(MODELS_STORAGE_SECONDS="3")
@@ -207,6 +209,7 @@ def test_a_read_only_database_pauses_the_housekeeping_and_is_logged_once(new_ser
         server.cleanup()
 
 
+@pytest.mark.any_database
 def test_a_cache_that_is_removed_under_a_running_service_is_made_again(new_service, tmp_path):
     service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest")
     save(constant(1), service.storage / "m" / "a.joblib")
@@ -219,6 +222,7 @@ def test_a_cache_that_is_removed_under_a_running_service_is_made_again(new_servi
     assert not service.events("load_failed")
 
 
+@pytest.mark.any_database
 def test_an_unusable_database_at_start_is_a_sentence(new_service, tmp_path):
     service = new_service()
     service.environment["DATABASE_URL"] = "postgres://nobody:x@127.0.0.1:9/none"

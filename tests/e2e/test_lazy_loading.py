@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.estimators import constant, save
@@ -17,6 +18,8 @@ ASKED = [f"m{number:02}" for number in range(5)]
 # As checks leave them, which would take minutes.
 ACTIVATE = """
 from pathlib import Path
+import pytest
+
 from models_registry import services
 from models_registry.artifacts.cache import digest_of
 from models_registry.models import ModelVersion
@@ -54,6 +57,7 @@ def states(service) -> Counter[tuple[str, bool]]:
     return found
 
 
+@pytest.mark.any_database
 def test_of_sixty_models_each_worker_loads_the_five_that_are_asked_for(new_service):
     service = new_service(WEB_WORKERS=str(WORKERS), MODELS_LOADING="lazy")
     for number in range(REGISTERED):

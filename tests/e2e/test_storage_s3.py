@@ -12,6 +12,7 @@ NEWEST = "listing and (listing[0]['versions'][0]['number'], listing[0]['versions
 MISSING = "[version['state'] for version in listing[0]['versions']] == ['missing', 'missing']"
 
 
+@pytest.mark.any_database
 def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path):
     bucket = s3.bucket(f"models-{uuid.uuid4().hex[:8]}")
     service = new_service(
