@@ -11,7 +11,7 @@ import pytest
 from cloudformation.config import Settings
 from cloudformation.stacks import MAX_TEMPLATE_BYTES, STANDALONE, TEMPLATES
 from tests.cloudformation.conftest import Emulator
-from tests.cloudformation.deciding import decide
+from tests.cloudformation.deciding import Call, decide
 from tests.cloudformation.test_linters import concrete, parliament, permissions
 
 DEPLOYMENTS = {
@@ -127,6 +127,17 @@ def test_stack_role_leaves_data_and_other_roles_alone(emulator: Emulator, data: 
         )
         == ["Allow"] * 2 + ["ImplicitDeny"] * 5
     )
+
+
+def test_stack_role_opens_ports_of_the_tasks_alone(emulator: Emulator, data: str) -> None:
+    role = emulator.resources(deploy(emulator, data, "github"))["StackRole"]
+    group = "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1"
+    calls: list[Call] = [
+        (f"ec2:{verb}SecurityGroupIngress", group, {"aws:ResourceTag/Name": f"standalone-dev-{name}"})
+        for verb in ("Authorize", "Revoke")
+        for name in ("tasks", "database")
+    ]
+    assert decide(emulator, role, calls) == ["Allow", "ImplicitDeny"] * 2
 
 
 def test_sagemaker_endpoint_is_serverless_and_isolated() -> None:
