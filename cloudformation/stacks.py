@@ -30,6 +30,7 @@ from cloudformation import (
     topic,
     waf,
 )
+from cloudformation.batches import batches_stack
 from cloudformation.config import AddressPlan, ConfigurationError
 from cloudformation.door import Door
 from cloudformation.endpoints import add_endpoints
@@ -214,6 +215,7 @@ STACKS = tuple(MAKERS)
 
 # No part of a deployment: each is deployed separately, if it is needed.
 STANDALONE: dict[str, Callable[[], Template]] = {
+    "batches": batches_stack,
     "github": github_stack,
     "key": key.key_stack,
     "notifications": notifications_stack,

@@ -15,6 +15,7 @@ from tests.cloudformation.deciding import Call, decide
 from tests.cloudformation.test_linters import concrete, parliament, permissions
 
 DEPLOYMENTS = {
+    "batches": {"ServiceStack": "standalone-dev-service"},
     "key": {},
     "notifications": {"ServiceStack": "standalone-dev-service"},
     "prediction-log": {"ServiceStack": "standalone-dev-service"},
@@ -179,6 +180,7 @@ def test_parliament_has_no_findings(stack: str, tmp_path: Path) -> None:
 
 MADE = {
     "PredictionLogBucket": "arn:aws:s3:::log",
+    "BatchBucket": "arn:aws:s3:::batches",
     "SmokeTest": "arn:aws:lambda:us-east-1:123456789012:function:standalone-dev-shift-SmokeTest",
     "UploadQueue": "arn:aws:sqs:us-east-1:123456789012:standalone-dev-notifications-UploadQueue",
 }
@@ -204,8 +206,8 @@ def resolved(value: Any) -> Any:
         text = value["Fn::Sub"]
         for name, replacement in (
             ("AWS::Partition", "aws"), ("AWS::Region", "us-east-1"), ("AWS::AccountId", "123456789012"),
-            ("PredictionLogBucket.Arn", "arn:aws:s3:::log"), ("ProjectName", "standalone"),
-            ("EnvironmentName", "dev"), ("ModelKey", "digits.tar.gz"),
+            ("PredictionLogBucket.Arn", "arn:aws:s3:::log"), ("BatchBucket.Arn", "arn:aws:s3:::batches"),
+            ("ProjectName", "standalone"), ("EnvironmentName", "dev"), ("ModelKey", "digits.tar.gz"),
         ):  # fmt: skip
             text = text.replace(f"${{{name}}}", replacement)
         return text
