@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests that need neither a browser, PostgreSQL nor a second environment, and take seconds. The others are in `make test`.
-QUICK := tests/test_docs.py tests/test_vocabulary.py tests/requirements/test_pyproject.py tests/inference \
+QUICK := tests/test_docs.py tests/test_names.py tests/test_vocabulary.py tests/requirements/test_pyproject.py tests/inference \
   $(addprefix tests/agent/test_,desired_state_cache.py load_queue.py periodic.py plan.py) \
   $(addprefix tests/artifacts/test_,cache.py columns.py datetimes.py inference.py input_errors.py manifest.py \
     outputs.py policy.py prediction_json.py sample.py schema.py suggestions.py) \

@@ -35,7 +35,7 @@ def settings_in_code() -> set[str]:
     return names - NOT_OURS
 
 
-def test_every_setting_is_in_the_docs_and_nothing_else_is():
+def test_every_setting_is_documented_and_no_other():
     # Read by boto3 itself.
     assert settings_in_docs() == settings_in_code() | {"AWS_ENDPOINT_URL_S3"}
 
@@ -51,7 +51,7 @@ def test_every_setting_is_read_by_something():
     assert [name for name in assigned if f"settings.{name}" not in code] == []
 
 
-def test_every_command_in_the_docs_exists_and_the_other_way_round():
+def test_every_command_is_documented_and_every_documented_exists():
     text = "\n".join(page.read_text() for page in PAGES)
     named = set(re.findall(r"(?:manage\.py |`)([a-z]+_[a-z_]+)\b(?=[ `])", text))
     own = {name for name, app in get_commands().items() if app in OWN_APPS}

@@ -63,7 +63,7 @@ def test_what_comes_is_kept_until_it_is_let_go(cache, held):
     assert is_let_go(cache)
 
 
-def test_what_keeps_it_from_coming_is_raised_where_it_is_taken():
+def test_failed_download_raises_where_it_is_taken():
     ended = threading.Event()
     fetching = begun(refused, on_end=ended.set)
     assert ended.wait(20)
@@ -72,7 +72,7 @@ def test_what_keeps_it_from_coming_is_raised_where_it_is_taken():
         fetching.take()
 
 
-def test_what_nobody_wants_any_more_is_let_go_when_it_comes(cache, held):
+def test_unwanted_download_is_removed_on_arrival(cache, held):
     ended = threading.Event()
     fetching = begun(held, on_end=ended.set)
     assert held.begun.wait(20)
@@ -82,7 +82,7 @@ def test_what_nobody_wants_any_more_is_let_go_when_it_comes(cache, held):
     assert is_let_go(cache)
 
 
-def test_what_has_come_is_let_go_when_nobody_wants_it_any_more(cache, held):
+def test_finished_download_is_removed_once_unwanted(cache, held):
     fetching = begun(held)
     held.goes_on.set()
     eventually(lambda: fetching.has_ended)

@@ -249,7 +249,7 @@ def test_a_model_beyond_the_bound_fails_and_drops_nothing(worker, activate):
     assert one.runtime.snapshot.missing() == {}
 
 
-def test_a_failed_load_ends_the_wait_and_is_tried_again(worker, activate):
+def test_failed_load_ends_the_wait_and_is_retried(worker, activate):
     activate("a")
     one = worker()
     one.preparation.broken.add("a")
@@ -280,7 +280,7 @@ def test_an_activation_of_a_loaded_model_loads_it(worker, activate):
     eventually(lambda: one.runtime.snapshot.models["a"].number == 2)
 
 
-def test_a_model_that_returns_is_loaded_when_it_is_asked_for(worker, activate):
+def test_returning_model_is_loaded_on_demand(worker, activate):
     activate("a")
     one = worker()
     one.ask("a")
@@ -291,7 +291,7 @@ def test_a_model_that_returns_is_loaded_when_it_is_asked_for(worker, activate):
     assert one.preparation.opened == ["a"]
 
 
-def test_both_versions_of_a_model_with_a_candidate_are_loaded(worker, activate, publish):
+def test_both_versions_of_a_canaried_model_are_loaded(worker, activate, publish):
     activate("a", number=1)
     one = worker()
     services.start_canary(publish("a", 2), percent=10, by="x")
@@ -309,7 +309,7 @@ def test_a_dropped_model_answers_what_holds_it(worker, activate):
     assert asyncio.run(held.predictor.predict(held.schema.parse([[0, 0]]), 1)).predictions() == [1]
 
 
-def test_a_known_model_is_loaded_again_while_the_database_is_away(worker, activate):
+def test_known_model_reloads_without_the_database(worker, activate):
     activate("a", "b", mb=10)
     one = worker(max_mb=15)
     for name in ("a", "b"):
@@ -319,7 +319,7 @@ def test_a_known_model_is_loaded_again_while_the_database_is_away(worker, activa
         assert one.loaded == {"a"}
 
 
-def test_a_failing_model_that_is_asked_for_keeps_no_worker_from_being_ready(worker, activate):
+def test_failing_requested_model_keeps_worker_ready(worker, activate):
     activate("asked", "pinned")
     one = worker(pinned=frozenset({"pinned"}), broken={"pinned", "asked"})
     assert not one.runtime.snapshot.was_ready

@@ -54,7 +54,7 @@ def test_one_death_puts_no_load_off(tmp_path):
         pass
 
 
-def test_a_load_that_ended_two_workers_is_put_off_and_others_are_not(tmp_path):
+def test_load_that_ended_two_workers_is_deferred_alone(tmp_path):
     queue = LoadQueue(tmp_path / "lock", limit_seconds=LIMIT)
     die(tmp_path / "lock", 2)
     with pytest.raises(BrokenArtifact, match="has ended 2 workers.*tried again in"), queue.turn("a"):
@@ -65,7 +65,7 @@ def test_a_load_that_ended_two_workers_is_put_off_and_others_are_not(tmp_path):
         pass
 
 
-def test_a_load_that_succeeds_or_fails_by_itself_is_forgotten(tmp_path):
+def test_load_that_ends_normally_is_forgotten(tmp_path):
     queue = LoadQueue(tmp_path / "lock", limit_seconds=LIMIT)
     die(tmp_path / "lock", 1)
     with pytest.raises(ZeroDivisionError), queue.turn("a"):
@@ -86,7 +86,7 @@ def test_a_journal_that_cannot_be_read_is_empty(content, tmp_path):
 
 @needs_mount
 @pytest.mark.parametrize("fault", ["fill", "make_read_only"])
-def test_a_disk_that_takes_nothing_keeps_no_model_from_loading(fault, tmp_path):
+def test_full_disk_keeps_no_model_from_loading(fault, tmp_path):
     with small_disk(tmp_path / "small") as disk:
         getattr(disk, fault)()
         with LoadQueue(disk.path / "cache" / "lock", limit_seconds=LIMIT).turn("a"):

@@ -75,7 +75,7 @@ def prepare(
         return preparation.prepare(version, details, artifact)
 
 
-def test_compiled_and_native_forms_answer_alike_and_say_which_they_are(preparation, tmp_path):
+def test_compiled_and_native_forms_agree_and_name_themselves(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     sample = Sample(([0.0, 1.0, 2.0, 3.0],))
     compiled = prepare(preparation, version_of(path), path, sample=sample)
@@ -118,7 +118,7 @@ def with_timings(preparation: Preparation, timings: list[list[float]]) -> None:
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["array", "mixed columns"])
-def test_large_batches_go_to_the_native_form_where_it_was_timed_faster(preparation, tmp_path, named):
+def test_large_batches_use_the_faster_native_form(preparation, tmp_path, named):
     model, row = (mixed(), ["a", 1.0]) if named else (forest(seed=1, trees=30), [0.0, 1.0, 2.0, 3.0])
     path, sample = save(model, tmp_path / "model.joblib"), Sample((row,))
     version = version_of(path)
@@ -172,7 +172,7 @@ class EqualPace:
         return [0.0] * len(rows)
 
 
-def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
+def test_inline_body_length_is_timed(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     sample = Sample(([0.0] * 4,))
 
@@ -190,7 +190,7 @@ def test_how_long_a_body_may_be_to_be_brief_is_timed(preparation, tmp_path):
     assert loaded(acceleration=False).inline_max_bytes == 0, "the native form holds the interpreter"
 
 
-def test_a_long_answer_to_each_row_makes_fewer_rows_brief():
+def test_long_answers_lower_the_inline_row_limit():
     quick = EqualPace(0)
     inputs = tuple(Feature(f"x{index}") for index in range(10))
     sample = Sample(([0.0] * 10,))
@@ -213,13 +213,13 @@ def test_other_bytes_are_not_parsed(preparation, tmp_path):
         prepare(preparation, version_of(path, size_bytes=other.stat().st_size), other)
 
 
-def test_a_version_that_needs_more_memory_than_there_is_is_refused_in_words(preparation, tmp_path):
+def test_version_beyond_the_memory_is_refused_with_reason(preparation, tmp_path):
     path = save(constant(1), tmp_path / "a.joblib")
     with pytest.raises(BrokenArtifact, match="run fewer workers"):
         prepare(preparation, version_of(path), path, model_memory_bytes=10**15)
 
 
-def test_a_damaged_compiled_form_is_built_again_before_anything_serves_it(preparation, tmp_path):
+def test_damaged_compiled_form_is_rebuilt_before_serving(preparation, tmp_path):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     version = version_of(path)
     prepare(preparation, version, path)
@@ -230,7 +230,7 @@ def test_a_damaged_compiled_form_is_built_again_before_anything_serves_it(prepar
     assert graph.read_bytes() != good[:-1]
 
 
-def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparation, tmp_path):
+def test_compiled_forms_are_evicted_with_their_artifacts(preparation, tmp_path):
     first = save(forest(seed=1, trees=30), tmp_path / "a.joblib")
     second = save(forest(seed=2, trees=30), tmp_path / "b.joblib")
     small = replace(preparation, cache=ArtifactCache(tmp_path / "cache", max_bytes=1))
@@ -250,7 +250,7 @@ def test_compiled_forms_leave_with_the_artifacts_that_the_cache_evicts(preparati
         (BayesianRidge(), "return_std"),
     ],
 )
-def test_what_only_the_native_model_gives_keeps_it_at_hand(preparation, tmp_path, model, method):
+def test_outputs_only_the_native_model_has_keep_it(preparation, tmp_path, model, method):
     path = save(model.fit([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1]), tmp_path / "k.joblib")
     loaded = prepare(preparation, version_of(path), path)
     rows = loaded.schema.parse([[0.5]])

@@ -173,7 +173,7 @@ def test_a_replica_is_heard_of_while_it_loads(reconciler, storage_directory, tmp
     eventually(lambda: served(reconciler) == 1)
 
 
-def test_a_rollback_to_what_is_in_memory_needs_no_storage(reconciler, storage, storage_directory, tmp_path):
+def test_rollback_to_a_loaded_version_needs_no_storage(reconciler, storage, storage_directory, tmp_path):
     for number in (1, 2):
         publish(storage_directory, number)
     activate(1)
@@ -213,7 +213,7 @@ def test_a_fetch_that_hangs_delays_no_other_model(reconciler, storage, storage_d
     eventually(lambda: served(reconciler, far) == 1)
 
 
-def test_a_newer_version_waits_for_no_fetch_of_an_older(reconciler, storage, storage_directory, tmp_path, far):
+def test_newer_version_does_not_wait_for_an_older_download(reconciler, storage, storage_directory, tmp_path, far):
     held = storage.held.pop(far)
     publish(storage_directory, 2, far)
     activate(2, far)
@@ -226,7 +226,7 @@ def test_a_newer_version_waits_for_no_fetch_of_an_older(reconciler, storage, sto
     assert served(reconciler, far) == 2
 
 
-def test_a_version_withdrawn_while_it_is_fetched_ends_with_nothing(reconciler, storage, tmp_path, far):
+def test_version_withdrawn_while_downloading_is_dropped(reconciler, storage, tmp_path, far):
     services.deactivate(services.get_model(far), by="x")
     eventually(lambda: far not in reconciler.runtime.snapshot.desired)
     storage.let(far)
@@ -242,7 +242,7 @@ def test_what_comes_while_the_database_is_away_serves(reconciler, storage, far):
         eventually(lambda: served(reconciler, far) == 1)
 
 
-def test_what_failed_is_tried_again_while_the_database_is_away(reconciler, storage, storage_directory):
+def test_failed_load_is_retried_without_the_database(reconciler, storage, storage_directory):
     serve(storage_directory, 1, "m")
     storage.denied.add("m")
     reconciler.start(wait_seconds=20)
@@ -271,7 +271,7 @@ def test_what_is_at_hand_waits_for_no_fetch(reconciler, storage, storage_directo
     eventually(lambda: not reconciler.runtime.snapshot.missing())
 
 
-def test_those_that_share_a_line_and_come_too_late_are_there_in_the_end(preparation, storage_directory, tmp_path):
+def test_late_models_of_a_shared_queue_still_load(preparation, storage_directory, tmp_path):
     for number in range(FETCHED_AT_ONCE):
         serve(storage_directory, number, f"m{number}")
     line = SharedLine(location=storage_directory)
@@ -339,7 +339,7 @@ def test_a_start_waits_for_no_second_attempt(reconciler, storage, storage_direct
     storage.let("bad")
 
 
-def test_a_database_that_takes_no_report_keeps_no_model_from_loading(reconciler, storage_directory):
+def test_unwritable_database_keeps_no_model_from_loading(reconciler, storage_directory):
     publish(storage_directory, 1)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -546,7 +546,7 @@ def test_a_new_worker_waits_for_its_candidate(candidate, preparation, storage, t
         new.stop()
 
 
-def test_a_split_is_kept_for_a_worker_without_a_database(candidate, storage, preparation, tmp_path):
+def test_worker_without_a_database_keeps_the_split(candidate, storage, preparation, tmp_path):
     eventually(lambda: services.open_traffic())
     eventually(lambda: candidate.runtime.snapshot.splits)
     split = candidate.runtime.snapshot.splits["m"]

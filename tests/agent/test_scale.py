@@ -120,7 +120,7 @@ def test_a_change_that_is_rolled_back_moves_nothing(reader):
     assert services.read_revision() == before
 
 
-def test_a_version_that_is_checked_again_while_active_is_read_again(reader):
+def test_active_version_checked_again_is_read_again(reader):
     active(2)
     reader.poll()
     ModelVersion.objects.filter(model__name="m0").update(state=State.MISSING)
@@ -162,7 +162,7 @@ def test_a_long_comparison_comes_less_often(tmp_path, clock):
     assert reader.poll() == {"m0"}
 
 
-def test_an_edit_that_changes_a_sum_waits_for_no_long_comparison(tmp_path, clock):
+def test_edit_that_changes_a_sum_waits_for_no_comparison(tmp_path, clock):
     reader = DesiredStateReader(tmp_path / "kept", poll_seconds=2)
     active(1)
     reader.poll()
@@ -214,14 +214,14 @@ def test_details_are_read_for_one_version(reader):
     ],
     ids=["check", "replay", "batch", "shadows", "captures", "revision", "leases"],
 )
-def test_a_look_for_work_that_is_not_there_is_one_plain_query(look):
+def test_looking_for_absent_work_is_one_plain_query(look):
     active(2)
     (statement,) = statements(look)
     assert "JOIN" not in statement
 
 
 @pytest.mark.parametrize(("live", "shortest", "longest"), [(1, 1, 1), (10, 1, 1), (100, 5, 15)])
-def test_a_large_fleet_looks_for_work_as_often_as_ten_replicas(live, shortest, longest):
+def test_large_fleet_looks_for_work_like_ten_replicas(live, shortest, longest):
     now = timezone.now()
     Replica.objects.bulk_create(
         Replica(pk=f"r{number}", host="box", pid=number, started_at=now, heartbeat_at=now) for number in range(live)

@@ -39,7 +39,7 @@ ONCE_READY = ServingSnapshot(desired={"m": 1}, has_read_desired_state=True, was_
         (ONCE_READY, 0, True),
     ],
 )
-def test_a_worker_with_less_than_its_sibling_takes_no_connection(snapshot, fewest_missing, expected):
+def test_worker_with_fewer_models_than_sibling_takes_no_connection(snapshot, fewest_missing, expected):
     assert may_accept(snapshot, fewest_missing) is expected
 
 
@@ -53,7 +53,7 @@ def pair() -> tuple[Siblings, Siblings]:
     return first, second
 
 
-def test_a_replaced_worker_waits_until_it_serves_what_its_sibling_does(pair):
+def test_replaced_worker_waits_until_it_matches_its_sibling(pair):
     first, second = pair
     first.report(ServingSnapshot(has_read_desired_state=True, was_ready=True))
     assert not second.may_accept(ONE_MISSING)
@@ -101,7 +101,7 @@ def test_the_master_loads_no_numeric_library_for_it():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, env=os.environ).returncode == 0
 
 
-def test_the_report_follows_the_board_and_ends_with_the_worker(pair):
+def test_report_follows_the_board_and_ends_with_worker(pair):
     first, second = pair
     runtime = Runtime()
     report = SiblingReport(runtime, first)

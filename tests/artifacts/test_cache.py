@@ -132,7 +132,7 @@ def start_fetching(cache: ArtifactCache) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_what_a_killed_process_left_half_fetched_goes_and_a_living_ones_stays(cache):
+def test_killed_processes_partial_file_goes_living_ones_stays(cache):
     dead = start_fetching(cache)
     dead.kill()
     dead.wait()
@@ -179,7 +179,7 @@ def on_a_disk_of(size_bytes: int, cache: ArtifactCache, data: bytes, calls: list
 
 
 @pytest.mark.parametrize("has_digest", [True, False], ids=["known", "unread"])
-def test_a_full_disk_evicts_what_nobody_uses_and_takes_the_artifact(cache, has_digest):
+def test_full_disk_evicts_unused_files_for_the_artifact(cache, has_digest):
     used, unused = fetch(cache, b"u" * 20), fetch(cache, b"v" * 20)
     unused.release()
     calls: list[int] = []
@@ -189,7 +189,7 @@ def test_a_full_disk_evicts_what_nobody_uses_and_takes_the_artifact(cache, has_d
     assert (used.path.exists(), unused.path.exists(), len(calls)) == (True, False, 2)
 
 
-def test_a_full_disk_with_nothing_left_to_evict_fails_in_words_and_leaves_nothing(cache):
+def test_full_disk_without_evictable_files_fails_cleanly(cache):
     used = fetch(cache, b"u" * 40)
     calls: list[int] = []
     with pytest.raises(DiskUnavailable) as caught:
@@ -200,7 +200,7 @@ def test_a_full_disk_with_nothing_left_to_evict_fails_in_words_and_leaves_nothin
     assert [path for path in cache.directory.iterdir() if path.suffix != ".lock"] == [used.path]
 
 
-def test_a_disk_that_takes_no_more_in_the_middle_of_a_file_is_named(tmp_path):
+def test_disk_that_fills_during_a_copy_is_named(tmp_path):
     code = (
         "import resource; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
         "from models_registry.errors import DiskUnavailable\n"
@@ -223,7 +223,7 @@ def test_the_cache_may_be_removed_at_any_time(cache):
     assert fetch(cache, b"other", digest="").path.read_bytes() == b"other"
 
 
-def test_a_cache_that_is_removed_under_a_copy_fails_in_words_and_is_made_again(cache):
+def test_cache_removed_during_a_copy_fails_and_returns(cache):
     def removed(target):
         target.write(b"model")
         shutil.rmtree(cache.directory)
@@ -267,7 +267,7 @@ def test_a_siblings_endless_download_ends_at_the_deadline(cache):
     assert os.listdir(cache.directory)  # noqa: PTH208
 
 
-def test_a_cache_that_cannot_be_made_is_said_when_it_is_needed(tmp_path: Path):
+def test_uncreatable_cache_is_reported_on_use(tmp_path: Path):
     (tmp_path / "file").write_text("")
     cache = ArtifactCache(tmp_path / "file" / "cache", max_bytes=1)
     with pytest.raises(DiskUnavailable, match="cannot be written to: Not a directory"):
@@ -275,7 +275,7 @@ def test_a_cache_that_cannot_be_made_is_said_when_it_is_needed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("blocked", ["a file in its place", "a full disk"])
-def test_an_artifact_that_no_disk_keeps_is_kept_in_memory(tmp_path, blocked, monkeypatch):
+def test_artifact_that_no_disk_keeps_stays_in_memory(tmp_path, blocked, monkeypatch):
     cache = ArtifactCache(tmp_path / "cache", max_bytes=100)
     if blocked == "a full disk":
         monkeypatch.setattr("models_registry.artifacts.cache._copy_within", refuse_disk(tmp_path))

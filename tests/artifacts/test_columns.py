@@ -37,7 +37,7 @@ def test_a_matrix_of_any_numbers_becomes_float64(dtype):
     assert parsed.tolist() == [[1, 2], [3, 4]]
 
 
-def test_a_matrix_that_looks_into_a_request_is_copied_to_where_a_model_can_work():
+def test_matrix_that_views_a_request_is_copied():
     raw = b"odd" + np.arange(4.0).tobytes()
     looking = np.frombuffer(raw, "<f8", offset=3).reshape(2, 2)
     assert not looking.flags.aligned

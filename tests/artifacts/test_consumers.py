@@ -127,7 +127,7 @@ def answered(model: Any, schema: Schema, rows: list[Any]) -> Any:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("key", AROUND)
-def test_columns_are_read_off_through_an_estimator_around_the_pipeline(key: str) -> None:
+def test_columns_are_read_through_a_wrapping_estimator(key: str) -> None:
     model = AROUND[key]()
     schema = stored(model)
     assert [(item.name, item.type, item.nullable) for item in schema.inputs] == [
@@ -229,14 +229,14 @@ def test_missing_values_stop_at_what_refuses_them(way: str) -> None:
     assert {item.name for item in infer_schema(model).inputs if item.nullable} == {"district"}
 
 
-def test_column_with_two_consumers_may_be_missing_where_both_allow_it() -> None:
+def test_shared_column_is_optional_where_both_consumers_allow_it() -> None:
     whole = TABLE.fillna(1.0)
     choice = make_column_transformer((SimpleImputer(), ["area", "age"]), ("passthrough", ["age"]))
     area, _, age = infer_schema(make_pipeline(choice, LogisticRegression()).fit(whole, DEAR)).inputs
     assert (area.nullable, age.nullable) == (True, False)
 
 
-def test_booleans_of_a_sample_tell_a_column_that_takes_numbers() -> None:
+def test_boolean_samples_mark_a_numeric_column() -> None:
     table = TABLE.fillna(1.0).assign(age=TABLE.area > 100)
     choice = make_column_transformer((ORDINAL, ["district"]), remainder="passthrough")
     model = make_pipeline(choice, LogisticRegression(max_iter=2000)).fit(table, DEAR)

@@ -39,7 +39,7 @@ def mixed(*city_steps):
 
 
 @pytest.mark.parametrize("missing", [None, np.nan], ids=["None", "NaN"])
-def test_a_missing_string_answers_the_same_alone_and_among_others(missing):
+def test_missing_string_answers_alike_alone_and_in_batches(missing):
     frame = FRAME.assign(city=pd.Series(["Oslo", missing, "Rome", "Oslo"], dtype=object))
     model = mixed(OneHotEncoder()).fit(frame, LABELS)
     schema = Schema.from_json(json.loads(json.dumps(infer_schema(model).to_json())))
@@ -51,7 +51,7 @@ def test_a_missing_string_answers_the_same_alone_and_among_others(missing):
     np.testing.assert_allclose(alone[0], model.predict_proba(asked)[0])
 
 
-def test_columns_behind_an_imputer_have_the_encoders_type_and_categories():
+def test_imputed_columns_have_the_encoders_type_and_categories():
     frame = FRAME.assign(city=pd.Series(["Oslo", np.nan, "Rome", "Oslo"], dtype=object))
     model = mixed(SimpleImputer(strategy="most_frequent"), OneHotEncoder()).fit(frame, LABELS)
     city, age, text = infer_schema(model).inputs
@@ -64,7 +64,7 @@ def test_columns_behind_an_imputer_have_the_encoders_type_and_categories():
         schema.parse([{"city": "Bonn", "age": 1, "text": "a"}])
 
 
-def test_a_scaler_lets_missing_values_through_only_to_what_takes_them():
+def test_scaler_passes_missing_values_only_where_accepted():
     rows, labels = np.array([[0.0], [1.0]]), [0, 1]
     assert not infer_schema(make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)).inputs[0].nullable
     assert (
@@ -81,7 +81,7 @@ class Silent(BaseEstimator):
         return np.asarray(rows).sum(axis=1)
 
 
-def test_what_the_estimator_does_not_tell_comes_from_the_manifest_or_the_sample():
+def test_unknown_schema_parts_come_from_manifest_or_sample():
     with pytest.raises(NoPrediction, match="Give 'inputs' or a sample"):
         infer_schema(Silent())
     assert infer_schema(Silent(), [Feature("a"), Feature("b")]).names == ("a", "b")
@@ -131,7 +131,7 @@ def test_columns_that_are_dropped_everywhere_are_optional():
     assert [item.name for item in infer_schema(model).inputs if item.optional] == ["id"]
 
 
-def test_a_column_that_an_imputer_sees_before_it_is_dropped_is_not_optional():
+def test_imputed_column_that_is_dropped_is_required():
     columns = ColumnTransformer([("n", StandardScaler(), [0])])
     model = make_pipeline(SimpleImputer(), columns, LogisticRegression()).fit([[0.0, 1], [1, 0]], [0, 1])
     assert not any(item.optional for item in infer_schema(model).inputs)

@@ -29,7 +29,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize(("rows", "begins"), CONTAINERS.values(), ids=CONTAINERS)
-def test_text_that_is_no_number_is_named_with_its_place(rows, begins):
+def test_text_that_is_no_number_is_located(rows, begins):
     with pytest.raises(InputError) as error:
         call(Numeric(), rows)
     assert str(error.value).startswith(begins)

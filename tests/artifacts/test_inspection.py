@@ -211,7 +211,7 @@ def test_header_of_an_array_counts_as_what_it_claims(tmp_path: Path) -> None:
     assert "8796093022" in judge(inspect_artifact(path, "skops", max_claimed_bytes=LIMIT))[0]
 
 
-def test_checks_of_a_hundred_trees_take_less_than_three_seconds(tmp_path: Path) -> None:
+def test_hundred_trees_are_checked_in_linear_time(tmp_path: Path) -> None:
     X = np.random.RandomState(0).rand(5_000, 10)
     forest = RandomForestClassifier(100, random_state=0).fit(X, np.random.RandomState(1).randint(0, 2, 5_000))
     path = tmp_path / "m.joblib"

@@ -175,9 +175,7 @@ def test_misbehaviour_ends_as_its_reason(key: str, tmp_path: Path) -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 50_000_000
 
 
-def test_probe_has_no_network_no_processes_no_credentials_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_task_is_isolated_from_network_processes_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").touch()
     model = models.Prying()
     model.folder = str(tmp_path)
@@ -221,7 +219,7 @@ def test_too_many_features_are_a_clear_limit(tmp_path: Path) -> None:
     assert "Choose fewer features" in report.reason
 
 
-def test_sample_with_a_target_of_another_name_says_how_to_call_it(tmp_path: Path) -> None:
+def test_sample_with_misnamed_target_names_the_right_one(tmp_path: Path) -> None:
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     path = tmp_path / "model.joblib"
     joblib.dump(LinearRegression().fit(frame, Y), path)

@@ -53,7 +53,7 @@ def test_metrics_from_elsewhere_are_held_to_the_same():
             parse_metrics({"a": number})
 
 
-def test_a_sample_given_by_itself_is_held_to_the_same():
+def test_sample_alone_is_checked_by_the_same_rules():
     with pytest.raises(ManifestError, match="not finite"):
         Sample.from_json({"instances": [[float("nan")]]})
 
@@ -92,7 +92,7 @@ def test_only_plain_decimal_cells_are_numbers(cell, value):
     assert type(sample.instances[0]["b"]) is type(value)
 
 
-def test_columns_of_a_csv_that_are_counted_are_taken_in_their_order():
+def test_numbered_csv_columns_keep_their_order():
     table = pd.DataFrame(np.array([[1.5, 2.0], [3.0, 4.5]]))
     assert Sample.from_csv(table.to_csv(index=False)).instances == ([1.5, 2.0], [3.0, 4.5])
     expected = Sample.from_csv(table.assign(prediction=["a", "b"]).to_csv(index=False))

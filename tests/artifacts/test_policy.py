@@ -174,7 +174,7 @@ def test_another_numpy_alone_is_verified_for_proven_parts() -> None:
     assert f"numpy: written by <2.0, verified for {server_versions()['numpy']}." in verdict.sentence
 
 
-def test_nothing_is_proven_for_another_scikit_learn_than_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_proven_for_another_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proven, "version", lambda name: "1.10.0")
     assert proven.unproven_parts(["sklearn.svm._classes.SVC"], ["1.4.2"]) == ("sklearn.svm._classes.SVC",)
 
@@ -222,7 +222,7 @@ OLD = found(versions={"scikit-learn": ("1.4.2",)})
         "The artifact failed with KeyError: 'x'. Correct the model or its sample, and publish again.",
     ],
 )
-def test_failure_of_another_version_names_both_and_what_to_do(reason: str) -> None:
+def test_failure_of_another_version_names_both_versions(reason: str) -> None:
     told = explain_versions(reason, OLD)
     assert f"Trained with scikit-learn 1.4.2, served with {SERVED}." in told
     assert f"Train it again with the server's versions (pip install scikit-learn=={SERVED}" in told

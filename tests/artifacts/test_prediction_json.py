@@ -74,7 +74,7 @@ def test_compiled_form_has_the_same_confidence() -> None:
     assert confidences(answer, schema) == reply_to(model, X)["confidences"]
 
 
-def test_label_that_is_not_the_most_probable_keeps_its_own() -> None:
+def test_less_probable_label_keeps_its_own_confidence() -> None:
     schema = Schema((), kind="classifier", classes=("no", "yes", "maybe"))
     answer = Prediction(np.array(["maybe", "no"]), np.array([[0.6, 0.1, 0.3], [0.2, 0.7, 0.1]]))
     assert confidences(answer, schema) == [0.3, 0.2]

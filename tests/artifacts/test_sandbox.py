@@ -73,7 +73,7 @@ BLOATING = {"joblib": _marks, "skops": _schema, "onnx": _nodes}
 
 
 @pytest.mark.parametrize("format", BLOATING)
-def test_file_that_bloats_its_inspection_is_refused_by_a_named_limit(format: str, tmp_path: Path) -> None:
+def test_oversized_inspection_is_refused_by_a_named_limit(format: str, tmp_path: Path) -> None:
     path = tmp_path / f"model.{format}"
     path.write_bytes(BLOATING[format]())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -105,7 +105,7 @@ def _server(outcome: sandbox.Outcome) -> int:
     return int(outcome.report["parent"])
 
 
-def test_tasks_are_forked_from_one_process_that_has_one_thread() -> None:
+def test_tasks_are_forked_from_one_single_threaded_process() -> None:
     first, second = _lineage(), _lineage()
 
     assert _server(first) == _server(second) != os.getpid()
@@ -121,7 +121,7 @@ def test_a_server_that_was_killed_is_started_again() -> None:
     assert _server(_lineage()) != before
 
 
-def test_several_tasks_run_at_once_and_one_that_hangs_ends_alone() -> None:
+def test_parallel_tasks_run_and_a_hanging_one_ends_alone() -> None:
     with ThreadPoolExecutor(3) as pool:
         hanging = pool.submit(_lineage, sleep=600)
         others = [pool.submit(_lineage) for _ in range(4)]
@@ -130,7 +130,7 @@ def test_several_tasks_run_at_once_and_one_that_hangs_ends_alone() -> None:
     assert len({_server(other.result()) for other in others}) == 1
 
 
-def test_a_task_has_a_process_of_its_own_where_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_has_its_own_process_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models_registry.artifacts.sandbox.forking.PROGRAM", Path("/nonexistent"))
     monkeypatch.setattr(sandbox, "server", ForkServer())
 

@@ -68,7 +68,7 @@ def test_missing_key_is_refused(signed: Path) -> None:
         verify(signed, key="absent.pub")
 
 
-def test_policy_warn_says_what_is_wrong_and_policy_off_says_nothing(signed: Path) -> None:
+def test_policy_warn_reports_and_policy_off_is_silent(signed: Path) -> None:
     assert "no signature" in verify(signed, bundle=b"", policy="warn")
     assert verify(signed, bundle=b"", policy="off") == ""
     with pytest.raises(ValueError, match="no policy"):

@@ -108,7 +108,7 @@ def test_activate_watch_the_rollout_arrive_and_roll_back(open_page, digits):
     ]
 
 
-def test_deactivate_watch_the_replicas_put_it_down_and_roll_back(open_page, digits):
+def test_deactivation_is_followed_on_replicas_and_rolled_back(open_page, digits):
     page = open_page(*VIEW, "activate_modelversion")
     with Replicas(digits, (11, 12)).beating() as replicas:
         for pid in replicas.pids:
@@ -172,7 +172,7 @@ def test_an_open_page_says_when_somebody_else_activates(open_page, digits):
     expect(page.locator('tr[data-version="2"]')).to_contain_text("active")
 
 
-def test_the_keyboard_keeps_its_place_while_the_rollout_is_written_anew(open_page, digits):
+def test_keyboard_focus_survives_a_rollout_update(open_page, digits):
     page = open_page(*VIEW)
     with Replicas(digits, (11,)).beating() as replicas:
         page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
@@ -182,7 +182,7 @@ def test_the_keyboard_keeps_its_place_while_the_rollout_is_written_anew(open_pag
         expect(page.locator("#version-2")).to_be_focused()
 
 
-def test_a_rejected_version_is_checked_again_from_the_models_page(open_page, digits):
+def test_rejected_version_is_rechecked_from_the_models_page(open_page, digits):
     page = open_page(*VIEW, "publish_modelversion")
     page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
     page.get_by_role("button", name="Check again").click()
@@ -190,7 +190,7 @@ def test_a_rejected_version_is_checked_again_from_the_models_page(open_page, dig
     assert ModelVersion.objects.get(number=3).state == "found"
 
 
-def test_a_versions_page_follows_its_check_and_asks_no_more_after_the_verdict(open_page, digits):
+def test_version_page_polls_only_until_the_verdict(open_page, digits):
     target = digits.versions.get(number=3)
     page = open_page(*VIEW, "publish_modelversion", "activate_modelversion")
     page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
@@ -213,7 +213,7 @@ def test_a_versions_page_follows_its_check_and_asks_no_more_after_the_verdict(op
     assert len(asked) == until_the_verdict >= 2
 
 
-def test_the_check_is_overruled_with_a_tick_and_a_reason(open_page, digits):
+def test_verdict_is_overruled_with_tick_and_reason(open_page, digits):
     target = version("digits", 4, override_reason="Trained with scikit-learn 1.4.2, served with 1.9.1.")
     page = open_page(*VIEW, "activate_modelversion", "override_check")
     page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
@@ -259,7 +259,7 @@ def test_somebody_who_may_only_look_sees_no_button(open_page, digits):
         assert page.locator("#content").get_by_role("link", name=act).count() == 0
 
 
-def test_cells_of_a_list_grow_on_a_phone_and_a_replica_names_a_few_of_many_models(open_page, digits):
+def test_phone_lists_grow_and_replica_names_few_models(open_page, digits):
     page = open_page(*VIEW, size=PHONE)
     services.set_description(digits, "It says what the model is for, and from what data. " * 6, by="bob")
     others = [services.activate(version(f"m{index:02}", 1), by="bob").model for index in range(51)]

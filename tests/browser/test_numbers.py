@@ -72,7 +72,7 @@ def test_rounded_shares_say_so_and_labels_keep_their_digits(load, look, size):  
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_large_whole_number_is_sent_as_it_was_typed(load, look, tmp_path):  # noqa: F811
+def test_large_integer_is_sent_as_typed(load, look, tmp_path):  # noqa: F811
     load(opened(tmp_path, copying("int64")), example=[2**53 + 1])
     with live_service() as url:
         page = look(url)

@@ -118,7 +118,7 @@ def test_digits_are_drawn_by_pointer_and_by_keyboard(serve, look):
         expect(prediction).to_have_text("2")
 
 
-def test_form_is_made_from_the_schema_and_answers_as_it_changes(serve, look):
+def test_schema_makes_the_form_and_changes_update_answers(serve, look):
     serve("penguins")
     with live_service() as url:
         page = look(url)
@@ -193,7 +193,7 @@ def test_snippets_are_copied_and_work(serve, look):
             expect(page.get_by_role("button", name="Copy")).to_be_visible()
 
 
-def test_mistake_is_said_where_it_was_made_and_goes_when_it_is_mended(serve, look):
+def test_error_shows_at_its_field_until_corrected(serve, look):
     serve("penguins")
     with live_service() as url:
         page = look(url)
@@ -261,7 +261,7 @@ def test_phone_shows_everything_within_its_width(serve, load, look, scheme):  # 
         assert dark is (scheme == "dark")
 
 
-def test_address_names_the_model_and_nothing_served_is_said_in_words(serve, look):
+def test_address_names_the_model_and_nothing_served_is_explained(serve, look):
     with live_service() as url:
         empty = look(url)
         expect(empty.get_by_role("status").first).to_contain_text("publish_model")

@@ -35,7 +35,7 @@ def candidate(storage_directory, tmp_path):
     return second
 
 
-def test_from_the_version_to_an_answer_and_to_the_comparison(page, candidate):
+def test_version_page_leads_to_answer_and_comparison(page, candidate):
     page.goto(f"/admin/models_registry/modelversion/{candidate.pk}/change/")
     page.get_by_role("link", name="Try it").click()
     expect(page.locator("#prediction")).to_have_text("a", timeout=30_000)

@@ -88,7 +88,7 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
     assert has_no_sideways_scroll(page)
 
 
-def test_a_refusal_of_the_service_is_shown_and_the_form_kept(page, tmp_path):
+def test_refusal_is_shown_and_the_form_kept(page, tmp_path):
     artifact = save(LogisticRegression().fit(np.eye(2), [0, 1]), tmp_path / "model.joblib")
     (tmp_path / "sample.csv").write_text("age,prediction\n")
     page.goto("/admin/models_registry/modelversion/upload/?model=churn")

@@ -31,7 +31,7 @@ def test_alarms_watch_balancer_tasks_models_and_database() -> None:
     assert alarms("monitoring")["SlowAnswers"]["ExtendedStatistic"] == "p99"
 
 
-def test_rollback_alarm_is_a_rate_with_a_minimum_of_requests() -> None:
+def test_rollback_alarm_is_a_rate_with_minimum_requests() -> None:
     alarm = alarms("service")["TargetErrors"]
     # each request is a sample of 0 or 100: p90 is 100 where one in ten failed
     assert (alarm["MetricName"], alarm["ExtendedStatistic"], alarm["Threshold"]) == ("FailurePercent", "p90", 50)
@@ -41,12 +41,12 @@ def test_rollback_alarm_is_a_rate_with_a_minimum_of_requests() -> None:
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 300
 
 
-def test_rollback_counts_failed_predictions_and_no_answer_of_a_health_check() -> None:
+def test_rollback_counts_predictions_and_no_health_checks() -> None:
     # the balancer's count of 5xx has the 503 of a readiness probe in it
     assert {alarm["Namespace"] for alarm in alarms("service").values()} == {"mlapi"}
 
 
-def test_one_replica_that_cannot_load_a_model_is_an_alarm_within_a_minute() -> None:
+def test_replica_that_cannot_load_raises_alarm_within_minute() -> None:
     alarm = alarms("service")["ReplicaFailed"]
     assert (alarm["Namespace"], alarm["Threshold"], alarm["Statistic"]) == ("mlapi", 1, "Maximum")
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 60
@@ -64,7 +64,7 @@ def test_every_alarm_goes_to_the_topic(stack: str) -> None:
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
 
 
-def test_topic_mails_the_address_given_and_failed_deployments_reach_it() -> None:
+def test_topic_mails_the_address_and_receives_failed_deployments() -> None:
     subscription = resources("data", alarm_email=EMAIL)["AlarmSubscription"]["Properties"]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", EMAIL)
     rule = resources("monitoring")["DeploymentFailed"]["Properties"]
@@ -77,7 +77,7 @@ def test_without_an_address_nobody_is_subscribed() -> None:
 
 
 @pytest.mark.parametrize(("database", "graphs"), [(True, 9), (False, 7)])
-def test_dashboard_is_json_with_a_graph_for_callers_tasks_models_and_database(*, database: bool, graphs: int) -> None:
+def test_dashboard_json_graphs_callers_tasks_models_and_database(*, database: bool, graphs: int) -> None:
     template, values = resources("monitoring", create_database=database)["Dashboard"]["Properties"]["DashboardBody"][
         "Fn::Sub"
     ]

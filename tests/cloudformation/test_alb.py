@@ -14,14 +14,14 @@ def attributes(part: dict[str, Any], key: str) -> dict[str, Any]:
     return {attribute["Key"]: attribute["Value"] for attribute in part[key]}
 
 
-def test_target_group_asks_for_readiness_on_8000_and_drains_30_seconds() -> None:
+def test_target_group_checks_readiness_on_8000_and_drains() -> None:
     group = resources("service")["TargetGroup"]["Properties"]
     assert (group["TargetType"], group["Port"], group["HealthCheckPath"]) == ("ip", 8000, "/health")
     assert group["Matcher"] == {"HttpCode": "200"}
     assert attributes(group, "TargetGroupAttributes")["deregistration_delay.timeout_seconds"] == "30"
 
 
-def test_with_a_certificate_http_redirects_and_https_forwards_over_tls_1_2_or_better() -> None:
+def test_certificate_makes_http_redirect_and_https_forward() -> None:
     listeners = of_type(resources("service", certificate_arn=CERTIFICATE), "ElasticLoadBalancingV2::Listener")
     (redirect,) = listeners["HttpListener"]["DefaultActions"]
     assert redirect["RedirectConfig"] == {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
@@ -30,7 +30,7 @@ def test_with_a_certificate_http_redirects_and_https_forwards_over_tls_1_2_or_be
     assert https["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 
-def test_without_a_certificate_http_forwards_and_there_is_no_https() -> None:
+def test_http_forwards_without_https_where_certificate_is_absent() -> None:
     listeners = of_type(resources("service"), "ElasticLoadBalancingV2::Listener")
     assert list(listeners) == ["HttpListener"]
     assert [action["Type"] for action in listeners["HttpListener"]["DefaultActions"]] == ["forward"]
@@ -38,7 +38,7 @@ def test_without_a_certificate_http_forwards_and_there_is_no_https() -> None:
 
 @pytest.mark.parametrize("certificate", ["", CERTIFICATE])
 @pytest.mark.parametrize("cidr", ["", OFFICE])
-def test_admin_is_refused_outside_admin_cidr_on_the_listener_that_forwards(certificate: str, cidr: str) -> None:
+def test_admin_is_refused_outside_admin_cidr(certificate: str, cidr: str) -> None:
     found = resources("service", certificate_arn=certificate, admin_cidr=cidr)
     rules = sorted(of_type(found, "ElasticLoadBalancingV2::ListenerRule").values(), key=lambda rule: rule["Priority"])
     assert {rule["ListenerArn"]["Ref"] for rule in rules} == {"HttpsListener" if certificate else "HttpListener"}
@@ -57,7 +57,7 @@ def test_admin_is_refused_outside_admin_cidr_on_the_listener_that_forwards(certi
 
 
 @pytest.mark.parametrize(("environment", "protected"), [("dev", "false"), ("staging", "false"), ("prod", "true")])
-def test_balancer_drops_invalid_headers_logs_and_is_protected_in_prod(environment: str, protected: str) -> None:
+def test_balancer_drops_invalid_headers_and_is_protected(environment: str, protected: str) -> None:
     found = attributes(
         resources("service", environment_name=environment)["LoadBalancer"]["Properties"], "LoadBalancerAttributes"
     )

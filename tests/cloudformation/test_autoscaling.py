@@ -14,12 +14,12 @@ def test_tasks_range_from_the_floor_to_the_ceiling() -> None:
 @pytest.mark.parametrize(("settings", "expected"), [
     ({}, "7800"), ({"task_cpu": 1024, "task_memory": 2048}, "31300"), ({"requests_per_task": 900}, "900"),
 ])  # fmt: skip
-def test_requests_per_task_come_from_the_benchmark_unless_they_are_set(settings: dict[str, int], expected: str) -> None:
+def test_requests_per_task_default_to_the_benchmark(settings: dict[str, int], expected: str) -> None:
     policy = resources("service", **settings)["ScaleByRequests"]["Properties"]
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == expected
 
 
-def test_tasks_follow_cpu_and_requests_out_after_60_and_in_after_120_seconds() -> None:
+def test_tasks_scale_out_after_60_in_after_120_seconds() -> None:
     policies = of_type(resources("service"), "ApplicationAutoScaling::ScalingPolicy").values()
     rules = [policy["TargetTrackingScalingPolicyConfiguration"] for policy in policies]
     metrics = {rule["PredefinedMetricSpecification"]["PredefinedMetricType"] for rule in rules}

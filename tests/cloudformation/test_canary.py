@@ -98,7 +98,7 @@ def weights(rule: dict[str, Any]) -> dict[str, int]:
     return {part["TargetGroupArn"]["Ref"]: part["Weight"] for part in action["ForwardConfig"]["TargetGroups"]}
 
 
-def test_rules_keep_the_weights_of_the_group_that_is_live() -> None:
+def test_rules_keep_the_live_groups_weights() -> None:
     parts = shifting(live_target_group="alternate", **ADMIN)
     assert weights(parts["HttpsServes"]) == {"TargetGroup": 0, "AlternateTargetGroup": 100}
     assert weights(parts["HttpsAdmitsAdmin"]) == {"AdminTargetGroup": 0, "AdminAlternateTargetGroup": 100}
@@ -203,7 +203,7 @@ def test_rolling_waits_for_the_main_group() -> None:
         preflight.require_main_is_live("alternate")
 
 
-def test_live_group_of_a_service_without_rules_is_the_main_one(aws: Aws) -> None:
+def test_service_without_rules_has_the_main_group_live(aws: Aws) -> None:
     assert preflight.live_target_group(aws, "no-such-stack") == "main"
 
 

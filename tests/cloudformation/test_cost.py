@@ -64,7 +64,7 @@ def test_month_costs_what_the_docs_say(settings: Settings, low: float, high: flo
         {"key_arn": "arn:aws:kms:us-east-1:123456789012:key/1"},
     ],
 )
-def test_bill_has_a_line_for_each_billable_part_of_the_configuration(changes: dict[str, Any]) -> None:
+def test_bill_has_a_line_for_each_billable_part(changes: dict[str, Any]) -> None:
     made = {part["Type"] for stack in MAKERS for part in resources(stack, **changes).values()}
     lines = {line.price for line in bill(Settings(**changes))}
     for kind in made & set(BILLED):
@@ -94,7 +94,7 @@ def test_every_price_names_the_page_it_was_read_on() -> None:
     assert all(price.source.startswith("https://aws.amazon.com/") and price.usd > 0 for price in PRICES.values())
 
 
-def test_text_shows_the_lines_the_profiles_and_that_nothing_is_free(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_shows_lines_profiles_and_minimum_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cost", "--env", "dev", "--network-mode", "nat"]) == 0
     shown = capsys.readouterr().out
     assert "NAT gateway" in shown
@@ -114,7 +114,7 @@ def usd(lines: list[Line], price: str) -> float:
     return sum(line.usd for line in lines if line.price == price)
 
 
-def test_logs_are_most_of_what_heavy_traffic_costs_and_sampling_saves_them() -> None:
+def test_heavy_traffic_pays_for_logs_and_sampling_saves() -> None:
     quiet, busy = bill(Settings(), 0), bill(Settings(), 10_000)
     assert usd(busy, "logs") > 0.5 * (total(busy) - total(quiet))
     sampled = bill(Settings(log_sample_percent=1), 10_000)
@@ -156,7 +156,7 @@ def test_comparison_names_each_way_its_price_and_its_page(capsys: pytest.Capture
     assert all(source.startswith("https://") for other in answer["elsewhere"] for source in other["sources"])
 
 
-def test_http_api_is_billed_by_request_and_without_addresses_of_its_own() -> None:
+def test_http_api_is_billed_by_request_without_addresses() -> None:
     lines = bill(Settings(door="http-api"), 100)
     assert usd(lines, "api-requests") == pytest.approx(4.38)  # 100 a minute are 4.38 million a month
     assert not {"balancer", "balancer-capacity"} & {line.price for line in lines}

@@ -20,7 +20,7 @@ def test_engine_is_the_major_version_and_takes_minor_ones() -> None:
     assert (database["EngineVersion"], database["AutoMinorVersionUpgrade"]) == ("17", True)
 
 
-def test_database_comes_from_the_snapshot_named_with_its_own_master() -> None:
+def test_named_snapshot_restores_the_database_with_its_master() -> None:
     database = resources("data", database_snapshot="before-the-accident")["Database"]["Properties"]
     assert database["DBSnapshotIdentifier"] == "before-the-accident"
     # CloudFormation refuses both beside a snapshot
@@ -36,7 +36,7 @@ def test_database_comes_from_the_snapshot_named_with_its_own_master() -> None:
         ({"existing_repository": "mlapi/images"}, {"Repository"}),
     ],
 )
-def test_existing_bucket_or_repository_takes_the_place_of_a_new_one(settings: dict[str, str], gone: set[str]) -> None:
+def test_existing_bucket_or_repository_replaces_a_new_one(settings: dict[str, str], gone: set[str]) -> None:
     assert set(resources("data")) - set(resources("data", **settings)) == gone
 
 
@@ -59,7 +59,7 @@ def test_log_group_is_kept_when_the_service_goes() -> None:
     assert resources("service", environment_name="prod")["LogGroup"]["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
-def test_backup_keeps_database_and_models_for_35_days_where_a_role_is_given() -> None:
+def test_backup_keeps_database_and_models_for_35_days() -> None:
     found = resources("data", backup_role_arn=ROLE)
     (rule,) = found["BackupPlan"]["Properties"]["BackupPlan"]["BackupPlanRule"]
     assert rule["Lifecycle"] == {"DeleteAfterDays": 35}

@@ -19,7 +19,7 @@ def test_database_refuses_connections_without_tls() -> None:
     assert settings["Family"] == "postgres17"
 
 
-def test_database_password_is_a_dynamic_reference_to_a_secret_that_knows_it() -> None:
+def test_database_password_is_a_dynamic_reference_to_secret() -> None:
     found = resources("data")
     password = found["Database"]["Properties"]["MasterUserPassword"]["Fn::Sub"]
     assert password == "{{resolve:secretsmanager:${DatabaseCredentials}:SecretString:password}}"
@@ -29,7 +29,7 @@ def test_database_password_is_a_dynamic_reference_to_a_secret_that_knows_it() ->
 
 
 @pytest.mark.parametrize(("environment", "protected"), [("dev", False), ("staging", False), ("prod", True)])
-def test_database_spreads_over_two_zones_and_is_protected_in_prod(environment: str, *, protected: bool) -> None:
+def test_database_spans_two_zones_and_is_protected(environment: str, *, protected: bool) -> None:
     properties = resources("data", environment_name=environment)["Database"]["Properties"]
     assert (properties["MultiAZ"], properties["DeletionProtection"]) == (protected, protected)
 

@@ -35,7 +35,7 @@ def test_network_and_its_four_subnets_in_two_zones(deployed: Deployed) -> None:
     }
 
 
-def test_public_routes_lead_to_the_internet_and_private_ones_to_nat_in_nat_mode_only(deployed: Deployed) -> None:
+def test_public_routes_reach_internet_and_private_ones_nat(deployed: Deployed) -> None:
     (public,) = default_routes(deployed, "PublicRoutes")
     assert public["GatewayId"] == deployed.network_parts["InternetGateway"]
     private = default_routes(deployed, "PrivateRoutes") + default_routes(deployed, "PrivateRoutes2")
@@ -46,7 +46,7 @@ def test_public_routes_lead_to_the_internet_and_private_ones_to_nat_in_nat_mode_
         assert not {"NatGateway", "NatAddress"} & set(deployed.network_parts)
 
 
-def test_endpoints_are_s3s_gateway_and_four_more_in_endpoints_mode(deployed: Deployed) -> None:
+def test_endpoints_are_s3_gateway_and_four_in_endpoints_mode(deployed: Deployed) -> None:
     everywhere = deployed.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
     found = [part for part in everywhere if part["VpcId"] == deployed.network_parts["Vpc"]]
     services = sorted((part["VpcEndpointType"], part["ServiceName"].split(".", 3)[3]) for part in found)
@@ -89,7 +89,7 @@ def test_groups_admit_only_the_one_in_front_of_them(deployed: Deployed) -> None:
     assert to_everywhere == []
 
 
-def test_tasks_stand_where_the_mode_says_with_a_public_address_in_public_mode_only(deployed: Deployed) -> None:
+def test_tasks_have_public_addresses_in_public_mode_only(deployed: Deployed) -> None:
     network = deployed.ecs_service["networkConfiguration"]["awsvpcConfiguration"]
     is_public = deployed.settings.network_mode == "public"
     assert network["assignPublicIp"] == ("ENABLED" if is_public else "DISABLED")
@@ -129,7 +129,7 @@ def test_listeners_forward_redirect_and_refuse_as_the_certificate_says(deployed:
     assert "/admin/*" in refuses["Conditions"][0]["PathPatternConfig"]["Values"]
 
 
-def test_balancer_drops_invalid_headers_and_logs_to_the_log_bucket(deployed: Deployed) -> None:
+def test_balancer_drops_invalid_headers_and_logs_to_bucket(deployed: Deployed) -> None:
     found = deployed.client("elbv2").describe_load_balancer_attributes(
         LoadBalancerArn=deployed.service_parts["LoadBalancer"]
     )["Attributes"]
@@ -158,7 +158,7 @@ def test_model_bucket_is_versioned_encrypted_and_closed(deployed: Deployed) -> N
     assert "aws:SecureTransport" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
 
 
-def test_roles_trust_the_tasks_of_this_account_and_bear_no_managed_policy(deployed: Deployed) -> None:
+def test_roles_trust_own_tasks_and_have_no_managed_policy(deployed: Deployed) -> None:
     iam = deployed.client("iam")
     for role in ("ExecutionRole", "TaskRole"):
         name = deployed.service_parts[role]
@@ -168,7 +168,7 @@ def test_roles_trust_the_tasks_of_this_account_and_bear_no_managed_policy(deploy
         assert iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []
 
 
-def test_task_is_fargates_not_root_read_only_and_has_time_to_stop(deployed: Deployed) -> None:
+def test_task_is_fargate_unprivileged_and_has_stop_time(deployed: Deployed) -> None:
     task = deployed.task
     assert (task["requiresCompatibilities"], task["networkMode"]) == (["FARGATE"], "awsvpc")
     assert (task["cpu"], task["memory"]) == ("256", "1024")
@@ -203,7 +203,7 @@ def test_deployments_are_watched_and_rolled_back(deployed: Deployed) -> None:
     assert [item["capacityProvider"] for item in deployed.ecs_service["capacityProviderStrategy"]] == ["FARGATE"]
 
 
-def test_database_is_private_encrypted_and_knows_its_password_from_the_secret(deployed: Deployed) -> None:
+def test_database_is_private_encrypted_with_its_secrets_password(deployed: Deployed) -> None:
     if not deployed.settings.create_database:
         assert "Database" not in deployed.data_parts
         return

@@ -91,7 +91,7 @@ def test_documented_crossing_of_the_doors_is_the_computed_one() -> None:
 
 
 @pytest.mark.parametrize(("profile", "usd"), [("cheapest", 10), ("standard", 43)])
-def test_documented_bill_behind_an_http_api_is_the_computed_one(profile: str, usd: int) -> None:
+def test_documented_http_api_bill_is_the_computed_one(profile: str, usd: int) -> None:
     settings = Settings.for_environment("dev", profile=profile).with_assignment("Door=http-api")
     assert round(total(bill(settings))) == usd
     assert f"`{profile}` to ${usd}" in COSTS

@@ -14,7 +14,7 @@ def rules() -> list[dict[str, Any]]:
     return found
 
 
-def test_repository_scans_never_moves_a_tag_forgets_and_is_kept() -> None:
+def test_repository_scans_fixes_tags_expires_and_is_kept() -> None:
     part = resources("data")["Repository"]
     properties = part["Properties"]
     assert (part["DeletionPolicy"], part["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")

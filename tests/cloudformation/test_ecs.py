@@ -40,7 +40,7 @@ def test_default_size_is_one_that_fargate_sells() -> None:
     assert int(part["Memory"]) in TASK_SIZES[int(part["Cpu"])]
 
 
-def test_container_is_not_root_and_can_write_to_tmp_only() -> None:
+def test_container_is_unprivileged_and_writes_to_tmp_only() -> None:
     part = container()
     assert part["User"] == "10001:10001"
     assert part["ReadonlyRootFilesystem"] is True
@@ -53,7 +53,7 @@ def test_container_checks_its_own_life_without_curl() -> None:
     assert container()["HealthCheck"]["Command"] == ["CMD", "python", "docker/healthcheck.py"]
 
 
-def test_container_logs_to_its_group_and_has_90_seconds_to_stop() -> None:
+def test_container_logs_and_has_90_seconds_to_stop() -> None:
     part = container()
     assert part["LogConfiguration"]["LogDriver"] == "awslogs"
     assert part["LogConfiguration"]["Options"]["awslogs-group"] == {"Ref": "LogGroup"}
@@ -88,12 +88,12 @@ def test_without_a_database_the_registry_is_sqlite_under_tmp() -> None:
 
 
 @pytest.mark.parametrize(("certificate", "https"), [("", "off"), ("arn:aws:acm:us-east-1:1:certificate/x", "on")])
-def test_service_knows_the_balancer_before_it_and_whether_tls_ends_there(certificate: str, https: str) -> None:
+def test_service_knows_its_balancer_and_where_tls_ends(certificate: str, https: str) -> None:
     plain = environment(certificate_arn=certificate)
     assert (plain["MLAPI_TRUSTED_PROXIES"], plain["MLAPI_HTTPS"]) == ("1", https)
 
 
-def test_a_shell_needs_a_writable_root_and_gets_it_only_then() -> None:
+def test_writable_root_is_set_for_a_shell_only() -> None:
     assert container(enable_exec=True)["ReadonlyRootFilesystem"] is False
     assert resources("service", enable_exec=True)["Service"]["Properties"]["EnableExecuteCommand"] is True
     assert resources("service")["Service"]["Properties"]["EnableExecuteCommand"] is False
@@ -110,7 +110,7 @@ def test_deployment_that_cannot_start_or_alarms_is_rolled_back() -> None:
     assert (configuration["MinimumHealthyPercent"], configuration["MaximumPercent"]) == (100, 200)
 
 
-def test_service_gives_a_cold_task_time_and_leaves_the_count_to_autoscaling() -> None:
+def test_cold_task_has_time_and_autoscaling_keeps_count() -> None:
     part = resources("service", start_grace_seconds=240)["Service"]["Properties"]
     assert part["HealthCheckGracePeriodSeconds"] == "240"
     assert container(start_grace_seconds=240)["HealthCheck"]["StartPeriod"] == "240"
@@ -157,7 +157,7 @@ def test_workers_follow_the_cpu_and_limits_the_memory(cpu: int, memory: int, wor
     assert container(task_cpu=cpu, task_memory=memory)["Memory"] == str(memory)
 
 
-def test_only_the_container_before_the_service_has_the_masters_password() -> None:
+def test_only_the_preparing_container_has_the_masters_password() -> None:
     role = role_container()
     assert "DATABASE_MASTER_PASSWORD" in {part["Name"] for part in role["Secrets"]}
     assert not [part for part in container()["Secrets"] if "MASTER" in part["Name"]]
@@ -167,7 +167,7 @@ def test_only_the_container_before_the_service_has_the_masters_password() -> Non
     assert not masters & {str(part["ValueFrom"]) for part in container()["Secrets"]}
 
 
-def test_without_a_database_there_is_one_container_that_waits_for_none() -> None:
+def test_single_container_waits_for_no_absent_database() -> None:
     assert len(task(create_database=False)["ContainerDefinitions"]) == 1
     assert "DependsOn" not in container(create_database=False)
 
@@ -203,7 +203,7 @@ def test_further_secrets_are_injected_and_may_be_read() -> None:
     assert "MLAPI_EXTRA_SECRETS" not in {part["Name"] for part in container()["Secrets"]}
 
 
-def test_every_variable_of_the_template_is_kept_from_the_free_ones() -> None:
+def test_template_variables_cannot_be_set_freely() -> None:
     everything: dict[str, Any] = {
         "models_default": "a", "signature_key": "QUJD", "csrf_trusted_origins": "https://a.example",
         "environment_variables": "{}", "secret_variables_arn": "arn:aws:secretsmanager:us-east-1:1:secret:a",

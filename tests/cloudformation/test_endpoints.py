@@ -13,7 +13,7 @@ def test_gateway_to_s3_serves_all_subnets_in_every_mode(mode: str) -> None:
 
 
 @pytest.mark.parametrize("zones", [1, 2])
-def test_endpoints_mode_adds_exactly_four_with_private_names_in_each_zone(zones: int) -> None:
+def test_endpoints_mode_adds_four_private_names_per_zone(zones: int) -> None:
     found = of_type(resources("network", network_mode="endpoints", endpoint_zones=zones), "EC2::VPCEndpoint")
     interfaces = [part for part in found.values() if part["VpcEndpointType"] == "Interface"]
     services = {part["ServiceName"]["Fn::Sub"].rpartition("${AWS::Region}.")[2] for part in interfaces}

@@ -41,7 +41,7 @@ def test_option_adds_its_own_parts_alone(form: dict[str, Any]) -> None:
     assert changed == {"TaskDefinition", "Service"}
 
 
-def test_target_group_speaks_grpc_and_otherwise_is_that_of_http() -> None:
+def test_target_group_differs_from_https_in_its_protocol() -> None:
     found = service(**ON)
     grpc, http = (found[name]["Properties"] for name in ("GrpcTargetGroup", "TargetGroup"))
     assert {name: value for name, value in grpc.items() if http.get(name) != value} == {
@@ -103,7 +103,7 @@ def test_service_waits_for_the_rule() -> None:
     assert {"Key": "GrpcRule", "Value": {"Ref": "ForwardsGrpc"}} in service(**ON)["Service"]["Properties"]["Tags"]
 
 
-def test_port_is_open_between_the_balancer_and_the_tasks_alone() -> None:
+def test_port_is_open_between_balancer_and_tasks_alone() -> None:
     found = service(**ON)
     balancer, tasks = ({"Fn::ImportValue": f"mlapi-dev-network-{name}SecurityGroup"} for name in ("Balancer", "Tasks"))
     outbound, inbound = (found[name]["Properties"] for name in ("BalancerToGrpc", "GrpcFromBalancer"))
@@ -114,7 +114,7 @@ def test_port_is_open_between_the_balancer_and_the_tasks_alone() -> None:
     assert (inbound["GroupId"], inbound["SourceSecurityGroupId"]) == (tasks, balancer)
 
 
-def test_alarm_is_that_of_http_for_the_other_target_group() -> None:
+def test_alarm_equals_that_of_the_http_target_group() -> None:
     grpc = service(**ON)["NoHealthyGrpcTarget"]["Properties"]
     http = resources("monitoring", **CERTIFIED)["NoHealthyTarget"]["Properties"]
     assert {name for name in grpc if grpc[name] != http[name]} == {"AlarmDescription", "Dimensions", "Tags"}

@@ -48,7 +48,7 @@ def test_requests_reach_the_tasks_by_the_link_alone() -> None:
     assert (route["RouteKey"], route["Target"]) == ("$default", {"Fn::Sub": "integrations/${Integration}"})
 
 
-def test_link_stands_in_private_subnets_with_the_group_that_tasks_admit() -> None:
+def test_link_is_in_private_subnets_with_admitted_group() -> None:
     link = service()["VpcLink"]["Properties"]
     assert "PrivateSubnets" in str(link["SubnetIds"])
     assert "BalancerSecurityGroup" in str(link["SecurityGroupIds"])
@@ -78,9 +78,7 @@ def test_task_without_its_models_gets_no_requests() -> None:
 
 
 @pytest.mark.parametrize(("settings", "host"), [({}, HOST), (DOMAIN, "api.example.com")])
-def test_service_learns_host_address_and_scheme_from_what_no_client_can_write(
-    settings: dict[str, Any], host: object
-) -> None:
+def test_service_trusts_only_headers_no_client_can_write(settings: dict[str, Any], host: object) -> None:
     sent = service(**settings)["Integration"]["Properties"]["RequestParameters"]
     assert sent == {
         "overwrite:header.Host": host,
@@ -95,7 +93,7 @@ def test_service_learns_host_address_and_scheme_from_what_no_client_can_write(
 
 
 @pytest.mark.parametrize(("cidr", "expected"), [("", "127.0.0.1/32"), ("203.0.113.7/32", "203.0.113.7/32")])
-def test_service_closes_the_admin_to_all_but_the_given_addresses(cidr: str, expected: str) -> None:
+def test_service_closes_the_admin_outside_given_addresses(cidr: str, expected: str) -> None:
     assert variables(admin_cidr=cidr)["MLAPI_ADMIN_CIDR"] == expected
 
 
@@ -201,7 +199,7 @@ def standing(door: str, *stacks: str) -> Deployed:
 ALL = ("network", "data", "service", "monitoring")
 
 
-def test_doors_group_closes_after_the_balancer_is_gone_and_opens_before_it_comes() -> None:
+def test_doors_group_closes_after_balancer_and_opens_before() -> None:
     settings = Settings(**DOOR, image_tag="v1")
     assert order(settings, standing("balancer", *ALL[:3])) == ("data", "service", "network", "monitoring")
     assert order(Settings(image_tag="v1"), standing("http-api", *ALL[:3])) == ALL
@@ -250,9 +248,7 @@ def test_deployed_api_leads_to_the_tasks_registry(emulator: Emulator, stacks: di
     assert (entry["registryArn"], int(entry["containerPort"])) == (registry["Arn"], 8000)
 
 
-def test_deployed_address_is_https_and_the_one_that_the_service_answers_to(
-    emulator: Emulator, stacks: dict[str, str]
-) -> None:
+def test_deployed_address_is_https_and_answered_by_service(emulator: Emulator, stacks: dict[str, str]) -> None:
     parts, outputs = emulator.resources(stacks["service"]), emulator.outputs(stacks["service"])
     host = f"{parts['Api']}.execute-api.us-east-1.amazonaws.com"
     assert outputs["Url"] == f"https://{host}"
@@ -302,9 +298,7 @@ preflight.require_traffic(aws, Settings(deployment_strategy="CANARY"), "api-dev-
 """
 
 
-def test_preflight_makes_the_links_role_and_knows_no_traffic_of_an_api(
-    emulator: Emulator, stacks: dict[str, str]
-) -> None:
+def test_preflight_makes_the_links_role_and_reads_no_traffic(emulator: Emulator, stacks: dict[str, str]) -> None:
     assert stacks["service"] == "api-dev-service"
     done = emulator.run(sys.executable, "-c", PREFLIGHT)
     assert "had 0.0 requests a minute" in done.stderr

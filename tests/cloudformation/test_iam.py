@@ -12,7 +12,7 @@ def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("role", ["ExecutionRole", "TaskRole"])
-def test_role_trusts_this_accounts_tasks_only_and_bears_no_managed_policy(role: str) -> None:
+def test_role_trusts_own_tasks_and_has_no_managed_policy(role: str) -> None:
     properties = resources("service")[role]["Properties"]
     (trust,) = properties["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}

@@ -88,7 +88,7 @@ def test_uploads_may_be_encrypted_with_it() -> None:
     assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
 
 
-def test_key_is_used_by_this_account_its_logs_and_its_alarms_only() -> None:
+def test_key_is_for_account_logs_and_alarms_only() -> None:
     key = STANDALONE["key"]().to_dict()["Resources"]["Key"]
     assert key["DeletionPolicy"] == "RetainExceptOnCreate"
     assert key["Properties"]["EnableKeyRotation"] is True

@@ -46,13 +46,13 @@ def test_each_subnet_uses_the_routes_of_its_kind(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nat_gateway_its_address_and_route_exist_in_nat_mode_only(mode: str) -> None:
+def test_nat_gateway_and_route_exist_in_nat_mode_only(mode: str) -> None:
     made = resources("network", network_mode=mode)
     assert ("NatGateway" in made, "NatAddress" in made, "PrivateDefaultRoute" in made) == (mode == "nat",) * 3
 
 
 @pytest.mark.parametrize(("environment", "gateways"), [("dev", {"1": "", "2": ""}), ("prod", {"1": "", "2": "2"})])
-def test_each_zone_of_prod_has_a_nat_gateway_of_its_own(environment: str, gateways: dict[str, str]) -> None:
+def test_prod_has_a_nat_gateway_in_each_zone(environment: str, gateways: dict[str, str]) -> None:
     made = resources("network", network_mode="nat", environment_name=environment)
     routes = {"1": made["PrivateDefaultRoute"], "2": made["PrivateDefaultRoute2"]}
     for zone, number in gateways.items():

@@ -22,7 +22,7 @@ def test_plan_is_network_data_service_monitoring_linked_by_names() -> None:
     assert [network.capabilities, data.capabilities, service.capabilities] == [(), (), ("CAPABILITY_IAM",)]
 
 
-def test_plan_as_json_has_exactly_the_four_keys_of_each_stack(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_json_has_four_keys_for_each_stack(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--env", "dev", "--image-tag", "v7", "--network-mode", "nat", "--json"]) == 0
     stacks = json.loads(capsys.readouterr().out)
     assert [sorted(stack) for stack in stacks] == [["capabilities", "parameters", "stack", "template"]] * 4
@@ -38,7 +38,7 @@ def test_set_reaches_every_stack_that_has_the_parameter(capsys: pytest.CaptureFi
     assert data["parameters"]["CreateDatabase"] == service["parameters"]["CreateDatabase"] == "false"
 
 
-def test_cheapest_profile_has_one_spot_task_no_database_and_policy_latest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cheapest_profile_is_one_spot_task_without_database(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--image-tag", "v1", "--json", "--profile", "cheapest"]) == 0
     parameters = json.loads(capsys.readouterr().out)[2]["parameters"]
     wanted = {"CreateDatabase": "false", "UseSpot": "true", "ModelsPolicy": "latest", "MinTasks": "1", "MaxTasks": "1"}
@@ -55,7 +55,7 @@ def test_shown_command_is_the_command(capsys: pytest.CaptureFixture[str]) -> Non
         assert shlex.split(text.replace("\\\n", "")) == deployment.command()
 
 
-def test_plan_without_an_image_tag_says_where_one_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_without_image_tag_says_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan"]) == 2
     assert "--image-tag $(git rev-parse --short HEAD)" in capsys.readouterr().err
 

@@ -121,7 +121,7 @@ def test_execution_role_pulls_that_repositorys_images_only(roles: Roles) -> None
     assert roles.simulate(roles.execution, "ecr:PutImage", roles.repository) == "implicitDeny"
 
 
-def test_execution_role_reads_those_secrets_and_writes_that_log_group_only(roles: Roles) -> None:
+def test_execution_role_reads_its_secrets_and_writes_its_log(roles: Roles) -> None:
     assert len(roles.secrets) == 4
     for secret in roles.secrets.values():
         assert roles.simulate(roles.execution, "secretsmanager:GetSecretValue", secret) == "allowed"

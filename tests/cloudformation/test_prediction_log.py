@@ -83,7 +83,7 @@ def test_files_expire_and_their_last_version_a_day_later() -> None:
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
 
 
-def test_files_are_encrypted_with_the_key_where_there_is_one() -> None:
+def test_files_are_encrypted_where_a_key_exists() -> None:
     encryption = parts()["PredictionLogBucket"]["Properties"]["BucketEncryption"]
     (rule,) = encryption["ServerSideEncryptionConfiguration"]
     condition, with_key, without = rule["Fn::If"]

@@ -45,7 +45,7 @@ def test_defaults_of_prod_are_under_what_is_deployed(tmp_path: Path) -> None:
     assert requested(Request(environment="prod", unset=("MinTasks",)), file(tmp_path), DEPLOYED).min_tasks == 2
 
 
-def test_profile_of_the_file_yields_to_its_own_lines_and_to_the_command_line(tmp_path: Path) -> None:
+def test_profile_yields_to_file_lines_and_command_line(tmp_path: Path) -> None:
     read = file(tmp_path, 'profile = "production"\nregion = "eu-central-1"\nMaxTasks = 12\nUseSpot = true\n')
     settings = requested(Request(environment="prod"), read, DEPLOYED)
     assert (settings.task_cpu, settings.max_tasks, settings.use_spot) == (1024, 12, True)
@@ -53,7 +53,7 @@ def test_profile_of_the_file_yields_to_its_own_lines_and_to_the_command_line(tmp
     assert requested(Request(environment="prod", region="us-west-2"), read).region == "us-west-2"
 
 
-def test_region_of_the_file_beats_one_left_in_the_shell(tmp_path: Path) -> None:
+def test_region_of_the_file_beats_the_shells(tmp_path: Path) -> None:
     request = Request(environment="prod", region_of_shell="us-west-2")
     assert requested(request, file(tmp_path, 'region = "eu-central-1"')).region == "eu-central-1"
     assert requested(request, file(tmp_path)).region == "us-west-2"
@@ -63,7 +63,7 @@ def test_deployed_stack_does_not_rename_the_project(tmp_path: Path) -> None:
     assert requested(Request(environment="prod"), file(tmp_path), DEPLOYED).project_name == "mlapi"
 
 
-def test_without_a_database_one_task_is_the_ceiling_unless_another_is_asked_for(tmp_path: Path) -> None:
+def test_maximum_is_one_task_without_a_database_by_default(tmp_path: Path) -> None:
     desired = Request(assignments=("CreateDatabase=false",))
     assert requested(desired, file(tmp_path), DEPLOYED).max_tasks == 1
     desired = Request(assignments=("CreateDatabase=false", "MaxTasks=2"))

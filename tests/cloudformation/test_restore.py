@@ -47,7 +47,7 @@ def host_in_the_secret(aws: Emulator) -> str:
     return host
 
 
-def test_restore_replaces_the_database_once_it_is_named_and_restarts_the_tasks(aws: Emulator) -> None:
+def test_restore_replaces_named_database_and_restarts_tasks(aws: Emulator) -> None:
     before, host = aws.resources(DATA)["Database"], host_in_the_secret(aws)
     refused = aws.cloudformation(*COMMAND, *RESTORE[:2])
     assert refused.returncode == 1
@@ -75,7 +75,7 @@ def described(aws: Emulator) -> list[dict[str, dict[str, str]]]:
     return found
 
 
-def test_data_stack_that_was_half_deleted_stops_with_a_sentence(emulator: Emulator) -> None:
+def test_half_deleted_data_stack_stops_with_an_error(emulator: Emulator) -> None:
     cloudformation, ec2 = emulator.client("cloudformation"), emulator.client("ec2")
     # what the emulator refuses to delete: a network with a subnet that the stack knows nothing of
     vpc = {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.9.0.0/16"}}

@@ -34,7 +34,7 @@ def changes_of(aws: Emulator) -> list[str]:
 
 
 @pytest.mark.timeout(400)  # some twenty calls of `aws`, a second of CPU each
-def test_rollout_resumes_repeats_without_change_and_moves_with_the_tag(emulator: Emulator) -> None:
+def test_rollout_resumes_repeats_and_moves_with_the_tag(emulator: Emulator) -> None:
     # a rollout that was cut short after the image had been pushed
     settings = Settings(project_name="rollout", image_tag="v1", max_tasks=6)
     for stack in ("network", "data"):
@@ -78,7 +78,7 @@ def test_wrong_parameters_fail_before_anything_is_made(emulator: Emulator) -> No
     assert not [stack["StackName"] for stack in stacks if stack["StackName"].startswith("wrong")]
 
 
-def test_template_itself_refuses_a_size_that_fargate_does_not_sell(emulator: Emulator) -> None:
+def test_template_refuses_a_size_fargate_does_not_sell(emulator: Emulator) -> None:
     with pytest.raises(Exception, match=r"With TaskCpu 256 Fargate sells 512, 1024, 2048 MiB"):
         emulator.client("cloudformation").create_stack(
             StackName="refused",

@@ -21,7 +21,7 @@ def test_bucket_is_versioned_encrypted_private_owned_and_kept(bucket: str) -> No
 
 
 @pytest.mark.parametrize("bucket", ["ModelBucket", "LogBucket"])
-def test_bucket_refuses_plain_http_and_keeps_refusing_after_the_stack(bucket: str) -> None:
+def test_bucket_refuses_plain_http_even_after_the_stack(bucket: str) -> None:
     policy = DATA[f"{bucket}Policy"]
     refusal = policy["Properties"]["PolicyDocument"]["Statement"][0]
     assert (refusal["Effect"], refusal["Principal"], refusal["Action"]) == ("Deny", "*", "s3:*")
@@ -34,7 +34,7 @@ def test_no_rule_expires_a_version_of_a_model() -> None:
     assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}
 
 
-def test_logs_are_accepted_from_the_balancer_s3_and_the_network_only() -> None:
+def test_logs_come_from_balancer_s3_and_network_only() -> None:
     statements = DATA["LogBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     allowed = [(s["Principal"]["Service"], s["Action"]) for s in statements if s["Effect"] == "Allow"]
     assert allowed == [

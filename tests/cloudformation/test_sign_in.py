@@ -93,7 +93,7 @@ def test_service_believes_its_own_balancer() -> None:
     assert found["MLAPI_SIGN_IN_GROUPS"] == "ml-admins=superuser,ml-team=Operators"
 
 
-def test_service_signs_in_by_itself_where_it_is_asked_to() -> None:
+def test_service_signs_in_by_itself_on_request() -> None:
     settings = AT_SERVICE
     found = variables(**settings)
     assert "MLAPI_ALB_SIGNER" not in found
@@ -161,7 +161,7 @@ def night(**settings: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_tasks_go_at_night_and_come_back_in_the_morning() -> None:
+def test_tasks_stop_at_night_and_start_each_morning() -> None:
     evening, morning = night(night_from="20", night_until="6", wake_days="MON-FRI", night_timezone="Europe/Oslo")
     assert (evening["Schedule"], morning["Schedule"]) == ("cron(0 20 ? * * *)", "cron(0 6 ? * MON-FRI *)")
     assert evening["ScalableTargetAction"] == {"MinCapacity": "0", "MaxCapacity": "0"}

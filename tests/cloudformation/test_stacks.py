@@ -31,7 +31,7 @@ def test_committed_templates_are_what_the_parts_make() -> None:
 
 
 @pytest.mark.parametrize("stack", TEMPLATE_MAKERS)
-def test_text_of_a_template_has_all_that_its_parts_have(stack: str) -> None:
+def test_template_text_has_all_of_its_parts(stack: str) -> None:
     text = (TEMPLATES / f"{stack}.yaml").read_text()
     assert json.loads(cfn_flip.to_json(text)) == json.loads(TEMPLATE_MAKERS[stack]().to_json())
 
@@ -45,7 +45,7 @@ def test_stale_template_fails_the_check_by_name(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_parameter_has_a_label_a_group_and_a_description(stack: str) -> None:
+def test_every_parameter_has_label_group_and_description(stack: str) -> None:
     template = MAKERS[stack]().to_dict()
     shown = template["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in shown["ParameterGroups"] for name in group["Parameters"]]

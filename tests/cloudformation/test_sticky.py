@@ -52,7 +52,7 @@ def deploy(aws: Emulator, *words: str) -> str:
     return done.stdout
 
 
-def test_redeploy_without_flags_keeps_certificate_admin_rule_domain_and_alarms(aws: Emulator) -> None:
+def test_redeploy_without_flags_keeps_earlier_choices(aws: Emulator) -> None:
     before = {stack: parameters(aws, stack) for stack in (DATA, SERVICE)}
     kept = set(aws.resources(SERVICE))
     deploy(aws, "--image-tag", "v2")

@@ -61,7 +61,7 @@ def save(verdict: Compiled, directory: Path) -> Path:
     return directory
 
 
-def test_mixed_rows_are_taken_as_frame_objects_lists_and_columns(mixed: catalogue.Fitted) -> None:
+def test_mixed_rows_come_as_frame_objects_lists_and_columns(mixed: catalogue.Fitted) -> None:
     model = compiled(mixed)
     frame = mixed.schema.parse(list(mixed.instances))
     objects = replace(mixed.schema, container="objects").parse(list(mixed.instances))
@@ -75,7 +75,7 @@ def test_mixed_rows_are_taken_as_frame_objects_lists_and_columns(mixed: catalogu
         assert labels.tolist() == mixed.estimator.predict(frame).tolist()
 
 
-def test_one_run_gives_labels_and_probabilities_of_one_row_and_of_many(forest: catalogue.Fitted) -> None:
+def test_one_run_gives_labels_and_probabilities(forest: catalogue.Fitted) -> None:
     model = compiled(forest)
     rows = forest.schema.parse(list(forest.instances))
     expected = call(forest.estimator, rows)
@@ -89,7 +89,7 @@ def test_one_run_gives_labels_and_probabilities_of_one_row_and_of_many(forest: c
         np.testing.assert_array_equal(chance[0], expected.probabilities[index])
 
 
-def test_rows_beyond_what_one_run_may_hold_go_through_in_parts(forest: catalogue.Fitted) -> None:
+def test_rows_beyond_one_run_are_split(forest: catalogue.Fitted) -> None:
     whole, parted = compiled(forest), compiled(forest, row_bytes=16 * 1024**2)
     rows = np.tile(forest.schema.parse(list(forest.instances)), (3, 1))
     np.testing.assert_array_equal(parted.predict_proba(rows), whole.predict_proba(rows))
@@ -152,7 +152,7 @@ def test_model_offers_the_methods_that_the_native_one_has(forest: catalogue.Fitt
     assert not hasattr(compiled(case("Ridge", catalogue.NUMBERS)), "classes_")
 
 
-def test_unknown_category_is_refused_where_the_native_encoder_refuses_it() -> None:
+def test_unknown_category_is_refused_as_natively() -> None:
     fitted = case("filled, one-hot and target-encoded columns → LogisticRegression", catalogue.MIXED)
     row = dict(fitted.instances[0], city="Atlantis")
     opened = replace(fitted.schema, inputs=tuple(replace(item, closed=False) for item in fitted.schema.inputs))
@@ -191,7 +191,7 @@ def test_graph_that_onnxruntime_refuses_is_a_clear_error(kept: tuple[Path, Compi
         open_compiled(tmp_path)
 
 
-def test_worker_that_serves_it_imports_neither_scikit_learn_nor_pandas_nor_a_compiler(
+def test_serving_worker_imports_neither_scikit_learn_nor_compiler(
     kept: tuple[Path, Compiled],
 ) -> None:
     script = (

@@ -93,7 +93,7 @@ def test_later_processes_find_it_done(filled: Path, request_: AccelerationReques
     assert (directories(filled)[0] / "report.json").stat().st_mtime_ns == before
 
 
-def test_report_says_how_it_was_verified_and_what_it_gains(filled: Path, request_: AccelerationRequest) -> None:
+def test_report_states_verification_and_gain(filled: Path, request_: AccelerationRequest) -> None:
     report = accelerate(request_, filled)
     assert report.rows_verified >= 500
     assert report.largest_difference == 0.0
@@ -122,9 +122,7 @@ def test_damaged_form_is_built_again(filled: Path, request_: AccelerationRequest
     assert report.reason == "compiling took longer than the 0.1 s allowed"
 
 
-def test_child_that_takes_too_long_gives_a_native_verdict_that_is_kept_for_an_hour(
-    request_: AccelerationRequest, tmp_path: Path
-) -> None:
+def test_slow_child_gives_native_verdict_for_an_hour(request_: AccelerationRequest, tmp_path: Path) -> None:
     late = accelerate(request_, tmp_path, limits=Limits(wall_seconds=0.1))
     assert (late.kind, late.is_final) == ("native", False)
     assert late.reason == "compiling took longer than the 0.1 s allowed"
@@ -142,7 +140,7 @@ def test_child_without_memory_gives_a_native_verdict(many: AccelerationRequest, 
     assert report.reason
 
 
-def test_child_that_is_ended_by_a_signal_gives_a_native_verdict(many: AccelerationRequest, tmp_path: Path) -> None:
+def test_signalled_child_gives_a_native_verdict(many: AccelerationRequest, tmp_path: Path) -> None:
     # The kernel ends a process that has used its processor time up: a task has a second at least.
     report = accelerate(many, tmp_path, limits=Limits(cpu_seconds=0))
     assert (report.kind, report.is_final) == ("native", False)
@@ -196,7 +194,7 @@ with build_dir(Path(sys.argv[1])) as built:
 """
 
 
-def test_what_a_killed_process_left_half_built_goes_after_an_hour(tmp_path: Path) -> None:
+def test_killed_processes_partial_build_is_removed_after_hour(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", BUILD, str(tmp_path / "0123-abc")], cwd=ROOT, stdout=PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"half\n"

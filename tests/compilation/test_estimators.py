@@ -17,7 +17,7 @@ SECOND_SEED = 7
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES])
-def test_compiled_form_is_the_documented_one_and_answers_rows_it_was_not_verified_on(case: catalogue.Case) -> None:
+def test_compiled_form_is_documented_and_answers_unseen_rows(case: catalogue.Case) -> None:
     fitted = catalogue.fit(case)
     verified = verified_candidate(fitted.estimator, fitted.schema, fitted.instances)
 
@@ -47,11 +47,11 @@ def test_compiled_form_is_the_documented_one_and_answers_rows_it_was_not_verifie
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=tolerance)
 
 
-def test_table_has_a_row_for_every_case_and_no_other() -> None:
+def test_table_has_exactly_one_row_for_each_case() -> None:
     assert [row[:2] for row in catalogue.table_rows()] == [(case.name, case.data) for case in CASES]
 
 
-def test_trees_of_the_table_are_exact_to_the_last_bits() -> None:
+def test_table_trees_are_exact_to_the_last_bits() -> None:
     trees = [row for row in catalogue.table_rows() if row[0].startswith(("RandomForest", "ExtraTree", "DecisionTree"))]
     assert len(trees) >= 10
     assert {row[3] for row in trees} == {"equal"}

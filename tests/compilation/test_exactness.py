@@ -54,7 +54,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     [DecisionTreeRegressor(), GradientBoostingRegressor(n_estimators=20)],
     ids=lambda item: type(item).__name__,
 )
-def test_inputs_are_rounded_to_float32_as_scikit_learn_rounds_them(estimator: Any, data: Any) -> None:
+def test_inputs_are_rounded_to_float32_as_scikit_learn_does(estimator: Any, data: Any) -> None:
     rows, target = data
     estimator.fit(rows, target)
     member = estimator if isinstance(estimator, DecisionTreeRegressor) else estimator.estimators_[0, 0]
@@ -141,7 +141,7 @@ def _far_from_zero() -> tuple[Any, Any]:
     ],
     ids=repr,
 )
-def test_no_label_differs_where_the_numbers_are_large_and_close(estimator: Any, with_sample: bool) -> None:
+def test_no_label_differs_for_large_close_numbers(estimator: Any, with_sample: bool) -> None:
     rows, labels = _far_from_zero()
     estimator.fit(rows, labels)
     schema = infer_schema(estimator)

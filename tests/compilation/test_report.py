@@ -24,7 +24,7 @@ def test_compiled_report_is_one_sentence() -> None:
     )
 
 
-def test_report_says_from_how_many_rows_the_native_form_answers() -> None:
+def test_report_says_where_the_native_form_takes_over() -> None:
     report = replace(COMPILED, batch_timings=((1, 490.0, 12.0), (64, 500.0, 500.0), (1_024, 1_000.0, 8_000.0)))
     assert report.native_from_rows == 64
     assert report.describe().endswith("; from 64 rows on, scikit-learn itself is faster and answers")

@@ -49,7 +49,7 @@ def test_form_of_another_forest_is_refused_by_its_labels() -> None:
         checked(first, second)
 
 
-def test_scores_that_drift_are_refused_though_every_label_is_equal() -> None:
+def test_drifting_scores_are_refused_despite_equal_labels() -> None:
     first = LogisticRegression(max_iter=500).fit(ROWS, LABELS)
     second = LogisticRegression(max_iter=500).fit(ROWS, LABELS)
     second.coef_ = first.coef_ * (1 + 1e-5)
@@ -80,7 +80,7 @@ def test_row_that_only_the_native_model_refuses_is_found() -> None:
         verify(estimator, compiled(estimator), schema, [[1.0, 2.0, 3.0, 4.0], [None, 2.0, 3.0, 4.0]])
 
 
-def test_what_the_native_model_refuses_the_compiled_one_learns_to_refuse() -> None:
+def test_compiled_model_refuses_what_the_native_one_refuses() -> None:
     nullable = tuple(Feature(f"x{index}", nullable=True) for index in range(4))
     estimator = Ridge().fit(ROWS, LABELS)
     verified = verified_candidate(estimator, replace(infer_schema(estimator), inputs=nullable), ROWS[:5].tolist())
@@ -101,7 +101,7 @@ def test_values_outside_a_functions_domain_are_refused_as_natively() -> None:
             verified.compiled.predict(row)
 
 
-def test_subclass_with_a_method_of_its_own_stays_native_with_the_reason() -> None:
+def test_subclass_with_its_own_method_stays_native() -> None:
     estimator = LinearRegression().fit(ROWS, LABELS)
     verdict = compile_estimator(estimator, infer_schema(estimator), ROWS[:5].tolist())
     assert verdict.report.kind == "native"

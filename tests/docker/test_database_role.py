@@ -63,9 +63,7 @@ def owners(environment: dict[str, str]) -> set[str]:
     return {owner for (owner,) in found}
 
 
-def test_service_migrates_as_its_own_role_which_may_make_neither_roles_nor_databases(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_service_migrates_with_its_own_limited_role(environment: dict[str, str], tmp_path: Path) -> None:
     run(environment, "docker/database_role.py")
     run(environment, "docker/database_role.py")  # each task's start repeats it
     migrate(environment, tmp_path, as_user="mlapi")
@@ -107,7 +105,7 @@ def test_database_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert "secret-word" not in done.stderr
 
 
-def test_authorities_of_rds_are_roots_that_are_valid_for_years() -> None:
+def test_rds_authorities_are_roots_valid_for_years() -> None:
     from datetime import UTC, datetime, timedelta
 
     from cryptography import x509

@@ -53,7 +53,7 @@ def test_libraries_are_the_locked_ones() -> None:
     assert "ARG OWN=\n" in DOCKERFILE
 
 
-def test_image_and_task_agree_on_user_port_and_health_check() -> None:
+def test_image_and_task_agree_on_user_and_port() -> None:
     task = container()
     assert f"USER {task['User']}" in DOCKERFILE
     assert f"EXPOSE {task['PortMappings'][0]['ContainerPort']}" in DOCKERFILE
@@ -101,7 +101,7 @@ def test_compose_builds_this_image_and_waits_for_its_database() -> None:
     assert set(service["depends_on"]) == {"database"}
 
 
-def test_compose_keeps_its_data_in_volumes_that_the_service_may_write() -> None:
+def test_compose_keeps_data_in_writable_volumes() -> None:
     """A volume that is made anew takes the owner of the image's directory."""
     services = COMPOSE["services"]
     assert set(COMPOSE["volumes"]) == {"database", "data"}

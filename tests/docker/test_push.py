@@ -37,7 +37,7 @@ def deploy(emulator: Emulator, registry: Registry, tag: str) -> subprocess.Compl
     )
 
 
-def test_deploy_builds_logs_in_pushes_and_runs_what_it_pushed(emulator: Emulator, image: str, tmp_path: Path) -> None:
+def test_deploy_builds_pushes_and_runs_the_image(emulator: Emulator, image: str, tmp_path: Path) -> None:
     print_password = ("aws", "ecr", "get-login-password", "--region", REGION)
     password = emulator.run(*print_password).stdout.strip()
     host = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"

@@ -59,7 +59,7 @@ def environment(folder: Path, port: int, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("drain", [0, 5])
-def test_serve_prepares_the_registry_serves_and_drains_before_it_ends(tmp_path: Path, drain: int) -> None:
+def test_serve_prepares_the_registry_and_drains(tmp_path: Path, drain: int) -> None:
     port, grpc_port = free_port(), free_port()
     log = tmp_path / "log"
     with log.open("wb") as output:
@@ -96,7 +96,7 @@ def test_serve_ends_with_the_reason_when_it_cannot_prepare(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("given", ["abc", "-1", "nan", "inf"])
-def test_a_drain_that_is_no_time_is_refused_before_anything_starts(given: str) -> None:
+def test_invalid_drain_time_is_refused_before_start(given: str) -> None:
     with pytest.raises(SystemExit, match=f"DRAIN_SECONDS is '{given}'; expected a number of seconds from 0 to 3600"):
         drain_seconds({"DRAIN_SECONDS": given})
 
@@ -105,7 +105,7 @@ def test_nothing_set_is_no_drain() -> None:
     assert [drain_seconds(given) for given in ({}, {"DRAIN_SECONDS": ""}, {"DRAIN_SECONDS": " 30 "})] == [0, 0, 30]
 
 
-def test_sagemaker_gets_its_port_its_models_and_the_policy_latest() -> None:
+def test_sagemaker_gets_port_models_and_policy_latest() -> None:
     served = serving_environment({"WEB_WORKERS": "2"}, is_sagemaker=True)
     assert (served["PORT"], served["MODELS_STORAGE"], served["MODELS_POLICY"]) == ("8080", "file:///opt/ml", "latest")
     assert served["WEB_WORKERS"] == "2"

@@ -15,7 +15,7 @@ BODY = {"features": [0, 0]}
 KEYS = [f"customer-{number}" for number in range(20)]
 
 
-def test_a_canary_is_started_and_promoted_without_a_failed_request(new_service, tmp_path):
+def test_canary_is_promoted_without_a_failed_request(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2")
     paths = [save(constant(number), tmp_path / f"{number}.joblib", rows=[[0.0, 0.0]]) for number in (1, 2)]
     service.add_ready("m", *paths)

@@ -55,7 +55,7 @@ def tried(done):
 
 
 @pytest.mark.any_database
-def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_service, tmp_path):
+def test_activation_names_its_replicas_and_waits_on_request(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2")
     first = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]], predictions=[1.0])
     before = service.manage("publish_model", "m", str(first), "--activate")
@@ -81,7 +81,7 @@ def test_an_activation_says_who_serves_it_and_waits_where_that_is_asked(new_serv
 
 
 @pytest.mark.any_database
-def test_the_curl_line_sends_a_key_where_one_is_needed(new_service, tmp_path, monkeypatch):
+def test_curl_line_sends_a_required_key(new_service, tmp_path, monkeypatch):
     service = new_service(MLAPI_REQUIRE_API_KEY="true").start()
     key = service.manage("create_api_key", "caller").stdout.split()
     monkeypatch.setenv("MLAPI_KEY", next(word for word in key if word.startswith("mlapi_")))
@@ -109,7 +109,7 @@ def test_waiting_without_an_activation_publishes_nothing(service, tmp_path):
 
 
 @pytest.mark.any_database
-def test_a_rejected_version_exits_1_with_its_reason_and_cannot_be_activated(service, tmp_path):
+def test_rejected_version_exits_1_and_stays_inactive(service, tmp_path):
     wrong = save(constant_label("yes"), tmp_path / "a.joblib", rows=[[0, 0]], predictions=["no"])
     done = service.manage("publish_model", "m", str(wrong), check=False)
     assert done.returncode == 1

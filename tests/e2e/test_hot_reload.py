@@ -94,9 +94,7 @@ def publish_constants(tmp_path):
 
 
 @pytest.mark.any_database
-def test_a_deactivated_model_leaves_every_worker_and_no_readiness_waits_for_it(
-    new_service, publish_constants, tmp_path
-):
+def test_deactivated_model_leaves_every_worker_ready(new_service, publish_constants, tmp_path):
     service = new_service(WEB_WORKERS="2", MODELS_POLL_SECONDS=str(POLL_SECONDS))
     publish_constants(service, 1)
     service.add_ready("other", save(constant(7), tmp_path / "other.joblib"))
@@ -173,7 +171,7 @@ def kept_bytes(service, number: int) -> Path:
 
 
 @pytest.mark.any_database
-def test_version_that_fails_to_load_leaves_the_old_one_serving_and_is_retried(new_service, publish_constants):
+def test_failed_version_leaves_the_old_one_serving(new_service, publish_constants):
     service = new_service(MODELS_POLL_SECONDS=str(POLL_SECONDS))
     publish_constants(service, 2)
     service.start()
@@ -199,7 +197,7 @@ def test_version_that_fails_to_load_leaves_the_old_one_serving_and_is_retried(ne
 
 
 @pytest.mark.any_database
-def test_killed_worker_is_followed_by_one_that_serves_at_once(new_service, publish_constants):
+def test_killed_workers_successor_serves_at_once(new_service, publish_constants):
     service = new_service(WEB_WORKERS="2")
     publish_constants(service, 1)
     service.start()

@@ -58,7 +58,7 @@ def states(service) -> Counter[tuple[str, bool]]:
 
 
 @pytest.mark.any_database
-def test_of_sixty_models_each_worker_loads_the_five_that_are_asked_for(new_service):
+def test_each_worker_loads_only_the_five_requested_models(new_service):
     service = new_service(WEB_WORKERS=str(WORKERS), MODELS_LOADING="lazy")
     for number in range(REGISTERED):
         path = save(constant(number), service.storage / f"m{number:02}" / "a.joblib")

@@ -67,7 +67,7 @@ def test_an_answer_outside_of_the_contract_is_a_fault(status, body, header, is_f
         (b"nonsense", False, True),
     ],
 )
-def test_a_wrong_answer_to_a_whole_request_is_a_fault(received, is_clear, is_fault):
+def test_wrong_answer_to_a_whole_request_is_detected(received, is_clear, is_fault):
     assert (judge(received, "whole-1", is_clear=is_clear) is not None) is is_fault
 
 

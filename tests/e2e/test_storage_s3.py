@@ -34,7 +34,7 @@ def test_an_upload_to_s3_becomes_a_version_that_serves(new_service, s3, tmp_path
 
 
 @pytest.mark.any_database
-def test_publishing_to_a_bucket_without_permission_or_that_is_not_there(new_service, s3, tmp_path):
+def test_publishing_to_a_forbidden_or_absent_bucket_fails(new_service, s3, tmp_path):
     service = new_service(MODELS_STORAGE="s3://no-such-bucket-at-all", **s3.environment())
     artifact = save(constant(1), tmp_path / "model.joblib")
     done = service.manage("publish_model", "m", str(artifact), check=False)

@@ -69,7 +69,7 @@ def test_what_waits_together_goes_through_the_model_together():
     assert [answer.predictions() for answer in answers] == [[2000.0], [2.0], [4.0], [6.0], [8.0], [10.0]]
 
 
-def test_each_is_told_how_long_it_waited_and_the_call_is_counted_once():
+def test_each_request_knows_its_wait_and_counts_once():
     model = HeldModel()
     first, *others = asked_while_busy(DynamicBatcher(model), model, [1, 2, 3])
     assert first.waiting_seconds == 0
@@ -177,7 +177,7 @@ def test_callers_who_are_answered_together_come_again_together():
     assert len(model.sizes) < 1.5 * times
 
 
-def test_who_comes_alone_after_others_waits_a_moment_for_them_and_later_none():
+def test_lone_request_after_others_waits_only_at_first():
     model = SleepingModel(0.1)
     batcher = DynamicBatcher(model)
     ask_together(batcher, 4)
@@ -198,7 +198,7 @@ def test_many_rows_wait_for_nobody(monkeypatch):
         assert (waiting_seconds > 0.09) is waits
 
 
-def test_a_thousand_requests_at_once_get_the_answers_of_the_model_itself():
+def test_thousand_concurrent_requests_get_the_models_answers():
     model = forest(seed=0)
     rows = np.random.default_rng(1).normal(size=(1000, 4))
     batcher = DynamicBatcher(model)

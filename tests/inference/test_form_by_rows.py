@@ -65,7 +65,7 @@ def test_compiled_form_answers_while_the_native_one_is_opened() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError("no memory"), RuntimeError("broken"), OSError("gone")])
-def test_compiled_form_goes_on_where_the_native_one_cannot_be_opened(error: Exception) -> None:
+def test_compiled_form_continues_without_the_native_one(error: Exception) -> None:
     attempts = []
 
     def refuse() -> Any:
@@ -79,7 +79,7 @@ def test_compiled_form_goes_on_where_the_native_one_cannot_be_opened(error: Exce
     assert len(attempts) == 1
 
 
-def test_large_request_on_an_event_loop_is_answered_in_a_thread() -> None:
+def test_large_request_on_event_loop_runs_in_thread() -> None:
     threads = []
 
     class Noting(Answers):

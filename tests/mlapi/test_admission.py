@@ -142,7 +142,7 @@ def test_a_large_request_is_not_overtaken_and_runs_alone():
     run(work)
 
 
-def test_slots_grow_with_a_body_as_long_as_some_are_free():
+def test_body_takes_more_slots_while_some_are_free():
     async def work():
         admission = controller(max_in_flight=3)
         growing, other = await admission.acquire(), await admission.acquire()

@@ -90,7 +90,7 @@ def test_models_and_versions_are_listed(caller):
     assert caller.get("/api/models/digits/versions/2").json()["metrics"] == {"accuracy": 0.9}
 
 
-def test_an_activation_is_the_same_act_as_in_the_admin(caller):
+def test_activation_equals_the_admins(caller):
     version(1)
     version(2)
     done = caller.post("/api/models/digits/activate", {"version": 1, "reason": "weekly retrain"})
@@ -149,7 +149,7 @@ def test_an_activation_is_the_same_act_as_in_the_admin(caller):
         ("/api/models", {}, 405, "method_not_allowed"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_the_contract_s_form(caller, path, body, status, code):
+def test_impossible_requests_get_the_documented_errors(caller, path, body, status, code):
     version(1)
     version(2, state=State.FOUND)
     answer = caller.post(path, body, **{"X-Request-ID": "mine"})
@@ -182,7 +182,7 @@ def test_without_a_token_nothing_is_told():
         ("post", "/api/models/digits/versions", {}, "publish_modelversion"),
     ],
 )
-def test_each_act_needs_the_permission_that_the_admin_asks_for(method, path, body, needed, storage_directory):
+def test_each_act_needs_the_admins_permission(method, path, body, needed, storage_directory):
     version(1)
     others = Caller(*[name for name in PERMISSIONS if name != needed])
     refused = getattr(others, method)(path, body) if method == "post" else others.get(path)
@@ -288,7 +288,7 @@ def test_what_is_no_reference_is_refused(caller, fields, status, said, tmp_path)
     assert not ModelVersion.objects.exists()
 
 
-def test_an_upload_without_a_file_or_of_another_kind_is_refused(caller, storage_directory):
+def test_upload_without_file_or_of_wrong_kind_is_refused(caller, storage_directory):
     empty = caller.client.post("/api/models/digits/versions", {"manifest": "{}"}, headers=caller.headers)
     assert (empty.status_code, empty.json()["code"]) == (400, "invalid_request")
     assert caller.post("/api/models/digits/versions", {"artifact": "x"}).status_code == 415
@@ -305,7 +305,7 @@ def test_an_upload_without_a_file_or_of_another_kind_is_refused(caller, storage_
     assert unbound.status_code == 400
 
 
-def test_an_upload_over_the_limit_is_refused_before_it_is_read(caller, settings, storage_directory, tmp_path):
+def test_upload_over_the_limit_is_refused_unread(caller, settings, storage_directory, tmp_path):
     settings.MODELS_MAX_ARTIFACT_MB = 1
     big = tmp_path / "model.joblib"
     big.write_bytes(bytes(2_500_000))
@@ -352,7 +352,7 @@ def test_only_a_few_requests_may_wait_at_once():
     assert sorted(statuses) == [200, 200, 200, 200, 429]
 
 
-def test_a_person_who_is_logged_in_needs_the_csrf_token():
+def test_logged_in_person_needs_the_csrf_token():
     user = User.objects.create_superuser("ann", password="pw")
     version(1)
     client = Client(enforce_csrf_checks=True)
@@ -369,7 +369,7 @@ print(Token.objects.create(user=User.objects.create_superuser("ci")).key)
 """
 
 
-def test_a_pipeline_publishes_activates_and_its_callers_need_a_key(new_service, tmp_path):
+def test_pipeline_publishes_activates_and_requires_keys(new_service, tmp_path):
     service = new_service(MLAPI_REQUIRE_API_KEY="true")
     token = service.manage("shell", "-c", MAKE_TOKEN).stdout.split()[-1]
     service.start()

@@ -99,7 +99,7 @@ def test_a_limit_out_of_range_is_refused(reader, address, limit):
     assert (answer.status_code, "limit" in answer.json()["error"]) == (400, True)
 
 
-def test_a_page_holds_only_models_that_the_caller_may_view(reader):
+def test_page_holds_only_models_the_caller_may_view(reader):
     for name in ("churn", "fraud-a", "fraud-b", "price"):
         version(name)
     ModelLimit.objects.create(user=User.objects.get(username="reader"), pattern="fraud-*")
@@ -107,7 +107,7 @@ def test_a_page_holds_only_models_that_the_caller_may_view(reader):
     assert [model["name"] for page in found for model in page] == ["fraud-a", "fraud-b"]
 
 
-def test_versions_of_a_hidden_model_are_those_of_an_unknown_one(reader):
+def test_hidden_models_versions_look_like_an_unknown_models(reader):
     version("churn")
     ModelLimit.objects.create(user=User.objects.get(username="reader"), pattern="fraud-*")
     hidden, unknown = (reader.get(f"/api/models/{name}/versions") for name in ("churn", "chur"))

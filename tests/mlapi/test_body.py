@@ -113,13 +113,13 @@ def test_a_body_that_trickles_gets_408(clock):
     assert 30 <= clock.now <= 32
 
 
-def test_a_large_body_may_take_as_long_as_it_arrives_fast_enough(clock):
+def test_large_body_may_take_long_at_sufficient_speed(clock):
     patience = Patience()
     for clock.now in range(1, 600):
         patience.received(20_000)
 
 
-def test_much_that_was_sent_earns_no_more_than_the_usual_silence(clock):
+def test_earlier_speed_earns_no_longer_silence(clock):
     patience = Patience()
     patience.received(100_000_000)
     clock.now = 31

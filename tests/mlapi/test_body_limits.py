@@ -93,7 +93,7 @@ def test_an_upload_without_a_valid_token_is_not_read(authorization, caller):
 
 
 @pytest.mark.usefixtures("no_temporary_files")
-def test_an_upload_by_a_person_without_the_permission_is_not_read(caller):
+def test_upload_without_permission_is_not_read(caller):
     caller.force_login(User.objects.create_user("ann"))
     token = "a" * 32
     body = {"artifact": SimpleUploadedFile("m.joblib", bytes(3_000_000)), "csrfmiddlewaretoken": token}
@@ -147,7 +147,7 @@ def test_only_the_upload_has_another_limit(settings):
     assert get_resolver().resolve(upload).url_name == "api-versions"
 
 
-def test_table_of_a_replay_has_a_limit_of_its_own():
+def test_replay_table_has_its_own_limit():
     for path in (
         reverse("api-replays", kwargs={"name": "m"}),
         reverse("admin:models_registry_modelversion_replay", args=[3]),

@@ -44,7 +44,7 @@ ARRAY = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
     ],
     ids=["frame", "booleans", "lists", "two outputs", "two labels", "texts"],
 )
-def test_sample_of_a_model_is_one_that_its_version_passes(model, X):
+def test_sample_of_a_model_passes_its_version(model, X):
     sample = Sample.from_json(client.sample_of(model, X))
     assert sample.predictions is not None
     verify_sample(model, infer_schema(model, None, sample.instances), sample)

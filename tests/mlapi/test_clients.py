@@ -231,7 +231,7 @@ def test_every_snippet_of_the_page_says_what_it_prints():
 @pytest.mark.parametrize(
     ("language", "code", "printed"), SNIPPETS, ids=[f"{index}-{item[0]}" for index, item in enumerate(SNIPPETS)]
 )
-def test_a_snippet_of_the_page_prints_what_the_page_says(served, request, language, code, printed):
+def test_page_snippet_prints_what_the_page_says(served, request, language, code, printed):
     code = code.replace("localhost:8000", f"127.0.0.1:{served.port}").replace(
         '"localhost", 8000', f'"127.0.0.1", {served.port}'
     )

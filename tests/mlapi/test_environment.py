@@ -49,7 +49,7 @@ def settings_of(cwd: Path, variable_directory: str) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("name", ["plain", "c#x y", "a?b", "a+b%20"])
-def test_the_data_may_be_in_a_relative_folder_of_any_name(tmp_path, name):
+def test_data_may_be_in_any_relative_folder(tmp_path, name):
     database, storage, _ = settings_of(tmp_path, name)
     assert database == str(tmp_path / name / "registry.sqlite3")
     assert storage == str(tmp_path / name / "models")
@@ -65,7 +65,7 @@ def test_a_port_that_there_is_not_is_a_sentence(port):
 
 
 @pytest.mark.parametrize("given", ["-1", "11", "nan", "inf", "1e999", "soon"])
-def test_a_number_out_of_its_bounds_is_refused_in_words(monkeypatch, given):
+def test_number_out_of_bounds_is_refused_with_reason(monkeypatch, given):
     monkeypatch.setenv("PATIENCE", given)
     with pytest.raises(ImproperlyConfigured, match=f"PATIENCE is '{given}'; expected a number"):
         environment.number("PATIENCE", 1, maximum=10)
@@ -73,7 +73,7 @@ def test_a_number_out_of_its_bounds_is_refused_in_words(monkeypatch, given):
     assert environment.number("PATIENCE", 1, maximum=10) == 10
 
 
-def test_a_whole_number_beyond_its_bounds_is_refused_in_words(monkeypatch):
+def test_integer_out_of_bounds_is_refused_with_reason(monkeypatch):
     monkeypatch.setenv("DOOR", "99999")
     with pytest.raises(
         ImproperlyConfigured, match="DOOR is '99999'; expected a number of at least 1 and at most 65535"
@@ -120,7 +120,7 @@ def test_who_starts_at_once_has_one_secret(tmp_path, is_empty):
             assert set(threads.map(ask, range(8))) == {path.read_text()}
 
 
-def test_run_local_makes_the_storage_where_the_service_looks_for_it(tmp_path):
+def test_run_local_makes_the_storage_the_service_reads(tmp_path):
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     # A database that nobody answers for: it ends right after the storage is made.
     done = subprocess.run(
@@ -231,7 +231,7 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_worker_imports_at_its_start_only_what_predictions_need():
+def test_worker_start_imports_only_what_predictions_need():
     imported = modules_after("import mlapi.http.application, mlapi.http.process")
     assert {"mlapi.observability.tracing", "models_registry.agent.reconciler"} < imported
     assert (
@@ -240,7 +240,7 @@ def test_a_worker_imports_at_its_start_only_what_predictions_need():
     )
 
 
-def test_the_admin_s_pages_are_imported_for_their_check_and_with_the_routes():
+def test_admin_pages_are_imported_with_checks_and_routes():
     assert "models_registry.admin" in modules_after(
         "from django.core.checks import run_checks; run_checks(tags=['admin'])"
     )

@@ -32,7 +32,7 @@ def test_no_address_is_suggested_that_is_not_there(admin_client, path):
     assert "expected" not in admin_client.get(path).json()
 
 
-def test_a_person_without_the_right_is_told_who_gives_it(client, db):
+def test_person_without_permission_is_told_who_grants_it(client, db):
     user = User.objects.create_user("ann", is_staff=True)
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     page = client.get("/admin/models_registry/modelversion/upload/", **BROWSER).content.decode()

@@ -7,7 +7,7 @@ import pytest
 from mlapi.extra_environment import ExtraEnvironmentError, expand
 
 
-def test_variables_and_secrets_are_set_and_those_set_by_themselves_win() -> None:
+def test_extra_variables_and_secrets_yield_to_own_ones() -> None:
     environment = {
         "PORT": "1",
         "MLAPI_EXTRA_ENVIRONMENT": '{"PORT": "2", "A": "b"}',
@@ -25,7 +25,7 @@ def test_without_either_nothing_is_set() -> None:
 
 @pytest.mark.parametrize("text", ["hush", '["hush"]', '{"A": 1}'])
 @pytest.mark.parametrize("source", ["MLAPI_EXTRA_ENVIRONMENT", "MLAPI_EXTRA_SECRETS"])
-def test_what_is_no_object_of_texts_is_said_without_its_value(source: str, text: str) -> None:
+def test_invalid_extra_environment_is_reported_without_its_value(source: str, text: str) -> None:
     with pytest.raises(ExtraEnvironmentError) as raised:
         expand({source: text})
     assert source in str(raised.value)

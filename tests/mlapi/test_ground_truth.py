@@ -278,7 +278,7 @@ def test_report_beyond_its_bounds_says_so(client, load, log, monkeypatch):
     assert (report["is_complete"], report["versions"][0]["logged_rows"]) == (False, 2)
 
 
-def test_class_that_the_model_lacks_is_an_error_of_the_model(client, load, log):
+def test_class_the_model_lacks_is_a_model_error(client, load, log):
     serve(load, LogisticRegression().fit(ROWS, TARGETS["booleans"]))
     client.post("/predict", {"instances": [[9.0, -9.0]] * 2}, **{"X-Request-ID": "r"})
     assert client.post(URL, labels_of([True, "maybe"])).status == 202

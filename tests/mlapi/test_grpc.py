@@ -382,7 +382,7 @@ print(json.dumps({"answers": answers, "failures": failures}))
 
 
 @pytest.mark.any_database
-def test_triton_s_own_client_sees_no_failure_while_versions_change(new_service, tmp_path):
+def test_triton_client_sees_no_failure_during_version_changes(new_service, tmp_path):
     port = free_port()
     service = new_service(GRPC_PORT=str(port), WEB_WORKERS="2")
     service.add_ready("m", *(save(constant(number), tmp_path / f"{number}.joblib") for number in (1, 2)))

@@ -74,7 +74,7 @@ def test_a_hook_logs_the_error_that_nobody_foresaw(monkeypatch, tmp_path, caplog
 
 
 @needs_mount
-def test_a_worker_that_ended_while_the_disk_was_full_is_counted_later(tmp_path, monkeypatch):
+def test_worker_ended_on_a_full_disk_is_counted_later(tmp_path, monkeypatch):
     with small_disk(tmp_path / "var") as disk:
         settings = configuration(disk.path, monkeypatch)
         snapshots = Snapshots(disk.path / "metrics")
@@ -91,7 +91,7 @@ def test_a_worker_that_ended_while_the_disk_was_full_is_counted_later(tmp_path, 
 
 
 @pytest.mark.parametrize("content", [b"", b'{"counters"', b"[]", b'{"counters": {}, "histograms": {}}'])
-def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
+def test_truncated_snapshot_is_left_out(content, tmp_path):
     snapshots = Snapshots(tmp_path)
     (tmp_path / "1.json").write_bytes(content)
     (tmp_path / "retired.json").write_bytes(content)
@@ -103,7 +103,7 @@ def test_a_snapshot_that_a_disk_has_cut_short_is_left_out(content, tmp_path):
     assert len(snapshots.read()) == 1
 
 
-def test_sharing_that_fails_is_logged_once_and_again_when_it_works(tmp_path, caplog):
+def test_failed_sharing_is_logged_once_until_it_recovers(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "metrics").write_text("")
     recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path / "metrics"))

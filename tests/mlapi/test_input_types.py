@@ -80,7 +80,7 @@ def test_times_and_booleans_reach_the_model_from_every_protocol(host, load, path
     assert predictions_of(host.post(path, body, **headers)) == SEEN
 
 
-def test_a_missing_time_is_not_a_time_where_it_is_declared(host, load):
+def test_missing_time_is_not_a_declared_time(host, load):
     reader(load, nullable=True)
     assert host.post("/predict", {"features": [None, True, ""]}).json["prediction"] == -1
     csv = host.post("/invocations", b"at,paid,note\n,True,x\n", **CSV)
@@ -139,7 +139,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), LEFT_OUT.values(), ids=LEFT_OUT)
-def test_a_column_that_the_model_drops_may_be_left_out(host, load, path, body, headers):
+def test_column_the_model_drops_is_optional(host, load, path, body, headers):
     model = dropping()
     load(model)
     answer = host.post(path, body, **headers)

@@ -50,7 +50,7 @@ def keys(settings):
     replica.runtime.key_uses.take()
 
 
-def test_predictions_need_a_key_and_take_it_in_either_header(host, load, keys):
+def test_predictions_need_a_key_in_either_header(host, load, keys):
     load(constant(1))
     keys("secret")
     missing = host.post("/predict", ROW)
@@ -79,7 +79,7 @@ WITH_KEY = [endpoint for endpoint in ENDPOINTS if endpoint.is_prediction or endp
 
 
 @pytest.mark.parametrize("endpoint", WITH_KEY, ids=lambda endpoint: endpoint.name)
-def test_every_protocol_asks_for_the_key_and_refuses_in_its_own_form(host, load, keys, endpoint):
+def test_every_protocol_refuses_missing_keys_in_its_form(host, load, keys, endpoint):
     load(constant(1), name="m")
     load(constant(1), name="other")
     keys("for-other", models=frozenset({"other"}))
@@ -112,12 +112,12 @@ def test_health_and_catalogue_need_no_key(host, load, keys):
         assert host.get(path).status == 200, path
 
 
-def test_a_wrong_method_is_told_before_the_key_is_asked_for(host, load, keys):
+def test_wrong_method_is_reported_before_the_key(host, load, keys):
     load(constant(1))
     assert host.get("/predict").status == 405
 
 
-def test_a_key_opens_its_models_only_the_default_one_included(host, load, keys):
+def test_key_opens_only_its_models(host, load, keys):
     load(constant(1), name="first")
     load(constant(2), name="second")
     keys("for-second", models=frozenset({"second"}))
@@ -139,7 +139,7 @@ def test_an_expired_key_is_refused_and_says_so(host, load, keys):
     assert host.post("/predict", ROW, **{"X-API-Key": "new"}).status == 200
 
 
-def test_a_key_is_answered_429_beyond_its_rate_and_others_are_not(host, load, keys, tmp_path):
+def test_key_beyond_its_rate_gets_429_alone(host, load, keys, tmp_path):
     load(constant(1))
     keys("slow", bucket=SharedBucket(tmp_path / "slow", per_minute=3))
     keys("free", id=2)
@@ -151,7 +151,7 @@ def test_a_key_is_answered_429_beyond_its_rate_and_others_are_not(host, load, ke
     assert host.post("/predict", ROW, **{"X-API-Key": "free"}).status == 200
 
 
-def test_a_worker_that_has_read_no_keys_yet_says_come_back(host, load, settings):
+def test_worker_that_has_read_no_keys_asks_to_retry(host, load, settings):
     load(constant(1))
     settings.MLAPI_REQUIRE_API_KEY = True
     answer = host.post("/predict", ROW, **{"X-API-Key": "any"})
@@ -179,14 +179,14 @@ def granted(bucket: SharedBucket, asked: int = 5) -> int:
     return sum(bucket.take() == 0 for _ in range(asked))
 
 
-def test_a_bucket_whose_directory_cannot_be_made_is_kept_in_memory(tmp_path):
+def test_bucket_without_a_directory_is_kept_in_memory(tmp_path):
     (tmp_path / "rates").write_text("")
     bucket = SharedBucket(tmp_path / "rates" / "key", per_minute=3)
     assert granted(bucket) == 3
 
 
 @needs_mount
-def test_a_bucket_on_a_full_disk_goes_on_in_memory(tmp_path):
+def test_bucket_on_a_full_disk_continues_in_memory(tmp_path):
     with small_disk(tmp_path / "small") as disk:
         used = SharedBucket(disk.path / "used", per_minute=5)
         assert granted(used, 2) == 2
@@ -196,7 +196,7 @@ def test_a_bucket_on_a_full_disk_goes_on_in_memory(tmp_path):
 
 
 @needs_mount
-def test_a_bucket_on_a_read_only_disk_is_kept_in_memory(tmp_path):
+def test_bucket_on_a_read_only_disk_is_in_memory(tmp_path):
     with small_disk(tmp_path / "small") as disk:
         disk.make_read_only()
         assert granted(SharedBucket(disk.path / "new", per_minute=3)) == 3
@@ -244,7 +244,7 @@ def test_a_key_is_stored_as_a_digest_alone():
 
 
 @pytest.mark.django_db
-def test_what_cannot_be_a_key_is_refused_with_a_sentence():
+def test_invalid_keys_are_refused_with_reason():
     services.create_key("shop", by="ann")
     with pytest.raises(RequestError, match="in use"):
         services.create_key("shop", by="bob")
@@ -260,7 +260,7 @@ def test_what_cannot_be_a_key_is_refused_with_a_sentence():
 
 
 @pytest.mark.django_db
-def test_a_revoked_key_frees_its_name_and_stays_in_the_list():
+def test_revoked_key_frees_its_name_and_stays_listed():
     row, text = services.create_key("shop", by="ann")
     assert services.get_key(text) == services.get_key("shop") == services.get_key(row.prefix) == row
     assert services.revoke_key(row, by="bob") is True
@@ -309,7 +309,7 @@ def sync(tmp_path):
 
 
 @pytest.mark.django_db
-def test_a_replica_knows_a_key_from_its_next_poll_and_forgets_a_revoked_one(sync, host, load, settings):
+def test_replica_learns_keys_and_revocations_by_polling(sync, host, load, settings):
     settings.MLAPI_REQUIRE_API_KEY = True
     load(constant(1))
     row, text = services.create_key("shop", by="ann")
@@ -321,7 +321,7 @@ def test_a_replica_knows_a_key_from_its_next_poll_and_forgets_a_revoked_one(sync
 
 
 @pytest.mark.django_db
-def test_a_directory_that_cannot_be_used_keeps_no_revoked_key_alive(host, load, settings, tmp_path):
+def test_unusable_directory_keeps_no_revoked_key_alive(host, load, settings, tmp_path):
     settings.MLAPI_REQUIRE_API_KEY = True
     load(constant(1))
     (tmp_path / "rates").write_text("")
@@ -338,7 +338,7 @@ def test_a_directory_that_cannot_be_used_keeps_no_revoked_key_alive(host, load, 
 
 
 @pytest.mark.django_db
-def test_a_rate_is_shared_by_the_machines_and_kept_over_polls(sync):
+def test_machines_share_a_rate_that_survives_polls(sync):
     services.create_key("shop", by="ann", rate_per_minute=60)
     sync.read()
     (first,) = replica.runtime.keys.by_digest.values()

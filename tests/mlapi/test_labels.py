@@ -70,7 +70,7 @@ def test_a_change_takes_the_permission(client, publisher):
     assert patch(client, description="x").status_code == 403
 
 
-def test_the_api_takes_an_alias_in_place_of_a_number(client, publisher):
+def test_api_takes_an_alias_for_a_number(client, publisher):
     patch(client, aliases={"champion": 2})
     assert client.get("/api/models/churn/versions/champion").json()["number"] == 2
     unknown = client.get("/api/models/churn/versions/challenger")
@@ -94,7 +94,7 @@ def test_the_api_takes_an_alias_in_place_of_a_number(client, publisher):
         ),
     ],
 )
-def test_every_protocol_takes_an_alias_in_place_of_a_number(host, load, path, body):
+def test_every_protocol_takes_an_alias_for_a_number(host, load, path, body):
     load(constant(1), number=3)
     replica.runtime.snapshot = replace(replica.runtime.snapshot, aliases={"m": {"champion": 3, "old": 2}})
     answer = host.post(path.format("champion"), body)

@@ -127,7 +127,7 @@ def test_a_load_that_fails_says_why(host, lazy, monkeypatch):
 
 
 @pytest.mark.parametrize("drops", [1, 3])
-def test_a_model_that_is_dropped_before_the_answer_is_loaded_again(host, lazy, monkeypatch, drops):
+def test_model_dropped_before_its_answer_is_reloaded(host, lazy, monkeypatch, drops):
     load_now = replica.runtime.on_demand.wake
 
     def load_and_drop() -> None:
@@ -140,7 +140,7 @@ def test_a_model_that_is_dropped_before_the_answer_is_loaded_again(host, lazy, m
     assert (answer.status, lazy) == (200, ["a"] * (drops + 1))
 
 
-def test_a_model_that_is_dropped_again_and_again_is_a_503(host, lazy, monkeypatch):
+def test_model_dropped_repeatedly_is_a_503(host, lazy, monkeypatch):
     load_now = replica.runtime.on_demand.wake
 
     def load_and_drop() -> None:
@@ -158,7 +158,7 @@ def test_another_version_than_the_active_one_loads_nothing(host, lazy):
     assert "Version 1 is loaded at its first request" in answer.json["error"]
 
 
-def test_an_unknown_name_loads_nothing_and_names_what_is_served(host, lazy):
+def test_unknown_name_loads_nothing_and_names_served_models(host, lazy):
     answer = host.post("/models/nowhere/predict", ROW)
     assert (answer.status, answer.json["served"], lazy) == (404, ["a", "b"], [])
 

@@ -61,7 +61,7 @@ def test_newest_rows_come_first_and_are_filtered(logged):
     assert services.logged_rows(model, LogFilter(request_id="other"), limit=5) == []
 
 
-def test_rows_of_an_earlier_day_are_found_by_their_usage(logged, log):
+def test_earlier_days_rows_are_found_by_usage(logged, log):
     (path,) = [path for path in log.directory.rglob("*.parquet") if "version=2" in path.parts]
     day = datetime.now(UTC) - timedelta(days=9)
     earlier = log.directory / f"m/version=2/date={day:%Y-%m-%d}/hour=03/{path.name}"

@@ -43,7 +43,7 @@ def lines(capfd):
     return read
 
 
-def test_a_request_is_one_line_that_says_what_it_was(host, load, lines):
+def test_request_is_one_descriptive_line(host, load, lines):
     load(constant(1), name="a", number=3)
     host.post("/models/a/predict", {"instances": [[0, 0], [1, 1]]}, **{"X-Request-ID": "mine"})
     (line,) = lines()
@@ -96,7 +96,7 @@ def test_health_checks_write_no_line(host, load, lines):
     assert lines() == []
 
 
-def test_inputs_are_in_the_line_only_where_they_are_asked_for(host, load, lines, settings):
+def test_inputs_are_logged_only_on_request(host, load, lines, settings):
     load(constant(1))
     host.post("/predict", ROW)
     assert "0.123456" not in json.dumps(lines())
@@ -134,7 +134,7 @@ def test_the_caller_s_trace_is_carried_into_the_line(host, load, lines):
 
 
 @pytest.mark.django_db
-def test_a_call_of_the_registry_s_api_has_its_line_too(admin_client, lines):
+def test_registry_call_has_its_line_too(admin_client, lines):
     admin_client.get("/api/models/none", headers={"X-Request-ID": "mine", "traceparent": f"00-{TRACE}-{SPAN}-01"})
     (line,) = lines()
     assert line["id"] == "mine"
@@ -152,7 +152,7 @@ structlog.get_logger("somewhere").info("activated", model="digits", version=2)
 """
 
 
-def test_on_a_terminal_the_log_is_text_and_elsewhere_json():
+def test_log_is_text_on_terminals_and_json_elsewhere():
     elsewhere = subprocess.run(
         [sys.executable, "-c", WRITE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
@@ -181,7 +181,7 @@ def test_a_prediction_is_answered_although_nobody_takes_the_log(host, load):
         os.close(kept)
 
 
-def test_a_long_line_is_written_whole_although_signals_come_between(tmp_path):
+def test_long_line_survives_signals_whole(tmp_path):
     reading, writing = os.pipe()
     with (tmp_path / "log").open("wb") as log:
         reader = subprocess.Popen(["sh", "-c", "sleep 0.5; exec cat"], stdin=reading, stdout=log)

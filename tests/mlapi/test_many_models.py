@@ -52,7 +52,7 @@ def test_a_limit_that_is_none_is_refused(host, many, limit):
     assert "1 to 1000" in answer.json["error"]
 
 
-def test_the_document_describes_the_first_and_says_where_the_others_are(host, many):
+def test_document_describes_one_model_and_links_the_others(host, many):
     document = host.get("/openapi.json").json
     validate(document)
     described = [path for path in document["paths"] if path.endswith("/predict") and "/versions/" not in path]

@@ -91,7 +91,7 @@ def metrics(host):
     return read
 
 
-def test_requests_are_counted_by_model_resolved_version_protocol_and_outcome(host, load, metrics):
+def test_requests_count_by_model_version_protocol_and_outcome(host, load, metrics):
     load(constant(1), name="a", number=7)
     host.post("/predict", {"features": [0, 0]})
     host.post("/models/a/predict", {"instances": [[0, 0], [1, 1]]})
@@ -109,7 +109,7 @@ def test_requests_are_counted_by_model_resolved_version_protocol_and_outcome(hos
     assert 0 < metrics("mlapi_model_seconds_sum", model="a") < metrics("mlapi_request_seconds_sum", model="a")
 
 
-def test_the_wait_for_a_slot_is_part_of_the_wait(host, load, metrics, monkeypatch):
+def test_waiting_for_a_slot_counts_as_waiting(host, load, metrics, monkeypatch):
     load(constant(1), name="a")
     monkeypatch.setattr(admission, "max_in_flight", 1)
     monkeypatch.setattr(admission, "queue_timeout_seconds", 20)
@@ -155,7 +155,7 @@ def test_predictions_are_counted_by_class_or_into_a_histogram(host, load, metric
     assert metrics("mlapi_prediction_value_bucket", model="numbers", le="10.0") == 2
 
 
-def test_metrics_answer_any_host_and_the_token_alone_where_one_is_set(host, load, settings):
+def test_metrics_take_any_host_and_require_a_set_token(host, load, settings):
     load(constant(1))
     answer = host.request(
         "GET", "/metrics", headers={"Host": "localhost" if host.is_behind_django else "10.0.0.7:8000"}
@@ -203,7 +203,7 @@ def test_swaps_and_failures_are_counted():
     assert total(body.decode(), "mlapi_load_failures_total", model="m") == 2
 
 
-def test_a_bucket_takes_its_bound_and_the_rest_stands_in_the_last():
+def test_bucket_includes_its_bound_and_last_takes_larger():
     totals = Totals()
     totals.observe(definitions.TOTAL_SECONDS, ("m", "1"), [0.0005, 0.00051, 30.0, 31.0])
     text = expose([Snapshot(totals)])[0].decode()
@@ -234,7 +234,7 @@ def test_what_has_no_one_distribution_is_left_out():
     assert totals.counters[definitions.ROWS_PREDICTED.name] == {("m", "1"): 2}
 
 
-def test_waiting_is_told_apart_from_the_model_and_each_call_counts_once():
+def test_waiting_and_model_time_differ_and_calls_count_once():
     class Slow:
         calls: list[int] = []
 
@@ -280,7 +280,7 @@ def test_counting_a_prediction_costs_microseconds(record_property, tmp_path):
     assert microseconds < 20  # 2 on an idle machine; the tests' machines are busy
 
 
-def test_what_is_noted_is_summed_up_before_it_fills_the_memory(tmp_path):
+def test_notes_are_summed_before_they_fill_memory(tmp_path):
     recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path))
     for _ in range(10_000):
         recorder.record(record())
@@ -305,7 +305,7 @@ recorder.stop()
 """
 
 
-def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
+def test_workers_add_up_and_ended_ones_stay_counted(tmp_path):
     snapshots = Snapshots(tmp_path)
     workers = [
         subprocess.Popen([sys.executable, "-c", WORK, str(tmp_path), requests], cwd=ROOT) for requests in ("10", "20")
@@ -327,7 +327,7 @@ def test_workers_add_up_and_what_an_ended_one_counted_stays(tmp_path):
     assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
 
 
-def test_a_call_that_ended_with_its_worker_is_an_error_of_its_version(tmp_path, load):
+def test_call_that_ended_with_its_worker_is_an_error(tmp_path, load):
     candidate = replace(load(constant(1), number=1), version_id=41)
     runtime = Runtime()
     runtime.snapshot = ServingSnapshot(models={candidate.name: candidate}, was_ready=True)

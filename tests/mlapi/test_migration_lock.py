@@ -28,7 +28,7 @@ def test_processes_that_migrate_at_once_wait_for_each_other(tmp_path):
 
 
 @pytest.mark.database
-def test_processes_that_make_the_first_account_at_once_make_one(tmp_path):
+def test_concurrent_first_starts_make_one_account(tmp_path):
     environment = {**os.environ, "DATABASE_URL": migrated_database(tmp_path), "MLAPI_VAR": str(tmp_path / "var")}
     environment["DJANGO_SETTINGS_MODULE"] = "mlapi.settings"
     processes = [

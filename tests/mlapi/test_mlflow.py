@@ -65,7 +65,7 @@ def test_every_form_predicts_the_same(host, load, body):
     assert "warning" not in answer.headers
 
 
-def test_a_missing_value_may_come_as_nan_for_so_mlflow_s_client_writes_it(host, load):
+def test_mlflow_clients_nan_is_a_missing_value(host, load):
     load(mixed())
     body = json.dumps({"dataframe_split": FRAME.to_dict(orient="split")}).encode()
     assert b"NaN" in body
@@ -136,7 +136,7 @@ def test_csv_with_and_without_a_header(host, load, body, kind):
     assert answer.json == host.post("/invocations", FORMS["split"]).json
 
 
-def test_a_first_line_that_may_be_either_is_asked_about(host, load):
+def test_ambiguous_first_line_is_asked_about(host, load):
     load(linear())
     body = pd.DataFrame([[1.0, 1.0]]).to_csv(index=False).encode()
     assert body.startswith(b"0,1\n")
@@ -314,7 +314,7 @@ def test_wire_errors_keep_mlflow_s_shape(host, load, settings):
         assert set(answer.json) == {"error_code", "message"}, name
 
 
-def test_ping_is_empty_and_says_whether_the_models_are_loaded(host, load):
+def test_ping_is_empty_and_reports_loaded_models(host, load):
     load(linear(), "a")
     ping = host.get("/ping", Host="localhost" if host.is_behind_django else "10.0.0.9:8080")
     assert (ping.status, ping.body) == (200, b"")

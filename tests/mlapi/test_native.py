@@ -131,7 +131,7 @@ def test_every_kind_of_estimator_predicts(host, load, model, body, expected):
         assert type(answer.json["prediction"]) is type(expected)
 
 
-def test_several_labels_have_a_confidence_each_and_probabilities_by_label(host, load):
+def test_multilabel_answers_have_confidence_and_probabilities_by_label(host, load):
     load(CASES["several labels"][0])
     answer = host.post("/predict", {"features": [0, 0], "probabilities": True}).json
     assert len(answer["confidence"]) == 2
@@ -163,7 +163,7 @@ def test_one_probability_for_each_output_is_told_by_label(host, load, model):
     ("rows", "odd"),
     [([1, 2, [3]], 2), ([[1], 2], 1), ([1, {"x0": 1}], 1), ([{"x0": 1}, {"x0": 2}, 3], 2), ([None, 1, [3]], 2)],
 )
-def test_the_row_of_another_form_is_named_for_a_single_feature_too(host, load, rows, odd):
+def test_row_of_another_form_is_named_for_single_features(host, load, rows, odd):
     load(LinearRegression().fit(ROWS[:, :1], [0.0, 1, 2, 3]))
     answer = host.post("/predict", {"instances": rows}).json
     assert (answer["code"], answer["row"]) == ("mixed_rows", odd)
@@ -196,7 +196,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("body", "code", "details"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_input_is_a_400_that_says_what_to_mend(host, load, body, code, details):
+def test_wrong_input_is_a_400_with_a_correction(host, load, body, code, details):
     load(mixed())
     answer = host.post("/predict", body, **{"X-Request-ID": "r-1"})
     assert answer.status == 400, answer.body
@@ -253,7 +253,7 @@ ODDITIES = {
 
 
 @pytest.mark.parametrize("body", NO_NUMBERS.values(), ids=NO_NUMBERS.keys())
-def test_a_number_that_json_does_not_have_comes_with_the_next_step(host, load, body):
+def test_number_outside_json_comes_with_the_next_step(host, load, body):
     load(classifier([0, 1, 0, 1]))
     answer = host.post("/predict", body)
     assert (answer.status, answer.json["code"]) == (400, "invalid_json")
@@ -261,12 +261,12 @@ def test_a_number_that_json_does_not_have_comes_with_the_next_step(host, load, b
 
 
 @pytest.mark.parametrize("body", ODDITIES.values(), ids=ODDITIES.keys())
-def test_other_broken_json_is_not_taken_for_a_missing_value(host, load, body):
+def test_broken_json_is_no_missing_value(host, load, body):
     load(classifier([0, 1, 0, 1]))
     assert "Infinity" not in host.post("/predict", body).json["error"]
 
 
-def test_a_text_where_the_model_needs_a_number_is_named_with_its_row(host, load):
+def test_text_for_a_number_is_named_with_its_row(host, load):
     frame = pd.DataFrame({"city": ["Oslo", "Bonn"] * 4, "amount": range(8)})
     columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
     model = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1] * 4)
@@ -343,7 +343,7 @@ def test_a_misspelt_model_is_guessed_and_many_are_counted(host, load):
     assert len(strange["served"]) == 64
 
 
-def test_a_default_that_nobody_serves_is_said_to_be_none(host, load):
+def test_unserved_default_is_reported_as_none(host, load):
     from mlapi import replica
 
     load(constant(1), "a")

@@ -137,7 +137,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("small", "large"), ODD.values(), ids=ODD.keys())
-def test_what_is_wrong_is_said_in_the_same_words_however_large_the_batch(host, load, small, large):
+def test_errors_read_alike_for_every_batch_size(host, load, small, large):
     load(model())
     assert len(small) < MIN_BYTES < len(large)
     answers = [host.post("/predict", body, **{"X-Request-ID": "r"}) for body in (small, large)]
@@ -162,7 +162,7 @@ LIKE = {
 
 
 @pytest.mark.parametrize("rows", LIKE.values(), ids=LIKE.keys())
-def test_what_is_right_in_another_form_gives_the_same_answer(host, load, rows):
+def test_correct_input_in_another_form_answers_alike(host, load, rows):
     load(model())
     if rows is LIKE["another order"]:
         # not for the quick way, which would take longer for it
@@ -187,7 +187,7 @@ CLOSED = Feature("width", categories=(1.0, 2.0), closed=True)
 
 
 @pytest.mark.parametrize("feature", [WHOLE, CLOSED], ids=["integer", "closed"])
-def test_features_that_take_not_every_number_are_left_to_the_general_way(feature):
+def test_features_with_limited_numbers_use_the_general_parser(feature):
     checked = Schema((Feature("length"), feature, *(Feature(name) for name in NAMES[2:])), named=True)
     assert read_number_rows(body_text(row_texts(MANY)), schema(), ("instances",)) is not None
     assert read_number_rows(body_text(row_texts(MANY)), checked, ("instances",)) is None
@@ -227,6 +227,6 @@ def test_what_the_decoder_is_slow_at_stops_no_worker(raw):
 @pytest.mark.parametrize(
     "names", [tuple(f"f{index}" for index in range(MAX_FEATURES + 1)), ('a "b"', "c"), ("a\\b", "c"), ("a}", "c")]
 )
-def test_names_that_the_decoder_can_not_be_told_are_left_to_the_general_way(names):
+def test_names_the_decoder_cannot_have_use_the_general_parser(names):
     raw = body_text([json.dumps(dict.fromkeys(names, 1))] * MANY)
     assert read_number_rows(raw, schema(names), ("instances",)) is None

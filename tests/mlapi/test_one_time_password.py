@@ -34,7 +34,7 @@ def set_own(client: Client, password: str = OWN, path: str = OWN_PAGE):
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/admin/login/?next=/", "/admin/login/?next=/admin/auth/user/"])
-def test_a_sign_in_leads_to_the_page_that_sets_a_password(path):
+def test_sign_in_leads_to_the_page_for_a_password(path):
     client = sign_in(ONE_TIME, path)
     assert client.answer.status_code == 302
     assert client.answer["Location"].startswith(OWN_PAGE)
@@ -85,7 +85,7 @@ def test_closing_the_page_locks_nobody_out():
     assert client.get("/admin/")["Location"].startswith("/admin/login/")
 
 
-def test_the_own_password_opens_the_admin_and_ends_the_other_one():
+def test_own_password_opens_the_admin_and_ends_the_other():
     other, client = sign_in(ONE_TIME), sign_in(ONE_TIME)
     done = set_own(client, path=f"{OWN_PAGE}?next=/admin/auth/user/")
     assert (done.status_code, done["Location"]) == (302, "/admin/auth/user/")
@@ -126,7 +126,7 @@ def test_a_rehashed_one_time_password_stays_one(settings):
     assert sign_in(ONE_TIME).get("/admin/")["Location"].startswith(OWN_PAGE)
 
 
-def test_a_password_that_a_command_sets_is_an_own_one():
+def test_password_set_by_a_command_is_an_own_one():
     user = User.objects.get()
     user.set_password(OWN)
     user.save()

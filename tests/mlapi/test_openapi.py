@@ -199,7 +199,7 @@ def test_schema_takes_what_the_service_takes_and_nothing_else(host, every_kind, 
     assert {200, 400} == set(statuses)
 
 
-def test_document_changes_with_an_activation_and_is_kept_until_then(host, load):
+def test_document_is_cached_until_an_activation(host, load):
     load(constant(1), "m", number=1)
     first = host.get("/openapi.json")
     assert host.get("/openapi.json").body == first.body
@@ -238,7 +238,7 @@ def test_keys_stand_in_the_document_where_they_are_required(host, load, settings
     assert {"401", "403"} <= set(operation["responses"])
 
 
-def test_every_route_is_in_the_document_and_has_a_summary(host, every_kind):
+def test_every_route_is_documented_with_a_summary(host, every_kind):
     from mlapi.http.routes import ENDPOINTS, match
 
     found = set()

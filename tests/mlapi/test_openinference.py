@@ -122,7 +122,7 @@ def test_columns_by_name_with_a_missing_value(host, load, shape, content_type):
     assert output["data"] == mixed().predict(pd.DataFrame({"age": [30, np.nan], "city": ["Bonn", "Oslo"]})).tolist()
 
 
-def test_every_kind_of_input_predicts_as_the_native_protocol_does(host, load):
+def test_every_input_kind_predicts_as_the_native_protocol(host, load):
     cases = {
         "text": (text(), [tensor("text", "BYTES", ["a good one"])], {"features": "a good one"}),
         "text by any name": (text(), [tensor("t", "BYTES", [["a bad one"]])], {"features": "a bad one"}),
@@ -202,7 +202,7 @@ def check_against_metadata(host, model, answer):
             assert said in {-1, size}
 
 
-def test_metadata_is_the_schema_s_and_the_answers_keep_to_it(host, load):
+def test_metadata_is_the_schemas_and_answers_follow_it(host, load):
     load(plain(), "plain", number=7)
     load(mixed(), "mixed")
     load(text(), "text")
@@ -397,7 +397,7 @@ def test_a_large_answer_is_compressed_where_the_client_asks(host, load):
     assert "content-encoding" not in send(host, content, length, **{"Accept-Encoding": "gzip, deflate, br"}).headers
 
 
-def test_a_model_gets_an_array_of_its_own_wherever_the_tensor_lies(host, load):
+def test_model_gets_its_own_array_wherever_the_tensor_lies(host, load):
     class Doubling(type(constant(1))):
         """Changes what it is given, as own code may."""
 
@@ -498,7 +498,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_json_is_a_400_in_the_protocol_s_shape(host, load, body):
+def test_hostile_json_is_a_400_of_the_protocol(host, load, body):
     load(plain())
     answer = host.post("/v2/models/m/infer", body)
     assert answer.status == 400, answer.body
@@ -564,7 +564,7 @@ BINARY = {
 
 
 @pytest.mark.parametrize(("content", "length"), BINARY.values(), ids=BINARY.keys())
-def test_hostile_bytes_are_a_400_in_the_protocol_s_shape(host, load, content, length):
+def test_hostile_bytes_are_a_400_of_the_protocol(host, load, content, length):
     load(plain())
     assert send(host, *NUMBERS).status == 200
     answer = send(host, content, length)
@@ -583,7 +583,7 @@ def test_values_in_the_json_and_after_it_are_refused(host, load):
     assert "send one of them" in send(host, raw + content[length:], len(raw)).json["error"]
 
 
-def test_an_answer_that_is_not_finite_is_refused_whatever_gave_it(host, load):
+def test_answer_that_is_not_finite_is_always_refused(host, load):
     class Overflowing(type(constant(1))):
         """Has a transform that knows no bounds."""
 
@@ -596,7 +596,7 @@ def test_an_answer_that_is_not_finite_is_refused_whatever_gave_it(host, load):
     assert "not finite" in answer.json["error"]
 
 
-def test_a_boolean_of_two_is_refused_where_booleans_are_taken(host, load):
+def test_boolean_of_two_is_refused(host, load):
     load(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(pd.DataFrame({"a": [True, False]}), [0, 1]))
     for value, status in ((b"\x01", 200), (b"\x02", 400)):
         answer = send(host, *one("BOOL", (1,), 1, value, name="a"))
@@ -645,6 +645,6 @@ def test_wire_errors_keep_the_protocol_s_shape(host, load, settings):
         assert answer.headers["x-request-id"]
 
 
-def test_ten_thousand_rows_as_bytes_take_a_fifth_of_the_time_at_most():
+def test_ten_thousand_rows_as_bytes_parse_no_json():
     as_json, as_bytes = measure(rows=10_000, features=64, rounds=3)
     assert as_bytes >= TARGET * as_json

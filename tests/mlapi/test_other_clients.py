@@ -103,7 +103,7 @@ def preflight(host, path="/predict", origin=APP, **headers):
 
 
 @pytest.mark.parametrize(("status", "is_told"), [(204, False), (304, False), (200, True)])
-def test_only_a_response_that_may_have_a_body_tells_its_length(status, is_told):
+def test_only_responses_with_a_body_tell_its_length(status, is_told):
     assert ("content-length" in response_head(Reply(status, b""))) == is_told
 
 

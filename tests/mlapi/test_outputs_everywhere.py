@@ -75,7 +75,7 @@ def test_each_output_of_a_chain_has_its_own_probabilities(host: Any, load: Any) 
     ],
     ids=["dates", "bytes", "a row without its dimension"],
 )
-def test_what_no_protocol_holds_is_an_error_with_its_reason(answer: Any, host: Any, load: Any) -> None:
+def test_unrepresentable_output_is_an_error_with_reason(answer: Any, host: Any, load: Any) -> None:
     load(Answering(answer))
     reply = host.post("/models/m/predict", {"features": [0.0, 0.0, 0.0]})
     assert reply.status == 400

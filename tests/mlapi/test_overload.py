@@ -106,7 +106,7 @@ def test_a_compressed_body_counts_as_what_it_becomes(host, load, monkeypatch, en
     assert host.post("/predict", packed, **{"Content-Encoding": encoding}).status == 200
 
 
-def test_a_body_that_lies_about_its_size_finds_no_more_slots(host, load, monkeypatch):
+def test_body_with_a_false_size_gets_no_more_slots(host, load, monkeypatch):
     packed = gzip.compress(b" " * 2_000_000)[:-4] + (10).to_bytes(4, "little")
     with full(host, load, monkeypatch):
         monkeypatch.setattr(admission, "max_in_flight", LIMIT + 3)
@@ -145,7 +145,7 @@ def test_requests_that_fail_hold_no_slot(host, load):
     assert admission.in_flight == 0
 
 
-def test_a_fast_model_answers_while_a_slow_one_holds_all_slots(host, load, monkeypatch):
+def test_fast_model_answers_while_slow_one_holds_slots(host, load, monkeypatch):
     with full(host, load, monkeypatch):
         load_quick(load)
         assert host.post("/models/quick/predict", {"features": [1]}).json["prediction"] == 2.0

@@ -41,7 +41,7 @@ def test_switch_is_read_from_the_environment(given, read, tmp_path):
     assert done.stdout.strip() == read
 
 
-def test_page_holds_no_script_of_its_own_and_loads_nothing_from_elsewhere(host, load):
+def test_page_has_no_inline_script_and_loads_nothing_external(host, load):
     page = host.get("/", **BROWSER)
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy

@@ -314,7 +314,7 @@ def test_a_client_that_ends_its_half_is_answered(count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_requests_that_still_run_when_a_client_ends_its_half_are_answered(count):
+def test_running_requests_of_a_half_closed_client_are_answered(count):
     async def work():
         session = Session()
         session.gate.clear()
@@ -332,7 +332,7 @@ def test_requests_that_still_run_when_a_client_ends_its_half_are_answered(count)
     assert wire.has_ended
 
 
-def test_a_request_that_runs_too_long_for_a_client_that_ended_is_given_up(monkeypatch):
+def test_long_request_of_a_half_closed_client_is_abandoned(monkeypatch):
     monkeypatch.setattr(protocol, "HALF_CLOSED_SECONDS", 0.0)
 
     async def work():
@@ -347,7 +347,7 @@ def test_a_request_that_runs_too_long_for_a_client_that_ended_is_given_up(monkey
     assert asyncio.run(work()).is_closed
 
 
-def test_a_body_that_ends_early_is_told_to_the_application():
+def test_application_learns_of_a_body_that_ends_early():
     found = exchange(PLAIN[:-1], ends=True)
     assert [body for *_, body in found.seen] == [None]
 

@@ -150,7 +150,7 @@ def test_any_other_accept_header_is_406(host, load, accept):
     assert "text/csv" in answer.json["message"]
 
 
-def test_csv_answers_quote_and_have_a_column_for_each_output(host, load):
+def test_csv_answers_quote_and_have_a_column_per_output(host, load):
     load(LogisticRegression().fit(ROWS, ['say "a", b', "c", 'say "a", b', "c"]))
     answer = host.post("/invocations", [[0, 0]], Accept="text/csv")
     assert answer.body == b'"say ""a"", b"\n'

@@ -47,7 +47,7 @@ LOGIN = "/admin/login/"
         (1, ", ,", "10.0.0.1"),
     ],
 )
-def test_a_forwarded_address_counts_as_far_as_proxies_are_trusted(proxies, forwarded, expected):
+def test_forwarded_address_counts_as_far_as_proxies_are_trusted(proxies, forwarded, expected):
     assert client_address("10.0.0.1", forwarded, trusted_proxies=proxies) == expected
 
 
@@ -58,7 +58,7 @@ def log_in(name: str, password: str, address: str, **headers: str) -> int:
 
 
 @pytest.mark.django_db
-def test_brute_force_is_throttled_for_that_user_from_that_address_and_for_nobody_else(settings):
+def test_brute_force_is_throttled_for_that_user_and_address(settings):
     for name in ("ann", "bob"):
         User.objects.create_superuser(name, password="right")
     for _ in range(settings.AXES_FAILURE_LIMIT):
@@ -79,7 +79,7 @@ def test_a_throttled_login_cools_off(settings):
 
 
 @pytest.mark.django_db
-def test_behind_a_balancer_callers_are_told_apart_and_cannot_make_addresses_up(settings):
+def test_callers_behind_a_balancer_are_distinct_and_cannot_forge(settings):
     settings.TRUSTED_PROXIES = 1
     User.objects.create_superuser("ann", password="right")
     for attempt in range(settings.AXES_FAILURE_LIMIT):
@@ -172,7 +172,7 @@ def test_login_behind_an_http_api_passes_the_csrf_check(settings):
     assert client.post(LOGIN, form, headers=sent).status_code == 403
 
 
-def test_login_is_throttled_by_the_address_in_the_named_header(rf, settings):
+def test_login_is_throttled_by_the_named_headers_address(rf, settings):
     settings.TRUSTED_PROXIES, settings.PROXY_HEADERS = 1, "X-Mlapi"
     request = rf.get("/", headers={"X-Mlapi-For": "203.0.113.7", "X-Forwarded-For": "6.6.6.6"}, REMOTE_ADDR="10.0.10.4")
     assert client_address_of(request) == "203.0.113.7"
@@ -220,7 +220,7 @@ def test_the_check_finds_what_production_must_not_have(tmp_path):
     assert "DJANGO_SECRET_KEY is not set" in missing.stderr
 
 
-def test_https_behind_a_proxy_that_nobody_trusts_is_warned_of(settings):
+def test_https_behind_an_untrusted_proxy_is_warned_of(settings):
     settings.SECURE, settings.TRUSTED_PROXIES = True, 0
     assert "mlapi.W001" in {message.id for message in run_checks()}
     settings.TRUSTED_PROXIES = 1
@@ -262,7 +262,7 @@ def test_only_named_networks_reach_the_admin_and_the_metrics(  # noqa: PLR0917 -
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/admin/login/"])
-def test_proxies_with_headers_of_their_own_are_believed_by_those_alone(host, load, settings, path):
+def test_proxies_with_their_own_headers_are_trusted_alone(host, load, settings, path):
     settings.MLAPI_ADMIN_CIDR = [ip_network("203.0.113.7/32")]
     settings.TRUSTED_PROXIES, settings.PROXY_HEADERS = 1, "X-Mlapi"
     load(constant(1))

@@ -166,7 +166,7 @@ def test_a_missing_artifact_drops_the_copies(host, shadow, storage_directory, se
     assert found.problem
 
 
-def test_copies_that_wait_at_the_end_are_counted_as_dropped(host, shadow):
+def test_waiting_copies_at_the_end_count_as_dropped(host, shadow):
     shadow.start(constant(1), constant(1))
     for _ in range(3):
         ask(host, [[1.0, 2.0]])
@@ -208,7 +208,7 @@ def test_a_full_queue_drops_and_counts():
     assert len(queue.take(100)) == 1
 
 
-def test_a_run_takes_rows_of_one_shadow_up_to_its_limit():
+def test_run_takes_one_shadows_rows_up_to_its_limit():
     queue = ShadowQueue()
     for shadow_id, rows in ((1, 3), (1, 3), (1, 3), (2, 1), (2, 9)):
         queue.offer(call(rows, shadow_id=shadow_id))

@@ -104,7 +104,7 @@ def test_userinfo_adds_to_the_id_token(settings):
         {"id_token": {"sub": "1", "iss": ISSUER}, "userinfo": {"email": "a@example.com"}},
     ],
 )
-def test_answer_of_another_issuer_or_about_another_person_is_refused(settings, received):
+def test_answer_of_another_issuer_or_person_is_refused(settings, received):
     settings.MLAPI_OIDC_ISSUER = ISSUER
     with pytest.raises(SignInRefused):
         merged_claims(received)
@@ -124,7 +124,7 @@ def test_first_sign_in_makes_an_account_without_password():
 
 
 @pytest.mark.django_db
-def test_second_sign_in_finds_the_account_after_the_name_changed():
+def test_second_sign_in_finds_the_renamed_account():
     first = account_of(identity())
     second = account_of(identity(email="ann.lee@example.com", groups=["ml-admins"]))
     assert (second.pk, second.username, second.email) == (first.pk, "ann@example.com", "ann.lee@example.com")
@@ -346,7 +346,7 @@ def test_session_ends_with_the_header(keys, client):
 
 
 @pytest.mark.django_db
-def test_another_person_at_the_same_browser_gets_their_own_account(keys, client):
+def test_second_person_at_one_browser_gets_own_account(keys, client):
     get(client, signed(keys))
     bob = {"sub": "00u2", "email": "bob@example.com", "groups": ["ml-admins"]}
     answer = get(client, signed(keys, bob))

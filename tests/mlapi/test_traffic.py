@@ -75,7 +75,7 @@ def test_a_caller_without_a_routing_key_is_kept_too(host, split, headers, scope,
 
 @pytest.mark.parametrize("percent", [0, 100])
 @pytest.mark.parametrize("case", PROTOCOLS[1:], ids=lambda case: case[0])
-def test_a_version_that_is_asked_for_answers_whatever_the_split(host, split, case, percent):
+def test_requested_version_answers_whatever_the_split(host, split, case, percent):
     path, body, version_in = case
     split(percent)
     for number in (7, 8):
@@ -85,7 +85,7 @@ def test_a_version_that_is_asked_for_answers_whatever_the_split(host, split, cas
         assert version_in(host.post(by_path, body, **{"X-Model-Version": str(number)}).json) == number
 
 
-def test_a_version_that_is_not_loaded_is_a_404_with_the_loaded_ones(host, split):
+def test_unloaded_version_is_a_404_with_the_loaded_ones(host, split):
     split(10)
     for answer in (
         host.post("/predict", BODY, **{"X-Model-Version": "6"}),
@@ -96,12 +96,12 @@ def test_a_version_that_is_not_loaded_is_a_404_with_the_loaded_ones(host, split)
 
 
 @pytest.mark.parametrize("value", ["8th", "0", "-1", "8.0", "1e1", "8, 7", "9" * 40, "٨"])
-def test_a_header_that_is_no_number_and_no_alias_is_a_400(host, split, value):
+def test_header_neither_number_nor_alias_is_a_400(host, split, value):
     answer = host.post("/predict", BODY, **{"X-Model-Version": value.encode().decode("latin-1")})
     assert (answer.status, answer.json["code"]) == (400, "invalid_header")
 
 
-def test_a_path_and_a_header_that_disagree_are_a_400(host, split):
+def test_contradicting_path_and_header_are_a_400(host, split):
     answer = host.post("/models/m/versions/7/predict", BODY, **{"X-Model-Version": "8"})
     assert (answer.status, answer.json["code"]) == (400, "conflicting_versions")
 
@@ -118,7 +118,7 @@ def test_another_model_is_not_split(host, split, load):
     assert host.post("/models/n/predict", BODY).json["version"] == 1
 
 
-def test_a_failed_request_is_counted_for_the_version_that_failed(host, split, monkeypatch):
+def test_failed_request_counts_for_the_version_that_failed(host, split, monkeypatch):
     split(100)
     lines = []
     monkeypatch.setattr(access_log.logging, "write_line", lambda event, fields: lines.append(fields))

@@ -58,7 +58,7 @@ def ask(client, body, number=2, kind="application/json"):
     return client.post(f"/api/models/churn/versions/{number}/try", content, content_type=kind)
 
 
-def test_a_version_that_is_not_active_answers_as_a_prediction_does(client, user, versions):
+def test_inactive_version_answers_as_a_prediction_does(client, user, versions):
     single = ask(client, {"features": ROW, "probabilities": True}).json()
     assert (single["prediction"], single["model"], single["version"]) == ("a", "churn", 2)
     assert single["probabilities"].keys() == {"a", "b"}

@@ -65,13 +65,13 @@ def connection(service) -> Iterator[socket.socket]:
         yield made
 
 
-def test_a_worker_may_open_as_many_files_as_the_system_allows(service):
+def test_worker_opens_as_many_files_as_allowed(service):
     (pid,) = service.worker_pids()
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     assert soft == (MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES))
 
 
-def test_who_has_been_answered_or_has_gone_counts_no_more(service, connection):
+def test_answered_and_gone_callers_count_no_more(service, connection):
     bad = request("/models/slow/predict", body=b"{")
     for _ in range(MAX_IN_FLIGHT + 5):
         connection.sendall(bad)
@@ -151,14 +151,14 @@ def test_requests_may_come_before_the_answers_are_taken(connection, path):
 
 
 @pytest.mark.parametrize("path", ["/models/quick/predict", "/models/slow/predict"])
-def test_a_caller_that_asks_for_it_is_hung_up_on(connection, path):
+def test_connection_closes_on_the_callers_request(connection, path):
     connection.sendall(request(path, "Connection: close"))
     ((status, headers, _),) = receive(connection)
     assert (status, headers["connection"]) == (200, "close")
     assert connection.recv(1) == b""
 
 
-def test_a_body_is_asked_for_where_the_caller_waits_to_be_asked(connection):
+def test_expected_100_continue_is_sent_for_the_body(connection):
     data = request("/models/quick/predict", "Expect: 100-continue")
     head, _, body = data.partition(b"\r\n\r\n")
     connection.sendall(head + b"\r\n\r\n")
@@ -258,7 +258,7 @@ def late_answers(service) -> dict[str, tuple[float, tuple[int, dict[str, str], b
 
 
 @pytest.mark.parametrize("name", TOO_SLOW)
-def test_who_is_too_slow_is_told_so_and_hung_up_on(late_answers, service, name):
+def test_slow_caller_gets_a_408_and_is_disconnected(late_answers, service, name):
     seconds, (status, headers, body) = late_answers[name]
     assert (status, headers["connection"], json.loads(body)["code"]) == (408, "close", "request_timeout")
     assert 29 < seconds < 36
@@ -267,7 +267,7 @@ def test_who_is_too_slow_is_told_so_and_hung_up_on(late_answers, service, name):
         assert (line["status"], line.get("code", "request_timeout")) == (408, "request_timeout")
 
 
-def test_who_is_too_slow_is_no_failure_of_the_service(late_answers, service):
+def test_slow_caller_is_no_failure_of_the_service(late_answers, service):
     assert service.events("unforeseen_error") == []
     assert not [line for line in service.log().splitlines() if "Traceback" in line]
     counted = eventually(lambda: service.get("/metrics")[1].decode())
@@ -288,7 +288,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("how", ["half-closed", "reset"])
-def test_a_body_that_its_caller_cuts_short_is_the_callers_error(service, connection, name, how):
+def test_truncated_body_is_the_callers_error(service, connection, name, how):
     path, line, length = BROKEN[name]
     said = request(path, line, f"X-Request-ID: {how}-{name}", body=b"{")
     connection.sendall(said.replace(b"Content-Length: 1", f"Content-Length: {length}".encode()))
@@ -306,7 +306,7 @@ def test_a_body_that_its_caller_cuts_short_is_the_callers_error(service, connect
     assert service.events("unforeseen_error") == []
 
 
-def test_who_is_hung_up_on_costs_no_thread_and_few_open_files(service):
+def test_disconnected_callers_cost_no_thread_and_few_files(service):
     """Many are refused and stay; who needs a thread gets one, and the connections are closed before long."""
     files = Path(f"/proc/{service.worker_pids()[0]}/fd")
     refused = large("/models/slow/predict").replace(b"application/json", b"text/plain")
@@ -323,7 +323,7 @@ def test_who_is_hung_up_on_costs_no_thread_and_few_open_files(service):
         eventually(lambda: len(list(files.iterdir())) < MANY // 8, seconds=5)
 
 
-def test_what_is_not_read_of_a_refused_body_resets_no_connection(connection):
+def test_unread_part_of_refused_body_resets_no_connection(connection):
     """A socket that is closed with something unread would be reset, and the answer with it."""
     connection.sendall(large("/models/slow/predict").replace(b"application/json", b"text/plain") + b" " * 19_000)
     assert receive(connection)[0][0] == 415
@@ -334,7 +334,7 @@ MANY_ROWS = json.dumps({"instances": [[0, 0, 0, 0]] * 1_200, "probabilities": Tr
 
 
 @pytest.mark.parametrize("path", ["/models/slow/predict", "/models/slow/predict?x=1"])
-def test_who_does_not_read_takes_neither_a_thread_nor_a_place(service, path):
+def test_non_reading_caller_takes_no_thread_or_slot(service, path):
     with ExitStack() as stack:
         many = [stack.enter_context(socket.socket()) for _ in range(MAX_IN_FLIGHT + THREADS)]
         for connection in many:
@@ -378,7 +378,7 @@ def test_who_leaves_is_forgotten(service):
     eventually(lambda: service.post("/models/slow/predict", BODY)[0] == 200)
 
 
-def test_a_caller_that_does_not_read_gets_all_of_it_in_the_end(service):
+def test_non_reading_caller_finally_gets_the_whole_answer(service):
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.connect(("127.0.0.1", service.port))

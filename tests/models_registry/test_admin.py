@@ -90,7 +90,7 @@ ACTS = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_act_needs_its_permission_and_no_other_will_do(act, digits, storage_directory):
+def test_act_needs_its_own_permission(act, digits, storage_directory):
     needed, url = ACTS[act]
     others = {permission for permission, _ in ACTS.values()} - {needed}
     before = (Activation.objects.count(), list(ModelVersion.objects.values_list("state", flat=True)))
@@ -239,7 +239,7 @@ def test_a_confirmed_rollback_goes_to_the_version_before(digits):
     assert (number(digits), last.kind, last.reason) == (1, "rollback", "too slow")
 
 
-def test_a_confirmed_deactivation_says_what_it_does_and_comes_back_by_a_rollback(digits):
+def test_confirmed_deactivation_is_described_and_rolled_back(digits):
     replica(digits, 1, 1, generation=1)
     replica(digits, 2, 1, generation=1)
     client = logged_in(*VIEW, "activate_modelversion")
@@ -284,7 +284,7 @@ def test_a_confirmed_deactivation_says_what_it_does_and_comes_back_by_a_rollback
 
 
 @pytest.mark.parametrize("act", ["activate", "roll back", "deactivate"])
-def test_a_stale_confirmation_changes_nothing_and_says_who_came_first(act, digits):
+def test_stale_confirmation_changes_nothing_and_names_the_first(act, digits):
     services.activate(version("digits", 4), by="bob")
     client = logged_in(*VIEW, "activate_modelversion")
     seen = re.search(r'name="seen_generation" value="(\d+)"', client.get(ACTS[act][1](digits)).content.decode())
@@ -316,7 +316,7 @@ def test_a_confirmation_without_what_was_seen_is_refused(values, digits, admin_c
     ("state", "sentence"),
     [("rejected", "It answers nothing."), ("found", "its check has not ended"), ("missing", "it is missing")],
 )
-def test_what_is_not_ready_cannot_be_activated_and_says_why(state, sentence, digits, admin_client):
+def test_unready_version_cannot_be_activated_and_says_why(state, sentence, digits, admin_client):
     url = page("modelversion_activate", version("digits", 9, state).pk)
     shown = admin_client.get(url).content.decode()
     assert sentence in shown
@@ -356,7 +356,7 @@ def test_overruling_the_check_needs_a_reason_and_a_tick(values, digits):
     assert number(digits) == 1
 
 
-def test_an_overruled_check_is_kept_in_the_history_and_may_come_back_by_rollback(digits):
+def test_overruled_check_is_in_the_history_for_rollback(digits):
     target = version("digits", 4, override_reason=ADVICE)
     client = logged_in(*VIEW, "activate_modelversion", "override_check")
     body = {"seen_generation": 1, "override": "on", "reason": "compared by hand"}
@@ -416,7 +416,7 @@ def test_the_fragment_is_the_same_text_while_nothing_changes(digits, admin_clien
 # Discovery, checking again, settings
 
 
-def test_looking_for_new_versions_says_what_it_found_missed_and_ignored(storage_directory, admin_client):
+def test_discovery_reports_found_missed_and_ignored(storage_directory, admin_client):
     version("gone", 1)
     (storage_directory / "digits").mkdir()
     (storage_directory / "digits" / "model.joblib").write_bytes(b"x")
@@ -428,14 +428,14 @@ def test_looking_for_new_versions_says_what_it_found_missed_and_ignored(storage_
     assert ModelVersion.objects.get(model__name="digits").published_by == ""
 
 
-def test_looking_into_a_storage_that_is_not_there_is_told_in_words(settings, tmp_path, admin_client):
+def test_missing_storage_is_reported_by_discovery(settings, tmp_path, admin_client):
     settings.MODELS_STORAGE = (tmp_path / "nowhere").as_uri()
     response = admin_client.post(page("registeredmodel_discover"))
     assert response.status_code == 302
     assert "nowhere" in told(response)
 
 
-def test_the_list_of_models_shows_how_the_last_look_went(admin_client):
+def test_list_of_models_shows_the_last_discovery(admin_client):
     shown = admin_client.get(page("registeredmodel_changelist")).content.decode()
     assert "Not looked into by a replica yet" in shown
     assert "publish_model digits model.joblib" in shown, "an empty registry says how to fill it"
@@ -578,7 +578,7 @@ def test_a_rejected_version_says_why_before_anything_else(digits, admin_client):
     assert shown.index("It names os.system.") < shown.index("SHA-256")
 
 
-def test_what_an_artifact_says_of_itself_is_shown_as_text(admin_client):
+def test_artifacts_own_words_are_shown_as_text(admin_client):
     hostile = "<script>alert(1)</script>"
     target = version(
         "digits",
@@ -606,7 +606,7 @@ def test_what_an_artifact_says_of_itself_is_shown_as_text(admin_client):
         assert "&lt;script&gt;alert(1)" in content
 
 
-def test_a_versions_page_is_fetched_again_until_its_verdict_alone(digits):
+def test_version_page_refreshes_until_its_verdict_only(digits):
     client = logged_in(*VIEW)
     for state, complete in (("found", "no"), ("checking", "no"), ("ready", "final"), ("rejected", "final")):
         ModelVersion.objects.filter(number=3).update(state=state)
@@ -644,7 +644,7 @@ def test_a_version_whose_check_is_postponed_says_why(digits):
         ("apikey_change", ["API keys", "web shop (mlapi_key…)"]),
     ],
 )
-def test_the_way_to_a_page_is_written_in_the_sidebars_words_and_names_as_they_are(name, way, digits, admin_client):
+def test_breadcrumbs_use_sidebar_words_and_real_names(name, way, digits, admin_client):
     replica(digits, 1, 1, generation=1)
     key, _ = services.create_key("web shop", by="ann")
     ApiKey.objects.update(prefix="mlapi_key")
@@ -680,7 +680,7 @@ def test_the_way_to_a_page_is_written_in_the_sidebars_words_and_names_as_they_ar
         ("authtoken_tokenproxy_delete", ["API tokens", "Token of ann"]),
     ],
 )
-def test_the_way_to_a_page_of_djangos_begins_as_every_other(address, way, admin_client):
+def test_djangos_pages_have_the_same_first_breadcrumb(address, way, admin_client):
     user = User.objects.create_user("ann")
     group = Group.objects.create(name="a few")
     Token.objects.create(user=user)

@@ -51,7 +51,7 @@ def test_nothing_of_an_archived_model_is_activated_or_published(churn, tmp_path)
     assert churn.versions.count() == 2
 
 
-def test_discovery_takes_up_nothing_new_until_the_model_is_restored(churn, storage_directory):
+def test_discovery_ignores_an_archived_model_until_restored(churn, storage_directory):
     services.archive(churn, by="bea")
     save(constant(1), storage_directory / "churn/new.joblib")
     (ignored,) = services.discover().ignored
@@ -60,7 +60,7 @@ def test_discovery_takes_up_nothing_new_until_the_model_is_restored(churn, stora
     assert [str(item) for item in services.discover().found] == ["churn 3"]
 
 
-def test_what_an_alias_of_mlflow_points_to_is_not_fetched_again(churn, settings):
+def test_mlflow_aliased_version_is_not_downloaded_again(churn, settings):
     services.archive(churn, by="bea")
     settings.MODELS_MLFLOW_URI = ["http://127.0.0.1:9#churn@live"]
     (failure,) = services.follow_mlflow()
@@ -98,7 +98,7 @@ def test_a_decision_on_an_older_state_changes_nothing(churn):
 
 
 @pytest.mark.parametrize("seen", [2, 4])
-def test_a_decision_on_another_state_of_an_inactive_model_is_refused(churn, seen):
+def test_stale_decision_on_an_inactive_model_is_refused(churn, seen):
     services.deactivate(churn, by="ann")
     services.activate(churn.versions.get(number=2), by="ann")
     services.deactivate(services.get_model("churn"), by="ann")

@@ -50,7 +50,7 @@ def test_the_yes_deletes_what_may_be_deleted(versions):
     assert "churn 1 is active" in told(answer)
 
 
-def test_a_row_that_changed_since_the_question_is_refused_alone(versions):
+def test_row_changed_since_the_question_is_refused_alone(versions):
     client = logged_in(*VIEW, "publish_modelversion")
     run(client, "modelversion", "delete_rejected", versions[1:])
     services.recheck(versions[1], by="bea")

@@ -85,7 +85,7 @@ def test_without_a_replica_no_traffic_starts(model):
     assert services.open_traffic() == []
 
 
-def test_a_new_share_changes_at_once_and_keeps_the_salt(model):
+def test_new_share_applies_at_once_and_keeps_the_salt(model):
     start(model)
     replica("a", model, candidate="serving")
     services.watch_canaries()
@@ -169,7 +169,7 @@ def test_a_version_that_is_not_ready_is_refused(model, state):
         start(model, 4)
 
 
-def test_a_version_that_its_check_advises_against_needs_an_override(model):
+def test_version_with_a_warning_needs_an_override(model):
     version(number=4, override_reason="Written by a newer release.")
     with pytest.raises(NotActivatable, match="newer release"):
         start(model, 4)

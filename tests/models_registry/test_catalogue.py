@@ -11,7 +11,7 @@ from models_registry.models import ModelVersion
 pytestmark = pytest.mark.django_db
 
 
-def test_an_unknown_model_is_guessed_or_the_others_are_counted():
+def test_unknown_model_is_guessed_or_others_are_counted():
     for number in range(20):
         services.register_model(f"model-{number:02}")
     with pytest.raises(UnknownModel, match="Did you mean 'model-07'"):
@@ -20,7 +20,7 @@ def test_an_unknown_model_is_guessed_or_the_others_are_counted():
         services.get_model("nothing")
 
 
-def test_an_unknown_version_names_the_newest_and_counts_the_others():
+def test_unknown_version_names_the_newest_and_counts_others():
     model = services.register_model("m")
     ModelVersion.objects.bulk_create(
         ModelVersion(model=model, number=number, storage_key=f"m/{number}.joblib", format="joblib", size_bytes=1)

@@ -44,7 +44,7 @@ def test_reason_number_and_digest_stay(rejected):
     assert (rejected.digest, rejected.inspection, rejected.report, rejected.manifest) == (digest, None, None, {})
 
 
-def test_its_file_is_not_found_again_and_its_number_not_given_again(rejected, storage_directory):
+def test_file_is_not_found_again_nor_its_number_reused(rejected, storage_directory):
     services.delete_version(rejected, by="bea")
     assert services.discover().found == []
     save(constant(1), storage_directory / "churn/other.joblib")
@@ -67,7 +67,7 @@ def test_only_a_rejected_version_is_deleted(state, storage_directory):
         services.delete_version(one, by="bea")
 
 
-def test_an_active_version_is_kept_though_a_later_check_rejected_it(storage_directory):
+def test_active_version_is_kept_despite_a_later_rejection(storage_directory):
     one = version("churn", 1)
     services.activate(one, by="ann")
     ModelVersion.objects.filter(pk=one.pk).update(state=State.REJECTED, reason="x")

@@ -56,7 +56,7 @@ def test_look_at_an_unchanged_storage_is_one_query(models, versions):
     assert (result.found, result.missing) == ([], [])
 
 
-def test_one_new_version_costs_the_same_among_few_and_many():
+def test_new_version_costs_the_same_among_many_models():
     costs = []
     for count in (2, 40):
         ModelVersion.objects.all().delete()

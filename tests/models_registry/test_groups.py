@@ -53,7 +53,7 @@ def test_a_group_holds_its_permissions(db, name):
     assert held(name) == HELD[name]
 
 
-def test_each_permission_is_a_group_s_or_an_administrator_s(db):
+def test_each_permission_is_a_groups_or_administrators(db):
     made = set(Permission.objects.filter(content_type__app_label="models_registry").values_list("codename", flat=True))
     assert made == set().union(*HELD.values()) | ADMINISTRATORS
 

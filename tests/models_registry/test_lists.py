@@ -190,7 +190,7 @@ def test_what_is_found_is_what_the_reader_may_see(named):
     assert found(logged_in(*VIEW, "publish_modelversion", name="tim"), "upload") == ["Upload a model"]
 
 
-def test_a_model_is_found_as_soon_as_it_is_registered(named):
+def test_registered_model_is_found_at_once(named):
     client = logged_in(*VIEW)
     assert found(client, "fresh") == []
     version("fresh", 1)

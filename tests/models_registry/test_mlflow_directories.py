@@ -75,7 +75,7 @@ def test_directory_is_one_version_with_all_that_it_says(storage_directory, admin
     assert "<code>abc</code>" in page
 
 
-def test_directory_in_the_folder_of_its_model_hides_no_later_version(storage_directory):
+def test_directory_inside_a_models_folder_hides_no_version(storage_directory):
     write(storage_directory / "churn")
     joblib.dump(MODEL, storage_directory / "churn/v2.joblib")
     (storage_directory / "churn/later").mkdir()

@@ -92,7 +92,7 @@ def test_a_superuser_has_no_limits(registry):
     assert not is_limited(root)
 
 
-def test_a_right_of_the_user_is_not_limited_by_a_group(registry):
+def test_users_own_right_is_not_limited_by_groups(registry):
     user = person("ann", "publisher: fraud-*")
     user.user_permissions.set(Group.objects.get(name="publisher").permissions.all())
     assert may(User.objects.get(pk=user.pk), PUBLISH, "churn")
@@ -262,7 +262,7 @@ def test_a_limit_names_itself_where_it_refuses(registry, storage_directory):
     assert "limited to fraud-*" in error
 
 
-def test_what_concerns_every_model_needs_a_right_without_a_limit(registry, storage_directory):
+def test_acts_on_all_models_need_an_unlimited_right(registry, storage_directory):
     for user, status in ((person("ann", "publisher: fraud-*"), 403), (person("bob", "publisher"), 200)):
         assert with_token(user).post("/api/sync").status_code == status
         discovered = signed_in(user).post(reverse("admin:models_registry_registeredmodel_discover"))

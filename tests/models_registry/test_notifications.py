@@ -95,7 +95,7 @@ def test_deleted_object_is_missing_by_its_message(notified, tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_replicas_at_one_queue_lose_nothing_and_find_nothing_twice(notified, tmp_path):
+def test_replicas_sharing_a_queue_lose_and_repeat_nothing(notified, tmp_path):
     keys = [f"{PREFIX}/m{number % 3}/{number % 6}.joblib" for number in range(24)]
     for number, key in enumerate(keys):
         path = save(constant(number), tmp_path / f"{number}.joblib")

@@ -59,7 +59,7 @@ def test_files_that_a_manifest_names_are_one_version(storage_directory):
     assert services.discover().found == []
 
 
-def test_parts_of_a_dict_follow_the_steps_of_the_manifest(storage_directory):
+def test_dict_parts_follow_the_manifests_steps(storage_directory):
     other = LogisticRegression().fit(X, Y)
     write(storage_directory, {"model.pkl": {"b": other, "scaler": SCALER, "a": MODEL}}, None)
     (version,) = checked()
@@ -72,7 +72,7 @@ def test_parts_of_a_dict_follow_the_steps_of_the_manifest(storage_directory):
     assert version.parts["digest"] == first != version.digest
 
 
-def test_version_of_several_files_goes_and_returns_with_each_of_them(storage_directory):
+def test_version_of_several_files_goes_and_returns_whole(storage_directory):
     write(storage_directory, {"scaler.pkl": SCALER, "model.pkl": MODEL}, {"steps": STEPS})
     (version,) = checked()
     digest, hidden = version.digest, storage_directory / "scaler.away"
@@ -124,7 +124,7 @@ def test_steps_that_lead_nowhere_reject_in_words(storage_directory, steps, words
     assert words in version.reason
 
 
-def test_bare_transformer_says_how_to_serve_it_with_the_model_beside(storage_directory):
+def test_bare_transformer_says_how_to_serve_it(storage_directory):
     write(storage_directory, {"scaler.pkl": SCALER, "model.pkl": MODEL}, None)
     scaler = next(version for version in checked() if version.storage_key.endswith("scaler.pkl"))
     assert scaler.state == State.REJECTED

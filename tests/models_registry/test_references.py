@@ -129,7 +129,7 @@ def test_types_of_features_decide_what_a_csv_means(tmp_path):
     assert reading.read_reference(path, "train.csv", schema).instances == frame.to_dict("records")
 
 
-def test_columns_of_a_model_without_names_are_taken_in_order(tmp_path):
+def test_columns_without_names_are_taken_in_order(tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("sepal,petal\n1,2\n")
     model = LogisticRegression().fit(FRAME.to_numpy(), FRAME["age"] > 20)

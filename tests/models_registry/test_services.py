@@ -143,7 +143,7 @@ def test_only_a_ready_version_can_be_activated(state):
     assert RegisteredModel.objects.get().active_version is None
 
 
-def test_a_check_that_advises_against_asks_for_an_override_with_a_reason():
+def test_warned_version_needs_an_override_with_a_reason():
     item = version(override_reason="Trained with scikit-learn 1.4.2; this is 1.9.1.")
     for given in ({}, {"override": True}, {"override": True, "reason": "  "}, {"reason": "because"}):
         with pytest.raises(NotActivatable, match="override_check"):
@@ -168,7 +168,7 @@ def test_rollback_goes_to_the_version_that_was_active_before():
     assert again.version.number == 3
 
 
-def test_a_deactivated_model_has_no_active_version_and_comes_back_by_a_rollback():
+def test_deactivated_model_is_inactive_until_a_rollback():
     item = version(number=1)
     assert services.deactivate(services.get_model("m"), by="x") is None, "none was active"
     services.activate(item, by="x")
@@ -209,7 +209,7 @@ def test_only_a_deactivation_of_something_has_no_version(values):
         )
 
 
-def test_decision_upon_an_old_state_is_a_conflict_that_says_who_came_first():
+def test_stale_decision_is_a_conflict_naming_the_first():
     first, second = version(number=1), version(number=2)
     services.activate(first, by="the other one")
     with pytest.raises(ActivationConflict, match="the other one"):
@@ -246,7 +246,7 @@ def test_two_activations_at_the_same_instant_leave_one_winner():
         assert Activation.objects.filter(generation=generation + 1).count() == 1
 
 
-def test_names_and_numbers_that_do_not_exist_are_answered_with_those_that_do():
+def test_unknown_names_and_numbers_list_the_existing():
     version("digits")
     with pytest.raises(UnknownModel, match="Did you mean 'digits'"):
         services.get_model("digit")
@@ -293,7 +293,7 @@ def test_invariants_are_the_databases(break_it):
 # Leases
 
 
-def test_one_holder_at_a_time_and_the_next_after_it_died():
+def test_one_holder_at_a_time_even_after_a_death():
     assert services.claim_lease("discovery", holder="a", seconds=60)
     assert not services.claim_lease("discovery", holder="b", seconds=60)
     Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -335,7 +335,7 @@ def report(
     )
 
 
-def test_rollout_is_complete_when_every_live_replica_serves_the_generation():
+def test_rollout_completes_when_every_replica_serves_the_generation():
     item = version()
     services.activate(item, by="x")
     model = services.get_model("m")
@@ -380,7 +380,7 @@ def test_heartbeat_alone_is_one_update(django_assert_num_queries):
         services.report_replica("a", host="h", pid=1, started_at=datetime.now(UTC), reports=[], changed=False)
 
 
-def test_a_poll_is_one_query_and_no_look_into_the_storage(django_assert_num_queries, settings):
+def test_poll_is_one_query_without_storage(django_assert_num_queries, settings):
     settings.MODELS_STORAGE = "file:///nowhere"
     services.activate(version("a"), by="x")
     services.activate(version("b"), by="x")
@@ -399,7 +399,7 @@ def test_waiting_ends_when_what_is_left_has_failed():
     assert final.failed[0].reason == "no memory"
 
 
-def test_a_failure_of_an_earlier_activation_is_none_of_this_one():
+def test_earlier_activations_failure_is_not_this_ones():
     version(number=1)
     services.activate(version(number=2), by="x")
     report("a", None, 0, state="failed", reason="gone", desired=1)
@@ -412,7 +412,7 @@ def test_a_failure_of_an_earlier_activation_is_none_of_this_one():
 # What happens at the same time
 
 
-def test_what_others_record_while_the_storage_is_listed_is_not_taken_for_gone(storage_directory):
+def test_versions_recorded_during_a_listing_stay(storage_directory):
     from models_registry.storage import VersionedFileSystemStorage
 
     class ListedSlowly(VersionedFileSystemStorage):
@@ -428,7 +428,7 @@ def test_what_others_record_while_the_storage_is_listed_is_not_taken_for_gone(st
     assert [str(item) for item in services.discover().missing] == ["late 1"]
 
 
-def test_a_key_that_is_too_long_is_ignored_and_the_others_are_found(storage_directory):
+def test_key_that_is_too_long_is_ignored_alone(storage_directory):
     from models_registry.storage import StoredVersion, VersionedFileSystemStorage
 
     class WithLongKey(VersionedFileSystemStorage):
@@ -442,14 +442,14 @@ def test_a_key_that_is_too_long_is_ignored_and_the_others_are_found(storage_dire
     assert "at most 900" in result.ignored[0]
 
 
-def test_a_replica_that_signs_off_leaves_its_check_to_others():
+def test_replica_that_signs_off_leaves_its_check():
     version(state=State.CHECKING, claimed_by="a", claimed_at=timezone.now())
     assert not ModelVersion.objects.waiting_for_check()
     services.forget_replica("a")
     assert ModelVersion.objects.waiting_for_check().get().number == 1
 
 
-def test_what_was_overruled_once_may_come_back_for_the_same_reason():
+def test_overruled_version_returns_for_the_same_reason():
     services.activate(version(number=1, override_reason="Other versions."), by="x", override=True, reason="compared")
     services.activate(version(number=2), by="x", seen_generation=1)
     done = services.roll_back(services.get_model("m"), by="x")
@@ -457,7 +457,7 @@ def test_what_was_overruled_once_may_come_back_for_the_same_reason():
     assert (done.version.number, done.reason) == (1, "Overruled before: compared")
 
 
-def test_the_default_is_the_first_model_registered_active_or_not():
+def test_default_is_the_first_registered_model():
     version("first")
     services.activate(version("second"), by="x")
     desired_state = services.read_desired_state()
@@ -476,7 +476,7 @@ def test_models_take_turns_in_validation():
     assert order == [many[0], few, many[1], many[2]]
 
 
-def test_a_version_that_another_process_takes_first_is_left_out(monkeypatch):
+def test_version_taken_by_another_process_is_left_out(monkeypatch):
     from models_registry.services import validation
 
     first, second = version("a", state=State.FOUND), version("b", state=State.FOUND)

@@ -70,7 +70,7 @@ def test_shadow_is_confirmed_started_and_ended(model):
         ({"published_by": "ann (API)"}, "another person must"),
     ],
 )
-def test_what_cannot_be_a_shadow_is_refused_with_its_reason(values, reason, model, settings):
+def test_unfit_shadow_is_refused_with_its_reason(values, reason, model, settings):
     settings.MODELS_FOUR_EYES = True
     version(number=4, **values)
     client = logged_in(VIEW, ACTIVATE)

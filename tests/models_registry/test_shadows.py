@@ -98,13 +98,13 @@ def test_a_version_that_is_not_ready_is_refused(model, state):
         start(model, 4)
 
 
-def test_a_version_without_a_schema_is_refused_for_its_state(model):
+def test_version_without_a_schema_is_refused(model):
     version(number=4, state=State.FOUND, schema=None)
     with pytest.raises(NotActivatable, match="found"):
         start(model, 4)
 
 
-def test_a_version_that_its_check_advises_against_needs_an_override(model):
+def test_version_with_a_warning_needs_an_override(model):
     version(number=4, override_reason="No sample.")
     with pytest.raises(NotActivatable, match="No sample"):
         start(model, 4)
@@ -134,7 +134,7 @@ def test_without_an_active_version_there_is_nothing_to_copy():
     ],
     ids=["more", "fewer", "order", "type", "kind", "outputs"],
 )
-def test_a_schema_that_the_requests_do_not_fit_is_refused(model, change):
+def test_schema_that_requests_do_not_fit_is_refused(model, change):
     version(number=4, schema={**SCHEMA, **change})
     with pytest.raises(NotShadowable, match="cannot take the requests of version 1"):
         start(model, 4)

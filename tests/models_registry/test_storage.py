@@ -80,7 +80,7 @@ class FullDisk(io.RawIOBase):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_what_the_target_refuses_is_not_said_of_the_storage(storage):
+def test_targets_refusal_is_not_blamed_on_the_storage(storage):
     storage.put("m/model.joblib", io.BytesIO(b"one"))
     (version,) = storage.list_versions()
     with pytest.raises(OSError, match="No space left") as caught:
@@ -159,7 +159,7 @@ def change(path: Path, data: bytes, stamp: int) -> None:
     os.seteuid(was)
 
 
-def test_a_touched_file_that_no_copy_is_kept_of_is_no_new_version(read_only):
+def test_touched_file_without_a_copy_is_no_new_version(read_only):
     storage = open_storage(read_only.as_uri())
     (before,) = storage.list_versions()
     assert before.version_id == f"digest-{hashlib.sha256(b'one').hexdigest()}"
@@ -169,7 +169,7 @@ def test_a_touched_file_that_no_copy_is_kept_of_is_no_new_version(read_only):
     assert (after.key, after.version_id) == (before.key, before.version_id)
 
 
-def test_other_bytes_are_never_copied_as_a_version_that_is_gone(read_only):
+def test_other_bytes_never_replace_a_lost_version(read_only):
     storage = open_storage(read_only.as_uri())
     (before,) = storage.list_versions()
     change(read_only / "m/model.joblib", b"two", 1_600_000_000)
@@ -199,7 +199,7 @@ def test_unversioned_bucket_is_held_by_its_etag(s3):
         content(storage, version.key, version.version_id)
 
 
-def test_what_was_stored_before_versioning_is_had_after_it_is_overwritten(s3):
+def test_object_from_before_versioning_survives_overwriting(s3):
     bucket = s3.bucket(f"late-{uuid.uuid4().hex[:8]}", versioned=False)
     storage = open_storage(f"s3://{bucket}")
     storage.put("m/model.joblib", io.BytesIO(b"one"))
@@ -400,7 +400,7 @@ def test_error_page_for_a_body_is_no_artifact(misbehaving, tmp_path):
         fetch(cache_of(tmp_path), storage, digest=digest(b"good"))
 
 
-def test_a_403_for_a_key_that_is_not_listed_means_that_it_is_not_there(misbehaving):
+def test_unlisted_key_with_a_403_is_absent(misbehaving):
     def narrow(handler, count):
         if "versions" in handler.path:
             body = b"<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 SERVED = sklearn.__version__
 
 
-def test_an_honest_artifact_is_ready_with_all_that_was_learnt(storage_directory):
+def test_honest_artifact_is_ready_with_its_report(storage_directory):
     save(forest(seed=1), storage_directory / "m/model.joblib", rows=[[0.0, 1.0, 2.0, 3.0]])
     version = check(storage_directory)
     assert version.state == State.READY
@@ -91,7 +91,7 @@ def test_what_is_no_model_is_rejected_in_words(storage_directory):
             services.activate(version, by="x")
 
 
-def test_a_sample_that_disagrees_rejects_with_the_first_differing_row(storage_directory):
+def test_disagreeing_sample_rejects_with_the_first_differing_row(storage_directory):
     save(constant(5), storage_directory / "m/model.joblib", rows=[[0, 0], [1, 1]], predictions=[5.0, 6.0])
     version = check(storage_directory)
     assert version.state == State.REJECTED
@@ -116,7 +116,7 @@ def test_columns_with_categories_need_no_manifest(storage_directory):
     assert [item["type"] for item in version.schema["inputs"]] == ["float", "string"]
 
 
-def test_a_package_in_place_of_a_trusted_name_rejects_in_words(storage_directory, settings):
+def test_package_in_place_of_a_trusted_name_rejects(storage_directory, settings):
     settings.MODELS_TRUSTED_GLOBALS = ["shop"]
     save(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), storage_directory / "m/model.joblib")
     version = check(storage_directory)
@@ -124,7 +124,7 @@ def test_a_package_in_place_of_a_trusted_name_rejects_in_words(storage_directory
     assert version.reason.startswith("MODELS_TRUSTED_GLOBALS holds 'shop'; expected exact names")
 
 
-def test_a_character_that_no_database_stores_rejects_wherever_it_stands(storage_directory):
+def test_character_no_database_stores_rejects_everywhere(storage_directory):
     path = save(constant(5), storage_directory / "a/model.joblib")
     path.with_name(path.name + ".manifest.json").write_text(json.dumps({"description": "a\0b"}))
     save(LogisticRegression().fit([[0.0], [1.0]], ["x\0z", "y"]), storage_directory / "b/model.joblib")
@@ -134,7 +134,7 @@ def test_a_character_that_no_database_stores_rejects_wherever_it_stands(storage_
         assert "NUL" in version.reason
 
 
-def test_an_artifact_that_cannot_be_fetched_waits_for_another_check(storage_directory):
+def test_unavailable_artifact_waits_for_another_check(storage_directory):
     path = save(constant(5), storage_directory / "m/model.joblib")
     os.utime(path, (1_600_000_000, 1_600_000_000))
     services.discover()
@@ -148,7 +148,7 @@ def test_an_artifact_that_cannot_be_fetched_waits_for_another_check(storage_dire
     assert "bytes" in version.reason
 
 
-def test_what_cannot_be_checked_now_keeps_nothing_behind_it_waiting(storage_directory):
+def test_uncheckable_version_keeps_no_other_waiting(storage_directory):
     for name in ("a", "b"):
         path = save(constant(1), storage_directory / name / "model.joblib")
         os.utime(path, (1_600_000_000, 1_600_000_000))
@@ -201,7 +201,7 @@ def test_latest_activates_what_passes_and_never_an_older_one(storage_directory, 
     assert model.activations.get().kind == "policy"
 
 
-def test_latest_puts_no_transformer_in_the_place_of_a_model(storage_directory, settings):
+def test_latest_replaces_no_model_with_a_transformer(storage_directory, settings):
     settings.MODELS_POLICY = "latest"
     save(constant(1), storage_directory / "m/1/model.joblib")
     save(StandardScaler().fit([[1.0, 2.0], [3.0, 4.0]]), storage_directory / "m/2/model.joblib")
@@ -230,7 +230,7 @@ def test_latest_may_begin_with_a_canary(storage_directory, settings):
     assert (canary.version, canary.percent, canary.bake_minutes, canary.started_by) == (third, 5, 15, "policy latest")
 
 
-def test_latest_does_not_try_a_canary_again_that_has_ended(storage_directory, settings):
+def test_latest_does_not_retry_an_ended_canary(storage_directory, settings):
     settings.MODELS_POLICY = "latest"
     save(constant(1), storage_directory / "m/1.joblib")
     save(constant(2), storage_directory / "m/2.joblib")
@@ -327,15 +327,13 @@ def test_a_cache_that_cannot_be_written_to_rejects_nothing(storage_directory, tm
     assert check(storage_directory).state == State.READY
 
 
-def test_a_check_without_a_place_for_its_own_files_rejects_nothing(storage_directory, tmp_path, monkeypatch):
+def test_check_without_scratch_space_rejects_nothing(storage_directory, tmp_path, monkeypatch):
     save(constant(1), storage_directory / "m/model.joblib")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     assert "Make sure that there is space" in _is_postponed(storage_directory)
 
 
-def test_an_artifact_that_is_removed_from_the_cache_under_its_check_is_not_rejected(
-    storage_directory, settings, monkeypatch
-):
+def test_artifact_evicted_during_its_check_is_not_rejected(storage_directory, settings, monkeypatch):
     save(constant(1), storage_directory / "m/model.joblib")
     run_load_test = load_test.run_load_test
 

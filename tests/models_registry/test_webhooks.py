@@ -137,7 +137,7 @@ def test_what_is_delivered_is_not_sent_again(receiver):
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 429, 500, 503])
-def test_a_refusal_or_redirect_is_tried_again_with_the_same_id(receiver, status):
+def test_refusal_or_redirect_is_retried_with_the_same_id(receiver, status):
     receiver.status = status
     one()
     services.deliver_due()
@@ -183,7 +183,7 @@ def test_an_address_that_left_the_settings_gets_nothing(receiver, settings):
     assert (receiver.posts, WebhookDelivery.objects.get().state) == ([], "lost")
 
 
-def test_a_delivery_under_way_is_not_sent_by_another_replica(receiver):
+def test_running_delivery_is_not_sent_by_another_replica(receiver):
     delivery = one()
     WebhookDelivery.objects.filter(pk=delivery.pk).update(next_attempt_at=timezone.now() + timedelta(seconds=60))
     assert services.deliver_due() == 0
@@ -294,7 +294,7 @@ def test_an_old_activation_is_not_told_late(receiver):
     assert [kind for kind, _ in told(receiver)] == ["activation.created"]
 
 
-def test_a_canary_that_is_rolled_back_is_told_with_the_figure(receiver):
+def test_rolled_back_canary_is_reported_with_its_figure(receiver):
     services.activate(version(number=1), by="ann")
     canary = services.start_canary(version(number=2), percent=10, by="ann")
     services.roll_back_canary(Canary.objects.get(pk=canary.pk), by="guardrails", reason="5 of 50 requests failed.")
@@ -302,7 +302,7 @@ def test_a_canary_that_is_rolled_back_is_told_with_the_figure(receiver):
     assert (kind, data["version"], data["reason"]) == ("canary.rolled_back", 2, "5 of 50 requests failed.")
 
 
-def test_a_canary_that_is_ended_by_hand_is_no_rollback(receiver):
+def test_canary_ended_by_hand_is_no_rollback(receiver):
     services.activate(version(number=1), by="ann")
     services.start_canary(version(number=2), percent=10, by="ann")
     services.end_canary(services.get_model("m"), by="ann")

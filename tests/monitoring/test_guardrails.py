@@ -156,7 +156,7 @@ def record(candidate: Usage, active: Usage | None = None, minutes_ago: int = 5) 
     write_usage("r1", minute, {("m", 2): candidate, ("m", 1): active or usage()})
 
 
-def test_a_broken_guardrail_gives_the_traffic_back_and_says_why(canary):
+def test_broken_guardrail_returns_traffic_and_says_why(canary):
     record(usage(100, errors=50))
     services.watch_canaries()
     canary.refresh_from_db()

@@ -59,14 +59,14 @@ def test_many_files_are_read_in_part(log, monkeypatch):
     assert max(files) - min(files) == timedelta(minutes=54)
 
 
-def test_single_rows_of_a_quiet_model_are_enough_to_compare(log):
+def test_single_rows_of_a_quiet_model_suffice(log):
     write, read = log
     for minute in range(MAX_FILES):
         write(NOW - timedelta(minutes=minute + 1), 1)
     assert len(read(timedelta(hours=24), limit=2_000)[1]) >= MIN_ROWS
 
 
-def test_rows_of_a_quiet_hour_count_as_little_as_they_are(log):
+def test_rows_of_a_quiet_hour_weigh_little(log):
     write, read = log
     write(NOW - timedelta(minutes=100), 1_900)
     write(NOW - timedelta(minutes=20), 100)

@@ -24,7 +24,7 @@ def used(count: int, **given) -> Usage:
     return Usage(**({"requests": count, "rows": count, "labels": {"yes": count}} | given))
 
 
-def test_quantiles_are_those_of_the_raw_values_to_a_bucket():
+def test_quantiles_equal_the_raw_ones_to_a_bucket():
     seconds = np.random.default_rng(1).lognormal(-6, 1.2, 5000)
     counts = np.bincount(np.searchsorted(SECONDS, seconds), minlength=len(SECONDS) + 1)
     for share in (0.5, 0.9, 0.99):
@@ -58,7 +58,7 @@ def test_same_minute_written_again_counts_once():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", sorted(WINDOWS))
-def test_sums_are_the_same_before_and_after_the_roll_up(name):
+def test_sums_are_equal_before_and_after_roll_up(name):
     row = version("m", 1)
     minutes = [NOW.replace(second=0) - timedelta(minutes=7 * index) for index in range(300)]
     for index, minute in enumerate(minutes):

@@ -83,7 +83,7 @@ def test_each_job_is_claimed_once_the_oldest_first(allowed):
 
 
 @pytest.mark.django_db
-def test_a_silent_job_is_taken_up_until_it_is_given_up(allowed):
+def test_silent_job_is_retried_until_it_is_abandoned(allowed):
     job = start()
     first = services.claim_batch("a")
     for _ in range(MAX_ATTEMPTS - 1):

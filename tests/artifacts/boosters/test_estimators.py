@@ -165,7 +165,7 @@ def test_skops_file_is_served(name: str, tmp_path: Path) -> None:
     "name", ["xgboost, two classes", "xgboost, three classes", "xgboost, regressor", "xgboost, stopped early",
              "xgboost, booster"]
 )  # fmt: skip
-def test_xgboost_file_is_served_as_the_class_that_wrote_it(name: str, ending: str, tmp_path: Path) -> None:
+def test_xgboost_file_is_served_as_its_own_class(name: str, ending: str, tmp_path: Path) -> None:
     estimator = ESTIMATORS[name]()
     path = tmp_path / f"model.{ending}"
     estimator.save_model(path)
@@ -186,14 +186,14 @@ def test_xgboost_file_is_served_as_the_class_that_wrote_it(name: str, ending: st
         (b"<html>", "HTML page"),
     ],
 )
-def test_file_that_is_no_model_of_xgboost_says_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+def test_file_without_an_xgboost_model_is_described(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     path.write_bytes(content)
     (reason,) = judge(inspect_artifact(path, "xgboost", max_claimed_bytes=10**8))
     assert said in reason
 
 
-def test_absent_entry_of_a_sparse_row_is_missing_to_xgboost(tmp_path: Path) -> None:
+def test_absent_sparse_entry_is_missing_to_xgboost(tmp_path: Path) -> None:
     texts = [f"{'good' if number % 3 else 'bad'} word{number % 7}" for number in range(100)]
     target = np.array([number % 3 == 0 for number in range(100)]).astype(int)
     for last in (classifier(), light(min_child_samples=2)):

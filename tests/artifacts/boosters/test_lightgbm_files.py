@@ -77,7 +77,7 @@ def test_a_file_is_ready_and_compared_with_the_library(tmp_path: Path) -> None:
         (b"\x80\x04K\x01.", "it is no text"),
     ],
 )
-def test_a_file_that_is_no_model_says_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+def test_file_without_a_model_is_described(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "model.lgb"
     path.write_bytes(content)
     (reason,) = judge(inspect_artifact(path, "lightgbm", max_claimed_bytes=10**8))

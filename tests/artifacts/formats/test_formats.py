@@ -130,7 +130,7 @@ def test_what_cannot_predict_says_what_to_publish_instead(held: object, step: st
         open_artifact(path, "joblib")
 
 
-def test_every_part_runs_on_one_thread_and_keeps_no_cache(tmp_path: Path) -> None:
+def test_every_part_runs_single_threaded_without_cache(tmp_path: Path) -> None:
     voters = [("forest", RandomForestClassifier(3)), ("near", KNeighborsClassifier())]
     model = make_pipeline(StandardScaler(), VotingClassifier(voters), memory=str(tmp_path / "cache")).fit(X, Y)
     for part in walk(model):

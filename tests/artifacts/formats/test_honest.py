@@ -165,7 +165,7 @@ def test_list_holds_nothing_that_reaches_outside(name: str) -> None:
     assert name not in builtin_trust().all
 
 
-def test_list_holds_no_distribution_no_dotted_path_and_no_test_code() -> None:
+def test_trusted_list_has_no_distributions_paths_or_tests() -> None:
     for name in builtin_trust().all:
         assert not name.startswith(("scipy.stats.", "joblib.", "numpy.testing", "sklearn.datasets", "os.", "sys."))
         assert "_testing" not in name

@@ -128,7 +128,7 @@ def test_only_the_loud_setting_runs_what_a_file_names(attacks: Attacks) -> None:
     assert attacks.has_fired()
 
 
-def test_operators_exact_name_is_trusted_and_its_neighbours_are_not(tmp_path: Path) -> None:
+def test_exact_name_is_trusted_and_neighbours_are_not(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     path.write_bytes(file(built(name("tests.artifacts.models", "Doubling") + b")\x81", value({"factor": 2}))))
 

@@ -145,7 +145,7 @@ def test_power_of_a_generalized_model_must_be_a_number(tmp_path: Path) -> None:
         open_artifact(path, "joblib")
 
 
-def test_names_lead_to_present_names_or_to_stand_ins_that_do_nothing() -> None:
+def test_names_map_to_present_names_or_inert_stand_ins() -> None:
     assert {REMOVED_FUNCTION, REMOVED_OBJECT} <= STAND_INS
     present = {name for name in NAMES.values() if name not in STAND_INS}
     assert all(name.startswith(("sklearn.", "pandas.", "numpy.ma.", "numpy.random.", "builtins.")) for name in present)

@@ -70,7 +70,7 @@ def test_regressor_answers_one_value_per_row_and_no_probabilities(tmp_path: Path
     assert not hasattr(model, "classes_")
 
 
-def test_graph_with_an_input_per_column_takes_a_frame_and_rows(tmp_path: Path) -> None:
+def test_graph_with_column_inputs_takes_frame_and_rows(tmp_path: Path) -> None:
     frame = pd.DataFrame({"age": X[:, 0], "city": ["Oslo", "Rome"] * 40})
     prepare = ColumnTransformer([("n", StandardScaler(), ["age"]), ("c", OneHotEncoder(), ["city"])])
     estimator = make_pipeline(prepare, LogisticRegression()).fit(frame, LABELS["integers"])

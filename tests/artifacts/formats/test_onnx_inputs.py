@@ -84,14 +84,14 @@ def test_a_value_that_the_graph_would_change_is_refused(kind: str, value: Any, s
         call(model, schema.parse([[{"string": "a"}.get(kind, 0)], [value]]))
 
 
-def test_an_array_of_whole_numbers_is_refused_where_one_is_too_large(tmp_path: Path) -> None:
+def test_integer_array_with_too_large_value_is_refused(tmp_path: Path) -> None:
     model = opened(tmp_path, copying("int8"))
     assert model.predict(np.array([[1], [-128]])).tolist() == [1, -128]
     with pytest.raises(InputError, match="Row 1, feature 'x0': expected a whole number from -128 to 127"):
         model.predict(np.array([[1], [300]]))
 
 
-def test_a_fraction_is_refused_where_a_manifest_calls_whole_numbers_float(tmp_path: Path) -> None:
+def test_fraction_is_refused_for_integers_declared_float(tmp_path: Path) -> None:
     model = opened(tmp_path, copying("int64"))
     schema = infer_schema(model, [DeclaredInput("x0", "float")])
     assert call(model, schema.parse([[2.0], [2**53 + 1]])).predictions() == [2, 2**53 + 1]
@@ -145,7 +145,7 @@ def test_inputs_of_several_columns_are_columns_of_one_table(tmp_path: Path) -> N
     np.testing.assert_allclose(answer.probabilities, estimator.predict_proba(FRAME), atol=1e-5)
 
 
-def test_an_input_of_open_width_takes_its_columns_from_the_manifest(tmp_path: Path) -> None:
+def test_input_of_open_width_takes_the_manifests_columns(tmp_path: Path) -> None:
     content = graph(
         [helper.make_node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=1)],
         [info("x", TensorProto.FLOAT, [None, None])],

@@ -142,7 +142,7 @@ def test_a_fixed_batch_takes_any_number_of_rows(batch: int, zipmap: bool, rows: 
     np.testing.assert_allclose(answer.probabilities, estimator.predict_proba(X[:rows]), atol=1e-5)
 
 
-def test_a_fixed_batch_of_several_outputs_keeps_its_rows_apart(tmp_path: Path) -> None:
+def test_fixed_batch_of_several_outputs_keeps_rows_apart(tmp_path: Path) -> None:
     estimator = fitted(KNeighborsClassifier(3), SEVERAL)
     model = convert_sklearn(estimator, initial_types=[("X", FloatTensorType([1, 3]))], options={"zipmap": False})
     answer = _answer(tmp_path, model, 4)
@@ -211,7 +211,7 @@ def lower(locale: str) -> bytes:
     return graph([node], [info("x", TensorProto.STRING, [None])], [info("y", TensorProto.STRING, [None])])
 
 
-def test_a_graph_of_texts_is_run_by_a_locale_that_is_there(tmp_path: Path) -> None:
+def test_text_graph_runs_with_an_available_locale(tmp_path: Path) -> None:
     model = opened(tmp_path, lower("C.UTF-8"))
     assert call(model, infer_schema(model).parse(["ÄB", "c"])).predictions() == ["äb", "c"]
 

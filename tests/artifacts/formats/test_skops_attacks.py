@@ -118,7 +118,7 @@ def test_unlisted_types_are_shown(tmp_path: Path) -> None:
     assert "os.system" in judge(inspection)[0]
 
 
-def test_pickle_under_the_ending_of_skops_is_refused_without_fallback(tmp_path: Path) -> None:
+def test_pickle_named_skops_is_refused_without_fallback(tmp_path: Path) -> None:
     attacks = Attacks(tmp_path)
     attacks.prepare()
     path = tmp_path / "model.skops"
