@@ -44,13 +44,13 @@ test: $(VENV)/.installed-dev ## every check, then the tests, on SQLite and on Po
 	@$(MAKE) --no-print-directory -j 2 check others
 	@$(MAKE) --no-print-directory -j 2 test-sqlite test-postgresql
 
-others: $(VENV)/.browser $(OTHERS) $(PEERS)
+others: $(VENV)/.browser $(OTHERS) $(PEERS) ## the environments beside the service's, and the browser
 
-test-sqlite:
+test-sqlite: ## the tests, on SQLite
 	$(BIN)/pytest $(ON_SQLITE)
 
 # Its output comes at its end, apart from that of the tests on SQLite.
-test-postgresql:
+test-postgresql: ## the tests that touch the database, on PostgreSQL
 	@log=$$(mktemp); trap 'cat $$log; rm $$log' EXIT; \
 	  $(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(ON_POSTGRESQL) -m database $(DATABASE_TESTS) >$$log 2>&1
 
