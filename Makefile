@@ -29,7 +29,7 @@ SPREAD := -n $(shell expr 2 \* $$(nproc)) $(BY_MODULE)
 ON_SQLITE := -n $(shell expr \( 3 \* $$(nproc) + 1 \) / 2) $(BY_MODULE)
 ON_POSTGRESQL := -n $(shell expr \( $$(nproc) + 1 \) / 2) $(BY_MODULE)
 
-.PHONY: help run test test-sqlite test-postgresql others quick check types bench bench-scale templates deploy destroy lock clean
+.PHONY: help run test test-sqlite test-pg others quick check types bench bench-scale templates deploy destroy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,15 +42,15 @@ PEERS := .venv-bench-peers/.installed .venv-bench-mlserver/.installed
 
 test: $(VENV)/.installed-dev ## every check, then the tests, on SQLite and on PostgreSQL
 	@$(MAKE) --no-print-directory -j 2 check others
-	@$(MAKE) --no-print-directory -j 2 test-sqlite test-postgresql
+	@$(MAKE) --no-print-directory -j 2 test-sqlite test-pg
 
-others: $(VENV)/.browser $(OTHERS) $(PEERS) ## the environments beside the service's, and the browser
+others: $(VENV)/.browser $(OTHERS) $(PEERS) ## other environments, and the browser
 
 test-sqlite: ## the tests, on SQLite
 	$(BIN)/pytest $(ON_SQLITE)
 
 # Its output comes at its end, apart from that of the tests on SQLite.
-test-postgresql: ## the tests that touch the database, on PostgreSQL
+test-pg: ## those that touch the database, on PostgreSQL
 	@log=$$(mktemp); trap 'cat $$log; rm $$log' EXIT; \
 	  $(BIN)/python -m tests.on_postgresql $(BIN)/pytest $(ON_POSTGRESQL) -m database $(DATABASE_TESTS) >$$log 2>&1
 

@@ -49,7 +49,7 @@ def test_batch_reads_writes_and_removes_in_the_bucket(url: str, tmp_path: Path) 
     assert folder.names() == set()
 
 
-def test_task_role_does_what_a_batch_needs_and_no_more(roles: Roles, url: str) -> None:
+def test_task_role_does_only_what_a_batch_needs(roles: Roles, url: str) -> None:
     bucket = f"arn:aws:s3:::{url.removeprefix('s3://')}"
     calls = {
         ("s3:GetObject", f"{bucket}/people/rows.csv"): "Allow",
@@ -65,7 +65,7 @@ def test_task_role_does_what_a_batch_needs_and_no_more(roles: Roles, url: str) -
     assert roles.decide(roles.execution, [(*call, {}) for call in calls]) == ["ImplicitDeny"] * len(calls)
 
 
-def test_bucket_is_that_of_the_prediction_log_by_another_name() -> None:
+def test_bucket_equals_that_of_the_prediction_log() -> None:
     own, log = (STANDALONE[stack]().to_dict()["Resources"] for stack in ("batches", "prediction-log"))
     bucket, other = own["BatchBucket"]["Properties"], log["PredictionLogBucket"]["Properties"]
     assert {name for name in bucket if bucket[name] != other[name]} == {"LifecycleConfiguration", "Tags"}
