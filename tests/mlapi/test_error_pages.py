@@ -53,6 +53,14 @@ def test_login_says_that_staff_status_is_missing(client, db):
     assert "staff status" not in wrong
 
 
+def test_login_page_tells_a_session_without_staff_status(client, db):
+    client.force_login(User.objects.create_user("ann"), backend="django.contrib.auth.backends.ModelBackend")
+    page = client.get("/admin/", follow=True).content.decode()
+    assert "The account ann is signed in and has no staff status" in page
+    client.logout()
+    assert "staff status" not in client.get("/admin/", follow=True).content.decode()
+
+
 @pytest.mark.parametrize(("is_required", "words"), [(True, "Predictions need one here."), (False, "need none here")])
 def test_keys_and_tokens_are_told_apart(client, db, settings, is_required, words):
     settings.MLAPI_REQUIRE_API_KEY = is_required
