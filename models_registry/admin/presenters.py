@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models_registry.artifacts.policy import server_versions
+from models_registry.artifacts.installed import server_versions
 from models_registry.models import ModelVersion, State
 from models_registry.templatetags.registry import as_json, number, seconds, size
 

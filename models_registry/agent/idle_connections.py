@@ -17,6 +17,8 @@ class IdleConnections:
     """Lends a connection for a step, so that a worker holds as many as it has steps in progress, not loops."""
 
     def __init__(self) -> None:
+        """Keep none yet, and at most `max_idle`."""
+        self.max_idle = MAX_IDLE
         self._idle: list[BaseDatabaseWrapper] = []
         self._users = 0
         self._guard = threading.Lock()
@@ -60,7 +62,7 @@ class IdleConnections:
         if one.connection is None:
             return
         with self._guard:
-            is_kept = bool(self._users) and len(self._idle) < MAX_IDLE
+            is_kept = bool(self._users) and len(self._idle) < self.max_idle
             if is_kept:
                 self._idle.append(one)
         if not is_kept:

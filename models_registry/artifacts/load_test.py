@@ -7,6 +7,7 @@ from typing import Any
 
 from models_registry.artifacts import sandbox
 from models_registry.artifacts.features import DeclaredInput, Feature
+from models_registry.artifacts.installed import server_versions
 from models_registry.artifacts.manifest import Sample
 
 TASK = "models_registry.artifacts.load_test_task"
@@ -94,6 +95,8 @@ def _question(request: LoadTestRequest, limits: LoadTestLimits) -> dict[str, Any
         "trusted": sorted(request.trusted),
         "allow_any_pickle": request.allow_any_pickle,
         "memory_bytes": limits.memory_bytes,
+        # Of this environment, which is the task's too.
+        "versions": server_versions(),
     }
 
 

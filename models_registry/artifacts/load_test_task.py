@@ -73,10 +73,8 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     from models_registry.artifacts.formats import open_bundle
     from models_registry.artifacts.inference import infer_schema, named_inputs
     from models_registry.artifacts.manifest import Sample
-    from models_registry.artifacts.policy import server_versions
     from models_registry.artifacts.trial import require_describable, try_model
 
-    versions = server_versions()
     declared = question["declared"]
     sample = None if question["sample"] is None else Sample.from_json(question["sample"])
     before = _resident_bytes()
@@ -109,7 +107,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         "row_milliseconds": trial.row_seconds * 1e3,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "model_memory_bytes": max(0, _resident_bytes() - before),
-        "versions": versions,
+        "versions": question["versions"],
     }
     answer.write(stage="while unknown, missing and extreme values were tried")
     exercise(model, trial.schema, (trial.example,) if sample is None else sample.instances)

@@ -1,10 +1,8 @@
 """Decides, from what an inspection found, whether an artifact may be loaded at all."""
 
-import platform
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from models_registry.artifacts.formats.advice import advice, is_dangerous
 from models_registry.artifacts.formats.migrations.names import STAND_INS
@@ -16,6 +14,7 @@ from models_registry.artifacts.formats.trusted import (
     malformed_names,
 )
 from models_registry.artifacts.inspection import MAX_NAMES, Inspection
+from models_registry.artifacts.installed import server_versions
 from models_registry.artifacts.suggestions import shown
 
 _SHOWN_NAMES = 10
@@ -97,12 +96,6 @@ def _advice_of_versions(inspection: Inspection, unknown: list[str]) -> str:
 def _retraining() -> str:
     wanted = " ".join(f"{name}=={server_versions()[name]}" for name in _COMPARED)
     return f"Train it again with the server's versions (pip install {wanted}), or publish it as ONNX."
-
-
-def server_versions() -> dict[str, str]:
-    """Return the versions that artifacts are served with."""
-    names = ("scikit-learn", "numpy", "scipy", "joblib", "skops", "onnxruntime")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 @dataclass(frozen=True, slots=True)

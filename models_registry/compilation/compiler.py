@@ -45,6 +45,9 @@ MAX_SLOWDOWN = 1.5
 TIMING_SECONDS = 0.3
 TIMING_CALLS = 8
 MIN_TIMED_CALLS = 3
+# Fewer calls are enough where one form takes several times as long: no choice is that close.
+CLEAR_CALLS = 16
+CLEAR_RATIO = 3.0
 MAX_TIMED_CALLS = 400
 
 
@@ -278,6 +281,14 @@ def _timed(
                 answer()
                 taken.append(time.perf_counter() - start)
         is_enough = len(times[0]) >= MIN_TIMED_CALLS and time.monotonic() > until
-        if is_enough or len(times[0]) >= MAX_TIMED_CALLS:
+        if is_enough or len(times[0]) >= MAX_TIMED_CALLS or is_clear(*times):
             break
     return quantiles(times[0], n=4)[0] * 1e6, quantiles(times[1], n=4)[0] * 1e6
+
+
+def is_clear(*times: Sequence[float]) -> bool:
+    """Return whether the calls so far leave no doubt about which form is faster."""
+    if len(times[0]) < CLEAR_CALLS:
+        return False
+    quartiles = [quantiles(taken, n=4)[0] for taken in times]
+    return max(quartiles) > CLEAR_RATIO * min(quartiles)

@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from models_registry.artifacts.formats.migrations import proven
 from models_registry.artifacts.inspection import Inspection, inspect_artifact
-from models_registry.artifacts.policy import VersionVerdict, explain_versions, judge, server_versions, version_verdict
+from models_registry.artifacts.installed import server_versions
+from models_registry.artifacts.policy import VersionVerdict, explain_versions, judge, version_verdict
 
 
 def found(**changes: object) -> Inspection:
@@ -175,7 +176,7 @@ def test_another_numpy_alone_is_verified_for_proven_parts() -> None:
 
 
 def test_nothing_is_proven_for_another_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proven, "version", lambda name: "1.10.0")
+    monkeypatch.setattr(proven, "installed_version", lambda name: "1.10.0")
     assert proven.unproven_parts(["sklearn.svm._classes.SVC"], ["1.4.2"]) == ("sklearn.svm._classes.SVC",)
 
 

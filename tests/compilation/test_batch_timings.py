@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models_registry.compilation.batch_timings import MAX_BYTES, BatchTiming, measure, native_from_rows
+from models_registry.compilation.compiler import is_clear
 
 ROW, BATCH = (1, 4_000.0, 10.0), (64, 4_200.0, 700.0)
 
@@ -45,3 +46,21 @@ def test_only_sizes_that_may_change_the_choice_are_timed(
 
     known = [(rows, *take(rows)) for rows in (1, 64)]
     assert [rows for rows, *_ in measure(known, take, features=features)] == expected
+
+
+FAST, SLOW = [0.01 + call / 10_000 for call in range(16)], [0.04 + call / 10_000 for call in range(16)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_enough"),
+    [
+        (SLOW, FAST, True),
+        (FAST, SLOW, True),
+        (SLOW[:15], FAST[:15], False),
+        (FAST, [taken * 2.5 for taken in FAST], False),
+        (FAST, FAST, False),
+    ],
+    ids=["compiled is faster", "native is faster", "few calls", "close", "equal"],
+)
+def test_few_calls_are_enough_where_one_form_is_far_ahead(first, second, is_enough):
+    assert is_clear(first, second) is is_enough

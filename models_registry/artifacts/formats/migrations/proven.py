@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
+
+from models_registry.artifacts.installed import installed_version
 
 PROVEN_PATH = Path(__file__).with_name("proven.json")
 # Parts whose state differs between versions; those of Python and numpy hold plain values.
@@ -69,7 +70,7 @@ def unproven_parts(parts: Iterable[str], writers: Iterable[str]) -> tuple[str, .
     """
     versions = [_minor(text) for text in writers]
     known = [found for found in versions if found is not None]
-    is_current = _minor(version("scikit-learn")) == _minor(served_minor())
+    is_current = _minor(installed_version("scikit-learn")) == _minor(served_minor())
     judged = [name for name in parts if not name.startswith(_PLAIN)]
     parts_of_boosters = [name for name in judged if name.startswith(_JUDGED_ELSEWHERE)]
     if parts_of_boosters:
