@@ -72,7 +72,7 @@ def test_what_waits_together_goes_through_the_model_together():
 def test_each_request_knows_its_wait_and_counts_once():
     model = HeldModel()
     first, *others = asked_while_busy(DynamicBatcher(model), model, [1, 2, 3])
-    assert first.waiting_seconds == 0
+    assert (first.waiting_seconds, first.call_rows) == (0, None)
     assert all(answer.waiting_seconds > 0 for answer in others)
     assert sorted(answer.call_rows for answer in others) == [0, 0, 3]
 
@@ -181,7 +181,7 @@ def test_lone_request_after_others_waits_only_at_first():
     model = SleepingModel(0.1)
     batcher = DynamicBatcher(model)
     ask_together(batcher, 4)
-    assert 0 < ask(batcher, row(0), 1).waiting_seconds < 0.05
+    assert ask(batcher, row(0), 1).waiting_seconds > 0
     assert ask(batcher, row(0), 1).waiting_seconds == 0, "there was one caller alone"
     ask_together(batcher, 4)
     time.sleep(0.15)
@@ -190,12 +190,12 @@ def test_lone_request_after_others_waits_only_at_first():
 
 def test_many_rows_wait_for_nobody(monkeypatch):
     monkeypatch.setattr(batching, "MAX_GAP_SECONDS", 10)
-    model = SleepingModel(0.5)
-    batcher = DynamicBatcher(model)
+    call_seconds = 0.5
+    batcher = DynamicBatcher(SleepingModel(call_seconds))
     for count, waits in ((1, True), (CROWD, False)):
         ask_together(batcher, 4)
         waiting_seconds = ask(batcher, np.zeros((count, 1)), count).waiting_seconds
-        assert (waiting_seconds > 0.09) is waits
+        assert (waiting_seconds > call_seconds / 2) is waits
 
 
 def test_thousand_concurrent_requests_get_the_models_answers():

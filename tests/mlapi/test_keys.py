@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -23,6 +24,7 @@ from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.agent.api_key_sync import ApiKeySync
 from models_registry.errors import RequestError, UnknownKey, UnknownModel
+from models_registry.inference import rates
 from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey, KeyUses
 from models_registry.inference.rates import SharedBucket
 from models_registry.models import ApiKey, Replica
@@ -158,9 +160,10 @@ def test_worker_that_has_read_no_keys_asks_to_retry(host, load, settings):
     assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "keys_not_read", "2")
 
 
-def test_two_workers_share_one_bucket_and_it_refills(tmp_path):
+def test_two_workers_share_one_bucket_and_it_refills(tmp_path, monkeypatch):
     first, second = (SharedBucket(tmp_path / "key", per_minute=600) for _ in range(2))
-    began, granted = time.monotonic(), []
+    now, granted = [1000.0], []
+    monkeypatch.setattr(rates, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def ask(bucket):
         granted.extend([bucket.take() == 0 for _ in range(700)])
@@ -168,10 +171,12 @@ def test_two_workers_share_one_bucket_and_it_refills(tmp_path):
     threads = [threading.Thread(target=ask, args=(bucket,)) for bucket in (first, second)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    assert 600 <= sum(granted) <= 600 + 10 * (time.monotonic() - began) + 1
+    assert sum(granted) == 600
     wait = first.take()
-    assert 0 < wait <= 0.1
-    time.sleep(wait + 0.01)
+    assert wait == pytest.approx(0.1)
+    now[0] += wait / 2
+    assert second.take() == pytest.approx(wait / 2)
+    now[0] += wait
     assert second.take() == 0
 
 
@@ -208,22 +213,6 @@ def test_workers_count_together_again_when_the_directory_is_back(tmp_path):
     shutil.rmtree(tmp_path / "rates")
     assert granted(first, 1) == 1
     assert granted(second) == 3
-
-
-def test_the_check_costs_microseconds(load, keys, record_property):
-    load(constant(1))
-    keys("mlapi_12345678_" + "x" * 43, models=frozenset({"m"}))
-    headers = Headers([(b"authorization", b"Bearer mlapi_12345678_" + b"x" * 43)])
-
-    def once():
-        began = time.perf_counter()
-        for _ in range(2000):
-            require_key(headers, replica.runtime, "m")
-        return (time.perf_counter() - began) / 2000 * 1e6
-
-    microseconds = min(once() for _ in range(5))
-    record_property("microseconds", microseconds)
-    assert microseconds < 25  # 2 to 3 on an idle machine; the tests' machines are busy
 
 
 # In the registry

@@ -21,7 +21,6 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from benchmarks.binary_tensors import TARGET, measure
 from mlapi import replica
 from mlapi.version import VERSION
 from tests.support.estimators import constant
@@ -643,8 +642,3 @@ def test_wire_errors_keep_the_protocol_s_shape(host, load, settings):
         assert answer.status == status, (name, answer.body)
         assert set(answer.json) == {"error"}, name
         assert answer.headers["x-request-id"]
-
-
-def test_ten_thousand_rows_as_bytes_parse_no_json():
-    as_json, as_bytes = measure(rows=10_000, features=64, rounds=3)
-    assert as_bytes >= TARGET * as_json

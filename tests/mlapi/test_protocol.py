@@ -496,11 +496,14 @@ def test_the_connection_that_is_idle_longest_makes_room(monkeypatch):
     async def work():
         session = Session()
         wires = []
-        for number in range(2):
+        loop, passed = asyncio.get_running_loop(), [0.0]
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + passed[0])
+        for _ in range(2):
             connection, wire = session.connect()
             connection.data_received(GET)
             await settle()
-            connection._idle_since = number
+            passed[0] += 0.5
             wires.append(wire)
         newcomer, wire = session.connect()
         newcomer.data_received(GET)

@@ -167,7 +167,12 @@ def test_active_version_is_compared_with_recorded_predictions(versions, tmp_path
 def test_command_exits_with_3_where_too_much_changes(tolerate, status, versions, monkeypatch):
     result = compare(
         list(range(5)), replayed(*"aaaaa"), replayed(*"aaaab"))  # fmt: skip
-    monkeypatch.setattr("models_registry.services.replays._result", lambda replay: result)
+
+    def run(replay):
+        Replay.objects.filter(pk=replay.pk).update(result=result, state=Replay.State.DONE)
+        return Replay.objects.get(pk=replay.pk)
+
+    monkeypatch.setattr(services, "run_replay", run)
     out = StringIO()
     try:
         call_command("replay_model", "m", 2, tolerate=tolerate, stdout=out)
