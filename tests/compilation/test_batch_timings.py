@@ -62,5 +62,5 @@ FAST, SLOW = [0.01 + call / 10_000 for call in range(16)], [0.04 + call / 10_000
     ],
     ids=["compiled is faster", "native is faster", "few calls", "close", "equal"],
 )
-def test_few_calls_are_enough_where_one_form_is_far_ahead(first, second, is_enough):
+def test_few_calls_suffice_where_one_form_is_far_ahead(first, second, is_enough):
     assert is_clear(first, second) is is_enough
