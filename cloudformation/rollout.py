@@ -193,7 +193,7 @@ def _how_to_reach(settings: Settings, data: dict[str, str], service: dict[str, s
         yield f"gRPC      {service['GrpcAddress']}, over TLS"
     if settings.admin_cidr:
         yield f"Admin     {service['AdminUrl']}  (from {settings.admin_cidr})"
-        yield "          user admin, one-time password:"
+        yield "          user admin, password:"
         yield (
             f"          aws secretsmanager get-secret-value --region {settings.region} "
             f"--secret-id {data['AdminPasswordArn']} --query SecretString --output text"

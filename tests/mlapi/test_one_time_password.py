@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -12,14 +14,15 @@ from mlapi.sign_in.models import OneTimePassword
 from models_registry.services.tokens import stored_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
-ONE_TIME, OWN = "given-at-the-start", "quite-my-own-9"
+ONE_TIME, OWN = "printed-at-the-start", "quite-my-own-9"
 OWN_PAGE = "/admin/own-password/"
 SESSION_REFUSAL = "You signed in with a one-time password. Set a password of your own in the admin first."
 
 
 @pytest.fixture(autouse=True)
 def first_account(monkeypatch) -> None:
-    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", ONE_TIME)
+    monkeypatch.delenv("DJANGO_SUPERUSER_PASSWORD", raising=False)
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: ONE_TIME)
     call_command("ensure_admin")
 
 
@@ -153,3 +156,13 @@ def test_nobody_reaches_the_page_without_a_sign_in(client):
     assert client.get(OWN_PAGE)["Location"] == "/admin/"
     assert set_own(client)["Location"] == "/admin/"
     assert User.objects.get().check_password(ONE_TIME)
+
+
+def test_given_password_is_one_of_your_own(monkeypatch):
+    User.objects.all().delete()
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "chosen-by-me-7")
+    call_command("ensure_admin")
+    for _ in range(2):
+        client = sign_in("chosen-by-me-7")
+        assert client.answer["Location"] == "/admin/"
+        assert client.get("/admin/").status_code == 200

@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     help = (
         "Creates the superuser DJANGO_SUPERUSER_USERNAME (default: admin) with DJANGO_SUPERUSER_PASSWORD, or with a "
-        "random password that is printed once. The first sign-in must replace that password. Does nothing where any "
+        "random one-time password, which is printed and which the first sign-in must replace. Does nothing where any "
         "superuser exists."
     )
 
@@ -36,10 +36,8 @@ class Command(BaseCommand):
         given = os.environ.get("DJANGO_SUPERUSER_PASSWORD")
         password = given or secrets.token_urlsafe(12)
         with transaction.atomic():
-            OneTimePassword.objects.create(user=users.create_superuser(username=name, email="", password=password))
-        shown = (
-            "the password in DJANGO_SUPERUSER_PASSWORD (one-time: the first sign-in replaces it)"
-            if given
-            else f"the one-time password {password}"
-        )
+            user = users.create_superuser(username=name, email="", password=password)
+            if not given:
+                OneTimePassword.objects.create(user=user)
+        shown = "the password in DJANGO_SUPERUSER_PASSWORD" if given else f"the one-time password {password}"
         self.stdout.write(f"Admin account: user {name}, {shown}")
