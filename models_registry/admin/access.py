@@ -112,6 +112,13 @@ class TokenAdmin(RestTokenAdmin, AccessAdmin):
         context = {"list_title": self.list_title, **credentials_context("token")}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Choose the user who asks, if that user has no token yet."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        if not TokenProxy.objects.filter(user=request.user.pk).exists():
+            initial.setdefault("user", request.user.pk)
+        return initial
+
     def title_of(self, row: Any) -> str:
         """Return whose token it is: its own text is a digest."""
         return f"Token of {row.user}" if row is not None else ""

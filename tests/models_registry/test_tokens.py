@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -77,6 +78,14 @@ def test_the_command_shows_a_token_once_and_makes_another(user):
     assert (status(f"Bearer {first}"), status(f"Bearer {second}")) == (401, 200)
     with pytest.raises(CommandError, match="no user 'nobody'"):
         call_command("drf_create_token", "nobody")
+
+
+def test_a_new_token_is_for_the_user_who_asks(admin_client, admin_user):
+    page = "/admin/authtoken/tokenproxy/add/"
+    chosen = re.compile(r'<option value="(\d+)" selected>')
+    assert chosen.findall(admin_client.get(page).content.decode()) == [str(admin_user.pk)]
+    admin_client.post(page, {"user": admin_user.pk})
+    assert chosen.findall(admin_client.get(page).content.decode()) == []
 
 
 def test_the_admin_shows_a_token_once(user, admin_client):
