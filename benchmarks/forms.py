@@ -23,7 +23,6 @@ from models_registry.artifacts.cache import ArtifactCache, digest_of
 from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.manifest import Sample
-from models_registry.artifacts.prediction import call
 from models_registry.inference.batching import run_blocking
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.form_by_rows import FormByRows
@@ -69,8 +68,13 @@ def loaded_model(models: Models, name: str, directory: Path) -> LoadedModel:
 
 
 def compare(native: object, loaded: LoadedModel, rows: np.ndarray) -> list[float]:
-    """Return what a model's own library and the loaded model take for some rows."""
-    return milliseconds(lambda: call(native, rows), lambda: run_blocking(loaded.predictor.predict(rows, len(rows))))
+    """Return what a model's own library, with one call for labels and probabilities, and the loaded model take."""
+
+    def one_call() -> object:
+        probabilities = native.predict_proba(rows)  # type: ignore[attr-defined]
+        return native.classes_.take(probabilities.argmax(axis=1)), probabilities  # type: ignore[attr-defined]
+
+    return milliseconds(one_call, lambda: run_blocking(loaded.predictor.predict(rows, len(rows))))
 
 
 def milliseconds(*forms: Callable[[], object]) -> list[float]:

@@ -10,6 +10,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import structlog
+
 from models_registry.artifacts import formats
 from models_registry.artifacts.cache import ArtifactCache, CachedArtifact, Copy
 from models_registry.artifacts.manifest import Sample
@@ -27,6 +29,8 @@ from models_registry.inference.runtime import LoadedModel, Predictor
 
 if TYPE_CHECKING:
     from models_registry.compilation import AccelerationReport, AccelerationRequest
+
+log = structlog.get_logger(__name__)
 
 # Rows that a page offers to try; a kilobyte each at the widest.
 SHOWN_SAMPLES = 5
@@ -56,7 +60,7 @@ class Form:
     """The form in which a version serves: what predicts, what else it can, and what is to be said of it.
 
     `native` is the native model, None if the compiled form alone is in memory. It answers `native_from_rows` rows and
-    more, if that is not None.
+    more, if that is not None; with `by_library`, its boosters do so by the library that trained them.
     """
 
     model: Any
@@ -66,6 +70,7 @@ class Form:
     runs: dict[str, Any]
     is_compiled: bool
     native_from_rows: int | None = None
+    by_library: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,8 @@ class Preparation:
             if form.native is None:
                 _require_memory(version, details)
             native = self._native_of(form, version)
+            if form.by_library:
+                _use_libraries(native)
             if sample is not None:
                 verify_sample(native, schema, sample)
             return native
@@ -172,6 +179,8 @@ class Preparation:
             native_from_rows=form.native_from_rows,
             open_native=open_native,
             as_native=form.schema.as_frame if schema.container == "frame" else lambda rows: rows,
+            # The libraries begin in microseconds: a hand-over to another thread would cost more than it gains.
+            is_batched=not form.by_library,
         )
 
     def _explained(self, form: Form, version: DesiredVersion, predictor: Predictor) -> Any:
@@ -214,8 +223,15 @@ class Preparation:
                 runs={"form": "compiled", "text": report.describe(), **_figures(report)},
                 is_compiled=True,
                 native_from_rows=report.native_from_rows,
+                by_library=report.by_library,
             )
-        return self._native(version, schema, artifact, report.reason or "no compiled form", **_figures(report))
+        form = self._native(version, schema, artifact, report.reason or "no compiled form", **_figures(report))
+        if report.by_library:
+            try:
+                _use_libraries(form.native)
+            except Exception as error:  # noqa: BLE001 - a library may raise anything; the model answers without it
+                log.warning("library_not_used", model=version.model, version=version.number, reason=str(error))
+        return form
 
     def _acceleration_request(
         self, version: DesiredVersion, schema: Schema, sample: Sample | None, path: Path
@@ -278,6 +294,12 @@ class Preparation:
             raise BrokenArtifact(
                 f"{version.model} {version.number}: no memory is left to load it. Give the task more memory."
             ) from error
+
+
+def _use_libraries(native: Any) -> None:
+    from models_registry.artifacts.boosters.library import use_libraries
+
+    use_libraries(native)
 
 
 def _figures(report: AccelerationReport) -> dict[str, Any]:

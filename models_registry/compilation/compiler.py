@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import quantiles
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from onnx import TensorProto
 
 from models_registry.artifacts.prediction import call
 from models_registry.artifacts.schema import TRANSFORMER, Schema
-from models_registry.compilation import batch_timings, sampling, skl2onnx_backend
+from models_registry.compilation import batch_timings, library_form, sampling, skl2onnx_backend
 from models_registry.compilation.compiled import CompiledModel, digest_of, labels_to_json
 from models_registry.compilation.context import Context, Outputs, Unsupported, predict
 from models_registry.compilation.encoder import NumberColumn
 from models_registry.compilation.graph import Array
 from models_registry.compilation.report import AccelerationReport, native
+from models_registry.compilation.timing import CALLS, in_turn, lower_quartiles
 from models_registry.compilation.verification import Disagreement, Verification, verify
 
 CONVERTERS = (
@@ -39,16 +39,9 @@ CONTAINERS = {"array", "frame", "objects", "text"}
 # Below this a compiled form is not worth a second thing to trust.
 MIN_SPEEDUP = 1.2
 BATCH_ROWS = 64
+TIMED_BATCHES = 16
 # Boosting gains thirty times for one row and breaks even for many; only where a batch loses clearly is it left.
 MAX_SLOWDOWN = 1.5
-# Both forms are timed in turns of a few calls, for about this long.
-TIMING_SECONDS = 0.3
-TIMING_CALLS = 8
-MIN_TIMED_CALLS = 3
-# Fewer calls are enough where one form takes several times as long: no choice is that close.
-CLEAR_CALLS = 16
-CLEAR_RATIO = 3.0
-MAX_TIMED_CALLS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +82,13 @@ def compile_estimator(estimator: Any, schema: Schema, instances: Sequence[Any] =
     """
     started = time.monotonic()
     verified = verified_candidate(estimator, schema, instances)
-    verdict = Compiled(native(verified)) if isinstance(verified, str) else _verdict(estimator, schema, verified)
+    if isinstance(verified, str):
+        sample = sampling.ordered(schema, instances)
+        typical = sampling.typical_rows(sample, sample)
+        verdict = Compiled(native(verified, by_library=library_form.use_if_faster(estimator, schema, typical, sample)))
+    else:
+        typical = sampling.typical_rows(sampling.ordered(schema, instances), verified.verification.rows)
+        verdict = _verdict(estimator, schema, verified, typical)
     return replace(verdict, report=replace(verdict.report, compile_seconds=time.monotonic() - started))
 
 
@@ -204,16 +203,18 @@ def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any
     }
 
 
-def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate) -> Compiled:
-    """Return the compiled form if it is faster for one row, and for a batch not much slower."""
+def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typical: list[list[Any]]) -> Compiled:
+    """Return the compiled form if it is faster for one of the `typical` rows, and for a batch not much slower."""
     candidate, compiled, verification = verified.candidate, verified.compiled, verified.verification
-    rows = verification.rows
     plan = json.dumps(candidate.plan).encode()
-    one = _timed(estimator, compiled, schema.parse([list(rows[0])]))
-    many = _timed_batch(estimator, compiled, schema, rows, BATCH_ROWS)
+
+    def timed(count: int) -> tuple[float, float]:
+        return _timed(estimator, compiled, schema, typical, count)
+
+    one, many = timed(1), timed(BATCH_ROWS)
     report = AccelerationReport(
         kind=compiled.kind,
-        rows_verified=len(rows),
+        rows_verified=len(verification.rows),
         tolerance=verification.tolerance,
         largest_difference=verification.largest_difference,
         native_microseconds=one[0],
@@ -222,73 +223,48 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate) -> Com
         size_bytes=len(candidate.model) + len(plan),
         sha256=digest_of(candidate.model, plan),
     )
+    reason = _reason_for_native(one, many)
+    by_library = library_form.use_if_faster(estimator, schema, typical, verification.rows)
+    if reason:
+        return Compiled(replace(report, kind="native", reason=reason, by_library=by_library))
+    if by_library:
+        one, many = timed(1), timed(BATCH_ROWS)
+    timings = batch_timings.measure([(1, *one), (BATCH_ROWS, *many)], timed, features=len(schema.inputs))
+    report = replace(
+        report,
+        native_microseconds=one[0],
+        compiled_microseconds=one[1],
+        batch_timings=timings,
+        by_library=by_library,
+    )
+    return Compiled(report, candidate.model, plan)
+
+
+def _reason_for_native(one: tuple[float, float], many: tuple[float, float]) -> str | None:
+    """Return why the native form serves, though the compiled one is right; both take microseconds of both forms."""
     if one[0] < MIN_SPEEDUP * one[1]:
-        reason = f"the compiled form is right and no faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
-        return Compiled(replace(report, kind="native", reason=reason))
+        return f"the compiled form is right and no faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
     if many[1] > MAX_SLOWDOWN * many[0]:
-        reason = (
+        return (
             f"the compiled form is right and slower for {BATCH_ROWS} rows at once "
             f"({many[1]:,.0f} µs against {many[0]:,.0f} µs)"
         )
-        return Compiled(replace(report, kind="native", reason=reason))
-    timings = batch_timings.measure(
-        [(1, *one), (BATCH_ROWS, *many)],
-        lambda count: _timed_batch(estimator, compiled, schema, rows, count),
-        features=len(schema.inputs),
-    )
-    return Compiled(replace(report, batch_timings=timings), candidate.model, plan)
-
-
-def _timed_batch(
-    estimator: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[Any], count: int
-) -> tuple[float, float]:
-    """Return the microseconds of both forms for `count` rows, parsed as a worker parses them."""
-    served = schema.without_frames()
-    parsed = served.parse([list(rows[index % len(rows)]) for index in range(count)])
-    as_native = served.as_frame if schema.container == "frame" else None
-    return _timed(estimator, compiled, parsed, as_native=as_native, calls=max(1, TIMING_CALLS * BATCH_ROWS // count))
+    return None
 
 
 def _timed(
-    estimator: Any,
-    compiled: CompiledModel,
-    parsed: Any,
-    *,
-    as_native: Callable[[Any], Any] | None = None,
-    calls: int = TIMING_CALLS,
+    estimator: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[Any], count: int
 ) -> tuple[float, float]:
-    """Return the lower quartiles of both in microseconds, measured in turns of `calls` calls.
-
-    A busy machine interrupts some calls, and the long ones more often: the lower quartile is of those it left alone.
-    """
-    times: tuple[list[float], list[float]] = ([], [])
-
-    def call_native() -> None:
-        call(estimator, parsed if as_native is None else as_native(parsed))
-
-    def call_compiled() -> None:
-        call(compiled, parsed)
-
-    forms = (call_native, call_compiled)
-    for answer in forms:
-        answer()
-    until = time.monotonic() + TIMING_SECONDS
-    while True:
-        for answer, taken in zip(forms, times, strict=True):
-            # A few calls in a row: as under load, with the caches warm.
-            for _ in range(calls):
-                start = time.perf_counter()
-                answer()
-                taken.append(time.perf_counter() - start)
-        is_enough = len(times[0]) >= MIN_TIMED_CALLS and time.monotonic() > until
-        if is_enough or len(times[0]) >= MAX_TIMED_CALLS or is_clear(*times):
-            break
-    return quantiles(times[0], n=4)[0] * 1e6, quantiles(times[1], n=4)[0] * 1e6
-
-
-def is_clear(*times: Sequence[float]) -> bool:
-    """Return whether the calls so far leave no doubt about which form is faster."""
-    if len(times[0]) < CLEAR_CALLS:
-        return False
-    quartiles = [quantiles(taken, n=4)[0] for taken in times]
-    return max(quartiles) > CLEAR_RATIO * min(quartiles)
+    """Return the microseconds of both forms for `count` of the rows, parsed as a worker parses them."""
+    served = schema.without_frames()
+    batches = [
+        served.parse([list(rows[(start + index) % len(rows)]) for index in range(count)])
+        for start in range(0, min(len(rows), count * TIMED_BATCHES if count > 1 else 1), count)
+    ]
+    as_native = served.as_frame if schema.container == "frame" else lambda batch: batch
+    native, fast = lower_quartiles(
+        in_turn(lambda batch: call(estimator, as_native(batch)), batches),
+        in_turn(lambda batch: call(compiled, batch), batches),
+        calls=max(1, CALLS * BATCH_ROWS // max(BATCH_ROWS, count)),
+    )
+    return native, fast

@@ -72,8 +72,9 @@ class AccelerationReport:
 
     `kind` is `onnx64` or `native`; a native one has a `reason` in words, and perhaps the figures of a
     compiled form that was right and no faster. Times are lower quartiles for one row, with everything that a prediction
-    needs after parsing; `batch_timings` has those for one row and for many. A verdict that is not `final` (the compiler
-    ran out of time or memory) is tried again later.
+    needs after parsing; `batch_timings` has those for one row and for many. With `by_library`, boosters in the native
+    form answer by the library that trained them. A verdict that is not `final` (the compiler ran out of time or memory)
+    is tried again later.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class AccelerationReport:
     native_microseconds: float | None = None
     compiled_microseconds: float | None = None
     batch_timings: tuple[batch_timings.BatchTiming, ...] = ()
+    by_library: bool = False
     compiled_by: str | None = None
     size_bytes: int = 0
     sha256: str | None = None
@@ -121,7 +123,8 @@ class AccelerationReport:
 
     def _exception(self) -> str:
         rows = self.native_from_rows
-        return "" if rows is None else f"; from {rows:,} rows on, scikit-learn itself is faster and answers"
+        faster = "the library that trained it" if self.by_library else "scikit-learn itself"
+        return "" if rows is None else f"; from {rows:,} rows on, {faster} is faster and answers"
 
     def _agreement(self) -> str:
         rows = f"{self.rows_verified} rows"

@@ -18,6 +18,10 @@ MIN_DRAWN = 256
 NUMERIC = {"float", "integer", "boolean"}
 # Multiples of the ordinary, to see both forms saturate alike.
 FAR = (0.0, 1.0, -1.0, 30.0, -30.0, 1_000.0)
+# Rows that are timed, and how many values they may have.
+TYPICAL_ROWS = 1_024
+MIN_TYPICAL_ROWS = 64
+TYPICAL_VALUES = 1_000_000
 MAX_WORDS = 60
 BETWEEN = (" ", " ", " ", ", ", ". ", "\n", "-", "'", "\t", " — ", "\u00a0", "1 ", "_")
 ODD_TEXTS = (" ", "a", "I", "İstanbul STRASSE straße ﬁn", "e\u0301te\u0301", "日本語 テキスト", "😀 ok", "x" * 5000)
@@ -88,6 +92,21 @@ def sample_rows(
     far = [column.far() for column in columns]
     rows = [*zip(*drawn, strict=True), *zip(*far, strict=True)] if columns else []
     return kept + [list(row) for row in rows]
+
+
+def typical_rows(sample: Sequence[list[Any]], rows: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return up to TYPICAL_ROWS rows for timings, each value from the same column of any row of the sample.
+
+    Without a sample of several rows they are of those of `rows` that lack no value. Values at the edges, and missing
+    ones, take another time than those of usual requests.
+    """
+    source = sample if len(sample) > 1 else [row for row in rows if None not in row] or rows
+    if not source:
+        return []
+    width = max(1, len(source[0]))
+    count = max(MIN_TYPICAL_ROWS, min(TYPICAL_ROWS, TYPICAL_VALUES // width))
+    picked = np.random.default_rng(0).integers(0, len(source), (count, width)).tolist()
+    return [[source[row][column] for column, row in enumerate(choice)] for choice in picked]
 
 
 def _texts(vocabulary: Sequence[str], sample: Sequence[list[Any]], rng: np.random.Generator) -> list[str]:

@@ -44,11 +44,11 @@ def verify(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[
         raise Disagreement("scikit-learn refuses every row that was drawn to compare both")
     parsed = schema.parse([list(row) for row in accepted])
     expected, found = call(native, parsed), call(compiled, parsed)
-    largest = _difference(expected, found, "together")
+    largest = difference(expected, found, "together")
     largest = max(largest, _decisions(native, compiled, parsed))
     for index in _spread_out(len(accepted), SINGLE_ROWS):
         alone = call(compiled, schema.parse([list(accepted[index])]))
-        largest = max(largest, _difference(expected.part(index, index + 1), alone, f"alone, row {index}"))
+        largest = max(largest, difference(expected.part(index, index + 1), alone, f"alone, row {index}"))
     return Verification(accepted, TOLERANCE, largest)
 
 
@@ -87,7 +87,7 @@ def _spread_out(count: int, wanted: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted))})
 
 
-def _difference(expected: Prediction, found: Prediction, how: str) -> float:
+def difference(expected: Prediction, found: Prediction, how: str) -> float:
     """Return the largest difference of the scores, or raise Disagreement."""
     labels, compiled_labels = expected.labels, found.labels
     _same_form("answers", labels, compiled_labels)

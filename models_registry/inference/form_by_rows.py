@@ -29,20 +29,23 @@ class FormByRows:
         native_from_rows: int,
         open_native: Callable[[], Any],
         as_native: Callable[[Any], Any],
+        is_batched: bool = True,
     ) -> None:
         """Answer `native_from_rows` rows and more by what `open_native` returns; calls are counted as of `version_id`.
 
-        `as_native` gives rows that were parsed for the compiled form as the native one takes them.
+        `as_native` gives rows that were parsed for the compiled form as the native one takes them. Without `is_batched`
+        several threads may call the native form at once, each for its own request.
         """
         self._compiled = UnbatchedPredictor(compiled, version_id=version_id)
         self._version_id = version_id
         self._native_from_rows = native_from_rows
         self._open_native = open_native
         self._as_native = as_native
+        self._is_batched = is_batched
         self._guard = threading.Lock()
         self._opening: threading.Thread | None = None
         self._native: Any = None
-        self._batcher: DynamicBatcher | None = None
+        self._by_native: DynamicBatcher | UnbatchedPredictor | None = None
 
     @property
     def native(self) -> Any:
@@ -53,10 +56,10 @@ class FormByRows:
         """Return the answer to `count` rows."""
         if count < self._native_from_rows:
             return await self._compiled.predict(rows, count)
-        if self._batcher is None:
+        if self._by_native is None:
             self._begin_opening()
             return await self._compiled.predict(rows, count)
-        return await self._batcher.predict(self._as_native(rows), count)
+        return await self._by_native.predict(self._as_native(rows), count)
 
     def wait_until_opened(self) -> None:
         """Wait until an opening that has begun has ended."""
@@ -75,4 +78,5 @@ class FormByRows:
         except Exception as error:  # noqa: BLE001 - an artifact may raise anything; the compiled form goes on
             log.warning("native_form_not_opened", reason=str(error), next="The compiled form answers all requests.")
             return
-        self._native, self._batcher = native, DynamicBatcher(native, version_id=self._version_id)
+        predictor = DynamicBatcher if self._is_batched else UnbatchedPredictor
+        self._native, self._by_native = native, predictor(native, version_id=self._version_id)

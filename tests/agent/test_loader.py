@@ -6,8 +6,11 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import xgboost
 from sklearn.cluster import KMeans
 from sklearn.linear_model import BayesianRidge
 from sklearn.neighbors import KNeighborsClassifier
@@ -34,6 +37,7 @@ from models_registry.inference.batching import run_blocking
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.form_by_rows import FormByRows
 from models_registry.inference.runtime import LoadedModel
+from tests.support import boosters
 from tests.support.estimators import constant, forest, mixed, save
 
 
@@ -111,10 +115,10 @@ def test_an_evicted_artifact_is_explained_once_it_is_back(preparation, tmp_path)
     assert loaded.explainer.get().names == loaded.schema.names
 
 
-def with_timings(preparation: Preparation, timings: list[list[float]]) -> None:
+def with_timings(preparation: Preparation, timings: list[list[float]], **others: Any) -> None:
     """Replace the timings of the compiled forms on this machine."""
     for path in preparation.compiled_directory.glob(f"*/{REPORT_FILE}"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_timings": timings}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_timings": timings} | others))
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["array", "mixed columns"])
@@ -134,6 +138,21 @@ def test_large_batches_use_the_faster_native_form(preparation, tmp_path, named):
     native = run_blocking(loaded.predictor.predict(rows, 8))
     assert native.predictions() == compiled.predictions()
     assert native.probabilities == pytest.approx(compiled.probabilities)
+
+
+@pytest.mark.parametrize("by_library", [True, False])
+def test_booster_answers_large_batches_by_its_library(preparation, tmp_path, by_library):
+    model = xgboost.XGBClassifier(n_estimators=10, n_jobs=1).fit(boosters.rows(), boosters.targets("three"))
+    path, sample = save(model, tmp_path / "model.joblib"), Sample(tuple(np.nan_to_num(boosters.rows()[:3]).tolist()))
+    version = version_of(path)
+    prepare(preparation, version, path, sample=sample)
+    with_timings(preparation, [[1, 400.0, 10.0], [4, 10.0, 80.0]], by_library=by_library)
+    loaded = prepare(preparation, version, path, sample=sample)
+    rows = loaded.schema.parse(np.nan_to_num(boosters.rows()[:4]).tolist())
+    compiled = run_blocking(loaded.predictor.predict(rows, 4))
+    loaded.predictor.wait_until_opened()
+    assert (loaded.predictor.native.library_ is not None) == by_library
+    assert run_blocking(loaded.predictor.predict(rows, 4)).probabilities.tolist() == compiled.probabilities.tolist()
 
 
 def test_native_form_is_not_opened_where_memory_lacks(preparation, tmp_path, monkeypatch):

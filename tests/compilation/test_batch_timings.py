@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models_registry.compilation.batch_timings import MAX_BYTES, BatchTiming, measure, native_from_rows
-from models_registry.compilation.compiler import is_clear
+from models_registry.compilation.timing import is_clear
 
 ROW, BATCH = (1, 4_000.0, 10.0), (64, 4_200.0, 700.0)
 

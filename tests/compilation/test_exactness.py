@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from sklearn import svm
 from sklearn.ensemble import (
@@ -153,3 +154,15 @@ def test_no_label_differs_for_large_close_numbers(estimator: Any, with_sample: b
         assert np.allclose(
             verified.compiled.decision_function(rows), estimator.decision_function(rows), rtol=0, atol=1e-7
         )
+
+
+def test_many_trees_of_several_classes_have_a_node_for_each_class(data: Any) -> None:
+    rows, target = data
+    model = HistGradientBoostingClassifier(max_iter=40, max_depth=3).fit(rows, np.digitize(target, [-0.5, 0.5]))
+    schema = infer_schema(model)
+    candidate = candidate_of(model, schema, [])
+    kinds = [node.op_type for node in onnx.load_from_string(candidate.model).graph.node]
+    assert kinds.count("TreeEnsemble") == 3
+    assert CompiledModel(candidate.model, candidate.plan).predict_proba(rows) == pytest.approx(
+        model.predict_proba(rows), rel=1e-12
+    )

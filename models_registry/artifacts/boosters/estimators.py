@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ from models_registry.artifacts.boosters import links
 from models_registry.artifacts.boosters.forest import Array
 from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
 from models_registry.errors import NoPrediction
+
+# From rows of float64 to the sums before the link, (rows, outputs).
+Margins = Callable[[Array], Array]
 
 # Cells of a dense table that is made of sparse rows at once.
 CELLS_AT_ONCE = 4_000_000
@@ -31,13 +34,15 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
 
     `model_` is what answers, cut to the iterations that early stopping keeps; `source_` is the whole model with the
     bytes that it was read from. `missing_` is a number that stands for a missing value. `saw_sparse_` tells whether
-    the last rows were sparse, whose absent entries XGBoost takes for missing values.
+    the last rows were sparse, whose absent entries XGBoost takes for missing values. `library_` is the library's own
+    way to the sums, if it is in use (`library.py`).
     """
 
     model_: BoostedModel
     source_: Source
     missing_: float = np.nan
     saw_sparse_: bool | None = None
+    library_: Margins | None = None
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -73,7 +78,11 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
 
     def _answers(self, rows: Any) -> Array:
         """Return (rows, outputs), what the library's booster predicts."""
-        return np.concatenate([self.model_.answers(part) for part in self.matrices(rows)])
+        return np.concatenate([self._answers_of_part(part) for part in self.matrices(rows)])
+
+    def _answers_of_part(self, matrix: Array) -> Array:
+        margins = self.model_.margins(matrix) if self.library_ is None else self.library_(matrix)
+        return self.model_.answers_of(margins)
 
     def matrices(self, rows: Any) -> Iterator[Array]:
         """Yield rows as float64 with NaN for what is missing, in parts that fit into memory; at least one part."""

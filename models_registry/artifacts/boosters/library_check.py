@@ -5,14 +5,15 @@ The library reads a copy that is written from the validated model, never the byt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from models_registry.artifacts.boosters.estimators import Boosted, Source
 from models_registry.artifacts.boosters.forest import Array
-from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
+from models_registry.artifacts.boosters.library import open_library
+from models_registry.artifacts.boosters.model import LIGHTGBM, XGBOOST, BoostedModel
 from models_registry.errors import BrokenArtifact, NoPrediction
 
 MAX_ROWS = 512
@@ -36,9 +37,8 @@ def check_source(source: Source) -> None:
     """Raise NoPrediction if a model answers otherwise than its library does."""
     model = source.model
     rows = rows_for(model)
-    expected = _ask_xgboost(source, rows) if model.library == XGBOOST else _ask_lightgbm(source, rows)
+    expected = _answers_of_library(source, rows)
     found = model.margins(rows)
-    expected = np.asarray(expected, dtype=np.float64).reshape(found.shape)
     scale = np.maximum(1.0, np.abs(expected))
     apart = float(np.max(np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf)))
     if apart > _TOLERANCES[model.sums_in_float32]:
@@ -72,52 +72,15 @@ def rows_for(model: BoostedModel) -> Array:
     return rows
 
 
-def _imported(name: str) -> Any:
+def _answers_of_library(source: Source, rows: Array) -> Array:
+    """Return the library's margins; its refusal of the copy is a verdict on the file."""
+    name = {XGBOOST: "XGBoost", LIGHTGBM: "LightGBM"}[source.model.library]
     try:
-        return __import__(name)
-    except (ImportError, OSError) as error:
-        # LightGBM needs the system's libgomp, which no wheel brings along.
-        raise BrokenArtifact(
-            f"The artifact holds a model of {name}, which cannot be loaded here to compare it ({str(error)[:200]}). "
-            f"Install the pinned requirements (LightGBM needs the system package libgomp1), and check again."
-        ) from error
-
-
-def _refused(name: str, ask: Callable[[], Any]) -> Any:
-    """Return what the library answers; its refusal of the copy is a verdict on the file."""
-    try:
-        return ask()
+        return open_library(source)(rows)
+    except BrokenArtifact:
+        raise
     except Exception as error:
         raise NoPrediction(
             f"{name} itself cannot read the model ({type(error).__name__}: {str(error).splitlines()[0][:300]}). Save "
             f"it with the newest {name} and publish it again, or export it as ONNX."
         ) from error
-
-
-def _ask_xgboost(source: Source, rows: Array) -> Any:
-    from models_registry.artifacts.boosters.xgboost_copy import copy_of
-
-    copy = copy_of(source.blob)
-    xgboost = _imported("xgboost")
-
-    def ask() -> Any:
-        booster = xgboost.Booster({"nthread": 1})
-        booster.load_model(bytearray(copy))
-        return booster.predict(xgboost.DMatrix(rows.astype(np.float32), nthread=1), output_margin=True)
-
-    return _refused("XGBoost", ask)
-
-
-def _ask_lightgbm(source: Source, rows: Array) -> Any:
-    from models_registry.artifacts.boosters.lightgbm_text import copy_of
-
-    copy = copy_of(source.blob)
-    lightgbm = _imported("lightgbm")
-
-    def ask() -> Any:
-        booster = lightgbm.Booster(model_str=copy)
-        sums = booster.predict(rows, raw_score=True, num_threads=1, num_iteration=-1)
-        # A random forest answers with the mean of its trees, yet its raw scores are sums (GBDT::PredictRaw).
-        return sums / source.model.divisor
-
-    return _refused("LightGBM", ask)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.boosters.forest import Forest
+from models_registry.artifacts.boosters.forest import Array, Forest
 from models_registry.artifacts.boosters.model import BoostedModel
 from models_registry.artifacts.boosters.xgboost_document import decode, read
 
@@ -74,18 +74,20 @@ def _booster(model: BoostedModel) -> dict[str, Any]:
 
 
 def _tree(forest: Forest, number: int, n_features: int) -> dict[str, Any]:
-    start, stop = int(forest.starts[number]), int(forest.starts[number + 1])
-    count = stop - start
-    leaf = forest.is_leaf[start:stop]
-    left = np.where(leaf, -1, forest.left[start:stop] - start)
-    right = np.where(leaf, -1, forest.right[start:stop] - start)
+    order = _siblings_together(forest, number)
+    count, start = len(order), int(forest.starts[number])
+    place = np.empty(count, dtype=np.int64)
+    place[order - start] = np.arange(count)
+    leaf = forest.is_leaf[order]
+    left = np.where(leaf, -1, place[forest.left[order] - start])
+    right = np.where(leaf, -1, place[forest.right[order] - start])
     parents = np.full(count, _NO_PARENT)
     for side in (left, right):
         parents[side[~leaf]] = np.flatnonzero(~leaf)
     # The first number that goes right.
-    splits = np.nextafter(forest.threshold[start:stop].astype(np.float32), np.float32(np.inf)).astype(np.float64)
-    by_set = np.flatnonzero(forest.set_words[start:stop] > 0)
-    sets = [forest.categories_of(start + int(node)).tolist() for node in by_set]
+    splits = np.nextafter(forest.threshold[order].astype(np.float32), np.float32(np.inf)).astype(np.float64)
+    by_set = np.flatnonzero(forest.set_words[order] > 0)
+    sets = [forest.categories_of(int(order[node])).tolist() for node in by_set]
     sizes = [len(one) for one in sets]
     return {
         "id": number,
@@ -95,10 +97,10 @@ def _tree(forest: Forest, number: int, n_features: int) -> dict[str, Any]:
         "left_children": left.tolist(),
         "right_children": right.tolist(),
         "parents": parents.tolist(),
-        "split_indices": forest.feature[start:stop].tolist(),
-        "split_conditions": np.clip(np.where(leaf, forest.value[start:stop], splits), -_LARGEST, _LARGEST).tolist(),
-        "split_type": (forest.set_words[start:stop] > 0).astype(int).tolist(),
-        "default_left": forest.missing_left[start:stop].astype(int).tolist(),
+        "split_indices": forest.feature[order].tolist(),
+        "split_conditions": np.clip(np.where(leaf, forest.value[order], splits), -_LARGEST, _LARGEST).tolist(),
+        "split_type": (forest.set_words[order] > 0).astype(int).tolist(),
+        "default_left": forest.missing_left[order].astype(int).tolist(),
         "categories": [category for one in sets for category in one],
         "categories_nodes": by_set.tolist(),
         "categories_segments": np.cumsum([0, *sizes])[: len(sizes)].tolist(),
@@ -110,3 +112,17 @@ def _tree(forest: Forest, number: int, n_features: int) -> dict[str, Any]:
             "size_leaf_vector": "1",
         },
     }
+
+
+def _siblings_together(forest: Forest, number: int) -> Array:
+    """Return a tree's nodes, the root first and both children of a node beside each other.
+
+    XGBoost takes the node after the left child for the right one in some of its ways through a tree
+    (`RegTree::GetNext`, include/xgboost/tree_model.h).
+    """
+    left, right, is_leaf = forest.left.item, forest.right.item, forest.is_leaf.item
+    order = [int(forest.starts[number])]
+    for node in order:
+        if not is_leaf(node):
+            order += [left(node), right(node)]
+    return np.array(order)

@@ -8,7 +8,7 @@ last bit. (The older tree operators answer in float32, which can turn a close ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ LESS_OR_EQUAL = 0
 SUM = 1
 # Above this the graph's message nears protobuf's limit of 2 GB.
 MAX_NODES = 20_000_000
+# With fewer trees for each target, one node for all targets is faster.
+MIN_TREES_BY_TARGET = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,23 @@ def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int
         inner = ~tree.is_leaf
         context.remember_thresholds(tensor, tree.feature[inner], tree.threshold[inner])
     graph = context.graph
-    if in_float32:
-        return graph.as_float64(graph.append(_node(graph.as_float32(tensor.name), trees, targets, np.float32)))
-    return graph.append(_node(tensor.name, trees, targets, np.float64))
+    name, dtype = (graph.as_float32(tensor.name), np.float32) if in_float32 else (tensor.name, np.float64)
+    groups = _by_target(trees, targets)
+    sums = graph.concat([graph.append(_node(name, group, width, dtype)) for group, width in groups])
+    return graph.as_float64(sums) if in_float32 else sums
+
+
+def _by_target(trees: Sequence[Tree], targets: int) -> list[tuple[Sequence[Tree], int]]:
+    """Return the trees of each node of the graph, and its number of targets.
+
+    The operator adds to one target a fifth faster than to several, and a node costs as much as some trees.
+    """
+    if targets == 1 or len(trees) < MIN_TREES_BY_TARGET * targets:
+        return [(trees, targets)]
+    groups: list[list[Tree]] = [[] for _ in range(targets)]
+    for tree in trees:
+        groups[tree.target].append(replace(tree, target=0))
+    return [(group, 1) for group in groups]
 
 
 def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
