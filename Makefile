@@ -118,9 +118,11 @@ $(VENV)/.installed-dev: requirements.txt requirements/dev.txt $(INSTALLER)
 	@touch $@
 
 $(VENV)/.browser: | $(VENV)/.installed-dev
-	@command -v chromium >/dev/null || { echo "Installing Chromium for the browser tests …"; \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; \
-	  else echo "The browser tests need Chromium: sudo apt-get install chromium"; exit 1; fi; }
+	@command -v chromium-headless-shell >/dev/null || { echo "Installing Chromium for the browser tests …"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium-headless-shell || command -v chromium; \
+	  elif ! command -v chromium; then \
+	    echo "The browser tests need Chromium: sudo apt-get install chromium-headless-shell"; exit 1; fi; }
 	@touch $@
 
 # Tools and clients that pin what the service pins otherwise: each in an environment of its own.

@@ -80,6 +80,7 @@ def test_drift_and_quality_are_drawn(open_page, model, width, scheme):
     page.get_by_role("link", name="Quality", exact=True).click()
     expect(page.locator('tr[data-version="1"]')).to_contain_text("200 (66.7 %)")
     assert drawn(page, "MAE") == [1]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert has_no_sideways_scroll(page)
