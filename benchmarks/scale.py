@@ -117,6 +117,12 @@ def validate(count: int, directory: Path) -> Figures:
         server.stop()
 
 
+def discovery(count: int, directory: Path) -> Figures:
+    """Look into a storage with `count` stored versions that are all recorded."""
+    figures: Figures = json.loads(_python(Registry(directory), "benchmarks.discovery", str(count)).splitlines()[-1])
+    return figures
+
+
 def pages(count: int, directory: Path) -> Figures:
     """Render the admin's pages of `count` models, of which one has `count` versions."""
     registry = Registry(directory)
@@ -235,11 +241,12 @@ PARTS: dict[str, Callable[[int, Path], Figures]] = {
     "load": load,
     "lazy": lazy,
     "validate": validate,
+    "discovery": discovery,
     "pages": pages,
     "replicas": replicas,
 }
-# N of each part: replicas in the last one, models in the others.
-COUNTS = dict.fromkeys(PARTS, 100) | {"replicas": 10}
+# N of each part: replicas in the last one, stored versions in discovery, models in the others.
+COUNTS = dict.fromkeys(PARTS, 100) | {"replicas": 10, "discovery": 10_000}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from functools import cache
 from urllib.parse import unquote, urlsplit
 
 from models_registry.errors import StorageError
-from models_registry.storage.base import StoredVersion, VersionedStorage
+from models_registry.storage.base import StoredVersion, VersionedStorage, oldest_first
 from models_registry.storage.file_system import VersionedFileSystemStorage
 from models_registry.storage.log_files import LogStorage, open_log_storage
 
@@ -19,6 +19,7 @@ __all__ = [
     "StoredVersion",
     "VersionedFileSystemStorage",
     "VersionedStorage",
+    "oldest_first",
     "open_log_storage",
     "open_storage",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
@@ -27,8 +27,14 @@ class StoredVersion:
 class VersionedStorage(Protocol):
     """What the registry asks of a storage; the errors are StorageUnavailable, StorageDenied and ObjectMissing."""
 
+    def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
+        """Give every version of every object that is there, in the order of their keys, those of a key oldest first.
+
+        One listing, which is read as far as it is needed, and no look at each object.
+        """
+
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every object that is there, oldest first; one listing, no look at each object."""
+        """Return every version of every object that is there, oldest first."""
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`; what its `write` raises is raised as it is."""
@@ -44,6 +50,11 @@ class VersionedStorage(Protocol):
 
     def location_of(self, key: str) -> str:
         """Return the address of `key`, for people."""
+
+
+def oldest_first(versions: Iterable[StoredVersion]) -> list[StoredVersion]:
+    """Return what `iter_versions` gives in the order of writing."""
+    return sorted(versions, key=lambda version: (version.modified_at, version.key))
 
 
 def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:

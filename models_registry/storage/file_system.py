@@ -6,10 +6,11 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO
 
+import structlog
 from django.core.files.storage import FileSystemStorage
 
 from models_registry.errors import ObjectMissing, StorageUnavailable
@@ -20,9 +21,12 @@ from models_registry.storage.base import (
     MAX_BESIDE_BYTES,
     StoredVersion,
     as_storage_error,
+    oldest_first,
     read_small,
     write_chunks,
 )
+
+log = structlog.get_logger(__name__)
 
 SETTLE_SECONDS = 1.0
 HIDDEN = ".versions"
@@ -31,22 +35,25 @@ HIDDEN = ".versions"
 class VersionedFileSystemStorage(FileSystemStorage):
     """A directory that keeps every version of its files."""
 
-    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every file that is there, oldest first."""
+    def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
+        """Give every version of every file that is there, in the order of keys, those of a key oldest first."""
         root = Path(self.location)
         if not root.is_dir():
             raise StorageUnavailable(
                 f"The storage {root} is not there. Create the directory, or set MODELS_STORAGE to the right one."
             )
-        with as_storage_error(str(root)):
-            found = [
-                version
-                for path in sorted(root.rglob("*"))
-                if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-                for version in self._versions_of(path, path.relative_to(root).as_posix())
-                if version.key.startswith(prefix)
-            ]
-        return sorted(found, key=lambda version: version.modified_at)
+        files = _files_in(root, "", prefix)
+        while True:
+            with as_storage_error(str(root)):
+                key = next(files, None)
+                versions = [] if key is None else self._versions_of(root / key, key)
+            if key is None:
+                return
+            yield from versions
+
+    def list_versions(self, prefix: str = "") -> list[StoredVersion]:
+        """Return every version of every file that is there, oldest first."""
+        return oldest_first(self.iter_versions(prefix))
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`."""
@@ -129,6 +136,28 @@ class VersionedFileSystemStorage(FileSystemStorage):
                 return []
             raise
         return [*known, target]
+
+
+def _files_in(folder: Path, base: str, prefix: str) -> Iterator[str]:
+    """Give the keys below `folder`, whose own key is `base`, that begin with `prefix`: in order, no hidden ones."""
+    try:
+        with os.scandir(folder) as entries:
+            # A folder's keys begin with its name and a slash, which some characters of other names come before.
+            found = sorted(
+                f"{base}{entry.name}{'/' if entry.is_dir(follow_symlinks=False) else ''}"
+                for entry in entries
+                if not entry.name.startswith(".")
+            )
+    except PermissionError:
+        # As lost+found, which most disks have.
+        log.debug("folder_not_read", folder=str(folder))
+        return
+    for key in found:
+        if not key.endswith("/"):
+            if key.startswith(prefix) and (folder / key.removeprefix(base)).is_file():
+                yield key
+        elif key.startswith(prefix) or prefix.startswith(key):
+            yield from _files_in(folder / key.removeprefix(base), key, prefix)
 
 
 def _settled(path: Path) -> os.stat_result:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from typing import IO, Any
 
 from botocore.config import Config
@@ -18,6 +20,7 @@ from models_registry.storage.base import (
     StoredVersion,
     as_clause,
     as_storage_error,
+    oldest_first,
     read_small,
     write_chunks,
 )
@@ -29,22 +32,35 @@ GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFa
 class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """A bucket with versioning on; a prefix in it holds the models."""
 
+    def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
+        """Give every version of every object in the order of keys, a key's oldest first; a deleted key has none."""
+        base = f"{self.location}/" if self.location else ""
+        for _, versions in groupby(self._newest_first(prefix, base), key=attrgetter("key")):
+            # S3 dates versions to the second: only the listing's own order, turned round, says which came first.
+            turned = list(versions)
+            turned.reverse()
+            yield from sorted(turned, key=attrgetter("modified_at"))
+
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
         """Return every version of every object that is there, oldest first; a deleted key has none."""
-        base = f"{self.location}/" if self.location else ""
-        found: list[StoredVersion] = []
-        deleted: set[str] = set()
-        with _answered(self._address(prefix)):
-            pages = self._client().get_paginator("list_object_versions")
-            for page in pages.paginate(Bucket=self.bucket_name, Prefix=base + prefix):
-                deleted.update(
-                    item["Key"].removeprefix(base) for item in page.get("DeleteMarkers", []) if item["IsLatest"]
-                )
-                found.extend(self._stored(item, base) for item in page.get("Versions", []))
-        # S3 lists a key's versions newest first and dates them to the second: only the listing's own order, turned
-        # round, says which of one second came first. The sort is stable.
-        versions = [version for version in reversed(found) if version.key not in deleted]
-        return sorted(versions, key=lambda version: (version.modified_at, version.key))
+        return oldest_first(self.iter_versions(prefix))
+
+    def _newest_first(self, prefix: str, base: str) -> Iterator[StoredVersion]:
+        """Give the versions of keys that are not deleted as S3 lists them: keys in order, a key's newest first."""
+        pages = self._client().get_paginator("list_object_versions")
+        listed = iter(pages.paginate(Bucket=self.bucket_name, Prefix=base + prefix))
+        deleted = ""
+        while True:
+            with _answered(self._address(prefix)):
+                page = next(listed, None)
+            if page is None:
+                return
+            markers = {item["Key"] for item in page.get("DeleteMarkers", []) if item["IsLatest"]} | {deleted}
+            for item in page.get("Versions", []):
+                if item["Key"] not in markers:
+                    yield self._stored(item, base)
+            # A deleted key's marker is its newest version: its others follow, maybe on the next page.
+            deleted = max(markers)
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`: one GET, by version id."""

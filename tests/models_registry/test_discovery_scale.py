@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from models_registry import services
+from models_registry.errors import StorageUnavailable
 from models_registry.models import ModelVersion, RegisteredModel, State
-from models_registry.storage import StoredVersion
+from models_registry.services import stored_folders
+from models_registry.storage import StoredVersion, oldest_first
 
 pytestmark = pytest.mark.django_db
 
@@ -23,8 +28,12 @@ class Listing:
             for model in range(models)
         ]
 
+    def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
+        found = [item for item in self.stored if item.key.startswith(prefix)]
+        return iter(sorted(found, key=lambda item: (item.key, item.modified_at)))
+
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        return [item for item in self.stored if item.key.startswith(prefix)]
+        return oldest_first(self.iter_versions(prefix))
 
 
 def record(listing: Listing) -> None:
@@ -82,3 +91,72 @@ def test_what_is_gone_is_missing_and_returns():
     (returned,) = services.discover(listing).returned
     returned.refresh_from_db()
     assert returned.state == State.FOUND
+
+
+def test_models_are_registered_in_the_order_of_writing():
+    """The first one registered is the default model."""
+    listing = Listing(0, 0)
+    listing.stored = [
+        StoredVersion(f"{name}/a.joblib", "v", 1, at) for name, at in (("b", 3.0), ("a", 2.0), ("c", 1.0))
+    ]
+    services.discover(listing)
+    assert list(RegisteredModel.objects.order_by("pk").values_list("name", flat=True)) == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100])
+def test_changed_models_that_are_not_kept_are_listed_again(kept, monkeypatch):
+    monkeypatch.setattr(stored_folders, "MAX_KEPT", kept)
+    result = services.discover(Listing(3, 2))
+    assert sorted(str(version) for version in result.found) == [f"m{n} {v}" for n in range(3) for v in (1, 2)]
+
+
+def test_names_that_end_in_signs_before_the_slash_are_models_of_their_own():
+    names = ["a", "a-b", "a.b", "a0"]
+    listing = Listing(0, 0)
+    listing.stored = [StoredVersion(f"{name}/a.joblib", "v", 1, 1.0) for name in names]
+    assert len(services.discover(listing).found) == 4
+    again = services.discover(listing)
+    assert (again.found, again.missing) == ([], [])
+
+
+def test_listing_out_of_order_marks_nothing_as_missing():
+    listing = Listing(3, 1)
+    record(listing)
+    listing.iter_versions = lambda prefix="": iter(listing.stored[::-1])
+    with pytest.raises(StorageUnavailable, match="order of keys"):
+        services.discover(listing)
+    assert not ModelVersion.objects.filter(state=State.MISSING).exists()
+
+
+def test_ignored_files_are_counted_beyond_a_number(monkeypatch):
+    monkeypatch.setattr(stored_folders, "MAX_IGNORED", 2)
+    listing = Listing(0, 0)
+    listing.stored = [StoredVersion(f"m/{number}.txt", "v", 1, 1.0) for number in range(5)]
+    ignored = services.discover(listing).ignored
+    assert len(ignored) == 3
+    assert ignored[-1] == "3 more stored versions are ignored, too."
+
+
+def peak_of(listing: Listing) -> int:
+    tracemalloc.start()
+    try:
+        services.discover(listing)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_a_pass_does_not_grow_with_the_number_of_models(monkeypatch):
+    monkeypatch.setattr(stored_folders, "ROWS", 20)
+    peaks = []
+    for count in (20, 200):
+        ModelVersion.objects.all().delete()
+        RegisteredModel.objects.all().delete()
+        listing = Listing(count, 20)
+        record(listing)
+        services.discover(listing)
+        listing.stored.sort(key=lambda item: (item.key, item.modified_at))
+        listing.iter_versions = lambda prefix="", stored=listing.stored: iter(stored)
+        # Twice: Python's table of interned strings may grow in one of them.
+        peaks.append(min(peak_of(listing) for _ in range(2)))
+    assert peaks[1] < 3 * peaks[0]

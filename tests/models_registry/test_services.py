@@ -418,10 +418,9 @@ def test_versions_recorded_during_a_listing_stay(storage_directory):
     class ListedSlowly(VersionedFileSystemStorage):
         """A storage into which somebody publishes while it is listed."""
 
-        def list_versions(self, prefix: str = ""):
-            listed = super().list_versions(prefix)
+        def iter_versions(self, prefix: str = ""):
             version("late", 1)
-            return listed
+            return super().iter_versions(prefix)
 
     services.discover(ListedSlowly(location=storage_directory))
     assert ModelVersion.objects.get(model__name="late").state == State.READY
@@ -434,8 +433,9 @@ def test_key_that_is_too_long_is_ignored_alone(storage_directory):
     class WithLongKey(VersionedFileSystemStorage):
         """S3 takes keys of 1,024 bytes."""
 
-        def list_versions(self, prefix: str = ""):
-            return [StoredVersion("m/" + "x" * 950 + ".joblib", "1", 1, 1.0), StoredVersion("m/a.joblib", "1", 1, 2.0)]
+        def iter_versions(self, prefix: str = ""):
+            yield StoredVersion("m/a.joblib", "1", 1, 2.0)
+            yield StoredVersion("m/" + "x" * 950 + ".joblib", "1", 1, 1.0)
 
     result = services.discover(WithLongKey(location=storage_directory))
     assert [str(item) for item in result.found] == ["m 1"]

@@ -296,6 +296,46 @@ def test_versions_of_one_second_are_listed_oldest_first(misbehaving):
     assert [version.version_id for version in storage.list_versions()] == ["a1", "a2", "b1", "b2", "a3"]
 
 
+def test_deleted_key_has_no_versions_wherever_pages_are_cut(misbehaving):
+    """The marker that deletes a key may be the last item of a page, and its versions on the next two."""
+
+    def entry(kind: str, key: str, version_id: str, is_latest: bool) -> str:
+        return (
+            f"<{kind}><Key>{key}</Key><VersionId>{version_id}</VersionId><IsLatest>{str(is_latest).lower()}</IsLatest>"
+            f"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>x</ETag><Size>1</Size></{kind}>"
+        )
+
+    pages = [
+        entry("Version", "a/m", "a1", True) + entry("DeleteMarker", "b/m", "b3", True),
+        entry("Version", "b/m", "b2", False),
+        entry("Version", "b/m", "b1", False) + entry("Version", "c/m", "c3", True),
+        entry("DeleteMarker", "c/m", "c2", False) + entry("Version", "c/m", "c1", False),
+    ]
+
+    def answer(handler, count):
+        following = f"<NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>{count}</NextVersionIdMarker>"
+        has_more = count < len(pages)
+        end = f"<IsTruncated>{str(has_more).lower()}</IsTruncated>{following if has_more else ''}"
+        body = f"<ListVersionsResult>{end}{pages[count - 1]}</ListVersionsResult>".encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/xml")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    _, storage = misbehaving(answer)
+    assert [version.version_id for version in storage.iter_versions()] == ["a1", "c1", "c3"]
+
+
+def test_files_are_listed_in_the_order_of_their_keys(tmp_path):
+    storage = open_storage(tmp_path.as_uri())
+    keys = ["a-b/m.joblib", "a.b/m.joblib", "a/b/m.joblib", "a/m.joblib", "a0/m.joblib"]
+    for key in reversed(keys):
+        storage.put(key, io.BytesIO(key.encode()))
+    assert [version.key for version in storage.iter_versions()] == keys == sorted(keys)
+    assert [version.key for version in storage.iter_versions("a/b")] == ["a/b/m.joblib"]
+
+
 def test_403_is_refused_at_once_with_what_to_grant(misbehaving):
     server, storage = misbehaving(error_page(403, "AccessDenied"))
     with pytest.raises(StorageDenied, match="s3:GetObjectVersion"):
