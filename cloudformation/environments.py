@@ -26,7 +26,7 @@ def read(environment: str, folder: Path = FOLDER) -> EnvironmentFile:
     """Return the file of an environment; an empty one if there is none.
 
     Raises:
-        ConfigurationError: the file is no TOML, or holds a value that is not a text, number or boolean.
+        ConfigurationError: the file is not valid TOML, or holds a value that is not a text, number or boolean.
     """
     path = folder / f"{environment}.toml"
     if not path.exists():
@@ -35,7 +35,7 @@ def read(environment: str, folder: Path = FOLDER) -> EnvironmentFile:
         content = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
-            f"{path} is no TOML: {error}. Expected lines like AlarmEmail = 'a@b.example'."
+            f"{path} is not valid TOML: {error}. Expected lines like AlarmEmail = 'a@b.example'."
         ) from error
     own = {key: content.pop(key) for key in _OWN_KEYS & content.keys()}
     for key, value in own.items():

@@ -187,7 +187,7 @@ def _variable_problems(settings: Settings) -> Iterator[str]:
     try:
         variables = json.loads(text)
     except ValueError as error:
-        yield f'EnvironmentVariables is no JSON: {error}. Expected an object such as {{"MLAPI_MAX_BODY_MB": "64"}}.'
+        yield f'EnvironmentVariables is not valid JSON: {error}. Expected e.g. {{"MLAPI_MAX_BODY_MB": "64"}}.'
         return
     for name, value in variables.items() if isinstance(variables, dict) else ():
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) or not isinstance(value, str):

@@ -53,7 +53,7 @@ def public_key_file(body: str, folder: Path) -> str:
         base64.b64decode(body, validate=True)
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"MODELS_SIGNATURE_KEY_BASE64 is no base64: {error}. Expected the lines between BEGIN and END, joined."
+            f"MODELS_SIGNATURE_KEY_BASE64 is not valid base64: {error}. Expected: the lines between BEGIN and END."
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "signature-key.pem"
@@ -160,7 +160,7 @@ def database(default_path: Path) -> dict[str, Any]:
         url = f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{text('DATABASE_PORT', '5432')}"
         url += f"/{text('DATABASE_NAME', 'mlapi')}"
     try:
-        # A path is no URL: in one, # ? and + would mean something.
+        # A path is not a URL: in one, # ? and + would mean something.
         config: dict[str, Any] = _database_at(url) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(

@@ -11,14 +11,14 @@ from collections.abc import Mapping, MutableMapping
 
 
 class ExtraEnvironmentError(ValueError):
-    """The variable holds no JSON object of texts; the message never has a value in it."""
+    """The variable is not a JSON object of texts; the message never has a value in it."""
 
 
 def expand(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set each variable of MLAPI_EXTRA_ENVIRONMENT and MLAPI_EXTRA_SECRETS that is not set by itself.
 
     Raises:
-        ExtraEnvironmentError: one of them is no JSON object of texts.
+        ExtraEnvironmentError: one of them is not a JSON object of texts.
     """
     given = {
         "MLAPI_EXTRA_ENVIRONMENT": environment.get("MLAPI_EXTRA_ENVIRONMENT", ""),
@@ -37,5 +37,5 @@ def _read(source: str, text: str) -> Mapping[str, str]:
     except ValueError:
         variables = None
     if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
-        raise ExtraEnvironmentError(f'{source} is no JSON object of texts; expected {{"NAME": "value", …}}.')
+        raise ExtraEnvironmentError(f'{source} is not a JSON object of texts; expected {{"NAME": "value", …}}.')
     return variables

@@ -111,7 +111,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500, or 503 while the database is unavailable; Django has logged the traceback."""
     error = sys.exc_info()[1]
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
-        return error_response(request, HttpError(500, "internal_error", "The service failed, and has logged why."))
+        return error_response(request, HttpError(500, "internal_error", "The service failed; the log has the cause."))
     if wants_page(request):
         return HttpResponse(AWAY_PAGE, status=503, headers={"Retry-After": "5"})
     return error_response(request, errors.as_http_error(error))

@@ -47,7 +47,7 @@ class StrictJSON(BaseParser):
         try:
             return loads(content)
         except orjson.JSONDecodeError as error:
-            raise HttpError(400, "invalid_json", f"The body is no valid JSON ({error}).") from error
+            raise HttpError(400, "invalid_json", f"The body is not valid JSON ({error}).") from error
 
 
 class MayAct(BasePermission):

@@ -75,7 +75,7 @@ def _input(item: Any, raw: bytes | None) -> dict[str, Any]:
     try:
         data = [value.decode() for value in values] if field == "bytes_contents" else values
     except UnicodeDecodeError:
-        raise HttpError(400, "invalid_tensor", f"Input {item.name[:200]!r}: a string is no valid UTF-8.") from None
+        raise HttpError(400, "invalid_tensor", f"Input {item.name[:200]!r}: a string is not valid UTF-8.") from None
     return {**told, "parameters": parameters, "data": data}
 
 

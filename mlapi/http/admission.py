@@ -1,4 +1,4 @@
-"""Admission: slots for the predictions that run, a FIFO queue for those that wait, and memory for their bodies."""
+"""Admission control: slots for running predictions, a FIFO queue, and a memory limit for request bodies."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import ExitStack
 
 from mlapi.protocols.base import HttpError
 
-# A body is several times as large once it is parsed: each slot stands for this much of it.
+# A parsed body takes several times its size in memory: each slot stands for this many bytes.
 SLOT_BYTES = 250_000
-# Less than the Retry-After of a refusal: a client that returns earlier did not respect it.
+# Shorter than the Retry-After of a refusal: a client that comes back within this time ignored the header.
 IMPATIENT_SECONDS = 0.9
 MAX_REMEMBERED_CLIENTS = 2_048
-# Where the next in the queue has waited this share of its time, a request that comes now would probably time out.
+# If the first request in the queue has waited this share of the timeout, a new request would probably time out.
 HOPELESS_SHARE = 0.75
-# Each connection may hold this much of a body beside the shared memory.
+# Bytes of a body that each connection may hold in addition to the shared memory.
 FREE_BODY_BYTES = 65_536
 
 
 class Slots:
-    """What one request holds: `count` slots, which grow with its decompressed body."""
+    """The slots that one request holds; `count` grows with the decompressed body."""
 
     __slots__ = ("_controller", "count")
 
@@ -33,12 +33,12 @@ class Slots:
         self.count = count
 
     def grow(self, count: int) -> None:
-        """Hold `count` slots in all, from any thread; HttpError 503 where too few are free."""
+        """Raise the number of held slots to `count`, from any thread; HttpError 503 if too few are free."""
         if count > self.count:
             self._controller.grow(self, count)
 
     def release(self) -> None:
-        """Give all slots back."""
+        """Release all slots."""
         self._controller.release(self.count)
         self.count = 0
 
@@ -56,40 +56,41 @@ class _Waiting:
 
 
 class AdmissionController:
-    """Limits the predictions that run at once in this process."""
+    """Limits how many predictions run at the same time in this process."""
 
     def __init__(
         self, *, max_in_flight: int, queue_timeout_seconds: float, max_queued: int, max_body_bytes: int
     ) -> None:
-        """Let `max_in_flight` run and `max_queued` wait; hold `max_body_bytes` of bodies in all."""
+        """Run at most `max_in_flight` predictions, queue at most `max_queued`; `max_body_bytes` bounds all bodies."""
         self.max_in_flight = max_in_flight
         self.queue_timeout_seconds = queue_timeout_seconds
         self.max_queued = max_queued
         self.max_body_bytes = max_body_bytes
-        # One slot is given back in a thread, where a body grows: the lock is held for microseconds.
+        # A body may grow in another thread, which then takes the lock; it is held for microseconds.
         self._lock = threading.Lock()
         self._in_flight = 0
         self._body_bytes = 0
         self._queue: deque[_Waiting] = deque()
-        # Clients that were refused and returned at once: they wait behind the others.
+        # Clients that came back at once after a refusal: they wait behind the other clients.
         self._impatient: deque[_Waiting] = deque()
         self._refused_at: OrderedDict[Hashable, float] = OrderedDict()
 
     @property
     def in_flight(self) -> int:
-        """Number of slots that are held."""
+        """Number of slots in use."""
         return self._in_flight
 
     @property
     def queued(self) -> int:
-        """Number of requests that wait."""
+        """Number of requests in the queue."""
         return len(self._queue) + len(self._impatient)
 
     async def acquire(self, count: int = 1, client: Hashable = None) -> Slots:
-        """Return `count` slots, after a wait of at most the timeout.
+        """Wait for `count` slots, at most for the timeout, and return them.
 
-        A request that needs more slots than there are runs alone. HttpError 503: the queue is full, or the wait was
-        too long. `client` identifies a connection, so that one which returns at once after a refusal waits longest.
+        A request that needs more slots than exist runs alone. `client` identifies a connection: a client that repeats a
+        refused request at once waits behind the others. Raises HttpError 503 if the queue is full or the wait times
+        out.
         """
         with self._lock:
             if not self._queue and self._fits(count):
@@ -113,7 +114,7 @@ class AdmissionController:
         return Slots(self, count)
 
     def grow(self, slots: Slots, count: int) -> None:
-        """Let `slots` hold `count` in all; HttpError 503 where too few are free."""
+        """Raise the number of `slots` to `count`; HttpError 503 if too few are free."""
         with self._lock:
             more = count - slots.count
             is_alone = self._in_flight == slots.count
@@ -123,7 +124,7 @@ class AdmissionController:
             slots.count = count
 
     def release(self, count: int) -> None:
-        """Give slots back, and let the requests that are next have them."""
+        """Release slots, and grant them to the next requests in the queue."""
         with self._lock:
             self._in_flight -= count
             granted = self._grant()
@@ -131,7 +132,7 @@ class AdmissionController:
             waiting.loop.call_soon_threadsafe(_settle, waiting)
 
     def reserve_body(self, count: int) -> None:
-        """Take memory for `count` bytes of a body; HttpError 503 where too little is left."""
+        """Reserve memory for `count` bytes of a body; HttpError 503 if too little is left."""
         with self._lock:
             if self._body_bytes + count > self.max_body_bytes:
                 raise HttpError(
@@ -143,14 +144,14 @@ class AdmissionController:
             self._body_bytes += count
 
     def hold(self, count: int) -> ExitStack:
-        """Take memory for `count` bytes as long as the block lasts; HttpError 503 where too little is left."""
+        """Reserve memory for `count` bytes within a `with` block; HttpError 503 if too little is left."""
         self.reserve_body(count)
         stack = ExitStack()
         stack.callback(self.release_body, count)
         return stack
 
     def release_body(self, count: int) -> None:
-        """Give memory back."""
+        """Release memory."""
         with self._lock:
             self._body_bytes -= count
 
@@ -168,7 +169,7 @@ class AdmissionController:
         return not self._in_flight or self._in_flight + count <= self.max_in_flight
 
     def _enqueue(self, count: int, client: Hashable) -> _Waiting | None:
-        """Return a place in the queue; None if the queue is full, or the wait would probably time out."""
+        """Return a place in the queue; None if the queue is full or the wait would probably time out."""
         if not self.queue_timeout_seconds or self.queued >= self.max_queued:
             return None
         is_impatient = time.monotonic() < self._refused_at.get(client, 0.0) + IMPATIENT_SECONDS
@@ -181,7 +182,7 @@ class AdmissionController:
         return waiting
 
     def _is_hopeless(self) -> bool:
-        """Return whether the next in the queue has waited most of its time, and as many wait as may run."""
+        """Return whether at least `max_in_flight` requests wait and the first has used most of its timeout."""
         if len(self._queue) < self.max_in_flight:
             return False
         return time.monotonic() - self._queue[0].arrived_at >= HOPELESS_SHARE * self.queue_timeout_seconds
@@ -203,19 +204,19 @@ class AdmissionController:
         _settle(waiting)
 
     def _abandon(self, waiting: _Waiting) -> None:
-        """Give up a place in the queue, or the slots that were granted meanwhile."""
+        """Leave the queue, or release the slots if they were granted meanwhile."""
         if not self._remove(waiting):
             self.release(waiting.count)
 
     def _remove(self, waiting: _Waiting) -> bool:
-        """Take a request out of the queue; False if its slots were granted."""
+        """Remove a request from the queue; return False if its slots were granted."""
         with self._lock:
             if waiting.is_granted:
                 return False
             for queue in (self._queue, self._impatient):
                 if waiting in queue:
                     queue.remove(waiting)
-            # A large request may have been in the way of small ones behind it.
+            # The removed request may have been a large one that blocked small requests behind it.
             granted = self._grant()
         for item in granted:
             item.loop.call_soon_threadsafe(_settle, item)

@@ -26,27 +26,27 @@ Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
-# What is being answered over gRPC when the worker stops gets this long.
+# gRPC calls that are still running at shutdown get this many seconds.
 GRPC_STOP_SECONDS = 20.0
 
 
 class GrpcServer(Protocol):
-    """Accepts calls over gRPC on this event loop."""
+    """Serves gRPC calls on this event loop."""
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start to accept calls."""
 
     async def stop(self, seconds: float) -> None:
-        """Accept no more, and wait at most `seconds` for what is being answered."""
+        """Accept no more calls, and wait at most `seconds` for the running ones."""
 
 
 class Application:
-    """Answers the pipeline's routes itself and hands every other request to Django."""
+    """Answers the pipeline's routes, and passes every other request to Django."""
 
     def __init__(
         self, pipeline: RequestPipeline, django: Asgi, replica: Replica | None = None, grpc: GrpcServer | None = None
     ) -> None:
-        """Stand in front of `django`; `replica` and `grpc` start and stop with the server."""
+        """Wrap `django`; `replica` and `grpc` start and stop with the server."""
         self._pipeline = pipeline
         self._django = django
         self._replica = replica
@@ -54,7 +54,7 @@ class Application:
         self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request, or live as long as the server does."""
+        """Handle one ASGI scope: a request, or the server's lifespan."""
         kind = scope["type"]
         if kind == "http":
             found = match(scope["path"])
@@ -68,13 +68,13 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
 
     async def stop_ports(self) -> None:
-        """Stop what accepts on ports of its own; what it is answering finishes."""
+        """Stop accepting on the application's own ports; running calls finish."""
         if self._grpc is not None:
             await self._grpc.stop(GRPC_STOP_SECONDS)
 
     @property
     def snapshot(self) -> ServingSnapshot:
-        """What this process serves, and what it should."""
+        """The models that this process serves, and the models that it should serve."""
         return self._pipeline.runtime.snapshot
 
     async def _answer(self, found: Any, scope: Any, receive: Receive, send: Send) -> None:
@@ -95,13 +95,13 @@ class Application:
         )
         if not body.is_complete and not request.headers.has(b"expect"):
             body.poll()
-        # What is left of a body that was refused is not read for the next request's sake.
+        # The rest of a refused body is not read merely to reuse the connection.
         write = scope["state"].get(WRITE_RESPONSE) if "state" in scope else None
         closes = not body.is_complete
         if len(reply.body) <= PIECE_BYTES:
             await send_reply(send, reply, closes=closes, write=write)
             return
-        # Clients that read large answers slowly share memory with those that send large bodies.
+        # Clients that read large responses slowly share one memory limit with clients that send large bodies.
         try:
             held = self._pipeline.admission.hold(len(reply.body))
         except HttpError as error:

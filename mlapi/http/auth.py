@@ -1,4 +1,4 @@
-"""Which client may ask: API keys for predictions, networks for the admin and the metrics."""
+"""Access control: API keys for predictions, networks for the admin and the metrics."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ HOW = "Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
 
 
 def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKey:
-    """Return the caller's key if it is good for `model` (None: the default one) now, and count this use.
+    """Return the API key if it is valid for `model` (None: the default model), and count this use.
 
-    HttpError 401: no key, or none that is in use; 403: a key for other models; 429: used too often.
+    Raises HttpError 401 for a missing or unknown key, 403 for a key of other models, 429 for too many requests.
     """
     given = given_key(headers)
     if not given:
-        raise _unauthorized("missing_api_key", f"An API key is needed here. {HOW}")
+        raise _unauthorized("missing_api_key", f"An API key is required. {HOW}")
     ring = runtime.keys
     if ring is None:
         raise HttpError(
-            503, "keys_not_read", "This worker has not read the API keys yet; its database may be unavailable."
+            503, "keys_not_read", "This worker has not loaded the API keys yet; its database may be unavailable."
         ).with_header("Retry-After", "2")
     key = ring.find(given)
     if key is None:
         raise _unauthorized(
             "invalid_api_key",
-            "This API key is not in use: it was mistyped or revoked. Ask the operator for a new one.",
+            "This API key is not valid: it was mistyped or revoked. Ask the operator for a new one.",
         )
     if key.is_expired():
         raise _unauthorized("invalid_api_key", "This API key has expired. Ask the operator for a new one.")
@@ -44,18 +44,18 @@ def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKe
         wait = key.bucket.take()
         if wait:
             raise HttpError(
-                429, "rate_limited", f"This API key may be used {_rate(key)} times a minute here, and was. Slow down."
+                429, "rate_limited", f"This API key is limited to {_rate(key)} requests a minute. Send fewer requests."
             ).with_header("Retry-After", str(math.ceil(wait)))
     return key
 
 
 def given_key(headers: Headers) -> str:
-    """Return the key that a request carries; empty if there is none."""
+    """Return the API key of a request; empty if the request has none."""
     return headers.raw(b"x-api-key") or bearer(headers.raw(b"authorization"))
 
 
 def require_network(peer: str, forwarded_for: str) -> None:
-    """Raise HttpError 403 for a client outside of MLAPI_ADMIN_CIDR, if that is set."""
+    """Raise HttpError 403 if MLAPI_ADMIN_CIDR is set and does not contain the client's address."""
     networks = settings.MLAPI_ADMIN_CIDR
     if not networks:
         return
@@ -64,23 +64,23 @@ def require_network(peer: str, forwarded_for: str) -> None:
         raise HttpError(
             403,
             "network_not_allowed",
-            f"Clients at {address or 'an unknown address'} may not ask for this. The operator names the networks that "
-            "may in MLAPI_ADMIN_CIDR.",
+            f"Clients at {address or 'an unknown address'} may not open this page. The operator lists the allowed "
+            "networks in MLAPI_ADMIN_CIDR.",
         )
 
 
 def require_metrics_token(headers: Headers) -> None:
-    """Raise HttpError 401 where MLAPI_METRICS_TOKEN is set and the client sends another one."""
+    """Raise HttpError 401 if MLAPI_METRICS_TOKEN is set and the request has another token."""
     expected = settings.MLAPI_METRICS_TOKEN
     given = bearer(headers.raw(b"authorization"))
     if expected and not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode()):
         raise HttpError(
-            401, "metrics_token_needed", "The metrics need the token of MLAPI_METRICS_TOKEN as 'Authorization: Bearer'."
+            401, "metrics_token_needed", "Send the token of MLAPI_METRICS_TOKEN as 'Authorization: Bearer TOKEN'."
         ).with_header("WWW-Authenticate", "Bearer")
 
 
 def bearer(authorization: str) -> str:
-    """Return the token that follows `Bearer` in an Authorization header; empty if it is of another kind."""
+    """Return the bearer token of an Authorization header; empty for any other scheme."""
     scheme, _, value = authorization.partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
 
@@ -90,7 +90,7 @@ def _require_scope(key: HeldKey, allowed: frozenset[str], model: str | None) -> 
         raise HttpError(
             403,
             "key_not_for_model",
-            f"This API key is not good for {model!r}; it is good for {', '.join(sorted(allowed))}.",
+            f"This API key is not valid for {model!r}; it is valid for {', '.join(sorted(allowed))}.",
             model=model,
             expected=sorted(allowed),
         )

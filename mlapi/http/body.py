@@ -14,20 +14,20 @@ from mlapi.protocols.base import HttpError
 Receive = Callable[[], Awaitable[Any]]
 
 WBITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
-# A client that sends nothing for this long has gone.
+# A client that sends nothing for this many seconds counts as disconnected.
 MAX_SILENCE_SECONDS = 30.0
-# A client that sends at least this much is read to the end of a large body.
+# The lowest accepted rate: a client at this rate may send a body of any allowed size.
 MIN_BYTES_PER_SECOND = 20_000
-# zlib cannot compress further than that.
+# The highest compression ratio of zlib.
 MAX_COMPRESSION = 1032
 DECOMPRESSED_AT_ONCE = SLOT_BYTES
 
 
 class Patience:
-    """How much longer a client may take to send a body.
+    """The time that a client has left to send a body.
 
-    It starts with MAX_SILENCE_SECONDS and earns a second for each MIN_BYTES_PER_SECOND that arrive, up to that same
-    maximum. Only the time that is spent waiting for the client counts.
+    It starts with MAX_SILENCE_SECONDS. Each MIN_BYTES_PER_SECOND bytes add a second, up to that same maximum. Only the
+    time spent waiting for the client counts.
     """
 
     __slots__ = ("_left", "_since")
@@ -38,11 +38,11 @@ class Patience:
         self._since = time.monotonic()
 
     def resume(self) -> None:
-        """Restart the clock after a pause that was not the client's."""
+        """Restart the clock after a pause that the server caused."""
         self._since = time.monotonic()
 
     def received(self, count: int) -> None:
-        """Take note of `count` more bytes; HttpError 408 where the client is too slow."""
+        """Count `count` received bytes; HttpError 408 if the client is too slow."""
         now = time.monotonic()
         left = self._left - (now - self._since)
         if left < 0:
@@ -52,7 +52,7 @@ class Patience:
 
 
 class Body:
-    """A body that is read at most once, whole or in pieces."""
+    """A body that can be read once, whole or in pieces."""
 
     def __init__(
         self,
@@ -61,22 +61,22 @@ class Body:
         request: Request,
         state: dict[str, Any] | None = None,
     ) -> None:
-        """Read by ASGI's `receive`. The server tells in `state` that the client ended the body early."""
+        """Read from ASGI's `receive`. The server sets a flag in `state` if the client ends the body early."""
         self._receive = receive
         self._admission = admission
         self._length = request.length
         self._state = state
         self._reserved = 0
         self._patience: Patience | None = None
-        # A body without a length ends where its last chunk says so.
+        # The last chunk ends a body without a length.
         self.is_complete = self._length == 0
 
     async def read(self, limit: int) -> bytes:
-        """Return the whole body as it was sent; HttpError 400, 408, 413 or 503 otherwise."""
+        """Return the whole body as sent; raises HttpError 400, 408, 413 or 503."""
         length = self._length
         if length is not None and length > limit:
             raise too_large(limit, length)
-        # One buffer, however small the pieces are that a client sends.
+        # One buffer, because a client may send very small pieces.
         buffer = bytearray()
         while True:
             piece = await self.next_piece()
@@ -91,7 +91,7 @@ class Body:
                 return bytes(buffer)
 
     async def next_piece(self) -> bytes:
-        """Return what has arrived next; it may be empty. HttpError 400 or 408 where the rest does not come."""
+        """Return the next piece, which may be empty; HttpError 400 or 408 if the rest does not arrive."""
         if self._patience is not None:
             self._patience.resume()
         message = await self._receive()
@@ -109,14 +109,14 @@ class Body:
         return piece
 
     def poll(self) -> None:
-        """Take what has already arrived, without waiting, so that a small body does not close the connection."""
+        """Read the pieces that have already arrived, without waiting, so that the connection can stay open."""
         waiting: Any = self._receive()
         try:
             waiting.send(None)
         except StopIteration as arrived:
             message = arrived.value
             self.is_complete = message["type"] == "http.request" and not message.get("more_body", False)
-        except AttributeError:  # not a coroutine: nothing can be said without waiting
+        except AttributeError:  # Not a coroutine: `receive` would have to wait.
             return
         else:
             waiting.close()
@@ -128,14 +128,14 @@ class Body:
             self._reserved = needed
 
     def release(self) -> None:
-        """Give the memory back that was reserved."""
+        """Release the reserved memory."""
         if self._reserved:
             self._admission.release_body(self._reserved)
             self._reserved = 0
 
 
 def require_encoding(encoding: str) -> None:
-    """Raise HttpError 415 for a compression that is not supported."""
+    """Raise HttpError 415 for an unsupported compression."""
     if encoding and encoding not in WBITS:
         raise HttpError(
             415,
@@ -146,9 +146,9 @@ def require_encoding(encoding: str) -> None:
 
 
 def slots_for(body: bytes, encoding: str, *, limit: int) -> int:
-    """Return how many slots a body takes: one, and one more for each SLOT_BYTES of what it may become.
+    """Return the slots that a body needs: one, plus one for each SLOT_BYTES of its decompressed size.
 
-    gzip tells the size of its content in its last four bytes; what grows beyond that has to find more slots.
+    gzip stores the size of its content in the last four bytes. Content beyond that size needs further slots.
     """
     size = len(body)
     if encoding == "gzip":
@@ -159,7 +159,7 @@ def slots_for(body: bytes, encoding: str, *, limit: int) -> int:
 
 
 def decode(body: bytes, encoding: str, *, limit: int, slots: Slots | None = None) -> bytes:
-    """Return `body` decompressed, at most `limit` bytes of it; `slots` grow with it."""
+    """Return the decompressed `body`, at most `limit` bytes; `slots` grow with it."""
     require_encoding(encoding)
     if not encoding:
         return body
@@ -171,7 +171,7 @@ def decode(body: bytes, encoding: str, *, limit: int, slots: Slots | None = None
         try:
             piece = engine.decompress(rest, min(DECOMPRESSED_AT_ONCE, limit + 1 - size))
         except zlib.error as error:
-            raise HttpError(400, "invalid_encoding", f"The body is no valid {encoding}: {error}.") from error
+            raise HttpError(400, "invalid_encoding", f"The body is not valid {encoding}: {error}.") from error
         rest = engine.unconsumed_tail
         pieces.append(piece)
         size += len(piece)
@@ -185,12 +185,12 @@ def decode(body: bytes, encoding: str, *, limit: int, slots: Slots | None = None
 
 
 def cut_short() -> HttpError:
-    """Return the error for a body whose client ended it early."""
+    """Return the error for a body that the client ended early."""
     return HttpError(400, "incomplete_body", "The connection ended before the body was complete. Send it again.")
 
 
 def too_slow() -> HttpError:
-    """Return the error for a request that does not arrive in time."""
+    """Return the error for a request that arrives too slowly."""
     return HttpError(
         408,
         "request_timeout",
@@ -199,12 +199,12 @@ def too_slow() -> HttpError:
 
 
 def too_large(limit: int, size: int | None = None) -> HttpError:
-    """Return the error for a body over the limit."""
+    """Return the error for a body above the limit."""
     found = f" has {size} bytes;" if size is not None else " is larger than allowed;"
     return HttpError(
         413,
         "body_too_large",
-        f"The body{found} at most {limit} bytes are accepted, decompressed (MLAPI_MAX_BODY_MB). "
+        f"The body{found} at most {limit} bytes are accepted, after decompression (MLAPI_MAX_BODY_MB). "
         "Send fewer rows at a time.",
         expected=limit,
         found=size,

@@ -1,4 +1,4 @@
-"""The client's address behind proxies, which are believed only as far as they are configured."""
+"""The client's address behind proxies: only the configured number of proxies is trusted."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ Network = IPv4Network | IPv6Network
 
 
 def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> str:
-    """Return the client's address: the peer's, or what the outermost of `trusted_proxies` proxies saw.
+    """Return the client's address: the peer's, or the one that the outermost of `trusted_proxies` proxies saw.
 
-    Each proxy appends the address that it was called from to one header. What stands further left was sent by
-    the client, which can write anything there.
+    Each proxy appends its caller's address to one header. The client itself can write any entries further left.
     """
     if trusted_proxies < 1:
         return peer
     entries = [entry.strip() for entry in forwarded_for.split(",") if entry.strip()]
     if not entries:
         return peer
-    # With fewer entries than proxies, somebody went around the outer ones; a trusted one still wrote the first.
+    # With fewer entries than proxies, the client bypassed the outer ones; a trusted proxy still wrote the first entry.
     return _address(entries[-min(trusted_proxies, len(entries))]) or peer
 
 
 def proxy_header(what: str) -> str:
-    """Return the header in which the proxies say the client's address (`For`) or its scheme (`Proto`)."""
+    """Return the header in which the proxies report the client's address (`For`) or scheme (`Proto`)."""
     return f"{settings.PROXY_HEADERS}-{what}"
 
 
 def _address(entry: str) -> str:
-    """Return an address without its port; empty if it is none."""
+    """Return an address without its port; empty if it is not an address."""
     bare = entry[1:].partition("]")[0] if entry.startswith("[") else entry
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
@@ -44,7 +43,7 @@ def _address(entry: str) -> str:
 
 
 def client_address_of(request: HttpRequest) -> str:
-    """Return the address by which logins are throttled."""
+    """Return the address that login throttling counts by."""
     return client_address(
         str(request.META.get("REMOTE_ADDR") or ""),
         request.headers.get(proxy_header("For"), ""),
@@ -53,7 +52,7 @@ def client_address_of(request: HttpRequest) -> str:
 
 
 def is_within(address: str, networks: Sequence[Network]) -> bool:
-    """Return whether an address is in one of the networks; an IPv4 address may be written as IPv6."""
+    """Return whether an address is in one of the networks. An IPv4 address may be written as IPv6."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which pages of other origins may call predictions (CORS), as MLAPI_CORS_ORIGINS says."""
+"""Cross-origin requests (CORS) to predictions, from the origins in MLAPI_CORS_ORIGINS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_AGE_SECONDS = 7200
 
 
 def is_preflight(request: Request) -> bool:
-    """Return whether a browser asks here before the request itself, which a page of another origin is to send."""
+    """Return whether this is a CORS preflight request."""
     headers = request.headers
     return (
         request.method == "OPTIONS"
@@ -26,7 +26,7 @@ def is_preflight(request: Request) -> bool:
 
 
 def answer_preflight(endpoint: Endpoint) -> Reply:
-    """Return what a page of an allowed origin may send."""
+    """Return the answer to a preflight request: the allowed methods and headers."""
     return Reply(
         204,
         b"",
@@ -39,7 +39,7 @@ def answer_preflight(endpoint: Endpoint) -> Reply:
 
 
 def allow(endpoint: Endpoint, request: Request, reply: Reply) -> None:
-    """Let a page of an allowed origin read the reply, an error as well as a prediction."""
+    """Add the headers that let a page of an allowed origin read the reply or the error."""
     if not request_settings().cors_origins or endpoint.is_internal:
         return
     origin = _allowed_origin(request.headers.raw(b"origin"))
@@ -51,7 +51,7 @@ def allow(endpoint: Endpoint, request: Request, reply: Reply) -> None:
 
 
 def _allowed_origin(origin: str) -> str:
-    """Return what an allowed origin is told: itself, or * if all are allowed; empty for any other."""
+    """Return Access-Control-Allow-Origin: the origin, or * if all are allowed; empty for other origins."""
     allowed = request_settings().cors_origins
     if not origin:
         return ""

@@ -1,7 +1,8 @@
 """Hosts Django behind the request pipeline: the admin, the registry's API and the pages.
 
-Django's own handler keeps the whole body of any request in a temporary file before a view can refuse it. Here only the
-upload of an artifact is streamed, into a view that authenticates first; every other body is small and read beforehand.
+Django's own handler writes the whole body of every request to a temporary file before a view can refuse the request.
+Here only an artifact upload is streamed, to a view that authenticates first. Every other body is small and is read
+beforehand.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CLOSE = (b"connection", b"close")
 
 
 class BodyFile(io.RawIOBase):
-    """A body that is still arriving, as a file that a view's thread reads."""
+    """A body that is still arriving, as a file object for a view's thread."""
 
     def __init__(self, body: Body, loop: asyncio.AbstractEventLoop, *, limit: int) -> None:
         """Read from `body`, at most `limit` bytes."""
@@ -44,11 +45,11 @@ class BodyFile(io.RawIOBase):
         self._held = b""
 
     def readable(self) -> bool:
-        """Return that it can be read."""
+        """Return True: the file can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` with what has arrived; 0 at the end. BodyError where the rest does not come."""
+        """Fill `buffer` with the received bytes; 0 at the end. BodyError if the rest does not arrive."""
         while not self._held and not self._body.is_complete:
             try:
                 self._held = asyncio.run_coroutine_threadsafe(self._body.next_piece(), self._loop).result()
@@ -64,7 +65,7 @@ class BodyFile(io.RawIOBase):
 
 
 class _Handler(ASGIHandler):
-    """Django's handler, which takes the body as a file if it is given one."""
+    """Django's handler, which uses a file as the body if it gets one."""
 
     async def read_body(self, receive: Any) -> Any:
         """Return the body as a file."""
@@ -72,14 +73,14 @@ class _Handler(ASGIHandler):
         return await super().read_body(receive) if file is None else io.BufferedReader(file, READ_BYTES)
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request, and close the database connections of its thread, which ends with it."""
+        """Answer one request, and close the database connections of its thread, which ends with the request."""
         try:
             await super().handle(scope, receive, send)
         finally:
             await sync_to_async(connections.close_all)()
 
     async def run_get_response(self, request: Any) -> Any:
-        """Return the response; the files of a synchronous view are read in its thread, piece by piece."""
+        """Return the response. A synchronous view's thread reads the files, piece by piece."""
         response: Any = await super().run_get_response(request)
         if response.streaming and not response.is_async:
             response.streaming_content = _read_in_thread(response.streaming_content)
@@ -93,13 +94,13 @@ async def _read_in_thread(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 class _Events:
-    """ASGI's `receive` for Django: the body that was read, then the client's leaving."""
+    """ASGI's `receive` for Django: the body that was read, then the client's disconnect."""
 
     def __init__(self, receive: Receive, *, content: bytes = b"", file: BodyFile | None = None) -> None:
         self._receive = receive
         self._content: bytes | None = content
         self.file = file
-        # Of a body that is still arriving in chunks only the limit is known.
+        # The size of a chunked body is unknown while it arrives: its limit is used.
         self.expected_length = len(content) if file is None else file.limit
         self.may_listen = asyncio.Event()
         if file is None:
@@ -109,7 +110,7 @@ class _Events:
         if self.file is None and self._content is not None:
             content, self._content = self._content, None
             return {"type": "http.request", "body": content, "more_body": False}
-        # While a view reads a body, its reading notices that the client leaves.
+        # While a view reads the body, the read itself reports a disconnect.
         await self.may_listen.wait()
         while True:
             message = await self._receive()
@@ -121,7 +122,7 @@ class DjangoHost:
     """An ASGI application: Django with bounded bodies and a bounded number of threads."""
 
     def __init__(self, admission: AdmissionController, *, threads: int) -> None:
-        """Run `threads` views at once; bodies take their memory from `admission`. Django's apps must be loaded."""
+        """Run at most `threads` views at the same time; `admission` limits body memory. Django must be set up."""
         self._handler = _Handler()
         self._admission = admission
         self._turns = asyncio.Semaphore(threads)
@@ -165,7 +166,7 @@ class DjangoHost:
 
         async def send_on(message: Any) -> None:
             if message["type"] == "http.response.start":
-                # The view has ended; a client that reads slowly keeps no other from its turn.
+                # The view has ended: a client that reads slowly no longer occupies a thread.
                 end_turn()
                 if not body.is_complete:
                     message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
@@ -178,7 +179,7 @@ class DjangoHost:
 
 
 def _with_length(scope: Any, events: _Events) -> Any:
-    """Return the scope with a Content-Length where the body came in chunks: Django reads none without."""
+    """Return the scope with a Content-Length for a chunked body: Django does not read a body without one."""
     headers = scope["headers"]
     if not any(name == b"transfer-encoding" for name, _ in headers):
         return scope

@@ -1,4 +1,4 @@
-"""An error's way to the caller: status and JSON, never HTML and never a traceback."""
+"""Turns an error into a response: status and JSON, never HTML and never a traceback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BodyError(OSError):
-    """The rest of a body does not come; `error` says why."""
+    """The rest of a body does not arrive; `error` gives the reason."""
 
     def __init__(self, error: HttpError) -> None:
         super().__init__(str(error))
@@ -71,15 +71,15 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
             return told.with_header("Retry-After", "2") if status == 429 else told
     log.error("unforeseen_error", id=request_id, exc_info=error)
     return HttpError(
-        500, "internal_error", "The service failed, and has logged why. Give the request id to its operator."
+        500, "internal_error", "The service failed; the log has the cause. Give the request id to the operator."
     )
 
 
 def drop_frames(error: BaseException) -> None:
-    """Free what the frames behind a handled error hold, and behind the errors that led to it.
+    """Free the memory that the frames of a handled error, and of its causes, hold.
 
-    A future, its error and the frame that awaited it refer to each other. The request's parsed body, which a frame
-    holds, would stay in memory until the next full garbage collection.
+    A future, its error and the awaiting frame refer to each other. The frame also holds the request's parsed body,
+    which would stay in memory until the next full garbage collection.
     """
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -92,8 +92,8 @@ def drop_frames(error: BaseException) -> None:
 
 
 def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
-    """Return the registry API's answer to `error`, in the contract's form."""
-    # Predictions and their errors need no Django REST framework: a worker that serves them alone does not load it.
+    """Return the registry API's response to `error`, in the contract's form."""
+    # Imported here, so that a worker that only serves predictions does not load Django REST framework.
     from rest_framework.response import Response
     from rest_framework.views import set_rollback
 
@@ -139,7 +139,7 @@ def _from_rest_framework(error: Exception) -> HttpError:
 
 
 def _flat(detail: Any) -> str:
-    """Return the serializer's nested complaints as one sentence."""
+    """Return a serializer's nested errors as one sentence."""
     if isinstance(detail, dict):
         return " ".join(f"{name}: {_flat(value)}" for name, value in detail.items())
     if isinstance(detail, list):

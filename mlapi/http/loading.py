@@ -1,4 +1,4 @@
-"""A request for a model that is loaded at its first request waits for the load."""
+"""Makes a request wait for its model if the model is loaded on demand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ RETRY_SECONDS = 5
 
 
 async def require_loaded(runtime: Runtime, on_demand: OnDemand, name: str | None, version: int | None) -> bool:
-    """Have the model of a request loaded, and wait for that; return whether it is one that is loaded on demand.
+    """Load the model of a request if it is loaded on demand, and wait; return whether it is such a model.
 
-    HttpError 503 is raised if it takes too long. A load that fails ends the wait, and False is returned: the request is
-    answered with the reason.
+    Raises HttpError 503 after a timeout. A failed load ends the wait and returns False: the response then gives the
+    reason.
     """
     snapshot = runtime.snapshot
     asked = name or snapshot.default
@@ -24,7 +24,7 @@ async def require_loaded(runtime: Runtime, on_demand: OnDemand, name: str | None
         raise HttpError(
             503,
             NOT_LOADED,
-            f"The model {asked!r} is loading here, and was not ready after {on_demand.wait_seconds:g} s. Ask again.",
+            f"The model {asked!r} is still loading after {on_demand.wait_seconds:g} s. Try again.",
             model=asked,
         ).with_header("Retry-After", str(RETRY_SECONDS))
     return asked not in runtime.snapshot.problems

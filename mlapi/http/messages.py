@@ -1,4 +1,4 @@
-"""A reply as ASGI messages, or as the bytes of a whole response where the server takes those."""
+"""Converts a reply to ASGI messages, or to the bytes of a whole response if the server takes those."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from mlapi.protocols.base import Reply
 
-# In the state of a scope: writes a whole response at once, given its head and its body; False if it cannot.
+# Key of the scope's state: a function that writes a whole response, given its head and body; False if it cannot.
 WRITE_RESPONSE = "write_response"
-# Whether the client has said that it sends no more: a key of the ASGI scope's state.
+# Key of the scope's state: whether the client has closed its sending half.
 HAS_ENDED = "has_ended"
-# A smaller answer is written at once, however slowly the client reads.
+# A smaller response is written at once, even if the client reads slowly.
 PIECE_BYTES = 262_144
-# Responses that have neither a body nor its length (RFC 9110, sections 8.6 and 15.4.5).
+# Responses without a body and without Content-Length (RFC 9110, sections 8.6 and 15.4.5).
 WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 Write = Callable[[str, bytes], bool]
 
@@ -23,7 +23,7 @@ Write = Callable[[str, bytes], bool]
 async def send_reply(
     send: Callable[[Any], Awaitable[None]], reply: Reply, *, closes: bool = False, write: Write | None = None
 ) -> None:
-    """Send a reply, by `write` if there is one; `closes` says that the connection ends after it."""
+    """Send a reply, with `write` if it is given; `closes` means that the connection ends after the reply."""
     body = reply.body
     if write is not None and not closes and len(body) <= PIECE_BYTES and write(response_head(reply), reply.body):
         return
@@ -34,16 +34,16 @@ async def send_reply(
     if closes:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    # In pieces, so that this waits for a client that reads slowly.
+    # Sent in pieces, so that `send` can wait for a client that reads slowly.
     for start in range(0, len(body), PIECE_BYTES):
         await send({"type": "http.response.body", "body": body[start : start + PIECE_BYTES], "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def response_head(reply: Reply) -> str:
-    """Return the lines of a response's head, without the empty one at their end.
+    """Return the lines of a response's head, without the empty last line.
 
-    Raises ValueError for a header with a line break: a value must not become its own header.
+    Raises ValueError for a header with a line break, which would start a new header.
     """
     headers = reply.headers
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
@@ -56,11 +56,11 @@ def response_head(reply: Reply) -> str:
 
 
 def reply_bytes(reply: Reply) -> bytes:
-    """Return a reply as a whole response, after which the connection closes: for a request that was not understood."""
+    """Return a reply as the bytes of a response that closes the connection, for a request that cannot be parsed."""
     return f"{response_head(reply)}connection: close\r\n\r\n".encode("latin-1") + reply.body
 
 
 @lru_cache(maxsize=64)
 def _status_line(status: int) -> str:
-    # 499 is only logged: its client has left.
+    # 499 appears in the log only: the client has left.
     return f"HTTP/1.1 {status} {'Client Closed Request' if status == 499 else HTTPStatus(status).phrase}"

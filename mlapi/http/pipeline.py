@@ -1,4 +1,4 @@
-"""The request pipeline: the steps that every request to an endpoint passes, under any server."""
+"""The request pipeline: the steps of every request to an endpoint, under any server."""
 
 from __future__ import annotations
 
@@ -30,60 +30,60 @@ from mlapi.request_settings import request_settings
 from models_registry.inference.batching import in_thread, run_blocking
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
-# A body for a model that is not served gets its refusal inline up to this size.
+# Up to this size, a body for a model that is not served is refused on the event loop.
 MAX_REFUSED_INLINE_BYTES = 8_192
-# Parsing a larger body takes longer than handing it to a thread.
+# Above this size, parsing takes longer than the switch to a thread.
 MAX_PARSED_INLINE_BYTES = 16_384
-# A model that is dropped between its load and the answer is loaded again, up to this number of times.
+# A model that is evicted between its load and the answer is loaded again, at most this many times.
 MAX_RELOADS = 3
 
 
-# Waits until the client has left. It is given a function that tells whether the request waits for a slot.
+# Waits until the client disconnects. Takes a function that returns whether the request is queued.
 Disconnected = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request on its way, and what is found out about it; its body only if that is to be logged."""
+    """The state of one request. The body is kept only if it is to be logged."""
 
     endpoint: Endpoint
     params: Mapping[str, str]
     request: Request
     request_id: str
     started: float
-    # What tells the connections apart.
+    # Identifies the connection.
     client: Hashable = None
-    # Waits until the client has left.
+    # Waits until the client disconnects.
     disconnected: Disconnected | None = None
     key: str = ""
-    # Whether the request may have its model loaded.
+    # Whether the request may trigger a load of its model.
     may_load: bool = False
-    # The version that the path or X-Model-Version asks for.
+    # The version from the path or from X-Model-Version.
     version: int | None = None
-    # What keeps a client on one version while traffic is split.
+    # The routing key: it keeps a client on one version while traffic is split.
     routing_key: str = ""
     stats: CallStats = field(default_factory=CallStats)
     body: bytes = b""
-    # Whether the request waits for a slot.
+    # Whether the request is in the admission queue.
     is_waiting: bool = False
     waited_seconds: float = 0.0
 
 
 class ReadableBody(Protocol):
-    """A body that is still to be read."""
+    """A body that is not read yet."""
 
     async def read(self, limit: int) -> bytes:
-        """Return the whole body, of at most `limit` bytes."""
+        """Return the whole body, at most `limit` bytes."""
 
     def release(self) -> None:
-        """Give the memory back that it took."""
+        """Release the memory of the body."""
 
 
 class WholeBody:
-    """A body that a framework has read already."""
+    """A body that a framework has already read."""
 
     def __init__(self, content: Callable[[], bytes]) -> None:
-        """Take the body from `content` when it is asked for."""
+        """Read the body from `content` on demand."""
         self._content = content
 
     async def read(self, limit: int) -> bytes:
@@ -94,18 +94,18 @@ class WholeBody:
         return content
 
     def release(self) -> None:
-        """Hold no memory of its own."""
+        """Do nothing: the framework owns the memory."""
 
 
 class RequestPipeline:
-    """Host, method, key, body, admission, handler, errors, metrics and log line, in this order."""
+    """Checks and runs, in this order: host, method, key, body, admission, handler, errors, metrics, log line."""
 
     def __init__(
         self, runtime: Runtime, recorder: MetricsRecorder, admission: AdmissionController, *, threads: int
     ) -> None:
-        """Ask the models of `runtime`, within the limits of `admission`; count with `recorder`.
+        """Answer with the models of `runtime` within the limits of `admission`; count with `recorder`.
 
-        Up to `threads` large bodies are read at once.
+        At most `threads` large bodies are parsed at the same time.
         """
         self.runtime = runtime
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="body")
@@ -124,10 +124,10 @@ class RequestPipeline:
         disconnected: Disconnected | None = None,
         started: float | None = None,
     ) -> Reply:
-        """Return the reply to a request, which `started` at that time of `time.perf_counter`, by default now.
+        """Return the reply to a request.
 
-        `client` tells connections apart. `disconnected` waits until the client has left: a prediction that waits is
-        then given up, with status 499 in the log.
+        `started` is a time of `time.perf_counter`, by default now. `client` identifies the connection. `disconnected`
+        waits until the client disconnects: the queued prediction is then cancelled and logged with status 499.
         """
         request_id = request_id_of(request.headers.raw(b"x-request-id"))
         context = RequestContext(
@@ -173,7 +173,7 @@ class RequestPipeline:
         return reply
 
     def _require(self, context: RequestContext) -> None:
-        """Raise HttpError for a head that is refused whatever the body says. A key's use is counted."""
+        """Raise HttpError if the head alone is reason to refuse the request; count the use of an API key."""
         endpoint, request = context.endpoint, context.request
         headers = request.headers
         if not endpoint.any_host:
@@ -198,9 +198,9 @@ class RequestPipeline:
             context.version = asked_version(
                 context.params.get("version"), request.headers, self.runtime.snapshot, context.params.get("model")
             )
-            # Where keys are needed, a client without one must not push the models of others out of memory.
+            # Where keys are required, a client without a key must not evict other clients' models.
             context.may_load = endpoint.loads_model and bool(context.key or not request_settings().requires_api_key)
-            # Before the body is read: what waits for a load holds no memory.
+            # Before the body is read, so that a request that waits for a load holds no memory.
             await self._require_loaded(context)
         if endpoint.is_prediction and self.runtime.snapshot.splits:
             context.routing_key = routing_key(request)
@@ -209,20 +209,20 @@ class RequestPipeline:
             try:
                 return await self._handle(context, content)
             except HttpError as error:
-                # While the body came or the request was queued, another model may have taken the memory.
+                # Another model may have evicted this one while the body arrived or the request was queued.
                 if error.code != NOT_LOADED or not await self._require_loaded(context):
                     raise
         return await self._handle(context, content)
 
     async def _require_loaded(self, context: RequestContext) -> bool:
-        """Wait for a model that is loaded on demand; return whether it is one, and its load did not fail."""
+        """Wait for a model that is loaded on demand; return whether it is one and its load succeeded."""
         on_demand = self.runtime.on_demand
         if on_demand is None or not context.may_load:
             return False
         return await require_loaded(self.runtime, on_demand, context.params.get("model"), context.version)
 
     async def _handle(self, context: RequestContext, content: bytes) -> Reply:
-        """Answer a request whose body was read."""
+        """Answer a request whose body has been read."""
         endpoint, encoding, limit = context.endpoint, context.request.content_encoding, max_body_bytes()
         handler: Any = endpoint.handler
         if not endpoint.is_prediction:
@@ -238,7 +238,7 @@ class RequestPipeline:
         return await _until_disconnected(predict, partial(context.disconnected, lambda: context.is_waiting))
 
     async def _predict(self, context: RequestContext, content: bytes) -> Reply:
-        """Answer with slots held; a large or compressed body is read in a thread, off the event loop."""
+        """Answer while holding slots; a large or compressed body is parsed in a thread, not on the event loop."""
         handler: Any = context.endpoint.handler
         encoding = context.request.content_encoding
         limit = max_body_bytes()
@@ -260,13 +260,13 @@ class RequestPipeline:
             reply: Reply = run_blocking(handler(self._call(decoded, context), self.runtime))
             return reply
 
-        # A thread cannot be interrupted: its slots are held until it ends, even where the client has left.
+        # A thread cannot be interrupted: its slots stay taken until it ends, even after a disconnect.
         answering = self._threads.submit(answer)
         answering.add_done_callback(lambda _: slots.release())
         return await asyncio.wrap_future(answering)
 
     def is_inline(self, context: RequestContext, length: int) -> bool:
-        """Return whether the model answers a body of that length fast enough to be called on the event loop."""
+        """Return whether the model is fast enough for a body of that length to run on the event loop."""
         loaded = _model_of(context, self.runtime.snapshot)
         if loaded is None:
             return length <= MAX_REFUSED_INLINE_BYTES
@@ -294,7 +294,7 @@ class RequestPipeline:
 async def _until_disconnected(
     answer: Coroutine[Any, Any, Reply], has_disconnected: Callable[[], Awaitable[None]]
 ) -> Reply:
-    """Return what `answer` returns; HttpError 499 where the client leaves before, and `answer` is given up."""
+    """Return the result of `answer`; on a disconnect cancel it and raise HttpError 499."""
     task = asyncio.current_task()
     has_left = False
 
@@ -318,7 +318,7 @@ async def _until_disconnected(
 
 
 def max_body_bytes() -> int:
-    """Return how large a body may be."""
+    """Return the size limit of the body in bytes."""
     return request_settings().max_body_bytes
 
 
@@ -327,7 +327,7 @@ def _model_of(context: RequestContext, snapshot: ServingSnapshot) -> LoadedModel
 
 
 def name_model(stats: CallStats, context: RequestContext, snapshot: ServingSnapshot) -> None:
-    """Say which model a failed request was for, if it is served: a name that a client made up is not a label."""
+    """Record the model of a failed request if it is served: a client's invented name must not become a label."""
     if stats.model:
         return
     if context.stats.model:
@@ -339,17 +339,19 @@ def name_model(stats: CallStats, context: RequestContext, snapshot: ServingSnaps
 
 
 def method_error(method: str, allowed: tuple[str, ...]) -> HttpError:
-    """Return the 405 that names what is allowed."""
+    """Return the 405 that lists the allowed methods."""
     return HttpError(
         405, "method_not_allowed", f"{method} is not allowed here; use {' or '.join(allowed)}.", expected=list(allowed)
     ).with_header("Allow", ", ".join(allowed))
 
 
 def check_host(host: str) -> None:
-    """Raise the 400 for a Host that DJANGO_ALLOWED_HOSTS does not name, as Django does on its own pages."""
+    """Raise the 400 for a Host outside DJANGO_ALLOWED_HOSTS, as Django does for its own pages."""
     if not _is_allowed(host, request_settings().allowed_hosts):
         raise HttpError(
-            400, "invalid_host", "This Host is not served here. The operator names it in DJANGO_ALLOWED_HOSTS."
+            400,
+            "invalid_host",
+            "This Host is not served here. The operator lists the allowed names in DJANGO_ALLOWED_HOSTS.",
         )
 
 
@@ -360,7 +362,7 @@ def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
 
 
 def check_content_type(value: str, accepted: tuple[str, ...]) -> None:
-    """Raise the 415 for a body of another kind; none named is taken for the first accepted."""
+    """Raise the 415 for another content type; a missing one counts as the first accepted type."""
     kind = value.partition(";")[0].strip().lower()
     if not kind or kind in accepted or (kind.endswith("+json") and "application/json" in accepted):
         return
@@ -374,7 +376,7 @@ def check_content_type(value: str, accepted: tuple[str, ...]) -> None:
 
 
 def base_url(request: Request) -> str:
-    """Return the address that the client used, for links and examples."""
+    """Return the URL that the client used, for links and examples."""
     scheme = request.scheme
     if settings.SECURE_PROXY_SSL_HEADER and request.headers.raw(proxy_header("Proto").lower().encode()) == "https":
         scheme = "https"

@@ -1,4 +1,4 @@
-"""This process's admission and request pipeline, made from the settings."""
+"""Builds this process's admission control and request pipeline from the settings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mlapi.http.admission import AdmissionController
 from mlapi.http.pipeline import RequestPipeline
 from mlapi.replica import recorder, runtime
 
-# As many as a worker has connections: each connection waits with one request at a time.
+# One per connection: each connection waits with one request at a time.
 MAX_QUEUED = 1_000
-# Bodies of the largest size that are read at the same time.
+# Bodies of the maximum size that are read at the same time.
 MAX_BODIES = 4
 
 admission = AdmissionController(

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol with the limits that it lacks: of heads, time, connections and lingering.
+"""uvicorn's HTTP/1.1 protocol with the missing limits: head size, timeouts, connections, lingering close.
 
-llhttp parses. It refuses bare line feeds, folded headers, and bodies whose length is given twice. Refused here on top:
-targets that are not a plain path, a missing or second Host, other versions, and other transfer codings.
+llhttp is the parser. It refuses bare line feeds, folded headers, and a second body length. This class also refuses
+targets that are not a plain path, a missing or second Host, other HTTP versions, and other transfer codings.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from mlapi.protocols.native import error_reply
 
 log = structlog.get_logger(__name__)
 
-# A read brings up to 256 kB: so much of a body may be in one that ends in its content.
+# A read returns up to 256 kB. A chunked body may have this many bytes of framing before its content.
 MAX_FRAMING_BYTES = 524_288
-# A client that does not read its answer is disconnected after this long.
+# A client that does not read its response is disconnected after this time.
 MAX_WRITE_SECONDS = 75.0
-# A client that has closed its half of the connection waits this long for its answers.
+# A client that has closed its half of the connection gets its responses within this time.
 HALF_CLOSED_SECONDS = 5.0
-# RFC 9112, section 9.6: a client that is still sending gets this long to read its answer.
+# RFC 9112, section 9.6: a client that still sends gets this long to read its response.
 LINGER_SECONDS = 2.0
 MAX_LINGER_BYTES = 65_536
-# While a worker stops, a connection that asks again within this time is still answered.
+# While a worker stops, a connection that sends a request within this time still gets a response.
 STOPPING_SECONDS = 2.0
 MAX_CONNECTIONS = 1_000
-# Beyond the maximum these many are accepted, so that health checks are answered.
+# This many connections beyond the maximum are accepted, so that health checks are answered.
 SPARE_CONNECTIONS = 100
 OTHER_PROTOCOL = re.compile(rb" (?:RTSP|ICE)/1\.0\r\n")
-# What a client says that offers to speak another protocol.
+# Header values with which a client offers another protocol.
 OFFERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 HEALTH = frozenset({b"/health", b"/health/live", b"/health/ready", b"/ping", b"/v2/health/live", b"/v2/health/ready"})
-# Letters, digits, dots and slashes need no escape: with one, a path passes the path rules of a balancer by.
+# Letters, digits, dots and slashes need no percent-encoding. An encoded one could bypass a balancer's path rules.
 NEEDLESS_ESCAPE = re.compile(rb"%(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[ef]|5c|7f|[01][0-9a-f])", re.IGNORECASE)
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One client connection."""
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        """Begin without a request."""
+        """Initialize the state before the first request."""
         super().__init__(*args, **given)
         self.access_log = False
         self._application = self.app
@@ -69,10 +69,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._data = b""
         self._defaults: Any = None
         self._default_lines = ""
-        # Whether a part of a request's body is still to come.
+        # Whether the rest of a request's body is outstanding.
         self._is_receiving = False
         self.is_lost = False
-        # What came of a body since its last content: sizes and extensions of chunks, trailers.
+        # Bytes of a body since its last content: chunk sizes, chunk extensions, trailers.
         self._framing_bytes = 0
         self._idle_since = self.loop.time()
         self._write_paused_since: float | None = None
@@ -80,13 +80,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stopping_since: float | None = None
         self.lingers_until: float | None = None
         self._lingered_bytes = 0
-        # After a fault nothing more is read from the connection.
+        # After an error nothing more is read from the connection.
         self._is_broken = False
         self._is_spare = False
 
     @property
     def is_active(self) -> bool:
-        """Whether a request is being answered."""
+        """Whether a response is outstanding."""
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
@@ -94,10 +94,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """When the connection became idle; None while a request arrives or is answered."""
         return None if self.is_active or self._head_since is not None or self.is_closing() else self._idle_since
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: Any) -> None:
-        """Begin a connection; if there are too many, the one that is idle longest makes room."""
+        """Register a connection; above the limit, close the one that has been idle longest."""
         super().connection_made(transport)
         self._socket = transport
         self.transport = _LingeringTransport(self, transport)  # type: ignore[assignment]
@@ -114,7 +114,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._is_spare = True
 
     def data_received(self, data: bytes) -> None:
-        """Read a request, or what a client sends that is not read any more."""
+        """Parse received bytes, or discard them if nothing more is read from this connection."""
         if self.lingers_until is not None or self._is_broken:
             self._lingered_bytes += len(data)
             if self._lingered_bytes > MAX_LINGER_BYTES:
@@ -134,15 +134,15 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._refuse(head_too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that nothing can be written any more."""
+        """Note that the connection is lost."""
         self.is_lost = True
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Note that the client sends no more.
+        """Handle a client that has closed its sending half.
 
-        It has left, or it waits for its answers with its own half of the connection closed: TCP does not tell which.
-        So a request that waits for a slot is given up, and one that runs is answered within HALF_CLOSED_SECONDS.
+        The client has left, or still waits for its responses: TCP cannot tell which. So a queued request is cancelled,
+        and a running one is answered within HALF_CLOSED_SECONDS.
         """
         if self.lingers_until is not None:
             return False
@@ -160,43 +160,43 @@ class LimitedProtocol(HttpToolsProtocol):
         return True
 
     def _leave(self) -> None:
-        """Give up what is not answered yet."""
+        """Cancel the requests that have no response yet."""
         for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
             cycle.disconnected = True
             cycle.message_event.set()
         self._socket.close()
 
     def pause_writing(self) -> None:
-        """Note since when the client has not been reading."""
+        """Record the time at which the client stopped reading."""
         self._write_paused_since = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Note that the client reads."""
+        """Note that the client reads again."""
         self._write_paused_since = None
         super().resume_writing()
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a request head."""
         self._head_since = self.loop.time()
         self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin to answer a request, by a refusal where its head is not acceptable."""
+        """Start to answer a request; refuse it if its head is not acceptable."""
         self._head_since = None
         self._is_receiving = True
         if self.parser.should_upgrade():
-            # The parser would take no body now: `_unsupported_upgrade_warning` reads the request again.
+            # The parser would take no body now: `_unsupported_upgrade_warning` parses the request again.
             return
         error = self._refusal()
         if error is not None:
             self.app = refuse_with(error)
         super().on_headers_complete()
         self.app = self._application
-        # Trailers go to their own list: they are not checked, so none may pass for a header (RFC 9110, 6.5.1).
+        # Trailers go to a separate list: they are not checked, so they must not count as headers (RFC 9110, 6.5.1).
         self.headers = []
         self._framing_bytes = 0
         if self._stopping_since is not None:
@@ -204,9 +204,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self.scope["state"][WRITE_RESPONSE] = partial(self._write_response, self.cycle)
 
     def _write_response(self, cycle: RequestResponseCycle, head: str, body: bytes) -> bool:
-        """Write a whole response at once, where the client has read the ones before.
+        """Write a whole response at once if the client has read the previous responses.
 
-        uvicorn's `send` looks at each header by a regular expression, which takes a tenth of a small prediction's time.
+        uvicorn's `send` checks each header with a regular expression, which takes a tenth of a small prediction's time.
         """
         if cycle.response_started or self.flow.write_paused:
             return False
@@ -227,7 +227,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return True
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a part of the body."""
         self._framing_bytes = 0
         super().on_body(body)
 
@@ -238,12 +238,12 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Note since when the connection is idle."""
+        """Record the time at which the connection becomes idle."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
 
     def _refusal(self) -> HttpError | None:
-        """Return why the head of the request is refused; None for an acceptable one."""
+        """Return why the request's head is refused; None for an acceptable one."""
         url = self.url
         version = self.parser.get_http_version()
         hosts = 0
@@ -258,7 +258,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return bad_request(
                 "The path escapes characters that need no escape. Send letters, digits, '.', '/' as they are."
             )
-        # The parser takes these for HTTP/1.0.
+        # The parser treats other versions as HTTP/1.0.
         if version not in {"1.1", "1.0"} or (version == "1.0" and OTHER_PROTOCOL.search(self._data)):
             return bad_request("The HTTP version must be 1.1 or 1.0.")
         if hosts != 1 and (hosts or version == "1.1"):
@@ -274,17 +274,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def _is_large(self) -> bool:
         return sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
 
-    # Ends of requests and connections.
+    # The ends of requests and connections.
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser does not take (it names no reason that is safe to repeat)."""
+        """Refuse bytes that the parser rejects; its message may not be safe to repeat."""
         self._refuse(bad_request("The request is not valid HTTP/1.1."))
 
     def _refuse(self, error: HttpError) -> None:
-        """Answer an error to a request that has no answer yet, and read no further."""
+        """Send an error for a request without a response, and read no further."""
         self._is_broken = True
         if self.is_active:
-            # The fault is in the body that is being read, or in a request behind the one that is answered.
+            # The error is in the body being read, or in a pipelined request behind the one being answered.
             self._cut_short()
             return
         request_id = request_id_of(None)
@@ -295,14 +295,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _cut_short(self) -> None:
-        """Tell the request that is being answered that nothing more comes."""
+        """Tell the running request that no more of its body arrives."""
         self.cycle.keep_alive = False
         if self._is_receiving:
             self.cycle.scope.setdefault("state", {})["body_cut_short"] = True
             self.cycle.message_event.set()
 
     def close(self) -> None:
-        """Close the connection; a client that still sends gets a moment to read the answer first."""
+        """Close the connection; a client that still sends first gets LINGER_SECONDS to read the response."""
         if self.is_closing():
             return
         now = self.loop.time()
@@ -315,17 +315,17 @@ class LimitedProtocol(HttpToolsProtocol):
         self._socket.write_eof()
 
     def is_closing(self) -> bool:
-        """Return whether nothing may be written any more."""
+        """Return whether writing has ended."""
         return self.lingers_until is not None or bool(self._socket.is_closing())
 
     def shutdown(self) -> None:
-        """Stop: what is asked is answered, and a connection that asks in the next seconds is, too."""
+        """Stop: answer running requests, and requests that arrive within the next seconds."""
         self._stopping_since = self.loop.time()
         if self.is_active:
             self.cycle.keep_alive = False
 
     def sweep(self, now: float) -> None:
-        """Enforce the limits of time; called every half second."""
+        """Enforce the timeouts; called every half second."""
         if self.lingers_until is not None:
             if now > self.lingers_until:
                 self._socket.abort()
@@ -342,20 +342,20 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._socket.abort()
         elif self.is_active:
             if self._is_receiving and not self.flow.read_paused:
-                # The application, which waits for the body, looks at its clock.
+                # Wakes the application, which waits for the body and checks its own timeout.
                 self.cycle.message_event.set()
         elif now > self._idle_since + self.timeout_keep_alive or self._has_stopped(now):
             self.transport.close()
 
     def _has_stopped(self, now: float) -> bool:
-        """Return whether the worker stops, and has waited long enough for another request."""
+        """Return whether the worker stops and has waited long enough for another request."""
         return self._stopping_since is not None and now > self._stopping_since + STOPPING_SECONDS
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answer in HTTP/1.1 a client that offers to speak HTTP/2 or a WebSocket.
+        """Answer in HTTP/1.1 a client that offers HTTP/2 or a WebSocket.
 
-        The parser has stopped behind the head, so the request is read again without the offer. Called by uvicorn while
-        it handles httptools' HttpParserUpgrade, which says where the parser stopped.
+        The parser stops behind the head, so the request is parsed again without the offer. uvicorn calls this method
+        while it handles httptools' HttpParserUpgrade, which gives the position at which the parser stopped.
         """
         upgrade = sys.exc_info()[1]
         method = self.parser.get_method()
@@ -370,7 +370,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class _LingeringTransport:
-    """A connection's transport whose `close` lets a client that still sends read the answer."""
+    """A transport whose `close` lets a client that still sends read the response first."""
 
     __slots__ = ("_protocol", "_transport", "close", "is_closing")
 
@@ -381,7 +381,7 @@ class _LingeringTransport:
         self.is_closing = protocol.is_closing
 
     def write(self, data: bytes) -> None:
-        """Write, unless the connection is lost: uvicorn tells only the last of pipelined requests that it is."""
+        """Write unless the connection is lost: uvicorn tells only the last of several pipelined requests."""
         if not self._protocol.is_lost:
             self._transport.write(data)
 

@@ -1,4 +1,4 @@
-"""How a request that is not acceptable HTTP is answered and logged, before it has a route."""
+"""Answers and logs requests that are not acceptable HTTP and so have no route."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bad_request(message: str) -> HttpError:
 
 
 def head_too_large() -> HttpError:
-    """Return the 431 for too long a target, or too many or too large headers."""
+    """Return the 431 for a long target, or for too many or too large headers."""
     return HttpError(
         431,
         "head_too_large",
@@ -32,7 +32,7 @@ def head_too_large() -> HttpError:
 
 
 def refuse_with(error: HttpError) -> Callable[[Any, Any, Any], Awaitable[None]]:
-    """Return an ASGI application that answers `error`, and closes the connection."""
+    """Return an ASGI application that answers `error` and closes the connection."""
 
     async def refuse(scope: Any, receive: Any, send: Any) -> None:
         request_id = request_id_of(None)

@@ -1,4 +1,4 @@
-"""A request's head, read once: from an ASGI scope, or from one of Django's requests."""
+"""A request's head, read once: from an ASGI scope or from a Django request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
 
 class Headers(Mapping[str, str]):
-    """Headers by name, in any case. A header that was sent twice has its values joined by a comma."""
+    """Headers by name, case-insensitive. Values of a repeated header are joined by a comma."""
 
     __slots__ = ("_values",)
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Read (lower-case name, value) pairs."""
+        """Store (lower-case name, value) pairs."""
         held = list(pairs)
         self._values = dict(held)
         if len(self._values) != len(held):
@@ -36,7 +36,10 @@ class Headers(Mapping[str, str]):
         return name in self._values
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the value of a name, `default` where it is missing; without the exception that Mapping's own takes."""
+        """Return the value of a name, or `default`.
+
+        Faster than Mapping.get, which handles an exception for each missing name.
+        """
         value = self._values.get(name.lower().encode("latin-1", "replace"))
         return default if value is None else value.decode("latin-1")
 
@@ -58,7 +61,7 @@ class Request:
     def __init__(
         self, method: str, path: str, headers: Headers, *, scheme: str = "http", client: str = "", query: str = ""
     ) -> None:
-        """Hold the parts; `client` is the peer's address, `query` what stands after the question mark."""
+        """Store the parts; `client` is the peer's address, `query` the text after the question mark."""
         self.method = method
         self.path = path
         self.headers = headers
@@ -81,7 +84,7 @@ class Request:
 
     @classmethod
     def from_django(cls, request: HttpRequest) -> Request:
-        """Return the head of one of Django's requests, however it came."""
+        """Return the head of a Django request, served by WSGI or ASGI."""
         meta = request.META
         pairs = {"Host": meta.get("SERVER_NAME", ""), **request.headers}
         headers = Headers(
@@ -95,7 +98,7 @@ class Request:
 
     @property
     def length(self) -> int | None:
-        """The body's declared length in bytes; 0 without a body, None if only its end will tell."""
+        """The body's declared length in bytes; 0 without a body, None for a chunked body."""
         headers = self.headers
         if headers.has(b"transfer-encoding"):
             return None
@@ -104,13 +107,13 @@ class Request:
 
     @property
     def content_encoding(self) -> str:
-        """How the body is compressed, in lower case; empty if it is not."""
+        """The Content-Encoding in lower case; empty if the body is not compressed."""
         encoding = self.headers.raw(b"content-encoding").strip().lower()
         return "" if encoding == "identity" else encoding
 
 
 def request_id_of(given: str | None) -> str:
-    """Return the request id that a client sent if it is a sane one, else a new one."""
+    """Return the client's request id if it is well formed, else a new one."""
     if given and SANE_REQUEST_ID.fullmatch(given):
         return given
     return os.urandom(16).hex()

@@ -1,4 +1,4 @@
-"""The routes that the request pipeline answers, in front of Django and as Django's views alike."""
+"""The routes of the request pipeline; it serves them in front of Django, and Django's views serve them too."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mlapi.replica import recorder, series_bound
 from models_registry.inference.routing import ALIAS_PATTERN
 
 NAME = r"(?P<model>[^/]+)"
-# A version's number, or an alias of it.
+# A version number, or an alias.
 NUMBER = rf"(?P<version>[1-9][0-9]{{0,8}}|{ALIAS_PATTERN})"
 V1_NAME = r"(?P<model>[^/:]+)"
 V2_MODEL = rf"v2/models/{NAME}(?:/versions/{NUMBER})?"
 
 
 def v2(name: str, pattern: str, handler: Handler | PredictionHandler, method: str = "GET") -> Endpoint:
-    """Return a route of Open Inference Protocol v2, whose clients name no Content-Type."""
+    """Return a route of Open Inference Protocol v2, whose clients send no Content-Type."""
     return Endpoint(
         name,
         pattern,
@@ -39,7 +39,7 @@ def v2(name: str, pattern: str, handler: Handler | PredictionHandler, method: st
 
 
 def v2_health(name: str, check: Handler) -> Endpoint:
-    """Return a health route that says `{name: true}` where `check` passes."""
+    """Return a health route that answers `{name: true}` if `check` passes."""
     endpoint = health.endpoint(f"v2-{name}", f"v2/health/{name}", openinference.saying(check, name))
     return replace(endpoint, protocol="v2", error_reply=openinference.error_reply)
 
@@ -58,12 +58,15 @@ def mlflow_route(name: str, pattern: str) -> Endpoint:
 
 
 def v1(name: str, pattern: str, handler: Handler | PredictionHandler, method: str = "GET") -> Endpoint:
-    """Return a route of KServe's protocol V1, whose errors have the form of v2's, and whose clients name no type."""
+    """Return a route of KServe's protocol V1.
+
+    Its errors have the form of v2's errors. Its clients send no Content-Type.
+    """
     return replace(v2(name, pattern, handler, method), protocol="v1", is_prediction=method == "POST")
 
 
 def mlflow_health_route(name: str, handler: Handler) -> Endpoint:
-    """Return a route by which MLflow and SageMaker ask whether the container serves."""
+    """Return a route with which MLflow and SageMaker check that the container serves."""
     endpoint = health.endpoint(name, name, handler)
     return replace(endpoint, protocol="mlflow", error_reply=mlflow.error_reply)
 
@@ -127,7 +130,7 @@ _NONE: Mapping[str, str] = {}
 
 @lru_cache(maxsize=1024)
 def match(path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
-    """Return the endpoint of `path` and what its pattern names; None if it is Django's."""
+    """Return the endpoint of `path` and the values of its pattern; None for one of Django's paths."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
         return endpoint, _NONE

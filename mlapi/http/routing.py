@@ -1,4 +1,4 @@
-"""What a request says about the version that it wants, and which one it gets."""
+"""Chooses the version that answers a request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ VERSION = re.compile(rf"{VERSION_NUMBER.pattern}|{ALIAS_PATTERN}")
 
 
 def asked_version(in_path: str | None, headers: Headers, snapshot: ServingSnapshot, model: str | None) -> int | None:
-    """Return the version that the path or the header X-Model-Version asks for, by number or by alias.
-
-    None if neither does.
-    """
+    """Return the version from the path or from X-Model-Version, by number or alias; None without either."""
     in_header = headers.raw(b"x-model-version")
     if not in_header:
         return None if in_path is None else _number_of(in_path, snapshot, model)
@@ -44,7 +41,7 @@ def asked_version(in_path: str | None, headers: Headers, snapshot: ServingSnapsh
 
 
 def _number_of(version: str, snapshot: ServingSnapshot, model: str | None) -> int:
-    """Return the number of a version that is named by its number or by an alias; HttpError 404 for no alias."""
+    """Return the number for a version's number or alias; HttpError 404 for an unknown alias."""
     if version.isdigit():
         return int(version)
     name = model or snapshot.default or ""
@@ -62,7 +59,7 @@ def _number_of(version: str, snapshot: ServingSnapshot, model: str | None) -> in
 
 
 def routing_key(request: Request) -> str:
-    """Return what tells a client from others: its X-Routing-Key, else its API key, else its address."""
+    """Return the routing key of a client: its X-Routing-Key, else its API key, else its address."""
     headers = request.headers
     own = headers.raw(b"x-routing-key")
     if own:
@@ -77,7 +74,7 @@ def routing_key(request: Request) -> str:
 def routed_model(snapshot: ServingSnapshot, name: str | None, *, version: int | None, key: str) -> LoadedModel | None:
     """Return the loaded model that a request is for; None if it is not served.
 
-    A version that is not loaded is as good as the active one: the request is refused, and counted there.
+    If the requested version is not loaded, the active one stands in: the request is refused, and counted there.
     """
     loaded = snapshot.models.get(name or snapshot.default or "")
     if loaded is None:

@@ -1,4 +1,4 @@
-"""Enforces the limits of time on all connections of a worker."""
+"""Enforces the timeouts of all connections of a worker."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-# Beyond these many, the connections that linger longest are closed.
+# Above this number, the connections that linger longest are closed.
 MAX_LINGERING = 128
 
 
 async def sweep_connections(connections: set[Any], *, seconds: float = 0.5) -> None:
-    """Enforce the limits of time until the task is cancelled; called once a worker."""
+    """Enforce the timeouts until the task is cancelled; one task per worker."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(seconds)

@@ -1,30 +1,30 @@
-"""Short rounds of the event loop, however many clients ask at once: health is answered between them."""
+"""Keeps the rounds of the event loop short under load, so that health checks are answered in between."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-# What begins in one round of the loop takes some milliseconds together.
+# Predictions that start in one round of the loop take some milliseconds together.
 MAX_PER_ROUND = 32
 
 
 class Turns:
-    """Lets at most `max_per_round` predictions begin in one round of the event loop, first come, first served.
+    """Lets at most `max_per_round` predictions start in one round of the event loop, in FIFO order.
 
-    The loop reads every connection that has something to say, and runs all that came of it before it reads again. With
-    hundreds of clients a round would take a tenth of a second, and a health check takes three.
+    The loop reads all ready connections, and runs all resulting callbacks before it reads again. With hundreds of
+    clients a round would take a tenth of a second. A health check takes three rounds.
     """
 
     def __init__(self, *, max_per_round: int = MAX_PER_ROUND) -> None:
-        """Let the first ones begin at once."""
+        """Start with a full round."""
         self._max_per_round = max_per_round
         self._left = max_per_round
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def take(self) -> None:
-        """Return at once while this round has a turn left, else in the first later round that has one."""
+        """Return at once while this round has a turn left, else in the first later round with a free turn."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._left = loop, self._max_per_round

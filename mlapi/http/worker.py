@@ -1,4 +1,4 @@
-"""gunicorn's worker: uvicorn on uvloop, with this project's limits. gunicorn's master loads this, so nothing heavy."""
+"""gunicorn's worker: uvicorn on uvloop with limits. gunicorn's master imports this, so imports stay light."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from uvicorn_worker import UvicornWorker
 
 from models_registry.agent import siblings
 
-# The event loop gives the interpreter up at every read and write. With Python's own 5 ms it would wait that long for a
-# thread that prepares a model, each time.
+# The event loop releases the interpreter lock at every read and write. With Python's default of 5 ms, each time it
+# would wait that long for a thread that prepares a model.
 SWITCH_SECONDS = 0.0005
-# A worker that cannot start is started again after this long.
+# A worker that fails to start is replaced after this time.
 RESTART_SECONDS = 2.0
-# A connection is an open file; Debian lets a process begin with 1,024 of them.
+# A connection is an open file; on Debian a process starts with a limit of 1,024 files.
 MAX_FILES = 65_536
 LISTENING_SECONDS = 0.5
-# The Date header has whole seconds.
+# The Date header changes once a second.
 TICK_SECONDS = 1.0
 NOTIFY_SECONDS = 5.0
-# Shared by the workers of a server, which are forked.
+# The workers of a server share this value, because they are forked.
 _has_started = mmap.mmap(-1, 1)
 
 
 def allow_files() -> None:
-    """Let this process open as many files as its system allows."""
+    """Raise this process's limit of open files to the system's maximum."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -42,7 +42,7 @@ def allow_files() -> None:
 
 
 class _Server(Server):
-    """uvicorn's server, which wakes up once a second, not ten times, and at once when it is to end."""
+    """uvicorn's server, which wakes up once a second instead of ten times, and at once on shutdown."""
 
     def __init__(self, config: Config) -> None:
         self._exit = asyncio.Event()
@@ -51,7 +51,7 @@ class _Server(Server):
 
     @property
     def should_exit(self) -> bool:
-        """Whether the server ends."""
+        """Whether the server is to end."""
         return self._exit.is_set()
 
     @should_exit.setter
@@ -61,23 +61,23 @@ class _Server(Server):
         elif self._loop is None:
             self._exit.set()
         else:
-            # A signal's handler runs beside the loop, which may be waiting.
+            # A signal handler may run while the loop waits: the loop must be woken up.
             self._loop.call_soon_threadsafe(self._exit.set)
 
     async def main_loop(self) -> None:
-        """Keep the headers and the heartbeat up to date until the server is to end."""
+        """Refresh the default headers and the heartbeat until the server ends."""
         self._loop = asyncio.get_running_loop()
-        # Zero: with every tenth number uvicorn does what is due each second.
+        # Zero: uvicorn runs its once-per-second work at every tenth number.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._exit.wait(), TICK_SECONDS)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """End in order. uvicorn's own would send itself the signal again, past gunicorn's hooks."""
+        """Shut down. uvicorn's own method would raise the signal again, past gunicorn's hooks."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Finish HTTP's requests, and meanwhile those of the application's other ports: one wait bounds both."""
+        """Finish HTTP requests and calls on the other ports at the same time: one timeout bounds both."""
         stop_ports = getattr(self.config.app, "stop_ports", None)
         others = asyncio.ensure_future(stop_ports()) if stop_ports else None
         await super().shutdown(sockets)
@@ -86,7 +86,7 @@ class _Server(Server):
 
 
 class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves the application; accepts connections while it is ready, or while no worker is."""
+    """Serves the application; accepts connections if it is ready, or if no worker is."""
 
     CONFIG_KWARGS = {
         "loop": "uvloop",
@@ -95,13 +95,13 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
         "lifespan": "on",
         "interface": "asgi3",
         "access_log": False,
-        # Which proxies are believed is Django's to say (MLAPI_TRUSTED_PROXIES).
+        # Django decides which proxies are trusted (MLAPI_TRUSTED_PROXIES).
         "proxy_headers": False,
         "server_header": False,
     }
 
     def init_process(self) -> None:
-        """Prepare the process, then serve. Only a first worker that cannot start ends the whole server."""
+        """Prepare the process, then serve. Only a failing first worker ends the whole server."""
         sys.setswitchinterval(SWITCH_SECONDS)
         allow_files()
         self.config.timeout_notify = NOTIFY_SECONDS
@@ -116,14 +116,14 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
             raise SystemExit(1) from None
 
     def load_wsgi(self) -> None:
-        """Load the application, and the protocol with what it needs."""
+        """Load the application, and configure the protocol."""
         super().load_wsgi()
         from mlapi.http.protocol import LimitedProtocol
 
         self.config.http = LimitedProtocol
 
     async def _serve(self) -> None:
-        """Serve until told to stop."""
+        """Serve until a stop signal."""
         from mlapi.http.sweeping import sweep_connections
 
         self.config.app = self.wsgi
@@ -136,7 +136,7 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
         ]
         for task in tasks:
             task.add_done_callback(partial(self._end_after_failure, server))
-        # It starts without sockets: this worker accepts when its time has come. It closes them at the end.
+        # The server starts without sockets: this worker starts to accept later. The server closes them at the end.
         await server.serve(sockets=listeners)
         for task in tasks:
             task.cancel()
@@ -144,16 +144,16 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
             sys.exit(3)
 
     def _end_after_failure(self, server: Server, task: asyncio.Task[None]) -> None:
-        """End a worker that could not continue accepting, or enforcing its limits; another one takes its place."""
+        """End a worker that can no longer accept or enforce timeouts; gunicorn starts another one."""
         if not task.cancelled() and task.exception() is not None:
             self.log.error("The worker ends: %r", task.exception())
             server.should_exit = True
 
     async def _listen(self, server: Server, listeners: list[Any]) -> None:
-        """Accept connections while this worker should, and end with the master that started it."""
+        """Accept connections while this worker should, and end if the master process ends."""
         while not server.should_exit:
             if os.getppid() != self.ppid:
-                # It was killed. A worker that stays keeps the port from the server that comes next.
+                # The master was killed. A remaining worker would block the port for the next server.
                 self.log.error("The worker ends: its master is gone.")
                 server.should_exit = True
                 return
@@ -177,7 +177,7 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
             )
 
         for listener in self.sockets:
-            # A copy: closing it later leaves the worker the socket itself.
+            # A duplicate, so that closing it leaves the original socket open.
             socket = listener.dup()
             server.servers.append(await loop.create_server(make_protocol, sock=socket, backlog=self.config.backlog))
 

@@ -141,5 +141,5 @@ def _inputs(body: bytes) -> Any:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
-            return f"{len(body)} bytes, no JSON"
+            return f"{len(body)} bytes, not JSON"
     return f"{len(body)} bytes"

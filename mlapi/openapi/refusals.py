@@ -27,7 +27,7 @@ ERROR: JsonSchema = {
 REFUSALS: dict[int, tuple[str, str, str, str]] = {
     400: (
         "BadRequest",
-        "The body is no JSON, or not what this model takes; the error names row and feature. Also a Host that is "
+        "The body is not valid JSON, or does not fit the model; the error names row and feature. Also a Host that is "
         "not served here.",
         "invalid_feature",
         "Row 0, feature 'age': expected a number, found the string 'thirty'.",
@@ -36,13 +36,13 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
         "KeyNeeded",
         "No API key was sent, or one that is not in use.",
         "missing_api_key",
-        "An API key is needed here. Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'.",
+        "An API key is required. Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'.",
     ),
     403: (
         "NotForThisModel",
         "The key is for other models.",
         "key_not_for_model",
-        "This API key is not good for 'churn'; it is good for digits.",
+        "This API key is not valid for 'churn'; it is valid for digits.",
     ),
     404: (
         "NotServed",
@@ -73,7 +73,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
         "TooMany",
         "More requests than the key allows.",
         "rate_limited",
-        "This API key may be used 60 times a minute here, and was. Slow down.",
+        "This API key is limited to 60 requests a minute. Send fewer requests.",
     ),
     503: (
         "NotNow",

@@ -69,7 +69,7 @@ def publish(
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(
-            f"{name!r} is no name for a model; expected 1 to 100 letters, digits, dots, dashes and underscores, the "
+            f"{name!r} is not a valid model name; expected 1 to 100 letters, digits, dots, dashes and underscores, the "
             "first a letter or a digit."
         )
     manifest: dict[str, Any] = {"sample": sample_of(model, X_sample)}

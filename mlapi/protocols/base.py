@@ -1,4 +1,4 @@
-"""What every protocol handler is given and gives back: bytes, no framework."""
+"""The types that every protocol handler takes and returns: bytes, without a framework."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnaps
 JSON = "application/json"
 NOT_LOADED = "not_loaded"
 SHOWN_CHARACTERS = 200
-# The details are for programs, and hold more names than the sentence.
+# `details` are for programs, and hold more names than the sentence does.
 SHOWN_SERVED = 64
 
 
 @dataclass(slots=True)
 class CallStats:
-    """What a request turned out to be about; for the log line and the metrics."""
+    """Facts about a request, for the log line and the metrics."""
 
     model: str = ""
     version: int | None = None
@@ -30,18 +30,18 @@ class CallStats:
     model_seconds: float = 0.0
     kind: str = ""
     predictions: Any = None
-    # What the model failed at: exception, not_finite, out_of_memory. A lost worker is counted by its siblings.
+    # How the model failed: exception, not_finite, out_of_memory. Sibling workers count a lost worker.
     error: str = ""
-    # What is to be logged of it; None for most requests.
+    # The part to be logged; None for most requests.
     captured: CapturedCall | None = None
-    # What a shadow gets of it; None for most requests.
+    # The rows to be copied to a shadow; None for most requests.
     mirrored: MirroredCall | None = None
 
 
-# Not frozen: a frozen one takes four times as long to make.
+# Not frozen: creating a frozen instance takes four times as long.
 @dataclass(slots=True)
 class Call:
-    """One request: its body, undone of any content encoding, and what the URL and the headers said."""
+    """One request: its decompressed body, and values from the URL and the headers."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -52,14 +52,14 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     base_url: str = ""
     query: str = ""
-    # What keeps a client on one version while traffic is split.
+    # The routing key: it keeps a client on one version while traffic is split.
     routing_key: str = ""
     stats: CallStats = field(default_factory=CallStats)
 
 
 @dataclass(slots=True)
 class Reply:
-    """One answer: status, body and headers, and what is to be noted of it."""
+    """One response: status, body and headers, and its facts for the log."""
 
     status: int
     body: bytes
@@ -70,21 +70,21 @@ class Reply:
 
 
 class Handler(Protocol):
-    """Answers a call; raises HttpError for what the caller did wrong."""
+    """Answers a call; raises HttpError for a mistake of the client."""
 
     def __call__(self, call: Call, runtime: Runtime) -> Reply:
         """Return the reply."""
 
 
 class PredictionHandler(Protocol):
-    """Answers a call that a model is asked for; the model's answer is awaited."""
+    """Answers a call to a model; the handler awaits the model."""
 
     def __call__(self, call: Call, runtime: Runtime) -> Coroutine[Any, Any, Reply]:
         """Return the reply."""
 
 
 class HttpError(Exception):
-    """An error for the caller: a status, a stable code, a sentence, and details for programs."""
+    """An error for the client: a status, a stable code, a sentence, and details for programs."""
 
     def __init__(self, status: int, code: str, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -92,23 +92,23 @@ class HttpError(Exception):
         self.code = code
         self.details = details
         self.headers: list[tuple[str, str]] = []
-        # What was found out about the request, where a model failed at it.
+        # Facts about the request if the model failed.
         self.stats: CallStats | None = None
 
     def with_header(self, name: str, value: str) -> HttpError:
-        """Return this error with one more header, e.g. Retry-After."""
+        """Add one header, e.g. Retry-After, and return this error."""
         self.headers.append((name, value))
         return self
 
     def of_model(self, kind: str, stats: CallStats) -> HttpError:
-        """Return this error as one that the model failed at; `kind` says how."""
+        """Mark this error as a failure of the model and return it; `kind` says how the model failed."""
         stats.error = kind
         self.stats = stats
         return self
 
 
 def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None = None) -> LoadedModel:
-    """Return the loaded model that a call is for, or raise HttpError: 404 unknown, 503 not loaded here."""
+    """Return the loaded model that a call names; HttpError 404 if it is unknown, 503 if it is not loaded here."""
     if name is None:
         name = snapshot.default
         if name is None:
@@ -121,7 +121,7 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
             raise HttpError(
                 503,
                 "no_model",
-                f"No model called {name!r} is served, which is the default. {_list_served(snapshot.served_names())} "
+                f"The default model, {name!r}, is not served. {_list_served(snapshot.served_names())} "
                 "Activate a version of it in the admin, or name another model in MODELS_DEFAULT.",
             ).with_header("Retry-After", "5")
     loaded = snapshot.models.get(name)
@@ -166,18 +166,18 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
 
 
 def require_ready(snapshot: ServingSnapshot, name: str | None, version: int | None = None) -> str:
-    """Return the name of a model that answers predictions: it is loaded, or is loaded at its first request.
+    """Return the name of a model that can answer predictions: it is loaded, or loads at its first request.
 
-    A client that asks before it predicts would otherwise never have the model loaded. Errors as in `find_model`.
+    Clients that check readiness before they predict would otherwise never trigger the load. Errors as in `find_model`.
     """
     asked = name or snapshot.default or ""
     return asked if snapshot.is_loadable(asked, version) else find_model(snapshot, name, version).name
 
 
 def choose_model(call: Call, snapshot: ServingSnapshot) -> LoadedModel:
-    """Return the loaded model that answers a prediction: the version asked for, else by the split of the traffic.
+    """Return the loaded model for a prediction: the requested version, else a version by the traffic split.
 
-    It is noted in the call's stats. Errors as in `find_model`.
+    The call's stats record the version. Errors as in `find_model`.
     """
     loaded = find_model(snapshot, call.model, call.version)
     if call.version is None and snapshot.splits:
@@ -188,15 +188,15 @@ def choose_model(call: Call, snapshot: ServingSnapshot) -> LoadedModel:
 
 def _list_loaded(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
-        return f"Loaded is version {numbers[0]}."
-    return f"Loaded are versions {', '.join(map(str, numbers))}."
+        return f"Version {numbers[0]} is loaded."
+    return f"Versions {', '.join(map(str, numbers))} are loaded."
 
 
 def _hint(name: str, served: Sequence[str]) -> str:
-    """Say which of the served models `name` was probably meant to be, or which there are."""
+    """Return a hint: the served model with the most similar name, or all served models."""
     guess = closest(name, served)
     return _list_served(served) if guess is None else f"Did you mean {guess!r}?"
 
 
 def _list_served(served: Sequence[str]) -> str:
-    return f"Served are: {shown(served)}." if served else "None is served yet."
+    return f"Served models: {shown(served)}." if served else "No model is served yet."

@@ -1,4 +1,4 @@
-"""Rows from CSV, each value in the type of its feature."""
+"""Parses CSV rows; each value gets the type of its feature."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from models_registry.artifacts.schema import Schema
 
 
 def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] | None, list[list[Any]]]:
-    """Return the columns' names (None without a header) and the rows; an HttpError 400 for what is no CSV.
+    """Return the column names (None without a header) and the rows; HttpError 400 for invalid CSV.
 
-    `text/csv; header=present` and `header=absent` say whether the first line names the columns. Without either it does
-    where one of its fields is a feature's name; a line that counts the columns from 0, as pandas does if they have no
-    names, might be either and is refused. An empty field is a missing value.
+    `text/csv; header=present` and `header=absent` declare the header. Without either, the first line is a header if one
+    of its fields is a feature name. A line that numbers the columns from 0, as pandas writes it for unnamed columns, is
+    ambiguous and is refused. An empty field is a missing value.
     """
     lines = _lines(body)
     if schema.container == "records":
@@ -33,7 +33,7 @@ def read_csv(body: bytes, schema: Schema, content_type: str) -> tuple[list[Any] 
     return names, [
         [function(value) for function, value in zip(convert, line, strict=True)]
         if len(line) == len(convert)
-        else list(line)  # its length is what the schema refuses
+        else list(line)  # the schema refuses rows of the wrong length
         for line in rows
     ]
 
@@ -43,7 +43,7 @@ def _lines(body: bytes) -> list[list[str]]:
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:
-        raise HttpError(400, "invalid_csv", f"The body is no valid CSV ({error}).") from error
+        raise HttpError(400, "invalid_csv", f"The body is not valid CSV ({error}).") from error
     if not lines:
         raise HttpError(400, "invalid_csv", "The CSV is empty; send a header of feature names and a line for each row.")
     return lines
@@ -57,12 +57,12 @@ def _has_header(line: Sequence[str], schema: Schema, content_type: str) -> bool:
         raise HttpError(
             400,
             "ambiguous_csv",
-            f"The first line, {','.join(line[:8])}…, may number the columns or be a row. Send the Content-Type "
+            f"The first line, {','.join(line[:8])}…, may be column numbers or a row. Send the Content-Type "
             "'text/csv; header=present' or 'text/csv; header=absent'.",
         )
     return bool(set(line) & set(schema.names))
 
 
 def _counted(schema: Schema) -> list[str]:
-    """Return the header that pandas writes for columns without names."""
+    """Return the header that pandas writes for unnamed columns."""
     return [str(index) for index in range(len(schema.inputs))]

@@ -1,4 +1,4 @@
-"""What a request gets that asks for an explanation: contributions by input feature, one object for each row."""
+"""Adds explanations to a response: contributions by input feature, one object for each row."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 async def explain(loaded: LoadedModel, rows: Rows, result: Prediction, stats: CallStats) -> list[dict[str, Any]]:
-    """Return for each row what its features contribute to its answer in `result`.
+    """Return one object for each row: the contributions of its features to its answer in `result`.
 
-    Raises HttpError 400 if that is not known exactly or takes too long, Busy and StorageUnavailable.
+    Raises HttpError 400 if the explanation is not exact or takes too long, Busy and StorageUnavailable.
     """
 
     def work() -> Explanation:
@@ -34,7 +34,7 @@ async def explain(loaded: LoadedModel, rows: Rows, result: Prediction, stats: Ca
         raise HttpError(
             400,
             "no_explanation",
-            f"{loaded.name} version {loaded.number} has no exact explanation: {error}. Leave 'explain' out.",
+            f"{loaded.name} version {loaded.number} has no exact explanation: {error}. Omit 'explain'.",
             model=loaded.name,
             version=loaded.number,
         ) from error

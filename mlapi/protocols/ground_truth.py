@@ -34,33 +34,33 @@ MAX_ROW = 2**31 - 1
 MAX_ERRORS_SHOWN = 20
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
-# The place of a label in the body, as errors name it, and what is there.
+# The position of a label in the body, as errors name it, and the parsed value.
 Entry = tuple[str, int, Any]
 
 
 def answer(call: Call, runtime: Runtime) -> Reply:
-    """Queue the labels of the body for the writer: 202, or an error after which none was taken."""
+    """Queue the labels in the body for writing: 202, or an error; after an error no label is stored."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
     if not loaded.schema.has_one_label:
         kind = loaded.schema.kind.replace("_", " ")
         raise HttpError(
             400,
             "no_single_label",
-            f"{loaded.name!r} ({kind}, {loaded.schema.outputs} outputs) takes no ground truth; it is for models that "
-            "answer each row with one label or value.",
+            f"{loaded.name!r} ({kind}, {loaded.schema.outputs} outputs) does not take ground truth; only models with "
+            "one label or value per row do.",
         )
     labels = _labels(_entries(call), loaded.schema)
     batch = LabelBatch(loaded.name, labels, datetime.now(UTC))
     if not runtime.ground_truth.offer(batch):
         raise HttpError(
-            503, "ground_truth_queue_full", "Too many labels wait to be written. None was taken; send them again later."
+            503, "ground_truth_queue_full", "Too many labels are queued. No label was stored; send them again later."
         ).with_header("Retry-After", "5")
     content = {"accepted": len(labels), "model": loaded.name, "request_id": call.request_id}
     return Reply(202, orjson.dumps(content))
 
 
 def _entries(call: Call) -> list[Entry]:
-    """Return what the body has at each place: numbered from 0 in a list, by line from 1 elsewhere."""
+    """Return the body's entries with their positions: index from 0 in a list, else line number from 1."""
     if len(call.body) > MAX_BODY_BYTES:
         raise _too_many(f"{len(call.body)} bytes; at most {MAX_BODY_BYTES}")
     kind = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -119,7 +119,7 @@ def _read_csv(body: bytes) -> Iterator[Entry]:
             if fields:
                 yield "Line", reader.line_num, _csv_entry(names, fields)
     except csv.Error as error:
-        raise HttpError(400, "invalid_csv", f"The body is no valid CSV ({error}).") from error
+        raise HttpError(400, "invalid_csv", f"The body is not valid CSV ({error}).") from error
 
 
 def _csv_entry(names: list[str], fields: list[str]) -> Any:
@@ -133,7 +133,7 @@ def _csv_entry(names: list[str], fields: list[str]) -> Any:
 
 
 class CsvLabel(str):
-    """A label whose type CSV does not tell."""
+    """A CSV label, whose type CSV does not say."""
 
     __slots__ = ()
 
@@ -152,7 +152,7 @@ def _too_many(found: str) -> HttpError:
 
 
 def _labels(entries: list[Entry], schema: Schema) -> tuple[Label, ...]:
-    """Return all labels; HttpError 400 that names each wrong one by its place."""
+    """Return all labels; HttpError 400 names each invalid one by its position."""
     classes = classes_of(schema)
     labels, problems = [], []
     for name, number, value in entries:
@@ -168,7 +168,7 @@ def _labels(entries: list[Entry], schema: Schema) -> tuple[Label, ...]:
         raise HttpError(
             400,
             "invalid_ground_truth",
-            f"{len(problems)} of {len(entries)} labels are not valid, and none was taken: {told}{more}",
+            f"{len(problems)} of {len(entries)} labels are not valid, and no label was stored: {told}{more}",
             errors=problems[:MAX_ERRORS_SHOWN],
         )
     return tuple(labels)
@@ -180,7 +180,7 @@ def _label(value: Any, kind: str, classes: dict[str, Any]) -> Label:
     if not isinstance(value, dict):
         raise _wrong(f"found {describe_value(value)}; expected an object like {EXAMPLE}.")
     if unknown := [name for name in value if name not in FIELDS]:
-        raise _wrong(f"{unknown[0][:100]!r} is no field; expected request_id, row and label.")
+        raise _wrong(f"{unknown[0][:100]!r} is an unknown field; expected request_id, row and label.")
     request_id, row = value.get("request_id"), value.get("row", 0)
     if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
         raise _wrong(f"request_id is {describe_value(request_id)}; expected the X-Request-ID of a prediction.")
@@ -192,7 +192,7 @@ def _label(value: Any, kind: str, classes: dict[str, Any]) -> Label:
 
 
 def _value(label: Any, kind: str, classes: dict[str, Any]) -> LabelValue:
-    """Return a label in the type of the model's own."""
+    """Return a label, converted to the type of the model's own labels."""
     if kind == "regressor":
         number = guess(label) if isinstance(label, CsvLabel) else label
         if type(number) not in (int, float) or not math.isfinite(number):

@@ -1,4 +1,4 @@
-"""Reads JSON that came from anywhere: what is not exactly one object, each key once, is refused in words."""
+"""Parses JSON bodies from untrusted clients; the error says why a body is refused."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from models_registry.artifacts.features import describe_value
 
 NUMBERS = frozenset({int, float})
 QUOTE = ord('"')
-# What is compared at once stays in the processor's cache.
+# Bytes compared at a time: this many stay in the processor's cache.
 PIECE_BYTES = 1 << 18
-# What stands where the parser stopped, with the character before it.
+# The text at which the parser stopped, with the character before it.
 NO_NUMBER = re.compile(r".?-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE | re.DOTALL)
 MAX_NO_NUMBER = len("-Infinity") + 1
 
 
 def read_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
-    """Return the JSON object in `raw`, each key once; an HttpError 400 otherwise, which shows `example`."""
+    """Return the JSON object in `raw`; HttpError 400 for other values and for repeated keys; it shows `example`."""
     value = parse_object(raw, example=example)
     refuse_duplicate_keys(bytes(raw), value)
     return value
 
 
 def parse_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
-    """Return the JSON object in `raw`; an HttpError 400 otherwise. Of a key that stands twice the last is kept."""
+    """Return the JSON object in `raw`; HttpError 400 for other values. The last of repeated keys wins."""
     value = parse(raw, example=f"an object like {example}")
     if not isinstance(value, dict):
         raise HttpError(400, "invalid_json", f"The body is {describe_value(value)}; expected an object like {example}.")
@@ -39,44 +39,44 @@ def parse_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
 
 
 def parse(raw: bytes | memoryview, *, example: str) -> Any:
-    """Return the JSON value in `raw`; an HttpError 400 otherwise, which says that `example` is expected.
+    """Return the JSON value in `raw`; HttpError 400 if it is invalid, with `example` as the expected form.
 
-    Of a key that stands twice the last is kept.
+    The last of repeated keys wins.
     """
     try:
         return loads(raw)
     except orjson.JSONDecodeError as error:
-        problem = "empty" if not bytes(raw).strip() else f"no valid JSON ({error})"
+        problem = "empty" if not bytes(raw).strip() else f"not valid JSON ({error})"
         raise HttpError(
             400, "invalid_json", f"The body is {problem}; expected {example}{encoding_hint(raw) or _number_hint(error)}"
         ) from error
 
 
 def loads(raw: bytes | memoryview) -> Any:
-    """Return the value in `raw`, which may begin with a byte order mark; orjson.JSONDecodeError otherwise."""
+    """Return the value in `raw`, which may start with a byte order mark; raises orjson.JSONDecodeError."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        # Windows' editors and Excel write the mark, and the parser refuses it.
+        # Windows editors and Excel write a byte order mark, which the parser refuses.
         if raw[: len(BOM_UTF8)] != BOM_UTF8:
             raise
         return orjson.loads(raw[len(BOM_UTF8) :])
 
 
 def _number_hint(error: orjson.JSONDecodeError) -> str:
-    """Return the end of the sentence: a next step where a number stands there that Python writes and JSON lacks."""
-    # For a sign or a small n the parser names the character behind it.
+    """Return the end of the error sentence: a next step for NaN and Infinity, which JSON does not have."""
+    # For a minus sign or a lower-case n, the parser reports the position after it.
     around = error.doc[max(0, error.pos - 1) : error.pos + MAX_NO_NUMBER]
     if NO_NUMBER.match(around) is None:
         return "."
-    return ". JSON has neither NaN nor Infinity: send null for a missing value, else a finite number."
+    return ". JSON has no NaN and no Infinity: send null for a missing value, or a finite number."
 
 
 def refuse_duplicate_keys(raw: bytes, value: Any) -> None:
-    """Raise HttpError if a key stands twice in one object: the parser keeps the last in silence.
+    """Raise HttpError for a repeated key in an object: the parser silently keeps the last one.
 
-    Each key and each string brings two quotation marks. Where the count is right nothing stands twice; only if it is
-    not (or where a string has an escaped one) is the body read again, slowly.
+    Each key and each string has two quotation marks. If the count is right, no key is repeated. If it is not right, or
+    a string has an escaped quotation mark, a slower parser reads the body again.
     """
     try:
         strings = count_strings(value)
@@ -86,7 +86,7 @@ def refuse_duplicate_keys(raw: bytes, value: Any) -> None:
 
 
 def refuse_unless_quotes(raw: bytes, count: int) -> None:
-    """Raise HttpError if a key stands twice in `raw`, which without such has `count` quotation marks."""
+    """Raise HttpError for a repeated key in `raw`; without one, `raw` has `count` quotation marks."""
     if count_quotes(raw) == count:
         return
     try:
@@ -94,8 +94,8 @@ def refuse_unless_quotes(raw: bytes, count: int) -> None:
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
-        # What the quick parser took and Python's does not: an integer of thousands of digits.
-        raise HttpError(400, "invalid_json", f"The body is no valid JSON ({str(error)[:200]}).") from error
+        # Python's parser refuses an integer of thousands of digits, which orjson accepts.
+        raise HttpError(400, "invalid_json", f"The body is not valid JSON ({str(error)[:200]}).") from error
 
 
 def _too_deep() -> HttpError:
@@ -103,7 +103,7 @@ def _too_deep() -> HttpError:
 
 
 def count_quotes(raw: bytes) -> int:
-    """Return how many quotation marks `raw` holds; in a large body by numpy, which is five times as quick."""
+    """Return the number of quotation marks in `raw`. For a large body, numpy counts them five times as fast."""
     if len(raw) < PIECE_BYTES:
         return raw.count(b'"')
     octets = np.frombuffer(raw, np.uint8)
@@ -112,7 +112,7 @@ def count_quotes(raw: bytes) -> int:
 
 
 def count_strings(value: Any) -> int:
-    """Return how many strings, keys included, a parsed value holds."""
+    """Return the number of strings in a parsed value, keys included."""
     if type(value) is str:
         return 1
     if type(value) is dict:
@@ -126,7 +126,7 @@ def count_strings(value: Any) -> int:
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of `pairs`; an HttpError 400 where a key stands twice."""
+    """Return the object of `pairs`; HttpError 400 for a repeated key."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -134,7 +134,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise HttpError(
             400,
             "duplicate_key",
-            f"{describe_value(twice)[len('the string ') :]} stands twice in one object; send it once.",
+            f"{describe_value(twice)[len('the string ') :]} appears twice in one object; send it once.",
             field=twice[:200],
         )
     return found

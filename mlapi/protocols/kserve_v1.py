@@ -1,4 +1,4 @@
-"""KServe's protocol V1, which is TensorFlow Serving's: `{"instances": […]}` in, `{"predictions": […]}` out."""
+"""KServe's protocol V1, from TensorFlow Serving: `{"instances": […]}` in, `{"predictions": […]}` out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models_registry.artifacts.schema import Schema
 from models_registry.inference.runtime import Runtime
 
 FORMS = ("instances", "inputs")
-# TensorFlow's clients name a signature; a model here has one.
+# TensorFlow's clients send a signature name; models here have only one signature.
 FIELDS = frozenset({*FORMS, "signature_name", *FLAGS})
 EXAMPLE = '{"instances": [{…}]}'
 
@@ -36,17 +36,17 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
-    """Return the names of the models that serve here, loaded or loadable."""
+    """Return the names of the models that can answer here: loaded, or loaded on demand."""
     return json_reply({"models": runtime.snapshot.served_names()})
 
 
 def ready(call: Call, runtime: Runtime) -> Reply:
-    """Return that the model serves here, loaded or loadable; the status of the error says that it does not."""
+    """Return that the model is ready: loaded, or loaded on demand. Otherwise the error's status says so."""
     return json_reply({"name": require_ready(runtime.snapshot, call.model), "ready": True})
 
 
 def _read(raw: bytes, schema: Schema) -> tuple[Any, int, bool]:
-    """Return the rows in the form that the model takes, how many they are, and whether probabilities are asked for."""
+    """Return the parsed rows, their number, and whether the client asks for probabilities."""
     if large := read_number_rows(raw, schema, FORMS, FLAGS):
         return large.array, len(large.array), "probabilities" in large.flags
     body = read_object(raw, example=EXAMPLE)

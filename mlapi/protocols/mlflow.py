@@ -1,4 +1,4 @@
-"""`/invocations` and `/ping`, as MLflow's clients and SageMaker speak them."""
+"""`/invocations` and `/ping`, for clients of MLflow and SageMaker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models_registry.inference.runtime import LoadedModel, Runtime
 
 CONTENT_TYPES = (JSON, CSV, JSON_LINES, "application/jsonl", "application/x-ndjson", NPY)
 EXAMPLE = '{"dataframe_records": [{…}]}'
-# MLflow's names, by status.
+# MLflow's error codes, by status.
 ERROR_CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -33,13 +33,13 @@ ERROR_CODES = {
     500: "INTERNAL_ERROR",
     503: "TEMPORARILY_UNAVAILABLE",
 }
-IGNORED_PARAMS = '299 - "params are ignored but for those of /invocations that the service documents"'
+IGNORED_PARAMS = '299 - "only the documented params of /invocations have an effect"'
 
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
-    """Return `{"predictions": …}` for the rows of one of MLflow's JSON forms, of a list, CSV, JSON Lines or npy.
+    """Return `{"predictions": …}` for rows in one of MLflow's JSON forms, a list, CSV, JSON Lines or npy.
 
-    The Accept header may ask for another form of the answer.
+    The Accept header may request another form of the response.
     """
     kind = accepted(call.headers.get("Accept", ""))
     loaded = choose_model(call, runtime.snapshot)
@@ -53,7 +53,7 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
 
 
 def ping(ready: Handler) -> Handler:
-    """Return a handler that answers 200 with an empty body where `ready` passes, as SageMaker asks."""
+    """Return a handler for SageMaker's health check: 200 with an empty body if `ready` passes."""
 
     def reply(call: Call, runtime: Runtime) -> Reply:
         ready(call, runtime)
@@ -63,18 +63,18 @@ def ping(ready: Handler) -> Handler:
 
 
 def version(call: Call, runtime: Runtime) -> Reply:
-    """Return the service's version as text, where MLflow's server says its own."""
+    """Return the service's version as text, as MLflow's server returns its own."""
     return Reply(200, VERSION.encode(), content_type="text/plain; charset=utf-8")
 
 
 def error_reply(error: HttpError, request_id: str) -> Reply:
-    """Return the error as MLflow says it: `error_code` and `message`."""
+    """Return the error in MLflow's form: `error_code` and `message`."""
     content = {"error_code": ERROR_CODES.get(error.status, "BAD_REQUEST"), "message": str(error)}
     return Reply(error.status, orjson.dumps(content), headers=list(error.headers), code=error.code)
 
 
 def _read(call: Call, schema: Schema) -> tuple[Any, int, Params]:
-    """Return the rows in the form that the model takes, how many they are, and what else is asked for."""
+    """Return the parsed rows, their number, and the other parameters of the request."""
     kind = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in {"", JSON} or kind.endswith("+json"):
         return _read_json(call, schema)
@@ -106,7 +106,7 @@ def _read_json(call: Call, schema: Schema) -> tuple[Any, int, Params]:
 async def _content(
     loaded: LoadedModel, rows: Any, count: int, params: Params, *, runtime: Runtime, stats: CallStats
 ) -> Content:
-    """Return what the model answers: predictions, and what the parameters ask for besides."""
+    """Return the model's predictions, and the other results that the parameters ask for."""
     result = await predict(loaded, rows, count, runtime, stats)
     probabilities = None
     if params.probabilities:

@@ -1,4 +1,4 @@
-"""Reads a body as the clients of MLflow and SageMaker write it: JSON in which a missing number may be `NaN`."""
+"""Parses JSON bodies of MLflow and SageMaker clients, which may write a missing number as `NaN`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(raw: bytes, *, example: str) -> dict[str, Any] | list[Any]:
 
 
 def read_lines(raw: bytes) -> list[Any]:
-    """Return the rows of JSON Lines: on each line a row, or an object that has it under `features`."""
+    """Return the rows of JSON Lines: each line has a row, or an object with the row under `features`."""
     rows = []
     for number, line in enumerate(raw.removeprefix(BOM_UTF8).splitlines(), 1):
         if line.strip():
@@ -32,7 +32,7 @@ def read_lines(raw: bytes) -> list[Any]:
                 rows.append(_read_value(line, example="a row"))
             except HttpError as error:
                 raise HttpError(error.status, error.code, f"Line {number}: {error}", **error.details) from error
-    # The dense form of SageMaker's own algorithms.
+    # The dense format of SageMaker's built-in algorithms.
     if rows and all(type(row) is dict and row.keys() == {"features"} and _is_row(row["features"]) for row in rows):
         return [row["features"] for row in rows]
     return rows
@@ -54,7 +54,7 @@ def _read_value(raw: bytes, *, example: str) -> Any:
         return value
     try:
         value = json.loads(raw, object_pairs_hook=unique, parse_constant=_missing)
-        # What the quick parser refuses besides: half of a pair of surrogates.
+        # orjson also refuses unpaired surrogates.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise first from None

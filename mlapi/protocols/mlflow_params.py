@@ -1,4 +1,4 @@
-"""What a caller of `/invocations` asks for beside predictions."""
+"""Parameters of `/invocations`: probabilities, extra columns, other methods."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from models_registry.inference.runtime import LoadedModel
 
 METHODS = ("decision_function", *NATIVE_METHODS)
 KNOWN = (*FLAGS, *METHODS)
-# SageMaker hands this header through to the container; it takes nothing else from a caller.
+# SageMaker passes this header to the container, and no other header of the client.
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """Whether probabilities are asked for, whether unknown columns are ignored, and which other methods are asked."""
+    """The requested options: probabilities, ignored extra columns, other methods."""
 
     probabilities: bool = False
     ignore_extra: bool = False
     methods: tuple[str, ...] = ()
-    # Names in the body's params that mean nothing here.
+    # MLflow parameters that have no effect here.
     unknown: tuple[str, ...] = ()
 
 
 def read_params(call: Call, body: Mapping[str, Any] | None = None) -> Params:
-    """Return what the body, its `params`, the URL and SageMaker's custom attributes ask for.
+    """Return the options from the body, its `params`, the URL and SageMaker's custom attributes.
 
-    A flag that is false beside the rows asks for nothing, as one that is not there.
+    A flag that is false has the same effect as a missing flag.
     """
     given = (body or {}).get("params")
     if given is not None and type(given) is not dict:
@@ -58,7 +58,7 @@ def require_offered(loaded: LoadedModel, params: Params) -> None:
         if not (loaded.schema.has(name) and offers(loaded.estimator, name)):
             has_probabilities = ["probabilities"] if loaded.schema.has("predict_proba") else []
             offered = has_probabilities + [method for method in METHODS if loaded.schema.has(method)]
-            advice = f"Ask for {', '.join(offered)}." if offered else "It gives predictions alone."
+            advice = f"Ask for {', '.join(offered)}." if offered else "It only has predictions."
             raise HttpError(
                 400,
                 "unknown_output",
@@ -69,7 +69,7 @@ def require_offered(loaded: LoadedModel, params: Params) -> None:
 
 
 def _from_text(call: Call) -> Iterator[tuple[str, Any]]:
-    """Yield the known names of the query string and of the custom attributes with their values."""
+    """Yield the known names, with values, of the query string and of the custom attributes."""
     attributes = call.headers.get(CUSTOM_ATTRIBUTES, "").replace(",", "&").replace(" ", "")
     for name, value in parse_qsl(f"{call.query}&{attributes}", keep_blank_values=True, max_num_fields=100):
         if name in KNOWN:

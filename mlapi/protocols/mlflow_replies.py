@@ -1,4 +1,4 @@
-"""The answer of `/invocations` in the content type that the caller accepts."""
+"""Writes the response of `/invocations` in the content type that the client accepts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Labels of shape (rows,) or (rows, outputs), and what else is asked for.
+    """Labels of shape (rows,) or (rows, outputs), and the other requested results.
 
-    `probabilities` are by class label, one entry for each row; `arrays` have one row for each row.
+    `probabilities` has, for each class label, one entry per row. Each of `arrays` has one row per input row.
     """
 
     labels: Array
@@ -31,17 +31,17 @@ class Content:
     arrays: Mapping[str, Array]
 
     def columns(self) -> dict[str, list[Any]]:
-        """Return every part but the labels, by name, with one entry for each row."""
+        """Return every part except the labels, by name, with one entry per row."""
         found: dict[str, list[Any]] = {} if self.probabilities is None else {"probabilities": self.probabilities}
         return found | {name: array.tolist() for name, array in self.arrays.items()}
 
 
 def accepted(header: str) -> str:
-    """Return the content type of the answer to a caller's Accept header; HttpError 406 if none fits."""
+    """Return the response's content type for an Accept header; HttpError 406 if none fits."""
     ranges = [item for item in map(_range, header.split(",")) if item[0]]
     if not ranges:
         return JSON
-    # Of equal weights the first one named is meant.
+    # Of types with equal weights, the first one in the header wins.
     weights = {SECOND_NAMES.get(name, name): (weight, -place) for place, (name, weight) in enumerate(ranges)}
     best = max(WRITERS, key=lambda kind: _weight(kind, weights))
     if _weight(best, weights)[0] > 0:
@@ -49,25 +49,25 @@ def accepted(header: str) -> str:
     raise HttpError(
         406,
         "not_acceptable",
-        f"The Accept header is {header[:200]!r}; answers come as {', '.join(WRITERS)}.",
+        f"The Accept header is {header[:200]!r}; expected one of {', '.join(WRITERS)}.",
         expected=list(WRITERS),
         found=header[:200],
     )
 
 
 def write(kind: str, content: Content) -> bytes:
-    """Return the content as `kind`, one of those that `accepted` gives."""
+    """Return the content as `kind`, a content type from `accepted`."""
     return WRITERS[kind](content)
 
 
 def _weight(kind: str, weights: Mapping[str, tuple[float, int]]) -> tuple[float, int]:
-    """Return the weight of the most specific range that `kind` is in (RFC 9110, section 12.5.1)."""
+    """Return the weight of the most specific media range that matches `kind` (RFC 9110, section 12.5.1)."""
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
     return next((weights[name] for name in ranges if name in weights), (0.0, 0))
 
 
 def _range(item: str) -> tuple[str, float]:
-    """Return a media range of an Accept header, and its weight."""
+    """Return a media range of an Accept header and its weight."""
     name, *parameters = (part.strip().lower() for part in item.split(";"))
     weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
     try:
@@ -90,7 +90,7 @@ def _json_lines(content: Content) -> bytes:
 
 
 def _csv(content: Content) -> bytes:
-    """Return a line for each row, without a header: labels, probabilities in the order of the classes, other values."""
+    """Return CSV without a header: labels, probabilities in the order of the classes, other values."""
     text = io.StringIO(newline="")
     parts = [content.labels.tolist(), *content.columns().values()]
     csv.writer(text, lineterminator="\n").writerows(
@@ -111,7 +111,7 @@ def _npy(content: Content) -> bytes:
             406, "not_acceptable", f"{NPY} holds one array; accept {JSON}, {JSON_LINES} or {CSV} for more than that."
         )
     raw = io.BytesIO()
-    # The list's own type: an array of objects would be written as a pickle.
+    # The list's inferred type: an object array would be written as a pickle.
     np.save(raw, np.asarray(content.labels.tolist()), allow_pickle=False)
     return raw.getvalue()
 

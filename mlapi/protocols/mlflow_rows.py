@@ -1,4 +1,4 @@
-"""From the forms in which rows are sent to `/invocations` to the form that the model takes."""
+"""Converts the row formats of `/invocations` to the form that the model takes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.schema import Schema
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-# In these a list of rows may stand.
+# These fields may hold a list of rows.
 LISTED_FORMS = ("dataframe_records", "instances", "inputs")
 Rows = tuple[Any, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """Gives rows in the form that a model of `schema` takes, and how many they are.
+    """Converts rows to the form that a model of `schema` takes, and counts them.
 
-    With `ignores_extra` a column that the model does not have is left out; else it is refused.
+    With `ignores_extra` unknown columns are dropped; otherwise they are refused.
     """
 
     schema: Schema
@@ -48,18 +48,18 @@ class RowReader:
         return self.listed(content)
 
     def listed(self, rows: Sequence[Any]) -> Rows:
-        """Return rows that are objects by name or lists in the schema's order."""
+        """Return rows that are objects by name, or lists in the schema's order."""
         wanted = self.schema.without_extra(rows) if self.ignores_extra else rows
         return as_rows(lambda: self.schema.parse(wanted), len(rows)), len(rows)
 
     def named(self, columns: Mapping[str, Any], count: int) -> Rows:
-        """Return columns of `count` values by name."""
+        """Return rows from columns of `count` values, by name."""
         if self.ignores_extra and self.schema.container != "records":
             columns = {name: columns[name] for name in self.schema.names if name in columns}
         return as_rows(lambda: self.schema.from_columns(columns), count), count
 
     def array(self, array: np.ndarray[Any, Any]) -> Rows:
-        """Return an array of numbers or texts in the schema's order; of named fields by their names."""
+        """Return rows of an array of numbers or texts, in the schema's order; of a structured array, by field name."""
         if array.dtype.names is not None:
             return self.named({name: array[name] for name in array.dtype.names}, len(array))
         if array.ndim == 1 and len(self.schema.inputs) == 1:
@@ -69,7 +69,7 @@ class RowReader:
         return as_rows(lambda: self.schema.from_array(array), len(array)), len(array)
 
     def split_rows(self, names: Sequence[Any] | None, rows: Sequence[Any]) -> Rows:
-        """Return rows whose columns are called `names`; in the schema's order if they have none, or numbers."""
+        """Return rows with column `names`; in the schema's order if the names are missing or numbers."""
         if names is None or names == list(range(len(self.schema.inputs))) or tuple(names) == self.schema.names:
             return self.listed(rows)
         for name in names:
@@ -77,7 +77,7 @@ class RowReader:
                 raise invalid("columns", f"A column's name must be a string, found {describe_value(name)}.")
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise invalid("columns", f"The column {twice[:200]!r} stands twice; send it once.")
+            raise invalid("columns", f"The column {twice[:200]!r} appears twice; send it once.")
         for index, row in enumerate(rows):
             if type(row) is not list or len(row) != len(names):
                 raise invalid(
@@ -88,7 +88,7 @@ class RowReader:
 
     def _columns(self, columns: Mapping[str, Any]) -> Rows:
         if not columns:
-            raise invalid("inputs", "'inputs' has no column.")
+            raise invalid("inputs", "'inputs' has no columns.")
         counts = set()
         for name, values in columns.items():
             if type(values) is not list:
@@ -98,7 +98,8 @@ class RowReader:
             counts.add(len(values))
         if len(counts) != 1:
             raise invalid(
-                "inputs", f"The columns of 'inputs' have {min(counts)} to {max(counts)} values; send as many."
+                "inputs",
+                f"The columns of 'inputs' have {min(counts)} to {max(counts)} values; all need the same number.",
             )
         return self.named(columns, counts.pop())
 
@@ -124,7 +125,7 @@ class RowReader:
 
 
 def form_of(body: Mapping[str, Any]) -> str:
-    """Return which of the four forms the body has, one of them and nothing else but what is asked for."""
+    """Return which of the four forms the body has; HttpError 400 unless it has one form and known parameters."""
     found = [name for name in FORMS if name in body]
     if len(found) != 1:
         raise invalid(
@@ -133,10 +134,10 @@ def form_of(body: Mapping[str, Any]) -> str:
     others = [name for name in body if name not in {*FORMS, "params", *FLAGS}]
     if others:
         allowed = ", ".join(map(repr, ("params", *FLAGS)))
-        raise invalid(others[0], f"Unknown field {others[0][:200]!r}; allowed beside {found[0]!r} are {allowed}.")
+        raise invalid(others[0], f"Unknown field {others[0][:200]!r}; allowed next to {found[0]!r} are {allowed}.")
     return found[0]
 
 
 def invalid(field: str, message: str) -> HttpError:
-    """Return the error for a body that is none of the forms."""
+    """Return the error for a body in none of the forms."""
     return HttpError(400, "invalid_request", message, field=field[:200])

@@ -20,14 +20,14 @@ from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.suggestions import closest
 from models_registry.inference.runtime import LoadedModel, Runtime
 
-# What other requests with rows take, too.
+# Parameters that other requests with rows accept, too.
 FLAGS = ("probabilities", "ignore_extra")
 ALL_FLAGS = (*FLAGS, "explain")
 
 
 @dataclass(slots=True)
 class Asked:
-    """What a body asks: rows in the form that the model takes, and how the answer is to look."""
+    """A parsed request: rows in the form that the model takes, and the options of the response."""
 
     rows: Rows
     count: int
@@ -55,7 +55,7 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
 
 
 def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
-    """Return what a large and plain body asks; None for any other."""
+    """Return the parsed request of a large and plain body; None for other bodies."""
     read = read_number_rows(raw, loaded.schema, ("instances",), ALL_FLAGS)
     return read and Asked(
         read.array,
@@ -67,7 +67,7 @@ def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
 
 
 def _read(raw: bytes, loaded: LoadedModel) -> Asked:
-    """Return what a body asks; an HttpError 400 says what is wrong with it."""
+    """Return the parsed request; HttpError 400 for an invalid body."""
     body = read_object(raw)
     instances, is_single = rows_in(body, ALL_FLAGS)
     wants_probabilities, ignores_extra, wants_explanation = (read_flag(body, name) for name in ALL_FLAGS)
@@ -83,7 +83,7 @@ def _read(raw: bytes, loaded: LoadedModel) -> Asked:
 
 
 def read_flag(fields: Mapping[str, Any], name: str) -> bool:
-    """Return a field that is true or false, false if it is left out; an HttpError 400 for anything else."""
+    """Return a boolean field, false if it is missing; HttpError 400 for other values."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise HttpError(
@@ -93,37 +93,37 @@ def read_flag(fields: Mapping[str, Any], name: str) -> bool:
 
 
 def error_reply(error: HttpError, request_id: str) -> Reply:
-    """Return the error as the service's own protocol says it."""
+    """Return the error in the form of the service's own protocol."""
     content = {"error": str(error), "code": error.code, "request_id": request_id, **error.details}
     return Reply(error.status, orjson.dumps(content, default=str), headers=list(error.headers), code=error.code)
 
 
 def require_probabilities(loaded: LoadedModel, result: Prediction) -> None:
-    """Raise HttpError 400 where a model that is asked for probabilities gave none."""
+    """Raise HttpError 400 if the client asked for probabilities and the model returned none."""
     if result.probabilities is None:
         raise HttpError(
             400,
             "no_probabilities",
-            f"{loaded.name} version {loaded.number} gives no probabilities. Leave 'probabilities' out.",
+            f"{loaded.name} version {loaded.number} has no probabilities. Omit 'probabilities'.",
             model=loaded.name,
             version=loaded.number,
         )
 
 
 def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:
-    """Return the headers that name the version which answered."""
+    """Return the headers that name the version that answered."""
     return [("X-Model-Name", loaded.name), ("X-Model-Version", str(loaded.number))]
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`; anything else is an HttpError 400."""
+    """Return the JSON object in `body`; HttpError 400 for anything else."""
     return parse_object(body, example='{"features": {…}}')
 
 
 def rows_in(body: dict[str, Any], flags: tuple[str, ...] = FLAGS) -> tuple[list[Any], bool]:
-    """Return the rows of a request, and whether it asked for one answer; HttpError 400 for what is neither form.
+    """Return the rows of a request, and whether it has one row; HttpError 400 for neither form.
 
-    `flags` are the fields that may be beside the rows.
+    `flags` are the fields that are allowed next to the rows.
     """
     fields = {"features", "instances", *flags}
     if not body.keys() <= fields:
@@ -161,11 +161,11 @@ def _unknown_field(name: str, expected: list[str]) -> HttpError:
 
 
 def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any], *, has_strings: bool) -> None:
-    """Raise HttpError if a key stands twice in one object: the parser keeps the last in silence.
+    """Raise HttpError for a repeated key in an object: the parser silently keeps the last one.
 
-    Each key and each string value brings two quotation marks. Where the count is right nothing stands twice; only if it
-    is not (or where a string has an escaped one) is the body read again, slowly. An array of numbers has no strings
-    among its values.
+    Each key and each string value has two quotation marks. If the count is right, no key is repeated. If it is not
+    right, or a string has an escaped quotation mark, a slower parser reads the body again. An array of numbers has no
+    strings among its values.
     """
     quotes = 2 * len(body)
     if not has_strings:

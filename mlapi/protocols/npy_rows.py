@@ -1,4 +1,4 @@
-"""An array in numpy's own format, read where it lies; a pickle in it is never opened."""
+"""Reads arrays in numpy's npy format without a copy; a pickle in the file is never opened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.lib import format as npy
 
 from mlapi.protocols.base import HttpError
 
-# Booleans, integers, floats, texts, and records of those.
+# Booleans, integers, floats, texts, and structured types of those.
 KINDS = "biufU"
-# What numpy and Python's parser, which numpy gives the header to, raise for one that was made to break them.
+# Exceptions of numpy, and of Python's parser that reads the header, for malformed files.
 UNREADABLE = (ValueError, KeyError, TypeError, TokenError, MemoryError, RecursionError)
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def read_npy(body: bytes) -> np.ndarray[Any, Any]:
-    """Return the array in `body`, of one or two dimensions; an HttpError 400 for anything else."""
+    """Return the array in `body`, of one or two dimensions; HttpError 400 for anything else."""
     stream = io.BytesIO(body)
     try:
         shape, is_fortran, dtype = READERS[npy.read_magic(stream)](stream)
@@ -38,10 +38,10 @@ def read_npy(body: bytes) -> np.ndarray[Any, Any]:
     try:
         array = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
     except ValueError as error:
-        # No rows of more columns than numpy counts.
+        # A file without rows may declare more columns than numpy can count.
         raise _refusal(f"its shape is {list(shape)}") from error
     return array if dtype.names is not None else array.astype(dtype.newbyteorder("="))
 
 
 def _refusal(problem: str) -> HttpError:
-    return HttpError(400, "invalid_npy", f"The body is no array of numpy's format: {problem}. Write it with np.save.")
+    return HttpError(400, "invalid_npy", f"The body is not an npy array: {problem}. Write it with np.save.")

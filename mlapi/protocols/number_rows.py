@@ -1,9 +1,9 @@
-"""Reads a large body of named rows of numbers into one array, without a dictionary of each row on the way.
+"""Parses a large body of named numeric rows into one array, without a dictionary for each row.
 
-The general way parses, looks each value over and gathers them by name. Here the decoder is told the names and the type
-beforehand, and checks them as it reads: twice as quick. It reads some rows at a time, so that other requests come in
-between, and gives up if that takes suspiciously long. Whatever it does not take, for whatever reason, is left to the
-general way, which knows the words for it.
+The general parser builds objects, checks each value and gathers the values by name. This decoder knows the names and
+the type beforehand and checks them while it reads, which is twice as fast. It reads a few rows at a time, so that other
+requests can run in between, and stops if that takes too long. The general parser then reads any body that this one does
+not accept, and reports its errors.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from mlapi.protocols.json_bodies import count_quotes
 from models_registry.artifacts.columns import are_in_range
 from models_registry.artifacts.schema import Schema
 
-# Less is read as quickly by the general way.
+# The general parser is as fast for smaller bodies.
 MIN_BYTES = 1 << 14
-# The interpreter is held for one piece, half a millisecond.
+# One piece holds the interpreter lock for half a millisecond.
 PIECE_BYTES = 1 << 17
-# The decoder looks for a name beginning with the one after the last: names in another order than the schema's take
-# the square of their number. And it takes two hundred times as long for a number beyond 1e290 as for another.
+# The decoder searches each name from the position after the last one: another order than the schema's makes the time
+# quadratic in the number of names. A number beyond 1e290 takes two hundred times as long as others.
 MAX_FEATURES = 1024
 SLOWEST_SECONDS = 0.005
-SLOWEST_SECONDS_PER_BYTE = 20e-9  # plain rows take 3e-9 to 7e-9, their values' gathering included
+SLOWEST_SECONDS_PER_BYTE = 20e-9  # plain rows take 3e-9 to 7e-9, including the gathering of their values
 COMMA = re.compile(rb"[ \t\n\r]*,")
 Decoder = msgspec.json.Decoder[list[msgspec.Struct]]
 
 
 class NumberRows(NamedTuple):
-    """Float64 of shape (rows, features), and which of the body's flags are true."""
+    """Float64 values of shape (rows, features), and the names of the true flags."""
 
     array: np.ndarray[tuple[int, int], np.dtype[np.float64]]
     flags: frozenset[str]
@@ -46,9 +46,9 @@ class NumberRows(NamedTuple):
 def read_number_rows(
     raw: bytes, schema: Schema, forms: tuple[str, ...], flags: tuple[str, ...] = ()
 ) -> NumberRows | None:
-    """Return the rows that are in `raw` under one of `forms`; None if anything is unusual, or wrong.
+    """Return the rows in `raw` under one of `forms`; None if anything is unusual or invalid.
 
-    `flags` are the booleans that may be beside them.
+    `flags` are the booleans that are allowed next to the rows.
     """
     names = schema.names
     if len(raw) < MIN_BYTES or not schema.is_plain or len(names) > MAX_FEATURES:
@@ -63,7 +63,7 @@ def read_number_rows(
     except (msgspec.MsgspecError, UnicodeDecodeError, _UnusualError):
         return None
     array = np.concatenate(parts)
-    # Each name stands between two quotation marks: more of them, and a name stands twice.
+    # Each name has two quotation marks: more of them mean a repeated name.
     if count_quotes(raw) != 2 * (len(fields) + array.size) or not are_in_range(array):
         return None
     return NumberRows(array, frozenset(name for name, value in fields.items() if value is True))
@@ -74,7 +74,7 @@ class _UnusualError(Exception):
 
 
 def _read_shell(shell: bytes, forms: tuple[str, ...], flags: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the fields of a body without its rows, one of `forms` and maybe flags; None for any others."""
+    """Return the fields of a body without its rows: one of `forms`, and flags; None for other fields."""
     try:
         fields = orjson.loads(shell)
     except orjson.JSONDecodeError:
@@ -89,7 +89,7 @@ def _read_shell(shell: bytes, forms: tuple[str, ...], flags: tuple[str, ...]) ->
 
 
 def _starts(raw: bytes, start: int, names: tuple[str, ...]) -> bool:
-    """Return whether the first row has the features' names in their own order."""
+    """Return whether the first row has the features' names in the schema's order."""
     try:
         row = orjson.loads(raw[start : raw.find(b"}", start) + 1])
     except orjson.JSONDecodeError:
@@ -98,7 +98,7 @@ def _starts(raw: bytes, start: int, names: tuple[str, ...]) -> bool:
 
 
 def _read_rows(raw: bytes, start: int, end: int, decoder: Decoder) -> Iterator[list[msgspec.Struct]]:
-    """Yield the rows between `start` and `end`, some at a time; _UnusualError if they take too long."""
+    """Yield the rows between `start` and `end`, some at a time; _UnusualError after the time limit."""
     view, began, at = memoryview(raw), time.thread_time(), start
     while True:
         # A row of numbers has one closing brace, its last byte.
@@ -109,7 +109,7 @@ def _read_rows(raw: bytes, start: int, end: int, decoder: Decoder) -> Iterator[l
         if last - at > 2 * PIECE_BYTES:
             raise _UnusualError
         rows = decoder.decode(b"".join((b"[", view[at:last], b"]")))
-        if not rows:  # a comma with nothing behind it
+        if not rows:  # a comma without a row after it
             raise _UnusualError
         yield rows
         if comma is None:
@@ -126,13 +126,13 @@ def _values(rows: list[msgspec.Struct], width: int) -> np.ndarray[tuple[int, int
 
 @lru_cache(maxsize=64)
 def _decoder(names: tuple[str, ...]) -> Decoder | None:
-    """Return a decoder of rows that have `names`; None if it can't be told one of them."""
+    """Return a decoder of rows that have `names`; None if JSON would escape a character of a name."""
     renamed = {f"feature_{index}": name for index, name in enumerate(names)}
     try:
         row = msgspec.defstruct(
             "Row", [(field, float) for field in renamed], rename=renamed, forbid_unknown_fields=True, gc=False
         )
     except ValueError:
-        # a name that JSON would escape
+        # a name with a character that JSON would escape
         return None
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]

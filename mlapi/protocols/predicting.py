@@ -1,4 +1,4 @@
-"""The one way from rows to an answer, which every protocol takes."""
+"""From rows to predictions: the code that all protocols share."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Rows = Any
 
 
 def parse_rows(loaded: LoadedModel, instances: Sequence[Any]) -> Rows:
-    """Return `instances` in the form that the model takes; a wrong one is an HttpError 400."""
+    """Return `instances` in the form that the model takes; HttpError 400 for an invalid row."""
     return as_rows(lambda: loaded.schema.parse(instances), len(instances))
 
 
 def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
-    """Return what `parse` makes of `count` rows; none, or a wrong one, is an HttpError 400."""
+    """Return the result of `parse` for `count` rows; HttpError 400 for an empty batch or an invalid row."""
     if not count:
         raise HttpError(400, "empty_batch", "The batch is empty; send at least one row.", expected="at least one row")
     try:
@@ -38,9 +38,9 @@ def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
 
 
 async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, stats: CallStats) -> Prediction:
-    """Return what the model answers to `count` parsed rows.
+    """Return the model's predictions for `count` parsed rows.
 
-    What it raises is about these inputs, since the model answered its sample: an HttpError 400 in words.
+    The model has answered its sample, so an exception here is due to these inputs: HttpError 400.
     """
     with ModelErrors(loaded, count, stats):
         answer = await loaded.predictor.predict(rows, count)
@@ -65,9 +65,9 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
 async def call_method(
     loaded: LoadedModel, method: str, rows: Rows, count: int, *, runtime: Runtime, stats: CallStats
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return by name what another method of the model, e.g. `transform`, gives for `count` parsed rows.
+    """Return the outputs of another method of the model, e.g. `transform`, by name, for `count` parsed rows.
 
-    Errors as above.
+    Errors as in `predict`.
     """
 
     def call() -> dict[str, np.ndarray[Any, Any]]:
@@ -86,20 +86,20 @@ async def call_method(
 
 
 def _for_estimator(loaded: LoadedModel, rows: Rows) -> Rows:
-    """Return rows that were parsed for the compiled form as the native one takes them, which asks columns by name."""
+    """Return rows parsed for the compiled form in the native form, which takes columns by name."""
     if loaded.schema.container == "objects" and hasattr(loaded.estimator, "feature_names_in_"):
         return loaded.schema.as_frame(rows)
     return rows
 
 
 class ModelErrors:
-    """While the block asks a model: notes what is asked and how long it takes, and says errors as an HttpError."""
+    """Context manager of a model call: records the call and its duration; turns errors into HttpError."""
 
-    # A generator with `contextmanager` takes twice as long.
+    # A class, because `contextlib.contextmanager` takes twice as long.
     __slots__ = ("_began", "_count", "_loaded", "_stats")
 
     def __init__(self, loaded: LoadedModel, count: int, stats: CallStats) -> None:
-        """Note in `stats` that `loaded` is asked for `count` rows."""
+        """Record in `stats` a call of `loaded` with `count` rows."""
         self._loaded = loaded
         self._count = count
         self._stats = stats
@@ -123,7 +123,7 @@ class ModelErrors:
                 HttpError(
                     503,
                     "out_of_memory",
-                    f"No memory is left for a batch of {self._count} rows. Send fewer rows at a time.",
+                    f"Not enough memory for a batch of {self._count} rows. Send fewer rows at a time.",
                 )
                 .with_header("Retry-After", "1")
                 .of_model("out_of_memory", stats)
@@ -142,14 +142,14 @@ def not_finite(loaded: LoadedModel, stats: CallStats) -> HttpError:
     return HttpError(
         400,
         "prediction_not_finite",
-        f"{loaded.name} version {loaded.number} answers these inputs with a number that is not finite. "
-        "Send values within the range that it was trained with.",
+        f"{loaded.name} version {loaded.number} returned a number that is not finite for these inputs. "
+        "Send values within the range of its training data.",
         model=loaded.name,
         version=loaded.number,
     ).of_model("not_finite", stats)
 
 
 def _sentence(error: Exception) -> str:
-    """Return the first line of what a model raised; the rest is for the log."""
+    """Return the first line of the model's exception; the log has the rest."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]

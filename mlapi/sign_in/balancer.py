@@ -104,7 +104,7 @@ def verified_claims(token: str) -> tuple[Mapping[str, Any], str]:
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
-        raise UnverifiedHeader(f"it is no signed token: {error}") from error
+        raise UnverifiedHeader(f"it is not a signed token: {error}") from error
     _require(header, "alg", "ES256")
     _require(header, "signer", settings.MLAPI_ALB_SIGNER)
     if settings.MLAPI_OIDC_CLIENT_ID:

@@ -118,7 +118,7 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
     """
     inspector = _INSPECTORS.get(format)
     if inspector is None:
-        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_INSPECTORS)}.")
+        raise UnsupportedFormat(f"{format!r} is not a format; expected one of {', '.join(_INSPECTORS)}.")
     notes = InspectionNotes()
     try:
         inspector(path, notes, max_claimed_bytes)
@@ -155,7 +155,7 @@ def _recognised(path: Path, format: str, notes: InspectionNotes) -> InspectionNo
 
     # A file that names something is an artifact of some kind, however odd.
     said = recognise(path, format, by_text=bool(notes.problems) and not notes.globals)
-    return notes if said is None else InspectionNotes(problems=[f"The artifact is no {format} file. {said}"])
+    return notes if said is None else InspectionNotes(problems=[f"The artifact is not a {format} file. {said}"])
 
 
 def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, seconds: float) -> Inspection:
@@ -164,7 +164,7 @@ def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, secon
     It may take `seconds`, and memory in proportion to the file, at most `max_claimed_bytes`.
     """
     if format not in _INSPECTORS:
-        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_INSPECTORS)}.")
+        raise UnsupportedFormat(f"{format!r} is not a format; expected one of {', '.join(_INSPECTORS)}.")
     limits = sandbox.SandboxLimits(
         memory_bytes=min(max_claimed_bytes, _MIN_MEMORY_BYTES + _MEMORY_PER_BYTE * path.stat().st_size),
         cpu_seconds=seconds,

@@ -80,7 +80,7 @@ class Sample:
         try:
             return cls.from_json(read_json(text))
         except ValueError as error:
-            raise ManifestError(f"The sample is no JSON: {error}.") from error
+            raise ManifestError(f"The sample is not valid JSON: {error}.") from error
 
     @classmethod
     def from_csv(cls, text: str, features: Sequence[Feature] = ()) -> Sample:
@@ -147,7 +147,7 @@ class Manifest:
             value = read_json(content)
         except (ValueError, RecursionError) as error:
             raise ManifestError(
-                f"The manifest is no JSON: {error}. Correct it, and press Check again in the admin or publish again."
+                f"The manifest is not valid JSON: {error}. Correct it, then press Check again, or publish again."
             ) from error
         return cls.from_json(value)
 
@@ -318,14 +318,14 @@ def _csv_value(cell: str) -> Any:
 def read_json(content: str | bytes) -> Any:
     """Return the JSON value of `content`; NaN, as Python writes a missing cell of a table, is read as null.
 
-    Raises ManifestError for an infinite number, ValueError for what is no JSON.
+    Raises ManifestError for an infinite number, ValueError for what is not valid JSON.
     """
     return json.loads(content, parse_constant=_constant)
 
 
 def _constant(name: str) -> None:
     if name != "NaN":
-        raise ManifestError(f"{name} is no JSON number. Write a finite number, or null where there is none.")
+        raise ManifestError(f"{name} is not a JSON number. Write a finite number, or null where there is none.")
 
 
 def check_storable(value: object, what: str = "The manifest") -> None:

@@ -108,9 +108,9 @@ def _read_yaml(content: bytes) -> dict[str, Any]:
         value = yaml.safe_load(content)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ManifestError(f"The MLmodel is no YAML ({first[:200]}). Log the model again.") from error
+        raise ManifestError(f"The MLmodel is not valid YAML ({first[:200]}). Log the model again.") from error
     if not isinstance(value, dict):
-        raise ManifestError("The MLmodel is no mapping of fields. Log the model again with MLflow.")
+        raise ManifestError("The MLmodel is not a mapping of fields. Log the model again with MLflow.")
     return value
 
 
@@ -151,7 +151,7 @@ def _require_inside(path: str) -> None:
     parts = path.split("/")
     if _OUTSIDE.search(path) or any(part in {"", ".", ".."} or part.startswith(".") for part in parts):
         raise ManifestError(
-            f"The MLmodel names {path[:200]!r}, which leads out of its directory, or is no plain path in it. It is "
+            f"The MLmodel names {path[:200]!r}, which leads out of its directory, or is not a plain path in it. It is "
             "crafted; do not publish it."
         )
 
@@ -208,7 +208,9 @@ def read_example(content: bytes) -> Sample | None:
     try:
         value = read_json(content)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"The model's input example is no JSON ({str(error)[:200]}). Log it again.") from error
+        raise ManifestError(
+            f"The model's input example is not valid JSON ({str(error)[:200]}). Log it again."
+        ) from error
     rows = _rows(value)
     return Sample.from_json({"instances": rows[:MAX_EXAMPLE_ROWS]}) if rows else None
 

@@ -21,7 +21,7 @@ def verify(path: Path, signature: bytes | None, *, policy: str, public_key: str)
     `require` everything but a valid signature raises SignatureError.
     """
     if policy not in POLICIES:
-        raise ValueError(f"{policy!r} is no policy for signatures; expected one of {', '.join(POLICIES)}.")
+        raise ValueError(f"{policy!r} is not a policy for signatures; expected one of {', '.join(POLICIES)}.")
     if policy == "off":
         return ""
     try:
@@ -41,7 +41,7 @@ def _require_valid(path: Path, signature: bytes | None, public_key: str) -> None
         )
     if not public_key or not Path(public_key).is_file():
         raise SignatureError(
-            f"The public key {public_key or '(none)'} is no file. Set MODELS_SIGNATURE_KEY to a PEM file."
+            f"The public key {public_key or '(none)'} is not a file. Set MODELS_SIGNATURE_KEY to a PEM file."
         )
     try:
         from model_signing import verifying

@@ -21,5 +21,5 @@ def table_format(name: str) -> str:
     """Return the format of a file by its name; RequestError if it is none of FORMATS."""
     found = FORMATS.get(PurePath(name).suffix.lower())
     if found is None:
-        raise RequestError(f"{name[-100:]!r} is no table of rows; send a file that ends in {', '.join(FORMATS)}.")
+        raise RequestError(f"{name[-100:]!r} is not a table of rows; send a file that ends in {', '.join(FORMATS)}.")
     return found

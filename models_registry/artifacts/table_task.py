@@ -52,7 +52,7 @@ def _json_row(line: str, number: int) -> Any:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"Line {number} is no JSON ({error}).") from error
+        raise ValueError(f"Line {number} is not valid JSON ({error}).") from error
     if not isinstance(row, dict | list):
         raise ValueError(f"Line {number} is neither an object nor a list.")  # noqa: TRY004 - a sentence for the caller
     return row

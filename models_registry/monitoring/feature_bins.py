@@ -190,7 +190,7 @@ def _edges(numbers: Matrix) -> tuple[float, ...]:
 
 
 def _as_numbers(values: Matrix) -> Matrix:
-    """Return values as float64; NaN if one is no number."""
+    """Return values as float64; NaN if one is not a number."""
     try:
         return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError):

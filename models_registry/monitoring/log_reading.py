@@ -85,7 +85,7 @@ def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = Non
     try:
         return read_rows(storage.read(key), columns)
     except ParquetError as error:
-        raise StorageError(f"{key} is no Parquet file of the prediction log: {error}. Remove it.") from error
+        raise StorageError(f"{key} is not a Parquet file of the prediction log: {error}. Remove it.") from error
 
 
 def logged_row(values: dict[str, Any]) -> LoggedRow:

@@ -81,7 +81,7 @@ def open_location(text: str) -> Location:
 
 def format_of(address: str) -> str | None:
     """Return the format by a file's ending; None if the ending is none of FORMATS."""
-    return FORMATS.get(os.path.splitext(address)[1].lower())  # noqa: PTH122 - a URL is no Path
+    return FORMATS.get(os.path.splitext(address)[1].lower())  # noqa: PTH122 - a URL is not a Path
 
 
 def no_files(address: str) -> ScoringRefused:

@@ -37,7 +37,7 @@ def read_batches(handle: IO[bytes], kind: str, database: Database, *, rows: int,
         else:
             yield from {"csv": _csv, "jsonl": _json_lines}[kind](handle, rows, skip)
     except (ParquetError, csv.Error, UnicodeDecodeError) as error:
-        raise ScoringRefused(f"it is no valid {kind}: {error}") from error
+        raise ScoringRefused(f"it is not valid {kind}: {error}") from error
 
 
 def rows_in(handle: IO[bytes], kind: str) -> int | None:
@@ -47,7 +47,7 @@ def rows_in(handle: IO[bytes], kind: str) -> int | None:
     try:
         return count_rows(handle)
     except ParquetError as error:
-        raise ScoringRefused(f"it is no valid parquet: {error}") from error
+        raise ScoringRefused(f"it is not valid parquet: {error}") from error
 
 
 def count_lines(handle: IO[bytes], kind: str) -> int:
@@ -148,7 +148,7 @@ def _object(line: bytes, index: int) -> dict[str, Any]:
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise ScoringRefused(f"row {index} is no valid JSON: {error}") from error
+        raise ScoringRefused(f"row {index} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise ScoringRefused(f"row {index} is {type(value).__name__}; expected an object of columns by name")
     return value

@@ -263,7 +263,7 @@ def _require_splittable(
         )
     if has_own_guardrails and "label_shift" in guardrails and (candidate.schema or {}).get("kind") != "classifier":
         raise NotSplittable(
-            f"The guardrail 'label_shift' needs labels, and {model.name} {candidate.number} is no classifier. "
+            f"The guardrail 'label_shift' needs labels, and {model.name} {candidate.number} is not a classifier. "
             "Leave it out."
         )
     return active

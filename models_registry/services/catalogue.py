@@ -23,7 +23,7 @@ def check_name(name: str) -> str:
     """Return `name` if it fits into a URL, else raise InvalidName."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidName(
-            f"{name!r} is no name for a model; expected 1 to 100 letters, digits, dots, dashes and underscores, "
+            f"{name!r} is not a valid model name; expected 1 to 100 letters, digits, dots, dashes and underscores, "
             "the first a letter or a digit. Rename it, e.g. "
             f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._') or 'my-model'!r}."
         )

@@ -31,7 +31,7 @@ def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) 
     for name, number in aliases.items():
         if not re.fullmatch(ALIAS_PATTERN, name):
             raise RequestError(
-                f"{name[:80]!r} is no alias; expected 1 to 50 letters, digits, dashes and underscores, the first a "
+                f"{name[:80]!r} is not an alias; expected 1 to 50 letters, digits, dashes and underscores, the first a "
                 "letter, e.g. 'champion'."
             )
         if number is not None and type(number) is not int:

@@ -40,7 +40,7 @@ SENT_AT_ONCE = 50
 def record_event(kind: str, data: Mapping[str, Any]) -> None:
     """Record that something happened, once for each receiver, in the caller's transaction; `data` is JSON."""
     if kind not in EVENTS:
-        raise ValueError(f"{kind!r} is no event of a webhook")
+        raise ValueError(f"{kind!r} is not an event of a webhook")
     if not settings.MODELS_WEBHOOK_URLS:
         return
     now = timezone.now()

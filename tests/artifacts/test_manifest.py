@@ -12,7 +12,7 @@ from models_registry.errors import ManifestError
 HUGE = "1" + "0" * 400
 REFUSED = {
     "NaN for a metric": ('{"metrics": {"loss": NaN}}', "must be a finite number"),
-    "minus infinity": ('{"metrics": {"loss": -Infinity}}', "-Infinity is no JSON number"),
+    "minus infinity": ('{"metrics": {"loss": -Infinity}}', "-Infinity is not a JSON number"),
     "misspelt field": ('{"descripton": ""}', "did you mean 'description'"),
     "a float that overflows": ('{"sample": {"instances": [[1e999]]}}', "not finite"),
     "lone surrogate": ('{"description": "\\ud800"}', "half a character"),
@@ -23,8 +23,8 @@ REFUSED = {
     "input without a name": ('{"inputs": [{"type": "float"}]}', "needs a 'name'"),
     "NUL": ('{"description": "a\\u0000b"}', "character NUL"),
     "integer metric beyond a float": (f'{{"metrics": {{"a": {HUGE}}}}}', "'a' must be a finite number"),
-    "integer of too many digits": (f'{{"metrics": {{"a": 1{"0" * 5000}}}}}', "is no JSON"),
-    "too deep": ("[" * 100_000, "is no JSON"),
+    "integer of too many digits": (f'{{"metrics": {{"a": 1{"0" * 5000}}}}}', "is not valid JSON"),
+    "too deep": ("[" * 100_000, "is not valid JSON"),
 }
 
 

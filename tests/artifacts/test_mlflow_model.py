@@ -104,8 +104,8 @@ BOMB = b"a: &a [x,x]\nb: &b [*a,*a]\nflavors: {sklearn: {pickled_model: model.pk
     [
         (b"", "no mapping of fields"),
         (b"just text", "no mapping of fields"),
-        (b"flavors: [", "no YAML"),
-        (b"\xff\xfe\x00", "no YAML"),
+        (b"flavors: [", "not valid YAML"),
+        (b"\xff\xfe\x00", "not valid YAML"),
         (b"flavors: {}\n", "names no flavors"),
         (b"flavors: sklearn\n", "names no flavors"),
         (b"flavors: !!python/object/apply:os.system ['touch /tmp/x']\n", "aliases, tags"),

@@ -256,7 +256,7 @@ def test_phone_shows_everything_within_its_width(serve, load, look, scheme):  # 
             expect(page.locator("#by")).to_contain_text("version 1")
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
         page.get_by_label("features, as JSON").fill("{oops")
-        expect(page.locator("#json-problem")).to_contain_text("no JSON")
+        expect(page.locator("#json-problem")).to_contain_text("not valid JSON")
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor").startswith("rgb(1")
         assert dark is (scheme == "dark")
 

@@ -46,7 +46,7 @@ def test_defaults_are_sound() -> None:
         (Settings(first_zone="us-east-1a"), "expected two different zones, or none"),
         (Settings(first_zone="us-east-1a", second_zone="us-east-1a"), "expected two different zones, or none"),
         (Settings(first_zone="eu-west-1a", second_zone="us-east-1b"), "eu-west-1a is not in us-east-1"),
-        (Settings(environment_variables="{MODELS=1}"), "EnvironmentVariables is no JSON"),
+        (Settings(environment_variables="{MODELS=1}"), "EnvironmentVariables is not valid JSON"),
         (Settings(environment_variables='{"A": 1}'), "expected a name in capitals and a text in quotes"),
         (Settings(environment_variables='{"WEB_WORKERS": "4"}'), "Set the parameter TaskCpu instead"),
         (Settings(models_signatures="require"), "ModelsSignatures is require without a key"),

@@ -79,7 +79,7 @@ def test_maximum_is_one_task_without_a_database_by_default(tmp_path: Path) -> No
         (Request(unset=("TaskCpu",)), "TaskCpu = 512", "Remove the line there instead"),
         (Request(), "TaskCPU = 512", "Did you mean TaskCpu?"),
         (Request(), "TaskCpu = [512]", "expected a text, a whole number, true or false"),
-        (Request(), "TaskCpu", "is no TOML"),
+        (Request(), "TaskCpu", "is not valid TOML"),
         (Request(), 'profile = "huge"', "expected one of cheapest, standard, production"),
         (Request(), "region = 1", "expected a text in quotes"),
     ],

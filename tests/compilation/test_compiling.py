@@ -86,7 +86,7 @@ def test_two_processes_compile_once(filled: Path) -> None:
 
 def test_later_processes_find_it_done(filled: Path, request_: AccelerationRequest) -> None:
     before = (directories(filled)[0] / "report.json").stat().st_mtime_ns
-    # A tenth of a second is no time to compile anything.
+    # A tenth of a second is too short to compile anything.
     report = accelerate(request_, filled, limits=Limits(wall_seconds=0.1))
     assert report.is_compiled
     assert report.directory == directories(filled)[0]

@@ -127,7 +127,7 @@ def test_sync_finds_checks_and_marks(service, tmp_path):
     done = service.manage("sync_models")
     assert "m 1: ready" in done.stdout
     assert "n 1: rejected" in done.stdout
-    assert "is no artifact" in done.stderr
+    assert "is not an artifact" in done.stderr
     path.unlink()
     assert "m 1: missing" in service.manage("sync_models").stdout
 
@@ -149,8 +149,8 @@ def test_sync_says_what_it_cannot_check_now(service, tmp_path):
 WRONG = {
     "no artifact": (["publish_model", "m", "/nowhere/model.joblib"], "is not there"),
     "no model in it": (["publish_model", "m", "{text}"], "ends in .txt"),
-    "odd name": (["publish_model", "a b/c", "{good}"], "is no name for a model"),
-    "bad sample": (["publish_model", "m", "{good}", "--sample", "{text}"], "is no JSON"),
+    "odd name": (["publish_model", "a b/c", "{good}"], "is not a valid model name"),
+    "bad sample": (["publish_model", "m", "{good}", "--sample", "{text}"], "is not valid JSON"),
     "unknown model": (["activate_model", "digts", "1"], "No model is called 'digts'"),
     "no such version": (["activate_model", "m", "99"], "m has no version 99. It has 1"),
     "nothing to roll back to": (["rollback_model", "m"], "nothing to roll back to"),

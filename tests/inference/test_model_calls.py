@@ -1,4 +1,4 @@
-"""A queue is no hang, and a hang is one."""
+"""A full queue does not count as a hang; a blocked call does."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_triton_shows_our_errors_to_its_user(client):
         "missing features": lambda: client.infer("penguins", penguins()[:2]),
         "No model called 'nobody'": lambda: client.infer("nobody", [given("input", ROWS)]),
         "Version 5": lambda: client.infer("plain", [given("input", ROWS)], model_version="5"),
-        "gives no output 'fit'": lambda: client.infer(
+        "has no output 'fit'": lambda: client.infer(
             "plain", [given("input", ROWS)], outputs=[triton.InferRequestedOutput("fit")]
         ),
         "activate_model": lambda: client.load_model("plain"),

@@ -265,7 +265,7 @@ def test_no_public_key_is_no_file(tmp_path: Path) -> None:
 
 
 def test_public_key_that_is_no_base64_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ImproperlyConfigured, match="MODELS_SIGNATURE_KEY_BASE64 is no base64"):
+    with pytest.raises(ImproperlyConfigured, match="MODELS_SIGNATURE_KEY_BASE64 is not valid base64"):
         environment.public_key_file("not a key!", tmp_path)
 
 

@@ -49,8 +49,8 @@ def test_aliases_are_set_and_removed_by_name(client, publisher):
     ("body", "status", "words"),
     [
         ({"aliases": {"champion": 9}}, 404, "no version 9"),
-        ({"aliases": {"9": 1}}, 400, "'9' is no alias"),
-        ({"aliases": {"a b": 1}}, 400, "is no alias"),
+        ({"aliases": {"9": 1}}, 400, "'9' is not an alias"),
+        ({"aliases": {"a b": 1}}, 400, "is not an alias"),
         ({"aliases": {"champion": "one"}}, 400, "integer"),
         ({"tags": [1]}, 400, "Tags are"),
         ({"tags": "sales"}, 400, "Tags are"),

@@ -105,7 +105,7 @@ def test_inputs_are_logged_only_on_request(host, load, lines, settings):
     host.post("/predict", {"instances": [[0, 0]] * 40_000})
     asked, torn, large = lines()
     assert asked["inputs"] == ROW
-    assert torn["inputs"] == "7 bytes, no JSON"
+    assert torn["inputs"] == "7 bytes, not JSON"
     assert large["inputs"].endswith("bytes")
 
 

@@ -95,7 +95,7 @@ def test_params_are_ignored_and_the_answer_says_so(host, load):
     ("model", "advice"),
     [
         (DecisionTreeClassifier().fit(ROWS, ["a", "a", "b", "b"]), "Ask for probabilities."),
-        (linear(), "It gives predictions alone."),
+        (linear(), "It only has predictions."),
         (KNeighborsClassifier(1).fit(ROWS, ["a", "a", "b", "b"]), "Ask for probabilities, kneighbors."),
     ],
     ids=["tree", "regressor", "neighbors"],

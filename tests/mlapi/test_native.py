@@ -257,7 +257,7 @@ def test_number_outside_json_comes_with_the_next_step(host, load, body):
     load(classifier([0, 1, 0, 1]))
     answer = host.post("/predict", body)
     assert (answer.status, answer.json["code"]) == (400, "invalid_json")
-    assert "JSON has neither NaN nor Infinity: send null for a missing value" in answer.json["error"]
+    assert "JSON has no NaN and no Infinity: send null for a missing value" in answer.json["error"]
 
 
 @pytest.mark.parametrize("body", ODDITIES.values(), ids=ODDITIES.keys())
@@ -320,7 +320,7 @@ def test_unknown_and_unloaded_models(host, load):
     load(constant(1), "a", number=2)
     body = {"features": [0, 0]}
     assert host.post("/models/b/predict", body).json["served"] == ["a"]
-    assert host.post("/models/b/predict", body).json["error"] == "No model called 'b' is served. Served are: 'a'."
+    assert host.post("/models/b/predict", body).json["error"] == "No model called 'b' is served. Served models: 'a'."
     wrong = host.post("/models/a/versions/1/predict", body)
     assert (wrong.status, wrong.json["loaded"]) == (404, [2])
     assert host.post("/models/a/versions/2/predict", body).status == 200
@@ -350,7 +350,7 @@ def test_unserved_default_is_reported_as_none(host, load):
     replica.runtime.post(default="nope")
     answer = host.post("/predict", {"features": [0, 0]})
     assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "no_model", "5")
-    assert "No model called 'nope' is served, which is the default. Served are: 'a'." in answer.json["error"]
+    assert "The default model, 'nope', is not served. Served models: 'a'." in answer.json["error"]
     assert "name another model in MODELS_DEFAULT" in answer.json["error"]
 
 

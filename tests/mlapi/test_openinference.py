@@ -172,7 +172,7 @@ def test_outputs_are_the_model_s_methods(host, load):
     assert (answer[1]["data"], answer[1]["datatype"]) == (model.predict(ROWS).tolist(), "INT64")
     wrong = infer(host, tensor("x", "FP64", ROWS.tolist()), outputs=["predict_proba"])
     assert wrong.status == 400
-    assert "it gives predict, transform" in wrong.json["error"]
+    assert "it has predict, transform" in wrong.json["error"]
 
     model = plain()
     load(model)

@@ -202,7 +202,7 @@ def test_what_is_not_plain_http_is_refused(data):
 
 BAD_CHUNKS = {
     "no size": b"\r\nab\r\n0\r\n\r\n",
-    "a size that is no number": b"x\r\nab\r\n0\r\n\r\n",
+    "a size that is not a number": b"x\r\nab\r\n0\r\n\r\n",
     "a size with a sign": b"+2\r\nab\r\n0\r\n\r\n",
     "a size with a prefix": b"0x2\r\nab\r\n0\r\n\r\n",
     "too large a size": b"fffffffffffffffff\r\nab\r\n0\r\n\r\n",

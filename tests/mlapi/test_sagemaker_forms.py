@@ -232,7 +232,7 @@ def test_flags_stand_beside_the_rows_of_any_number(host, load, count):
     assert len(asked.json["probabilities"]) == count
     assert asked.json == host.post("/invocations?probabilities=true", body | {"probabilities": False}).json
     unknown = host.post("/invocations", body | {"proba": True})
-    assert "allowed beside 'instances' are 'params', 'probabilities', 'ignore_extra'." in unknown.json["message"]
+    assert "allowed next to 'instances' are 'params', 'probabilities', 'ignore_extra'." in unknown.json["message"]
 
 
 OTHERS = {

@@ -278,7 +278,7 @@ FORGED = {
     "signed by another key": lambda region: signed(region, key=ec.generate_private_key(ec.SECP256R1())),
     "of an unknown key": lambda region: signed(region, kid="unknown"),
     "of a key elsewhere": lambda region: signed(region, kid="../../elsewhere"),
-    "of a key that is no text": lambda region: signed(region, kid=["x"]),
+    "of a key that is not text": lambda region: signed(region, kid=["x"]),
     "of no algorithm": lambda region: signed(region, alg="none"),
     "of a symmetric algorithm": lambda region: signed(region, alg="HS256"),
     "without signature": lambda region: signed(region).rpartition(".")[0] + ".",

@@ -92,7 +92,7 @@ def test_unloaded_version_is_a_404_with_the_loaded_ones(host, split):
         host.post("/models/m/versions/6/predict", BODY),
     ):
         assert (answer.status, answer.json["code"], answer.json["loaded"]) == (404, "version_not_loaded", [7, 8])
-        assert "Loaded are versions 7, 8." in answer.json["error"]
+        assert "Versions 7, 8 are loaded." in answer.json["error"]
 
 
 @pytest.mark.parametrize("value", ["8th", "0", "-1", "8.0", "1e1", "8, 7", "9" * 40, "٨"])

@@ -74,4 +74,4 @@ def test_openapi_describes_the_answer(host, scaler):
 def test_ground_truth_is_refused(host, scaler):
     answer = host.post("/models/m/ground-truth", {"request_id": "a", "label": 1.0})
     assert answer.status == 400
-    assert "'m' (transformer, 2 outputs) takes no ground truth" in answer.json["error"]
+    assert "'m' (transformer, 2 outputs) does not take ground truth" in answer.json["error"]

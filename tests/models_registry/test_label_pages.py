@@ -50,7 +50,7 @@ def test_the_page_shows_the_aliases_of_its_version_alone(churn):
 def test_a_wrong_alias_is_told_and_changes_nothing(churn):
     client = logged_in(*VIEW, "change_registeredmodel")
     answer = client.post(page("modelversion_aliases", churn.pk), {"aliases": "best, 7"})
-    assert "'7' is no alias" in told(answer)
+    assert "'7' is not an alias" in told(answer)
     assert aliases() == {"champion": 1, "first": 1, "next": 2}
 
 

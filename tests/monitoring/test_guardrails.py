@@ -67,7 +67,7 @@ def broken(candidate: Usage, active: Usage | None = None, **limits: float) -> li
     ],
     ids=[
         "the same", "all fail", "a tenth fails", "at the limit", "two of a hundred", "too few to tell",
-        "refused is no error", "three workers lost", "two workers lost",
+        "refused is not an error", "three workers lost", "two workers lost",
         "ten times slower", "twice slower", "another bucket only", "too few latencies",
         "other shares", "within the limit", "a new label", "too few labels",
     ],

@@ -219,13 +219,13 @@ def test_columns_that_do_not_fit_are_refused(opened, given, tmp_path, changes, k
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("x.parquet", b"no parquet", "no valid parquet"),
+        ("x.parquet", b"no parquet", "not valid parquet"),
         ("x.csv", b"", "it is empty"),
         ("x.csv", b"age,age\n1,2\n", "two columns are called 'age'"),
         ("x.csv", b"age,income,city\n", "has no rows"),
         ("x.csv", b"age,income\n1,2\n", "Missing: 'city'|city"),
-        ("x.csv", b"age,income,city\n1,2\n", "no valid csv"),
-        ("x.jsonl", b'{"age": 1,\n', "row 0 is no valid JSON"),
+        ("x.csv", b"age,income,city\n1,2\n", "not valid csv"),
+        ("x.jsonl", b'{"age": 1,\n', "row 0 is not valid JSON"),
         ("x.jsonl", b"[1, 2]\n", "row 0 is list; expected an object"),
         ("x.txt", b"1", "no file to score"),
     ],

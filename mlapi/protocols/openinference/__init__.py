@@ -1,7 +1,7 @@
 """Open Inference Protocol v2 over REST, with Triton's extensions for binary tensors, repository and statistics.
 
-`tensors` reads and writes tensors, `requests` an inference request, `infer` answers it, `metadata` says what a model
-takes and gives, `repository` what is loaded here.
+`tensors` converts tensors, `requests` parses an inference request, `infer` answers it. `metadata` describes a model's
+inputs and outputs, `repository` lists the loaded versions.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ WORTH_COMPRESSING_BYTES = 1024
 
 
 async def infer(call: Call, runtime: Runtime) -> Reply:
-    """Return the outputs that the request asks for; `predict` if it names none."""
+    """Return the requested outputs, by default `predict`."""
     loaded = choose_model(call, runtime.snapshot)
     request = read_request(call, loaded.schema)
     asked = request.outputs or (Output("predict", request.is_binary_by_default),)
@@ -53,7 +53,7 @@ async def infer(call: Call, runtime: Runtime) -> Reply:
 
 
 def rows_of(request: InferRequest) -> int:
-    """Return how many rows the tensors hold, all of them the same number."""
+    """Return the number of rows; HttpError 400 if the tensors have different numbers."""
     first = request.tensors[0]
     for tensor in request.tensors:
         if tensor.rows != first.rows:
@@ -61,14 +61,14 @@ def rows_of(request: InferRequest) -> int:
                 400,
                 "invalid_tensor",
                 f"Input {first.name[:200]!r} has {first.rows} rows, {tensor.name[:200]!r} has {tensor.rows}; "
-                "all need the same.",
+                "all need the same number.",
                 field=tensor.name[:200],
             )
     return first.rows
 
 
 def to_model(schema: Schema, request: InferRequest) -> Any:
-    """Return the tensors in the form that the model takes: one of them as a matrix, or each as a column by name."""
+    """Return the tensors in the form that the model takes: one matrix, or named columns."""
     tensors = request.tensors
     if request.ignores_extra and len(tensors) > 1 and schema.container != "records":
         tensors = tuple(tensor for tensor in tensors if tensor.name in schema.names)
@@ -87,22 +87,22 @@ def to_model(schema: Schema, request: InferRequest) -> Any:
 
 
 def is_matrix(tensor: Tensor, schema: Schema) -> bool:
-    """Return whether a single tensor holds all features in order, whatever its name; else it is one named column."""
+    """Return whether a single tensor, of any name, holds all features in order; else it is one named column."""
     if schema.container == "records":
         return False
     return tensor.width != 1 or len(schema.inputs) == 1 or tensor.name not in schema.names
 
 
 def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> None:
-    """Raise HttpError 400 for an output that this model does not give."""
+    """Raise HttpError 400 for an output that this model does not have."""
     names = output_names(loaded)
     for output in asked:
         if output.name not in names:
             raise HttpError(
                 400,
                 "unknown_output",
-                f"{loaded.name} version {loaded.number} gives no output {describe_value(output.name)[11:]}; "
-                f"it gives {', '.join(names)}.",
+                f"{loaded.name} version {loaded.number} has no output {describe_value(output.name)[11:]}; "
+                f"it has {', '.join(names)}.",
                 field=output.name[:200],
                 expected=list(names),
             )
@@ -111,7 +111,7 @@ def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> No
 async def compute(
     loaded: LoadedModel, rows: Any, count: int, names: list[str], *, runtime: Runtime, stats: CallStats
 ) -> dict[str, Array]:
-    """Return each output by its name; one call of the model for `predict` and the probabilities together."""
+    """Return each output by its name; one model call returns both `predict` and the probabilities."""
     found: dict[str, Array] = {}
     answer: Prediction | None = None
     for name in names:
@@ -124,19 +124,18 @@ async def compute(
 
 
 def probabilities(answer: Prediction, name: str) -> Array:
-    """Return the probabilities called `name`: those of one output where the model has several."""
+    """Return the probabilities called `name`: one output's if the model has several outputs."""
     index = int(name.removeprefix(f"{PROBABILITIES}_")) if name != PROBABILITIES else None
     found = probabilities_of(answer, index)
     if found is None:
-        raise HttpError(400, "no_probabilities", f"The model gives no {name} for these inputs. Ask for 'predict'.")
+        raise HttpError(400, "no_probabilities", f"The model has no {name} for these inputs. Ask for 'predict'.")
     return found
 
 
 def compress(reply: Reply, accepted: str) -> None:
-    """Compress the body where the client asks for it.
+    """Compress the body if the client asks for one encoding only.
 
-    Asking is to name one encoding and no other; many clients list all that they know by default, and are served
-    sooner without.
+    Many clients list all encodings that they support by default; these get a faster response without compression.
     """
     encoding = accepted.strip().lower()
     if encoding in COMPRESSORS and len(reply.body) >= WORTH_COMPRESSING_BYTES:

@@ -1,4 +1,4 @@
-"""What a model takes and gives, said in tensors."""
+"""Describes a model's inputs and outputs as tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models_registry.inference.runtime import LoadedModel, Runtime
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
 PROBABILITIES = "predict_proba"
-# The predictor gives these, whatever the form of the model.
+# Every model's predictor has these outputs.
 PREDICTED = frozenset({"predict", PROBABILITIES})
 DATATYPE_OF = {
     "float": "FP64",
@@ -42,7 +42,7 @@ def server(call: Call, runtime: Runtime) -> Reply:
 
 
 def model(call: Call, runtime: Runtime) -> Reply:
-    """Return a model's metadata, made from its own schema."""
+    """Return a model's metadata, derived from its own schema."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
     return json_reply(
         {
@@ -57,15 +57,15 @@ def model(call: Call, runtime: Runtime) -> Reply:
 
 
 def model_ready(call: Call, runtime: Runtime) -> Reply:
-    """Return that the model, or that version of it, serves here, loaded or loadable.
+    """Return that the model, or the named version, is ready: loaded, or loaded on demand.
 
-    The status of the error says that it does not.
+    Otherwise the error's status says so.
     """
     return json_reply({"name": require_ready(runtime.snapshot, call.model, call.version), "ready": True})
 
 
 def model_config(call: Call, runtime: Runtime) -> Reply:
-    """Return the model's configuration in Triton's words, as far as there is any: all of it follows from the model."""
+    """Return the model's configuration in Triton's terms; every field is derived from the model."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
     return json_reply(
         {
@@ -73,7 +73,7 @@ def model_config(call: Call, runtime: Runtime) -> Reply:
             "platform": platform(loaded),
             "backend": "mlapi",
             "version_policy": {"specific": {"versions": [loaded.number]}},
-            # 0: the first dimension is the batch, and it is in `dims`.
+            # 0: the batch is the first dimension of `dims`.
             "max_batch_size": 0,
             "input": [_configured(item) for item in inputs(loaded.schema)],
             "output": [_configured(item) for item in outputs(loaded)],
@@ -90,18 +90,18 @@ def _configured(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def platform(loaded: LoadedModel) -> str:
-    """Return where the model is from; a compiled form serves what was published as scikit-learn's."""
+    """Return the model's framework; a compiled form is reported as scikit-learn's, which it was published as."""
     is_graph = "onnx" in type(loaded.estimator).__module__ and loaded.runs.get("form") != "compiled"
     return "onnx" if is_graph else "sklearn"
 
 
 def takes_columns(schema: Schema) -> bool:
-    """Return whether each input is described by itself: they have names, or are not all numbers."""
+    """Return whether each input has its own entry: inputs have names, or are not all numbers."""
     return schema.named or schema.container != "array"
 
 
 def inputs(schema: Schema) -> list[dict[str, Any]]:
-    """Return the inputs as a client should send them; either form is taken whatever stands here."""
+    """Return the recommended form of the inputs; the service accepts both forms."""
     if not takes_columns(schema):
         return [{"name": MATRIX, "datatype": MATRIX_DATATYPE, "shape": [-1, len(schema.inputs)]}]
     return [{"name": feature.name, "datatype": datatype_of(feature), "shape": [-1, 1]} for feature in schema.inputs]
@@ -115,7 +115,7 @@ def datatype_of(feature: Feature) -> str:
 
 
 def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:
-    """Return the outputs that may be asked for; -1 is a dimension that only the model's answer tells."""
+    """Return the available outputs; -1 is a dimension that only the model's answer tells."""
     schema = loaded.schema
     return [
         {"name": name, "datatype": _datatype(loaded, name), "shape": [-1, _width(schema, name)]}
@@ -124,12 +124,12 @@ def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:
 
 
 def output_names(loaded: LoadedModel) -> tuple[str, ...]:
-    """Return the outputs' names: the model's methods, with probabilities apart for each of several outputs."""
+    """Return the outputs' names: the model's methods, with separate probabilities for each of several outputs."""
     schema = loaded.schema
     names: list[str] = []
     for method in schema.methods:
         if method not in PREDICTED and not offers(loaded.estimator, method):
-            # A compiled form need not have it.
+            # A compiled form may lack this attribute.
             continue
         if method == PROBABILITIES and has_classes_per_output(schema):
             names.extend(f"{PROBABILITIES}_{index}" for index in range(schema.outputs))
@@ -139,7 +139,7 @@ def output_names(loaded: LoadedModel) -> tuple[str, ...]:
 
 
 def has_classes_per_output(schema: Schema) -> bool:
-    """Return whether each of several outputs has its own classes, and so its own probabilities."""
+    """Return whether the model has several outputs, each with its own classes and probabilities."""
     return bool(schema.classes) and all(isinstance(item, tuple) for item in schema.classes or ())
 
 
@@ -150,7 +150,7 @@ def _datatype(loaded: LoadedModel, name: str) -> str:
     if name != "predict":
         return "FP64"
     if schema.classes is None and (kind := getattr(loaded.estimator, "output_kind_", None)) is not None:
-        # An ONNX graph declares what it answers.
+        # An ONNX graph declares its outputs.
         return DATATYPE_OF_KIND[kind]
     if schema.kind in {"clusterer", "outlier_detector"}:
         return "INT64"

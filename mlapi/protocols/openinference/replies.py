@@ -1,4 +1,4 @@
-"""What the protocol's answers have in common."""
+"""Parts that all of the protocol's responses share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from models_registry.inference.runtime import Runtime
 
 
 def error_reply(error: HttpError, request_id: str) -> Reply:
-    """Return the error as this protocol says it: exactly one string, under `error`."""
+    """Return the error in this protocol's form: exactly one string, under `error`."""
     return Reply(error.status, orjson.dumps({"error": str(error)}), headers=list(error.headers), code=error.code)
 
 
 def json_reply(content: Any, **given: Any) -> Reply:
-    """Return 200 with `content`; clients take no other status for success."""
+    """Return 200 with `content`; clients accept no other status as success."""
     return Reply(200, orjson.dumps(content, default=str), **given)
 
 
 def saying(check: Handler, word: str) -> Handler:
-    """Return a handler that says `{word: true}` where `check` passes, and raises what it raises."""
+    """Return a handler that answers `{word: true}` if `check` passes, and otherwise raises the check's error."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         check(call, runtime)
@@ -31,7 +31,7 @@ def saying(check: Handler, word: str) -> Handler:
 
 
 def unknown_address(call: Call, runtime: Runtime) -> Reply:
-    """Raise the 404 for an address of the protocol, or of an extension, that is not served."""
+    """Raise the 404 for a path, or an extension, of the protocol that is not served."""
     address = f"/v2/{call.params.get('rest', '')[:200]}"
     if address.endswith("/"):
         raise HttpError(

@@ -1,4 +1,4 @@
-"""What is loaded here, in the words of Triton's model repository."""
+"""The loaded models, in the terms of Triton's model repository extension."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
-    """Return every model that should serve here, and its state; with `{"ready": true}` those that do."""
+    """Return every model that should be served here, and its state; with `{"ready": true}` the ready ones."""
     body = read_object(call.body, example='{"ready": true}') if call.body.strip() else {}
     only_ready = flag(body, "ready", default=False)
     entries = _entries(runtime.snapshot)
@@ -20,7 +20,7 @@ def index(call: Call, runtime: Runtime) -> Reply:
 
 
 def _entries(snapshot: ServingSnapshot) -> list[dict[str, Any]]:
-    """Return a line for each loaded version, and one for each that should be loaded and is not."""
+    """Return one entry for each loaded version, and one for each version that should be loaded but is not."""
     lines = [_entry(name, loaded.number, "READY", "") for name, loaded in snapshot.models.items()]
     lines += [_entry(loaded.name, loaded.number, "READY", "") for loaded in snapshot.others.values()]
     for name, number in snapshot.desired.items():
@@ -31,7 +31,7 @@ def _entries(snapshot: ServingSnapshot) -> list[dict[str, Any]]:
 
 
 def _unserved(name: str, snapshot: ServingSnapshot) -> tuple[str, str]:
-    """Return the state of a version that is not loaded, and why."""
+    """Return the state of a version that is not loaded, and the reason."""
     if name in snapshot.problems:
         return "UNAVAILABLE", snapshot.problems[name]
     if snapshot.is_loadable(name):
@@ -44,7 +44,7 @@ def _entry(name: str, number: int, state: str, reason: str) -> dict[str, Any]:
 
 
 def refuse_load(call: Call, runtime: Runtime) -> Reply:
-    """Raise the error that says who loads models: one worker must not serve what its siblings do not."""
+    """Raise the error that explains activation: all workers must serve the same models."""
     raise HttpError(
         400,
         "not_here",

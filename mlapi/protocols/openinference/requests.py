@@ -1,4 +1,4 @@
-"""Reads an inference request: its tensors, from JSON and from what follows it, and the outputs that it asks for."""
+"""Parses an inference request: tensors from JSON and from the bytes after it, and the requested outputs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from models_registry.artifacts.schema import Schema
 HEADER_LENGTH = "Inference-Header-Content-Length"
 EXAMPLE = '{"inputs": [{"name": …, "shape": [1, 4], "datatype": "FP64", "data": […]}]}'
 CONTENT_TYPES = ("np", "pd", "str")
-# Of the one tensor that a model without named features takes.
+# Name and datatype of the one tensor of a model without named features.
 MATRIX = "input"
 MATRIX_DATATYPE = "FP64"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output that is asked for, and whether its values follow the JSON as bytes."""
+    """A requested output, and whether its values follow the JSON as bytes."""
 
     name: str
     is_binary: bool
@@ -39,7 +39,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a client asks: tensors in, names out. No `outputs` means the default one."""
+    """A parsed request: input tensors and output names. No `outputs` means the default output."""
 
     tensors: tuple[Tensor, ...]
     outputs: tuple[Output, ...]
@@ -50,7 +50,7 @@ class InferRequest:
 
 
 def read_request(call: Call, schema: Schema) -> InferRequest:
-    """Return the request in `call`; an HttpError 400 for what is not one."""
+    """Return the request in `call`; HttpError 400 if it is invalid."""
     header, rest = split(call)
     if not header and rest:
         return _raw_request(rest, schema)
@@ -64,10 +64,10 @@ def read_request(call: Call, schema: Schema) -> InferRequest:
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise unknown_content_type(content_type, "the request")
     if flag(parameters, "explain", default=False):
-        # Its answer would look as if the model had no contributions.
+        # A response without contributions would look like a model that has none.
         raise invalid(
             "parameters",
-            "Explanations are not part of this protocol. Leave 'explain' out, or send '\"explain\": true' to "
+            "Explanations are not part of this protocol. Omit 'explain', or send '\"explain\": true' to "
             "POST /models/{name}/predict.",
         )
     outputs = _outputs(body, by_default=by_default)
@@ -100,14 +100,14 @@ def split(call: Call) -> tuple[bytes | memoryview, memoryview]:
 
 
 def _raw_request(raw: memoryview, schema: Schema) -> InferRequest:
-    """Return the request whose body is the values of the one tensor and nothing else."""
+    """Return the request of a body that is only the values of one tensor."""
     dtype = DTYPES[MATRIX_DATATYPE]
     width = len(schema.inputs)
     if schema.container != "array" or len(raw) % (dtype.itemsize * width):
         raise invalid(
             HEADER_LENGTH,
-            f"{HEADER_LENGTH} is 0: the body must be rows of {width} {MATRIX_DATATYPE} values of a model that takes "
-            f"numbers alone; found {len(raw)} bytes.",
+            f"{HEADER_LENGTH} is 0: the body must be rows of {width} {MATRIX_DATATYPE} values for a model that takes "
+            f"only numbers; found {len(raw)} bytes.",
         )
     shape = (len(raw) // (dtype.itemsize * width), width)
     return InferRequest((from_bytes(MATRIX, MATRIX_DATATYPE, shape, raw),), (), is_binary_by_default=True)
@@ -123,17 +123,17 @@ def _tensors(body: Mapping[str, Any], rest: memoryview) -> tuple[Tensor, ...]:
         tensor, size = _tensor(item, index, rest[position:])
         position += size
         if tensor.name in found:
-            raise bad_tensor(tensor.name, "stands twice; send it once")
+            raise bad_tensor(tensor.name, "appears twice; send it once")
         found[tensor.name] = tensor
     if position != len(rest):
         raise invalid(
-            "inputs", f"{len(rest)} bytes follow the JSON, the inputs' 'binary_data_size' add up to {position}."
+            "inputs", f"{len(rest)} bytes follow the JSON, but the inputs' 'binary_data_size' add up to {position}."
         )
     return tuple(found.values())
 
 
 def _tensor(item: Any, index: int, rest: memoryview) -> tuple[Tensor, int]:
-    """Return a tensor, and how many bytes of `rest` are its own."""
+    """Return a tensor, and the number of its bytes in `rest`."""
     if type(item) is not dict:
         raise invalid("inputs", f"Input {index} must be an object, found {describe_value(item)}.")
     name, datatype = item.get("name"), item.get("datatype")
@@ -160,8 +160,8 @@ def _tensor(item: Any, index: int, rest: memoryview) -> tuple[Tensor, int]:
     if size > len(rest):
         raise bad_tensor(
             name,
-            f"'binary_data_size' is {size}, and {len(rest)} bytes are left after the JSON; the header {HEADER_LENGTH} "
-            "says where it ends",
+            f"'binary_data_size' is {size}, but {len(rest)} bytes are left after the JSON; the header {HEADER_LENGTH} "
+            "gives the length of the JSON",
         )
     return from_bytes(name, datatype, shape, rest[:size]), size
 
@@ -182,14 +182,14 @@ def _outputs(body: Mapping[str, Any], *, by_default: bool) -> tuple[Output, ...]
             if extension in parameters:
                 raise invalid("outputs", f"Output {name[:200]!r}: the parameter {extension!r} is not served.")
         if name in found:
-            raise invalid("outputs", f"Output {name[:200]!r} stands twice; ask for it once.")
+            raise invalid("outputs", f"Output {name[:200]!r} appears twice; ask for it once.")
         found[name] = Output(name, flag(parameters, "binary_data", default=by_default))
-    # A method may stand for the arrays that it gives.
+    # A method's name may stand for the arrays that the method returns.
     return tuple(replace(item, name=name) for item in found.values() for name in outputs_of(item.name))
 
 
 def parameters_of(item: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return an object's parameters, none if it has none."""
+    """Return an object's parameters; empty without any."""
     parameters = item.get("parameters")
     if parameters is None:
         return {}
@@ -199,7 +199,7 @@ def parameters_of(item: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    """Return a parameter that is true or false."""
+    """Return a boolean parameter."""
     value = parameters.get(name, default)
     if type(value) is not bool:
         raise invalid("parameters", f"The parameter {name!r} must be true or false, found {describe_value(value)}.")
@@ -207,12 +207,12 @@ def flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
 
 
 def invalid(field: str, message: str) -> HttpError:
-    """Return the error for a request that is none."""
+    """Return the error for an invalid request."""
     return HttpError(400, "invalid_request", message, field=field)
 
 
 def unknown_content_type(value: Any, where: str) -> HttpError:
-    """Return the error for a codec that is not spoken here."""
+    """Return the error for an unsupported content type."""
     return invalid(
         "parameters",
         f"The content type of {where} must be one of {', '.join(CONTENT_TYPES)}, found {describe_value(value)}.",

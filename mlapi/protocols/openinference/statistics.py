@@ -1,4 +1,4 @@
-"""What the models have answered so far, in the words of Triton's statistics extension."""
+"""Counts and durations of the models' predictions, in the form of Triton's statistics extension."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.inference.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class VersionStatistics:
-    """What a version answered, through every protocol and in every worker."""
+    """The predictions of one version, over every protocol and every worker."""
 
     succeeded: int = 0
     failed: int = 0
@@ -28,7 +28,7 @@ StatisticsOf = Callable[[Sequence[tuple[str, int]]], Sequence[VersionStatistics]
 
 
 def statistics(statistics_of: StatisticsOf) -> Handler:
-    """Return a handler that answers with what `statistics_of` gives for (model, version) pairs, in their order."""
+    """Return a handler that answers with the results of `statistics_of` for (model, version) pairs, in their order."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         snapshot = runtime.snapshot

@@ -1,4 +1,4 @@
-"""Tensors from JSON and from bytes, and back."""
+"""Converts tensors from JSON and bytes, and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "FP64": np.dtype("<f8"),
 }
 DATATYPES = (*DTYPES, "BYTES")
-# What JSON may hold for each kind of dtype; null is a missing value.
+# The JSON types for each kind of dtype; null is a missing value.
 TAKEN: Mapping[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float, type(None)}}
 IN_WORDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers or null"}
 LARGEST_INT64 = 2**63 - 1
@@ -39,9 +39,9 @@ LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named input: its shape of one or two dimensions, and its values in that shape.
+    """A named input: its shape (one or two dimensions), and its values.
 
-    `values` is an array, or for BYTES a flat list of strings, with None if one is missing.
+    `values` is an array, or for BYTES a flat list of strings, with None for a missing one.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Tensor:
 
     @property
     def rows(self) -> int:
-        """The first dimension."""
+        """The size of the first dimension."""
         return self.shape[0]
 
     @property
@@ -60,18 +60,18 @@ class Tensor:
         return self.shape[1] if len(self.shape) == 2 else 1
 
     def matrix(self) -> Array | list[list[Any]]:
-        """Return the values as rows."""
+        """Return the values as a list of rows."""
         if isinstance(self.values, np.ndarray):
             return self.values.reshape(self.rows, self.width)
         return [self.values[start : start + self.width] for start in range(0, len(self.values), self.width)]
 
     def column(self) -> Array | list[Any]:
-        """Return the values of a tensor of one value a row."""
+        """Return the values of a tensor with one value per row."""
         return self.values.reshape(-1) if isinstance(self.values, np.ndarray) else self.values
 
 
 def read_shape(value: Any, name: str) -> tuple[int, ...]:
-    """Return a shape of one or two dimensions; anything else is an HttpError 400."""
+    """Return a shape of one or two dimensions; HttpError 400 for anything else."""
     if type(value) is list and 1 <= len(value) <= 2 and all(type(size) is int and size >= 0 for size in value):
         return tuple(value)
     found = str(value)[:80] if type(value) is list else describe_value(value)
@@ -79,7 +79,7 @@ def read_shape(value: Any, name: str) -> tuple[int, ...]:
 
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Tensor:
-    """Return the tensor whose `data` is in JSON, nested as the shape says or flat in row-major order."""
+    """Return the tensor from JSON `data`, either nested like the shape or flat in row-major order."""
     flat = _flat(name, shape, data)
     kinds = set(map(type, flat))
     if datatype == "BYTES":
@@ -92,7 +92,7 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Te
             name, f"{datatype} takes {IN_WORDS[dtype.kind]}, found {_first_other(flat, TAKEN[dtype.kind])}"
         )
     try:
-        with np.errstate(over="ignore"):  # what becomes infinite here is refused with its row and feature later
+        with np.errstate(over="ignore"):  # The schema refuses infinite values later, with row and feature.
             values = np.array(flat, dtype=np.float64).astype(dtype) if dtype.kind == "f" else np.array(flat, dtype)
     except OverflowError:
         raise bad_tensor(name, f"a value is beyond the range of {datatype}") from None
@@ -111,7 +111,7 @@ def _flat(name: str, shape: tuple[int, ...], data: Any) -> list[Any]:
                     f"row {index} of 'data' must be a list of {width} as 'shape' says, found {describe_value(row)}",
                 )
         if len(data) != rows:
-            raise bad_tensor(name, f"'shape' says {rows} rows, 'data' has {len(data)}")
+            raise bad_tensor(name, f"'shape' says {rows} rows, but 'data' has {len(data)}")
         return list(chain.from_iterable(data))
     if len(data) != prod(shape):
         raise bad_tensor(name, f"'shape' {list(shape)} needs {prod(shape)} values, 'data' has {len(data)}")
@@ -123,7 +123,7 @@ def _first_other(values: Sequence[Any], taken: set[type]) -> str:
 
 
 def from_bytes(name: str, datatype: str, shape: tuple[int, ...], raw: memoryview) -> Tensor:
-    """Return the tensor whose little-endian values are `raw`; numbers are looked at where they lie, not copied."""
+    """Return the tensor of the little-endian values in `raw`; numbers are not copied."""
     count = prod(shape)
     if datatype == "BYTES":
         return Tensor(name, datatype, shape, _strings(name, count, raw))
@@ -140,7 +140,7 @@ def from_bytes(name: str, datatype: str, shape: tuple[int, ...], raw: memoryview
 
 
 def _strings(name: str, count: int, raw: memoryview) -> list[str]:
-    """Return `count` strings, each of which has its length in four bytes before it."""
+    """Return `count` strings, each preceded by its length in four bytes."""
     found: list[str] = []
     position, end = 0, len(raw)
     for index in range(count):
@@ -150,7 +150,7 @@ def _strings(name: str, count: int, raw: memoryview) -> list[str]:
         try:
             found.append(str(raw[start:position], "utf-8"))
         except UnicodeDecodeError:
-            raise bad_tensor(name, f"string {index} is no valid UTF-8; text models take text") from None
+            raise bad_tensor(name, f"string {index} is not valid UTF-8; text models take text") from None
     if position != end:
         raise bad_tensor(name, f"{end - position} bytes are left after {count} strings")
     return found
@@ -162,7 +162,7 @@ def bad_tensor(name: str, problem: str) -> HttpError:
 
 
 def datatype_of(values: Array) -> str:
-    """Return the datatype in which an output is given: the widest of its kind."""
+    """Return the datatype of an output: the widest of its kind."""
     kind = values.dtype.kind
     if kind == "O":
         kinds = set(map(type, values.ravel().tolist()))
@@ -173,9 +173,9 @@ def datatype_of(values: Array) -> str:
 
 
 def write(name: str, values: Array, *, is_binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return an output's entry in the JSON, and the bytes that follow it (none where the values are in the JSON).
+    """Return an output's JSON entry, and the bytes that follow the JSON (empty if the JSON has the values).
 
-    One dimension becomes `[rows, 1]`.
+    An output of one dimension gets the shape `[rows, 1]`.
     """
     datatype = datatype_of(values)
     matrix = values.reshape(-1, 1) if values.ndim == 1 else values

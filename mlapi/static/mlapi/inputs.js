@@ -225,7 +225,7 @@ window.mlapi = window.mlapi || {};
         this.problem.hidden = true;
         return value;
       } catch (error) {
-        this.problem.textContent = `This is no JSON: ${error.message}`;
+        this.problem.textContent = `This is not valid JSON: ${error.message}`;
         this.problem.hidden = false;
         return undefined;
       }

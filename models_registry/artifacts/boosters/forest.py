@@ -220,7 +220,7 @@ def _cover(trees: Sequence[TreeNodes], order: Array) -> Array | None:
 def _values(trees: Sequence[TreeNodes], is_leaf: Array) -> Array:
     values = _joined(trees, "value", np.float64)
     if not np.isfinite(values[is_leaf]).all():
-        raise refuse("holds a leaf whose value is no finite number")
+        raise refuse("holds a leaf whose value is not a finite number")
     return np.where(is_leaf, values, 0.0)
 
 

@@ -49,7 +49,7 @@ class _Wrapper(Boosted):
         if booster is None:
             return  # a template inside of a search, never fitted
         if not isinstance(booster, Booster):
-            raise _broken("is no booster")
+            raise _broken("is not a booster")
         self.take_booster(booster, state)
 
     def take_booster(self, booster: Booster, state: State) -> None:

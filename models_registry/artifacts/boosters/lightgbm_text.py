@@ -86,7 +86,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise broken("it is no text") from error
+        raise broken("it is not text") from error
 
 
 def _model(text: str) -> BoostedModel:
@@ -103,7 +103,7 @@ def _model(text: str) -> BoostedModel:
     if objective == "regression" and "sqrt" in settings:
         link = links.SQUARE
     if len(trees) % outputs:
-        raise refuse(f"holds {len(trees)} trees, which is no multiple of the {outputs} of one iteration")
+        raise refuse(f"holds {len(trees)} trees, which is not a multiple of the {outputs} of one iteration")
     planted = [_tree(tree, number % outputs) for number, tree in enumerate(trees)]
     names = tuple(header.get("feature_names", "").split(" ")) if header.get("feature_names") else ()
     if len(names) not in {0, n_features}:
@@ -233,7 +233,7 @@ def _sets(tree: dict[str, str], thresholds: Array, by_set: Array) -> dict[int, A
     if len(bounds) != count + 1 or bounds[0] != 0 or (np.diff(bounds) < 0).any() or bounds[-1] != len(words):
         raise refuse("holds sets of categories that lie outside of their words")
     if len(words) > MAX_CATEGORY // 32 * max(1, count) or not ((words >= 0) & (words < 1 << 32)).all():
-        raise refuse("holds a set of categories that is no set of bits")
+        raise refuse("holds a set of categories that is not a set of bits")
     chosen = thresholds[nodes]
     if not ((chosen >= 0) & (chosen < count) & (chosen == np.floor(chosen))).all():
         raise refuse("holds a split by a set of categories that is not there")

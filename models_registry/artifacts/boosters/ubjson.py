@@ -91,7 +91,7 @@ class _Reader:
     def _length(self) -> int:
         kind = self._byte()
         if kind not in _NUMBERS or kind in b"dD":
-            raise broken("it has a length that is no whole number")
+            raise broken("it has a length that is not a whole number")
         return int(self._number(kind))
 
     def _text(self, length: int) -> str:

@@ -147,7 +147,7 @@ def _of_trees(
         for number, (tree, target) in enumerate(zip(described, targets, strict=True))
     ]
     if len(trees) % per_iteration:
-        raise refuse(f"holds {len(trees)} trees, which is no multiple of the {per_iteration} of one iteration")
+        raise refuse(f"holds {len(trees)} trees, which is not a multiple of the {per_iteration} of one iteration")
     n_features = common["n_features"]
     return BoostedModel(
         **common,
@@ -169,7 +169,7 @@ def _tree(tree: Mapping[str, Any], target: int, weight: float) -> TreeNodes:
     if conditions.shape != left.shape:
         raise refuse("holds a tree whose arrays are of different lengths")
     if np.isnan(conditions).any():
-        raise refuse("holds a split, or a leaf, whose value is no number")
+        raise refuse("holds a split, or a leaf, whose value is not a number")
     values = conditions * np.float32(weight)
     return TreeNodes(
         left=left,

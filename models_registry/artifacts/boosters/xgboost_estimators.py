@@ -65,7 +65,7 @@ class _Wrapper(Boosted):
         if booster is None:
             return  # a template inside of a search, never fitted
         if not isinstance(booster, Booster):
-            raise _broken("is no booster")
+            raise _broken("is not a booster")
         objective = state.get("objective")
         if objective is not None and not isinstance(objective, str):
             raise _broken("was trained with a function as its objective, which is not served")

@@ -204,5 +204,5 @@ def _read(
 
 def _opener(format: str) -> Callable[[Path, frozenset[str], bool], Any]:
     if format not in _OPENERS:
-        raise UnsupportedFormat(f"{format!r} is no format; expected one of {', '.join(_OPENERS)}.")
+        raise UnsupportedFormat(f"{format!r} is not a format; expected one of {', '.join(_OPENERS)}.")
     return _OPENERS[format]

@@ -103,7 +103,7 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
         shape = (shape,)
     plain = type(shape) is tuple and all(isinstance(n, int | np.integer) and n >= 0 for n in shape)
     if not plain:
-        _refuse("an array whose shape is no tuple of sizes")
+        _refuse("an array whose shape is not a tuple of sizes")
     return tuple(int(n) for n in shape)
 
 

@@ -64,7 +64,7 @@ def texts_of(data: Any) -> Texts:
     if type(buffers) is not list or len(buffers) != _BUFFERS:
         _refuse("without its buffers")
     if not all(type(number) is int and number >= 0 for number in (length, offset)):
-        _refuse("with a length that is no number")
+        _refuse("with a length that is not a number")
     validity, offsets, content = buffers
     if length == 0:
         return Texts()
@@ -79,7 +79,7 @@ def texts_of(data: Any) -> Texts:
             for start, end, there in zip(ends[:-1], ends[1:], is_there, strict=True)
         )
     except UnicodeDecodeError:
-        _refuse("with a text that is no valid UTF-8")
+        _refuse("with a text that is not valid UTF-8")
 
 
 def _offsets(buffer: Any, dtype: np.dtype[Any], offset: int, length: int) -> list[int]:

@@ -46,7 +46,7 @@ def item_bytes(dtype: Any) -> tuple[int, bool]:
 def item_count(shape: Any) -> int:
     sizes = (shape,) if isinstance(shape, int) else shape
     if not isinstance(sizes, tuple) or not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise ContradictoryFile("It holds an array whose shape is no tuple of sizes.")
+        raise ContradictoryFile("It holds an array whose shape is not a tuple of sizes.")
     return math.prod(sizes)
 
 

@@ -171,7 +171,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def _made(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, Inert):
-            self._notes.problems.append("The artifact calls something that is no name.")
+            self._notes.problems.append("The artifact calls something that is not a name.")
             return Inert("?")
         name = self._bound_method(function.name, arguments)
         if function.state:
@@ -261,7 +261,7 @@ class InertUnpickler(pickle._Unpickler):
         if isinstance(target, list):
             target.extend(items)
         else:
-            self._notes.problems.append("The artifact appends to something that is no list.")
+            self._notes.problems.append("The artifact appends to something that is not a list.")
 
     def load_setitem(self) -> None:
         value = self.stack.pop()
@@ -281,7 +281,7 @@ class InertUnpickler(pickle._Unpickler):
         elif isinstance(target, dict):
             target.update(pairs)
         else:
-            self._notes.problems.append("The artifact sets items of something that is no dictionary.")
+            self._notes.problems.append("The artifact sets items of something that is not a dictionary.")
 
     def load_dict(self) -> None:
         items = self.pop_mark()
@@ -292,7 +292,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def _extend_set(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            self._notes.problems.append("The artifact adds items to something that is no set.")
+            self._notes.problems.append("The artifact adds items to something that is not a set.")
 
     def load_empty_set(self) -> None:
         self.append([])

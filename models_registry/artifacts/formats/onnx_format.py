@@ -246,7 +246,7 @@ def _tried(session: Any, run: GraphRun) -> tuple[GraphRun, dict[str, Any] | None
 def _try(run: GraphRun, feed: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any] | None:
     try:
         return run.on(feed, names)
-    except Exception:  # noqa: BLE001 - kernels have no common error, and these rows may hold a text that is no category
+    except Exception:  # noqa: BLE001 - kernels have no common error, and these rows may hold a text that is not a category
         return None
 
 

@@ -71,7 +71,7 @@ def _note_versions(model: Any, notes: InspectionNotes) -> None:
 
 
 def _text(value: str | bytes) -> str:
-    """Return a text of the file; protobuf gives one that is no UTF-8 as bytes."""
+    """Return a text of the file; protobuf gives one that is not UTF-8 as bytes."""
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 

@@ -62,7 +62,7 @@ def _by_ids(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
 
 
 def _by_places(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
-    """Return the same of nodes by place; a leaf is no node, and ends a path."""
+    """Return the same of nodes by place; a leaf is not a node, and ends a path."""
     sides = [
         (_integers(attributes, f"nodes_{side}nodeids"), _integers(attributes, f"nodes_{side}leafs"))
         for side in ("true", "false")

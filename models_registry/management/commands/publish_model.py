@@ -82,7 +82,7 @@ def _json(text: str, path: Path) -> Any:
     try:
         return read_json(text)
     except ValueError as error:
-        raise ManifestError(f"{path} is no JSON: {error}.") from error
+        raise ManifestError(f"{path} is not valid JSON: {error}.") from error
 
 
 def _read(path: Path) -> str:

@@ -36,7 +36,7 @@
     if (name.validity.valueMissing) return tell(name, "Give the model a name, e.g. churn.");
     if (new RegExp(name.dataset.pattern).test(name.value)) return tell(name, "");
     const near = name.value.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+|[-._]+$/g, "").slice(0, 100) || "my-model";
-    return tell(name, `${name.value} is no name for a model. Try ${near}.`);
+    return tell(name, `${name.value} is not a valid model name. Try ${near}.`);
   };
 
   const checkSample = () => {

@@ -71,10 +71,10 @@ def test_a_file_is_ready_and_compared_with_the_library(tmp_path: Path) -> None:
         (b"tree\nversion=v4\n", "it ends before its trees do"),
         (b"tree\nend of trees\n", "it is not as LightGBM writes it"),
         (b"trees are plants", "its first line is not 'tree'"),
-        (b"tree\n\xff\xfe", "it is no text"),
+        (b"tree\n\xff\xfe", "it is not text"),
         (b"", "empty file"),
         (b"<html>", "HTML page"),
-        (b"\x80\x04K\x01.", "it is no text"),
+        (b"\x80\x04K\x01.", "it is not text"),
     ],
 )
 def test_file_without_a_model_is_described(content: bytes, said: str, tmp_path: Path) -> None:

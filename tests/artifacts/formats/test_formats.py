@@ -43,7 +43,7 @@ def test_ending_names_the_format(key: str, format: str) -> None:
 )
 def test_other_endings_are_refused(key: str) -> None:
     if key == "a.onnx/":
-        # A trailing slash is no part of a name.
+        # A trailing slash is not a part of a name.
         assert format_of(key) == "onnx"
         return
     with pytest.raises(UnsupportedFormat, match=r"\.joblib, \.pkl, \.pickle, \.sav, \.skops, \.onnx"):

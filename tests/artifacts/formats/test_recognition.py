@@ -59,7 +59,7 @@ def test_file_is_called_by_its_name(key: str, tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     path.write_bytes(content)
     (reason,) = judge(inspect_artifact(path, "joblib", max_claimed_bytes=10**8))
-    assert f"The artifact is no joblib file. It is {said}" in reason
+    assert f"The artifact is not a joblib file. It is {said}" in reason
 
 
 def test_skops_file_under_another_ending_is_named(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_page_in_the_place_of_any_format_is_named(format: str, tmp_path: Path) -
     path = tmp_path / f"model.{format}"
     path.write_bytes(b"<html><body>404</body></html>")
     (reason,) = judge(inspect_artifact(path, format, max_claimed_bytes=10**8))
-    assert f"The artifact is no {format} file. It is an HTML page" in reason
+    assert f"The artifact is not a {format} file. It is an HTML page" in reason
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])

@@ -105,7 +105,7 @@ def test_attack_is_refused_without_effect(key: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
         open_artifact(path, "skops")
     assert not mark.exists()
-    # The loader finds out by itself about what is no type; the types are named before anything is loaded.
+    # The loader finds out by itself about what is not a type; the types are named before anything is loaded.
     if not key.startswith(("unknown reference", "member outside", "generator by name")):
         assert judge(inspect_artifact(path, "skops", max_claimed_bytes=10**6))
 

@@ -44,7 +44,7 @@ def restore_loss(kind: Any, checksum: Any, state: Any) -> Any:
     anything that is not a loss.
     """
     if not isinstance(kind, type) or kind not in _LOSSES:
-        raise TypeError(f"{kind!r} is no loss")
+        raise TypeError(f"{kind!r} is not a loss")
     numbers = tuple(state or ())
     if not all(type(number) in (int, float) for number in numbers):
         raise TypeError("a loss has numbers only")
