@@ -1,7 +1,6 @@
-"""The admin's place among the apps: its pages are imported when they are first requested.
+"""Defers the import of the admin's pages until the first request for one of them.
 
-A worker that answers predictions and a command of the registry need none of them, and they are half of all that
-would be imported at their start.
+Serving workers and management commands do not need these pages, which are half of the modules imported at start.
 """
 
 from __future__ import annotations
@@ -24,6 +23,6 @@ class AdminWhenAsked(SimpleAdminConfig):
 
 
 def check_pages(**asked: Any) -> list[checks.CheckMessage]:
-    """Check the pages of every app: what is not imported would not be."""
+    """Check the pages of every app: this imports them, as their checks would otherwise be skipped."""
     admin.autodiscover()
     return list(check_admin_app(**asked))

@@ -1,4 +1,4 @@
-"""Composition root of a serving worker. Importing it starts nothing: the replica starts with the server."""
+"""Composition root of a serving worker. An import starts nothing: the replica starts with the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models_registry.checks import require_sound_settings  # noqa: E402
 
 
 def grpc_server() -> GrpcServer | None:
-    """Return the gRPC server that GRPC_PORT asks for. Without one its library is not loaded."""
+    """Return the gRPC server on GRPC_PORT; None without a port, and then grpcio is not imported."""
     if not settings.GRPC_PORT:
         return None
     from mlapi.grpc.server import InferenceServer

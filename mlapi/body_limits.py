@@ -1,7 +1,7 @@
-"""How large a body may be, and who may send files: known from the address, before anything is read.
+"""Body size limits and file permissions by path, applied before a body is read.
 
-Django writes the file parts of a form to the temporary directory wherever a view, or the check for forged requests,
-looks at the form. Only the uploads of artifacts and of tables take files; they read them after authentication.
+When a view or the CSRF check reads a form, Django writes its file parts to the temporary directory. Only uploads of
+artifacts and of tables may have files; those views read them after authentication.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from django.core.files.uploadhandler import FileUploadHandler
 from mlapi.protocols.base import HttpError
 from models_registry.artifacts.table_formats import MAX_TABLE_BYTES
 
-# Beyond any form of the admin, and any JSON that the registry's API takes.
+# Above the size of any admin form, and of any JSON body of the registry's API.
 MAX_SMALL_BYTES = 1_000_000
 UPLOAD_PATH = re.compile(r"/api/models/[^/]+/versions")
 TABLE_PATH = re.compile(r"/api/models/[^/]+/replays|/admin/models_registry/modelversion/[0-9]+/replay/")
 
 
 def body_limit(method: str, path: str) -> int:
-    """Return how many bytes a request's body may have, on any path that the request pipeline does not answer."""
-    # An artifact and its reference share it.
+    """Return the size limit in bytes of a request that the request pipeline does not answer."""
+    # An artifact and its reference share this limit.
     if method == "POST" and UPLOAD_PATH.fullmatch(path):
         return int(settings.MODELS_MAX_ARTIFACT_MB) * 1_000_000 + MAX_SMALL_BYTES
     return MAX_SMALL_BYTES + (MAX_TABLE_BYTES if takes_file(method, path) else 0)
 
 
 def takes_file(method: str, path: str) -> bool:
-    """Return whether a request may bring a file, which is read as a stream after authentication."""
+    """Return whether a request may have a file, which is streamed after authentication."""
     return method == "POST" and bool(UPLOAD_PATH.fullmatch(path) or TABLE_PATH.fullmatch(path))
 
 
 def require_length(method: str, path: str, length: str) -> None:
-    """Raise HttpError 413 where a Content-Length is over the limit, and 400 if it is not a number."""
+    """Raise HttpError 413 for a Content-Length above the limit, and 400 for one that is not a number."""
     if not length:
         return
     if not (length.isascii() and length.isdigit()):
@@ -53,19 +53,19 @@ def require_length(method: str, path: str, length: str) -> None:
 
 
 class FilesNotTaken(SuspiciousOperation):
-    """A form brings a file if none is taken."""
+    """A form has a file, but the path accepts none."""
 
 
 class NoFiles(FileUploadHandler):
-    """Refuses every file part before its first byte is kept."""
+    """Refuses every file part before its first byte is stored."""
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
         """Raise FilesNotTaken."""
         raise FilesNotTaken("A form with a file came to an address that takes none.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
-        """Keep nothing."""
+        """Store nothing."""
         return None
 
     def file_complete(self, file_size: int) -> None:
-        """Give no file."""
+        """Return no file."""

@@ -1,4 +1,4 @@
-"""What is served here: active versions, schemas, and an example request that works."""
+"""The catalogue: active versions, schemas, and an example request that works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_LIMIT = 1000
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
-    """Return the models that should be served, a page of them by name: those that are, and why others are not."""
+    """Return one page, by name, of the models that should be served: the served ones, and why others are not."""
     snapshot = runtime.snapshot
     limit, after = _page(call)
     missing, unloaded = snapshot.missing(), snapshot.unloaded()
@@ -34,7 +34,7 @@ def index(call: Call, runtime: Runtime) -> Reply:
             if name in snapshot.models
         ],
         "missing": {name: missing[name] for name in shown if name in missing},
-        # Loaded at their first request, by the number of their active version.
+        # Models that load at their first request, with the number of their active version.
         "unloaded": {name: unloaded[name] for name in shown if name in unloaded},
         "default": snapshot.default,
         "next": shown[-1] if len(following) > limit else None,
@@ -43,17 +43,17 @@ def index(call: Call, runtime: Runtime) -> Reply:
 
 
 def _page(call: Call) -> tuple[int, str]:
-    """Return how many models are asked for, and the name after which they begin."""
+    """Return the requested number of models, and the name after which they start."""
     given = dict(parse_qsl(call.query, keep_blank_values=True, max_num_fields=100))
     limit = given.get("limit", str(DEFAULT_LIMIT))
-    # ASCII digits only: int() takes spaces, signs and underscores.
+    # ASCII digits only: int() accepts spaces, signs and underscores.
     if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
         raise HttpError(400, "bad_limit", f"limit is {limit[:50]!r}; expected a whole number from 1 to {MAX_LIMIT}.")
     return int(limit), given.get("after", "")
 
 
 def detail(call: Call, runtime: Runtime) -> Reply:
-    """Return one model that is served."""
+    """Return one served model."""
     snapshot = runtime.snapshot
     if call.model is None:
         raise HttpError(404, "unknown_model", "No model is named.")
@@ -62,7 +62,7 @@ def detail(call: Call, runtime: Runtime) -> Reply:
 
 
 def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, Any]:
-    """Return what a caller wants to know of a model."""
+    """Return a model's catalogue entry."""
     schema = loaded.schema
     example = example_request(loaded)
     url = f"{call.base_url}/models/{loaded.name}/predict"
@@ -94,18 +94,18 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
 
 
 def _described(feature: Feature, loaded: LoadedModel) -> dict[str, Any]:
-    """Return a feature, with the range that the sample's numbers have."""
+    """Return a feature, with the range of its numbers in the sample."""
     held = loaded.ranges.get(feature.name)
     return feature.to_json() | ({} if held is None else {"range": held})
 
 
 def example_request(loaded: LoadedModel) -> dict[str, Any]:
-    """Return a request body that works: the sample's first row, else the made-up one that the validation tried."""
+    """Return an example body: the sample's first row, else the generated row that the validation used."""
     return {"features": example_of(loaded.schema) if loaded.example is None else loaded.example}
 
 
 def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the same row by position where the names would fill the screen."""
+    """Return the row by position if its names would fill the screen."""
     row = body["features"]
     if len(names) <= MAX_NAMES_SHOWN or not isinstance(row, dict):
         return body

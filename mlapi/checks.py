@@ -13,7 +13,7 @@ from mlapi.sign_in.balancer import is_load_balancer_arn
 
 @register()
 def check_https(**_: Any) -> list[CheckMessage]:
-    """W001: HTTPS ends at a proxy, and the settings do not trust its header."""
+    """W001: a proxy terminates TLS, but its header is not trusted."""
     if not settings.SECURE or settings.TRUSTED_PROXIES:
         return []
     return [
@@ -28,7 +28,7 @@ def check_https(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_log_of_features(**_: Any) -> list[CheckMessage]:
-    """W002: what callers send is kept in the log."""
+    """W002: the log contains the inputs of requests."""
     if not settings.MLAPI_LOG_FEATURES or settings.DEBUG:
         return []
     return [
@@ -42,7 +42,7 @@ def check_log_of_features(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_sign_in(**_: Any) -> list[CheckMessage]:
-    """E001 to E003, W003: signing in at a provider or a balancer cannot work as it is configured."""
+    """E001 to E003, W003: the configuration of a sign-in cannot work."""
     found: list[CheckMessage] = []
     issuer, signer = settings.MLAPI_OIDC_ISSUER, settings.MLAPI_ALB_SIGNER
     if settings.OIDC_LOGIN and not settings.MLAPI_OIDC_CLIENT_ID:

@@ -1,4 +1,4 @@
-"""Whether this server is about to end: the container's command says so in a file, and serves on meanwhile."""
+"""Whether this server is draining: the container's command writes a file; the server still answers requests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def begin() -> None:
-    """Say that the server drains; OSError where the disk takes no file."""
+    """Mark the server as draining; OSError if the file cannot be written."""
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
 
 
 def clear() -> None:
-    """Say that it does not: what an earlier server left is not about this one."""
+    """Remove the mark of an earlier server."""
     _path().unlink(missing_ok=True)
 
 

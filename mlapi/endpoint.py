@@ -1,4 +1,4 @@
-"""What the request pipeline knows of a route."""
+"""A route of the request pipeline and its properties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ErrorReply = Callable[[HttpError, str], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One route: its pattern, its methods, the handler that answers, and how its protocol says errors."""
+    """One route: its pattern, its methods, its handler, and its protocol's form of errors."""
 
     name: str
     pattern: str
@@ -23,15 +23,15 @@ class Endpoint:
     error_reply: ErrorReply = native.error_reply
     content_types: tuple[str, ...] = ("application/json",)
     is_prediction: bool = True
-    # Where predictions need an API key, this route does too.
+    # Whether this route needs an API key if predictions need one.
     takes_key: bool = False
     any_host: bool = False
     is_quiet: bool = False
-    # Answered on the event loop: it reads memory alone.
+    # Answered on the event loop: the handler only reads memory.
     is_inline: bool = False
-    # For clients in MLAPI_ADMIN_CIDR with the metrics' token alone.
+    # Only for clients in MLAPI_ADMIN_CIDR with the metrics token.
     is_internal: bool = False
-    # A model that is loaded on demand is loaded for it.
+    # Whether a request triggers the load of a model that is loaded on demand.
     loads_model: bool = True
-    # The caller may name what else it wants of the model, e.g. `transform`, which only the native one can.
+    # Whether the client may request other outputs, e.g. `transform`, which only the native model has.
     names_outputs: bool = False

@@ -1,4 +1,4 @@
-"""Typed reading of the environment: a wrong value is an error with a sentence, at start."""
+"""Typed environment variables: an invalid value stops the start with a clear error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models_registry.files import whole_file
 
 env = environ.Env()
 
-# A network that swallows packets is noticed within eleven seconds, not after the fifteen minutes of TCP's own patience.
+# Detects an unreachable peer within eleven seconds, instead of TCP's default of fifteen minutes.
 STALL = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
@@ -46,7 +46,7 @@ def boolean(name: str, default: bool) -> bool:
 
 
 def public_key_file(body: str, folder: Path) -> str:
-    """Write a public key, given as the base64 lines of its PEM file joined, and return the file's path; "" without."""
+    """Write a public key, given as the joined base64 lines of its PEM file; return the path, "" without a key."""
     if not body:
         return ""
     try:
@@ -58,7 +58,7 @@ def public_key_file(body: str, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "signature-key.pem"
     text = "\n".join(["-----BEGIN PUBLIC KEY-----", *textwrap.wrap(body, 64), "-----END PUBLIC KEY-----", ""])
-    # Several workers start at once: each puts a whole file there.
+    # Several workers may start at the same time: each writes a whole file.
     with whole_file(path) as target:
         target.write(text.encode())
     return str(path)
@@ -86,7 +86,7 @@ def whole(name: str, default: int, *, minimum: int = 0, maximum: float = sys.flo
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
-    """Return one of the `allowed` words."""
+    """Return one of the `allowed` values."""
     value = os.environ.get(name, "").strip().lower() or default
     if value not in allowed:
         raise ImproperlyConfigured(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
@@ -94,7 +94,7 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 
 
 def header_prefix(name: str, default: str) -> str:
-    """Return a variable that is the beginning of headers' names."""
+    """Return a variable that is the prefix of header names."""
     value = os.environ.get(name, "").strip() or default
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", value):
         raise ImproperlyConfigured(f"{name} is {value!r}; expected the beginning of a header's name, as X-Forwarded.")
@@ -102,7 +102,7 @@ def header_prefix(name: str, default: str) -> str:
 
 
 def wsgi_name(header: str) -> str:
-    """Return a header's name as Django's `META` has it."""
+    """Return a header's name as its key in Django's `META`."""
     return f"HTTP_{header.upper().replace('-', '_')}"
 
 
@@ -113,7 +113,7 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
 
 
 def origins(name: str) -> list[str]:
-    """Return a list of origins as browsers send them, e.g. `https://app.example.com`, or of * for all."""
+    """Return a list of origins as in the Origin header, e.g. `https://app.example.com`, or * for all."""
     found = [word.lower() for word in words(name)]
     for word in found:
         if word != "*" and not re.fullmatch(r"https?://[^/?#@*\s]+", word):
@@ -124,7 +124,7 @@ def origins(name: str) -> list[str]:
 
 
 def pairs(name: str) -> dict[str, str]:
-    """Return a mapping that is written as `left=right`, the pairs separated by commas."""
+    """Return a mapping, written as comma-separated pairs `left=right`."""
     found = {}
     for word in words(name):
         left, equals, right = (part.strip() for part in word.rpartition("="))
@@ -135,7 +135,7 @@ def pairs(name: str) -> dict[str, str]:
 
 
 def networks(given: list[str], *, name: str) -> list[IPv4Network | IPv6Network]:
-    """Return the networks that the variable `name` gives as words, e.g. `10.0.0.0/8`."""
+    """Return a list of networks in CIDR notation, e.g. `10.0.0.0/8`, from the variable `name`."""
     try:
         return [ip_network(word, strict=False) for word in given]
     except ValueError as error:
@@ -143,15 +143,15 @@ def networks(given: list[str], *, name: str) -> list[IPv4Network | IPv6Network]:
 
 
 def text(name: str, default: str = "") -> str:
-    """Return a variable as it stands."""
+    """Return a variable unchanged."""
     return os.environ.get(name, "") or default
 
 
 def database(default_path: Path) -> dict[str, Any]:
-    """Return Django's entry for the registry database.
+    """Return Django's settings of the registry database.
 
-    `DATABASE_URL`, else `DATABASE_HOST`, `_PORT`, `_NAME`, `_USER`, `_PASSWORD` (as containers get them, the
-    password apart), else SQLite at `default_path`.
+    From `DATABASE_URL`, else from `DATABASE_HOST`, `_PORT`, `_NAME`, `_USER`, `_PASSWORD` (containers get the password
+    separately), else SQLite at `default_path`.
     """
     host = text("DATABASE_HOST")
     url = text("DATABASE_URL")
@@ -160,7 +160,7 @@ def database(default_path: Path) -> dict[str, Any]:
         url = f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{text('DATABASE_PORT', '5432')}"
         url += f"/{text('DATABASE_NAME', 'mlapi')}"
     try:
-        # A path is not a URL: in one, # ? and + would mean something.
+        # Not written as a URL, in which # ? and + have a special meaning.
         config: dict[str, Any] = _database_at(url) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(
@@ -169,14 +169,14 @@ def database(default_path: Path) -> dict[str, Any]:
         ) from error
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
-        # IMMEDIATE takes the write lock where a transaction begins: a later upgrade would fail at once, not wait.
+        # IMMEDIATE takes the write lock at the start of a transaction: a later lock upgrade would fail at once.
         options.update(
             timeout=20,
             transaction_mode="IMMEDIATE",
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
         )
     elif config["ENGINE"].endswith("postgresql"):
-        # What the URL says goes before: of two -c the server takes the later one.
+        # The URL's options win: if -c is repeated, the server uses the last one.
         given = str(options.get("options", ""))
         options.update({**STALL, **options, "options": f"{STATEMENT_TIMEOUT} {given}".rstrip()})
         config["CONN_MAX_AGE"] = 600
@@ -189,18 +189,21 @@ def database(default_path: Path) -> dict[str, Any]:
 
 
 def _database_at(url: str) -> dict[str, Any]:
-    # Of what has no scheme the reader knows no engine, and warns with all of it, a password too.
+    # For a URL without a scheme the parser would print a warning with the whole URL, including the password.
     return dict(env.db_url_config(url)) if urlsplit(url).scheme else {"ENGINE": ""}
 
 
 def kept_secret(path: Path) -> str:
-    """Return the secret in the file at `path`, which is made, for its owner alone, if it is missing or empty."""
+    """Return the secret in the file at `path`.
+
+    If the file is missing or empty, write a new secret, readable by its owner only.
+    """
     if held := _held(path):
         return held
     path.parent.mkdir(parents=True, exist_ok=True)
     directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # Two processes that start at once must end up with one secret.
+        # Two processes that start at the same time must use the same secret.
         fcntl.flock(directory, fcntl.LOCK_EX)
         return _held(path) or _write_secret(path)
     finally:

@@ -1,6 +1,6 @@
-"""Environment variables that arrive several in one: a JSON object of plain ones, and one of secrets.
+"""Environment variables from JSON objects: one object of plain values, one of secrets.
 
-A template has a fixed list of variables. These two let an operator hand over any other, without a template of his own.
+A template has a fixed list of variables. These two objects let an operator set any other variable.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Mapping, MutableMapping
 
 
 class ExtraEnvironmentError(ValueError):
-    """The variable is not a JSON object of texts; the message never has a value in it."""
+    """The variable is not a JSON object of texts; the message never contains a value."""
 
 
 def expand(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set each variable of MLAPI_EXTRA_ENVIRONMENT and MLAPI_EXTRA_SECRETS that is not set by itself.
+    """Set the variables in MLAPI_EXTRA_ENVIRONMENT and MLAPI_EXTRA_SECRETS, unless they are set already.
 
     Raises:
         ExtraEnvironmentError: one of them is not a JSON object of texts.

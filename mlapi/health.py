@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it serves what it should."""
+"""Liveness and readiness of this process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 
 def endpoint(name: str, pattern: str, handler: Handler) -> Endpoint:
-    """Return a health route: any Host (a balancer's checks carry the task's address), no log line."""
+    """Return a health route: it accepts any Host, since a balancer uses the task's address, and writes no log line."""
     return Endpoint(
         name, pattern, handler, methods=("GET",), is_prediction=False, any_host=True, is_quiet=True, is_inline=True
     )
 
 
 def live(call: Call, runtime: Runtime) -> Reply:
-    """Answer 200 while the process answers and no prediction hangs."""
+    """Answer 200 unless a prediction hangs."""
     oldest = oldest_seconds()
     if oldest > settings.MLAPI_PREDICTION_SECONDS:
         raise HttpError(
@@ -32,7 +32,7 @@ def live(call: Call, runtime: Runtime) -> Reply:
 
 
 def ready(call: Call, runtime: Runtime) -> Reply:
-    """Answer 200 when every active model is loaded here, or loaded on demand, else 503 naming what is missing."""
+    """Answer 200 if every active model is loaded, or loads on demand; else 503 with the missing models."""
     snapshot = runtime.snapshot
     if not snapshot.has_read_desired_state:
         raise HttpError(503, "starting", "This worker has not read the registry yet; its database may be unavailable.")
@@ -51,10 +51,10 @@ def ready(call: Call, runtime: Runtime) -> Reply:
 
 
 def balanced(call: Call, runtime: Runtime) -> Reply:
-    """Answer as `ready` until that was 200 once, from then on 200, naming what is missing: for a load balancer.
+    """Answer like `ready` until its first 200, then always 200 with the missing models: for a load balancer.
 
-    A new model that does not load is missing in all replicas alike: a balancer would take all of them off, and with
-    them the models that serve.
+    A new model that fails to load is missing in all replicas: a balancer would remove all of them, together with the
+    models that do serve.
     """
     snapshot = runtime.snapshot
     return _serving(snapshot) if snapshot.was_ready else ready(call, runtime)

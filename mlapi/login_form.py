@@ -1,4 +1,4 @@
-"""The admin's login form: it says why an account with the right password is not let in."""
+"""The admin's login form: it tells an account without staff status why it is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold ships no ty
     """Username and password of a staff account."""
 
     def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
-        """Raise ValidationError for an account without staff status; its password was right."""
+        """Raise ValidationError for an account without staff status, after its password was accepted."""
         if user.is_active and not getattr(user, "is_staff", False):
             raise ValidationError(
                 "The account %(name)s has no staff status, which this page needs. An administrator sets “Staff status” "

@@ -1,4 +1,4 @@
-"""Whose login it is, as the throttle counts it."""
+"""The login name by which attempts are throttled."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
-# As many characters as the throttle's column takes; no account has that many.
+# The length of the throttle's column; no account name is that long.
 MAX_NAME = 255
 
 
 def name_of(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
-    """Return the name that somebody tries to log in by, cut to what the throttle can store."""
+    """Return the login name, cut to the column's length."""
     given = credentials.get("username") if credentials else request.POST.get("username")
     return str(given or "")[:MAX_NAME].replace("\0", "0x00")

@@ -1,4 +1,4 @@
-"""What requests to Django pass before its own middleware, and what its answers get."""
+"""Middleware before Django's own: access by network, body limits, and security headers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mlapi.protocols.base import HttpError
 
 
 class AdminNetworks:
-    """Refuses the admin to clients outside of MLAPI_ADMIN_CIDR, before anything of it runs."""
+    """Refuses the admin to clients outside MLAPI_ADMIN_CIDR, before any view runs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Stand in front of `get_response`."""
+        """Wrap `get_response`."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -36,16 +36,16 @@ class AdminNetworks:
 
 
 class BodyLimits:
-    """Before Django's own middleware: no later one reads a body over the limit of its address."""
+    """Refuses large bodies. It comes before Django's own middleware, so that nothing reads them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Stand in front of `get_response`."""
+        """Wrap `get_response`."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         if match(request.path_info) is not None:
-            # The request pipeline has its own limit.
+            # The request pipeline applies its own limit.
             return self._get_response(request)
         try:
             require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
@@ -56,8 +56,8 @@ class BodyLimits:
         return self._get_response(request)
 
 
-# The admin's components (Alpine) read their expressions from attributes, which asks for both unsafe words; what they
-# would let in is refused by the rest: nothing is loaded from, sent to or framed by another site.
+# The admin's components (Alpine) evaluate expressions in attributes, which needs both unsafe keywords. The other
+# directives limit the damage: other origins can neither be loaded, nor receive data, nor frame a page.
 ADMIN_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
@@ -67,10 +67,10 @@ FEATURES_OFF = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
 class ContentPolicy:
-    """Confines what a page may load and do; a page with a stricter policy of its own keeps it."""
+    """Adds the content security policy, unless a page has set its own."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Stand in front of `get_response`."""
+        """Wrap `get_response`."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""One process at a time migrates a database: two at once would both make the same tables."""
+"""A lock for migrations: two processes at the same time would both create the same tables."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Any number will do, as long as every process uses the same.
+# An arbitrary number, the same in every process.
 LOCK_NUMBER = 7_305_021
 
 
 @contextmanager
 def migration_lock(database: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Wait until no other process migrates `database`, and hold the others off; the same process may ask again."""
+    """Hold the migration lock of `database`; the same process may acquire it again."""
     connection = connections[database]
     if connection.vendor == "postgresql":
         with _advisory_lock(connection):
@@ -31,13 +31,13 @@ def migration_lock(database: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
 @contextmanager
 def _advisory_lock(connection: BaseDatabaseWrapper) -> Iterator[None]:
     with connection.cursor() as cursor:
-        # Waiting for another's migration, and a migration itself, may take longer than a request's query.
+        # Waiting for another migration, or a migration itself, may exceed the timeout of a request's query.
         cursor.execute("SET statement_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_NUMBER])
     try:
         yield
     finally:
-        # A broken connection has given the lock back by itself.
+        # The server releases the lock of a broken connection.
         with suppress(DatabaseError), connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK_NUMBER])
             cursor.execute("RESET statement_timeout")

@@ -1,4 +1,4 @@
-"""Renders pages that need neither the database nor anything from another server."""
+"""Renders pages without the database and without files of another server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 
 from mlapi.protocols.base import HttpError
 
-# No inline script anywhere; a style attribute only where Swagger UI sets its own.
+# Inline scripts are forbidden; inline styles are allowed only for Swagger UI.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; font-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -26,7 +26,7 @@ TITLES = {
 def page(template: str, context: dict[str, Any], *, styles: str = "", status: int = 200) -> HttpResponse:
     """Return a page under a strict content security policy.
 
-    It is rendered without the request: no context processor then asks a session, and so no database.
+    The template gets no request, so no context processor queries a session, and so the database.
     """
     response = HttpResponse(render_to_string(template, context), status=status)
     response["Content-Security-Policy"] = POLICY.format(styles=styles)
@@ -35,12 +35,12 @@ def page(template: str, context: dict[str, Any], *, styles: str = "", status: in
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Return whether a person looks at this with a browser; a program gets JSON, and so does all below /api/."""
+    """Return whether the client is a browser, and not a program; paths below /api/ always get JSON."""
     return "text/html" in request.headers.get("Accept", "") and not request.path_info.startswith("/api/")
 
 
 def error_page(error: HttpError, request_id: str) -> HttpResponse:
-    """Return an error for a person: what happened, the next step, and the request's id for the operator."""
+    """Return an error page: the problem, the next step, and the request id for the operator."""
     context = {
         "title": TITLES.get(error.status, "This did not work"),
         "status": error.status,

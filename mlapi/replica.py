@@ -1,4 +1,4 @@
-"""This process as a replica: its runtime, its metrics, and the threads that keep it right."""
+"""Composes this process as a replica: its runtime, its metrics, and its background threads."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ series_bound = SeriesBound(_snapshots, max_models=settings.MLAPI_METRICS_MODELS)
 
 
 class Replica:
-    """A serving worker: made after the fork, for models do not survive one."""
+    """A serving worker. Create it after the fork, because its models and threads do not survive a fork."""
 
     def __init__(self) -> None:
-        """Compose the parts from the settings."""
+        """Build the parts from the settings."""
         cache_directory = Path(settings.MODELS_CACHE)
         lookout = Lookout()
         self.reconciler = Reconciler(
@@ -116,7 +116,7 @@ class Replica:
         self.watchdog = Watchdog(limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
-        """Load what should serve, then watch."""
+        """Load the active models, then start to watch the registry."""
         self._is_running = True
         self.watchdog.start()
         self.sibling_report.start()
@@ -140,12 +140,12 @@ class Replica:
         self.shadow_runner.start()
         if settings.MODELS_WEBHOOK_URLS:
             self.webhook_sender.start()
-        # What is there now stays: a collection after a swap need not walk it.
+        # Freeze the objects that exist now: a garbage collection after a swap need not traverse them.
         gc.collect()
         gc.freeze()
 
     def stop(self) -> None:
-        """Take this replica off the registry; once, however often it is asked."""
+        """Remove this replica from the registry; a second call does nothing."""
         if not self._is_running:
             return
         self._is_running = False

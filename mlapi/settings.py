@@ -1,4 +1,4 @@
-"""All settings, each from one environment variable. docs/settings.md describes them; a test holds the two together."""
+"""All settings, each from one environment variable. docs/settings.md describes them; a test compares the two."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ extra_environment.expand()
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(environment.text("MLAPI_VAR", str(BASE_DIR / "var"))).resolve()
 
-# Where the service is reached
+# Addresses and proxies
 
 PORT = environment.whole("PORT", 8000, minimum=1, maximum=65_535)
 MLAPI_BIND = environment.text("MLAPI_BIND")
@@ -27,14 +27,14 @@ ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0
 CSRF_TRUSTED_ORIGINS = environment.words("DJANGO_CSRF_TRUSTED_ORIGINS")
 SECURE = environment.boolean("MLAPI_HTTPS", False)
 TRUSTED_PROXIES = environment.whole("MLAPI_TRUSTED_PROXIES", 0)
-# Not every proxy may write X-Forwarded-For and X-Forwarded-Proto: API Gateway's HTTP APIs keep those to themselves.
+# Not every proxy may set X-Forwarded-For and X-Forwarded-Proto: API Gateway's HTTP APIs reserve them.
 PROXY_HEADERS = environment.header_prefix("MLAPI_PROXY_HEADERS", "X-Forwarded")
 MLAPI_ADMIN_CIDR = environment.networks(environment.words("MLAPI_ADMIN_CIDR"), name="MLAPI_ADMIN_CIDR")
 WEB_THREADS = environment.whole("WEB_THREADS", 16, minimum=1)
 
 
 def _secret_key() -> str:
-    """Return the secret: given, or, for the local default alone, made once and kept beside the data."""
+    """Return the secret key: the given one, or a stored random key for the local default."""
     given = environment.text("DJANGO_SECRET_KEY")
     if given:
         return given
@@ -49,7 +49,7 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 
-# The registry
+# Registry
 
 MODELS_STORAGE = environment.text("MODELS_STORAGE", (VAR_DIR / "models").as_uri())
 MODELS_DEFAULT = environment.text("MODELS_DEFAULT")
@@ -70,7 +70,7 @@ MODELS_MEMORY_MB = environment.whole("MODELS_MEMORY_MB", 0)
 MODELS_PINNED = environment.words("MODELS_PINNED")
 MODELS_START_SECONDS = environment.number("MODELS_START_SECONDS", 30)
 
-# What an artifact may do
+# Artifact policy
 
 MODELS_CHECK_SECONDS = environment.number("MODELS_CHECK_SECONDS", 120, minimum=1)
 MODELS_CHECK_MEMORY_MB = environment.whole("MODELS_CHECK_MEMORY_MB", 4096, minimum=256)
@@ -82,7 +82,7 @@ MODELS_SIGNATURE_KEY = environment.text("MODELS_SIGNATURE_KEY") or environment.p
     environment.text("MODELS_SIGNATURE_KEY_BASE64"), VAR_DIR
 )
 
-# Who is told what happens
+# Notifications
 
 MODELS_WEBHOOK_URLS = environment.words("MODELS_WEBHOOK_URLS")
 MODELS_WEBHOOK_SECRETS = environment.words("MODELS_WEBHOOK_SECRETS")
@@ -101,14 +101,14 @@ MLAPI_METRICS_MODELS = environment.whole("MLAPI_METRICS_MODELS", 100, minimum=1)
 MLAPI_EMF = environment.boolean("MLAPI_EMF", False)
 MLAPI_SERVICE = environment.text("MLAPI_SERVICE", "mlapi")
 MLAPI_OTEL = environment.boolean("MLAPI_OTEL", False)
-# As gunicorn.conf.py has it: the master clears it at the start.
+# Same as in gunicorn.conf.py: the master clears this directory at its start.
 METRICS_DIR = VAR_DIR / "metrics"
 MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
 MLAPI_MAX_IN_FLIGHT = environment.whole("MLAPI_MAX_IN_FLIGHT", 112, minimum=1)
 MLAPI_QUEUE_TIMEOUT_SECONDS = environment.number("MLAPI_QUEUE_TIMEOUT_SECONDS", 0.5, maximum=10)
 MLAPI_PREDICTION_SECONDS = environment.number("MLAPI_PREDICTION_SECONDS", 60, minimum=1)
 
-# Signing in: at the balancer, or at an identity provider, beside the password
+# Sign-in: at the balancer or at an identity provider, in addition to passwords
 
 MLAPI_OIDC_ISSUER = environment.text("MLAPI_OIDC_ISSUER")
 MLAPI_OIDC_CLIENT_ID = environment.text("MLAPI_OIDC_CLIENT_ID")
@@ -119,7 +119,7 @@ MLAPI_SIGN_IN_USERNAME_CLAIM = environment.text("MLAPI_SIGN_IN_USERNAME_CLAIM", 
 MLAPI_SIGN_IN_GROUPS_CLAIM = environment.text("MLAPI_SIGN_IN_GROUPS_CLAIM", "groups")
 MLAPI_SIGN_IN_GROUPS = environment.pairs("MLAPI_SIGN_IN_GROUPS")
 MLAPI_SIGN_IN_HOURS = environment.number("MLAPI_SIGN_IN_HOURS", 8, minimum=0.1, maximum=24 * 30)
-# Behind a balancer that signs people in, the service need not.
+# The service need not sign users in behind a balancer that does.
 OIDC_LOGIN = bool(MLAPI_OIDC_ISSUER and not MLAPI_ALB_SIGNER)
 
 # Django
@@ -138,7 +138,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "models_registry",
-    # After the registry, whose command makes tokens that are stored as digests.
+    # After the registry, whose command stores tokens as digests.
     "rest_framework.authtoken",
     "mlapi",
     "mlapi.sign_in.apps.SignInConfig",
@@ -161,14 +161,14 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-# The upload of artifacts has its own handler; no other address takes files.
+# The artifact upload has its own handler; no other path accepts files.
 FILE_UPLOAD_HANDLERS = ["mlapi.body_limits.NoFiles"]
 
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-# The balancer's address is everybody's: a lock on it alone would lock everybody out.
+# All clients share the balancer's address: a lock on the address alone would lock out every user.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "mlapi.http.clients.client_address_of"
 AXES_USERNAME_CALLABLE = "mlapi.logins.name_of"
@@ -185,7 +185,7 @@ if OIDC_LOGIN:
     ]
     MIDDLEWARE.append("allauth.account.middleware.AccountMiddleware")
     SOCIALACCOUNT_ADAPTER = "mlapi.sign_in.oidc.Adapter"
-    SOCIALACCOUNT_LOGIN_ON_GET = True  # the login page's button is the question
+    SOCIALACCOUNT_LOGIN_ON_GET = True  # the button of the login page is the confirmation
     SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
     SOCIALACCOUNT_PROVIDERS = {
         "openid_connect": {
@@ -237,7 +237,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(environment.text("MLAPI_STATIC", str(VAR_DIR / "static")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # Hashed names, so that browsers may keep them forever.
+    # Hashed file names, so that browsers may cache the files forever.
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
@@ -257,7 +257,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
-    # What is sent is another schema than what comes back: a file goes there as bytes.
+    # Request and response schemas differ: a file is sent as bytes.
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
@@ -352,7 +352,7 @@ UNFOLD = {
     },
 }
 
-# Security: TLS ends at the balancer; what depends on it is switched by MLAPI_HTTPS.
+# Security: TLS ends at the balancer; MLAPI_HTTPS switches the dependent settings.
 
 SECURE_SSL_REDIRECT = False  # the balancer redirects, and its health checks speak plain HTTP
 SESSION_COOKIE_SECURE = SECURE
@@ -368,7 +368,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = ["security.W008"]  # no redirect here: see SECURE_SSL_REDIRECT
 
-# Logs: one JSON line an event, readable text on a terminal.
+# Logs: one JSON line per event, or readable text on a terminal.
 
 LOGGING_CONFIG = None
 logging.configure(environment.choice("MLAPI_LOG_FORMAT", "auto", ("auto", "json", "text")))

@@ -1,3 +1,3 @@
-"""The service's own version, as the protocols that ask for one are told it."""
+"""The service's own version, for protocols that report it."""
 
 VERSION = "0.1.0"

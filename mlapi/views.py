@@ -1,4 +1,4 @@
-"""Django's views of the pipeline's endpoints, and the answers for addresses that are nowhere."""
+"""Django views of the pipeline's endpoints, and the error responses for unknown paths."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from mlapi.protocols.base import HttpError, Reply
 from mlapi.rendering import error_page, wants_page
 
 AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
-<title>The registry is not reached</title><body style="font-family: sans-serif; max-width: 40rem; margin: 4rem auto">
-<h1>The registry is not reached</h1><p>Its database does not answer. Predictions go on with what is loaded; this page
-works again as soon as the database does.</p></body></html>"""
+<title>The registry is unavailable</title><body style="font-family: sans-serif; max-width: 40rem; margin: 4rem auto">
+<h1>The registry is unavailable</h1><p>Its database does not answer. Loaded models still answer predictions; this page
+works again when the database does.</p></body></html>"""
 
 
 def endpoint_view(endpoint: Endpoint) -> Callable[..., HttpResponse]:
-    """Return the view that hosts `endpoint` where Django's URLs are all that there is (test client, runserver)."""
+    """Return a Django view of `endpoint`, for servers without the pipeline (test client, runserver)."""
 
     @csrf_exempt
     def answer(request: HttpRequest, **params: str) -> HttpResponse:
@@ -48,7 +48,7 @@ def to_response(reply: Reply) -> HttpResponse:
 
 
 def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Return an error in the contract's form; to a browser, outside of the API, as a page."""
+    """Return an error in the contract's form; outside the API, a browser gets a page."""
     request_id = request_id_of(request.headers.get("X-Request-ID"))
     if wants_page(request):
         response = error_page(error, request_id)
@@ -60,7 +60,7 @@ def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 400, or what says more of the exception, in the contract's form."""
+    """Answer 400, or the status of a known exception, in the contract's form."""
     if isinstance(exception, FilesNotTaken):
         return error_response(
             request,
@@ -86,7 +86,7 @@ def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpRe
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404 in the contract's form; an address that differs from another by its last slash names that one."""
+    """Answer 404 in the contract's form; suggest a path that differs only by its last slash."""
     other = _other_slash(request.path_info)
     if other is not None:
         words = f"There is nothing at this address. Did you mean {other}?"
@@ -97,13 +97,13 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def _other_slash(path: str) -> str | None:
-    """Return the address that is served without, or with, the slash at the end of `path`; None if neither is."""
+    """Return `path` with its last slash added or removed, if that path is served; None if not."""
     other = path.rstrip("/") if path.endswith("/") else f"{path}/"
     try:
         route = resolve(other)
     except Resolver404:
         return None
-    # What the admin does not know goes to a route without a name, which answers 404 too.
+    # The admin's catch-all route has no name, and answers 404 too.
     return other[:200] if route.url_name else None
 
 

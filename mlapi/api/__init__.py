@@ -1,1 +1,1 @@
-"""The registry for programs: what the admin does with a click, a pipeline does with a call."""
+"""The registry's REST API: the admin's actions for programs."""

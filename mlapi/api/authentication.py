@@ -1,4 +1,4 @@
-"""Who calls the registry's API: a program with a token, or a person who is logged in."""
+"""Authenticates clients of the registry's API: a token for programs, a session for people."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from models_registry.services.tokens import stored_form
 
 
 class ApiToken(TokenAuthentication):
-    """A token as `Authorization: Token …` or `Bearer …`, compared by its digest."""
+    """A token as `Authorization: Token …` or `Bearer …`; the database has its digest."""
 
     def authenticate(self, request: Request) -> Any:
-        """Return the user and the token; None if the header is missing or of another kind."""
+        """Return the user and the token; None if the header is missing or has another scheme."""
         scheme = get_authorization_header(request).partition(b" ")[0].lower()
         self.keyword = "Bearer" if scheme == b"bearer" else "Token"
         return super().authenticate(request)
@@ -29,25 +29,25 @@ class ApiToken(TokenAuthentication):
         return super().authenticate_credentials(stored_form(key))
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the schemes that a caller without a token is told."""
+        """Return the value of WWW-Authenticate for a request without a token."""
         return "Bearer, Token"
 
 
 class ApiTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]  # drf-spectacular ships no types
-    """Describes it in the OpenAPI document."""
+    """Describes token authentication in the OpenAPI document."""
 
     target_class = "mlapi.api.authentication.ApiToken"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """Return the scheme that clients' own generators know best."""
+        """Return the bearer scheme, which client generators support best."""
         return {"type": "http", "scheme": "bearer", "description": "A token; `Token` in place of `Bearer` works too."}
 
 
 class HeaderSession(SessionAuthentication):
-    """A session of the admin, with the token against forged requests in the header."""
+    """A session of the admin; unsafe methods need the CSRF token in the header."""
 
     def authenticate(self, request: Request) -> Any:
-        """Return the user of the session; None without one. A session of a one-time password is refused."""
+        """Return the session's user; None without a session. A session with a one-time password is refused."""
         found = super().authenticate(request)
         if found is not None and must_set_password(request._request):
             raise exceptions.PermissionDenied(
@@ -57,13 +57,13 @@ class HeaderSession(SessionAuthentication):
         return found
 
     def enforce_csrf(self, request: Request) -> None:
-        """Look for the token in the header alone: to look into the form would read its files before any permission."""
+        """Check the CSRF token in the header only: reading the form would store files before the permission check."""
         bare = copy.copy(request._request)
         bare.POST = QueryDict()
         super().enforce_csrf(bare)  # type: ignore[arg-type]  # it takes either kind of request
 
 
 class HeaderSessionScheme(SessionScheme):  # type: ignore[no-untyped-call]  # drf-spectacular ships no types
-    """Describes it in the OpenAPI document as any other session."""
+    """Describes the session in the OpenAPI document like any other session."""
 
     target_class = "mlapi.api.authentication.HeaderSession"

@@ -1,4 +1,4 @@
-"""What every view of the registry's API shares: who may, how much, in which form, and the log line."""
+"""The base of the registry API's views: permissions, size limits, JSON parsing, and the log line."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from models_registry.errors import UnknownModel
 from models_registry.models import RegisteredModel
 from models_registry.permissions import VIEW, is_limited, may, may_everywhere, scope_of
 
-# Below the 60 s after which load balancers give an answer up; a pipeline asks again.
+# Shorter than the 60 s idle timeout of load balancers; a pipeline repeats its request.
 MAX_WAIT_SECONDS = 50
-# Each holds a thread that predictions could use.
+# Each waiting request holds a thread that predictions could use.
 _waits = threading.BoundedSemaphore(4)
 
 Asked = TypeVar("Asked", bound=serializers.Serializer[Any])
 
 
 class StrictJSON(BaseParser):
-    """JSON as the predictions take it: no NaN, no surrogates, no depth that breaks a parser."""
+    """JSON with the same rules as for predictions: no NaN, no surrogates, limited depth."""
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Return the value in `stream`."""
+        """Return the JSON value in `stream`."""
         content = stream.read()
         if not content.strip():
             return {}
@@ -51,18 +51,18 @@ class StrictJSON(BaseParser):
 
 
 class MayAct(BasePermission):
-    """The permission that the same act needs in the admin, for the model that the address names."""
+    """Asks for the permission that the same action needs in the admin, for the model in the URL."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Return whether the caller may.
+        """Return whether the user has the permission.
 
-        A caller without the permission is told which one is missing. A model that the caller may not view is answered
-        as one that is not registered; that is decided by the name alone.
+        A user without it is told which permission is missing. A model that the user may not view gets the same response
+        as an unknown model; only the name decides.
         """
         user = request.user
         if not user or not user.is_authenticated:
             return False
-        # HEAD is answered as GET, without the body.
+        # HEAD is handled like GET, without the body.
         method = "GET" if request.method == "HEAD" else request.method
         needed = view.needs.get(method)
         if not needed:
@@ -82,7 +82,7 @@ class MayAct(BasePermission):
                 raise _outside(user, needed, repr(name))
             raise _unknown(name)
         elif is_limited(user) and not makes_models and not RegisteredModel.objects.filter(name=name).exists():
-            # The usual answer suggests names of other models.
+            # The usual response suggests names of other models.
             raise _unknown(name)
         return True
 
@@ -99,40 +99,40 @@ def _unknown(name: str) -> UnknownModel:
 
 
 def may_here(request: Request, right: str) -> bool:
-    """Return whether the caller has a right for the model that the address names."""
+    """Return whether the user has a permission for the model in the URL."""
     return may(request.user, right, request.parser_context["kwargs"]["name"])
 
 
 class RegistryView(APIView):
-    """One address of the API; `needs` names the permission of each method."""
+    """One endpoint of the API; `needs` names the permission of each method."""
 
     parser_classes: Sequence[type[BaseParser]] = (StrictJSON,)
     permission_classes = (MayAct,)
     needs: ClassVar[dict[str, str]] = {}
-    # Whether a permission that is limited to some models is not enough.
+    # Whether a permission that is limited to some models is insufficient.
     concerns_all_models = False
-    # The methods for which the address may name a model that is not registered yet.
+    # The methods for which the URL may name a model that is not registered yet.
     makes_models: ClassVar[frozenset[str]] = frozenset()
     _began = 0.0
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Answer one request, and write its line."""
+        """Answer one request, and write its log line."""
         self._began = time.perf_counter()
         return super().dispatch(request, *args, **kwargs)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Give the request its id."""
+        """Assign a request id."""
         made = super().initialize_request(request, *args, **kwargs)
         made.request_id = request_id_of(request.headers.get("X-Request-ID"))  # type: ignore[attr-defined]
         return made
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse a body that is too large, or of unknown length, before anything is read."""
+        """Refuse a body that is too large, or of unknown length, before any of it is read."""
         super().initial(request, *args, **kwargs)
         refuse_too_large(request)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Add the request's id, and write its line."""
+        """Add the request id, and write the log line."""
         answered = super().finalize_response(request, response, *args, **kwargs)
         request_id = getattr(request, "request_id", None) or request_id_of(request.headers.get("X-Request-ID"))
         answered["X-Request-ID"] = request_id
@@ -151,13 +151,13 @@ class RegistryView(APIView):
 
 
 def refuse_too_large(request: Request) -> None:
-    """Raise HttpError 413 for a body over the limit of its address."""
+    """Raise HttpError 413 for a body above the limit of its path."""
     require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
 
 
 def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dict[str, Any]:
-    """Return what the request asks for, checked; a wrong field is a 400 that names it."""
-    # Not as the framework's own mapping, which takes an empty value for none.
+    """Return the validated request data; an invalid field is a 400 that names the field."""
+    # The framework's own mapping would treat an empty value as None.
     given = MappingProxyType(request.query_params.dict()) if of_query else request.data
     serializer = kind(data=given)
     serializer.is_valid(raise_exception=True)
@@ -166,13 +166,13 @@ def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dic
 
 
 def by(request: Request) -> str:
-    """Return who acts, for the history."""
+    """Return the user's name, for the history."""
     return f"{request.user.get_username()} (API)"
 
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Hold one of the few places for requests that wait; HttpError 429 if none is free."""
+    """Take one of the few slots for waiting requests; HttpError 429 if none is free."""
     if not _waits.acquire(blocking=False):
         raise HttpError(
             429,

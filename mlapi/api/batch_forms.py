@@ -1,4 +1,4 @@
-"""The forms of batch scoring."""
+"""Serializers of batch scoring."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from mlapi.api.serializers import Strict
 
 
 class BatchRequest(Strict):
-    """Batch scoring: which version reads and writes where."""
+    """Batch scoring: the version, the input and the output."""
 
-    version = serializers.IntegerField(required=False, min_value=1, help_text="The active version if it is left out.")
+    version = serializers.IntegerField(required=False, min_value=1, help_text="By default, the active version.")
     input = serializers.CharField(max_length=1000, help_text="A file, or a folder of files: a path or s3://bucket/key.")
-    output = serializers.CharField(max_length=1000, help_text="A file by its ending, else a folder of parts.")
-    format = serializers.ChoiceField(["parquet", "csv", "jsonl"], required=False, help_text="Of a folder's parts.")
+    output = serializers.CharField(
+        max_length=1000, help_text="A file if the path has an extension, else a folder of parts."
+    )
+    format = serializers.ChoiceField(
+        ["parquet", "csv", "jsonl"], required=False, help_text="Format of a folder's parts."
+    )
     rows_per_part = serializers.IntegerField(required=False, min_value=1, max_value=100_000_000)
     probabilities = serializers.BooleanField(required=False)
     keep = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="The input's columns to keep."
     )
-    skip_invalid = serializers.BooleanField(required=False, help_text="Continue after rows that the schema refuses.")
+    skip_invalid = serializers.BooleanField(required=False, help_text="Skip rows that the schema refuses.")
 
 
 class Batch(serializers.Serializer[Any]):
-    """A batch scoring job, and how far it is."""
+    """A batch scoring job and its progress."""
 
     id = serializers.IntegerField()
     model = serializers.CharField()

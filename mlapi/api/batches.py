@@ -1,4 +1,4 @@
-"""`/api/models/{name}/batches`: batch scoring that a replica runs."""
+"""`/api/models/{name}/batches`: batch scoring jobs, which a replica runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BatchesView(RegistryView):
         responses={201: forms.Batch, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Queue a batch; a replica runs it. Without a version the active one scores."""
+        """Queue a batch; a replica runs it. Without a version, the active version scores."""
         wanted = asked(request, forms.BatchRequest)
         model = services.get_model(name)
         number = wanted.pop("version", None)
@@ -55,12 +55,12 @@ class BatchView(RegistryView):
 
     @extend_schema(operation_id="get_batch", tags=["registry"], responses={200: forms.Batch, **PROBLEMS})
     def get(self, request: Request, name: str, number: str) -> Response:
-        """Return how far a batch is."""
+        """Return a batch and its progress."""
         return Response(services.describe_batch(services.get_batch(services.get_model(name), int(number))))
 
     @extend_schema(operation_id="cancel_batch", tags=["registry"], responses={200: forms.Batch, **PROBLEMS, **CONFLICT})
     def delete(self, request: Request, name: str, number: str) -> Response:
-        """Cancel a batch that is queued or running; its finished parts stay."""
+        """Cancel a queued or running batch; its finished parts stay."""
         job = services.get_batch(services.get_model(name), int(number))
         services.cancel_batch(job)
         return Response(services.describe_batch(job))

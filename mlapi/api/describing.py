@@ -1,4 +1,4 @@
-"""The registry's values as the API answers them."""
+"""Converts the registry's objects to API responses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SHOWN_SAMPLES = 5
 
 
 def model_content(model: RegisteredModel) -> dict[str, Any]:
-    """Return all that is known of a model."""
+    """Return the full description of a model."""
     return models_content([model])[0]
 
 
 def models_content(models: Sequence[RegisteredModel]) -> list[dict[str, Any]]:
-    """Return all that is known of some models."""
+    """Return the full descriptions of some models."""
     return [
         {**described, **_labels(model)}
         for model, described in zip(models, services.describe_models(models), strict=True)
@@ -46,7 +46,7 @@ def _labels(model: RegisteredModel) -> dict[str, Any]:
 
 
 def version_content(version: ModelVersion) -> dict[str, Any]:
-    """Return all that is known of a version."""
+    """Return the full description of a version."""
     return {
         **services.describe_version(version),
         "model": version.model.name,
@@ -70,7 +70,7 @@ def version_content(version: ModelVersion) -> dict[str, Any]:
 
 
 def rollout_content(model: RegisteredModel, rollout: services.Rollout) -> dict[str, Any]:
-    """Return how far the replicas are."""
+    """Return the state of the rollout on the replicas."""
     canary = services.current_canary(model)
     return {
         "model": model.name,
@@ -95,7 +95,7 @@ def rollout_content(model: RegisteredModel, rollout: services.Rollout) -> dict[s
 
 
 def traffic_content(model: RegisteredModel) -> dict[str, Any]:
-    """Return how the model's requests are split, both versions beside each other."""
+    """Return the traffic split of a model, with both versions for comparison."""
     model.refresh_from_db()
     canary = services.current_canary(model)
     active = model.active_version
@@ -148,7 +148,7 @@ def _candidate_content(canary: Canary) -> dict[str, Any]:
 
 
 def shadow_content(model: RegisteredModel) -> dict[str, Any]:
-    """Return how far the model's shadow agrees with the active version, and which shadow ended last."""
+    """Return how often the model's shadow agrees with the active version, and the shadow that ended last."""
     shadow = services.current_shadow(model)
     last = model.shadows.select_related("version").exclude(ended_at=None).order_by("-ended_at", "-pk").first()
     ended = last and {
@@ -201,7 +201,7 @@ def _reference_content(version: ModelVersion) -> dict[str, Any] | None:
 
 
 def _example(version: ModelVersion) -> Any:
-    """Return a row that the version takes: of its sample, else one that was made up; None before its validation."""
+    """Return a valid row for the version: from its sample, else a generated one; None before its validation."""
     if version.sample:
         return version.sample["instances"][0]
     return (version.report or {}).get("example")

@@ -1,4 +1,4 @@
-"""The addresses of the registry's API that tell how a model in service does."""
+"""Endpoints of the registry's API for monitoring a model in service."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class QualityView(RegistryView):
         responses={200: forms.Quality, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
-        """Return how right the logged predictions were, by version and day, as far as their ground truth is known."""
+        """Return the quality of the logged predictions by version and day, for rows with ground truth."""
         window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
         report = services.quality_report(services.get_model(name), window, datetime.now(UTC))
         return Response(services.quality_content(report))
@@ -85,19 +85,19 @@ class ReplaysView(RegistryView):
     needs = {"POST": ACTIVATE}
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Have a table written to a file."""
+        """Store an uploaded table in a file."""
         request.upload_handlers = [FileUpload(request, TABLE)]
         return super().initialize_request(request, *args, **kwargs)
 
     @extend_schema(
         operation_id="replay",
         tags=["registry"],
-        # The form with a file is left out: what a table may hold, no schema says.
+        # The form with a file is omitted: no schema describes a table's content.
         request=forms.ReplayRequest,
         responses={201: forms.Replay, **PROBLEMS, 413: serializers.Problem},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Ask a replica to run a version over known rows, beside the active version."""
+        """Start a replay: a replica runs a version on known rows, to compare it with the active version."""
         wanted = asked(request, forms.ReplayUpload if request.FILES else forms.ReplayRequest)
         version = services.get_version(services.get_model(name), wanted["version"])
         table = read_upload(wanted["input"], max_rows=wanted["rows"]) if "input" in wanted else None
@@ -118,7 +118,7 @@ class ReplayView(RegistryView):
         responses={200: forms.Replay, **PROBLEMS},
     )
     def get(self, request: Request, name: str, number: str) -> Response:
-        """Return a replay; with `wait_seconds` when it has ended, or after that time."""
+        """Return a replay; with `wait_seconds`, wait until it ends, at most that long."""
         seconds = asked(request, serializers.Wait, of_query=True)["wait_seconds"]
         replay = services.get_replay(services.get_model(name), int(number))
         if seconds:

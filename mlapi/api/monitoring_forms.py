@@ -1,4 +1,4 @@
-"""The forms of what the registry's API takes and answers about a model in service."""
+"""Serializers of the registry API's monitoring endpoints."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
 
 
 class WindowQuery(Strict):
-    """How far to look back."""
+    """The time window."""
 
     window = serializers.ChoiceField(choices=sorted(WINDOWS), default="1h", help_text="In minutes, hours, or days.")
 
 
 class UsageFigures(serializers.Serializer[Any]):
-    """What was answered in some time; shares from 0 to 1."""
+    """Counts of one time window; shares from 0 to 1."""
 
     requests = serializers.IntegerField()
     refused = serializers.IntegerField(help_text="Failed for a reason outside the model, e.g. the client's input.")
     errors = serializers.IntegerField(  # type: ignore[assignment]  # the framework takes fields off the class
         help_text="The model failed: an exception, or a number that is not finite."
     )
-    error_rate = serializers.FloatField(allow_null=True, help_text="Errors among the requests that were not refused.")
+    error_rate = serializers.FloatField(
+        allow_null=True, help_text="Share of errors among the requests that were not refused."
+    )
     rows = serializers.IntegerField()
     p50_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
 
 
 class UsagePoint(UsageFigures):
-    """One step; steps without a request are left out."""
+    """One step of the window; steps without requests are omitted."""
 
     at = serializers.DateTimeField()
 
@@ -45,7 +47,9 @@ class VersionUsage(UsageFigures):
     errors_by_kind = serializers.DictField(child=serializers.IntegerField())
     labels = serializers.DictField(child=serializers.IntegerField(), help_text="Predictions by label.")
     label_shares = serializers.DictField(child=serializers.FloatField())
-    values = serializers.DictField(allow_null=True, help_text="Bounds, and how many predicted numbers are up to each.")
+    values = serializers.DictField(
+        allow_null=True, help_text="Upper bounds, and the number of predicted values up to each bound."
+    )
     points = UsagePoint(many=True)
 
 
@@ -60,7 +64,7 @@ class Usage(serializers.Serializer[Any]):
 
 
 class Distribution(serializers.Serializer[Any]):
-    """How many values are in each bin."""
+    """The number of values in each bin."""
 
     bins = serializers.ListField(child=serializers.CharField(), help_text="Ranges of numbers, or categories.")
     reference = serializers.ListField(child=serializers.IntegerField())
@@ -68,7 +72,7 @@ class Distribution(serializers.Serializer[Any]):
 
 
 class ColumnDrift(serializers.Serializer[Any]):
-    """What one column shows; shares from 0 to 1."""
+    """Statistics of one column; shares from 0 to 1."""
 
     verdict = serializers.ChoiceField(choices=["drifted", "stable", "too few rows", "not compared"])
     reason = serializers.CharField()
@@ -89,12 +93,12 @@ class FeatureDrift(ColumnDrift):
 
 
 class DriftReference(serializers.Serializer[Any]):
-    """What the served values are compared with."""
+    """The reference that served values are compared with."""
 
     source = serializers.CharField(  # type: ignore[assignment]  # the framework takes a declared field out of the class
         help_text="The file that the manifest names as `reference`, or `sample`, or `served`: the first rows served."
     )
-    rows = serializers.IntegerField(help_text="Its rows; of more than `max_rows`, as many are compared.")
+    rows = serializers.IntegerField(help_text="Its number of rows; at most `max_rows` are compared.")
 
 
 class VersionDrift(serializers.Serializer[Any]):
@@ -119,7 +123,7 @@ class Drift(serializers.Serializer[Any]):
     model = serializers.CharField()
     window = serializers.CharField()
     state = serializers.ChoiceField(choices=["captured", "not captured"])
-    note = serializers.CharField(help_text="What to turn on if nothing is captured.")
+    note = serializers.CharField(help_text="The setting to turn on if nothing is captured.")
     min_rows = serializers.IntegerField()
     max_rows = serializers.IntegerField()
     threshold = serializers.FloatField()
@@ -127,7 +131,7 @@ class Drift(serializers.Serializer[Any]):
 
 
 class QualityFigures(serializers.Serializer[Any]):
-    """How right some logged predictions were."""
+    """The quality of logged predictions."""
 
     logged_rows = serializers.IntegerField()
     labelled_rows = serializers.IntegerField()
@@ -163,7 +167,7 @@ class Quality(serializers.Serializer[Any]):
 
 
 class ReplayRequest(Strict):
-    """A replay over the rows that the registry has."""
+    """A replay of the rows that the registry has."""
 
     version = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER)
     rows = serializers.IntegerField(default=DEFAULT_ROWS, min_value=1, max_value=MAX_ROWS)
@@ -171,13 +175,13 @@ class ReplayRequest(Strict):
 
 
 class ReplayUpload(ReplayRequest):
-    """A replay over the rows of a table: a form with a file."""
+    """A replay of an uploaded table: a form with a file."""
 
     input = serializers.FileField(help_text="CSV, JSON Lines or Parquet.")
 
 
 class Latency(serializers.Serializer[Any]):
-    """What a single row took, in the form that was published."""
+    """Latency of single-row predictions, in the published form."""
 
     p50_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
@@ -191,7 +195,7 @@ class Latencies(serializers.Serializer[Any]):
 
 
 class Replay(serializers.Serializer[Any]):
-    """A replay; the figures are there once it is done."""
+    """A replay; figures appear when it has ended."""
 
     id = serializers.IntegerField()
     model = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Pages of the registry API's lists: how one is asked for, and the header `Link` to the next one (RFC 8288)."""
+"""Pagination of the registry API's lists: query parameters, and the header `Link` to the next page (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _limit_field() -> serializers.IntegerField:
 
 
 class VersionsQuery(Strict):
-    """Which versions are listed, the newest first."""
+    """Query parameters for a list of versions, newest first."""
 
     limit = _limit_field()
     after = serializers.IntegerField(
@@ -46,7 +46,7 @@ class VersionsQuery(Strict):
 
 
 class RevisionsQuery(Strict):
-    """Which texts of a card or of notes are listed, the newest first."""
+    """Query parameters for the revisions of a card or of notes, newest first."""
 
     limit = _limit_field()
     after = serializers.IntegerField(
@@ -59,7 +59,7 @@ class RevisionsQuery(Strict):
 
 
 class ModelsQuery(Strict):
-    """Which models are listed, by name."""
+    """Query parameters for a list of models, by name."""
 
     limit = _limit_field()
     after = serializers.CharField(default="", allow_blank=True, help_text="Only models that follow this name.")
@@ -67,7 +67,7 @@ class ModelsQuery(Strict):
 
 
 def page_of(rows: QuerySet[Row], limit: int | None) -> tuple[list[Row], bool]:
-    """Return the first `limit` rows, all of them without one, and whether more follow."""
+    """Return the first `limit` rows (all rows without a limit), and whether more follow."""
     if limit is None:
         return list(rows), False
     found = list(rows[: limit + 1])
@@ -75,7 +75,7 @@ def page_of(rows: QuerySet[Row], limit: int | None) -> tuple[list[Row], bool]:
 
 
 def paged(request: Request, content: Sequence[Any], *, next_after: object) -> Response:
-    """Return a page; the next one begins after `next_after`, or does not exist if that is None."""
+    """Return a page; the next page starts after `next_after`, or does not exist if it is None."""
     response = Response(content)
     if next_after is not None:
         query = urlencode({**request.query_params.dict(), "after": str(next_after)})

@@ -1,4 +1,4 @@
-"""The forms of what the registry's API takes and answers."""
+"""Serializers of the registry API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
 from models_registry.services.texts import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
 
 MAX_NUMBER = 999_999_999
-# The framework takes 0 for "0" and "yes" for true; in JSON, where a caller can say what is meant, that is a mistake.
+# The framework accepts 0 for "0" and "yes" for true; in JSON such a value is a client's mistake.
 KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...], str], ...] = (
     (serializers.CharField, (str,), "a string"),
     (serializers.BooleanField, (bool,), "true or false"),
@@ -29,10 +29,10 @@ KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]
 
 
 class Strict(serializers.Serializer[Any]):
-    """Refuses a field that it does not know, or in JSON of another type: a mistake must not pass as a default."""
+    """Refuses unknown fields, and JSON values of another type, so that a mistake does not become a default."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the checked values."""
+        """Return the validated data."""
         if hasattr(data, "keys"):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
@@ -65,7 +65,7 @@ class Wait(Strict):
 
 
 class DeactivationRequest(Strict):
-    """A deactivation, and what every move of the pointer may say."""
+    """A deactivation; also the common fields of every change of the active version."""
 
     reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
     seen_generation = serializers.IntegerField(
@@ -73,7 +73,7 @@ class DeactivationRequest(Strict):
         allow_null=True,
         min_value=0,
         max_value=2_147_483_647,
-        help_text="The generation that the decision rests on; where the model has moved on since, the answer is 409.",
+        help_text="The generation that the decision is based on; if the model has changed since, the response is 409.",
     )
     wait_seconds = _wait_field()
 
@@ -82,7 +82,7 @@ class RollbackRequest(DeactivationRequest):
     """A rollback."""
 
     override = serializers.BooleanField(
-        default=False, help_text="Against the advice of the validation; needs a reason and a separate permission."
+        default=False, help_text="Override the validation's advice; needs a reason and a separate permission."
     )
 
 
@@ -95,11 +95,11 @@ class RollbackRequest(DeactivationRequest):
     }
 )
 class VersionField(serializers.Field[Any, Any, Any, Any]):
-    """A version's number, or an alias of it."""
+    """A version's number, or one of the model's aliases."""
 
     def to_internal_value(self, data: Any) -> int | str:
         """Return the number or the alias."""
-        # In JSON 8.0 is a whole number too.
+        # In JSON, 8.0 is a whole number too.
         if type(data) in (int, float) and 1 <= data <= MAX_NUMBER and data == int(data):
             return int(data)
         if type(data) is str and re.fullmatch(ALIAS_PATTERN, data):
@@ -118,11 +118,11 @@ class ActivationRequest(RollbackRequest):
 
 
 class PublishRequest(Strict):
-    """A new version: an artifact and what is to be known of it."""
+    """A new version: an artifact and its metadata."""
 
     artifact = serializers.FileField(max_length=255, help_text=f"A file that ends in {listed_endings()}.")
     manifest = serializers.CharField(
-        default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample, …; each may be left out."
+        default="", allow_blank=True, help_text="JSON: description, metrics, inputs, sample, …; all optional."
     )
     sample = serializers.CharField(
         default="",
@@ -132,7 +132,7 @@ class PublishRequest(Strict):
     reference = serializers.FileField(
         required=False,
         max_length=255,
-        help_text=f"Rows of the training data, which drift is measured from: a file that ends in {', '.join(FORMATS)}.",
+        help_text=f"Rows of the training data, the reference for drift: a file that ends in {', '.join(FORMATS)}.",
     )
     description = serializers.CharField(
         default="", allow_blank=True, max_length=5000, help_text="In place of the manifest's."
@@ -141,7 +141,7 @@ class PublishRequest(Strict):
 
 
 class TryRequest(serializers.Serializer[Any]):
-    """Rows for a version, as a prediction takes them; one of the first two."""
+    """Rows for a version, in the form of a prediction; one of the first two fields."""
 
     features = serializers.JSONField(required=False)
     instances = serializers.ListField(child=serializers.JSONField(), required=False)
@@ -150,7 +150,7 @@ class TryRequest(serializers.Serializer[Any]):
 
 
 class Tried(serializers.Serializer[Any]):
-    """What a version answered: of one row `prediction` and `confidence`, of many the same in plural."""
+    """A version's predictions. One row: `prediction` and `confidence`; many rows: the plural fields."""
 
     model = serializers.CharField()
     version = serializers.IntegerField()
@@ -178,7 +178,7 @@ class Reference(serializers.Serializer[Any]):
 
 
 class Version(VersionSummary):
-    """A version with all that is known of it."""
+    """A version with all its details."""
 
     model = serializers.CharField()
     is_active = serializers.BooleanField()
@@ -200,7 +200,7 @@ class Version(VersionSummary):
 
 
 class ReplicaCount(serializers.Serializer[Any]):
-    """How many replicas live, and how many of them serve the active version."""
+    """The number of live replicas, and how many of them serve the active version."""
 
     live = serializers.IntegerField()
     serving = serializers.IntegerField()
@@ -217,7 +217,7 @@ class Model(serializers.Serializer[Any]):
     replicas = ReplicaCount()
 
 
-# PostgreSQL keeps no NUL in a text.
+# PostgreSQL stores no NUL characters.
 _COLUMN = {"type": "string", "maxLength": MAX_COLUMN, "pattern": r"^[^\u0000]*$"}
 
 
@@ -235,10 +235,10 @@ _COLUMN = {"type": "string", "maxLength": MAX_COLUMN, "pattern": r"^[^\u0000]*$"
     }
 )
 class HiddenColumnField(serializers.Field[Any, Any, Any, Any]):
-    """A column that the prediction log leaves out, or keeps as a hash."""
+    """A column that the prediction log omits or hashes."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the column as it is stored."""
+        """Return the column in its stored form."""
         is_object = isinstance(data, dict) and set(data) == {"column", "hash"} and isinstance(data["hash"], bool)
         name = data["column"] if is_object else data
         if not isinstance(name, str) or len(name) > MAX_COLUMN or "\0" in name:
@@ -248,12 +248,12 @@ class HiddenColumnField(serializers.Field[Any, Any, Any, Any]):
         return data
 
     def to_representation(self, value: Any) -> Any:
-        """Return the column as it is stored."""
+        """Return the column in its stored form."""
         return value
 
 
 class CaptureSettings(serializers.Serializer[Any]):
-    """What of a model's requests the prediction log keeps."""
+    """The parts of a model's requests that the prediction log stores."""
 
     capture_percent = serializers.FloatField(required=False, min_value=0, max_value=100)
     capture = serializers.ChoiceField(choices=CaptureSides.choices, required=False)
@@ -276,7 +276,7 @@ _TAG = {"type": "string", "maxLength": MAX_TAG_LENGTH}
     }
 )
 class TagsField(serializers.JSONField):
-    """A list of texts, or an object of texts by name."""
+    """A list of texts, or an object with texts as values."""
 
 
 @extend_schema_field(
@@ -287,11 +287,11 @@ class TagsField(serializers.JSONField):
     }
 )
 class AliasesField(serializers.DictField):
-    """Numbers of versions by alias; null removes one."""
+    """Version numbers by alias; null removes an alias."""
 
 
 class ModelWithLabels(Model, CaptureSettings):
-    """A model with its versions, what people say of it, and what is logged."""
+    """A model with its versions, documentation and logging."""
 
     description = serializers.CharField()
     archived_at = serializers.DateTimeField(allow_null=True)
@@ -303,7 +303,7 @@ class ModelWithLabels(Model, CaptureSettings):
 
 
 class VersionChange(Strict):
-    """What may be changed about a version; what is left out stays."""
+    """The editable fields of a version; omitted fields are unchanged."""
 
     notes = serializers.CharField(
         required=False, allow_blank=True, max_length=MAX_NOTES_LENGTH, help_text="Plain text; empty removes them."
@@ -311,7 +311,7 @@ class VersionChange(Strict):
 
 
 class ModelChange(Strict, CaptureSettings):
-    """What may be changed about a model; what is left out stays."""
+    """The editable fields of a model; omitted fields are unchanged."""
 
     policy = serializers.ChoiceField(choices=Policy.choices, required=False)
     description = serializers.CharField(required=False, allow_blank=True, max_length=5000)
@@ -331,7 +331,7 @@ class ModelChange(Strict, CaptureSettings):
 
 
 class ReplicaInRollout(serializers.Serializer[Any]):
-    """What one replica does about the desired state."""
+    """The state of one replica for the active version."""
 
     replica = serializers.CharField()
     state = serializers.CharField()
@@ -341,14 +341,14 @@ class ReplicaInRollout(serializers.Serializer[Any]):
 
 
 class TrafficShare(serializers.Serializer[Any]):
-    """What one version gets of the requests."""
+    """One version's part of the traffic."""
 
     version = serializers.IntegerField()
     percent = serializers.FloatField()
 
 
 class Rollout(serializers.Serializer[Any]):
-    """How far the replicas are with the active version."""
+    """The state of the active version on all replicas."""
 
     model = serializers.CharField()
     version = serializers.IntegerField(allow_null=True)
@@ -368,7 +368,7 @@ class Activated(Rollout):
 
 
 class Synced(serializers.Serializer[Any]):
-    """What a look into the storage brought; versions as `name number`."""
+    """The result of a scan of the storage; versions as `name number`."""
 
     found = serializers.ListField(child=serializers.CharField())
     returned = serializers.ListField(child=serializers.CharField())
@@ -377,7 +377,7 @@ class Synced(serializers.Serializer[Any]):
 
 
 class Problem(serializers.Serializer[Any]):
-    """Any error: a sentence, and a stable code."""
+    """An error: a sentence and a stable code."""
 
     error = serializers.CharField()
     code = serializers.CharField()

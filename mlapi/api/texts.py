@@ -1,4 +1,4 @@
-"""`/api/models/{name}/card/history` and `…/notes/history`: the texts that a card and notes have had."""
+"""`/api/models/{name}/card/history` and `…/notes/history`: the revisions of a card and of notes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models_registry.services.texts import Revision
 
 
 class TextRevision(serializers.Serializer[Any]):
-    """One text of a card or of notes."""
+    """One revision of a card or of notes."""
 
     number = serializers.IntegerField(help_text="1 is the first text; the highest number is the present one.")
     text = serializers.CharField()
@@ -40,7 +40,7 @@ class CardHistoryView(RegistryView):
         responses={200: TextRevision(many=True), **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
-        """Return the texts that the model card has had, the present one first."""
+        """Return the revisions of the model card, the current one first."""
         return _page(request, services.card_revisions, services.get_model(name))
 
 
@@ -56,7 +56,7 @@ class NotesHistoryView(RegistryView):
         responses={200: TextRevision(many=True), **PROBLEMS},
     )
     def get(self, request: Request, name: str, number: str) -> Response:
-        """Return the texts that the notes on a version have had, the present one first."""
+        """Return the revisions of the notes on a version, the current one first."""
         return _page(request, services.notes_revisions, services.get_version(services.get_model(name), number))
 
 

@@ -1,4 +1,4 @@
-"""`/api/models/{name}/traffic` and `…/shadow`: another version answers a share of the requests, or gets copies."""
+"""`/api/models/{name}/traffic` and `…/shadow`: canaries, which answer a share of the requests, and shadows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrafficView(RegistryView):
 
     @extend_schema(operation_id="get_traffic", tags=["registry"], responses={200: forms.Traffic, **PROBLEMS})
     def get(self, request: Request, name: str) -> Response:
-        """Return how the traffic is split, both versions beside each other."""
+        """Return how the traffic is split, with both versions for comparison."""
         return Response(traffic_content(services.get_model(name)))
 
     @extend_schema(
@@ -34,7 +34,7 @@ class TrafficView(RegistryView):
         responses={200: forms.Traffic, **PROBLEMS, **CONFLICT},
     )
     def put(self, request: Request, name: str) -> Response:
-        """Give a candidate a share of the requests; with `wait_seconds` answer when it gets them."""
+        """Give a candidate a share of the requests; with `wait_seconds`, wait until it gets them."""
         wanted = asked(request, forms.TrafficRequest)
         require_override(request, wanted)
         model = services.get_model(name)
@@ -74,7 +74,7 @@ class ShadowView(RegistryView):
 
     @extend_schema(operation_id="get_shadow", tags=["registry"], responses={200: forms.Shadow, **PROBLEMS})
     def get(self, request: Request, name: str) -> Response:
-        """Return how far the shadow agrees with the active version."""
+        """Return how often the shadow agrees with the active version."""
         return Response(shadow_content(services.get_model(name)))
 
     @extend_schema(
@@ -84,7 +84,7 @@ class ShadowView(RegistryView):
         responses={200: forms.Shadow, **PROBLEMS, **CONFLICT},
     )
     def put(self, request: Request, name: str) -> Response:
-        """Give a version copies of a share of the requests; its answers are only compared."""
+        """Send a version copies of a share of the requests; its predictions are only compared."""
         wanted = asked(request, forms.ShadowRequest)
         require_override(request, wanted)
         model = services.get_model(name)
@@ -105,7 +105,7 @@ class ShadowView(RegistryView):
         responses={200: forms.Shadow, **PROBLEMS},
     )
     def delete(self, request: Request, name: str) -> Response:
-        """Copy no more requests."""
+        """End the shadow."""
         wanted = asked(request, forms.TrafficEndRequest)
         model = services.get_model(name)
         done = services.end_shadow(model, by=by(request), reason=wanted["reason"])
@@ -124,7 +124,7 @@ class PromoteView(RegistryView):
         responses={200: serializers.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Make the candidate the active version; with `wait_seconds` answer when every replica serves it."""
+        """Make the candidate the active version; with `wait_seconds`, wait until every replica serves it."""
         wanted = asked(request, serializers.DeactivationRequest)
         model = services.get_model(name)
         done = services.promote(

@@ -1,4 +1,4 @@
-"""The forms of `traffic` and `shadow`: what another version than the active one gets, and what is known of it."""
+"""Serializers of `traffic` and `shadow`: the state of canaries and shadows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ def _interval_field() -> serializers.ListField:
 class TrafficRequest(RollbackRequest):
     """A canary."""
 
-    candidate = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER, help_text="The version that is tried.")
-    percent = serializers.FloatField(min_value=0, max_value=100, help_text="Its share of the requests.")
+    candidate = serializers.IntegerField(min_value=1, max_value=MAX_NUMBER, help_text="The candidate version.")
+    percent = serializers.FloatField(min_value=0, max_value=100, help_text="The candidate's share of the requests.")
     bake_minutes = serializers.FloatField(
-        default=None, allow_null=True, help_text="After that time without a broken guardrail it becomes active."
+        default=None,
+        allow_null=True,
+        help_text="After this time without a broken guardrail, the candidate becomes active.",
     )
     guardrails = serializers.DictField(
         child=serializers.FloatField(),
@@ -33,7 +35,7 @@ class TrafficRequest(RollbackRequest):
 
 
 class TrafficEndRequest(Strict):
-    """The end of a canary or a shadow."""
+    """Ends a canary or a shadow."""
 
     reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
 
@@ -49,9 +51,11 @@ class ShadowRequest(RollbackRequest):
 
 
 class VersionTraffic(TrafficShare):
-    """What one version did since the canary began; the intervals have a confidence of 99 %."""
+    """Statistics of one version since the canary started; intervals have a confidence level of 99 %."""
 
-    requests = serializers.IntegerField(required=False, help_text="This field and those below: with a canary alone.")
+    requests = serializers.IntegerField(
+        required=False, help_text="This field and the following ones: only during a canary."
+    )
     rows = serializers.IntegerField(required=False)
     errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
         required=False, help_text="Requests on which the model failed."
@@ -65,7 +69,7 @@ class VersionTraffic(TrafficShare):
 
 
 class GuardrailFinding(serializers.Serializer[Any]):
-    """What a guardrail finds; broken where its whole interval is above the limit."""
+    """A guardrail's result; broken if its whole interval is above the limit."""
 
     guardrail = serializers.CharField()
     limit = serializers.FloatField()
@@ -78,9 +82,9 @@ class GuardrailFinding(serializers.Serializer[Any]):
 
 
 class CandidateShare(VersionTraffic):
-    """What the candidate gets, and how far it is."""
+    """The candidate's share and state."""
 
-    state = serializers.CharField(help_text="loading, or serving where it gets its share.")
+    state = serializers.CharField(help_text="loading, or serving once it gets its share.")
     loaded = serializers.IntegerField(help_text="Live replicas that have loaded it.")
     live = serializers.IntegerField()
     reasons = serializers.ListField(child=serializers.CharField(), help_text="Why replicas could not load it.")
@@ -127,30 +131,30 @@ class EndedShadow(serializers.Serializer[Any]):
 
 
 class ShadowLatency(serializers.Serializer[Any]):
-    """What single rows took the shadow in the last hour."""
+    """Latency of the shadow's single-row predictions in the last hour."""
 
     p50_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
 
 
 class Shadow(serializers.Serializer[Any]):
-    """How far a shadow agrees with the active version; without one, `version` is null."""
+    """How often a shadow agrees with the active version; without a shadow, `version` is null."""
 
     model = serializers.CharField()
     version = serializers.IntegerField(allow_null=True)
     active_version = serializers.IntegerField(allow_null=True)
     percent = serializers.FloatField()
-    rows = serializers.IntegerField(required=False, help_text="Rows that both versions were asked.")
+    rows = serializers.IntegerField(required=False, help_text="Rows that both versions predicted.")
     agreed = serializers.IntegerField(required=False, help_text="Equal labels, or values within 1 %.")
     differed = serializers.IntegerField(required=False)
     errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
-        required=False, help_text="Rows without an answer of the shadow."
+        required=False, help_text="Rows for which the shadow gave no prediction."
     )
     dropped = serializers.IntegerField(required=False, help_text="Rows that were not sent to the shadow.")
     agreement = serializers.FloatField(required=False, allow_null=True, help_text="Share of the rows, 0 to 1.")
     agreement_interval = _interval_field()
     latency = ShadowLatency(required=False)
-    problem = serializers.CharField(required=False, allow_null=True, help_text="Why it gave no answers.")
+    problem = serializers.CharField(required=False, allow_null=True, help_text="Why the shadow gave no predictions.")
     started_at = serializers.DateTimeField(required=False)
     started_by = serializers.CharField(required=False)
     reason = serializers.CharField(required=False)

@@ -1,4 +1,4 @@
-"""`POST /api/models/{name}/versions/{number}/try`: any ready version answers, loaded for that in a sandbox."""
+"""`POST /api/models/{name}/versions/{number}/try`: any ready version predicts, loaded in a sandbox."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models_registry.permissions import TRY
 
 
 class RawBody(BaseParser):
-    """The bytes as they came."""
+    """The bytes unchanged."""
 
     media_type = "*/*"
 
@@ -46,7 +46,7 @@ class TryView(RegistryView):
         responses={200: forms.Tried, **PROBLEMS, 429: forms.Problem},
     )
     def post(self, request: Request, name: str, number: str) -> Response:
-        """Return a version's predictions, whether or not it is active; it takes seconds."""
+        """Return a version's predictions, whether it is active or not; loading takes seconds."""
         began = time.perf_counter()
         version = services.get_version(services.get_model(name), number)
         if version.schema is None:
@@ -59,7 +59,7 @@ class TryView(RegistryView):
 
 
 def _read(request: Request, schema: Schema) -> tuple[list[Any], bool, bool]:
-    """Return the rows, whether one was asked for by itself, and whether probabilities are wanted."""
+    """Return the rows, whether the request has one row, and whether it asks for probabilities."""
     content: Any = request.data or b""
     if (request.content_type or "").startswith("text/csv"):
         names, rows = read_csv(content, schema, request.content_type)

@@ -1,4 +1,4 @@
-"""`/api/models/{name}/versions`: the list, and an artifact from a pipeline into the storage."""
+"""`/api/models/{name}/versions`: lists versions, and stores uploaded artifacts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from models_registry.permissions import PUBLISH, VIEW
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A file that a form takes once: its field, the check of its name, its largest size and the setting of that."""
+    """A file field of a form: its name, the check of the file's name, its size limit and that limit's setting."""
 
     field: str
     require_format: Callable[[str], object]
@@ -43,7 +43,7 @@ class FileKind:
 
 
 class FileUpload(TemporaryFileUploadHandler):
-    """Writes uploads to files as they come: a model of gigabytes must not pass through memory."""
+    """Writes uploads to files in pieces: an artifact of gigabytes must not be held in memory."""
 
     def __init__(self, request: HttpRequest, *kinds: FileKind) -> None:
         super().__init__(request)
@@ -51,7 +51,7 @@ class FileUpload(TemporaryFileUploadHandler):
         self._received = 0
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
-        """Refuse a file of another field or format before its first byte is kept."""
+        """Refuse an unexpected file field or format before its first byte is stored."""
         kind = self._awaited.pop(field_name, None)
         if kind is None:
             expected = " and ".join(map(repr, self._awaited)) or "no more"
@@ -62,13 +62,13 @@ class FileUpload(TemporaryFileUploadHandler):
             super().new_file(field_name, file_name, *args, **kwargs)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
-        """Keep a part of the file, within the limit, whatever length the request claims."""
+        """Store a piece of the file, up to the limit; a declared length is not trusted."""
         self._received += len(raw_data)
         if self._received > self._kind.max_bytes:
             raise HttpError(
                 413,
                 "body_too_large",
-                f"The {self._kind.field} has more than {self._kind.max_bytes} bytes; at most that many are taken"
+                f"The {self._kind.field} has more than {self._kind.max_bytes} bytes; at most that many are accepted"
                 f"{self._kind.setting}.",
             )
         with disk_errors():
@@ -87,7 +87,7 @@ def _artifact() -> FileKind:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Say that this machine's disk cannot keep an upload: that is not a fault of the caller's."""
+    """Raise the error for a full or failing disk of this machine, which is not the client's fault."""
     try:
         yield
     except OSError as error:
@@ -107,7 +107,7 @@ class VersionsView(RegistryView):
     needs = {"GET": VIEW, "POST": PUBLISH}
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Have uploads written to files."""
+        """Stream uploads to files."""
         request.upload_handlers = [FileUpload(request, _artifact(), REFERENCE)]
         return super().initialize_request(request, *args, **kwargs)
 
@@ -118,7 +118,7 @@ class VersionsView(RegistryView):
         responses={200: forms.VersionSummary(many=True), **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
-        """Return a model's versions, the newest first; with `limit` a page of them."""
+        """Return a model's versions, newest first; with `limit` one page."""
         wanted = asked(request, VersionsQuery, of_query=True)
         versions = services.get_model(name).versions.kept().newest_first().without_details()
         if wanted["after"] is not None:
@@ -134,7 +134,7 @@ class VersionsView(RegistryView):
         responses={201: forms.Version, **PROBLEMS, 413: forms.Problem},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Store an artifact as a new version; a replica checks it. With `wait_seconds` answer with the verdict."""
+        """Store an artifact as a new version; a replica validates it. With `wait_seconds`, wait for the result."""
         wanted = asked(request, forms.PublishRequest)
         reference = wanted.get("reference")
         if reference is None:
@@ -155,7 +155,7 @@ class VersionsView(RegistryView):
 
 
 def refuse_unsent_reference(manifest: str) -> None:
-    """Raise ManifestError if a manifest names a reference: beside an uploaded artifact lie other uploads."""
+    """Raise ManifestError if a manifest names a reference file: its directory holds other clients' uploads."""
     if manifest and (name := Manifest.parse(manifest.encode("utf-8", "surrogatepass")).reference) is not None:
         raise ManifestError(
             f"The manifest's 'reference' names {name!r}, which was not sent. Send it as the file 'reference'."
@@ -164,7 +164,7 @@ def refuse_unsent_reference(manifest: str) -> None:
 
 @contextmanager
 def as_file(upload: TemporaryUploadedFile, manifest: str) -> Iterator[Path]:
-    """Return the uploaded file as long as the block lasts, its manifest beside it."""
+    """Yield the uploaded file with its manifest in the same directory."""
     path = Path(upload.temporary_file_path())
     beside = path.with_name(path.name + MANIFEST_SUFFIX)
     try:

@@ -1,13 +1,13 @@
-"""The addresses of the registry's API."""
+"""The routes of the registry's API."""
 
 from django.urls import re_path
 
 from mlapi.api import batches, monitoring, texts, traffic, trying, uploads, views
 from models_registry.inference.routing import ALIAS_PATTERN
 
-# As a model's name may be: what else comes here is nowhere, and never reaches the database.
+# The syntax of model names: other paths are a 404 without a database query.
 NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
-# Or an alias of it.
+# Number or alias of a version.
 NUMBER = rf"(?P<number>(?:[1-9][0-9]{{0,8}}|{ALIAS_PATTERN}))"
 # Replays and batches have no aliases.
 ID = r"(?P<number>[1-9][0-9]{0,8})"

@@ -1,4 +1,4 @@
-"""The addresses of the registry's API; each act is one call of one service."""
+"""Endpoints of the registry's API; each action is one call of one service."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class ModelsView(RegistryView):
         responses={200: forms.ModelWithLabels(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
-        """Return the models that the caller may view, with their versions and replicas; the archived ones if asked.
+        """Return the models that the user may view, with versions and replicas; on request the archived models.
 
-        With `limit` a page of them, and the header `Link` names the next one.
+        With `limit`, return one page; the header `Link` names the next page.
         """
         wanted = asked(request, ModelsQuery, of_query=True)
         in_use = RegisteredModel.objects.filter(archived_at__isnull=not wanted["archived"], name__gt=wanted["after"])
@@ -64,7 +64,7 @@ class ModelView(RegistryView):
         responses={200: forms.ModelWithLabels, **PROBLEMS},
     )
     def patch(self, request: Request, name: str) -> Response:
-        """Change what is given; of the aliases those that are named, and null removes one."""
+        """Change the given fields; of the aliases only the named ones, and null removes an alias."""
         wanted, model = asked(request, forms.ModelChange), services.get_model(name)
         with transaction.atomic():
             if "policy" in wanted:
@@ -99,7 +99,7 @@ class VersionView(RegistryView):
         responses={200: forms.Version, **PROBLEMS},
     )
     def get(self, request: Request, name: str, number: str) -> Response:
-        """Return one version; with `wait_seconds` when its check has ended, or after that time."""
+        """Return one version; with `wait_seconds`, wait until its validation ends, at most that long."""
         seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
         version = services.get_version(services.get_model(name), number)
         if seconds:
@@ -127,7 +127,7 @@ class VersionView(RegistryView):
         responses={200: forms.Version, **PROBLEMS, **CONFLICT},
     )
     def delete(self, request: Request, name: str, number: str) -> Response:
-        """Delete a rejected version; its number and its reasons stay, and its file in the storage."""
+        """Delete a rejected version; its number, its reasons, and its file in the storage stay."""
         version = services.get_version(services.get_model(name), number)
         services.delete_version(version, by=by(request))
         return Response(version_content(version))
@@ -144,10 +144,10 @@ class ArtifactView(RegistryView):
         responses={(200, "application/octet-stream"): bytes, **PROBLEMS},
     )
     def get(self, request: Request, name: str, number: str) -> FileResponse:
-        """Return a version's artifact, compared with its digest."""
+        """Return a version's artifact, after a check of its digest."""
         version = services.get_version(services.get_model(name), number)
         with services.fetch_artifact(version) as artifact:
-            # An open file outlives its place in the cache.
+            # An open file stays readable after its eviction from the cache.
             content = artifact.path.open("rb")
         named = f"{version.model.name}-{version.number}.{version.format}"
         return FileResponse(content, as_attachment=True, filename=named, content_type="application/octet-stream")
@@ -161,7 +161,7 @@ class SyncView(RegistryView):
 
     @extend_schema(operation_id="sync", tags=["registry"], request=None, responses={200: forms.Synced, **PROBLEMS})
     def post(self, request: Request) -> Response:
-        """Look into the storage for new versions; a replica checks what was found."""
+        """Scan the storage for new versions; a replica validates them."""
         result = services.discover(by=by(request))
         return Response(
             {
@@ -185,7 +185,7 @@ class ActivateView(RegistryView):
         responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Make a version the active one; with `wait_seconds` answer when every replica serves it."""
+        """Make a version the active one; with `wait_seconds`, wait until every replica serves it."""
         wanted = asked(request, forms.ActivationRequest)
         require_override(request, wanted)
         model = services.get_model(name)
@@ -214,7 +214,7 @@ class RollbackView(RegistryView):
         responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Activate the version that was active before; with `wait_seconds` answer when every replica serves it."""
+        """Activate the previously active version; with `wait_seconds`, wait until every replica serves it."""
         wanted = asked(request, forms.RollbackRequest)
         require_override(request, wanted)
         model = services.get_model(name)
@@ -240,7 +240,7 @@ class DeactivateView(RegistryView):
         responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Take a model out of service; with `wait_seconds` answer when no replica serves it."""
+        """Take a model out of service; with `wait_seconds`, wait until no replica serves it."""
         return _taken_out(request, name, services.deactivate)
 
 
@@ -256,12 +256,12 @@ class ArchiveView(RegistryView):
         responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Take a model out of use, its history kept; with `wait_seconds` answer when no replica serves it."""
+        """Archive a model and keep its history; with `wait_seconds`, wait until no replica serves it."""
         return _taken_out(request, name, services.archive)
 
 
 def _taken_out(request: Request, name: str, take_out: Callable[..., object]) -> Response:
-    """Return the answer to a request that ends a model's service by `take_out`, which says whether it did."""
+    """Return the response to a request that ends a model's service; `take_out` returns whether it changed anything."""
     wanted = asked(request, forms.DeactivationRequest)
     model = services.get_model(name)
     changed = take_out(model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
@@ -280,7 +280,7 @@ class RestoreView(RegistryView):
         responses={200: forms.ModelWithLabels, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Let versions of an archived model be published and activated again; none is active."""
+        """Restore an archived model, so that versions can be published and activated again; none is active."""
         model = services.get_model(name)
         services.restore(model, by=by(request))
         return Response(model_content(model))
@@ -298,13 +298,13 @@ class RolloutView(RegistryView):
         responses={200: forms.Rollout, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
-        """Return how far the replicas are; with `wait_seconds` when all serve it or failed, or after that time."""
+        """Return the state of the rollout; with `wait_seconds`, wait until all replicas serve it or failed."""
         seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
         return Response(rolled_out(services.get_model(name), seconds))
 
 
 def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
-    """Return the rollout, waited for if that is asked."""
+    """Return the rollout, after the wait that the request asks for."""
     if not wait_seconds:
         return rollout_content(model, services.rollout(model))
     with waiting():
@@ -312,7 +312,7 @@ def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
 
 
 def require_override(request: Request, wanted: dict[str, Any]) -> None:
-    """Raise PermissionDenied for an override by somebody who may only activate."""
+    """Raise PermissionDenied for an override by a user who only may activate."""
     if wanted["override"] and not may_here(request, OVERRIDE):
         raise exceptions.PermissionDenied(
             f"{request.user.get_username()} may activate, and not against a check's advice: "
@@ -321,7 +321,7 @@ def require_override(request: Request, wanted: dict[str, Any]) -> None:
 
 
 def known_version(model: RegisteredModel, version: int | str) -> int | str:
-    """Return the version that a body names; an alias that the model does not have is an UnknownVersion."""
+    """Return the version that a body names; UnknownVersion for an unknown alias."""
     if isinstance(version, str) and version not in model.aliases:
         raise UnknownVersion(
             f"{model.name} has no alias {version!r}. 'version' must be a version's number, or one of its aliases: "

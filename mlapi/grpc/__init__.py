@@ -1,1 +1,1 @@
-"""The Open Inference Protocol over gRPC: the request pipeline behind another door."""
+"""The Open Inference Protocol over gRPC; the request pipeline answers the calls."""

@@ -1,4 +1,4 @@
-"""Between gRPC's messages and the protocol's form over HTTP, which the request pipeline answers."""
+"""Converts between gRPC messages and the protocol's HTTP form, which the request pipeline handles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlapi.grpc import open_inference_pb2 as pb
 from mlapi.protocols.base import HttpError, Reply
 from mlapi.protocols.openinference.requests import HEADER_LENGTH
 
-# The field of InferTensorContents that holds the values of each datatype; of FP16 there is none.
+# The field of InferTensorContents for each datatype; FP16 has no field.
 CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -28,10 +28,10 @@ CONTENTS = {
 
 
 def http_body(request: Any) -> tuple[bytes, int]:
-    """Return the body of a ModelInferRequest over HTTP, and the length in bytes of the JSON that begins it.
+    """Return a ModelInferRequest as an HTTP body, and the length in bytes of the JSON at its start.
 
-    Raw contents follow the JSON as they are. HttpError 400 for a request that has both kinds of contents, or not one
-    for each input.
+    Raw contents follow the JSON unchanged. Raises HttpError 400 if the request has both kinds of contents, or if an
+    input has none.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -80,7 +80,7 @@ def _input(item: Any, raw: bytes | None) -> dict[str, Any]:
 
 
 def _output_parameters(item: Any) -> dict[str, Any]:
-    # Whether an output is raw, the request's contents decide for all.
+    # The kind of the request's contents decides whether all outputs are raw.
     return {name: value for name, value in _parameters(item.parameters).items() if name != "binary_data"}
 
 
@@ -93,7 +93,7 @@ def _parameters(held: Any) -> dict[str, Any]:
 
 
 def infer_response(reply: Reply) -> Any:
-    """Return the ModelInferResponse for a reply over HTTP with status 200."""
+    """Return the ModelInferResponse for an HTTP reply with status 200."""
     lengths = [value for name, value in reply.headers if name == HEADER_LENGTH]
     split = int(lengths[0]) if lengths else len(reply.body)
     content = orjson.loads(reply.body[:split])
@@ -132,7 +132,7 @@ def _set_parameters(target: Any, parameters: dict[str, Any]) -> None:
 
 
 def metadata_response(reply: Reply) -> Any:
-    """Return the ModelMetadataResponse for a reply over HTTP with status 200."""
+    """Return the ModelMetadataResponse for an HTTP reply with status 200."""
     content = orjson.loads(reply.body)
     response = pb.ModelMetadataResponse(
         name=content["name"], versions=content["versions"], platform=content["platform"]

@@ -1,4 +1,4 @@
-"""The gRPC server of a worker: it runs on the worker's event loop and asks the request pipeline."""
+"""The gRPC server of a worker; it runs on the worker's event loop and calls the request pipeline."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-# An Application Load Balancer's own name for its checks. It looks at the status of a call, and at no message.
+# The method of an Application Load Balancer's health checks, which look only at the status of the call.
 BALANCER = "AWS.ALB"
-# Messages that are received at the same time: gRPC allocates each one whole before anything can be counted.
+# Number of messages received at the same time: gRPC allocates each one whole before its size can be counted.
 MAX_RECEIVING = 4
-# A message of any other method holds a few names.
+# Bytes of a message of any other method, which holds only a few names.
 MAX_SMALL_BYTES = 65_536
-# From the call's head to the end of its message.
+# Seconds from the start of the call to the end of its message.
 RECEIVE_SECONDS = 10
-# gRPC's bit set of compression algorithms with "identity" alone. It decompresses before a message can be counted.
+# gRPC's bit set of compression algorithms with only "identity": gRPC would decompress a message before its size can be
+# counted.
 NO_COMPRESSION = 1
-# What a request holds beside the numbers of its body.
+# Bytes that a request holds in addition to the numbers of its body.
 ENVELOPE_BYTES = 1_000_000
-# A channel keeps its connection, and so its worker: after this long its client connects again.
+# A channel keeps its connection, and so its worker. After this time the client reconnects, perhaps to another worker.
 MAX_CONNECTION_AGE_MS = 300_000
 AGE_GRACE_MS = 30_000
 CODES = {
@@ -60,38 +61,38 @@ CODES = {
 
 
 class _Content:
-    """A body that has arrived already."""
+    """A body that has already arrived."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
     async def read(self, limit: int) -> bytes:
-        """Return it; HttpError 413 over the limit."""
+        """Return the body; HttpError 413 if it is above the limit."""
         if len(self._content) > limit:
             raise too_large(limit, len(self._content))
         return self._content
 
     def release(self) -> None:
-        """Hold nothing."""
+        """Do nothing: the call owns the memory."""
 
 
 class InferenceServer:
-    """The service, its health and its reflection on one port."""
+    """The inference, health and reflection services on one port."""
 
     def __init__(self, pipeline: RequestPipeline, *, port: int, host: str = "[::]") -> None:
-        """Answer with `pipeline` on `port`, which the workers of a machine share; port 0 takes a free one."""
+        """Answer with `pipeline` on `port`, which the workers of a machine share; port 0 picks a free one."""
         self._pipeline = pipeline
         self._address = f"{host}:{port}"
         self._server: Any = None
         self._is_stopping = False
         self._receiving = asyncio.Semaphore(MAX_RECEIVING)
-        # A client of the reflection takes its time between two questions.
+        # Reflection streams may pause between two requests.
         self._reflecting = asyncio.Semaphore(MAX_RECEIVING)
         self._reflection = reflection.aio.ReflectionServicer((SERVICE, HEALTH, reflection.SERVICE_NAME))
         self.port = port
 
     async def start(self) -> None:
-        """Begin to accept. Called after the fork, on the event loop that answers."""
+        """Start to accept calls. Call this after the fork, on the event loop that answers."""
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 1),
@@ -126,18 +127,18 @@ class InferenceServer:
         log.info("grpc_started", port=self.port)
 
     async def stop(self, seconds: float) -> None:
-        """Accept no more, and wait at most `seconds` for what is being answered. It may be called twice."""
+        """Accept no more calls, and wait at most `seconds` for running ones. May be called twice."""
         self._is_stopping = True
         if self._server is not None:
             await self._server.stop(seconds)
 
     @property
     def is_leaving(self) -> bool:
-        """Return whether callers should go elsewhere: this server drains or stops."""
+        """Return whether clients should use another server: this one drains or stops."""
         return self._is_stopping or is_draining()
 
     async def is_ready(self) -> bool:
-        """Return whether this worker serves every model that it should, and goes on to."""
+        """Return whether this worker serves every model that it should and does not drain."""
         return not self.is_leaving and (await self._ask("/health/ready", None)).status == 200
 
     async def _live(self, request: Any, context: Any) -> Any:
@@ -161,7 +162,7 @@ class InferenceServer:
 
     async def _infer(self, messages: Any, context: Any) -> Any:
         reply = await self._answer(context)
-        # An aborted call keeps this frame until the next garbage collection: it holds no body.
+        # An aborted call keeps this frame until the next garbage collection, so the frame must not hold the body.
         await _require_answer(reply, context)
         return infer_response(reply)
 
@@ -174,9 +175,9 @@ class InferenceServer:
             return await self._ask(path, context, body=body, header_length=length)
 
     async def _receive(self, context: Any, held: ExitStack) -> tuple[str, bytes, int]:
-        """Return the path, the body and the header length that the call's message stands for.
+        """Return the path, the body and the header length for the call's message.
 
-        `held` then holds the body's memory. Raises HttpError 400, 408, and 503 where others take the memory.
+        Afterwards `held` holds the body's memory. Raises HttpError 400, 408, and 503 if other requests use all memory.
         """
         async with self._turn(self._receiving):
             request = _parsed(await _read(context), pb.ModelInferRequest)
@@ -186,7 +187,7 @@ class InferenceServer:
 
     @asynccontextmanager
     async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Wait for a turn to receive a message; HttpError 503 if it takes too long."""
+        """Wait for permission to receive a message; HttpError 503 after a timeout."""
         admission = self._pipeline.admission
         try:
             await asyncio.wait_for(turns.acquire(), admission.queue_timeout_seconds)
@@ -216,15 +217,18 @@ class InferenceServer:
         return _of_messages(answer)
 
     async def _check(self, request: Any, context: Any) -> Any:
-        """Return SERVING where every model that should serve here does."""
+        """Return SERVING if every model that should be served here is."""
         if request.service not in {"", SERVICE}:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service[:200]!r}.")
         return health_pb2.HealthCheckResponse(status="SERVING" if await self.is_ready() else "NOT_SERVING")
 
     async def _healthcheck(self, messages: Any, context: Any) -> Any:
-        """End with OK where `/health` answers 200 and the server stays, else with UNAVAILABLE; no message is read."""
+        """End with OK if `/health` answers 200 and the server does not drain, else with UNAVAILABLE.
+
+        No message is read.
+        """
         if self.is_leaving:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "This server is about to end.")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "This server is shutting down.")
         await _require_answer(await self._ask("/health", None), context)
         return health_pb2.HealthCheckResponse(status="SERVING")
 
@@ -233,7 +237,7 @@ class InferenceServer:
             yield answer
 
     async def _questions(self, context: Any) -> AsyncIterator[Any]:
-        """Give the questions of a reflection's stream; the stream ends when they do, or at one that is refused."""
+        """Yield a reflection stream's requests; the stream ends with them, or at a refused one."""
         while True:
             try:
                 async with self._turn(self._reflecting):
@@ -244,19 +248,19 @@ class InferenceServer:
             yield question
 
     async def _ask(self, path: str, context: Any, *, body: bytes | None = None, header_length: int = 0) -> Reply:
-        """Return the pipeline's reply to a request for `path`, with the metadata of a call as its headers."""
+        """Return the pipeline's reply to a request for `path`, with a call's metadata as its headers."""
         pairs = _headers(context)
         if body is not None:
             pairs += [(HEADER_LENGTH.lower().encode(), b"%d" % header_length)]
         found = match(path)
         if found is None:
-            # A name with a line break is not a path.
+            # A name with a line break cannot be part of a path.
             return error_reply(HttpError(404, "not_found", f"There is nothing at {path[:200]!r}."), "")
         endpoint, params = found
         peer = context.peer() if context is not None else ""
         request = Request("GET" if body is None else "POST", path, Headers(pairs), client=_address_of(peer))
         return await self._pipeline.answer(
-            # A channel's authority is any name that its client has for the address.
+            # A channel's authority is whatever name the client uses for the address.
             replace(endpoint, any_host=True, protocol="grpc"), params, request, _Content(body or b""), client=peer
         )  # fmt: skip
 
@@ -264,17 +268,17 @@ class InferenceServer:
 def _of_messages(method: Callable[..., Any]) -> Any:
     """Return the handler of a unary method that reads its message itself.
 
-    On the wire a stream of one message is the unary call that clients make. A stream's handler runs before the message
-    is received, so that it can wait for its turn.
+    On the wire, a stream of one message equals a unary call. A stream's handler runs before the message is received, so
+    it can wait for permission first.
     """
     return grpc.stream_unary_rpc_method_handler(method, response_serializer=_serialize)
 
 
 async def _read(context: Any) -> bytes:
-    """Return the call's next message as it was sent; HttpError 400 if there is none, 408 if it is slow."""
+    """Return the bytes of the call's next message; HttpError 400 if there is none, 408 if it is slow."""
     try:
         async with asyncio.timeout(RECEIVE_SECONDS):
-            # The iterator over the messages would keep the one that it gave last.
+            # The message iterator would keep a reference to its last message.
             message = await context.read()
     except TimeoutError:
         raise HttpError(408, "request_timeout", f"No message arrived within {RECEIVE_SECONDS} s.") from None
@@ -317,12 +321,12 @@ def _headers(context: Any) -> list[tuple[bytes, bytes]]:
 
 
 def _address_of(peer: str) -> str:
-    """Return the address in gRPC's name for a peer: `ipv4:127.0.0.1:5000`, `ipv6:[::1]:5000`."""
+    """Return the address from gRPC's name of a peer, such as `ipv4:127.0.0.1:5000` or `ipv6:[::1]:5000`."""
     return peer.partition(":")[2].rpartition(":")[0].removeprefix("%5B").removesuffix("%5D").strip("[]")
 
 
 async def _require_answer(reply: Reply, context: Any) -> None:
-    """End the call with the error of a reply that is one; its metadata carry the code and the request's id."""
+    """End the call with the error of an error reply; the metadata carry its code and the request id."""
     sent = tuple((name.lower(), value) for name, value in reply.headers if name in {"X-Request-ID", "Retry-After"})
     if reply.status == 200:
         context.set_trailing_metadata(sent)

@@ -1,1 +1,1 @@
-"""What is noted of requests."""
+"""Access log, metrics and traces of requests."""

@@ -1,4 +1,4 @@
-"""What is noted of every request: a log line, and what the metrics count."""
+"""Records every request: a log line, and the metrics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def observe(
     recorder: MetricsRecorder,
     tracer: Tracer | None = None,
 ) -> None:
-    """Count the request, and write its line and, if there is a `tracer`, its span."""
+    """Count the request, write its log line, and its span if there is a `tracer`."""
     stats = reply.stats
     recorder.record(
         Record(
@@ -79,7 +79,7 @@ def observe(
 
 
 def _is_sampled(percent: float) -> bool:
-    """Return whether a success writes its line, by the share that is wanted; failures always do."""
+    """Return whether a successful request is logged, by the sampling rate; failed requests always are."""
     return percent >= 100 or random.random() * 100 < percent  # noqa: S311
 
 
@@ -94,7 +94,7 @@ def observe_api(
     user: str,
     seconds: float,
 ) -> None:
-    """Write the line of a request to the registry's API."""
+    """Write the log line of a request to the registry's API."""
     fields: dict[str, Any] = {
         "id": request_id,
         "route": route,
@@ -110,7 +110,7 @@ def observe_api(
 
 
 def _add_trace(fields: dict[str, Any], given: str) -> None:
-    """Carry the client's trace into the line, where it sent one as W3C Trace Context has it."""
+    """Add the client's trace to the log line if the request has a W3C traceparent."""
     if given:
         found = TRACEPARENT.fullmatch(given)
         if found:
@@ -136,7 +136,7 @@ def _span(
 
 
 def _inputs(body: bytes) -> Any:
-    """Return what was asked, as JSON if it is; else, and if it is large, how large it is."""
+    """Return the request body as JSON if it is small JSON; else a text with its size."""
     if len(body) <= MAX_LOGGED_BODY:
         try:
             return orjson.loads(body)

@@ -1,4 +1,4 @@
-"""Logs are events with fields: one JSON line each, readable text on a terminal."""
+"""Logs are events with fields: one line of JSON each, or readable text on a terminal."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class _State:
 
 
 def gather(loop: asyncio.AbstractEventLoop) -> None:
-    """Write the request lines of one round of the event loop together from now on.
+    """From now on, write the request lines of one event loop round in one system call.
 
-    It saves each request a system call, after which the loop would wait for the interpreter again.
+    After each system call the loop would have to wait for the interpreter lock.
     """
     _State.loop = loop
     _State.thread = threading.get_ident()
@@ -49,7 +49,7 @@ def gather(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def flush() -> None:
-    """Write the lines that were kept."""
+    """Write the buffered lines."""
     _State.is_scheduled = False
     gathered = _State.gathered
     if gathered:
@@ -57,16 +57,17 @@ def flush() -> None:
 
 
 def _write(left: bytes) -> None:
-    # A closed log stream must not fail a prediction, and there is no other place to report it.
+    # A closed log stream must not fail a prediction, and no other stream can report the error.
     with suppress(OSError):
         while left:
             left = left[os.write(2, left) :]
 
 
 def write_line(event: str, fields: dict[str, Any]) -> None:
-    """Write one request's line.
+    """Write one request's log line.
 
-    As JSON past the standard library's loggers, which take 20 times as long: a prediction may take less than those.
+    JSON lines bypass the standard library's loggers, which take 20 times as long: some predictions take less time than
+    these loggers do.
     """
     if not _State.is_json:
         access.info(event, **fields)
@@ -85,14 +86,14 @@ def write_line(event: str, fields: dict[str, Any]) -> None:
 
 
 def _without_callers_traceback(record: logging.LogRecord) -> bool:
-    """Leave the traceback out where Django refuses what a client sent: it shows no fault, and fills the log."""
+    """Drop the traceback of a request that Django refuses: it shows no fault of the service and fills the log."""
     if record.name.startswith("django.security."):
         record.exc_info = None
     return True
 
 
 def configure(form: str) -> None:
-    """Send structlog's events and the standard library's records to standard error in one form (see `is_text`)."""
+    """Send structlog's events and standard library records to standard error in one format (see `is_text`)."""
     as_text = is_text(form)
     _State.is_json = not as_text
     finish: list[structlog.typing.Processor] = (
@@ -114,7 +115,7 @@ def configure(form: str) -> None:
     logging.captureWarnings(True)
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "axes"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Django logs every 4xx as a warning with a traceback's weight; the request line says it already.
+    # Django logs every 4xx as a warning; the request line already has this information.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

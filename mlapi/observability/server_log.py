@@ -1,4 +1,4 @@
-"""What gunicorn itself says, in the form of the rest. Its master loads this, so nothing heavy is here."""
+"""gunicorn's own log messages in the service's format. gunicorn's master imports this, so imports stay light."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlapi.observability.log_form import is_text
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON, in the fields of all other events."""
+    """Formats a record as one line of JSON, with the fields of all other events."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -30,10 +30,10 @@ class JsonLines(logging.Formatter):
 
 
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own messages, such as that a worker was killed."""
+    """gunicorn's logger, for messages such as that a worker was killed."""
 
     def setup(self, cfg: Any) -> None:
-        """Write as MLAPI_LOG_FORMAT says."""
+        """Set the format that MLAPI_LOG_FORMAT names."""
         super().setup(cfg)
         if not is_text(os.environ.get("MLAPI_LOG_FORMAT") or "auto"):
             for handler in self.error_log.handlers:

@@ -1,6 +1,6 @@
-"""A span for each request, sent to an OpenTelemetry collector; needs requirements/otel.txt.
+"""OpenTelemetry traces: a span for each request; needs requirements/otel.txt.
 
-Where to, and how many: by OpenTelemetry's own variables, e.g. OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER.
+OpenTelemetry's own variables set the collector and the sampling, e.g. OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class Tracer:
-    """Makes spans when requests have ended: nothing is carried through a prediction."""
+    """Creates a span after a request has ended, so that tracing adds nothing to a prediction."""
 
     def __init__(self, service: str) -> None:
-        """Send spans of `service`; made after the fork, for it keeps a thread."""
+        """Send spans of `service`. Create it after the fork, because it starts a thread."""
         try:
             from opentelemetry import trace
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -31,7 +31,7 @@ class Tracer:
             ) from error
         self._trace = trace
         self._propagator = TraceContextTextMapPropagator()
-        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are read by Resource.create.
+        # Resource.create reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
         self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("mlapi")
@@ -39,7 +39,7 @@ class Tracer:
     def span(
         self, headers: Mapping[str, str], name: str, *, seconds: float, failed: bool, attributes: Mapping[str, Any]
     ) -> tuple[str, str]:
-        """Record the request that took the last `seconds`; return its trace's and its own id."""
+        """Record a request that took `seconds` until now; return its trace id and span id."""
         ended = time.time_ns()
         carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         span = self._tracer.start_span(
@@ -56,5 +56,5 @@ class Tracer:
         return self._trace.format_trace_id(context.trace_id), self._trace.format_span_id(context.span_id)
 
     def stop(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()

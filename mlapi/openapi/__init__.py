@@ -1,4 +1,4 @@
-"""`/openapi.json`: made from the models in service, once per change of them."""
+"""`/openapi.json`: generated from the served models, once per change of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """The document as it was made for one set of models."""
+    """A generated document, and the models that it describes."""
 
     loads: tuple[Any, ...]
     default: str | None
@@ -27,19 +27,22 @@ class Edition:
     etag: str
 
     def fits(self, snapshot: ServingSnapshot) -> bool:
-        """Return whether the content of the document is unchanged."""
+        """Return whether the document's content is unchanged."""
         return self.loads == _loads(snapshot) and self.default == snapshot.default and self.limits == _limits()
 
 
-# Replaced by one assignment: two requests that meet here at worst make the same document twice.
+# Replaced by one assignment: at worst, two requests at the same time generate the same document twice.
 _latest: list[Edition] = []
 
 
 def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
-    """Return the handler for the document of `endpoints`, which are asked for late: it is one of them."""
+    """Return the handler for the document of `endpoints`.
+
+    `endpoints` is a function, because this handler is itself one of the endpoints.
+    """
 
     def answer(call: Call, runtime: Runtime) -> Reply:
-        """Return the OpenAPI document; 304 where the caller holds it already."""
+        """Return the OpenAPI document; 304 if the client already has it."""
         edition = edition_of(runtime.snapshot, endpoints())
         headers = [("ETag", edition.etag), ("Cache-Control", "no-cache")]
         known = [item.strip().removeprefix("W/") for item in call.headers.get("If-None-Match", "").split(",")]
@@ -54,7 +57,7 @@ def answering_one(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
     """Return the handler for the document of one model."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
-        """Return the OpenAPI document of one model that is served."""
+        """Return the OpenAPI document of one served model."""
         loaded = find_model(runtime.snapshot, call.model)
         snapshot = replace(runtime.snapshot, models={loaded.name: loaded})
         body = orjson.dumps(document(snapshot, endpoints()), default=str)
@@ -64,7 +67,7 @@ def answering_one(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
 
 
 def edition_of(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> Edition:
-    """Return the document of what `snapshot` serves at the `endpoints`."""
+    """Return the document of the models in `snapshot` at the `endpoints`."""
     if _latest and _latest[0].fits(snapshot):
         return _latest[0]
     body = orjson.dumps(document(snapshot, endpoints), default=str)
@@ -74,7 +77,7 @@ def edition_of(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> Edit
 
 
 def _loads(snapshot: ServingSnapshot) -> tuple[Any, ...]:
-    """Return what tells the loaded models apart; a reference would keep a dropped model in memory."""
+    """Return a key that identifies the loaded models; a reference would keep an unloaded model in memory."""
     return tuple((name, loaded.generation, loaded.loaded_at, loaded.digest) for name, loaded in snapshot.models.items())
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: each model in service by its own path, then what does not depend on models."""
+"""The OpenAPI document: a path for each served model, then the paths that do not depend on models."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 ABOUT = """\
 Predictions from trained models. Each model in service has its own path here, with the names, types and allowed \
-values of its features and an example that works as it stands. The document changes when another version is activated.
+values of its features and a working example. The document changes when another version is activated.
 
 A row is sent by name (`{"features": {"age": 34, "city": "Oslo"}}`) or in the order of the schema \
 (`{"features": [34, "Oslo"]}`); many rows go in one request as `instances`. Numbers are finite and within \
 ±3.4 × 10³⁸. Errors are JSON: `error` is a sentence to act on, `code` is stable.
 """
 HEADERS: dict[str, Any] = {
-    "RequestId": {"schema": {"type": "string"}, "description": "The caller's where it sent a sane one."},
+    "RequestId": {"schema": {"type": "string"}, "description": "The client's id if it is well formed."},
     "ModelName": {"schema": {"type": "string"}, "description": "The model that answered."},
     "ModelVersion": {"schema": {"type": "string"}, "description": "The version that answered, as in the body."},
 }
-# The document is read by people and by generators of clients: more models make it slow for both.
+# People and client generators read the document: more models make it slow for both.
 MAX_DESCRIBED = 50
 REQUEST_ID: dict[str, Any] = {
     "name": "X-Request-ID",
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "Comes back with the answer and is in the log.",
+    "description": "Returned in the response and logged.",
 }
 
 
 def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """Return the document of what `snapshot` serves at the `endpoints`."""
+    """Return the document of the models in `snapshot` at the `endpoints`."""
     api = registry.document()
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Error": ERROR, **SHARED}
@@ -69,7 +69,7 @@ def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[s
 
 
 def _described(snapshot: ServingSnapshot) -> dict[str, LoadedModel]:
-    """Return the models that one document describes: the default one, then by name."""
+    """Return the models in one document: the default model, then by name."""
     first = heapq.nsmallest(
         MAX_DESCRIBED, snapshot.models.values(), key=lambda item: (item.name != snapshot.default, item.name)
     )
@@ -91,7 +91,7 @@ def _tag(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def _sentence(text: str) -> str:
-    """Return `text` with a full stop where it ends without punctuation."""
+    """Return `text`, with a full stop if it ends without punctuation."""
     said = text.rstrip()
     is_ended = said.rstrip("\"')]”’»*_`").endswith((".", "!", "?", "…", ":", ";", "。", "！", "？"))
     return said if is_ended or not said else f"{said}."
@@ -114,10 +114,10 @@ def _model_paths(loaded: LoadedModel, *, is_default: bool) -> dict[str, Any]:
                     "in": "path",
                     "required": True,
                     "schema": {"type": "integer", "enum": [loaded.number]},
-                    "description": "A version that is loaded; else 404, naming the loaded ones.",
+                    "description": "A loaded version; otherwise 404 with the loaded versions.",
                 }
             ],
-            "post": _operation(loaded, f"predict_version_{name}", f"Predict with {name}, in this version and no other"),
+            "post": _operation(loaded, f"predict_version_{name}", f"Predict with {name}, only in this version"),
         },
     }
     if is_default:
@@ -141,7 +141,7 @@ def _operation(loaded: LoadedModel, operation_id: str, summary: str) -> dict[str
         },
         "responses": {
             "200": {
-                "description": "The answer, and the version that it was computed by.",
+                "description": "The prediction, and the version that computed it.",
                 "headers": {
                     "X-Request-ID": {"$ref": "#/components/headers/RequestId"},
                     "X-Model-Name": {"$ref": "#/components/headers/ModelName"},
@@ -162,6 +162,6 @@ def _about(loaded: LoadedModel, limit: int) -> str:
     sentences = [
         _sentence(loaded.description),
         f"A {schema.kind.replace('_', ' ')} that takes {takes}; version {loaded.number} is active.",
-        f"The body has at most {limit:,} bytes; `Content-Encoding: gzip` and `deflate` are taken.",
+        f"The body has at most {limit:,} bytes; `Content-Encoding: gzip` and `deflate` are accepted.",
     ]
     return " ".join(filter(None, sentences))

@@ -1,4 +1,4 @@
-"""Requests in the other protocols that work as they stand, one for each model."""
+"""Examples that work unchanged, for the other protocols, one for each model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 
 def of(endpoint: str, snapshot: ServingSnapshot) -> dict[str, Any]:
-    """Return the bodies to send to the endpoint of that name, by model; of `/invocations` the default one's."""
+    """Return the request bodies by model for the named endpoint; for `/invocations` only the default model's."""
     make = MAKERS.get(endpoint)
     if make is None:
         return {}
@@ -24,7 +24,7 @@ def of(endpoint: str, snapshot: ServingSnapshot) -> dict[str, Any]:
 
 
 def _tensors(loaded: LoadedModel, row: Any) -> dict[str, Any]:
-    """Return a request of the Open Inference Protocol: one tensor, or a column for each feature."""
+    """Return a request of the Open Inference Protocol: one tensor, or one column per feature."""
     inputs = loaded.schema.inputs
     values = _values(loaded, row)
     if all(item.type == "float" for item in inputs) and None not in values:
@@ -38,7 +38,7 @@ def _tensors(loaded: LoadedModel, row: Any) -> dict[str, Any]:
 
 
 def _datatype(feature: Feature, value: Any) -> str:
-    """Return the datatype of a feature's column; one of any type goes by its value."""
+    """Return the datatype of a feature's column; for a feature of any type, by its value."""
     if feature.type != "any" or isinstance(value, str):
         return datatype_of(feature)
     return "BOOL" if isinstance(value, bool) else "FP64"
@@ -61,7 +61,7 @@ def _instances(loaded: LoadedModel, row: Any) -> dict[str, Any]:
 
 
 def _values(loaded: LoadedModel, row: Any) -> list[Any]:
-    """Return a row in the order of the schema, with None for what it leaves out."""
+    """Return a row in the schema's order, with None for omitted features."""
     if isinstance(row, dict):
         return [row.get(name) for name in loaded.schema.names]
     return row if isinstance(row, list) else [row]

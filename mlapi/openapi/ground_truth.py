@@ -1,4 +1,4 @@
-"""What the document says of ground truth: a path for each model, since the labels depend on it."""
+"""Ground truth in the OpenAPI document: a path for each model, since the labels depend on the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 SUMMARY = "Labels that became known after the prediction, by request id and row"
 DESCRIPTION = (
-    "JSON Lines (`application/jsonl`) and CSV (`text/csv`, with a header) are taken too. "
+    "JSON Lines (`application/jsonl`) and CSV (`text/csv`, with a header) are accepted too. "
     f"A request takes up to {MAX_LABELS} labels."
 )
 NUMBER: JsonSchema = {"type": "number"}
@@ -26,7 +26,7 @@ ANY_LABEL: JsonSchema = {
 
 
 def paths(snapshot: ServingSnapshot, *, is_whole: bool) -> dict[str, Any]:
-    """Return the path of each model with one output; one for all where `snapshot` is not the whole."""
+    """Return the path of each model with one output; one path with a parameter if `snapshot` is not complete."""
     if not is_whole:
         parameter = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
         return {
@@ -68,7 +68,7 @@ def _operation(loaded: LoadedModel | None, name: str) -> dict[str, Any]:
         "description": DESCRIPTION,
         "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
         "responses": {
-            "202": {"description": "The labels are written soon.", "content": {JSON: {"schema": answer}}},
+            "202": {"description": "The labels are queued for writing.", "content": {JSON: {"schema": answer}}},
             **responses(OF_PREDICTION),
         },
         **security(),

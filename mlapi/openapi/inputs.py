@@ -1,4 +1,4 @@
-"""What a model takes, as JSON Schema: exactly what its schema accepts, no more and no less."""
+"""A model's input as JSON Schema: it accepts exactly the rows that the model's own schema accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models_registry.inference.runtime import LoadedModel
 
 JsonSchema = dict[str, Any]
 
-# A longer list is not readable; `GET /models/{model}` has all of it.
+# A longer list is not readable; `GET /models/{model}` has the whole list.
 MAX_CATEGORIES = 1000
 BOUNDS = {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
 NUMBER: JsonSchema = {"type": "number", **BOUNDS}
@@ -43,7 +43,7 @@ def ref(name: str) -> JsonSchema:
 
 
 def feature_schema(feature: Feature) -> JsonSchema:
-    """Return the schema of one feature's values."""
+    """Return the JSON Schema of one feature's values."""
     if feature.type == "float" and feature.categories is None:
         return ref("NumberOrMissing" if feature.nullable else "Number")
     categories = list(feature.categories or ())
@@ -69,7 +69,7 @@ def feature_schema(feature: Feature) -> JsonSchema:
 
 
 def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
-    """Return a model's schemas: its row in each form, and the request around them."""
+    """Return a model's schemas: its row in each form, and the request body."""
     name = loaded.name
     rows = _rows(loaded)
     forms = {f"{name}.{form}": schema for form, schema in rows.items()}
@@ -83,7 +83,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     explain: JsonSchema = {
         "type": "boolean",
         "default": False,
-        "description": "Add what each feature contributes; refused where that is not known exactly.",
+        "description": "Add the contribution of each feature; refused if it is not exact.",
     }
     if loaded.explainer.is_refused():
         explain = {"const": False, "description": "The contributions of this model's features are not known exactly."}
@@ -115,7 +115,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
 
 
 def _rows(loaded: LoadedModel) -> dict[str, JsonSchema]:
-    """Return the schema of a row in each form that the model takes."""
+    """Return the schema of a row in each form that the model accepts."""
     schema = loaded.schema
     if schema.container == "records":
         return {"NamedRow": {"type": "object", "additionalProperties": TYPES["any"]}}
@@ -144,7 +144,7 @@ def _rows(loaded: LoadedModel) -> dict[str, JsonSchema]:
 
 
 def _items(schemas: list[JsonSchema]) -> JsonSchema:
-    """Return the items of a positional row; once if they are all alike, as a picture's pixels are."""
+    """Return the items of a positional row; one schema if all are alike, as an image's pixels are."""
     if all(schema == schemas[0] for schema in schemas):
         return {"items": schemas[0]}
     return {"prefixItems": schemas, "items": False}
@@ -155,7 +155,7 @@ def _one_of(schemas: list[JsonSchema]) -> JsonSchema:
 
 
 def request_examples(loaded: LoadedModel) -> dict[str, Any]:
-    """Return requests that work when they are pasted, by name."""
+    """Return example requests by name; each works when pasted."""
     body = catalogue.example_request(loaded)
     row = body["features"]
     examples = {"one": {"summary": "One row", "value": body}}
@@ -163,7 +163,7 @@ def request_examples(loaded: LoadedModel) -> dict[str, Any]:
     if isinstance(row, dict) and names:
         examples["positional"] = {
             "summary": "One row, in the order of the schema",
-            # A column that may be left out by name is null by position.
+            # A column that may be omitted by name is null by position.
             "value": {"features": [row.get(name) for name in names]},
         }
     elif isinstance(row, list) and len(row) == len(names):

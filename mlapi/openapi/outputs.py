@@ -1,4 +1,4 @@
-"""What a model answers, as JSON Schema."""
+"""A model's response as JSON Schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS: dict[str, JsonSchema] = {
 
 
 def output_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
-    """Return a model's schemas: its label, and the reply with one row's answer or with many."""
+    """Return a model's schemas: its label, and the response for one row and for many."""
     name, schema = loaded.name, loaded.schema
     label, confidence = ref(f"{name}.Prediction"), _confidence(schema)
     probabilities = _probabilities(schema)
@@ -63,19 +63,19 @@ def _explanation(schema: Schema) -> JsonSchema:
     properties: dict[str, JsonSchema] = {
         "output": {
             "enum": [VALUE, LOG_ODDS, DECISION, PROBABILITY, RAW],
-            "description": "What base_value and contributions add up to.",
+            "description": "The sum of base_value and all contributions.",
         },
         "base_value": number,
-        "value": {"type": "number", "description": "The output itself: base_value and all contributions."},
+        "value": {"type": "number", "description": "The output itself: base_value plus all contributions."},
         "contributions": {
             "type": "object",
-            "description": "What each input feature adds.",
+            "description": "The contribution of each input feature.",
             "additionalProperties": number,
         },
     }
     if schema.classes is not None:
         properties["class"] = ANY_LABEL | {
-            "description": "The class that the output speaks of: the second of two, or the predicted one of more."
+            "description": "The class of the output: the second of two, or the predicted one of more."
         }
     return {
         "type": "object",
@@ -112,7 +112,7 @@ def _prediction(schema: Schema) -> JsonSchema:
     if schema.outputs == 1:
         return label
     several = {"type": "array", "items": label if schema.kind == "regressor" else ANY_LABEL}
-    # A network for many classes counts its output units: one label each all the same.
+    # A neural network for many classes counts its output units, but still returns one label.
     return several if schema.kind == "regressor" else {"anyOf": [label, several]}
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, by status: one schema for all of it, an example for each."""
+"""Error responses by status: one shared schema, and one example each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mlapi.openapi.inputs import JsonSchema, ref
 from mlapi.protocols.base import JSON
 
 ERROR: JsonSchema = {
-    "description": "A sentence to act on, a stable code for programs, and what they may want to know beside it.",
+    "description": "A sentence with the next step, a stable code for programs, and details.",
     "type": "object",
     "properties": {
-        "error": {"type": "string", "description": "What was found, what was expected, and what to do."},
+        "error": {"type": "string", "description": "The found value, the expected value, and the next step."},
         "code": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "description": "Stable; for programs."},
         "request_id": {"type": "string", "description": "Also in the header X-Request-ID and in the log."},
         "row": {"type": "integer", "minimum": 0, "description": "Which row of the request, from 0."},
@@ -23,7 +23,7 @@ ERROR: JsonSchema = {
     "additionalProperties": True,
 }
 
-# Status: the response's name, its description, the code and the sentence of its example.
+# Status: the response's name, its description, the code and the message of its example.
 REFUSALS: dict[int, tuple[str, str, str, str]] = {
     400: (
         "BadRequest",
@@ -34,7 +34,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
     ),
     401: (
         "KeyNeeded",
-        "No API key was sent, or one that is not in use.",
+        "No API key, or one that is not valid.",
         "missing_api_key",
         "An API key is required. Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'.",
     ),
@@ -53,7 +53,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
     405: ("MethodNotAllowed", "See the header Allow.", "method_not_allowed", "GET is not allowed here; use POST."),
     408: (
         "TooSlow",
-        "The request did not come in time.",
+        "The request did not arrive in time.",
         "request_timeout",
         "The request arrived too slowly: send at least 20000 bytes a second, on a new connection.",
     ),
@@ -61,11 +61,11 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
         "TooLarge",
         "The body is larger than the limit, as sent or when decompressed.",
         "body_too_large",
-        "The body has 40000000 bytes; at most 32000000 are taken. Send fewer rows at a time.",
+        "The body has 40000000 bytes; at most 32000000 are accepted. Send fewer rows at a time.",
     ),
     415: (
         "UnsupportedMediaType",
-        "Content-Type or Content-Encoding is another than those taken.",
+        "An unsupported Content-Type or Content-Encoding.",
         "unsupported_media_type",
         "The Content-Type is 'text/plain'; send application/json.",
     ),
@@ -77,7 +77,7 @@ REFUSALS: dict[int, tuple[str, str, str, str]] = {
     ),
     503: (
         "NotNow",
-        "The model is not loaded here, or the service has more to do than it can.",
+        "The model is not loaded here, or the service is overloaded.",
         "not_loaded",
         "The model 'churn' is not loaded here: it is loading.",
     ),
@@ -105,12 +105,12 @@ SCHEMES: dict[str, Any] = {
 
 
 def security_schemes() -> dict[str, Any]:
-    """Return the ways to send a key; none where no key is needed."""
+    """Return the security schemes for API keys; empty if keys are not required."""
     return SCHEMES if settings.MLAPI_REQUIRE_API_KEY else {}
 
 
 def security() -> dict[str, Any]:
-    """Return what an operation that predicts says of keys."""
+    """Return the security requirement of a prediction operation."""
     return {"security": [{scheme: []} for scheme in SCHEMES]} if settings.MLAPI_REQUIRE_API_KEY else {}
 
 

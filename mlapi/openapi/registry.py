@@ -1,4 +1,4 @@
-"""The registry's API, as drf-spectacular reads it off the views: it depends on no model, so it is made once."""
+"""The registry's API, as drf-spectacular derives it from the views; generated once, as it depends on no model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCE = "#/components/schemas/"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the views of Django REST framework add to the document."""
+    """The part of the document that describes views of Django REST framework."""
 
     paths: dict[str, Any] = field(default_factory=dict)
     schemas: dict[str, Any] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Part:
     tags: list[dict[str, Any]] = field(default_factory=list)
 
 
-# drf-spectacular resolves its extensions at first use, and fails if two threads do so at once.
+# drf-spectacular resolves its extensions on first use, and fails if two threads do so at the same time.
 _making = threading.Lock()
 
 
@@ -35,10 +35,10 @@ def document() -> Part:
 
 @cache
 def make_document() -> Part:
-    """Make what `document` returns; one thread at a time."""
+    """Generate the result of `document`; one thread at a time."""
     from drf_spectacular.generators import SchemaGenerator
 
-    # A generator keeps what it has read; one of its own leaves nothing behind.
+    # A generator keeps state, so each call gets a new one.
     made = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # it ships no types
     components = made.get("components", {})
     return Part(
@@ -52,17 +52,17 @@ def make_document() -> Part:
 
 
 def _name(name: str) -> str:
-    """Return a schema's name in the whole document; what is a request by its own name is not called so twice."""
+    """Return a schema's name in the whole document; `RequestRequest` at its end becomes `Request`."""
     return TAG + (name.removesuffix("Request") if name.endswith("RequestRequest") else name)
 
 
 def _closed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a request's schema without fields of any other name: the API refuses them."""
+    """Return a request's schema with unknown fields forbidden: the API refuses them."""
     return {**schema, "additionalProperties": False} if name.endswith("Request") else schema
 
 
 def _renamed(item: Any) -> Any:
-    """Return a part of the schema whose references have this part's prefix: both parts define a `Model`."""
+    """Return a part of the schema with this part's prefix in its references: both parts define a `Model`."""
     if isinstance(item, dict):
         return {
             key: REFERENCE + _name(value.removeprefix(REFERENCE)) if key == "$ref" else _renamed(value)
@@ -72,7 +72,7 @@ def _renamed(item: Any) -> Any:
 
 
 def _tagged(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a path whose operations stand together under one heading, with what they do as their summary."""
+    """Return a path whose operations share one tag and have their action as summary."""
     return {
         method: {
             **operation,

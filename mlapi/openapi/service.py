@@ -1,4 +1,4 @@
-"""The paths that do not depend on a model: the catalogue, health, other protocols, this document."""
+"""The paths that do not depend on a model: catalogue, health, other protocols, this document."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SCHEMAS: dict[str, JsonSchema] = {
             "type": {"enum": list(FEATURE_TYPES)},
             "categories": {"type": "array", "description": "The values that the model was trained with."},
             "closed": {"type": "boolean", "description": "Any other value is refused."},
-            "nullable": {"type": "boolean", "description": "null is taken: a missing value."},
+            "nullable": {"type": "boolean", "description": "null is a missing value."},
             "range": {
                 "type": "array",
                 "items": {"type": "number"},
                 "minItems": 2,
                 "maxItems": 2,
-                "description": "The lowest and the highest number in the model's sample; others are taken too.",
+                "description": "The lowest and the highest number in the model's sample; others are accepted too.",
             },
         },
         "required": ["name", "type"],
@@ -50,7 +50,7 @@ SCHEMAS: dict[str, JsonSchema] = {
             "active_version": {"type": "integer"},
             "digest": {"type": "string", "description": "SHA-256 of the artifact."},
             "description": {"type": "string"},
-            "is_default": {"type": "boolean", "description": "POST /predict is answered by it."},
+            "is_default": {"type": "boolean", "description": "POST /predict uses this model."},
             "activated_at": {"type": ["string", "null"], "format": "date-time"},
             "loaded_at": {"type": "string", "format": "date-time"},
             "signature": {
@@ -64,8 +64,8 @@ SCHEMAS: dict[str, JsonSchema] = {
                 },
                 "required": ["inputs", "kind", "outputs", "classes", "methods"],
             },
-            "runs": {"type": "object", "description": "The form in which it is served."},
-            "samples": {"type": "array", "description": "Rows of its sample; none where it was published without one."},
+            "runs": {"type": "object", "description": "The served form of the model."},
+            "samples": {"type": "array", "description": "Rows of its sample; 0 without a sample."},
             "example": {
                 "type": "object",
                 "properties": {
@@ -85,10 +85,10 @@ SCHEMAS: dict[str, JsonSchema] = {
             "missing": {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
-                "description": "What should be served here and is not, and why.",
+                "description": "Models that should be served here but are not, and why.",
             },
             "default": {"type": ["string", "null"]},
-            "next": {"type": ["string", "null"], "description": "What to send as `after` for the models that follow."},
+            "next": {"type": ["string", "null"], "description": "Send this as `after` for the next page."},
         },
         "required": ["models", "missing", "default", "next"],
     },
@@ -96,8 +96,8 @@ SCHEMAS: dict[str, JsonSchema] = {
         "type": "object",
         "properties": {
             "status": {"const": "ready"},
-            "loaded": {"type": "integer", "description": "How many models serve here."},
-            "active": {"type": "integer", "description": "How many models should."},
+            "loaded": {"type": "integer", "description": "Number of served models."},
+            "active": {"type": "integer", "description": "Number of models that should be served."},
             "models": {"type": "object", "additionalProperties": {"type": "integer"}},
             "missing": {"type": "object", "additionalProperties": {"type": "string"}},
         },
@@ -105,7 +105,7 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
     "Live": {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]},
 }
-# By the endpoint's name: its tag, its summary, the schema of its answer, and the errors it may answer.
+# By endpoint name: the tag, the summary, the response schema, and the possible errors.
 KNOWN: dict[str, tuple[str, str, JsonSchema, tuple[int, ...]]] = {
     "models": (CATALOGUE, "The models in service, by name", ref("Models"), (400, 405)),
     "model": (
@@ -116,7 +116,7 @@ KNOWN: dict[str, tuple[str, str, JsonSchema, tuple[int, ...]]] = {
     ),
     "health": (
         HEALTH,
-        "As /health/ready until that was 200 once, from then on 200: for a load balancer",
+        "Readiness for a load balancer: as /health/ready until its first 200, then always 200",
         ref("Ready"),
         (405, 503),
     ),
@@ -131,13 +131,13 @@ QUERIES: dict[str, list[dict[str, Any]]] = {
         {
             "name": "limit",
             "in": "query",
-            "description": "How many models are answered.",
+            "description": "Maximum number of models.",
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         },
         {
             "name": "after",
             "in": "query",
-            "description": "`next` of the answer before: models that follow this name.",
+            "description": "`next` of the previous page: models after this name.",
             "schema": {"type": "string"},
         },
     ],
@@ -147,19 +147,19 @@ SUMMARIES = {
     "metrics": "Metrics of all workers of this machine, for Prometheus",
     "ping": "Whether every active model is, or once was, loaded here",
     "version": "The service's version, as text",
-    "v1-models": "The names of the models that serve here",
-    "v1-model": "Whether a model serves here",
+    "v1-models": "The names of the served models",
+    "v1-model": "Whether a model is served here",
     "v1-predict": "Predict: rows under `instances`",
     "v2-live": "Whether the process answers and no prediction hangs",
     "v2-ready": "Whether every active model is loaded here",
-    "v2-load": "Refused: which version serves is the registry's to say",
-    "v2-index": "Every model that should serve here, and its state",
+    "v2-load": "Refused: the registry decides which version is served",
+    "v2-index": "Every model that should be served here, and its state",
     "v2-infer": "Predict: tensors in, tensors out, as JSON or with the binary extension",
     "v2-model": "A model's metadata, from its own schema",
-    "v2-model-ready": "Whether a model, or that version of it, serves here",
-    "v2-model-config": "A model's configuration in Triton's words",
-    "v2-stats": "How often and how long each model was asked, in all workers",
-    "v2-model-stats": "How often and how long a model was asked, in all workers",
+    "v2-model-ready": "Whether a model, or one version of it, is served here",
+    "v2-model-config": "A model's configuration in Triton's terms",
+    "v2-stats": "Request counts and durations of each model, over all workers",
+    "v2-model-stats": "Request counts and durations of a model, over all workers",
     "v2-server": "The server's name, version and extensions",
     "invocations": "Predict with the default model: MLflow's four JSON forms, a list of rows, JSON Lines, CSV or npy",
     "invocations-model": "Predict: MLflow's four JSON forms, a list of rows, JSON Lines, CSV or npy",
@@ -170,9 +170,9 @@ SUMMARIES = {
 def describe(
     snapshot: ServingSnapshot, endpoints: Iterable[Endpoint], *, is_whole: bool
 ) -> tuple[dict[str, Any], dict[str, JsonSchema], list[dict[str, Any]]]:
-    """Return paths, schemas and tags of those of the `endpoints` that `document` has not by model.
+    """Return paths, schemas and tags of the `endpoints` that `document` does not list by model.
 
-    Where `snapshot` is not the whole of what is served, a model's name may be any.
+    If `snapshot` is not complete, any model name is allowed.
     """
     names = sorted(snapshot.models) if is_whole else []
     paths: dict[str, Any] = {}
@@ -189,7 +189,7 @@ def describe(
 
 
 def templates(pattern: str) -> list[str]:
-    """Return a route's pattern as OpenAPI writes it, once for each way through it: `/v2/models/{model}/infer`."""
+    """Return a route's pattern in OpenAPI syntax, once for each variant: `/v2/models/{model}/infer`."""
     return _expand("/" + GROUP.sub(r"{\1}", pattern).replace("\\", ""))
 
 
@@ -217,20 +217,24 @@ def _known(endpoint: Endpoint, tag: str, summary: str, schema: JsonSchema, statu
         "summary": summary,
         "responses": {
             "200": {"description": summary, "content": {JSON: {"schema": schema}}},
-            **({"304": {"description": "The caller holds it already."}} if endpoint.name == "openapi" else {}),
+            **(
+                {"304": {"description": "Not modified: the client has the current document."}}
+                if endpoint.name == "openapi"
+                else {}
+            ),
             **responses(statuses),
         },
     }
 
 
 def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot) -> dict[str, Any]:
-    """Return what is said of a route that follows a specification of somebody else: where to find it, no more."""
+    """Return the entry of a route that follows an external specification: only a link to it."""
     words = (inspect.getdoc(endpoint.handler) or endpoint.name).splitlines()[0]
     operation: dict[str, Any] = {
         "operationId": "-".join([method.lower(), *re.findall(r"\w+", path)]),
         "tags": [PROTOCOLS.get(endpoint.protocol, SERVICE)],
         "summary": SUMMARIES.get(endpoint.name, words).rstrip("."),
-        "responses": {"default": {"description": "As the protocol says."}},
+        "responses": {"default": {"description": "As the protocol defines."}},
     }
     if endpoint.is_prediction:
         operation |= security()

@@ -1,4 +1,4 @@
-"""The pages that people open: they need neither the database nor anything from another server."""
+"""Pages that need neither the database nor files of another server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def only_read(view: View) -> View:
-    """Let `view` answer GET and HEAD; anything else is the contract's 405, before any talk of CSRF tokens."""
+    """Let `view` answer GET and HEAD; other methods get the contract's 405 before the CSRF check."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
@@ -35,11 +35,11 @@ def only_read(view: View) -> View:
 
 @only_read
 def client(request: HttpRequest) -> HttpResponse:
-    """Return the file with which a notebook publishes models."""
+    """Return the Python file with which a notebook publishes models."""
     return HttpResponse(CLIENT.read_bytes(), content_type="text/x-python; charset=utf-8")
 
 
 @only_read
 def docs(request: HttpRequest) -> HttpResponse:
-    """Return Swagger UI over `/openapi.json`, with assets of this server."""
+    """Return Swagger UI for `/openapi.json`, with assets of this server."""
     return page("mlapi/docs.html", {}, styles=" 'unsafe-inline'")

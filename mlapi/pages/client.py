@@ -32,13 +32,13 @@ REFERENCE_ROWS = 10_000
 ROWS_PER_REQUEST = 5000
 PIECE_BYTES = 1 << 18
 TIMEOUT_SECONDS = 120
-# What one request waits for; load balancers give an answer up after 60 s.
+# Timeout of one request; load balancers close a connection after 60 s.
 WAIT_SECONDS = 20
 OPEN_STATES = ("found", "checking")
 
 
 class ServiceError(RuntimeError):
-    """The service refused; the text says why. `status` is the HTTP status, 0 if there is none."""
+    """The service refused the request; the text gives the reason. `status` is the HTTP status, 0 without a response."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -58,12 +58,12 @@ def publish(
     activate: bool = False,
     reason: str = "",
 ) -> dict[str, Any]:
-    """Upload a fitted model as a new version of `name`, wait for its validation, and return what the registry knows.
+    """Upload a fitted model as a new version of `name`, wait for its validation, and return the version.
 
     The first rows of `X_sample` (a DataFrame, an array or a list of rows) are stored with the model's predictions and
-    probabilities; every later load is compared with them. `reference` takes training rows in the same forms, from which
-    drift is measured; of more than 10,000 a random part is sent. With `activate` the version serves when this returns.
-    Raises ServiceError if the version is rejected or the service refuses.
+    probabilities. Every later load is compared with them. `reference` takes training rows in the same forms; drift is
+    measured against them. Of more than 10,000 rows a random sample is sent. With `activate` the version serves when the
+    function returns. Raises ServiceError if the version is rejected or the service refuses the request.
     """
     import joblib
 
@@ -83,7 +83,7 @@ def publish(
         joblib.dump(model, artifact)
         files = {"artifact": artifact}
         if reference is not None:
-            # Before the artifact: what is wrong with it is said before gigabytes are sent.
+            # Before the upload: an invalid reference is reported before gigabytes are sent.
             files = {"reference": _write_rows(reference, Path(directory) / "reference.jsonl"), **files}
         version = _upload(url, f"{address}/versions", token, files, manifest)
     version = _wait_for_verdict(url, address, token, version)
@@ -102,9 +102,9 @@ def publish(
 def predict(
     X: Any, url: str, *, name: str = "", key: str = "", probabilities: bool = False, version: int | str | None = None
 ) -> list[Any]:
-    """Return the prediction for each row of `X`; with `probabilities` a dict by class label instead.
+    """Return the prediction for each row of `X`; with `probabilities`, a dict by class label for each row.
 
-    Without a `name` the default model is asked. `key` is an API key, where predictions need one.
+    Without a `name`, the default model predicts. `key` is an API key, if predictions need one.
     """
     rows = rows_of(X, None)
     chosen = f"/versions/{version}" if version is not None else ""
@@ -123,7 +123,7 @@ def predict(
 
 
 def sample_of(model: Any, X: Any, count: int = SAMPLE_ROWS) -> dict[str, Any]:
-    """Return the first rows of `X` with what the model answers to them, as a manifest has it."""
+    """Return the first rows of `X` with the model's predictions, in the manifest's form."""
     head = _head(X, count)
     sample: dict[str, Any] = {"instances": rows_of(head, count)}
     if not sample["instances"]:
@@ -136,7 +136,7 @@ def sample_of(model: Any, X: Any, count: int = SAMPLE_ROWS) -> dict[str, Any]:
 
 
 def rows_of(X: Any, count: int | None) -> list[Any]:
-    """Return rows as JSON has them: by name where all columns are named by texts, else in order."""
+    """Return rows as JSON values: by name if all column names are texts, else by position."""
     if hasattr(X, "columns"):
         names = list(X.columns)
         values = [[_plain(value) for value in row] for row in X.itertuples(index=False, name=None)]
@@ -147,7 +147,7 @@ def rows_of(X: Any, count: int | None) -> list[Any]:
 
 
 def _write_rows(X: Any, path: Path) -> Path:
-    """Write rows as JSON Lines, of many a random part."""
+    """Write rows as JSON Lines; from a large table, a random sample."""
     rows = rows_of(_some(X, REFERENCE_ROWS), None)
     if not rows:
         raise ValueError("The reference has no rows. Give rows of the training data, or leave it out.")
@@ -157,7 +157,7 @@ def _write_rows(X: Any, path: Path) -> Path:
 
 
 def _some(X: Any, count: int) -> Any:
-    """Return `count` random rows, the same at each call; all if they are fewer."""
+    """Return `count` random rows, the same for each call; all rows if there are fewer."""
     length = X.shape[0] if hasattr(X, "shape") else len(X)
     if length <= count:
         return X
@@ -179,7 +179,7 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: null for a missing one, ISO 8601 for a time."""
+    """Return a value for JSON: null for a missing value, ISO 8601 for a time."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -194,7 +194,7 @@ def _plain(value: Any) -> Any:
 
 
 def _probabilities(model: Any, head: Any) -> list[Any] | None:
-    """Return each row's probabilities by class label; None if the model has none of one output."""
+    """Return each row's probabilities by class label; None without them or for several outputs."""
     try:
         found, classes = model.predict_proba(head), list(model.classes_)
     except (AttributeError, NotImplementedError):
@@ -204,7 +204,7 @@ def _probabilities(model: Any, head: Any) -> list[Any] | None:
         or len(found[0]) != len(classes)
         or hasattr(classes[0], "__len__") != isinstance(classes[0], str)
     ):
-        # Of several outputs: the predictions are compared.
+        # For several outputs only the predictions are compared.
         return None
     labels = [_label(label) for label in classes]
     return [dict(zip(labels, row)) for row in _listed(found)]  # noqa: B905 - as above
@@ -216,7 +216,7 @@ def _label(label: Any) -> str:
 
 
 def _upload(url: str, path: str, token: str, files: dict[str, Path], manifest: dict[str, Any]) -> dict[str, Any]:
-    """Send the manifest and then the files as a form, with a line that shows the progress."""
+    """Send the manifest and then the files as a form, and print the progress."""
     boundary = uuid.uuid4().hex
     part = f'--{boundary}\r\nContent-Disposition: form-data; name="{{}}"'
     pieces: list[bytes | Path] = [f"{part.format('manifest')}\r\n\r\n{json.dumps(manifest)}\r\n".encode()]
@@ -239,7 +239,7 @@ def _upload(url: str, path: str, token: str, files: dict[str, Path], manifest: d
                 sent += len(block)
                 _show(f"Uploading {size / 1e6:.1f} MB: {100 * sent // size} %")
         except (BrokenPipeError, ConnectionResetError):
-            # The service refused before the end; its answer says why.
+            # The service refused early; its response gives the reason.
             pass
         version: dict[str, Any] = _read(connection.getresponse())
         return version
@@ -249,7 +249,7 @@ def _upload(url: str, path: str, token: str, files: dict[str, Path], manifest: d
 
 
 def _blocks(pieces: list[bytes | Path]) -> Iterator[bytes]:
-    """Return the bytes of all pieces, files in blocks."""
+    """Yield the bytes of all pieces, files in blocks."""
     for piece in pieces:
         if isinstance(piece, bytes):
             yield piece
@@ -285,7 +285,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def _call(method: str, url: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Any:
-    """Return the JSON of an answer; where the service is busy it is asked again."""
+    """Return the JSON of a response; repeat the request while the service is busy."""
     while True:
         connection, root = _connect(url)
         try:
@@ -300,7 +300,7 @@ def _call(method: str, url: str, path: str, headers: dict[str, str], body: bytes
 
 
 def _connect(url: str) -> tuple[HTTPConnection, str]:
-    """Return a connection to the service, and what stands before its paths."""
+    """Return a connection to the service, and the prefix of its paths."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"The url is {url!r}; expected one such as http://localhost:8000.")

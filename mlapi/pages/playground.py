@@ -1,4 +1,4 @@
-"""The page at `/`: models to try by hand. It reads `/models`, so it works while the database is unavailable."""
+"""The page at `/`, to try models. It reads `/models`, so it works while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.utils.cache import patch_vary_headers
 from mlapi.pages.base import only_read
 from mlapi.rendering import page
 
-# What the index names, by the name of the route.
+# The routes that the index lists.
 LINKS = ("predict", "models", "docs", "openapi", "health", "admin:index")
 
 
 @only_read
 def home(request: HttpRequest) -> HttpResponse:
-    """Return the playground to a browser; to a program, or if it is switched off, the index of links."""
+    """Return the playground to a browser; the index of links to a program, or if the playground is off."""
     wants_page = settings.MLAPI_PLAYGROUND and "text/html" in request.headers.get("Accept", "")
     response = _playground() if wants_page else _index(request)
     patch_vary_headers(response, ["Accept"])

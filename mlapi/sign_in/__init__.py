@@ -1,1 +1,1 @@
-"""Signing in with accounts of an identity provider: through the load balancer, or through the service itself."""
+"""Sign-in with accounts of an identity provider: at the load balancer, or in the service itself."""

@@ -1,4 +1,4 @@
-"""From an identity to an account of the registry, with the groups that its claims give."""
+"""Maps an external identity to an account of the registry, with the groups of its claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from mlapi.sign_in.claims import Identity, SignInRefused
 from mlapi.sign_in.models import ExternalIdentity
 
-# In MLAPI_SIGN_IN_GROUPS this name stands for every permission, in place of a group.
+# In MLAPI_SIGN_IN_GROUPS this name gives superuser status instead of a group.
 SUPERUSER = "superuser"
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -20,10 +20,10 @@ log = structlog.get_logger(__name__)
 
 
 def sign_in(request: HttpRequest, identity: Identity, *, through: str) -> User:
-    """Log the person in, under the account of the identity, and return that account.
+    """Sign in and return the account of the identity.
 
     Raises:
-        SignInRefused: no group of the identity may use the registry, the account is switched off, or its name is taken.
+        SignInRefused: no group of the identity may use the registry, the account is not active, or its name is taken.
     """
     try:
         user = account_of(identity)
@@ -37,9 +37,9 @@ def sign_in(request: HttpRequest, identity: Identity, *, through: str) -> User:
 
 
 def account_of(identity: Identity) -> User:
-    """Return the account of an identity, made if there is none, with its groups brought up to date.
+    """Return the account of an identity with updated groups; create the account at the first sign-in.
 
-    An identity whose groups may not use the registry loses what an earlier sign-in gave it.
+    An identity whose groups no longer may use the registry loses all permissions of earlier sign-ins.
     """
     granted = {name for group, name in settings.MLAPI_SIGN_IN_GROUPS.items() if group in identity.groups}
     link = ExternalIdentity.objects.select_related("user").filter(issuer=identity.issuer, subject=identity.subject)
@@ -62,7 +62,7 @@ def account_of(identity: Identity) -> User:
 
 
 def _new_account(identity: Identity) -> User:
-    """Make an account. One that has the name already is another person's, or the one kept for emergencies."""
+    """Create an account. An existing account with the same name belongs to another user, or is for emergencies."""
     taken = SignInRefused(
         f"An account {identity.username} exists already and belongs to another sign-in. "
         "Ask the operator to rename or remove it; it is never taken over."
@@ -75,7 +75,7 @@ def _new_account(identity: Identity) -> User:
             user.set_unusable_password()
             user.save()
             ExternalIdentity.objects.create(issuer=identity.issuer, subject=identity.subject, user=user)
-    except IntegrityError:  # a second request of the same person was quicker
+    except IntegrityError:  # another request of the same user created it first
         link = ExternalIdentity.objects.select_related("user").filter(issuer=identity.issuer, subject=identity.subject)
         found = link.first()
         if found is None:
@@ -85,7 +85,7 @@ def _new_account(identity: Identity) -> User:
 
 
 def _update(user: User, identity: Identity, granted: set[str]) -> None:
-    """Bring the account to what the claims say; groups that no claim is mapped to stay as they are."""
+    """Update the account to its claims; groups without a mapped claim are unchanged."""
     user.email, user.first_name, user.last_name = identity.email, identity.first_name, identity.last_name
     user.is_staff = bool(granted)
     user.is_superuser = SUPERUSER in granted

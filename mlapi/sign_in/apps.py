@@ -1,10 +1,10 @@
-"""The app of the external identities and of one-time passwords."""
+"""The app of external identities and one-time passwords."""
 
 from django.apps import AppConfig
 
 
 class SignInConfig(AppConfig):
-    """Which account belongs to which identity."""
+    """Links accounts with identities."""
 
     name = "mlapi.sign_in"
     label = "sign_in"
@@ -12,5 +12,5 @@ class SignInConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the mark of sign-ins by a one-time password."""
+        """Connect the signal that marks sign-ins with a one-time password."""
         from mlapi.sign_in import one_time  # noqa: F401 - registers by being imported

@@ -1,4 +1,4 @@
-"""The header in which an Application Load Balancer says whom it has signed in, verified."""
+"""Verifies the header in which an Application Load Balancer names the user that it signed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 HEADER = "X-Amzn-Oidc-Data"
-# The balancer keeps its own session in these; a sign-out must end it too.
+# Cookies of the balancer's own session; a sign-out must delete them too.
 SESSION_COOKIES = tuple(f"AWSELBAuthSessionCookie-{number}" for number in range(4))
 
 _ARN = re.compile(
@@ -26,26 +26,26 @@ _LEEWAY_SECONDS = 5
 
 
 class UnverifiedHeader(Exception):
-    """The header is not this balancer's, not valid any more, or not what it was."""
+    """The header is not from this balancer, has expired, or was changed."""
 
 
 class KeysUnavailable(Exception):
-    """The balancer's public key cannot be fetched now."""
+    """The balancer's public key cannot be fetched at present."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key as text, or None if there is none of that name, and when that was learned."""
+    """A public key, or None if the id is unknown, and the time of the fetch."""
 
     pem: str | None
     fetched_at: float
 
 
 class KeyStore:
-    """The balancer's public keys by their id, each fetched once. A key never changes under its id."""
+    """The balancer's public keys by id, each fetched once: the key of an id never changes."""
 
     def __init__(self) -> None:
-        """Begin without keys."""
+        """Start without keys."""
         self._keys: dict[str, Key] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +56,7 @@ class KeyStore:
             UnverifiedHeader: the region has no key of this id.
             KeysUnavailable: the endpoint does not answer.
         """
-        # One fetch at a time: made-up ids cannot multiply into as many calls.
+        # One fetch at a time: invented ids must not cause parallel calls.
         with self._lock:
             held = self._keys.get(key_id)
             if held is None or (held.pem is None and time.monotonic() - held.fetched_at > _MISS_SECONDS):
@@ -77,7 +77,7 @@ def is_load_balancer_arn(text: str) -> bool:
 
 
 def keys_url(signer: str) -> str:
-    """Return where the public keys of a balancer's region are, without the key's id."""
+    """Return the URL of the public keys of a balancer's region, without a key's id."""
     if settings.MLAPI_ALB_KEYS_URL:
         return str(settings.MLAPI_ALB_KEYS_URL).rstrip("/")
     found = _ARN.fullmatch(signer)
@@ -93,13 +93,13 @@ def keys_url(signer: str) -> str:
 def verified_claims(token: str) -> tuple[Mapping[str, Any], str]:
     """Return the claims of a signed header, and their issuer.
 
-    The signer is compared before the key is fetched, so that another balancer's header costs nothing.
+    The signer is compared before the key is fetched, so that another balancer's header causes no call.
 
     Raises:
-        UnverifiedHeader: with the reason, for the log.
-        KeysUnavailable: the key cannot be had now.
+        UnverifiedHeader: the header is not valid; the message is for the log.
+        KeysUnavailable: the key cannot be fetched at present.
     """
-    import jwt  # with its cryptography it is a tenth of a second, which a worker without sign-in need not pay
+    import jwt  # Imported here: the import of its cryptography takes a tenth of a second, which only sign-in needs.
 
     try:
         header = jwt.get_unverified_header(token)
@@ -132,7 +132,7 @@ def _require(header: Mapping[str, Any], name: str, expected: str) -> None:
 
 
 def _fetch(key_id: str) -> str | None:
-    """Return the key of this id, None if the endpoint has none."""
+    """Return the key of this id; None if the endpoint does not know the id."""
     import requests
 
     url = f"{keys_url(settings.MLAPI_ALB_SIGNER)}/{key_id}"

@@ -1,4 +1,4 @@
-"""From a provider's claims to an identity: who it is, by which name, in which groups."""
+"""Converts a provider's claims to an identity: subject, username, groups."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NOT_IN_USERNAMES = re.compile(r"[^\w.@+-]")
 
 
 class SignInRefused(Exception):
-    """The person may not sign in; the message is for that person."""
+    """The user may not sign in; the message is for that user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person as an identity provider describes it."""
+    """A user as an identity provider describes it."""
 
     issuer: str
     subject: str
@@ -34,16 +34,16 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """A digest that changes with anything that the account takes over."""
+        """A digest of all fields that the account takes over."""
         parts = [self.issuer, self.subject, self.username, self.email, self.first_name, self.last_name]
         return hashlib.sha256(json.dumps([*parts, sorted(self.groups)]).encode()).hexdigest()
 
 
 def identity_of(claims: Mapping[str, Any], *, issuer: str) -> Identity:
-    """Return the identity that verified claims describe.
+    """Return the identity of verified claims.
 
     Raises:
-        SignInRefused: they name no subject, or no username.
+        SignInRefused: the claims have no subject or no username.
     """
     subject = _text(claims.get("sub"))
     if not subject or len(subject) > MAX_IDENTIFIER or len(issuer) > MAX_IDENTIFIER:
@@ -67,10 +67,10 @@ def identity_of(claims: Mapping[str, Any], *, issuer: str) -> Identity:
 
 
 def merged_claims(received: dict[str, Any]) -> dict[str, Any]:
-    """Return the claims of the ID token, those of the userinfo endpoint on top.
+    """Return the claims of the ID token, updated with those of the userinfo endpoint.
 
-    Some providers put groups into one of them only. Both must be about one subject (OpenID Connect Core, 5.3.2), of
-    the issuer that is configured.
+    Some providers put groups into one of them only. Both must name the same subject (OpenID Connect Core, 5.3.2), of
+    the configured issuer.
     """
     token, user_info = received.get("id_token") or {}, received.get("userinfo") or {}
     if str(token.get("iss", "")).rstrip("/") != settings.MLAPI_OIDC_ISSUER.rstrip("/"):
@@ -84,7 +84,7 @@ def merged_claims(received: dict[str, Any]) -> dict[str, Any]:
 
 
 def claim(claims: Mapping[str, Any], name: str) -> Any:
-    """Return a claim by its name, or by a path such as `realm_access.roles`; None if there is none."""
+    """Return a claim by its name, or by a path such as `realm_access.roles`; None if it is missing."""
     if name in claims:
         return claims[name]
     found: Any = claims
@@ -100,7 +100,7 @@ def _text(value: Any) -> str:
 
 
 def _list(value: Any) -> list[str]:
-    """Return a list of texts; a provider may write one group, or several with commas, as a text."""
+    """Return a list of texts; some providers send one group, or comma-separated groups, as a text."""
     if isinstance(value, str):
         value = value.strip().removeprefix("[").removesuffix("]").split(",")
     if not isinstance(value, list | tuple):

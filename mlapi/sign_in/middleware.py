@@ -1,4 +1,4 @@
-"""Signs in users of the load balancer, and confines those with a one-time password, on the paths of the admin."""
+"""Signs in users of the load balancer on the admin's paths, and restricts those with a one-time password."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from mlapi.sign_in import accounts, balancer, one_time, pages
 from mlapi.sign_in.claims import SignInRefused, identity_of
 
-# Where the session keeps what it was made from.
+# Session key for the digest of the header's claims.
 FINGERPRINT = "balancer_identity"
 ADMIN = "/admin/"
 LOGIN = "/admin/login/"
@@ -26,10 +26,10 @@ log = structlog.get_logger(__name__)
 
 
 class BalancerSignIn:
-    """Binds the admin's session to the balancer's signed header: it changes with it, and ends without it."""
+    """Ties the admin's session to the balancer's signed header: it follows the header's user and ends without it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Stand in front of `get_response`; not at all where no balancer is trusted to sign people in."""
+        """Wrap `get_response`; disabled if no balancer signs users in."""
         if not settings.MLAPI_ALB_SIGNER:
             raise MiddlewareNotUsed
         self._get_response = get_response
@@ -53,13 +53,13 @@ class BalancerSignIn:
 
 
 class OneTimePasswordOnly:
-    """Leads a session that began with a one-time password to the page that sets another one, and to nothing else.
+    """Redirects a session with a one-time password to the page that sets a new password.
 
-    The registry's API refuses such a session itself: there, a token may come with the session.
+    The registry's API refuses such a session itself, because a request may have both a session and a token.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Stand in front of `get_response`."""
+        """Wrap `get_response`."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -78,7 +78,7 @@ class OneTimePasswordOnly:
 
 
 def _sign_in(request: HttpRequest, token: str) -> HttpResponse | None:
-    """Bring the session to what the header says; return the page that refuses, or None."""
+    """Update the session to the header; return the page of a refusal, or None."""
     try:
         claims, issuer = balancer.verified_claims(token)
         identity = identity_of(claims, issuer=issuer)

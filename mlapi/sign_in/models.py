@@ -1,4 +1,4 @@
-"""Which account belongs to which identity of an identity provider, and which one has a one-time password."""
+"""Links of accounts with identities of a provider, and marks of one-time passwords."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ExternalIdentity(models.Model):
 
 
 class OneTimePassword(models.Model):
-    """The mark of an account whose password is a one-time password; removed with the next password."""
+    """Marks an account whose password is a one-time password; the next password change deletes the mark."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="one_time_password")
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
-        """Return whose password it is."""
+        """Return the account's name in a sentence."""
         return f"One-time password of {self.user}"

@@ -1,4 +1,4 @@
-"""OpenID Connect in the service itself: allauth speaks the protocol, the accounts are the registry's own."""
+"""OpenID Connect in the service: allauth implements the protocol, the accounts are the registry's."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = structlog.get_logger(__name__)
 
 
 class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth ships no types
-    """Takes over where allauth has verified the provider's answer: none of its own accounts or pages is used."""
+    """Takes over after allauth has verified the provider's response: allauth's own accounts and pages are unused."""
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> NoReturn:
-        """Sign in under the registry's account of the verified identity."""
+        """Sign in with the registry's account of the verified identity."""
         try:
             identity = identity_of(merged_claims(sociallogin.account.extra_data), issuer=settings.MLAPI_OIDC_ISSUER)
             accounts.sign_in(request, identity, through="oidc")
@@ -41,7 +41,7 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth shi
         exception: Exception | None = None,
         extra_context: dict[str, Any] | None = None,
     ) -> NoReturn:
-        """Show why the provider's answer does not sign anybody in."""
+        """Show why the sign-in failed."""
         log.warning("oidc_failed", error=str(error), reason=str(exception or ""))
         if isinstance(exception, requests.RequestException):
             raise ImmediateHttpResponse(_away(request, exception))
@@ -56,7 +56,7 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth shi
 
 
 def start(request: HttpRequest) -> HttpResponse:
-    """Send the browser to the provider."""
+    """Redirect the browser to the provider."""
     if request.user.is_authenticated:
         return HttpResponseRedirect(_home())
     try:
@@ -67,7 +67,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 def finish(request: HttpRequest) -> HttpResponse:
-    """Take the browser back from the provider."""
+    """Handle the redirect back from the provider."""
     try:
         response: HttpResponse = views.callback(request, PROVIDER)
     except (requests.RequestException, KeyError, ValueError) as error:

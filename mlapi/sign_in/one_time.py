@@ -1,4 +1,4 @@
-"""One-time passwords: an account that has one may only set a password of its own."""
+"""One-time passwords: an account with one may only set a new password."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.http import HttpRequest
 
 from mlapi.sign_in.models import OneTimePassword
 
-# What the session of such a sign-in has, so that other sessions need no query.
+# Session key of such a sign-in, so that other sessions need no query.
 FLAG = "one_time_password"
 
 log = structlog.get_logger(__name__)
 
 
 class NotTheOneTimePassword:
-    """A password validator of Django: a one-time password ends with the next password, which must be another one."""
+    """A Django password validator: refuses the one-time password as the new password, and deletes its mark."""
 
     def validate(self, password: str, user: Any = None) -> None:
         """Raise ValidationError for the one-time password itself."""
@@ -28,21 +28,21 @@ class NotTheOneTimePassword:
             raise ValidationError("This is the one-time password. Choose another one.", code="one_time_password")
 
     def password_changed(self, password: str, user: Any = None) -> None:
-        """Forget the one-time password: Django calls this for each new password, however it was set."""
+        """Delete the mark: Django calls this for each new password, whichever form set it."""
         OneTimePassword.objects.filter(user=user).delete()
 
     def get_help_text(self) -> str:
-        """Return the rule for the forms."""
+        """Return the rule that forms show."""
         return "Your password can’t be the one-time password."
 
 
 def has_one_time_password(user: AbstractBaseUser) -> bool:
-    """Return whether the user has not set a password yet that replaces the one-time password."""
+    """Return whether the user's password is still the one-time password."""
     return OneTimePassword.objects.filter(user=user.pk).exists()
 
 
 def must_set_password(request: HttpRequest) -> bool:
-    """Return whether the request's session began with a one-time password that is not replaced yet."""
+    """Return whether the session started with a one-time password that is still valid."""
     if FLAG not in request.session or not request.user.is_authenticated:
         return False
     if has_one_time_password(request.user):
@@ -53,7 +53,7 @@ def must_set_password(request: HttpRequest) -> bool:
 
 @receiver(user_logged_in)
 def mark_session(sender: object, request: HttpRequest | None, user: AbstractBaseUser, **_: object) -> None:
-    """Mark the session of a sign-in by a one-time password."""
+    """Mark the session of a sign-in with a one-time password."""
     if request is not None and has_one_time_password(user):
         request.session[FLAG] = True
         log.info("signed_in_by_one_time_password", username=user.get_username())

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class OwnPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
-    """The new password, twice."""
+    """The new password, entered twice."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,7 +34,7 @@ class OwnPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
 @sensitive_post_parameters("new_password1", "new_password2")
 @never_cache
 def page(request: HttpRequest) -> HttpResponse:
-    """Show the form; with a valid POST, set the password and go to the page that was asked for."""
+    """Show the form; after a valid POST, set the password and redirect to the requested page."""
     if not must_set_password(request):
         return redirect("admin:index")
     form = OwnPasswordForm(request.user, request.POST if request.method == "POST" else None)
@@ -49,7 +49,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _target(request: HttpRequest) -> str:
-    """Return the page that was asked for, if it is one of this service."""
+    """Return the requested page if it belongs to this service."""
     wanted = request.GET.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
     return wanted if is_ours else reverse("admin:index")

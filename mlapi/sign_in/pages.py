@@ -1,4 +1,4 @@
-"""The login page with the way to the identity provider, and the page that says why somebody may not sign in."""
+"""The login page with the provider's button, and the page with the reason of a refused sign-in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 def login(request: HttpRequest) -> HttpResponse:
-    """Show the admin's login page; with a provider configured, its button comes before the password."""
+    """Show the admin's login page; a configured provider's button comes before the password."""
     extra: dict[str, object] = {}
     if settings.OIDC_LOGIN:
         target = request.GET.get("next") or request.POST.get("next") or ""
@@ -28,7 +28,7 @@ def login(request: HttpRequest) -> HttpResponse:
 
 
 def refusal(request: HttpRequest, reason: str, *, status: int) -> HttpResponse:
-    """Return a page, or JSON for a program, with the reason for which somebody is not signed in."""
+    """Return a page, or JSON for a program, with the reason of a refused sign-in."""
     if "text/html" not in request.headers.get("Accept", ""):
         from mlapi.views import refused
 
@@ -42,7 +42,7 @@ def refusal(request: HttpRequest, reason: str, *, status: int) -> HttpResponse:
 
 @receiver(user_logged_in)
 def note_password(sender: object, request: HttpRequest, user: object, **_: object) -> None:
-    """Log a sign-in by password where people are meant to sign in at the provider: it is the emergency account's."""
+    """Log a password sign-in if a provider is configured: the account is then the emergency account."""
     federated = settings.MLAPI_ALB_SIGNER or settings.OIDC_LOGIN
     if federated and request is not None and getattr(request, "path_info", "") == reverse("admin:login"):
         log.warning("signed_in_by_password", username=str(user), backend=BACKEND)

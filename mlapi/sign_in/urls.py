@@ -1,4 +1,4 @@
-"""The routes of signing in; under /admin/, so that a balancer treats them as it treats the admin."""
+"""The sign-in routes, under /admin/, so that a balancer handles them like the admin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if settings.OIDC_LOGIN:
 
     from mlapi.sign_in import oidc
 
-    # The library's tables stay empty: the links to accounts are ours, and the provider comes from the environment.
+    # allauth's tables stay empty: the registry links accounts itself, and settings define the provider.
     admin.site.unregister([EmailAddress, SocialAccount, SocialApp, SocialToken])
     provider = {"provider_id": oidc.PROVIDER}
     urlpatterns += [

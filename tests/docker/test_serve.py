@@ -39,7 +39,7 @@ def is_healthy_for_a_balancer(port: int) -> bool:
         try:
             channel.unary_unary("/AWS.ALB/healthcheck")(b"", timeout=5)
         except grpc.RpcError as error:
-            assert error.details() == "This server is about to end."
+            assert error.details() == "This server is shutting down."
             return False
     return True
 

@@ -15,7 +15,7 @@ from mlapi.sign_in.models import OneTimePassword
 
 
 class Command(BaseCommand):
-    """Create the superuser if there is none; never touch one that is there."""
+    """Create the first superuser; never change an existing account."""
 
     help = (
         "Creates the superuser DJANGO_SUPERUSER_USERNAME (default: admin) with DJANGO_SUPERUSER_PASSWORD, or with a "
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Create, or do nothing."""
+        """Create the superuser, or do nothing."""
         with migration_lock():
             self._ensure()
 

@@ -1,4 +1,4 @@
-"""`migrate`: Django's own, by one process at a time."""
+"""`migrate`: Django's command, run by one process at a time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mlapi.migration_lock import migration_lock
 
 
 class Command(migrate.Command):
-    """Migrate the database when no other process does."""
+    """Migrate the database while no other process does."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Wait for the turn: what is left to apply is known only then."""
+        """Wait for the lock first: another process may apply migrations meanwhile."""
         with migration_lock(options["database"]):
             super().handle(*args, **options)

@@ -1,4 +1,4 @@
-"""`run_local`: everything that `make run` does after the requirements are installed."""
+"""`run_local`: the part of `make run` that follows the installation of requirements."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ KEY_NAME = "make run"
 
 
 class Command(BaseCommand):
-    """Prepare the data, serve in the foreground, and say where."""
+    """Prepare the data, serve in the foreground, and print the addresses."""
 
-    # The storage that the checks would miss is made here first.
+    # The command itself creates the storage that the checks require.
     requires_system_checks: list[str] = []
     help = "Migrates the database, publishes the demo into an empty registry, and serves on $PORT."
 
@@ -53,8 +53,8 @@ class Command(BaseCommand):
         account = self._prepare(is_local=parts.scheme == "file")
         key = self._kept_key() if settings.MLAPI_REQUIRE_API_KEY else ""
         command = [sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")]
-        # The terminal's Ctrl-C reaches this process alone, and the server is asked to end: in the middle of its start,
-        # it would take the signal itself for a fault, with a traceback.
+        # Ctrl-C reaches only this process, which then stops the server. A server that is still starting would report
+        # the signal as an error with a traceback.
         asked: list[int] = []
         servers: list[subprocess.Popen[bytes]] = []
 
@@ -74,7 +74,7 @@ class Command(BaseCommand):
             if self._wait_until_ready(server):
                 self._say_where(account, key)
         except OSError:
-            # It may be gone by the time that it is asked which models it has.
+            # The server may have ended before the query for its models.
             if not asked:
                 raise
         status = server.wait()
@@ -95,11 +95,11 @@ class Command(BaseCommand):
                 ) from error
 
     def _host(self) -> str:
-        """Return the address to listen on: this machine's own, unless it is told otherwise."""
+        """Return the address to listen on, by default localhost."""
         return os.environ.get("MLAPI_BIND") or "127.0.0.1"
 
     def _kept_key(self) -> str:
-        """Return the API key of `make run`, which is kept beside the data so that its curl line works each time."""
+        """Return the API key of `make run`; it is stored with the data, so that printed curl lines stay valid."""
         path = settings.VAR_DIR / "make-run-key"
         key = path.read_text().strip() if path.is_file() else ""
         in_use = {stored.digest for stored in services.read_keys()}
@@ -115,7 +115,7 @@ class Command(BaseCommand):
     def _prepare(self, *, is_local: bool) -> str:
         try:
             self._step("Database", "migrate", verbosity=0, skip_checks=False)
-            # Each time: an update of this project or of a library brings other files for the same pages.
+            # At every start, because an update of the project or of a library changes static files.
             self._step("Static files", "collectstatic", interactive=False, verbosity=0, ignore_patterns=["redoc"])
             account = io.StringIO()
             call_command("ensure_admin", stdout=account)
@@ -169,14 +169,14 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _account(self) -> str:
-        """Return which password the account of an earlier start has."""
+        """Return which password the admin account of an earlier start has."""
         unused = OneTimePassword.objects.select_related("user").first()
         held = "your own password" if unused is None else "the one-time password of the first start"
         name = unused.user.get_username() if unused else os.environ.get("DJANGO_SUPERUSER_USERNAME") or "admin"
         return f"Admin account: user {name}, {held}; a new one: .venv/bin/python manage.py changepassword {name}"
 
     def _curl(self, key: str) -> list[str]:
-        """Return a line that works as it stands, for the default model."""
+        """Return a curl command for the default model that works unchanged."""
         with urllib.request.urlopen(f"{self._url()}/models", timeout=5) as answer:  # noqa: S310 - our own
             listing = orjson.loads(answer.read())
         for model in listing["models"]:

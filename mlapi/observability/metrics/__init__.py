@@ -1,5 +1,5 @@
-"""What is measured: each worker counts for itself, any worker answers for all.
+"""Metrics: each worker counts its own requests, and any worker can report the sum of all workers.
 
-A request costs one append to a list. A thread of each worker sums the list up, a second's requests in one pass, and
-lays its totals where the other workers read them; prometheus_client writes them out.
+A request appends one item to a list. A thread in each worker adds up the list once a second and writes its totals to a
+file that the other workers read. prometheus_client renders the metrics.
 """

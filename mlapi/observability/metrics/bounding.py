@@ -1,6 +1,6 @@
-"""Bounds the number of series: some models have their own, the others are summed up as `other`.
+"""Limits the number of series: some models have their own, the others are summed under `other`.
 
-A model that has its own series keeps them, and one that was counted in the sum stays there: no counter ever falls.
+A model's assignment never changes, so that no counter decreases.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Labels, Totals
 
 OTHER_MODELS = "other"
-# A load counts no use: a model that was only loaded may still get its own series.
+# A load does not count as use: an unused model that was loaded can still get its own series later.
 _NO_USE = {definitions.SWAPS.name}
 _LABELS = {metric.name: metric.labels for metric in definitions.ALL}
 
 
 class SeriesBound:
-    """Knows which models have their own series, at most `max_models`; the workers of a machine agree on them."""
+    """Chooses at most `max_models` models with their own series; all workers of a machine share the choice."""
 
     def __init__(self, snapshots: Snapshots, *, max_models: int) -> None:
-        """Share the choice with the other workers where `snapshots` are."""
+        """Share the choice with the other workers through the directory of `snapshots`."""
         self._snapshots = snapshots
         self._max_models = max_models
-        # For the time in which the workers cannot share it.
+        # The worker's own choice, while it cannot be shared.
         self._own: frozenset[str] = frozenset()
 
     def apply(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-        """Return all `snapshots`, with the models beyond the bound summed up."""
+        """Return all `snapshots`; the models beyond the limit are summed up."""
         found = list(snapshots)
         uses, known = _uses(found)
         candidates = known if len(known) <= self._max_models else {name for name in known if uses[name]}
@@ -43,14 +43,14 @@ class SeriesBound:
         try:
             self._own = self._snapshots.choose_models(ranked, before=self._own, max_models=self._max_models)
         except OSError:
-            # The recorder logs that nothing can be shared.
+            # The recorder logs this failure.
             new = [name for name in ranked if name not in self._own]
             self._own |= frozenset(new[: max(0, self._max_models - len(self._own))])
         return self._own
 
 
 def _uses(snapshots: Iterable[Snapshot]) -> tuple[Counter[str], set[str]]:
-    """Return how often each model was used, and all that any series names."""
+    """Return how often each model was used, and the names of all models in any series."""
     uses: Counter[str] = Counter()
     known: set[str] = set()
     for snapshot in snapshots:
@@ -60,7 +60,7 @@ def _uses(snapshots: Iterable[Snapshot]) -> tuple[Counter[str], set[str]]:
                 if name not in _NO_USE:
                     uses[labels[0]] += int(value)
         known.update(labels[0] for name, labels, _ in snapshot.gauges if "model" in _LABELS[name])
-    known.discard("")  # requests for no model that is served
+    known.discard("")  # requests for models that are not served
     return uses, known
 
 
@@ -69,7 +69,7 @@ def _bounded(snapshot: Snapshot, own: frozenset[str], *, used: frozenset[str]) -
     for name, counted in snapshot.totals.counters.items():
         held = totals.counters[name]
         for labels, value in counted.items():
-            # The loads of an unused model are told once its place is known.
+            # Loads of an unused model are reported once the model is assigned to a series.
             if name in _NO_USE and labels[0] not in own | used:
                 continue
             key = _labels(name, labels, own)
@@ -86,14 +86,14 @@ def _gauges(snapshot: Snapshot, own: frozenset[str]) -> Iterable[tuple[str, Labe
         key = _labels(name, labels, own)
         if key == labels:
             yield name, labels, value
-        elif name not in definitions.LOWEST:  # shares of several models have no sum
+        elif name not in definitions.LOWEST:  # shares of several models cannot be added
             summed[name, key] = summed.get((name, key), 0) + value
     for (name, labels), value in summed.items():
         yield name, labels, value
 
 
 def _labels(name: str, labels: Labels, own: frozenset[str]) -> Labels:
-    """Return the labels under which a series is told: without version and class where its model is in the sum."""
+    """Return a series' labels; without version and class if its model is summed under `other`."""
     names = _LABELS[name]
     if "model" not in names or not labels[0] or labels[0] in own:
         return labels

@@ -1,4 +1,4 @@
-"""Every metric: name, meaning, labels, buckets."""
+"""Every metric: name, help text, labels, buckets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROWS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0, 10
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; with `buckets` it is a histogram."""
+    """One metric; a histogram if it has `buckets`."""
 
     name: str
     help: str
@@ -27,31 +27,30 @@ REQUESTS = Metric(
     (*_VERSION, "protocol", "outcome"),
 )
 ROWS_PREDICTED = Metric("mlapi_rows", "Rows predicted.", _VERSION)
-TOTAL_SECONDS = Metric(
-    "mlapi_request_seconds", "Time of an answered prediction, from first to last.", _VERSION, SECONDS
-)
+TOTAL_SECONDS = Metric("mlapi_request_seconds", "Total duration of an answered prediction.", _VERSION, SECONDS)
 WAITING_SECONDS = Metric(
-    "mlapi_waiting_seconds", "Of it: waiting for a place and for the model, busy with others' rows.", _VERSION, SECONDS
+    "mlapi_waiting_seconds",
+    "Part of it: waiting for a slot, and for the model while it computes other requests' rows.",
+    _VERSION,
+    SECONDS,
 )
-MODEL_SECONDS = Metric("mlapi_model_seconds", "Of it: the model's own.", _VERSION, SECONDS)
-CALL_ROWS = Metric(
-    "mlapi_model_call_rows", "Rows in one call of the model, several requests' together.", _VERSION, ROWS
-)
+MODEL_SECONDS = Metric("mlapi_model_seconds", "Part of it: the model's computation.", _VERSION, SECONDS)
+CALL_ROWS = Metric("mlapi_model_call_rows", "Rows in one call of the model, from one or more requests.", _VERSION, ROWS)
 CLASSES = Metric("mlapi_predictions", "Predictions by class.", (*_VERSION, "prediction"))
 PREDICTED_VALUES = Metric("mlapi_prediction_value", "Predicted numbers.", _VERSION, VALUES)
 MODEL_ERRORS = Metric(
     "mlapi_model_errors",
-    "Requests that the model failed at, by kind: exception, not_finite, out_of_memory, worker_lost.",
+    "Requests on which the model failed, by kind: exception, not_finite, out_of_memory, worker_lost.",
     (*_VERSION, "kind"),
 )
-SWAPS = Metric("mlapi_swaps", "Versions swapped in by this machine's workers.", ("model",))
-LOAD_FAILURES = Metric("mlapi_load_failures", "Attempts to load a version that failed.", ("model",))
+SWAPS = Metric("mlapi_swaps", "Versions activated by this machine's workers.", ("model",))
+LOAD_FAILURES = Metric("mlapi_load_failures", "Failed attempts to load a version.", ("model",))
 
 LOGGED_ROWS = Metric("mlapi_logged_rows", "Rows of the prediction log: written, dropped.", (*_VERSION, "outcome"))
 GROUND_TRUTH_ROWS = Metric("mlapi_ground_truth_rows", "Labels of ground truth: written, dropped.", ("model", "outcome"))
 SHADOW_ROWS = Metric(
     "mlapi_shadow_rows",
-    "Rows copied for a shadow, by what became of them: agreed, differed, error, dropped.",
+    "Rows copied for a shadow, by outcome: agreed, differed, error, dropped.",
     (*_VERSION, "outcome"),
 )
 COUNTED_ROWS = Metric(
@@ -73,15 +72,15 @@ COUNTERS = (
 HISTOGRAMS = (TOTAL_SECONDS, WAITING_SECONDS, MODEL_SECONDS, CALL_ROWS, PREDICTED_VALUES)
 
 WORKERS = Metric("mlapi_workers", "Serving worker processes of this machine.", ())
-MODEL_WORKERS = Metric("mlapi_model_workers", "Workers by what they do about a version.", (*_VERSION, "state"))
+MODEL_WORKERS = Metric("mlapi_model_workers", "Workers by their state for a version.", (*_VERSION, "state"))
 TRAFFIC = Metric(
     "mlapi_traffic_percent", "Share of a model's requests that a version answers while traffic is split.", _VERSION
 )
-RESIDENT_BYTES = Metric("mlapi_worker_resident_bytes", "Memory that a worker occupies.", ("pid",))
+RESIDENT_BYTES = Metric("mlapi_worker_resident_bytes", "Resident memory of a worker.", ("pid",))
 REGISTRY_READ = Metric(
-    "mlapi_registry_read_timestamp_seconds", "When the worker that is furthest behind read the registry.", ()
+    "mlapi_registry_read_timestamp_seconds", "Oldest time at which a worker last read the registry.", ()
 )
 GAUGES = (WORKERS, MODEL_WORKERS, TRAFFIC, RESIDENT_BYTES, REGISTRY_READ)
-# The workers' lowest value is told; of the other gauges their sum.
+# The lowest value of the workers is reported; other gauges are summed.
 LOWEST = {TRAFFIC.name, REGISTRY_READ.name}
 ALL = (*COUNTERS, *HISTOGRAMS, *GAUGES)

@@ -1,4 +1,4 @@
-"""The figures for CloudWatch: its embedded metric format on standard output, one line a model and minute."""
+"""Metrics for CloudWatch: embedded metric format on standard output, one line per model and minute."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from models_registry.inference.runtime import Runtime
 
 NAMESPACE = "mlapi"
 MINUTE_SECONDS = 60.0
-# At most 100 distinct values a metric are taken: 0.1 ms to over 60 s in steps of 15 %.
+# CloudWatch accepts at most 100 distinct values per metric: 0.1 ms to over 60 s in steps of 15 %.
 _BOUNDS_MS = 0.1 * 1.15 ** np.arange(98)
 _FAULTS = frozenset({"failed", "unavailable"})
 
 
 @dataclass(slots=True)
 class Minute:
-    """A model's requests of the minute in progress."""
+    """A model's requests in the current minute."""
 
     requests: int = 0
     errors: int = 0
@@ -38,10 +38,10 @@ class Minute:
 
 
 class EmfExporter:
-    """Sums requests up for a minute, and writes the sums as a log line that CloudWatch makes metrics of."""
+    """Adds up requests for a minute, and writes the sums as a log line from which CloudWatch makes metrics."""
 
     def __init__(self, runtime: Runtime, recorder: MetricsRecorder, *, service: str) -> None:
-        """Report on `runtime`'s models under the name of `service`."""
+        """Report `runtime`'s models under the name of `service`."""
         self._runtime = runtime
         self._service = service
         self._minutes: dict[str, Minute] = defaultdict(Minute)
@@ -55,11 +55,11 @@ class EmfExporter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Report what is left."""
+        """Report the current minute."""
         self._thread.stop()
 
     def take(self, records: list[Record]) -> None:
-        """Take requests into the minute."""
+        """Add requests to the current minute."""
         with self._guard:
             for record in records:
                 minute = self._minutes[record.model]
@@ -73,7 +73,7 @@ class EmfExporter:
                     minute.sum_ms += took_ms
 
     def lines(self) -> list[bytes]:
-        """Return a line for each model that is served or was asked for, and begin the next minute."""
+        """Return one line for each model that is served or was requested, and start the next minute."""
         self._recorder.sum_up()
         with self._guard:
             minutes, self._minutes = self._minutes, defaultdict(Minute)
@@ -89,7 +89,7 @@ class EmfExporter:
         units = {"Requests": "Count", "Errors": "Count", "ReplicaFailed": "Count"}
         line: dict[str, Any] = {
             "Service": self._service,
-            # Empty where no model was found for a request.
+            # Empty for a request without a model.
             "Model": model or "(none)",
             "Requests": minute.requests,
             "Errors": minute.errors,
@@ -103,20 +103,20 @@ class EmfExporter:
         if minute.requests:
             line["FailurePercent"] = _failures(minute)
             rate = [{"Name": "FailurePercent", "Unit": "Percent"}]
-            # for the service alone: each pair of metric and dimensions is billed
+            # only for the service: each pair of metric and dimensions is billed
             directives.append({"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": rate})
         return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **line}
 
     def _write(self) -> None:
         for line in self.lines():
-            # A full disk may refuse this minute's lines, and take the next minute's.
+            # A full disk may refuse this line and accept the next one.
             with suppress(OSError):
-                # One write a line: lines of several workers do not mix.
+                # One write per line: lines of several workers do not mix.
                 os.write(1, line + b"\n")
 
 
 def _failures(minute: Minute) -> dict[str, Any]:
-    """Return a sample of 0 or 100 for each request, so that averages and percentiles of all workers are rates."""
+    """Return a sample of 0 or 100 for each request: their average over all workers is a rate in percent."""
     counts = {0: minute.requests - minute.errors, 100: minute.errors}
     seen = {value: count for value, count in counts.items() if count}
     return {
@@ -143,6 +143,6 @@ def _histogram(minute: Minute) -> dict[str, Any]:
 
 
 def _middle(index: int) -> float:
-    """Return the value that stands for a bucket: the geometric middle of its bounds."""
+    """Return the value for a bucket: the geometric mean of its bounds."""
     upper = _BOUNDS_MS[min(index, len(_BOUNDS_MS) - 1)]
     return float(upper / 1.15**0.5)

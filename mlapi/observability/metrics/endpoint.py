@@ -1,4 +1,4 @@
-"""`GET /metrics`: for Prometheus."""
+"""`GET /metrics`, for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from models_registry.inference.runtime import Runtime
 
 
 def metrics_endpoint(name: str, pattern: str, recorder: MetricsRecorder, bound: SeriesBound) -> Endpoint:
-    """Return the route to what `recorder` counts, its series within `bound`.
+    """Return the route to the metrics of `recorder`, with the number of series limited by `bound`.
 
-    It answers any Host, since Prometheus asks by address, and writes no log line.
+    It accepts any Host, since Prometheus uses IP addresses, and writes no log line.
     """
 
     def answer(call: Call, runtime: Runtime) -> Reply:

@@ -1,4 +1,4 @@
-"""Writes totals and states in Prometheus's formats."""
+"""Renders totals and gauges in Prometheus's formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlapi.observability.metrics.totals import Totals
 
 
 class _Sum(Collector):
-    """All workers' metrics, added up."""
+    """The sum of all workers' metrics."""
 
     def __init__(self, snapshots: Iterable[Snapshot]) -> None:
         self._totals = Totals()
@@ -31,7 +31,7 @@ class _Sum(Collector):
                 series[labels] = value if before is None else min(before, value) if is_lowest else before + value
 
     def collect(self) -> Iterator[Family]:
-        """Return the families."""
+        """Return the metric families."""
         for metric in definitions.COUNTERS:
             counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, value in self._totals.counters[metric.name].items():
@@ -56,7 +56,7 @@ def _bound(bound: float) -> str:
 
 
 def expose(snapshots: Iterable[Snapshot], *, accept: str = "") -> tuple[bytes, str]:
-    """Return the metrics of `snapshots` together, and their content type, in the form that `accept` asks for."""
+    """Return the sum of `snapshots` and its content type, in the format that `accept` names."""
     registry = CollectorRegistry()
     registry.register(_Sum(snapshots))
     encode, content_type = choose_encoder(accept)

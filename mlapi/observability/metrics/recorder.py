@@ -1,4 +1,4 @@
-"""This worker's metrics: noted at every request, summed up by a thread, laid down for the others."""
+"""Metrics of this worker: requests append records, a thread adds them up and writes a snapshot for other workers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 1.0
-# A worker in which nothing happens lays down its memory and its age of the registry that often, or less often with
-# very many models.
+# An idle worker writes its memory and the age of its registry data this often; less often with very many models.
 IDLE_FLUSH_SECONDS = 5.0
-# With more than that to sum up, requests sum up by themselves: what is recorded holds predictions in memory. Requests
-# wait meanwhile, and the more are summed up at once the longer.
+# Above this number of records, a request adds them up itself: records keep predictions in memory. This delays requests,
+# and the longer the backlog, the more records are added up at once.
 MAX_RECORDS = 256
 MAX_ROWS = 4096
 
@@ -36,10 +35,10 @@ Gauge = tuple[str, tuple[str, ...], float]
 
 
 class MetricsRecorder:
-    """Counts for one process."""
+    """Counts requests of one process."""
 
     def __init__(self, runtime: Runtime, snapshots: Snapshots) -> None:
-        """Count for `runtime`; other workers read the counts in `snapshots`."""
+        """Count for `runtime`; other workers read the counts from `snapshots`."""
         self._runtime = runtime
         self._snapshots = snapshots
         self._records: deque[Record] = deque()
@@ -56,14 +55,14 @@ class MetricsRecorder:
         self.watch: Watch | None = None
 
     def record(self, record: Record) -> None:
-        """Take one request into account: an append, the rest is done later."""
+        """Append one request; a thread adds it up later."""
         records = self._records
         records.append(record)
         if len(records) > MAX_RECORDS or record.rows > MAX_ROWS:
             self.sum_up()
 
     def sum_up(self) -> None:
-        """Add what was noted to the totals."""
+        """Add the appended records to the totals."""
         with self._guard:
             taken = []
             while self._records:
@@ -75,13 +74,13 @@ class MetricsRecorder:
                     self.watch(taken)
 
     def totals(self) -> Totals:
-        """Return what this worker counted until now."""
+        """Return this worker's counts so far."""
         self.sum_up()
         with self._guard:
             return self._totals.copy()
 
     def snapshot(self) -> Snapshot:
-        """Return what this worker counted until now, and its state."""
+        """Return this worker's counts so far, and its gauges."""
         totals = self.totals()
         for metric, counts in (
             (definitions.SWAPS, self._runtime.swaps),
@@ -103,15 +102,15 @@ class MetricsRecorder:
         return Snapshot(totals, tuple(self._gauges()))
 
     def flush(self) -> None:
-        """Lay the totals of now down."""
-        # A later snapshot is never overwritten by an earlier one.
+        """Write a snapshot of the current totals."""
+        # An earlier snapshot never overwrites a later one.
         with self._flushing, self._idle_flush.measured():
             self._snapshots.write(self.snapshot(), pid=os.getpid())
 
     def everyone(self) -> list[Snapshot]:
-        """Return the snapshots of this machine's workers: this one's of now, the others' of the last second.
+        """Return the snapshots of this machine's workers: current for this worker, up to a second old for the others.
 
-        All are read from where all workers read, so that no worker tells less than another told before.
+        All are read from the shared directory, so that no worker reports lower counts than another worker did.
         """
         try:
             self.flush()
@@ -121,11 +120,11 @@ class MetricsRecorder:
             return [self.snapshot()]
 
     def start(self) -> None:
-        """Lay a snapshot down every second from now on."""
+        """Write a snapshot every second from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Lay the last snapshot down."""
+        """Write the last snapshot."""
         self._thread.stop()
 
     def _share(self) -> None:
@@ -139,10 +138,10 @@ class MetricsRecorder:
             self._note_sharing(error)
 
     def _count_lost_calls(self) -> None:
-        """Count the calls that ended with their worker as failures of their versions."""
+        """Count the unfinished calls of lost workers as failures of their versions."""
         snapshot = self._runtime.snapshot
         if not snapshot.was_ready or snapshot.awaited:
-            return  # a version that is not loaded yet is not known by its id
+            return  # an unloaded version has no id here
         try:
             lost = self._snapshots.take_calls()
         except OSError as error:
@@ -158,7 +157,7 @@ class MetricsRecorder:
                 self.record(lost_call(loaded.name, loaded.number))
 
     def _is_flush_due(self) -> bool:
-        """Return whether something has happened since the last flush, or that was IDLE_FLUSH_SECONDS ago."""
+        """Return whether a snapshot is due: something changed, or the last one is IDLE_FLUSH_SECONDS old."""
         snapshot, failures = self._runtime.snapshot, self._runtime.load_failures.total()
         is_due = (
             bool(self._records)
@@ -173,7 +172,7 @@ class MetricsRecorder:
         return is_due
 
     def _note_sharing(self, error: OSError | None) -> None:
-        """Log that the workers can no longer, or again, read each other's totals: once each."""
+        """Log once that workers can no longer read each other's totals, and once that they can again."""
         if error is not None and self._is_sharing:
             log.error(
                 "metrics_not_shared",
@@ -195,7 +194,7 @@ class MetricsRecorder:
         return rows + self._model_gauges()
 
     def _model_gauges(self) -> list[Gauge]:
-        """Return the rows of all models, made once for each snapshot."""
+        """Return the gauges of all models; computed once per snapshot."""
         snapshot = self._runtime.snapshot
         if self._states is None or self._states[0] is not snapshot:
             rows: list[Gauge] = [(definitions.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
@@ -205,7 +204,7 @@ class MetricsRecorder:
 
 
 def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:
-    """Return (model, version, state) of what is served here, is loading, waits for a request, or failed to load."""
+    """Return (model, version, state) of served, loading, waiting and failed versions."""
     snapshot = runtime.snapshot
     rows = [(name, str(loaded.number), "serving") for name, loaded in snapshot.models.items()]
     rows += [(loaded.name, str(loaded.number), "candidate") for loaded in snapshot.others.values()]
@@ -223,7 +222,7 @@ def _state_of(name: str, snapshot: ServingSnapshot) -> str:
 
 
 def traffic_shares(runtime: Runtime) -> list[tuple[tuple[str, str], float]]:
-    """Return the share of its model's requests, 0 to 100, that each version answers here while traffic is split."""
+    """Return each version's share of its model's requests, 0 to 100, while traffic is split."""
     snapshot = runtime.snapshot
     rows: list[tuple[tuple[str, str], float]] = []
     for name, split in snapshot.splits.items():

@@ -1,4 +1,4 @@
-"""From requests to totals: what is kept of each, and how a second's worth is summed up at once."""
+"""Request records, and how they are added to totals in batches."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.totals import Totals
 from models_registry.inference.call_board import WORKER_LOST
 
-# Beyond that many classes of a version, the rest are counted together.
+# Classes above this number per version are counted together.
 MAX_CLASSES = 50
 OTHER = "(other)"
-# The protocol of a request that no living worker knows.
+# The protocol label of a lost worker's requests, whose protocol is unknown.
 UNKNOWN = "unknown"
 
 
 class Record(NamedTuple):
-    """One request."""
+    """The record of one request."""
 
     model: str
     version: str
@@ -33,7 +33,7 @@ class Record(NamedTuple):
     call_rows: int
     kind: str
     predictions: Any
-    # What the model failed at; empty if it answered, and where the request was refused.
+    # How the model failed; empty if it answered, or if the request was refused.
     error: str = ""
 
 
@@ -43,7 +43,7 @@ def lost_call(model: str, number: int) -> Record:
 
 
 def outcome_of(status: int) -> str:
-    """Return in one word what became of a request."""
+    """Return the outcome of a request as one word."""
     if status < 400:
         return "success"
     if status >= 500:
@@ -79,7 +79,7 @@ def _sum_up_predictions(records: list[Record], labels: tuple[str, str], totals: 
     classes: list[Any] = []
     for record in records:
         held = record.predictions
-        if held is None or held.ndim != 1:  # several outputs have no one distribution
+        if held is None or held.ndim != 1:  # several outputs have no single distribution
             continue
         (numbers if record.kind == "regressor" and held.dtype.kind in "fiu" else classes).append(held)
     if numbers:
@@ -89,7 +89,7 @@ def _sum_up_predictions(records: list[Record], labels: tuple[str, str], totals: 
 
 
 def _count_labels(classes: list[Any]) -> Counter[str]:
-    """Return how often each label is in the arrays, most of which hold one."""
+    """Return how often each label occurs in the arrays, most of which have one label."""
     counts = Counter(str(held[0]) for held in classes if len(held) == 1)
     for held in classes:
         if len(held) > 1:

@@ -1,6 +1,6 @@
-"""Where the workers of a machine lay down their totals for each other.
+"""A directory in which the workers of a machine share their totals.
 
-It knows no Django and no numpy: gunicorn's master uses it too, and forks.
+It imports neither Django nor numpy: gunicorn's master uses this module too, and forks.
 """
 
 from __future__ import annotations
@@ -20,58 +20,58 @@ from mlapi.observability.metrics.totals import Totals
 from models_registry.files import acquire, whole_file
 
 RETIRED = "retired.json"
-# Without the ending of the workers' files.
+# No .json suffix, so that these are not read as workers' files.
 CHOSEN = "models-with-series"
 LOST_CALLS = "lost-calls"
-# Longer than any read takes: a worker that hangs in one must not block the readers behind it.
+# Longer than any read takes: a worker that hangs in a read must not block the others.
 LOCK_SECONDS = 1.0
 LOCK_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One worker's totals, and its state of the moment: rows of (metric, labels, value)."""
+    """One worker's totals, and its current gauges: rows of (metric, labels, value)."""
 
     totals: Totals
     gauges: tuple[tuple[str, tuple[str, ...], float], ...] = field(default=())
 
 
 class Snapshots:
-    """A directory with a file for each worker, and one for those that have ended."""
+    """A directory with one file for each worker, and one file for all ended workers."""
 
     def __init__(self, directory: Path) -> None:
-        """Use `directory`, which may be full, read-only or gone at any time: then OSError is raised."""
+        """Use `directory`. If it is full, read-only or missing, methods raise OSError."""
         self._directory = directory
-        # Workers that have ended while the directory could not be used.
+        # Workers that ended while the directory was unusable.
         self._unretired: set[int] = set()
 
     def clear(self) -> None:
-        """Begin again: a server that starts counts from nothing."""
+        """Remove old snapshots: a server that starts counts from zero."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        # With what a killed worker left half written, whose name begins with a dot.
+        # Includes unfinished files of killed workers, whose names start with a dot.
         for path in (*self._directory.glob("*.json"), *self._directory.glob(".*.json-*")):
             path.unlink(missing_ok=True)
         for name in (CHOSEN, LOST_CALLS):
             (self._directory / name).unlink(missing_ok=True)
 
     def write(self, snapshot: Snapshot, *, pid: int) -> None:
-        """Lay down a worker's snapshot."""
+        """Write a worker's snapshot."""
         content = {**snapshot.totals.to_json(), "gauges": snapshot.gauges}
         self._replace(self._path(pid), orjson.dumps(content))
 
     def read(self) -> list[Snapshot]:
-        """Return the snapshots of all workers, and of those that have ended."""
+        """Return the snapshots of all workers, including ended ones."""
         with self._locked(fcntl.LOCK_SH):
             found = [_read(path) for path in self._directory.glob("*.json")]
         return [snapshot for snapshot in found if snapshot is not None]
 
     def choose_models(self, ranked: Sequence[str], *, before: frozenset[str], max_models: int) -> frozenset[str]:
-        """Return the models with their own series: those `before`, those chosen by any worker, then of `ranked`."""
+        """Return the models with their own series: first `before`, then those any worker chose, then from `ranked`."""
         chosen = {*before, *self._chosen()}
         if len(chosen) >= max_models or chosen.issuperset(ranked):
             return frozenset(chosen)
         with self._locked(fcntl.LOCK_EX):
-            # What this worker chose while the directory was away counts too.
+            # Also keeps the models that this worker chose while the directory was unusable.
             chosen |= set(self._chosen())
             chosen.update([name for name in ranked if name not in chosen][: max(0, max_models - len(chosen))])
             self._replace(self._directory / CHOSEN, orjson.dumps(sorted(chosen)))
@@ -81,16 +81,16 @@ class Snapshots:
         try:
             return [str(name) for name in orjson.loads((self._directory / CHOSEN).read_bytes())]
         except (FileNotFoundError, ValueError, TypeError):
-            return []  # none yet, or a disk that has lost a part of it
+            return []  # no file yet, or a truncated file
 
     def leave_calls(self, version_ids: Sequence[int]) -> None:
-        """Leave the versions that a worker called when it ended to the workers that live."""
+        """Hand the versions of a lost worker's unfinished calls over to a living worker, which counts them."""
         if version_ids:
             with self._locked(fcntl.LOCK_EX), (self._directory / LOST_CALLS).open("a") as file:
                 file.write("".join(f"{version_id}\n" for version_id in version_ids))
 
     def take_calls(self) -> list[int]:
-        """Return the versions of calls that ended with their worker, each to one worker only."""
+        """Return the versions of lost workers' unfinished calls; each is returned to one worker only."""
         path = self._directory / LOST_CALLS
         if not path.exists():
             return []
@@ -98,12 +98,12 @@ class Snapshots:
             try:
                 found = [int(line) for line in path.read_text().split() if line.isdigit()]
             except FileNotFoundError:
-                return []  # another worker was first
+                return []  # another worker took it first
             path.unlink()
         return found
 
     def retire(self, pid: int) -> None:
-        """Keep what an ended worker counted, without its state; where that fails, the next call tries it again."""
+        """Keep an ended worker's counts without its gauges; after a failure the next call tries again."""
         self._unretired.add(pid)
         with self._locked(fcntl.LOCK_EX):
             for ended in sorted(self._unretired):
@@ -126,13 +126,13 @@ class Snapshots:
 
     def _replace(self, path: Path, content: bytes) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        # A crash of the machine ends the workers, too, so no snapshot waits for the disk.
+        # No fsync: a crash of the machine also ends the workers, whose counters restart at zero.
         with whole_file(path, is_durable=False) as target:
             target.write(content)
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
-        """Keep a retirement and a reading apart: nothing is counted twice or not at all."""
+        """Lock out a reader while a worker's counts are moved, so that nothing is counted twice or lost."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / "lock").open("a") as lock:
             deadline = time.monotonic() + LOCK_SECONDS
@@ -142,7 +142,7 @@ class Snapshots:
 
 
 def _read(path: Path) -> Snapshot | None:
-    """Return the snapshot at `path`; None if a disk has lost a part of it."""
+    """Return the snapshot at `path`; None if the file is truncated."""
     try:
         value: dict[str, Any] = orjson.loads(path.read_bytes())
         gauges = tuple((name, tuple(labels), number) for name, labels, number in value["gauges"])

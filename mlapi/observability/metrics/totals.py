@@ -1,4 +1,4 @@
-"""Sums of what was measured, which add up over workers."""
+"""Counters and histograms that can be added up over workers."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ Labels = tuple[str, ...]
 
 
 class Totals:
-    """Counters, and histograms as counts by bucket (the last one: beyond all) followed by the sum."""
+    """Counters, and histograms as counts by bucket (the last bucket has no upper bound), followed by the sum."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Start empty."""
         self.counters: dict[str, dict[Labels, float]] = {metric.name: {} for metric in COUNTERS}
         self.histograms: dict[str, dict[Labels, list[float]]] = {metric.name: {} for metric in HISTOGRAMS}
 
     def count(self, metric: Metric, labels: Labels, by: float = 1) -> None:
-        """Count `by` more."""
+        """Increase a counter."""
         held = self.counters[metric.name]
         held[labels] = held.get(labels, 0) + by
 
     def observe(self, metric: Metric, labels: Labels, values: Any) -> None:
-        """Take the numbers in `values` into a histogram, in one pass."""
-        # Here, so that gunicorn's master, which adds totals up, forks no process with numpy's threads in hand.
+        """Add `values` to a histogram in one pass."""
+        # Imported here: gunicorn's master adds totals up too, and must not fork with numpy's threads running.
         import numpy as np
 
         found = np.asarray(values, dtype=np.float64)
-        # A bucket takes what is at most its bound, so the side is left.
+        # A bucket includes its upper bound, hence `left`.
         counts = np.bincount(np.searchsorted(metric.buckets, found, side="left"), minlength=len(metric.buckets) + 1)
         self.add_histogram(metric.name, labels, [*counts.tolist(), float(found.sum())])
 
     def add(self, other: Totals) -> None:
-        """Add another worker's."""
+        """Add another worker's totals."""
         for name, series in other.counters.items():
             held = self.counters.setdefault(name, {})
             for labels, value in series.items():
@@ -50,13 +50,13 @@ class Totals:
         held[labels] = numbers if before is None else [a + b for a, b in zip(before, numbers, strict=True)]
 
     def copy(self) -> Totals:
-        """Return the same sums, apart from these."""
+        """Return a copy."""
         made = Totals()
         made.add(self)
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """Return the totals as values that JSON has."""
+        """Return the totals as JSON values."""
         return {
             "counters": {name: _pairs(series.items()) for name, series in self.counters.items()},
             "histograms": {name: _pairs(series.items()) for name, series in self.histograms.items()},
@@ -64,7 +64,7 @@ class Totals:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Totals:
-        """Return what `to_json` wrote."""
+        """Return the totals that `to_json` wrote."""
         made = cls()
         for name, pairs in value["counters"].items():
             made.counters[name] = {tuple(labels): number for labels, number in pairs}

@@ -1,4 +1,4 @@
-"""The metrics of all workers as Triton's statistics extension asks for them."""
+"""Metrics of all workers in the form of Triton's statistics extension."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlapi.protocols.openinference import VersionStatistics
 
 
 def triton_statistics(recorder: MetricsRecorder) -> Callable[[Sequence[tuple[str, int]]], list[VersionStatistics]]:
-    """Return what tells from `recorder` what each of some (model, version) pairs has answered, in their order."""
+    """Return a function of (model, version) pairs that returns the statistics of each, from `recorder`."""
 
     def statistics_of(asked: Sequence[tuple[str, int]]) -> list[VersionStatistics]:
         totals = Totals()

@@ -1,4 +1,4 @@
-"""This worker's metrics by version, as the usage windows keep them."""
+"""This worker's metrics by version, in the form that the usage windows store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.monitoring.usage import Usage, VersionKey
 
 
 def usage_by_version(totals: Totals) -> dict[VersionKey, Usage]:
-    """Return what was answered with each version since this worker began, by (model, number)."""
+    """Return the counts of each version since this worker started, by (model, number)."""
     found: dict[VersionKey, dict[str, Any]] = defaultdict(lambda: defaultdict(int))
     for (model, version, _, outcome), count in totals.counters[definitions.REQUESTS.name].items():
         if version:
@@ -20,7 +20,7 @@ def usage_by_version(totals: Totals) -> dict[VersionKey, Usage]:
             parts["refused"] += int(count) if outcome != "success" else 0
     for (model, version, kind), count in totals.counters[definitions.MODEL_ERRORS.name].items():
         parts = found[model, int(version)]
-        # Counted above with the others that got no answer.
+        # Already counted above, with the other unanswered requests.
         parts["refused"] -= int(count)
         parts["errors"] = {**(parts["errors"] or {}), kind: int(count)}
     for (model, version), rows in totals.counters[definitions.ROWS_PREDICTED.name].items():
