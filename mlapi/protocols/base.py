@@ -20,7 +20,7 @@ SHOWN_SERVED = 64
 
 @dataclass(slots=True)
 class CallStats:
-    """Facts about a request, for the log line and the metrics."""
+    """Data about a request, for the log line and the metrics."""
 
     model: str = ""
     version: int | None = None
@@ -92,7 +92,7 @@ class HttpError(Exception):
         self.code = code
         self.details = details
         self.headers: list[tuple[str, str]] = []
-        # Facts about the request if the model failed.
+        # Data about the request if the model failed.
         self.stats: CallStats | None = None
 
     def with_header(self, name: str, value: str) -> HttpError:

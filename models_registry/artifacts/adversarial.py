@@ -1,7 +1,7 @@
-"""Tries unusual rows before a version may serve, and checks what the steps of a pipeline pass on.
+"""Predicts unusual rows before a version may serve, and checks the data between the steps of a pipeline.
 
-Checks of the stored state know the estimators that they know. These rows reach what they miss: a sparse matrix that
-points outside of itself, and an answer that depends on what was in memory before.
+Checks of the stored state cover only known estimators. These rows find faults in others: a sparse matrix with indices
+out of bounds, and predictions that depend on uninitialized memory.
 """
 
 import ctypes
@@ -29,9 +29,9 @@ MAX_SECONDS = 15.0
 _BASE_ROWS = 3
 _MAX_COLUMNS = 1_000
 _ALONE_ROWS = 4
-# More than what numpy keeps for itself of freed memory, which no pattern reaches.
+# Above the size of numpy's cache of freed memory, which the fill pattern does not reach.
 _MEMORY_ROWS = 256
-# Fewer rows where each has hundreds of thousands of features.
+# Fewer rows if each has hundreds of thousands of features.
 _MEMORY_CELLS = 4_000_000
 _TEXTS = ("", "\0 never seen", "ÄÖ ☃ \U0001f600", "a" * 5_000, "a b " * 1_000)
 _NUMBERS = (0.0, MAX_NUMBER, -MAX_NUMBER)
@@ -41,25 +41,25 @@ _TOLERANCE = 1e-3
 
 
 class _OutOfTime(Exception):
-    """The rows take too long; the others are left out."""
+    """The time limit is reached; the remaining rows are skipped."""
 
 
 def exercise(model: Any, schema: Schema, instances: Sequence[Any]) -> None:
-    """Predict rows around `instances`, of every known category, missing, unknown, empty, long and extreme.
+    """Predict rows derived from `instances`: known, missing, unknown, empty, long and extreme values.
 
-    Raises UnsafeStructure if a step computes what is outside of what the next one has, answers memory that no user has
-    cleared, or is held by a text. That a row is refused is the model's own affair.
+    The model may refuse a row. Raises UnsafeStructure if a step has indices outside of the next step's input, returns
+    uninitialized memory, or hangs on a text.
     """
     objects = list(walk(model))
     check_patterns(objects)
     rows = _accepted(schema, _rows(schema, instances, objects))
     notes: list[str] = []
-    # What the model warns of such rows is not news.
+    # Warnings of the model about such rows are expected.
     with warnings.catch_warnings(), _checked_matrices() as found, _limited_time(notes):
         warnings.simplefilter("ignore")
         tried = _tried(model, schema, rows)
         _refuse_first(found)
-        # Rows that are answered one by one may still not go together.
+        # Rows that are accepted one by one may still fail as a batch.
         if tried and _answers(model, schema, tried):
             _compare_memory(model, schema, tried)
             _compare_alone(model, schema, tried, notes)
@@ -75,7 +75,7 @@ def _refuse_first(found: list[UnsafeStructure]) -> None:
 
 @contextmanager
 def _limited_time(notes: list[str]) -> Iterator[None]:
-    """Leave out what is left after MAX_SECONDS: an ordinary model may be slow, or wait for a value that it is given."""
+    """Stop the loop after MAX_SECONDS: an ordinary model may be slow, or may wait for an input value."""
     before = signal.signal(signal.SIGALRM, _stop)
     others = signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
@@ -96,7 +96,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _checked_matrices() -> Iterator[list[UnsafeStructure]]:
-    """Look at every compressed sparse matrix as it is made; the caller's process is meant to end soon."""
+    """Check every compressed sparse matrix when it is created, for the rest of the process."""
     from scipy.sparse import _compressed
 
     found: list[UnsafeStructure] = []
@@ -128,7 +128,7 @@ def _rows(schema: Schema, instances: Sequence[Any], objects: Sequence[Any]) -> I
     positions = range(0, len(names), max(1, len(names) // _MAX_COLUMNS))
     categories = _categories(objects, len(names), positions)
     choices = {position: _values(schema.inputs[position], categories[position]) for position in positions}
-    # Columns in turns, so that a wide model has some values of each in the first rows.
+    # Columns alternate, so that a wide model has some values of each column in the first rows.
     for turn in range(max(map(len, choices.values()), default=0)):
         for position, values in choices.items():
             if turn < len(values):
@@ -154,7 +154,7 @@ def _records(instances: Sequence[Any], objects: Sequence[Any]) -> Iterator[Any]:
 
 
 def _categories(objects: Sequence[Any], count: int, positions: Sequence[int]) -> dict[int, list[Any]]:
-    """Return the categories of every encoder that takes all columns, by the position of a column."""
+    """Return the categories of every encoder that takes all columns, by column position."""
     found: dict[int, list[Any]] = {position: [] for position in positions}
     for value in objects:
         held = getattr(value, "categories_", None)
@@ -176,7 +176,7 @@ def _values(feature: Feature, known: list[Any]) -> list[Any]:
 
 
 def _accepted(schema: Schema, rows: Iterator[Any]) -> list[Any]:
-    """Return the rows that a request could send, up to a limit."""
+    """Return rows that a request could contain, up to a limit."""
     accepted: list[Any] = []
     limit = max(_BASE_ROWS, min(MAX_ROWS, MAX_VALUES // max(1, len(schema.inputs))))
     for tries, row in enumerate(rows):
@@ -191,7 +191,7 @@ def _accepted(schema: Schema, rows: Iterator[Any]) -> list[Any]:
 
 
 def _tried(model: Any, schema: Schema, rows: list[Any]) -> list[Any]:
-    """Return the rows that the model answers; all of them at once, or one by one where it refuses some."""
+    """Return the rows that the model accepts: predicted as a batch, or one by one if it refuses some."""
     if not rows or _answers(model, schema, rows):
         return rows
     return [row for row in rows if _answers(model, schema, [row])]
@@ -208,7 +208,7 @@ def _answers(model: Any, schema: Schema, rows: list[Any]) -> bool:
 
 
 def _compare_memory(model: Any, schema: Schema, rows: list[Any]) -> None:
-    """Refuse a model whose answers change with what freed memory is filled with, and not from one call to the next."""
+    """Refuse a model whose predictions depend on the content of freed memory, but do not vary from call to call."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
@@ -231,10 +231,10 @@ def _compare_memory(model: Any, schema: Schema, rows: list[Any]) -> None:
 
 
 def _compare_alone(model: Any, schema: Schema, rows: list[Any], notes: list[str]) -> None:
-    """Note where a row is answered differently when others come with it, as they do in a busy service."""
+    """Warn if a row's prediction changes when other rows are in the batch, as in a busy service."""
     together = [_numbers(model, schema, rows[:_ALONE_ROWS]) for _ in range(2)]
     if not _same(*together):
-        return  # random answers
+        return  # random predictions
     for position, row in enumerate(rows[:_ALONE_ROWS]):
         alone = _numbers(model, schema, [row])
         if not all(_close(one[0], whole[position]) for one, whole in zip(alone, together[0], strict=True)):
@@ -246,8 +246,8 @@ def _compare_alone(model: Any, schema: Schema, rows: list[Any], notes: list[str]
 
 
 def _fresh(parsed: Any, schema: Schema, rows: list[Any]) -> Any:
-    """Return rows that no call has changed: some steps write into the array that they are given."""
-    # A copy takes a hundredth of the time, which tells if there are hundreds of thousands of features.
+    """Return fresh copies of the rows: some steps write into their input."""
+    # A copy takes a hundredth of the time of a new array, which matters with hundreds of thousands of features.
     return parsed.copy() if isinstance(parsed, np.ndarray) else schema.parse(rows)
 
 

@@ -1,4 +1,4 @@
-"""Asks an artifact for predictions in its own process: for a version that no worker has loaded."""
+"""Predicts with an artifact in a sandboxed process: for a version that no worker has loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TASK = "models_registry.artifacts.asking_task"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Rows for an artifact; `is_single` says that one row was asked for by itself."""
+    """Rows for an artifact; `is_single` means that the request has one row instead of a list."""
 
     path: Path
     format: str
@@ -28,10 +28,10 @@ class Question:
 
 
 def ask_in_sandbox(question: Question, limits: sandbox.SandboxLimits) -> dict[str, Any]:
-    """Return predictions, confidences and probabilities in the form of a prediction's reply.
+    """Return predictions, confidences and probabilities in the form of a prediction's response.
 
-    It takes a second or two for the libraries to load. Raises InputError for rows that the model does not take,
-    BrokenArtifact where the process failed.
+    Importing the libraries takes a second or two. Raises InputError for rows that the model refuses, and BrokenArtifact
+    if the process fails.
     """
     asked = {
         "path": str(question.path.absolute()),

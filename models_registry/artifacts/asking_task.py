@@ -1,17 +1,17 @@
-"""Answers rows with an artifact: a task of the sandbox, asked for by `asking.ask_in_sandbox`."""
+"""Predicts rows with an artifact: the sandbox task of `asking.ask_in_sandbox`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# The same libraries load a model for the load test.
+# The load test loads a model with the same libraries.
 from models_registry.artifacts.load_test_task import import_libraries
 
 __all__ = ["import_libraries", "run"]
 
 
 def open_version(question: Mapping[str, Any], answer: Any) -> tuple[Any, Any]:
-    """Return the model and the schema that a question names."""
+    """Return the model and the schema that a request names."""
     from models_registry.artifacts.formats import open_artifact
     from models_registry.artifacts.schema import Schema
 
@@ -26,7 +26,7 @@ def open_version(question: Mapping[str, Any], answer: Any) -> tuple[Any, Any]:
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return the content of a reply, or why the rows are refused."""
+    """Return the content of a response, or the reason why the rows are refused."""
     from models_registry.artifacts.prediction import call
     from models_registry.artifacts.prediction_json import content_of
     from models_registry.errors import InputError

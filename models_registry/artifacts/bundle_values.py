@@ -1,4 +1,4 @@
-"""The plain values that are beside a model: its threshold, the names of its features, its classes."""
+"""Plain values next to a model in a bundle: its threshold, feature names, classes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FEATURES = (
     "features", "feature_names", "feature_columns", "feature_cols", "feature_list", "input_features", "columns",
 )  # fmt: skip
 CLASSES = ("classes", "classes_", "class_names", "target_names")
-# Of a regression these are the names of its outputs.
+# For a regression, these are the names of its outputs.
 TARGETS = "target_names"
 _PLAIN_MODULES = ("builtins", "numpy", "pandas", "datetime")
 
 
 @dataclass(slots=True)
 class Values:
-    """What the values mean: `used` tells of each that was taken what it is; `problem` why one cannot be."""
+    """The meaning of the values: `used` describes each used value; `problem` explains an unusable one."""
 
     threshold: float | None = None
     features: tuple[str, ...] = ()
@@ -34,9 +34,9 @@ class Values:
 
 
 def read_values(rest: Mapping[str, Any], *, inputs: Any, model: Any, is_named: bool) -> Values:
-    """Return what the values in `rest` mean for a chain that begins with `inputs` and ends with `model`.
+    """Return the meaning of the values in `rest` for a chain from `inputs` to `model`.
 
-    Where the parts have no names, as in a tuple, only the names of the features are recognised: by their number.
+    In a tuple the parts have no names: then only feature names are recognised, by their number.
     """
     values = Values()
     for name, value in rest.items():
@@ -50,7 +50,7 @@ def read_values(rest: Mapping[str, Any], *, inputs: Any, model: Any, is_named: b
 
 
 def _read_features(values: Values, name: str, value: Any, inputs: Any) -> None:
-    """Take the names if there is one for each input, and the estimator has none of its own."""
+    """Use the names if their number equals the number of inputs, and the estimator has no own names."""
     names = value.tolist() if hasattr(value, "tolist") else value
     is_names = isinstance(names, list | tuple) and bool(names) and all(isinstance(item, str) for item in names)
     if not is_names or values.features or takes_text(inputs) or len(set(names)) < len(names):
@@ -79,7 +79,7 @@ def _read_threshold(values: Values, name: str, value: Any, model: Any) -> None:
 
 
 def _read_classes(values: Values, name: str, value: Any, model: Any) -> None:
-    """Take the labels where the model answers their positions; it may also answer the labels themselves."""
+    """Use the labels if the model predicts their positions, or predicts the labels themselves."""
     classes = _classes(model)
     if name.lower() == TARGETS and classes is None:
         return
@@ -98,7 +98,7 @@ def _read_classes(values: Values, name: str, value: Any, model: Any) -> None:
 
 
 def _classes(model: Any) -> list[Any] | None:
-    """Return the labels of a model with one output as plain values; None if it has none."""
+    """Return the labels of a single-output model as plain values; None if it has none."""
     classes = getattr(model, "classes_", None)
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         return None
@@ -106,7 +106,7 @@ def _classes(model: Any) -> list[Any] | None:
 
 
 def is_live(value: Any) -> bool:
-    """Return whether a value holds something that computes: a function, a class, a model or an unknown object."""
+    """Return whether a value contains code: a function, a class, a model or an unknown object."""
     return any(_computes(item) for item in walk(value))
 
 

@@ -1,8 +1,8 @@
-"""Makes one predictor of the parts that are in a dict, a tuple or several files.
+"""Combines the parts of a dict, a tuple or several files into one predictor.
 
-People save a vectorizer or a scaler beside the model, with a threshold, the names of the features or an encoder of
-the labels. Where the widths of the parts allow one order alone, and each value has one meaning, that is how they are
-served. Everything else is refused with the `steps` that a manifest would have to say.
+A model is often saved with a vectorizer or scaler, a threshold, feature names, or a label encoder. The parts are
+combined if their widths allow only one order and each value has one meaning. Otherwise the artifact is refused, with
+the `steps` that the manifest needs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from models_registry.artifacts.wrappers import told
 from models_registry.errors import NoPrediction
 
 MAX_ORDERED = 4
-# Words of a name that say that a part belongs to the target and not to the inputs.
+# Words in a name that mark a part as belonging to the target, not to the inputs.
 _TARGET_WORDS = frozenset({"y", "target", "targets", "label", "labels", "output", "outputs", "response"})
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The predictor made of parts; `description` says how they were read, `features` names its inputs where told."""
+    """The combined predictor; `description` tells how the parts are used, `features` has the input names if given."""
 
     estimator: Any
     description: str
@@ -36,7 +36,7 @@ class Bundle:
 
 
 def parts_of(value: Any) -> dict[str, Any] | None:
-    """Return the parts of a dict by key, or of a tuple or list by position; None for anything else."""
+    """Return the parts of a dict by key, or of a tuple or list by position; None for other values."""
     if type(value) is dict and value:
         parts = {str(key): part for key, part in value.items()}
         if len(parts) < len(value):
@@ -48,9 +48,9 @@ def parts_of(value: Any) -> dict[str, Any] | None:
 
 
 def combine(parts: Mapping[str, Any], steps: Sequence[str] | None = None) -> Bundle:
-    """Return the one predictor that `parts` make, in the order of `steps` or in the only one that fits.
+    """Return one predictor of `parts`, in the order of `steps`, or in the only possible order.
 
-    Raises NoPrediction if no order, or more than one, fits.
+    Raises NoPrediction if no order, or more than one, is possible.
     """
     encoders = {name: part for name, part in parts.items() if _is_label_encoder(part)}
     chain = _chosen(parts, steps) if steps else _plain_chain(parts, encoders)
@@ -86,7 +86,7 @@ def _assembled(members: list[tuple[str, Any]], values: Values, encoder: tuple[st
 
 
 def _chosen(parts: Mapping[str, Any], steps: Sequence[str]) -> list[str]:
-    """Return `steps` where each names a part that can stand there."""
+    """Return `steps` if each names a suitable part."""
     for position, name in enumerate(steps):
         if name not in parts:
             guess = closest(name, list(parts))
@@ -107,7 +107,7 @@ def _chosen(parts: Mapping[str, Any], steps: Sequence[str]) -> list[str]:
 
 
 def _plain_chain(parts: Mapping[str, Any], encoders: Mapping[str, Any]) -> list[str]:
-    """Return the names of the parts in the only order that fits, the model last."""
+    """Return the names of the parts in the only possible order, the model last."""
     models = [name for name, part in parts.items() if _predicts(part)]
     if not models:
         raise NoPrediction(_without_model(parts))
@@ -148,7 +148,7 @@ def _only_order(parts: Mapping[str, Any], transformers: Mapping[str, Any], model
 
 
 def _misfit(transformers: Mapping[str, Any], model: Any) -> str:
-    """Say why no order fits, with the first column that no transformer gives if there are names."""
+    """Return why no order is possible, with the first missing column if columns have names."""
     given = {name for part in transformers.values() for name in _output_names(part) or ()}
     missing = [name for name in _names_taken(model) if name not in given]
     if given and missing:
@@ -160,7 +160,7 @@ def _misfit(transformers: Mapping[str, Any], model: Any) -> str:
 
 
 def _fits(before: Any, after: Any) -> bool:
-    """Return whether `after` takes exactly what `before` gives, by width and by names."""
+    """Return whether the output of `before` fits the input of `after`, by width and by names."""
     given, taken = _output_names(before), told(after, "n_features_in_")
     if given is None or taken is None or takes_text(after) or len(given) != taken:
         return False
@@ -174,7 +174,7 @@ def _names_taken(part: Any) -> list[str]:
 
 
 def _output_names(transformer: Any) -> list[str] | None:
-    """Return the names of the columns that a transformer gives; None if it does not tell."""
+    """Return the output column names of a transformer; None if it has none."""
     method = getattr(transformer, "get_feature_names_out", None)
     if method is None:
         return None
@@ -187,7 +187,7 @@ def _output_names(transformer: Any) -> list[str] | None:
 def _encoder_of(
     chain: Sequence[str], encoders: Mapping[str, Any], *, is_said: bool, parts: Mapping[str, Any]
 ) -> tuple[str, Any] | None:
-    """Return the encoder whose labels the model's classes are positions of, with its name."""
+    """Return the label encoder for the model's class positions, and its name."""
     model = parts[next(name for name in reversed(chain) if name not in encoders)]
     fitting = {name: part for name, part in encoders.items() if _decodes(part, model)}
     named = [name for name in chain if name in encoders]
@@ -219,7 +219,7 @@ def _decodes(encoder: Any, model: Any) -> bool:
 
 
 def _has_its_labels(encoder: Any, model: Any) -> bool:
-    """Return whether the model answers the encoder's labels already."""
+    """Return whether the model already predicts the encoder's labels."""
     classes = getattr(model, "classes_", None)
     return isinstance(classes, np.ndarray) and classes.tolist() == np.asarray(encoder.classes_).tolist()
 
@@ -266,7 +266,7 @@ def _unclear(parts: Mapping[str, Any], why: str) -> NoPrediction:
 def _describe(
     members: list[tuple[str, Any]], values: Values, encoder: tuple[str, Any] | None, parts: Mapping[str, Any]
 ) -> str:
-    """Return how the parts were read, for somebody to confirm."""
+    """Return a description of how the parts are used, for a person to confirm."""
     sentence = " → ".join(f"{name} ({_kind(part)})" for name, part in members)
     if encoder is not None:
         sentence += f" → {encoder[0]} (labels)"

@@ -1,7 +1,7 @@
-"""A machine's copies of artifacts, by digest, shared by its workers.
+"""This machine's cache of artifacts, by digest, shared by its workers.
 
-An artifact is there whole and verified, or not at all. A process that uses one holds a shared lock on it, which
-the kernel drops when the process dies, so that eviction never removes what somebody runs.
+An artifact is either present, whole and verified, or absent. A process holds a shared lock on each artifact that it
+uses. The kernel releases the lock when the process ends, so eviction never removes an artifact in use.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOO_LATE = "The storage did not deliver the artifact within the deadline. It is 
 
 @dataclass(slots=True)
 class CachedArtifact:
-    """A verified file, kept from eviction until `release`, or to the end of a `with`."""
+    """A verified file; it is not evicted before `release` or the end of a `with` block."""
 
     path: Path
     digest: str
@@ -48,28 +48,28 @@ class CachedArtifact:
     _lock: int
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the handle itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release it."""
+        """Release the file."""
         self.release()
 
     def release(self) -> None:
-        """Let the file be evicted; harmless when repeated."""
+        """Allow the eviction of the file; a second call does nothing."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
 
 class ArtifactCache:
-    """Artifacts in `directory`, at most `max_bytes` beyond those in use.
+    """Artifacts in `directory`, at most `max_bytes` in addition to those in use.
 
-    The directory is made if it is needed: it may go, with all that is in it, at any time.
+    The directory is created on demand, and may be deleted at any time.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int) -> None:
-        """Touch no disk: a worker starts without its cache."""
+        """Store the settings; a worker must start even if the cache's disk fails."""
         self.directory = directory
         self.max_bytes = max_bytes
 
@@ -83,13 +83,16 @@ class ArtifactCache:
         deadline_seconds: float,
         memory_bytes: int = 0,
     ) -> CachedArtifact:
-        """Return the artifact with `digest`, copied by `copy` if it is not cached.
+        """Return the artifact with `digest`; if it is not cached, `copy` downloads it.
 
-        Without a digest (a version that was never read) it is copied, and the result has its digest. Raises
-        DigestMismatch if the bytes are not the registered ones, StorageUnavailable if they are not here within
-        `deadline_seconds`, all attempts together, and DiskUnavailable where this disk cannot keep them. On a full disk,
-        unused artifacts are removed first. A pinned artifact of at most `memory_bytes` that the disk cannot keep is
-        kept in memory.
+        Without a digest (for a version that was never read) the artifact is copied, and the result has its digest. On a
+        full disk, unused artifacts are removed first. If the disk still cannot store an artifact of at most
+        `memory_bytes` with a digest, it is kept in memory.
+
+        Raises:
+            DigestMismatch: the bytes differ from the registered ones.
+            StorageUnavailable: the artifact is not here after `deadline_seconds`, for all attempts together.
+            DiskUnavailable: this disk cannot store it.
         """
         deadline = time.monotonic() + deadline_seconds
         with self._as_disk_error():
@@ -114,10 +117,10 @@ class ArtifactCache:
     def _fetch_to_memory(
         self, copy: Copy, suffix: str, digest: str, size_bytes: int, deadline: float
     ) -> CachedArtifact:
-        """Return the artifact as a file of this process without a directory; its release frees the memory."""
+        """Return the artifact as an anonymous file of this process; its release frees the memory."""
         descriptor = os.memfd_create(f"{digest}{suffix}", os.MFD_CLOEXEC)
         with _closed_on_failure(descriptor):
-            # Not /proc/self: another process may read it, too.
+            # Not /proc/self: another process may open the path, too.
             path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
             self._attempt_until(copy, path, digest, size_bytes, deadline)
             return CachedArtifact(path, digest, size_bytes, descriptor)
@@ -133,22 +136,22 @@ class ArtifactCache:
             if is_new:
                 path.unlink(missing_ok=True)
                 self._download(copy, path, digest, size_bytes, deadline)
-            with suppress(OSError):  # on a read-only disk nothing is evicted, and the order does not matter
+            with suppress(OSError):  # on a read-only disk nothing is evicted, so the order of use does not matter
                 os.utime(path)
             return self._held(path, digest, lock, is_new=is_new)
 
     def has(self, digest: str, *, suffix: str) -> bool:
-        """Return whether the artifact is kept; its bytes are not looked at."""
+        """Return whether the artifact is cached, without a check of its bytes."""
         return self._path(digest, suffix).is_file()
 
     def digests(self) -> set[str]:
-        """Return the digests of the artifacts that are kept now."""
+        """Return the digests of the cached artifacts."""
         return {path.stem for path in self._artifacts()}
 
     def evict(self) -> None:
-        """Remove unused artifacts, the longest unused first, until `max_bytes` are kept.
+        """Remove unused artifacts, least recently used first, until at most `max_bytes` remain.
 
-        What a process that died left half fetched goes at once.
+        Unfinished downloads of dead processes are removed first.
         """
         self._evict_beyond(self.max_bytes)
 
@@ -166,12 +169,12 @@ class ArtifactCache:
     def _artifacts(self) -> list[Path]:
         try:
             return [path for path in self.directory.iterdir() if _is_artifact(path)]
-        except OSError:  # gone, or no directory any more
+        except OSError:  # missing, or not a directory any more
             return []
 
     @contextmanager
     def _as_disk_error(self) -> Iterator[None]:
-        """Say of what this disk refuses which directory it is, and what to do."""
+        """Return the error for a refusal of this disk, with the directory and the next step."""
         try:
             yield
         except OSError as error:
@@ -198,24 +201,24 @@ class ArtifactCache:
                 return self._held(path, digest, lock, is_new=True)
 
     def _held(self, path: Path, digest: str, lock: int, *, is_new: bool) -> CachedArtifact:
-        """Return the artifact that is at `path`, with its lock shared from now on; a new one evicts what is too much.
+        """Return the artifact at `path` with a shared lock; a new one may evict others.
 
-        Eviction lists the directory: where many are loaded from the disk, none does.
+        Eviction lists the directory, so it is skipped when an artifact was already on the disk.
         """
         fcntl.flock(lock, fcntl.LOCK_SH)
         if is_new:
-            with suppress(OSError):  # what cannot be removed now is removed after a later fetch
+            with suppress(OSError):  # a failed removal is repeated after a later download
                 self.evict()
         return CachedArtifact(path, digest, path.stat().st_size, lock)
 
     def _download(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> None:
         with self._temporary(path.suffix) as temporary:
             self._attempt_until(copy, temporary, digest, size_bytes, deadline)
-            # An atomic rename: a sibling worker sees the whole artifact or none.
+            # An atomic rename: other workers see the whole artifact or none.
             temporary.replace(path)
 
     def _attempt_until(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> str:
-        """Copy until the bytes are right, at most three times; return their digest."""
+        """Copy until the digest is right, at most three times; return the digest."""
         error: Exception = StorageUnavailable("The artifact was not copied.")
         for attempt in range(ATTEMPTS):
             if attempt and time.monotonic() + attempt >= deadline:
@@ -235,10 +238,10 @@ class ArtifactCache:
         return self.directory / f"{digest}{suffix}"
 
     def _lock(self, digest: str, kind: int, deadline: float) -> int:
-        """Return the locked descriptor of the digest's lock file; LOCK_EX waits for a sibling's download only."""
+        """Return the locked descriptor of the digest's lock file; LOCK_EX waits only for another worker's download."""
         descriptor = _opened_lock(self.directory / f"{digest}.lock")
         while not acquire(descriptor, kind, deadline=0):
-            # A worker that merely uses the artifact holds it shared, and then it is complete.
+            # A worker that uses the artifact holds a shared lock: the artifact is then complete.
             if acquire(descriptor, fcntl.LOCK_SH, deadline=0) and any(self.directory.glob(f"{digest}.[!l]*")):
                 return descriptor
             if time.monotonic() >= deadline:
@@ -270,9 +273,9 @@ class ArtifactCache:
             os.close(lock)
 
     def _remove_abandoned(self) -> None:
-        """Remove the half fetched files whose process is gone."""
+        """Remove unfinished downloads whose process has ended."""
         for path in self.directory.glob(f"{FETCHING}*"):
-            # The kernel knows better than a process id, which another container of this machine may have, too.
+            # A lock is more reliable than a process id, which another container of this machine may also have.
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -285,14 +288,14 @@ class ArtifactCache:
 
 
 class _UntilDeadline(io.BufferedWriter):
-    """A file that takes no byte after the deadline, so that an abandoned copy ends."""
+    """A file that refuses writes after the deadline, so that an abandoned copy ends."""
 
     def __init__(self, path: Path, deadline: float) -> None:
         super().__init__(io.FileIO(path, "w"))
         self._deadline = deadline
 
     def write(self, data: Any, /) -> int:
-        """Take `data`, or raise StorageUnavailable."""
+        """Write `data`; StorageUnavailable after the deadline."""
         if time.monotonic() >= self._deadline:
             raise StorageUnavailable(TOO_LATE)
         return super().write(data)
@@ -308,7 +311,7 @@ def _closed_on_failure(descriptor: int) -> Iterator[None]:
 
 
 def _opened_lock(path: Path) -> int:
-    """Return the descriptor of a lock file; one on a read-only disk is locked as well as any other."""
+    """Return the descriptor of a lock file; a file on a read-only disk can be locked too."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -318,20 +321,20 @@ def _opened_lock(path: Path) -> int:
 
 
 def _locked_file(path: Path) -> int:
-    """Return the descriptor of the new file at `path`, locked as long as this process has it open."""
+    """Return the descriptor of the new file at `path`, locked while this process has it open."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor
-        # A sibling found it between the two calls, and took it for an abandoned one.
+        # Between the two calls another worker removed the file as an abandoned one.
         os.close(descriptor)
 
 
 def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
-    """Run `copy` into a fresh file, or raise StorageUnavailable at the deadline.
+    """Run `copy` into a new file; StorageUnavailable after the deadline.
 
-    In its own thread: a server that sends a byte now and then outlives every socket timeout.
+    A separate thread runs the copy: a server that sends single bytes never reaches a socket timeout.
     """
     failures: list[BaseException] = []
 
@@ -367,13 +370,13 @@ def _verified(path: Path, digest: str, size_bytes: int | None) -> str:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _is_intact(path: Path, digest: str) -> bool:
-    # Hashed at every fetch: a bit can turn on this disk too.
+    # Hashed at every fetch: the cache's disk can have bit errors too.
     return path.is_file() and digest_of(path) == digest
 
 

@@ -1,4 +1,4 @@
-"""Columns whose values a model compares with those of its training, in the dtype of its training."""
+"""Categorical columns: the model compares their values with those of its training, in the training's dtype."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ENCODERS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
 
 
 def categorical(values: Any, *, closed: bool) -> Feature:
-    """Return a column with the categories `values`, an array; `closed` where the model refuses any other."""
+    """Return a column with the categories `values`, an array; `closed` if the model refuses other values."""
     if values.dtype.kind == "M":
         return _moments(values, closed=closed)
     items = values.tolist()
     known = [item for item in items if item is not None and not (isinstance(item, float) and math.isnan(item))]
     kind, dtype = _type_of(known), _dtype_of(values, known)
     if dtype in {"float16", "float32"}:
-        # In the shortest decimals that mean them: 0.1, not 0.10000000149011612.
+        # Shortest decimals of the same float32: 0.1, not 0.10000000149011612.
         known = [float(str(np.dtype(dtype).type(item))) for item in known]
     return Feature(
         "",
@@ -35,7 +35,7 @@ def categorical(values: Any, *, closed: bool) -> Feature:
 
 
 def discretized(edges: Any) -> Feature:
-    """Return a column that is cut at `edges`, of which the first and the last are values of its training."""
+    """Return a column that is binned at `edges`; the first and the last are values of the training data."""
     ends = [item for item in (float(edges[0]), float(edges[-1])) if math.isfinite(item)]
     return Feature("", "float", dtype="float32" if _were_narrow(ends) else None)
 
@@ -50,7 +50,7 @@ def _type_of(known: list[Any]) -> str:
 
 
 def _dtype_of(values: Any, known: list[Any]) -> str | None:
-    """Return the dtype that a value needs to be equal to its category; None if float64, or its own type, does."""
+    """Return the dtype in which a value equals its category; None if float64 or the value's own type will do."""
     if values.dtype.kind == "f":
         if values.dtype.itemsize < 8:
             return str(values.dtype.name)
@@ -62,7 +62,7 @@ def _dtype_of(values: Any, known: list[Any]) -> str | None:
 
 
 def _were_narrow(numbers: list[Any]) -> bool:
-    """Return whether float64 numbers were float32 once: all of them fit, with digits that no decimal needs."""
+    """Return whether float64 numbers were converted from float32: their shortest decimals show it."""
     with np.errstate(over="ignore"):
         narrow = np.array(numbers, dtype=np.float64).astype(np.float32)
     return bool(np.array_equal(narrow.astype(np.float64), numbers)) and any(
@@ -71,6 +71,6 @@ def _were_narrow(numbers: list[Any]) -> bool:
 
 
 def _moments(values: Any, *, closed: bool) -> Feature:
-    """Return a column whose categories are times, in ISO 8601; a missing time is to an encoder an unknown one."""
+    """Return a column with times as categories, in ISO 8601; an encoder treats a missing time as unknown."""
     known = tuple(format_datetime(value) for value in values if value == value)  # noqa: PLR0124 - NaT is not itself
     return Feature("", "datetime", known, closed=closed, nullable=not closed)

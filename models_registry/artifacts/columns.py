@@ -1,4 +1,4 @@
-"""Holds whole columns against a feature, at the speed of numpy if they are numbers."""
+"""Checks whole columns against a feature; numbers are checked by numpy."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ Array = np.ndarray[Any, Any]
 
 
 def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[Any] | Array:
-    """Return `values` as the model takes them: an array if they are numbers or booleans, else a list.
+    """Return `values` as the model takes them: an array for numbers and booleans, else a list.
 
-    An array's NaN is a missing value, as null is in a list. Raises InputError for the first value that the feature
-    does not take.
+    NaN in an array is a missing value, like null in a list. Raises InputError for the first invalid value.
     """
     if isinstance(values, np.ndarray):
         row = first_refused(feature, values)
@@ -42,7 +41,7 @@ def check_column(feature: Feature, values: Sequence[Any] | Array) -> Sequence[An
 
 
 def _as_booleans(feature: Feature, column: Array) -> Sequence[Any] | Array:
-    """Return a column of 0, 1 and perhaps NaN as booleans, and as a list if one is missing."""
+    """Return a column of 0, 1 and NaN as booleans; as a list if a value is missing."""
     missing = np.isnan(column)
     if not missing.any():
         return np.asarray(column != 0)
@@ -50,7 +49,7 @@ def _as_booleans(feature: Feature, column: Array) -> Sequence[Any] | Array:
 
 
 def as_numbers(values: Sequence[Any]) -> Array | None:
-    """Return float64 of plain numbers; None if one is too large for it."""
+    """Return plain numbers as float64; None if one is too large."""
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:
@@ -58,18 +57,18 @@ def as_numbers(values: Sequence[Any]) -> Array | None:
 
 
 def are_in_range(numbers: Array) -> bool:
-    """Return whether every number is finite and within float32, in which many models compute."""
+    """Return whether every number is finite and within the range of float32, in which many models compute."""
     if not numbers.size:
         return True
-    # The sum of their squares is quicker to compute, and tells it for all but huge numbers.
+    # The sum of squares is faster to compute, and decides for all but huge numbers.
     if numbers.dtype == np.float64 and np.vdot(numbers, numbers) <= MAX_NUMBER:
         return True
-    # A NaN makes both comparisons false.
+    # NaN makes both comparisons false.
     return bool(numbers.min() >= -MAX_NUMBER and numbers.max() <= MAX_NUMBER)
 
 
 def first_refused(feature: Feature, column: Array) -> int | None:
-    """Return the row of the first value of a numeric or boolean array that `feature` does not take."""
+    """Return the first row of a numeric or boolean array with an invalid value."""
     if not len(column):
         return None
     is_boolean = column.dtype.kind == "b"
@@ -79,7 +78,7 @@ def first_refused(feature: Feature, column: Array) -> int | None:
         return 0
     refused = missing = np.zeros(len(column), dtype=np.bool_)
     if column.dtype.kind == "f":
-        # Compared in float64: the bounds would become infinite in float16.
+        # Compared in float64: in float16 the bounds would become infinite.
         size = np.abs(column.astype(np.float64, copy=False))
         missing = np.isnan(size)
         refused = ~(size <= MAX_NUMBER)
@@ -105,12 +104,12 @@ def first_refused(feature: Feature, column: Array) -> int | None:
 
 
 def exact_integer(dtype: np.dtype[Any]) -> int:
-    """Return up to where a dtype of floats holds every whole number: 2**53 for float64."""
+    """Return the largest whole number below which a float dtype is exact: 2**53 for float64."""
     return 1 << (int(np.finfo(dtype).nmant) + 1)
 
 
 def refusal(feature: Feature, column: Array, row: int) -> Exception:
-    """Return the error for the value in `row`, in the words of a value that came alone."""
+    """Return the error for the value in `row`, the same as for a single value."""
     value = column[row].item()
     if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN alone differs from itself
         return feature.refusal(value, row)
@@ -124,7 +123,7 @@ def refusal(feature: Feature, column: Array, row: int) -> Exception:
 
 
 def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
-    """Return checked values as a column with the dtype of training; a missing whole number needs a float."""
+    """Return checked values as a column in the training's dtype; missing integers need a float dtype."""
     import pandas as pd
 
     if feature.dtype is not None and feature.type in {"float", "integer", "any"}:
@@ -137,17 +136,17 @@ def as_trained(feature: Feature, values: Sequence[Any] | Array) -> Any:
     if feature.type == "any":
         return pd.Series(values).infer_objects()
     if feature.type == "string":
-        # pandas would guess from the rows that came together; an answer must not depend on those. Python's own texts:
-        # with Arrow's, which pandas takes if it is installed, patterns match by other rules.
+        # pandas would infer a type from all rows of a batch; a prediction must not depend on other rows. Object dtype:
+        # regular expressions match differently in Arrow strings, which pandas uses if pyarrow is installed.
         kind = object if feature.missing_is_none else pd.StringDtype("python", na_value=np.nan)
         return pd.Series(values, dtype=kind)
     return np.array(values, dtype=_dtype(feature, values))
 
 
 def as_dtype(dtype: str, values: Sequence[Any] | Array) -> Any:
-    """Return numbers, some of them perhaps missing, as a column in which each keeps its value.
+    """Return numbers, some maybe missing, as a column that keeps each value exactly.
 
-    That is `dtype` if it holds all of them, float64 if that does, else a Series of objects.
+    In `dtype` if that is exact, else in float64, else a Series of objects.
     """
     import pandas as pd
 

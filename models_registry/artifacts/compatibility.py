@@ -1,4 +1,4 @@
-"""Whether the callers of one version can call another one without a change."""
+"""Whether clients of one version can call another version without a change."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SHOWN_NAMES = 6
-# By type: what else a caller may send so far, besides that type itself.
+# By type: other types that clients may send, in addition to the type itself.
 ALSO_TAKES = {"float": {"integer"}, "string": {"datetime"}}
 
 
 def caller_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what a caller of the version with the schema `before` must do differently, a sentence each.
+    """Return what a client of the version with schema `before` must change, one sentence each.
 
-    Both schemas are in the form that the registry stores. Empty where every request that `before` takes is taken by
-    `after`, and answered in the same form.
+    Both schemas are in the registry's stored form. The list is empty if `after` accepts every request that `before`
+    accepts, and answers in the same form.
     """
     old = {item["name"]: item for item in before.get("inputs", ())}
     new = {item["name"]: item for item in after.get("inputs", ())}

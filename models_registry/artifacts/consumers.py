@@ -1,4 +1,4 @@
-"""What each column of an input must be, from the steps that consume it."""
+"""Derives the type of each input column from the steps that consume it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ UNKNOWN = Feature("", "any", nullable=True)
 DROPPED = replace(UNKNOWN, optional=True)
 NUMBER = Feature("", "float")
 TEXT = Feature("", "string")
-# What comes after the last step: nothing that asks for anything.
+# The end of the chain: it requires nothing.
 OUTSIDE = UNKNOWN
 
 
 def describe(estimator: Any, count: int, onward: Feature = OUTSIDE) -> list[Feature]:
-    """Return what `estimator` asks of each of the `count` columns that it sees; their names are left blank.
+    """Return the requirements of `estimator` on its `count` input columns, without names.
 
-    `onward` is what a column that it hands on unchanged must be for whatever comes after it.
+    `onward` is the requirement on a column that it passes on unchanged.
     """
     steps = steps_of(estimator)
     if steps is not None:
@@ -59,19 +59,19 @@ def describe(estimator: Any, count: int, onward: Feature = OUTSIDE) -> list[Feat
 
 
 def takes_text(estimator: Any) -> bool:
-    """Return whether rows are texts: a vectorizer of texts sees them first."""
+    """Return whether rows are texts: the first step is a text vectorizer."""
     return any(callable(getattr(first, "build_analyzer", None)) for first in entries(estimator))
 
 
 def is_own_code(step: Any) -> bool:
-    """Return whether a step is code that does not tell what it takes: a function, or a class of another library."""
+    """Return whether a step does not tell its input types: a function, or another library's class."""
     if type(step).__name__ == "FunctionTransformer":
         return step.func is not None and not isinstance(step.func, np.ufunc)
     return not type(step).__module__.startswith(("sklearn.", boosters.__name__))
 
 
 def input_tags(estimator: Any) -> Any:
-    """Return scikit-learn's tags of what an estimator takes; None if it has none."""
+    """Return scikit-learn's input tags of an estimator; None if it has none."""
     from sklearn.utils import get_tags
 
     try:
@@ -81,7 +81,7 @@ def input_tags(estimator: Any) -> Any:
 
 
 def _describe_steps(steps: list[Any], count: int, onward: Feature) -> list[Feature]:
-    """Return what a pipeline asks of the columns that its first step sees."""
+    """Return a pipeline's requirements on the input columns of its first step."""
     if not steps:
         return [onward] * count
     for step in reversed(steps[1:]):
@@ -89,18 +89,18 @@ def _describe_steps(steps: list[Any], count: int, onward: Feature) -> list[Featu
     first = steps[0]
     fills = type(first).__module__.startswith("sklearn.impute")
     behind = getattr(steps[1], "n_features_in_", 0) if fills and len(steps) > 1 else 0
-    # Indicators of what was missing come after the columns.
+    # Missing-value indicators follow the columns.
     if behind == count or (behind > count and getattr(first, "add_indicator", False)):
-        # An imputer only fills gaps: the step behind it tells what the columns hold.
+        # An imputer only fills missing values: the next step tells the columns' types.
         is_none = getattr(first, "missing_values", math.nan) is None
         described = _describe_steps(steps[1:], behind, onward)[:count]
-        # An imputer may look at every column, also at one that is dropped behind it.
+        # An imputer may read every column, even one that a later step drops.
         return [replace(item, nullable=True, missing_is_none=is_none, optional=False) for item in described]
     return describe(first, count, onward)
 
 
 def _width(step: Any) -> int:
-    """Return how many columns a step in the middle sees; 1 where it asks the same of all."""
+    """Return the number of input columns of an inner step; 1 if it treats all columns alike."""
     count = getattr(step, "n_features_in_", None)
     is_telling = type(step).__name__ in {"ColumnTransformer", "FeatureUnion", "KBinsDiscretizer", *ENCODERS}
     is_telling = is_telling or bool(steps_of(step) or inner_estimators(step) or column_subsets(step))
@@ -108,7 +108,7 @@ def _width(step: Any) -> int:
 
 
 def _common(described: Sequence[Feature]) -> Feature:
-    """Return what any of these columns must be."""
+    """Return the common requirement of these columns."""
     distinct = list({id(item): item for item in described}.values())
     kinds = {item.type for item in distinct if not item.optional}
     numeric = kinds <= {"float", "integer", "boolean"}
@@ -117,7 +117,7 @@ def _common(described: Sequence[Feature]) -> Feature:
 
 
 def _describe_part(part: Any, count: int, onward: Feature) -> list[Feature]:
-    """Return what a part of a union or of a choice of columns asks of its columns."""
+    """Return the requirements of one part of a union or column transformer on its columns."""
     if is_identity(part):
         return [onward] * count
     if isinstance(part, str):
@@ -136,7 +136,7 @@ def _describe_columns(transformer: Any, count: int, onward: Feature) -> list[Fea
 
 
 def _positions(columns: Any, transformer: Any, count: int) -> list[int]:
-    """Return a ColumnTransformer's column specification as positions."""
+    """Return a ColumnTransformer's column selection as positions."""
     names = [str(name) for name in getattr(transformer, "feature_names_in_", ())]
     if isinstance(columns, str | int):
         columns = [columns]
@@ -152,7 +152,7 @@ def _describe_wrapper(estimator: Any, inside: list[Any], count: int) -> list[Fea
     parts = [describe(member, count) for member in inside]
     final = getattr(estimator, "final_estimator_", None)
     if final is not None and getattr(estimator, "passthrough", False):
-        # Beside what the others answer, the last one sees the columns themselves.
+        # With passthrough, the final estimator also gets the original columns.
         parts.append(describe(final, getattr(final, "n_features_in_", count))[-count:])
     merged = _merged(parts)
     if type(estimator).__name__ in CHAINS:
@@ -165,13 +165,13 @@ def _describe_subsets(estimator: Any, subsets: list[tuple[Any, list[int]]], coun
     for member, positions in subsets:
         for position, part in zip(positions, describe(member, len(positions)), strict=True):
             consumers[position].append(part)
-    # The wrapper looks over every column, also one that none of its members sees.
+    # The wrapper validates every column, even one that none of its members uses.
     unseen = replace(NUMBER, nullable=bool(getattr(input_tags(estimator), "allow_nan", False)))
     return [replace(_merge(parts), optional=False) if parts else unseen for parts in consumers]
 
 
 def _merged(parts: list[list[Feature]]) -> list[Feature]:
-    """Return what several consumers of the same columns ask of each."""
+    """Return the combined requirements of several consumers of the same columns."""
     if len(parts) == 1:
         return parts[0]
     known: dict[tuple[int, ...], Feature] = {}
@@ -185,7 +185,7 @@ def _merged(parts: list[list[Feature]]) -> list[Feature]:
 
 
 def _merge(parts: Sequence[Feature]) -> Feature:
-    """Return what one column must be for all that consume it."""
+    """Return the combined requirement of all consumers of one column."""
     told = [part for part in parts if part.type != "any"]
     telling = next((part for part in told if part.type != "float"), None)
     telling = telling or next((part for part in told if part.categories), None) or (told or list(parts))[0]
@@ -203,7 +203,7 @@ def _merge(parts: Sequence[Feature]) -> Feature:
 
 
 def _shared_categories(parts: Sequence[Feature], *, is_closed: bool) -> tuple[Any, ...] | None:
-    """Return the categories that every consumer takes where others are refused, else those that any knows."""
+    """Return the categories that all strict consumers accept, else those that any consumer knows."""
     if not parts:
         return None
     if all(part.categories == parts[0].categories for part in parts):
@@ -215,12 +215,12 @@ def _shared_categories(parts: Sequence[Feature], *, is_closed: bool) -> tuple[An
 
 
 def _encoded(encoder: Any, values: Any, onward: Feature) -> Feature:
-    """Return a column that an encoder takes."""
+    """Return the requirement of an encoder on a column."""
     unknown = getattr(encoder, "handle_unknown", "error")
     feature = categorical(values, closed=unknown == "error" and type(encoder).__name__ != "TargetEncoder")
     if type(encoder).__name__ != "OrdinalEncoder" or onward.nullable:
         return feature
-    # It may hand a missing value on as one.
+    # The encoder may pass a missing value on as missing.
     has_missing = len(feature.categories or ()) < len(values)
     handed_on = encoder.encoded_missing_value if has_missing else encoder.unknown_value
     is_missing = isinstance(handed_on, float) and math.isnan(handed_on)
@@ -228,9 +228,9 @@ def _encoded(encoder: Any, values: Any, onward: Feature) -> Feature:
 
 
 def _boosted_columns(estimator: Any) -> list[Feature]:
-    """Return the columns of histogram boosting, which keeps its own encoder for those with categories."""
+    """Return the requirements of histogram boosting, which has its own encoder for categorical columns."""
     categories = iter(estimator._preprocessor.named_transformers_["encoder"].categories_)
-    # An unknown category is to it what a missing value is.
+    # Histogram boosting treats an unknown category as a missing value.
     return [
         categorical(next(categories), closed=False) if is_categorical else replace(NUMBER, nullable=True)
         for is_categorical in estimator.is_categorical_
@@ -238,7 +238,7 @@ def _boosted_columns(estimator: Any) -> list[Feature]:
 
 
 def _leaf(step: Any, onward: Feature) -> Feature:
-    """Return what a step asks of every column alike."""
+    """Return the requirement of a step that treats all columns alike."""
     if type(step).__name__ == "FunctionTransformer":
         if is_identity(step):
             return onward

@@ -1,4 +1,4 @@
-"""Fields of CSV in the types of their features: requests and batch scoring read them alike."""
+"""Converts CSV fields to their features' types, for requests and batch scoring."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from models_registry.artifacts.features import Feature
 
 NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.?[0-9]{0,400}(?:[eE][+-]?[0-9]{1,4})?)?|[+-]?\.[0-9]{1,400}")
-# Digits and a sign of 64 bits.
+# Digits and a sign of a 64-bit integer.
 MAX_INTEGER_LENGTH = 20
 BOOLEANS = {"true": True, "false": False}
 
 
 def converter_of(feature: Feature | None) -> Callable[[str], Any]:
-    """Return the way from a field to its feature's type; what has another type stays text, which is refused."""
+    """Return a converter from a field to its feature's type; a field of another type stays text, and is refused."""
     if feature is None or feature.type == "any":
         return guess
     return {"string": _text, "datetime": _text, "boolean": _flag}.get(feature.type, _number)
@@ -30,13 +30,13 @@ def _boolean(field: str) -> Any:
 
 
 def _flag(field: str) -> Any:
-    """Return a boolean, or the number that stands for one: 0 and 1 are taken, any other is refused."""
+    """Return a boolean, or the number 0 or 1; the schema refuses other numbers."""
     value = _boolean(field)
     return _number(field) if type(value) is str else value
 
 
 def _number(field: str) -> Any:
-    """Return a number; text if it is none, though float() would take it for one (nan, infinity, 1_000)."""
+    """Return a number, or the text if it is not one: float() would accept nan, infinity and 1_000."""
     text = field.strip()
     found = NUMBER.fullmatch(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""Moments in ISO 8601, as requests and samples write them, and `datetime64[ns]`, as models take them."""
+"""Converts times between ISO 8601, as in requests and samples, and `datetime64[ns]`, as models take them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-# A date, and after "T" or a space perhaps a time with a fraction and a zone; datetime.fromisoformat takes more.
+# A date, optionally a time after "T" or a space, a fraction and an offset; datetime.fromisoformat accepts more.
 ISO_8601 = re.compile(
     r"(?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}-?W[0-9]{2}-?[1-7])"
     r"(?:[T ](?P<time>[0-9]{2}(?::?[0-9]{2}){0,2})(?:[.,](?P<fraction>[0-9]{1,30}))?"
@@ -21,9 +21,9 @@ LARGEST_NANOSECONDS = 2**63 - 1
 
 
 def parse_datetime(text: str) -> np.datetime64 | None:
-    """Return the moment that `text` names as `datetime64[ns]`, in UTC if it has a zone; None if it names none.
+    """Return the time in `text` as `datetime64[ns]`, in UTC if it has an offset; None if it is not a valid time.
 
-    A moment that `datetime64[ns]` cannot hold exactly is none: before 1677-09-21, after 2262-04-11, or with a part of
+    Times that `datetime64[ns]` cannot hold exactly are invalid: before 1677-09-21, after 2262-04-11, or with a part of
     a nanosecond.
     """
     found = ISO_8601.fullmatch(text)
@@ -33,7 +33,7 @@ def parse_datetime(text: str) -> np.datetime64 | None:
     if found["time"]:
         whole += f"T{found['time']}{(found['zone'] or '').upper()}"
     fraction = (found["fraction"] or "").rstrip("0")
-    # A fraction belongs to seconds: ISO 8601 allows one of minutes too; it is not accepted.
+    # Only fractions of seconds are accepted; ISO 8601 also allows fractions of minutes.
     if len(fraction) > NANOSECOND_DIGITS or (fraction and len(found["time"].replace(":", "")) != len("HHMMSS")):
         return None
     try:
@@ -48,6 +48,6 @@ def parse_datetime(text: str) -> np.datetime64 | None:
 
 
 def format_datetime(moment: np.datetime64) -> str:
-    """Return `moment` in ISO 8601, with a fraction only if it has one."""
+    """Return a time in ISO 8601, with a fraction only if it has one."""
     seconds = moment.astype("datetime64[s]")
     return str(seconds if seconds == moment else moment.astype("datetime64[ns]"))

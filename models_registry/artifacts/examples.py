@@ -1,4 +1,4 @@
-"""Rows made up from a schema, for versions without a sample."""
+"""Example rows from a schema, for versions without a sample."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from models_registry.artifacts.features import EXAMPLES, Feature
 from models_registry.artifacts.schema import Schema
 
-# What a number and a column of any type hold in turn: logarithms refuse zero, and some columns of any type hold text.
+# Values used in turn for numbers and for columns of any type: logarithms refuse zero, and some columns hold text.
 VARIANTS: tuple[tuple[float, Any], ...] = ((0.0, 0.0), (1.0, 1.0), (0.0, "text"), (1.0, "text"))
 
 
 def example_rows(schema: Schema) -> Iterator[Any]:
-    """Yield made-up rows, the plainest first: by name where the schema has names, else in its order.
+    """Yield example rows, the simplest first: by name if the schema has names, else by position.
 
-    What a row by name may leave out is left out.
+    Rows by name omit optional features.
     """
     seen: list[list[Any]] = []
     for number, anything in VARIANTS:
@@ -26,7 +26,7 @@ def example_rows(schema: Schema) -> Iterator[Any]:
 
 
 def example_of(schema: Schema) -> Any:
-    """Return the plainest made-up row."""
+    """Return the simplest example row."""
     return next(example_rows(schema))
 
 

@@ -1,4 +1,4 @@
-"""One input of a model: its name, its type and what it may hold."""
+"""One input of a model: its name, its type and its allowed values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from models_registry.errors import InputError
 
 FEATURE_TYPES = ("float", "integer", "string", "boolean", "datetime", "any")
 
-# Trees and many compiled models cast to float32: beyond this a finite number would become infinite there.
+# Trees and many compiled models convert to float32: above this limit, a finite number would become infinite.
 MAX_NUMBER = 3.4028234663852886e38
-# A column of whole numbers is int64.
+# Integer columns are int64.
 MAX_INTEGER = 2**63 - 1
-# Up to here float64 holds every whole number.
+# Up to this limit float64 holds every integer exactly.
 EXACT_INTEGER = 2**53
 NARROW_DTYPES = frozenset({"float16", "float32"})
-# The whole numbers that a dtype of training holds; an object holds what JSON parsers and tensors can bring.
+# The integer range of each training dtype; an object column holds any integer of JSON or of a tensor.
 INTEGER_BOUNDS = {
     "int64": (-MAX_INTEGER, MAX_INTEGER),
     "uint64": (0, 2**64 - 1),
@@ -37,7 +37,7 @@ EXPECTED = {
     "any": "a number, a string, or true or false",
 }
 
-# A value of each type, for a request that is made up.
+# An example value of each type, for generated requests.
 EXAMPLES: dict[str, Any] = {
     "float": 0.0,
     "integer": 0,
@@ -50,24 +50,24 @@ EXAMPLES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class DeclaredInput:
-    """What a manifest says of an input; None is what it leaves to the estimator."""
+    """A manifest's declaration of an input; None leaves a field to the estimator."""
 
     name: str
     type: str | None = None
     nullable: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that a manifest carries."""
+        """Return the form used in manifests."""
         said = {"name": self.name, "type": self.type, "nullable": self.nullable}
         return {key: value for key, value in said.items() if value is not None}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> DeclaredInput:
-        """Return what `to_json` wrote."""
+        """Return the declaration from `to_json`'s form."""
         return cls(value["name"], value.get("type"), value.get("nullable"))
 
     def apply(self, feature: Feature) -> Feature:
-        """Return `feature` with the name, and with the type and `nullable` if they are declared."""
+        """Return `feature` with the declared name, type and `nullable`."""
         return replace(
             feature,
             name=self.name,
@@ -80,11 +80,11 @@ class DeclaredInput:
 class Feature:
     """A named, typed input.
 
-    `categories` are the values that the model was trained with, where it tells them; with `closed` any other value is
-    an error of the caller. `nullable` says that null (a missing value) is taken; the model then sees NaN, as pandas
-    writes it, or None if it was trained with that. An `optional` one may be left out of a row by name, since the model
-    drops it: it is a missing value then. `dtype` is that of training where values are compared for equality and float64
-    would change them: `float16`, `float32`, or, for whole numbers beyond 2**53, `int64`, `uint64` or `object`.
+    `categories` are the training values, if known; with `closed` a request with another value is an error. `nullable`
+    allows null (a missing value): the model then gets NaN, like from pandas, or None if it was trained with None. An
+    `optional` feature may be omitted from a row by name, because the model drops it: it is then a missing value.
+    `dtype` is that of the training, if values are compared for equality and float64 would change them: `float16`,
+    `float32`, or, for integers above 2**53, `int64`, `uint64` or `object`.
     """
 
     name: str
@@ -98,28 +98,28 @@ class Feature:
     _known: frozenset[Any] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        """Keep the categories of a closed column as values are compared with them."""
+        """Store the categories of a closed column in the form in which values are compared."""
         if self.closed and self.categories is not None:
             object.__setattr__(self, "_known", frozenset(map(self.narrowed, self.categories)))
 
     @property
     def is_exact_integer(self) -> bool:
-        """Whether values are whole numbers that float64 would change."""
+        """Whether values are integers that float64 would change."""
         return self.dtype in INTEGER_BOUNDS
 
     def narrowed(self, value: Any) -> Any:
-        """Return a number as float64 has it after the dtype of training rounded it."""
+        """Return a number as float64, after rounding to the training's dtype."""
         if self.dtype not in NARROW_DTYPES or not isinstance(value, int | float):
             return value
         with np.errstate(over="ignore"):
             return float(np.dtype(self.dtype).type(value))
 
     def knows(self, value: Any) -> bool:
-        """Return whether a closed column has `value`, already in its dtype, among its categories."""
+        """Return whether `value`, in the training's dtype, is among the categories of a closed column."""
         return value in self._known
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that the registry stores and `GET /models/{name}` shows."""
+        """Return the form that the registry stores and `GET /models/{name}` returns."""
         body: dict[str, Any] = {"name": self.name, "type": self.type}
         if self.categories is not None:
             body["categories"] = list(self.categories)
@@ -136,7 +136,7 @@ class Feature:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Feature:
-        """Return what `to_json` wrote."""
+        """Return the feature from `to_json`'s form."""
         categories = value.get("categories")
         return cls(
             value["name"],
@@ -150,7 +150,7 @@ class Feature:
         )
 
     def expected(self) -> str:
-        """Say in words which values are taken."""
+        """Return a description of the allowed values."""
         if self.closed and self.categories:
             shown = ", ".join(repr(item) for item in self.categories[:12])
             more = f" and {len(self.categories) - 12} more" if len(self.categories) > 12 else ""
@@ -160,7 +160,7 @@ class Feature:
         return f"{text} or null" if self.nullable else text
 
     def check(self, value: Any, row: int) -> Any:
-        """Return `value` as the model takes it, or raise InputError naming row, feature, expected and found."""
+        """Return `value` as the model takes it; InputError names row, feature, expected and found value."""
         if value is None:
             if self.nullable:
                 return self._missing()
@@ -176,7 +176,7 @@ class Feature:
         return bool(value) if self.type == "boolean" else value
 
     def _in_dtype(self, value: Any, row: int) -> Any:
-        """Return a number as the dtype of training holds it."""
+        """Return a number in the training's dtype."""
         if not self.is_exact_integer:
             return self.narrowed(value)
         if not isinstance(value, float):
@@ -186,7 +186,7 @@ class Feature:
         return int(value) if value.is_integer() else value
 
     def inexact(self, value: float, row: int) -> InputError:
-        """Return the error for a whole number that came as a float, which does not hold it exactly."""
+        """Return the error for an integer that was sent as a float and is not exact."""
         found = f"the float {value!r}"
         return InputError(
             f"Row {row}, feature {self.name!r}: expected an integer, found {found}, which is not exact beyond 2**53. "
@@ -207,7 +207,7 @@ class Feature:
         moment = parse_datetime(value)
         if moment is None:
             raise self.refusal(value, row)
-        # Two spellings of one moment are one category.
+        # Two spellings of the same time are one category.
         if self.closed and self.categories is not None and format_datetime(moment) not in self.categories:
             raise self.refusal(value, row, code="unknown_category")
         return moment
@@ -216,7 +216,7 @@ class Feature:
         if self.type in {"string", "datetime"}:
             return isinstance(value, str)
         if self.type == "boolean":
-            # A table of 0 and 1 says the same.
+            # A table of 0 and 1 has the same meaning.
             return isinstance(value, int | float) and value in (0, 1)
         if self.type == "any" and isinstance(value, str | bool):
             return True
@@ -229,7 +229,7 @@ class Feature:
         return float(value).is_integer() and lowest <= value <= highest
 
     def refusal(self, value: Any, row: int, *, code: str = "invalid_feature") -> InputError:
-        """Return the error for a value that this feature does not take."""
+        """Return the error for an invalid value of this feature."""
         found = describe_value(value)
         return InputError(
             f"Row {row}, feature {self.name!r}: expected {self.expected()}, found {found}.",
@@ -242,7 +242,7 @@ class Feature:
 
 
 def describe_value(value: object) -> str:
-    """Return a short description of something that a caller sent, safe to echo."""
+    """Return a short description of a received value, safe to show."""
     if value is None:
         return "null"
     if isinstance(value, bool):

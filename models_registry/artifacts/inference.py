@@ -1,4 +1,4 @@
-"""Reads a schema off a fitted estimator."""
+"""Derives a schema from a fitted estimator."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def infer_schema(
 ) -> Schema:
     """Return the schema of a fitted `estimator`.
 
-    `declared` are the manifest's inputs, all of them or some; `instances` its sample rows: both fill what the estimator
-    does not tell. Raises NoPrediction if it has no `predict`, where the number of its inputs cannot be told, or where
-    the declared ones contradict it.
+    `declared` are the manifest's inputs, all or some of them; `instances` are its sample rows: both fill in what the
+    estimator does not tell. Raises NoPrediction if the estimator has no `predict` or an unknown number of inputs, or
+    contradicts the declared inputs.
     """
     if not callable(getattr(estimator, "predict", None)):
         raise NoPrediction(
@@ -58,10 +58,10 @@ def infer_schema(
 
 
 def named_inputs(names: Sequence[str], declared: Sequence[DeclaredInput]) -> tuple[DeclaredInput, ...]:
-    """Return the inputs `names` of an estimator that has none itself, with what the manifest declares of them."""
+    """Return the inputs `names` of an estimator without input information, with the manifest's declarations."""
     by_name = {item.name: item for item in declared}
     if not by_name.keys() <= set(names):
-        return tuple(declared)  # other names are refused by comparison with the estimator, or rename all
+        return tuple(declared)  # other names are refused when compared with the estimator, or rename all inputs
     return tuple(by_name.get(name, DeclaredInput(name)) for name in names)
 
 
@@ -77,7 +77,7 @@ def _with_outputs(estimator: Any, schema: Schema) -> Schema:
 
 
 def _output_count(estimator: Any) -> int:
-    """Return the number of outputs where the estimator tells; the load test corrects it by what it sees."""
+    """Return the number of outputs if the estimator tells it; the load test corrects it."""
     count = getattr(estimator, "n_outputs_", 1)
     return count if isinstance(count, int) else 1
 
@@ -100,7 +100,7 @@ def _kind(estimator: Any, classes: Any) -> str:
             if test(estimator):
                 return kind
         except (AttributeError, TypeError):
-            # An estimator of another library need not carry scikit-learn's tags.
+            # An estimator of another library may lack scikit-learn's tags.
             break
     if isinstance(estimator, OnnxPredictor):
         return "regressor" if estimator.output_kind_ == "f" else "classifier"
@@ -108,7 +108,7 @@ def _kind(estimator: Any, classes: Any) -> str:
 
 
 def _plain_classes(classes: Any) -> tuple[Any, ...] | None:
-    """Return the labels as Python values: one tuple, or one per output; NoPrediction for labels that JSON lacks."""
+    """Return the labels as Python values, one tuple or one per output; NoPrediction for labels that JSON lacks."""
     if classes is None:
         return None
     if isinstance(classes, list) and classes and hasattr(classes[0], "tolist"):
@@ -128,7 +128,7 @@ def _takes_records(first: Any) -> bool:
 def _names(
     estimator: Any, declared: Sequence[DeclaredInput | Feature] | None, instances: Sequence[Any] | None
 ) -> tuple[tuple[str, ...], bool]:
-    """Return the inputs' names, and whether anybody gave them."""
+    """Return the inputs' names, and whether they were given."""
     given = told(estimator, "feature_names_in_")
     if given is not None:
         return _before_training(estimator, tuple(str(name) for name in given), declared, instances), True
@@ -156,9 +156,9 @@ def _before_training(
     declared: Sequence[DeclaredInput | Feature] | None,
     instances: Sequence[Any] | None,
 ) -> tuple[str, ...]:
-    """Return the names that the training's table had, where the manifest or its sample tells them.
+    """Return the names of the training table's columns, from the manifest or its sample.
 
-    LightGBM keeps a space in a name as an underscore (`set_feature_names` in its include/LightGBM/dataset.h).
+    LightGBM replaces a space in a name by an underscore (`set_feature_names` in its include/LightGBM/dataset.h).
     """
     if not all(type(first).__module__ == lightgbm_estimators.__name__ for first in entries(estimator)):
         return names
@@ -170,9 +170,9 @@ def _before_training(
 def _declared(
     features: Sequence[Feature], declared: Sequence[DeclaredInput | Feature], *, names: tuple[str, ...], named: bool
 ) -> tuple[Feature, ...]:
-    """Return the features as the manifest says, or raise NoPrediction if it contradicts the estimator.
+    """Return the features with the manifest's declarations; NoPrediction if it contradicts the estimator.
 
-    Inputs go by name where the estimator has names, or where only some are declared; else by position.
+    Inputs are matched by name if the estimator has names or only some are declared; else by position.
     """
     given = [DeclaredInput.from_json(item.to_json()) for item in declared]
     if not named and len(given) == len(features):
@@ -195,7 +195,7 @@ def _declared(
 
 
 def _features(estimator: Any, names: tuple[str, ...]) -> tuple[Feature, ...]:
-    """Return one feature per name, as far as the steps that see them tell."""
+    """Return one feature per name, with the types that the consuming steps tell."""
     if isinstance(estimator, OnnxPredictor):
         return estimator.features(names)
     described = [TEXT] if takes_text(estimator) else describe(estimator, len(names))
@@ -203,7 +203,7 @@ def _features(estimator: Any, names: tuple[str, ...]) -> tuple[Feature, ...]:
 
 
 def _from_instances(feature: Feature, index: int, instances: Sequence[Any] | None) -> Feature:
-    """Return an untold feature with the type that the sample's values have; numbers may be booleans."""
+    """Return a feature of unknown type with the type of the sample's values; numbers may be booleans."""
     is_number = feature.type == "float" and feature.categories is None
     if not instances or not (is_number or feature.type == "any"):
         return feature
@@ -230,7 +230,7 @@ def _container(estimator: Any, features: Sequence[Feature]) -> str:
     if takes_text(estimator):
         return "text"
     if isinstance(estimator, OnnxPredictor):
-        # A float64 array would round whole numbers beyond 2^53.
+        # A float64 array would round integers beyond 2^53.
         types = {item.type for item in estimator.features(tuple(item.name for item in features))}
         return "array" if types <= {"float", "boolean"} else "objects"
     has_names = told(estimator, "feature_names_in_") is not None
@@ -239,7 +239,7 @@ def _container(estimator: Any, features: Sequence[Feature]) -> str:
     if has_names and (own_code or any(type(step).__name__ == "ColumnTransformer" for step in first)):
         return "frame"
     if any(item.type in {"string", "datetime", "any"} or item.is_exact_integer for item in features):
-        # A model of unknown origin that declares no types takes numbers, as most models do.
+        # A model of unknown origin without declared types takes numbers, as most models do.
         if not has_names and own_code and all(item.type == "any" for item in features):
             return "array"
         return "frame" if has_names else "objects"

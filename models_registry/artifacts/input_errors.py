@@ -1,4 +1,4 @@
-"""Finds the value behind numpy's words for a text where a model takes a number."""
+"""Finds the row and column of a text that numpy could not convert to a number."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NO_NUMBER = re.compile(r"could not convert string to float: (?:np\.str_\()?(?P<t
 
 
 def text_refusal(error: ValueError, rows: Any) -> InputError | None:
-    """Return an error that names the row and the column of the text in `error`; None if it is about something else.
+    """Return an error that names the row and column of the text in `error`; None for other errors.
 
-    No place is named where the same text is in several columns: it may be right in all but one.
+    If several columns contain the text, no position is named: the text may be valid in most of them.
     """
     found = NO_NUMBER.fullmatch(str(error))
     if found is None:
@@ -31,7 +31,7 @@ def text_refusal(error: ValueError, rows: Any) -> InputError | None:
 
 
 def _columns(rows: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Give the columns of rows in any container, each with what it is called."""
+    """Yield the columns of rows in any container, with their names."""
     if isinstance(rows, np.ndarray) and rows.ndim == 2:
         for index in range(rows.shape[1]):
             yield f"feature {index} (counted from 0)", rows[:, index].tolist()
@@ -41,7 +41,7 @@ def _columns(rows: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _place(name: str, values: list[Any], text: str) -> tuple[str, str] | None:
-    """Return where in a column the value stands whose `repr` is `text`, and the value."""
+    """Return the row in a column with the value whose `repr` is `text`, and the value."""
     for row, value in enumerate(values):
         if isinstance(value, str) and repr(str(value)) == text:
             return f"Row {row}, {name}: ", value

@@ -1,4 +1,4 @@
-"""Reads an artifact without running any of it."""
+"""Inspects an artifact without execution."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models_registry.errors import ArtifactError, UnsupportedFormat
 
 MAX_NAMES = 1_000
 _TASK = "models_registry.artifacts.inspection_task"
-# Reading an ordinary file takes several times its size; one that takes more is crafted.
+# An ordinary file needs several times its size in memory; one that needs more is crafted.
 _MIN_MEMORY_BYTES = 512_000_000
 _MEMORY_PER_BYTE = 8
 _MAX_NAME_LENGTH = 200
@@ -20,12 +20,12 @@ _MAX_PROBLEM_LENGTH = 500
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a file says about itself, before anything of it has run.
+    """Data about a file, collected before any of it runs.
 
-    `globals` are the exact names (joblib), types (skops) or operations (ONNX) that it mentions, `called` those
-    that loading it calls or instantiates. `versions` holds what it betrays of the packages that it was written
-    with, where `>=2.0` is all that can be told of some. `claimed_bytes` is the memory that its arrays and texts
-    claim, `outline` the estimator's steps as indented lines, `problems` sentences that each refuse it.
+    `globals` are the exact names (joblib), types (skops) or operations (ONNX) in the file. `called` are those that
+    loading calls or instantiates. `versions` holds the package versions that wrote the file; for some, only a minimum
+    such as `>=2.0` is known. `claimed_bytes` is the declared memory of its arrays and texts, `outline` the estimator's
+    steps as indented lines. Each sentence in `problems` refuses the file.
     """
 
     format: str
@@ -50,7 +50,7 @@ class Inspection:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Inspection":
-        """Return the inspection that `to_json` described."""
+        """Return the inspection from `to_json`'s form."""
         return cls(
             format=values["format"],
             globals=tuple(values["globals"]),
@@ -112,9 +112,9 @@ _INSPECTORS: dict[str, Callable[[Path, InspectionNotes, int], None]] = {
 
 
 def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Inspection:
-    """Return what the artifact says about itself; a broken or hostile one ends as a problem, never as an error.
+    """Inspect an artifact; a broken or hostile file becomes a problem, never an exception.
 
-    The reading stops where more than `max_claimed_bytes` are claimed, so a bomb costs neither memory nor time.
+    Inspection stops at `max_claimed_bytes`, so that a decompression bomb costs neither memory nor time.
     """
     inspector = _INSPECTORS.get(format)
     if inspector is None:
@@ -125,12 +125,12 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
     except (LimitReached, ArtifactError) as refusal:
         notes.problems.append(str(refusal))
     except OSError:
-        # The file could not be read at all, which says nothing about the artifact.
+        # An OSError says nothing about the artifact.
         if not path.is_file():
             raise
         notes.problems.append(f"The artifact's compressed data is damaged. Publish it again as {format}.")
     except MemoryError:
-        raise  # the limit of the process that reads it, which knows how to name it
+        raise  # the sandbox's memory limit: the sandbox reports it
     except Exception as error:  # noqa: BLE001 - damaged files fail in as many ways as there are instructions
         notes.problems.append(
             f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
@@ -141,7 +141,7 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
 
 
 def _part_format(path: Path) -> str:
-    """Return the format of a pack's parts, by whose rules it is judged; that of pickles if it cannot be read."""
+    """Return the format of a pack's parts, whose rules apply; the pickle format if the pack is unreadable."""
     try:
         with pack.unpacked(path) as content:
             return content.format
@@ -150,18 +150,18 @@ def _part_format(path: Path) -> str:
 
 
 def _recognised(path: Path, format: str, notes: InspectionNotes) -> InspectionNotes:
-    """Return the notes, or the one that matters: that the file is something else altogether."""
+    """Return the notes, or only the note that the file is of another kind."""
     from models_registry.artifacts.formats.recognition import recognise
 
-    # A file that names something is an artifact of some kind, however odd.
+    # A file that names types is an artifact of some kind, however unusual.
     said = recognise(path, format, by_text=bool(notes.problems) and not notes.globals)
     return notes if said is None else InspectionNotes(problems=[f"The artifact is not a {format} file. {said}"])
 
 
 def inspect_in_sandbox(path: Path, format: str, *, max_claimed_bytes: int, seconds: float) -> Inspection:
-    """Do what `inspect_artifact` does in its own process, so that no file fills this one's memory or time.
+    """Run `inspect_artifact` in its own process, so that a file cannot use up this process's memory or time.
 
-    It may take `seconds`, and memory in proportion to the file, at most `max_claimed_bytes`.
+    The limits are `seconds`, and memory in proportion to the file, at most `max_claimed_bytes`.
     """
     if format not in _INSPECTORS:
         raise UnsupportedFormat(f"{format!r} is not a format; expected one of {', '.join(_INSPECTORS)}.")
@@ -207,6 +207,6 @@ def _sorted(names: set[str]) -> tuple[str, ...]:
 
 
 def _shown(text: str, longest: int) -> str:
-    """Return text that can be stored and shown: no control characters or lone surrogates, and not endless."""
+    """Return text that can be stored and shown: no control characters, no lone surrogates, limited length."""
     clean = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(character if character.isprintable() else "�" for character in clean[:longest])

@@ -1,14 +1,14 @@
-"""What the inspections of the several formats note down."""
+"""The notes that inspections of all formats share."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class InspectionNotes:
-    """Notes of one inspection, filled while a file is read.
+    """Notes of one inspection, collected while a file is read.
 
-    `globals` are the names that the file mentions, `called` those of them that loading it calls or instantiates.
-    `problems` are sentences, each of which is reason enough to refuse the file.
+    `globals` are the names in the file, `called` those that loading calls or instantiates. Each sentence in `problems`
+    is reason enough to refuse the file.
     """
 
     globals: set[str] = field(default_factory=set)
@@ -19,7 +19,7 @@ class InspectionNotes:
     problems: list[str] = field(default_factory=list)
 
     def note_version(self, package: str, version: str) -> None:
-        """Note a version that the file betrays; `>=1.2` says that it is that or newer."""
+        """Note a version that wrote the file; `>=1.2` means that version or newer."""
         self.versions.setdefault(package, set()).add(version[:_MAX_VERSION_LENGTH])
 
 
@@ -27,11 +27,11 @@ _MAX_VERSION_LENGTH = 40
 
 
 class LimitReached(Exception):
-    """A file claims more than the limits allow; the inspection stops there. The message is the reason."""
+    """A file declares more memory than the limit; the inspection stops. The message is the reason."""
 
 
 def claim(notes: InspectionNotes, claimed_bytes: int, limit: int) -> None:
-    """Add to the bytes that the file claims, and stop the inspection if they are too many."""
+    """Add to the declared bytes, and stop the inspection above the limit."""
     notes.claimed_bytes += claimed_bytes
     if notes.claimed_bytes > limit:
         raise LimitReached(

@@ -1,4 +1,4 @@
-"""Inspects an artifact: a task of the sandbox, asked for by `inspection.inspect_in_sandbox`."""
+"""Inspects an artifact: the sandbox task of `inspection.inspect_in_sandbox`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from models_registry.artifacts.inspection import inspect_artifact
 
 
 def import_libraries(question: Mapping[str, Any]) -> None:
-    """Import before the limits hold what the format's reader needs."""
+    """Import the format reader's modules before the limits apply."""
     if question["format"] == "onnx":
         import onnx  # noqa: F401
     if question["format"] in {"skops", "bundle"}:
@@ -16,7 +16,7 @@ def import_libraries(question: Mapping[str, Any]) -> None:
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return what the artifact says about itself, or nothing if the memory did not suffice."""
+    """Return the inspection, or nothing if memory was insufficient."""
     answer.write(stage="while it was read")
     try:
         found = inspect_artifact(

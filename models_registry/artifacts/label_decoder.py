@@ -1,4 +1,4 @@
-"""A classifier that was trained on the positions of its labels, with the labels put back into its answers."""
+"""Wraps a classifier that was trained on label positions, so that it predicts the labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _has(method: str) -> Any:
 
 
 class LabelDecoder(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Answers the labels of `labels` where `estimator` answers their positions.
+    """Predicts the labels in `labels`, of which `estimator` predicts the positions.
 
     `classes_` has shape (n_classes,), in the order of the probabilities' columns.
     """
@@ -37,5 +37,5 @@ class LabelDecoder(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     @_has("decision_function")  # type: ignore[untyped-decorator]
     def decision_function(self, rows: Any) -> Any:
-        """Return the scores of the estimator inside."""
+        """Return the scores of the wrapped estimator."""
         return self.estimator_.decision_function(rows)

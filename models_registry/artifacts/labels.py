@@ -1,4 +1,4 @@
-"""Labels that come from elsewhere, compared with a classifier's own."""
+"""Compares labels from outside with a classifier's own labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models_registry.artifacts.schema import Schema
 
 
 def label_text(value: Any) -> str:
-    """Return a label as text, the same for 1 and 1.0, and for true as JSON writes it."""
+    """Return a label as text: the same text for 1 and 1.0; booleans as in JSON."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -17,7 +17,7 @@ def label_text(value: Any) -> str:
 
 
 def classes_of(schema: Schema) -> dict[str, Any]:
-    """Return the classes of a classifier with one output by their text; none if they are not known."""
+    """Return the classes of a single-output classifier by their text; empty if unknown."""
     classes = schema.classes or ()
     if len(classes) == 1 and isinstance(classes[0], tuple):
         classes = classes[0]
@@ -25,7 +25,7 @@ def classes_of(schema: Schema) -> dict[str, Any]:
 
 
 def class_of(label: Any, classes: dict[str, Any]) -> Any:
-    """Return the class that a label means, in the model's type: 1, 1.0, "1" and true are one; else the label."""
+    """Return the model's class for a label: 1, 1.0, "1" and true are equal; without a match, the label itself."""
     text = label_text(label)
     aliases = {"true": "1", "True": "true", "1": "true", "false": "0", "False": "false", "0": "false"}
     for name in (text, aliases.get(text, text), _whole(text)):

@@ -1,4 +1,4 @@
-"""Loads and tries an artifact in its own process, with limits, before it may be activated."""
+"""Loads and tests an artifact in its own process, with limits, before it may be activated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -16,7 +16,7 @@ _MAX_REASON_LENGTH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class LoadTestRequest:
-    """An artifact with what its manifest says; `trusted` holds an operator's own exact names."""
+    """An artifact with its manifest's contents; `trusted` holds an operator's own exact names."""
 
     path: Path
     format: str
@@ -28,7 +28,7 @@ class LoadTestRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoadTestLimits:
-    """What a load test may take. `memory_bytes` is what the artifact may take beyond the libraries themselves."""
+    """The limits of a load test; `memory_bytes` is in addition to the libraries' memory."""
 
     memory_bytes: int = 4 << 30
     cpu_seconds: float = 120
@@ -37,11 +37,11 @@ class LoadTestLimits:
 
 @dataclass(frozen=True, slots=True)
 class LoadTestReport:
-    """What a load test saw. `reason` is a sentence if it did not pass.
+    """The result of a load test; `reason` is a sentence if the test failed.
 
-    `parts` says how the parts of a dict, a tuple or several files were read, empty for a single estimator. `example`
-    is a row that the model answers, `predictions` are those of the sample, `peak_memory_bytes` the whole process at
-    its largest and `model_memory_bytes` what loading and predicting added to it.
+    `parts` tells how the parts of a dict, a tuple or several files are combined; empty for a single estimator.
+    `example` is a valid row, `predictions` are those of the sample. `peak_memory_bytes` is the peak of the whole
+    process, `model_memory_bytes` the increase due to the model.
     """
 
     passed: bool
@@ -63,15 +63,15 @@ class LoadTestReport:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "LoadTestReport":
-        """Return the report that `to_json` described; what it does not know is left out."""
+        """Return the report from `to_json`'s form; missing fields have defaults."""
         known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
         return cls(**{**known, "warnings": tuple(known.get("warnings", ()))})
 
 
 def run_load_test(request: LoadTestRequest, limits: LoadTestLimits | None = None) -> LoadTestReport:
-    """Return what its own process saw of the artifact; a crash, a hang or a bloat ends as its reason.
+    """Return the load test's report; a crash, a hang or too much memory becomes its reason.
 
-    No artifact makes this raise or this process grow. It takes a second or two for the libraries to load.
+    No artifact can make this raise or this process grow. Importing the libraries takes a second or two.
     """
     limits = limits or LoadTestLimits()
     allowed = sandbox.SandboxLimits(

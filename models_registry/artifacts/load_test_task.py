@@ -1,4 +1,4 @@
-"""Loads and tries an artifact: a task of the sandbox, asked for by `load_test.py`."""
+"""Loads and tests an artifact: the sandbox task of `load_test.py`."""
 
 import gc
 import resource
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def import_libraries(question: Mapping[str, Any]) -> None:
-    """Import before the limits hold: libraries are trusted, large, and some start threads."""
+    """Import before the limits apply: libraries are trusted and large, and some start threads."""
     import numpy
     import sklearn.pipeline  # noqa: F401
 
@@ -37,7 +37,7 @@ def _resident_bytes() -> int:
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return the report; whatever the artifact raises is its reason."""
+    """Return the report; an exception of the artifact becomes its reason."""
     return _judged(lambda: _try_artifact(question, answer), question["memory_bytes"])
 
 
@@ -115,7 +115,7 @@ def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
 
 def _compare_boosters(model: Any) -> None:
-    """Raise where XGBoost or LightGBM itself answers otherwise; without a booster neither is imported."""
+    """Raise NoPrediction if XGBoost or LightGBM predicts other values; imported only if there is a booster."""
     from models_registry.artifacts import boosters
     from models_registry.artifacts.object_graph import walk
 

@@ -1,4 +1,4 @@
-"""The manifest beside an artifact, and the sample inside it."""
+"""The manifest of an artifact, and the sample in it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MAX_RUN_ID = 200
 MAX_STEPS = 16
 MAX_FILE_NAME = 200
 INPUT_FIELDS = ("name", "nullable", "type")
-# ASCII digits, no leading zeros: 01234 is a postcode, 1_000 and nan are what Python alone calls numbers.
+# ASCII digits without leading zeros: 01234 is a postcode; only Python reads 1_000 and nan as numbers.
 DECIMAL = re.compile(r"[+-]?(?:(?P<whole>0|[1-9][0-9]*)\.?|(?:0|[1-9][0-9]*)?\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Stored inputs with, where somebody gave them, their expected predictions.
+    """Stored inputs, optionally with expected predictions.
 
-    `instances` holds one row each: a mapping by feature name, or a list in the schema's order. `predictions` has one
-    entry per instance, or is None if none are given. `probabilities` has one mapping from class label to probability
-    per instance, a list of them if there are several outputs.
+    `instances` holds rows: each a mapping by feature name, or a list in the schema's order. `predictions` has one entry
+    per instance, or is None. `probabilities` has one mapping from class label to probability per instance; for several
+    outputs, a list of these.
     """
 
     instances: tuple[Any, ...]
@@ -43,7 +43,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, value: object) -> Sample:
-        """Return the sample that `value` describes, or raise ManifestError saying what is wrong."""
+        """Return the sample in `value`; ManifestError with the problem."""
         if not isinstance(value, dict) or not isinstance(value.get("instances"), list):
             raise ManifestError(
                 f"The sample must be an object with a list 'instances'; found {_kind(value)}. "
@@ -73,7 +73,7 @@ class Sample:
 
     @classmethod
     def from_text(cls, text: str) -> Sample:
-        """Return the sample in `text`: JSON where it begins with a brace, else CSV. Raises ManifestError."""
+        """Return the sample in `text`: JSON if it starts with a brace, else CSV; ManifestError with the problem."""
         text = text.removeprefix("\ufeff")
         if not text.lstrip().startswith("{"):
             return cls.from_csv(text)
@@ -84,10 +84,10 @@ class Sample:
 
     @classmethod
     def from_csv(cls, text: str, features: Sequence[Feature] = ()) -> Sample:
-        """Return the sample of a CSV with a header; a last column `prediction` holds the expected ones.
+        """Return the sample in a CSV with a header; a last column `prediction` has the expected predictions.
 
-        Where the header counts the columns from 0, as pandas does for an array, a row is a list in that order. The
-        columns of `features` have their types, others what a cell looks like.
+        If the header numbers the columns from 0, as pandas does for an array, a row is a list in that order. The
+        columns of `features` have their types; the types of other columns are inferred.
         """
         rows = list(csv.reader(io.StringIO(text)))
         if len(rows) < 2:
@@ -115,7 +115,7 @@ class Sample:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that a manifest carries."""
+        """Return the form used in manifests."""
         body: dict[str, Any] = {"instances": list(self.instances)}
         if self.predictions is not None:
             body["predictions"] = list(self.predictions)
@@ -126,10 +126,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the publisher says of an artifact; every part is optional.
+    """The publisher's statements about an artifact; all parts are optional.
 
-    `reference` names a file of training rows beside the artifact. `steps` name the parts of a dict or tuple, or files
-    beside the artifact, in the order in which they follow. `run_id` is the MLflow run that trained it.
+    `reference` names a file of training rows in the artifact's directory. `steps` names, in order, the parts of a dict
+    or tuple, or files in the directory. `run_id` is the MLflow run of the training.
     """
 
     description: str = ""
@@ -142,7 +142,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, content: bytes) -> Manifest:
-        """Return the manifest in `content` (JSON, UTF-8), or raise ManifestError saying what is wrong."""
+        """Return the manifest in `content` (JSON, UTF-8); ManifestError with the problem."""
         try:
             value = read_json(content)
         except (ValueError, RecursionError) as error:
@@ -153,7 +153,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: object) -> Manifest:
-        """Return the manifest that `value` describes, or raise ManifestError saying what is wrong."""
+        """Return the manifest in `value`; ManifestError with the problem."""
         if not isinstance(value, dict):
             raise ManifestError(f"The manifest must be a JSON object; found {_kind(value)}.")
         check_storable(value)
@@ -183,7 +183,7 @@ class Manifest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that is stored beside the artifact."""
+        """Return the form that is stored with the artifact."""
         body: dict[str, Any] = {}
         if self.description:
             body["description"] = self.description
@@ -203,7 +203,7 @@ class Manifest:
 
 
 def _parse_reference(value: object) -> str:
-    """Return the name of a file in the artifact's own folder."""
+    """Return the name of a file in the artifact's own directory."""
     is_plain = isinstance(value, str) and PurePosixPath(value).name == value and "\\" not in value
     if not is_plain or str(value).startswith(".") or len(str(value)) > MAX_FILE_NAME:
         raise ManifestError(
@@ -218,7 +218,7 @@ def _parse_reference(value: object) -> str:
 
 
 def _parse_steps(value: object) -> tuple[str, ...]:
-    """Return the names of parts in their order; a part of a tuple may be a number."""
+    """Return the names of parts in order; a part of a tuple may be a number."""
     is_list = isinstance(value, list) and 0 < len(value) <= MAX_STEPS
     if not is_list or not all(type(item) in {str, int} and str(item) for item in value):  # type: ignore[attr-defined]
         raise ManifestError(
@@ -233,7 +233,7 @@ def _parse_steps(value: object) -> tuple[str, ...]:
 
 
 def parse_metrics(value: object) -> dict[str, float]:
-    """Return `value` as metrics by name, or raise ManifestError."""
+    """Return `value` as metrics by name; ManifestError if it is something else."""
     if not isinstance(value, dict):
         raise ManifestError(f"Metrics must be an object of numbers by name; found {_kind(value)}.")
     for name, number in value.items():
@@ -258,7 +258,7 @@ def _parse_input(position: int, item: object) -> DeclaredInput:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str) or not item["name"]:
         raise ManifestError(f"Input {position} of the manifest needs a 'name'; found {item!r:.200}.")
     where = f"Input {item['name']!r} of the manifest"
-    # Other fields are notes of the publisher; one that is misspelt would change how rows are read, unseen.
+    # Unknown fields are the publisher's notes; but a misspelt known field would silently change how rows are read.
     for field in item.keys() - set(INPUT_FIELDS):
         guess = closest(field, INPUT_FIELDS)
         if guess is not None:
@@ -272,7 +272,7 @@ def _parse_input(position: int, item: object) -> DeclaredInput:
 
 
 def _check_probabilities(value: object, count: int) -> None:
-    """Raise ManifestError unless there is, for each instance, a mapping from labels to numbers from 0 to 1."""
+    """Raise ManifestError unless each instance has a mapping from labels to numbers from 0 to 1."""
     if not isinstance(value, list) or len(value) != count:
         found = len(value) if isinstance(value, list) else _kind(value)
         raise ManifestError(
@@ -295,7 +295,7 @@ def _check_probabilities(value: object, count: int) -> None:
 def _csv_converters(
     names: Sequence[str], features: Sequence[Feature], *, is_counted: bool
 ) -> list[Callable[[str], Any]]:
-    """Return the way from a cell to its value, for each column."""
+    """Return each column's conversion from a cell to its value."""
     if is_counted and len(names) == len(features):
         return [converter_of(feature) for feature in features]
     by_name = {feature.name: converter_of(feature) for feature in features}
@@ -303,7 +303,7 @@ def _csv_converters(
 
 
 def _csv_value(cell: str) -> Any:
-    """Return the number, boolean or null that a cell spells, else its text."""
+    """Return the cell's value as a number, boolean or null, else as text."""
     if cell == "":
         return None
     if cell.lower() in {"true", "false"}:
@@ -316,9 +316,9 @@ def _csv_value(cell: str) -> Any:
 
 
 def read_json(content: str | bytes) -> Any:
-    """Return the JSON value of `content`; NaN, as Python writes a missing cell of a table, is read as null.
+    """Return the JSON value of `content`; NaN, which Python writes for a missing cell, becomes null.
 
-    Raises ManifestError for an infinite number, ValueError for what is not valid JSON.
+    Raises ManifestError for an infinite number, ValueError for invalid JSON.
     """
     return json.loads(content, parse_constant=_constant)
 
@@ -329,8 +329,8 @@ def _constant(name: str) -> None:
 
 
 def check_storable(value: object, what: str = "The manifest") -> None:
-    """Raise ManifestError for what JSON can spell and a database cannot store, wherever it is in `value`."""
-    # A list, not recursion: what the parser has let through may be nested as deep as the stack allows.
+    """Raise ManifestError for values that JSON allows but a database cannot store, anywhere in `value`."""
+    # A list instead of recursion: the parser allows nesting up to the stack's limit.
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -359,7 +359,7 @@ def _check_text(text: str, what: str) -> None:
 def _is_finite(number: float) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer too large for any float
         return False
 
 

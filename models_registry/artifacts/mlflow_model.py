@@ -1,7 +1,7 @@
-"""Reads the description of an MLflow model directory: which file the model is, and what is said of it.
+"""Reads the description of an MLflow model directory: the model's file and its metadata.
 
-`MLmodel` is YAML that a stranger may have written. It is read with PyYAML's safe loader, within bounds, and no path
-in it may lead out of the directory.
+`MLmodel` is YAML from an untrusted source. PyYAML's safe loader reads it within limits, and no path in it may lead out
+of the directory.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from models_registry.artifacts.manifest import Manifest, Sample, read_json
 from models_registry.errors import ManifestError
 
 FILE_NAME = "MLmodel"
-# A version that stands for a directory of which no file can be served.
+# A version for a directory without a supported file.
 FORMAT = "mlflow"
 MAX_BYTES = 1_000_000
 MAX_EVENTS = 20_000
 MAX_DEPTH = 40
 MAX_EXAMPLE_BYTES = 4_000_000
 MAX_EXAMPLE_ROWS = 100
-# Folders in which MLflow keeps what belongs to a model.
+# Directories in which MLflow stores a model's other files.
 OWN_FOLDERS = frozenset({"code", "data", "metadata", "artifacts", "components"})
-# In the order of preference, with the field that names the file.
+# In order of preference, with the field that names the file.
 FLAVORS = {"sklearn": "pickled_model", "lightgbm": "data", "xgboost": "data", "onnx": "data"}
-# XGBoost's model is told from its content: UBJSON or JSON, under either ending or MLflow's own.
+# The content tells XGBoost's format: UBJSON or JSON, under either extension or MLflow's own.
 _XGBOOST_ENDINGS = frozenset({".ubj", ".json", ".xgb"})
 _PATH_FIELDS = ("pickled_model", "data", "model_path", "model_data", "code", "config")
 _TYPES = {
@@ -48,9 +48,9 @@ _OUTSIDE = re.compile(r"^[/~]|^[A-Za-z][A-Za-z0-9+.-]*:|\\|\0")
 
 @dataclass(frozen=True, slots=True)
 class MlflowModel:
-    """What `MLmodel` says: the model's `file`, relative to the directory, and its format.
+    """The content of `MLmodel`: the model's `file`, relative to the directory, and its format.
 
-    `inputs` are those of the signature, None if it has none with names; `example_file` holds example rows.
+    `inputs` are those of the signature, or None without named ones; `example_file` has example rows.
     """
 
     file: str
@@ -61,7 +61,7 @@ class MlflowModel:
     example_file: str = ""
 
     def manifest(self, example: bytes | None) -> Manifest:
-        """Return what the directory says, as a manifest; `example` is the content of the example's file."""
+        """Return the description as a manifest; `example` is the content of the example file."""
         sample = None if example is None else read_example(example)
         inputs = self.inputs
         if inputs is None and sample is not None and isinstance(sample.instances[0], dict):
@@ -70,10 +70,9 @@ class MlflowModel:
 
 
 def parse_mlmodel(content: bytes) -> MlflowModel:
-    """Return what the content of `MLmodel` says.
+    """Return the description in the content of `MLmodel`.
 
-    Raises ManifestError if it cannot be read, where a path leads out of the directory, and where none of its flavors is
-    served.
+    Raises ManifestError if it is unreadable, if a path leads out of the directory, or if no flavor is supported.
     """
     value = _read_yaml(content)
     flavors = value.get("flavors")
@@ -115,7 +114,7 @@ def _read_yaml(content: bytes) -> dict[str, Any]:
 
 
 def _check_events(content: bytes) -> None:
-    """Refuse what MLflow never writes: aliases, by which a small file describes a huge one, tags, depth, length."""
+    """Refuse YAML that MLflow never writes: aliases (a small file could describe a huge one), tags, depth, length."""
     depth = 0
     for number, event in enumerate(yaml.parse(content, Loader=yaml.SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -128,7 +127,7 @@ def _check_events(content: bytes) -> None:
 
 
 def _paths(value: Mapping[str, Any], flavors: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every path that names a file of the directory."""
+    """Yield every path to a file of the directory."""
     for settings in flavors.values():
         if not isinstance(settings, dict):
             continue
@@ -185,7 +184,7 @@ def _text(value: object) -> str:
 
 
 def _inputs(signature: object) -> tuple[DeclaredInput, ...] | None:
-    """Return the inputs of a signature; None if they have no names, or hold more than columns of plain values."""
+    """Return the inputs of a signature; None if they have no names or are not columns of plain values."""
     if not isinstance(signature, dict) or not isinstance(signature.get("inputs"), str):
         return None
     try:
@@ -204,7 +203,7 @@ def _inputs(signature: object) -> tuple[DeclaredInput, ...] | None:
 
 
 def read_example(content: bytes) -> Sample | None:
-    """Return the rows of an input example; None if it has a form that no rows are read from."""
+    """Return the rows of an input example; None for an unsupported form."""
     try:
         value = read_json(content)
     except (ValueError, RecursionError) as error:
@@ -216,7 +215,7 @@ def read_example(content: bytes) -> Sample | None:
 
 
 def _rows(value: Any) -> list[Any]:
-    """Return a table's rows by name, or by position where its columns have no names, or the rows of an array."""
+    """Return rows of a table by name, or by position if its columns have no names; or rows of an array."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         names = value.get("columns")
         if isinstance(names, list) and all(isinstance(name, str) for name in names):

@@ -19,14 +19,14 @@ _DEFINITIONS = frozenset(
 
 
 def is_definition(value: Any) -> bool:
-    """Return whether the object is shared within the process: a class, a function, a module, pandas.NA."""
+    """Return whether the object is shared in the process: a class, a function, a module, pandas.NA."""
     return isinstance(value, type) or type(value).__name__ in _DEFINITIONS
 
 
 def walk(root: Any) -> Iterator[Any]:
-    """Yield `root` and every object inside it once, with no recursion: a crafted depth costs no stack.
+    """Yield `root` and every object inside it once, without recursion: a crafted depth must not exhaust the stack.
 
-    Plain values, numbers and the insides of numeric arrays are left out.
+    Plain values, numbers and the contents of numeric arrays are omitted.
     """
     waiting = [root]
     seen = {id(root)}

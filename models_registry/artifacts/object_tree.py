@@ -1,4 +1,4 @@
-"""What an estimator is made of, as indented lines, read off an inert copy of its state."""
+"""The parts of an estimator as indented lines, from stand-ins for its state."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _INNER = ("best_estimator_", "estimator_", "regressor_", "estimator", "regressor
 
 @dataclass(slots=True)
 class Inert:
-    """Stands for an object that was not made: its type's name and the state that the file gives it."""
+    """A stand-in for an object: its type's name and the state in the file."""
 
     name: str
     state: dict[Any, Any] = field(default_factory=dict)
@@ -30,13 +30,13 @@ class Inert:
 
 @dataclass(slots=True)
 class InertArray:
-    """Stands for an array; only an array of objects has items."""
+    """A stand-in for an array; only an object array has items."""
 
     items: list[Any]
 
 
 def object_tree_of(root: Any) -> list[str]:
-    """Return the outline of an inert estimator, at most MAX_LINES lines."""
+    """Return the outline of an estimator's stand-in, at most MAX_LINES lines."""
     lines: list[str] = []
     _describe(root, label="", depth=0, lines=lines)
     return lines[:MAX_LINES]

@@ -1,7 +1,8 @@
 """Transformers of other packages whose fitted state is plain: dictionaries, lists, texts and numbers.
 
-Each was read: with plain state its `transform` computes on the rows alone. Those that drop rows, call a function out of
-their state or keep a pandas table are not among them. The packages are an extra: requirements/encoders.txt.
+The code of each was reviewed: with plain state, its `transform` computes only on the rows. Transformers that drop rows,
+call a function from their state or store a pandas table are excluded. The packages are optional:
+requirements/encoders.txt.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ ENCODERS = tuple(
     for module, names in modules.items()
     for name in names
 )
-# What holds lists of bounds: a whole number instead would ask pandas for as many bins as it says.
+# These hold lists of bounds: an integer instead would make pandas create that many bins.
 BOUNDS = "binner_dict_"
 PACKAGES = {"feature_engine": "feature-engine"}
 
 
 def missing_package(module: str) -> str:
-    """Return how to install the package of `module`, if it is one of the extra; else nothing."""
+    """Return how to install the package of `module` if it is one of the optional ones; else an empty string."""
     package = PACKAGES.get(module.partition(".")[0])
     if package is None:
         return ""

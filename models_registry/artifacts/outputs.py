@@ -1,4 +1,4 @@
-"""Brings what a model returns into plain arrays, one entry per row; what no JSON holds is refused."""
+"""Converts a model's results to plain arrays, one entry per row; refuses values that JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ PLAIN = frozenset({str, int, float, bool})
 # Booleans, integers, floats, strings of fixed and of variable width.
 PLAIN_KINDS = "biufUT"
 NUMERIC_KINDS = "biuf"
-# The integers that JSON parsers and 64-bit tensors hold.
+# The range of integers in JSON parsers and 64-bit tensors.
 SMALLEST_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class UnequalRows(NoPrediction):
-    """The model answers more or fewer rows than it was asked."""
+    """The model returned another number of rows than it got."""
 
 
 def as_array(value: Any, what: str = "predictions") -> Array:
     """Return sparse matrices, tables, lists and scalars as an array of numbers, strings or booleans.
 
-    Raises NoPrediction for anything else: dates, bytes, complex or structured numbers, missing values, objects, and
-    rows of different lengths.
+    Raises NoPrediction for other values: dates, bytes, complex or structured numbers, missing values, objects, and rows
+    of different lengths.
     """
     array = value if type(value) is np.ndarray else _to_numpy(value, what)
     kind = array.dtype.kind
@@ -34,7 +34,7 @@ def as_array(value: Any, what: str = "predictions") -> Array:
         return _plain_objects(array, what)
     if kind not in PLAIN_KINDS:
         raise _refusal(what, f"of the type {array.dtype}")
-    # A long double has no counterpart in JSON.
+    # JSON has no long double.
     return array.astype(np.float64) if kind == "f" and array.dtype.itemsize > 8 else array
 
 
@@ -44,12 +44,12 @@ def as_labels(value: Any, rows: Any) -> Array:
     if labels.ndim == 0:
         labels = labels.reshape(1)
     _require_rows(labels, rows, "predictions")
-    # Several estimators answer one output as a column.
+    # Some estimators return a single output as a column.
     return labels.ravel() if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def as_probabilities(value: Any, rows: Any) -> Array | tuple[Array, ...] | None:
-    """Return probabilities of shape (rows, classes), a tuple of such for several outputs, or None for None."""
+    """Return probabilities of shape (rows, classes); a tuple of these for several outputs, or None for None."""
     if value is None:
         return None
     if isinstance(value, list | tuple):
@@ -94,7 +94,7 @@ def _to_numpy(value: Any, what: str) -> Array:
 
 
 def _plain_objects(array: Array, what: str) -> Array:
-    """Return an array of objects whose items are plain Python values."""
+    """Return an object array whose items are plain Python values."""
     items = array.ravel().tolist()
     kinds = set(map(type, items))
     if not kinds <= PLAIN:

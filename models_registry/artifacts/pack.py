@@ -1,7 +1,7 @@
-"""Several stored files as one: what a version consists of where its manifest says in which order parts follow.
+"""Several stored files as one artifact: the parts of a version whose manifest lists its `steps`.
 
-A pack has a digest, a place in the cache and limits like any other artifact. It is written from pinned versions
-alone: a line of JSON, which names the parts with their sizes and the order of the steps, then the parts' bytes.
+A pack has a digest, a place in the cache and limits like any artifact. It is written only from files with known
+digests: a line of JSON with the parts' names, sizes and order, then the parts' bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO, Any
 from models_registry.errors import BrokenArtifact
 
 FORMAT = "bundle"
-# Of what a chain is made; an ONNX graph is a whole model.
+# Formats of a chain's parts; an ONNX graph is a whole model.
 PART_FORMATS = ("joblib", "skops")
 MAX_PARTS = 16
 _MAX_HEADER_BYTES = 1 << 16
@@ -26,7 +26,7 @@ _COPY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class PinnedPart:
-    """One stored file of a pack: its name there, and what pins its bytes."""
+    """One file of a pack: its name in the storage, and its digest and version."""
 
     name: str
     key: str
@@ -39,13 +39,13 @@ class PinnedPart:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PinnedPart:
-        """Return what `to_json` wrote."""
+        """Return the part from `to_json`'s form."""
         return cls(value["name"], value["key"], value["version_id"], value["size_bytes"])
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An unpacked pack: `members` are files by name, all of one `format`; `steps` name what follows what."""
+    """An unpacked pack: `members` are files by name, all of one `format`; `steps` is their order."""
 
     format: str
     steps: tuple[str, ...]
@@ -54,9 +54,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class PinnedPack:
-    """The parts of a version, all of one `format`, and the `steps` that name what follows what.
+    """The parts of a version, all of one `format`, and their order in `steps`.
 
-    `digest` is the SHA-256 of the artifact alone, to which the other parts were added.
+    `digest` is the SHA-256 of the artifact itself, without the other parts.
     """
 
     format: str
@@ -66,11 +66,11 @@ class PinnedPack:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes the pack has."""
+        """The size of the pack in bytes."""
         return len(self._header()) + sum(part.size_bytes for part in self.parts)
 
     def write(self, target: IO[bytes], copy: Callable[[PinnedPart, IO[bytes]], None]) -> None:
-        """Write the pack to `target`; `copy` writes the bytes of one part. The same parts make the same bytes."""
+        """Write the pack to `target`; `copy` writes the bytes of one part. Equal parts give equal bytes."""
         target.write(self._header())
         for part in self.parts:
             copy(part, target)
@@ -91,14 +91,14 @@ class PinnedPack:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PinnedPack:
-        """Return what `to_json` wrote."""
+        """Return the content from `to_json`'s form."""
         parts = tuple(PinnedPart.from_json(part) for part in value["parts"])
         return cls(value["format"], tuple(value["steps"]), parts, value["digest"])
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Content]:
-    """Give the parts of a pack as files in memory, which end with the block: no disk is needed, nor a right to write.
+    """Yield the parts of a pack as in-memory files, which end with the block: no writable disk is needed.
 
     Raises BrokenArtifact if `path` is not a whole pack.
     """

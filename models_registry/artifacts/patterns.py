@@ -1,4 +1,4 @@
-"""Regular expressions that an artifact brings: one that backtracks holds the interpreter of a whole worker."""
+"""Checks an artifact's regular expressions: catastrophic backtracking would block the interpreter of a whole worker."""
 
 import importlib
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from models_registry.artifacts.object_graph import is_definition
 from models_registry.errors import UnsafeStructure
 
-# The standard library's own reader of patterns, which has no public name.
+# The standard library's pattern parser, which has no public name.
 parser: Any = importlib.import_module("re._parser")
 constants: Any = importlib.import_module("re._constants")
 
@@ -30,13 +30,13 @@ _OF_CATEGORY: dict[Any, str] = {
 
 
 class _OutOfTime(Exception):
-    """A pattern took longer than it may."""
+    """A pattern exceeded the time limit."""
 
 
 def check_patterns(objects: Iterable[Any]) -> None:
-    """Refuse an artifact with a pattern that takes too long for a text made to match it almost.
+    """Refuse an artifact with a pattern that takes too long on a text that almost matches.
 
-    It measures by signals, so only the main thread of its own process may call it.
+    The time limit uses signals, so only the main thread of its own process may call this.
     """
     for pattern in dict.fromkeys(one for value in objects for one in _patterns_of(value)):
         _check_pattern(pattern)
@@ -49,7 +49,7 @@ def _patterns_of(value: Any) -> Iterator[str]:
         return
     state = {} if is_definition(value) else getattr(value, "__dict__", {})
     pattern = state.get("token_pattern") if isinstance(state, dict) else None
-    # Of words alone, and only where no tokenizer takes its place, as scikit-learn's build_tokenizer does.
+    # Only for words, and only without a custom tokenizer, like scikit-learn's build_tokenizer.
     if isinstance(pattern, str) and state.get("tokenizer") is None and state.get("analyzer", "word") == "word":
         yield pattern
 
@@ -59,7 +59,7 @@ def _check_pattern(pattern: str) -> None:
         compiled = re.compile(pattern)
         texts = almost_matching(pattern)
     except (re.error, RecursionError, OverflowError):
-        return  # the prediction says what is wrong with it
+        return  # the prediction reports the error
     before = signal.signal(signal.SIGVTALRM, _stop)
     try:
         for text in texts:
@@ -81,7 +81,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def almost_matching(pattern: str) -> list[str]:
-    """Return texts in which each repeated part of the pattern comes again and again, before what does not match."""
+    """Return texts with many repetitions of each repeated part of the pattern, followed by a mismatch."""
     pumped: dict[tuple[str, str], None] = {}
     for before, body in _repeated(parser.parse(pattern), ""):
         for part in (body, *body):
@@ -94,7 +94,7 @@ def almost_matching(pattern: str) -> list[str]:
 
 
 def _repeated(tokens: Any, before: str) -> Iterator[tuple[str, str]]:
-    """Yield what each repeat repeats, however deep it stands, with what comes before it."""
+    """Yield the repeated part of each repeat, at any depth, with the tokens before it."""
     for operation, argument in tokens:
         for part in _parts(operation, argument):
             if operation in _REPEATS:
@@ -118,7 +118,7 @@ def _parts(operation: Any, argument: Any) -> list[Any]:
 
 
 def _text_of(tokens: Any) -> str:
-    """Return a short text that the tokens match, as good as it can be told."""
+    """Return a short text that approximately matches the tokens."""
     return "".join(_text_of_one(operation, argument) for operation, argument in tokens)[:TEXT_CHARACTERS]
 
 

@@ -1,4 +1,4 @@
-"""Decides, from what an inspection found, whether an artifact may be loaded at all."""
+"""Decides from an inspection whether an artifact may be loaded."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from models_registry.artifacts.suggestions import shown
 
 _SHOWN_NAMES = 10
 _COMPARED = ("scikit-learn", "numpy")
-# Estimators and losses of these modules come and go with the versions of scikit-learn.
+# Estimators and losses in these modules change between scikit-learn versions.
 _NAMED_BY_VERSION = ("sklearn._loss.", "sklearn.calibration.", "sklearn.cluster.", "sklearn.compose.",
                      "sklearn.covariance.", "sklearn.cross_decomposition.", "sklearn.decomposition.",
                      "sklearn.ensemble.", "sklearn.feature_extraction.", "sklearn.feature_selection.",
@@ -35,14 +35,14 @@ def judge(
     allow_any_pickle: bool = False,
     max_claimed_bytes: int | None = None,
 ) -> tuple[str, ...]:
-    """Return the reasons why the artifact may not be loaded, as sentences; none means that it may.
+    """Return the reasons against loading the artifact, as sentences; empty if it may be loaded.
 
-    `trusted` holds an operator's own exact names, beyond those that come with the service. With
-    `allow_any_pickle` nothing that a joblib file names is a reason; what it claims still is.
+    `trusted` holds an operator's own exact names, in addition to the service's. With `allow_any_pickle`, names in a
+    joblib file are no reason; its declared memory still is.
     """
     reasons: list[str] = []
     if not (allow_any_pickle and inspection.format == "joblib"):
-        # The names come first: where a search keeps its distributions, the oddities follow from those.
+        # Names first: in a search that stores distributions, the other problems follow from those.
         reasons.extend(_untrusted(inspection, trusted))
         reasons.extend(inspection.problems)
     if max_claimed_bytes is not None and inspection.claimed_bytes > max_claimed_bytes:
@@ -66,7 +66,7 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
     trust = builtin_trust().with_additions(trusted)
     own = STAND_INS | (JOBLIB_STAND_INS | BOUND_METHODS if inspection.format == "joblib" else frozenset())
     unknown = [name for name in inspection.globals if name not in trust.all | own]
-    # The worst first: it is what the advice is about.
+    # The most severe names first: the advice is about these.
     unknown.sort(key=lambda name: not is_dangerous(name))
     if unknown:
         more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
@@ -86,7 +86,7 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
 
 
 def _advice_of_versions(inspection: Inspection, unknown: list[str]) -> str:
-    """Return the versions and what to do, where another version of scikit-learn explains what is unknown; else ""."""
+    """Return the versions and the next step if another scikit-learn version explains the unknown names; else ""."""
     other = _other_versions(inspection)
     if not other or any(is_dangerous(name) or not name.startswith(_NAMED_BY_VERSION) for name in unknown):
         return ""
@@ -100,10 +100,10 @@ def _retraining() -> str:
 
 @dataclass(frozen=True, slots=True)
 class VersionVerdict:
-    """What the versions that wrote an artifact mean for its answers.
+    """How the versions that wrote an artifact affect its predictions.
 
     `sentence` names the versions that wrote it and those that serve it; empty if they agree. `is_verified`: each part
-    of the model is proven to answer as under the versions that wrote it.
+    of the model is proven to predict the same as under the versions that wrote it.
     """
 
     sentence: str
@@ -111,14 +111,14 @@ class VersionVerdict:
 
 
 def version_verdict(inspection: Inspection) -> VersionVerdict:
-    """Return whether the artifact answers under the installed versions as under those that wrote it.
+    """Return whether the artifact predicts the same under the installed versions as under those that wrote it.
 
-    An ONNX graph brings its own definition along, so it agrees with every server that can open it.
+    An ONNX graph contains its own definition, so it predicts the same on every server that can open it.
     """
     other = _other_versions(inspection)
     if not other:
         return VersionVerdict("", is_verified=True)
-    # Equal versions of scikit-learn need a proof as well where numpy is another.
+    # With another numpy, equal scikit-learn versions need a proof as well.
     unproven = unproven_parts(inspection.called, inspection.versions.get("scikit-learn", ("unknown",)))
     if not unproven:
         return VersionVerdict(_verified_sentence(inspection, other), is_verified=True)
@@ -131,7 +131,7 @@ def version_verdict(inspection: Inspection) -> VersionVerdict:
 
 
 def _other_versions(inspection: Inspection) -> list[str]:
-    """Return the packages whose version is another than the one that wrote the artifact, or unknown."""
+    """Return the packages whose version differs from the one that wrote the artifact, or is unknown."""
     if inspection.format == "onnx":
         return []
     served, trained = server_versions(), inspection.versions
@@ -181,7 +181,7 @@ def _number(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
-# What a model does under other versions than those that wrote it, and the advice for a model of the same versions.
+# Failures that other versions can cause, and the advice that applies only to equal versions.
 _VERSION_FAILURES = re.compile(
     r"cannot take a row|the model answers|The model answers|failed with|cannot be read as"
     r"|installed packages do not have|not that of a fitted estimator|crashed with signal"
@@ -194,7 +194,7 @@ _OTHER_ADVICE = re.compile(
 
 
 def explain_versions(reason: str, inspection: Inspection) -> str:
-    """Return why a version was rejected, with the versions and what to do where those probably are the cause."""
+    """Return why a version was rejected; with versions and next step if these are probably the cause."""
     mismatch = _mismatch_sentence(inspection, _other_versions(inspection))
     if not mismatch or _VERSION_FAILURES.search(reason) is None or "is not on the list" in reason:
         return reason

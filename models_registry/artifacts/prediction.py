@@ -1,4 +1,4 @@
-"""Calls a model, and keeps what it answers."""
+"""Calls a model, and holds its results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from models_registry.artifacts.input_errors import text_refusal
 from models_registry.artifacts.outputs import as_labels, as_probabilities
 from models_registry.errors import NoPrediction
 
-# The schema has put the columns in order by name; an array is quicker than a frame that says so again.
+# The schema has ordered the columns by name; an array is faster than a frame with the same names.
 warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
 
-# Their `predict` is, by scikit-learn's own code, the class of the highest `predict_proba`:
-# one pass gives both.
+# In scikit-learn's code, their `predict` is the class of the highest `predict_proba`: one pass gives both.
 PREDICT_IS_ARGMAX = frozenset(
     f"sklearn.{name}"
     for name in (
@@ -30,18 +29,17 @@ PREDICT_IS_ARGMAX = frozenset(
         "calibration.CalibratedClassifierCV",
     )
 )
-# The arrays of those methods that do not give one under their own name.
+# The arrays of the methods that return them under other names.
 METHOD_OUTPUTS = {"kneighbors": ("kneighbors_distances", "kneighbors_indices"), "return_std": ("std",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model said of some rows.
+    """The predictions of a model for some rows.
 
-    `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes), is a tuple of such arrays
-    if there are several outputs, or None if the model has none. `waiting_seconds` is how long the rows waited for the
-    model to be free. `call_rows` is how many rows went through it together, told once for each
-    call: 0 for those that went along, None if the rows went alone.
+    `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes); it is a tuple of these for
+    several outputs, or None. `waiting_seconds` is the time in the queue for the model. `call_rows` is the number of
+    rows in the model call, counted once per call: 0 for the other requests in it, None for a call with only these rows.
     """
 
     labels: np.ndarray[Any, Any]
@@ -59,11 +57,11 @@ class Prediction:
         return Prediction(self.labels[start:stop], part, waiting_seconds, call_rows)
 
     def predictions(self) -> list[Any]:
-        """Return the labels or values as plain Python values, each of its own type."""
+        """Return the labels or values as plain Python values."""
         return self.labels.tolist()  # type: ignore[no-any-return]
 
     def is_finite(self) -> bool:
-        """Return whether every number that is answered is finite."""
+        """Return whether every returned number is finite."""
         held = self.probabilities
         arrays = [self.labels, *(held if isinstance(held, tuple) else (() if held is None else (held,)))]
         return all(map(_is_finite, arrays))
@@ -74,15 +72,15 @@ def _is_finite(array: np.ndarray[Any, Any]) -> bool:
         return all(math.isfinite(item) for item in array.ravel().tolist() if isinstance(item, float))
     if array.dtype.kind != "f":
         return True
-    # The sum of the squares is quicker to compute; beyond its range only each number tells.
+    # The sum of squares is faster to compute; beyond its range each number is checked.
     return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def call(model: Any, rows: Any) -> Prediction:
-    """Return what `model` says of `rows` (as `Schema.parse` gives them), with probabilities if it has them.
+    """Return the predictions of `model` for `rows` (from `Schema.parse`), with probabilities if it has them.
 
-    Raises what the model raises; InputError instead where the row is found that holds a text it cannot take;
-    NoPrediction where it answers what no JSON holds, or not one answer for each row.
+    Raises the model's exceptions; InputError instead if the row with an invalid text is found; NoPrediction for results
+    that JSON cannot represent, or not one result for each row.
     """
     try:
         return _call(model, rows)
@@ -102,7 +100,8 @@ def _call(model: Any, rows: Any) -> Prediction:
         return Prediction(as_labels(model.predict(rows), rows))
     probabilities = as_probabilities(model.predict_proba(rows), rows)
     if isinstance(getattr(_last_step(model), "_label_encoder", None), list):
-        # Stacking gives of several labels the probability that each is absent, all other estimators that it is there.
+        # For several labels, Stacking returns the probability that each is absent; all other estimators, that it is
+        # present.
         probabilities = 1 - probabilities  # type: ignore[operator]  # one array
     if isinstance(probabilities, np.ndarray) and predict_is_argmax(model):
         return _answer(np.asarray(model.classes_).take(probabilities.argmax(axis=1)), probabilities, rows)
@@ -110,7 +109,7 @@ def _call(model: Any, rows: Any) -> Prediction:
 
 
 def _answer(labels: Any, probabilities: Any, rows: Any) -> Prediction:
-    """Return labels and probabilities that speak of the same outputs."""
+    """Return labels and probabilities for the same outputs."""
     labels = as_labels(labels, rows)
     if isinstance(probabilities, tuple):
         fits = labels.ndim == 2 and labels.shape[1] == len(probabilities)
@@ -126,7 +125,7 @@ def _answer(labels: Any, probabilities: Any, rows: Any) -> Prediction:
 
 
 def offers_probabilities(model: Any) -> bool:
-    """Return whether a model gives probabilities; chains do so for outputs of two classes alone."""
+    """Return whether a model has probabilities; chains only have them for outputs of two classes."""
     if not callable(getattr(model, "predict_proba", None)):
         return False
     last = _last_step(model)
@@ -143,7 +142,7 @@ def offers(model: Any, method: str) -> bool:
 
 
 def call_method(model: Any, method: str, rows: Any) -> tuple[Any, ...]:
-    """Return what one of a schema's other methods gives for `rows`, one item for each array of `outputs_of`."""
+    """Return the results of one of a schema's other methods for `rows`, one array for each of `outputs_of`."""
     if method == "return_std":
         return (_best(model).predict(rows, return_std=True)[1],)
     value = getattr(model, method)(rows)
@@ -151,17 +150,17 @@ def call_method(model: Any, method: str, rows: Any) -> tuple[Any, ...]:
 
 
 def outputs_of(method: str) -> tuple[str, ...]:
-    """Return the names of the arrays that `method` gives."""
+    """Return the names of the arrays that `method` returns."""
     return METHOD_OUTPUTS.get(method, (method,))
 
 
 def method_of(output: str) -> str:
-    """Return the method that gives the array called `output`."""
+    """Return the method that returns the array called `output`."""
     return next((method for method, outputs in METHOD_OUTPUTS.items() if output in outputs), output)
 
 
 def _gives_deviations(model: Any) -> bool:
-    """Return whether `predict` can give a standard deviation with each value, as a Gaussian process does."""
+    """Return whether `predict` can return standard deviations, as a Gaussian process does."""
     last = _best(model)
     while isinstance(getattr(last, "steps", None), list) and last.steps:
         last = last.steps[-1][1]
@@ -169,7 +168,7 @@ def _gives_deviations(model: Any) -> bool:
     try:
         return callable(predict) and "return_std" in inspect.signature(predict).parameters
     except (TypeError, ValueError):
-        # A function of a C extension need not tell its parameters.
+        # A function of a C extension may have no signature.
         return False
 
 
@@ -179,7 +178,7 @@ def _best(model: Any) -> Any:
 
 
 def _last_step(model: Any) -> Any:
-    """Return the estimator that predicts: the last step of a pipeline, the best of a search."""
+    """Return the predicting estimator: the last step of a pipeline, the best of a search."""
     best = getattr(model, "best_estimator_", None)
     if best is not None:
         return _last_step(best)

@@ -1,6 +1,6 @@
-"""What a prediction is in JSON: the answered labels, the confidence in each, probabilities by label.
+"""Predictions as JSON: labels, the confidence in each, probabilities by label.
 
-Requests and the validation of a version share it: what passes there can be answered here.
+Requests and the validation of a version share this code: a validated version can be answered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from models_registry.artifacts.schema import Schema
 
 
 def content_of(answer: Prediction, schema: Schema, *, is_single: bool, with_probabilities: bool) -> dict[str, Any]:
-    """Return the body of a reply: of one row `prediction` and `confidence`, of many the same in plural."""
+    """Return a response's body: for one row `prediction` and `confidence`, for many rows the plurals."""
     predictions, found = answer.predictions(), confidences(answer, schema)
     if is_single:
         content = {"prediction": predictions[0], "confidence": None if found is None else found[0]}
@@ -29,12 +29,12 @@ def content_of(answer: Prediction, schema: Schema, *, is_single: bool, with_prob
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    """Return JSON; raises TypeError for a text that is not valid Unicode."""
+    """Return JSON; TypeError for a text that is not valid Unicode."""
     return orjson.dumps(content)
 
 
 def confidences(answer: Prediction, schema: Schema) -> list[Any] | None:
-    """Return the probability of each answered label; a list per row if there are several outputs."""
+    """Return the probability of each predicted label; a list per row for several outputs."""
     held, labels, classes = answer.probabilities, answer.labels, schema.classes
     if held is None:
         return None
@@ -50,7 +50,7 @@ def confidences(answer: Prediction, schema: Schema) -> list[Any] | None:
 
 
 def probabilities_of(answer: Prediction, output: int | None) -> Array | None:
-    """Return probabilities as the model gives them, or those of one output with a column for each of its classes."""
+    """Return the model's probabilities, or one output's probabilities with a column for each of its classes."""
     held = answer.probabilities
     if held is None:
         return None
@@ -62,7 +62,7 @@ def probabilities_of(answer: Prediction, output: int | None) -> Array | None:
 
 
 def _of_labels(labels: Array, held: Array, positions: dict[Any, int] | None) -> list[Any]:
-    """Return the probability of each label, None if it is none of the classes."""
+    """Return the probability of each label, None for a label that is not a class."""
     if positions is None:
         # A mixture numbers its components.
         places: list[Any] = labels.tolist() if labels.dtype.kind in "iu" else [None] * len(labels)
@@ -82,13 +82,13 @@ def _of_labels(labels: Array, held: Array, positions: dict[Any, int] | None) -> 
 
 
 def _is_second(labels: Array, classes: Any) -> Array:
-    """Return where each of several yes-or-no outputs has its second class, whose probability is given."""
+    """Return for each of several binary outputs the probability of its second class."""
     second = [item[1] for item in classes] if _is_nested(classes) else [1] * labels.shape[1]
     return np.column_stack([labels[:, index] == label for index, label in enumerate(second)])
 
 
 def labelled_probabilities(answer: Prediction, schema: Schema) -> list[Any]:
-    """Return each row's probabilities by class label; a list of such if there are several outputs."""
+    """Return each row's probabilities by class label; a list of these for several outputs."""
     held, classes = answer.probabilities, schema.classes or ()
     if held is None:
         return []

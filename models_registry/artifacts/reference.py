@@ -1,4 +1,4 @@
-"""Reads the reference of a version, rows of its training data, in its own process: the file may be anybody's."""
+"""Reads the reference of a version, rows of its training data, in its own process: the file is untrusted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from models_registry.artifacts.table_formats import table_format
 from models_registry.errors import ManifestError
 
 TASK = "models_registry.artifacts.reference_task"
-# What a comparison of served values with the reference takes.
+# Columns used to compare served values with the reference.
 MAX_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTable:
-    """Rows that the version takes, with the values of their column `prediction` if there is one.
+    """Rows in the version's form, with the values of a column `prediction` if there is one.
 
-    `total` counts the rows of the file; of more than MAX_ROWS a seeded sample is kept.
+    `total` counts the rows of the file; from more than MAX_ROWS, a seeded sample is kept.
     """
 
     total: int
@@ -28,16 +28,16 @@ class ReferenceTable:
 
 
 def stored_name(name: str) -> str:
-    """Return the name in the storage of a file of reference rows; RequestError if it is not a table of rows."""
+    """Return the storage name of a file of reference rows; RequestError if it is not a table."""
     table_format(name)
     return f"reference{PurePath(name).suffix.lower()}"
 
 
 def read_reference(path: Path, name: str, schema: Mapping[str, Any]) -> ReferenceTable:
-    """Return the rows of the file at `path`, which is called `name`, as a version with `schema` takes them.
+    """Return the rows of the file at `path`, called `name`, in the form of a version with `schema`.
 
-    Columns that are not features are left out; a missing value is taken in any of them. Raises ManifestError if a row
-    is not taken, and where the file cannot be read within memory and time.
+    Other columns are dropped; any feature may have missing values. Raises ManifestError for an invalid row, and if the
+    file cannot be read within the memory and time limits.
     """
     question = {"path": str(path.absolute()), "format": table_format(name), "schema": dict(schema), "rows": MAX_ROWS}
     limits = sandbox.SandboxLimits(memory_bytes=MEMORY_BYTES, cpu_seconds=SECONDS, wall_seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""Reads reference rows: a task of the sandbox, asked for by `reference.read_reference`."""
+"""Reads reference rows: the sandbox task of `reference.read_reference`."""
 
 import random
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ SEED = 0
 
 
 def import_libraries(question: Mapping[str, Any]) -> None:
-    """Import before the limits hold what the reader and the schema need."""
+    """Import the modules of the reader and the schema before the limits apply."""
     table_task.import_libraries(question)
     if question["schema"]["container"] == "frame":
         import pandas  # noqa: F401
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return a sample of the rows with their number, or a sentence on why they cannot be used."""
+    """Return a sample of the rows and their number, or a sentence with the problem."""
     schema = Schema.from_json(question["schema"])
     try:
         found = _read(question, answer, schema)
@@ -43,13 +43,13 @@ def _read(question: Mapping[str, Any], answer: Any, schema: Schema) -> dict[str,
         text = Path(question["path"]).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         return {"problem": f"it is not valid UTF-8: {error}."}
-    # The features' types decide what a cell means: 01234 and 12345 are both texts in a column of postcodes.
+    # The features' types decide how a cell is read: in a column of postcodes, 01234 and 12345 are both texts.
     sample = Sample.from_csv(text, schema.inputs)
     return {"instances": list(sample.instances), "predictions": sample.predictions}
 
 
 def _without_extra(rows: list[Any], schema: Schema) -> list[Any]:
-    """Return rows of the features alone; in order where the model does not name its features and the file names all."""
+    """Return rows with only the features; by position if only the file has names for all columns."""
     if schema.container == "records":
         return [{name: value for name, value in row.items() if value is not None} for row in rows]
     first = rows[0]
@@ -64,7 +64,7 @@ def _without_extra(rows: list[Any], schema: Schema) -> list[Any]:
 
 
 def _checked(rows: list[Any], predictions: Any, schema: Schema, count: int) -> dict[str, Any]:
-    """Return a sample of rows that the version takes, a missing value aside. Raises InputError."""
+    """Return a sample of valid rows; missing values are allowed. Raises InputError."""
     if not rows:
         return {"problem": "it has no rows."}
     rows = _without_extra(rows, schema)

@@ -1,4 +1,4 @@
-"""Runs a version over rows: a task of the sandbox, asked for by `replaying.run_over`."""
+"""Runs a version on rows: the sandbox task of `replaying.run_over`."""
 
 import time
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from models_registry.artifacts.schema import Schema
 
 __all__ = ["import_libraries", "run"]
 
-# Rows that go through the model by themselves, and are timed.
+# The number of rows that are predicted one by one, to measure latency.
 TIMED_ROWS = 200
 BATCH_ROWS = 500
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return the predictions of the rows, why some have none, and what single rows took."""
+    """Return the predictions of the rows, the reasons of failed rows, and the latencies of single rows."""
     model, schema = open_version(question, answer)
     rows = question["rows"]
     answer.write(stage="while it predicted")
@@ -33,7 +33,7 @@ def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
 
 class _Replayed:
-    """The answers so far; `predictions` has null for a row that has none, whose reason is in `problems`."""
+    """The results so far; `predictions` has null for a failed row, whose reason is in `problems`."""
 
     def __init__(self, model: Any, schema: Schema) -> None:
         self._model = model
@@ -43,7 +43,7 @@ class _Replayed:
         self.problems: dict[str, str] = {}
 
     def add(self, rows: list[Any]) -> None:
-        """Answer `rows` together, or each by itself where one of them fails."""
+        """Predict `rows` as a batch, or one by one if one of them fails."""
         try:
             self._answer(rows)
         except Exception as error:  # noqa: BLE001 - a model may refuse a row with any exception

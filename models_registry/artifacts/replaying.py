@@ -1,4 +1,4 @@
-"""Runs a version over rows in its own process, with limits."""
+"""Runs a version on rows in its own process, with limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ TASK = "models_registry.artifacts.replay_task"
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a version answers to rows.
+    """A version's results for rows.
 
-    `predictions` and `scores` have one entry a row: the prediction, and the probability of each answered label where
-    the model gives one. A row that gets no answer has its reason in `problems`. `seconds` are those of single rows.
+    `predictions` and `scores` have one entry per row: the prediction, and the probability of the predicted label if the
+    model has it. `problems` has the reason for each failed row. `seconds` are the latencies of single rows.
     """
 
     predictions: Sequence[Any]
@@ -36,7 +36,7 @@ def run_over(
     trusted: frozenset[str] = frozenset(),
     allow_any_pickle: bool = False,
 ) -> Replayed:
-    """Return what the artifact at `path` answers to `rows`; ArtifactError where it crashes, hangs or bloats."""
+    """Return the results of the artifact at `path` for `rows`; ArtifactError if its process fails."""
     question = {
         "path": str(path.absolute()),
         "format": format,

@@ -1,4 +1,4 @@
-"""A fitted transformer without `predict`, served as a model that answers what it transforms rows to."""
+"""Serves a fitted transformer without `predict` as a model that predicts the transformed rows."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from sklearn.base import BaseEstimator
 
 from models_registry.errors import InputError
 
-# Of labels, not of rows: they come beside a model, which answers in their words.
+# Transformers of labels, not of rows: they belong to a model, and decode its predictions.
 LABEL_ENCODERS = frozenset({"LabelEncoder", "LabelBinarizer", "MultiLabelBinarizer"})
-# What one answer may hold, 64 MB as float64: most zeros of a vectorizer's sparse answer are written out in JSON.
+# Limit of one result: 64 MB as float64, because JSON also writes a sparse result's zeros.
 MAX_NUMBERS = 8_000_000
 
 
 class RowTransformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Answers what `transformer` makes of each row."""
+    """Predicts the result of `transformer` for each row."""
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
         self.transformer_ = transformer
 
     def predict(self, rows: Any) -> Any:
-        """Return values of shape (rows, columns); InputError where these are more than MAX_NUMBERS."""
+        """Return values of shape (rows, columns); InputError if there are more than MAX_NUMBERS values."""
         return self.transform(rows)
 
     def transform(self, rows: Any) -> Any:
-        """Return what `predict` does."""
+        """Return the same as `predict`."""
         values = self.transformer_.transform(rows)
         shape: tuple[int, ...] = getattr(values, "shape", ())
         if len(shape) == 2 and shape[0] * shape[1] > MAX_NUMBERS:
@@ -39,7 +39,7 @@ class RowTransformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
 
 def transforms_rows(value: Any) -> bool:
-    """Return whether `value` is a transformer of rows that has no predictions."""
+    """Return whether `value` is a transformer of rows without predictions."""
     return (
         not isinstance(value, type)
         and callable(getattr(value, "transform", None))

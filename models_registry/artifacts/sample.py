@@ -1,4 +1,4 @@
-"""Holds a model against its own sample."""
+"""Compares a model's predictions with its sample."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.suggestions import shown
 from models_registry.errors import NoPrediction, SampleMismatch
 
-# Wide enough for another processor's rounding, narrow enough for a lost coefficient.
+# Larger than the rounding of another processor, smaller than the effect of a lost coefficient.
 RELATIVE_TOLERANCE = 1e-5
 ABSOLUTE_TOLERANCE = 1e-8
-# The rounding of graphs in float32.
+# For rounding in float32 graphs.
 PROBABILITY_TOLERANCE = 1e-6
-# That of a thousand classes in float32.
+# For a thousand classes in float32.
 SUM_TOLERANCE = 1e-3
 SHOWN_CLASSES = 6
 
 
 def verify_sample(model: Any, schema: Schema, sample: Sample) -> Prediction:
-    """Return the model's answer to `sample`, or raise SampleMismatch naming the first differing row."""
+    """Return the model's predictions for `sample`; SampleMismatch names the first different row."""
     answer = call(model, schema.parse(list(sample.instances)))
     check_probabilities(answer)
     if sample.predictions is not None:
@@ -36,17 +36,17 @@ def verify_sample(model: Any, schema: Schema, sample: Sample) -> Prediction:
 
 
 def check_probabilities(answer: Prediction) -> None:
-    """Raise NoPrediction for the first row whose probabilities lie outside of 0 to 1, or do not sum to 1."""
+    """Raise NoPrediction for the first row whose probabilities are outside 0 to 1, or do not sum to 1."""
     held = answer.probabilities
     matrices = held if isinstance(held, tuple) else () if held is None else (held,)
-    # Of several labels at once, each has its own probability.
+    # For several labels at once, each has its own probability.
     are_shares = isinstance(held, tuple) or answer.labels.ndim == 1
     for matrix in matrices:
         if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
             continue
         outside = ~((matrix >= -SUM_TOLERANCE) & (matrix <= 1 + SUM_TOLERANCE)).all(axis=1)
         total = matrix.sum(axis=1, dtype=float)
-        # Neighbours within a radius answer zeros if there are none.
+        # A radius neighbours classifier returns zeros for a row without neighbours.
         wrong = outside | (are_shares & (np.abs(total - 1) > SUM_TOLERANCE) & (total != 0))
         if wrong.any():
             row = int(wrong.argmax())
@@ -63,10 +63,10 @@ def _shown(row: np.ndarray[Any, Any]) -> str:
 
 
 def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, expected: Sequence[Any]) -> None:
-    """Raise SampleMismatch for the first row in which a class has another probability than `expected`.
+    """Raise SampleMismatch for the first row with another probability than `expected`.
 
-    `expected` has a mapping from label to probability for each row; a list of them if there are several outputs.
-    Classes that a mapping leaves out are not compared.
+    `expected` has a mapping from label to probability for each row; for several outputs, a list of these. Missing
+    classes are not compared.
     """
     held = answer.probabilities
     if held is None or not classes:
@@ -95,14 +95,14 @@ def _compare_row(row: int, found: dict[str, float], wanted: Mapping[str, float])
 
 
 def _label(label: Any) -> str:
-    """Return a class as the key that JSON has for it."""
+    """Return a class as its JSON key."""
     if isinstance(label, bool):
         return "true" if label else "false"
     return str(label)
 
 
 def compare(found: Sequence[Any], expected: Sequence[Any]) -> None:
-    """Raise SampleMismatch for the first row in which `found` is not what was `expected`."""
+    """Raise SampleMismatch for the first row in which `found` and `expected` differ."""
     if len(found) != len(expected):
         raise SampleMismatch(f"The sample has {len(expected)} rows, the model answered {len(found)}.")
     for row, (got, wanted) in enumerate(zip(found, expected, strict=True)):
@@ -114,7 +114,7 @@ def compare(found: Sequence[Any], expected: Sequence[Any]) -> None:
 
 
 def is_same(found: Any, expected: Any) -> bool:
-    """Return whether two predictions agree: labels exactly, measured numbers within the tolerance."""
+    """Return whether two predictions agree: labels exactly, numbers within the tolerance."""
     if isinstance(found, list) and isinstance(expected, list | tuple):
         return len(found) == len(expected) and all(map(is_same, found, expected))
     if isinstance(found, bool) or isinstance(expected, bool):
@@ -125,7 +125,7 @@ def is_same(found: Any, expected: Any) -> bool:
 
 
 def ranges(sample: Sample, schema: Schema) -> dict[str, tuple[float, float]]:
-    """Return the lowest and the highest number that the sample has of each feature; of others nothing."""
+    """Return the lowest and highest sample value of each numeric feature."""
     columns = {
         feature.name: [_value(row, feature.name, index) for row in sample.instances]
         for index, feature in enumerate(schema.inputs)

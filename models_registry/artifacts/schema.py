@@ -1,4 +1,4 @@
-"""The named, typed inputs and outputs of a model, and the way from JSON rows to what it takes."""
+"""The named, typed inputs and outputs of a model, and the conversion of JSON rows to the model's form."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from models_registry.artifacts.features import NARROW_DTYPES, Feature, describe_
 from models_registry.artifacts.suggestions import closest, shown
 from models_registry.errors import InputError
 
-# What only the native form of a model answers, whose compiled form predicts alone.
+# Outputs of the native form only; the compiled form only predicts.
 NATIVE_METHODS = ("transform", "score_samples", "kneighbors", "return_std")
 BARE = frozenset({str, int, float, bool, type(None)})
-# The kind of a schema whose model answers transformed rows.
+# The kind of a schema whose model returns transformed rows.
 TRANSFORMER = "transformer"
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a model takes and gives.
+    """The inputs and outputs of a model.
 
-    `container` says which form the model is fed: `array` float64 of shape (rows, features); `objects` the same with
-    dtype object; `frame` a pandas DataFrame; `text` a list of strings; `records` a list of mappings. `classes` are the
-    labels of a classifier: one tuple, or one per output if there are several.
+    `container` is the model's input form: `array` float64 of shape (rows, features); `objects` the same with dtype
+    object; `frame` a pandas DataFrame; `text` a list of strings; `records` a list of mappings. `classes` are the labels
+    of a classifier: one tuple, or one per output.
     """
 
     inputs: tuple[Feature, ...]
@@ -53,7 +53,7 @@ class Schema:
     _positions: dict[Any, int] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Prepare what every request needs, once."""
+        """Compute once the values that every request needs."""
         names = tuple(feature.name for feature in self.inputs)
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_row_of", itemgetter(*names) if len(names) > 1 else _single(names))
@@ -68,48 +68,48 @@ class Schema:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The features' names, in the order that the model takes them."""
+        """The features' names, in the model's order."""
         return self._names
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The features' names without those that a row may leave out."""
+        """The names of the required features."""
         return tuple(name for name in self._names if name not in self._absent)
 
     @property
     def is_plain(self) -> bool:
-        """Whether every feature is any number, and the model takes an array of them."""
+        """Whether every feature is an unrestricted number, and the model takes an array."""
         return self._plain
 
     @property
     def positions(self) -> dict[Any, int] | None:
-        """Where each class of a single output stands among the probabilities; None if there are no such classes."""
+        """The column of each class in the probabilities of a single output; None without such classes."""
         return self._positions
 
     @property
     def width(self) -> int:
-        """How many numbers the longest answer to a row has: a score for each class, or the outputs."""
+        """The largest number of values for a row: a score for each class, or the outputs."""
         if self.classes is None:
             return self.outputs
-        # Of several outputs each has its own classes.
+        # Each of several outputs has its own classes.
         return sum(len(item) if isinstance(item, (list, tuple)) else 1 for item in self.classes)
 
     @property
     def has_one_label(self) -> bool:
-        """Whether each row gets one label or value, of which a ground truth can be known."""
+        """Whether each row has one label or value, for which ground truth can exist."""
         return self.outputs == 1 and self.kind != TRANSFORMER
 
     def has(self, method: str) -> bool:
-        """Return whether the model offers `method`, e.g. `predict_proba`."""
+        """Return whether the model has `method`, e.g. `predict_proba`."""
         return method in self.methods
 
     @property
     def has_native_methods(self) -> bool:
-        """Whether the model offers anything that its compiled form does not."""
+        """Whether the model has methods that its compiled form lacks."""
         return any(method in self.methods for method in NATIVE_METHODS)
 
     def without_extra(self, rows: Sequence[Any]) -> list[Any]:
-        """Return `rows` without the values of features that the model does not have."""
+        """Return `rows` without the values of unknown features."""
         if self.container == "records":
             return list(rows)
         known = frozenset(self._names)
@@ -118,11 +118,11 @@ class Schema:
         ]
 
     def without_frames(self) -> Schema:
-        """Return the same schema for a model that takes mixed columns as an array of objects: no pandas."""
+        """Return the same schema with mixed columns as an object array, without pandas."""
         return replace(self, container="objects") if self.container == "frame" else self
 
     def as_frame(self, rows: np.ndarray[Any, Any]) -> Any:
-        """Return an array of objects, as the schema gives without frames, as a DataFrame after all."""
+        """Return an object array of a schema without frames as a DataFrame."""
         return self._frame(list(zip(*rows.tolist(), strict=True)))
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Schema:
-        """Return what `to_json` wrote."""
+        """Return the schema from `to_json`'s form."""
         classes = value["classes"]
         return cls(
             inputs=tuple(Feature.from_json(item) for item in value["inputs"]),
@@ -156,9 +156,8 @@ class Schema:
     def parse(self, rows: Sequence[Any]) -> Any:
         """Return `rows` in the form that the model takes.
 
-        `rows` holds mappings by feature name or lists in the schema's order, one form throughout.
-        Raises InputError for the first row and feature that is missing, unknown, of another type, not finite,
-        or of another length.
+        `rows` holds mappings by feature name or lists in the schema's order, all in one form. Raises InputError for the
+        first row and feature that is missing, unknown, of another type, not finite, or of another length.
         """
         if self.container == "records":
             return [_as_record(row, index) for index, row in enumerate(rows)]
@@ -168,9 +167,9 @@ class Schema:
         return self._build([self._check_row(row, index) for index, row in enumerate(ordered)])
 
     def from_columns(self, columns: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> Any:
-        """Return columns by feature name, lists or arrays of one length, in the form that the model takes.
+        """Return columns by feature name, lists or arrays of equal length, in the form that the model takes.
 
-        Raises InputError as `parse` does. In an array NaN is a missing value.
+        Raises InputError like `parse`. NaN in an array is a missing value.
         """
         if self.container == "records":
             lists = [_as_list(values) for values in columns.values()]
@@ -185,9 +184,8 @@ class Schema:
     def from_array(self, array: np.ndarray[Any, Any]) -> Any:
         """Return numbers of shape (rows, features), in the schema's order, in the form that the model takes.
 
-        A plain model gets one array of its own: aligned and writable, whatever buffer `array` looks into.
-        Raises InputError for a wrong width, and for the first row and feature that is not taken; NaN is a missing
-        value.
+        A model that takes arrays gets its own copy: aligned and writable, even if `array` is a view. Raises InputError
+        for a wrong width, and for the first invalid row and feature; NaN is a missing value.
         """
         if self.container == "records":
             raise InputError("This model takes records: name each column.", expected="named columns", found="an array")
@@ -204,7 +202,7 @@ class Schema:
         return numbers
 
     def _refuse_first(self, numbers: np.ndarray[Any, Any]) -> None:
-        """Raise InputError for the first row, and in it the first feature, that is not taken."""
+        """Raise InputError for the first invalid row, and its first invalid feature."""
         found = [
             (row, index)
             for index, feature in enumerate(self.inputs)
@@ -230,7 +228,7 @@ class Schema:
         return [self._ordered_mixed(row, index, rows) for index, row in enumerate(rows)]
 
     def _ordered_mixed(self, row: Any, index: int, rows: Sequence[Any]) -> Sequence[Any]:
-        """Raise for the row that is of no form, or of another form than the first."""
+        """Raise InputError for the row in an unknown form, or in another form than the first."""
         form = self._form(row)
         if form is None:
             raise InputError(
@@ -263,7 +261,7 @@ class Schema:
             try:
                 return list(map(row_of, rows))
             except KeyError:
-                # The slow way finds which row it is.
+                # The slow loop finds the row.
                 pass
         ordered = []
         for index, given in enumerate(rows):
@@ -277,7 +275,7 @@ class Schema:
         return ordered
 
     def _numbers(self, rows: list[Sequence[Any]]) -> np.ndarray[Any, Any]:
-        """Return float64 of shape (rows, features): the quick way, where every value is a plain number."""
+        """Return float64 of shape (rows, features); fast, for rows of plain numbers."""
         values = rows[0] if len(rows) == 1 else chain.from_iterable(rows)
         if set(map(type, values)) <= NUMBERS:
             array = as_numbers(rows)
@@ -313,7 +311,7 @@ class Schema:
         return array
 
     def _frame(self, columns: Sequence[Sequence[Any] | np.ndarray[Any, Any]]) -> Any:
-        """Return a pandas DataFrame whose columns have the dtypes of training."""
+        """Return a pandas DataFrame whose columns have the training's dtypes."""
         import pandas as pd
 
         pairs = zip(self.inputs, columns, strict=True)
@@ -339,7 +337,7 @@ class Schema:
         )
 
     def _names_error(self, row: Mapping[str, Any], index: int | None = None) -> InputError:
-        """Return the error for a row, or for columns where `index` is None, of other names than the features'."""
+        """Return the error for a row, or for columns if `index` is None, with missing or unknown names."""
         missing = [name for name in self._names if name not in row]
         where, place = ("", {}) if index is None else (f"Row {index}: ", {"row": index})
         known = set(self._names)
@@ -368,7 +366,7 @@ class Schema:
 
 
 def _single(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
-    """Return a getter of a one-value row; `itemgetter` with one name would give the bare value."""
+    """Return a getter of a one-value row; `itemgetter` with one name would return the bare value."""
 
     def row_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(row[name] for name in names)

@@ -1,7 +1,7 @@
-"""Checks OpenSSF model signatures, for those who sign: optional, by MODELS_SIGNATURES.
+"""Checks OpenSSF model signatures; optional, by MODELS_SIGNATURES.
 
-A signature is a sigstore bundle beside the artifact, made with `model_signing sign key`. It is checked against
-the public key in MODELS_SIGNATURE_KEY, and needs the packages of requirements/signing.txt.
+A signature is a sigstore bundle next to the artifact, made with `model_signing sign key`. It is checked against the
+public key in MODELS_SIGNATURE_KEY, and needs the packages of requirements/signing.txt.
 """
 
 import tempfile
@@ -15,10 +15,10 @@ POLICIES = ("off", "warn", "require")
 
 
 def verify(path: Path, signature: bytes | None, *, policy: str, public_key: str) -> str:
-    """Return a warning, empty if the signature is valid or the policy is `off`.
+    """Check a signature; return a warning, empty if it is valid or the policy is `off`.
 
-    `signature` is the bundle's content, None if there is none; `public_key` the path of a PEM file. With the policy
-    `require` everything but a valid signature raises SignatureError.
+    `signature` is the bundle's content, None without a bundle; `public_key` is the path of a PEM file. With the policy
+    `require`, anything but a valid signature raises SignatureError.
     """
     if policy not in POLICIES:
         raise ValueError(f"{policy!r} is not a policy for signatures; expected one of {', '.join(POLICIES)}.")
@@ -57,7 +57,7 @@ def _require_valid(path: Path, signature: bytes | None, public_key: str) -> None
             config: Any = verifying.Config
             config().use_elliptic_key_verifier(public_key=public_key).verify(path, bundle)
         except Exception as error:
-            # The library raises ValueError, KeyError, errors of cryptography and of its JSON alike.
+            # The library raises ValueError, KeyError, and errors of cryptography and of its JSON parser.
             raise SignatureError(
                 f"The artifact's signature is not valid for this file and key ({str(error)[:300]}). "
                 "Sign the artifact as it is and publish it again."

@@ -1,7 +1,7 @@
-"""Validates the arrays that compiled code reads without looking, before an estimator is used for the first time.
+"""Validates the arrays that compiled code reads without bounds checks, before the first use of an estimator.
 
-Types are not enough: a forest whose nodes point outside, or in a circle, crashes the process or never ends,
-whatever format carried it. The checks are plain numpy and cost a few milliseconds for a forest.
+Trusted types are not enough: a forest with nodes out of range, or in a cycle, crashes the process or never ends, in any
+file format. The checks use only numpy and take a few milliseconds for a forest.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ def _bisecting(model: Any) -> None:
     neighbours.check_bisecting_tree(model._bisecting_tree, model.n_features_in_)
 
 
-# By class, for the class itself and everything derived from it.
+# By class; each check also applies to subclasses.
 _CHECKS: dict[str, tuple[_Check, ...]] = {
     "sklearn.tree._tree.Tree": (trees.check_tree,),
     "sklearn.tree._classes.BaseDecisionTree": (trees.check_tree_owner,),
@@ -59,11 +59,11 @@ _CHECKS: dict[str, tuple[_Check, ...]] = {
     "numpy.random.mtrand.RandomState": (vectors.check_random_state,),
     "numpy.random._generator.Generator": (vectors.check_random_state,),
 }
-# After the others, since these ask the estimator itself, parts of which the others have looked at by then.
+# Last, since these checks call the estimator itself, whose parts the other checks have validated by then.
 _LATER_CHECKS: dict[str, tuple[_Check, ...]] = {
     "sklearn.ensemble._gb.BaseGradientBoosting": (trees.check_gradient_boosting,),
 }
-# An estimator that was never fitted, such as the template of an ensemble, has none of the arrays.
+# An unfitted estimator, such as the template of an ensemble, has none of the arrays.
 _FITTED_BY = {
     "sklearn.tree._classes.BaseDecisionTree": "tree_",
     "sklearn.ensemble._forest.BaseForest": "estimators_",
@@ -89,17 +89,17 @@ _FITTED_BY = {
 
 
 def validate_structure(estimator: Any) -> None:
-    """Return when no array inside would crash or hang a prediction; raise UnsafeStructure otherwise.
+    """Raise UnsafeStructure if an array inside could crash or hang a prediction.
 
-    Pipelines, ensembles and everything else that holds estimators are looked through.
+    Pipelines, ensembles and all other containers of estimators are searched.
     """
     check_objects(list(walk(estimator)))
 
 
 def check_objects(objects: Sequence[Any], *, vouched: frozenset[str] | None = frozenset()) -> None:
-    """Do what `validate_structure` does for the objects that `walk` yields of an estimator.
+    """Run `validate_structure` for the objects that `walk` yields of an estimator.
 
-    `vouched` are exact names of functions that the operator allows with any arguments, None is every function.
+    `vouched` are exact names of functions that the operator allows with any arguments; None allows every function.
     """
     try:
         if vouched is not None:
@@ -110,7 +110,7 @@ def check_objects(objects: Sequence[Any], *, vouched: frozenset[str] | None = fr
     except ArtifactError:
         raise
     except Exception as error:
-        # Crafted state fails in the checks themselves in as many ways as there are attributes.
+        # Crafted state can raise any exception in the checks themselves.
         raise UnsafeStructure(
             f"The artifact's state is not that of a fitted estimator ({type(error).__name__}: {error}). "
             "Publish it again from its training script."

@@ -1,4 +1,4 @@
-"""Guesses which name was meant, at a cost that a caller who misspells on purpose cannot raise."""
+"""Suggests the closest name, at a bounded cost even if clients misspell on purpose."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import heapq
 from collections.abc import Sequence
 
 SHOWN_NAMES = 8
-# difflib takes some 30 µs for each name that it compares, and callers may misspell as often as they like.
+# difflib takes some 30 µs for each compared name, and clients may send any number of misspelt names.
 COMPARED_NAMES = 16
 COMPARED_CHARACTERS = 200
 
 
 def closest(word: str, names: Sequence[str]) -> str | None:
-    """Return the name that `word` was probably meant to be, if there is one."""
+    """Return the name that is most similar to `word`, or None."""
     word = word[:COMPARED_CHARACTERS]
     if len(names) > COMPARED_NAMES:
         pairs = _pairs(word)
@@ -23,11 +23,11 @@ def closest(word: str, names: Sequence[str]) -> str | None:
 
 
 def shown(names: Sequence[str]) -> str:
-    """Return the names in quotation marks, the first few of many and how many more there are."""
+    """Return the names in quotation marks; of many, the first few and the number of others."""
     text = ", ".join(repr(name) for name in names[:SHOWN_NAMES])
     return f"{text} and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else text
 
 
 def _pairs(word: str) -> set[str]:
-    """Return which two characters follow each other in `word`."""
+    """Return the pairs of adjacent characters in `word`."""
     return {word[at : at + 2] for at in range(min(len(word), COMPARED_CHARACTERS))}

@@ -1,4 +1,4 @@
-"""Reads a table of rows, in CSV, JSON Lines or Parquet, in its own process: the file may be anybody's."""
+"""Reads a table of rows, in CSV, JSON Lines or Parquet, in its own process: the file is untrusted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,16 @@ SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows as a request would send them, and their expected predictions where the last column is `prediction`."""
+    """Rows in the form of a request, and expected predictions if the last column is `prediction`."""
 
     instances: list[Any]
     predictions: list[Any] | None = None
 
 
 def read_table(path: Path, name: str, *, max_rows: int) -> Table:
-    """Return the first `max_rows` rows of the table at `path`; `name` says its format.
+    """Return the first `max_rows` rows of the table at `path`; `name` tells its format.
 
-    Raises RequestError if there is no row in it, or if it cannot be read within memory and time.
+    Raises RequestError for a table without rows, and if it cannot be read within the memory and time limits.
     """
     question = {"path": str(path.absolute()), "format": table_format(name), "max_rows": max_rows}
     limits = sandbox.SandboxLimits(memory_bytes=MEMORY_BYTES, cpu_seconds=SECONDS, wall_seconds=SECONDS)

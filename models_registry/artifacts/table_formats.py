@@ -1,4 +1,4 @@
-"""Which files are tables of rows, by the end of their names."""
+"""File formats of tables, by extension."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -18,7 +18,7 @@ MAX_TABLE_BYTES = 20_000_000
 
 
 def table_format(name: str) -> str:
-    """Return the format of a file by its name; RequestError if it is none of FORMATS."""
+    """Return the format of a file by its name; RequestError if it is not one of FORMATS."""
     found = FORMATS.get(PurePath(name).suffix.lower())
     if found is None:
         raise RequestError(f"{name[-100:]!r} is not a table of rows; send a file that ends in {', '.join(FORMATS)}.")

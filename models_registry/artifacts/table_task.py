@@ -1,4 +1,4 @@
-"""Reads a table of rows: a task of the sandbox, asked for by `table.read_table`."""
+"""Reads a table of rows: the sandbox task of `table.read_table`."""
 
 import json
 import math
@@ -14,13 +14,13 @@ PREDICTION = "prediction"
 
 
 def import_libraries(question: Mapping[str, Any]) -> None:
-    """Import before the limits hold what the format's reader needs."""
+    """Import the format reader's modules before the limits apply."""
     if question["format"] == "parquet":
         import duckdb  # noqa: F401
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return the rows, with the expected predictions apart, or a sentence on why there are none."""
+    """Return the rows and, separately, expected predictions; or a sentence with the problem."""
     answer.write(stage="while the table was read")
     path, max_rows = Path(question["path"]), question["max_rows"]
     try:
@@ -70,7 +70,7 @@ def _read_parquet(path: Path, max_rows: int) -> dict[str, Any]:
 
 
 def _apart(rows: list[Any]) -> dict[str, Any]:
-    """Take the column `prediction` out of the rows, where each has it."""
+    """Separate the column `prediction` from the rows, if every row has it."""
     if not rows or not all(isinstance(row, dict) and PREDICTION in row for row in rows):
         return {"instances": rows, "predictions": None}
     predictions = [row.pop(PREDICTION) for row in rows]
@@ -78,7 +78,7 @@ def _apart(rows: list[Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; a missing number is null."""
+    """Return a JSON value; a missing number becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):

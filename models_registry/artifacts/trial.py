@@ -1,4 +1,4 @@
-"""Tries a loaded model as requests will: rows through the schema, the model and JSON, together and alone."""
+"""Tests a loaded model with the same code as requests: rows through schema, model and JSON, as a batch and alone."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from models_registry.artifacts.wrappers import told
 from models_registry.errors import InputError, NoPrediction, SampleMismatch
 
 MAX_PREDICTION_LENGTH = 16 << 20
-# Half a million plain features; the report of the whole check has to have room beside it.
+# Half a million plain features; the report of the whole validation must have room, too.
 MAX_SCHEMA_BYTES = 24 << 20
-# What the description of one feature takes at least.
+# The minimum size of one feature's description.
 MIN_FEATURE_BYTES = 30
 SHOWN_INPUTS = 4
 TIMED_ROWS = 30
@@ -35,10 +35,9 @@ TIMED_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a model answered.
+    """The results of the test.
 
-    `schema` has the outputs that were seen, `example` is a row that it answers, `predictions` are those of the
-    sample, None without one.
+    `schema` has the observed outputs, `example` is a valid row, `predictions` are those of the sample, or None.
     """
 
     schema: Schema
@@ -48,9 +47,9 @@ class Trial:
 
 
 def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared: bool) -> Trial:
-    """Return what `model` answers to its sample, or to a made-up row if it has none.
+    """Return the results of `model` for its sample, or for a generated row without a sample.
 
-    Raises NoPrediction, SampleMismatch or InputError where a request with such a row would get no answer.
+    Raises NoPrediction, SampleMismatch or InputError if a request with such a row would fail.
     """
     _require_storable(schema)
     if sample is None:
@@ -83,7 +82,7 @@ def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared:
 
 
 def _try_made_up(model: Any, schema: Schema, *, is_declared: bool) -> Trial:
-    """Return the answer to the first made-up row that the model takes."""
+    """Return the result for the first generated row that the model accepts."""
     refusals: list[Exception] = []
     for example in example_rows(schema):
         try:
@@ -101,9 +100,9 @@ def _try_made_up(model: Any, schema: Schema, *, is_declared: bool) -> Trial:
 
 
 def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> NoPrediction:
-    """Return why a version whose made-up row gets no answer is rejected, with the next step."""
+    """Return why a version is rejected whose generated rows all fail, with the next step."""
     found = f"{type(error).__name__}: {str(error)[:200]}"
-    # A column of any type may take the texts of the requests.
+    # A column of any type may get texts from requests.
     if all(feature.type != "any" for feature in schema.inputs) and schema.inputs and not is_declared:
         return NoPrediction(
             f"The model cannot take a row of the types that were read off it ({found}). {_advise_types(schema.inputs)}"
@@ -115,7 +114,7 @@ def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> 
 
 
 def _check(model: Any, schema: Schema, instances: Sequence[Any], together: Prediction) -> Schema:
-    """Return the schema with the outputs seen; raise where these rows, or one or two of them, get no answer."""
+    """Return the schema with the observed outputs; raise if these rows, or one or two of them, fail."""
     schema = _check_answer(together, schema, rows=len(instances))
     alone = call(model, schema.parse([instances[0]]))
     two = together if len(instances) > 1 else call(model, schema.parse([instances[0]] * 2))
@@ -132,14 +131,14 @@ def _check(model: Any, schema: Schema, instances: Sequence[Any], together: Predi
 
 
 def _form(answer: Prediction) -> tuple[Any, ...]:
-    """Return the shape of an answer without its rows."""
+    """Return the shape of a result without its rows."""
     held = answer.probabilities
     parts = held if isinstance(held, tuple) else () if held is None else (held,)
     return (answer.labels.shape[1:], *(part.shape[1:] for part in parts))
 
 
 def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
-    """Raise where no reply can be made of an answer."""
+    """Raise NoPrediction if a result cannot become a response."""
     with_probabilities = answer.probabilities is not None
     try:
         encode(content_of(answer, schema, is_single=is_single, with_probabilities=with_probabilities))
@@ -151,7 +150,7 @@ def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
 
 
 def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
-    """Return the schema, corrected by the number of outputs seen; raise where the answer contradicts it."""
+    """Return the schema with the observed number of outputs; raise if the result contradicts it."""
     labels, probabilities = answer.labels, answer.probabilities
     if not answer.is_finite():
         raise NoPrediction(
@@ -173,7 +172,7 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
 
 
 def _row_seconds(model: Any, schema: Schema, instance: Any) -> float:
-    """Return the median time of a single row, from JSON to the answer."""
+    """Return the median latency of a single row, from JSON to the result."""
     took: list[float] = []
     begin = time.perf_counter()
     while len(took) < TIMED_ROWS and time.perf_counter() - begin < TIMED_SECONDS:
@@ -184,14 +183,14 @@ def _row_seconds(model: Any, schema: Schema, instance: Any) -> float:
 
 
 def require_describable(model: Any) -> None:
-    """Refuse a model that tells at once of too many inputs, before millions of them are described."""
+    """Refuse a model with too many inputs early, before millions of them are described."""
     count = told(model, "n_features_in_")
     if isinstance(count, int | np.integer) and count * MIN_FEATURE_BYTES > MAX_SCHEMA_BYTES:
         raise _too_many_features(int(count), int(count) * MIN_FEATURE_BYTES)
 
 
 def _require_storable(schema: Schema) -> None:
-    """Refuse a model with too many inputs for their description to be stored and shown."""
+    """Refuse a model with too many inputs to store and show their description."""
     length = len(json.dumps(schema.to_json(), default=str))
     if length > MAX_SCHEMA_BYTES:
         raise _too_many_features(len(schema.inputs), length)
@@ -206,7 +205,7 @@ def _too_many_features(count: int, length: int) -> NoPrediction:
 
 
 def _unknown_last_column(schema: Schema, sample: Sample) -> str | None:
-    """Return the last name of the sample's rows if it is the only one that the model does not take."""
+    """Return the last column name of the sample's rows if it is the only unknown one."""
     first = sample.instances[0]
     if sample.predictions is not None or not isinstance(first, dict) or not first:
         return None
@@ -215,7 +214,7 @@ def _unknown_last_column(schema: Schema, sample: Sample) -> str | None:
 
 
 def _meant_inputs(schema: Schema, error: InputError) -> list[Any]:
-    """Return the input that the sample's value did not fit, with the type which that value has, if it is of another."""
+    """Return the input whose type did not fit the sample's value, with the value's type if that differs."""
     found = str(error.details.get("found"))
     kind = "string" if found.startswith("the string") else "boolean" if found in {"true", "false"} else ""
     return [
@@ -226,7 +225,7 @@ def _meant_inputs(schema: Schema, error: InputError) -> list[Any]:
 
 
 def _advise_types(inputs: Sequence[Any]) -> str:
-    """Say how to declare what the columns hold, with the first of `inputs` as the example."""
+    """Return the advice to declare column types, with the first of `inputs` as example."""
     shown = [{"name": feature.name, "type": feature.type} for feature in inputs[:SHOWN_INPUTS]]
     return (
         f"Declare what each column really holds ({', '.join(FEATURE_TYPES)}) in the manifest's 'inputs', in this form: "

@@ -1,11 +1,11 @@
-"""Estimators around other estimators: which fitted ones inside see the input, and what the input must be for them."""
+"""Meta-estimators: which of the fitted estimators inside get the input, and with which requirements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-# The attribute that holds the fitted estimator, or estimators, to which a wrapper of scikit-learn gives its input.
+# The attribute with the fitted estimator, or estimators, to which a scikit-learn wrapper passes its input.
 ONE = {
     "FrozenEstimator": "estimator",
     "TransformedTargetRegressor": "regressor_",
@@ -28,14 +28,14 @@ MANY = frozenset(
         "MultiOutputRegressor",
     }
 )
-# Their later members see the answers of the earlier ones, too.
+# Their later members also get the predictions of earlier members.
 CHAINS = frozenset({"ClassifierChain", "RegressorChain"})
-# Members of a wrapper are alike except their categories, and an array of them may be long.
+# A wrapper's members differ only in their categories, and an array of them may be long.
 MAX_MEMBERS = 64
 
 
 def inner_estimators(estimator: Any) -> list[Any]:
-    """Return the fitted estimators to which `estimator` gives its input as it is; none if it is no such wrapper."""
+    """Return the fitted estimators to which `estimator` passes its input unchanged; empty if it is no such wrapper."""
     kind = type(estimator).__name__
     best = getattr(estimator, "best_estimator_", None)
     if best is not None:
@@ -54,7 +54,7 @@ def inner_estimators(estimator: Any) -> list[Any]:
 
 
 def _fitted(members: list[Any]) -> list[Any]:
-    # One against the rest puts a constant where a class is in every row or in none.
+    # One-vs-rest uses a constant for a class that is in every row or in none.
     return [
         member
         for member in members[:MAX_MEMBERS]
@@ -63,7 +63,7 @@ def _fitted(members: list[Any]) -> list[Any]:
 
 
 def column_subsets(estimator: Any) -> list[tuple[Any, list[int]]]:
-    """Return the estimators inside that see some of the columns, each with the positions of those."""
+    """Return the estimators inside that get some of the columns, each with the column positions."""
     kind = type(estimator).__name__
     if kind.startswith("Bagging"):
         pairs = zip(estimator.estimators_[:MAX_MEMBERS], estimator.estimators_features_, strict=False)
@@ -74,7 +74,7 @@ def column_subsets(estimator: Any) -> list[tuple[Any, list[int]]]:
 
 
 def steps_of(estimator: Any) -> list[Any] | None:
-    """Return a pipeline's steps without those that pass everything on; None for what is not a pipeline."""
+    """Return a pipeline's steps without those that pass everything on; None for other estimators."""
     steps = getattr(estimator, "steps", None)
     if not isinstance(steps, list) or not steps:
         return None
@@ -82,14 +82,14 @@ def steps_of(estimator: Any) -> list[Any] | None:
 
 
 def is_identity(step: Any) -> bool:
-    """Return whether a step passes everything on as it is, in one of the forms that fitted estimators hold."""
+    """Return whether a step passes everything on unchanged, in any form that fitted estimators store."""
     if type(step).__name__ == "FunctionTransformer":
         return step.func is None
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
 def entries(estimator: Any) -> Iterator[Any]:
-    """Yield the steps that see the input first: through pipelines, unions and estimators around estimators."""
+    """Yield the steps that get the input first: inside pipelines, unions and meta-estimators."""
     steps = steps_of(estimator)
     if steps:
         yield from entries(steps[0])
@@ -104,7 +104,7 @@ def entries(estimator: Any) -> Iterator[Any]:
 
 
 def told(estimator: Any, attribute: str) -> Any:
-    """Return what `estimator`, or else the first estimator inside that sees its input, has under `attribute`."""
+    """Return `attribute` of `estimator`, or of the first estimator inside that gets its input."""
     value = getattr(estimator, attribute, None)
     if value is not None:
         return value

@@ -102,8 +102,8 @@ BOMB = b"a: &a [x,x]\nb: &b [*a,*a]\nflavors: {sklearn: {pickled_model: model.pk
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no mapping of fields"),
-        (b"just text", "no mapping of fields"),
+        (b"", "not a mapping of fields"),
+        (b"just text", "not a mapping of fields"),
         (b"flavors: [", "not valid YAML"),
         (b"\xff\xfe\x00", "not valid YAML"),
         (b"flavors: {}\n", "names no flavors"),

@@ -1,6 +1,6 @@
-"""XGBoost's and LightGBM's models, read and evaluated by code of our own.
+"""XGBoost and LightGBM models, decoded and evaluated by this package's own code.
 
-The libraries parse a model without checking all of it, so they never see a file's bytes: decoders with bounds read the
-model, its trees are validated, and workers evaluate those. In the sandbox the library itself gets a copy that is
-written again from the validated trees, and must answer alike before a version may serve.
+The libraries do not check all of a model that they parse, so they never read a file's bytes. Decoders with limits read
+the model and validate its trees; workers evaluate these trees. In the sandbox, the library gets a copy that is
+rewritten from the validated trees. Its predictions must be equal before a version may serve.
 """

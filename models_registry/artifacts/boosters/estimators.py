@@ -1,4 +1,4 @@
-"""What takes the place of the libraries' estimators: the validated model, and how it answers."""
+"""Replacements for the libraries' estimators: each holds a validated model and predicts with it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CELLS_AT_ONCE = 4_000_000
 
 
 class Source(Protocol):
-    """A model of a library, as the file holds it."""
+    """A model of XGBoost or LightGBM, as decoded from the file."""
 
     model: BoostedModel
     blob: Any
 
 
 class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
-    """An estimator that answers by a validated model.
+    """An estimator that predicts with a validated model.
 
     `model_` is what answers, cut to the iterations that early stopping keeps; `source_` is the whole model with the
     bytes that it was read from. `missing_` is a number that stands for a missing value. `saw_sparse_` tells whether
@@ -54,11 +54,11 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
         return tags
 
     def fit(self, *arguments: Any, **keywords: Any) -> Any:
-        """Refuse: a server trains nothing."""
+        """Raise an error: a server does not train."""
         raise NotImplementedError(f"A {type(self).__name__} is not trained here.")
 
     def take(self, source: Source, *, iterations: int | None, missing: Any = np.nan) -> None:
-        """Answer by `source`, with its first `iterations` alone."""
+        """Predict with `source`, limited to its first `iterations`."""
         self.source_ = source
         self.model_ = source.model.kept(iterations)
         self.missing_ = float(missing) if isinstance(missing, int | float | np.number) else np.nan
@@ -68,12 +68,12 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
 
     @property
     def categories_by_feature(self) -> tuple[tuple[Any, ...] | None, ...]:
-        """The values behind the codes of each feature, where the training had a table with categories."""
+        """The category values behind the codes of each feature, if the model was trained on categorical columns."""
         return self.model_.categories if hasattr(self, "model_") else ()
 
     @property
     def refuses_unknown_(self) -> bool:
-        """Whether a value that the training did not have is an error, as XGBoost has it; to LightGBM it is missing."""
+        """Whether an unknown category is an error, as in XGBoost; LightGBM treats it as missing."""
         return self.model_.library == XGBOOST
 
     def _answers(self, rows: Any) -> Array:
@@ -85,7 +85,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
         return self.model_.answers_of(margins)
 
     def matrices(self, rows: Any) -> Iterator[Array]:
-        """Yield rows as float64 with NaN for what is missing, in parts that fit into memory; at least one part."""
+        """Yield rows as float64 with NaN for missing values, in blocks that fit into memory; at least one block."""
         if not hasattr(self, "model_"):
             raise NotFittedError(f"The {type(self).__name__} was never fitted.")
         self.saw_sparse_ = scipy.sparse.issparse(rows)
@@ -137,28 +137,28 @@ def _columns(rows: Any) -> list[Sequence[Any]]:
 
 
 def _codes(column: Sequence[Any], values: Sequence[Any]) -> Array:
-    """Return the position of each value; NaN for what is unknown or missing."""
+    """Return the code of each value; NaN for unknown or missing values."""
     positions = {value: float(position) for position, value in enumerate(values)}
-    # NaN is found in no dictionary that does not hold the same object.
+    # A dictionary finds NaN only by identity.
     return np.array([positions.get(value, np.nan) for value in column])
 
 
 class BoostedRegressor(RegressorMixin, Boosted):  # type: ignore[misc]  # untyped library
-    """Answers with numbers: values, ranks, or what a bare booster predicts."""
+    """Predicts numbers: values, ranks, or the raw predictions of a booster."""
 
     def predict(self, rows: Any) -> Array:
-        """Return (rows,), or (rows, outputs) if there are several."""
+        """Return predictions, shape (rows,) or (rows, outputs)."""
         answers = self._answers(rows)
         return answers[:, 0] if answers.shape[1] == 1 else answers
 
 
 class BoostedClassifier(ClassifierMixin, Boosted):  # type: ignore[misc]  # untyped library
-    """Answers with one label of `classes_`."""
+    """Predicts one label of `classes_`."""
 
     classes_: Array
 
     def take_classes(self, classes: Any) -> None:
-        """Answer with `classes`, of which there must be one for each output, or two for one output."""
+        """Set `classes`: one for each output, or two for a single output."""
         count = self.model_.n_outputs
         if self.model_.link == links.SIGMOID and self.model_.library == XGBOOST and count > 1:
             raise NoPrediction(
@@ -180,15 +180,15 @@ class BoostedClassifier(ClassifierMixin, Boosted):  # type: ignore[misc]  # unty
             )
 
     def predict(self, rows: Any) -> Array:
-        """Return (rows,), the labels."""
+        """Return the labels, shape (rows,)."""
         return self.predict_both(rows)[0]
 
     def predict_proba(self, rows: Any) -> Array:
-        """Return (rows, classes)."""
+        """Return the probabilities, shape (rows, classes)."""
         return self.predict_both(rows)[1]
 
     def predict_both(self, rows: Any) -> tuple[Array, Array]:
-        """Return labels and probabilities of one pass."""
+        """Return labels and probabilities from one evaluation."""
         answers = self._answers(rows)
         if answers.shape[1] == 1:
             other = 1.0 - answers[:, 0]

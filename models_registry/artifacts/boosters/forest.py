@@ -1,4 +1,4 @@
-"""All trees of a boosted model in a few arrays: validated once, then walked for many rows at a time."""
+"""All trees of a boosted model in a few arrays: validated once, then evaluated for many rows at a time."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from models_registry.errors import UnsafeStructure
 Array = NDArray[Any]
 
 MAX_NODES = 50_000_000
-# Deeper than any training grows; each level is a step of every prediction.
+# Deeper than any trained tree; each level is a step of every prediction.
 MAX_DEPTH = 4_096
-# Categories are 32-bit words of a set; beyond 2^24 a float no longer tells whole numbers apart.
+# A set of categories is stored as 32-bit words; a float32 holds whole numbers exactly up to 2^24.
 MAX_CATEGORY = 1 << 24
-# What takes the way of missing values at a node.
+# Values that take the default direction of a node.
 MISSING_NAN, MISSING_ZERO, MISSING_NONE = 0, 1, 2
 # LightGBM's kZeroThreshold (include/LightGBM/meta.h).
 ZERO = float(np.float32(1e-35))
 BELOW_ZERO = float(np.nextafter(0.0, -1.0))
-# Words of all sets of categories together: 64 MB.
+# Words of all category sets together: 64 MB.
 MAX_WORDS = 16_000_000
 WALKED_AT_ONCE = 400_000
 
 
 def refuse(what: str) -> UnsafeStructure:
-    """Return the error for trees that would crash or hang a prediction."""
+    """Return the error for trees that could crash or hang a prediction."""
     return UnsafeStructure(
         f"The artifact {what}, so a prediction could crash the server, hang, or read memory that is not its own. "
         "It is damaged or crafted; publish it again from its training script."
@@ -38,12 +38,11 @@ def refuse(what: str) -> UnsafeStructure:
 
 @dataclass(frozen=True, slots=True)
 class TreeNodes:
-    """One tree as a decoder read it, before any check; arrays over its nodes, node 0 is the root.
+    """A decoded tree before validation; arrays over its nodes, where node 0 is the root.
 
-    A leaf has no children (`is_leaf`). `threshold` says which values go left: those up to and including it.
-    `categories` maps a node to the sorted categories of its set. `linear` maps a leaf to a constant, features and
-    coefficients, where leaves answer with a linear function. `cover` is the weight of the training rows that reached a
-    node; None if the file does not tell it.
+    A leaf has no children (`is_leaf`). Values up to and including `threshold` go left. `categories` maps a node to the
+    sorted categories of its set. `linear` maps a leaf to a constant, features and coefficients, for leaves with a
+    linear function. `cover` is the weight of the training rows in a node; None if the file has none.
     """
 
     left: Array
@@ -62,11 +61,11 @@ class TreeNodes:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Validated trees, their nodes numbered through; a child always has a higher number than its parent.
+    """Validated trees with consecutive node numbers; a child always has a higher number than its parent.
 
-    A leaf is its own child on both sides, so that walking on stays there. Tree `t` has the nodes from `starts[t]` to
-    `starts[t + 1]`. `words[set_start[n]:][:set_words[n]]` is the bit set of a node that splits by categories, which has
-    at least one word. `cover` is that of the nodes; None if any of them has none.
+    Both children of a leaf are the leaf itself, so further steps stay there. Tree `t` has the nodes from `starts[t]` to
+    `starts[t + 1]`. `words[set_start[n]:][:set_words[n]]` is the bit set of a categorical node, of at least one word.
+    `cover` has the nodes' covers; None if any tree has none.
     """
 
     starts: Array
@@ -93,7 +92,7 @@ class Forest:
 
     @property
     def has_sets(self) -> bool:
-        """Whether any node splits by categories."""
+        """Whether any node has a categorical split."""
         return bool(self.words.size)
 
     def categories_of(self, node: int) -> Array:
@@ -102,7 +101,7 @@ class Forest:
         return np.asarray(np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1))
 
     def leaves(self, rows: Array, *, set_goes_left: bool) -> Array:
-        """Return the number of the leaf that each row reaches in each tree, (rows, trees)."""
+        """Return the node number of each row's leaf in each tree, shape (rows, trees)."""
         answer = np.empty((len(rows), self.n_trees), dtype=np.int64)
         step = max(1, WALKED_AT_ONCE // max(1, self.n_trees))
         for start in range(0, len(rows), step):
@@ -119,7 +118,7 @@ class Forest:
         return node
 
     def goes_left(self, value: Array, node: Array, *, set_goes_left: bool) -> Array:
-        """Return whether a row with each value of the feature that `node` asks for goes left there."""
+        """Return whether a row with each value of the feature of `node` goes left."""
         missing = np.isnan(value)
         left = self.missing_left[node]
         if self.missing.any():
@@ -128,13 +127,13 @@ class Forest:
             missing = np.where(kind == MISSING_ZERO, np.abs(value) <= ZERO, missing & (kind == MISSING_NAN))
         by_value = value <= self.threshold[node]
         if self.has_sets:
-            # LightGBM cuts -0.5 to the category 0, XGBoost takes it for none.
+            # LightGBM truncates -0.5 to category 0; XGBoost treats it as no category.
             by_set = self._in_set(node, value, lowest=-1.0 if set_goes_left else BELOW_ZERO) == set_goes_left
             by_value = np.where(self.set_words[node] > 0, by_set, by_value)
         return np.where(missing, left, by_value)
 
     def _in_set(self, node: Array, value: Array, *, lowest: float) -> Array:
-        """Return whether each value, cut to a whole number, is in its node's set; what is not a category is not."""
+        """Return whether each value, truncated to an integer, is in its node's set; other values are not."""
         known = (value > lowest) & (value < MAX_CATEGORY)
         category = np.where(known, value, 0.0).astype(np.int64)
         word = category >> 5
@@ -147,8 +146,8 @@ class Forest:
 def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> Forest:
     """Return validated trees as a forest.
 
-    Raises UnsafeStructure if a node points outside of its tree or at a node that another one points at, asks for a
-    feature that is not there, has a set of impossible categories, or where a tree adds to an output that is not there.
+    Raises UnsafeStructure if a node points outside of its tree, or two nodes point at the same node, if a feature or an
+    output does not exist, or if a set has impossible categories.
     """
     sizes = np.array([len(tree.left) for tree in trees], dtype=np.int64)
     if not len(trees) or not sizes.all():
@@ -168,7 +167,7 @@ def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> For
     left = np.where(is_leaf, number, left + starts[owner])
     right = np.where(is_leaf, number, right + starts[owner])
     order, depth = _by_level(starts[:-1], left, right, is_leaf)
-    # By tree, and within a tree by level: so children come after their parents.
+    # Sorted by tree, then by level: so children come after their parents.
     order = order[np.argsort(owner[order], kind="stable")]
     renumbered = np.full(len(owner), -1, dtype=np.int64)
     renumbered[order] = np.arange(len(order))
@@ -211,7 +210,7 @@ def _joined(trees: Sequence[TreeNodes], name: str, dtype: Any) -> Array:
 
 
 def _cover(trees: Sequence[TreeNodes], order: Array) -> Array | None:
-    """Return the nodes' cover; None if a tree tells none, or an impossible one: predictions do not need it."""
+    """Return the nodes' cover; None if a tree's cover is missing or impossible: predictions do not need it."""
     parts = [tree.cover for tree in trees if tree.cover is not None and tree.cover.shape == tree.left.shape]
     cover = np.concatenate(parts).astype(np.float64) if len(parts) == len(trees) else None
     return None if cover is None or not (np.isfinite(cover) & (cover >= 0)).all() else np.asarray(cover[order])
@@ -225,7 +224,7 @@ def _values(trees: Sequence[TreeNodes], is_leaf: Array) -> Array:
 
 
 def _by_level(roots: Array, left: Array, right: Array, is_leaf: Array) -> tuple[Array, int]:
-    """Return the nodes that can be reached, level by level, and the number of levels below the root."""
+    """Return the reachable nodes, level by level, and the number of levels below the root."""
     seen = np.zeros(len(left), dtype=bool)
     seen[roots] = True
     level, order, depth = roots, [roots], 0
@@ -244,7 +243,7 @@ def _by_level(roots: Array, left: Array, right: Array, is_leaf: Array) -> tuple[
 
 
 def _sets(trees: Sequence[TreeNodes], starts: Array, is_leaf: Array) -> tuple[Array, Array, Array]:
-    """Return where each node's set of categories starts, how many words it has, and the words of all."""
+    """Return the start and the number of words of each node's category set, and the words of all sets."""
     set_start = np.zeros(len(is_leaf), dtype=np.int64)
     set_words = np.zeros(len(is_leaf), dtype=np.int64)
     words: list[Array] = []
@@ -265,7 +264,7 @@ def _sets(trees: Sequence[TreeNodes], starts: Array, is_leaf: Array) -> tuple[Ar
 
 
 def _bit_set(categories: Array, size: int) -> Array:
-    """Return a set as `size` words of 32 bits, lowest first."""
+    """Return a set as `size` 32-bit words, lowest first."""
     words = np.zeros(size, dtype=np.uint32)
     np.bitwise_or.at(words, categories >> 5, np.uint32(1) << (categories & 31).astype(np.uint32))
     return words

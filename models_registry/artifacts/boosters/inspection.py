@@ -1,4 +1,4 @@
-"""Reads a file of XGBoost or LightGBM: a document of numbers, which names nothing that could run."""
+"""Inspects XGBoost and LightGBM files: they hold only numbers and texts, and no code."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from models_registry.artifacts.inspection_notes import InspectionNotes, claim
 
 
 def inspect_xgboost(path: Path, notes: InspectionNotes, *, limit: int) -> None:
-    """Note what a file of XGBoost claims and betrays; its trees are validated on the way."""
+    """Note the contents and problems of an XGBoost file; this validates its trees."""
     claim(notes, path.stat().st_size, limit)
     model = xgboost_document.decode(path.read_bytes())
     if model.version:
@@ -17,12 +17,12 @@ def inspect_xgboost(path: Path, notes: InspectionNotes, *, limit: int) -> None:
 
 
 def inspect_lightgbm(path: Path, notes: InspectionNotes, *, limit: int) -> None:
-    """Note what a text of LightGBM claims; its trees are validated on the way. Its version is that of the text."""
+    """Note the contents of a LightGBM text file; this validates its trees. The noted version is the text format's."""
     claim(notes, path.stat().st_size, limit)
     notes.outline.append(outline_of(lightgbm_text.read(path)))
 
 
 def outline_of(model: BoostedModel) -> str:
-    """Return one line that says what a model is made of."""
+    """Return a one-line description of a model."""
     trees = "linear" if model.forest is None else f"{model.forest.n_trees} trees"
     return f"{model.library} {model.objective[:40]} ({trees}, {model.n_features} features)"

@@ -1,4 +1,4 @@
-"""Compares a booster's answers with those of the library that trained it; only a sandboxed process may do that.
+"""Compares a booster's predictions with its library's; runs only in the sandbox.
 
 The library reads a copy that is written from the validated model, never the bytes of the file.
 """
@@ -18,12 +18,12 @@ from models_registry.errors import BrokenArtifact, NoPrediction
 
 MAX_ROWS = 512
 MAX_CELLS = 4_000_000
-# XGBoost adds up in float32; LightGBM's sums are the same to the last bits.
+# XGBoost adds in float32; LightGBM's sums agree to the last bits.
 _TOLERANCES = {True: 2e-5, False: 1e-9}
 
 
 def check_with_library(objects: Iterable[Any]) -> None:
-    """Raise NoPrediction if a booster among `objects` answers otherwise than its library does."""
+    """Raise NoPrediction if a booster among `objects` predicts other values than its library."""
     sources: dict[int, Source] = {
         id(value.source_): value.source_
         for value in objects
@@ -34,7 +34,7 @@ def check_with_library(objects: Iterable[Any]) -> None:
 
 
 def check_source(source: Source) -> None:
-    """Raise NoPrediction if a model answers otherwise than its library does."""
+    """Raise NoPrediction if a model predicts other values than its library."""
     model = source.model
     rows = rows_for(model)
     expected = _answers_of_library(source, rows)
@@ -49,7 +49,7 @@ def check_source(source: Source) -> None:
 
 
 def rows_for(model: BoostedModel) -> Array:
-    """Return rows at the splits, beside them, and with missing and far values, (rows, features)."""
+    """Return rows with values at and near the splits, missing values and extreme values, shape (rows, features)."""
     generator = np.random.default_rng(0)
     count = int(np.clip(MAX_CELLS // max(1, model.n_features), 4, MAX_ROWS))
     rows = generator.normal(size=(count, model.n_features))
@@ -57,7 +57,7 @@ def rows_for(model: BoostedModel) -> Array:
     if forest is not None:
         inner = np.flatnonzero(~forest.is_leaf)
         if inner.size:
-            # Each row gets the values at some splits: every split has its turn in a model of usual size.
+            # Each row gets the values at some splits: a model of usual size has every split tested.
             chosen = generator.choice(inner, size=(count, max(1, min(len(inner), 4 * model.n_features))))
             values = forest.threshold[chosen]
             categories = generator.integers(-1, 32 * np.maximum(1, forest.set_words[chosen]) + 2)

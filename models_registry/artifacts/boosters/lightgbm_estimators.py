@@ -1,4 +1,4 @@
-"""Stand in for LightGBM's classes in files: their states are taken, their code is never run."""
+"""Replacements for LightGBM's classes in files: they read the stored state, and never run LightGBM's code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.artifacts.boosters.model import BoostedModel
 from models_registry.errors import BrokenArtifact
 
 State = dict[str, Any]
-# The attribute has lost its place twice: it is `handle` up to 4.0, `_handle` since.
+# LightGBM renamed the attribute: `handle` up to 4.0, `_handle` since.
 _HANDLES = ("_handle", "handle")
 
 
@@ -20,13 +20,13 @@ def _broken(what: str) -> BrokenArtifact:
 
 
 class Booster(BoostedRegressor):
-    """Stands for `lightgbm.Booster`, and answers as its `predict` does: with the best iterations, where known."""
+    """Replaces `lightgbm.Booster`, and predicts like its `predict`: with the best iterations, if known."""
 
     model: BoostedModel
     blob: str
 
     def __setstate__(self, state: State) -> None:
-        """Read the model out of the state that a pickle holds."""
+        """Read the model from the state in a pickle."""
         texts = [state.get(name) for name in _HANDLES] if isinstance(state, dict) else []
         text = next((one for one in texts if isinstance(one, str)), None)
         if text is None:
@@ -34,50 +34,50 @@ class Booster(BoostedRegressor):
         self.load(text, best=state.get("best_iteration"))
 
     def load(self, text: str, *, best: Any = None) -> None:
-        """Take the model in `text`; a file holds the best iterations alone."""
+        """Use the model in `text`; a file holds only the best iterations."""
         self.blob = text
         self.model = lightgbm_text.decode(text)
         self.take(self, iterations=best if isinstance(best, int) and best > 0 else None)
 
 
 class _Wrapper(Boosted):
-    """What LightGBM's estimators for scikit-learn share."""
+    """Base of the replacements for LightGBM's scikit-learn estimators."""
 
     def __setstate__(self, state: State) -> None:
-        """Take what a prediction needs of the state that a pickle holds; parameters of the training are left."""
+        """Read the part of a pickled state that predictions need; training parameters are ignored."""
         booster = state.get("_Booster") if isinstance(state, dict) else None
         if booster is None:
-            return  # a template inside of a search, never fitted
+            return  # an unfitted template inside a search
         if not isinstance(booster, Booster):
             raise _broken("is not a booster")
         self.take_booster(booster, state)
 
     def take_booster(self, booster: Booster, state: State) -> None:
-        """Answer by `booster`, with the iterations that it keeps."""
+        """Predict with `booster` and its kept iterations."""
         kept = booster.model_.n_iterations
         self.take(booster, iterations=kept)
 
 
 class LGBMRegressor(_Wrapper, BoostedRegressor):
-    """Stands for `lightgbm.LGBMRegressor`."""
+    """Replaces `lightgbm.LGBMRegressor`."""
 
 
 class LGBMRanker(LGBMRegressor):
-    """Stands for `lightgbm.LGBMRanker`."""
+    """Replaces `lightgbm.LGBMRanker`."""
 
 
 class LGBMClassifier(_Wrapper, BoostedClassifier):
-    """Stands for `lightgbm.LGBMClassifier`."""
+    """Replaces `lightgbm.LGBMClassifier`."""
 
     def take_booster(self, booster: Booster, state: State) -> None:
-        """Answer with the labels of the training."""
+        """Predict the labels of the training data."""
         super().take_booster(booster, state)
         encoder = state.get("_le")
         self.take_classes(getattr(encoder, "classes_", state.get("_classes")))
 
 
 def open_lightgbm(path: Path) -> Any:
-    """Return the booster in a text of LightGBM, which does not tell the wrapper that trained it."""
+    """Return the booster in a LightGBM text file, which does not name its scikit-learn wrapper."""
     booster = Booster()
     booster.load(lightgbm_text.text_of(path))
     return booster

@@ -1,6 +1,6 @@
-"""LightGBM's models: the text that its files and pickles hold.
+"""Decodes LightGBM models: the text format of its files and pickles.
 
-The form is that of LightGBM's `src/boosting/gbdt_model_text.cpp` and `src/io/tree.cpp`.
+LightGBM's `src/boosting/gbdt_model_text.cpp` and `src/io/tree.cpp` define the format.
 """
 
 from __future__ import annotations
@@ -48,27 +48,27 @@ _LINKS = {
     "multiclass": links.SOFTMAX,
     "cross_entropy_lambda": links.LOG1P_EXP,
 }  # fmt: skip
-# What a tree may have, and whether it holds whole numbers; the library's copy is written from these alone.
+# The fields of a tree, and whether they hold integers; the library's copy is written from only these fields.
 TREE_FIELDS: dict[str, bool] = {
     "num_leaves": True, "num_cat": True, "split_feature": True, "threshold": False, "decision_type": True,
     "left_child": True, "right_child": True, "leaf_value": False, "cat_boundaries": True, "cat_threshold": True,
     "is_linear": True, "leaf_const": False, "num_features": True, "leaf_features": True, "leaf_coeff": False,
     "shrinkage": False,
 }  # fmt: skip
-# How many rows of the training reached a node: what an explanation needs beside them.
+# The number of training rows in each node, which explanations need in addition.
 _COUNTS = ("internal_count", "leaf_count")
 
 
 def broken(what: str) -> BrokenArtifact:
-    """Return the error for text that is not a model of LightGBM."""
+    """Return the error for text that is not a LightGBM model."""
     return BrokenArtifact(f"The LightGBM model in the artifact cannot be read: {what}. Save and publish it again.")
 
 
 def decode(text: str) -> BoostedModel:
     """Return the validated model in a text.
 
-    Raises BrokenArtifact if it cannot be read, UnsafeStructure where its trees contradict themselves, and NoPrediction
-    for a kind of model that is not served.
+    Raises BrokenArtifact if it cannot be read, UnsafeStructure if its trees are inconsistent, and NoPrediction for an
+    unsupported kind of model.
     """
     try:
         return _model(text)
@@ -77,12 +77,12 @@ def decode(text: str) -> BoostedModel:
 
 
 def read(path: Path) -> BoostedModel:
-    """Return the validated model in a file; errors as `decode` has them."""
+    """Return the validated model in a file; errors as in `decode`."""
     return decode(text_of(path))
 
 
 def text_of(path: Path) -> str:
-    """Return the text in a file; BrokenArtifact if it is none."""
+    """Return the text in a file; BrokenArtifact if it is not text."""
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -125,7 +125,7 @@ def _model(text: str) -> BoostedModel:
 
 
 def parts_of(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Return the header and each tree as fields of text; what a tree has beyond what is read is left out."""
+    """Return the header and each tree as fields of text; unknown fields of a tree are omitted."""
     lines = iter(text.splitlines())
     if next(lines, "").strip() != "tree":
         raise broken("its first line is not 'tree'")
@@ -160,7 +160,7 @@ def whole(text: str, most: int) -> int:
 
 
 def numbers(tree: dict[str, str], name: str) -> Array:
-    """Return a field's numbers, whole ones where TREE_FIELDS says so; an absent field has none."""
+    """Return a field's numbers, integers if TREE_FIELDS says so; a missing field is empty."""
     text, is_whole = tree.get(name, ""), TREE_FIELDS[name]
     if not (_WHOLE_NUMBERS if is_whole else _NUMBERS).fullmatch(text):
         raise broken(f"its {name} holds something else than numbers")
@@ -189,7 +189,7 @@ def _tree(tree: dict[str, str], target: int) -> TreeNodes:
         is_leaf=np.arange(splits + leaves) >= splits,
         feature=np.concatenate([fields["split_feature"], nothing]).astype(np.int64),
         threshold=np.concatenate([_around_zero(fields["threshold"]), nothing]).astype(np.float64),
-        # A missing category goes right, whatever the split says (CategoricalDecision in include/LightGBM/tree.h).
+        # A missing category goes right, independent of the split (CategoricalDecision in include/LightGBM/tree.h).
         missing_left=np.concatenate([((kind & _DEFAULT_LEFT) != 0) & ~by_set, nothing]) != 0,
         missing=np.concatenate([np.where(by_set, MISSING_NAN, missing), nothing]).astype(np.uint8),
         value=np.concatenate([np.zeros(splits), values]),
@@ -201,7 +201,7 @@ def _tree(tree: dict[str, str], target: int) -> TreeNodes:
 
 
 def _cover(tree: dict[str, str]) -> Array | None:
-    """Return how many rows of the training reached each node; None if the text does not count them."""
+    """Return the number of training rows in each node; None if the text has no counts."""
     texts = [tree.get(name, "") for name in _COUNTS]
     if not all(map(_COUNTED.fullmatch, texts)):
         return None
@@ -209,14 +209,14 @@ def _cover(tree: dict[str, str]) -> Array | None:
 
 
 def _around_zero(thresholds: Array) -> Array:
-    """Return thresholds for rows whose tiny values LightGBM takes for zero before any split sees them (c_api.cpp)."""
+    """Return thresholds adjusted for tiny values, which LightGBM sets to zero before any split (c_api.cpp)."""
     below = np.nextafter(-ZERO, -np.inf)
     is_tiny = np.abs(thresholds) <= ZERO
     return np.where(is_tiny, np.where(thresholds < 0.0, below, ZERO), thresholds)
 
 
 def _children(children: Array, splits: int, leaves: int) -> Array:
-    """Return the children's numbers where leaves come after splits; the text has them as -1, -2, …"""
+    """Return the children's node numbers, with leaves after splits; the text has leaves as -1, -2, …"""
     if not ((children >= -leaves) & (children < splits)).all():
         raise refuse("holds a tree whose nodes point outside of it")
     found = np.where(children >= 0, children, splits + ~children)
@@ -224,7 +224,7 @@ def _children(children: Array, splits: int, leaves: int) -> Array:
 
 
 def _sets(tree: dict[str, str], thresholds: Array, by_set: Array) -> dict[int, Array]:
-    """Return the categories of each split by a set; those go left."""
+    """Return the categories of each categorical split; these go left."""
     nodes = np.flatnonzero(by_set)
     if not len(nodes):
         return {}
@@ -260,7 +260,7 @@ def _linear(tree: dict[str, str], splits: int, leaves: int) -> dict[int, tuple[f
 
 
 def _categories(text: str, header: dict[str, str], n_features: int) -> tuple[tuple[Any, ...] | None, ...]:
-    """Return the values behind the codes of each feature that a table of pandas gave as categories; () where none."""
+    """Return the category values behind the codes of each feature, from pandas categories; () for other features."""
     values = _pandas_categories(text)
     if not values:
         return ()
@@ -294,9 +294,9 @@ def _pandas_categories(text: str) -> list[list[Any]]:
 
 
 def copy_of(text: str) -> str:
-    """Return the model in `text`, written again for the library: known fields and numbers alone.
+    """Return the model in `text`, rewritten for the library: only known fields and numbers.
 
-    Raises what `decode` raises.
+    Raises the errors of `decode`.
     """
     model = decode(text)
     header, trees = parts_of(text)

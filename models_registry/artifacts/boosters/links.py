@@ -1,4 +1,4 @@
-"""From the sum of the trees to what the library answers, by the name of the objective."""
+"""Link functions by objective: from the sum of the trees to the library's predictions."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _LINKS: dict[str, Callable[[Array, float], Array]] = {
 
 
 def apply(link: str, margin: Array, scale: float = 1.0) -> Array:
-    """Return the answers for margins, (rows, targets) both; `scale` is the sigmoid's own factor."""
+    """Return the predictions for margins, both of shape (rows, targets); `scale` is the factor of the sigmoid."""
     return np.asarray(_LINKS[link](margin.astype(np.float64), scale), dtype=np.float64)
 
 
 def apply_in_float32(link: str, margin: Array) -> Array:
-    """Return what `apply` does, rounded after each step as XGBoost rounds (src/common/math.h)."""
+    """Return the result of `apply`, rounded to float32 after each step like XGBoost (src/common/math.h)."""
     if link == SIGMOID:
         with np.errstate(over="ignore"):
             return _wide(np.float32(1.0) / (_exp32(-margin) + np.float32(1.0)))
@@ -68,7 +68,7 @@ def _wide(answers: Array) -> Array:
 
 
 def to_margin(link: str, answer: Any) -> Array:
-    """Return the margin of an answer: where boosting starts, which XGBoost stores as an answer."""
+    """Return the margin of a prediction: XGBoost stores the base score as a prediction."""
     found = np.asarray(answer, dtype=np.float32)
     one = np.float32(1.0)
     if link == SIGMOID:

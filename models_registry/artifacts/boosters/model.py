@@ -1,4 +1,4 @@
-"""A boosted model that is validated: its trees or linear weights, and what is made of their sum."""
+"""A validated boosted model: its trees or linear weights, and its link function."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ XGBOOST, LIGHTGBM = "xgboost", "lightgbm"
 
 @dataclass(frozen=True, slots=True)
 class BoostedModel:
-    """What a file says of a model, in one form for both libraries.
+    """A decoded model, in one form for both libraries.
 
     `start` holds one number per output, to which the trees add. XGBoost rounds inputs and sums to float32, LightGBM
-    uses float64. `best_iteration` is the last one that early stopping keeps, None if there was none.
-    `trees_per_iteration` tells where an iteration ends. `weights`, (features + 1, outputs) with the bias last, takes
-    the place of the trees in a linear booster. `categories` holds the values behind the codes of each feature that a
-    table of pandas gave as categories.
+    uses float64. `best_iteration` is the last iteration that early stopping keeps, or None. `trees_per_iteration` is
+    the number of trees of one iteration. `weights`, shape (features + 1, outputs) with the bias last, replaces the
+    trees in a linear booster. `categories` holds the category values behind the codes of each feature.
     """
 
     library: str
@@ -56,7 +55,7 @@ class BoostedModel:
         return 0 if self.forest is None else self.forest.n_trees // self.trees_per_iteration
 
     def kept(self, iterations: int | None) -> BoostedModel:
-        """Return the model with its first `iterations` alone; all of them for None."""
+        """Return the model with only its first `iterations`; all of them for None."""
         if iterations is None or self.forest is None or iterations >= self.n_iterations:
             return self
         trees = iterations * self.trees_per_iteration
@@ -64,14 +63,14 @@ class BoostedModel:
         return replace(self, forest=_first(self.forest, trees), divisor=divisor)
 
     def as_seen(self, rows: Array) -> Array:
-        """Return rows of float64 as the library sees them."""
+        """Return float64 rows, rounded as the library rounds them."""
         if not self.sums_in_float32:
             return rows
         with np.errstate(over="ignore"):
             return rows.astype(np.float32).astype(np.float64)
 
     def margins(self, rows: Array) -> Array:
-        """Return (rows, outputs), the sums before the link, for rows of float64."""
+        """Return the sums before the link for float64 rows, shape (rows, outputs)."""
         rows = self.as_seen(rows)
         if self.forest is None:
             return self._linear(rows)
@@ -82,7 +81,7 @@ class BoostedModel:
         dtype = np.float32 if self.sums_in_float32 else np.float64
         sums = np.empty((len(rows), self.n_outputs), dtype=dtype)
         for target in range(self.n_outputs):
-            # One after the other, as the libraries add: another order rounds differently.
+            # Added one after the other, like in the libraries: another order rounds differently.
             parts = np.column_stack([np.full(len(rows), self.start[target]), values[:, self.forest.targets == target]])
             sums[:, target] = np.cumsum(parts, axis=1, dtype=dtype)[:, -1]
         return (sums / self.divisor).astype(np.float64)
@@ -94,18 +93,18 @@ class BoostedModel:
             return np.asarray(sums.astype(np.float32).astype(np.float64))
 
     def answers(self, rows: Array) -> Array:
-        """Return (rows, outputs), what the library's booster predicts."""
+        """Return the library booster's predictions, shape (rows, outputs)."""
         return self.answers_of(self.margins(rows))
 
     def answers_of(self, margins: Array) -> Array:
-        """Return what is made of the sums."""
+        """Return the predictions for the sums."""
         if self.sums_in_float32:
             return links.apply_in_float32(self.link, margins)
         return links.apply(self.link, margins, self.scale)
 
 
 def _answer_linear(values: Array, hit: Array, rows: Array, function: tuple[float, Array, Array]) -> None:
-    """Put the answers of a leaf's linear function where rows reached it; a missing number leaves its constant value."""
+    """Add a leaf's linear function for the rows that reach it; with a missing number, the leaf's constant is used."""
     constant, features, coefficients = function
     for row, tree in zip(*np.nonzero(hit), strict=True):
         inputs = rows[row, features]

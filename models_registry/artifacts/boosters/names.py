@@ -1,4 +1,4 @@
-"""The libraries' classes that files name, and what takes their place here. Nothing is imported here."""
+"""Classes of the libraries that files name, and their replacements. This module imports nothing."""
 
 _HERE = "models_registry.artifacts.boosters"
 _XGBOOST = f"{_HERE}.xgboost_estimators"
@@ -13,7 +13,7 @@ STAND_INS: dict[str, str] = {
     "lightgbm.basic.Booster": f"{_LIGHTGBM}.Booster",
     **{f"lightgbm.sklearn.{name}": f"{_LIGHTGBM}.{name}" for name in ("LGBMClassifier", "LGBMRegressor", "LGBMRanker")},
 }
-# Encoders of labels that the libraries derived from scikit-learn's, without any change.
+# Label encoders that the libraries derive from scikit-learn's, without any change.
 LABEL_ENCODERS = {
     "xgboost.compat.XGBoostLabelEncoder": "sklearn.preprocessing._label.LabelEncoder",
     "lightgbm.compat._LGBMLabelEncoder": "sklearn.preprocessing._label.LabelEncoder",

@@ -1,4 +1,4 @@
-"""Universal Binary JSON (https://ubjson.org), the part of it that XGBoost writes, with bounds on everything."""
+"""Decodes Universal Binary JSON (https://ubjson.org): the part that XGBoost writes, with limits on all sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from models_registry.errors import BrokenArtifact
 
 MAX_DEPTH = 32
-# Objects, lists and single values; the items of a typed array count as one.
+# Number of objects, lists and single values; all items of a typed array count as one.
 MAX_VALUES = 20_000_000
 _NUMBERS: dict[int, tuple[str, int]] = {
     ord("i"): (">i1", 1),
@@ -28,10 +28,10 @@ _END_OF_ARRAY, _END_OF_OBJECT, _NOTHING = ord("]"), ord("}"), ord("N")
 
 
 def decode(data: bytes) -> Any:
-    """Return the value in `data`: dicts, lists, strings, numbers, and an array of numpy for each typed array.
+    """Return the value in `data`: dicts, lists, strings, numbers, and a numpy array for each typed array.
 
-    Memory is bounded by a small multiple of `data`: no length is believed that the bytes do not cover. Raises
-    BrokenArtifact for anything else than one whole value.
+    Memory is limited to a small multiple of `data`: a declared length must fit the remaining bytes. Raises
+    BrokenArtifact for anything but one whole value.
     """
     reader = _Reader(data)
     try:
@@ -44,7 +44,7 @@ def decode(data: bytes) -> Any:
 
 
 def broken(what: str) -> BrokenArtifact:
-    """Return the error for bytes that are no UBJSON."""
+    """Return the error for bytes that are not UBJSON."""
     return BrokenArtifact(f"The XGBoost model in the artifact cannot be read: {what}. Save and publish it again.")
 
 

@@ -1,4 +1,4 @@
-"""Writes a validated XGBoost model again, for the library to read: known members and validated trees alone."""
+"""Rewrites a validated XGBoost model for the library: only known members and validated trees."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from models_registry.artifacts.boosters.xgboost_document import decode, read
 
 _PARAMETERS = ("base_score", "boost_from_average", "num_class", "num_feature", "num_target")
 _MAX_TEXT_LENGTH = 10_000
-# What XGBoost writes for the root's parent.
+# XGBoost's value for the parent of the root.
 _NO_PARENT = 2**31 - 1
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def copy_of(blob: bytes) -> bytes:
-    """Return the model in `blob` as JSON that holds nothing but what `decode` validates.
+    """Return the model in `blob` as JSON with only the parts that `decode` validates.
 
-    Names, attributes, the training's statistics and nodes that no row reaches are left out, and the weights of dart
-    are multiplied into the leaves. Raises what `decode` raises.
+    Names, attributes, training statistics and unreachable nodes are omitted. The weights of dart are multiplied into
+    the leaves. Raises the errors of `decode`.
     """
     model = decode(blob)
     document = read(blob)
@@ -45,7 +45,7 @@ def copy_of(blob: bytes) -> bytes:
 
 
 def _texts(objective: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the objective's name and settings, which are texts, or groups of texts."""
+    """Return the objective's name and its settings, which are texts or groups of texts."""
     found: dict[str, Any] = {}
     for name, value in objective.items():
         if isinstance(value, dict):

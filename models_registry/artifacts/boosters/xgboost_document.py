@@ -1,7 +1,7 @@
-"""XGBoost's models: the document that its files and pickles hold, in JSON or UBJSON.
+"""Decodes XGBoost models: the document in files and pickles, as JSON or UBJSON.
 
-The form is that of XGBoost's `doc/model.schema`. A pickle holds the document under "Model", with the settings of the
-training beside it.
+XGBoost's `doc/model.schema` defines the format. A pickle holds the document under "Model", next to the settings of the
+training.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _LINKS = {
     **dict.fromkeys(("multi:softprob", "multi:softmax"), links.SOFTMAX),
     "binary:hinge": links.STEP,
 }  # fmt: skip
-# How the place where boosting starts is stored, if that is not by the link (src/objective of XGBoost, ProbToMargin).
+# How the base score is stored, if not transformed by the link (src/objective of XGBoost, ProbToMargin).
 _START_LINKS = {"binary:hinge": links.IDENTITY, "multi:softprob": links.IDENTITY, "multi:softmax": links.IDENTITY}
 
 
 def decode(blob: bytes) -> BoostedModel:
     """Return the validated model in a file, or in the blob of a pickle.
 
-    Raises BrokenArtifact if it cannot be read, UnsafeStructure where its trees contradict themselves, and NoPrediction
-    for a kind of model that is not served.
+    Raises BrokenArtifact if it cannot be read, UnsafeStructure if its trees are inconsistent, and NoPrediction for an
+    unsupported kind of model.
     """
     document = _member(_document(blob), "the model", dict)
     try:
@@ -48,7 +48,7 @@ def decode(blob: bytes) -> BoostedModel:
 
 
 def read(blob: bytes) -> dict[str, Any]:
-    """Return the document of the model alone, of which nothing is validated yet."""
+    """Return the document of the model, not validated yet."""
     document = _member(_document(blob), "the model", dict)
     return _member(document.get("Model", document), "the model", dict)  # type: ignore[no-any-return]
 
@@ -56,7 +56,7 @@ def read(blob: bytes) -> dict[str, Any]:
 def _document(blob: bytes) -> Any:
     start = blob[:16].lstrip()
     if not start.startswith(b"{"):
-        # Files before 1.0, pickles before 1.3, and what save_model wrote to other endings up to 1.7.
+        # Files before 1.0, pickles before 1.3, and output of save_model to other extensions up to 1.7.
         raise BrokenArtifact(
             "The XGBoost model in the artifact is neither JSON nor UBJSON: it is damaged, or in the binary format of "
             "old versions (before 1.3 in pickles), which is not served. Load it with the XGBoost that wrote it, call "
@@ -77,7 +77,7 @@ def _member(value: Any, what: str, kind: type | tuple[type, ...]) -> Any:
 
 
 def _model(document: Mapping[str, Any], settings: Mapping[str, Any]) -> BoostedModel:
-    """Return the validated model; `settings` are those of the training, which a pickle has and a file has not."""
+    """Return the validated model; `settings` are those of the training, which only a pickle has."""
     learner = _member(document["learner"], "the learner", dict)
     parameters = learner["learner_model_param"]
     n_features = _whole(parameters["num_feature"], MAX_FEATURES)
@@ -109,7 +109,7 @@ def _model(document: Mapping[str, Any], settings: Mapping[str, Any]) -> BoostedM
         "attributes": attributes,
     }
     if kind == "gblinear":
-        # XGBoost's linear predictor starts every output where it starts the first.
+        # XGBoost's linear predictor uses the first output's base score for every output.
         common["start"] = np.repeat(common["start"][:1], groups)
         return BoostedModel(**common, trees_per_iteration=1, weights=_weights(booster["model"], n_features, groups))
     if kind not in {"gbtree", "dart"}:
@@ -123,13 +123,13 @@ def _model(document: Mapping[str, Any], settings: Mapping[str, Any]) -> BoostedM
 
 
 def _parallel_trees(model: Mapping[str, Any], settings: Mapping[str, Any], attributes: Mapping[str, str]) -> int:
-    """Return how many trees of one output an iteration has; before 1.6 the model itself does not tell."""
+    """Return the number of trees per output and iteration; before 1.6 only the settings have it."""
     found = model["gbtree_model_param"].get("num_parallel_tree")
     if found is None and settings:
         booster = settings["learner"]["gradient_booster"]
         found = booster.get("gbtree", booster).get("gbtree_train_param", {}).get("num_parallel_tree")
     if found is None and "best_ntree_limit" in attributes and _best_iteration(attributes) is not None:
-        # The one counts iterations and the other the trees of one output.
+        # One library version counts iterations, the other counts trees of one output.
         iterations = 1 + int(attributes["best_iteration"])
         found = _whole(attributes["best_ntree_limit"], MAX_OUTPUTS) // iterations
     return max(1, _whole(1 if found is None else found, MAX_OUTPUTS))
@@ -176,7 +176,7 @@ def _tree(tree: Mapping[str, Any], target: int, weight: float) -> TreeNodes:
         right=as_array(tree["right_children"], np.int64),
         is_leaf=is_leaf,
         feature=as_array(tree["split_indices"], np.int64),
-        # In float32, a value below the condition is one up to the number before it.
+        # In float32, values below the condition are values up to the next smaller number.
         threshold=np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64),
         missing_left=as_array(tree["default_left"], np.int64) != 0,
         missing=np.full(len(left), MISSING_NAN, dtype=np.uint8),
@@ -188,7 +188,7 @@ def _tree(tree: Mapping[str, Any], target: int, weight: float) -> TreeNodes:
 
 
 def _sets(tree: Mapping[str, Any], is_leaf: Array) -> dict[int, Array]:
-    """Return the categories of each node that splits by a set; those go right."""
+    """Return the categories of each categorical node; these go right."""
     kinds = as_array(tree.get("split_type", ()), np.int64)
     nodes = as_array(tree.get("categories_nodes", ()), np.int64)
     if len(kinds) not in {0, len(is_leaf)}:
@@ -213,7 +213,7 @@ def _sets(tree: Mapping[str, Any], is_leaf: Array) -> dict[int, Array]:
 
 
 def as_array(value: Any, dtype: Any) -> Array:
-    """Return a list of numbers as an array of one dimension; whole numbers where `dtype` is whole."""
+    """Return a list of numbers as an array of one dimension, of integers if `dtype` is an integer type."""
     array = np.asarray(value)
     if array.size == 0:
         return np.zeros(0, dtype=dtype)
@@ -225,7 +225,7 @@ def as_array(value: Any, dtype: Any) -> Array:
 
 
 def _whole(value: Any, most: int) -> int:
-    """Return a number that the document holds as text."""
+    """Return a number that the document stores as text."""
     text = str(value)
     if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > most:
         raise ubjson.broken(f"it has {text[:40]!r} where a number from 0 to {most} belongs")
@@ -241,7 +241,7 @@ def _names(value: Any, n_features: int) -> tuple[str, ...]:
 
 
 def _start(value: Any, objective: str, link: str, groups: int) -> Array:
-    """Return where boosting starts, one number per output."""
+    """Return the base score, one number per output."""
     parts = _member(value, "the base score", str).strip("[]").split(",")
     scores = np.array([np.float32(part) for part in parts], dtype=np.float64)
     if len(scores) == 1:
@@ -266,7 +266,7 @@ def _weights(model: Mapping[str, Any], n_features: int, groups: int) -> Array:
 
 
 def _categories(value: Any, n_features: int) -> tuple[tuple[Any, ...] | None, ...]:
-    """Return the values behind the codes of each feature, as XGBoost 3.1 and newer keep them; () where none."""
+    """Return the category values behind the codes of each feature (XGBoost 3.1 and newer); () for other features."""
     if not isinstance(value, Mapping) or not len(value.get("enc", ())):
         return ()
     encoded = _member(value["enc"], "the categories", list)

@@ -1,4 +1,4 @@
-"""Stand in for XGBoost's classes in files: their states are taken, their code is never run."""
+"""Replacements for XGBoost's classes in files: they read the stored state, and never run XGBoost's code."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def _broken(what: str) -> BrokenArtifact:
 
 
 class Booster(BoostedRegressor):
-    """Stands for `xgboost.Booster`, and answers as its `predict` does: scores, probabilities, or class numbers."""
+    """Replaces `xgboost.Booster`, and predicts like its `predict`: scores, probabilities, or class numbers."""
 
     model: BoostedModel
     blob: bytes
 
     def __setstate__(self, state: State) -> None:
-        """Read the model out of the state that a pickle holds."""
+        """Read the model from the state in a pickle."""
         blob = state.get("handle") if isinstance(state, dict) else None
         if not isinstance(blob, bytes | bytearray):
             raise _broken("holds no bytes of a model; it was probably never trained")
         self.load(bytes(blob), names=state.get("feature_names"), best=state.get("best_iteration"))
 
     def load(self, blob: bytes, *, names: Any = None, best: Any = None) -> None:
-        """Take the model in `blob`; older versions kept the names and the best iteration beside it."""
+        """Use the model in `blob`; older versions stored names and best iteration separately."""
         self.blob = blob
         self.model = _with_older(xgboost_document.decode(blob), names, best)
         self.take(self, iterations=None)
 
     def predict(self, rows: Any) -> Any:
-        """Return what `Booster.predict` does; multi:softmax answers with the number of the class."""
+        """Return the predictions of `Booster.predict`; for multi:softmax these are class numbers."""
         answers = self._answers(rows)
         if self.model_.objective == "multi:softmax":
             return answers.argmax(axis=1).astype(np.float64)
@@ -57,13 +57,13 @@ def _with_older(model: BoostedModel, names: Any, best: Any) -> BoostedModel:
 
 
 class _Wrapper(Boosted):
-    """What XGBoost's estimators for scikit-learn share."""
+    """Base of the replacements for XGBoost's scikit-learn estimators."""
 
     def __setstate__(self, state: State) -> None:
-        """Take what a prediction needs of the state that a pickle holds; parameters of the training are left."""
+        """Read the part of a pickled state that predictions need; training parameters are ignored."""
         booster = state.get("_Booster") if isinstance(state, dict) else None
         if booster is None:
-            return  # a template inside of a search, never fitted
+            return  # an unfitted template inside a search
         if not isinstance(booster, Booster):
             raise _broken("is not a booster")
         objective = state.get("objective")
@@ -72,42 +72,42 @@ class _Wrapper(Boosted):
         self.take_booster(booster, missing=state.get("missing", np.nan), state=state)
 
     def take_booster(self, booster: Booster, *, missing: Any, state: State) -> None:
-        """Answer by `booster`, up to the best iteration, as the wrapper does."""
+        """Predict with `booster` up to the best iteration, like the wrapper."""
         best = booster.model.best_iteration
         self.take(booster, iterations=None if best is None else best + 1, missing=missing)
 
 
 class XGBRegressor(_Wrapper, BoostedRegressor):
-    """Stands for `xgboost.XGBRegressor`."""
+    """Replaces `xgboost.XGBRegressor`."""
 
 
 class XGBRFRegressor(XGBRegressor):
-    """Stands for `xgboost.XGBRFRegressor`."""
+    """Replaces `xgboost.XGBRFRegressor`."""
 
 
 class XGBRanker(XGBRegressor):
-    """Stands for `xgboost.XGBRanker`."""
+    """Replaces `xgboost.XGBRanker`."""
 
 
 class XGBClassifier(_Wrapper, BoostedClassifier):
-    """Stands for `xgboost.XGBClassifier`."""
+    """Replaces `xgboost.XGBClassifier`."""
 
     def take_booster(self, booster: Booster, *, missing: Any, state: State) -> None:
-        """Answer with the labels of the training, which older versions encoded themselves."""
+        """Predict the labels of the training data; older versions of XGBoost encode them themselves."""
         super().take_booster(booster, missing=missing, state=state)
         encoder = state.get("_le")
         self.take_classes(getattr(encoder, "classes_", state.get("classes_")))
 
 
 class XGBRFClassifier(XGBClassifier):
-    """Stands for `xgboost.XGBRFClassifier`."""
+    """Replaces `xgboost.XGBRFClassifier`."""
 
 
 _BY_KIND = {"classifier": XGBClassifier, "regressor": XGBRegressor, "ranker": XGBRanker}
 
 
 def open_xgboost(path: Path) -> Any:
-    """Return the model in a `.ubj` or `.json` file, as the class that wrote it: a wrapper's, or the booster itself."""
+    """Return the model in a `.ubj` or `.json` file, as the class that wrote it: a wrapper, or the booster."""
     booster = Booster()
     booster.load(path.read_bytes())
     written = _written_by(booster.model)
@@ -120,7 +120,7 @@ def open_xgboost(path: Path) -> Any:
 
 
 def _written_by(model: BoostedModel) -> State:
-    """Return which wrapper wrote a file, and its classes if it is an older one."""
+    """Return the wrapper that wrote a file, and its classes if the wrapper is an older one."""
     text = dict(model.attributes).get("scikit_learn", "")
     try:
         meta = json.loads(text) if text else {}

@@ -1,4 +1,4 @@
-"""The formats of artifacts, each opened by its file's ending and by nothing else."""
+"""The formats of artifacts, chosen by the file's extension alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,29 +11,29 @@ from models_registry.errors import NoPrediction, UnsupportedFormat
 if TYPE_CHECKING:
     from models_registry.artifacts.bundles import Bundle
 
-# joblib writes pickles, so whatever is a pickle goes through the same loader and the same list of trusted names.
+# joblib writes pickles, so all pickles use the same loader and the same list of trusted names.
 FORMATS = {
     **dict.fromkeys((".joblib", ".pkl", ".pickle", ".sav"), "joblib"),
     ".skops": "skops",
     ".onnx": "onnx",
     **dict.fromkeys((".ubj", ".json"), "xgboost"),
-    # As MLflow names the text that LightGBM's Booster.save_model writes.
+    # MLflow's file name for the text of LightGBM's Booster.save_model.
     ".lgb": "lightgbm",
 }
-# Samples, metrics and settings lie beside models as JSON, too: of those files in a storage only these are models.
+# Samples, metrics and settings are often JSON files next to a model: only these JSON files are models.
 _JSON_MODELS = ("model.json", ".xgb.json")
 
 
 def listed_endings() -> str:
-    """Return the endings of artifacts as a phrase: ".joblib, …, .skops or .onnx"."""
+    """Return the extensions of artifacts as a phrase: ".joblib, …, .skops or .onnx"."""
     *first, last = FORMATS
     return f"{', '.join(first)} or {last}"
 
 
 def is_artifact(key: str) -> bool:
-    """Return whether a stored `key` is an artifact by its ending, in upper or lower case.
+    """Return whether a storage `key` is an artifact by its extension, in upper or lower case.
 
-    JSON is one as `model.json`, or where it ends in `.xgb.json`.
+    JSON files count if they are named `model.json` or end in `.xgb.json`.
     """
     name = PurePosixPath(key).name.lower()
     if name.endswith(".json"):
@@ -42,7 +42,7 @@ def is_artifact(key: str) -> bool:
 
 
 def format_of(key: str) -> str:
-    """Return the format that the ending of `key` names, in upper or lower case; no content is looked at."""
+    """Return the format of the extension of `key`, in upper or lower case, without a look at the content."""
     ending = PurePosixPath(key).suffix
     if ending.lower() not in FORMATS:
         raise UnsupportedFormat(
@@ -86,7 +86,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _next_step(value: Any) -> str:
-    """Say what to publish in place of a `value` that cannot predict."""
+    """Return what to publish instead of a `value` that cannot predict."""
     from models_registry.artifacts.row_transformer import LABEL_ENCODERS
 
     if isinstance(value, type):
@@ -109,7 +109,7 @@ def _has(value: Any, method: str) -> bool:
 
 
 def _require_fitted(estimator: Any) -> None:
-    """Refuse an estimator of scikit-learn that was never fitted; those of other packages say so when they predict."""
+    """Refuse an unfitted scikit-learn estimator; estimators of other packages raise when they predict."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
@@ -139,10 +139,10 @@ _OPENERS: dict[str, Callable[[Path, frozenset[str], bool], Any]] = {
 def open_artifact(
     path: Path, format: str, *, trusted: frozenset[str] = frozenset(), allow_any_pickle: bool = False
 ) -> Any:
-    """Return the estimator in `path`: its structure validated, its arrays read-only, set up for one thread.
+    """Return the estimator in `path`: with a validated structure, read-only arrays, and one thread.
 
-    `trusted` holds an operator's own exact names, `allow_any_pickle` gives joblib files leave to run anything.
-    Raises UnsupportedFormat, UntrustedArtifact, BrokenArtifact, UnsafeStructure or NoPrediction.
+    `trusted` holds an operator's own exact names, `allow_any_pickle` allows joblib files to run any code. Raises
+    UnsupportedFormat, UntrustedArtifact, BrokenArtifact, UnsafeStructure or NoPrediction.
     """
     return open_bundle(path, format, trusted=trusted, allow_any_pickle=allow_any_pickle).estimator
 
@@ -150,7 +150,7 @@ def open_artifact(
 def open_bundle(
     path: Path, format: str, *, trusted: frozenset[str] = frozenset(), allow_any_pickle: bool = False
 ) -> "Bundle":
-    """Return what `open_artifact` does, with how the parts of a dict, a tuple or several files were read."""
+    """Return the result of `open_artifact`, and how the parts of a dict, a tuple or several files are combined."""
     from models_registry.artifacts.bundles import Bundle, combine
     from models_registry.artifacts.formats.read_only import make_read_only
     from models_registry.artifacts.formats.serving_defaults import settle
@@ -161,7 +161,7 @@ def open_bundle(
     value, parts, steps, is_free = _read(path, format, trusted, allow_any_pickle)
     vouched = None if is_free else trusted
     if parts is not None:
-        # Before anything of a part is called: its widths and names tell the order.
+        # Before any method of a part is called: widths and names determine the order.
         check_objects(list(walk(value)), vouched=vouched)
         bundle = combine(parts, steps)
     else:
@@ -171,7 +171,7 @@ def open_bundle(
         raise NoPrediction(f"The artifact holds a {_kind_of(estimator)}, which has no predict. {_next_step(estimator)}")
     objects = list(walk(estimator))
     settle(objects)
-    # In every process that loads it, and before anything of it is used.
+    # In every process that loads the model, and before its first use.
     check_objects(objects, vouched=vouched)
     make_read_only(objects)
     _require_fitted(estimator)
@@ -181,7 +181,7 @@ def open_bundle(
 def _read(
     path: Path, format: str, trusted: frozenset[str], allow_any_pickle: bool
 ) -> tuple[Any, dict[str, Any] | None, tuple[str, ...] | None, bool]:
-    """Return what the file holds, its parts, their order if it is said, and whether anything was free to run."""
+    """Return the file's value, its parts, their order if given, and whether the file could run any code."""
     from models_registry.artifacts import pack
     from models_registry.artifacts.bundles import parts_of
 

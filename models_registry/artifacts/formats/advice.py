@@ -1,4 +1,4 @@
-"""What to do about an artifact whose names are not on the list of trusted ones."""
+"""The next steps for an artifact with names that are not on the list of trusted names."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,13 @@ _INTO_A_PACKAGE = (
     "shop/features.py. 2. In the notebook: `from shop.features import Name`, fit, and save again. "
     f"3. {OWN_PACKAGE}"
 )
-# cloudpickle and dill write the code of what cannot be imported; who trusts the names that rebuild it trusts any code.
+# cloudpickle and dill store the code of objects that cannot be imported; to trust the functions that rebuild it is to
+# trust any code.
 _CODE_IN_THE_FILE = (
     "The file holds code itself, such as a lambda or a function of a notebook, and code in a file is never run here. "
     f"{_INTO_A_PACKAGE}"
 )
-# By the beginning of the names for which no addition to the list is of any use.
+# By name prefix: names for which an addition to the list does not help.
 _ADVICE = {
     "__main__.": (
         f"`__main__` is the notebook or script that trained the model, which nothing else can import. {_INTO_A_PACKAGE}"
@@ -30,7 +31,7 @@ _ADVICE = {
     ),
     "joblib.memory.": "The pipeline keeps a cache. Publish it after pipeline.set_params(memory=None).",
 }
-# Whatever these lead to reaches the machine: no ordinary model names them.
+# Names that lead to access to the machine; no ordinary model contains them.
 _DANGEROUS_MODULES = frozenset(
     [
         "os",
@@ -152,7 +153,7 @@ _DO_NOT_TRUST = (
     "They reach files, programs or the network of this server, which no ordinary model needs. Do not trust this file: "
     "nothing of it was run. Find out where it comes from, and train the model again yourself."
 )
-# Libraries that people train with and that this server does not have, with the way to a file that it serves.
+# Libraries that users train with but this server lacks, with a way to export a supported file.
 _WITH_STEPS = "Train the model with steps of scikit-learn, or publish it as ONNX"
 _OTHER_LIBRARIES = {
     **dict.fromkeys(["torch", "torchvision", "pytorch_lightning"], "Export it with torch.onnx.export"),
@@ -163,7 +164,7 @@ _OTHER_LIBRARIES = {
     ),
     "catboost": "Export it as ONNX with model.save_model('model.onnx', format='onnx')",
     "imblearn": "Publish a pipeline of scikit-learn with the fitted steps that predict",
-    # Its encoders keep tables of pandas, whose rebuilding no list of names makes safe.
+    # Its encoders store pandas tables, which no list of names can make safe to rebuild.
     "category_encoders": "Encode with scikit-learn's TargetEncoder, OrdinalEncoder or OneHotEncoder",
     "feature_engine": "Of its transformers those that keep plain values are served; use one of them",
     **dict.fromkeys(
@@ -207,13 +208,13 @@ _COMMON_ADVICE = f"{OWN_PACKAGE} Or publish the model as ONNX or skops."
 
 
 def is_dangerous(name: str) -> bool:
-    """Return whether a name reaches what is outside of the model: files, programs, the network, code in texts."""
+    """Return whether a name gives access beyond the model: files, programs, the network, code in texts."""
     module = name.partition(".")[0]
     return module in _DANGEROUS_MODULES or name in _DANGEROUS_NAMES or name.startswith(_DANGEROUS_PREFIXES)
 
 
 def advice(names: Iterable[str]) -> str:
-    """Return the next step for an artifact whose `names` are not on the list, in whole sentences."""
+    """Return the next step, in whole sentences, for an artifact whose `names` are not on the list."""
     names = tuple(names)
     if any(is_dangerous(name) for name in names):
         return _DO_NOT_TRUST

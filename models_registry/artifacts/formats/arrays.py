@@ -1,8 +1,7 @@
-"""Arrays and their types as pickles describe them, checked before numpy acts on the description.
+"""Checks arrays and dtypes in pickles before numpy uses their description.
 
-numpy trusts what a pickle says about a type: a state that hides an object field makes it read pointers out of
-the file, and a list that is too short makes it read past its end. Each description is therefore compared with
-what numpy's public constructors make of it.
+numpy trusts the description: a state that hides an object field makes numpy read pointers from the file, and a short
+list makes it read out of bounds. So each description is compared with the result of numpy's public constructors.
 """
 
 import math
@@ -17,7 +16,7 @@ _DTYPE_STATE_LENGTHS = {8, 9}
 _COPYING_ARGUMENTS = 3
 _ARRAY_STATE_LENGTH = 5
 _MASKED_STATE_LENGTH = 7
-# datetime64 and timedelta64, whose unit is a part of the state that no public constructor gives back.
+# datetime64 and timedelta64: their unit is part of the state, which no public constructor restores.
 _DATES = "mM"
 _PLAIN_TYPE = re.compile(r"[biufcmMSUVO?]\d{0,9}")
 
@@ -29,10 +28,10 @@ def _refuse(what: str) -> NoReturn:
 
 
 def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
-    """Refuse `numpy.dtype(...)` unless it makes a fresh, plain type.
+    """Refuse `numpy.dtype(...)` unless it creates a new, plain type.
 
-    Without the copy flag numpy hands out its shared instance, whose byte order the artifact could then turn
-    around for the whole process.
+    Without the copy flag numpy returns its shared instance, whose byte order the artifact could then change for the
+    whole process.
     """
     plain = (
         len(arguments) == _COPYING_ARGUMENTS
@@ -48,7 +47,7 @@ def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
 
 
 def set_dtype_state(dtype: np.dtype[Any], state: Any) -> None:
-    """Set an unpickled type's state, after seeing that numpy's public constructor would give the same type."""
+    """Set a dtype's pickled state, if numpy's public constructor gives the same dtype."""
     if type(state) is not tuple or len(state) not in _DTYPE_STATE_LENGTHS:
         _refuse("an array type with a malformed state")
     expected = _dtype_of_state(dtype, state)
@@ -108,7 +107,7 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
 
 
 def checked_array_state(array: np.ndarray[Any, Any], state: Any) -> None:
-    """Refuse an array's pickled state unless its data has the length that shape and type claim."""
+    """Refuse an array's pickled state unless its data has the length of its shape and type."""
     if type(state) is not tuple or len(state) != _ARRAY_STATE_LENGTH:
         _refuse("an array with a malformed state")
     _check_data(state[1], state[2], state[4])
@@ -117,7 +116,7 @@ def checked_array_state(array: np.ndarray[Any, Any], state: Any) -> None:
 
 
 def checked_masked_state(state: Any) -> None:
-    """Refuse a masked array's pickled state unless its data has the length that shape and type claim."""
+    """Refuse a masked array's pickled state unless its data has the length of its shape and type."""
     if type(state) is not tuple or len(state) != _MASKED_STATE_LENGTH:
         _refuse("a masked array with a malformed state")
     _check_data(state[1], state[2], state[4])
@@ -135,7 +134,7 @@ def _check_data(shape: Any, dtype: Any, data: Any) -> None:
 
 
 def read_array_data(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Any:
-    """Read an array's bytes as joblib wrote them, straight into the array."""
+    """Read an array's bytes, as joblib wrote them, directly into the array."""
     if order not in {"C", "F"}:
         _refuse("an array in an unknown order")
     count = math.prod(shape)

@@ -1,8 +1,8 @@
-"""Texts that pandas keeps in Arrow's memory, read from a file without Arrow.
+"""Reads pandas' Arrow-backed texts from a file without Arrow.
 
-pandas does so where pyarrow is installed. pyarrow's own functions believe a file's lengths and offsets, and would read
-past its bytes. These take their places: what a file calls by pyarrow's name is one of them, and gives plain strings.
-The layout is that of Arrow's columnar format: validity bits, offsets, and the texts in UTF-8.
+pandas uses them if pyarrow is installed. pyarrow's own functions trust a file's lengths and offsets, and would read out
+of bounds. The functions here replace them under pyarrow's names, and return plain strings. The layout is Arrow's
+columnar format: validity bits, offsets, and UTF-8 texts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _BUFFERS = 3
 
 
 class ArrowType(str):
-    """The name of a type of texts."""
+    """The name of a text type."""
 
     __slots__ = ()
 
 
 class Texts(list[str | None]):
-    """What an array of Arrow holds; None if a value is missing."""
+    """The content of an Arrow array; None for a missing value."""
 
     __slots__ = ()
 
@@ -38,21 +38,21 @@ def _refuse(what: str) -> NoReturn:
 
 
 def type_of(name: Any) -> ArrowType:
-    """Return the type of texts that `name` names; it takes the place of `pyarrow.lib.type_for_alias`."""
+    """Return the text type called `name`; replaces `pyarrow.lib.type_for_alias`."""
     if name not in _OFFSETS:
         _refuse("of another type than texts")
     return ArrowType(name)
 
 
 def buffer_of(data: Any) -> bytes:
-    """Return bytes; it takes the place of `pyarrow.lib.py_buffer`."""
+    """Return bytes; replaces `pyarrow.lib.py_buffer`."""
     if not isinstance(data, bytes | bytearray):
         _refuse("of no bytes")
     return bytes(data)
 
 
 def texts_of(data: Any) -> Texts:
-    """Return the texts of one array; it takes the place of `pyarrow.lib._restore_array`.
+    """Return the texts of one array; replaces `pyarrow.lib._restore_array`.
 
     `data` is (type, length, number of nulls, offset, buffers, children, dictionary), as pyarrow writes it.
     """
@@ -83,7 +83,7 @@ def texts_of(data: Any) -> Texts:
 
 
 def _offsets(buffer: Any, dtype: np.dtype[Any], offset: int, length: int) -> list[int]:
-    """Return the starts of the texts, and the end of the last one: each at least as large as the previous one."""
+    """Return the offsets of the texts and the end of the last one, in ascending order."""
     if type(buffer) is not bytes or (offset + length + 1) * dtype.itemsize > len(buffer):
         _refuse("with fewer offsets than texts")
     found: list[int] = np.frombuffer(buffer, dtype, count=length + 1, offset=offset * dtype.itemsize).tolist()
@@ -93,7 +93,7 @@ def _offsets(buffer: Any, dtype: np.dtype[Any], offset: int, length: int) -> lis
 
 
 def _validity(buffer: Any, offset: int, length: int) -> list[bool]:
-    """Return which values are there, by one bit each, the lowest first; all of them without a buffer."""
+    """Return which values are valid, from one bit each, lowest bit first; all of them without a buffer."""
     if buffer is None:
         return [True] * length
     if type(buffer) is not bytes or len(buffer) * 8 < offset + length:
@@ -103,7 +103,7 @@ def _validity(buffer: Any, offset: int, length: int) -> list[bool]:
 
 
 def chunks_of(arrays: Any, kind: Any = None) -> Texts:
-    """Return the texts of several arrays; it takes the place of `pyarrow.lib.chunked_array`."""
+    """Return the texts of several arrays; replaces `pyarrow.lib.chunked_array`."""
     if type(arrays) is not list or not all(type(array) is Texts for array in arrays):
         _refuse("of other things than texts")
     return Texts(text for array in arrays for text in array)

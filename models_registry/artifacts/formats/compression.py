@@ -1,4 +1,4 @@
-"""Every compression of joblib as one bounded, readable stream."""
+"""Reads all of joblib's compressions as one stream with limits."""
 
 import bz2
 import io
@@ -12,7 +12,7 @@ from models_registry.errors import BrokenArtifact, UntrustedArtifact
 
 _BLOCK_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 20
-# xz and lzma files name the dictionary they need, up to 4 GB; the strongest preset needs 65 MB.
+# xz and lzma files declare their dictionary size, up to 4 GB; the strongest preset needs 65 MB.
 _LZMA_MEMORY_BYTES = 128 << 20
 
 
@@ -25,7 +25,7 @@ class _Decompressor(Protocol):
 
 
 class _Zlib:
-    """zlib's decompressor with the interface that those of bz2 and lzma share."""
+    """zlib's decompressor with the interface of those of bz2 and lzma."""
 
     def __init__(self, wbits: int) -> None:
         self._inner = zlib.decompressobj(wbits)
@@ -66,7 +66,7 @@ _LEGACY_PREFIX = b"ZF"
 
 
 class _Inflated(io.RawIOBase):
-    """The decompressed bytes of a file, produced as they are asked for, so that a bomb fills no memory."""
+    """The decompressed bytes of a file, produced on demand, so that a decompression bomb does not fill memory."""
 
     def __init__(self, raw: BinaryIO, decompressor: _Decompressor) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def compression_of(first_bytes: bytes) -> str:
 
 
 def open_stream(path: Path) -> "io.BufferedReader[Any]":
-    """Return the artifact's decompressed bytes as a stream; reading more never costs more memory."""
+    """Return the artifact's decompressed bytes as a stream with constant memory use."""
     raw = io.BufferedReader(io.FileIO(path), buffer_size=_BUFFER_BYTES)
     try:
         first_bytes = raw.peek(_MAX_PREFIX_LENGTH)[:_MAX_PREFIX_LENGTH]

@@ -1,4 +1,4 @@
-"""Sizes that an inert array claims, and the errors for files that contradict themselves."""
+"""Array sizes in a file that is inspected without execution, and errors for inconsistent files."""
 
 import math
 import re
@@ -12,15 +12,15 @@ _ITEMSIZE_IN_STATE = 5
 
 
 class ContradictoryFile(Exception):
-    """The file contradicts itself, or does what no ordinary one does; the message is the reason."""
+    """The file is inconsistent or unusual; the message gives the reason."""
 
 
 class TruncatedFile(ContradictoryFile):
-    """The file ends before what it announces."""
+    """The file is shorter than it declares."""
 
 
 class CallArguments:
-    """Key under which a stand-in keeps what its class was called with."""
+    """Key under which a stand-in keeps the arguments of its class."""
 
 
 class OtherState:
@@ -28,7 +28,7 @@ class OtherState:
 
 
 def item_bytes(dtype: Any) -> tuple[int, bool]:
-    """Return the size of one item, and whether it is a Python object, of an inert `numpy.dtype`."""
+    """Return the item size of a stand-in for `numpy.dtype`, and whether items are Python objects."""
     arguments = dtype.state.get(CallArguments) if isinstance(dtype, Inert) else None
     kind = arguments[0] if isinstance(arguments, tuple) and arguments else None
     found = _ITEM_BYTES.fullmatch(kind) if isinstance(kind, str) else None
@@ -51,7 +51,7 @@ def item_count(shape: Any) -> int:
 
 
 def object_items(nested: Any) -> list[Any]:
-    """Return the items of an array of objects, which numpy pickles as a list in its state."""
+    """Return the items of an object array, which numpy pickles as a list in its state."""
     state = nested.state.get(OtherState) if isinstance(nested, Inert) else None
     items = state[-1] if isinstance(state, tuple) and state else []
     return items if isinstance(items, list) else []

@@ -1,7 +1,7 @@
-"""joblib artifacts, read without running anything that is not on the list of trusted names.
+"""Loads joblib artifacts, and runs only code on the list of trusted names.
 
-joblib's own reader is a pickle reader, which calls whatever the file names. This one reads the same files and carries
-out only what ordinary ones contain: names on the list, instances of listed classes, and plain containers.
+joblib's own reader is a pickle reader, which calls any function that the file names. This reader executes only what
+ordinary files contain: listed names, instances of listed classes, and plain containers.
 """
 
 import io
@@ -38,11 +38,11 @@ _DEEPEST_NESTING = 16
 
 
 class ArrayRecord:
-    """Stands for joblib's array wrapper in the stream; the array's bytes follow it."""
+    """Replaces joblib's array wrapper in the stream; the array's bytes follow it."""
 
 
 class MappedArray:
-    """Stands for `numpy.memmap`, which files of memory-mapped arrays mention and nothing here may call."""
+    """Replaces `numpy.memmap`, which files of memory-mapped arrays name but this reader must not call."""
 
 
 _STAND_INS: dict[str, Any] = {
@@ -67,7 +67,7 @@ _RUNNABLE_STAND_INS = (
 
 
 def refuse_old_joblib(version: str) -> None:
-    """Refuse joblib before 1.6, whose reader of object arrays is a bare pickle."""
+    """Refuse joblib before 1.6, whose reader of object arrays is an unrestricted pickle reader."""
     found = tuple(int(part) for part in version.split(".")[:2])
     if found < MIN_JOBLIB:
         raise BrokenArtifact(
@@ -77,7 +77,7 @@ def refuse_old_joblib(version: str) -> None:
 
 
 class TrustedUnpickler(pickle._Unpickler):
-    """A reader of joblib's streams that resolves exact names only and refuses every unusual instruction."""
+    """A pickle reader for joblib that resolves only exact names and refuses unusual instructions."""
 
     dispatch: ClassVar[Any] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
@@ -95,7 +95,7 @@ class TrustedUnpickler(pickle._Unpickler):
         self._names = trust.all
         self._runnable = trust.runnable
         self._depth = depth
-        # Imported here: the table imports scikit-learn, which a command that opens nothing need not wait for.
+        # Imported here: the table imports scikit-learn, which commands that open no artifact need not wait for.
         from models_registry.artifacts.formats.migrations.table import migrate
 
         self._migrate = migrate
@@ -109,7 +109,7 @@ class TrustedUnpickler(pickle._Unpickler):
     def load(self) -> Any:
         """Return the object in the stream.
 
-        Frames are only a hint how much to read ahead. The stream is buffered already, so they are skipped.
+        Frames are only read-ahead hints. The stream is already buffered, so they are skipped.
         """
         self.read = self._stream.read
         self.readline = self._stream.readline
@@ -130,7 +130,7 @@ class TrustedUnpickler(pickle._Unpickler):
             return stop.value
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the object of an exact name on the list; nothing else is even imported."""
+        """Return the object of an exact name on the list; other names are not even imported."""
         module, name = current_name(module, name)
         full = f"{module}.{name}"
         found = self._resolved.get(full)
@@ -212,7 +212,7 @@ class TrustedUnpickler(pickle._Unpickler):
             self._set_state(target, state)
 
     def _set_state(self, target: Any, state: Any) -> None:
-        # State set on a class or a function would outlast the load and change it for the whole process.
+        # State on a class or function would outlast the load and change it for the whole process.
         if isinstance(target, type) or id(target) in self._resolved_ids or is_definition(target):
             refuse(f"changes {getattr(target, '__name__', target)!r} itself")
         if isinstance(target, list | dict | set | tuple | str | bytes | int | float) and not hasattr(
@@ -222,7 +222,7 @@ class TrustedUnpickler(pickle._Unpickler):
         refuse_dunder_keys(state)
         state = self._migrate(target, state)
         if type(target).__name__ == "Tree" and len(state["nodes"]) != state["node_count"]:
-            # scikit-learn would believe the count, and read past the nodes.
+            # scikit-learn would trust the count, and read out of bounds.
             refuse("holds a decision tree with another number of nodes than it says")
         self.stack.append(state)
         super().load_build()  # type: ignore[misc]
@@ -271,8 +271,8 @@ class TrustedUnpickler(pickle._Unpickler):
             refuse(f"sets items of {type(target).__name__}")
         keys = items[::2]
         if type(target) is not dict:
-            # A dictionary that answers attribute access, such as scikit-learn's Bunch, would take these for
-            # numpy's interfaces to raw memory.
+            # A dictionary with attribute access, such as scikit-learn's Bunch, would expose these keys as numpy's
+            # interfaces to raw memory.
             refuse_dunder_keys(dict.fromkeys(key for key in keys if type(key) is str))
         target.update(zip(keys, items[1::2], strict=True))
 
@@ -284,7 +284,7 @@ class TrustedUnpickler(pickle._Unpickler):
         target.update(items)
 
     def load_bytearray8(self) -> None:
-        # Read first: an array of the claimed length, made beforehand, would fill memory with zeros.
+        # Data first: an array allocated with the declared length would fill memory with zeros.
         length = int.from_bytes(self.read(8), "little")
         self.append(bytearray(self.read(length)))
 
@@ -331,7 +331,7 @@ def _import(module: str, name: str) -> Any:
 
 
 def open_joblib(path: Path, *, trusted: frozenset[str], allow_any_pickle: bool) -> Any:
-    """Return the object in a joblib file; only `allow_any_pickle` runs what is not on the list."""
+    """Return the object in a joblib file; only `allow_any_pickle` runs names that are not on the list."""
     import joblib
 
     refuse_old_joblib(joblib.__version__)
@@ -344,7 +344,7 @@ def open_joblib(path: Path, *, trusted: frozenset[str], allow_any_pickle: bool) 
         except ArtifactError:
             raise
         except Exception as error:
-            # A damaged file fails in as many ways as there are instructions (EOFError, KeyError: 60, …).
+            # A damaged file can raise any exception of the instructions (EOFError, KeyError: 60, …).
             raise BrokenArtifact(
                 f"The artifact cannot be read as a joblib file ({type(error).__name__}: {error}). Publish it again."
             ) from error

@@ -1,4 +1,4 @@
-"""Reads a joblib file as a list of instructions: every name is noted, nothing is imported, made or called."""
+"""Inspects a joblib file as a list of instructions: every name is noted, no object is imported or called."""
 
 import io
 import pickle
@@ -36,11 +36,11 @@ _PICKLE_PYTHONS = {2: ">=2.3", 3: ">=3.0", 4: ">=3.4", 5: ">=3.8"}
 
 
 class _Text(str):
-    """Stands for bytes or text too long to keep."""
+    """Replaces bytes or text that are too long to keep."""
 
 
 class _Unhashable:
-    """Stands for a key that is not a plain value: hashing crafted ones can take forever."""
+    """Replaces a key that is not a plain value: hashing a crafted key can take forever."""
 
 
 def _key(value: Any) -> Any:
@@ -48,7 +48,7 @@ def _key(value: Any) -> Any:
 
 
 class InertUnpickler(pickle._Unpickler):
-    """Follows a pickle's instructions with stand-ins in place of every object."""
+    """Interprets a pickle's instructions with stand-ins instead of objects."""
 
     dispatch: ClassVar[Any] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
@@ -109,7 +109,7 @@ class InertUnpickler(pickle._Unpickler):
         return line
 
     def _endless_line(self) -> bytes:
-        """Return the beginning of a text that takes a line, of which protocol 0 makes whole arrays."""
+        """Return the start of a text line; protocol 0 writes whole arrays as one line."""
         start = line = self._stream.readline(_MAX_LINE_LENGTH)
         claim(self._notes, len(line), self._limit)
         while not line.endswith(b"\n"):
@@ -155,7 +155,7 @@ class InertUnpickler(pickle._Unpickler):
             self._skip(length)
             self.append(_Text(f"<{length} bytes>"))
             return
-        # Short texts count as well: many of them are a bomb as good as one.
+        # Short texts count as well: many short texts use as much memory as a long one.
         claim(self._notes, length, self._limit)
         self.append(decode(self._exactly(length)))
 
@@ -183,7 +183,7 @@ class InertUnpickler(pickle._Unpickler):
         return Inert(name, {CallArguments: arguments})
 
     def _bound_method(self, name: str, arguments: Any) -> str:
-        """Return the method's own name for the few that ordinary files ask for with getattr."""
+        """Return the method's name for the few methods that ordinary files read with getattr."""
         if name != "builtins.getattr" or not isinstance(arguments, tuple) or len(arguments) != 2:
             return name
         target, method = arguments
@@ -223,7 +223,7 @@ class InertUnpickler(pickle._Unpickler):
             target.state[OtherState] = state
 
     def _note_state(self, target: Inert, state: dict[Any, Any]) -> None:
-        # One state may be given to any number of objects, so each time counts.
+        # One state may be applied to many objects, so each use counts.
         claim(self._notes, _STATE_ENTRY_BYTES * len(state), self._limit)
         dunder = next((key for key in state if isinstance(key, str) and key.startswith("__")), None)
         if dunder is not None:
@@ -368,7 +368,7 @@ def _as_text(data: bytes) -> str:
 
 
 def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
-    """Note what a joblib file names, claims and betrays."""
+    """Note the names, contents and problems of a joblib file."""
     if not path.stat().st_size:
         notes.problems.append("The artifact is an empty file. Copy it again, whole.")
         return

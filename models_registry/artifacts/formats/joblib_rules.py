@@ -1,4 +1,4 @@
-"""Rules for the arguments of functions that a joblib file may call, and the errors for files that break them."""
+"""Checks of the arguments of functions that a joblib file may call, and the errors for refused files."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -36,7 +36,7 @@ def refuse_dunder_keys(state: Any) -> None:
 
 
 def bound_method(target: Any, name: Any) -> Any:
-    """Return one of the few methods that ordinary artifacts hold; pickle would ask `getattr` for any at all."""
+    """Return one of the few methods that ordinary artifacts use; pickle's `getattr` would return any attribute."""
     full = f"{type(target).__module__}.{type(target).__qualname__}.{name}"
     if full not in BOUND_METHODS:
         raise untrusted_name(f"builtins.getattr ({full})")
@@ -44,7 +44,7 @@ def bound_method(target: Any, name: Any) -> Any:
 
 
 def new_instance(cls: Any, base: Any, state: Any) -> Any:
-    """Return an instance of a class without its constructor, as pickle protocols 0 and 1 ask for it."""
+    """Return an instance of a class without a call of its constructor, for pickle protocols 0 and 1."""
     if base is not object or state is not None:
         refuse("makes an instance in an unusual way")
     return cls.__new__(cls)

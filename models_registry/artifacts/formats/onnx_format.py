@@ -12,7 +12,7 @@ from models_registry.artifacts.formats.onnx_inputs import Columns, GraphInput, r
 from models_registry.artifacts.formats.onnx_outputs import Binding, bind
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
-# Rows that are made up, to see what a graph answers: in each all columns hold one value.
+# Generated rows that show the shape of a graph's output; in each row all columns have the same value.
 TRIAL_VALUES = (0, 1, 2)
 TRIAL_TEXTS = ("", "a", "b c")
 NO_LOCALE = re.compile(r"Failed to construct locale with name:\s*([\w.-]+)")
@@ -23,10 +23,10 @@ OPSET_TOO_NEW = re.compile(
 
 
 class OnnxPredictor:
-    """An ONNX graph that predicts as an estimator does.
+    """An ONNX graph with the interface of an estimator.
 
-    `inputs` may be an array of rows or a pandas.DataFrame. Where the graph has several inputs, their columns are
-    `feature_names_in_`. `output_kind_` is the dtype kind of the predictions.
+    `inputs` may be an array of rows or a pandas.DataFrame. If the graph has several inputs, `feature_names_in_` names
+    their columns. `output_kind_` is the dtype kind of the predictions.
     """
 
     def __init__(self, run: "GraphRun", binding: Binding) -> None:
@@ -51,25 +51,25 @@ class OnnxPredictor:
         return self._run.columns.features(names)
 
     def settle(self, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
-        """Return the features as a manifest declares them; raises NoPrediction for one that the graph cannot take."""
+        """Return the features that a manifest declares; NoPrediction for one that the graph cannot take."""
         return self._run.columns.settle(features)
 
 
 class OnnxClassifier(OnnxPredictor):
-    """An ONNX graph that answers a label and the classes' probabilities."""
+    """An ONNX graph that returns labels and class probabilities."""
 
     def predict_proba(self, inputs: Any) -> Any:
-        """Return one row of probabilities per row, in the order of `classes_`; a list of such for several outputs."""
+        """Return probabilities of shape (rows, classes), columns as in `classes_`; a list for several outputs."""
         return self._binding.read_probabilities(self._run(inputs, self._binding.probabilities))
 
     def predict_both(self, inputs: Any) -> tuple[np.ndarray[Any, Any], Any]:
-        """Return labels and probabilities of one run of the graph."""
+        """Return labels and probabilities from one run of the graph."""
         values = self._run(inputs, (self._binding.prediction, *self._binding.probabilities))
         return self._binding.read_prediction(values), self._binding.read_probabilities(values)
 
 
 class GraphRun:
-    """Runs a session on rows, as many at a time as it takes: `batch`, or all of them."""
+    """Runs a session on rows in batches of size `batch`, or all at once if `batch` is None."""
 
     def __init__(self, session: Any, inputs: tuple[GraphInput, ...], batch: int | None) -> None:
         self.session = session
@@ -90,7 +90,7 @@ class GraphRun:
         return {name: _joined([part[name] for part in parts]) for name in outputs}
 
     def _part(self, feed: dict[str, Any], start: int, count: int, outputs: tuple[str, ...]) -> dict[str, Any]:
-        """Return the outputs for one batch; the last is filled up with copies of its last row."""
+        """Return the outputs for one batch; a short last batch is padded with copies of its last row."""
         assert self.batch is not None
         held = min(self.batch, count - start)
         rows = np.minimum(np.arange(start, start + self.batch), count - 1)
@@ -102,7 +102,7 @@ def _first(value: Any, held: int, batch: int) -> Any:
     """Return the first `held` rows of an output of `batch` rows."""
     if isinstance(value, list):
         return value[:held] if value and isinstance(value[0], dict) else [part[:held] for part in value]
-    # Probabilities of several outputs have the rows second.
+    # For several outputs, rows are the second dimension of the probabilities.
     return value[:, :held] if value.ndim == 3 else value[:held]
 
 
@@ -116,14 +116,14 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def read_model(content: bytes) -> Any:
-    """Return the parsed graph; nothing outside of the file is read."""
+    """Return the parsed graph; other files are not read."""
     import onnx
 
     return onnx.load_model_from_string(content)
 
 
 def graphs(model: Any) -> Iterator[Any]:
-    """Yield the graph, the graphs inside its nodes, and its functions (which have nodes alike)."""
+    """Yield the graph, the subgraphs of its nodes, and its functions (which also have nodes)."""
     waiting = [model.graph, *model.functions]
     while waiting:
         graph = waiting.pop()
@@ -151,7 +151,7 @@ def tensors(model: Any) -> Iterator[Any]:
 
 
 def external_file(model: Any) -> str | None:
-    """Return the name of a file outside that the model wants to read, or None."""
+    """Return the name of an external file that the model refers to, or None."""
     for tensor in tensors(model):
         if tensor.data_location == 1 or tensor.external_data:
             return next((entry.value for entry in tensor.external_data if entry.key == "location"), "another file")
@@ -159,7 +159,7 @@ def external_file(model: Any) -> str | None:
 
 
 def open_onnx(path: Path) -> Any:
-    """Return the graph in an ONNX file as an estimator; one that reads other files is refused."""
+    """Return the graph in an ONNX file as an estimator; a graph with external files is refused."""
     try:
         content = path.read_bytes()
         model = read_model(content)
@@ -171,7 +171,7 @@ def open_onnx(path: Path) -> Any:
         known = _known_reason(str(error))
         if known is not None:
             raise BrokenArtifact(known) from error
-        # Protobuf, the checks of onnxruntime and its kernels have no common error.
+        # Protobuf, onnxruntime's checks and its kernels have no common exception type.
         raise BrokenArtifact(
             f"The artifact cannot be read as an ONNX file ({type(error).__name__}: {str(error)[:500]}). "
             "Publish it again."
@@ -179,7 +179,7 @@ def open_onnx(path: Path) -> Any:
 
 
 def _known_reason(said: str) -> str | None:
-    """Return in words what onnxruntime refuses a sound graph for; None for anything else."""
+    """Return why onnxruntime refuses a valid graph; None if the reason is unknown."""
     import onnxruntime
 
     server = f"this server's onnxruntime {onnxruntime.__version__}"
@@ -230,9 +230,9 @@ def _predictor(session: Any, model: Any) -> OnnxPredictor:
 
 
 def _tried(session: Any, run: GraphRun) -> tuple[GraphRun, dict[str, Any] | None]:
-    """Return how the graph is run, and what it answers to made-up rows; None if it refuses them.
+    """Return how the graph is run, and its output for generated rows; None if it refuses them.
 
-    A graph that takes each row only alone, whatever it declares, is run so.
+    If a graph accepts only single rows, whatever it declares, rows are run one by one.
     """
     names = tuple(output.name for output in session.get_outputs())
     feed = {one.name: _trial_tensor(one) for one in run.inputs}
@@ -251,6 +251,6 @@ def _try(run: GraphRun, feed: dict[str, Any], names: tuple[str, ...]) -> dict[st
 
 
 def _trial_tensor(one: GraphInput) -> np.ndarray[Any, Any]:
-    """Return the made-up rows of one input."""
+    """Return the generated rows of one input."""
     values = np.array(TRIAL_TEXTS if one.type == "string" else TRIAL_VALUES, dtype=object).astype(one.dtype)
     return values if one.rank == 1 else np.repeat(values[:, None], one.width or 1, axis=1)

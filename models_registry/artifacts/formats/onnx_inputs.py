@@ -1,4 +1,4 @@
-"""The inputs of an ONNX graph: which columns they are, and the way from rows to them."""
+"""The inputs of an ONNX graph: their columns, and the conversion of rows to tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.artifacts.features import Feature, describe_value
 from models_registry.errors import InputError, NoPrediction
 
 Array = np.ndarray[Any, Any]
-# What JSON values become, by the element type of a tensor.
+# The numpy type of JSON values, by the element type of a tensor.
 DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "float": np.dtype(np.float32),
@@ -38,7 +38,7 @@ ROW_DIMENSIONS = 2
 class GraphInput:
     """A tensor of shape (rows,) or (rows, width) that the graph takes.
 
-    `width` is None if the graph leaves it open. `batch` is the number of rows in one run, None for any.
+    `width` is None if the graph does not fix it. `batch` is the number of rows of one run, or None.
     """
 
     name: str
@@ -49,18 +49,18 @@ class GraphInput:
 
     @property
     def type(self) -> str:
-        """The type of its columns, in the words of a schema."""
+        """The type of its columns, as a schema names it."""
         return FEATURE_TYPES[self.dtype.kind]
 
 
 def element_type(declared: str) -> str | None:
-    """Return the element type in onnxruntime's `tensor(…)`; None for what is not a tensor, e.g. `seq(map(…))`."""
+    """Return the element type of onnxruntime's `tensor(…)`; None for other types, e.g. `seq(map(…))`."""
     inner = declared.removeprefix("tensor(").removesuffix(")")
     return inner if declared == f"tensor({inner})" else None
 
 
 def read_inputs(session: Any) -> tuple[GraphInput, ...]:
-    """Return the graph's inputs; raises NoPrediction for one that no columns of a table become."""
+    """Return the graph's inputs; NoPrediction for an input that table columns cannot fill."""
     found = tuple(_read_input(one) for one in session.get_inputs())
     if not found:
         raise NoPrediction("The artifact's graph has no inputs. Convert the whole estimator.")
@@ -88,7 +88,7 @@ def _read_input(declared: Any) -> GraphInput:
             "sequences have; expected rows of a table, of the shape [None, columns]. This service predicts for tables."
         )
     batch = shape[0] if shape and isinstance(shape[0], int) and shape[0] > 0 else None
-    # A tensor of unknown rank is fed rows of columns, as converters write them.
+    # A tensor of unknown rank gets rows of columns, as converters expect.
     rank = len(shape) or ROW_DIMENSIONS
     width = shape[1] if len(shape) == ROW_DIMENSIONS else 1 if rank == 1 else None
     return GraphInput(declared.name, dtype, rank, width if isinstance(width, int) and width > 0 else None, batch)
@@ -99,24 +99,24 @@ def _shown(shape: Sequence[Any]) -> str:
 
 
 class Columns:
-    """The columns of a table, as the graph's inputs take them.
+    """The columns of a table for the graph's inputs.
 
     Rows are an array of shape (rows, columns) in the inputs' order, or a DataFrame with the columns' names.
     """
 
     def __init__(self, inputs: Sequence[GraphInput]) -> None:
         self._inputs = tuple(inputs)
-        # Several inputs of unknown width are one column each, as converters write them.
+        # Several inputs of unknown width are one column each, as converters expect.
         self._widths = [one.width or 1 for one in inputs] if len(inputs) > 1 else [inputs[0].width or 0]
 
     @property
     def count(self) -> int | None:
-        """The number of columns; None if the graph leaves it open."""
+        """The number of columns; None if the graph does not fix it."""
         return sum(self._widths) or None
 
     @property
     def names(self) -> list[str] | None:
-        """The columns' names; None if the graph has one input for all of them."""
+        """The columns' names; None if one input takes all columns."""
         if len(self._inputs) == 1:
             return None
         names: list[str] = []
@@ -132,12 +132,12 @@ class Columns:
         return tuple(Feature(name, kind) for name, kind in zip(names, types, strict=True))
 
     def settle(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
-        """Return the features as a manifest declares them; raises NoPrediction for one that the graph cannot take."""
+        """Return the features that a manifest declares; NoPrediction for one that the graph cannot take."""
         own = self.features([item.name for item in features])
         return tuple(_settled(given, told) for given, told in zip(features, own, strict=True))
 
     def feed(self, rows: Any) -> dict[str, Array]:
-        """Return each input's tensor; raises InputError for a value that its type does not hold exactly."""
+        """Return each input's tensor; InputError for a value that its type cannot hold exactly."""
         names = self.names
         table = rows
         if hasattr(rows, "columns"):
@@ -175,14 +175,14 @@ def _settled(given: Feature, own: Feature) -> Feature:
 def _as_dtype(values: Array, target: GraphInput, names: Sequence[str] | None) -> Array:
     kind = target.dtype.kind
     if kind == "f":
-        # Anything beyond float32 is refused with its feature before it comes here.
-        with np.errstate(over="ignore"):  # what becomes infinite is refused
+        # Values beyond float32 were already refused with their feature.
+        with np.errstate(over="ignore"):  # infinite results are refused
             narrow: Array = values.astype(target.dtype)
         if target.dtype.itemsize < np.dtype(np.float32).itemsize:
             _refuse(values, np.isinf(narrow) & ~np.isinf(values.astype(np.float64)), target, names)
         return narrow
     if kind == "O":
-        # A missing text is "nan", as numpy writes it and as converters write such a category.
+        # A missing text is "nan", as numpy and converters write it.
         return _each(_text, values)
     if values.dtype.kind in "iub":
         held: Array = values.astype(target.dtype)
@@ -195,7 +195,7 @@ def _as_dtype(values: Array, target: GraphInput, names: Sequence[str] | None) ->
 
 
 def _each(function: Callable[[Any], Any], values: Array) -> Array:
-    """Return an array of objects, what `function` makes of each value."""
+    """Return an object array with the result of `function` for each value."""
     made = np.empty(values.shape, dtype=object)
     made.ravel()[:] = [function(value) for value in values.ravel().tolist()]
     return made
@@ -206,7 +206,7 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any, dtype: np.dtype[Any]) -> int | None:
-    """Return the integer that `dtype` holds for `value`; None if there is none."""
+    """Return `value` as an integer of `dtype`; None if that is not exact."""
     if isinstance(value, str) or value is None or not math.isfinite(value) or int(value) != value:
         return None
     lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -214,7 +214,7 @@ def _whole(value: Any, dtype: np.dtype[Any]) -> int | None:
 
 
 def _refuse(values: Array, refused: Array, target: GraphInput, names: Sequence[str] | None) -> None:
-    """Raise InputError for the first value that is refused."""
+    """Raise InputError for the first refused value."""
     if not refused.any():
         return
     row, column = (int(index) for index in np.argwhere(refused)[0])

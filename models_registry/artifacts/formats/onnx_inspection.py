@@ -1,4 +1,4 @@
-"""Reads an ONNX graph's description; no session is made of it."""
+"""Inspects an ONNX graph's description without a session."""
 
 import math
 from pathlib import Path
@@ -9,13 +9,13 @@ from models_registry.artifacts.formats.onnx_trees import trees_problem
 from models_registry.artifacts.inspection_notes import InspectionNotes, LimitReached, claim
 
 _MAX_LINES = 40
-# The type of a tensor whose length is not known from its type alone counts with eight bytes an item.
+# Items of variable length count as eight bytes each.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
 def inspect_onnx(path: Path, notes: InspectionNotes, *, limit: int) -> None:
-    """Note what an ONNX file names, claims and betrays."""
+    """Note the names, contents and problems of an ONNX file."""
     size = path.stat().st_size
     if size > limit:
         raise LimitReached(f"The artifact is {size} bytes long, the limit is {limit}. Publish a smaller model.")
@@ -39,7 +39,7 @@ def _read_model(path: Path) -> Any:
         return onnx_format.read_model(path.read_bytes())
     except DecodeError as error:
         if "alloc" in str(error):
-            # That is how protobuf says that there is no memory left.
+            # protobuf's error for missing memory.
             raise MemoryError from error
         raise
 
@@ -71,7 +71,7 @@ def _note_versions(model: Any, notes: InspectionNotes) -> None:
 
 
 def _text(value: str | bytes) -> str:
-    """Return a text of the file; protobuf gives one that is not UTF-8 as bytes."""
+    """Return a text of the file; protobuf returns texts that are not UTF-8 as bytes."""
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
-"""The outputs of an ONNX graph: which of them is the prediction, and which are the classes' probabilities.
+"""The outputs of an ONNX graph: which one is the prediction, and which are the class probabilities.
 
-Graphs name and order their outputs as their converter likes. The prediction is told by types and names, the labels by
-the graph's own nodes, and both are tried on rows that are made up: scores are not served as probabilities.
+Converters name and order outputs differently. The prediction is found by types and names, its labels by the graph's
+nodes. Both are tested on generated rows, so that scores are not served as probabilities.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from models_registry.errors import NoPrediction
 
 Array = np.ndarray[Any, Any]
 CLASS_LABELS = ("classlabels_int64s", "classlabels_strings", "classlabels_ints")
-# They change the form of labels, not which they are.
+# These operations change the form of labels, not the choice of a label.
 PASSED_THROUGH = frozenset({"Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"})
 ZIPMAPS = ("seq(map(string,tensor(float)))", "seq(map(int64,tensor(float)))")
 TENSORS = "seq(tensor(float))"
 LABEL_NAMES = ("label", "class", "predict")
 MAX_STEPS = 50
-# float32 sums of many classes.
+# Tolerance for float32 sums of many classes.
 SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Which outputs are read, and how.
+    """The outputs to read, and their meaning.
 
-    `classes` are the labels: an array, a list of one for each output, or None if the graph does not tell.
-    `probabilities` are the outputs that hold them: one, one for each class (`ZipMap` as columns), or none. `kind` is
-    the prediction's dtype kind, `width` how many values it has for each row.
+    `classes` are the labels: an array, a list of one for each output, or None if the graph has none. `probabilities`
+    names the outputs that hold them: one, one for each class (`ZipMap` as columns), or none. `kind` is the prediction's
+    dtype kind, `width` the number of values for each row.
     """
 
     prediction: str
@@ -48,7 +48,7 @@ class Binding:
         return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
     def read_probabilities(self, values: Mapping[str, Any]) -> Any:
-        """Return an array of shape (rows, classes), or a list of one for each of several outputs."""
+        """Return an array of shape (rows, classes); a list of these for several outputs."""
         if len(self.probabilities) > 1:
             return np.column_stack([np.asarray(values[name]).ravel() for name in self.probabilities])
         held = values[self.probabilities[0]]
@@ -62,9 +62,9 @@ class Binding:
 
 
 def bind(session: Any, model: Any, trial: Mapping[str, Any] | None, rows: int) -> Binding:
-    """Return which outputs are read; raises NoPrediction if none is a prediction for each row.
+    """Return the outputs to read; NoPrediction if none is a prediction for each row.
 
-    `trial` is what the graph answers to `rows` rows that are made up; None if it refuses them.
+    `trial` is the graph's output for `rows` generated rows; None if it refuses them.
     """
     outputs = session.get_outputs()
     if not outputs:
@@ -91,12 +91,12 @@ def bind(session: Any, model: Any, trial: Mapping[str, Any] | None, rows: int) -
 
 
 def _width(shape: Sequence[Any]) -> int:
-    """Return how many values a row has; one where the graph leaves it open."""
+    """Return the number of values for each row; 1 if the graph does not fix it."""
     return shape[1] if len(shape) > 1 and isinstance(shape[1], int) else 1
 
 
 def _prediction(outputs: Sequence[Any], *, has_labels: bool, trial: Mapping[str, Any] | None, rows: int) -> Any:
-    """Return the output that is the prediction: a classifier's labels, else what is called so, else the first."""
+    """Return the prediction's output: a classifier's labels, else a typical name, else the first output."""
     tensors = [one for one in outputs if element_type(one.type) in DTYPES]
     if not tensors:
         raise NoPrediction(
@@ -113,7 +113,7 @@ def _prediction(outputs: Sequence[Any], *, has_labels: bool, trial: Mapping[str,
 
 
 def _fitting(classes: Any, kind: str, tried: Array | None) -> Any:
-    """Return the labels in the type of the output; None if it answers others, so that they are not its own."""
+    """Return the labels in the output's type; None if the output has other labels."""
     if classes is None or (kind == "U") != (classes.dtype.kind == "U"):
         return None
     if kind == "b":
@@ -128,11 +128,11 @@ def _fitting(classes: Any, kind: str, tried: Array | None) -> Any:
 def _with_probabilities(
     binding: Binding, outputs: Sequence[Any], trial: Mapping[str, Any] | None, rows: int
 ) -> Binding:
-    """Return the binding with the outputs that hold probabilities, if there are such."""
+    """Return the binding with the outputs that hold probabilities, if there are any."""
     if binding.classes is None:
         return binding
     others = [one for one in outputs if one.name != binding.prediction]
-    # The likeliest first.
+    # Most likely first.
     others.sort(key=lambda one: "prob" not in one.name.lower())
     for names in _candidates(binding.classes, others):
         found = replace(binding, probabilities=names)
@@ -160,13 +160,13 @@ def _candidates(classes: Any, others: Sequence[Any]) -> list[tuple[str, ...]]:
 
 
 def _named_after(label: Any, names: Sequence[str]) -> str | None:
-    """Return the output of one class, as a ZipMap with columns calls it: `i0` for 0, `syes` for "yes"."""
+    """Return the output name for a class with ZipMap as columns: `i0` for 0, `syes` for "yes"."""
     wanted = [f"s{label}", f"i{int(label)}" if not isinstance(label, str) else label, str(label)]
     return next((name for name in wanted if name in names), None)
 
 
 def _are_probabilities(binding: Binding, trial: Mapping[str, Any], rows: int) -> bool:
-    """Return whether what was answered is in [0, 1] and sums to 1, for each class and row."""
+    """Return whether the values are in [0, 1] and sum to 1, for each class and row."""
     try:
         held = binding.read_probabilities(trial)
     except (KeyError, ValueError, TypeError):
@@ -182,16 +182,16 @@ def _are_probabilities(binding: Binding, trial: Mapping[str, Any], rows: int) ->
 def _is_distribution(shares: Array, shape: tuple[int, int]) -> bool:
     if shares.shape != shape or shares.dtype.kind != "f":
         return False
-    # A row that was made up may overflow inside.
+    # A generated row may overflow inside the graph.
     sound = shares[np.isfinite(shares).all(axis=1)].astype(np.float64)
     is_share = (sound > -SUM_TOLERANCE) & (sound < 1 + SUM_TOLERANCE)
     return bool(len(sound) and is_share.all() and (np.abs(sound.sum(axis=1) - 1) < SUM_TOLERANCE).all())
 
 
 def labels_behind(model: Any, output: str) -> Any:
-    """Return the labels that `output` is chosen from, an array, or a list of one for each of its columns.
+    """Return the labels of `output`: an array, or a list of one for each column.
 
-    They are followed back from the output through what only changes their form. None if that leads nowhere.
+    The search goes back from the output through operations that only change the form. None if it finds no labels.
     """
     nodes = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -209,7 +209,7 @@ def labels_behind(model: Any, output: str) -> Any:
 
 
 def any_labels(model: Any) -> Any:
-    """Return the class labels of the last node that has some; None if no node has."""
+    """Return the class labels of the last node that has some; None if no node has labels."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     readers: tuple[Callable[[Any], Any], ...] = (_own_labels, lambda node: _chosen_labels(node, constants))
     for read in readers:
@@ -233,7 +233,7 @@ def _own_labels(node: Any) -> Any:
 
 
 def _chosen_labels(node: Any, constants: Mapping[str, Any]) -> Any:
-    """Return the labels that skl2onnx looks up in a constant, where the classifier is not an operation of its own."""
+    """Return the labels that skl2onnx stores in a constant, for classifiers without an operator of their own."""
     import onnx.numpy_helper
 
     if node.op_type != "ArrayFeatureExtractor" or node.input[0] not in constants:

@@ -1,6 +1,6 @@
-"""Checks the trees in an ONNX graph: onnxruntime follows a node that leads back to itself for ever.
+"""Checks the trees in an ONNX graph: onnxruntime never returns from a cycle of nodes.
 
-The load test would see only a loop that its rows lead into.
+The load test detects only a cycle that its own rows reach.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
 
-# ai.onnx.ml 1 and 3: nodes and leaves in one list, by the ids of their tree and node.
+# ai.onnx.ml 1 and 3: nodes and leaves in one list, by tree id and node id.
 BY_IDS = frozenset({"TreeEnsembleClassifier", "TreeEnsembleRegressor"})
-# ai.onnx.ml 5: nodes and leaves by their places in two lists.
+# ai.onnx.ml 5: nodes and leaves by their positions in two lists.
 BY_PLACES = "TreeEnsemble"
 LEAF = b"LEAF"
 
 
 def trees_problem(node: Any) -> str | None:
-    """Return in a sentence what is wrong with the trees of a graph's node; None for sound trees and other nodes."""
+    """Return the problem of the trees in a graph's node as a sentence; None for valid trees and other nodes."""
     if node.op_type not in {*BY_IDS, BY_PLACES}:
         return None
     attributes = {attribute.name: attribute for attribute in node.attribute}
@@ -38,7 +38,7 @@ def _problem(node: Any, what: str) -> str:
 
 
 def _by_ids(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
-    """Return for each edge the place of its node and of its child, or what is wrong."""
+    """Return the positions of node and child for each edge, or the problem."""
     names = ("nodes_treeids", "nodes_nodeids", "nodes_truenodeids", "nodes_falsenodeids")
     trees, nodes, *children = (_integers(attributes, name) for name in names)
     modes = attributes["nodes_modes"].strings if "nodes_modes" in attributes else ()
@@ -46,7 +46,7 @@ def _by_ids(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
         return "have attributes of different lengths"
     is_branch = np.fromiter((mode != LEAF for mode in modes), dtype=np.bool_, count=len(modes))
     parents = np.flatnonzero(is_branch)
-    # Ids are any integers: their ranks make one number of a tree and a node.
+    # Ids are arbitrary integers: ranks combine tree id and node id into one number.
     tree_ranks = np.unique(trees, return_inverse=True)[1]
     ids, ranks = np.unique(np.concatenate([nodes, *children]), return_inverse=True)
     own, *others = (tree_ranks * len(ids) + part for part in np.split(ranks, 3))
@@ -62,7 +62,7 @@ def _by_ids(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
 
 
 def _by_places(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
-    """Return the same of nodes by place; a leaf is not a node, and ends a path."""
+    """Return the same for nodes by position; a leaf is not a node, and ends a path."""
     sides = [
         (_integers(attributes, f"nodes_{side}nodeids"), _integers(attributes, f"nodes_{side}leafs"))
         for side in ("true", "false")
@@ -85,7 +85,7 @@ def _integers(attributes: dict[str, Any], name: str) -> Array:
 
 
 def _has_cycle(parents: Array, children: Array) -> bool:
-    """Return whether a path along these edges never ends: nodes without a parent are taken away until none is left."""
+    """Return whether the edges contain a cycle: nodes without a parent are removed repeatedly until none is left."""
     count = 1 + int(max(parents.max(initial=-1), children.max(initial=-1)))
     open_parents = np.bincount(children, minlength=count)
     order = np.argsort(parents, kind="stable")

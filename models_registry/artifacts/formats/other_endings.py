@@ -1,4 +1,4 @@
-"""What to do with a file whose ending names no format that is served."""
+"""Next steps for files whose extension is not a supported format."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ NEXT_STEPS = {
 
 
 def next_step(ending: str) -> str:
-    """Return what to do with a file of this ending, in a sentence; upper and lower case are alike."""
+    """Return the next step for a file extension, in upper or lower case, as a sentence."""
     return NEXT_STEPS.get(ending.lower(), DEFAULT)

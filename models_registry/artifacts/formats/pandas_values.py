@@ -1,4 +1,4 @@
-"""Values of pandas in a file: an index as columns, an array of strings as categories. Made only from plain arrays."""
+"""Pandas values in a file: an index with column names, a string array with categories. Built only from plain arrays."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -23,12 +23,12 @@ def _refuse(what: str) -> NoReturn:
 
 
 def is_string_array(target: Any) -> bool:
-    """Return whether the object is a StringArray of pandas, without importing pandas."""
+    """Return whether the object is a pandas StringArray, without an import of pandas."""
     return type(target).__name__ == "StringArray" and type(target).__module__.startswith("pandas.")
 
 
 def index_rule(arguments: tuple[Any, ...]) -> None:
-    """Refuse an index of pandas unless it is made of a plain array or of a bounded range."""
+    """Refuse a pandas index unless it is built from a plain array or a bounded range."""
     import pandas as pd
 
     if len(arguments) != 2 or arguments[0] not in {pd.Index, pd.RangeIndex} or type(arguments[1]) is not dict:
@@ -45,9 +45,9 @@ def index_rule(arguments: tuple[Any, ...]) -> None:
 
 
 def new_string_array(cls: Any, checksum: Any, state: Any) -> Any:
-    """Return an empty array of strings, whose state the file then sets.
+    """Return an empty string array, whose state the file then sets.
 
-    pandas' own function makes one without any memory, on which compiled code would fall.
+    pandas' own function returns one without allocated memory, which compiled code would read.
     """
     import pandas as pd
 
@@ -57,19 +57,19 @@ def new_string_array(cls: Any, checksum: Any, state: Any) -> Any:
 
 
 class ArrowStringArray:
-    """Stands for the array of strings that pandas keeps in Arrow's memory: one whose strings are Python's."""
+    """Replaces pandas' Arrow-backed string array by one of Python strings."""
 
     def __new__(cls) -> Any:
-        """Return an empty array of strings, whose state the file then sets."""
+        """Return an empty string array, whose state the file then sets."""
         import pandas as pd
 
         return pd.array([], dtype=pd.StringDtype("python"))
 
 
 def python_string_state(state: dict[str, Any]) -> Any:
-    """Return the state of an ArrowStringArray as that of a StringArray with the same strings and missing values.
+    """Return the state of an ArrowStringArray as the state of an equal StringArray.
 
-    It has the array under `_pa_array`, the type under `_dtype`, and an empty cache.
+    The stored state has the array under `_pa_array`, the dtype under `_dtype`, and an empty cache.
     """
     import pandas as pd
 
@@ -84,14 +84,14 @@ def python_string_state(state: dict[str, Any]) -> Any:
 
 
 def string_type(_storage: Any, *missing: Any) -> Any:
-    """Return the type of Python's strings, also for one that is stored by pyarrow, which this server lacks."""
+    """Return the dtype of Python strings, even for Arrow-backed strings, as this server lacks pyarrow."""
     import pandas as pd
 
     return pd.StringDtype("python", *missing)
 
 
 def string_type_rule(arguments: tuple[Any, ...]) -> None:
-    """Refuse a type of strings that is stored in another way than pandas knows."""
+    """Refuse a string dtype with an unknown storage."""
     import pandas as pd
 
     storage, *missing = arguments or (None,)
@@ -100,11 +100,11 @@ def string_type_rule(arguments: tuple[Any, ...]) -> None:
 
 
 def checked_string_state(state: Any) -> None:
-    """Refuse the state of a StringArray unless it is a type and a flat array of strings and missing values."""
+    """Refuse the state of a StringArray unless it is a dtype and a flat array of strings and missing values."""
     import pandas as pd
 
     plain = type(state) is tuple and len(state) in _STRING_STATE_LENGTHS
-    # Beside its two parts pandas notes whether the array may be written to.
+    # pandas may also store whether the array is writable.
     if not plain or any(part not in ({}, {"_readonly": True}, {"_readonly": False}) for part in state[2:]):
         _refuse("holds a pandas array with a malformed state")
     data = next((part for part in state[:2] if type(part) is np.ndarray), None)

@@ -1,4 +1,4 @@
-"""Takes from a loaded model the means to keep what a caller sends."""
+"""Makes a loaded model unable to keep the data of requests."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -13,16 +13,15 @@ _BOOSTING_FUNCTIONS = ("predict_stages", "predict_stage")
 
 
 def make_read_only(objects: Sequence[Any]) -> None:
-    """Make every array among `objects` read-only, so that no prediction changes the next one's answer.
+    """Make every array among `objects` read-only, so that a prediction cannot change later ones.
 
-    The structure of sparse matrices must be validated before: they are sorted, which scipy would otherwise do in
-    place at their first use.
+    Validate sparse matrices first: this function sorts them, which scipy would otherwise do in place on first use.
     """
     matrices = [value for value in objects if scipy.sparse.issparse(value)]
     for matrix in matrices:
         if matrix.format in {"csr", "csc"}:
             matrix.sort_indices()
-    # Validating and sorting may have put other arrays in place of those that the file brought.
+    # Validation and sorting may have replaced arrays of the file.
     for value in (*objects, *(part for matrix in matrices for part in vars(matrix).values())):
         if isinstance(value, np.ndarray):
             _lock(value)
@@ -30,7 +29,7 @@ def make_read_only(objects: Sequence[Any]) -> None:
 
 
 def _lock(array: Any) -> None:
-    """Lock an array and the arrays that it looks into: it could be unlocked as long as one of those is not."""
+    """Make an array and its base arrays read-only: with a writable base it could be made writable again."""
     while isinstance(array, np.ndarray):
         array.setflags(write=False)
         array = array.base
@@ -39,8 +38,8 @@ def _lock(array: Any) -> None:
 def _let_boosting_read() -> None:
     """Let gradient boosting predict with a read-only table of trees.
 
-    Its compiled functions ask for a writable table though they only read it, so they get a copy of it in each call.
-    Other processes than those that load artifacts are not changed.
+    Its compiled functions require a writable table, although they only read it. So each call gets a copy. Only
+    processes that load artifacts are changed.
     """
     boosting = sys.modules.get(_BOOSTING)
     if boosting is None:
@@ -56,7 +55,7 @@ def _with_own_table(function: Callable[..., Any]) -> Callable[..., Any]:
     def with_own_table(trees: Any, *arguments: Any) -> Any:
         *_, rows, _, sums = arguments
         if sums.shape != (rows.shape[0], trees.shape[1]):
-            # The compiled function adds to one sum for each row and tree, whatever room there is.
+            # The compiled function writes one sum for each row and tree, without a bounds check.
             raise ValueError(
                 f"Gradient boosting starts with predictions of shape {sums.shape}; expected "
                 f"{(rows.shape[0], trees.shape[1])}."

@@ -1,4 +1,4 @@
-"""Calls a file by its name that holds no artifact: a pointer, a page, another library's model."""
+"""Recognises common files that are not artifacts: a pointer, a web page, another library's model."""
 
 import zipfile
 from pathlib import Path
@@ -24,7 +24,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", f"It is a PNG image. {_TABLE}"),
     (b"\xff\xd8\xff", f"It is a JPEG image. {_TABLE}"),
 )  # fmt: skip
-# By what a zip archive holds: the end of a member's name.
+# By the suffix of a member's name in a zip archive.
 _IN_ZIP: tuple[tuple[str, str], ...] = (
     ("schema.json", "It is a skops file. Name it so that it ends in .skops."),
     ("data.pkl", _TORCH),
@@ -36,14 +36,14 @@ _IN_ZIP: tuple[tuple[str, str], ...] = (
 )
 
 
-# How the formats begin that are text.
+# The first characters of the text formats.
 _TEXT_MODELS = {"xgboost": b"{", "lightgbm": b"tree"}
 
 
 def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
-    """Return what a file is that is no `format`, in sentences with the next step; None if it may be one.
+    """Return what a file that is not `format` contains, with the next step; None if it may be that format.
 
-    Text is looked at only with `by_text`: pickle's oldest protocol is text as well.
+    Texts are recognised only with `by_text`: pickle's oldest protocol is a text format, too.
     """
     with path.open("rb") as stream:
         start = stream.read(_READ_BYTES)
@@ -56,7 +56,7 @@ def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
         return None
     if start.startswith(b"PK"):
         return _zip(path, format)
-    # Why a model in text is refused is told better by its reader.
+    # The format's own reader gives a better reason for a refused text model.
     is_model = start.lstrip().startswith(_TEXT_MODELS.get(format, b"\0"))
     return None if is_model else _text(start)
 
@@ -77,7 +77,7 @@ def _zip(path: Path, format: str) -> str | None:
 
 def _text(start: bytes) -> str | None:
     try:
-        # A character may be cut in two at the end.
+        # The last character may be incomplete.
         text = start.decode("utf-8-sig", "strict" if len(start) < _READ_BYTES else "ignore").lstrip()
     except UnicodeDecodeError:
         return None

@@ -1,17 +1,17 @@
-"""Settings that an estimator brings from its training and that do not fit a server."""
+"""Replaces training settings of an estimator that do not suit a server."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from models_registry.artifacts.object_graph import is_definition
 
-# One worker per processor serves already: more threads per model are slower there, and a fork from a model is a
-# deadlock. A cache directory belongs to the machine that trained; here it would be written, and read as pickles.
+# Each processor already has a worker: more threads per model are slower, and a fork with running threads can deadlock.
+# A cache directory belongs to the training machine; here pickles would be written to and read from it.
 _SERVING_SETTINGS: dict[str, Any] = {"n_jobs": 1, "_n_threads": 1, "memory": None, "verbose": 0}
 
 
 def settle(objects: Iterable[Any]) -> None:
-    """Give every estimator among `objects` the settings of a server."""
+    """Apply a server's settings to every estimator among `objects`."""
     for value in objects:
         settings = getattr(value, "__dict__", None)
         if isinstance(settings, dict) and not is_definition(value):

@@ -1,4 +1,4 @@
-"""skops artifacts: a zip of JSON and arrays, opened only where every type in it is on the list."""
+"""skops artifacts: a zip of JSON and arrays, loaded only if every type in it is on the list of trusted names."""
 
 import json
 import zipfile
@@ -26,7 +26,7 @@ _ARRAYS = frozenset(
     }
 )
 
-# skops calls the class that such a node names, so each kind of node may name only classes of its kind.
+# skops calls the class that such a node names, so each kind of node may name only matching classes.
 _CONTAINERS: dict[str, frozenset[str]] = {
     "DictNode": frozenset({"builtins.dict", "collections.OrderedDict", "sklearn.utils._bunch.Bunch"}),
     "DefaultDictNode": frozenset({"collections.defaultdict"}),
@@ -48,14 +48,14 @@ _CONSTRUCTING = frozenset(
 )  # fmt: skip
 _NAMING = frozenset({"FunctionNode", "TypeNode"})
 _REFERENCE = "CachedNode"
-# Up to skops 0.11 the losses of stochastic gradient descent had a kind of node of their own, of the same form.
+# Up to skops 0.11 the losses of stochastic gradient descent had a node kind of their own, with the same form.
 _OLD_LOSS = "SGDNode"
-# skops writes nothing of such an array. Where it was a parameter of the training only, nothing is missed.
+# skops does not store such an array. If only training used it, nothing is lost.
 _STRING_ARRAY = "pandas.arrays.StringArray"
 
 
 def read_schema(archive: zipfile.ZipFile) -> dict[str, Any]:
-    """Return the archive's description of the object, of a bounded size and a known protocol."""
+    """Return the archive's description of the object, after checks of its size and protocol."""
     size = archive.getinfo("schema.json").file_size
     if size > MAX_SCHEMA_BYTES:
         raise BrokenArtifact(
@@ -74,7 +74,7 @@ def read_schema(archive: zipfile.ZipFile) -> dict[str, Any]:
 
 
 def _use_current_name(node: dict[str, Any]) -> None:
-    """Give the node the name under which the installed libraries have its type."""
+    """Rename the node's type to its name in the installed libraries."""
     module, name = node.get("__module__"), node.get("__class__")
     if isinstance(module, str) and isinstance(name, str):
         node["__module__"], node["__class__"] = current_name(module, name)
@@ -107,12 +107,12 @@ def name_of(node: dict[str, Any]) -> str:
 
 
 def is_constructed(node: dict[str, Any]) -> bool:
-    """Return whether loading the node calls what it names."""
+    """Return whether loading the node calls the named type or function."""
     return node["__loader__"] in _CONSTRUCTING
 
 
 def refusal_of(node: dict[str, Any], trust: TrustedGlobals) -> str | None:
-    """Return the name for which the node is refused, or None if it may be loaded."""
+    """Return the name for which the node is refused; None if it may be loaded."""
     loader, name = node["__loader__"], name_of(node)
     if loader == _REFERENCE or name in _CONTAINERS.get(loader, ()):
         return None
@@ -137,7 +137,7 @@ def _require_trusted(found: list[dict[str, Any]], trust: TrustedGlobals) -> None
 
 
 def _construct(archive: zipfile.ZipFile, schema: dict[str, Any], trusted: list[str]) -> Any:
-    """Return the object, as `skops.io.load` does, with the states of older versions converted on the way."""
+    """Return the object like `skops.io.load`, with states of older versions converted."""
     from skops.io._audit import audit_tree, get_tree
     from skops.io._utils import LoadContext
 
@@ -148,7 +148,7 @@ def _construct(archive: zipfile.ZipFile, schema: dict[str, Any], trusted: list[s
 
 
 def _convert_states(tree: Any) -> None:
-    """Put the conversion between each node's state and the object that it is set on."""
+    """Insert the conversion of states before each node's state is set."""
     from skops.io._general import ObjectNode
     from skops.io._sklearn import ReduceNode
 
@@ -177,7 +177,7 @@ def _nodes_in(value: Any) -> Iterator[Any]:
 
 
 def _construct_object(node: Any) -> Any:
-    """Return an object made without its constructor, as skops' ObjectNode does."""
+    """Return an object created without its constructor, like skops' ObjectNode."""
     from skops.io._utils import gettype
 
     cls = gettype(node.module_name, node.class_name)
@@ -185,7 +185,7 @@ def _construct_object(node: Any) -> Any:
 
 
 def _construct_reduced(node: Any) -> Any:
-    """Return an object made by its class's own arguments, as skops' ReduceNode does."""
+    """Return an object created by its class with stored arguments, like skops' ReduceNode."""
     from skops.io._utils import gettype
 
     arguments = node.args.construct()
@@ -209,7 +209,7 @@ def _with_state(instance: Any, state: Any) -> Any:
 
 
 def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
-    """Return the object in a skops file whose every type is on the list."""
+    """Return the object in a skops file if every type in it is on the list."""
     import skops.io
 
     trust = builtin_trust().with_additions(trusted)
@@ -218,14 +218,14 @@ def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
             schema = read_schema(archive)
             found = list(nodes(schema))
             _require_trusted(found, trust)
-            # skops goes through this list for every node, so it holds only what this file needs of ours.
+            # skops searches this list for every node, so it holds only the trusted names that this file needs.
             return _construct(archive, schema, sorted({name_of(node) for node in found}))
     except ArtifactError:
         raise
     except skops.io.exceptions.UntrustedTypesFoundException as error:
         raise UntrustedArtifact(f"{error} Add exact names of your own to MODELS_TRUSTED_GLOBALS.") from error
     except Exception as error:
-        # A damaged file fails in the zip, the JSON, an array or a constructor.
+        # A damaged file can fail in the zip, the JSON, an array or a constructor.
         raise BrokenArtifact(
             f"The artifact cannot be read as a skops file ({type(error).__name__}: {error}). Publish it again."
         ) from error

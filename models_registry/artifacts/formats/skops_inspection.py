@@ -1,4 +1,4 @@
-"""Reads a skops file's description of its object; no type of it is imported."""
+"""Inspects a skops file's description of its object; none of its types is imported."""
 
 import ast
 import json
@@ -18,7 +18,7 @@ _NOTHING_TRUSTED = TrustedGlobals(frozenset(), frozenset(), frozenset())
 
 
 def inspect_skops(path: Path, notes: InspectionNotes, *, limit: int) -> None:
-    """Note what a skops file names, claims and betrays."""
+    """Note the names, contents and problems of a skops file."""
     with zipfile.ZipFile(path) as archive:
         claim(notes, archive.getinfo("schema.json").file_size, limit)
         schema = skops_format.read_schema(archive)
@@ -30,7 +30,7 @@ def inspect_skops(path: Path, notes: InspectionNotes, *, limit: int) -> None:
             if isinstance(member, str):
                 if member not in sizes:
                     sizes[member] = _array_bytes(archive, member)
-                # Each mention is read once more, so each one counts.
+                # Each reference is read again, so each one counts.
                 claim(notes, sizes[member], limit)
     notes.outline.extend(object_tree_of(_inert(schema, 0)))
 
@@ -52,7 +52,7 @@ def _content(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array_bytes(archive: zipfile.ZipFile, name: str) -> int:
-    """Return the larger of what a member holds and what its numpy header claims."""
+    """Return the larger of a member's size and the size that its numpy header declares."""
     member = archive.getinfo(name)
     with archive.open(member) as stream:
         start = stream.read(_MAX_HEADER_LENGTH)
@@ -73,7 +73,7 @@ def _npy_bytes(start: bytes) -> int:
 
 
 def _inert(node: Any, depth: int) -> Any:
-    """Return stand-ins for the parts of a description that an outline shows."""
+    """Return stand-ins for the parts of a description that the outline shows."""
     if not isinstance(node, dict) or depth > _DEEPEST:
         return None
     loader, content = node.get("__loader__"), node.get("content")

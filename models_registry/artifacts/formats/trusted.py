@@ -21,14 +21,14 @@ from models_registry.artifacts.formats import arrow_strings
 
 LIST_PATH = Path(__file__).with_name("trusted_globals.json")
 
-# Makes an instance in pickle protocols 0 and 1, of a class that is an argument.
+# Creates an instance of a class argument, in pickle protocols 0 and 1.
 RECONSTRUCTOR = "copyreg._reconstructor"
-# joblib's files name these; the loader puts something of its own in their place, so none of them ever runs.
+# joblib's files name these; the loader replaces them, so they never run.
 JOBLIB_STAND_INS = frozenset(
     {"joblib.numpy_pickle.NumpyArrayWrapper", "numpy.memmap", "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
      "pandas.arrays.ArrowStringArray", *arrow_strings.STAND_INS, RECONSTRUCTOR}
 )  # fmt: skip
-# Methods that honest estimators hold bound, which pickle writes as a call of `getattr`.
+# Methods that ordinary estimators store as bound methods, which pickle writes as a call of `getattr`.
 _BOOSTING = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting"
 BOUND_METHODS = frozenset(
     {
@@ -40,7 +40,7 @@ BOUND_METHODS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TrustedGlobals:
-    """The names by what an artifact may do with them; each as `module.name`."""
+    """Names by permission; each as `module.name`."""
 
     constructed: frozenset[str]
     called: frozenset[str]
@@ -57,20 +57,20 @@ class TrustedGlobals:
         return self.constructed | self.called | self.named
 
     def with_additions(self, names: frozenset[str]) -> "TrustedGlobals":
-        """Return the lists with an operator's own exact names, which may then be used in every way."""
+        """Return the lists plus an operator's own exact names, which get all permissions."""
         if not names:
             return self
         return TrustedGlobals(self.constructed | names, self.called | names, self.named | names)
 
 
 def malformed_names(names: Iterable[str]) -> list[str]:
-    """Return those of an operator's names that are no exact `package.module.Name`."""
+    """Return those of an operator's names that are not exact names such as `package.module.Name`."""
     return sorted(name for name in names if "." not in name or not all(map(str.isidentifier, name.split("."))))
 
 
 @cache
 def builtin_trust() -> TrustedGlobals:
-    """Return the lists that come with the service."""
+    """Return the service's own lists."""
     lists = json.loads(LIST_PATH.read_text())
     return TrustedGlobals(
         constructed=frozenset(lists["constructed"]),

@@ -1,7 +1,7 @@
-"""Runs a task on an artifact in its own process, with limits: inspecting it, trying it, compiling it.
+"""Runs a task on an artifact in its own process, with limits: inspection, load test, compilation.
 
-A task is a module with `run(question, answer)`, which returns a report as JSON values. What it does reaches nothing
-else: a crash, a hang or a bloat ends as an `Outcome`.
+A task is a module with `run(question, answer)`, which returns a report as JSON values. The task affects nothing else: a
+crash, a hang or too much memory becomes an `Outcome`.
 """
 
 import json
@@ -22,28 +22,28 @@ from models_registry.artifacts.sandbox.forking import ForkServer
 CHILD = Path(__file__).with_name("child.py")
 MAX_REPORT_BYTES = 32 << 20
 _SHOWN_ERROR_BYTES = 4_096
-# Nothing else of the parent's environment reaches the process, so no credential does.
+# The process gets no other environment variables of the parent, so no credentials.
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-# Importing the libraries takes seconds of a processor, which every task would need again.
+# Importing the libraries takes seconds of CPU time, which the fork server saves for every task.
 server = ForkServer()
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What a task may take. `memory_bytes` is beyond what its process has when the limits begin to hold."""
+    """The limits of a task; `memory_bytes` is in addition to the process's memory when the limits start."""
 
     memory_bytes: int
     cpu_seconds: float
     wall_seconds: float
     file_size_bytes: int = MAX_REPORT_BYTES
-    # How much it gives way to what serves, as `nice` counts.
+    # The `nice` value of a task, so that serving has priority.
     niceness: int = 10
 
 
 def file_size_for(artifact: Path) -> int:
-    """Return the largest file that a task on `artifact` may write: its report, or a part of it in memory."""
+    """Return the size limit of files that a task on `artifact` may write: its report, or an in-memory part."""
     return max(MAX_REPORT_BYTES, artifact.stat().st_size)
 
 
@@ -51,9 +51,8 @@ def file_size_for(artifact: Path) -> int:
 class Outcome:
     """How a task ended.
 
-    `status` is the process's exit status, negative for a signal, None if its time was up. `stage` is what it was doing,
-    `report` what it answered where it came so far, `errors` the end of what it printed, and `warnings` what was noticed
-    on the way.
+    `status` is the exit status, negative for a signal, None after a timeout. `stage` is the last stage, `report` the
+    result if the task finished, `errors` the end of its output, and `warnings` its warnings.
     """
 
     status: int | None
@@ -70,9 +69,9 @@ class Outcome:
 
 
 def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writable: Path | None = None) -> Outcome:
-    """Return how the task in the module `task` ended; no artifact makes this raise or this process grow.
+    """Run the module `task` and return how it ended; no artifact can make this raise or this process grow.
 
-    Only below `writable` may it write files.
+    The task may write files only below `writable`.
     """
     whole = {
         "paths": _paths(),
@@ -111,7 +110,7 @@ def _environment() -> dict[str, str]:
 def _execute(
     task: str, question: IO[bytes], answer: IO[bytes], errors: IO[bytes], *, wall_seconds: float
 ) -> int | None:
-    """Return the process's exit status, or None if it was killed for its time."""
+    """Return the process's exit status, or None if it was killed after its timeout."""
     environment = _environment()
     forked = server.execute(
         (question, answer, errors), paths=_paths(), environment=environment, wall_seconds=wall_seconds
@@ -119,21 +118,20 @@ def _execute(
     if forked is not None:
         return forked.status
     process = subprocess.Popen(
-        # -I leaves out the environment's and the user's Python paths, -B writes no bytecode.
-        # The last argument is for people who look at the list of processes.
+        # -I ignores the environment's and the user's Python paths, -B writes no bytecode.
         [sys.executable, "-I", "-B", str(CHILD), task.replace(".", "/") + ".py"],
         stdin=question,
         stdout=answer,
-        # To the disk, not into this process's memory: what an artifact's code prints has no bound.
+        # To the disk, not into this process's memory: an artifact's output has no limit.
         stderr=errors,
         env=environment,
         cwd="/",
-        # Its own group, so that what it starts ends with it.
+        # Its own process group, so that its children end with it.
         start_new_session=True,
     )
     with process:
         ended = _wait(process, wall_seconds)
-        # Everything that it may have started goes with it. It is not reaped yet, so its number is no other's.
+        # Kill the whole group. The process is not reaped yet, so its id cannot belong to another process.
         os.killpg(process.pid, signal.SIGKILL)
         status = process.wait()
     return status if ended else None
@@ -149,7 +147,7 @@ def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 
 def _read_answer(answer: IO[bytes]) -> tuple[str, Mapping[str, Any]]:
-    """Return the last stage that the task reached, and the line with its report where it came to write one."""
+    """Return the last stage of the task, and the line with its report if it wrote one."""
     answer.seek(0)
     stage = "while it started"
     last: Mapping[str, Any] = {}
@@ -157,7 +155,7 @@ def _read_answer(answer: IO[bytes]) -> tuple[str, Mapping[str, Any]]:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
-            # A line that was cut off when the process ended.
+            # The line was incomplete when the process ended.
             continue
         if isinstance(entry, dict):
             stage = str(entry.get("stage", stage))[:100]
@@ -172,7 +170,7 @@ def _tail(errors: IO[bytes]) -> str:
 
 
 def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str) -> str:
-    """Return a sentence for an outcome without a report, which names the limit that was reached.
+    """Return a sentence for an outcome without a report; it names the limit that was reached.
 
     `what` is the subject, e.g. "The load test".
     """

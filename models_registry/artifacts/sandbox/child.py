@@ -1,7 +1,7 @@
-"""The other half of the sandbox, run by its path in its own process.
+"""The child side of the sandbox, run by its path in its own process.
 
-Reads a question in JSON from its input and writes lines of JSON to its output: each stage before it begins, and
-the report at the end. Only the standard library may be imported up here: the paths come with the question.
+Reads a question in JSON from standard input and writes lines of JSON to standard output: each stage when it starts, and
+the report at the end. Only the standard library may be imported at the top: the question contains the import paths.
 """
 
 import importlib
@@ -19,19 +19,19 @@ _MAX_WARNING_LENGTH = 300
 
 
 class Answer:
-    """The way back to the parent, which nothing else that is printed reaches."""
+    """The output to the parent; other output of the process cannot reach it."""
 
     def __init__(self, output: IO[str]) -> None:
         self._output = output
 
     def write(self, **entry: Any) -> None:
-        """Write one line and hand it to the kernel, so that it survives a crash."""
+        """Write and flush one line, so that it survives a crash."""
         self._output.write(json.dumps(entry, allow_nan=False) + "\n")
         self._output.flush()
 
 
 def _take_output() -> Answer:
-    """Keep the output for the report alone; whatever is printed goes to the errors."""
+    """Reserve standard output for the report; other output goes to standard error."""
     private = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return Answer(private)
@@ -57,7 +57,7 @@ def _confine(order: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Carry out the one task."""
+    """Run the task."""
     answer = _take_output()
     order = json.load(sys.stdin)
     sys.path[:] = list(dict.fromkeys([*sys.path, *order["paths"]]))
@@ -68,14 +68,14 @@ def main() -> None:
     found: list[str] = []
     with _noted_warnings(found):
         task = importlib.import_module(order["task"])
-        # Libraries are trusted, large, and some start threads: a task may import them before the limits hold.
+        # Libraries are trusted and large, and some start threads: a task may import them before the limits apply.
         prepare = getattr(task, "import_libraries", None)
         if prepare is not None:
             prepare(order["question"])
         found.extend(_confine(order))
         report = task.run(order["question"], answer)
     answer.write(report=report, warnings=list(dict.fromkeys(found))[:_MAX_WARNINGS])
-    # Objects of a stranger are not given the chance of a clean-up, and native libraries can hang an exit.
+    # Exit without cleanup: an untrusted object must not run code, and native libraries can hang at exit.
     os._exit(0)
 
 

@@ -1,8 +1,8 @@
-"""A process that has imported the libraries, loaded nothing, and forks one process for each task.
+"""A process that imports the libraries, loads no artifact, and forks one process for each task.
 
-Run by its path, with a socket as its argument: the first message is what to import, each further one the files of a
-task (question, answer, errors, and the socket for its status). It ends with its parent, or when it is not used.
-Nothing of a stranger is ever read here, so that no task can change what the next one is forked from.
+It is run by its path, with a socket as argument. The first message lists the imports; each further one has the files of
+a task (question, answer, errors, and the socket for its status). It ends with its parent, or after an idle time. It
+never reads untrusted data, so that no task can affect the state of later forks.
 """
 
 import gc
@@ -21,25 +21,25 @@ from typing import Any
 
 STARTED = b"started\n"
 FILES = 4
-# jemalloc, which some libraries bring, stops its own for the time of a fork.
+# jemalloc, which some libraries contain, stops its threads during a fork.
 SAFE_THREADS = {"jemalloc_bg_thd"}
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A forked process, and where its end is told."""
+    """A forked process, and the socket to which its exit is reported."""
 
     pid: int
     handle: int
     status: socket.socket
 
     def kill(self) -> None:
-        """End the process and everything that it has started; it is reaped later, so the number is still its own."""
+        """Kill the process and its children; it is reaped later, so its id still belongs to it."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def tell_end(self) -> None:
-        """Reap the process, and tell its status."""
+        """Reap the process and report its status."""
         self.kill()
         _, status = os.waitpid(self.pid, 0)
         os.close(self.handle)
@@ -49,7 +49,7 @@ class Task:
 
 
 def serve(control: socket.socket, idle_seconds: float) -> None:
-    """Fork for each message, until the parent is gone or nothing has been asked for `idle_seconds`."""
+    """Fork for each message, until the parent ends or `idle_seconds` pass without a message."""
     tasks: dict[int, Task] = {}
     while True:
         waits: list[Any] = [
@@ -76,7 +76,7 @@ def serve(control: socket.socket, idle_seconds: float) -> None:
 
 
 def fork(control: socket.socket, files: list[int]) -> Task:
-    """Start a process that carries out the task whose question is in the first of `files`."""
+    """Start a process for the task whose question is in the first of `files`."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -94,8 +94,8 @@ def fork(control: socket.socket, files: list[int]) -> Task:
 
 
 def become_task(files: list[int]) -> None:
-    """Carry out the task in this process, which was just forked."""
-    # Its own group, so that what it starts ends with it.
+    """Run the task in this process, which was just forked."""
+    # Its own process group, so that its children end with it.
     os.setsid()
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
@@ -106,18 +106,18 @@ def become_task(files: list[int]) -> None:
 
 
 def main() -> None:
-    """Import what the first message names, and serve."""
+    """Import the modules in the first message, then serve."""
     control = socket.socket(fileno=int(sys.argv[1]))
     with control.makefile("r") as lines:
         order = json.loads(lines.readline())
     sys.path[:] = list(dict.fromkeys([*sys.path, *order["paths"]]))
     for name in order["libraries"]:
-        # One that is not installed here is missed by the tasks that need it.
+        # The tasks that need a missing module report it.
         with suppress(ImportError):
             importlib.import_module(name)
     if _thread_count() > 1:
         raise SystemExit("A library started a thread, and a process with threads must not fork.")
-    # What is there stays: no collection in a task touches, and so copies, its pages.
+    # Freeze the existing objects: a garbage collection in a task then does not touch, and so copy, their pages.
     gc.collect()
     gc.freeze()
     control.sendall(STARTED)

@@ -1,4 +1,4 @@
-"""This process's fork server: started when a task needs it, and again after it has ended."""
+"""This process's fork server: started for the first task, and again after it has ended."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from models_registry.artifacts.sandbox import fork_server
 
 PROGRAM = Path(fork_server.__file__)
 START_SECONDS = 60.0
-# A process that was killed is reaped within that.
+# A killed process is reaped within this time.
 END_SECONDS = 10.0
-# What most tasks import: the packages that small artifacts name, and the tasks themselves. onnxruntime starts a thread,
-# so it, and what imports it, is left to the tasks that need it.
+# Modules that most tasks import: the packages of small artifacts, and the tasks themselves. onnxruntime starts a
+# thread, so tasks that need it import it themselves.
 LIBRARIES = (
     "pandas",
     "onnx",
@@ -51,19 +51,19 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a task's process ended: its exit status, negative for a signal, None if its time was up."""
+    """How a task's process ended: its exit status, negative for a signal, None after a timeout."""
 
     status: int | None
 
 
 class ForkServer:
-    """A handle on the server; any thread may use it.
+    """A handle on the server, for use from any thread.
 
-    A server that nothing asks for `idle_seconds` ends, and gives its memory back.
+    Without a task for `idle_seconds` the server ends, and frees its memory.
     """
 
     def __init__(self, idle_seconds: float = 20.0) -> None:
-        """Start nothing yet."""
+        """Store the settings; the server starts with the first task."""
         self.idle_seconds = idle_seconds
         self._guard = threading.Lock()
         self._control: socket.socket | None = None
@@ -79,8 +79,8 @@ class ForkServer:
         environment: Mapping[str, str],
         wall_seconds: float,
     ) -> Ended | None:
-        """Run the task whose (question, answer, errors) are `files`; return None if no server could start it."""
-        for _ in range(2):  # the server may have ended just now, for want of work
+        """Run the task with `files` (question, answer, errors); return None if no server could be started."""
+        for _ in range(2):  # the server may have just ended after its idle time
             own, theirs = socket.socketpair()
             with own:
                 with theirs:
@@ -117,7 +117,7 @@ class ForkServer:
         control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                # -I leaves out the environment's and the user's Python paths, -B writes no bytecode.
+                # -I ignores the environment's and the user's Python paths, -B writes no bytecode.
                 [sys.executable, "-I", "-B", str(PROGRAM), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -133,7 +133,7 @@ class ForkServer:
         with suppress(OSError):
             control.sendall(json.dumps(order).encode() + b"\n")
         if _line(control, START_SECONDS) != fork_server.STARTED:
-            # Tasks have their own process each, as they would without it.
+            # Each task has a process group of its own, as without the server.
             self._is_unable = True
             self._drop()
 
@@ -147,7 +147,7 @@ class ForkServer:
 
 
 def _line(source: socket.socket, seconds: float) -> bytes | None:
-    """Return the next line, empty at the end; None if it does not come within `seconds`."""
+    """Return the next line, empty at the end; None if it does not arrive within `seconds`."""
     deadline = time.monotonic() + seconds
     found = b""
     while not found.endswith(b"\n"):

@@ -1,7 +1,7 @@
-"""Takes from the running process what a prediction never needs: network, processes, writing files, more memory.
+"""Removes rights that a prediction never needs: network, processes, writing files, more memory.
 
-Each measure that the kernel or the container refuses is named in a warning, and the others still hold. What remains
-to the process is reading files that its user may read.
+A warning names each measure that the kernel or the container refuses; the other measures still apply. The process can
+still read the files that its user may read.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ _READ_SEARCH = 1 << 2
 _LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
 _LANDLOCK_BENEATH = 1
 _LANDLOCK_VERSION_FLAG = 1
-# Executing, writing, removing and making of every kind; reading stays, since modules are still imported.
+# Executing, writing, removing and creating of every kind; reading stays allowed, since modules are still imported.
 _WRITING_BITS = 0b1_1111_1111_0011
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _EXECUTE = 1
 
-# Architecture -> (the kernel's name for it, seccomp's own number, numbers denied, numbers by role).
+# Architecture -> (the kernel's name, seccomp's number, denied system calls, system calls by role).
 _DENIED: dict[str, tuple[int, int, tuple[int, ...], dict[str, int]]] = {
     "x86_64": (
         0xC000003E,
@@ -59,8 +59,8 @@ _DENIED: dict[str, tuple[int, int, tuple[int, ...], dict[str, int]]] = {
 
 
 def limit_resources(*, memory_bytes: int, cpu_seconds: int, file_size_bytes: int) -> None:
-    """Limit what the process may take from here on; `memory_bytes` is beyond what it has now."""
-    # Address space is what the kernel can limit; the libraries' own is taken already, and large.
+    """Limit the resources of the process from now on; `memory_bytes` is in addition to its current memory."""
+    # The kernel can limit the address space; the libraries' large part is already allocated.
     resource.setrlimit(resource.RLIMIT_AS, (_address_space_bytes() + memory_bytes,) * 2)
     used = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(used.ru_utime + used.ru_stime)
@@ -75,20 +75,20 @@ def _address_space_bytes() -> int:
 
 
 def die_with_parent() -> None:
-    """Let the kernel end this process when the one that started it ends."""
+    """Make the kernel kill this process when its parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def give_way(niceness: int) -> None:
-    """Let what serves come first: for the processors, and when the kernel looks for memory to free."""
+    """Lower the priority of this process: for the CPU, and when the kernel runs out of memory."""
     os.nice(niceness)
     with contextlib.suppress(OSError):
-        # A container without /proc to write to has its own limit of memory all the same.
+        # A container without a writable /proc still has its own memory limit.
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def deny_the_rest(*, writable: Path | None = None) -> list[str]:
-    """Deny network, new processes and writing but below `writable`; return a warning for each measure refused."""
+    """Deny network, new processes, and writes outside `writable`; return a warning for each refused measure."""
     libc = ctypes.CDLL(None, use_errno=True)
     measures: tuple[tuple[str, Callable[[Any], None]], ...] = (
         ("the powers of root (capabilities)", _drop_capabilities),
@@ -114,11 +114,11 @@ def _checked(result: int) -> int:
 
 
 def _drop_capabilities(libc: Any) -> None:
-    """Keep no capability but reading, which an artifact owned by somebody else may need."""
+    """Drop all capabilities except reading, which an artifact of another owner may need."""
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION, 0), 8)
     held = ctypes.create_string_buffer(24)
     _checked(libc.capget(header, held))
-    # Twice (effective, permitted, inheritable): for the capabilities below 32, and for those above.
+    # Two sets (effective, permitted, inheritable): for capabilities below 32, and for those above.
     effective, permitted, *_ = struct.unpack("=6I", held.raw)
     kept = effective & permitted & _READ_SEARCH
     _checked(libc.capset(header, ctypes.create_string_buffer(struct.pack("=6I", kept, kept, 0, 0, 0, 0), 24)))
@@ -151,7 +151,7 @@ def _deny_system_calls(libc: Any) -> None:
     try:
         _filter_system_calls(libc)
     except OSError:
-        # The next best: no new processes, and no new threads either, which honest code may want.
+        # Fallback: no new processes, and so no new threads, which ordinary code may need.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         raise
 
@@ -170,7 +170,7 @@ def _filter_system_calls(libc: Any) -> None:
 
 
 def _program(architecture: int, denied: tuple[int, ...], roles: dict[str, int], *, own_process: int) -> bytes:
-    """Return the filter in the kernel's own small language, in which a jump counts instructions to leave out."""
+    """Return the filter as classic BPF, in which a jump gives the number of skipped instructions."""
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_OFFSET),
         (_EQUAL, 1, 0, architecture),
@@ -178,7 +178,7 @@ def _program(architecture: int, denied: tuple[int, ...], roles: dict[str, int], 
         (_LOAD, 0, 0, _NUMBER_OFFSET),
         (_AT_LEAST, 0, 1, _FOREIGN_TABLE),
         (_RETURN, 0, 0, _DENY),
-        # An unknown clone3 makes libc use clone, whose flags a filter can read.
+        # If clone3 is unknown, libc uses clone, whose flags a filter can read.
         (_EQUAL, 0, 1, roles["clone3"]),
         (_RETURN, 0, 0, _UNKNOWN_CALL),
         (_EQUAL, 0, 4, roles["clone"]),
@@ -188,7 +188,7 @@ def _program(architecture: int, denied: tuple[int, ...], roles: dict[str, int], 
         (_RETURN, 0, 0, _DENY),
     ]
     for signal_call in ("kill", "tgkill"):
-        # abort() signals its own process, which is how a crash of native code shows.
+        # abort() signals its own process, which is how native code crashes.
         steps += [
             (_EQUAL, 0, 4, roles[signal_call]),
             (_LOAD, 0, 0, _FIRST_ARGUMENT_OFFSET),

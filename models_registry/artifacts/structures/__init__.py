@@ -1,1 +1,1 @@
-"""What the compiled parts of the libraries believe of an estimator's arrays without checking it."""
+"""Checks of estimators' arrays that the libraries' compiled code does not check."""

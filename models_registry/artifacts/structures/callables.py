@@ -1,8 +1,8 @@
 """Functions that an estimator holds and calls during a prediction.
 
-The list of trusted names says what a file may mention. Some of those names write into an array, answer memory that no
-user has cleared, or mix the rows of a call, if they are called with the wrong arguments. So the place in which a
-function stands and the arguments that come with it are checked as well.
+The list of trusted names limits the names in a file. With the wrong arguments, some of those functions write into an
+array, return uninitialized memory, or mix the rows of a call. So the place and the arguments of each function are
+checked as well.
 """
 
 from collections import defaultdict
@@ -16,17 +16,17 @@ import numpy as np
 from models_registry.artifacts.object_graph import is_definition
 from models_registry.errors import UnsafeStructure
 
-# The registry's own: classes that compute as an older scikit-learn did.
+# The registry's own classes, which compute like an older scikit-learn.
 _LIBRARIES = ("sklearn", "numpy", "scipy", "models_registry")
 _LIMITED = frozenset({*_LIBRARIES, "builtins"})
 _NOTHING: frozenset[str] = frozenset()
-# A ufunc's `out` and `where` write into a given array, or leave memory as it was found.
+# A ufunc's `out` and `where` write into a given array, or leave memory uninitialized.
 _UFUNC_KEYWORDS = frozenset({"dtype", "casting", "order"})
 _REDUCTION_KEYWORDS = frozenset(
     {"axis", "keepdims", "dtype", "ddof", "n", "q", "method", "shift", "ord", "kind", "weights", "discont", "period"}
 )
 _ROW_AXES = (1, -1)
-# Functions of one array that answer each row by itself, with the keywords that keep it so.
+# Functions of one array that treat each row separately, with the keywords that keep this property.
 _ROW_WISE: dict[str, frozenset[str]] = {
     "numpy.nan_to_num": frozenset({"nan", "posinf", "neginf"}),
     "numpy.clip": frozenset({"a_min", "a_max", "min", "max"}),
@@ -68,7 +68,7 @@ _REDUCTIONS = frozenset(
                                     "roll", "sort", "argsort", "unwrap")}
     | {"numpy.linalg.norm"}
 )  # fmt: skip
-# Reductions that work along each row unless they are told otherwise.
+# Reductions that work along each row if their axis is set.
 _ALONG_ROWS_BY_DEFAULT = frozenset({"numpy.diff", "numpy.sort", "numpy.argsort", "numpy.unwrap"})
 _OF_TEXTS = frozenset(
     {"builtins.str", "builtins.list", "builtins.tuple", "builtins.dict", "builtins.set", "builtins.frozenset"}
@@ -78,17 +78,17 @@ _OF_TEXTS = frozenset(
 _TEXT_PLACES = frozenset({"preprocessor", "tokenizer", "analyzer"})
 _ROW_PLACES = frozenset({"func", "inverse_func", "weights"})
 _KEYWORDS_OF = {"func": "kw_args", "inverse_func": "inv_kw_args"}
-# Functions of two arrays: called with them, a function of one takes the second for its `out`.
+# Functions of two arrays: in the place of a function of one, the second argument would be `out`.
 _PAIR_PLACES = frozenset({"metric", "effective_metric_", "kernel", "affinity"})
 _PAIR_KEYWORDS = frozenset({"metric_params", "effective_metric_params_", "kernel_params", "pairwise_kernels_kwargs"})
 _FORBIDDEN_KEYWORDS = frozenset({"out", "where", "copy", "overwrite_input", "X_norm_squared", "Y_norm_squared"})
-# The estimator gives these their axis, or calls them while it is fitted alone; that of a spline has its own check.
+# The estimator sets their axis, or calls them only in fit; splines have their own check.
 _AXIS_COMES_LATER = frozenset({"pooling_func", "strategy", "_asarray"})
 _CLASS_PLACES = frozenset({"dtype", "_baseclass", "cv"})
 
 
 def refuse(name: str, how: str) -> UnsafeStructure:
-    """Return the error for a function that could do harm where the artifact has it."""
+    """Return the error for a function that could do harm in its place."""
     return UnsafeStructure(
         f"The artifact calls {name} during a prediction {how}, which could write into its arrays, return "
         "uninitialized memory, or mix the rows of several requests. Use a function of each single row, without "
@@ -97,9 +97,9 @@ def refuse(name: str, how: str) -> UnsafeStructure:
 
 
 def check_object(value: Any, vouched: frozenset[str] = _NOTHING) -> None:
-    """Refuse an object with a function, or arguments for one, that could do harm when it predicts.
+    """Refuse an object with a function, or a function's arguments, that could do harm in a prediction.
 
-    `vouched` are exact names that the operator has read and allows with any arguments.
+    `vouched` are exact names that the operator has reviewed and allows with any arguments.
     """
     if isinstance(value, partial):
         _check_call(value.func, value.args, value.keywords, vouched)
@@ -111,7 +111,7 @@ def check_object(value: Any, vouched: frozenset[str] = _NOTHING) -> None:
 
 
 def check_measure(function: Any, keywords: Mapping[str, Any], vouched: frozenset[str] = _NOTHING) -> None:
-    """Refuse a distance or kernel that is not a function of two arrays by name; `keywords` come with each call."""
+    """Refuse a distance or kernel that is not a named function of two arrays; each call passes `keywords`."""
     if isinstance(function, partial):
         check_measure(function.func, function.keywords, vouched)
         if function.args:
@@ -162,7 +162,7 @@ def _check_place(owner: Any, name: str, content: Any, vouched: frozenset[str]) -
 
 
 def _check_row_function(function: Any, keywords: Mapping[str, Any], vouched: frozenset[str]) -> None:
-    """Refuse what is not a function of each row, called with the rows and `keywords`."""
+    """Refuse anything but a function of each row, called with the rows and `keywords`."""
     name = _name_of(function)
     if not isinstance(function, np.ufunc) and _is_limited(function, vouched) and not _is_row_wise(function):
         raise refuse(name, "on rows")
@@ -184,7 +184,7 @@ def _is_row_wise(function: Any) -> bool:
 def _check_call(
     function: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any], vouched: frozenset[str]
 ) -> None:
-    """Refuse arguments that are bound to a function of the libraries and could do harm."""
+    """Refuse bound arguments of a library function that could do harm."""
     if not _is_limited(function, vouched):
         return
     name = _name_of(function)
@@ -202,7 +202,7 @@ def _check_call(
     strange = sorted(keywords.keys() - known - ({"copy"} if keywords.get("copy") is True else set()))
     if strange:
         raise refuse(name, f"with {strange[0]}")
-    # Several percentiles come as rows of the answer, and rows of an argument are not rows of a request.
+    # Several percentiles become rows of the result, and rows of an argument are not rows of a request.
     many = next((key for key, value in keywords.items() if np.ndim(value) > 1 or (key == "q" and np.ndim(value))), None)
     if many is not None:
         raise refuse(name, f"with an array of several rows for {many}")
@@ -231,12 +231,12 @@ def _check_pair_keywords(keywords: Mapping[str, Any]) -> None:
 
 
 def is_of_a_library(cls: type) -> bool:
-    """Return whether a class comes with scikit-learn, numpy or scipy."""
+    """Return whether a class is part of scikit-learn, numpy or scipy."""
     return cls.__module__.partition(".")[0] in _LIBRARIES
 
 
 def _is_limited(function: Any, vouched: frozenset[str]) -> bool:
-    """Return whether a function comes with the libraries, and is not one that the operator vouches for."""
+    """Return whether a function is part of the libraries, and not one that the operator vouches for."""
     name = _name_of(function)
     is_theirs = isinstance(function, np.ufunc) or name.partition(".")[0] in _LIMITED
     return is_theirs and name not in vouched

@@ -1,4 +1,4 @@
-"""Steps that choose columns: what they choose is among the columns that they take."""
+"""Steps that select columns: the selected columns must exist in their input."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _BOOSTING_PARTS = {"encoder": "OrdinalEncoder", "numerical": "FunctionTransforme
 
 
 def check_column_transformer(transformer: Any) -> None:
-    """Refuse a column transformer that asks for a column outside of those that it takes."""
+    """Refuse a column transformer that selects a column outside of its input."""
     count = transformer.n_features_in_
     names = getattr(transformer, "feature_names_in_", None)
     known = set() if names is None else set(np.asarray(names).tolist())
@@ -21,7 +21,7 @@ def check_column_transformer(transformer: Any) -> None:
 
 
 def _positions(columns: Any, count: int, names: set[Any]) -> list[int]:
-    """Return the positions that a choice of columns means; raise where one of them is not there.
+    """Return the positions of a column selection; raise if one does not exist.
 
     Columns by name have no position here.
     """
@@ -43,7 +43,7 @@ def _positions(columns: Any, count: int, names: set[Any]) -> list[int]:
 
 
 def check_selector(selector: Any) -> None:
-    """Refuse a selector whose mask is of another number of features than it takes."""
+    """Refuse a selector whose mask has another number of features than its input."""
     for name in ("support_", "scores_", "pvalues_", "variances_"):
         held = getattr(selector, name, None)
         if held is not None and np.shape(held)[:1] != (selector.n_features_in_,):
@@ -53,7 +53,7 @@ def check_selector(selector: Any) -> None:
 
 
 def check_feature_subsets(ensemble: Any) -> None:
-    """Refuse an ensemble that gives an estimator a feature which it does not take itself."""
+    """Refuse an ensemble that gives an estimator a feature outside of its own input."""
     subsets = ensemble.estimators_features_
     if len(subsets) != len(ensemble.estimators_):
         raise refuse("holds another number of estimators than of their features")
@@ -62,19 +62,19 @@ def check_feature_subsets(ensemble: Any) -> None:
 
 
 def check_iterative_imputer(imputer: Any) -> None:
-    """Refuse an imputer whose steps are about a feature that is not there."""
+    """Refuse an imputer with a step for a feature that does not exist."""
     for feature, neighbours, _ in imputer.imputation_sequence_:
         _positions([int(feature)], imputer.n_features_in_, set())
         _positions(np.asarray(neighbours, dtype=np.intp), imputer.n_features_in_, set())
 
 
 def check_missing_indicator(indicator: Any) -> None:
-    """Refuse an indicator of missing values in a feature that is not there."""
+    """Refuse an indicator of missing values for a feature that does not exist."""
     _positions(np.asarray(indicator.features_), indicator._n_features, set())
 
 
 def check_boosting_preprocessor(model: Any) -> None:
-    """Refuse histogram boosting whose preprocessor gives its trees other columns than they were grown on."""
+    """Refuse histogram boosting whose preprocessor returns other columns than its trees were trained on."""
     if getattr(model, "_in_fit", False):
         raise refuse("holds histogram boosting in the middle of its training")
     preprocessor = getattr(model, "_preprocessor", None)

@@ -1,7 +1,7 @@
-"""Encoders and expansions: the columns that they compute from their state are those that they announce.
+"""Encoders and expansions: the columns they compute must match the columns they declare.
 
-scikit-learn builds sparse matrices, and arrays that it then fills, from these without looking: an index outside
-reads and writes memory that is not its own, and a column that is not filled answers what was there before.
+scikit-learn builds sparse matrices, and arrays to fill, from this state without checks. An index out of range reads or
+writes other memory, and an unfilled column returns old memory contents.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ _LOOKED_UP = "OUS"
 
 
 def check_categories(encoder: Any) -> None:
-    """Refuse an encoder whose categories have no order, or whose table of rare ones does not fit them."""
+    """Refuse an encoder whose categories are not sorted, or whose table of rare categories does not fit."""
     categories, features = encoder.categories_, encoder.n_features_in_
     if not isinstance(categories, list) or len(categories) != features:
         raise refuse(f"holds an encoder of {features} features with another number of lists of categories")
@@ -30,7 +30,7 @@ def check_categories(encoder: Any) -> None:
 
 
 def _tables(encoder: Any) -> list[Any]:
-    """Return the table of each feature that maps its categories, where rare ones share a column."""
+    """Return each feature's table that maps its categories, in which rare ones share a column."""
     if not getattr(encoder, "_infrequent_enabled", False):
         return []
     tables, rare = encoder._default_to_infrequent_mappings, encoder._infrequent_indices
@@ -52,7 +52,7 @@ def _is_ordered(categories: np.ndarray[Any, Any]) -> bool:
 
 
 def check_one_hot(encoder: Any) -> None:
-    """Refuse a one-hot encoder that writes a category outside of the columns of its feature."""
+    """Refuse a one-hot encoder that writes a category outside of its feature's columns."""
     widths, features = encoder._n_features_outs, encoder.n_features_in_
     if not isinstance(widths, list) or len(widths) != features:
         raise refuse("holds a one-hot encoder with another number of widths than of features")
@@ -64,7 +64,7 @@ def check_one_hot(encoder: Any) -> None:
         columns = np.arange(len(categories)) if table is None else np.asarray(table)
         drop = None if dropped is None else dropped[number]
         if drop is not None:
-            # As OneHotEncoder.transform does: the column goes, and those behind it move up.
+            # As in OneHotEncoder.transform: the column is removed, and later columns move up.
             columns = columns[columns != drop]
             columns = columns - (columns > drop)
         if not isinstance(width, int | np.integer) or not _within(columns, int(width)):
@@ -72,7 +72,7 @@ def check_one_hot(encoder: Any) -> None:
 
 
 def check_target_encoder(encoder: Any) -> None:
-    """Refuse a target encoder that leaves some of its columns as it found them."""
+    """Refuse a target encoder that leaves some of its columns uninitialized."""
     each = len(encoder.classes_) if encoder.target_type_ == "multiclass" else 1
     if len(encoder.encodings_) != encoder.n_features_in_ * each:
         raise refuse("holds a target encoder with another number of encodings than of columns")
@@ -84,7 +84,7 @@ def check_target_encoder(encoder: Any) -> None:
 
 
 def check_polynomial(features: Any) -> None:
-    """Refuse polynomial features with more columns than are computed."""
+    """Refuse polynomial features that declare more columns than they compute."""
     lowest, highest = features._min_degree, features._max_degree
 
     def count(from_degree: int) -> int:
@@ -99,7 +99,7 @@ def check_polynomial(features: Any) -> None:
 
 
 def check_label_cache(binarizer: Any) -> None:
-    """Refuse a binarizer of label sets that keeps columns of labels which it does not have."""
+    """Refuse a binarizer of label sets with columns for unknown labels."""
     cached = getattr(binarizer, "_cached_dict", None)
     if cached is not None and (
         type(cached) is not dict
@@ -109,19 +109,19 @@ def check_label_cache(binarizer: Any) -> None:
 
 
 def check_chain(chain: Any) -> None:
-    """Refuse a chain of estimators whose order leaves one of them out."""
+    """Refuse a chain of estimators whose order omits one of them."""
     if sorted(np.asarray(chain.order_).tolist()) != list(range(len(chain.estimators_))):
         raise refuse("holds a chain whose order is none of its estimators")
 
 
 def check_embedding(embedding: Any) -> None:
-    """Refuse a locally linear embedding that fills fewer columns than it answers."""
+    """Refuse a locally linear embedding that fills fewer columns than it returns."""
     if np.shape(embedding.embedding_)[1:] != (embedding.n_components,):
         raise refuse("holds an embedding with another number of columns than it answers")
 
 
 def check_bins(binner: Any) -> None:
-    """Refuse a discretizer whose bins and their encoder are of different features."""
+    """Refuse a discretizer whose bins and encoder have different features."""
     if len(binner.bin_edges_) != binner.n_features_in_ or len(binner.n_bins_) != binner.n_features_in_:
         raise refuse("holds bins of another number of features than it takes")
     encoder = getattr(binner, "_encoder", None)

@@ -12,7 +12,7 @@ _PLANE = 2
 
 
 def check_neighbour_tree(tree: Any) -> None:
-    """Refuse a KD-tree or ball tree whose nodes or indices point outside of its data."""
+    """Refuse a KD-tree or ball tree with nodes or indices outside of its data."""
     state = tree.__getstate__()
     data, indices, nodes, bounds = (np.asarray(part) for part in state[:4])
     count, features = data.shape
@@ -45,7 +45,7 @@ def check_distance(metric: Any, features: int) -> None:
     """Refuse a distance whose weights or matrix do not fit the number of features."""
     name = type(metric).__name__
     if name.startswith("PyFunc"):
-        # It is called with arrays that look into the tree's own memory.
+        # The distance is called with arrays that are views of the tree's own memory.
         callables.check_measure(*metric.__getstate__()[3:5])
     vector, matrix = (np.asarray(part) for part in metric.__getstate__()[1:3])
     fits = {
@@ -59,7 +59,7 @@ def check_distance(metric: Any, features: int) -> None:
 
 
 def check_neighbours(estimator: Any) -> None:
-    """Refuse an estimator whose stored rows or their labels do not fit together."""
+    """Refuse an estimator whose stored rows and labels do not match."""
     rows = estimator._fit_X
     if getattr(estimator, "effective_metric_", "") != "precomputed" and rows.shape[1] != estimator.n_features_in_:
         raise refuse(f"holds neighbours of {rows.shape[1]} features in an estimator of {estimator.n_features_in_}")

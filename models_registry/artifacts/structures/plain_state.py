@@ -1,4 +1,4 @@
-"""Transformers of other packages: their state is plain, so that they compute on nothing but rows and plain values."""
+"""Transformers of other packages must have plain state, so that they compute only on rows and plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_DEPTH = 5
 
 
 def check(value: Any) -> None:
-    """Refuse a transformer of these packages unless its state is dictionaries, lists, texts and numbers alone."""
+    """Refuse such a transformer unless its state is only dictionaries, lists, texts and numbers."""
     if type(value).__module__.partition(".")[0] not in PACKAGES:
         return
     state = vars(value)

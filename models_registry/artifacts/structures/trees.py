@@ -1,4 +1,4 @@
-"""Decision trees and the ensembles that walk through them without any bounds check."""
+"""Decision trees and ensembles, which compiled code traverses without bounds checks."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from models_registry.errors import UnsafeStructure
 _LEAF = -1
 _BITSET_WORDS = 8
 _MAX_CATEGORIES = 256
-# What starts a prediction may answer as many rows as it is asked for once, and fewer another time.
+# Initial predictions may depend on the number of rows, so several numbers are tried.
 _ROW_COUNTS = (1, 2, 5)
 
 
 def refuse(what: str) -> UnsafeStructure:
-    """Return the error for arrays that would crash or hang a prediction."""
+    """Return the error for arrays that could crash or hang a prediction."""
     return UnsafeStructure(
         f"The artifact {what}, so a prediction could crash the server, hang, or read memory that is not its own. "
         "It is damaged or crafted; publish it again from its training script."
@@ -22,7 +22,7 @@ def refuse(what: str) -> UnsafeStructure:
 
 
 def check_tree(tree: Any) -> None:
-    """Refuse a decision tree whose path could leave its nodes, never end, or ask for a feature that is not there."""
+    """Refuse a decision tree whose path could leave its nodes, never end, or use a feature that does not exist."""
     left, right, feature = tree.children_left, tree.children_right, tree.feature
     count = len(left)
     if count == 0:
@@ -30,7 +30,7 @@ def check_tree(tree: Any) -> None:
     inner = left != _LEAF
     number = np.arange(count)[inner]
     for children in (left[inner], right[inner]):
-        # A child behind its parent is how every builder writes them, and leaves no way for a circle.
+        # Every builder writes a child after its parent; this order excludes cycles.
         if not ((children > number) & (children < count)).all():
             raise refuse("holds a decision tree whose nodes point outside of it or in a circle")
     asked = feature[inner]
@@ -39,7 +39,7 @@ def check_tree(tree: Any) -> None:
 
 
 def check_tree_owner(estimator: Any) -> None:
-    """Refuse an estimator whose tree takes another number of features than the estimator checks for."""
+    """Refuse an estimator whose tree takes another number of features than the estimator validates."""
     if estimator.tree_.n_features != estimator.n_features_in_:
         raise refuse(
             f"holds a decision tree of {estimator.tree_.n_features} features in an estimator "
@@ -48,7 +48,7 @@ def check_tree_owner(estimator: Any) -> None:
 
 
 def check_forest(forest: Any) -> None:
-    """Refuse a forest in which a tree takes another number of features than the forest gives it."""
+    """Refuse a forest in which a tree takes another number of features than the forest passes to it."""
     chosen = getattr(forest, "estimators_features_", None)
     for number, estimator in enumerate(np.ravel(forest.estimators_)):
         tree = getattr(estimator, "tree_", None)
@@ -58,7 +58,7 @@ def check_forest(forest: Any) -> None:
 
 
 def check_gradient_boosting(model: Any) -> None:
-    """Refuse gradient boosting with more trees per stage than columns that it adds them to."""
+    """Refuse gradient boosting with more trees per stage than output columns."""
     estimators = model.estimators_
     if not isinstance(estimators, np.ndarray) or estimators.ndim != 2:
         raise refuse("holds gradient boosting whose stages are no table")
@@ -75,7 +75,7 @@ def check_gradient_boosting(model: Any) -> None:
 
 
 def check_histogram_boosting(model: Any) -> None:
-    """Refuse histogram boosting whose nodes or categories point outside of their arrays."""
+    """Refuse histogram boosting with nodes or categories outside of their arrays."""
     mapper = model._bin_mapper
     is_categorical = np.asarray(mapper.is_categorical_)
     if is_categorical.shape != (model.n_features_in_,):

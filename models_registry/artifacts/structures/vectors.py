@@ -20,12 +20,12 @@ def check_sparse(matrix: Any) -> None:
         elif matrix.format == "coo":
             matrix._check()
     except Exception as error:
-        # scipy raises whatever it meets first (ValueError, TypeError, AttributeError, IndexError).
+        # scipy raises one of many types (ValueError, TypeError, AttributeError, IndexError).
         raise refuse(f"holds a sparse matrix that contradicts itself ({error})") from error
 
 
 def check_support_vectors(model: Any) -> None:
-    """Refuse a support vector machine whose vectors, coefficients and counts do not fit together."""
+    """Refuse a support vector machine whose vectors, coefficients and counts do not match."""
     count = len(model.support_)
     classes = len(model._n_support)
     pairs = classes * (classes - 1) // 2
@@ -65,7 +65,7 @@ def check_spline(spline: Any) -> None:
 
 
 def check_vocabulary(vectorizer: Any) -> None:
-    """Refuse a vocabulary whose numbers are not 0, 1, 2, …, and a vectorizer that opens files named by a request."""
+    """Refuse a vocabulary whose indices are not 0, 1, 2, …, and a vectorizer that opens files named by a request."""
     if getattr(vectorizer, "input", "content") != "content":
         raise UnsafeStructure(
             f"The artifact's {type(vectorizer).__name__} has input={vectorizer.input!r}, so it would open files that "
@@ -82,13 +82,13 @@ def check_vocabulary(vectorizer: Any) -> None:
 
 
 def check_hasher(hasher: Any) -> None:
-    """Refuse a hasher whose number of columns is none."""
+    """Refuse a hasher whose number of columns is not valid."""
     if not isinstance(hasher.n_features, int | np.integer) or not 0 < hasher.n_features <= _LARGEST_INDEX:
         raise refuse(f"holds a hasher of {str(hasher.n_features)[:80]} columns")
 
 
 def check_random_state(generator: Any) -> None:
-    """Refuse a Mersenne twister whose position is outside of its words."""
+    """Refuse a Mersenne Twister whose position is outside of its state."""
     bits = getattr(generator, "bit_generator", None) or generator._bit_generator
     state = bits.state
     if state["bit_generator"] == "MT19937" and not 0 <= state["state"]["pos"] <= _TWISTER_WORDS:
