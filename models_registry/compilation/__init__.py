@@ -1,8 +1,7 @@
-"""Serves a verified compiled form of a model, if there is one that is right and faster.
+"""Serves a verified compiled form of a model if it is correct and faster.
 
-`accelerate(request, cache_dir)` has an artifact compiled, once per machine, in its own process, and returns an
-`AccelerationReport`; `open_compiled(report.directory)` opens the compiled form for serving, with onnxruntime and numpy
-alone.
+`accelerate(request, cache_dir)` compiles an artifact in its own process, once per machine, and returns an
+`AccelerationReport`. `open_compiled(report.directory)` opens the compiled form, which needs only onnxruntime and numpy.
 """
 
 from models_registry.compilation.cache import prune

@@ -1,19 +1,19 @@
-"""Up to how many rows the compiled form answers, and from how many the native one is faster."""
+"""Finds the number of rows from which the native form is faster than the compiled one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-# Rows, and what both forms take for so many: (rows, native microseconds, compiled microseconds).
+# (rows, native microseconds, compiled microseconds).
 BatchTiming = tuple[int, float, float]
 
 SIZES = (1_024, 8_192)
-# The native form is chosen if it takes at most this share of the compiled form's time: a busy machine shifts timings by
-# a tenth.
+# The native form is chosen if it takes at most this share of the compiled form's time: on a busy machine, timings vary
+# by a tenth.
 CLEAR_SHARE = 0.85
-# Where the compiled form takes less than this share for a thousand rows, the native one never catches up.
+# If the compiled form takes less than this share for a thousand rows, the native form never catches up.
 HOPELESS_SHARE = 0.5
-# What the rows of one timing may take as float64, and what both forms may take for them.
+# Limits of one timing: the bytes of its rows as float64, and the time of both forms.
 MAX_BYTES = 64 * 1024**2
 MAX_SECONDS = 1.0
 
@@ -21,12 +21,12 @@ MAX_SECONDS = 1.0
 def measure(
     known: Sequence[BatchTiming], time_rows: Callable[[int], tuple[float, float]], *, features: int
 ) -> tuple[BatchTiming, ...]:
-    """Return `known` with the larger sizes whose timing can change the choice.
+    """Return `known` plus the timings of larger sizes that can change the choice.
 
-    `known` holds two timings at least, in the order of rows. `time_rows` returns the microseconds of the native and of
-    the compiled form. The first size is always timed: the native form takes milliseconds to begin, so few rows tell
-    little of many. A further one is left out where the compiled form takes less than HOPELESS_SHARE of the native
-    one's time, and any where its rows take too much time or memory.
+    `known` holds at least two timings, by ascending rows. `time_rows` returns the microseconds of the native and the
+    compiled form. The first size is always timed: a native call has a fixed cost of milliseconds, so few rows predict
+    little about many. Further sizes are skipped if the compiled form takes less than HOPELESS_SHARE of the native time,
+    and any size is skipped if its rows take too much time or memory.
     """
     found = list(known)
     for rows in SIZES:
@@ -41,9 +41,9 @@ def measure(
 
 
 def native_from_rows(timings: Sequence[BatchTiming]) -> int | None:
-    """Return from how many rows on the native form is clearly faster; None if it never is.
+    """Return the number of rows from which the native form is clearly faster; None if it never is.
 
-    Between two sizes the times are taken to grow by the row.
+    Between two sizes, times are interpolated linearly.
     """
     slower = [index for index, timing in enumerate(timings) if not is_clearly_faster(timing)]
     if not timings or slower[-1:] == [len(timings) - 1]:
@@ -56,12 +56,12 @@ def native_from_rows(timings: Sequence[BatchTiming]) -> int | None:
 
 
 def is_clearly_faster(timing: BatchTiming) -> bool:
-    """Return whether the native form is faster by more than what a busy machine shifts."""
+    """Return whether the native form is faster by more than the variation of a busy machine."""
     _, native, compiled = timing
     return native <= CLEAR_SHARE * compiled
 
 
 def _row_cost(timings: Sequence[BatchTiming], form: int) -> float:
-    """Return the microseconds that each further row takes."""
+    """Return the microseconds for each further row."""
     before, last = timings[-2], timings[-1]
     return max(0.0, float(last[form] - before[form]) / (last[0] - before[0]))

@@ -1,4 +1,4 @@
-"""Compiled forms on this machine's disk: one directory each, whole or absent, built by one process."""
+"""Cache of compiled forms on this machine's disk: one directory each, written atomically by one process."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ COMPILERS = (
 )
 # A verdict for want of time or memory is tried again after this long: the machine may have been busy.
 RETRY_SECONDS = 3600.0
-# No compiling takes as long as that: its process was killed.
+# Longer than any compilation: a directory this old is left over from a killed process.
 ABANDONED_SECONDS = 3600.0
 
 
 @functools.cache
 def compiler_versions() -> dict[str, str]:
-    """Return the versions of everything that a compiled form, or its verification, depends on."""
+    """Return the versions of all packages that affect a compiled form or its verification."""
     versions = {name: _version(name) for name in COMPILERS}
     return versions | {"compiler": str(COMPILER_VERSION), "machine": platform.machine()}
 
 
 def key_of(request: AccelerationRequest, versions: dict[str, str]) -> str:
-    """Return the name under which a request's compiled form is kept: the same question, the same key."""
+    """Return the cache key of a request's compiled form: equal requests have equal keys."""
     question = request.to_json() | {"versions": versions}
     del question["artifact"]
     text = json.dumps(question, sort_keys=True, default=str)
@@ -66,7 +66,7 @@ def _version(name: str) -> str:
 
 
 def find(directory: Path) -> AccelerationReport | None:
-    """Return the verdict in `directory`, or None if there is none, it is damaged or it is due for another try."""
+    """Return the verdict in `directory`; None if it is missing, damaged or due for another attempt."""
     try:
         report = AccelerationReport.from_json(json.loads((directory / REPORT_FILE).read_text()), directory)
         is_old = time.time() - (directory / REPORT_FILE).stat().st_mtime > RETRY_SECONDS
@@ -80,16 +80,16 @@ def find(directory: Path) -> AccelerationReport | None:
 
 @contextmanager
 def lock(directory: Path, *, deadline: float) -> Iterator[bool]:
-    """Hold the machine's lock on `directory`; gives False if it was not had before `deadline` (monotonic)."""
+    """Hold the machine's lock on `directory`; yield False if it is not free before `deadline` (monotonic)."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f"{directory.name}.lock").open("w") as handle:
-        # Closing the file drops the lock.
+        # Closing the file releases the lock.
         yield acquire(handle.fileno(), fcntl.LOCK_EX, deadline=deadline)
 
 
 @contextmanager
 def build_dir(directory: Path) -> Iterator[Path]:
-    """Give a directory to build in, on the same disk; what is left of it afterwards is removed."""
+    """Yield a build directory on the same disk; afterwards the rest of it is removed."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -99,12 +99,12 @@ def build_dir(directory: Path) -> Iterator[Path]:
 
 
 def write_report(built: Path, report: AccelerationReport) -> None:
-    """Write the verdict beside what was built."""
+    """Write the verdict into the build directory."""
     write(built / REPORT_FILE, json.dumps(report.to_json(), indent=1).encode())
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file and wait for the disk."""
+    """Write a file with fsync."""
     with path.open("wb") as handle:
         handle.write(content)
         handle.flush()
@@ -112,9 +112,9 @@ def write(path: Path, content: bytes) -> None:
 
 
 def publish(built: Path, directory: Path) -> None:
-    """Move what was built to its place: a sibling sees all of it or nothing."""
+    """Move the build directory to its final place, atomically."""
     if directory.exists():
-        # A damaged or overdue one; a worker that has it open keeps what it has read.
+        # Replaces a damaged or expired one; a worker that has it open keeps its data.
         shutil.rmtree(directory)
     built.rename(directory)
     parent = os.open(directory.parent, os.O_RDONLY)
@@ -125,13 +125,13 @@ def publish(built: Path, directory: Path) -> None:
 
 
 def prune(cache_dir: Path, keep: set[str]) -> list[Path]:
-    """Remove the compiled forms of artifacts whose digest is not in `keep`, and return what was removed.
+    """Remove the compiled forms of artifacts whose digest is not in `keep`, and return the removed ones.
 
-    What a process that was killed left half built goes, too.
+    Unfinished builds of killed processes are removed, too.
     """
     wanted = {digest.removeprefix("sha256:")[:16] for digest in keep}
     directories = sorted(path for path in cache_dir.iterdir() if path.is_dir()) if cache_dir.is_dir() else []
-    # The lock files stay: another process may hold one open, and two files would be two locks.
+    # Lock files stay: another process may hold one open, and a second file would be a second lock.
     removed = [path for path in directories if not _is_kept(path, wanted)]
     for path in removed:
         shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Compiles one artifact: a task of the sandbox, asked for by `compiling.py`.
+"""Compiles one artifact: the sandbox task of `compiling.py`.
 
-The verdict, and the compiled form if there is one, are left in the directory that the question names.
+It writes the verdict, and the compiled form if there is one, to the directory in the question.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 
 def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Compile, leave the verdict, and say that it is there."""
+    """Compile, write the verdict, and report that it exists."""
     answer.write(stage="while it was compiled")
-    # Imported here, where the limits hold already: the memory of the libraries counts.
+    # Imported here, after the limits apply: the libraries' memory counts.
     from models_registry.artifacts.formats import open_artifact
     from models_registry.compilation import cache
     from models_registry.compilation.compiled import MODEL_FILE, PLAN_FILE

@@ -1,4 +1,4 @@
-"""A compiled model as a worker serves it: onnxruntime and numpy, and nothing else."""
+"""A compiled model in a worker; it needs only onnxruntime and numpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAN_FILE = "plan.json"
 REPORT_FILE = "report.json"
 
 INPUT = "X"
-# What one run may hold in intermediate results; more rows go through in parts.
+# Memory limit for the intermediate results of one run; more rows are predicted in parts.
 RUN_BYTES = 64 * 1024**2
 MAX_RUN_ROWS = 16_384
 
@@ -28,11 +28,11 @@ ERRORS_ONLY = 3
 
 
 class CompiledModel:
-    """Answers as the native model does, from a graph; any number of threads may call it at once.
+    """Predicts like the native model, from a graph; thread-safe.
 
-    It takes rows as `Schema.parse` gives them: a float64 or object array, a DataFrame, a list of rows in the
-    schema's order, or columns by name. So a worker may parse mixed rows to an object array and spare pandas.
-    `plan` says how the graph's inputs and outputs are to be read (see `compiler.Plan`).
+    It takes rows from `Schema.parse`: a float64 or object array, a DataFrame, a list of rows in the schema's order, or
+    columns by name. So a worker can parse mixed rows to an object array, without pandas. `plan` describes the graph's
+    inputs and outputs (see `compiler.Plan`).
     """
 
     def __init__(self, model: bytes, plan: Mapping[str, Any]) -> None:
@@ -49,30 +49,30 @@ class CompiledModel:
 
     @property
     def classes_(self) -> Array:
-        """The labels, in the type that the native model has them in."""
+        """The labels, in the native model's type."""
         if self._classes is None:
             raise AttributeError("a regressor has no classes_")
         return self._classes
 
     @property
     def predict_proba(self) -> Callable[[Any], Array]:
-        """Return the method that gives (rows, classes), where the native model has one."""
+        """Return the method for probabilities, shape (rows, classes), if the native model has one."""
         self._require("probabilities", "predict_proba")
         return self._predict_proba
 
     @property
     def decision_function(self) -> Callable[[Any], Array]:
-        """Return the method that gives the native model's decision, if it has one."""
+        """Return the method for the decision function, if the native model has one."""
         self._require("decision", "decision_function")
         return self._decision_function
 
     def predict_both(self, rows: Any) -> tuple[Array, Array | None]:
-        """Return labels (or values) and probabilities, None if there are none, from one run."""
+        """Return labels (or values) and probabilities (or None) from one run."""
         results = self._run(self._both, rows)
         return self._labels(results[0]), results[1] if len(results) > 1 else None
 
     def predict(self, rows: Any) -> Array:
-        """Return labels or values, as the native `predict` does."""
+        """Return labels or values, like the native `predict`."""
         return self._labels(self._run(self._both[:1], rows)[0])
 
     def _predict_proba(self, rows: Any) -> Array:
@@ -104,10 +104,10 @@ class CompiledModel:
 
 
 def open_compiled(directory: Path) -> CompiledModel:
-    """Return the compiled model in `directory`, as `accelerate` left it.
+    """Return the compiled model in `directory`, as `accelerate` wrote it.
 
-    Raises DigestMismatch if the bytes are not those that were verified, BrokenArtifact if they cannot be read; the
-    caller then serves the native model and compiles again.
+    Raises DigestMismatch if the bytes are not the verified ones, and BrokenArtifact if they cannot be read; the caller
+    then serves the native model and compiles again.
     """
     try:
         report = json.loads((directory / REPORT_FILE).read_text())
@@ -125,7 +125,7 @@ def open_compiled(directory: Path) -> CompiledModel:
         )
     try:
         return CompiledModel(model, json.loads(plan))
-    except Exception as error:  # onnxruntime's exceptions have no common root of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise BrokenArtifact(
             f"onnxruntime cannot load the compiled model in {directory}: {error}. Remove the directory; it is built "
             "again."
@@ -133,7 +133,7 @@ def open_compiled(directory: Path) -> CompiledModel:
 
 
 def digest_of(model: bytes, plan: bytes) -> str:
-    """Return the SHA-256 of the graph and of the plan that reads it."""
+    """Return the SHA-256 of the graph and its plan."""
     return hashlib.sha256(hashlib.sha256(model).digest() + hashlib.sha256(plan).digest()).hexdigest()
 
 
@@ -159,7 +159,7 @@ def _encoder(plan: Mapping[str, Any]) -> InputEncoder | TextEncoder:
 
 def _session(model: bytes) -> Any:
     options = onnxruntime.SessionOptions()
-    # One row is a few microseconds of work: handing it to a pool costs more, and workers have a core each.
+    # One row takes a few microseconds: a thread pool costs more, and each worker has one core.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

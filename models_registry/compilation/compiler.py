@@ -1,4 +1,4 @@
-"""Finds the fastest compiled form of an estimator that answers as the estimator does."""
+"""Finds the fastest compiled form of an estimator with the same predictions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONVERTERS = (
     "text",
 )
 CONTAINERS = {"array", "frame", "objects", "text"}
-# Below this a compiled form is not worth a second thing to trust.
+# Below this speedup, a compiled form is not worth the risk of a second implementation.
 MIN_SPEEDUP = 1.2
 BATCH_ROWS = 64
 TIMED_BATCHES = 16
@@ -46,20 +46,20 @@ MAX_SLOWDOWN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A compiled form before it was verified: the graph, how to read it, and where its trees cut the inputs."""
+    """A compiled form before its verification: the graph, its plan, and the thresholds of its trees."""
 
     model: bytes
     plan: dict[str, Any]
     thresholds: dict[int, Array] = field(default_factory=dict)
-    # Rows that the model itself remembers, in the schema's order.
+    # Training rows that the model stores, in the schema's order.
     remembered: list[list[Any]] = field(default_factory=list)
-    # The words that a text model knows.
+    # The vocabulary of a text model.
     vocabulary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCandidate:
-    """A compiled form that answers as the native model does."""
+    """A compiled form with the same predictions as the native model."""
 
     candidate: Candidate
     compiled: CompiledModel
@@ -68,7 +68,7 @@ class VerifiedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The verdict, and the files of the compiled form if it is compiled."""
+    """The verdict, and the files of the compiled form if there is one."""
 
     report: AccelerationReport
     model: bytes = b""
@@ -76,9 +76,9 @@ class Compiled:
 
 
 def compile_estimator(estimator: Any, schema: Schema, instances: Sequence[Any] = ()) -> Compiled:
-    """Return the compiled form that agrees with `estimator` and is faster, or the reason why there is none.
+    """Return the compiled form that agrees with `estimator` and is faster, or the reason for its absence.
 
-    `instances` are the rows of the version's sample; rows around them and at the edges are drawn.
+    `instances` are the rows of the version's sample; further rows are generated around them and at the edges.
     """
     started = time.monotonic()
     verified = verified_candidate(estimator, schema, instances)
@@ -93,7 +93,7 @@ def compile_estimator(estimator: Any, schema: Schema, instances: Sequence[Any] =
 
 
 def verified_candidate(estimator: Any, schema: Schema, instances: Sequence[Any] = ()) -> VerifiedCandidate | str:
-    """Return the first compiled form that answers as `estimator` does, or why there is none."""
+    """Return the first compiled form that predicts like `estimator`, or the reason for its absence."""
     if schema.kind == TRANSFORMER:
         return "a transformer has no compiled form"
     sample = sampling.ordered(schema, instances)
@@ -118,11 +118,11 @@ def verified_candidate(estimator: Any, schema: Schema, instances: Sequence[Any] 
 
 
 def _attempts(estimator: Any, schema: Schema, sample: list[list[Any]]) -> list[tuple[str, Callable[[], Candidate]]]:
-    """Return what to try, the exact first, each with the words that open what it finds."""
+    """Return the attempts, the exact one first, each with the start of its sentence."""
     return [
         ("", lambda: candidate_of(estimator, schema, sample)),
         ("by differences: ", lambda: candidate_of(estimator, schema, sample, distances_by_products=False)),
-        # Not in float32: rows that it cannot tell apart are answered alike, and no drawing finds all of them.
+        # No float32: it makes distinct rows equal, and no sampling finds all of them.
         ("skl2onnx: ", lambda: Candidate(*skl2onnx_backend.convert(estimator, schema))),
     ]
 
@@ -130,17 +130,17 @@ def _attempts(estimator: Any, schema: Schema, sample: list[list[Any]]) -> list[t
 def candidate_of(
     estimator: Any, schema: Schema, sample: list[list[Any]], *, distances_by_products: bool = True
 ) -> Candidate:
-    """Return the compiled form by the converters of this package; raises Unsupported."""
+    """Return the compiled form from this package's converters; raises Unsupported."""
     for name in CONVERTERS:
         importlib.import_module(f"models_registry.compilation.converters.{name}")
     if schema.container not in CONTAINERS:
         raise Unsupported(f"rows that the model takes as {schema.container} have no compiled form")
     context = Context(schema, sampling.base_row(schema, sample), distances_by_products=distances_by_products)
-    # Some steps note in which form rows reach them; whether this one is answered is found below.
+    # Some steps store the form of their input rows; the verification checks whether this form works.
     _is_answered(context, estimator, context.base_row)
     outputs = predict(context, estimator, context.everything())
     if not distances_by_products and not context.measured_distances:
-        raise Unsupported("")  # the first attempt has said all there is to say
+        raise Unsupported("")  # the reason of the first attempt suffices
     _note_refusals(context, estimator)
     tensors = {
         name: (tensor, TensorProto.INT64 if name == "label" else TensorProto.DOUBLE)
@@ -159,7 +159,7 @@ def _is_offered(estimator: Any, output: str) -> bool:
 
 
 def _note_refusals(context: Context, estimator: Any) -> None:
-    """Mark which missing or out-of-domain numbers the native model refuses, though the schema lets them through."""
+    """Mark the missing or out-of-domain numbers that the schema accepts but the native model refuses."""
     for position, column in enumerate(context.columns):
         if not isinstance(column, NumberColumn):
             continue

@@ -1,4 +1,4 @@
-"""The worker's side of compiling: find it done, or have it done in its own process."""
+"""Worker side of compilation: uses a finished compiled form, or compiles in its own process."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from models_registry.compilation.report import (
 )
 
 TASK = "models_registry.compilation.compile_task"
-# A compiled form is a few times the artifact's size at most; this only stops a runaway.
+# A compiled form is at most a few times the artifact's size; this limit stops a runaway process.
 FILE_BYTES = 4 * 1024**3
 SHOWN_ERROR = 300
-# Beyond, the rows to verify a compiled form on take longer than anybody waits for a check.
+# Above this number, the verification takes too long.
 MAX_FEATURES = 20_000
 
 
 def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits | None = None) -> AccelerationReport:
-    """Return the verdict on an artifact, compiling it where no process of this machine has done so yet.
+    """Return the verdict on an artifact; compile it if no process of this machine has done so.
 
-    Never raises for what the artifact or the compiler does: a crash, too much time or too much memory is a
-    native verdict with its reason. Workers that ask at the same time wait for the one that compiles.
+    Never raises because of the artifact or the compiler: a crash, too much time or too much memory becomes a native
+    verdict with a reason. Workers that ask at the same time wait for the one that compiles.
     """
     if request.format == "onnx":
         return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
@@ -64,7 +64,7 @@ def _compile(
 
 
 def _run_child(request: AccelerationRequest, built: Path, versions: dict[str, str], limits: Limits) -> str | None:
-    """Compile into `built` in the sandbox; return why that failed, or None."""
+    """Compile into `built` in the sandbox; return the reason of a failure, or None."""
     question = {
         "request": request.to_json() | {"artifact": str(request.artifact.absolute())},
         "directory": str(built.absolute()),
@@ -75,7 +75,7 @@ def _run_child(request: AccelerationRequest, built: Path, versions: dict[str, st
         cpu_seconds=limits.cpu_seconds,
         wall_seconds=limits.wall_seconds,
         file_size_bytes=FILE_BYTES,
-        # A worker waits for it, and times both forms by it.
+        # A worker waits for the result, and measures both forms with it.
         niceness=0,
     )
     outcome = sandbox.run(TASK, question, allowed, writable=built)

@@ -1,4 +1,4 @@
-"""What one compilation has found so far: the inputs it reads, the thresholds it met, the graph it builds."""
+"""State of one compilation: its inputs, thresholds, and graph."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from models_registry.compilation.text import WordWeights, array_to_json
 
 NUMERIC = {"float", "integer", "boolean"}
 REMEMBERED_ROWS = 256
-# Up to here a row of all words is quicker than the sparse matrices of scikit-learn.
+# Up to this width, a dense row of all words is faster than scikit-learn's sparse matrices.
 MAX_DENSE_WORDS = 4096
 
 
 class Unsupported(Exception):
-    """This estimator, with these parameters, has no compiled form; the message says which and why."""
+    """This estimator, with these parameters, has no compiled form; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Inputs as the client sent them, by position in the schema."""
+    """Inputs from the request, by position in the schema."""
 
     columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A float64 matrix inside the graph; `sources` are the schema's positions if it is untouched input."""
+    """A float64 matrix inside the graph; `sources` are schema positions if it is unchanged input."""
 
     name: str
     width: int
@@ -41,7 +41,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The weighted words of the text at this position of the schema; no matrix is made of them yet."""
+    """The weighted words of the text at this schema position; not expanded to a matrix yet."""
 
     source: int
     weights: WordWeights
@@ -52,9 +52,9 @@ Value = Raw | Tensor | Words
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The tensors that an estimator answers with.
+    """The output tensors of an estimator.
 
-    A classifier has `label` (int64 positions in `classes`), perhaps `probabilities` (rows, classes) and
+    A classifier has `label` (int64 positions in `classes`), and optionally `probabilities` (rows, classes) and
     `decision`; a regressor has `prediction`, (rows,) or (rows, outputs).
     """
 
@@ -63,7 +63,7 @@ class Outputs:
     decision: str | None = None
     prediction: str | None = None
     classes: Array | None = None
-    # Bytes that one row may take inside the graph: bounds the rows of one run.
+    # Bytes of one row inside the graph; this limits the rows of one run.
     row_bytes: int = 0
 
 
@@ -75,17 +75,17 @@ class Context:
     base_row: list[Any]
     graph: Graph = field(default_factory=Graph)
     columns: list[InputColumn] = field(default_factory=list)
-    # Values at which some input changes the path through a tree; verification tries both sides of each.
+    # Values at which an input changes the path through a tree; verification tests both sides of each.
     thresholds: dict[int, list[Array]] = field(default_factory=dict)
-    # Rows that the model keeps from its training, e.g. neighbours: if it is asked about them, ties show.
+    # Training rows that the model stores, e.g. neighbours: predicting these reveals ties.
     remembered: list[list[Any]] = field(default_factory=list)
-    # The lowest value that a function of an input is defined for.
+    # The lowest value for which a function of an input is defined.
     lowest: dict[int, float] = field(default_factory=dict)
     row_bytes: int = 0
-    # Distances by products are quick, by differences exact; the first are tried first.
+    # Distances by products are fast, by differences exact; products are tried first.
     distances_by_products: bool = True
     measured_distances: bool = False
-    # What a text model counts, and the blocks of columns that the graph takes of it.
+    # The vocabulary of a text model, and the blocks of columns that the graph takes.
     word_weights: WordWeights | None = None
     word_blocks: list[Array | None] = field(default_factory=list)
     word_columns: int = 0
@@ -93,7 +93,7 @@ class Context:
 
     def __post_init__(self) -> None:
         if self.schema.container == "array":
-            # The array then goes into the graph as it is, without a copy.
+            # The array then enters the graph without a copy.
             for source in range(len(self.schema.inputs)):
                 self._number(source)
 
@@ -101,7 +101,7 @@ class Context:
         return Raw(tuple(range(len(self.schema.inputs))))
 
     def tensor(self, value: Value) -> Tensor:
-        """Return `value` as a matrix of the graph; raises Unsupported if a column is not a number."""
+        """Return `value` as a matrix of the graph; Unsupported if a column is not a number."""
         if isinstance(value, Tensor):
             return value
         if isinstance(value, Words):
@@ -117,7 +117,7 @@ class Context:
         return Tensor(self.graph.take(INPUT, positions), len(positions), value.columns)
 
     def product(self, value: Value, matrix: Array) -> str:
-        """Return the product of `value` with a matrix of shape (columns, width)."""
+        """Return the product of `value` and a matrix of shape (columns, width)."""
         if isinstance(value, Words):
             return self._word_block(value, np.asarray(matrix, dtype=np.float64), matrix.shape[1])
         return self.graph.matmul(self.tensor(value).name, self.graph.constant(matrix))
@@ -127,7 +127,7 @@ class Context:
         return Words(source, weights)
 
     def text_plan(self) -> dict[str, Any] | None:
-        """Return how texts become the graph's input; None for a model of other inputs."""
+        """Return the encoding of texts to the graph's input; None for a model without text."""
         if self.word_weights is None:
             return None
         blocks = [None if block is None else array_to_json(block) for block in self.word_blocks]
@@ -145,7 +145,7 @@ class Context:
         return self.graph.take(INPUT, range(start, start + width))
 
     def codes(self, columns: Sequence[CodeColumn]) -> str:
-        """Add input columns that hold the positions of categories, and return them as int64."""
+        """Add input columns for the positions of categories, and return them as int64."""
         start = len(self.columns)
         self.columns.extend(columns)
         return self.graph.as_int64(self.graph.take(INPUT, range(start, start + len(columns))))
@@ -157,7 +157,7 @@ class Context:
         return self._numbers[source]
 
     def remember_thresholds(self, tensor: Tensor, features: Array, values: Array) -> None:
-        """Keep a tree's thresholds where it reads untouched inputs."""
+        """Store a tree's thresholds on unchanged inputs."""
         if tensor.sources is None:
             return
         for position, source in enumerate(tensor.sources):
@@ -166,7 +166,7 @@ class Context:
                 self.thresholds.setdefault(source, []).append(met)
 
     def remember_rows(self, tensor: Tensor, rows: Array) -> None:
-        """Keep some rows of the training that the model holds, if they are whole rows of untouched inputs."""
+        """Store some training rows of the model, if they are whole rows of unchanged inputs."""
         if tensor.sources == tuple(range(len(self.schema.inputs))):
             step = max(1, len(rows) // REMEMBERED_ROWS)
             self.remembered.extend(np.asarray(rows, dtype=np.float64)[::step][:REMEMBERED_ROWS].tolist())
@@ -176,7 +176,7 @@ class Context:
         self.row_bytes = max(self.row_bytes, row_bytes)
 
     def parse_freely(self, rows: Sequence[Sequence[Any]]) -> Any:
-        """Return rows in the model's container, unknown categories and missing values included."""
+        """Return rows in the model's container, including unknown categories and missing values."""
         opened = tuple(replace(feature, closed=False, nullable=True) for feature in self.schema.inputs)
         return replace(self.schema, inputs=opened).parse([list(row) for row in rows])
 
@@ -191,7 +191,7 @@ PREDICTORS: dict[str, Predict] = {}
 
 
 def transforms(*names: str) -> Callable[[AnyTransform], AnyTransform]:
-    """Register the function as the compiled form of these transformers of scikit-learn."""
+    """Register the function as the converter of these scikit-learn transformers."""
 
     def register(function: AnyTransform) -> AnyTransform:
         TRANSFORMERS.update(dict.fromkeys(names, function))
@@ -201,7 +201,7 @@ def transforms(*names: str) -> Callable[[AnyTransform], AnyTransform]:
 
 
 def predicts(*names: str) -> Callable[[Predict], Predict]:
-    """Register the function as the compiled form of these predictors of scikit-learn."""
+    """Register the function as the converter of these scikit-learn predictors."""
 
     def register(function: Predict) -> Predict:
         PREDICTORS.update(dict.fromkeys(names, function))
@@ -211,23 +211,23 @@ def predicts(*names: str) -> Callable[[Predict], Predict]:
 
 
 def transformed(context: Context, transformer: Any, value: Value) -> Tensor | Words:
-    """Return what `transformer` makes of `value`."""
+    """Return the output of `transformer` for `value`."""
     return _registered(TRANSFORMERS, transformer)(context, transformer, value)
 
 
 def transform(context: Context, transformer: Any, value: Value) -> Tensor:
-    """Return what `transformer` makes of `value`, as a matrix of the graph."""
+    """Return the output of `transformer` for `value`, as a matrix of the graph."""
     return context.tensor(transformed(context, transformer, value))
 
 
 def predict(context: Context, estimator: Any, value: Value) -> Outputs:
-    """Return what `estimator` answers to `value`."""
+    """Return the outputs of `estimator` for `value`."""
     return _registered(PREDICTORS, estimator)(context, estimator, value)
 
 
 def _registered(table: Mapping[str, Converter], estimator: Any) -> Converter:
     kind = type(estimator)
-    # By exact class of scikit-learn, or of ours: a subclass elsewhere may override anything.
+    # By exact class of scikit-learn or of this package: a subclass may override anything.
     found = table.get(kind.__name__) if kind.__module__.startswith(("sklearn.", "models_registry.")) else None
     if found is None:
         raise Unsupported(f"{kind.__name__} has no compiled form here")

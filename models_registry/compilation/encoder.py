@@ -1,4 +1,4 @@
-"""The step before the compiled graph: from what the schema parsed to one float64 matrix, without pandas."""
+"""Encodes parsed rows as one float64 matrix for the compiled graph, without pandas."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class NumberColumn:
-    """An input that the graph takes as a number.
+    """A numeric input of the graph.
 
-    `refuses_missing` and `lowest` say which numbers the native model refuses only at the prediction, which the graph
-    would answer.
+    `refuses_missing` and `lowest` describe numbers that the native model refuses only in the prediction; the graph
+    itself would return a result.
     """
 
     source: int
@@ -31,10 +31,10 @@ class NumberColumn:
 
 @dataclass(frozen=True, slots=True)
 class CodeColumn:
-    """An input that the graph takes as the position of its category.
+    """An input that the graph gets as the position of its category.
 
-    `unknown` and `missing` are the positions for a value that is none of the categories and for no value;
-    None says that the native model refuses such a value.
+    `unknown` and `missing` are the positions for an unknown category and a missing value; None if the native model
+    refuses such a value.
     """
 
     source: int
@@ -57,14 +57,14 @@ InputColumn = NumberColumn | CodeColumn
 
 
 def column_from_json(value: Mapping[str, Any]) -> InputColumn:
-    """Return what `to_json` wrote."""
+    """Return the encoder from `to_json`'s form."""
     if "categories" not in value:
         return NumberColumn(value["source"], value["refuses_missing"], value["lowest"])
     return CodeColumn(value["source"], value["name"], tuple(value["categories"]), value["unknown"], value["missing"])
 
 
 class InputEncoder:
-    """Turns parsed rows into the matrix that the graph takes."""
+    """Converts parsed rows to the matrix that the graph takes."""
 
     def __init__(self, columns: Sequence[InputColumn], names: Sequence[str]) -> None:
         self._columns = tuple(columns)
@@ -82,7 +82,7 @@ class InputEncoder:
         self._bounded, self._lowest = list(lowest), np.array(list(lowest.values()))
 
     def __call__(self, rows: Any) -> Array:
-        """Return float64 of shape (rows, columns); raises ValueError for what the native model refuses."""
+        """Return float64 of shape (rows, columns); ValueError for values that the native model refuses."""
         matrix = self._matrix(rows)
         if self._never_missing and np.isnan(matrix[:, self._never_missing]).any():
             raise ValueError("Input X contains NaN.")
@@ -136,7 +136,7 @@ class _Lookup:
 
     def __init__(self, column: CodeColumn) -> None:
         self._column = column
-        # A dict finds 1, 1.0 and True alike, as scikit-learn's comparison does.
+        # A dict treats 1, 1.0 and True as equal, like scikit-learn's comparison.
         self._positions: dict[Any, int] = {}
         for position, category in enumerate(column.categories):
             if not _is_missing(category):

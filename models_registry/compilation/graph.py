@@ -1,4 +1,4 @@
-"""Builds one ONNX graph, of float64 except what XGBoost adds up in float32, by short names."""
+"""Builds an ONNX graph with short method names; all values are float64, except XGBoost's float32 sums."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 Array = NDArray[Any]
 
 INPUT = "X"
-# The first sets in which every operator used here takes float64: trees of float64 came with ai.onnx.ml 5.
+# The first opsets in which every operator used here takes float64: float64 trees came with ai.onnx.ml 5.
 OPERATOR_SETS = (("", 21), ("ai.onnx.ml", 5))
 IR_VERSION = 10
 SHARED_BYTES = 65_536
 
 
 class Graph:
-    """Nodes and constants in the order in which they are asked for; each method returns a tensor's name."""
+    """Nodes and constants in the order of the calls; each method returns a tensor's name."""
 
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
@@ -27,7 +27,7 @@ class Graph:
         self._initializers: list[TensorProto] = []
 
     def constant(self, value: Any, dtype: Any = np.float64) -> str:
-        """Return the name of a constant; equal small ones are stored once."""
+        """Return the name of a constant; equal small constants are stored once."""
         array = np.ascontiguousarray(np.asarray(value, dtype=dtype)).reshape(np.shape(value))
         key = _key(array)
         name = self._constants.get(key) if key else None
@@ -49,7 +49,7 @@ class Graph:
         return names
 
     def append(self, node: NodeProto) -> str:
-        """Add a node that was made elsewhere and return its output."""
+        """Add a prepared node and return its output."""
         node.output[:] = [f"t{len(self._nodes)}_0"]
         self._nodes.append(node)
         return str(node.output[0])
@@ -73,7 +73,7 @@ class Graph:
         return self.op("Where", condition, then, otherwise)
 
     def concat(self, parts: Sequence[str]) -> str:
-        """Put matrices side by side."""
+        """Concatenate matrices by columns."""
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=1)
 
     def take(self, name: str, columns: Sequence[int] | Array) -> str:
@@ -88,7 +88,7 @@ class Graph:
         return self.op("ReduceMax", name, self.constant([1], np.int64), keepdims=1)
 
     def argmax(self, name: str) -> str:
-        """Return each row's first highest column, as numpy's argmax does."""
+        """Return the position of each row's first maximum, like numpy's argmax."""
         return self.op("ArgMax", name, axis=1, keepdims=0)
 
     def flatten(self, name: str) -> str:
@@ -112,7 +112,7 @@ class Graph:
         return self.cast(name, TensorProto.INT64)
 
     def through_float32(self, name: str) -> str:
-        """Round to float32 and widen again: scikit-learn's trees compare float32 inputs to float64 thresholds."""
+        """Round to float32 and convert back: scikit-learn's trees compare float32 inputs with float64 thresholds."""
         return self.as_float64(self.as_float32(name))
 
     def to_bytes(self, width: int, outputs: Mapping[str, tuple[str, int]]) -> bytes:
@@ -131,7 +131,7 @@ class Graph:
         return bytes(model.SerializeToString())
 
     def _drop_identity_gathers(self, width: int) -> None:
-        """Replace what takes every input column in order: only now the number of columns is known."""
+        """Replace selections of all input columns in order: only now is the number of columns known."""
         key = _key(np.arange(width, dtype=np.int64))
         everything = self._constants.get(key) if key else None
         for node in self._nodes:
@@ -142,5 +142,5 @@ class Graph:
 
 
 def _key(array: Array) -> tuple[Any, ...] | None:
-    """Return what tells two constants apart; None for those too large to be worth comparing."""
+    """Return a key that identifies a constant; None if it is too large to compare."""
     return (array.dtype.str, array.shape, array.tobytes()) if array.nbytes <= SHARED_BYTES else None

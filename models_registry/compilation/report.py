@@ -1,4 +1,4 @@
-"""What acceleration is asked, and what it found."""
+"""The request and the result of a compilation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ KINDS = {"onnx64": "ONNX, float64", NATIVE: "scikit-learn itself"}
 
 @dataclass(frozen=True, slots=True)
 class AccelerationRequest:
-    """One version's artifact, its digest already verified.
+    """One version's artifact, with its digest already verified.
 
-    `instances` are the rows of the version's sample; `trusted` and `allow_any_pickle` are what `open_artifact`
-    takes.
+    `instances` are the rows of the version's sample; `trusted` and `allow_any_pickle` are arguments of `open_artifact`.
     """
 
     artifact: Path
@@ -44,7 +43,7 @@ class AccelerationRequest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AccelerationRequest:
-        """Return what `to_json` wrote."""
+        """Return the request from `to_json`'s form."""
         return cls(
             artifact=Path(value["artifact"]),
             format=value["format"],
@@ -58,17 +57,17 @@ class AccelerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What compiling one artifact may take."""
+    """The limits of one compilation."""
 
     wall_seconds: float = 180.0
     cpu_seconds: int = 180
-    # Address space: numeric libraries reserve far more than they touch.
+    # Address space: numeric libraries reserve far more than they use.
     memory_bytes: int = 8 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class AccelerationReport:
-    """Which form of an artifact serves, how that was verified and what it gains.
+    """The form of an artifact that is served, its verification, and its speedup.
 
     `kind` is `onnx64` or `native`; a native one has a `reason` in words, and perhaps the figures of a
     compiled form that was right and no faster. Times are lower quartiles for one row, with everything that a prediction
@@ -96,19 +95,19 @@ class AccelerationReport:
 
     @property
     def is_compiled(self) -> bool:
-        """Return whether a compiled form serves."""
+        """Return whether a compiled form is served."""
         return self.kind != NATIVE
 
     @property
     def speedup(self) -> float | None:
-        """Return how many times faster the compiled form answers one row."""
+        """Return how many times faster the compiled form predicts one row."""
         if not self.native_microseconds or not self.compiled_microseconds:
             return None
         return self.native_microseconds / self.compiled_microseconds
 
     @property
     def native_from_rows(self) -> int | None:
-        """Return from how many rows on the native form answers faster than the compiled one; None: it never does."""
+        """Return the number of rows from which the native form is faster; None: it never is."""
         return batch_timings.native_from_rows(self.batch_timings) if self.is_compiled else None
 
     def describe(self) -> str:
@@ -133,7 +132,7 @@ class AccelerationReport:
         return f"labels equal on {rows}, scores within {_power_of_ten(self.largest_difference)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that is cached and that the registry stores; the directory is this machine's own."""
+        """Return the form for the cache and the registry; the directory is specific to this machine."""
         body = asdict(self)
         del body["directory"]
         body["speedup"] = self.speedup
@@ -143,7 +142,7 @@ class AccelerationReport:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], directory: Path | None = None) -> AccelerationReport:
-        """Return what `to_json` wrote."""
+        """Return the report from `to_json`'s form."""
         derived = {"speedup", "native_from_rows", "description", "directory", "batch_timings"}
         known = {key: value[key] for key in value if key not in derived}
         timings = tuple((rows, native, compiled) for rows, native, compiled in value.get("batch_timings", ()))
@@ -151,7 +150,7 @@ class AccelerationReport:
 
 
 def native(reason: str, **others: Any) -> AccelerationReport:
-    """Return the verdict that scikit-learn itself serves."""
+    """Return the verdict that the native form is served."""
     return AccelerationReport(NATIVE, reason, **others)
 
 
@@ -160,7 +159,7 @@ def _times(speedup: float | None) -> str:
 
 
 def _figure(value: float | None) -> str:
-    """Return a number with about two digits that mean something."""
+    """Return a number with about two significant digits."""
     if value is None:
         return "?"
     return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""Rows to verify a compiled model on: the sample, its surroundings, and the edges."""
+"""Rows to verify a compiled model with: the sample, its surroundings, and the edges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 512
 SAMPLE_ROWS = 192
 MIN_DRAWN = 256
 NUMERIC = {"float", "integer", "boolean"}
-# Multiples of the ordinary, to see both forms saturate alike.
+# Multiples of typical values, to compare both forms at extremes.
 FAR = (0.0, 1.0, -1.0, 30.0, -30.0, 1_000.0)
 # Rows that are timed, and how many values they may have.
 TYPICAL_ROWS = 1_024
@@ -43,7 +43,7 @@ def ordered(schema: Schema, instances: Sequence[Any]) -> list[list[Any]]:
 
 
 def base_row(schema: Schema, sample: Sequence[list[Any]]) -> list[Any]:
-    """Return a row that the schema takes: the sample's first, or a plain one."""
+    """Return a valid row: the sample's first, or a generated one."""
     if sample:
         return list(sample[0])
     return [_plain(feature) for feature in schema.inputs]
@@ -73,11 +73,11 @@ def sample_rows(
     vocabulary: Sequence[str] = (),
     seed: int = 0,
 ) -> list[list[Any]]:
-    """Return about ROWS rows that the schema takes.
+    """Return about ROWS valid rows.
 
-    The sample's own rows come first, and those that the model remembers; then mixtures of its values with noise, values
-    on and beside the trees' thresholds, far values, every category, unknown categories and missing values if they are
-    taken. A model with a `vocabulary` gets texts of its words.
+    First the sample's own rows, and the training rows that the model stores. Then mixtures of sample values with noise,
+    values on and next to the trees' thresholds, extreme values, every category, and, if allowed, unknown categories and
+    missing values. A model with a `vocabulary` gets texts of its words.
     """
     rng = np.random.default_rng(seed)
     if vocabulary:
@@ -110,13 +110,13 @@ def typical_rows(sample: Sequence[list[Any]], rows: Sequence[list[Any]]) -> list
 
 
 def _texts(vocabulary: Sequence[str], sample: Sequence[list[Any]], rng: np.random.Generator) -> list[str]:
-    """Return texts of known and unknown words, repeated, in both cases, with all that may stand between words."""
+    """Return texts of known and unknown words, repeated, in both cases, with all possible separators."""
     seen = [word for row in sample for word in str(row[0]).split()]
     choices = [*vocabulary, *seen]
     texts = [*NEVER_SEEN, *ODD_TEXTS, " ".join(vocabulary[:MAX_WORDS])]
     for length in rng.integers(0, MAX_WORDS, MIN_DRAWN).tolist():
         words = [choices[index] for index in rng.integers(0, len(choices), length)]
-        # Some words stand several times.
+        # Some words are repeated.
         words += words[: int(rng.integers(0, 8))] * int(rng.integers(0, 4))
         written = [_written(word, int(rng.integers(0, 10))) for word in words]
         texts.append("".join(f"{word}{BETWEEN[int(rng.integers(0, len(BETWEEN)))]}" for word in written))
@@ -136,7 +136,7 @@ def _typed_rows(schema: Schema, rows: Sequence[list[Any]]) -> list[list[Any]]:
 
 
 class _Column:
-    """One feature's values: what the sample holds, how wide it spreads, where the trees cut it."""
+    """One feature's values: those of the sample, their spread, and the trees' thresholds."""
 
     def __init__(self, feature: Feature, values: list[Any], thresholds: Array | None, rng: np.random.Generator) -> None:
         self._feature = feature
@@ -205,7 +205,7 @@ class _Column:
             return NEVER_SEEN[int(self._rng.integers(0, len(NEVER_SEEN)))]
         if isinstance(value, bool):
             return not value
-        # A half would be lost beside a number of 64 bits.
+        # A 64-bit integer plus one half would be rounded.
         return value + (1 if self._feature.type == "integer" or self._feature.is_exact_integer else 0.5)
 
     def _typed(self, value: float) -> Any:

@@ -1,6 +1,6 @@
-"""The second attempt: skl2onnx, for what has no compiled form of our own.
+"""The second attempt: skl2onnx, for estimators without a converter in this package.
 
-Only for matrices of numbers: its text steps split words otherwise than scikit-learn does, and need a locale.
+Only for numeric matrices: its text steps split words differently from scikit-learn, and need a locale.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from models_registry.compilation.compiled import INPUT, labels_to_json
 from models_registry.compilation.context import Unsupported
 from models_registry.compilation.encoder import NumberColumn
 
-# The sets that skl2onnx 1.20 and onnxruntime agree on.
+# The opsets that both skl2onnx 1.20 and onnxruntime support.
 OPERATOR_SETS = {"": 21, "ai.onnx.ml": 3}
 FLOAT32 = 1
-# Of the operators for machine learning those that only pick or name what is there.
+# The machine learning operators that only select or rename values.
 WIDE = {"ArrayFeatureExtractor", "LabelEncoder"}
-# Between the input and the output skl2onnx may hold copies: a guess that bounds the rows of one run.
+# skl2onnx may hold copies between input and output: this guess limits the rows of one run.
 ROW_BYTES = 16_384
 
 
 def convert(estimator: Any, schema: Schema) -> tuple[bytes, dict[str, Any]]:
-    """Return skl2onnx's graph of `estimator` in float64 and the plan to read it; raises Unsupported."""
+    """Return skl2onnx's float64 graph of `estimator` and its plan; raises Unsupported."""
     if schema.container != "array":
-        raise Unsupported("")  # the first attempt has said all there is to say
+        raise Unsupported("")  # the reason of the first attempt suffices
     if any(feature.dtype is not None for feature in schema.inputs):
         raise Unsupported("")  # its encoders compare in other dtypes
     from skl2onnx import convert_sklearn
@@ -44,7 +44,7 @@ def convert(estimator: Any, schema: Schema) -> tuple[bytes, dict[str, Any]]:
                 options=options,
                 target_opset=OPERATOR_SETS,
             )
-    except Exception as error:  # skl2onnx raises whatever it stumbles over
+    except Exception as error:  # skl2onnx raises exceptions of many types
         raise Unsupported(_first_line(error)) from error
     if narrow := _narrow(model.graph):
         raise Unsupported(f"{narrow} reckons in float32, which tells fewer rows apart")
@@ -53,7 +53,7 @@ def convert(estimator: Any, schema: Schema) -> tuple[bytes, dict[str, Any]]:
 
 
 def _narrow(graph: Any) -> str:
-    """Return the first operator that reckons in float32, as those for machine learning do whatever they are given."""
+    """Return the first operator that computes in float32, like those for machine learning do with any input."""
     for node in graph.node:
         if node.domain == "ai.onnx.ml" and node.op_type not in WIDE:
             return str(node.op_type)

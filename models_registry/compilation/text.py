@@ -1,7 +1,7 @@
-"""The step before the compiled graph of a text model: words are counted, and only those of the text are looked at.
+"""Encodes texts for the compiled graph of a text model: only the words of the text are processed.
 
-scikit-learn makes a sparse matrix of a text and multiplies it. Most of that time is the making of the matrix, so this
-adds up the rows of the coefficients that belong to the text's words.
+scikit-learn builds a sparse matrix from a text and multiplies it; most time goes into building the matrix. This module
+adds up the coefficient rows of the text's words instead.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Pairs = tuple[Array, Array]
 
 @dataclass(frozen=True, slots=True)
 class WordWeights:
-    """How a text becomes weights of words: what a fitted vectorizer with the default tokenizer does.
+    """How a text becomes word weights: the behaviour of a fitted vectorizer with the default tokenizer.
 
-    `vocabulary` has the words in the order of the columns. `idf` has one factor for each, None without. `norm` is
-    "l1", "l2" or None.
+    `vocabulary` has the words in the order of the columns. `idf` has one factor for each, or is None. `norm` is "l1",
+    "l2" or None.
     """
 
     vocabulary: tuple[str, ...]
@@ -53,7 +53,7 @@ class WordWeights:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> WordWeights:
-        """Return what `to_json` wrote."""
+        """Return the weights from `to_json`'s form."""
         return cls(
             vocabulary=tuple(value["vocabulary"]),
             pattern=value["pattern"],
@@ -68,9 +68,10 @@ class WordWeights:
 
 
 class TextEncoder:
-    """Turns texts into the matrix that the graph takes: blocks of columns, side by side.
+    """Converts texts to the matrix that the graph takes: concatenated blocks of columns.
 
-    A block with coefficients of shape (words, width) is the product with them; one without is the weight of each word.
+    A block with coefficients of shape (words, width) is the product with them; a block without is the weight of each
+    word.
     """
 
     def __init__(self, weights: WordWeights, blocks: Sequence[Array | None]) -> None:
@@ -82,7 +83,7 @@ class TextEncoder:
         self._lowest, self._highest = weights.ngram_range
 
     def __call__(self, rows: Any) -> Array:
-        """Return float64 of shape (texts, columns); raises ValueError for what is not a text."""
+        """Return float64 of shape (texts, columns); ValueError for values that are not texts."""
         texts = rows.tolist() if isinstance(rows, np.ndarray) else rows
         pairs = [self._pair(text[0] if isinstance(text, list | tuple) else text) for text in texts]
         blocks = [self._block(pairs, coefficients) for coefficients in self._blocks]
@@ -103,7 +104,7 @@ class TextEncoder:
     def _pair(self, text: Any) -> Pairs:
         """Return the columns of the words in a text, and the weight of each."""
         if not isinstance(text, str):
-            # What scikit-learn says of it.
+            # Same message as scikit-learn's.
             raise ValueError(  # noqa: TRY004 - the exception that scikit-learn raises
                 "np.nan is an invalid document, expected byte or unicode string."
             )
@@ -118,7 +119,7 @@ class TextEncoder:
         return columns, self._weigh(columns, np.array([count for _, count in pairs], dtype=np.float64))
 
     def _split(self, text: str) -> list[str]:
-        """Return the words, or runs of words: sklearn/feature_extraction/text.py, _word_ngrams."""
+        """Return the words or n-grams: sklearn/feature_extraction/text.py, _word_ngrams."""
         words = self._words(text.lower() if self._weights.lowercase else text)
         if self._stop_words:
             words = [word for word in words if word not in self._stop_words]
@@ -152,11 +153,11 @@ def encoder_from_json(value: Mapping[str, Any]) -> TextEncoder:
 
 
 def array_to_json(array: Array) -> dict[str, Any]:
-    """Return an array of float64 with every bit."""
+    """Return a float64 array as JSON values, without loss."""
     content = np.ascontiguousarray(array, dtype=np.float64)
     return {"shape": list(content.shape), "base64": base64.b64encode(content.tobytes()).decode()}
 
 
 def array_from_json(value: Mapping[str, Any]) -> Array:
-    """Return what `array_to_json` wrote."""
+    """Return the array from `array_to_json`'s form."""
     return np.frombuffer(base64.b64decode(value["base64"])).reshape(value["shape"])

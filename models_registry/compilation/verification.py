@@ -1,4 +1,4 @@
-"""Holds a compiled model against the native one."""
+"""Compares a compiled model with the native one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from models_registry.compilation.compiled import CompiledModel
 from models_registry.compilation.graph import Array
 from models_registry.errors import InputError
 
-# How far a score may be off, of the size of the scores: rounding in float64, where large likelihoods cancel.
+# Largest difference of scores, relative to their size: float64 rounding, where large likelihoods cancel.
 TOLERANCE = 1e-7
 SINGLE_ROWS = 64
 SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 class Disagreement(Exception):
-    """The compiled model answers otherwise than the native one; the message says where and how."""
+    """The compiled model's predictions differ from the native model's; the message says where and how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The rows that both forms answered alike, and how far their scores were apart at most."""
+    """The number of equal rows, and the largest difference of their scores."""
 
     rows: list[list[Any]]
     tolerance: float
@@ -34,10 +34,10 @@ class Verification:
 
 
 def verify(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[list[Any]]) -> Verification:
-    """Return how well both agree on `rows`, or raise Disagreement.
+    """Return the agreement of both forms on `rows`; raises Disagreement.
 
-    Labels must be equal, scores within the tolerance of the compiled kind, shapes and types the same, and a row
-    that one refuses the other must refuse. Rows are asked together and, some of them, one by one.
+    Labels, shapes and types must be equal, and scores within the tolerance of the compiled kind. If one form refuses a
+    row, the other must refuse it. Rows are predicted as a batch and, for some, one by one.
     """
     accepted = _accepted(native, compiled, schema, rows)
     if not accepted:
@@ -53,7 +53,7 @@ def verify(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[
 
 
 def _accepted(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[list[Any]]) -> list[list[Any]]:
-    """Return the rows that the native model answers; what it refuses, the compiled one must refuse."""
+    """Return the rows that the native model accepts; the compiled form must refuse the others."""
     taken = [row for row in rows if _is_parsed(schema, row)]
     if not taken or _answers(native, schema.parse([list(row) for row in taken])):
         return taken
@@ -110,7 +110,7 @@ def difference(expected: Prediction, found: Prediction, how: str) -> float:
 
 
 def _decisions(native: Any, compiled: CompiledModel, parsed: Any) -> float:
-    """Return how far the decisions are apart; labels that hang on scores are compared by the scores, too."""
+    """Return the largest difference of the decisions; labels that depend on scores are compared by scores, too."""
     if not hasattr(compiled, "decision_function"):
         if hasattr(native, "decision_function") and not hasattr(compiled, "predict_proba"):
             raise Disagreement("the compiled form has no decision function, on which scikit-learn's labels rest")
@@ -131,7 +131,7 @@ def _same_form(what: str, expected: Array, found: Array) -> None:
 
 
 def _scores(what: str, expected: Array, found: Array) -> float:
-    """Return the largest difference, relative to the size of the row's or of the usual score."""
+    """Return the largest difference, relative to the size of the row's or of the typical score."""
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     if same.all():
         return 0.0

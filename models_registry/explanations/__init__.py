@@ -1,4 +1,4 @@
-"""Exact contributions of the input features to what a model answers: linear models and trees.
+"""Exact contributions of the input features to a model's predictions, for linear models and trees.
 
-A model whose contributions are not known exactly is refused by name.
+A model without exact contributions is refused with a reason.
 """

@@ -1,4 +1,4 @@
-"""What an explanation is, and what can give one."""
+"""The type of an explanation, and the interface of explainable estimators."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Array = NDArray[Any]
 
 # Texts and records have no fixed input features.
 CONTAINERS_WITHOUT_FEATURES = frozenset({"text", "records"})
-# What the contributions add up to.
+# The name of the sum of the contributions.
 VALUE, LOG_ODDS, DECISION, PROBABILITY, RAW = "value", "log_odds", "decision_function", "probability", "raw_score"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What each input feature adds to the answers to some rows.
+    """The contributions of each input feature to the predictions for some rows.
 
-    `output` names the quantity that is explained. `base`, of shape (outputs,), and `contributions`, of shape
-    (rows, outputs, inputs), add up to it. Classifiers have an output for each class, or one of the second class of two.
+    `output` names the explained quantity. `base`, of shape (outputs,), plus `contributions`, of shape (rows, outputs,
+    inputs), is its value. Classifiers have an output for each class; binary classifiers only for the second class.
     """
 
     output: str
@@ -31,31 +31,31 @@ class Explanation:
 
     @property
     def values(self) -> Array:
-        """The explained quantity itself, (rows, outputs)."""
+        """The explained quantity, shape (rows, outputs)."""
         return np.asarray(self.base + self.contributions.sum(axis=2))
 
     def output_of(self, label: Any, positions: Mapping[Any, int] | None) -> int:
-        """Return which output explains a row: of three classes and more that of its `label`, else the last."""
+        """Return the output that explains a row: the one of its `label` for three or more classes, else the last."""
         count = len(self.base)
         return positions[label] if positions is not None and count > 2 else count - 1
 
 
 class ExactModel(Protocol):
-    """The last step of a model: it takes prepared columns, and knows what each of them contributes."""
+    """The last step of a model: it takes prepared columns, and can compute each column's contribution."""
 
     @property
     def output(self) -> str:
-        """What the contributions add up to."""
+        """The name of the sum of the contributions."""
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers are explained for each row."""
+        """The number of explained values for each row."""
 
     def cost_of_row(self) -> int:
-        """Return how many steps of computation one row takes."""
+        """Return the number of computation steps for one row."""
 
     def base(self) -> Array:
-        """Return what the answers start from, (outputs,)."""
+        """Return the base values, shape (outputs,)."""
 
     def contributions(self, rows: Any, owners: Array, n_inputs: int) -> Array:
-        """Return (rows, outputs, inputs); `owners` tells the input feature behind each column of `rows`."""
+        """Return contributions, shape (rows, outputs, inputs); `owners` has the input feature of each column."""

@@ -1,4 +1,4 @@
-"""Models of XGBoost and LightGBM, in the forms that `paths` and `linear` take."""
+"""Converts XGBoost and LightGBM models to the forms of `paths` and `linear`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models_registry.explanations.trees import TreeModel
 
 
 def of_boosted(estimator: Any) -> TreeModel | LinearModel | None:
-    """Return the trees or weights in an estimator; None if it is of another library. Raises NotExplainable."""
+    """Return the trees or weights in an estimator; None for other libraries. Raises NotExplainable."""
     if not isinstance(estimator, Boosted):
         return None
     model, forest = estimator.model_, estimator.model_.forest

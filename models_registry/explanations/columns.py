@@ -1,4 +1,4 @@
-"""Which input feature stands behind each column that the steps of a pipeline hand on."""
+"""Maps each column after the steps of a pipeline to its input feature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.artifacts.wrappers import is_identity, steps_of
 from models_registry.errors import NotExplainable
 from models_registry.explanations.base import Array
 
-# They change each column by itself.
+# These transform each column separately.
 ONE_TO_ONE = frozenset(
     {
         "Binarizer",
@@ -27,9 +27,9 @@ ONE_TO_ONE = frozenset(
 
 
 def owners_after(step: Any, owners: Array) -> Array:
-    """Return the input feature behind each column after `step`, where `owners` tells those before it.
+    """Return the input feature of each column after `step`; `owners` has those of the columns before it.
 
-    Raises NotExplainable for a step whose columns may come of several input features, or that is not known.
+    Raises NotExplainable for an unknown step, and for one whose columns may combine several input features.
     """
     if is_identity(step):
         return owners
@@ -65,7 +65,7 @@ def _bins(step: Any, owners: Array) -> Array:
 def _imputer(step: Any, owners: Array) -> Array:
     is_kept = np.ones(len(owners), dtype=bool)
     if not step.keep_empty_features:
-        # A column that had no value in the training is dropped.
+        # A column without any value in the training data is dropped.
         is_kept = np.array([item == item for item in step.statistics_])  # noqa: PLR0124 - NaN alone differs from itself
     indicated = [] if step.indicator_ is None else step.indicator_.features_
     return np.concatenate([owners[is_kept], owners[indicated]]).astype(np.int64)

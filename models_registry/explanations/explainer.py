@@ -1,4 +1,4 @@
-"""From a fitted estimator to what explains its answers."""
+"""Builds the explainer of a fitted estimator."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from models_registry.explanations.columns import owners_after
 
 # About two seconds.
 MAX_STEPS = 250_000_000
-# Columns that the last step sees, times rows and outputs: 80 MB as float64.
+# Columns of the last step, times rows and outputs: 80 MB as float64.
 MAX_CELLS = 10_000_000
-# Wrappers that change the decision and leave the score of the estimator inside as it is.
+# Wrappers that change the decision but not the score of the wrapped estimator.
 TRANSPARENT = frozenset({"FrozenEstimator", "FixedThresholdClassifier", "LabelDecoder", "TunedThresholdClassifierCV"})
 
 NAMES = {"OnnxPredictor": "an ONNX graph"}
 
 
 class Explainer:
-    """Explains the answers of one model; any number of threads may call it at once."""
+    """Explains the predictions of one model; thread-safe."""
 
     def __init__(self, estimator: Any, schema: Schema) -> None:
-        """Take what an explanation needs of a native `estimator`.
+        """Prepare explanations of a native `estimator`.
 
-        Raises NotExplainable, with a reason that names the step which is not exact.
+        Raises NotExplainable, with a reason that names the inexact step.
         """
         if schema.container in CONTAINERS_WITHOUT_FEATURES:
             raise NotExplainable(f"it takes {schema.container}, which has no fixed input features")
@@ -52,7 +52,7 @@ class Explainer:
             raise NotExplainable("it answers several outputs")
 
     def explain(self, rows: Any) -> Explanation:
-        """Return the contributions to the answers to `rows`, which are as `Schema.parse` gives them."""
+        """Return the contributions to the predictions for `rows` (from `Schema.parse`)."""
         for step in self._steps:
             rows = step.transform(self._framed(rows) if step is self._steps[0] else rows)
         if not self._steps:
@@ -61,11 +61,11 @@ class Explainer:
         return Explanation(self._model.output, self._model.base(), contributions)
 
     def _framed(self, rows: Any) -> Any:
-        # Rows for the compiled form are an array; the native one asks for columns by name.
+        # Rows for the compiled form are an array; the native form takes columns by name.
         return self._schema.as_frame(rows) if self._takes_frame else rows
 
     def require_affordable(self, count: int) -> None:
-        """Raise InputError for more rows than are explained at once."""
+        """Raise InputError for more rows than one request may explain."""
         width = max(len(self._owners), len(self.names)) * self._model.n_outputs
         most = min(MAX_STEPS // max(1, self._model.cost_of_row()), MAX_CELLS // max(1, width))
         if count <= most:
@@ -80,7 +80,7 @@ class Explainer:
 
 
 def _unwrapped(estimator: Any) -> tuple[list[Any], Any]:
-    """Return the steps that prepare the columns, and the estimator that answers."""
+    """Return the preprocessing steps, and the final estimator."""
     best = getattr(estimator, "best_estimator_", None)
     if best is not None:
         return _unwrapped(best)

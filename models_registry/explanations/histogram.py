@@ -1,4 +1,4 @@
-"""scikit-learn's histogram boosting, in the form that `paths` takes."""
+"""Converts scikit-learn's histogram boosting to the form of `paths`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BITS = np.arange(32, dtype=np.uint32)
 
 
 def of_sklearn(estimator: Any) -> TreeModel | None:
-    """Return the trees in an estimator; None if it is another one than histogram boosting."""
+    """Return the trees in an estimator; None if it is not histogram boosting."""
     if type(estimator).__name__ not in {"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"}:
         return None
     if not type(estimator).__module__.startswith("sklearn."):
@@ -60,7 +60,7 @@ def _output(estimator: Any, n_outputs: int) -> str:
 
 
 def _order(estimator: Any) -> Array:
-    """Return which column of the input each column of the trees is: the encoder puts categories first."""
+    """Return the input column of each column of the trees: the encoder puts categories first."""
     if estimator._preprocessor is None:
         return np.arange(estimator.n_features_in_)
     return np.argsort(~np.asarray(estimator.is_categorical_), kind="stable")
@@ -77,7 +77,7 @@ def _prepared(estimator: Any) -> Callable[[Any], Array]:
 
 
 def _splits(estimator: Any, nodes: Array, tree: Array, sets: list[Array]) -> Callable[[Array, Array], Array]:
-    """Return which way rows go at `nodes` of the trees `tree`, as `predict_raw_data` in `_predictor.pyx` decides."""
+    """Return the direction of rows at `nodes` of the trees `tree`, like `predict_raw_data` in `_predictor.pyx`."""
     feature = nodes["feature_idx"].astype(np.int64)
     by_set = (nodes["is_categorical"] != 0) & (nodes["is_leaf"] == 0)
     missing_left = nodes["missing_go_to_left"] != 0
@@ -88,7 +88,7 @@ def _splits(estimator: Any, nodes: Array, tree: Array, sets: list[Array]) -> Cal
         for node in np.flatnonzero(by_set):
             known = _bits(bitsets[place[feature[node]]])
             left = _bits(sets[tree[node]][nodes["bitset_idx"][node]])
-            # The last place is for what is missing or was never seen.
+            # The last position is for missing and unknown values.
             table[node] = np.append(np.where(left | known, left, missing_left[node]), missing_left[node])
 
     def goes_left(rows: Array, chosen: Array) -> Array:

@@ -1,4 +1,4 @@
-"""An explainer that is made at the first request for an explanation: predictions pay nothing for it."""
+"""Builds an explainer at the first request for an explanation, so that predictions have no cost for it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class LazyExplainer:
-    """Makes the explainer of a model once, of its native form."""
+    """Builds the explainer of a model once, from its native form."""
 
     def __init__(self, schema: Schema, open_native: Callable[[], Any], *, is_open: bool) -> None:
-        """Take the schema that requests are parsed with, and a function that returns the native estimator.
+        """Store the schema of requests, and a function that returns the native estimator.
 
-        `is_open` tells that the estimator is in memory.
+        `is_open` tells whether the estimator is in memory.
         """
         self._schema = schema
         self._open_native = open_native
@@ -29,7 +29,7 @@ class LazyExplainer:
         self._made: Explainer | NotExplainable | None = None
 
     def is_refused(self) -> bool:
-        """Return whether explanations are known to be refused; False if the artifact alone could tell."""
+        """Return whether explanations are known to be refused; False if only the artifact can tell."""
         if not self._is_open and self._made is None:
             return self._schema.container in CONTAINERS_WITHOUT_FEATURES
         try:
@@ -41,9 +41,9 @@ class LazyExplainer:
     def get(self) -> Explainer:
         """Return the explainer.
 
-        Raises NotExplainable if the contributions are not known exactly, and what opening the model raises.
+        Raises NotExplainable if the contributions are not exact, and the errors of loading the model.
         """
-        # Imported here: a worker that explains nothing does not load scipy for it.
+        # Imported here: a worker without explanations does not load scipy for them.
         from models_registry.explanations.explainer import Explainer
 
         with self._guard:

@@ -1,4 +1,4 @@
-"""Linear models: a column contributes its coefficient times its value, measured from 0."""
+"""Linear models: a column's contribution is its coefficient times its value, relative to 0."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASSIFIERS = frozenset(
         "SGDClassifier",
     }
 )
-# Their answer is a function of the linear one.
+# Their prediction is a function of the linear one.
 GENERALIZED = frozenset({"GammaRegressor", "PoissonRegressor", "TweedieRegressor"})
 REGRESSORS = frozenset(
     {
@@ -59,7 +59,7 @@ REGRESSORS = frozenset(
 class LinearModel:
     """Coefficients of shape (outputs, columns) and an intercept of shape (outputs,).
 
-    `prepare` makes numbers of what the step before gives; None if that gives numbers.
+    `prepare` converts the previous step's output to numbers; None if it already is numeric.
     """
 
     output: str
@@ -69,7 +69,7 @@ class LinearModel:
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers are explained for each row."""
+        """The number of explained values for each row."""
         return len(self.coefficients)
 
     def cost_of_row(self) -> int:
@@ -77,11 +77,11 @@ class LinearModel:
         return int(self.coefficients.size)
 
     def base(self) -> Array:
-        """Return the answer where all columns are 0."""
+        """Return the prediction with all columns at 0, shape (outputs,)."""
         return self.intercept
 
     def contributions(self, rows: Any, owners: Array, n_inputs: int) -> Array:
-        """Return (rows, outputs, inputs)."""
+        """Return contributions, shape (rows, outputs, inputs)."""
         rows = rows if self.prepare is None else self.prepare(rows)
         columns = rows.shape[1]
         members = scipy.sparse.csr_matrix((np.ones(columns), (np.arange(columns), owners)), shape=(columns, n_inputs))
@@ -98,7 +98,7 @@ def _dense(values: Any) -> Array:
 
 
 def of_sklearn(estimator: Any) -> LinearModel | None:
-    """Return the linear model in an estimator of scikit-learn; None if it is another one."""
+    """Return the linear model in a scikit-learn estimator; None for other estimators."""
     kind = type(estimator).__name__
     if not type(estimator).__module__.startswith("sklearn.") or kind not in CLASSIFIERS | REGRESSORS:
         return None
@@ -114,6 +114,6 @@ def _output(estimator: Any, kind: str, n_outputs: int) -> str:
         return RAW
     if kind in REGRESSORS:
         return VALUE
-    # One of many classes has a score, and a binary "multinomial" model has half of the log-odds.
+    # Each of several classes has a score; a binary "multinomial" model has half of the log-odds.
     is_logistic = kind.startswith("LogisticRegression") and getattr(estimator, "multi_class", "") != "multinomial"
     return LOG_ODDS if is_logistic and n_outputs == 1 else DECISION

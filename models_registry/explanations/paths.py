@@ -1,13 +1,13 @@
 """Path-dependent TreeSHAP for many rows and leaves at a time.
 
 The method is that of Lundberg et al., "From local explanations to global understanding with explainable AI for trees"
-(2020), which the package shap calls `tree_path_dependent`: at a split on a feature that is not known, a row goes both
-ways, in the shares of the training rows (the nodes' cover).
+(2020), called `tree_path_dependent` in the package shap. At a split on an unknown feature, a row goes both ways,
+weighted by the shares of the training rows (the nodes' cover).
 
-A leaf contributes the product of one factor for each feature on its path. The factor is 1 or 0 if the feature is known
-(whether the row passes), and the share of the cover if it is not. A Shapley value averages over the sets of known
-features, which is an integral over t from 0 to 1 where each feature is known with probability t. The integrand is a
-polynomial, so Gauss-Legendre quadrature with enough points gives it exactly, except for rounding.
+A leaf contributes the product of one factor for each feature on its path. For a known feature the factor is 1 or 0
+(whether the row passes), for an unknown one the share of the cover. A Shapley value averages over all sets of known
+features. This average is an integral over t from 0 to 1, where each feature is known with probability t. The integrand
+is a polynomial, so Gauss-Legendre quadrature with enough points is exact, except for rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 ROWS_AT_ONCE = 256
-# numpy vouches for the quadrature of 100 points.
+# numpy guarantees the accuracy of the quadrature up to 100 points.
 MAX_SLOTS = 200
 # Numbers in the largest intermediate arrays: 8 MB each.
 CELLS_AT_ONCE = 1_000_000
@@ -32,12 +32,12 @@ CELLS_AT_ONCE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class TreeEnsemble:
-    """Trees whose leaves add up, their nodes numbered through.
+    """Trees whose leaves are added up, with consecutive node numbers.
 
-    `left`, `right`, `feature` and `cover` have shape (nodes,). `leaves` holds the numbers of the leaves, `values`, of
-    shape (leaves, outputs), what they add. `roots` are the trees' first nodes, and `base`, of shape (outputs,), is what
-    every answer starts from. `goes_left` takes rows and numbers of inner nodes, and returns whether each row goes left
-    at each of them, (rows, nodes).
+    `left`, `right`, `feature` and `cover` have shape (nodes,). `leaves` holds the leaves' node numbers, `values`, of
+    shape (leaves, outputs), their contributions. `roots` are the trees' first nodes, and `base`, of shape (outputs,),
+    is the initial prediction. `goes_left` takes rows and numbers of inner nodes, and returns whether each row goes left
+    at each of them, shape (rows, nodes).
     """
 
     left: Array
@@ -53,7 +53,7 @@ class TreeEnsemble:
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """The way back from each node to its root: the node above it, and how many splits lie above; -1 above a root."""
+    """The parent of each node, and its depth; the parent of a root is -1."""
 
     parent: Array
     depth: Array
@@ -61,10 +61,10 @@ class Ancestry:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The ways to some leaves: splits by (steps, leaves), features by (slots, leaves).
+    """The paths to some leaves: splits by (steps, leaves), features by (slots, leaves).
 
-    Each feature of a path has one slot, whatever the number of its splits. Unused steps have the node -1, unused slots
-    the feature -1 and the share 1. `slot` tells the slot of each step, `is_left` the side that leads to the leaf.
+    Each feature of a path has one slot, however many splits it has. Unused steps have the node -1, unused slots the
+    feature -1 and the share 1. `slot` has the slot of each step, `is_left` the side that leads to the leaf.
     """
 
     node: Array
@@ -92,19 +92,19 @@ def ancestry(ensemble: TreeEnsemble) -> Ancestry:
 
 
 def cost(ensemble: TreeEnsemble, above: Ancestry, n_columns: int) -> int:
-    """Return how many steps of computation one row takes: each leaf's splits, and its slots at each point."""
+    """Return the number of computation steps for one row: each leaf's splits, and its slots at each point."""
     depth = above.depth[ensemble.leaves]
     slots = np.minimum(depth, n_columns)
     return int((depth + slots * ((slots + 1) // 2)).sum())
 
 
 def has_long_path(above: Ancestry, n_columns: int) -> bool:
-    """Return whether a path may have more features than the quadrature is exact for."""
+    """Return whether a path may have more features than the quadrature can handle exactly."""
     return min(int(above.depth.max()), n_columns) > MAX_SLOTS
 
 
 def expected_value(ensemble: TreeEnsemble, above: Ancestry) -> Array:
-    """Return the mean answer of the trees over the training rows that their cover tells, (outputs,)."""
+    """Return the trees' mean prediction over the training rows, by their cover, shape (outputs,)."""
     share = np.ones(len(ensemble.left))
     order = np.argsort(above.depth, kind="stable")
     for level in np.split(order, np.cumsum(np.bincount(above.depth))[:-1])[1:]:
@@ -113,7 +113,7 @@ def expected_value(ensemble: TreeEnsemble, above: Ancestry) -> Array:
 
 
 def answers(ensemble: TreeEnsemble, rows: Array) -> Array:
-    """Return the sums of the leaves that rows reach, with the base, (rows, outputs)."""
+    """Return the sums of the rows' leaves, including the base, shape (rows, outputs)."""
     place = np.zeros(len(ensemble.left), dtype=np.int64)
     place[ensemble.leaves] = np.arange(len(ensemble.leaves))
     is_inner = np.ones(len(ensemble.left), dtype=bool)
@@ -130,9 +130,9 @@ def answers(ensemble: TreeEnsemble, rows: Array) -> Array:
 
 
 def contributions(ensemble: TreeEnsemble, above: Ancestry, rows: Array, owners: Array, n_inputs: int) -> Array:
-    """Return (rows, outputs, inputs): what each input feature adds to the expected value.
+    """Return each input feature's contribution relative to the expected value, shape (rows, outputs, inputs).
 
-    `owners` tells the input feature behind each column of `rows`.
+    `owners` has the input feature of each column of `rows`.
     """
     outputs = ensemble.values.shape[1]
     answer = np.zeros((len(rows), outputs, n_inputs))
@@ -150,10 +150,10 @@ def contributions(ensemble: TreeEnsemble, above: Ancestry, rows: Array, owners: 
 
 
 def _portions(order: Array, depth: Array, rows: Array) -> Iterator[Array]:
-    """Yield leaves, the shallow ones first, as many at once as fit into memory."""
+    """Yield leaves in batches that fit into memory, shallow leaves first."""
     start = 0
     while start < len(order):
-        # The deepest of a portion decides how large it is: look ahead by what the shallowest would allow, then cut.
+        # The deepest leaf of a batch sets its size: take as many as the shallowest would allow, then cut.
         stop = start + _fitting(int(depth[order[start]]), rows)
         stop = start + _fitting(int(depth[order[min(stop, len(order)) - 1]]), rows)
         yield order[start:stop]
@@ -166,7 +166,7 @@ def _fitting(depth: int, rows: Array) -> int:
 
 
 def _share(cover: Array, node: Array, parent: Array) -> Array:
-    """Return the share of its parent's cover that each node has; 0 if the parent has none."""
+    """Return each node's share of its parent's cover; 0 if the parent has none."""
     of_parent = cover[parent]
     return np.divide(cover[node], of_parent, out=np.zeros(len(node)), where=of_parent > 0)
 
@@ -196,7 +196,7 @@ def _paths(ensemble: TreeEnsemble, above: Ancestry, leaves: Array, *, n_columns:
 
 
 def _passes(ensemble: TreeEnsemble, paths: Paths, rows: Array) -> Array:
-    """Return (slots, leaves, rows): whether a row passes all splits of a path on one feature."""
+    """Return whether a row passes all of a path's splits on one feature, shape (slots, leaves, rows)."""
     passes = np.ones((*paths.feature.shape, len(rows)), dtype=bool)
     nodes, position = np.unique(paths.node, return_inverse=True)
     position = position.reshape(paths.node.shape)
@@ -209,9 +209,9 @@ def _passes(ensemble: TreeEnsemble, paths: Paths, rows: Array) -> Array:
 
 
 def _moved(paths: Paths, passes: Array) -> Array:
-    """Return (slots, leaves, rows): by how much of a leaf's value each feature of its path moves the answer."""
+    """Return the share of a leaf's value that each feature of its path contributes, shape (slots, leaves, rows)."""
     slots = len(paths.feature)
-    # A polynomial of degree slots - 1 takes half as many points.
+    # A polynomial of degree slots - 1 needs half as many points.
     points, weights = _quadrature((slots + 1) // 2)
     known = (points + 1)[:, None, None] / 2
     factors = [known * passes[slot] + (1 - known) * paths.share[slot][:, None] for slot in range(slots)]
@@ -233,7 +233,7 @@ def _quadrature(count: int) -> tuple[Array, Array]:
 
 
 def _by_input(paths: Paths, values: Array, owners: Array, n_inputs: int) -> Any:
-    """Return the matrix, (outputs × inputs, slots × leaves), that adds the leaves' values up by input feature."""
+    """Return the matrix that adds the leaves' values by input feature, (outputs × inputs, slots × leaves)."""
     slot, leaf = np.nonzero(paths.feature >= 0)
     owner = owners[paths.feature[slot, leaf]]
     column = slot * paths.feature.shape[1] + leaf

@@ -1,4 +1,4 @@
-"""scikit-learn's trees and what is built of them, in the form that `paths` takes."""
+"""Converts scikit-learn's trees and ensembles of them to the form of `paths`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOOSTING = frozenset({"GradientBoostingClassifier", "GradientBoostingRegressor"}
 
 @dataclass(frozen=True, slots=True)
 class PreparedTrees:
-    """Trees with what every explanation needs of them: the mean answer, and what one row costs."""
+    """Trees with values that every explanation needs: the mean prediction, and the cost of one row."""
 
     ensemble: TreeEnsemble
     above: Ancestry
@@ -31,10 +31,10 @@ class PreparedTrees:
 
 
 class TreeModel:
-    """Trees and the columns that they take.
+    """Trees and their input columns.
 
-    `make` returns the trees; it is called for the first explanation. `prepare` makes the trees' columns, numbers, of
-    what the step before gives; `order` tells which of that step's columns each of them is.
+    `make` returns the trees at the first explanation. `prepare` converts the previous step's output to the trees'
+    numeric columns; `order` maps the trees' columns to those of the previous step.
     """
 
     def __init__(
@@ -62,29 +62,29 @@ class TreeModel:
         return PreparedTrees(ensemble, above, paths.expected_value(ensemble, above), cost)
 
     def cost_of_row(self) -> int:
-        """Return how many steps of computation one row takes."""
+        """Return the number of computation steps for one row."""
         return self._trees.cost
 
     def base(self) -> Array:
-        """Return the mean answer over the training rows, as far as the trees tell it, (outputs,)."""
+        """Return the mean prediction over the training rows, by the trees' cover, shape (outputs,)."""
         return self._trees.base
 
     def contributions(self, rows: Any, owners: Array, n_inputs: int) -> Array:
-        """Return (rows, outputs, inputs)."""
+        """Return contributions, shape (rows, outputs, inputs)."""
         trees = self._trees
         return paths.contributions(trees.ensemble, trees.above, self._prepare(rows), owners[self._order], n_inputs)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One tree of an ensemble: scikit-learn's own structure, and what each node adds, (nodes, outputs)."""
+    """One tree of an ensemble: scikit-learn's structure, and each node's contribution, shape (nodes, outputs)."""
 
     tree: Any
     values: Array
 
 
 def of_sklearn(estimator: Any) -> TreeModel | None:
-    """Return the trees in an estimator of scikit-learn; None if it is another one. Raises NotExplainable."""
+    """Return the trees in a scikit-learn estimator; None for other estimators. Raises NotExplainable."""
     kind = type(estimator).__name__
     if not type(estimator).__module__.startswith("sklearn."):
         return None
@@ -122,7 +122,7 @@ def _boosted(estimator: Any) -> TreeModel:
             for target, member in enumerate(stage)
         ]
         ensemble = _ensemble(trees, np.zeros(n_outputs))
-        # What boosting starts from is what the trees lack of any one answer.
+        # The initial prediction is the difference between a prediction and the sum of the trees.
         anything = np.zeros((1, estimator.n_features_in_))
         answer = estimator.decision_function(anything) if has_classes else estimator.predict(anything)
         return replace(ensemble, base=np.reshape(answer, n_outputs) - paths.answers(ensemble, anything)[0])
@@ -164,6 +164,6 @@ def _ensemble(members: Sequence[Member], base: Array) -> TreeEnsemble:
 
 
 def as_float32(rows: Any) -> Array:
-    """Return rows as float64 of the values that scikit-learn's trees compare, which are rounded to float32."""
+    """Return rows as float64, rounded to float32 like the values that scikit-learn's trees compare."""
     dense = rows.toarray() if scipy.sparse.issparse(rows) else rows
     return np.asarray(dense, dtype=np.float32).astype(np.float64)

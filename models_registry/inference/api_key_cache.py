@@ -1,4 +1,4 @@
-"""The API keys as a replica holds them: in memory, replaced as a whole at each poll."""
+"""A replica's cache of API keys: in memory, replaced as a whole at each poll."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 from models_registry.inference.rates import SharedBucket
 
-# Longer than any key of ours; what is longer need not be hashed to be refused.
+# Longer than any of the registry's keys; a longer text is refused without hashing.
 MAX_KEY = 200
 
 
 @dataclass(frozen=True, slots=True)
 class HeldKey:
-    """One key: for which models (None: all), until when (seconds since 1970), and how often."""
+    """One key: its models (None: all), its expiry (seconds since 1970), and its rate limit."""
 
     id: int
     name: str
@@ -26,7 +26,7 @@ class HeldKey:
     bucket: SharedBucket | None = None
 
     def is_expired(self) -> bool:
-        """Return whether it has expired."""
+        """Return whether the key has expired."""
         return self.expires_at is not None and time.time() >= self.expires_at
 
 
@@ -37,29 +37,29 @@ class ApiKeyCache:
     by_digest: Mapping[bytes, HeldKey] = field(default_factory=dict)
 
     def find(self, key: str) -> HeldKey | None:
-        """Return the key in use; None for any other text."""
+        """Return the active key; None for any other text."""
         if len(key) > MAX_KEY:
             return None
-        # Looked up by its digest, so the time that it takes says nothing of how much of a guess was right.
+        # Looked up by digest, so the time of a lookup reveals nothing about a partly correct guess.
         return self.by_digest.get(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest())
 
 
 class KeyUses:
-    """When each key was used last, kept in memory until somebody writes it down."""
+    """When each key was last used, kept in memory until a thread stores it."""
 
     def __init__(self) -> None:
-        """Know of no use."""
+        """Start empty."""
         self._used_at: dict[int, float] = {}
 
     def note(self, key: HeldKey) -> None:
-        """Remember that `key` is used now."""
+        """Note that `key` is used now."""
         self._used_at[key.id] = time.time()
 
     def take(self) -> dict[int, datetime]:
-        """Return what was noted since the last time."""
+        """Return the uses since the last call."""
         taken, self._used_at = self._used_at, {}
         return {key_id: datetime.fromtimestamp(seconds, UTC) for key_id, seconds in taken.items()}
 
     def put_back(self, uses: Mapping[int, datetime]) -> None:
-        """Keep what could not be written down; later uses go before it."""
+        """Keep uses that could not be stored; later uses win."""
         self._used_at = {key_id: used_at.timestamp() for key_id, used_at in uses.items()} | self._used_at

@@ -1,8 +1,8 @@
-"""Dynamic batching: requests that wait for a model go through it together.
+"""Dynamic batching: requests that wait for a model share one call.
 
 A request that finds the model idle runs at once. Requests that arrive while the model is busy wait, and the next call
-takes all of them, as databases commit in groups. Clients that are answered together ask again together, so the next
-call waits briefly for them; otherwise it would start with the first of them alone.
+takes all of them, like group commit in databases. Clients that are answered together often send their next requests
+together, so the next call waits briefly for them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from models_registry.artifacts.features import EXACT_INTEGER
 from models_registry.artifacts.prediction import Prediction
 from models_registry.inference.model_calls import timed_call
 
-# How long a call waits for the next arrival: this share of the last call's time, and never longer than the maximum.
+# The wait of a call for the next arrival: this share of the last call's duration, at most the maximum.
 GAP_SHARE = 0.2
 MAX_GAP_SECONDS = 0.0008
-# A batch of this many rows shares the cost of a call well enough, and waits for no more.
+# A batch of this many rows spreads the cost of a call well enough, and waits for no more rows.
 CROWD = 64
-# Each busy model takes one thread; a model beyond that waits for a thread.
+# Each busy model takes one thread; further models wait for a thread.
 MAX_BUSY_MODELS = 64
 
 Result = TypeVar("Result")
@@ -36,22 +36,22 @@ _threads = ThreadPoolExecutor(MAX_BUSY_MODELS, thread_name_prefix="model")
 
 
 class UnbatchedPredictor:
-    """Calls the model for each request by itself: for a compiled model, whose call costs less than a hand-over."""
+    """Calls the model for each request separately: for a compiled model, whose call costs less than a thread switch."""
 
     def __init__(self, model: Any, *, version_id: int = 0) -> None:
-        """Call `model`, which is that version's."""
+        """Call `model`, the model of that version."""
         self._model = model
         self._version_id = version_id
 
     async def predict(self, rows: Any, count: int) -> Prediction:
-        """Return the answer to `rows`, without suspending."""
+        """Return the prediction for `rows`, without suspending."""
         return timed_call(self._model, rows, self._version_id)
 
 
 class PendingPrediction:
-    """A request that waits for its batch: rows, and later the answer or the error.
+    """A request that waits for its batch: its rows, and later its prediction or exception.
 
-    Awaitable on an event loop, and in a thread without one, where it blocks.
+    Awaitable on an event loop; in a thread without one, `await` blocks the thread.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class PendingPrediction:
     )
 
     def __init__(self, rows: Any, count: int) -> None:
-        """Remember the event loop that waits, if there is one."""
+        """Store the event loop that waits, if there is one."""
         self.rows = rows
         self.count = count
         self.arrived_at = time.perf_counter()
@@ -89,25 +89,25 @@ class PendingPrediction:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that waits for the answer; None if a thread waits."""
+        """The event loop that waits for the prediction; None if a thread waits."""
         return self._loop
 
     def finish(self) -> None:
-        """Wake the waiting request; on its event loop, if it has one."""
+        """Wake the waiting request, on its event loop if it has one."""
         if self._done is not None:
             self._done.set()
         elif self._future is not None and not self._future.done():
             self._future.set_result(None)
 
     def __await__(self) -> Generator[Any, None, Prediction]:
-        """Wait for the batch, then return the answer or raise the error."""
+        """Wait for the batch, then return the prediction or raise the exception."""
         if self._done is not None:
             self._done.wait()
         elif self._future is not None:
             try:
                 yield from self._future
             except asyncio.CancelledError:
-                # The client has left: a batch that has not started yet goes without these rows.
+                # The client has disconnected: a batch that has not started drops these rows.
                 self.is_abandoned = True
                 raise
         if self.error is not None:
@@ -118,10 +118,10 @@ class PendingPrediction:
 
 
 class DynamicBatcher:
-    """Runs one call of the model at a time, with up to `max_rows` rows of the requests that wait."""
+    """Runs one call of the model at a time, with up to `max_rows` rows of the waiting requests."""
 
     def __init__(self, model: Any, *, max_rows: int = 1024, version_id: int = 0) -> None:
-        """Call `model`, which is that version's."""
+        """Call `model`, the model of that version."""
         self._model = model
         self._version_id = version_id
         self._max_rows = max_rows
@@ -131,7 +131,7 @@ class DynamicBatcher:
         self._arrival = threading.Condition(self._guard)
         # The queue length that wakes a call which waits for arrivals.
         self._awaited = 0
-        # Of the last call: how many requests it answered or kept waiting, its duration, and its end.
+        # Of the last call: the number of requests that it answered or delayed, its duration, and its end.
         self._callers = 0
         self._call_seconds = 0.0
         self._ended_at = 0.0
@@ -142,7 +142,7 @@ class DynamicBatcher:
         return len(self._waiting)
 
     async def predict(self, rows: Any, count: int) -> Prediction:
-        """Return the answer to these `count` rows, alone or together with other requests."""
+        """Return the prediction for these `count` rows, alone or batched with other requests."""
         pending = PendingPrediction(rows, count)
         with self._guard:
             self._waiting.append(pending)
@@ -157,7 +157,7 @@ class DynamicBatcher:
         return await pending
 
     def _run(self) -> None:
-        """Answer batches until no request waits."""
+        """Run batches until no request waits."""
         while True:
             with self._guard:
                 self._wait_for_company()
@@ -189,11 +189,11 @@ class DynamicBatcher:
         return batch
 
     def _expects_company(self) -> bool:
-        """Return whether the clients that the last call answered may be about to ask again."""
+        """Return whether the clients of the last call may soon send further requests."""
         return self._callers > 1 and time.perf_counter() < self._ended_at + self._call_seconds
 
     def _wait_for_company(self) -> None:
-        """Let clients that the last call answered ask again, as long as arrivals continue. Releases the guard."""
+        """Wait for the clients of the last call, as long as requests keep arriving. Releases the guard."""
         if not self._waiting or self._waiting[0].found_idle or not self._expects_company():
             return
         if self._waiting[0].count >= CROWD:
@@ -237,7 +237,7 @@ class DynamicBatcher:
 
 
 def _finish(batch: Sequence[PendingPrediction]) -> None:
-    """Wake all requests of a batch; those of one event loop by one hand-over."""
+    """Wake all requests of a batch; requests of one event loop by one callback."""
     by_loop: dict[asyncio.AbstractEventLoop, list[PendingPrediction]] = {}
     for pending in batch:
         if pending.loop is None:
@@ -257,7 +257,7 @@ def _finish_each(batch: Sequence[PendingPrediction]) -> None:
 
 
 def run_blocking(answer: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in this thread, which has no event loop; what it awaits blocks the thread."""
+    """Run a coroutine in this thread, which has no event loop; each await blocks the thread."""
     try:
         answer.send(None)
     except StopIteration as finished:
@@ -268,7 +268,7 @@ def run_blocking(answer: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
-    """Return what `work` returns: called in another thread where an event loop runs, else in this one."""
+    """Return the result of `work`, called in another thread if an event loop runs here, else in this thread."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -278,7 +278,7 @@ async def in_thread(work: Callable[[], Result]) -> Result:
 
 
 def join(parts: list[Any]) -> Any:
-    """Return rows of several requests as one, in the same container."""
+    """Return rows of several requests as one batch, in the same container."""
     first = parts[0]
     if isinstance(first, np.ndarray):
         return np.concatenate(parts)
@@ -289,7 +289,7 @@ def join(parts: list[Any]) -> Any:
     for name in first.columns:
         columns = [part[name] for part in parts]
         if len({column.dtype for column in columns}) > 1 and any(map(_is_beyond_floats, columns)):
-            # pandas would make them floats, and whole numbers beyond 2**53 others.
+            # pandas would convert them to floats, which changes integers above 2**53.
             parts = [part.assign(**{name: part[name].astype(object)}) for part in parts]
     return pd.concat(parts, ignore_index=True)
 

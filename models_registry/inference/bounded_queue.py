@@ -1,4 +1,4 @@
-"""Items that wait in memory for a writer, bounded by their rows; an offer never waits."""
+"""An in-memory queue for a writer, limited by the number of rows; adding never blocks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from typing import Any, Generic, TypeVar
 
-# Rows that one worker holds until they are in a file. A wide row takes some kilobytes.
+# Rows that one worker holds until a file has them. A wide row takes some kilobytes.
 MAX_QUEUED_ROWS = 50_000
 
 Item = TypeVar("Item")
@@ -14,7 +14,7 @@ Key = tuple[Any, ...]
 
 
 class BoundedQueue(Generic[Item]):
-    """Items in the order of arrival, and what became of their rows."""
+    """Items in order of arrival, and counts of written and dropped rows."""
 
     def __init__(self, *, max_rows: int = MAX_QUEUED_ROWS) -> None:
         """Hold at most `max_rows` rows."""
@@ -22,11 +22,11 @@ class BoundedQueue(Generic[Item]):
         self._items: deque[Item] = deque()
         self._rows = 0
         self._guard = threading.Lock()
-        # Rows by key and what became of them: written, dropped.
+        # Rows by key and outcome: written, dropped.
         self.counts: Counter[Key] = Counter()
 
     def reserve(self, rows: int) -> bool:
-        """Return whether there is room for `rows` rows, and take it."""
+        """Reserve room for `rows` rows; return False if there is none."""
         with self._guard:
             if self._rows + rows > self._max_rows:
                 return False
@@ -34,18 +34,18 @@ class BoundedQueue(Generic[Item]):
             return True
 
     def append(self, item: Item) -> None:
-        """Add an item whose rows are reserved."""
+        """Add an item for which room is reserved."""
         self._items.append(item)
 
     def take(self) -> list[Item]:
-        """Return the items that wait; they count against the queue until `done` says that they are in a file."""
+        """Return the waiting items; they occupy the queue until `done` reports that they are written."""
         taken = []
         while self._items:
             taken.append(self._items.popleft())
         return taken
 
     def done(self, rows: int) -> None:
-        """Give room for `rows` further rows."""
+        """Free the room of `rows` rows."""
         with self._guard:
             self._rows -= rows
 

@@ -1,7 +1,7 @@
-"""Which versions the calls of each worker are in: a few bytes that outlive a worker.
+"""Which versions each worker is calling, in shared memory that outlives a worker.
 
-A call that crashes its process, or never returns, is counted by no code of that process. The server's master reads here
-what the worker was doing when it ended.
+If a call crashes or hangs its process, that process cannot count it. So the server's master reads here which versions
+the worker was calling when it ended.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ from __future__ import annotations
 import mmap
 import threading
 
-# The kind of error of a call whose worker ended before it did.
+# The kind of error of a call whose worker ended first.
 WORKER_LOST = "worker_lost"
-# Workers are numbered in the order of their forks; more than that many never live at once.
+# Workers are numbered in the order of their forks; this many never run at the same time.
 WORKERS = 512
-# Threads of a worker that call models at once; what is beyond is not marked.
+# Threads of a worker that call models at the same time; further threads are not recorded.
 CALLS = 128
 
 
 class CallBoard:
-    """For each worker, the id of the version that each of its threads calls; 0 if a thread calls none."""
+    """For each worker, the id of the version that each of its threads calls; 0 for none."""
 
     def __init__(self) -> None:
-        """Share the words with every process that is forked from this one."""
-        # Pages that no worker touches take no memory.
+        """Share the memory with every process that is forked from this one."""
+        # Unused pages take no memory.
         self._words: memoryview[int] = memoryview(mmap.mmap(-1, WORKERS * CALLS * 8)).cast("Q")
         self._first: int | None = None
         self._places: dict[int, int] = {}
         self._guard = threading.Lock()
 
     def join(self, number: int) -> None:
-        """Take the place of the worker with that `number`; until then nothing is marked."""
+        """Record calls as the worker with that `number`; before this call nothing is recorded."""
         self.take(number)
         self._first, self._places = number % WORKERS * CALLS, {}
 
     def mark(self, thread: int, version_id: int) -> None:
-        """Note that `thread` calls a version, or with 0 that its call has ended."""
+        """Record that `thread` calls a version, or with 0 that its call has ended."""
         if self._first is None:
             return
         place = self._places.get(thread) or self._place_of(thread)
@@ -43,13 +43,13 @@ class CallBoard:
 
     def _place_of(self, thread: int) -> int | None:
         with self._guard:
-            # The first word of a worker stays free, so that no place is 0.
+            # A worker's first word stays unused, so that no position is 0.
             if self._first is not None and len(self._places) < CALLS - 1:
                 self._places[thread] = self._first + 1 + len(self._places)
         return self._places.get(thread)
 
     def take(self, number: int) -> list[int]:
-        """Return the versions that the calls of a worker are in, and forget them: for one that has ended."""
+        """Return and clear the versions that an ended worker was calling."""
         first = number % WORKERS * CALLS
         found = [word for word in self._words[first : first + CALLS].tolist() if word]
         for place in range(first, first + CALLS):
@@ -62,7 +62,7 @@ class _Shared:
 
 
 def shared() -> CallBoard:
-    """Return the board that this process shares: call it in the server's master before it forks."""
+    """Return the board of this process; call it in the server's master before the forks."""
     if _Shared.board is None:
         _Shared.board = CallBoard()
     return _Shared.board

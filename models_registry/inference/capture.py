@@ -1,4 +1,4 @@
-"""What of a model's requests is logged: decided for each request, queued in memory, never waited for."""
+"""Chooses the requests that the prediction log stores, and queues them in memory without blocking."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ EXCLUDE, HASH = "exclude", "hash"
 
 
 def is_chosen(percent: float) -> bool:
-    """Return whether a request is among the `percent` of all that are wanted."""
+    """Return true for `percent` of all requests, at random."""
     return percent >= 100 or random.random() * 100 < percent  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A model's settings: the share of its requests, which sides of them, and the columns that are kept back.
+    """A model's log settings: the share of requests, inputs or outputs, and hidden columns.
 
-    `hidden` has pairs of a column and how it is kept back: EXCLUDE or HASH.
+    `hidden` has pairs of a column and how it is hidden: EXCLUDE or HASH.
     """
 
     percent: float
@@ -32,13 +32,13 @@ class Capture:
     hidden: tuple[tuple[str, str], ...] = ()
 
     def is_chosen(self) -> bool:
-        """Return whether a request is logged, by the share that is wanted."""
+        """Return whether a request is logged, by the sampling rate."""
         return is_chosen(self.percent)
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedCall:
-    """One request: its rows as the model took them, and what the model answered."""
+    """One request: its rows in the model's form, and the model's predictions."""
 
     model: str
     version: int
@@ -52,10 +52,10 @@ class CapturedCall:
 
 
 class CaptureQueue(BoundedQueue[CapturedCall]):
-    """Calls that wait for the writer: an append for each, and a drop where the queue is full."""
+    """Calls that wait for the writer; a full queue drops calls."""
 
     def offer(self, call: CapturedCall, request_id: str) -> None:
-        """Take a call, or drop and count it where the queue is full."""
+        """Add a call; if the queue is full, drop and count it."""
         if not self.reserve(call.count):
             self.count((call.model, call.version), "dropped", call.count)
             return

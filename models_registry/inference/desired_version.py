@@ -1,4 +1,4 @@
-"""A version that should be loaded: what it is, and what opens it. It knows no database."""
+"""A version that should be loaded, with all that is needed to load it. This module uses no database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.inference.routing import version_key
 
 @dataclass(frozen=True, slots=True)
 class DesiredVersion:
-    """A version that replicas should load: what tells it apart from another, and where its bytes are."""
+    """A version that replicas should load: its identity, and the location of its bytes."""
 
     model: str
     model_id: int
@@ -31,15 +31,15 @@ class DesiredVersion:
 
     @property
     def key(self) -> str:
-        """Return under which name a replica holds it: the model's if it is the active version."""
+        """Return the name under which a replica holds the version: the model's name if it is active."""
         return self.model if self.is_active else version_key(self.model, self.number)
 
     @property
     def build(self) -> str:
-        """Return what tells these bytes, and how they should serve, apart from any others.
+        """Return a key for these bytes and how they are served.
 
-        Ids, numbers and generations do not: a registry that is restored from a backup, or replaced, gives them again.
-        A version's schema and sample change with its check alone.
+        Ids, numbers and generations are not part of it: a restored or replaced registry assigns them again. A version's
+        schema and sample change only when it is validated again.
         """
         checked = self.checked_at.isoformat() if self.checked_at else ""
         return f"{self.version_id}/{self.number}/{self.format}/{self.digest}/{self.acceleration}/{checked}"
@@ -47,7 +47,7 @@ class DesiredVersion:
 
 @dataclass(frozen=True, slots=True)
 class VersionDetails:
-    """What a replica needs to load a version beside its bytes; some 25 kB, and not held once it is loaded."""
+    """The data that a replica needs to load a version, besides its bytes; some 25 kB, discarded after the load."""
 
     schema: dict[str, Any]
     sample: dict[str, Any] | None

@@ -1,4 +1,4 @@
-"""Explanations run in their own thread, one at a time, so that predictions do not wait for them."""
+"""Runs explanations in a separate thread, one at a time, so that predictions do not wait for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from models_registry.errors import Busy
 
-# The one that runs, and those that wait for it.
+# The running explanation plus those in the queue.
 MAX_EXPLANATIONS = 32
 
 Result = TypeVar("Result")
@@ -20,7 +20,7 @@ _slots = threading.BoundedSemaphore(MAX_EXPLANATIONS)
 
 
 def submit(work: Callable[[], Result]) -> Future[Result]:
-    """Call `work` in the thread of the explanations, after those that wait; raises Busy if too many do."""
+    """Run `work` in the explanations' thread, after those in the queue; Busy if the queue is full."""
     if not _slots.acquire(blocking=False):
         raise Busy(f"{MAX_EXPLANATIONS} explanations run or wait in this worker. Send the request again.")
     running = _thread.submit(work)
@@ -29,7 +29,7 @@ def submit(work: Callable[[], Result]) -> Future[Result]:
 
 
 async def explain_in_turn(work: Callable[[], Result]) -> Result:
-    """Return what `work` returns; errors as in `submit`."""
+    """Return the result of `work`; errors as in `submit`."""
     running = submit(work)
     try:
         asyncio.get_running_loop()

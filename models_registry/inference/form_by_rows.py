@@ -1,4 +1,4 @@
-"""Answers few rows by the compiled form, and many by the native one, each if it is faster."""
+"""Predicts few rows with the compiled form and many rows with the native form, whichever is faster."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = structlog.get_logger(__name__)
 
 
 class FormByRows:
-    """Holds the compiled form, and the native one once a request of enough rows has come.
+    """Holds the compiled form, and after a request with enough rows also the native form.
 
-    The native form is opened in the background: it takes seconds and memory that most models never need. Until it is
-    open, and if it cannot be opened, the compiled form answers.
+    The native form is loaded in the background: it takes seconds and memory that most models never need. Until then, or
+    if the load fails, the compiled form predicts.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class FormByRows:
         as_native: Callable[[Any], Any],
         is_batched: bool = True,
     ) -> None:
-        """Answer `native_from_rows` rows and more by what `open_native` returns; calls are counted as of `version_id`.
+        """Predict `native_from_rows` rows or more with the result of `open_native`.
 
         `as_native` gives rows that were parsed for the compiled form as the native one takes them. Without `is_batched`
         several threads may call the native form at once, each for its own request.
@@ -49,11 +49,11 @@ class FormByRows:
 
     @property
     def native(self) -> Any:
-        """The native form; None if it is not in memory."""
+        """The native form; None if it is not loaded."""
         return self._native
 
     async def predict(self, rows: Any, count: int) -> Prediction:
-        """Return the answer to `count` rows."""
+        """Return the prediction for `count` rows."""
         if count < self._native_from_rows:
             return await self._compiled.predict(rows, count)
         if self._by_native is None:
@@ -62,7 +62,7 @@ class FormByRows:
         return await self._by_native.predict(self._as_native(rows), count)
 
     def wait_until_opened(self) -> None:
-        """Wait until an opening that has begun has ended."""
+        """Wait for the end of a load that has started."""
         if self._opening is not None:
             self._opening.join()
 

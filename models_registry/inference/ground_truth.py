@@ -1,4 +1,4 @@
-"""Labels that became known after the prediction, on their way to the storage of the prediction log."""
+"""Queue of labels that became known after the prediction, for the storage of the prediction log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class LabelBatch:
-    """The labels of one request, in its order: of two labels of one row, the later one counts."""
+    """The labels of one request, in its order: for two labels of one row, the later one counts."""
 
     model: str
     labels: tuple[Label, ...]
@@ -29,7 +29,7 @@ class LabelBatch:
 
     @property
     def count(self) -> int:
-        """How many labels these are."""
+        """The number of labels."""
         return len(self.labels)
 
 
@@ -37,7 +37,7 @@ class GroundTruthQueue(BoundedQueue[LabelBatch]):
     """Labels that wait for the writer."""
 
     def offer(self, batch: LabelBatch) -> bool:
-        """Take all labels of a batch, or none where the queue is full; return whether they were taken."""
+        """Add all labels of a batch, or none if the queue is full; return whether they were added."""
         if not self.reserve(batch.count):
             return False
         self.append(batch)

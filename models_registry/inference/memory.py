@@ -1,4 +1,4 @@
-"""How much memory there is, as the kernel or the container's limit tells, and giving it back."""
+"""Reads available memory and processors from the kernel or the container's limits, and returns freed memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int:
-    """Return how much this process could still take: the machine's, or the container's if that is less."""
+    """Return the memory in bytes that this process could still allocate: by the machine's or the container's limit."""
     free = int(psutil.virtual_memory().available)
     limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
     if limit is None or used is None:
@@ -39,7 +39,7 @@ def _number(path: Path) -> int | None:
 
 
 def cpu_quota() -> int:
-    """Return how many processors this process may use, at least 1."""
+    """Return the number of processors that this process may use, at least 1."""
     allowed = len(os.sched_getaffinity(0))
     try:
         quota, period = (CGROUP / "cpu.max").read_text().split()
@@ -49,15 +49,15 @@ def cpu_quota() -> int:
 
 
 def resident_bytes() -> int:
-    """Return this process's resident memory."""
+    """Return this process's resident memory in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def give_back() -> None:
-    """Free what a dropped model held, and return it to the kernel."""
+    """Free the memory of an unloaded model, and return it to the kernel."""
     gc.collect()
     try:
-        # Without it 40 swaps grew a process by a quarter: glibc keeps freed arenas.
+        # glibc keeps freed arenas: without this, 40 swaps grew a process by a quarter.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except OSError:
-        return  # another C library keeps no such arenas
+        return  # other C libraries keep no such arenas

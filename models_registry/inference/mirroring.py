@@ -1,4 +1,4 @@
-"""Copies of requests for a shadow: chosen for each request, queued in memory, dropped before anything else."""
+"""Copies of requests for a shadow: chosen per request, queued in memory, dropped first under load."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from models_registry.artifacts.prediction import Prediction
 from models_registry.artifacts.schema import Schema
 from models_registry.inference.capture import is_chosen
 
-# Rows that one worker holds for its shadows. What comes beyond is dropped and counted.
+# Rows that one worker holds for its shadows. Further rows are dropped and counted.
 MAX_QUEUED_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowShare:
-    """The share of a model's requests, 0 to 100, of which a shadow gets copies.
+    """The share of a model's requests, 0 to 100, that is copied to a shadow.
 
-    Only what `active_number` answered is compared.
+    Only predictions of version `active_number` are compared.
     """
 
     shadow_id: int
@@ -28,13 +28,13 @@ class ShadowShare:
     percent: float
 
     def takes(self, number: int) -> bool:
-        """Return whether a request that the version `number` answered is copied."""
+        """Return whether a request that version `number` answered is copied."""
         return number == self.active_number and is_chosen(self.percent)
 
 
 @dataclass(frozen=True, slots=True)
 class MirroredCall:
-    """One request: its rows as the active version took them, and what that version answered."""
+    """One request: its rows in the active version's form, and that version's predictions."""
 
     model: str
     share: ShadowShare
@@ -54,7 +54,7 @@ class ShadowQueue:
         self._rows = 0
         self._guard = threading.Lock()
         self._dropped: Counter[int] = Counter()
-        # Rows by (model, version, what became of them): agreed, differed, error, dropped.
+        # Rows by (model, version, outcome): agreed, differed, error, dropped.
         self.counts: Counter[tuple[str, int, str]] = Counter()
 
     @property
@@ -63,7 +63,7 @@ class ShadowQueue:
         return not self._calls
 
     def offer(self, call: MirroredCall) -> None:
-        """Take a call, or drop and count it where the queue is full."""
+        """Add a call; if the queue is full, drop and count it."""
         with self._guard:
             if self._rows + call.count > self._max_rows:
                 self._drop(call)
@@ -72,7 +72,7 @@ class ShadowQueue:
             self._calls.append(call)
 
     def take(self, max_rows: int) -> list[MirroredCall]:
-        """Return the calls of one shadow that have waited longest: one, and others up to `max_rows` rows."""
+        """Return the oldest calls of one shadow: one, and others up to `max_rows` rows."""
         taken: list[MirroredCall] = []
         with self._guard:
             rows = 0
@@ -88,19 +88,19 @@ class ShadowQueue:
         return following.share.shadow_id == first.share.shadow_id and rows + following.count <= max_rows
 
     def drop(self, calls: list[MirroredCall]) -> None:
-        """Count calls that were taken, and that the shadow is not asked for."""
+        """Count calls that were taken from the queue but not sent to the shadow."""
         with self._guard:
             for call in calls:
                 self._drop(call)
 
     def count(self, call: MirroredCall, **rows: int) -> None:
-        """Count what became of rows, by outcome."""
+        """Count rows by outcome."""
         with self._guard:
             for outcome, number in rows.items():
                 self.counts[call.model, call.share.number, outcome] += number
 
     def take_dropped(self) -> dict[int, int]:
-        """Return how many rows were dropped since the last call, by shadow."""
+        """Return the number of rows dropped since the last call, by shadow."""
         with self._guard:
             dropped, self._dropped = self._dropped, Counter()
         return dropped

@@ -1,6 +1,6 @@
-"""The model calls in progress in this process, so that one which never returns is noticed.
+"""The running model calls of this process, to detect a call that hangs.
 
-What waits for a model is not counted: a queue is not a hang.
+Time in the queue does not count.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _mark = call_board.shared().mark
 
 
 def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
-    """Return what `call` does, counted as in progress meanwhile.
+    """Return the result of `call`, which counts as running meanwhile.
 
-    With `version_id`, a worker that ends before the call does counts as a failure of that version.
+    With `version_id`, a worker that ends during the call counts as a failure of that version.
     """
     thread = threading.get_ident()
     _started[thread] = time.monotonic()
@@ -35,7 +35,7 @@ def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
 
 @contextmanager
 def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterator[None]:
-    """Count what the block does with a model as in progress, once it has taken `allowance_seconds`."""
+    """Count the block's model call as running, after the first `allowance_seconds`."""
     thread = threading.get_ident()
     _started[thread] = time.monotonic() + allowance_seconds
     _mark(thread, version_id)
@@ -47,6 +47,6 @@ def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterato
 
 
 def oldest_seconds() -> float:
-    """Return for how long the oldest call has been in progress; 0 if none is."""
+    """Return the seconds for which the oldest call has been running; 0 if none is."""
     started = list(_started.values())
     return max(0.0, time.monotonic() - min(started)) if started else 0.0

@@ -1,4 +1,4 @@
-"""Requests that wait for a model which is loaded at its first request, and when each model was used last."""
+"""Requests that wait for a model to be loaded on demand, and the last use of each model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 
 class OnDemand:
-    """Where the requests of the event loop meet the thread that loads: all requests for a model wait for one load."""
+    """Connects the event loop's requests with the loading thread: all requests for a model wait for one load."""
 
     def __init__(self, *, wait_seconds: float) -> None:
         """Let a request wait up to `wait_seconds`."""
         self.wait_seconds = wait_seconds
-        # What asks the loading thread to look.
+        # Wakes the loading thread.
         self.wake: Callable[[], None] = lambda: None
         self._used_at: dict[str, float] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -25,11 +25,11 @@ class OnDemand:
         self._used_at[name] = time.monotonic()
 
     def used_at(self, name: str) -> float:
-        """Return when a model was used last; 0 if it never was."""
+        """Return the time of a model's last use; 0 if it was never used."""
         return self._used_at.get(name, 0.0)
 
     async def wait(self, name: str) -> bool:
-        """Ask for a model, and wait until its load has ended; return False if that takes too long."""
+        """Request a model and wait until its load ends; return False after the timeout."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._guard:
             self._waiting.setdefault(name, []).append(future)
@@ -45,12 +45,12 @@ class OnDemand:
             self._leave(name, future)
 
     def asked(self) -> list[str]:
-        """Return the models that requests wait for, the first asked first."""
+        """Return the models that requests wait for, in the order of their first request."""
         with self._guard:
             return list(self._waiting)
 
     def end_wait(self, name: str) -> None:
-        """Let the requests for a model continue: it is loaded, or its load has failed."""
+        """Wake the requests for a model: it is loaded, or its load failed."""
         with self._guard:
             futures = self._waiting.pop(name, [])
         for future in futures:

@@ -1,4 +1,4 @@
-"""How often a key may be used: one bucket of tokens, shared by the workers of a machine."""
+"""Rate limits of API keys: one token bucket per key, shared by the workers of a machine."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-# Tokens, the moment of the last look (the machine's clock since its start), and a mark that it was ever written.
+# Tokens, time of the last update (seconds since boot), and a mark that the file is initialized.
 _STATE = struct.Struct("ddd")
 _WRITTEN = 1.0
 
 
 class SharedBucket:
-    """Refills evenly to `per_minute` tokens; each request takes one.
+    """A token bucket that refills evenly to `per_minute` tokens; each request takes one token.
 
-    It is in a small file: workers get connections unevenly, and a share for each of them would refuse a caller that
-    keeps one connection. Its lock is held for microseconds. The file is read and written, not mapped: a mapped file
-    ends the process where the disk is full. Where the file cannot be used, each worker counts in its own memory.
+    The state is in a small file: workers get connections unevenly, so a share per worker would refuse a client that
+    keeps one connection. The file's lock is held for microseconds. The file is read and written, not mapped: on a full
+    disk, access to a mapped file kills the process. If the file cannot be used, each worker counts in its own memory.
     """
 
     def __init__(self, path: Path, *, per_minute: float) -> None:
-        """Share the bucket at `path`; no disk is touched before the first request."""
+        """Share the bucket at `path`; the disk is first used by the first request."""
         self.per_minute = per_minute
         self._path = path
         self._capacity = max(1.0, per_minute)
@@ -39,8 +39,8 @@ class SharedBucket:
         self._guard = threading.Lock()
 
     def take(self) -> float:
-        """Take a token and return 0; if none is left, return after how many seconds there is one."""
-        with self._guard:  # flock tells processes apart, not threads
+        """Take a token and return 0; without a token, return the seconds until there is one."""
+        with self._guard:  # flock excludes other processes, but not other threads
             try:
                 wait = self._take_shared()
             except OSError as error:
@@ -61,15 +61,15 @@ class SharedBucket:
             os.pwrite(descriptor, state, 0)
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-        # What is left stays known if the file is lost.
+        # Keeps the state if the file is lost.
         self._own = state
         return wait
 
     def _taken(self, state: bytes) -> tuple[float, bytes]:
-        """Return the wait, and the state after a token was taken from `state`."""
+        """Return the wait in seconds, and `state` after a token is taken."""
         now = time.monotonic()
         tokens, looked_at, mark = _STATE.unpack(state) if len(state) == _STATE.size else (0.0, 0.0, 0.0)
-        if mark != _WRITTEN or looked_at > now:  # new, or from before the machine's last start
+        if mark != _WRITTEN or looked_at > now:  # new, or from before the machine's last boot
             tokens = self._capacity
         else:
             tokens = min(self._capacity, tokens + (now - looked_at) * self._per_second)
@@ -77,7 +77,7 @@ class SharedBucket:
         return wait, _STATE.pack(tokens if wait else tokens - 1, now, _WRITTEN)
 
     def _note_sharing(self, error: OSError | None) -> None:
-        """Log that the workers can no longer, or again, count together: once each."""
+        """Log once that the workers can no longer share the count, and once that they can again."""
         if error is not None and self._is_shared:
             log.warning(
                 "rate_not_shared",
@@ -89,7 +89,7 @@ class SharedBucket:
 
 
 class _File:
-    """An open file that closes with the last that uses it."""
+    """An open file that closes when its last user ends."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,5 +97,5 @@ class _File:
         weakref.finalize(self, os.close, self.descriptor)
 
     def is_gone(self) -> bool:
-        """Return whether the file was removed: another worker would make another."""
+        """Return whether the file was removed: another worker would create a new one."""
         return os.fstat(self.descriptor).st_nlink == 0

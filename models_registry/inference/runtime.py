@@ -1,4 +1,4 @@
-"""This process's models: one immutable snapshot, replaced by one assignment."""
+"""The models of this process: one immutable snapshot, replaced by one assignment."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from models_registry.inference.served_rows import RowSample
 
 
 class Predictor(Protocol):
-    """Answers rows in the form that the schema gives them."""
+    """Predicts rows in the schema's form."""
 
     async def predict(self, rows: Any, count: int) -> Prediction:
-        """Return the answer to `count` rows; whatever the model raises is raised."""
+        """Return the predictions for `count` rows; exceptions of the model propagate."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A version that was opened, verified and warmed up here."""
+    """A version that is loaded, verified and warmed up in this process."""
 
     name: str
     number: int
@@ -46,41 +46,41 @@ class LoadedModel:
     loaded_at: datetime
     acceleration: bool = True
     activated_at: datetime | None = None
-    # What tells it apart from another version of the same id and number, in another state of the registry.
+    # Distinguishes versions with equal id and number, of different states of the registry.
     build: str = ""
-    # Rows of its sample, the first of them; none if it has no sample.
+    # The first rows of its sample; empty without a sample.
     samples: tuple[Any, ...] = ()
-    # Lowest and highest of the sample's numbers, by feature name.
+    # Lowest and highest number of the sample, by feature name.
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    # What it takes of memory, as its validation measured it.
+    # Its memory in bytes, as its validation measured it.
     memory_bytes: int = 0
-    # A body of at most this size is predicted inline, on the event loop; 0 if one row takes too long.
+    # Bodies up to this size are predicted inline, on the event loop; 0 if one row takes too long.
     inline_max_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ServingSnapshot:
-    """What a process serves and what it should: read once for each request."""
+    """The served and the desired versions of a process; each request reads it once."""
 
     models: Mapping[str, LoadedModel] = field(default_factory=dict)
-    # Loaded beside the active versions, by `version_key`: candidates.
+    # Loaded in addition to the active versions, by `version_key`: candidates.
     others: Mapping[str, LoadedModel] = field(default_factory=dict)
     splits: Mapping[str, TrafficSplit] = field(default_factory=dict)
-    # Numbers of versions by model and alias.
+    # Version numbers by model and alias.
     aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     desired: Mapping[str, int] = field(default_factory=dict)
-    # Those of the desired that are loaded at their first request, and may be dropped.
+    # Desired versions that load at their first request and may be evicted.
     on_demand: frozenset[str] = frozenset()
-    # Those of the others that are on their way: desired, not loaded, and not failed.
+    # Desired versions that are not loaded and have not failed.
     awaited: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
     has_read_desired_state: bool = False
-    # Whether all that should serve did once: what comes after is not a reason to take the process off a balancer.
+    # Whether all desired models were served once: later failures must not take the process off a balancer.
     was_ready: bool = False
 
     def missing(self) -> dict[str, str]:
-        """Return why each model that should serve here does not serve at all."""
+        """Return the reason for each desired model that is not served at all."""
         return {
             name: self.problems.get(name, f"version {number} is loading")
             for name, number in self.desired.items()
@@ -88,11 +88,11 @@ class ServingSnapshot:
         }
 
     def unloaded(self) -> dict[str, int]:
-        """Return the active version of each model that is not loaded now, and is at its next request."""
+        """Return the active version of each model that is not loaded but loads at its next request."""
         return {name: self.desired[name] for name in self.on_demand if name not in self.models}
 
     def is_loadable(self, name: str, version: int | None = None) -> bool:
-        """Return whether a request for a model, or this version of it, has it loaded first."""
+        """Return whether a request for a model, or this version of it, triggers a load."""
         return (
             name in self.on_demand
             and name not in self.models
@@ -101,7 +101,7 @@ class ServingSnapshot:
         )
 
     def served_names(self) -> list[str]:
-        """Return the models that a request may name, in order: those that are loaded, or loadable."""
+        """Return the models that a request may name, sorted: loaded ones and loadable ones."""
         return sorted({*self.models, *filter(self.is_loadable, self.on_demand)})
 
     def versions_of(self, name: str) -> dict[int, LoadedModel]:
@@ -110,7 +110,7 @@ class ServingSnapshot:
         return {loaded.number: loaded for loaded in found if loaded.name == name}
 
     def route(self, loaded: LoadedModel, key: str) -> LoadedModel:
-        """Return the version that answers a request to the active version `loaded` with this routing key."""
+        """Return the version that answers a request for the active version `loaded` with this routing key."""
         split = self.splits.get(loaded.name)
         if split is None or not split.takes(key):
             return loaded
@@ -118,47 +118,47 @@ class ServingSnapshot:
 
 
 class Runtime:
-    """The snapshot: what this process serves."""
+    """The snapshot, and the queues that requests fill."""
 
     def __init__(self) -> None:
-        """Serve nothing yet."""
+        """Start without models."""
         self.snapshot = ServingSnapshot()
         self.keys: ApiKeyCache | None = None
         self.key_uses = KeyUses()
         self.swaps: Counter[str] = Counter()
         self.load_failures: Counter[str] = Counter()
-        # How requests have models loaded; None if all are loaded in advance.
+        # How requests trigger loads; None if all models load in advance.
         self.on_demand: OnDemand | None = None
         self.desired_state_read_at: float | None = None
-        # What of the requests is logged, by model, and the calls that wait to be.
+        # The log settings by model, and the calls that wait for the log's writer.
         self.captures: Mapping[str, Capture] = {}
         self.captured = CaptureQueue()
         self.ground_truth = GroundTruthQueue()
-        # Of which requests a shadow gets copies, by model, and the copies that wait.
+        # The shadow's shares by model, and the copies that wait.
         self.shadows: Mapping[str, ShadowShare] = {}
         self.mirrored = ShadowQueue()
         # The rows that wait to be counted by feature, by version id.
         self.row_samples: Mapping[int, RowSample] = {}
-        # Rows by (model, version, what became of them): counted, dropped.
+        # Rows by (model, version, outcome): counted, dropped.
         self.counted_rows: Counter[tuple[str, int, str]] = Counter()
 
     def post(self, **changes: Any) -> None:
-        """Replace the snapshot by one with these changes: one assignment, so no reader sees half of it."""
+        """Replace the snapshot with these changes by one assignment, so that no reader sees a partial change."""
         self.snapshot = replace(self.snapshot, **changes)
 
     def swap(self, loaded: LoadedModel) -> LoadedModel | None:
-        """Serve `loaded` from now on; return what it replaces."""
+        """Serve `loaded` from now on; return the replaced version."""
         snapshot = self.snapshot
         self.snapshot = replace(snapshot, models={**snapshot.models, loaded.name: loaded})
         self.swaps[loaded.name] += 1
         return snapshot.models.get(loaded.name)
 
     def hold(self, key: str, loaded: LoadedModel) -> None:
-        """Serve `loaded` beside the active version, under its `version_key`."""
+        """Serve `loaded` in addition to the active version, under its `version_key`."""
         self.snapshot = replace(self.snapshot, others={**self.snapshot.others, key: loaded})
 
     def drop(self, key: str) -> None:
-        """Serve a model no longer, by its name, or a version beside it, by its `version_key`."""
+        """Stop serving a model by its name, or another version by its `version_key`."""
         models, others = dict(self.snapshot.models), dict(self.snapshot.others)
         models.pop(key, None)
         others.pop(key, None)

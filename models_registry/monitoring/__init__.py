@@ -1,1 +1,1 @@
-"""What happened to the models in service: usage windows, and what is computed from them."""
+"""Monitoring of models in service: usage windows, drift, quality, replays."""

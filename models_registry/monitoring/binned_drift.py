@@ -1,4 +1,4 @@
-"""How far counts of served values by bin are from those of the reference: drift without any logged row."""
+"""Compares the binned counts of served values with those of the reference: drift without logged rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models_registry.monitoring.feature_bins import ColumnBins
 
 
 def binned_drift(bins: ColumnBins, current: Sequence[int]) -> ColumnDrift:
-    """Compare counts in the bins of a column with those of its reference, by the Jensen-Shannon distance."""
+    """Compare a column's counts by bin with its reference's, by the Jensen-Shannon distance."""
     reference = bins.reference
     return judge(
         Comparison(
@@ -36,7 +36,7 @@ def binned_drift(bins: ColumnBins, current: Sequence[int]) -> ColumnDrift:
 
 
 def _chance(reference: Sequence[int], current: Sequence[int]) -> float:
-    """Return the largest distance of SHUFFLES pairs of random samples of all values, each of the sizes given."""
+    """Return the largest distance of SHUFFLES pairs of random samples of the given sizes from all values."""
     generator = np.random.default_rng(SEED)
     pooled = np.add(reference, current)
     shares = pooled / pooled.sum()

@@ -1,6 +1,6 @@
-"""The buckets of every histogram that is kept, and the quantiles that are read from them.
+"""The buckets of all stored histograms, and quantiles computed from them.
 
-It imports neither Django nor numpy: gunicorn's master uses it too, and forks.
+It imports neither Django nor numpy: gunicorn's master uses this module too, and forks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 MAX_SECONDS = 30.0
 _PER_DECADE = (1.0, 1.5, 2.5, 3.5, 5.0, 7.5)
-# 0.1 ms to 30 s. A quantile is at most one bucket off, which is half of its value.
+# 0.1 ms to 30 s. A quantile is accurate to one bucket, which is half of its value.
 SECONDS = (
     *(
         bound
@@ -20,15 +20,15 @@ SECONDS = (
     MAX_SECONDS,
 )
 _MAGNITUDES = tuple(factor * 10.0**power for power in range(-2, 7) for factor in (1.0, 3.0))
-# The range of a regressor is not known beforehand: both signs, two buckets a decade.
+# A regressor's range is not known beforehand: both signs, two buckets per decade.
 VALUES = (*(-item for item in reversed(_MAGNITUDES)), 0.0, *_MAGNITUDES)
 
 
 def quantile(counts: Sequence[float], share: float, bounds: Sequence[float] = SECONDS) -> float | None:
-    """Return the quantile `share` (0 to 1) of a histogram, interpolated as Prometheus's `histogram_quantile` does.
+    """Return a quantile (`share` from 0 to 1) of a histogram, interpolated like Prometheus's `histogram_quantile`.
 
-    `counts` has one number for each of `bounds`, and one for what is beyond the last; for that bucket the last bound is
-    returned. None if the histogram is empty.
+    `counts` has one number for each of `bounds`, and one for values above the last bound; for this bucket the last
+    bound is returned. None for an empty histogram.
     """
     total = sum(counts)
     if not total:

@@ -1,4 +1,4 @@
-"""One version's usage as the figures that are beside another version's, with their intervals."""
+"""One version's usage as figures with intervals, to compare it with another version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.monitoring.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class VersionFigures:
-    """What one version did; None if there is nothing to compute a figure from. Times are in milliseconds."""
+    """The figures of one version; None without data for a figure. Times are in milliseconds."""
 
     requests: int
     rows: int
@@ -20,13 +20,13 @@ class VersionFigures:
     error_rate_interval: Interval | None
     p50_milliseconds: float | None
     p99_milliseconds: float | None
-    # The upper end is None if the slowest requests lie beyond the last bucket.
+    # The upper end is None if the slowest requests are above the last bucket.
     p99_interval: tuple[float, float | None] | None
     label_shares: dict[str, float]
 
 
 def figures_of(usage: Usage) -> VersionFigures:
-    """Return the figures of `usage`; the intervals have a confidence of 99 %."""
+    """Return the figures of `usage`; intervals have a confidence level of 99 %."""
     bounds = quantile_interval(usage.latency, 0.99) if usage.latency else None
     return VersionFigures(
         requests=usage.requests,

@@ -1,4 +1,4 @@
-"""How the values of a column spread over bins, for the plot beside its effect size."""
+"""Histograms of a column's values, for the plot next to its effect size."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_BINS = 12
-# A value that fewer rows have may tell of one person: it is counted among the others.
+# Values of fewer rows could identify a person: they are counted together.
 MIN_ROWS_NAMED = 5
 OTHERS = "other values"
-# The outer bins have everything beyond these quantiles.
+# The outer bins hold all values beyond these quantiles.
 TAIL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How many values of the reference and of the window are in each bin."""
+    """The counts of the reference and of the window by bin."""
 
     bins: tuple[str, ...]
     reference: tuple[int, ...]
@@ -27,7 +27,7 @@ class Distribution:
 
 
 def number_distribution(reference: Sequence[float], current: Sequence[float]) -> Distribution:
-    """Return the histogram of finite numbers, at least one a side: by value if there are few, else by range."""
+    """Return the histogram of finite numbers, at least one per side: by value if there are few, else by range."""
     distinct = sorted({*reference, *current})
     if len(distinct) <= MAX_BINS:
         counts, others = Counter(reference), Counter(current)
@@ -46,7 +46,7 @@ def number_distribution(reference: Sequence[float], current: Sequence[float]) ->
 
 
 def category_distribution(reference: Sequence[str], current: Sequence[str]) -> Distribution:
-    """Return how often each of the most frequent categories occurs, and how often all others do."""
+    """Return the counts of the most frequent categories, and of all others together."""
     counts, others = Counter(reference), Counter(current)
 
     def share(name: str) -> float:
@@ -62,18 +62,18 @@ def category_distribution(reference: Sequence[str], current: Sequence[str]) -> D
 
 
 def _inner_edges(reference: Sequence[float], current: Sequence[float]) -> list[float]:
-    """Return rounded edges at even distances between the tails of both sides."""
+    """Return rounded edges at equal distances between the tails of both sides."""
     ends = [np.quantile(side, [TAIL, 1 - TAIL]) for side in (reference, current)]
     lower, upper = min(end[0] for end in ends), max(end[1] for end in ends)
     step = (upper - lower) / MAX_BINS
     edges = np.linspace(lower, upper, MAX_BINS + 1)[1:-1]
     if step > 0:
         edges = np.round(edges, 1 - math.floor(math.log10(step)))
-    # Adding 0 makes -0.0 positive.
+    # Adding 0 turns -0.0 into 0.0.
     return [float(edge) + 0.0 for edge in np.unique(edges)]
 
 
 def _counts(values: Sequence[float], edges: Sequence[float]) -> tuple[int, ...]:
-    """Count the values by bin; a bin has its lower edge."""
+    """Count the values by bin; a bin includes its lower edge."""
     bins = np.searchsorted(edges, values, side="right")
     return tuple(int(count) for count in np.bincount(bins, minlength=len(edges) + 1))

@@ -1,4 +1,4 @@
-"""How far the served values of a column are from those of its reference, as an effect size."""
+"""Compares a column's served values with those of its reference, as an effect size."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ import numpy as np
 from models_registry.monitoring.distributions import Distribution, category_distribution, number_distribution
 from models_registry.monitoring.intervals import difference_interval
 
-# Fewer values on either side are never judged.
+# Below this number of values on either side there is no verdict.
 MIN_ROWS = 200
-# Wasserstein in standard deviations of the reference, and the Jensen-Shannon distance: Evidently's own limits.
+# Wasserstein distance in standard deviations of the reference, and Jensen-Shannon distance: Evidently's default
+# thresholds.
 THRESHOLD = 0.1
-# By how much the share of missing values may differ, beyond chance.
+# Allowed difference between the shares of missing values, beyond chance.
 MISSING_THRESHOLD = 0.1
-# A constant column has no deviation to divide by; Evidently divides by this.
+# A constant column has a standard deviation of zero; Evidently divides by this value instead.
 MIN_DEVIATION = 0.001
-# Texts that hardly repeat, such as names, differ in any two samples.
+# Texts that rarely repeat, such as names, differ in any two samples.
 MAX_CATEGORIES = 100
 TOO_MANY_CATEGORIES = f"It has more than {MAX_CATEGORIES} different values."
 SHUFFLES = 200
 SEED = 0
 
 NUMBER, CATEGORY = "number", "category"
-# What values of a feature's type are compared as.
+# The kind of comparison for each feature type.
 KINDS = {"float": NUMBER, "integer": NUMBER, "string": CATEGORY, "boolean": CATEGORY}
 METHODS = {NUMBER: "wasserstein", CATEGORY: "jensen_shannon"}
 DRIFTED, STABLE, TOO_FEW_ROWS, NOT_COMPARED = "drifted", "stable", "too few rows", "not compared"
@@ -37,10 +38,10 @@ DRIFTED, STABLE, TOO_FEW_ROWS, NOT_COMPARED = "drifted", "stable", "too few rows
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
-    """What one column shows. Shares are from 0 to 1.
+    """The result for one column; shares are from 0 to 1.
 
-    `chance` is the largest effect size of random splits of the same values; it is computed above the threshold alone.
-    `distribution` is there where an effect size is.
+    `chance` is the largest effect size of random splits of the same values; it is computed only above the threshold.
+    `distribution` exists if an effect size does.
     """
 
     verdict: str
@@ -57,9 +58,9 @@ class ColumnDrift:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The values of a column on both sides, each pair the served ones first, and how they are compared.
+    """The values of a column on both sides, served values first in each pair, and their comparison.
 
-    `distance` is the effect size, `chance` what random samples give, and `refusal` why there is none of both.
+    `distance` is the effect size, `chance` the result of random samples, and `refusal` the reason if both are missing.
     """
 
     method: str
@@ -72,7 +73,7 @@ class Comparison:
 
 
 def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) -> ColumnDrift:
-    """Compare the values of a column, `kind` NUMBER or CATEGORY; None and NaN are missing."""
+    """Compare the values of a column, `kind` NUMBER or CATEGORY; None and NaN are missing values."""
     clean: Callable[[Sequence[Any]], list[Any]] = _numbers if kind == NUMBER else _categories
     distance: Callable[[Any, Any], float] = wasserstein if kind == NUMBER else jensen_shannon
     spread: Callable[[Any, Any], Distribution] = number_distribution if kind == NUMBER else category_distribution
@@ -98,8 +99,8 @@ def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) ->
 def judge(compared: Comparison) -> ColumnDrift:
     """Return the verdict on a column.
 
-    It has drifted if the effect size is above the threshold and above what chance gives, or if the share of
-    missing values differs.
+    A column has drifted if the effect size is above the threshold and above chance, or if the share of missing values
+    differs.
     """
     missing, reference_missing = zip(compared.missing, compared.rows, strict=True)
     judged = partial(
@@ -132,7 +133,7 @@ def judge(compared: Comparison) -> ColumnDrift:
 
 
 def wasserstein(reference: Sequence[float], current: Sequence[float]) -> float:
-    """Return the Wasserstein distance in the reference's standard deviations; infinite if they are too large."""
+    """Return the Wasserstein distance in the reference's standard deviations; infinite for numbers that overflow."""
     from scipy.stats import wasserstein_distance
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -141,22 +142,22 @@ def wasserstein(reference: Sequence[float], current: Sequence[float]) -> float:
 
 
 def jensen_shannon(reference: Sequence[str], current: Sequence[str]) -> float:
-    """Return the Jensen-Shannon distance (base e) of the categories' shares: 0 to 0.833."""
+    """Return the Jensen-Shannon distance (base e) of the shares of categories: 0 to 0.833."""
     counts, others = Counter(reference), Counter(current)
     names = sorted({*counts, *others})
     return float(jensen_shannon_of_counts([counts[name] for name in names], [others[name] for name in names]))
 
 
 def jensen_shannon_of_counts(reference: Any, current: Any) -> Any:
-    """Return the Jensen-Shannon distance (base e) of counts by bin, along their last axis."""
+    """Return the Jensen-Shannon distance (base e) of counts by bin, along the last axis."""
     from scipy.spatial.distance import jensenshannon
 
-    # Rounding makes the root of a negative number of what is 0.
+    # Rounding can make an exact 0 slightly negative.
     return np.nan_to_num(jensenshannon(np.asarray(reference, dtype=float), np.asarray(current, dtype=float), axis=-1))
 
 
 def _chance(reference: Sequence[Any], current: Sequence[Any], distance: Callable[[Any, Any], float]) -> float:
-    """Return the largest distance of SHUFFLES random splits of all values, each of the sizes given."""
+    """Return the largest distance of SHUFFLES random splits of all values into the given sizes."""
     generator = np.random.default_rng(SEED)
     pooled = np.array([*reference, *current], dtype=float if isinstance(reference[0], float) else object)
     found = 0.0
@@ -181,13 +182,13 @@ def is_missing(value: Any) -> bool:
 
 
 def _numbers(values: Sequence[Any]) -> list[float]:
-    """Return the finite numbers; what is none counts as missing."""
+    """Return the finite numbers; other values count as missing."""
     found = (as_number(value) for value in values)
     return [value for value in found if math.isfinite(value)]
 
 
 def as_number(value: Any) -> float:
-    """Return a value as a number; NaN if it is none."""
+    """Return a value as a number; NaN if it is not a number."""
     try:
         return math.nan if value is None else float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The bins of a version's columns: fixed once from its reference, then served values are counted into them."""
+"""The bins of a version's columns: fixed once from its reference; served values are counted in them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from models_registry.monitoring.drift import (
     is_missing,
 )
 
-# Ranges of numbers with as many values of the reference each; one more on each side for what lies beyond them.
+# Ranges of numbers with equal numbers of reference values; one more on each side for values beyond them.
 RANGES = 10
 MAX_NAMED = 30
 MAX_NAME = 100
-# PostgreSQL's jsonb refuses a text with NUL, or with half of a surrogate pair.
+# PostgreSQL's jsonb refuses texts with NUL or with an unpaired surrogate.
 _REFUSED = re.compile("[\0\ud800-\udfff]")
-# The first features of a wider model; none of a model with more than MAX_WIDTH, whose features are words or pixels.
+# A wider model uses its first features; a model with more than MAX_WIDTH, whose features are words or pixels, none.
 MAX_FEATURES = 100
 MAX_WIDTH = 1_000
 
@@ -38,10 +38,11 @@ Matrix = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class ColumnBins:
-    """The bins of one feature, or of the predictions: then `position` is None.
+    """The bins of one feature, or of the predictions if `position` is None.
 
-    Numbers have the bins below, between and above `edges`; a bin has its lower edge. Categories have one for each of
-    `categories`, and one for all others. The last bin has the missing values. `reference` counts the reference's.
+    Numbers have the bins below, between and above `edges`; a bin includes its lower edge. Categories have one bin for
+    each of `categories`, and one for all others. The last bin holds missing values. `reference` has the reference's
+    counts.
     """
 
     name: str
@@ -53,16 +54,16 @@ class ColumnBins:
 
     @property
     def kind(self) -> str:
-        """Whether its values are compared as numbers or as categories."""
+        """Whether values are compared as numbers or as categories."""
         return KINDS[self.type]
 
     @property
     def size(self) -> int:
-        """How many bins there are."""
+        """The number of bins."""
         return (len(self.edges) if self.kind == NUMBER else len(self.categories)) + 2
 
     def labels(self) -> tuple[str, ...]:
-        """Return a name for each bin but that of the missing values."""
+        """Return a name for each bin except that of missing values."""
         if self.kind == CATEGORY:
             return (*self.categories, OTHERS)
         if not self.edges:
@@ -75,7 +76,7 @@ class ColumnBins:
         return (f"below {names[0]}", *between, f"above {names[-1]}")
 
     def count(self, values: Matrix) -> Matrix:
-        """Return how many of `values`, of shape (rows,), are in each bin."""
+        """Return the number of `values`, shape (rows,), in each bin."""
         if self.kind == NUMBER:
             numbers = _as_numbers(values)
             finite = numbers[np.isfinite(numbers)]
@@ -88,7 +89,7 @@ class ColumnBins:
 
 @dataclass(frozen=True, slots=True)
 class FeatureBins:
-    """The bins of a version's columns, those of the predictions last."""
+    """The bins of a version's columns, the predictions last."""
 
     columns: tuple[ColumnBins, ...]
 
@@ -98,7 +99,7 @@ class FeatureBins:
 
     @classmethod
     def from_json(cls, value: Sequence[Mapping[str, Any]]) -> FeatureBins:
-        """Return what `to_json` wrote."""
+        """Return the bins from `to_json`'s form."""
         return cls(
             tuple(
                 ColumnBins(
@@ -114,23 +115,23 @@ class FeatureBins:
         )
 
     def count(self, rows: Matrix, labels: Matrix) -> list[Matrix]:
-        """Return the counts by column of rows of shape (rows, features) and their labels or values."""
+        """Return counts by column for rows of shape (rows, features) and their labels or values."""
         return [
             column.count(labels if column.position is None else rows[:, column.position]) for column in self.columns
         ]
 
 
 def countable_features(schema: Schema) -> list[tuple[int, Feature]]:
-    """Return the features whose values have bins, with their positions; none of a model that takes records."""
+    """Return the features with bins and their positions; none for a model that takes records."""
     if schema.container == "records" or len(schema.inputs) > MAX_WIDTH:
         return []
     return [item for item in enumerate(schema.inputs[:MAX_FEATURES]) if item[1].type in KINDS]
 
 
 def bins_of(schema: Schema, rows: Matrix, labels: Matrix | None) -> FeatureBins:
-    """Return the bins of the columns of reference rows, as `as_matrix` gives them; columns that have none are left out.
+    """Return the bins for columns of reference rows from `as_matrix`; columns without bins are omitted.
 
-    `labels` are the predictions of the rows, None if they are not known.
+    `labels` are the predictions for the rows, None if unknown.
     """
     found = [_bins(feature, position, rows[:, position]) for position, feature in countable_features(schema)]
     if labels is not None and schema.has_one_label:
@@ -140,7 +141,7 @@ def bins_of(schema: Schema, rows: Matrix, labels: Matrix | None) -> FeatureBins:
 
 
 def as_matrix(rows: Any) -> Matrix:
-    """Return rows in any container but records as an array of shape (rows, features)."""
+    """Return rows in any container except records as an array of shape (rows, features)."""
     if isinstance(rows, np.ndarray):
         return rows
     if isinstance(rows, list):
@@ -150,7 +151,7 @@ def as_matrix(rows: Any) -> Matrix:
 
 
 def as_column(values: Sequence[Any]) -> Matrix:
-    """Return values as an array of objects of shape (rows,)."""
+    """Return values as an object array of shape (rows,)."""
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
@@ -159,7 +160,7 @@ def as_column(values: Sequence[Any]) -> Matrix:
 def _bins(feature: Feature, position: int | None, values: Matrix) -> ColumnBins | None:
     column = ColumnBins(feature.name, position, feature.type)
     if column.kind == NUMBER:
-        # Served values are rounded before they are counted: those of the reference must fall into the same bins.
+        # Served values are rounded before they are counted, so reference values are rounded the same way.
         values = np.array([feature.narrowed(value) for value in _as_numbers(values).tolist()], dtype=np.float64)
         column = ColumnBins(feature.name, position, feature.type, edges=_edges(values[np.isfinite(values)]))
     else:
@@ -167,7 +168,7 @@ def _bins(feature: Feature, position: int | None, values: Matrix) -> ColumnBins 
         counts.pop(None, None)
         if len(counts) > MAX_CATEGORIES:
             return None
-        # A rare value may tell of one person.
+        # A rare value could identify a person.
         frequent = [str(name) for name, rows in counts.most_common() if rows >= MIN_ROWS_NAMED]
         named = [name for name in frequent if len(name) <= MAX_NAME and not _REFUSED.search(name)]
         column = ColumnBins(feature.name, position, feature.type, categories=tuple(named[:MAX_NAMED]))
@@ -176,7 +177,7 @@ def _bins(feature: Feature, position: int | None, values: Matrix) -> ColumnBins 
 
 
 def _edges(numbers: Matrix) -> tuple[float, ...]:
-    """Return the edges of the bins: each value if there are few, else quantiles; the first and last enclose all.
+    """Return the edges of the bins: each value if there are few, else quantiles; the outer edges enclose all values.
 
     Edges are finite: the largest float64 is in the bin above the last edge.
     """

@@ -1,4 +1,4 @@
-"""Compares a candidate with the active version: what each limit finds, with the interval that it rests on."""
+"""Guardrails: compares a candidate with the active version, with an interval for each limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models_registry.inference.call_board import WORKER_LOST
 from models_registry.monitoring.intervals import difference_interval, quantile_interval, share_interval
 from models_registry.monitoring.usage import OTHER_LABEL, Usage
 
-# Below these numbers a guardrail finds nothing: chance alone could break it.
+# Below these numbers a guardrail has no result, because chance alone could break it.
 MIN_ATTEMPTS = 20
 MIN_ERRORS = 3
 MIN_LATENCIES = 100
@@ -20,10 +20,10 @@ QUANTILE = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one guardrail finds.
+    """The result of one guardrail.
 
-    `value` and `interval` are None while there are too few requests: `observed` of the `needed` ones. It is broken
-    where the whole interval is above the limit.
+    `value` and `interval` are None while there are too few requests: `observed` of the `needed` ones. The guardrail is
+    broken if the whole interval is above the limit.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Finding:
 
 
 def judge(guardrails: Mapping[str, float], *, active: Usage, candidate: Usage) -> list[Finding]:
-    """Return what each of the guardrails finds about the candidate, beside what the active version did meanwhile."""
+    """Return the result of each guardrail for the candidate, compared with the active version at the same time."""
     rules = {"error_rate": _error_rate, "p99_ratio": _p99_ratio, "label_shift": _label_shift}
-    # In one order, whatever order the database gives the names in.
+    # In a fixed order: the database returns names in any order.
     return [rule(guardrails[name], active, candidate) for name, rule in rules.items() if name in guardrails]
 
 
 def _error_rate(limit: float, active: Usage, candidate: Usage) -> Finding:
     errors, attempts = candidate.error_count, candidate.attempts
-    # Workers that a candidate takes with it leave few requests to count.
+    # If a candidate crashes workers, few requests are left to count.
     if attempts < MIN_ATTEMPTS and candidate.errors.get(WORKER_LOST, 0) < MIN_ERRORS:
         return _waiting("error_rate", limit, attempts, MIN_ATTEMPTS)
     low, high = share_interval(errors, attempts)
@@ -78,18 +78,18 @@ def _p99_ratio(limit: float, active: Usage, candidate: Usage) -> Finding:
         f"The 99th percentile of its time is {value * 1000:.1f} ms, the active version's {base * 1000:.1f} ms "
         f"({value / base:.2f} times); the limit is {limit:g} times."
     )
-    # What the buckets of both histograms leave open is not a reason to give the traffic back.
+    # The uncertainty within the buckets of both histograms is no reason to end the canary.
     interval = (bounds[0] / base_bounds[1], bounds[1] / base_bounds[0] if base_bounds[0] else math.inf)
     return Finding("p99_ratio", limit, value / base, interval, observed, MIN_LATENCIES, sentence)
 
 
 def _label_shift(limit: float, active: Usage, candidate: Usage) -> Finding:
-    """Return the finding for the label whose share differs most."""
+    """Return the result for the label whose share differs most."""
     totals = sum(candidate.labels.values()), sum(active.labels.values())
     if min(totals) < MIN_LABELS:
         return _waiting("label_shift", limit, min(totals), MIN_LABELS)
     shares = {
-        # The labels beyond the counted ones are many, and not the same in both.
+        # Uncounted labels are summed up, and differ between the versions.
         label: ((candidate.labels.get(label, 0), totals[0]), (active.labels.get(label, 0), totals[1]))
         for label in {**candidate.labels, **active.labels}
         if label != OTHER_LABEL

@@ -1,4 +1,4 @@
-"""Intervals for shares and quantiles: how far a figure may be from the true one."""
+"""Confidence intervals for shares and quantiles."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from models_registry.monitoring.buckets import SECONDS
 
-# Two-sided confidence of 99 %: a canary is looked at again and again, and each look may err.
+# Two-sided confidence level of 99 %: a canary is checked many times, and each check can be wrong.
 Z = 2.5758293035489004
 
 Interval = tuple[float, float]
 
 
 def share_interval(count: int, total: int, *, z: float = Z) -> Interval:
-    """Return Wilson's interval for the share `count` of `total`; the whole range from 0 to 1 if there is none.
+    """Return Wilson's interval for the share `count` of `total`; 0 to 1 if `total` is 0.
 
     E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
     """
@@ -23,13 +23,13 @@ def share_interval(count: int, total: int, *, z: float = Z) -> Interval:
     share, square = count / total, z * z
     middle = (share + square / (2 * total)) / (1 + square / total)
     margin = z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total * total))
-    # Rounding must not leave 1e-17 where the end is known.
+    # Replaces rounding errors such as 1e-17 where the end is known.
     low = 0.0 if count == 0 else max(0.0, middle - margin)
     return low, 1.0 if count == total else min(1.0, middle + margin)
 
 
 def difference_interval(first: tuple[int, int], second: tuple[int, int], *, z: float = Z) -> Interval:
-    """Return Newcombe's interval for the difference of two shares, each a count and its total: first minus second.
+    """Return Newcombe's interval for the difference of two shares, first minus second; each is a count and its total.
 
     R. G. Newcombe, Interval estimation for the difference between independent proportions, 1998, method 10.
     """
@@ -45,8 +45,8 @@ def difference_interval(first: tuple[int, int], second: tuple[int, int], *, z: f
 def quantile_interval(counts: Sequence[float], share: float) -> Interval | None:
     """Return the interval of a quantile (0 to 1) of a histogram over SECONDS; None if it is empty.
 
-    The binomial distribution of the rank, as a normal one, gives the two ranks between which the quantile lies. Within
-    a bucket nothing is known, so the interval ends at the bounds of the buckets.
+    The normal approximation of the binomial distribution of the rank gives the two ranks that enclose the quantile.
+    Positions within a bucket are unknown, so the interval ends at bucket bounds.
     """
     total = sum(counts)
     if not total:
@@ -56,7 +56,7 @@ def quantile_interval(counts: Sequence[float], share: float) -> Interval | None:
 
 
 def _bucket_of(counts: Sequence[float], share: float) -> Interval:
-    """Return the bounds of the bucket in which a quantile lies."""
+    """Return the bounds of the bucket with a quantile."""
     total, below = sum(counts), 0.0
     last = max(index for index, count in enumerate(counts) if count)
     for index, count in enumerate(counts):

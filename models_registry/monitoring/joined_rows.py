@@ -1,4 +1,4 @@
-"""Reads logged predictions and joins each with the newest label of its request and row."""
+"""Reads logged predictions, and joins each with the newest label of its request and row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.monitoring.quality import JoinedRow
 from models_registry.storage import LogStorage
 from models_registry.storage.log_files import ground_truth_folder
 
-# Each file is read whole; a report that needs more says that it is not complete.
+# Each file is read whole; above this number of files a report is marked as incomplete.
 MAX_FILES = 2_000
 MAX_ROWS = 200_000
 
@@ -22,7 +22,7 @@ LABEL_COLUMNS = ["request_id", "row", "label", "received_at"]
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Logged rows with their labels; `is_complete` where no file was left out."""
+    """Logged rows with their labels; `is_complete` is false if files were skipped."""
 
     rows: list[JoinedRow]
     is_complete: bool
@@ -31,10 +31,10 @@ class Joined:
 def joined_rows(
     storage: LogStorage, model: str, days: Iterable[tuple[date, int]], *, start: datetime, now: datetime
 ) -> Joined:
-    """Return the predictions logged since `start`, the newest files first; StorageError if the storage is unavailable.
+    """Return the predictions logged since `start`, newest files first; StorageError if the storage is unavailable.
 
-    `days` has each day (UTC) with a version that may have rows. A label comes after its prediction, so labels that
-    arrived before `start` are not read.
+    `days` lists each day (UTC) with a version that may have rows. A label follows its prediction, so labels from before
+    `start` are not read.
     """
     prefixes = [f"{model}/version={number}/date={day:%Y-%m-%d}/" for day, number in sorted(set(days))]
     keys, has_all_keys = _newest(storage, prefixes, start)
@@ -62,7 +62,7 @@ def joined_rows(
 def _labels(
     storage: LogStorage, model: str, wanted: set[tuple[str, int]], *, start: datetime, now: datetime
 ) -> tuple[dict[tuple[str, int], Any], bool]:
-    """Return the newest label of each wanted row, and whether every file was read."""
+    """Return the newest label of each requested row, and whether every file was read."""
     count = (now.date() - start.date()).days + 1
     dates = [start.date() + timedelta(days=index) for index in range(count)]
     prefixes = [f"{ground_truth_folder(model)}/date={day:%Y-%m-%d}/" for day in dates]
@@ -71,19 +71,19 @@ def _labels(
     for key in keys:
         for row in read_file(storage, key, LABEL_COLUMNS):
             place = row["request_id"], row["row"]
-            # Rows of one moment are of one file, in the order that they came in.
+            # Rows with the same time are in one file, in order of arrival.
             if place in wanted and (place not in found or row["received_at"] >= found[place][0]):
                 found[place] = row["received_at"], row["label"]
     return {place: label for place, (_, label) in found.items()}, is_complete
 
 
 def _newest(storage: LogStorage, prefixes: Iterable[str], start: datetime) -> tuple[list[str], bool]:
-    """Return the keys of the hours since `start`, the newest hour first, and whether these are all."""
+    """Return the keys of the hours since `start`, newest first, and whether the list is complete."""
     first = f"{start:date=%Y-%m-%d/hour=%H}"
     keys = [key for prefix in prefixes for key in storage.keys(prefix) if _hour(key) >= first]
     return sorted(keys, key=_hour, reverse=True)[:MAX_FILES], len(keys) <= MAX_FILES
 
 
 def _hour(key: str) -> str:
-    """Return the folders of a file's day and hour."""
+    """Return the directories of a file's day and hour."""
     return "/".join(key.split("/")[-3:-1])

@@ -13,13 +13,13 @@ from models_registry.monitoring.log_table import INPUT
 from models_registry.parquet import ParquetError, read_rows
 from models_registry.storage import LogStorage
 
-# Each file is read whole, so a search that finds little stops after this number of files.
+# Each file is read whole, so a search with few matches stops after this number of files.
 MAX_FILES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRow:
-    """One prediction. `inputs` has the columns that were kept, by feature name."""
+    """One prediction; `inputs` has the stored columns by feature name."""
 
     request_id: str
     row: int
@@ -32,14 +32,14 @@ class LoggedRow:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which rows are wanted; an empty field takes all."""
+    """A filter for rows; an empty field matches all."""
 
     version: int | None = None
     request_id: str = ""
     prediction: str = ""
 
     def takes(self, row: LoggedRow) -> bool:
-        """Return whether a row is wanted."""
+        """Return whether a row matches."""
         return (not self.request_id or row.request_id == self.request_id) and (
             not self.prediction or str(row.prediction) == self.prediction
         )
@@ -48,9 +48,9 @@ class LogFilter:
 def newest_rows(
     storage: LogStorage, model: str, days: Iterable[tuple[date, int]], wanted: LogFilter, *, limit: int
 ) -> list[LoggedRow]:
-    """Return the newest rows of `model`, at most `limit`, the newest first.
+    """Return the newest rows of `model`, newest first, at most `limit`.
 
-    `days` has each day (UTC) with a version that may have rows. Raises StorageError if the storage is unavailable.
+    `days` lists each day (UTC) with a version that may have rows. Raises StorageError if the storage is unavailable.
     """
     found: list[LoggedRow] = []
     files = 0
@@ -63,7 +63,7 @@ def newest_rows(
             for key in storage.keys(f"{model}/version={number}/date={day:%Y-%m-%d}/")
         ]
         for _, of_hour in groupby(sorted(keys, key=_hour, reverse=True), key=_hour):
-            # Files of one hour overlap in time; those of an earlier hour hold earlier rows alone.
+            # Files of one hour overlap in time; files of an earlier hour hold only earlier rows.
             if len(found) >= limit or files >= MAX_FILES:
                 break
             for key in of_hour:
@@ -73,14 +73,14 @@ def newest_rows(
 
 
 def _hour(key: str) -> str:
-    """Return the folder of a file's hour."""
+    """Return the directory of a file's hour."""
     return key.split("/")[-2]
 
 
 def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a file; none if it lacks one of `columns`, which the model's settings leave out.
+    """Return the rows of a file; empty if it lacks one of `columns`, which the model's settings exclude.
 
-    Raises StorageError if the storage is unavailable, or the file is damaged.
+    Raises StorageError if the storage is unavailable or the file is damaged.
     """
     try:
         return read_rows(storage.read(key), columns)
@@ -89,7 +89,7 @@ def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = Non
 
 
 def logged_row(values: dict[str, Any]) -> LoggedRow:
-    """Return a row of a file."""
+    """Return one row of a file."""
     return LoggedRow(
         values["request_id"],
         values["row"],

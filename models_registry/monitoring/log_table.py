@@ -1,4 +1,4 @@
-"""Captured calls as typed columns: one row for each prediction."""
+"""Logged calls as typed columns: one row for each prediction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HASH_DIGITS = 32
 
 
 def table_of(calls: Sequence[CapturedCall], *, key: bytes) -> dict[str, Column]:
-    """Return the rows of `calls`, all of one version and of the same settings; `key` makes the hashes.
+    """Return the rows of `calls`, all of one version and the same settings; `key` is the hash key.
 
     The columns are `request_id`, `row`, `requested_at`, `version`, an `input.<name>` for each feature, `prediction` and
     `confidence`.
@@ -70,7 +70,7 @@ def _inputs(calls: Sequence[CapturedCall], schema: Schema, key: bytes) -> dict[s
             found[INPUT + feature.name] = Column(TEXT, [_hashed(value, key) for value in values])
         else:
             kind = _TYPES.get(feature.type)
-            # As texts where a value is of another type, such as a whole number beyond 64 bits: no row is lost.
+            # Stored as texts if a value has another type, such as an integer beyond 64 bits: no row is lost.
             found[INPUT + feature.name] = typed(values, kind) if kind else as_text(values)
     return found
 
@@ -86,14 +86,14 @@ def _record(row: Mapping[str, Any], hidden: Mapping[str, str], key: bytes) -> st
 
 
 def _hashed(value: Any, key: bytes) -> str | None:
-    """Return a keyed SHA-256: equal values stay equal, and cannot be found by trying."""
+    """Return a keyed SHA-256: equal values have equal hashes, and guessing values fails without the key."""
     if value is None:
         return None
     return hmac.new(key, str(value).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:HASH_DIGITS]
 
 
 def label_table(batches: Sequence[LabelBatch]) -> dict[str, Column]:
-    """Return ground truth as a table: `request_id`, `row`, `label` and `received_at`, in the order of arrival."""
+    """Return ground truth as a table: `request_id`, `row`, `label` and `received_at`, in order of arrival."""
     rows = [(batch.at, item) for batch in batches for item in batch.labels]
     return {
         "request_id": Column(TEXT, [item.request_id for _, item in rows]),
@@ -108,7 +108,7 @@ def _predictions(calls: Iterable[CapturedCall]) -> Column:
 
 
 def _values(values: list[Any]) -> Column:
-    """Return predictions or labels in the type that all of them have, else as text."""
+    """Return predictions or labels in their common type, else as text."""
     kinds = {type(value) for value in values}
     if kinds <= {int, float} and float in kinds:
         return Column(FLOAT, [float(value) for value in values])
@@ -123,5 +123,5 @@ def _plain_prediction(value: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """Return the confidence of a single output; of several there is no one number."""
+    """Return the confidence of a single output; several outputs have no single confidence."""
     return float(value) if isinstance(value, float | int) else None

@@ -1,4 +1,4 @@
-"""Rows as a model took them, as plain Python values again."""
+"""Converts rows from the model's form back to plain Python values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.artifacts.schema import Schema
 
 
 def instances_of(rows: Any, schema: Schema) -> list[dict[str, Any]]:
-    """Return parsed rows as a caller may send them: objects of JSON values by feature name."""
+    """Return parsed rows in the form of a request: objects of JSON values by feature name."""
     if schema.container == "records":
         return list(rows)
     columns = [
@@ -23,7 +23,7 @@ def instances_of(rows: Any, schema: Schema) -> list[dict[str, Any]]:
 
 
 def _of_type(value: Any, feature: Feature) -> Any:
-    """Return a whole number as such, where an array of floats held it."""
+    """Return a float from an array as an integer if the feature is one."""
     if feature.type in ("integer", "boolean") and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -41,7 +41,7 @@ def column_values(rows: Any, index: int) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as its own Python type; a missing one is None."""
+    """Return a value as its Python type; None for a missing value."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -1,4 +1,4 @@
-"""How right a model's logged predictions were, as far as their ground truth is known; by scikit-learn's metrics."""
+"""Quality of a model's logged predictions with known ground truth, by scikit-learn's metrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from models_registry.artifacts.labels import class_of, classes_of, label_text
 from models_registry.artifacts.schema import Schema
 
-# More labels than these are not listed one by one.
+# Above this number, labels are not listed individually.
 MAX_LABELS_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
 class JoinedRow:
-    """A logged prediction, and its label if that is known."""
+    """A logged prediction, and its label if it is known."""
 
     at: datetime
     version: int
@@ -30,7 +30,7 @@ class JoinedRow:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Some rows of one version; `metrics` is empty if no row has a label."""
+    """Metrics of some rows of one version; `metrics` is empty if no row has a label."""
 
     logged_rows: int
     labelled_rows: int
@@ -38,7 +38,7 @@ class Quality:
 
     @property
     def labelled_share(self) -> float | None:
-        """The share of the logged rows that have a label yet."""
+        """The share of the logged rows with a known label."""
         return self.labelled_rows / self.logged_rows if self.logged_rows else None
 
 
@@ -53,7 +53,7 @@ class VersionQuality:
 
 
 def quality_by_version(rows: Sequence[JoinedRow], schemas: dict[int, Schema]) -> tuple[VersionQuality, ...]:
-    """Return the quality of each version in `schemas` that has rows, the highest number first."""
+    """Return the quality of each version in `schemas` that has rows, highest number first."""
     found: dict[int, dict[date, list[JoinedRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.version in schemas:
@@ -70,7 +70,7 @@ def quality_by_version(rows: Sequence[JoinedRow], schemas: dict[int, Schema]) ->
 
 
 def quality_of(rows: Sequence[JoinedRow], schema: Schema) -> Quality:
-    """Return the figures of rows of one version."""
+    """Return the metrics for rows of one version."""
     if schema.kind == "regressor":
         labelled = [row for row in rows if _is_number(row.label) and _is_number(row.prediction)]
         metrics = _regression(labelled) if labelled else {}
@@ -99,7 +99,7 @@ def _regression(rows: Sequence[JoinedRow]) -> dict[str, Any]:
 def _classification(rows: Sequence[JoinedRow], classes: dict[str, Any]) -> dict[str, Any]:
     from sklearn import metrics
 
-    # A file whose labels are of several types has them as text.
+    # A file with labels of several types stores them as text.
     actual = [label_text(class_of(row.label, classes)) for row in rows]
     predicted = [label_text(class_of(row.prediction, classes)) for row in rows]
     labels = sorted({*actual, *predicted})
@@ -110,7 +110,7 @@ def _classification(rows: Sequence[JoinedRow], classes: dict[str, Any]) -> dict[
     listed = sorted(range(len(labels)), key=lambda index: (-support[index], labels[index]))[:MAX_LABELS_LISTED]
     return {
         "accuracy": float(metrics.accuracy_score(actual, predicted)),
-        # Its definition: balanced_accuracy_score warns of predicted labels that no row has.
+        # Computed by its definition: balanced_accuracy_score warns about predicted labels that are in no row.
         "balanced_accuracy": float(np.mean(recall[known])),
         "f1_macro": float(np.mean(f1)),
         **_ranking(rows, actual, predicted, list(classes)),
@@ -130,9 +130,9 @@ def _classification(rows: Sequence[JoinedRow], classes: dict[str, Any]) -> dict[
 def _ranking(
     rows: Sequence[JoinedRow], actual: Sequence[str], predicted: Sequence[str], classes: Sequence[str]
 ) -> dict[str, float | None]:
-    """Return log loss and ROC AUC of a classifier of two classes.
+    """Return log loss and ROC AUC of a binary classifier.
 
-    The log has the probability of the predicted class alone, which tells the other's only if there are two. AUC needs
+    The log only has the probability of the predicted class, which gives the other's only for two classes. AUC needs
     rows of both classes.
     """
     from sklearn import metrics

@@ -1,4 +1,4 @@
-"""Compares what two versions answer to the same rows: what would change with an activation."""
+"""Compares the predictions of two versions for the same rows: the effect of an activation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from models_registry.artifacts.replaying import Replayed
 
 MAX_EXAMPLES = 20
-# A value has changed when it is off by more than one percent.
+# A number has changed if it differs by more than one percent.
 DEFAULT_TOLERANCE = 0.01
-# 95 % of a normal distribution lie within.
+# The 97.5 % quantile of the normal distribution, for 95 % intervals.
 Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a row's answer differs. `size` orders the rows: 0 if it does not count as a change."""
+    """The difference of a row's predictions. `size` sorts the rows: 0 if there is no change."""
 
     row: int
     size: float
@@ -28,11 +28,11 @@ class Difference:
 def compare(
     rows: Sequence[Any], before: Replayed, after: Replayed, *, tolerance: float = DEFAULT_TOLERANCE
 ) -> dict[str, Any]:
-    """Return what would change, as JSON: percentages from 0 to 100, milliseconds.
+    """Return the changes as JSON values: percentages from 0 to 100, milliseconds.
 
-    A label has changed when it is another one. A number has changed when it is off by more than `tolerance` times its
-    size, or times the standard deviation of the values before if that is larger. A row that only one of the two answers
-    has changed.
+    A label has changed if it is another one. A number has changed if it differs by more than `tolerance` times its
+    size, or times the standard deviation of the earlier values if that is larger. A row that only one version can
+    predict has changed.
     """
     spread = _spread(before.predictions)
     differences = [
@@ -56,7 +56,7 @@ def compare(
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, from 0 to 1 (Wilson, 1927): sound for few rows and for rare changes."""
+    """Return the 95 % interval of a share, from 0 to 1 (Wilson, 1927): valid for few rows and for rare changes."""
     if not total:
         return 0.0, 1.0
     share, weight = count / total, Z * Z / total
@@ -74,12 +74,12 @@ def _difference(row: int, before: Replayed, after: Replayed, *, tolerance: float
         return Difference(row, math.inf)
     sizes = [_size(one, other, tolerance=tolerance, spread=spread) for one, other in zip(old, new, strict=True)]
     size = max(sizes, default=0.0)
-    # Of two labels that have changed, the one that both versions are sure of comes first.
+    # Of changed labels, those come first for which both versions are confident.
     return Difference(row, size + _certainty(before, row) + _certainty(after, row) if size else 0.0)
 
 
 def _size(old: Any, new: Any, *, tolerance: float, spread: float) -> float:
-    """Return how far two predictions are apart; 0 if that is not a change."""
+    """Return the difference of two predictions; 0 if it does not count as a change."""
     if not (_is_number(old) and _is_number(new) and float in {type(old), type(new)}):
         return 0.0 if type(old) is type(new) and old == new else 1.0
     scale = max(abs(old), spread) or 1.0

@@ -1,4 +1,4 @@
-"""Whether a model needs a person: fine, watch or act, with the reason."""
+"""Whether a model needs attention: fine, watch or act, with the reason."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from models_registry.monitoring.usage import Usage
 
 FINE, WATCH, ACT = "fine", "watch", "act"
-# Below this number of requests, a share of errors says little.
+# Below this number of requests, an error rate is not reliable.
 MIN_ATTEMPTS = 20
 WATCH_ERROR_RATE = 0.01
 ACT_ERROR_RATE = 0.05
 WATCH_REFUSED_RATE = 0.2
-# How many times slower than before the slowest percent of the requests must be.
+# The factor by which p99 must have increased.
 WATCH_SLOWER = 2.0
 MIN_LATENCIES = 100
-# Columns that a reason names.
+# Number of columns in a reason.
 MAX_NAMED = 3
 
 
@@ -41,8 +41,8 @@ def model_state(
     """Return the state of a model.
 
     `active` is the active version. Of the `live` replicas, `serving` serve it and `failed` could not load it. `recent`
-    is the usage of the last hour or two, `before` that of the day before it. `drifted` names the columns of the active
-    version that have drifted.
+    is the usage of the last hour or two, `before` that of the day before. `drifted` names the drifted columns of the
+    active version.
     """
     if active is None:
         return ModelState(FINE, "No version is active.")

@@ -1,7 +1,7 @@
-"""Usage windows: what each replica answered with each version, minute by minute.
+"""Usage windows: the requests of each replica by version and minute.
 
-A worker already sums its requests up for `/metrics`. Once a minute it writes how much those sums have grown, so a
-prediction costs nothing more, and the windows agree with the metrics.
+A worker already adds up its requests for `/metrics`. Once a minute it writes the increase of these sums. So a
+prediction has no extra cost, and the windows agree with the metrics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models_registry.monitoring.value_counts import ValueCounts, combined_counts
 
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
-# A version's labels are counted up to this number, and the others together, as the metrics count them.
+# Labels of a version above this number are counted together, like in the metrics.
 MAX_LABELS = 50
 OTHER_LABEL = "(other)"
 
@@ -29,12 +29,12 @@ VersionKey = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was answered with one version, in one minute or many.
+    """The usage of one version, in one or more minutes.
 
-    `errors` counts what the model failed at, by kind. `refused` counts the requests that failed for another reason: the
-    caller's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one beyond, `values`
-    the same for `buckets.VALUES`; both are empty if nothing was observed. `features` counts a sample of the served
-    values by column, None if none was counted.
+    `errors` counts failures of the model, by kind. `refused` counts requests that failed for another reason: the
+    client's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one above, `values`
+    the same for `buckets.VALUES`; both are empty without observations. `features` counts a sample of the served values
+    by column, None without counts.
     """
 
     requests: int = 0
@@ -68,25 +68,25 @@ class Usage:
 
     @property
     def error_count(self) -> int:
-        """Number of requests that the model failed at."""
+        """Number of requests on which the model failed."""
         return sum(self.errors.values())
 
     @property
     def attempts(self) -> int:
-        """Number of requests that reached the model: answered or failed, without those that were refused."""
+        """Number of requests that reached the model: answered or failed, but not refused."""
         return self.requests - self.refused
 
     @property
     def error_rate(self) -> float | None:
-        """Share of the attempts that the model failed at, 0 to 1; None without attempts."""
+        """Share of the attempts on which the model failed, 0 to 1; None without attempts."""
         return self.error_count / self.attempts if self.attempts else None
 
     def latency_quantile(self, share: float) -> float | None:
-        """Return a quantile (0 to 1) of the answered requests' seconds; None if none was answered."""
+        """Return a quantile (0 to 1) of the answered requests' seconds; None without answered requests."""
         return quantile(self.latency, share, SECONDS) if self.latency else None
 
     def label_shares(self) -> dict[str, float]:
-        """Return each label's share of the predictions, 0 to 1, the largest first."""
+        """Return each label's share of the predictions, 0 to 1, largest first."""
         total = sum(self.labels.values())
         ordered = sorted(self.labels.items(), key=lambda item: (-item[1], item[0]))
         return {label: count / total for label, count in ordered} if total else {}
@@ -112,10 +112,10 @@ def total_usage(parts: Iterable[Usage]) -> Usage:
 
 
 def write_usage(replica: str, minute: datetime, usage: Mapping[VersionKey, Usage]) -> int:
-    """Record what `replica` answered in the minute that began at `minute`; return the number of rows.
+    """Store the usage of `replica` in the minute that starts at `minute`; return the number of rows.
 
-    Writing the same minute again changes nothing, so a write whose outcome is unknown may be repeated. Versions that
-    the registry does not know are left out.
+    A repeated write of the same minute changes nothing, so a write with an unknown outcome may be repeated. Versions
+    that the registry does not know are omitted.
     """
     if not usage:
         return 0
@@ -150,7 +150,7 @@ def _window(version_id: int, usage: Usage, *, replica: str, starts_at: datetime,
 
 
 def bounded_labels(labels: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts of the MAX_LABELS most frequent labels, and of the others together."""
+    """Return the counts of the MAX_LABELS most frequent labels, and of all others together."""
     ordered = sorted(labels.items(), key=lambda item: (item[0] == OTHER_LABEL, -item[1], item[0]))
     kept, others = dict(ordered[:MAX_LABELS]), ordered[MAX_LABELS:]
     if others:
@@ -159,7 +159,7 @@ def bounded_labels(labels: Mapping[str, int]) -> dict[str, int]:
 
 
 def write_hour(hour: datetime, rows: Iterable[UsageWindow]) -> None:
-    """Replace the sums of the hour that began at `hour` by the sums of these minutes."""
+    """Replace the sums of the hour that starts at `hour` with the sums of these minutes."""
     by_version: dict[int, Usage] = {}
     for row in rows:
         counted = replace(usage_of(row), features=ValueCounts.from_json(row.features))
@@ -174,12 +174,12 @@ def write_hour(hour: datetime, rows: Iterable[UsageWindow]) -> None:
 
 
 def usage_of(row: UsageWindow) -> Usage:
-    """Return a stored window as a value, without the counts of its features."""
+    """Return a stored window as a value, without the counts of features."""
     return replace(traffic_of(row), labels=row.labels, values=_fitting(row.values, VALUES))
 
 
 def traffic_of(row: UsageWindow) -> Usage:
-    """Return a stored window as a value, without what was predicted."""
+    """Return a stored window as a value, without the predictions."""
     return Usage(
         requests=row.requests,
         refused=row.refused,
@@ -191,15 +191,15 @@ def traffic_of(row: UsageWindow) -> Usage:
 
 
 def _fitting(counts: list[Any], bounds: Sequence[float]) -> list[Any]:
-    """Return counts over these bounds; none where an older release wrote them over others."""
+    """Return counts over these bounds; empty if an older release wrote them over other bounds."""
     return counts if len(counts) == len(bounds) + 1 else []
 
 
 def usage_since(version: ModelVersion, since: datetime, until: datetime | None = None) -> Usage:
-    """Return what all replicas answered with `version` in the whole minutes that began at `since` or later.
+    """Return the usage of `version` on all replicas in the whole minutes from `since` on.
 
-    With `until`, in those that began before it. A minute is there about a second after it ended. Minutes are kept
-    for 14 days.
+    With `until`, only minutes that started before it. A minute is available about a second after its end. Minutes are
+    kept for 14 days.
     """
     rows = UsageWindow.objects.minutes().filter(version=version, starts_at__gte=since).defer("features")
     if until is not None:

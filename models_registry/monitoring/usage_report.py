@@ -1,4 +1,4 @@
-"""What was answered with each version of a model over the last hour, day or month, step by step."""
+"""The usage of a model's versions over the last hour, day or month, in steps."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from models_registry.monitoring.value_counts import ValueCounts, combined_counts
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far a report looks back, and in which steps."""
+    """The length of a report, and its steps."""
 
     name: str
     step: timedelta
     steps: int
 
     def start(self, now: datetime) -> datetime:
-        """Return when the first step began; the last one is in progress at `now`."""
+        """Return the start of the first step; the last step is in progress at `now`."""
         return self.floor(now) - (self.steps - 1) * self.step
 
     def floor(self, moment: datetime) -> datetime:
-        """Return when the step of `moment` began, in UTC."""
+        """Return the start of the step of `moment`, in UTC."""
         midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
         return midnight + (moment - midnight) // self.step * self.step
 
     def moments(self, now: datetime) -> list[datetime]:
-        """Return when each step began."""
+        """Return the start of each step."""
         return [self.start(now) + index * self.step for index in range(self.steps)]
 
 
@@ -51,7 +51,7 @@ WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class VersionUsage:
-    """One version's usage by step, one value for each moment of the report."""
+    """One version's usage by step, in the order of the report's steps."""
 
     number: int
     steps: tuple[Usage, ...]
@@ -64,7 +64,7 @@ class VersionUsage:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """The versions of one model that were used, the highest number first."""
+    """The used versions of one model, highest number first."""
 
     model: str
     window: Window
@@ -72,7 +72,7 @@ class UsageReport:
     versions: tuple[VersionUsage, ...]
 
     def steps(self) -> list[Usage]:
-        """Return each step's usage, all versions together."""
+        """Return each step's usage, summed over the versions."""
         return [total_usage(version.steps[index] for version in self.versions) for index in range(len(self.moments))]
 
 
@@ -82,7 +82,7 @@ def usage_report(model: RegisteredModel, window: Window, now: datetime) -> Usage
 
 
 def traffic_reports(models: list[RegisteredModel], window: Window, now: datetime) -> list[UsageReport]:
-    """Return the usage of each of `models` without what was predicted, with two queries for all of them."""
+    """Return the usage of each of `models` without the predictions, with two queries for all models."""
     return _reports(models, window, now, traffic_of, ("features", "labels", "values"))
 
 
@@ -116,7 +116,7 @@ def _reports(
 def _rows(
     models: list[RegisteredModel], window: Window, now: datetime, unread: tuple[str, ...]
 ) -> Iterator[tuple[int, int, UsageWindow]]:
-    """Yield the hours that were summed up, and the minutes that were not; minutes alone for steps of a minute.
+    """Yield the hours with sums and the minutes without; only minutes for steps of a minute.
 
     Each comes with the model's id and the version's number.
     """
@@ -141,9 +141,9 @@ def _windows(
 
 
 def counted_values(model: RegisteredModel, start: datetime, now: datetime) -> dict[int, ValueCounts]:
-    """Return what was counted of the features from `start` to `now`, by version id.
+    """Return the counts of the features from `start` to `now`, by version id.
 
-    Beyond three hours ago, hours are counted whole.
+    For times more than three hours ago, whole hours are counted.
     """
     rows = UsageWindow.objects.filter(version__model=model, starts_at__lte=now).exclude(features={})
     rows = rows.only("version", "features").order_by()
@@ -161,7 +161,7 @@ def counted_values(model: RegisteredModel, start: datetime, now: datetime) -> di
 
 
 def report_content(report: UsageReport) -> dict[str, Any]:
-    """Return a report as the API gives it: milliseconds, shares from 0 to 1, moments in ISO 8601."""
+    """Return a report in the API's form: milliseconds, shares from 0 to 1, times in ISO 8601."""
     return {
         "model": report.model,
         "window": report.window.name,

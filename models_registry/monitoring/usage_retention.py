@@ -1,4 +1,4 @@
-"""Sums minutes up to hours, and deletes what is older than is kept."""
+"""Adds up minutes to hours, and deletes expired windows."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from models_registry.monitoring.usage import write_hour
 
 KEEP_MINUTES = timedelta(days=14)
 KEEP_HOURS = timedelta(days=400)
-# A replica that could not write keeps its minutes for two hours, so the last hours are summed up again.
+# A replica that cannot write keeps its minutes for two hours, so the last hours are added up again.
 SUMMED_UP_AGAIN = timedelta(hours=3)
-# The counts of the features are the largest part of a minute: after that, its hour alone has them.
+# The counts of features are the largest part of a minute: after this time only the hour has them.
 KEEP_FEATURES = SUMMED_UP_AGAIN + timedelta(hours=1)
 HOUR = timedelta(hours=1)
 
 
 def hour_of(moment: datetime) -> datetime:
-    """Return when the hour of `moment` began."""
+    """Return the start of the hour of `moment`."""
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def summed_up_until(now: datetime) -> datetime:
-    """Return the end of the last hour that was summed up; minutes that began later stand for themselves."""
+    """Return the end of the last summed hour; later minutes have no sum yet."""
     last = UsageWindow.objects.hours().filter(starts_at__lte=now).order_by("-starts_at").first()
     return last.starts_at + HOUR if last is not None else now - KEEP_MINUTES
 
 
 def keep_in_bounds(now: datetime) -> None:
-    """Sum up each hour that has ended, and delete what is too old."""
+    """Add up each hour that has ended, and delete expired windows."""
     began = min(summed_up_until(now), hour_of(now) - SUMMED_UP_AGAIN)
     for hour in _hours_with_minutes(began, hour_of(now)):
         write_hour(hour, UsageWindow.objects.minutes().filter(starts_at__gte=hour, starts_at__lt=hour + HOUR))

@@ -1,4 +1,4 @@
-"""How many served values were in each bin of a version's columns: what a usage window keeps of the features."""
+"""Counts of served values by column and bin, as usage windows store them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class ValueCounts:
     dropped: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that a usage window keeps."""
+        """Return the form that a usage window stores."""
         columns = [list(counts) for counts in self.columns]
         return {"bins": self.bins, "rows": self.rows, "dropped": self.dropped, "columns": columns}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ValueCounts | None:
-        """Return what `to_json` wrote; None of a window without counts."""
+        """Return the counts from `to_json`'s form; None for a window without counts."""
         if not value:
             return None
         return cls(value["bins"], tuple(map(tuple, value["columns"])), value["rows"], value["dropped"])
 
 
 def combined_counts(counts: ValueCounts | None, other: ValueCounts | None, sign: int = 1) -> ValueCounts | None:
-    """Return the sum of both, or with `sign` -1 the difference; of two sets of bins the newer one counts alone."""
+    """Return the sum of both, or with `sign` -1 the difference; with different bins, only the newer counts."""
     if counts is None or other is None:
         return counts or other
     if counts.bins != other.bins:

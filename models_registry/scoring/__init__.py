@@ -1,6 +1,6 @@
-"""Batch scoring: a checked version over files of any size, in bounded memory, and inside other engines.
+"""Batch scoring: a validated version on files of any size, in bounded memory, also inside other engines.
 
-`mlapi_model` may be imported where Django is not set up, as in a script of another engine.
+`mlapi_model` can be imported without a Django setup, for example in a script of another engine.
 """
 
 from models_registry.scoring.engine import mlapi_model

@@ -1,4 +1,4 @@
-"""Some rows to score, in the form that their file gives them, and in the form that a model takes."""
+"""Batches of rows to score, in the file's form and in the model's form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models_registry.artifacts.features import Feature
 from models_registry.artifacts.schema import Schema
 from models_registry.parquet import Database, as_text, column_of, position, values_query
 
-# What plain numbers are written with: not nan, infinity or 1_000, which float() takes too.
+# The characters of plain numbers: excludes nan, infinity and 1_000, which float() accepts.
 _NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
 _MOMENTS = ("TIMESTAMP", "DATE")
 
@@ -35,7 +35,7 @@ class Batch(ABC):
 
     @abstractmethod
     def lists(self, names: Sequence[str]) -> list[list[Any]]:
-        """Return the columns `names` as lists; None for a missing value."""
+        """Return the columns `names` as lists, with None for missing values."""
 
     def records(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return the rows as objects of the columns `names`."""
@@ -45,14 +45,14 @@ class Batch(ABC):
 
     @abstractmethod
     def query(self, names: Sequence[str]) -> tuple[str, list[Any]]:
-        """Return a query of DuckDB that gives the columns `names` by position, and its values."""
+        """Return a DuckDB query for the columns `names` by position, and its values."""
 
     @abstractmethod
     def model_input(self, schema: Schema) -> Any:
-        """Return the rows in the form that the model takes. Raises InputError as a request does."""
+        """Return the rows in the model's form; InputError like for a request."""
 
     def input_columns(self, schema: Schema) -> dict[Feature, str]:
-        """Return features with their columns: by name, or in order where the model does not name its features."""
+        """Return features with their columns: by name, or in order if the model has no feature names."""
         names = self.names
         present = {feature: feature.name for feature in schema.inputs if feature.name in names}
         if not present and not schema.named and len(names) == len(schema.inputs):
@@ -62,7 +62,7 @@ class Batch(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Records(Batch):
-    """The objects of JSON Lines."""
+    """Objects from JSON Lines."""
 
     rows: list[dict[str, Any]]
 
@@ -73,7 +73,7 @@ class Records(Batch):
 
     @property
     def names(self) -> list[str]:
-        """The names of all rows, in the order of their appearance."""
+        """All columns of the rows, in order of first appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def part(self, start: int, stop: int) -> Records:
@@ -81,7 +81,7 @@ class Records(Batch):
         return Records(self.rows[start:stop])
 
     def records(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return each row with those of `names` that it has."""
+        """Return each row with its values of `names`."""
         return [{name: row[name] for name in names if name in row} for row in self.rows]
 
     def lists(self, names: Sequence[str]) -> list[list[Any]]:
@@ -89,11 +89,11 @@ class Records(Batch):
         return [[row.get(name) for row in self.rows] for name in names]
 
     def query(self, names: Sequence[str]) -> tuple[str, list[Any]]:
-        """Return the columns in the types of their values."""
+        """Return the columns with the types of their values."""
         return values_query([column_of(values) for values in self.lists(names)])
 
     def model_input(self, schema: Schema) -> Any:
-        """Return the rows without the columns that are not inputs; the schema refuses a row that lacks one."""
+        """Return the rows without columns that are not inputs; the schema refuses a row without an input."""
         if schema.container == "records":
             return schema.parse(self.rows)
         names = frozenset(schema.names)
@@ -102,7 +102,7 @@ class Records(Batch):
 
 @dataclass(frozen=True, slots=True)
 class Columns(Batch):
-    """Columns of values by name, lists or arrays; of texts where `is_text`."""
+    """Columns of values by name, lists or arrays; text columns if `is_text`."""
 
     columns: Mapping[str, Any]
     count: int
@@ -123,12 +123,12 @@ class Columns(Batch):
         return [_as_list(self.columns[name]) for name in names]
 
     def query(self, names: Sequence[str]) -> tuple[str, list[Any]]:
-        """Return the columns in the types of their values."""
+        """Return the columns with the types of their values."""
         make = as_text if self.is_text else column_of
         return values_query([make(values) for values in self.lists(names)])
 
     def model_input(self, schema: Schema) -> Any:
-        """Return the rows in the form that the model takes."""
+        """Return the rows in the model's form."""
         if schema.container == "records":
             return schema.parse([_told(row, is_text=self.is_text) for row in self.records(self.names)])
         found = self.input_columns(schema)
@@ -138,7 +138,7 @@ class Columns(Batch):
 
 @dataclass(frozen=True, slots=True)
 class StoredRows(Batch):
-    """Rows of a table of DuckDB, by position; `fields` has the columns' names and types."""
+    """Rows of a DuckDB table, by position; `fields` has the columns' names and types."""
 
     TABLE: ClassVar[str] = "stored_rows"
 
@@ -157,7 +157,7 @@ class StoredRows(Batch):
         return StoredRows(self.database, self.fields, self.start + start, stop - start)
 
     def lists(self, names: Sequence[str]) -> list[list[Any]]:
-        """Return the columns as lists; moments of nanoseconds as texts, which Python's own do not hold."""
+        """Return the columns as lists; nanosecond times as texts, because Python's types do not hold them."""
         chosen = [
             f"{column}::VARCHAR" if self.fields[name].endswith("_NS") else column
             for name, column in zip(names, self._positions(names), strict=True)
@@ -165,11 +165,11 @@ class StoredRows(Batch):
         return [list(column) for column in zip(*self.database.rows(self._select(chosen)), strict=True)]
 
     def query(self, names: Sequence[str]) -> tuple[str, list[Any]]:
-        """Return the columns as they are."""
+        """Return the columns unchanged."""
         return self._select([f"{old} AS {position(new)}" for new, old in enumerate(self._positions(names))]), []
 
     def model_input(self, schema: Schema) -> Any:
-        """Return the rows in the form that the model takes."""
+        """Return the rows in the model's form."""
         if schema.container == "records":
             return schema.parse([_told(row) for row in self.records(self.names)])
         found = self.input_columns(schema)
@@ -177,7 +177,7 @@ class StoredRows(Batch):
         return schema.from_columns({feature.name: _plain(values, feature) for feature, values in columns.items()})
 
     def _values(self, names: Sequence[str]) -> list[Any]:
-        """Return columns as arrays, or as lists where an array does not hold the values as they are."""
+        """Return columns as arrays, or as lists if an array would change values."""
         if not names:
             return []
         chosen = [
@@ -208,7 +208,7 @@ def _has_zone(kind: str) -> bool:
 
 
 def _moments(array: Any, *, unit: Any, zone: str) -> list[str | None]:
-    """Return moments in ISO 8601; None for a missing one."""
+    """Return times in ISO 8601; None for a missing one."""
     moments: Any = np.ma.getdata(array)
     texts = np.datetime_as_string(moments, unit=unit).tolist()
     is_missing = np.ma.getmaskarray(array).tolist()
@@ -216,7 +216,7 @@ def _moments(array: Any, *, unit: Any, zone: str) -> list[str | None]:
 
 
 def _plain(values: Any, _: Feature) -> Any:
-    """Return a column as an array if it holds plain numbers, else as a list; a missing value is None."""
+    """Return a column as an array if it has only plain numbers, else as a list with None for missing values."""
     if isinstance(values, list):
         return values
     if values.dtype.kind in "iuf" and not np.ma.is_masked(values):
@@ -227,7 +227,7 @@ def _plain(values: Any, _: Feature) -> Any:
 
 
 def _typed(values: Sequence[str | None], feature: Feature) -> Any:
-    """Return the fields of a CSV column in the feature's type, as a request in CSV has them."""
+    """Return the fields of a CSV column in the feature's type, like in a CSV request."""
     if feature.type == "float" and (numbers := _numbers(values)) is not None:
         return numbers
     convert = converter_of(feature)
@@ -235,7 +235,7 @@ def _typed(values: Sequence[str | None], feature: Feature) -> Any:
 
 
 def _numbers(values: Sequence[str | None]) -> np.ndarray[Any, Any] | None:
-    """Return texts as numbers; None if one is missing, or is not finite, or no number as a request has it."""
+    """Return texts as numbers; None if one is missing, not finite, or not valid in a request."""
     texts = [value for value in values if value is not None]
     if len(texts) < len(values) or not _NUMBER_CHARACTERS.issuperset("".join(texts)):
         return None
@@ -247,7 +247,7 @@ def _numbers(values: Sequence[str | None]) -> np.ndarray[Any, Any] | None:
 
 
 def _told(row: dict[str, Any], *, is_text: bool = False) -> dict[str, Any]:
-    """Return what a row says, for a model that takes records."""
+    """Return a row's values, for a model that takes records."""
     told = {name: value for name, value in row.items() if value is not None}
     return {name: guess(value) for name, value in told.items()} if is_text else told
 

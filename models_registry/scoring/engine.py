@@ -1,4 +1,4 @@
-"""A checked version as a function for engines that spread batches over processes: Ray Data, Daft, Spark."""
+"""A validated version as a function for distributed engines: Ray Data, Daft, Spark."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _opening = threading.Lock()
 
 
 class mlapi_model:  # noqa: N801 - a caller writes it as a function: ds.map_batches(mlapi_model("churn", 3))
-    """Predicts batches with one version of a model, found by name and number and held by its digest.
+    """Predicts batches with one version of a model, found by name and number and fixed by its digest.
 
-    It opens the version at its first batch in each process, through the same loader as a replica; MODELS_STORAGE and
-    DATABASE_URL say where the registry is. A batch is a dict of arrays, a pandas DataFrame or a pyarrow Table; what
-    comes back has the same kind and rows, and the columns `prediction`, `confidence`, and `probability_<class>` with
-    `probabilities`. Raises RegistryError for a version that is not ready, InputError for rows that it does not take.
+    Each process loads the version at its first batch, with the same loader as a replica; MODELS_STORAGE and
+    DATABASE_URL locate the registry. A batch is a dict of arrays, a pandas DataFrame or a pyarrow Table. The result has
+    the same type and rows, plus the columns `prediction`, `confidence`, and, with `probabilities`,
+    `probability_<class>`. Raises RegistryError for a version that is not ready, InputError for invalid rows.
     """
 
     def __init__(self, name: str, version: int | None = None, *, probabilities: bool = False) -> None:
-        """Find version `version` of model `name`; the active one if none is given."""
+        """Find version `version` of model `name`, by default the active one."""
         _set_up()
         from models_registry.scoring.versions import find_version
 
@@ -49,7 +49,7 @@ class mlapi_model:  # noqa: N801 - a caller writes it as a function: ds.map_batc
         return add(answer_columns(prediction, opened.schema, with_probabilities=self._probabilities))
 
     def _open(self) -> OpenedVersion:
-        """Return the version, which each process opens once, however many copies of the function it is given."""
+        """Return the version, which each process loads once for all copies of the function."""
         key = (self.name, self.version, self.digest)
         with _opening:
             if key not in _opened:
@@ -70,7 +70,7 @@ class mlapi_model:  # noqa: N801 - a caller writes it as a function: ds.map_batc
 
 
 def _set_up() -> None:
-    """Set Django up in a process that has not."""
+    """Set up Django if the process has not done so."""
     import django
     from django.apps import apps
 
@@ -80,7 +80,7 @@ def _set_up() -> None:
 
 
 def _as_columns(batch: Any) -> tuple[Columns, Callable[[dict[str, list[Any]]], Any]]:
-    """Return the columns of a batch, and the function that gives the batch with more of them."""
+    """Return the columns of a batch, and a function that returns the batch with additional columns."""
     if isinstance(batch, Mapping):
         arrays = {name: np.asarray(values) for name, values in batch.items()}
         return _columns(arrays), lambda added: {**arrays, **{name: _array(values) for name, values in added.items()}}
@@ -88,7 +88,7 @@ def _as_columns(batch: Any) -> tuple[Columns, Callable[[dict[str, list[Any]]], A
         frame = {str(name): _of_frame(batch[name]) for name in batch.columns}
         return _columns(frame), lambda added: batch.assign(**{name: _array(values) for name, values in added.items()})
     if type(batch).__module__.startswith("pyarrow"):
-        # pyarrow is the caller's: this package has none.
+        # The caller provides pyarrow: this package does not require it.
         return _columns(batch.to_pydict()), lambda added: _appended(batch, added)
     raise ScoringRefused(
         f"A batch is {type(batch).__name__}; expected a dict of arrays, a pandas DataFrame or a pyarrow Table."
@@ -100,14 +100,14 @@ def _columns(columns: Mapping[str, Any]) -> Columns:
 
 
 def _of_frame(series: Any) -> Any:
-    """Return a column as an array, or as a list in which a missing value is None."""
+    """Return a column as an array, or as a list with None for missing values."""
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufM":
         return series.to_numpy()
     return series.astype(object).where(series.notna(), None).tolist()
 
 
 def _array(values: list[Any]) -> np.ndarray[Any, Any]:
-    """Return an array of numbers or booleans, or else of objects."""
+    """Return a numeric or boolean array, or else an object array."""
     if {type(value) for value in values} in ({int}, {float}, {bool}):
         return np.array(values)
     array = np.empty(len(values), dtype=object)

@@ -1,4 +1,4 @@
-"""One batch scoring job: files in, parts out, each part whole or absent, so that a job that was killed continues."""
+"""One batch scoring job. Each output part is written atomically, so that a killed job can continue."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ ROW_WORDS = re.compile(r"^Row \d+: ")
 
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
-    """What a job is asked for beside its input and output.
+    """The options of a job.
 
-    `keep` names the columns to keep beside the answer, None for all. With `skip_invalid` a row that the model's schema
-    refuses gets no prediction and the reason in the column `error`; without, it ends the job.
+    `keep` names the input columns to keep, None for all. With `skip_invalid`, a row that the schema refuses gets no
+    prediction, and the reason in the column `error`; without, such a row ends the job.
     """
 
     format: str = ""
@@ -60,7 +60,7 @@ class ScoringOptions:
 
     @property
     def batch_rows(self) -> int:
-        """Number of rows that are predicted at once: a part holds a whole number of such batches."""
+        """Number of rows that are predicted at a time; a part has a whole number of such batches."""
         return math.ceil(self.rows_per_part / math.ceil(self.rows_per_part / MAX_BATCH_ROWS))
 
     @property
@@ -71,7 +71,7 @@ class ScoringOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. `total_rows` is None if the files don't say."""
+    """The progress of a job; `total_rows` is None if the files do not tell it."""
 
     rows: int
     total_rows: int | None
@@ -81,7 +81,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a job did: all rows of the output, those that an earlier run had done, and those without a prediction."""
+    """The result of a job: all output rows, those of an earlier run, and those without a prediction."""
 
     rows: int
     resumed_rows: int
@@ -99,10 +99,10 @@ def score(
     restart: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
-    """Score all files of `source` and write the rows with their predictions to `target`.
+    """Score all files of `source` and write the rows with predictions to `target`.
 
-    Where `target` ends in .parquet, .csv or .jsonl it becomes one file; elsewhere it is a folder of parts. Parts that
-    an earlier run of the same job has written are kept, unless `restart`. Raises ScoringRefused, StorageError.
+    A `target` that ends in .parquet, .csv or .jsonl becomes one file; any other becomes a folder of parts. Parts of an
+    earlier run of the same job are kept, unless `restart`. Raises ScoringRefused, StorageError.
     """
     files = source.files()
     if any(os.path.realpath(file.address) == os.path.realpath(target.address) for file in files):
@@ -110,7 +110,7 @@ def score(
     single = format_of(target.address)
     kind = single or options.format or files[0].format
     folder = _beside(target) if single else target
-    # What is loaded stays: no collection looks at it again while rows come and go.
+    # Freeze the loaded objects: garbage collections during the job need not traverse them.
     gc.freeze()
     job = _Job(version, files, source=source, folder=folder, kind=kind, options=options)
     job.begin(restart=restart)
@@ -156,7 +156,7 @@ class _Job:
         self._done: set[str] = set()
 
     def begin(self, *, restart: bool) -> None:
-        """Note the job in the output's folder, or find that it is the one noted there."""
+        """Write the job's description to the output folder, or check that the folder's description is equal."""
         asked = orjson.dumps(self._description(), option=orjson.OPT_INDENT_2)
         noted = self._folder.child(JOB_FILE).read()
         if restart and noted is not None:
@@ -179,13 +179,13 @@ class _Job:
         self._done = {name for name in names if name.startswith("part-")}
 
     def clear(self) -> None:
-        """Remove what jobs have written into the folder, and nothing else: the note that it is theirs goes last."""
+        """Remove the files that jobs wrote into the folder, and no others; the job's description last."""
         own = {name for name in self._folder.names() if name == SUCCESS_FILE or PART_NAME.fullmatch(name)}
         for name in (*sorted(own), JOB_FILE):
             self._folder.child(name).remove()
 
     def _description(self) -> dict[str, Any]:
-        """Return what makes the parts what they are."""
+        """Return the properties that determine the parts' contents."""
         return {
             "model": self._version.model,
             "version": self._version.number,
@@ -199,14 +199,14 @@ class _Job:
         }
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a small file into the output's folder."""
+        """Write a small file to the output folder."""
         with tempfile.NamedTemporaryFile() as file:
             file.write(content)
             file.flush()
             self._folder.child(name).write(Path(file.name), self._metadata)
 
     def run(self, on_progress: Callable[[Progress], None]) -> Result:
-        """Write every part that is not there yet."""
+        """Write every missing part."""
         total = self._total_rows()
         rows = resumed = invalid = parts = 0
         began = time.monotonic()
@@ -233,7 +233,7 @@ class _Job:
 
     @contextmanager
     def _opened(self, file: InputFile) -> Iterator[tuple[IO[bytes], Database]]:
-        """Give a file to read, and what holds its rows and writes those of its parts."""
+        """Yield a file to read, and the database that holds its rows and writes its parts."""
         with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
             handle: IO[bytes] = opened.enter_context(self._source.open(file))
             if file.format == "parquet":
@@ -252,14 +252,14 @@ class _Job:
         return total
 
     def _known_parts(self, index: int) -> int:
-        """Return how many parts of a file are there, from its first on."""
+        """Return the number of a file's existing parts, without gaps from the first."""
         count = 0
         while self._name(index, count) in self._done:
             count += 1
         return count
 
     def _rows_of(self, file: InputFile, skip: int) -> int:
-        """Return how many rows the parts that are there hold: the last of a file may be shorter than the others."""
+        """Return the number of rows in existing parts: a file's last part may be shorter."""
         with self._source.open(file) as handle:
             count = rows_in(handle, file.format)
             if count is None:
@@ -270,7 +270,7 @@ class _Job:
         return f"part-{index:05d}-{number:06d}.{self._kind}"
 
     def _write_part(self, database: Database, name: str, first_row: int, batches: Iterator[Batch]) -> tuple[int, int]:
-        """Score the next rows and write them; return how many, and how many have no prediction."""
+        """Score and write the next rows; return their number, and the number without a prediction."""
         taken = islice(batches, self._options.part_rows // self._options.batch_rows)
         first = next(taken, None)
         if first is None:
@@ -289,7 +289,7 @@ class _Job:
         return rows, invalid
 
     def _require_columns(self, batch: Batch) -> None:
-        """Raise ScoringRefused if a column to keep does not exist, or has the name of one that is added."""
+        """Raise ScoringRefused if a column to keep does not exist, or has the name of an added column."""
         names = set(batch.names)
         keep = self._options.keep
         if keep is not None and (missing := [name for name in keep if name not in names]):
@@ -353,7 +353,7 @@ class _Job:
 
 
 class _naming:  # noqa: N801 - it reads as a word in `with`
-    """Says in an error which file it is about."""
+    """Adds the file's address to errors."""
 
     def __init__(self, file: InputFile) -> None:
         self._address = file.address
@@ -371,7 +371,7 @@ def _column_order(name: str) -> tuple[int, str]:
 
 
 def _difference(noted: bytes, asked: bytes) -> str:
-    """Say in which point two jobs differ."""
+    """Return the first difference between two jobs."""
     before, now = orjson.loads(noted), orjson.loads(asked)
     name = next(name for name in now if before.get(name) != now[name])
     return f"its {name.replace('_', ' ')} is {_shown(before.get(name))}, now {_shown(now[name])}"

@@ -1,4 +1,4 @@
-"""Parquet files of one job: each batch becomes one, and many become one whose columns have one type each."""
+"""Writes one Parquet file per batch, and joins them to one file in which each column has one type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models_registry.parquet import (
 )
 from models_registry.scoring.batches import Batch
 
-# A column of missing values alone has it, where a writer knew no better.
+# The type of a column with only missing values, from writers without type information.
 _NO_TYPES = frozenset({'"NULL"', TEXT})
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", INTEGER})
 
@@ -31,7 +31,7 @@ _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", INTEGER})
 def write_chunk(
     database: Database, path: Path, batch: Batch, kept: Sequence[str], answers: Mapping[str, list[Any]]
 ) -> None:
-    """Write the columns `kept` of a batch, with the answers beside them, to `path` in the directory of `database`."""
+    """Write the columns `kept` of a batch, plus the prediction's columns, to `path` in the directory of `database`."""
     names = [*kept, *answers]
     if clash := clashing(names):
         raise ScoringRefused(
@@ -53,7 +53,7 @@ def write_chunk(
 def join_parquet(database: Database, files: Sequence[str | Path], target: Path, metadata: Mapping[str, str]) -> None:
     """Write the rows of all files to `target`, file by file.
 
-    `files` are paths, or sources of open files. Raises ScoringRefused if a column has types that no one holds.
+    `files` are paths, or sources of open files. Raises ScoringRefused if no type holds all values of a column.
     """
     sources = [literal(str(file)) if isinstance(file, Path) else file for file in files]
     fields = [database.fields(source) for source in sources]
@@ -71,7 +71,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _union(sources: Sequence[str], fields: Sequence[Mapping[str, str]], common: Mapping[str, str]) -> str:
-    """Return the query of all files in order, each column in its common type, NULL where a file lacks it."""
+    """Return a query of all files in order, each column in its common type, NULL if a file lacks it."""
     selects = []
     for source, found in zip(sources, fields, strict=True):
         order = list(found)
@@ -84,7 +84,7 @@ def _union(sources: Sequence[str], fields: Sequence[Mapping[str, str]], common: 
 
 
 def _common(database: Database, sources: Sequence[str], fields: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return all names with the type that holds the values of each in every file."""
+    """Return all columns with a type that holds their values in every file."""
     names = list(dict.fromkeys(name for found in fields for name in found))
     if clash := clashing(names):
         raise ScoringRefused(f"the columns {clash[0]!r} and {clash[1]!r} differ in case alone. Write JSON Lines.")
@@ -109,13 +109,13 @@ def _common(database: Database, sources: Sequence[str], fields: Sequence[Mapping
 
 
 def _is_missing(database: Database, source: str, found: Mapping[str, str], name: str) -> bool:
-    """Return whether no row of a file has a value in a column."""
+    """Return whether a column has only missing values in a file."""
     column = position(list(found).index(name))
     return database.rows(f"SELECT count({column}) FROM {scan(source, len(found))}") == [(0,)]
 
 
 def _are_exact(database: Database, sources: Sequence[str], fields: Sequence[Mapping[str, str]], name: str) -> bool:
-    """Return whether a DOUBLE holds each whole number of a column."""
+    """Return whether DOUBLE represents each integer of a column exactly."""
     for source, found in zip(sources, fields, strict=True):
         if found.get(name) in _INTEGERS:
             column = position(list(found).index(name))

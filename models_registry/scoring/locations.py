@@ -1,4 +1,4 @@
-"""Where batch scoring reads and writes: a path of this machine, or `s3://bucket/key`."""
+"""Inputs and outputs of batch scoring: local paths, or `s3://bucket/key`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-# One range of an object: Parquet asks for column chunks of some megabytes.
+# Size of one range request: Parquet reads column chunks of some megabytes.
 RANGE_BYTES = 8 * 1024 * 1024
 COPY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to score. `identity` changes with its content."""
+    """A file to score; `identity` changes with its content."""
 
     address: str
     format: str
@@ -44,13 +44,13 @@ class Location(Protocol):
         """Return its path or URL."""
 
     def files(self) -> list[InputFile]:
-        """Return itself, or the files below it whose ending is a known one, in the order of their names."""
+        """Return the file itself, or the files below it with a supported extension, sorted by name."""
 
     def open(self, file: InputFile) -> BinaryIO:
-        """Return a file of `files()` to read; ScoringRefused where its content has changed since."""
+        """Return a file of `files()` opened for reading; ScoringRefused if its content has changed."""
 
     def child(self, name: str) -> Location:
-        """Return what is called `name` in this folder."""
+        """Return the location of `name` in this folder."""
 
     def names(self) -> set[str]:
         """Return the names of the files in this folder."""
@@ -59,14 +59,14 @@ class Location(Protocol):
         """Return a small file's content; None if it does not exist."""
 
     def write(self, source: Path, metadata: Mapping[str, str]) -> None:
-        """Put a file of this machine here: whole, or not at all."""
+        """Copy a local file here, atomically."""
 
     def remove(self) -> None:
         """Remove the file, or the folder if it is empty."""
 
 
 def open_location(text: str) -> Location:
-    """Return the location that `text` names: a path, `file://…` or `s3://bucket/key`."""
+    """Return the location in `text`: a path, `file://…` or `s3://bucket/key`."""
     parts = urlsplit(text)
     if parts.scheme == "s3":
         if not parts.netloc or not parts.path.strip("/"):
@@ -80,7 +80,7 @@ def open_location(text: str) -> Location:
 
 
 def format_of(address: str) -> str | None:
-    """Return the format by a file's ending; None if the ending is none of FORMATS."""
+    """Return the format by a file's extension; None if it is not one of FORMATS."""
     return FORMATS.get(os.path.splitext(address)[1].lower())  # noqa: PTH122 - a URL is not a Path
 
 
@@ -92,7 +92,7 @@ def no_files(address: str) -> ScoringRefused:
 
 
 class LocalLocation:
-    """A path of this machine."""
+    """A local path."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -103,7 +103,7 @@ class LocalLocation:
         return str(self._path)
 
     def files(self) -> list[InputFile]:
-        """Return itself, or the files below it with a known ending."""
+        """Return the file itself, or the files below it with a supported extension."""
         if self._path.is_dir():
             found = sorted(path for path in self._path.rglob("*") if path.is_file() and format_of(path.name))
             for path in found:
@@ -115,7 +115,7 @@ class LocalLocation:
         return [_local_file(path) for path in found]
 
     def _require_inside(self, path: Path) -> None:
-        """Raise ScoringRefused for a link that leads out of this folder: a batch reads its own place alone."""
+        """Raise ScoringRefused for a link that leads out of this folder: a batch may read only its own location."""
         if not path.resolve().is_relative_to(self._path.resolve()):
             raise ScoringRefused(
                 f"{path} is a link that leads out of {self.address}. Copy the file into the folder, or name its "
@@ -123,7 +123,7 @@ class LocalLocation:
             )
 
     def open(self, file: InputFile) -> BinaryIO:
-        """Return the file to read. A path that has become a link meanwhile is another file."""
+        """Return the file opened for reading. A path that has become a link since counts as another file."""
         path = Path(file.address)
         if path != self._path:
             self._require_inside(path)
@@ -134,7 +134,7 @@ class LocalLocation:
         return handle
 
     def child(self, name: str) -> LocalLocation:
-        """Return what is called `name` in this folder."""
+        """Return the location of `name` in this folder."""
         return LocalLocation(self._path / name)
 
     def names(self) -> set[str]:
@@ -142,11 +142,11 @@ class LocalLocation:
         return {path.name for path in self._path.iterdir()} if self._path.is_dir() else set()
 
     def read(self) -> bytes | None:
-        """Return the content; None if there is none."""
+        """Return the content; None if the file does not exist."""
         return self._path.read_bytes() if self._path.is_file() else None
 
     def write(self, source: Path, metadata: Mapping[str, str]) -> None:
-        """Copy `source` here under another name, then give it its own."""
+        """Copy `source` to a temporary name, then rename it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         hidden = self._path.with_name(f".{self._path.name}.tmp")
         with source.open("rb") as content, hidden.open("wb") as target:
@@ -176,7 +176,7 @@ def _changed(file: InputFile) -> ScoringRefused:
 
 
 class S3Location:
-    """A key of a bucket, or the keys below it. boto3 finds credentials, region and endpoint."""
+    """A key of a bucket, or the keys below it; boto3 determines credentials, region and endpoint."""
 
     def __init__(self, bucket: str, key: str) -> None:
         import boto3
@@ -191,7 +191,7 @@ class S3Location:
         return f"s3://{self._bucket}/{self._key}"
 
     def files(self) -> list[InputFile]:
-        """Return itself, or the objects below it with a known ending."""
+        """Return the object itself, or the objects below it with a supported extension."""
         with _answered(self.address):
             if format_of(self._key) and (found := self._listed(self._key, exact=True)):
                 return found
@@ -210,12 +210,12 @@ class S3Location:
         ]
 
     def open(self, file: InputFile) -> BinaryIO:
-        """Return the object to read, range by range, as it was when it was listed."""
+        """Return the listed version of the object, read in ranges."""
         key = file.address.removeprefix(f"s3://{self._bucket}/")
         return io.BufferedReader(_Ranges(self._client, self._bucket, key, file), RANGE_BYTES)
 
     def child(self, name: str) -> S3Location:
-        """Return what is called `name` below this key."""
+        """Return the location of `name` below this key."""
         return S3Location(self._bucket, f"{self._key}/{name}")
 
     def names(self) -> set[str]:
@@ -228,7 +228,7 @@ class S3Location:
             return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", ())}
 
     def read(self) -> bytes | None:
-        """Return the content; None if there is none."""
+        """Return the content; None if the object does not exist."""
         with _answered(self.address):
             try:
                 body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key)["Body"].read()
@@ -237,7 +237,7 @@ class S3Location:
             return body
 
     def write(self, source: Path, metadata: Mapping[str, str]) -> None:
-        """Upload `source`; an object is there when the upload is complete."""
+        """Upload `source`; the object appears when the upload is complete."""
         with _answered(self.address):
             self._client.upload_file(str(source), self._bucket, self._key, ExtraArgs={"Metadata": dict(metadata)})
 
@@ -248,7 +248,7 @@ class S3Location:
 
 
 class _Ranges(io.RawIOBase):
-    """An S3 object as a file that can be sought in; each read is one ranged request."""
+    """An S3 object as a seekable file; each read is one range request."""
 
     def __init__(self, client: Any, bucket: str, key: str, file: InputFile) -> None:
         self._client = client
@@ -295,7 +295,7 @@ class _Ranges(io.RawIOBase):
 
 @contextmanager
 def _answered(address: str) -> Iterator[None]:
-    """Turn what boto3 raises into a sentence."""
+    """Convert boto3's exceptions to an error with a sentence."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

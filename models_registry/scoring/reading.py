@@ -1,4 +1,4 @@
-"""Rows of a file in batches: a table of DuckDB for Parquet, columns of texts for CSV, records for JSON Lines."""
+"""Reads rows of a file in batches: Parquet as a DuckDB table, CSV as text columns, JSON Lines as records."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from models_registry.errors import InputError, ScoringRefused
 from models_registry.parquet import Database, ParquetError, count_rows, file_source, scan
 from models_registry.scoring.batches import Batch, Columns, Records, StoredRows
 
-# A row of CSV and a line of JSON Lines must fit into it.
+# Limit of a CSV row and of a JSON line.
 MAX_ROW_BYTES = 4 * 1024 * 1024
-# What is read of a Parquet file at once, as its footer gives the size; a batch at least.
+# Bytes of a Parquet file that are read at a time, by the footer's sizes; at least one batch.
 WINDOW_BYTES = 64 * 1024 * 1024
 
 COUNTED_AT_ONCE = 10_000
 READ_BYTES = 256 * 1024
-# Rows of CSV that are parsed at once.
+# CSV rows that are parsed at a time.
 ROWS_AT_ONCE = 16
 
 
 def read_batches(handle: IO[bytes], kind: str, database: Database, *, rows: int, skip: int = 0) -> Iterator[Batch]:
-    """Return the rows of a file behind the first `skip`, in batches of `rows`; only the last one is shorter.
+    """Return the rows of a file after the first `skip`, in batches of `rows`; only the last batch is shorter.
 
-    `kind` is parquet, csv or jsonl. `database` reaches a Parquet file, and holds its rows. Raises ScoringRefused for a
-    file that is not of its kind.
+    `kind` is parquet, csv or jsonl. `database` opens a Parquet file, and holds its rows. Raises ScoringRefused for an
+    invalid file.
     """
     try:
         if kind == "parquet":
@@ -41,7 +41,7 @@ def read_batches(handle: IO[bytes], kind: str, database: Database, *, rows: int,
 
 
 def rows_in(handle: IO[bytes], kind: str) -> int | None:
-    """Return how many rows a file has if it says so; None otherwise."""
+    """Return the number of rows if the file tells it, else None."""
     if kind != "parquet":
         return None
     try:
@@ -51,7 +51,7 @@ def rows_in(handle: IO[bytes], kind: str) -> int | None:
 
 
 def count_lines(handle: IO[bytes], kind: str) -> int:
-    """Return how many rows a file of CSV or JSON Lines has."""
+    """Return the number of rows of a CSV or JSON Lines file."""
     if kind == "jsonl":
         return sum(1 for _ in _filled_lines(handle))
     return sum(batch.count for batch in _csv(handle, COUNTED_AT_ONCE, 0))
@@ -64,7 +64,7 @@ def _parquet(handle: IO[bytes], database: Database, rows: int, skip: int) -> Ite
         f"SELECT (SELECT num_rows FROM parquet_file_metadata({source})), "
         f"(SELECT sum(total_uncompressed_size) FROM parquet_metadata({source}))"
     )
-    # Reading on costs a look at the rows before, of the same group: so several batches are read at once.
+    # Each query also reads earlier rows of the same row group, so several batches are read at a time.
     window = rows * max(1, int(WINDOW_BYTES * total / (size_bytes or 1)) // rows)
     for start in range(skip, total, window):
         database.run(
@@ -77,7 +77,7 @@ def _parquet(handle: IO[bytes], database: Database, rows: int, skip: int) -> Ite
 
 
 def _csv(handle: IO[bytes], rows: int, skip: int) -> Iterator[Batch]:
-    """Read fields as texts: a feature's own type decides what they mean, and other columns stay as they are written."""
+    """Read fields as texts: features convert them by their own type, and other columns stay unchanged."""
     bounded = _BoundedLines(handle)
     text = io.TextIOWrapper(io.BufferedReader(bounded, READ_BYTES), encoding="utf-8-sig", newline="")
     csv.field_size_limit(MAX_ROW_BYTES)
@@ -94,7 +94,7 @@ def _csv(handle: IO[bytes], rows: int, skip: int) -> Iterator[Batch]:
 
 
 class _BoundedLines(io.RawIOBase):
-    """A file of text lines; a line, and some rows of several lines, must fit into memory."""
+    """A file of text lines; only some lines are in memory."""
 
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle
@@ -155,6 +155,6 @@ def _object(line: bytes, index: int) -> dict[str, Any]:
 
 
 def row_of(error: InputError) -> int | None:
-    """Return the row that an InputError names, counted from the first of its batch; None if it names none."""
+    """Return the row that an InputError names, relative to its batch; None if it names none."""
     row = error.details.get("row")
     return row if isinstance(row, int) else None

@@ -1,4 +1,4 @@
-"""A checked version, opened in this process by its digest."""
+"""A validated version, loaded in this process by its digest."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class OpenedVersion:
     predictor: Predictor
 
     def predict(self, rows: Any, count: int) -> Prediction:
-        """Return the prediction for `count` rows, in the form that `schema` gives them."""
+        """Return the predictions for `count` rows in the form of `schema`."""
         return run_blocking(self.predictor.predict(rows, count))
 
 
 def find_version(text: str) -> ModelVersion:
-    """Return the version that `NAME:VERSION` names, or the active one of `NAME`.
+    """Return the version in `NAME:VERSION`, or the active one of `NAME`.
 
-    Raises RegistryError: UnknownModel, UnknownVersion, or ScoringRefused for one that is not ready.
+    Raises RegistryError: UnknownModel, UnknownVersion, or ScoringRefused if the version is not ready.
     """
     name, separator, number = text.partition(":")
     model = services.get_model(name)
@@ -52,7 +52,7 @@ def find_version(text: str) -> ModelVersion:
 
 
 def open_version(version: ModelVersion) -> OpenedVersion:
-    """Return a version, opened as a replica opens it: by its digest, through the same loader, with its sample checked.
+    """Load a version like a replica: by its digest, with the same loader, and a check of its sample.
 
     Raises StorageError or ArtifactError.
     """

@@ -1,4 +1,4 @@
-"""Scored rows in a file: what came in, with the prediction, the confidence and the probabilities beside it."""
+"""Writes scored rows to a file: input columns, prediction, confidence and probabilities."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROBABILITY = "probability_"
 
 
 def answer_columns(prediction: Prediction, schema: Schema, *, with_probabilities: bool) -> dict[str, list[Any]]:
-    """Return the columns that a prediction adds, each as a list with a value for each row."""
+    """Return the columns of a prediction, each as a list with one value per row."""
     columns: dict[str, list[Any]] = {PREDICTION: prediction.predictions()}
     confidence = confidences(prediction, schema)
     if confidence is not None:
@@ -34,30 +34,30 @@ def answer_columns(prediction: Prediction, schema: Schema, *, with_probabilities
         if rows and isinstance(rows[0], dict):
             columns |= {f"{PROBABILITY}{label}": [row[label] for row in rows] for label in rows[0]}
         else:
-            # Of several outputs each row has a list: probabilities by class for each output.
+            # For several outputs each row has a list: probabilities by class for each output.
             columns["probabilities"] = rows
     return columns
 
 
 class Writer(Protocol):
-    """Writes batches to one file of this machine."""
+    """Writes batches to one local file."""
 
     def write(self, batch: Batch, columns: Mapping[str, list[Any]]) -> None:
-        """Append rows: the kept columns of `batch` and the answer's."""
+        """Append rows: the kept columns of `batch`, and the prediction's columns."""
 
     def __enter__(self) -> Self:
         """Return itself."""
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Complete the file; an exception leaves it as it is."""
+        """Complete the file; after an exception it stays incomplete."""
 
 
 def open_writer(
     path: Path, kind: str, database: Database, *, keep: Sequence[str] | None, metadata: Mapping[str, str]
 ) -> Writer:
-    """Return the writer for a kind of file. `keep`: the columns to keep beside the answer; None for all.
+    """Return the writer for a file format; `keep` names the input columns to keep, None for all.
 
-    `database` writes Parquet: `path` is in its directory.
+    `database` writes Parquet: `path` must be in its directory.
     """
     if kind == "jsonl":
         return _JsonLines(path, keep)
@@ -91,7 +91,7 @@ class _JsonLines:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for a value that is none of its own."""
+    """Return a JSON value for a value of another type."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
@@ -127,13 +127,13 @@ class _Csv:
 
 
 def _fields(values: list[Any]) -> list[Any]:
-    """Return a column as CSV has it; of texts and floats it is what it was."""
+    """Return a column for CSV; columns of texts and floats are unchanged."""
     kinds = set(map(type, values))
     return values if kinds <= {str, float, int, type(None)} else [_field(value) for value in values]
 
 
 def _field(value: Any) -> Any:
-    """Return a value as CSV has it: lists and objects are JSON."""
+    """Return a value for CSV: lists and objects as JSON."""
     if value is None or isinstance(value, str | float):
         return value
     if isinstance(value, bool):
@@ -146,7 +146,7 @@ def _field(value: Any) -> Any:
 
 
 def _flat(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Return columns without lists: of several outputs each has its own column, counted from 0."""
+    """Return columns without lists: each of several outputs gets its own column, counted from 0."""
     flat: dict[str, list[Any]] = {}
     for name, values in columns.items():
         widths = {len(value) for value in values if isinstance(value, list)}
@@ -159,7 +159,7 @@ def _flat(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 class _Parquet:
-    """Each batch becomes a file, and all of them one: no more than a batch is in memory."""
+    """Writes a file per batch, then joins the files: at most one batch is in memory."""
 
     def __init__(self, path: Path, database: Database, keep: Sequence[str] | None, metadata: Mapping[str, str]) -> None:
         self._path = path
@@ -185,7 +185,7 @@ class _Parquet:
 
 
 def join(parts: Iterable[Callable[[], IO[bytes]]], kind: str, target: Path) -> None:
-    """Write the rows of all parts of CSV or JSON Lines to one file; each part is opened in its turn."""
+    """Write the rows of all CSV or JSON Lines parts to one file, reading one part at a time."""
     with target.open("wb") as output:
         for index, open_part in enumerate(parts):
             with open_part() as part:

@@ -1,6 +1,7 @@
-"""What can be done to the registry; nothing else writes to it.
+"""All operations that change the registry; no other code writes to it.
 
-A command, a click in the admin, a call of the API and the reconciler all come through here, so they are the same act.
+Commands, the admin, the API and the reconciler all call these services, so the same operation has the same effect
+everywhere.
 """
 
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails

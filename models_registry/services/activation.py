@@ -1,4 +1,4 @@
-"""Moves the pointer: which version of a model should serve."""
+"""Activates versions, deactivates models, and rolls back."""
 
 from __future__ import annotations
 
@@ -28,16 +28,15 @@ def activate(
     seen_generation: int | None = None,
     kind: Activation.Kind = Activation.Kind.ACTIVATION,
 ) -> Activation | None:
-    """Let `version` serve its model, and return the history's new row; None if it is active already: then a canary
-    beside it ends.
+    """Make `version` the active one; return the new history entry, or None if it already is active.
 
-    `seen_generation` is the generation on which the caller's decision is based (default: that of `version.model`). A
-    running canary ends: promoted if it is `version`, else superseded.
+    If it already is active, a canary still ends. `seen_generation` is the generation on which the caller's decision is
+    based (default: that of `version.model`). A running canary ends: promoted if it is `version`, else superseded.
 
     Raises:
-        ActivationConflict: the model has moved on since; nothing changes.
+        ActivationConflict: the model has changed since; nothing is written.
         ModelArchived: the model is archived.
-        NotActivatable: the version is not ready, or its check advises against it without `override` and a reason.
+        NotActivatable: the version is not ready, or its validation advises against it without `override` and a reason.
     """
     model = version.model
     with transaction.atomic():
@@ -61,31 +60,31 @@ def activate(
 
 
 def require_second_person(version: ModelVersion, *, by: str) -> None:
-    """Raise NotActivatable where the publisher activates, and MODELS_FOUR_EYES asks for another person."""
+    """Raise NotActivatable if the publisher activates but MODELS_FOUR_EYES requires another person."""
     obstacle = second_person_obstacle(version, by=by)
     if obstacle:
         raise NotActivatable(obstacle)
 
 
 def second_person_obstacle(version: ModelVersion, *, by: str) -> str:
-    """Return why `by` may not activate `version`, which the same person published; an empty text if it is allowed."""
+    """Return why `by`, who published `version`, may not activate it; an empty text if `by` may."""
     if settings.MODELS_FOUR_EYES and version.published_by and _person(version.published_by) == _person(by):
         return f"{_person(by)} published {version} and may not activate it: another person must (MODELS_FOUR_EYES)."
     return ""
 
 
 def _person(actor: str) -> str:
-    """Return who acted, without the way by which they did: `ann` of `ann (API)`."""
+    """Return the user without the access path: `ann` for `ann (API)`."""
     return actor.partition(" (")[0]
 
 
 def deactivate(
     model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
 ) -> Activation | None:
-    """Let no version of `model` serve, and return the history's new row; None if none is active.
+    """Deactivate `model`; return the new history entry, or None if no version is active.
 
-    Replicas put it down, and its callers are told that it is not served. Versions and history stay; a rollback brings
-    back what was active. ActivationConflict is raised as in `activate`.
+    Replicas unload the model, and clients get an error. Versions and history stay; a rollback activates the same
+    version again. Raises ActivationConflict like `activate`.
     """
     with transaction.atomic():
         current = RegisteredModel.objects.select_related("active_version", "canary__version").get(pk=model.pk)
@@ -104,7 +103,7 @@ def _move(
     seen_generation: int | None,
     **recorded: str,
 ) -> Activation:
-    """Let `model`, which is `current` in the database, point at `version`, and record it: by compare-and-set."""
+    """Point `model`, read as `current` from the database, at `version` by compare-and-set, with a history entry."""
     seen = model.generation if seen_generation is None else seen_generation
     claimed = RegisteredModel.objects.filter(pk=model.pk, generation=seen, archived_at=None).update(
         active_version=version, generation=F("generation") + 1, canary=None
@@ -144,7 +143,7 @@ def _end_canary(running: Canary, version: ModelVersion | None, *, by: str) -> No
 
 
 def _end_shadow(model: RegisteredModel, version: ModelVersion | None, *, by: str) -> None:
-    """Record that the model's shadow has ended: what it was compared with is active no longer."""
+    """Record the end of the model's shadow: the version that it was compared with is no longer active."""
     what = f"version {version.number} was activated" if version else "the model was deactivated"
     running = Shadow.objects.filter(model=model.pk, ended_at=None)
     running.update(ended_at=timezone.now(), ended_by=by, ended_reason=f"Meanwhile {what}.")
@@ -153,8 +152,8 @@ def _end_shadow(model: RegisteredModel, version: ModelVersion | None, *, by: str
 def release_canary(
     model: RegisteredModel, canary: Canary, outcome: Canary.Outcome, *, by: str, reason: str = ""
 ) -> bool:
-    """Give all requests back to the active version; return False if the canary had ended already."""
-    # The model's row first, as an activation does: two changes cannot wait for each other in a circle.
+    """Give all requests back to the active version; return False if the canary had already ended."""
+    # Locks the model's row first, like an activation, to avoid deadlocks.
     if not RegisteredModel.objects.filter(pk=model.pk, canary=canary).update(canary=None):
         return False
     close_canary(canary, outcome, by=by, reason=reason)
@@ -176,13 +175,13 @@ def close_canary(canary: Canary, outcome: Canary.Outcome, *, by: str, reason: st
 
 
 def latest_activations(models: Iterable[RegisteredModel]) -> dict[int, Activation]:
-    """Return the last move of each model's pointer by the model's id."""
+    """Return each model's last history entry by model id."""
     latest = Activation.objects.filter(model__in=[model.pk for model in models], generation=F("model__generation"))
     return {activation.model_id: activation for activation in latest}
 
 
 def rollback_target(model: RegisteredModel) -> ModelVersion:
-    """Return the version that was active before the last move, or raise NothingToRollBackTo."""
+    """Return the version that was active before the last change; NothingToRollBackTo without one."""
     last = model.activations.filter(generation=model.generation).select_related("previous_version").first()
     if last is None or last.previous_version is None:
         raise NothingToRollBackTo(
@@ -196,13 +195,13 @@ def rollback_target(model: RegisteredModel) -> ModelVersion:
 def roll_back(
     model: RegisteredModel, *, by: str, reason: str = "", override: bool = False, seen_generation: int | None = None
 ) -> Activation | None:
-    """Activate the version that was active before; errors as in `activate` and `rollback_target`."""
+    """Activate the previously active version; errors as in `activate` and `rollback_target`."""
     target = rollback_target(model)
     earlier = model.activations.filter(version=target).exclude(overrides="").first()
     return activate(
         target,
         by=by,
-        # What was overruled once, with a reason that the history keeps, may come back for the same.
+        # An earlier override, with its recorded reason, also applies to the rollback.
         reason=reason or (f"Overruled before: {earlier.reason}" if earlier else ""),
         override=override or earlier is not None,
         seen_generation=seen_generation,
@@ -221,7 +220,7 @@ def require_in_use(model: RegisteredModel) -> None:
 
 
 def require_activatable(version: ModelVersion, name: str, *, override: bool, reason: str) -> None:
-    """Raise NotActivatable for a version that may not answer callers; `name` is its model's."""
+    """Raise NotActivatable for a version that may not serve; `name` is its model's name."""
     label = f"{name} {version.number}"
     if version.state == State.REJECTED:
         raise NotActivatable(f"{label} was rejected: {version.reason} Publish a corrected version.")
@@ -241,7 +240,7 @@ def require_activatable(version: ModelVersion, name: str, *, override: bool, rea
 
 
 def describe_conflict(current: RegisteredModel) -> str:
-    """Say who has changed what should serve in the meantime."""
+    """Return a sentence about the change that came first."""
     last = current.activations.select_related("version").filter(generation=current.generation).first()
     who = f" by {last.activated_by}" if last and last.activated_by else ""
     if current.active_version is None:

@@ -1,4 +1,4 @@
-"""API keys: made, revoked, read by every replica at each poll."""
+"""API keys: creation, revocation, and the list that every replica polls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key in use as a replica needs it; no row of a database, and not the key itself."""
+    """An active key as replicas need it; not a database row, and without the key itself."""
 
     id: int
     name: str
@@ -45,10 +45,10 @@ def create_key(
     expires_in_days: float | None = None,
     rate_per_minute: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """Return a new key's row and the key itself, which is kept nowhere: show it once.
+    """Return a new key's row and the key, which is not stored: show it once.
 
-    RequestError is raised for a name that a key in use has, or a wrong term or rate; UnknownModel for a model that
-    is not registered.
+    Raises RequestError for the name of an active key, and for an invalid term or rate; UnknownModel for an unregistered
+    model.
     """
     names = [get_model(item).name for item in dict.fromkeys(model_names)]
     _require_sane(name, expires_in_days, rate_per_minute)
@@ -74,9 +74,9 @@ def create_key(
 
 
 def digest_of_key(key: str) -> str:
-    """Return what is stored of a key.
+    """Return the stored digest of a key.
 
-    One pass of SHA-256 is enough: a slow hash protects guessable passwords, and 256 random bits cannot be guessed.
+    One pass of SHA-256 suffices: slow hashes protect guessable passwords, and 256 random bits cannot be guessed.
     """
     return hashlib.sha256(key.encode()).hexdigest()
 
@@ -91,8 +91,8 @@ def _require_sane(name: str, expires_in_days: float | None, rate_per_minute: int
 
 
 def get_key(name_or_prefix: str) -> ApiKey:
-    """Return the key in use with that name or visible prefix, or raise UnknownKey."""
-    # A pasted whole key means the key with its prefix.
+    """Return the active key with that name or visible prefix; UnknownKey without one."""
+    # A pasted whole key selects the key with its prefix.
     prefix = name_or_prefix[: len(PREFIX) + VISIBLE_CHARACTERS]
     row = ApiKey.objects.not_revoked().filter(Q(name=name_or_prefix) | Q(prefix=prefix)).first()
     if row is None:
@@ -103,7 +103,7 @@ def get_key(name_or_prefix: str) -> ApiKey:
 
 
 def revoke_key(key: ApiKey, *, by: str) -> bool:
-    """Let the key be refused from every replica's next poll on; return whether it was in use until now."""
+    """Revoke the key from every replica's next poll on; return whether it was active."""
     now = timezone.now()
     updated = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now, revoked_by=by)
     key.refresh_from_db()
@@ -113,7 +113,7 @@ def revoke_key(key: ApiKey, *, by: str) -> bool:
 
 
 def read_keys() -> tuple[StoredKey, ...]:
-    """Return the keys in use: one query."""
+    """Return the active keys with one query."""
     rows = (
         ApiKey.objects.not_revoked()
         .order_by("pk")
@@ -126,12 +126,12 @@ def read_keys() -> tuple[StoredKey, ...]:
 
 
 def count_live_hosts() -> int:
-    """Return on how many machines or containers replicas live: a key's rate is shared among them."""
+    """Return the number of machines or containers with live replicas: they share a key's rate."""
     return Replica.objects.live().order_by().values("host").distinct().count()
 
 
 def record_key_uses(uses: Mapping[int, datetime]) -> None:
-    """Keep when each key was used last; an earlier use than the recorded one changes nothing."""
+    """Store the last use of each key; an earlier use than the stored one changes nothing."""
     for pk, used_at in uses.items():
         ApiKey.objects.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=used_at), pk=pk).update(
             last_used_at=used_at

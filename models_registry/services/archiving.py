@@ -1,4 +1,4 @@
-"""Takes a model out of use permanently, with its versions and its history kept, and back."""
+"""Archives a model, with its versions and its history kept, and restores it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ log = structlog.get_logger(__name__)
 
 
 def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None) -> bool:
-    """Let no version of `model` serve, and take up no new ones; return False if it was archived already.
+    """Deactivate `model` and accept no new versions; return False if it already is archived.
 
-    A canary and a shadow end. Lists leave an archived model out. ActivationConflict is raised if the model has moved on
-    since `seen_generation`, or since `model` was read if that is not given.
+    A canary and a shadow end. Lists omit an archived model. Raises ActivationConflict if the model has changed since
+    `seen_generation`, or since `model` was read if that is not given.
     """
     with transaction.atomic():
-        # An activation at the same time waits, or has come first and is found.
+        # A concurrent activation waits for this lock, or has finished and is detected.
         rows = RegisteredModel.objects.select_for_update(of=("self",)).select_related("active_version")
         current = rows.get(pk=model.pk)
         if current.archived_at is not None:
@@ -31,7 +31,7 @@ def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generatio
             raise ActivationConflict(describe_conflict(current))
         why = f"Archived: {reason}" if reason else "Archived."
         if deactivate(model, by=by, reason=why, seen_generation=seen_generation) is None:
-            # Another model may be the default one now.
+            # The default model may change.
             record_change(model.pk)
         RegisteredModel.objects.filter(pk=model.pk).update(
             archived_at=timezone.now(), archived_by=by, archived_reason=reason
@@ -42,9 +42,9 @@ def archive(model: RegisteredModel, *, by: str, reason: str = "", seen_generatio
 
 
 def restore(model: RegisteredModel, *, by: str) -> bool:
-    """Let versions of `model` be published and activated again; return False if it was not archived.
+    """Allow versions of `model` to be published and activated again; return False if it is not archived.
 
-    No version is active then: a person activates one.
+    No version is active afterwards: a user activates one.
     """
     with transaction.atomic():
         archived = RegisteredModel.objects.filter(pk=model.pk, archived_at__isnull=False)

@@ -1,4 +1,4 @@
-"""Tries a version that is not active, and compares two: in a sandbox, so that no worker loads it."""
+"""Predicts with versions that are not active, in a sandbox, so that no worker loads them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from models_registry.errors import Busy, RequestError
 from models_registry.models import ModelVersion, State
 from models_registry.services.examination import fetch_artifact
 
-# Each is a process with a model in it, beside the workers'.
+# Each runs a process with a model, in addition to the workers.
 _trials = threading.BoundedSemaphore(2)
 
 
 def ask_version(version: ModelVersion, instances: Sequence[Any], *, is_single: bool = False) -> dict[str, Any]:
-    """Return what a ready version answers to `instances`, in the form of a prediction's reply.
+    """Return the predictions of a ready version for `instances`, in the form of a prediction's response.
 
-    Raises RequestError for a version that is not ready, Busy while others try versions here, InputError for rows that
-    it does not take, ArtifactError and StorageError as a load does.
+    Raises RequestError for a version that is not ready, Busy while too many others run, InputError for invalid rows,
+    ArtifactError and StorageError like a load.
     """
     if version.state != State.READY or version.schema is None:
         raise RequestError(f"{version} is {version.state}. Only a version that passed its validation can be tried.")

@@ -1,4 +1,4 @@
-"""Batch scoring jobs that a replica runs: who may read and write where, whose turn it is, how far it is."""
+"""Batch scoring jobs that replicas run: allowed locations, the queue, and progress."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from models_registry import conf
 from models_registry.errors import ScoringRefused, UnknownBatch
 from models_registry.models import BatchJob, BatchState, ModelVersion, RegisteredModel, State
 
-# A job whose process has not reported for this long is taken up by another replica.
+# If a job's process has not reported for this time, another replica takes the job over.
 SILENT_SECONDS = 60.0
-# A job that ends its process this often is given up.
+# After this many ended processes a job fails.
 MAX_ATTEMPTS = 3
 
 
 def start_batch(version: ModelVersion, *, source: str, target: str, options: dict[str, Any], by: str) -> BatchJob:
     """Queue a job and return it.
 
-    Raises ScoringRefused for a version that is not ready, or a place outside of MODELS_BATCH_LOCATIONS.
+    Raises ScoringRefused for a version that is not ready, or a location outside of MODELS_BATCH_LOCATIONS.
     """
     if version.state != State.READY:
         raise ScoringRefused(f"{version} is {version.state}. Only a version that is ready may score: {version.reason}")
@@ -42,7 +42,7 @@ def get_batch(model: RegisteredModel, number: int) -> BatchJob:
 
 
 def cancel_batch(job: BatchJob) -> bool:
-    """End a job that is queued or running, and return whether it was. Its process ends at its next report."""
+    """Cancel a queued or running job; return whether it was either. Its process ends at its next report."""
     open_states = (BatchState.QUEUED, BatchState.RUNNING)
     done = BatchJob.objects.filter(pk=job.pk, state__in=open_states).update(
         state=BatchState.CANCELLED, finished_at=timezone.now()
@@ -52,7 +52,7 @@ def cancel_batch(job: BatchJob) -> bool:
 
 
 def has_batch_to_run() -> bool:
-    """Return whether a job waits for a machine: every replica asks all the time."""
+    """Return whether a job is due; every replica polls this."""
     return BatchJob.objects.filter(Q(state=BatchState.QUEUED) | _silent_at(timezone.now())).exists()
 
 
@@ -61,9 +61,9 @@ def _silent_at(now: datetime) -> Q:
 
 
 def claim_batch(holder: str) -> BatchJob | None:
-    """Return the job that is next, claimed for `holder`; None if no job waits.
+    """Claim the next job for `holder` and return it; None if no job is due.
 
-    That is the oldest one in the queue, or one whose process is silent.
+    This is the oldest queued job, or one whose process no longer reports.
     """
     now = timezone.now()
     silent = _silent_at(now)
@@ -88,20 +88,20 @@ def claim_batch(holder: str) -> BatchJob | None:
 
 
 def report_batch(job: BatchJob, **values: Any) -> bool:
-    """Record how far a job is; return False if it was cancelled or is another process's now."""
+    """Record a job's progress; return False if the job was cancelled or another process has it now."""
     own = BatchJob.objects.filter(pk=job.pk, state=BatchState.RUNNING, attempts=job.attempts)
     return bool(own.update(heartbeat_at=timezone.now(), **values))
 
 
 def release_batch(job: BatchJob) -> None:
-    """Give a job back to the queue, whose process was stopped: the next one continues behind its parts."""
+    """Requeue a job whose process was stopped: the next process continues after the finished parts."""
     BatchJob.objects.filter(pk=job.pk, state=BatchState.RUNNING, attempts=job.attempts).update(
         state=BatchState.QUEUED, attempts=job.attempts - 1, holder=""
     )
 
 
 def describe_batch(job: BatchJob) -> dict[str, Any]:
-    """Return what programs are told of a job."""
+    """Return a job in the API's form."""
     return {
         "id": job.pk,
         "model": job.version.model.name,
@@ -123,7 +123,7 @@ def describe_batch(job: BatchJob) -> dict[str, Any]:
 
 
 def _require_allowed(place: str) -> None:
-    """Raise ScoringRefused for a place outside of those that the operator opened to programs."""
+    """Raise ScoringRefused for a location that MODELS_BATCH_LOCATIONS does not allow."""
     allowed = conf.batch_locations()
     if not allowed:
         raise ScoringRefused(
@@ -143,7 +143,7 @@ def _is_within(place: str, prefix: str) -> bool:
         is_below = f"{inner.path}/".startswith(f"{outer.path.rstrip('/')}/")
         return inner.netloc == outer.netloc and is_below and ".." not in inner.path.split("/")
     if inner.scheme in {"", "file"} and outer.scheme in {"", "file"}:
-        # Links are followed first: a place inside may not lead outside.
+        # Links are resolved first: a location inside may link to the outside.
         return _path_of(place).resolve().is_relative_to(_path_of(prefix).resolve())
     return False
 

@@ -1,4 +1,4 @@
-"""Splits a model's traffic: a candidate answers a share of it, then becomes active or gives it back."""
+"""Canaries: a candidate answers a share of a model's requests, then becomes active or ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from models_registry.services.desired_state import record_change
 
 log = structlog.get_logger(__name__)
 
-# Each guardrail with its largest sensible limit.
+# Each guardrail with its largest allowed limit.
 GUARDRAILS = {"error_rate": 1.0, "p99_ratio": 1000.0, "label_shift": 1.0}
 DEFAULT_GUARDRAILS = {"error_rate": 0.01, "p99_ratio": 1.5}
 MAX_BAKE_MINUTES = 60 * 24 * 14
@@ -42,7 +42,7 @@ MAX_BAKE_MINUTES = 60 * 24 * 14
 
 @dataclass(frozen=True, slots=True)
 class CandidateReplica:
-    """How far one live replica is with a candidate."""
+    """The state of one live replica for a candidate."""
 
     replica: str
     state: str
@@ -60,17 +60,17 @@ def start_canary(
     override: bool = False,
     seen_generation: int | None = None,
 ) -> Canary | None:
-    """Let `version` answer `percent` of its model's requests, and return the record; None if it does already.
+    """Start or change the canary `version` with `percent` of the requests; return it, or None without a change.
 
-    The traffic starts when every live replica has loaded it. While it stands, `guardrails` (DEFAULT_GUARDRAILS if none
-    are given) give the traffic back by themselves; after `bake_minutes` without a broken one it becomes active. Without
-    a bake time it is promoted by hand. Another running canary of the model ends.
+    The split starts when every live replica has loaded the candidate. A broken guardrail in `guardrails` (by default
+    DEFAULT_GUARDRAILS) ends the canary. After `bake_minutes` without a broken guardrail the candidate becomes active;
+    without a bake time a user promotes it. Another running canary of the model ends.
 
     Raises:
         NotActivatable: the version may not be activated.
-        NotSplittable: no version is active, it is the active one, or its callers could not call it.
+        NotSplittable: no version is active, this one is, or its inputs are not compatible.
         RequestError: a share, a bake time or a guardrail is out of range.
-        ActivationConflict: the model has moved on since `seen_generation`.
+        ActivationConflict: the model has changed since `seen_generation`.
     """
     model = version.model
     wanted = _checked_guardrails(DEFAULT_GUARDRAILS if guardrails is None else guardrails)
@@ -113,12 +113,12 @@ def start_canary(
 
 
 def _replace(current: RegisteredModel, canary: Canary) -> Canary:
-    """Store `canary` in place of the running one, by compare-and-set."""
+    """Replace the running canary with `canary` by compare-and-set."""
     running = current.canary
     if running is not None:
         close_canary(running, Canary.Outcome.SUPERSEDED, by=canary.started_by, reason="Another share was set.")
         if running.version_id == canary.version_id and running.traffic_at is not None:
-            # It is loaded everywhere: the share changes at once, and the bake time begins again.
+            # All replicas have loaded it: the share changes at once, and the bake time restarts.
             canary.traffic_at = timezone.now()
     canary.save()
     claimed = RegisteredModel.objects.filter(
@@ -133,7 +133,7 @@ def _replace(current: RegisteredModel, canary: Canary) -> Canary:
 def promote(
     model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
 ) -> Activation | None:
-    """Activate the canary's version, and return the history's new row; errors as in `activate`, and NoCanary."""
+    """Activate the canary's version; return the new history entry. Errors as in `activate`, and NoCanary."""
     canary = running_canary(model)
     version = canary.version
     version.model = model
@@ -141,7 +141,7 @@ def promote(
         version,
         by=by,
         reason=reason or canary.reason or f"Promoted from a share of {canary.percent:g} %.",
-        # What was overruled at its start, with a reason that is kept.
+        # An override at its start, with its recorded reason, also applies here.
         override=bool(canary.overrides),
         seen_generation=canary.generation if seen_generation is None else seen_generation,
         kind=Activation.Kind.PROMOTION,
@@ -149,12 +149,12 @@ def promote(
 
 
 def end_canary(model: RegisteredModel, *, by: str, reason: str = "") -> Canary | None:
-    """Give all traffic back to the active version, and return the canary's record; None if none is running."""
+    """End the canary and return it; None if none is running."""
     return _end(model, Canary.Outcome.ENDED, by=by, reason=reason)
 
 
 def roll_back_canary(canary: Canary, *, by: str, reason: str) -> Canary | None:
-    """Give all traffic back because a guardrail is broken; None if the canary has ended already."""
+    """End the canary because a guardrail is broken; None if it has already ended."""
     return _end(canary.model, Canary.Outcome.ROLLED_BACK, by=by, reason=reason, canary=canary)
 
 
@@ -177,7 +177,7 @@ def current_canary(model: RegisteredModel) -> Canary | None:
 
 
 def running_canary(model: RegisteredModel) -> Canary:
-    """Return the model's running canary, or raise NoCanary."""
+    """Return the model's running canary; NoCanary without one."""
     found = current_canary(model)
     if found is None:
         raise NoCanary(
@@ -188,7 +188,7 @@ def running_canary(model: RegisteredModel) -> Canary:
 
 
 def candidate_replicas(canary: Canary) -> tuple[CandidateReplica, ...]:
-    """Return how far each live replica is with the candidate."""
+    """Return the state of each live replica for the candidate."""
     live = list(Replica.objects.live())
     rows = ReplicaModel.objects.filter(model=canary.model_id, replica__in=live)
     told = {row.replica_id: row.others.get(str(canary.version.number), {}) for row in rows}
@@ -196,13 +196,13 @@ def candidate_replicas(canary: Canary) -> tuple[CandidateReplica, ...]:
 
 
 def _candidate_replica(replica: Replica, told: Mapping[str, str], canary: Canary) -> CandidateReplica:
-    # What a replica tells of other bytes under this number is about another registry.
+    # A report of other bytes under this number belongs to another state of the registry.
     state = told.get("state", "") if told.get("digest") == canary.version.digest else ""
     return CandidateReplica(str(replica), state or str(ReplicaState.LOADING), told.get("reason", "") if state else "")
 
 
 def open_traffic() -> list[Canary]:
-    """Let the canaries that every live replica has loaded answer their share; return those that begin now."""
+    """Start the split of canaries that every live replica has loaded; return the started ones."""
     opened = []
     waiting = Canary.objects.filter(ended_at=None, traffic_at=None).select_related("model", "version")
     for canary in waiting:
@@ -216,7 +216,7 @@ def open_traffic() -> list[Canary]:
 
 
 def _open(canary: Canary) -> bool:
-    """Record that the canary answers its share from now on; return False if it did already, or has ended."""
+    """Record that the split starts now; return False if it already has, or the canary has ended."""
     with transaction.atomic():
         waiting = Canary.objects.filter(pk=canary.pk, ended_at=None, traffic_at=None)
         is_opened = bool(waiting.update(traffic_at=timezone.now()))
@@ -226,7 +226,7 @@ def _open(canary: Canary) -> bool:
 
 
 def wait_for_canary(canary: Canary, *, timeout_seconds: float, poll_seconds: float = 0.2) -> bool:
-    """Return whether the canary answers its share, as soon as it does, has ended, or the time is over."""
+    """Wait until the split has started, the canary has ended, or the timeout; return whether it started."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         canary.refresh_from_db()
@@ -238,7 +238,7 @@ def wait_for_canary(canary: Canary, *, timeout_seconds: float, poll_seconds: flo
 def _says(
     running: Canary, version: ModelVersion, percent: float, bake_minutes: float | None, guardrails: Mapping[str, float]
 ) -> bool:
-    """Return whether the running canary is the one that is asked for."""
+    """Return whether the running canary equals the requested one."""
     said = (running.version_id, running.percent, running.bake_minutes, running.guardrails)
     return said == (version.pk, percent, bake_minutes, guardrails)
 
@@ -246,7 +246,7 @@ def _says(
 def _require_splittable(
     model: RegisteredModel, candidate: ModelVersion, guardrails: dict[str, float], *, has_own_guardrails: bool
 ) -> ModelVersion:
-    """Return the active version, beside which `candidate` can answer; NotSplittable says why it cannot."""
+    """Return the active version if `candidate` can share its traffic; NotSplittable gives the reason if not."""
     active = model.active_version
     if active is None:
         raise NotSplittable(
@@ -270,7 +270,7 @@ def _require_splittable(
 
 
 def require_range(percent: float, bake_minutes: float | None) -> None:
-    """Raise RequestError for a share or a bake time that cannot be."""
+    """Raise RequestError for an invalid share or bake time."""
     if not 0 <= percent <= 100:
         raise RequestError(f"The share is {percent:g} %; expected 0 to 100.")
     if bake_minutes is not None and not 0 < bake_minutes <= MAX_BAKE_MINUTES:

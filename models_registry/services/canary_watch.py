@@ -1,4 +1,4 @@
-"""Watches the running canaries: a broken guardrail gives the traffic back, a passed bake time promotes."""
+"""Watches running canaries: a broken guardrail ends a canary, a completed bake time promotes it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ log = structlog.get_logger(__name__)
 
 GUARDRAILS_ACT = "guardrails"
 BAKE_TIME_ACTS = "bake time"
-# A minute's usage is written within seconds after its end; until then the last minute of a bake time is not seen.
+# A minute's usage is written within seconds after its end: the last minute of a bake time arrives later.
 WRITTEN_AFTER = timedelta(seconds=75)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both versions since the canary got its share, and what its guardrails find."""
+    """Statistics of both versions since the split started, and the guardrails' results."""
 
     active: Usage
     candidate: Usage
@@ -32,17 +32,17 @@ class Comparison:
 
     @property
     def broken(self) -> tuple[Finding, ...]:
-        """The guardrails that are broken."""
+        """The broken guardrails."""
         return tuple(finding for finding in self.findings if finding.is_broken)
 
     @property
     def waiting(self) -> tuple[Finding, ...]:
-        """The guardrails that have seen too few requests."""
+        """The guardrails without enough requests."""
         return tuple(finding for finding in self.findings if finding.state == "waiting")
 
 
 def compare(canary: Canary) -> Comparison:
-    """Return what both versions did since the canary got its share; nothing before that."""
+    """Return statistics of both versions since the split started; empty before."""
     if canary.traffic_at is None:
         return Comparison(Usage(), Usage(), tuple(judge(canary.guardrails, active=Usage(), candidate=Usage())))
     since = canary.traffic_at.replace(second=0, microsecond=0)
@@ -52,7 +52,7 @@ def compare(canary: Canary) -> Comparison:
 
 
 def watch_canaries(now: datetime | None = None) -> None:
-    """Do what is due to the running canaries; harmless when repeated, and when several do it at once."""
+    """End or promote the canaries that are due; safe to repeat and to run concurrently."""
     open_traffic()
     answering = Canary.objects.filter(ended_at=None, traffic_at__isnull=False)
     for canary in answering.select_related("model", "version", "active_version"):
@@ -70,7 +70,7 @@ def _judge(canary: Canary, now: datetime) -> None:
     try:
         promote(canary.model, by=BAKE_TIME_ACTS, reason=_passed(canary, comparison))
     except RegistryError as error:
-        # Another activation came first, or the version's object is gone; the next look finds out.
+        # Another activation came first, or the version's object is missing; the next run handles it.
         log.warning("canary_not_promoted", model=canary.model.name, reason=str(error))
 
 

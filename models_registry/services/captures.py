@@ -1,4 +1,4 @@
-"""What of each model's requests is logged."""
+"""Prediction log settings of each model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_COLUMN = 1000
 
 
 def read_captures() -> dict[str, Capture]:
-    """Return the settings of the models whose requests are logged, by name: one query."""
+    """Return the settings of the logged models by name, with one query."""
     models = RegisteredModel.objects.filter(capture_percent__gt=0)
     return {
         name: Capture(
@@ -39,10 +39,10 @@ def set_capture(
     sides: str | None = None,
     exclude: Sequence[Any] | None = None,
 ) -> None:
-    """Change how much of the requests of `model` is logged, which sides, and which columns are kept back.
+    """Change the sampling rate, the logged sides, and the hidden columns of `model`.
 
-    What is None stays. `exclude` has names, and {"column": name, "hash": true}. RequestError if it names a column that
-    no version has.
+    None leaves a setting unchanged. `exclude` has names, and {"column": name, "hash": true}. Raises RequestError for a
+    column that no version has.
     """
     values: dict[str, Any] = {}
     if percent is not None:
@@ -68,7 +68,7 @@ def _hidden(exclude: Sequence[Any]) -> tuple[tuple[str, str], ...]:
 
 
 def known_columns(model: RegisteredModel) -> list[str]:
-    """Return the inputs of all versions of `model`, each once, those of the newest version first."""
+    """Return the inputs of all versions of `model`, each once, newest version first."""
     schemas = model.versions.newest_first().values_list("schema", flat=True)
     return list(dict.fromkeys(item["name"] for schema in schemas if schema for item in schema["inputs"]))
 
@@ -77,7 +77,7 @@ def _checked(exclude: Sequence[Any], model: RegisteredModel) -> list[Any]:
     known = known_columns(model)
     for item in exclude:
         name = item if isinstance(item, str) else item["column"]
-        # A column that is misspelt would be logged, unseen.
+        # A misspelt column would be logged without notice.
         if known and name not in known:
             raise RequestError(f"capture_exclude names {name!r:.100}, which no version of {model.name} has.")
     return list(exclude)

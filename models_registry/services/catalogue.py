@@ -1,4 +1,4 @@
-"""Models and versions by the names and numbers that people use."""
+"""Looks up models and versions by name and number, and changes models' settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN_VERSIONS = 10
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it fits into a URL, else raise InvalidName."""
+    """Return `name` if it is valid in a URL, else raise InvalidName."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidName(
             f"{name!r} is not a valid model name; expected 1 to 100 letters, digits, dots, dashes and underscores, "
@@ -31,21 +31,21 @@ def check_name(name: str) -> str:
 
 
 def register_model(name: str) -> RegisteredModel:
-    """Return the model called `name`, made with the configured policy if it is new."""
+    """Return the model called `name`; create it with the configured policy if it is new."""
     model = RegisteredModel.objects.filter(name=check_name(name)).first()
     if model is not None:
         return model
     with transaction.atomic():
         model, is_new = RegisteredModel.objects.get_or_create(name=name, defaults={"policy": settings.MODELS_POLICY})
         if is_new:
-            record_change(model.pk)  # the first model registered is the default one
+            record_change(model.pk)  # the first registered model is the default model
     if is_new:
         log.info("registered", model=name, policy=model.policy)
     return model
 
 
 def get_model(name: str) -> RegisteredModel:
-    """Return the model called `name`, or raise UnknownModel naming the likely one."""
+    """Return the model called `name`; UnknownModel suggests a similar name."""
     model = RegisteredModel.objects.select_related("active_version").filter(name=name).first()
     if model is not None:
         return model
@@ -61,10 +61,7 @@ def get_model(name: str) -> RegisteredModel:
 
 
 def get_version(model: RegisteredModel, number: int | str) -> ModelVersion:
-    """Return the version of `model` with that number, or that an alias names.
-
-    Raises UnknownVersion naming those that exist.
-    """
+    """Return the version of `model` by number or alias; UnknownVersion names the existing ones."""
     if isinstance(number, str):
         number = int(number) if number.isdigit() else _named(model, number)
     version = model.versions.filter(number=number).first()
@@ -87,16 +84,15 @@ def _named(model: RegisteredModel, alias: str) -> int:
 
 
 def set_policy(model: RegisteredModel, policy: str, *, by: str) -> None:
-    """Let a person decide (`manual`), or let a version that passes its checks be activated by itself (`latest`)."""
+    """Set the policy: `manual`, or `latest`, which activates each version that passes its validation."""
     RegisteredModel.objects.filter(pk=model.pk).update(policy=Policy(policy))
     log.info("policy_changed", model=model.name, policy=policy, by=by)
 
 
 def set_latest_canary(model: RegisteredModel, *, percent: float, bake_minutes: float, by: str) -> None:
-    """Let policy `latest` begin a new version as a canary with `percent` of the traffic; 100: activate it at once.
+    """Let policy `latest` start a new version as a canary with `percent` of the traffic; 100: activate it at once.
 
-    It becomes active after `bake_minutes` in which no guardrail was broken. RequestError is raised for a value that is
-    out of range.
+    It becomes active after `bake_minutes` without a broken guardrail. Raises RequestError for a value out of range.
     """
     require_range(percent, bake_minutes)
     RegisteredModel.objects.filter(pk=model.pk).update(latest_percent=percent, latest_bake_minutes=bake_minutes)
@@ -104,7 +100,7 @@ def set_latest_canary(model: RegisteredModel, *, percent: float, bake_minutes: f
 
 
 def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> None:
-    """Serve the compiled form of `model` if there is a verified one, or never."""
+    """Allow or forbid the compiled form of `model`; it must be verified to be served."""
     with transaction.atomic():
         RegisteredModel.objects.filter(pk=model.pk).update(acceleration=acceleration)
         record_change(model.pk)
@@ -112,6 +108,6 @@ def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> 
 
 
 def set_description(model: RegisteredModel, description: str, *, by: str) -> None:
-    """Say in words what `model` is for; a version with its own description shows that one."""
+    """Set the description of `model`; a version's own description takes precedence."""
     RegisteredModel.objects.filter(pk=model.pk).update(description=description)
     log.info("description_changed", model=model.name, by=by)

@@ -1,4 +1,4 @@
-"""Takes rejected versions out of the lists; their numbers and their history stay."""
+"""Deletes rejected versions; their numbers and their history stay."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ log = structlog.get_logger(__name__)
 
 
 def delete_version(version: ModelVersion, *, by: str) -> None:
-    """Delete what the registry holds of a rejected version but its number, its digest and the reasons.
+    """Delete a rejected version's data, except its number, its digest and the reasons.
 
-    No later version gets its number, and discovery does not take its file up again. The file itself stays in the
-    storage, which belongs to who writes it. Aliases that name the version are removed. NotDeletable is raised for a
-    version that is not rejected, or is active.
+    Its number is not reused, and discovery ignores its file. The file stays in the storage, which others own. Aliases
+    of the version are removed. Raises NotDeletable for a version that is not rejected, or is active.
     """
     with transaction.atomic():
-        # The model's row first, as an alias does: one that is set at the same time waits.
+        # Locks the model's row first, like an alias change: a concurrent one waits.
         set_aliases_of(version, [], by=by)
         current = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").get(pk=version.pk)
         obstacle = deletion_obstacle(current)
@@ -30,7 +29,7 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
         ModelVersion.objects.filter(pk=version.pk).update(
             state=State.DELETED,
             reason=f"Deleted by {by} on {timezone.now():%Y-%m-%d}. It was rejected: {current.reason}",
-            # Rows of a sample or a reference may be somebody's data.
+            # Rows of a sample or a reference may be personal data.
             manifest={},
             inspection=None,
             sample=None,
@@ -44,7 +43,7 @@ def delete_version(version: ModelVersion, *, by: str) -> None:
 
 
 def deletion_obstacle(version: ModelVersion) -> str:
-    """Return the reason why `version` cannot be deleted; an empty text if it can."""
+    """Return why `version` cannot be deleted; an empty text if it can."""
     if version.state == State.REJECTED and not version.is_active:
         return ""
     found = "active" if version.is_active else version.state

@@ -1,7 +1,7 @@
-"""The desired state: which version of each model should serve, and which other one takes a share of its traffic.
+"""The desired state: each model's active version, and the candidate that takes a share of its traffic.
 
-Each change moves one revision, in the transaction of the change. A replica polls the revision, which is one row however
-many models there are, and reads the models whose revision is newer than the one that it knows.
+Each change increments one revision, in the same transaction. A replica polls the revision, which is one row for any
+number of models. It then reads the models with a newer revision than its own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from models_registry.models import Activation, DesiredStateRevision, ModelVersio
 
 @dataclass(frozen=True, slots=True)
 class DesiredModel:
-    """What is desired of one model: its active version, a candidate beside it, and how the traffic is split."""
+    """The desired state of one model: its active version, its candidate, and the traffic split."""
 
     active: DesiredVersion | None = None
     candidate: DesiredVersion | None = None
     split: TrafficSplit | None = None
-    # Numbers of versions by alias.
+    # Version numbers by alias.
     aliases: Mapping[str, int] = field(default_factory=dict)
 
     def versions(self) -> list[DesiredVersion]:
@@ -37,11 +37,11 @@ NOTHING_DESIRED = DesiredModel()
 
 
 class DesiredState(dict[str, DesiredVersion]):
-    """The active version of each model by name, what else should be loaded, and how traffic is split.
+    """The active version of each model by name, other versions to load, and traffic splits.
 
-    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares and `aliases` the numbers of versions by
-    model name. `first` is the model that
-    was registered first, active or not, and `revision` the one that all of it was read at.
+    `others` holds the candidates by `DesiredVersion.key`, `splits` the shares and `aliases` the version numbers by
+    model name. `first` is the model that was registered first, active or not. `revision` is the revision of the whole
+    state.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class DesiredState(dict[str, DesiredVersion]):
             self.put(name, desired)
 
     def of(self, name: str) -> DesiredModel:
-        """Return what is desired of a model."""
+        """Return the desired state of a model."""
         key = self._candidates.get(name)
         candidate = self.others[key] if key else None
         return DesiredModel(self.get(name), candidate, self.splits.get(name), self.aliases.get(name, {}))
 
     def put(self, name: str, desired: DesiredModel) -> None:
-        """Replace what is desired of a model."""
+        """Replace the desired state of a model."""
         self.others.pop(self._candidates.pop(name, ""), None)
         self.splits.pop(name, None)
         self.aliases.pop(name, None)
@@ -81,7 +81,7 @@ class DesiredState(dict[str, DesiredVersion]):
             self.splits[name] = desired.split
 
     def names(self) -> set[str]:
-        """Return the models of which anything is desired."""
+        """Return the models that have a desired state."""
         return self.keys() | self._candidates.keys()
 
     def find(self, key: str) -> DesiredVersion | None:
@@ -95,7 +95,7 @@ class DesiredState(dict[str, DesiredVersion]):
 
 @dataclass(frozen=True, slots=True)
 class DesiredStateChanges:
-    """What has changed after a revision: what is desired now of each model that has."""
+    """The changes after a revision: the new desired state of each changed model."""
 
     revision: int
     first: str | None
@@ -103,10 +103,10 @@ class DesiredStateChanges:
 
 
 def record_change(model_id: int) -> None:
-    """Move the revision for a change of a model's desired state, in the transaction of that change.
+    """Increment the revision for a change of a model, in the transaction of that change.
 
-    Changes wait for each other at the revision's row, so that they become visible in the order of their numbers. The
-    model's row is locked first, as an activation does: two changes cannot wait for each other in a circle.
+    Concurrent changes wait at the revision's row, so they become visible in the order of their numbers. The model's row
+    is locked first, like in an activation, to avoid deadlocks.
     """
     with transaction.atomic():
         model = RegisteredModel.objects.filter(pk=model_id)
@@ -121,7 +121,7 @@ def record_change(model_id: int) -> None:
 
 
 def read_revision() -> int:
-    """Return the revision of the desired state: one row, whatever the number of models."""
+    """Return the revision of the desired state: one row for any number of models."""
     number = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values_list("number", flat=True).first()
     return number or 0
 
@@ -130,27 +130,27 @@ DesiredStateSums = tuple[int | None, ...]
 
 
 def read_desired_state_sums() -> DesiredStateSums:
-    """Return sums over all models. They change with almost any desired state that differs: one row."""
+    """Return sums over all models, with one query: almost any two different desired states have different sums."""
     names = ("revision", "generation", "active_version")
     sums = RegisteredModel.objects.aggregate(Count("pk"), **{name: Sum(name) for name in names})
     return tuple(sums.values())
 
 
 def read_desired_state() -> DesiredState:
-    """Return the desired state of every model that has one: one query."""
+    """Return the desired state of every model that has one, with one query."""
     revision = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values("number")
     rows = list(_rows(RegisteredModel.objects.annotate(read_at=Subquery(revision)), "read_at"))
     return DesiredState(
         _desired_models(rows),
         first=next((row["name"] for row in rows if row["archived_at"] is None), None),
-        # It was read in the same query: a change that comes after it has a higher one.
+        # Read in the same query: a later change has a higher revision.
         revision=(rows[0]["read_at"] or 0) if rows else 0,
     )
 
 
 def read_changes(since: int) -> DesiredStateChanges:
     """Return the models whose desired state has changed after the revision `since`."""
-    # Before the models: what changes in between is read again at the next poll.
+    # Read before the models: the next poll repeats any change in between.
     revision = read_revision()
     models = _desired_models(_rows(RegisteredModel.objects.filter(revision__gt=since)))
     first = (
@@ -163,12 +163,12 @@ def read_changes(since: int) -> DesiredStateChanges:
 
 
 def read_desired_model(model_id: int) -> DesiredModel:
-    """Return what is desired of one model."""
+    """Return the desired state of one model."""
     return next(iter(_desired_models(_rows(RegisteredModel.objects.filter(pk=model_id))).values()), NOTHING_DESIRED)
 
 
 def read_details(desired: DesiredVersion) -> VersionDetails | None:
-    """Return what is needed to load a version; None if the registry has it no longer, or checked it again."""
+    """Return the data to load a version; None if the registry has deleted it or validated it again."""
     row = (
         ModelVersion.objects.filter(pk=desired.version_id, digest=desired.digest, checked_at=desired.checked_at)
         .values_list("schema", "sample", "report", "description", "model__description")
@@ -181,7 +181,7 @@ def read_details(desired: DesiredVersion) -> VersionDetails | None:
 
 
 def desired_version_of(version: ModelVersion) -> DesiredVersion:
-    """Return a version as a replica would load it as the active one, desired or not."""
+    """Return a version as if it were active, desired or not."""
     model = version.model
     return DesiredVersion(
         model=model.name,
@@ -194,7 +194,7 @@ def desired_version_of(version: ModelVersion) -> DesiredVersion:
 
 
 def details_of(version: ModelVersion) -> VersionDetails:
-    """Return what is needed to load a version."""
+    """Return the data to load a version."""
     return VersionDetails(version.schema or {}, version.sample, version.report or {}, version.description)
 
 

@@ -1,4 +1,4 @@
-"""Records what is new in the storage, and marks what is gone."""
+"""Registers new versions in the storage, and marks missing ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class DiscoveryResult:
-    """What a look into the storage brought."""
+    """The result of a scan of the storage."""
 
     found: list[ModelVersion] = field(default_factory=list)
     missing: list[ModelVersion] = field(default_factory=list)
@@ -29,7 +29,7 @@ class DiscoveryResult:
 
 
 def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str = "") -> DiscoveryResult:
-    """Record every version that the storage holds and the registry does not, in the order of their writing.
+    """Register every unregistered version in the storage, in the order of their creation.
 
     One listing and one query, whatever the number of objects, and a few more for each model that has changed. Both are
     read model by model, so the memory depends on the largest model. Of single objects only manifests beside several
@@ -72,10 +72,10 @@ def _record(model: RegisteredModel, content: FolderContent, result: DiscoveryRes
 
 
 def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -> ModelVersion | None:
-    """Return the new version; None if another process recorded it at this moment."""
+    """Return the new version; None if another process registered it at the same time."""
     try:
         with transaction.atomic():
-            # The model's row is the queue for its numbers.
+            # The lock on the model's row serializes the assignment of numbers.
             RegisteredModel.objects.select_for_update().get(pk=model.pk)
             highest = model.versions.aggregate(highest=Max("number"))["highest"] or 0
             return ModelVersion.objects.create(
@@ -92,7 +92,7 @@ def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -
 
 
 def _return(version: ModelVersion, result: DiscoveryResult) -> None:
-    # It is checked again: the bytes that came back are compared with the registered digest.
+    # Validated again: its bytes are compared with the registered digest.
     ModelVersion.objects.filter(pk=version.pk, state=State.MISSING).update(state=State.FOUND, reason="")
     result.returned.append(version)
 

@@ -1,7 +1,7 @@
-"""Drift of a model in service: what was served against the reference of its version.
+"""Drift of a model in service: served values compared with the reference of their version.
 
-Logged rows are compared if there are any. Without them, or without reference rows, the counts of the usage windows
-are compared with those of the reference, bin by bin.
+Logged rows are compared if there are any. Without them, or without reference rows, the usage windows' counts are
+compared with the reference's, bin by bin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from models_registry.services.feature_bins import StoredBins, hidden_columns, re
 from models_registry.services.logged_rows import logged_rows_over
 from models_registry.services.references import feature_value, reference_of
 
-# Of each version: what one request may read and compare.
+# Limits per version for one request.
 MAX_ROWS = 2_000
 WORST_FIRST = (drift.DRIFTED, drift.STABLE, drift.TOO_FEW_ROWS, drift.NOT_COMPARED)
 NOT_CAPTURED = "not captured"
@@ -45,9 +45,9 @@ SEVERAL_OUTPUTS = ColumnDrift(drift.NOT_COMPARED, "Answers of several outputs, a
 def drift_report(
     model: RegisteredModel, window: timedelta, *, number: int | None = None, now: datetime | None = None
 ) -> dict[str, Any]:
-    """Return the drift of `model` by version over what was served in `window`, as JSON.
+    """Return the drift of `model` by version for the requests in `window`, as JSON values.
 
-    `number` asks for that version alone. Raises StorageError if logged rows are needed and their storage is away.
+    `number` selects one version. Raises StorageError if logged rows are needed and their storage is unavailable.
     """
     now = now or timezone.now()
     is_captured = model.name in read_captures()
@@ -56,7 +56,7 @@ def drift_report(
     counted = counted_values(model, now - window, now)
     if number is not None:
         counted = {pk: counts for pk, counts in counted.items() if pk in named}
-    # Rows of the log are compared value by value, if there are reference rows to compare them with.
+    # Logged rows are compared value by value if there are reference rows.
     binned = {
         pk: bins for pk, bins in read_bins(named | counted.keys()).items() if not is_captured or _is_last_resort(bins)
     }
@@ -82,7 +82,7 @@ def drift_report(
 
 
 def _is_last_resort(bins: StoredBins) -> bool:
-    """Return whether there are no reference rows, only the counts of the first rows that were served."""
+    """Return whether the reference is only the counts of the first served rows, without reference rows."""
     return bins.source == FeatureBins.Source.SERVED
 
 

@@ -1,4 +1,4 @@
-"""Looks at the models whose requests are logged or counted, and tells of what has drifted since."""
+"""Checks logged or counted models for drift, and reports new drift."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = structlog.get_logger(__name__)
 
 PAUSE = timedelta(minutes=15)
 WINDOW = timedelta(hours=24)
-# For so long the result of a check stands. With many models a check comes later than it is due.
+# The validity of a check. With many models, a check may be late.
 KEPT = 4 * PAUSE
 
 
 def check_drift_next() -> bool:
-    """Check one active version whose requests are logged or counted for drift; return whether one was due.
+    """Check one active version with logged or counted requests for drift; return whether one was due.
 
-    Each is due every PAUSE; several replicas at once look at it once.
+    Each version is due every PAUSE; only one replica checks it.
     """
     due_before = timezone.now() - PAUSE
     never = Q(active_version__drift_check=None) | Q(active_version__drift_check__checked_at=None)
@@ -51,8 +51,8 @@ def check_drift_next() -> bool:
 
 
 def drifted_columns(version_ids: Iterable[int | None]) -> dict[int | None, list[str]]:
-    """Return the columns that had drifted at the last check, by version id: one query."""
-    # An older check tells of a version that is not watched any more.
+    """Return the drifted columns of the last check by version id, with one query."""
+    # An older check belongs to a version that is no longer watched.
     since = timezone.now() - KEPT
     checks = DriftCheck.objects.filter(version__in=[pk for pk in version_ids if pk is not None], checked_at__gte=since)
     return {check.version_id: [*check.features, *(["predictions"] if check.predictions else [])] for check in checks}
@@ -77,5 +77,5 @@ def _look_at(model: RegisteredModel, version: ModelVersion, check: DriftCheck) -
 
 
 def _has_drifted(column: Mapping[str, Any], had_drifted: bool) -> bool:
-    """Return whether a column has drifted; what cannot be judged now stays as it was."""
+    """Return whether a column has drifted; without a verdict, the earlier state stays."""
     return column["verdict"] == DRIFTED or (had_drifted and column["verdict"] != STABLE)

@@ -1,4 +1,4 @@
-"""What validation looks at in a version: its bytes, its inspection, the trust policy, and the load test."""
+"""The steps of a validation: bytes, inspection, trust policy, load test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from models_registry.services.stored_bytes import copier
 
 @dataclass(slots=True)
 class Findings:
-    """What the check of a version has learnt so far."""
+    """The findings of a validation so far."""
 
     state: State = State.READY
     reason: str = ""
@@ -42,7 +42,7 @@ class Findings:
 
 
 def storable(findings: Findings) -> Findings:
-    """Return the findings, or a rejection where the artifact brought a character that PostgreSQL cannot store."""
+    """Return the findings; a rejection if the artifact contains a character that PostgreSQL cannot store."""
     findings.reason = findings.reason.replace("\0", "\ufffd")
     if "\\u0000" not in json.dumps(findings.values):
         return findings
@@ -53,9 +53,9 @@ def storable(findings: Findings) -> Findings:
 
 
 def examine(version: ModelVersion) -> Findings:
-    """Return what validation finds: a rejection with its reason, or the schema, the sample and the report.
+    """Return the findings: a rejection with its reason, or the schema, the sample and the report.
 
-    Raises StorageError: its bytes cannot be had, or cannot be kept on this machine.
+    Raises StorageError if its bytes cannot be read, or cannot be stored on this machine.
     """
     findings = Findings()
     if version.size_bytes > settings.MODELS_MAX_ARTIFACT_MB * 1_000_000:
@@ -76,18 +76,18 @@ def examine(version: ModelVersion) -> Findings:
 
 
 def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> None:
-    """Make the version consist of what its manifest's steps name, from here on."""
+    """From here on, the version consists of the files that its manifest's steps name."""
     pinned = parts.pin(version, steps)
     values = {"parts": pinned.to_json(), "format": pack.FORMAT, "size_bytes": pinned.size_bytes}
     findings.values.update(values)
     for name, value in values.items():
         setattr(version, name, value)
-    # That of the artifact alone was compared; the pack's own is not known yet.
+    # The artifact's digest was checked; the pack's digest is not known yet.
     version.digest = ""
 
 
 def fetch_artifact(version: ModelVersion) -> CachedArtifact:
-    """Return the artifact of `version`, compared with its digest if that is known.
+    """Return the artifact of `version`, after a check of its digest if that is known.
 
     Raises StorageError or ArtifactError.
     """
@@ -123,8 +123,8 @@ def _verdict_on(version: ModelVersion, artifact: CachedArtifact, manifest: Manif
 def _examine_artifact(
     version: ModelVersion, artifact: CachedArtifact, manifest: Manifest, findings: Findings
 ) -> Findings:
-    """Inspect without running anything, judge, and only then run the load test."""
-    # Imported here: a worker that only serves needs none of it.
+    """Inspect without execution, apply the policy, and only then run the load test."""
+    # Imported here: a worker that only serves does not need it.
     from models_registry.artifacts.inspection import inspect_in_sandbox
     from models_registry.artifacts.load_test import LoadTestLimits, LoadTestRequest, run_load_test
     from models_registry.artifacts.policy import explain_versions, judge, version_verdict
@@ -140,7 +140,7 @@ def _examine_artifact(
         "version_verdict": versions.sentence,
         "is_version_verified": versions.is_verified,
     }
-    # Shown in the admin while the load test still runs.
+    # Shown in the admin during the load test.
     with transaction.atomic():
         ModelVersion.objects.kept().filter(pk=version.pk).update(**storable(findings).values)
     reasons = judge(
@@ -183,10 +183,10 @@ def _examine_artifact(
 
 
 def _advise_steps(version: ModelVersion) -> str:
-    """Say how to serve a transformer with the model that is beside it; empty if there is none."""
+    """Return how to serve a transformer with a model in its directory; empty without one."""
     folder, _, own = version.storage_key.rpartition("/")
     keys = version.model.versions.filter(storage_key__startswith=f"{folder}/").exclude(storage_key=version.storage_key)
-    # Two versions of one transformer may lie in one folder.
+    # Two versions of one transformer may be in one directory.
     keys = keys.exclude(schema__kind=TRANSFORMER)
     others = [
         key.rpartition("/")[2]
@@ -203,7 +203,7 @@ def _advise_steps(version: ModelVersion) -> str:
 
 
 def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
-    """Return a warning, empty if there is none; ArtifactError where the policy requires a valid signature."""
+    """Return a warning, empty without one; ArtifactError if the policy requires a valid signature."""
     if settings.MODELS_SIGNATURES == "off":
         return ""
     if not version.parts:
@@ -212,7 +212,7 @@ def _check_signature(version: ModelVersion, artifact: CachedArtifact) -> str:
     keys = {part["name"]: part["key"] for part in version.parts["parts"]}
     with pack.unpacked(artifact.path) as content, TemporaryDirectory() as folder:
         for name, member in content.members.items():
-            # A copy: the signature's own library follows no links.
+            # A copy, because the signing library follows no links.
             warnings.append(_signature_warning(keys[name], Path(shutil.copy(member, Path(folder) / name))))
     return " ".join(filter(None, warnings))
 
@@ -225,7 +225,7 @@ def _signature_warning(key: str, path: Path) -> str:
 
 
 def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) -> None:
-    """Store the sample; without expected predictions those of this first check become the expected ones."""
+    """Store the sample; without expected predictions, this first validation's predictions become the expected ones."""
     if sample is None or predictions is None:
         findings.values.update(sample=None, sample_is_own=False)
         return
@@ -236,7 +236,7 @@ def _keep_sample(sample: Sample | None, predictions: Any, findings: Findings) ->
 
 
 def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArtifact, findings: Findings) -> None:
-    """Pin and read the file of training rows that the manifest names."""
+    """Read the manifest's file of training rows and record its digest."""
     if name is None:
         findings.values["reference"] = None
         return
@@ -245,10 +245,10 @@ def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArt
 
 
 def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Findings) -> None:
-    """Compile on this machine now, so that an activation need not wait for it; the verdict joins the report."""
+    """Compile on this machine now, so that an activation need not wait; the verdict becomes part of the report."""
     if not (settings.MODELS_ACCELERATION and version.model.acceleration):
         return
-    # It brings onnxruntime, a tenth of a second that a command which compiles nothing need not wait.
+    # The import of onnxruntime takes a tenth of a second, which commands without compilation need not wait for.
     from models_registry.compilation import AccelerationRequest, accelerate
 
     sample = findings.values["sample"]

@@ -1,4 +1,4 @@
-"""The bins of a version's features: fixed from its reference, else from the first rows that were served."""
+"""The bins of a version's features: derived from its reference, else from the first served rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from models_registry.services.references import Reference, feature_value, refere
 
 log = structlog.get_logger(__name__)
 
-# If a version has no other reference, it is this number of rows that one worker served first.
+# Without another reference, this many of the first rows that one worker served are the reference.
 FIRST_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBins:
-    """The bins of a version with their id, and where they come from: `rows` of `source`."""
+    """The bins of a version with their id, and their origin: `rows` of `source`."""
 
     pk: int
     source: str
@@ -33,9 +33,9 @@ class StoredBins:
 
 
 def fix_bins(version: ModelVersion) -> None:
-    """Keep the bins of a version's reference; if it has none that is large enough, leave those that it has.
+    """Store the bins of a version's reference; if there is no large enough reference, existing bins stay.
 
-    Bins that change get a new id: counts in the old ones are not compared with them.
+    Changed bins get a new id, so that counts in old bins are not compared with them.
     """
     reference = reference_of(version)
     bins = _reference_bins(version, reference)
@@ -54,7 +54,7 @@ def fix_bins(version: ModelVersion) -> None:
 
 
 def try_to_fix_bins(version: ModelVersion) -> None:
-    """Do as `fix_bins` in a savepoint. An error is logged, so that it decides nothing else.
+    """Run `fix_bins` in a savepoint; an error is logged and has no other effect.
 
     Raises DatabaseError if the connection is lost.
     """
@@ -69,20 +69,20 @@ def try_to_fix_bins(version: ModelVersion) -> None:
 
 
 def read_bin_ids(version_ids: Iterable[int]) -> dict[int, int]:
-    """Return the ids of the bins of these versions by version id: one query."""
+    """Return the ids of these versions' bins by version id, with one query."""
     return dict(BinsRecord.objects.filter(version__in=list(version_ids)).values_list("version_id", "pk"))
 
 
 def read_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
-    """Return the bins of these versions by version id: one query."""
+    """Return the bins of these versions by version id, with one query."""
     records = BinsRecord.objects.filter(version__in=list(version_ids))
     return {record.version_id: _stored(record) for record in records}
 
 
 def prepare_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
-    """Return the bins of these versions; those that have none get them from their reference.
+    """Return the bins of these versions; versions without bins get them from their reference.
 
-    A version whose bins cannot be fixed is logged and left out.
+    A version whose bins cannot be created is logged and omitted.
     """
     wanted = set(version_ids)
     found = read_bins(wanted)
@@ -93,14 +93,14 @@ def prepare_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
 
 
 def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins | None:
-    """Keep `bins` of the first `rows` that were served, unless the version has bins; return those that it has.
+    """Store `bins` of the first `rows` served rows, unless the version has bins; return its bins.
 
-    Of several workers, the first one to ask decides. None if the version is gone.
+    The first of several workers decides. None if the version no longer exists.
     """
     version = ModelVersion.objects.filter(pk=version_id).select_related("model").first()
     if version is None:
         return None
-    # What the prediction log keeps back is kept back here: categories have names.
+    # Columns that the prediction log hides are hidden here too: bins contain category names.
     hidden = hidden_columns(version.model)
     bins = FeatureBins(tuple(column for column in bins.columns if column.position is None or column.name not in hidden))
     record, is_new = BinsRecord.objects.get_or_create(
@@ -113,12 +113,12 @@ def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins
 
 
 def hidden_columns(model: RegisteredModel) -> set[str]:
-    """Return the columns that the prediction log of `model` leaves out or keeps as a hash."""
+    """Return the columns that the prediction log of `model` omits or hashes."""
     return {item if isinstance(item, str) else item["column"] for item in model.capture_exclude}
 
 
 def drop_hidden_bins(model: RegisteredModel) -> None:
-    """Delete bins of the first served rows that have a column which is hidden now; they are fixed anew without it."""
+    """Delete bins from served rows that include a newly hidden column; they are created again without it."""
     hidden = hidden_columns(model)
     for record in BinsRecord.objects.filter(version__model=model, source=BinsRecord.Source.SERVED):
         if any(column.name in hidden for column in FeatureBins.from_json(record.columns).columns):

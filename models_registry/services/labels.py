@@ -1,4 +1,4 @@
-"""Names and tags that people give to a model and its versions."""
+"""Aliases and tags of models and versions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MAX_TAG_LENGTH = 200
 
 
 def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) -> None:
-    """Let each alias name the version with that number; null removes it, and others stay.
+    """Set aliases to version numbers; null removes an alias, others are unchanged.
 
-    Raises RequestError for a wrong name, UnknownVersion for a version that is not there.
+    Raises RequestError for an invalid name, UnknownVersion for a missing version.
     """
     for name, number in aliases.items():
         if not re.fullmatch(ALIAS_PATTERN, name):
@@ -37,7 +37,7 @@ def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) 
         if number is not None and type(number) is not int:
             raise RequestError(f"The alias {name!r} must name a version's number, found {describe_value(number)}.")
     with transaction.atomic():
-        # Two changes at once must not undo each other, and a version that an alias names is not deleted meanwhile.
+        # Concurrent changes must not overwrite each other, and a version with an alias must not be deleted meanwhile.
         row = RegisteredModel.objects.select_for_update().get(pk=model.pk)
         for number in aliases.values():
             if number is not None:
@@ -57,9 +57,9 @@ def _require_kept(model: RegisteredModel, number: int) -> None:
 
 
 def set_aliases_of(version: ModelVersion, names: Collection[str], *, by: str) -> bool:
-    """Let `names` and no others be the aliases of `version`; return False where they were so already.
+    """Make `names` the aliases of `version`; return False if nothing changes.
 
-    A name of another version moves. Errors as in `set_aliases`.
+    An alias of another version moves to this one. Errors as in `set_aliases`.
     """
     with transaction.atomic():
         row = RegisteredModel.objects.select_for_update().get(pk=version.model_id)
@@ -72,12 +72,12 @@ def set_aliases_of(version: ModelVersion, names: Collection[str], *, by: str) ->
 
 
 def aliases_of(model: RegisteredModel, version: ModelVersion) -> list[str]:
-    """Return the aliases that name `version`, in the order of the alphabet."""
+    """Return the aliases of `version`, sorted."""
     return sorted(name for name, number in model.aliases.items() if number == version.number)
 
 
 def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:
-    """Tag `model` with a list of texts, or with an object of texts by name. Raises RequestError for anything else."""
+    """Set the tags of `model`: a list of texts, or an object with texts as values. Raises RequestError for others."""
     texts = [*tags, *tags.values()] if isinstance(tags, dict) else tags
     if not isinstance(texts, list) or not all(type(text) is str and len(text) <= MAX_TAG_LENGTH for text in texts):
         raise RequestError(

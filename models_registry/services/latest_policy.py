@@ -1,4 +1,4 @@
-"""The policy `latest`: a version that passes its validation is activated at once."""
+"""The policy `latest`: activates each version that passes its validation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ log = structlog.get_logger(__name__)
 
 
 def activate_latest(version: ModelVersion) -> None:
-    """Activate a version that has just passed, where the model's policy says so.
+    """Activate a version that has just passed validation if the model's policy is `latest`.
 
-    Never one that was active before (a person has decided since), nor an older one than serves, nor any of a model
-    that was deactivated.
+    Exceptions: a version that was active before (a user has decided since), an older one than the active version, and
+    any version of a deactivated model.
     """
     if version.state != State.READY or version.override_reason:
         return
@@ -45,20 +45,20 @@ def activate_latest(version: ModelVersion) -> None:
         try:
             _serve_latest(version)
         except (ActivationConflict, ModelArchived):
-            continue  # another version passed at the same moment, or the model was archived: look again
+            continue  # another version passed at the same time, or the model was archived: check again
         except NotSplittable as error:
             log.info("not_activated", version=str(version), reason=str(error))
         return
 
 
 def _answers_otherwise(version: ModelVersion, active: ModelVersion) -> bool:
-    """Return whether one version transforms rows and the other predicts: one may be a part of the other's chain."""
+    """Return whether one version transforms rows and the other predicts: one may be a part of the other."""
     kinds = {(item.schema or {}).get("kind") for item in (version, active)}
     return len(kinds) == 2 and TRANSFORMER in kinds
 
 
 def _serve_latest(version: ModelVersion) -> None:
-    """Activate a version, or begin its canary where the model's versions go through one."""
+    """Activate a version, or start its canary if the model is set to use canaries."""
     model, by, reason = version.model, "policy latest", "It passed validation."
     if model.latest_percent >= 100 or model.active_version is None:
         activate(version, by=by, reason=reason, kind=Activation.Kind.POLICY)

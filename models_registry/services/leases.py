@@ -1,4 +1,4 @@
-"""Tasks that one replica at a time does for all."""
+"""Leases for tasks that one replica at a time runs for all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def seconds_to_next_lease(names: Collection[str]) -> float:
 
 
 def claim_lease(name: str, *, holder: str, seconds: float) -> bool:
-    """Return whether `holder` may do the task now; no other replica may for `seconds`."""
+    """Return whether `holder` gets the task; other replicas do not get it for `seconds`."""
     now = timezone.now()
-    # Most requests for a lease are refused: that costs one query, and no write.
+    # Most requests for a lease are refused: these take one query and no write.
     if Lease.objects.filter(name=name, expires_at__gt=now).exists():
         return False
     Lease.objects.get_or_create(name=name, defaults={"expires_at": now - timedelta(seconds=1)})
@@ -32,7 +32,7 @@ def claim_lease(name: str, *, holder: str, seconds: float) -> bool:
 
 
 def finish_lease(name: str, *, holder: str, next_in_seconds: float, note: str = "") -> None:
-    """Record that the task is done, with what there is to say; it is due again in `next_in_seconds`."""
+    """Record that the task is done, with a result; it is due again in `next_in_seconds`."""
     now = timezone.now()
     Lease.objects.filter(name=name, holder=holder).update(
         done_at=now, note=note, expires_at=now + timedelta(seconds=next_in_seconds)

@@ -1,4 +1,4 @@
-"""The registry as one value, for commands and programs."""
+"""The registry's content as JSON values, for commands and programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SUMMARY = ("number", "state", "format", "digest", "reason")
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Return every model in use with its versions, the newest first, and its replicas."""
+    """Return every model that is not archived, with its versions, newest first, and its replicas."""
     return describe_models(list(RegisteredModel.objects.filter(archived_at=None)))
 
 
@@ -23,9 +23,9 @@ def describe_model(model: RegisteredModel) -> dict[str, Any]:
 
 
 def describe_models(models: Sequence[RegisteredModel]) -> list[dict[str, Any]]:
-    """Return models in the form of `list_models --json`: four queries, whatever their number and their versions'."""
+    """Return models in the form of `list_models --json`, with four queries for any number of them."""
     versions: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    # The details are most of a row, and a model may have thousands of versions.
+    # Details are most of a row's size, and a model may have thousands of versions.
     kept = ModelVersion.objects.filter(model__in=[model.pk for model in models]).kept()
     for version in kept.newest_first().only("model_id", *_SUMMARY):
         versions[version.model_id].append(describe_version(version))

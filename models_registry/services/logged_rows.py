@@ -16,16 +16,16 @@ from models_registry.monitoring.log_reading import LogFilter, LoggedRow, newest_
 from models_registry.monitoring.log_sampling import spread_rows
 
 LOOKED_BACK = timedelta(days=30)
-# Versions that may have been used within the minute whose usage is not written yet.
+# Usage of the current minute is not written yet, so these versions may have been used.
 NEWEST_VERSIONS = 5
 
 
 def logged_rows(
     model: RegisteredModel, wanted: LogFilter, *, limit: int, look_back: timedelta = LOOKED_BACK
 ) -> list[LoggedRow]:
-    """Return the newest logged rows of `model`, the newest first; StorageError if the storage is unavailable.
+    """Return the newest logged rows of `model`, newest first; StorageError if the storage is unavailable.
 
-    Days before `look_back` are not read; of the first day, earlier rows may be among those returned.
+    Days before `look_back` are not read; rows of its first day may be older than `look_back`.
     """
     return newest_rows(conf.log_storage(), model.name, logged_days(model, look_back), wanted, limit=limit)
 
@@ -33,9 +33,9 @@ def logged_rows(
 def logged_rows_over(
     model: RegisteredModel, window: timedelta, *, now: datetime, limit: int, number: int | None = None
 ) -> dict[int, list[LoggedRow]]:
-    """Return logged rows by version, at most `limit` each, evenly over the window that ends `now`.
+    """Return logged rows by version, at most `limit` each, evenly over the window that ends at `now`.
 
-    `number` asks for the rows of that version alone. Raises StorageError if the storage is unavailable.
+    `number` selects one version. Raises StorageError if the storage is unavailable.
     """
     days = {(day, version) for day, version in logged_days(model, window) if number in (None, version)}
     return spread_rows(conf.log_storage(), model.name, days, now - window, limit=limit)
@@ -44,7 +44,7 @@ def logged_rows_over(
 def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> set[tuple[date, int]]:
     """Return each day (UTC) since `look_back` with a version that may have logged rows."""
     now = timezone.now()
-    # The hour that sums minutes up begins before them.
+    # The hour of a sum starts before its minutes.
     windows = UsageWindow.objects.filter(version__model=model, starts_at__gte=now - look_back - timedelta(hours=1))
     found = {(at.date(), number) for at, number in windows.values_list("starts_at", "version__number").distinct()}
     numbers = model.versions.newest_first().values_list("number", flat=True)[:NEWEST_VERSIONS]
@@ -52,13 +52,13 @@ def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> s
 
 
 def logged_table(version: ModelVersion, *, rows: int) -> Table | None:
-    """Return the newest logged rows as `version` takes them; None if the log does not have all of its inputs.
+    """Return the newest logged rows in the form of `version`; None if the log lacks some of its inputs.
 
-    The predictions are those that `version` itself gave, where it gave them all.
+    The predictions are included if `version` itself made all of them.
     """
     schema = Schema.from_json(version.schema or {})
     if any(feature.type == "any" for feature in schema.inputs):
-        return None  # the log holds these as text
+        return None  # the log stores these as text
     found = logged_rows(version.model, LogFilter(), limit=rows)
     instances = [instance for row in found if (instance := _instance(row, schema)) is not None]
     if not instances or len(instances) < len(found):

@@ -1,4 +1,4 @@
-"""MLflow model directories in the storage: each is one version, the model's file with what MLmodel says of it."""
+"""MLflow model directories in the storage: each is one version, made of the model's file and MLmodel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models_registry.artifacts.mlflow_model import (
 from models_registry.errors import ManifestError, ObjectMissing
 from models_registry.storage import StoredVersion, VersionedStorage
 
-# Files of the model lie in its directory, or one folder below.
+# A model's files are in its directory, or one directory below.
 _MAX_DEPTH = 2
 _MAX_PARSED = 10_000
 
@@ -29,8 +29,8 @@ _MAX_PARSED = 10_000
 class Directories:
     """The model directories of a listing.
 
-    `formats` has the keys of their artifacts; `hidden` those of the files that are not versions of their own;
-    `incomplete` a sentence for each directory whose model's file is not there yet.
+    `formats` has the keys of their artifacts; `hidden` those of files that are not versions themselves; `incomplete` a
+    sentence for each directory without its model's file.
     """
 
     formats: dict[str, str]
@@ -39,11 +39,11 @@ class Directories:
 
 
 def find_directories(stored: Iterable[StoredVersion], storage: VersionedStorage) -> Directories:
-    """Return the MLflow model directories among what the storage holds."""
+    """Return the MLflow model directories in a listing."""
     stored = list(stored)
     keys = {version.key for version in stored}
     found = Directories({}, set(), [])
-    # The newest version of each counts; the listing is in the order of writing.
+    # The newest version of each file counts; the listing is ordered by time.
     described = {item.key: item for item in stored if _is_mlmodel(item.key)}
     folders = {key.rpartition("/")[0] for key in described}
     if folders:
@@ -52,7 +52,7 @@ def find_directories(stored: Iterable[StoredVersion], storage: VersionedStorage)
         folder = PurePosixPath(key).parent
         model = _parsed(storage, version)
         if model is None:
-            # The check of the directory says what is wrong with it.
+            # The directory's validation reports the problem.
             found.formats[key] = FORMAT
         elif (file := str(folder / model.file)) in keys:
             found.formats[file] = model.format
@@ -63,12 +63,12 @@ def find_directories(stored: Iterable[StoredVersion], storage: VersionedStorage)
 
 
 def _is_mlmodel(key: str) -> bool:
-    # Below the folder that names the model.
+    # Below the directory with the model's name.
     return key.endswith(f"/{FILE_NAME}")
 
 
 def _belongs_to_one(key: str, folders: set[str]) -> bool:
-    """Return whether a file is one of a model directory: in it, or in a folder that MLflow makes there."""
+    """Return whether a file belongs to a model directory: in it, or in a subdirectory that MLflow creates."""
     folder = key.rpartition("/")[0]
     if folder in folders:
         return True
@@ -83,7 +83,7 @@ _known: dict[tuple[str, StoredVersion], MlflowModel | None] = {}
 
 
 def _parsed(storage: VersionedStorage, version: StoredVersion) -> MlflowModel | None:
-    """Return what a stored MLmodel says, read once in this process; None if it says nothing that is served."""
+    """Return the content of a stored MLmodel, read once per process; None if no flavor is supported."""
     place = (storage.location_of(version.key), version)
     if place not in _known:
         if len(_known) >= _MAX_PARSED:
@@ -104,7 +104,7 @@ def _read(storage: VersionedStorage, version: StoredVersion) -> MlflowModel:
 
 
 def directory_manifest(storage: VersionedStorage, key: str) -> Manifest | None:
-    """Return what the MLflow directory around the artifact `key` says of it; None if it is in none.
+    """Return the description of the MLflow directory of the artifact `key`; None if there is none.
 
     Raises ManifestError if the directory cannot be served.
     """
@@ -132,7 +132,7 @@ def directory_manifest(storage: VersionedStorage, key: str) -> Manifest | None:
 
 
 def merged(directory: Manifest | None, own: Manifest) -> Manifest:
-    """Return what the artifact's own manifest says, and else what its MLflow directory says."""
+    """Return the artifact's own manifest, else the description of its MLflow directory."""
     if directory is None:
         return own
     return replace(

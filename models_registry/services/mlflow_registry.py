@@ -1,4 +1,4 @@
-"""An MLflow registry as a source: where an alias points becomes a version here, once, and is checked like any other."""
+"""Imports models from an MLflow registry: the version of an alias becomes a version here, once, and is validated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MAX_ANSWER_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An alias of a registered model at a tracking server; `address` may hold a user and a password."""
+    """An alias of a registered model on a tracking server; `address` may include a user and a password."""
 
     address: str
     model: str
@@ -55,10 +55,7 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """Return the source in `<tracking uri>#<model>@<alias>`.
-
-    Raises RequestError if the text has another form.
-    """
+    """Return the source in `<tracking uri>#<model>@<alias>`; RequestError for another form."""
     address, _, rest = text.partition("#")
     model, _, alias = rest.rpartition("@")
     parts = urlsplit(address)
@@ -71,9 +68,9 @@ def parse_source(text: str) -> Source:
 
 
 def follow_mlflow(*, by: str = "") -> list[str]:
-    """Store what each alias of MODELS_MLFLOW_URI points to, if it is new; return a sentence for each failure.
+    """Store the version of each alias in MODELS_MLFLOW_URI if it is new; return a sentence for each failure.
 
-    One source that cannot be read keeps no other waiting.
+    A failing source does not stop the others.
     """
     failures = []
     for text in settings.MODELS_MLFLOW_URI:
@@ -87,7 +84,7 @@ def follow_mlflow(*, by: str = "") -> list[str]:
 
 def _follow(source: Source, *, by: str) -> None:
     check_name(source.model)
-    # Discovery takes up nothing of an archived model: each pass would store the same version again.
+    # Discovery ignores archived models: each pass would store the same version again.
     require_publishable(source.model)
     server = Server(source)
     version = server.aliased_version()
@@ -100,7 +97,7 @@ def _follow(source: Source, *, by: str) -> None:
 
 
 def _folder_of(source: Source, version: dict[str, Any]) -> str:
-    """Return the folder of one version of one server: a registry that is made again numbers from one again."""
+    """Return the directory for one version of one server: a recreated registry starts again at number one."""
     number = str(version.get("version", ""))
     told = [
         urlsplit(source.shown).netloc,
@@ -115,14 +112,14 @@ def _folder_of(source: Source, version: dict[str, Any]) -> str:
 
 
 def _store(server: Server, version: dict[str, Any], folder: str) -> None:
-    """Copy the model's directory into the storage, the model's file last: what is listed before is not complete."""
+    """Copy the model's directory into the storage, the model's file last: an earlier listing finds it incomplete."""
     storage, root = conf.storage(), server.artifact_root(version)
     mlmodel = server.read(f"{root}/{FILE_NAME}", MAX_BYTES)
     manifest = _manifest(server, version)
     try:
         model: MlflowModel | None = parse_mlmodel(mlmodel)
     except ArtifactError:
-        # Stored all the same: the version's check says what is wrong with it, once.
+        # Stored even if invalid, so that the version's validation reports the problem once.
         model = None
     if model is not None:
         if model.example_file:
@@ -150,17 +147,17 @@ def _manifest(server: Server, version: dict[str, Any]) -> Manifest:
 
 
 class Server:
-    """MLflow's tracking server, by its REST API."""
+    """A client of MLflow's tracking server, for its REST API."""
 
     def __init__(self, source: Source) -> None:
-        """Ask nothing yet."""
+        """Prepare the HTTP client; no request is sent yet."""
         self._source = source
         self._session = requests.Session()
-        # The operator names the server: no proxy's or netrc's settings, and no redirect, lead elsewhere.
+        # Only the operator's server may be contacted: proxy settings, netrc and redirects are ignored.
         self._session.trust_env = False
 
     def aliased_version(self) -> dict[str, Any]:
-        """Return the model version to which the alias points."""
+        """Return the model version of the alias."""
         answer = self._get_json("registered-models/alias", name=self._source.model, alias=self._source.alias)
         version = answer.get("model_version")
         if not isinstance(version, dict) or not version.get("version"):
@@ -168,7 +165,7 @@ class Server:
         return version
 
     def artifact_root(self, version: dict[str, Any]) -> str:
-        """Return the path of a version's artifacts, as the server's artifact proxy names them."""
+        """Return the path of a version's artifacts on the server's artifact proxy."""
         answer = self._get_json(
             "model-versions/get-download-uri", name=self._source.model, version=str(version["version"])
         )
@@ -200,7 +197,7 @@ class Server:
         return content.getvalue()
 
     def copy(self, path: str, target: IO[bytes], max_bytes: int) -> None:
-        """Write an artifact to `target`; StorageUnavailable is raised if it has more than `max_bytes`."""
+        """Write an artifact to `target`; StorageUnavailable above `max_bytes`."""
         address = f"{self._source.address}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
         try:
             with self._session.get(address, stream=True, timeout=_TIMEOUT_SECONDS, allow_redirects=False) as answer:

@@ -1,4 +1,4 @@
-"""Versions that consist of several stored files, or of the named parts of one: pinned when they are checked."""
+"""Versions of several stored files, or of named parts of one file; validation records their digests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from models_registry.storage import StoredVersion, VersionedStorage
 
 
 def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
-    """Return what `version` consists of where its manifest names `steps`: files beside it, or parts inside it.
+    """Return the parts of `version` if its manifest has `steps`: files in its directory, or parts inside the file.
 
-    Raises ManifestError if the steps cannot be carried out, DigestMismatch where the artifact's bytes are not the
-    registered ones, StorageError.
+    Raises ManifestError for invalid steps, DigestMismatch if the artifact's bytes are not the registered ones,
+    StorageError.
     """
     if version.format not in pack.PART_FORMATS:
         raise ManifestError(
@@ -43,7 +43,7 @@ def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
 
 
 def unpin(version: ModelVersion) -> dict[str, object]:
-    """Return the values of a version before it was pinned with its parts."""
+    """Return a version's stored values from before its parts were recorded."""
     if not version.parts:
         return {}
     pinned = pack.PinnedPack.from_json(version.parts)
@@ -52,9 +52,9 @@ def unpin(version: ModelVersion) -> dict[str, object]:
 
 
 def file_names(steps: tuple[str, ...], own: str) -> tuple[str, ...]:
-    """Return the files that `steps` name, if they name files beside the artifact `own`; none where parts inside.
+    """Return the files in `steps` if they are files in the directory of `own`; empty for parts inside.
 
-    Raises ManifestError for a name that leads out of the artifact's folder, and where the artifact is not among them.
+    Raises ManifestError for a name outside of the artifact's directory, and if the artifact is not among them.
     """
     files = tuple(name for name in steps if formats.is_artifact(name))
     if not files:
@@ -78,7 +78,7 @@ def file_names(steps: tuple[str, ...], own: str) -> tuple[str, ...]:
 
 
 def beside(key: str, name: str) -> str:
-    """Return the key of the file `name` in the folder of `key`."""
+    """Return the key of the file `name` in the directory of `key`."""
     return str(PurePosixPath(key).with_name(name))
 
 
@@ -87,7 +87,7 @@ def _folder(key: str) -> str:
 
 
 def companions(stored: list[StoredVersion], storage: VersionedStorage) -> frozenset[str]:
-    """Return the keys that a manifest beside them names as steps of another artifact; they are not versions."""
+    """Return the keys that a manifest in their directory lists as steps of another artifact; these are no versions."""
     keys = {version.key for version in stored if formats.is_artifact(version.key)}
     by_folder: dict[str, set[str]] = {}
     for key in keys:
@@ -95,7 +95,7 @@ def companions(stored: list[StoredVersion], storage: VersionedStorage) -> frozen
     found: set[str] = set()
     for version in stored:
         key = version.key.removesuffix(MANIFEST_SUFFIX)
-        # Without another artifact in its folder a manifest is read when the version is checked.
+        # Without another artifact in its directory, a manifest is read when the version is validated.
         if key != version.key and formats.is_artifact(key) and by_folder.get(_folder(key), set()) - {key}:
             found.update(beside(key, name) for name in _steps_in(storage, version))
     return frozenset(found & keys)
@@ -106,7 +106,7 @@ _MAX_READ = 10_000
 
 
 def _steps_in(storage: VersionedStorage, manifest: StoredVersion) -> tuple[str, ...]:
-    """Return the other files that a stored manifest names; what is wrong with it is said when it is checked."""
+    """Return the other files in a stored manifest; validation reports an invalid manifest."""
     known = (storage.location_of(manifest.key), manifest)
     if known not in _read:
         if len(_read) >= _MAX_READ:
@@ -126,9 +126,9 @@ def _other_files(storage: VersionedStorage, key: str) -> tuple[str, ...]:
 
 
 def newest_beside(storage: VersionedStorage, artifact: str, name: str, *, named_by: str = "'steps'") -> pack.PinnedPart:
-    """Return the newest stored version of the file `name` beside the artifact.
+    """Return the newest stored version of the file `name` in the artifact's directory.
 
-    Raises ManifestError if there is none; `named_by` is the field of the manifest that names it.
+    Raises ManifestError if there is none; `named_by` is the manifest field that names it.
     """
     key = beside(artifact, name)
     versions = [version for version in storage.list_versions(key) if version.key == key]
@@ -141,7 +141,7 @@ def newest_beside(storage: VersionedStorage, artifact: str, name: str, *, named_
 
 
 def _digest_of(version: ModelVersion) -> str:
-    """Return the digest of the artifact alone; it is compared with the registered one if there is one."""
+    """Return the artifact's own digest, after a comparison with the registered one, if any."""
     storage = conf.storage()
     with conf.artifact_cache().fetch(
         lambda target: storage.copy_version(version.storage_key, version.storage_version, target),

@@ -1,4 +1,4 @@
-"""Puts an artifact into the storage as a new version of a model."""
+"""Publishes an artifact: stores it as a new version of a model."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def publish(
     sample: Sample | None = None,
     reference: Path | None = None,
 ) -> ModelVersion:
-    """Copy `artifact` and its manifest into the storage and return the version that it became, not yet checked.
+    """Copy `artifact` and its manifest into the storage; return the new version, not validated yet.
 
-    What is given here goes before what the manifest beside the artifact says. `reference` is a file of training rows.
+    Arguments take precedence over the manifest next to the artifact. `reference` is a file of training rows.
     """
     check_name(name)
     require_publishable(name)
@@ -66,14 +66,14 @@ def publish(
     if reference is not None:
         _require_reference(reference)
     storage = conf.storage()
-    # Its own folder: nothing is overwritten, even where a bucket keeps no versions.
+    # A directory of its own: nothing is overwritten, even in a bucket without versions.
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     folder = f"{name}/{stamp}-{digest_of(artifact)[:8]}"
-    # What names files names them as they lie here.
+    # Fields that name files refer to the local files.
     own = str(artifact.relative_to(root)) if files else f"model{artifact.suffix}"
     key = f"{folder}/{own}"
     if manifest != Manifest():
-        # Before the artifact: a listing in between finds no version without its manifest.
+        # Before the artifact: a listing in between must not find a version without its manifest.
         storage.put(key + MANIFEST_SUFFIX, io.BytesIO(json.dumps(manifest.to_json(), indent=2).encode()))
     if reference is not None and manifest.reference is not None:
         with reference.open("rb") as content:
@@ -90,7 +90,7 @@ def publish(
 
 
 def require_publishable(name: str) -> None:
-    """Raise ModelArchived if `name` is an archived model's."""
+    """Raise ModelArchived if `name` is an archived model."""
     model = RegisteredModel.objects.filter(name=name).first()
     if model is not None:
         require_in_use(model)
@@ -102,7 +102,7 @@ def _manifest_beside(artifact: Path) -> Manifest:
 
 
 def _mlflow_directory(artifact: Path) -> Path | None:
-    """Return the MLflow model directory that `artifact` is, or whose MLmodel it is."""
+    """Return the MLflow model directory that `artifact` is or whose MLmodel it is."""
     if artifact.name == FILE_NAME:
         return artifact.parent
     if not artifact.is_dir():
@@ -113,7 +113,7 @@ def _mlflow_directory(artifact: Path) -> Path | None:
 
 
 def _content(path: Path) -> bytes:
-    """Return the content of an MLmodel, as far as it may be long."""
+    """Return the content of an MLmodel, up to its size limit."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -128,14 +128,14 @@ def _directory_files(root: Path, model: MlflowModel) -> list[str]:
 
 
 def _require_reference(path: Path) -> None:
-    """Refuse a reference that is not there or too large."""
+    """Refuse a missing or too large reference."""
     if not path.is_file():
         raise ObjectMissing(f"The reference {path} is not there. Give the path of a file of training rows.")
     require_size(path.name, path.stat().st_size)
 
 
 def _require_inside(root: Path, files: list[str]) -> None:
-    """Refuse a file that is not there, and a link that leads out of `root`."""
+    """Refuse a missing file, and a link that leads out of `root`."""
     for file in files:
         if not (root / file).is_file():
             raise ObjectMissing(f"{root / file} is not there, and the manifest or MLmodel names it. Copy it there.")

@@ -1,4 +1,4 @@
-"""How right a model's versions were over the last hour, day or month."""
+"""The prediction quality of a model's versions over the last hour, day or month."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models_registry.services.logged_rows import logged_days
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """The versions with logged predictions, the highest number first."""
+    """The versions with logged predictions, highest number first."""
 
     model: str
     window: Window
@@ -27,7 +27,7 @@ class QualityReport:
 
 
 def quality_report(model: RegisteredModel, window: Window, now: datetime) -> QualityReport:
-    """Return the quality of `model` in `window` up to `now`, in UTC; StorageError where the log is away."""
+    """Return the quality of `model` in `window` up to `now`, in UTC; StorageError if the log is unavailable."""
     start = window.start(now)
     days = {(day, number) for day, number in logged_days(model) if day >= start.date()}
     joined = joined_rows(conf.log_storage(), model.name, days, start=start, now=now)
@@ -38,7 +38,7 @@ def quality_report(model: RegisteredModel, window: Window, now: datetime) -> Qua
 
 
 def quality_content(report: QualityReport) -> dict[str, Any]:
-    """Return a report as the API gives it: shares from 0 to 1, days in UTC."""
+    """Return a report in the API's form: shares from 0 to 1, days in UTC."""
     return {
         "model": report.model,
         "window": report.window.name,

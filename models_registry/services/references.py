@@ -1,4 +1,4 @@
-"""The reference of a version: the file of training rows that its manifest names, pinned when the version is checked."""
+"""The reference of a version: the manifest's file of training rows, fixed by its digest at validation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models_registry.services.parts import newest_beside
 
 @dataclass(frozen=True, slots=True)
 class PinnedReference:
-    """What pins the bytes of a reference. `rows` counts those of the file."""
+    """The identity of a reference file; `rows` is the number of rows in it."""
 
     name: str
     key: str
@@ -36,7 +36,7 @@ class PinnedReference:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Rows that served values are compared with. `rows` counts those of the source, of which some were taken."""
+    """Rows to compare served values with; `rows` is the source's number, from which a sample was taken."""
 
     source: str
     rows: int
@@ -45,7 +45,7 @@ class Reference:
 
 
 def reference_of(version: ModelVersion) -> Reference:
-    """Return the rows of the file that was published as the reference, else those of the sample."""
+    """Return rows of the published reference file, else those of the sample."""
     if version.reference:
         kept = version.reference_rows
         return Reference(version.reference["name"], version.reference["rows"], kept.instances, kept.predictions)
@@ -55,7 +55,7 @@ def reference_of(version: ModelVersion) -> Reference:
 
 
 def feature_value(row: Any, index: int, name: str) -> Any:
-    """Return a feature of a reference's row in any of its forms."""
+    """Return a feature's value in a reference row of any form."""
     if isinstance(row, dict):
         return row.get(name)
     return row[index] if isinstance(row, list) else row
@@ -64,11 +64,10 @@ def feature_value(row: Any, index: int, name: str) -> Any:
 def examine_reference(
     version: ModelVersion, name: str, artifact: CachedArtifact, schema: dict[str, Any]
 ) -> tuple[PinnedReference, ReferenceTable]:
-    """Read the file `name` beside the artifact, and return what pins it with its rows and their predictions.
+    """Read the file `name` in the artifact's directory; return its identity, its rows and their predictions.
 
-    The predictions are those of its column `prediction`, else what the artifact answers. A version that has a pinned
-    reference keeps it: other bytes raise DigestMismatch. Raises ManifestError if the file is not there, too large or
-    cannot be used, StorageError.
+    The predictions are those of its column `prediction`, else the artifact's own. A recorded reference never changes:
+    other bytes raise DigestMismatch. Raises ManifestError if the file is missing, too large or invalid, StorageError.
     """
     known = PinnedReference(**version.reference) if version.reference else None
     if known is not None:
@@ -93,7 +92,7 @@ def examine_reference(
 
 
 def store_rows(version: ModelVersion, table: ReferenceTable | None) -> None:
-    """Keep the rows of a version's reference; None removes those that it had."""
+    """Store the rows of a version's reference; None removes earlier rows."""
     if table is None:
         ReferenceRows.objects.filter(version=version).delete()
         return
@@ -103,7 +102,7 @@ def store_rows(version: ModelVersion, table: ReferenceTable | None) -> None:
 
 
 def require_size(name: str, size_bytes: int) -> None:
-    """Raise ManifestError if a reference is larger than is read."""
+    """Raise ManifestError if a reference exceeds the size limit."""
     if size_bytes > MAX_TABLE_BYTES:
         raise ManifestError(
             f"The reference {name} has {size_bytes / 1e6:.0f} MB; at most {MAX_TABLE_BYTES / 1e6:.0f} are read. Take "

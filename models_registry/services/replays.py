@@ -1,4 +1,4 @@
-"""Replays: a ready version over rows that are known, before it is activated."""
+"""Replays: a ready version predicts known rows before it is activated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEPT = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
-    """What is asked of a replay: a version, over a file's `table`, or else over the rows that the registry has."""
+    """The request for a replay: a version, and a file's `table` or else the registry's rows."""
 
     version: ModelVersion
     table: Table | None = None
@@ -40,9 +40,9 @@ class ReplayRequest:
 
 
 def request_replay(request: ReplayRequest, *, by: str, state: Replay.State = Replay.State.WAITING) -> Replay:
-    """Record a replay, which a replica runs unless it is recorded as running here.
+    """Store a replay, which a replica runs unless it is stored as running here.
 
-    Raises RequestError if there is nothing to run or to compare with.
+    Raises RequestError without rows, or without predictions to compare with.
     """
     version = request.version
     if version.state != State.READY:
@@ -72,7 +72,7 @@ def request_replay(request: ReplayRequest, *, by: str, state: Replay.State = Rep
 
 
 def get_replay(model: RegisteredModel, pk: int) -> Replay:
-    """Return a replay of `model`, or raise UnknownReplay."""
+    """Return a replay of `model`; UnknownReplay without one."""
     found = Replay.objects.filter(version__model=model, pk=pk).select_related("version__model", "compared_with").first()
     if found is None:
         raise UnknownReplay(f"{model.name} has no replay {pk}. Replays are kept for {KEPT.days} days.")
@@ -80,7 +80,7 @@ def get_replay(model: RegisteredModel, pk: int) -> Replay:
 
 
 def has_replay_to_run() -> bool:
-    """Return whether a replay waits: every replica asks all the time, so without joins, which take long to plan."""
+    """Return whether a replay is due; every replica polls this, so the query has no joins, which take long to plan."""
     return Replay.objects.filter(_open_ones()).exists()
 
 
@@ -90,7 +90,7 @@ def _open_ones() -> Q:
 
 
 def replay_next() -> Replay | None:
-    """Run the replay that has waited longest; None if none waits."""
+    """Run the oldest queued replay; None if none is queued."""
     open_ones = _open_ones()
     if not Replay.objects.filter(open_ones).exists():
         return None
@@ -104,12 +104,12 @@ def replay_next() -> Replay | None:
 
 
 def run_replay(replay: Replay) -> Replay:
-    """Run `replay` here, and store its result, or the reason why there is none."""
+    """Run `replay` here, and store its result or the reason of its failure."""
     try:
         replay.result, replay.state = _result(replay), Replay.State.DONE
     except RegistryError as error:
         replay.state, replay.reason = Replay.State.FAILED, str(error)
-    # The rows of a file may tell of people; the result holds the few that it shows.
+    # The rows of a file may be personal data; the result holds only the few that it shows.
     replay.table, replay.done_at = None, timezone.now()
     replay.save(update_fields=["result", "state", "reason", "table", "done_at"])
     log.info("replayed", model=replay.version.model.name, version=replay.version.number, state=str(replay.state))
@@ -117,7 +117,7 @@ def run_replay(replay: Replay) -> Replay:
 
 
 def wait_for_replay(replay: Replay, *, timeout_seconds: float, poll_seconds: float = 0.2) -> bool:
-    """Return as soon as `replay` has ended, with whether it has at the timeout; refreshes it."""
+    """Wait until `replay` has ended or the timeout, refresh it, and return whether it has ended."""
     deadline = time.monotonic() + timeout_seconds
     while not has_ended(replay):
         if time.monotonic() >= deadline:
@@ -128,7 +128,7 @@ def wait_for_replay(replay: Replay, *, timeout_seconds: float, poll_seconds: flo
 
 
 def has_ended(replay: Replay) -> bool:
-    """Return whether `replay` is done or has failed."""
+    """Return whether `replay` has succeeded or failed."""
     return replay.state in {Replay.State.DONE, Replay.State.FAILED}
 
 
@@ -151,7 +151,7 @@ def _choose_source(request: ReplayRequest, model: RegisteredModel) -> tuple[Repl
 
 
 def _logged(request: ReplayRequest) -> Table | None:
-    """Return the newest logged rows; None if the log has none, or is away: there is the sample."""
+    """Return the newest logged rows; None if there are none or the log is unavailable: the sample is used then."""
     try:
         return logged_table(request.version, rows=request.rows)
     except StorageError as error:
@@ -187,9 +187,9 @@ def _recorded(table: Table) -> Replayed:
 def run_version(
     version: ModelVersion, rows: list[Any], *, cpu_seconds: float | None = None, niceness: int = 10
 ) -> Replayed:
-    """Return what `version` answers to `rows` in the sandbox, within MODELS_CHECK_SECONDS, or `cpu_seconds` of work.
+    """Return the predictions of `version` for `rows` in the sandbox, within MODELS_CHECK_SECONDS or `cpu_seconds`.
 
-    Raises StorageError, or ArtifactError where it crashes, hangs or takes too much memory.
+    Raises StorageError, or ArtifactError if it crashes, hangs or takes too much memory.
     """
     seconds = float(settings.MODELS_CHECK_SECONDS)
     limits = SandboxLimits(
@@ -211,9 +211,9 @@ def run_version(
 
 
 def replay_content(replay: Replay, *, may_view_log: bool = True) -> dict[str, Any]:
-    """Return a replay as JSON: how far it is and, once it is done, its result.
+    """Return a replay as JSON values: its progress, and its result when done.
 
-    The examples are logged requests where the rows are: without `may_view_log` they are left out.
+    If the rows are logged requests, the examples are omitted without `may_view_log`.
     """
     result = dict(replay.result or {})
     if result and replay.source == Replay.Source.LOG and not may_view_log:

@@ -1,4 +1,4 @@
-"""What runs: the replicas' reports, and how far a rollout has come."""
+"""The actual state: the replicas' reports, and the progress of a rollout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORGET_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What a replica says of one model."""
+    """A replica's report about one model."""
 
     model_id: int
     state: str
@@ -31,7 +31,7 @@ class ModelReport:
     runs: dict[str, Any] = field(default_factory=dict)
     since: datetime = field(default_factory=timezone.now)
     digest: str = ""
-    # The versions beside the active one, by number.
+    # The other loaded versions, by number.
     others: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -50,7 +50,7 @@ class RolloutReplica:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How far the replicas are with a model's desired."""
+    """The state of the replicas for a model's desired version."""
 
     generation: int
     number: int | None
@@ -58,30 +58,30 @@ class Rollout:
 
     @property
     def live(self) -> int:
-        """Return how many replicas are live."""
+        """Return the number of live replicas."""
         return len(self.replicas)
 
     @property
     def serving(self) -> int:
-        """Return how many of them serve the active version, loaded or not yet asked for.
+        """Return how many replicas serve the active version, loaded or loadable on demand.
 
-        Where there is none: how many serve nothing of the model.
+        Without an active version: how many serve no version of the model.
         """
         return sum(replica.is_current for replica in self.replicas)
 
     @property
     def unloaded(self) -> int:
-        """Return how many of those that serve it load it at the next request."""
+        """Return how many of these load it at the next request."""
         return sum(replica.is_current and replica.state == ReplicaState.UNLOADED for replica in self.replicas)
 
     @property
     def behind(self) -> int:
-        """Return how many of them do not serve it yet or, if none is active, have not put the model down yet."""
+        """Return how many replicas do not serve it yet or, without an active version, have not unloaded the model."""
         return self.live - self.serving
 
     @property
     def failed(self) -> tuple[RolloutReplica, ...]:
-        """Return those that cannot load it."""
+        """Return the replicas that cannot load it."""
         return tuple(replica for replica in self.replicas if replica.state == ReplicaState.FAILED)
 
     @property
@@ -93,7 +93,7 @@ class Rollout:
 def report_replica(
     replica_id: str, *, host: str, pid: int, started_at: datetime, reports: Iterable[ModelReport], changed: bool
 ) -> None:
-    """Record that the replica lives and, where something `changed` or may have, all that it serves."""
+    """Record that the replica lives and, if something `changed` or may have, all that it serves."""
     now = timezone.now()
     updated = Replica.objects.filter(pk=replica_id).update(heartbeat_at=now)
     if updated and not changed:
@@ -107,7 +107,7 @@ def report_replica(
                 unique_fields=["id"],
                 update_fields=["host", "pid", "started_at", "heartbeat_at"],
             )
-            # Processes that are killed again and again sign nothing off: each that follows one removes its rows.
+            # Killed processes do not remove their rows: each successor does.
             _prune_replicas()
         recorded = {
             row[1]: row for row in ReplicaModel.objects.filter(replica_id=replica_id).values_list("pk", *_COMPARED)
@@ -122,7 +122,7 @@ def report_replica(
 
 
 def write_reports(replica_id: str, reports: Sequence[ModelReport], *, gone: Sequence[int] = ()) -> None:
-    """Record what a known replica says of some models, and that it has put down those with the ids `gone`: in bulk."""
+    """Record reports of a known replica about some models, and unloaded models by ids in `gone`, in bulk."""
     if gone:
         ReplicaModel.objects.filter(replica_id=replica_id, model_id__in=gone).delete()
     rows = [
@@ -137,7 +137,7 @@ def write_reports(replica_id: str, reports: Sequence[ModelReport], *, gone: Sequ
 
 
 _REPORTED = tuple(item.name for item in fields(ModelReport))
-# `runs` changes with these alone, and is most of a row.
+# `runs` only changes together with these fields, and is most of a row's size.
 _COMPARED = tuple(name for name in _REPORTED if name != "runs")
 
 
@@ -146,17 +146,17 @@ def _compared(report: ModelReport) -> tuple[object, ...]:
 
 
 def beat(replica_id: str) -> bool:
-    """Record that the replica lives, whatever else it is busy with; return whether the registry knows it."""
+    """Record that the replica lives, even during long work; return whether the registry knows it."""
     return bool(Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now()))
 
 
 def count_live_replicas() -> int:
-    """Return how many replicas live."""
+    """Return the number of live replicas."""
     return Replica.objects.live().count()
 
 
 def forget_replica(replica_id: str) -> None:
-    """Remove a replica that ends, and those that ended without a word an hour ago; its check is for another."""
+    """Remove a replica that ends, and those that ended silently an hour ago; others take over its validation."""
     ModelVersion.objects.filter(state=State.CHECKING, claimed_by=replica_id).update(
         state=State.FOUND, claimed_by="", claimed_at=None
     )
@@ -165,17 +165,17 @@ def forget_replica(replica_id: str) -> None:
 
 
 def _prune_replicas() -> None:
-    """Remove the replicas, with their reports, that ended without a word an hour ago."""
+    """Remove the replicas, with their reports, that ended silently an hour ago."""
     Replica.objects.filter(heartbeat_at__lt=timezone.now() - FORGET_AFTER).delete()
 
 
 def rollout(model: RegisteredModel) -> Rollout:
-    """Return what every live replica does about the model's desired."""
+    """Return the state of every live replica for the model's desired version."""
     return _rollouts([model], ReplicaModel.objects.all())[0]
 
 
 def rollouts(models: Sequence[RegisteredModel]) -> list[Rollout]:
-    """Return the rollout of each model, without the forms in which it runs, with three queries for all of them."""
+    """Return the rollout of each model, without the serving forms, with three queries in total."""
     return _rollouts(models, ReplicaModel.objects.defer("runs", "others"))
 
 
@@ -215,7 +215,7 @@ def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredMod
     if not is_current and (
         state in {ReplicaState.SERVING, ReplicaState.UNLOADED} or row.desired_generation != model.generation
     ):
-        # What it says, of success or failure, is about an earlier desired: it has not looked since.
+        # Its report, success or failure, is about an earlier desired version.
         state = ReplicaState.LOADING
     number: int | None = row.serving_number  # type: ignore[attr-defined]
     reason = row.reason if state == ReplicaState.FAILED else ""
@@ -230,7 +230,7 @@ def wait_for_rollout(
     poll_seconds: float = 0.2,
     on_change: Callable[[Rollout], None] | None = None,
 ) -> Rollout:
-    """Return when every live replica serves the active version, when one has failed to, or at the timeout."""
+    """Wait until every live replica serves the active version, one has failed, or the timeout."""
     deadline = time.monotonic() + timeout_seconds
     before: Rollout | None = None
     while True:

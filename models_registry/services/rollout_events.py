@@ -1,4 +1,4 @@
-"""Notices the end of a rollout, for those who are told of it."""
+"""Detects the end of rollouts, for webhooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.models import Activation
 from models_registry.services.rollout import Rollout, rollout
 from models_registry.services.webhooks import record_event
 
-# An older activation was carried out before anybody was to be told.
+# Older activations ended before events were recorded.
 RECENT = timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""Gives copies of a model's requests to another version, whose answers are only compared with the active version's."""
+"""Shadows: a version gets copies of a model's requests; its predictions are only compared with the active version's."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = structlog.get_logger(__name__)
 
 DEFAULT_PERCENT = 20.0
 MAX_PROBLEM = 1000
-# Latency is that of the last hour, the counts are those since the start.
+# Latency covers the last hour; counts cover the time since the start.
 LATENCY_WINDOW = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowCounts:
-    """What came of rows: `rows` were asked, of which `agreed` and `errors`; `latency` counts over buckets.SECONDS."""
+    """Counts of rows: sent, `agreed` and `errors`; `latency` counts over buckets.SECONDS."""
 
     rows: int = 0
     agreed: int = 0
@@ -41,7 +41,7 @@ class ShadowCounts:
 
 @dataclass(frozen=True, slots=True)
 class ShadowFigures:
-    """A shadow's counts of all replicas. Shares are from 0 to 1, times in milliseconds; None without data."""
+    """A shadow's counts on all replicas; shares from 0 to 1, times in milliseconds, None without data."""
 
     rows: int
     agreed: int
@@ -63,21 +63,21 @@ def start_shadow(
     override: bool = False,
     seen_generation: int | None = None,
 ) -> Shadow | None:
-    """Give `version` copies of `percent` of its model's requests, and return the record; None if it has them.
+    """Send `version` copies of `percent` of its model's requests; return the shadow, or None without a change.
 
-    Another running shadow of the model ends. It ends itself when another version becomes active, or none.
+    Another running shadow of the model ends. A shadow ends when another version becomes active, or none is.
 
     Raises:
         NotActivatable: the version may not be activated.
-        NotShadowable: no version is active, it is the active one, or it cannot take the active version's requests.
+        NotShadowable: no version is active, this one is, or it cannot take the active version's requests.
         RequestError: the share is out of range.
-        ActivationConflict: the model has moved on since `seen_generation`.
+        ActivationConflict: the model has changed since `seen_generation`.
     """
     require_range(percent, None)
     model = version.model
     try:
         with transaction.atomic():
-            # An activation locks the same row first, and ends the shadow that it finds.
+            # An activation locks the same row first, and ends the shadow.
             models = RegisteredModel.objects.select_for_update(of=("self",)).select_related("active_version")
             current = models.get(pk=model.pk)
             if current.generation != (model.generation if seen_generation is None else seen_generation):
@@ -105,7 +105,7 @@ def start_shadow(
 
 
 def shadow_obstacle(version: ModelVersion, *, by: str) -> str:
-    """Return why `by` cannot make `version` a shadow now, with an override neither; empty if they can."""
+    """Return why `by` cannot make `version` a shadow, even with an override; empty if they can."""
     try:
         _require_shadowable(version.model, version, by=by, override=True, reason="-")
     except RegistryError as error:
@@ -116,7 +116,7 @@ def shadow_obstacle(version: ModelVersion, *, by: str) -> str:
 def _require_shadowable(
     model: RegisteredModel, shadow: ModelVersion, *, by: str, override: bool, reason: str
 ) -> ModelVersion:
-    """Return the active version, with which `shadow` can be compared; raises as start_shadow does."""
+    """Return the active version to compare `shadow` with; errors as in start_shadow."""
     active = _require_comparable(model, shadow)
     require_activatable(shadow, model.name, override=override, reason=reason)
     require_second_person(shadow, by=by)
@@ -124,7 +124,7 @@ def _require_shadowable(
 
 
 def _require_comparable(model: RegisteredModel, shadow: ModelVersion) -> ModelVersion:
-    """Return the active version, with which `shadow` can be compared; NotShadowable says why it cannot."""
+    """Return the active version to compare `shadow` with; NotShadowable gives the reason if there is none."""
     active = model.active_version
     if active is None:
         raise NotShadowable(
@@ -135,7 +135,7 @@ def _require_comparable(model: RegisteredModel, shadow: ModelVersion) -> ModelVe
             f"Version {shadow.number} of {model.name} is active: it would be compared with itself. "
             "Name another version."
         )
-    # One that is not ready has no schema; its state is the reason then.
+    # A version that is not ready has no schema; its state is the reason then.
     changes = caller_changes(active.schema or {}, shadow.schema) if shadow.schema else []
     if changes:
         raise NotShadowable(
@@ -146,7 +146,7 @@ def _require_comparable(model: RegisteredModel, shadow: ModelVersion) -> ModelVe
 
 
 def end_shadow(model: RegisteredModel, *, by: str, reason: str = "") -> Shadow | None:
-    """Copy no more requests, and return the shadow's record; None if none is running."""
+    """End the shadow and return it; None if none is running."""
     running = current_shadow(model)
     if running is None or not _close(running, by=by, reason=reason or "Ended by hand."):
         return None
@@ -167,7 +167,7 @@ def current_shadow(model: RegisteredModel) -> Shadow | None:
 
 
 def read_shadows() -> dict[str, ShadowShare]:
-    """Return the running shadows by model name: one query without joins where there are none, else two."""
+    """Return the running shadows by model name: without shadows one query without joins, else two queries."""
     running = Shadow.objects.filter(ended_at=None)
     if not running.exists():
         return {}
@@ -181,13 +181,13 @@ def get_running_shadow(shadow_id: int) -> Shadow | None:
 
 
 def note_shadow_problem(shadow: Shadow, problem: str) -> None:
-    """Keep why a shadow gave no answers at all; empty if it did."""
+    """Store why a shadow gave no predictions at all; empty if it did."""
     if shadow.problem != problem[:MAX_PROBLEM]:
         Shadow.objects.filter(pk=shadow.pk).update(problem=problem[:MAX_PROBLEM])
 
 
 def record_shadow_counts(replica: str, minute: datetime, counts: Mapping[int, ShadowCounts]) -> None:
-    """Add what `replica` found in the minute that began at `minute`, by shadow; what is gone is left out."""
+    """Add the counts of `replica` in the minute that starts at `minute`, by shadow; ended shadows are omitted."""
     known = Shadow.objects.filter(pk__in=counts).values_list("pk", flat=True)
     with transaction.atomic():
         for shadow_id in known:
@@ -202,7 +202,7 @@ def record_shadow_counts(replica: str, minute: datetime, counts: Mapping[int, Sh
 
 
 def shadow_figures(shadow: Shadow) -> ShadowFigures:
-    """Return what all replicas have found; windows are kept for 14 days."""
+    """Return the counts of all replicas; windows are kept for 14 days."""
     sums = shadow.windows.aggregate(*(Sum(name, default=0) for name in ("rows", "agreed", "errors", "dropped")))
     rows, agreed, errors, dropped = (sums[f"{name}__sum"] for name in ("rows", "agreed", "errors", "dropped"))
     latency: list[int] = []
@@ -224,7 +224,7 @@ def shadow_figures(shadow: Shadow) -> ShadowFigures:
 
 
 def _added(counts: Sequence[int], others: Sequence[int]) -> list[int]:
-    # An older release may have counted over other buckets.
+    # An older release may have used other buckets.
     fitting = [item for item in (counts, others) if len(item) == len(SECONDS) + 1]
     return [sum(column) for column in zip(*fitting, strict=True)]
 

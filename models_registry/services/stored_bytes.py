@@ -1,4 +1,4 @@
-"""The bytes of a version: of its stored object, or of the several that its parts are."""
+"""Reads the bytes of a version: one stored object, or the several objects of its parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.storage import VersionedStorage
 
 
 class Stored(Protocol):
-    """What says where the bytes of a version are."""
+    """The location of a version's bytes."""
 
     @property
     def storage_key(self) -> str: ...

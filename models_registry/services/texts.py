@@ -1,4 +1,4 @@
-"""The model card and the notes on a version, with each earlier text."""
+"""The model card and the notes on versions, with their revisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_NOTES_LENGTH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One text of a card or of notes: its number, counted from 1, and who wrote it when."""
+    """One revision of a card or of notes: its number, from 1, its author and its time."""
 
     number: int
     text: str
@@ -30,9 +30,9 @@ class Revision:
 
 
 def set_card(model: RegisteredModel, card: str, *, by: str) -> bool:
-    """Make `card` the model card, in Markdown; return False if it was so already.
+    """Set the model card, in Markdown; return False if nothing changes.
 
-    The card before it is kept as a revision. Raises RequestError for a card that is too long.
+    The earlier card is kept as a revision. Raises RequestError for a card that is too long.
     """
     card = _text("The model card", card, MAX_CARD_LENGTH)
     changed = _replace(model, "card", card, by)
@@ -42,9 +42,9 @@ def set_card(model: RegisteredModel, card: str, *, by: str) -> bool:
 
 
 def set_notes(version: ModelVersion, notes: str, *, by: str) -> bool:
-    """Make `notes` the notes on a version; return False if they were so already.
+    """Set the notes on a version; return False if nothing changes.
 
-    The notes before them are kept as a revision. Raises RequestError for notes that are too long.
+    The earlier notes are kept as a revision. Raises RequestError for notes that are too long.
     """
     notes = _text("Notes", notes, MAX_NOTES_LENGTH)
     changed = _replace(version, "notes", notes, by)
@@ -54,20 +54,20 @@ def set_notes(version: ModelVersion, notes: str, *, by: str) -> bool:
 
 
 def card_revisions(model: RegisteredModel, *, before: int | None = None, limit: int | None = None) -> list[Revision]:
-    """Return the texts that the card has had, the present one first; with `before`, those of lower numbers."""
+    """Return the revisions of the card, the current one first; with `before`, those with lower numbers."""
     return _revisions(model, "card", before, limit)
 
 
 def notes_revisions(version: ModelVersion, *, before: int | None = None, limit: int | None = None) -> list[Revision]:
-    """Return the texts that the notes have had, the present one first; with `before`, those of lower numbers."""
+    """Return the revisions of the notes, the current one first; with `before`, those with lower numbers."""
     return _revisions(version, "notes", before, limit)
 
 
 def _replace(row: RegisteredModel | ModelVersion, field: str, text: str, by: str) -> bool:
-    """Store `text` and keep the text before it; return False if nothing changes."""
+    """Store `text` and keep the earlier text; return False if nothing changes."""
     names = [field, f"{field}_changed_at", f"{field}_changed_by"]
     with transaction.atomic():
-        # Of two changes at once, the later one finds the text of the earlier one.
+        # The lock orders concurrent changes: the later one keeps the text of the earlier one.
         current = type(row)._default_manager.select_for_update().only(*names, *_owner_fields(row)).get(pk=row.pk)
         changed = bool(getattr(current, field) != text)
         if changed:
@@ -101,7 +101,7 @@ def _revisions(
 
 
 def _present(row: RegisteredModel | ModelVersion, field: str) -> Revision | None:
-    """Return the present text; None if there never was one."""
+    """Return the current text; None if there never was one."""
     changed_at = getattr(row, f"{field}_changed_at")
     if changed_at is None:
         return None
@@ -110,7 +110,7 @@ def _present(row: RegisteredModel | ModelVersion, field: str) -> Revision | None
 
 
 def _kept(row: RegisteredModel | ModelVersion) -> QuerySet[TextRevision]:
-    """Return the earlier texts of a card or of notes, the newest first."""
+    """Return the earlier texts of a card or of notes, newest first."""
     return TextRevision.objects.filter(**_owner(row))
 
 
@@ -125,7 +125,7 @@ def _owner_fields(row: RegisteredModel | ModelVersion) -> tuple[str, ...]:
 
 
 def _text(what: str, text: str, longest: int) -> str:
-    """Return `text` with line feeds alone: a form sends carriage returns too, a program does not."""
+    """Return `text` with only line feeds: a form sends carriage returns too, a program does not."""
     text = text.replace("\r\n", "\n").strip()
     if len(text) > longest:
         raise RequestError(f"{what} would have {len(text)} characters; at most {longest} are kept. Make it shorter.")

@@ -1,6 +1,6 @@
-"""API tokens: each acts for its user, is shown once, and is stored as a digest alone.
+"""API tokens: each acts for its user, is shown once, and is stored only as a digest.
 
-The rows are those of Django REST framework. A new one is always hashed before it is written.
+The rows are those of Django REST framework. A new token is always hashed before it is written.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from django.db.models.signals import post_save, pre_save
 from rest_framework.authtoken.models import Token
 
 PREFIX = "sha256:"
-# The framework's column; 33 characters hold 198 bits of the digest.
+# The framework's column; its 33 characters hold 198 bits of the digest.
 LONGEST = 40
 
 
 def stored_form(token: str) -> str:
-    """Return what is stored of a token.
+    """Return the stored digest of a token.
 
-    One pass of SHA-256 is enough: a slow hash protects guessable passwords, and 160 random bits cannot be guessed.
+    One pass of SHA-256 suffices: slow hashes protect guessable passwords, and 160 random bits cannot be guessed.
     """
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
     return (PREFIX + base64.urlsafe_b64encode(digest).decode())[:LONGEST]
 
 
 def store_digests_alone() -> None:
-    """Hash each new token before it is inserted; only its creator has the text."""
+    """Hash each new token before it is inserted; only its creator gets the text."""
     pre_save.connect(_hash, dispatch_uid="hash a new token")
     post_save.connect(_show, dispatch_uid="show a new token")
 

@@ -1,4 +1,4 @@
-"""Validates a version before it may be activated: claims it, has it examined, and stores the verdict."""
+"""Validates a version before it may be activated: claims it, examines it, and stores the verdict."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ log = structlog.get_logger(__name__)
 
 # States of a version that have a webhook event.
 TOLD_STATES = (State.READY, State.REJECTED)
-# More than the workers of a machine, which all look for the next version to check.
+# Above the number of a machine's workers, which all look for the next version.
 CANDIDATES = 8
 
 
 def has_version_to_check() -> bool:
-    """Return whether a version waits: every replica asks all the time, so without joins, which take long to plan."""
+    """Return whether a version is due; every replica polls this, so the query has no joins, which take long to plan."""
     return ModelVersion.objects.waiting_for_check().exists()
 
 
 def check_next(holder: str) -> ModelVersion | None:
-    """Check the version that has waited longest; return None if none waits.
+    """Validate the version at the head of the queue; return None if the queue is empty.
 
-    Raises StorageError: its bytes cannot be read, or cannot be kept on this machine. The version then
-    goes to the end of the queue and is not due for POSTPONED_SECONDS.
+    Raises StorageError if its bytes cannot be read, or cannot be stored on this machine. The version then goes to the
+    end of the queue and is not due for POSTPONED_SECONDS.
     """
     if not has_version_to_check():
         return None
@@ -51,7 +51,7 @@ def check_next(holder: str) -> ModelVersion | None:
 
 
 def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
-    """Return the versions that wait for a check, those in `first` before the others."""
+    """Return the queued versions, those in `first` before the others."""
     named = {version.pk for version in first}
     waiting = ModelVersion.objects.waiting_for_check().select_related("model").in_turn()
     return first + [version for version in waiting if version.pk not in named]
@@ -60,7 +60,7 @@ def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
 def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     """Return `version` as ready or rejected, with its report.
 
-    With a `holder` it is claimed first. Raises RequestError: another process checks it now.
+    With a `holder` it is claimed first. Raises RequestError if another process validates it now.
     """
     if holder and not _claim(version, holder):
         raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
@@ -75,9 +75,9 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
         _postpone(version, str(error))
         raise
     except (OperationalError, InterfaceError, InternalError):
-        raise  # the database is unavailable, or read-only: the next replica checks again
+        raise  # the database is unavailable, or read-only: the next replica validates again
     except Exception as error:
-        # Any error that an artifact causes becomes a verdict; otherwise the version would be checked forever.
+        # Any exception due to an artifact becomes a verdict; otherwise the validation would repeat forever.
         log.exception("check_failed", model=version.model.name, version=version.number)
         first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd").rstrip(". ")
         _store(
@@ -91,7 +91,7 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
 def _postpone(version: ModelVersion, reason: str) -> None:
     """Put the version back into the queue, ordered by the time of this attempt."""
     version.state, version.reason, version.claimed_by, version.claimed_at = State.FOUND, reason, "", timezone.now()
-    # Another process may have stored a verdict meanwhile: that one stays.
+    # Another process may have stored a verdict meanwhile; its verdict stays.
     ModelVersion.objects.filter(pk=version.pk, state__in=(State.FOUND, State.CHECKING)).update(
         state=version.state, reason=reason, claimed_by="", claimed_at=version.claimed_at
     )
@@ -104,7 +104,7 @@ def _as_disk_error(version: ModelVersion) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is None:
-            raise  # damaged compressed data: Python's own, not the kernel's
+            raise  # damaged compressed data: raised by Python, not by the kernel
         where = f" ({error.filename})" if error.filename else ""
         raise DiskUnavailable(
             f"{version} cannot be validated on this machine: {error.strerror}{where}. Make sure that there is "
@@ -113,14 +113,14 @@ def _as_disk_error(version: ModelVersion) -> Iterator[None]:
 
 
 def recheck(version: ModelVersion, *, by: str) -> None:
-    """Put a rejected version back in line for its check, e.g. after a name was added to the allow-list.
+    """Queue a rejected version for another validation, e.g. after a name was added to the allow-list.
 
-    Its digest stays pinned: other bytes are rejected again. RequestError is raised if it is not rejected.
+    Its digest stays fixed: other bytes are rejected again. Raises RequestError if it is not rejected.
     """
     updated = ModelVersion.objects.filter(pk=version.pk, state=State.REJECTED).update(
         state=State.FOUND,
         reason="",
-        # The findings of the last check must not be beside the next verdict.
+        # Findings of the last validation must not remain with the next verdict.
         inspection=None,
         schema=None,
         sample=None,
@@ -129,7 +129,7 @@ def recheck(version: ModelVersion, *, by: str) -> None:
         report=None,
         override_reason="",
         checked_at=None,
-        # Steps that the manifest has got since then count.
+        # Steps that were added to the manifest since then count.
         **parts.unpin(version),
     )
     version.refresh_from_db()
@@ -137,7 +137,7 @@ def recheck(version: ModelVersion, *, by: str) -> None:
         raise RequestError(
             f"{version} is not rejected (its state is {version.state}). Only a rejected version can be checked again."
         )
-    # They belong to the schema that was found before.
+    # They belong to the earlier schema.
     FeatureBins.objects.filter(version=version).delete()
     log.info("recheck_asked", model=version.model.name, version=version.number, by=by)
 
@@ -163,12 +163,12 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         "claimed_at": None,
     }
     with transaction.atomic():
-        # A version that was missing may be active, or a candidate: replicas load it by its new schema.
+        # A version that was missing may be active, or a candidate: replicas then load it with its new schema.
         for model_id in RegisteredModel.objects.filter(
             Q(active_version=version.pk) | Q(canary__version=version.pk)
         ).values_list("pk", flat=True):
             record_change(model_id)
-        # A check that lost its claim brings no deleted version back, nor what was deleted of it.
+        # A validation that lost its claim must not restore a deleted version or its data.
         if not ModelVersion.objects.kept().filter(pk=version.pk).update(**values):
             version.refresh_from_db()
             return
@@ -194,7 +194,7 @@ def _store(version: ModelVersion, findings: Findings) -> None:
 
 
 def check_now(version: ModelVersion, *, holder: str, timeout_seconds: float | None = None) -> ModelVersion:
-    """Return `version` with its verdict: checked here, or by the replica that came first."""
+    """Return `version` with its verdict, from here or from the replica that came first."""
     deadline = time.monotonic() + (timeout_seconds or 2 * settings.MODELS_CHECK_SECONDS)
     while time.monotonic() < deadline:
         if _claim(version, holder):

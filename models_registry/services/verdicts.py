@@ -1,4 +1,4 @@
-"""Waits for a version's check, which a replica makes."""
+"""Waits for a version's validation by a replica."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STILL_OPEN = frozenset({State.FOUND, State.CHECKING})
 
 
 def wait_for_verdict(version: ModelVersion, *, timeout_seconds: float, poll_seconds: float = 0.2) -> bool:
-    """Return as soon as the check of `version` has ended, with whether it has at the timeout; refreshes it."""
+    """Wait until the validation of `version` has ended or the timeout, refresh it, and return whether it has ended."""
     deadline = time.monotonic() + timeout_seconds
     while version.state in STILL_OPEN:
         if time.monotonic() >= deadline:
@@ -21,7 +21,7 @@ def wait_for_verdict(version: ModelVersion, *, timeout_seconds: float, poll_seco
 
 
 def open_check(version: ModelVersion) -> str:
-    """Say of a version without a verdict how long it waits for one."""
+    """Return a sentence about the validation of a version without a verdict."""
     if version.reason:
         return f"its check is postponed. {version.reason}"
     return "its check has not ended. It takes seconds."

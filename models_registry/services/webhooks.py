@@ -1,4 +1,4 @@
-"""The outbox: an event is recorded with the change that it tells of, and sent afterwards."""
+"""The outbox of webhooks: an event is stored in the transaction of its change, and sent afterwards."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ EVENTS = frozenset(
         "drift.detected",
     }
 )
-# The pauses between the attempts, in seconds, as Standard Webhooks recommend them: 28 hours in all.
+# The pauses between attempts, in seconds, as Standard Webhooks recommends: 28 hours in total.
 PAUSES = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
-# Longer than an attempt takes; a worker that dies in one is followed after that.
+# Longer than an attempt: after this time another worker repeats the attempt of a dead one.
 CLAIM_SECONDS = 120
 KEPT = timedelta(days=30)
 SENT_AT_ONCE = 50
 
 
 def record_event(kind: str, data: Mapping[str, Any]) -> None:
-    """Record that something happened, once for each receiver, in the caller's transaction; `data` is JSON."""
+    """Store an event, once for each receiver, in the caller's transaction; `data` is JSON."""
     if kind not in EVENTS:
         raise ValueError(f"{kind!r} is not an event of a webhook")
     if not settings.MODELS_WEBHOOK_URLS:
@@ -54,13 +54,13 @@ def record_event(kind: str, data: Mapping[str, Any]) -> None:
 
 
 def due_deliveries() -> QuerySet[WebhookDelivery]:
-    """Return what is to be sent now, the oldest first."""
+    """Return the deliveries that are due, oldest first."""
     waiting = WebhookDelivery.objects.filter(delivered_at=None, gave_up_at=None)
     return waiting.filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at", "pk")
 
 
 def deliver_due() -> int:
-    """Send what is due; return how many deliveries were tried. Several replicas at once send nothing twice."""
+    """Send due deliveries; return the number of attempts. Concurrent replicas send nothing twice."""
     tried = 0
     for delivery in due_deliveries()[:SENT_AT_ONCE]:
         claimed = WebhookDelivery.objects.filter(

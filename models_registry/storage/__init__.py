@@ -1,6 +1,6 @@
-"""Where artifacts live: two storages that keep every version of an object.
+"""Storages of artifacts; each keeps every version of an object.
 
-S3 does so by itself where its bucket is versioned; a directory is helped to, with copies under `.versions/`.
+S3 needs a versioned bucket. A directory keeps copies under `.versions/`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 def open_storage(url: str) -> VersionedStorage:
     """Return the storage at `url`: `file:///path` or `s3://bucket/prefix`.
 
-    One for each process: its S3 client is shared by the threads, and not carried across a fork.
+    One per process: threads share its S3 client, which must not survive a fork.
     """
     return _open_storage(url, os.getpid())
 
@@ -39,7 +39,7 @@ def _open_storage(url: str, _pid: int) -> VersionedStorage:
     if parts.scheme == "file":
         return VersionedFileSystemStorage(location=unquote(parts.path))
     if parts.scheme == "s3" and parts.netloc:
-        # boto3 takes a fifth of a second and 20 MB, which who keeps the models in a directory need not pay.
+        # Imported here: boto3 takes a fifth of a second and 20 MB, which a directory storage does not need.
         from models_registry.storage.s3 import open_bucket
 
         return open_bucket(parts.netloc, prefix=parts.path.strip("/"))

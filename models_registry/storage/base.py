@@ -1,4 +1,4 @@
-"""What the registry asks of a storage, and what the two of them share."""
+"""The interface of storages, and their shared code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StoredVersion:
 
 
 class VersionedStorage(Protocol):
-    """What the registry asks of a storage; the errors are StorageUnavailable, StorageDenied and ObjectMissing."""
+    """The interface of a storage; it raises StorageUnavailable, StorageDenied and ObjectMissing."""
 
     def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
         """Give every version of every object that is there, in the order of their keys, those of a key oldest first.
@@ -37,19 +37,19 @@ class VersionedStorage(Protocol):
         """Return every version of every object that is there, oldest first."""
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
-        """Write the bytes of that version to `target`; what its `write` raises is raised as it is."""
+        """Write the bytes of that version to `target`; exceptions of `write` propagate."""
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
-        """Return the bytes that are under `key` now (a small file), or None if there are none.
+        """Return the current bytes of `key` (a small file), or None if it does not exist.
 
-        Raises ManifestError if there are more than `max_bytes`; no more than one beyond them is read.
+        Raises ManifestError above `max_bytes`, and then reads at most one byte more.
         """
 
     def put(self, key: str, content: IO[bytes]) -> None:
-        """Store `content` under `key` as its newest version."""
+        """Store `content` as the newest version of `key`."""
 
     def location_of(self, key: str) -> str:
-        """Return the address of `key`, for people."""
+        """Return the address of `key` for people."""
 
 
 def oldest_first(versions: Iterable[StoredVersion]) -> list[StoredVersion]:
@@ -58,7 +58,7 @@ def oldest_first(versions: Iterable[StoredVersion]) -> list[StoredVersion]:
 
 
 def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
-    """Return all of `source`, or raise ManifestError if it is larger than `max_bytes`."""
+    """Return all bytes of `source`; ManifestError if there are more than `max_bytes`."""
     content: bytes = source.read(max_bytes + 1) if size_bytes <= max_bytes else b""
     found = max(size_bytes, len(content))
     if found > max_bytes:
@@ -68,9 +68,9 @@ def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
 
 
 def write_chunks(chunks: Generator[bytes], target: IO[bytes]) -> None:
-    """Write what a storage yields; `chunks` says of its own failures that they are the storage's.
+    """Write the chunks of a storage to `target`; `chunks` raises the storage's own errors.
 
-    The target's are somebody else's: a full disk under the cache is not a fault of the storage.
+    Errors of the target are no fault of the storage: for example, a full disk under the cache.
     """
     with closing(chunks):
         for chunk in chunks:
@@ -78,13 +78,13 @@ def write_chunks(chunks: Generator[bytes], target: IO[bytes]) -> None:
 
 
 def as_clause(error: Exception) -> str:
-    """Return what an error says, to be followed by the writer's own full stop."""
+    """Return an error's text without the full stop, as the end of a clause."""
     return str(error).rstrip(". ")
 
 
 @contextmanager
 def as_storage_error(where: str) -> Iterator[None]:
-    """Turn what the file system raises into the registry's sentences."""
+    """Convert exceptions of the file system to the registry's errors."""
     try:
         yield
     except FileNotFoundError as error:

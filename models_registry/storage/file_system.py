@@ -1,4 +1,4 @@
-"""A directory as the registry's storage, with a copy of what it has seen: a directory forgets overwritten bytes."""
+"""A directory as storage. It copies each version, because a directory keeps no overwritten bytes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
         path = self._kept(key) / version_id
         is_kept = path.exists()
         if not is_kept:
-            # A directory that may not be written to keeps no copies: only the present bytes can be had.
+            # A read-only directory keeps no copies: only the current bytes are available.
             path = Path(self.path(key))
         hashed = hashlib.sha256()
         with as_storage_error(key), path.open("rb") as source:
@@ -83,13 +83,13 @@ class VersionedFileSystemStorage(FileSystemStorage):
                 return read_small(source, key, path.stat().st_size, max_bytes)
 
     def put(self, key: str, content: IO[bytes]) -> None:
-        """Store `content` whole or not at all."""
+        """Store `content` atomically."""
         path = Path(self.path(key))
         with as_storage_error(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, content)
             if not key.endswith(MANIFEST_SUFFIX):
-                # Its bytes are complete: discovery need not wait for them to settle.
+                # The file is complete: discovery need not wait until it stops changing.
                 self._keep(path, path.stat(), self._known(key))
 
     def location_of(self, key: str) -> str:
@@ -114,12 +114,12 @@ class VersionedFileSystemStorage(FileSystemStorage):
             stat = _settled(path)
             known = known if _is_newest(known, stat) else self._keep(path, stat, known)
             if not known:
-                # No copy can be kept: the digest alone is the version, so that a touched file is not a new one.
+                # No copy is possible: the version id is only the digest, so that a touched file is not a new version.
                 return [StoredVersion(key, f"digest-{_digest(path)}", stat.st_size, stat.st_mtime)]
         return [StoredVersion(key, item.name, item.stat().st_size, _kept_at(item) / 1e9) for item in known]
 
     def _keep(self, path: Path, stat: os.stat_result, known: list[Path]) -> list[Path]:
-        """Return the kept versions with the file's present bytes among them; empty if none can be kept."""
+        """Return the kept versions, including the file's current bytes; empty if no copy is possible."""
         digest = _digest(path)
         if known and known[-1].name.endswith(digest):
             return known
@@ -132,7 +132,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
         except PermissionError:
             return []
         except OSError as error:
-            if error.errno == 30:  # a read-only file system, as a mounted model directory often is
+            if error.errno == 30:  # a read-only file system, which is common for a mounted model directory
                 return []
             raise
         return [*known, target]
@@ -161,7 +161,7 @@ def _files_in(folder: Path, base: str, prefix: str) -> Iterator[str]:
 
 
 def _settled(path: Path) -> os.stat_result:
-    """Return the file's state once it has not changed for a second: a copy in progress is not a version."""
+    """Return the file's state if it has not changed for a second: a copy in progress is not a version."""
     stat = path.stat()
     for _ in range(30):
         age = time.time() - stat.st_mtime
@@ -173,7 +173,7 @@ def _settled(path: Path) -> os.stat_result:
 
 
 def _is_newest(known: list[Path], stat: os.stat_result) -> bool:
-    """Return whether the newest kept version is of a file's present bytes."""
+    """Return whether the newest kept version has the file's current bytes."""
     return bool(known) and (known[-1].stat().st_size, _kept_at(known[-1])) == (stat.st_size, stat.st_mtime_ns)
 
 

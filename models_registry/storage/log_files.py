@@ -1,4 +1,4 @@
-"""Where the prediction log is kept: a directory, or a bucket."""
+"""Storage of the prediction log: a directory or a bucket."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ READ_SECONDS = 20
 
 
 class LogStorage(Protocol):
-    """Whole files under keys with slashes."""
+    """Stores whole files under keys with slashes."""
 
     def put(self, key: str, source: Path) -> None:
-        """Store the file at `source`, whole or not at all; StorageError if it cannot be stored."""
+        """Store the file at `source` atomically; StorageError on failure."""
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys that begin with `prefix`, in their order."""
+        """Yield the keys that start with `prefix`, sorted."""
 
     def read(self, key: str) -> bytes:
         """Return the content of a file."""
 
 
 def ground_truth_folder(model: str) -> str:
-    """Return where the labels of a model are: apart from all predictions, since no model's name begins with `_`."""
+    """Return the prefix of a model's labels: separate from predictions, since no model name starts with `_`."""
     return f"_ground_truth/{model}"
 
 
 def open_log_storage(url: str) -> LogStorage:
-    """Return the storage that `url` names: `file:///path` or `s3://bucket/prefix`."""
+    """Return the storage at `url`: `file:///path` or `s3://bucket/prefix`."""
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
         return BucketLog(parts.netloc, parts.path.strip("/"))
@@ -50,7 +50,7 @@ class DirectoryLog:
         self._root = root
 
     def put(self, key: str, source: Path) -> None:
-        """Copy `source` under another name, then give it its own."""
+        """Copy `source` to a temporary name, then rename it."""
         target = self._root / key
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ class DirectoryLog:
             raise StorageUnavailable(f"{target}: {error.strerror or error}") from error
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the files below, without those that are still written."""
+        """Yield the files below `prefix`, without unfinished ones."""
         found = sorted((self._root / prefix).rglob("*.parquet")) if (self._root / prefix).is_dir() else []
         for path in found:
             if not path.name.startswith("."):
@@ -101,7 +101,7 @@ class BucketLog:
             raise StorageUnavailable(f"s3://{self._bucket}/{self._prefix}{key}: {error}") from error
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below."""
+        """Yield the keys below `prefix`."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:

@@ -1,4 +1,4 @@
-"""The queue in which S3 tells what was uploaded: which models to look for, instead of listing the bucket."""
+"""The SQS queue of S3's upload notifications: they name changed models, so the bucket need not be listed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from urllib.parse import unquote_plus, urlsplit
 from models_registry.errors import StorageUnavailable
 from models_registry.storage.base import as_clause
 
-# SQS answers earlier where a message comes.
+# SQS returns earlier if a message arrives.
 WAIT_SECONDS = 20
 MAX_MESSAGES = 10
 SHOWN_BODY = 200
 
 
 class BadNotification(ValueError):
-    """A message that is not a notification of S3."""
+    """A message that is not an S3 notification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: `receipt` deletes it, `receives` is how often it was given out."""
+    """One message: `receipt` deletes it, `receives` counts its deliveries."""
 
     body: str
     receipt: str
@@ -31,11 +31,11 @@ class Message:
 
 
 class NotificationQueue:
-    """An SQS queue that S3, or EventBridge, sends notifications of a bucket to."""
+    """An SQS queue to which S3 or EventBridge sends a bucket's notifications."""
 
     def __init__(self, url: str) -> None:
-        """Take the queue's URL."""
-        # Imported here: a replica that lists a directory needs no boto3.
+        """Store the queue's URL."""
+        # Imported here: a replica with a directory storage needs no boto3.
         import boto3
         from botocore.config import Config
 
@@ -46,7 +46,7 @@ class NotificationQueue:
         self._client = boto3.client("sqs", region_name=_region_of(url), config=config)
 
     def receive(self, *, wait_seconds: int = WAIT_SECONDS) -> list[Message]:
-        """Return up to ten messages; raises StorageUnavailable."""
+        """Return up to ten messages; StorageUnavailable on failure."""
         answer = self._call(
             "receive_message",
             MaxNumberOfMessages=MAX_MESSAGES,
@@ -61,7 +61,7 @@ class NotificationQueue:
         ]
 
     def delete(self, messages: Iterable[Message]) -> None:
-        """Delete messages that are done with; raises StorageUnavailable."""
+        """Delete processed messages; StorageUnavailable on failure."""
         entries = [{"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(messages)]
         if entries:
             self._call("delete_message_batch", Entries=entries)
@@ -80,9 +80,9 @@ class NotificationQueue:
 
 
 def models_of(body: str, *, bucket: str, prefix: str) -> set[str]:
-    """Return the models whose files a message is about: the first folder below `prefix` of `bucket`.
+    """Return the models of the files in a message: the first directory below `prefix` of `bucket`.
 
-    It takes what S3 sends itself, its test event included, and what EventBridge sends. Raises BadNotification.
+    Accepts messages of S3, including its test event, and of EventBridge. Raises BadNotification.
     """
     try:
         keys = _keys_of(json.loads(body), bucket)
@@ -102,12 +102,12 @@ def _keys_of(message: Any, bucket: str) -> list[str]:
     if "detail" in message:
         about = [message["detail"]]
         return [one["object"]["key"] for one in about if one["bucket"]["name"] == bucket]
-    # S3 itself encodes keys as forms do.
+    # S3 encodes keys like form data.
     about = [record["s3"] for record in message["Records"]]
     return [unquote_plus(one["object"]["key"]) for one in about if one["bucket"]["name"] == bucket]
 
 
 def _region_of(url: str) -> str | None:
-    """Return the region in the address of a queue of AWS; None: boto3's own."""
+    """Return the region in the URL of an AWS queue; None: boto3's default region."""
     parts = (urlsplit(url).hostname or "").split(".")
     return parts[1] if parts[0] == "sqs" and len(parts) > 3 else None

@@ -30,7 +30,7 @@ GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFa
 
 
 class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has no types
-    """A bucket with versioning on; a prefix in it holds the models."""
+    """A bucket with versioning; the models are below a prefix."""
 
     def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
         """Give every version of every object in the order of keys, a key's oldest first; a deleted key has none."""
@@ -63,12 +63,12 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
             deleted = max(markers)
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
-        """Write the bytes of that version to `target`: one GET, by version id."""
+        """Write the bytes of that version to `target`, with one GET by version id."""
         write_chunks(self._chunks_of(key, version_id), target)
 
     def _chunks_of(self, key: str, version_id: str) -> Generator[bytes]:
-        # Without versioning there is but the ETag to hold the bytes by. "null" is what was stored then: it is still
-        # there after versioning is switched on and the key overwritten.
+        # Without versioning only the ETag identifies the bytes. "null" is the version id of such an object: it still
+        # exists after versioning is switched on and the key is overwritten.
         is_plain = version_id.startswith("etag:")
         pin = {"VersionId": "null", "IfMatch": version_id[5:]} if is_plain else {"VersionId": version_id}
         with _answered(self._address(key)):
@@ -77,7 +77,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
                 yield from body.iter_chunks(CHUNK_BYTES)
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
-        """Return the object's present bytes, or None."""
+        """Return the object's current bytes, or None."""
         try:
             with _answered(self._address(key)):
                 answer = self._client().get_object(Bucket=self.bucket_name, Key=self._full(key))
@@ -86,7 +86,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
         except ObjectMissing:
             return None
         except StorageDenied:
-            # S3 answers so for a missing key too, where the credentials may list only a part of the bucket.
+            # S3 also gives this response for a missing key if the credentials may list only a part of the bucket.
             if self._is_there(key):
                 raise
             return None
@@ -98,12 +98,12 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
         return any(item["Key"] == full for item in page.get("Versions", []))
 
     def put(self, key: str, content: IO[bytes]) -> None:
-        """Upload `content`; large ones go in parts."""
+        """Upload `content`; a large object is sent in parts."""
         with _answered(self._address(key)):
             self.save(key, File(content))
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """Return `name` itself: overwriting makes a new object version."""
+        """Return `name` unchanged: an overwrite creates a new object version."""
         return name
 
     def location_of(self, key: str) -> str:
@@ -125,20 +125,20 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
 
 
 def open_bucket(name: str, *, prefix: str) -> VersionedS3Storage:
-    """Return the storage in `prefix` of a bucket."""
+    """Return the storage below `prefix` of a bucket."""
     return VersionedS3Storage(
         bucket_name=name,
         location=prefix,
         file_overwrite=True,
         querystring_auth=False,
-        # boto3's own defaults wait 60 s, five times over; a caller here has a deadline in all.
+        # boto3's defaults wait five times 60 s; callers here have one deadline for all attempts.
         client_config=Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
     )
 
 
 @contextmanager
 def _answered(where: str) -> Iterator[None]:
-    """Turn what boto3 and the file system raise into the registry's sentences."""
+    """Convert exceptions of boto3 and the file system to the registry's errors."""
     with as_storage_error(where):
         try:
             yield

@@ -1,1 +1,1 @@
-"""The compiled forms of scikit-learn's estimators; importing a module registers its converters."""
+"""Converters of scikit-learn's estimators; importing a module registers its converters."""

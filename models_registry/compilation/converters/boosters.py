@@ -1,4 +1,4 @@
-"""XGBoost's and LightGBM's models."""
+"""Converters of XGBoost and LightGBM models."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _boosted(context: Context, estimator: Any, value: Value) -> Outputs:
 
 
 def _input(context: Context, estimator: Any, value: Value) -> Tensor:
-    """Return the numbers that the model sees, NaN if one is missing."""
+    """Return the model's input numbers, with NaN for missing values."""
     graph, model = context.graph, estimator.model_
     tensor = _with_codes(context, estimator, value)
     if estimator.saw_sparse_ is None:
         raise Unsupported("it answers no made-up row, so it is not known in which form rows reach the booster")
     name = tensor.name
     if estimator.saw_sparse_ and model.library == XGBOOST and model.forest is not None:
-        # What a sparse matrix leaves out is a missing value to XGBoost, not a zero.
+        # XGBoost treats the absent entries of a sparse matrix as missing, not as zero.
         name = _missing_where(context, name, graph.op("Equal", name, graph.constant(0.0)))
     if not np.isnan(estimator.missing_):
         name = _missing_where(context, name, graph.op("Equal", name, graph.constant(estimator.missing_)))
@@ -58,7 +58,7 @@ def _missing_where(context: Context, name: str, condition: str) -> str:
 
 
 def _with_codes(context: Context, estimator: Any, value: Value) -> Tensor:
-    """Return the input with a code in place of each value of a column of categories."""
+    """Return the input with codes instead of the values of categorical columns."""
     known = estimator.categories_by_feature
     positions = [position for position, values in enumerate(known) if values is not None]
     if not positions:
@@ -87,7 +87,7 @@ def _with_codes(context: Context, estimator: Any, value: Value) -> Tensor:
 
 
 def _margins(context: Context, model: BoostedModel, tensor: Tensor) -> str:
-    """Return (rows, outputs), the sums before the link."""
+    """Return the sums before the link, shape (rows, outputs)."""
     graph = context.graph
     if model.forest is None:
         weights = np.asarray(model.weights)
@@ -108,7 +108,7 @@ def _margins(context: Context, model: BoostedModel, tensor: Tensor) -> str:
 
 
 def _zeros_as_missing(context: Context, forest: Forest, tensor: Tensor) -> Tensor:
-    """Return the input with NaN in place of zero in the columns whose splits take that for missing."""
+    """Return the input with NaN for zero in the columns whose splits treat zero as missing."""
     inner = ~forest.is_leaf & (forest.set_words == 0)
     as_zero = np.unique(forest.feature[inner & (forest.missing == MISSING_ZERO)])
     if not as_zero.size:
@@ -124,7 +124,7 @@ def _zeros_as_missing(context: Context, forest: Forest, tensor: Tensor) -> Tenso
 
 
 def _table_sizes(forest: Forest) -> dict[int, int]:
-    """Return for each feature how many categories its splits tell apart."""
+    """Return for each feature the number of categories that its splits distinguish."""
     nodes = np.flatnonzero(forest.set_words > 0)
     sizes: dict[int, int] = {}
     for node in nodes.tolist():
@@ -139,7 +139,7 @@ def _tree(model: BoostedModel, number: int, columns: SplitColumns, sizes: dict[i
     start, stop = int(forest.starts[number]), int(forest.starts[number + 1])
     feature, threshold = forest.feature[start:stop].copy(), forest.threshold[start:stop].copy()
     missing_left = forest.missing_left[start:stop].copy()
-    # A missing value that counts as zero goes where zero goes.
+    # A missing value that counts as zero takes the path of zero.
     counts_as_zero = forest.missing[start:stop] == MISSING_NONE
     missing_left[counts_as_zero] = (threshold >= 0.0)[counts_as_zero]
     for node in np.flatnonzero(forest.set_words[start:stop] > 0).tolist():
@@ -162,7 +162,7 @@ def _tree(model: BoostedModel, number: int, columns: SplitColumns, sizes: dict[i
 
 
 def _sides(model: BoostedModel, categories: Array, size: int, *, is_missing_left: bool) -> Array:
-    """Return a split's table: each category's side, then that of what is not a category, then that of missing ones."""
+    """Return a split's table: the side of each category, then of non-categories, then of missing values."""
     in_set = np.isin(np.arange(size + 1), categories)
     goes_left = in_set == (model.library == LIGHTGBM)
     return np.where(np.append(goes_left, is_missing_left), 0.0, 1.0)
@@ -173,7 +173,7 @@ def _position_of_xgboost(context: Context, code: str, missing: int) -> str:
 
 
 def _position_of_lightgbm(context: Context, code: str, missing: int) -> str:
-    # LightGBM cuts -0.5 to the category 0, XGBoost takes it for none.
+    # LightGBM truncates -0.5 to category 0; XGBoost treats it as no category.
     return _position(context, code, missing, context.graph.op("Greater", code, context.graph.constant(-1.0)))
 
 
@@ -186,7 +186,7 @@ def _position(context: Context, code: str, missing: int, is_high: str) -> str:
 
 
 def _answers(context: Context, model: BoostedModel, margins: str) -> str:
-    """Return what the library makes of the sums."""
+    """Return the library's predictions for the sums."""
     graph = context.graph
     if model.link == links.IDENTITY:
         return margins
@@ -209,7 +209,7 @@ def _answers(context: Context, model: BoostedModel, margins: str) -> str:
 
 
 def _in_float32(context: Context, link: str, margins: str) -> str:
-    """Return probabilities rounded after each step, as XGBoost rounds."""
+    """Return probabilities rounded to float32 after each step, like XGBoost."""
     graph = context.graph
     if link == links.SIGMOID:
         grown = graph.as_float32(graph.op("Exp", graph.op("Neg", margins)))

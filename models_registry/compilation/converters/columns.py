@@ -1,4 +1,4 @@
-"""Pipelines, choices of columns, and encoders of categories."""
+"""Converters of pipelines, column transformers, and encoders of categories."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from models_registry.compilation.encoder import CodeColumn
 from models_registry.compilation.graph import Array
 
 ENCODERS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
-# Steps whose every output depends on one input column, so that a table by category holds them all.
+# Steps whose outputs each depend on one input column, so that a table by category holds all of them.
 COLUMNWISE = ENCODERS | {"SimpleImputer", "StandardScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler"}
-# A table of codes by outputs up to this many cells is one gather; a larger one is stored column by column.
+# Up to this many cells (codes × outputs), one gather reads a table; a larger table is stored by column.
 ONE_TABLE_CELLS = 1_000_000
 UNKNOWN_TEXT = "\x00 no category of this column"
 
@@ -102,10 +102,10 @@ def _encoder(context: Context, encoder: Any, value: Value) -> Tensor:
 
 
 def _tabulated(context: Context, transformer: Any, value: Value) -> Tensor | None:
-    """Return a block of columns with an encoder as a table looked up by category, or None if it is no such block.
+    """Return a block of columns with an encoder as a lookup table by category; None for other blocks.
 
-    The native block itself is asked what it makes of each category, of an unknown one and of none, so every
-    parameter of every encoder is honoured without being known here.
+    The native block itself transforms each category, an unknown one and a missing one. So all parameters of all
+    encoders have their effect without code for each.
     """
     steps = list(_leaves(transformer))
     encoders = [step for step in steps if type(step).__name__ in ENCODERS]
@@ -130,7 +130,7 @@ def _leaves(transformer: Any) -> Iterator[Any]:
 
 
 class _Tables:
-    """What a block answers, category by category."""
+    """The outputs of a block by category."""
 
     def __init__(self, context: Context, transformer: Any, value: Raw) -> None:
         self._context = context
@@ -156,7 +156,7 @@ class _Tables:
         changes = [np.any(~_same(answers, base), axis=0) for answers in self._answers]
         if np.sum(changes, axis=0).max(initial=0) > 1:
             raise Unsupported("an encoder whose outputs depend on several columns has no compiled form")
-        # What never changes belongs to the first column's table.
+        # Constant outputs belong to the first column's table.
         changes[0] = changes[0] | ~np.any(changes, axis=0)
         codes = self._context.codes(self._columns)
         cells = sum(map(len, self._answers)) * len(base)
@@ -183,7 +183,7 @@ class _Tables:
         self._answers.append(np.concatenate(answers))
 
     def _try(self, position: int, item: Any) -> Array | None:
-        """Return the native answer to a value, or None if it is refused."""
+        """Return the native output for a value, or None if the block refuses it."""
         try:
             return self._native([self._varied(position, item)])
         except (ValueError, TypeError):
@@ -195,7 +195,7 @@ class _Tables:
         return row
 
     def _typed(self, position: int, item: Any) -> Any:
-        """Return a category in the type in which requests bring it."""
+        """Return a category in the type of request values."""
         kind = self._context.schema.inputs[self._sources[position]].type
         if item is None or kind == "any":
             return item
@@ -204,7 +204,7 @@ class _Tables:
         if kind == "boolean":
             return bool(item)
         if type(item) is int:
-            # float64 would make others of numbers beyond 2**53.
+            # float64 would change integers above 2**53.
             return item
         try:
             number = float(item)
@@ -219,7 +219,7 @@ class _Tables:
     def _native(self, rows: list[list[Any]]) -> Array:
         from sklearn.utils import _safe_indexing
 
-        # The base row goes first, so that every column has a value that tells its type.
+        # The base row comes first, so that every column has a value that shows its type.
         parsed = self._context.parse_freely([self._base, *rows])
         chosen = _safe_indexing(parsed, list(self._sources), axis=1)
         answered = self._transformer.transform(chosen)
@@ -242,7 +242,7 @@ class _Tables:
         return graph.total(rows, 1, keep=False)
 
     def _many(self, codes: str, changes: list[Array]) -> str:
-        """Return the outputs from a table for each column, put in order."""
+        """Return the outputs from one table per column, in order."""
         graph = self._context.graph
         parts, order = [], []
         for position, (answers, change) in enumerate(zip(self._answers, changes, strict=True)):
@@ -262,7 +262,7 @@ def _same(left: Array, right: Array) -> Array:
 
 
 def _unknown(kind: str, known: list[Any]) -> Any:
-    """Return a value of the column's type that is none of its categories."""
+    """Return a value of the column's type that is not a category."""
     numbers = [item.item() if isinstance(item, np.generic) else item for item in known]
     numbers = [item for item in numbers if isinstance(item, int | float)]
     if kind == "string" or (kind == "any" and not numbers):
@@ -270,8 +270,7 @@ def _unknown(kind: str, known: list[Any]) -> Any:
     if kind == "boolean":
         return next((item for item in (True, False) if item not in known), None)
     low, high = (min(numbers), max(numbers)) if numbers else (0, 0)
-    # One more than a large float is that float again, and one more than the largest integer is not an integer of 64
-    # bits.
+    # A large float plus one is the same float, and the largest integer plus one needs more than 64 bits.
     for candidate in (high + 1, low - 1, high / 2, 0, 1, 2):
         if candidate not in numbers and (type(candidate) is float or -(2**63) < candidate < 2**63):
             return candidate

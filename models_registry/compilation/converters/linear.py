@@ -1,4 +1,4 @@
-"""Linear models, discriminant analysis, neural networks, and the constants that any of them must beat."""
+"""Converters of linear models, discriminant analysis, neural networks, and dummy estimators."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LINKED_REGRESSORS = ("PoissonRegressor", "GammaRegressor", "TweedieRegressor")
 
 
 def affine(context: Context, value: Value, coefficients: Any, intercept: Any) -> str:
-    """Return (rows, outputs): x · coefficientsᵀ + intercept."""
+    """Return x · coefficientsᵀ + intercept, shape (rows, outputs)."""
     graph = context.graph
     product = context.product(value, np.atleast_2d(np.asarray(coefficients)).T)
     return graph.add(product, graph.constant(np.atleast_1d(np.asarray(intercept, dtype=np.float64)).ravel()))
@@ -40,7 +40,7 @@ def affine(context: Context, value: Value, coefficients: Any, intercept: Any) ->
 def _linear_regressor(context: Context, estimator: Any, value: Value) -> Outputs:
     dimensions = np.ndim(estimator.coef_)
     scores = affine(context, value, estimator.coef_, estimator.intercept_)
-    # A target of one column given as a matrix is answered as a matrix.
+    # A single target that was fitted as a matrix is predicted as a matrix.
     return Outputs(prediction=context.graph.flatten(scores) if dimensions == 1 else scores)
 
 
@@ -60,7 +60,7 @@ def _ransac(context: Context, estimator: Any, value: Value) -> Outputs:
 
 
 def linear_outputs(context: Context, scores: str, width: int, estimator: Any) -> Outputs:
-    """Return label and decision of scores with one column (binary) or one per class."""
+    """Return label and decision for scores with one column (binary) or one per class."""
     graph, classes = context.graph, classes_of(estimator)
     if width == 1:
         return Outputs(label=above(graph, scores), decision=graph.flatten(scores), classes=classes)
@@ -175,7 +175,7 @@ def _constant(context: Context, estimator: Any, value: Value) -> Outputs:
     graph = context.graph
     if estimator.n_outputs_ != 1:
         raise Unsupported("constants of several outputs have no compiled form here")
-    # Nothing of the rows is used but their number.
+    # Only the number of rows is used.
     rows = graph.op("Slice", graph.op("Shape", INPUT), *(graph.constant([at], np.int64) for at in (0, 1)))
     if not hasattr(estimator, "classes_"):
         amount = graph.constant(np.asarray(estimator.constant_, dtype=np.float64).ravel())

@@ -1,4 +1,4 @@
-"""Predictors made of other predictors."""
+"""Converters of predictors that combine other predictors."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _stacking(context: Context, stacking: Any, value: Value) -> Outputs:
     outputs = predict(context, stacking.final_estimator_, beside)
     if encoder is None:
         return outputs
-    # The final estimator was trained on the labels' positions, which its own classes are.
+    # The final estimator was trained on label positions, which are its own classes.
     positions = np.asarray(stacking.final_estimator_.classes_, dtype=np.int64)
     return replace(outputs, classes=np.asarray(encoder.classes_)[positions])
 
@@ -152,7 +152,7 @@ def _one_against_rest(context: Context, estimator: Any, value: Value) -> Outputs
 
 
 def _divided_by_sum(graph: Graph, name: str) -> str:
-    """Return rows that add up to one; a row of zeros stays as it is."""
+    """Return rows normalized to the sum 1; a row of zeros is unchanged."""
     total = graph.total(name, 1, keep=True)
     is_zero = graph.op("Equal", total, graph.constant(0.0))
     return graph.divide(name, graph.where(is_zero, graph.constant(1.0), total))
@@ -199,7 +199,7 @@ def _one_calibrated(context: Context, member: Any, value: Value, count: int) -> 
 
 
 def _interpolated(graph: Graph, column: str, calibrator: Any) -> str:
-    """Return the line between an isotonic regression's thresholds, flat outside them."""
+    """Return linear interpolation between an isotonic regression's thresholds, constant outside of them."""
     known = np.asarray(calibrator.X_thresholds_, dtype=np.float64)
     values = np.asarray(calibrator.y_thresholds_, dtype=np.float64)
     if len(known) == 1:

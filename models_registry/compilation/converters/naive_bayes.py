@@ -1,4 +1,4 @@
-"""Naive Bayes classifiers."""
+"""Converters of naive Bayes classifiers."""
 
 from __future__ import annotations
 

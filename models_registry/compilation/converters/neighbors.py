@@ -1,4 +1,4 @@
-"""Nearest neighbours and nearest centroids."""
+"""Converters of nearest neighbours and nearest centroids."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from models_registry.compilation.context import Context, Outputs, Tensor, Unsupp
 from models_registry.compilation.converters.outputs import classes_of, softmax
 from models_registry.compilation.graph import Array, Graph
 
-# How many more neighbours than asked for are compared by exact distances.
+# Number of extra neighbours that are compared by exact distances.
 MORE_CANDIDATES = 16
 
 
 def squared_distances(context: Context, tensor: Tensor, points: Array) -> str:
-    """Return (rows, points): squared Euclidean distances."""
+    """Return squared Euclidean distances, shape (rows, points)."""
     context.measured_distances = True
     return (
         _by_products(context, tensor, points)
@@ -25,7 +25,7 @@ def squared_distances(context: Context, tensor: Tensor, points: Array) -> str:
 
 
 def _by_products(context: Context, tensor: Tensor, points: Array) -> str:
-    """|x|² - 2xy + |y|²: one matrix product; far from the origin it loses digits."""
+    """|x|² - 2xy + |y|²: one matrix product; it loses digits far from the origin."""
     graph = context.graph
     context.needs(32 * len(points))
     own = graph.op("ReduceSumSquare", tensor.name, graph.constant([1], np.int64), keepdims=1)
@@ -35,7 +35,7 @@ def _by_products(context: Context, tensor: Tensor, points: Array) -> str:
 
 
 def _by_differences(context: Context, tensor: Tensor, points: Array) -> str:
-    """The sum of squared differences, exact wherever the rows are."""
+    """The sum of squared differences; exact for all rows."""
     graph = context.graph
     context.needs(16 * points.size)
     apart = graph.op("Unsqueeze", tensor.name, graph.constant([1], np.int64))
@@ -52,7 +52,7 @@ def _absolute_distances(context: Context, tensor: Tensor, points: Array, kind: s
 
 
 def _ordering_distances(context: Context, tensor: Tensor, estimator: Any, points: Array) -> tuple[str, bool]:
-    """Return distances that order as the metric does, and whether they are squared."""
+    """Return distances with the order of the metric, and whether they are squared."""
     metric, power = estimator.effective_metric_, (estimator.effective_metric_params_ or {}).get("p", estimator.p)
     if metric == "minkowski":
         metric = {1: "manhattan", 2: "euclidean"}.get(power, f"minkowski of power {power}")
@@ -66,7 +66,7 @@ def _ordering_distances(context: Context, tensor: Tensor, estimator: Any, points
 
 
 def _neighbours(context: Context, estimator: Any, value: Value) -> tuple[str, str | None]:
-    """Return the positions of the nearest points, (rows, k), and their weights where they differ."""
+    """Return the positions of the nearest points, (rows, k), and their weights if not uniform."""
     if estimator.weights not in ("uniform", "distance", None):
         raise Unsupported("neighbours weighted by a function of one's own have no compiled form")
     points = estimator._fit_X
@@ -99,7 +99,7 @@ def _nearest(graph: Graph, distances: str, count: int) -> list[str]:
 def _nearest_of_candidates(
     context: Context, tensor: Tensor, distances: str, points: Array, count: int
 ) -> tuple[str, str]:
-    """Return the nearest by exact distance among a few more candidates by the quick one."""
+    """Return the nearest points by exact distance, among some extra candidates by the fast distance."""
     graph = context.graph
     _, candidates = _nearest(graph, distances, min(len(points), count + MORE_CANDIDATES))
     context.needs(32 * (count + MORE_CANDIDATES) * points.shape[1])
@@ -149,7 +149,7 @@ def _nearest_centroid(context: Context, estimator: Any, value: Value) -> Outputs
     graph, tensor, classes = context.graph, context.tensor(value), classes_of(estimator)
     distances = squared_distances(context, tensor, np.asarray(estimator.centroids_))
     label = graph.op("ArgMin", distances, axis=1, keepdims=0)
-    # By its own centroids and spreads, scikit-learn scores what it answers as probabilities.
+    # With its own centroids and deviations, scikit-learn returns scores as probabilities.
     spread = np.asarray(estimator.within_class_std_dev_)
     is_spread = spread != 0
     scale = np.where(is_spread, spread, 1.0)

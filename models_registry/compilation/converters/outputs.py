@@ -1,4 +1,4 @@
-"""From scores to labels and probabilities, as scikit-learn goes."""
+"""Converts scores to labels and probabilities, like scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.compilation.graph import Array, Graph
 
 
 def classes_of(estimator: Any) -> Array:
-    """Return the labels; raises Unsupported if there are several outputs."""
+    """Return the labels; Unsupported for several outputs."""
     classes = estimator.classes_
     if isinstance(classes, list) or np.ndim(classes) != 1:
         raise Unsupported(f"{type(estimator).__name__} with several outputs answers lists of probabilities")
@@ -21,8 +21,8 @@ def classes_of(estimator: Any) -> Array:
 def sigmoid(graph: Graph, name: str) -> str:
     """Return 1 / (1 + e⁻ˣ).
 
-    Written out, because onnxruntime's own operator answers zero where the true value is merely small, and
-    one-against-rest classifiers divide by the sum of such values.
+    Written out, because onnxruntime's own operator returns zero if the true value is very small, and one-vs-rest
+    classifiers divide by the sum of such values.
     """
     grown = graph.op("Exp", graph.op("Neg", name))
     return graph.op("Reciprocal", graph.add(grown, graph.constant(1.0)))
@@ -38,7 +38,7 @@ def softmax(graph: Graph, name: str) -> str:
 
 
 def normalized(graph: Graph, name: str) -> str:
-    """Return rows that add up to one; a row of zeros becomes uniform."""
+    """Return rows normalized to the sum 1; a row of zeros becomes uniform."""
     total = graph.total(name, 1, keep=True)
     is_zero = graph.op("Equal", total, graph.constant(0.0))
     one = graph.constant(1.0)
@@ -47,16 +47,16 @@ def normalized(graph: Graph, name: str) -> str:
 
 
 def above(graph: Graph, column: str, threshold: float = 0.0, *, inclusive: bool = False) -> str:
-    """Return the label 1 where a column is above the threshold, else 0."""
+    """Return label 1 if a column is above the threshold, else 0."""
     kind = "GreaterOrEqual" if inclusive else "Greater"
     return graph.flatten(graph.as_int64(graph.op(kind, column, graph.constant(threshold))))
 
 
 def by_highest(context: Context, probabilities: str, classes: Array) -> Outputs:
-    """Answer with the class of the highest probability."""
+    """Predict the class of the highest probability."""
     return Outputs(label=context.graph.argmax(probabilities), probabilities=probabilities, classes=classes)
 
 
 def as_prediction(context: Context, name: str, outputs: int) -> Outputs:
-    """Answer with numbers: (rows,) for one output, else (rows, outputs)."""
+    """Predict numbers: (rows,) for one output, else (rows, outputs)."""
     return Outputs(prediction=context.graph.flatten(name) if outputs == 1 else name)

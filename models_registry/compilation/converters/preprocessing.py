@@ -1,4 +1,4 @@
-"""Transformers of numbers."""
+"""Converters of numeric transformers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models_registry.compilation.context import Context, Tensor, Unsupported, Va
 from models_registry.compilation.graph import Array, Graph
 
 FUNCTIONS = {"log": "Log", "exp": "Exp", "sqrt": "Sqrt", "absolute": "Abs", "fabs": "Abs", "tanh": "Tanh"}
-# Where these functions stop being finite.
+# The domains in which these functions are finite.
 SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 LOWEST = {"log": SMALLEST, "log1p": float(np.nextafter(-1.0, 0.0)), "sqrt": 0.0}
 
@@ -19,7 +19,7 @@ def _shifted_and_scaled(context: Context, value: Value, shift: Any, scale: Any) 
     graph, tensor = context.graph, context.tensor(value)
     name = tensor.name
     if shift is not None and scale is not None:
-        # Where the rows of the training lay: those to verify on are drawn there.
+        # The range of the training rows: verification draws rows there.
         for distance in (-1.0, 0.0, 1.0):
             context.remember_thresholds(tensor, np.arange(tensor.width), shift + distance * scale)
     if shift is not None:
@@ -125,7 +125,7 @@ def _is_missing(graph: Graph, name: str, marker: Any) -> str:
 
 @transforms("PolynomialFeatures")
 def _polynomial(context: Context, polynomial: Any, value: Value) -> Tensor:
-    """Multiply, for every output, as many columns as the degree asks for; a column of ones fills up."""
+    """Multiply, for every output, as many columns as the degree; a column of ones pads shorter products."""
     graph, tensor = context.graph, context.tensor(value)
     powers: Array = polynomial.powers_
     factors = [np.repeat(np.arange(tensor.width), row) for row in powers]
@@ -208,7 +208,7 @@ def _yeo_johnson(graph: Graph, name: str, exponents: Array) -> str:
 
 
 def _raised(graph: Graph, base: str, exponents: Array) -> str:
-    """Return (baseᵉ - 1) / e for each column, and its limit, the logarithm, where e is zero."""
+    """Return (baseᵉ - 1) / e for each column, and its limit, the logarithm, if e is zero."""
     is_zero = np.abs(exponents) < np.finfo(np.float64).eps
     safe = np.where(is_zero, 1.0, exponents)
     risen = graph.subtract(graph.op("Pow", base, graph.constant(safe)), graph.constant(1.0))
@@ -222,7 +222,7 @@ def _raised(graph: Graph, base: str, exponents: Array) -> str:
 def _function(context: Context, transformer: Any, value: Value) -> Tensor:
     function, tensor = transformer.func, context.tensor(value)
     inner = getattr(function, "func", function)
-    # Histogram boosting wraps the check of its numbers in its own FunctionTransformer.
+    # Histogram boosting has a FunctionTransformer of its own to check its numbers.
     if function is None or getattr(inner, "__module__", "") == "sklearn.utils.validation":
         return tensor
     graph = context.graph

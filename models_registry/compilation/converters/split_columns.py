@@ -1,4 +1,4 @@
-"""Splits by a set of categories, as extra columns of the input: 0 goes left, 1 goes right."""
+"""Categorical splits as extra input columns: 0 goes left, 1 goes right."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from models_registry.compilation.context import Context, Tensor, Unsupported
 from models_registry.compilation.graph import Array
 
-# Every row of a request has all of the extra columns; tables of more cells are larger than most models.
+# Every row of a request has all extra columns; tables above this number of cells exceed most models.
 MAX_CELLS = 20_000_000
 Position = Callable[[Context, str, int], str]
 
 
 class SplitColumns:
-    """The extra columns beside an input of `width` columns.
+    """The extra columns for an input of `width` columns.
 
-    Which side each category takes at a split is a column of the feature's table; the table's row is the category.
+    The side of each category at a split is a column of the feature's table; the table's rows are the categories.
     """
 
     def __init__(self, width: int) -> None:
@@ -41,7 +41,7 @@ class SplitColumns:
         return self._known[key]
 
     def extend(self, context: Context, tensor: Tensor, position: Position) -> Tensor:
-        """Return the input with the extra columns beside it; `position` gives the table's row of each category."""
+        """Return the input with the extra columns appended; `position` gives the table row of each category."""
         if not self._order:
             return tensor
         graph = context.graph

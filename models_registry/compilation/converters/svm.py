@@ -1,4 +1,4 @@
-"""Support vector machines."""
+"""Converters of support vector machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.compilation.graph import Array
 
 
 def _kernel(context: Context, estimator: Any, value: Value) -> str:
-    """Return (rows, support vectors): the kernel's values."""
+    """Return the kernel's values, shape (rows, support vectors)."""
     graph, tensor = context.graph, context.tensor(value)
     if not isinstance(estimator.support_vectors_, np.ndarray) or estimator._sparse:
         raise Unsupported("support vectors fitted on sparse data have no compiled form here")
@@ -47,7 +47,7 @@ def _support_outlier(context: Context, estimator: Any, value: Value) -> Outputs:
     graph = context.graph
     scores = graph.matmul(_kernel(context, estimator, value), graph.constant(estimator._dual_coef_.T))
     scores = graph.add(scores, graph.constant(estimator._intercept_))
-    # An outlier is -1; on the edge it is one.
+    # An outlier is -1, and so is a row on the boundary.
     return Outputs(label=above(graph, scores), decision=graph.flatten(scores), classes=np.array([-1, 1]))
 
 
@@ -79,7 +79,7 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 
 
 def _pairwise_coefficients(estimator: Any, pairs: list[tuple[int, int]]) -> Array:
-    """Return (support vectors, pairs) from libsvm's layout: a vector has a row for each rival of its class."""
+    """Return (support vectors, pairs) from libsvm's layout: a vector has one row for each other class."""
     ends = np.cumsum(estimator._n_support)
     starts = ends - estimator._n_support
     dual = estimator._dual_coef_
@@ -92,7 +92,7 @@ def _pairwise_coefficients(estimator: Any, pairs: list[tuple[int, int]]) -> Arra
 
 
 def _votes(context: Context, first_wins: str, pairs: list[tuple[int, int]], count: int) -> str:
-    """Return (rows, classes): how many of its pairs each class won."""
+    """Return the number of pairs that each class won, shape (rows, classes)."""
     graph = context.graph
     signs, base = np.zeros((len(pairs), count)), np.zeros(count)
     for position, (first, second) in enumerate(pairs):
@@ -102,12 +102,12 @@ def _votes(context: Context, first_wins: str, pairs: list[tuple[int, int]], coun
 
 
 def _one_against_rest(context: Context, scores: str, pairs: list[tuple[int, int]], count: int) -> str:
-    """Return scikit-learn's decision per class: votes, with the confidences squeezed below half a vote."""
+    """Return scikit-learn's decision per class: votes, plus confidences scaled below half a vote."""
     graph = context.graph
     signs = np.zeros((len(pairs), count))
     for position, (first, second) in enumerate(pairs):
         signs[position, first], signs[position, second] = 1.0, -1.0
-    # A score of zero counts for the first class here, and for the second in libsvm's own vote.
+    # A score of zero counts for the first class here, but for the second in libsvm's own vote.
     lost = graph.as_float64(graph.op("Less", scores, graph.constant(0.0)))
     votes = _votes(context, graph.subtract(graph.constant(1.0), lost), pairs, count)
     confidence = graph.matmul(scores, graph.constant(signs))

@@ -1,4 +1,4 @@
-"""Vectorizers of text with scikit-learn's own tokenizer."""
+"""Converters of text vectorizers with scikit-learn's default tokenizer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _source(context: Context, vectorizer: Any, value: Value) -> int:
 
 
 def _counting(vectorizer: Any) -> WordWeights:
-    """Return what the vectorizer counts; raises Unsupported for tokens that it makes in another way."""
+    """Return the vectorizer's counts; Unsupported for another tokenizer."""
     name = type(vectorizer).__name__
     own = [key for key in ("preprocessor", "tokenizer", "strip_accents") if getattr(vectorizer, key) is not None]
     if own or vectorizer.analyzer != "word" or vectorizer.input != "content":
@@ -61,7 +61,7 @@ def _counting(vectorizer: Any) -> WordWeights:
 
 
 def _weighted(counts: WordWeights, settings: Any, fitted: Any) -> WordWeights:
-    """Return the counts weighted as by a TfidfTransformer with these settings and fitted frequencies."""
+    """Return the counts with the weights of a TfidfTransformer with these settings and frequencies."""
     if settings.norm not in NORMS:
         raise Unsupported(f"{type(settings).__name__} with the norm {settings.norm!r} has no compiled form here")
     idf = np.asarray(fitted.idf_, dtype=np.float64) if settings.use_idf else None

@@ -1,8 +1,8 @@
 """One TreeEnsemble node for any number of trees.
 
-scikit-learn keeps thresholds in float64 and adds the trees' answers one after the other. The operator of
-ai.onnx.ml 5 does the same: thresholds, sums and results in float64, tree by tree, so answers are equal to the
-last bit. (The older tree operators answer in float32, which can turn a close call between two classes round.)
+scikit-learn stores thresholds in float64 and adds the trees' values in order. The operator of ai.onnx.ml 5 does the
+same, so predictions are equal to the last bit. The older tree operators return float32, which can change the predicted
+class if scores are close.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models_registry.compilation.graph import Array
 DOMAIN = "ai.onnx.ml"
 LESS_OR_EQUAL = 0
 SUM = 1
-# Above this the graph's message nears protobuf's limit of 2 GB.
+# Above this number, the graph's message approaches protobuf's limit of 2 GB.
 MAX_NODES = 20_000_000
 # With fewer trees for each target, one node for all targets is faster.
 MIN_TREES_BY_TARGET = 32
@@ -28,7 +28,7 @@ MIN_TREES_BY_TARGET = 32
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One tree as arrays over its nodes; `value` is what each leaf adds to output `target`."""
+    """One tree as arrays over its nodes; `value` is the contribution of each leaf to output `target`."""
 
     feature: Array
     threshold: Array
@@ -41,7 +41,7 @@ class Tree:
 
 
 def of_sklearn(tree: Any, value: Array, *, target: int = 0, features: Array | None = None) -> Tree:
-    """Return a `sklearn.tree` tree; `features` maps its columns to the ensemble's, where it saw a choice of them."""
+    """Return a `sklearn.tree` tree; `features` maps its columns to the ensemble's if it used a subset."""
     left = np.asarray(tree.children_left, dtype=np.int64)
     is_leaf = left < 0
     feature = np.where(is_leaf, 0, tree.feature)
@@ -58,15 +58,15 @@ def of_sklearn(tree: Any, value: Array, *, target: int = 0, features: Array | No
 
 
 def constant_tree(value: float, target: int = 0) -> Tree:
-    """Return a tree that adds `value` whatever the row: what boosting starts from."""
+    """Return a tree that adds `value` to every row: the initial prediction of boosting."""
     zero = np.zeros(1, dtype=np.int64)
     return Tree(zero, np.zeros(1), zero - 1, zero - 1, zero, zero == 0, np.array([value]), target)
 
 
 def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int, *, in_float32: bool = False) -> str:
-    """Return (rows, targets): for each target the sum of its trees, added in the order given.
+    """Return the sum of the trees for each target, added in the given order, shape (rows, targets).
 
-    With `in_float32` inputs, thresholds and sums are rounded to that, as XGBoost does.
+    With `in_float32`, inputs, thresholds and sums are rounded to float32, like in XGBoost.
     """
     for tree in trees:
         inner = ~tree.is_leaf
@@ -92,10 +92,10 @@ def _by_target(trees: Sequence[Tree], targets: int) -> list[tuple[Sequence[Tree]
 
 
 def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
-    """Return (rows, trees, width): for each tree the row of its table that belongs to the leaf reached.
+    """Return for each tree the table row of the reached leaf, shape (rows, trees, width).
 
-    Each leaf is in the ensemble once, however many numbers it holds: the trees answer with the positions of their
-    leaves, exact in float64, and a gather fetches the numbers.
+    Each leaf is in the ensemble once, with any number of values: the trees return leaf positions, exact in float64, and
+    a gather reads the values.
     """
     starts = np.cumsum([0, *map(len, tables[:-1])])
     numbered = [
@@ -118,12 +118,12 @@ def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tabl
 
 
 def sum_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
-    """Return (rows, width): the leaves' rows added up in the trees' order."""
+    """Return the leaves' table rows, added in the trees' order, shape (rows, width)."""
     return context.graph.total(rows_of_leaves(context, tensor, trees, tables), 1, keep=False)
 
 
 def _node(name: str, trees: Sequence[Tree], targets: int, dtype: Any) -> NodeProto:
-    """Return the operator; a tree that is a single leaf gets a node whose branches both lead there."""
+    """Return the operator; a tree with a single leaf gets a node with both branches to that leaf."""
     nodes = sum(len(tree.left) for tree in trees)
     if nodes > MAX_NODES:
         raise Unsupported(f"its trees have {nodes:,} nodes, and {MAX_NODES:,} are the most that one graph can hold")
@@ -148,13 +148,13 @@ def _node(name: str, trees: Sequence[Tree], targets: int, dtype: Any) -> NodePro
         nodes_modes=numpy_helper.from_array(np.full(inner_start, LESS_OR_EQUAL, dtype=np.uint8)),
     )
     for key, values in merged.items():
-        attribute = node.attribute.add(name=key, type=7)  # AttributeProto.INTS, without a check of each of them
+        attribute = node.attribute.add(name=key, type=7)  # AttributeProto.INTS, without a check of each value
         attribute.ints.extend(values.tolist())
     return node
 
 
 def _numbered(tree: Tree, inner_start: int, leaf_start: int) -> dict[str, Array]:
-    """Return the tree's part of the attributes, inner nodes and leaves numbered apart."""
+    """Return a tree's part of the attributes, with inner nodes and leaves numbered separately."""
     leaf = tree.is_leaf
     leaves = {
         "leaf_targetids": np.full(int(leaf.sum()), tree.target, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Decision trees and what is built of them."""
+"""Converters of decision trees and ensembles of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TREES = {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier
 
 
 def as_trees_see_it(context: Context, value: Value) -> Tensor:
-    """Return the input rounded to float32, which scikit-learn's trees (histogram boosting excepted) compare."""
+    """Return the input rounded to float32, as scikit-learn's trees (except histogram boosting) compare it."""
     tensor = context.tensor(value)
     return Tensor(context.graph.through_float32(tensor.name), tensor.width, tensor.sources)
 
@@ -48,7 +48,7 @@ def is_tree(estimator: Any) -> bool:
 
 
 def class_fractions(estimator: Any) -> Array:
-    """Return each node's class fractions, (nodes, classes)."""
+    """Return each node's class fractions, shape (nodes, classes)."""
     if estimator.n_outputs_ != 1:
         raise Unsupported("trees with several outputs of classes answer lists of probabilities")
     return np.asarray(estimator.tree_.value[:, 0, : int(estimator.n_classes_)])
@@ -114,7 +114,7 @@ def _gradient_boosting(context: Context, estimator: Any, value: Value) -> Output
 
 
 def _starting_values(estimator: Any) -> Array:
-    """Return what gradient boosting starts from, one number per output."""
+    """Return the initial prediction of gradient boosting, one number per output."""
     init = estimator.init_
     if not (isinstance(init, str) and init == "zero") and not type(init).__name__.startswith("Dummy"):
         raise Unsupported(f"gradient boosting that starts from a {type(init).__name__} has no compiled form here")
@@ -163,9 +163,9 @@ def _histogram_boosting(context: Context, estimator: Any, value: Value) -> Outpu
 
 
 class _CategorySplits:
-    """Splits of histogram boosting by a set of categories, as extra columns.
+    """Categorical splits of histogram boosting, as extra columns.
 
-    The last row of each table is for what is unknown or missing.
+    The last row of each table is for unknown or missing values.
     """
 
     def __init__(self, estimator: Any) -> None:
@@ -177,7 +177,7 @@ class _CategorySplits:
                 self._known[int(feature)] = _bits(bitsets[positions[feature]])
 
     def tree(self, predictor: Any, target: int) -> Tree:
-        """Return a predictor's tree, its splits by categories turned to splits of the extra columns."""
+        """Return a predictor's tree, with categorical splits replaced by splits of the extra columns."""
         nodes = predictor.nodes
         feature = nodes["feature_idx"].astype(np.int64)
         threshold = nodes["num_threshold"].astype(np.float64)
@@ -204,7 +204,7 @@ class _CategorySplits:
         return self._columns.add(feature, np.append(table, other))
 
     def extend(self, context: Context, tensor: Tensor) -> Tensor:
-        """Return the input with the extra columns beside it."""
+        """Return the input with the extra columns appended."""
         return self._columns.extend(context, tensor, _position)
 
 
@@ -215,7 +215,7 @@ def _categorical_positions(estimator: Any) -> Array:
 
 
 def _position(context: Context, code: str, other: int) -> str:
-    """Return the table's row: the category cut to a whole number, or the last row if it is none."""
+    """Return the table row: the category truncated to an integer, or the last row for other values."""
     graph = context.graph
     within = graph.op(
         "And",
@@ -264,7 +264,7 @@ def _adaboost_classifier(context: Context, estimator: Any, value: Value) -> Outp
 
 @predicts("AdaBoostRegressor")
 def _adaboost_regressor(context: Context, estimator: Any, value: Value) -> Outputs:
-    """The weighted median of the trees' answers."""
+    """The weighted median of the trees' predictions."""
     graph, members = context.graph, estimator.estimators_
     _only_trees(estimator, members)
     trees = [
