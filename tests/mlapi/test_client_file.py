@@ -128,7 +128,7 @@ def test_refusals_are_told_in_the_service_s_words(token, storage_directory):
         with pytest.raises(client.ServiceError) as refused:
             client.publish(model, ARRAY, url, "wrong", name="churn")
         assert refused.value.status == 401
-        with pytest.raises(ValueError, match="no name for a model"):
+        with pytest.raises(ValueError, match="not a valid model name"):
             client.publish(model, ARRAY, url, token, name="my model")
         with pytest.raises(ValueError, match="http://localhost:8000"):
             client.publish(model, ARRAY, "localhost:8000", token, name="churn")

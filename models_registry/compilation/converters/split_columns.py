@@ -28,7 +28,7 @@ class SplitColumns:
         self._cells = 0
 
     def add(self, feature: int, table: Array) -> int:
-        """Return the column that a split by `table` reads; equal splits share one. Tables of a feature are as long."""
+        """Return the column that a split with `table` reads; equal splits share it. Equally long tables per feature."""
         key = (feature, table.tobytes())
         if key not in self._known:
             self._cells += len(table)
