@@ -268,7 +268,7 @@ def test_a_wider_schema_is_taken(active, candidate):
         ({"guardrails": {"speed": 1}}, "known are error_rate"),
         ({"guardrails": {"error_rate": 2}}, "expected 0 to 1"),
         ({"guardrails": {"error_rate": "low"}}, "must be a number"),
-        ({"guardrails": {"label_shift": 0.1}}, "no classifier"),
+        ({"guardrails": {"label_shift": 0.1}}, "not a classifier"),
     ],
 )
 def test_a_value_out_of_range_is_refused(model, given, sentence):

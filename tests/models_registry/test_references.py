@@ -175,7 +175,7 @@ def test_publishing_refuses_a_reference_that_leads_out(storage_directory, tmp_pa
         services.publish("m", artifact, by="ann")
 
 
-@pytest.mark.parametrize(("name", "said"), [("train.txt", "no table of rows"), ("none.csv", "is not there")])
+@pytest.mark.parametrize(("name", "said"), [("train.txt", "not a table of rows"), ("none.csv", "is not there")])
 def test_command_refuses_what_is_no_reference(name, said, storage_directory, tmp_path):
     (tmp_path / "train.txt").write_text("x")
     artifact = save(MODEL, tmp_path / "model.joblib")
