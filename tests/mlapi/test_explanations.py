@@ -160,7 +160,7 @@ def test_the_document_says_what_is_explained(host, load):
             (400, "Explanations are not part of this protocol"),
         ),
         ("/v1/models/m:predict", {"instances": [[1, 2]], "explain": True}, (400, "Unknown field 'explain'")),
-        ("/invocations", {"inputs": [[1, 2]], "params": {"explain": True}}, (200, "params are ignored")),
+        ("/invocations", {"inputs": [[1, 2]], "params": {"explain": True}}, (200, "only the documented params")),
     ],
     ids=["v2", "v1", "MLflow"],
 )
