@@ -275,7 +275,7 @@ def test_an_uploaded_reference_is_stored_beside_the_artifact(caller, storage_dir
 @pytest.mark.parametrize(
     ("fields", "status", "said"),
     [
-        ({"reference": SimpleUploadedFile("train.xlsx", b"x")}, 400, "no table of rows"),
+        ({"reference": SimpleUploadedFile("train.xlsx", b"x")}, 400, "not a table of rows"),
         ({"reference": SimpleUploadedFile("train.csv", bytes(20_000_001))}, 413, "The reference has more than"),
         ({"rows": SimpleUploadedFile("train.csv", b"x")}, 400, "Unexpected file 'rows'"),
         ({"manifest": '{"reference": "train.csv"}'}, 400, "Send it as the file 'reference'"),
