@@ -352,6 +352,19 @@ def test_times_are_in_the_reader_s_zone(open_page, digits):
         expect(found).to_have_text("2026-01-31 18:30:00 EST")
         expect(found).to_have_attribute("title", "2026-01-31 23:30:00 UTC")
         expect(checked).to_have_text("2026-07-01 06:00:00 EDT")
+        # What is typed is in that zone too: the version was active from 12:00:00 UTC on.
+        digits.activations.update(activated_at="2026-07-01T12:00:00Z")
+        there.goto("/admin/models_registry/activation/")
+        field = there.get_by_label("What was live at (America/New_York)")
+        for typed, answer in (
+            ("2026-07-01T07:59:59", "Nothing was live at"),
+            ("2026-07-01T08:00:00", "digits version 1."),
+        ):
+            field.fill(typed)
+            field.press("Enter")
+            expect(there.locator("#live-answer")).to_contain_text(answer)
+            expect(there.locator("#live-answer")).to_contain_text(typed.replace("T", " "))
+            expect(field).to_have_value(typed.removesuffix(":00") if typed.endswith(":00:00") else typed)
 
 
 def open_palette(page: Page) -> None:

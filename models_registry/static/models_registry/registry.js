@@ -32,6 +32,16 @@
     }
   };
 
+  // A field of a moment has UTC without this script, and the reader's zone with it.
+  const zoneField = (input) => {
+    const moment = new Date(`${input.value}Z`);
+    if (input.value) input.value = new Date(moment - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    document.getElementById(input.dataset.utc).textContent = `(${Intl.DateTimeFormat().resolvedOptions().timeZone})`;
+    input.form.addEventListener("formdata", ({ formData }) => {
+      formData.set(input.name, `${new Date(input.value).toISOString().slice(0, 19)}Z`);
+    });
+  };
+
   const follow = (live) => {
     const status = document.getElementById("live-status");
     const moved = document.getElementById("live-moved");
@@ -83,6 +93,7 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll("input[data-utc]").forEach(zoneField);
     writeMoments();
     setInterval(writeMoments, 1000);
     const live = document.getElementById("live");
