@@ -125,7 +125,16 @@ def discovery(count: int, directory: Path) -> Figures:
 
 def pages(count: int, directory: Path) -> Figures:
     """Render the admin's pages of `count` models, of which one has `count` versions."""
-    registry = Registry(directory)
+    return _rendered(Registry(directory), count)
+
+
+def pages_on_postgresql(count: int, directory: Path) -> Figures:
+    """Render the same pages with PostgreSQL."""
+    with postgresql(directory / "database") as url:
+        return _rendered(Registry(directory, database_url=url), count)
+
+
+def _rendered(registry: Registry, count: int) -> Figures:
     registry.manage("collectstatic", "--noinput", "--verbosity", "0")
     figures: Figures = json.loads(_python(registry, "benchmarks.pages", str(count)).splitlines()[-1])
     return figures
@@ -243,6 +252,7 @@ PARTS: dict[str, Callable[[int, Path], Figures]] = {
     "validate": validate,
     "discovery": discovery,
     "pages": pages,
+    "pages-postgresql": pages_on_postgresql,
     "replicas": replicas,
 }
 # N of each part: replicas in the last one, stored versions in discovery, models in the others.
