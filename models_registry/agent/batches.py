@@ -20,6 +20,7 @@ LOOK_SECONDS = 2.0
 # It is woken for each job.
 IDLE_SECONDS = 60.0
 STOP_SECONDS = 5.0
+POLL_SECONDS = 0.2
 
 
 class BatchRunner:
@@ -53,10 +54,10 @@ class BatchRunner:
             stdout=subprocess.DEVNULL,
         )
         while process.poll() is None:
-            if self._thread.is_stopping:
+            # Not ended by `wake`: while another job waits, the lookout wakes this thread again and again.
+            if self._thread.wait_for_stop(POLL_SECONDS):
                 self._end(process, job)
                 return
-            self._thread.pause(0.2)
         log.info("batch_ended", batch=job.pk, status=process.returncode)
 
     def _end(self, process: subprocess.Popen[bytes], job: BatchJob) -> None:

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import DatabaseError
+import structlog
+from django.db import DatabaseError, connection
 
 from models_registry.agent.database_thread import DatabaseThread
+
+log = structlog.get_logger(__name__)
 
 # Looks that are due within that time are made together.
 TOGETHER_SECONDS = 0.1
@@ -51,8 +54,8 @@ class Lookout:
     ) -> None:
         """Ask every `seconds` from the start on, and call `then` after each answer that is true.
 
-        `on_error` is called while the database is unavailable. A look that writes comes after those that read, which a
-        read-only database answers.
+        `on_error` is called after a look that the database did not answer. A failed look delays no other one while the
+        database is there. A look that writes comes after those that read, which a read-only database answers.
         """
         interval = seconds if callable(seconds) else lambda: seconds
         self._looks.append(_Look(ask, interval, then, on_error, is_write))
@@ -77,12 +80,25 @@ class Lookout:
         for look in due:
             # From when it was due, so that looks with the same interval stay together.
             look.due_at = max(now, look.due_at) + look.seconds()
+        failed: DatabaseError | None = None
         for place, look in enumerate(due):
             try:
-                found = look.ask()
-            except DatabaseError:
-                for missed in due[place:]:
-                    missed.on_error()
-                raise
-            if found:
-                look.then()
+                if look.ask():
+                    look.then()
+            except DatabaseError as error:
+                failed = error
+                if not _is_connected():
+                    for missed in due[place:]:
+                        missed.on_error()
+                    break
+                look.on_error()
+            except Exception:
+                # The looks after it are made nevertheless: one of them records that this replica lives.
+                log.exception("look_failed")
+        if failed is not None:
+            raise failed
+
+
+def _is_connected() -> bool:
+    """Return whether the connection works: then an error was about one query, not about the database."""
+    return connection.connection is not None and connection.is_usable()

@@ -43,18 +43,18 @@ class PeriodicThread:
         self._is_eager = is_eager
         self._last_step = last_step
         self._wake = threading.Event()
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._has_stepped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def is_stopping(self) -> bool:
         """Whether `stop` was called: a long step may end early then."""
-        return self._is_stopping
+        return self._stopping.is_set()
 
     def start(self, *, wait_seconds: float = 0.0) -> None:
         """Begin, and wait at most `wait_seconds` for the end of the first step."""
-        self._is_stopping = False
+        self._stopping.clear()
         self._wake.clear()
         self._has_stepped.clear()
         self._thread = threading.Thread(target=self._run, name=self.name.replace("_", "-"), daemon=True)
@@ -64,7 +64,7 @@ class PeriodicThread:
 
     def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
         """End after the step in progress; wait at most `join_seconds` for that."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread is not None and join_seconds:
             self._thread.join(join_seconds)
@@ -73,9 +73,9 @@ class PeriodicThread:
         """End the pause in progress, or leave the next one out."""
         self._wake.set()
 
-    def pause(self, seconds: float) -> bool:
-        """Wait until `seconds` have passed, `wake` or `stop` is called; return whether one was."""
-        return self._wake.wait(seconds)
+    def wait_for_stop(self, seconds: float) -> bool:
+        """Wait within a step until `seconds` have passed or `stop` is called; return whether it was."""
+        return self._stopping.wait(seconds)
 
     def _run(self) -> None:
         if self._is_eager:
@@ -89,10 +89,10 @@ class PeriodicThread:
         return self._seconds() if callable(self._seconds) else self._seconds
 
     def _goes_on_after_pause(self) -> bool:
-        self.was_woken = self.pause(self._next_pause())
+        self.was_woken = self._wake.wait(self._next_pause())
         # `stop` sets its flag before the event, so that a cleared event loses none.
         self._wake.clear()
-        return not self._is_stopping
+        return not self.is_stopping
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:

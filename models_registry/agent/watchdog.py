@@ -61,5 +61,5 @@ class Watchdog:
         log.critical("worker_hung", pid=os.getpid(), limit_seconds=self._limit_seconds, next="It is replaced.")
         # No new requests; what else is in progress ends. Then without the thread that never will.
         os.kill(os.getpid(), signal.SIGTERM)
-        self._thread.pause(GRACE_SECONDS)
+        self._thread.wait_for_stop(GRACE_SECONDS)
         os._exit(1)

@@ -67,6 +67,28 @@ def test_reads_come_before_a_write_that_fails(lookout):
     eventually(lambda: len(asked) >= 3)
 
 
+def raise_other() -> bool:
+    raise ValueError("a look with a fault")
+
+
+def ask_wrongly() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT no_such_column FROM models_registry_registeredmodel")
+    return False
+
+
+@pytest.mark.parametrize("fail", [raise_other, ask_wrongly])
+def test_a_failing_look_does_not_end_the_others(lookout, fail):
+    asked, woken, written = [], [], []
+    lookout.add(fail, seconds=SOON)
+    lookout.add(lambda: asked.append(read_revision()) or True, seconds=SOON, then=lambda: woken.append(1))
+    lookout.add(lambda: bool(written.append(1)), seconds=SOON, is_write=True)
+    lookout.start()
+    eventually(lambda: len(written) >= 3)
+    assert asked
+    assert woken
+
+
 @pytest.fixture
 def kept_connections(monkeypatch) -> IdleConnections:
     """Connections that are kept for ten minutes, as PostgreSQL's are."""

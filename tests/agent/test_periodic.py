@@ -80,6 +80,27 @@ def test_wake_ends_the_pause(run) -> None:
     assert thread.was_woken
 
 
+def test_wake_does_not_end_a_wait_within_a_step(run) -> None:
+    waited = []
+
+    def step() -> None:
+        thread.wake()
+        waited.append(thread.wait_for_stop(0.001))
+
+    thread = PeriodicThread("loop", step, seconds=0.001)
+    run(thread)
+    eventually(lambda: len(waited) >= 2)
+    assert waited[:2] == [False, False]
+
+
+def test_stop_ends_a_wait_within_a_step() -> None:
+    waited = []
+    thread = PeriodicThread("loop", lambda: waited.append(thread.wait_for_stop(NEVER)), seconds=NEVER, is_eager=True)
+    thread.start()
+    thread.stop()
+    assert waited == [True]
+
+
 def test_pause_may_differ_from_step_to_step(run) -> None:
     step, pauses = Steps(), [0.001, NEVER]
     run(PeriodicThread("loop", step, seconds=lambda: pauses.pop(0)))
