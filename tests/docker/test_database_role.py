@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.docker.conftest import ROOT
+from tests.support.warm import warm_service
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def run(environment: dict[str, str], script: str) -> None:
     done = subprocess.run(
-        [sys.executable, script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        warm_service().command(script), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

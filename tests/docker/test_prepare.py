@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import pytest
 
 from tests.docker.conftest import ROOT
 from tests.support.waiting import eventually
+from tests.support.warm import warm_service
 
 
 def prepare(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "docker/prepare.py"]
+    command = warm_service().command("docker/prepare.py")
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -33,7 +33,7 @@ def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Pa
         }
         processes = [
             subprocess.Popen(
-                [sys.executable, "docker/prepare.py"],
+                warm_service().command("docker/prepare.py"),
                 cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )
             for _ in range(3)
@@ -59,7 +59,7 @@ def test_container_waits_longer_for_migrations_than_for_queries(tmp_path: Path) 
         }
         with psycopg.connect(uri, autocommit=True) as other:
             other.execute("SELECT pg_advisory_lock(7305021)")
-            process = subprocess.Popen([sys.executable, "docker/prepare.py"], cwd=ROOT, env=environment)
+            process = subprocess.Popen(warm_service().command("docker/prepare.py"), cwd=ROOT, env=environment)
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
             eventually(lambda: other.execute(waiting).fetchone() == (1,), seconds=30)
             time.sleep(1.5)

@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from mlapi import environment
+from tests.support.warm import warm_service
 
 ROOT = Path(__file__).parents[2]
 TELL = (
@@ -58,7 +59,7 @@ def test_data_may_be_in_any_relative_folder(tmp_path, name):
 @pytest.mark.parametrize("port", ["0", "65536", "99999", "http"])
 def test_a_port_that_there_is_not_is_a_sentence(port):
     environment = {**os.environ, "PORT": port, "DJANGO_SETTINGS_MODULE": "mlapi.settings"}
-    command = [sys.executable, "-c", "import django; django.setup()"]
+    command = warm_service().command("-c", "import django; django.setup()")
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert f"PORT is {port!r}; expected a number" in done.stderr
@@ -124,7 +125,7 @@ def test_run_local_makes_the_storage_the_service_reads(tmp_path):
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     # A database that nobody answers for: it ends right after the storage is made.
     done = subprocess.run(
-        [sys.executable, "manage.py", "run_local"],
+        warm_service().command("manage.py", "run_local"),
         cwd=ROOT,
         env={**kept, "MLAPI_VAR": str(tmp_path / "a b#c"), "DATABASE_URL": "postgres://nobody:x@127.0.0.1:1/none"},
         capture_output=True,
