@@ -156,7 +156,7 @@ def test_no_label_differs_for_large_close_numbers(estimator: Any, with_sample: b
         )
 
 
-def test_many_trees_of_several_classes_have_a_node_for_each_class(data: Any) -> None:
+def test_many_trees_have_a_node_for_each_class(data: Any) -> None:
     rows, target = data
     model = HistGradientBoostingClassifier(max_iter=40, max_depth=3).fit(rows, np.digitize(target, [-0.5, 0.5]))
     schema = infer_schema(model)

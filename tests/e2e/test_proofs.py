@@ -113,7 +113,7 @@ def figures(capsys) -> dict[str, object]:
 @pytest.mark.any_database
 def test_a_short_chaos_has_no_mismatch(capsys, monkeypatch):
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    status = chaos.run(seconds=20, seed=1, pause_seconds=0.05)
+    status = chaos.run(seconds=12, seed=1, pause_seconds=0.05)
     told = figures(capsys)
     assert status == 0, told
     assert told["answers"] > 100

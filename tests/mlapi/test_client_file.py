@@ -25,6 +25,9 @@ from models_registry.artifacts.sample import verify_sample
 from models_registry.models import ModelVersion, ReferenceRows
 from tests.support.live import live_service
 
+# The client talks to the API, which is tested on both databases.
+pytestmark = pytest.mark.any_database
+
 FRAME = pd.DataFrame({"age": [20.0, 30, 40, 50], "income": [1.0, 2, np.nan, 4]})
 ARRAY = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
 

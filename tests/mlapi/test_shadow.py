@@ -26,7 +26,8 @@ from tests.support.estimators import CRASH, SLEEP, constant, constant_label, cra
 from tests.support.registry import ready_version
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.django_db
+# Of the database, what is stored of a shadow is tested on PostgreSQL by the registry's tests.
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 class Shadow:

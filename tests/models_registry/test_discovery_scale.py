@@ -110,7 +110,7 @@ def test_changed_models_that_are_not_kept_are_listed_again(kept, monkeypatch):
     assert sorted(str(version) for version in result.found) == [f"m{n} {v}" for n in range(3) for v in (1, 2)]
 
 
-def test_names_that_end_in_signs_before_the_slash_are_models_of_their_own():
+def test_names_that_end_in_signs_are_models_too():
     names = ["a", "a-b", "a.b", "a0"]
     listing = Listing(0, 0)
     listing.stored = [StoredVersion(f"{name}/a.joblib", "v", 1, 1.0) for name in names]
@@ -146,7 +146,7 @@ def peak_of(listing: Listing) -> int:
         tracemalloc.stop()
 
 
-def test_memory_of_a_pass_does_not_grow_with_the_number_of_models(monkeypatch):
+def test_memory_of_a_pass_does_not_grow_with_models(monkeypatch):
     monkeypatch.setattr(stored_folders, "ROWS", 20)
     peaks = []
     for count in (20, 200):

@@ -19,7 +19,8 @@ from models_registry.errors import ObjectMissing
 from models_registry.management.base import describe_verdict
 from models_registry.models import ModelVersion, State
 
-pytestmark = pytest.mark.django_db
+# Of the database, what is stored of a version is tested on PostgreSQL by the validation's tests.
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 X = np.random.RandomState(0).rand(40, 2) * [1, 100]
 Y = (X[:, 1] > 50).astype(int)
 SCALER = StandardScaler().fit(X)

@@ -28,7 +28,8 @@ from tests.support.estimators import save
 from tests.support.registry import check
 from tests.support.tables import write_parquet
 
-pytestmark = pytest.mark.django_db
+# Of the database, validation and feature bins are tested on PostgreSQL by modules of their own.
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 FRAME = pd.DataFrame({"age": np.arange(40.0), "income": np.arange(40.0) * 2})
 MODEL = LogisticRegression().fit(FRAME, FRAME["age"] > 20)
 

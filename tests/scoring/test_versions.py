@@ -23,6 +23,9 @@ from tests.scoring.conftest import COLUMNS, model, people
 from tests.support.registry import version
 from tests.support.tables import read_parquet, write_parquet
 
+# Jobs are tested on both databases; this is about files.
+pytestmark = pytest.mark.any_database
+
 ROOT = Path(__file__).parents[2]
 
 
