@@ -38,7 +38,7 @@ def running() -> BatchJob:
     )
 
 
-def test_page_shows_what_was_asked_and_how_far_it_is(running: BatchJob) -> None:
+def test_page_shows_what_was_asked_and_progress(running: BatchJob) -> None:
     text = text_of(f"{LIST}{running.pk}/change/")
     for expected in (
         "250,000 of 1,000,000 (25 %)",
