@@ -16,7 +16,7 @@ QUICK := tests/test_docs.py tests/test_names.py tests/test_vocabulary.py tests/r
   $(addprefix tests/artifacts/test_,cache.py columns.py datetimes.py inference.py input_errors.py manifest.py \
     outputs.py policy.py prediction_json.py sample.py schema.py suggestions.py) \
   $(addprefix tests/compilation/test_,compiler_version.py sampling.py) \
-  $(addprefix tests/mlapi/test_,admission.py body.py mlflow.py native.py number_rows.py openinference.py) \
+  $(addprefix tests/mlapi/test_,admission.py binary_tensors.py body.py mlflow.py native.py number_rows.py openinference.py) \
   $(addprefix tests/models_registry/test_,checks.py services.py) \
   $(addprefix tests/cloudformation/test_,config.py ecs.py iam.py network.py)
 

@@ -6,37 +6,32 @@ import asyncio
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from sklearn.linear_model import LogisticRegression
 
 from mlapi import replica
 from mlapi.http.process import admission
 from mlapi.observability.metrics import definitions
-from mlapi.observability.metrics.emf import EmfExporter
 from mlapi.observability.metrics.exposition import expose
 from mlapi.observability.metrics.recorder import MAX_RECORDS, MetricsRecorder
-from mlapi.observability.metrics.records import MAX_CLASSES, OTHER, Record, sum_up
+from mlapi.observability.metrics.records import MAX_CLASSES, OTHER, sum_up
 from mlapi.observability.metrics.snapshots import Snapshot, Snapshots
 from mlapi.observability.metrics.totals import Totals
 from mlapi.observability.metrics.usage import usage_by_version
 from models_registry.inference.runtime import Runtime, ServingSnapshot
 from models_registry.monitoring.usage import Usage
+from tests.mlapi.recorded import ROOT, record
 from tests.support.estimators import constant, forest, save
 from tests.support.waiting import eventually
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def samples(text: str) -> dict[tuple[str, frozenset], float]:
@@ -52,24 +47,6 @@ def total(text: str, name: str, **labels: str) -> float:
     """Return the sum of the samples of `name` that have these labels."""
     wanted = set(labels.items())
     return sum(value for (found, has), value in samples(text).items() if found == name and wanted <= has)
-
-
-def record(**given) -> Record:
-    """Return a record of one good request."""
-    values = {
-        "model": "m",
-        "version": "1",
-        "protocol": "native",
-        "outcome": "success",
-        "seconds": 0.002,
-        "waiting_seconds": 0.0,
-        "model_seconds": 0.001,
-        "rows": 1,
-        "call_rows": 1,
-        "kind": "regressor",
-        "predictions": np.array([1.5]),
-    }
-    return Record(**(values | given))
 
 
 @pytest.fixture
@@ -311,108 +288,6 @@ def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
     recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
     recorder.record(record())
     assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
-
-
-# CloudWatch
-
-
-def test_a_minute_is_reported_in_cloudwatch_s_form(tmp_path):
-    runtime = Runtime()
-    recorder = MetricsRecorder(runtime, Snapshots(tmp_path))
-    report = EmfExporter(runtime, recorder, service="prod")
-    runtime.snapshot = ServingSnapshot(desired={"m": 2, "idle": 1}, problems={"m": "it failed"})
-    milliseconds = [0.05, 1.0, 1.0, 2.0, 1000.0, 90_000.0]
-    for took in milliseconds:
-        recorder.record(record(seconds=took / 1000))
-    recorder.record(record(outcome="failed", rows=0))
-    recorder.record(record(outcome="refused", rows=0))
-    idle, line = map(json.loads, report.lines())
-    directive = line["_aws"]["CloudWatchMetrics"][0]
-    assert directive["Namespace"] == "mlapi"
-    assert directive["Dimensions"] == [["Service", "Model"], ["Service"]]
-    assert {item["Name"] for item in directive["Metrics"]} == {"Requests", "Errors", "LatencyMs", "ReplicaFailed"}
-    assert all(item["Name"] in line for item in directive["Metrics"])
-    assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 60
-    assert (line["Service"], line["Model"]) == ("prod", "m")
-    assert (line["Requests"], line["Errors"], line["ReplicaFailed"]) == (8, 1, 1)
-    rate = line["_aws"]["CloudWatchMetrics"][1]
-    assert (rate["Dimensions"], rate["Metrics"][0]["Name"]) == ([["Service"]], "FailurePercent")
-    assert dict(zip(line["FailurePercent"]["Values"], line["FailurePercent"]["Counts"], strict=True)) == {0: 7, 100: 1}
-    latency = line["LatencyMs"]
-    assert (latency["Min"], latency["Max"], latency["Count"]) == (0.05, 90_000.0, 6)
-    assert sum(latency["Counts"]) == 6
-    assert len(latency["Values"]) == len(latency["Counts"]) <= 100
-    assert all(latency["Min"] <= value <= latency["Max"] for value in latency["Values"])
-    assert (idle["Model"], idle["Requests"], idle["ReplicaFailed"]) == ("idle", 0, 0)
-    assert "FailurePercent" not in idle
-    assert "LatencyMs" not in idle
-    assert json.loads(report.lines()[1])["Requests"] == 0, "the next minute begins at nothing"
-
-
-def test_a_minute_never_has_more_values_than_cloudwatch_takes(tmp_path):
-    runtime = Runtime()
-    recorder = MetricsRecorder(runtime, Snapshots(tmp_path))
-    report = EmfExporter(runtime, recorder, service="s")
-    for took in np.geomspace(1e-6, 1e4, 4000):
-        recorder.record(record(seconds=float(took)))
-    (line,) = map(json.loads, report.lines())
-    assert 50 < len(line["LatencyMs"]["Values"]) <= 100
-
-
-# For those who watch
-
-
-def exposed() -> dict[str, set[str]]:
-    """Return the labels of each series that the service can expose."""
-    found = {}
-    for metric in definitions.COUNTERS:
-        found[f"{metric.name}_total"] = set(metric.labels)
-    for metric in definitions.HISTOGRAMS:
-        found[f"{metric.name}_bucket"] = {*metric.labels, "le"}
-        if metric.buckets[0] >= 0:  # a sum that may fall is none to take a rate of
-            found[f"{metric.name}_sum"] = found[f"{metric.name}_count"] = set(metric.labels)
-    for metric in definitions.GAUGES:
-        found[metric.name] = set(metric.labels)
-    return found
-
-
-def check_promql(expression: str) -> None:
-    """Fail where an expression is torn, or asks for a metric or label that there is not."""
-    for left, right in ("()", "{}", "[]"):
-        assert expression.count(left) == expression.count(right), expression
-    names = re.findall(r"mlapi_[a-z_]+", expression)
-    assert names, expression
-    labels = {"instance"}.union(*(exposed()[name] for name in names))
-    for group in re.findall(r"\b(?:by|ignoring|without) \(([^)]*)\)", expression):
-        assert {label.strip() for label in group.split(",")} <= labels, expression
-    for selector in re.findall(r"(mlapi_[a-z_]+)\{([^}]*)\}", expression):
-        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector[1])) <= exposed()[selector[0]], expression
-
-
-def test_the_dashboard_loads_and_asks_for_what_there_is():
-    snapshot = json.loads((ROOT / "ops" / "grafana-dashboard.json").read_text())
-    assert snapshot["title"]
-    identifiers = [panel["id"] for panel in snapshot["panels"]]
-    assert len(set(identifiers)) == len(identifiers) >= 10
-    for panel in snapshot["panels"]:
-        for target in panel["targets"]:
-            check_promql(target["expr"])
-    shown = " ".join(target["expr"] for panel in snapshot["panels"] for target in panel["targets"])
-    missing = {metric.name for metric in definitions.ALL if metric.name not in shown} - {"mlapi_workers"}
-    assert not missing, "a metric that nobody looks at"
-
-
-def test_the_alerts_load_and_ask_for_what_there_is():
-    (group,) = yaml.safe_load((ROOT / "ops" / "alerts.yaml").read_text())["groups"]
-    names = [rule["alert"] for rule in group["rules"]]
-    assert len(set(names)) == len(names)
-    for rule in group["rules"]:
-        check_promql(rule["expr"])
-        assert re.fullmatch(r"\d+[mhd]", rule["for"])
-        assert rule["annotations"].keys() == {"summary", "next"}
-        assert rule["labels"]["severity"] in {"page", "warn"}
-        for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
-            assert re.search(rf"\b{label}\b", rule["expr"]), rule["alert"]
 
 
 # Across real workers
