@@ -72,6 +72,22 @@ def test_rounded_shares_say_so_and_labels_keep_their_digits(load, look, size):  
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_each_of_several_outputs_has_its_name(load, look, size):  # noqa: F811
+    load(Always(np.array([0.5, 0.25])), example=[1.0])
+    with live_service() as url:
+        page = look(url, size)
+        values = page.locator("#prediction .value")
+        expect(values).to_have_text(["0.5", "0.25"])
+        names = values.evaluate_all("found => found.map(value => getComputedStyle(value, '::before').content)")
+        assert names == ['"Output 1: "', '"Output 2: "']
+        rows = {"name": "rows.csv", "mimeType": "text/csv", "buffer": b"x0\n1\n2\n"}
+        page.locator("#csv").set_input_files(rows)
+        expect(page.locator("#table th")).to_have_text(["Output 1", "Output 2", "x0"])
+        expect(page.locator("#table tbody tr").last.locator("td")).to_have_text(["0.5", "0.25", "2"])
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_large_integer_is_sent_as_typed(load, look, tmp_path):  # noqa: F811
     load(opened(tmp_path, copying("int64")), example=[2**53 + 1])
     with live_service() as url:

@@ -14,6 +14,20 @@ window.mlapi = window.mlapi || {};
     return String(value);
   }
 
+  // Each output under its name; a long row of numbers, as a transformer gives, stays a row.
+  function isNamed(prediction) {
+    return Array.isArray(prediction) && prediction.length > 1 && prediction.length <= MAX_BARS;
+  }
+
+  function namedValues(prediction) {
+    return prediction.flatMap((value, index) => [
+      ...(index ? [element("span", { className: "comma" }, ", ")] : []),
+      element("span", { className: "value", "data-name": nameOf(index) }, shown(value)),
+    ]);
+  }
+
+  const nameOf = (index) => `Output ${index + 1}`;
+
   function ago(moment, now = Date.now()) {
     const seconds = (moment - now) / 1000;
     for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
@@ -62,7 +76,7 @@ window.mlapi = window.mlapi || {};
     groups.forEach((probabilities, index) => {
       if (!place.children[index]) place.append(element("div"));
       const label = Array.isArray(given) ? reply.prediction[index] : reply.prediction;
-      showBars(place.children[index], probabilities, String(label), groups.length > 1 ? `Output ${index + 1}` : "");
+      showBars(place.children[index], probabilities, String(label), groups.length > 1 ? nameOf(index) : "");
     });
     return undefined;
   }
@@ -70,11 +84,15 @@ window.mlapi = window.mlapi || {};
   function showAnswer(reply) {
     find("problem").hidden = true;
     find("result").hidden = false;
-    const text = shown(reply.prediction), output = find("prediction");
+    const named = isNamed(reply.prediction), output = find("prediction");
+    const text = shown(reply.prediction);
     // Written only if it changed: a screen reader should not repeat itself while a user draws.
-    if (output.textContent !== text) output.textContent = text;
-    output.classList.toggle("words", text.length > 12);
-    output.classList.toggle("digits", text.length > 18 && !text.includes(" "));
+    if (output.textContent !== text || output.classList.contains("named") !== named) {
+      output.replaceChildren(...(named ? namedValues(reply.prediction) : [text]));
+    }
+    output.classList.toggle("named", named);
+    output.classList.toggle("words", text.length > 12 && !named);
+    output.classList.toggle("digits", !named && text.length > 18 && !text.includes(" "));
     showPeek(reply, text);
     find("took").textContent = `${Number(reply.processing_time_ms.toPrecision(3))} ms`;
     showProbabilities(reply);
@@ -118,5 +136,5 @@ window.mlapi = window.mlapi || {};
     return element("time", { datetime: text, title: moment.toString() }, `${day}${clock} (${ago(moment.getTime())})`);
   }
 
-  Object.assign(window.mlapi, { showAnswer, showProblem, showBy, ago });
+  Object.assign(window.mlapi, { isNamed, nameOf, showAnswer, showProblem, showBy, ago });
 })();

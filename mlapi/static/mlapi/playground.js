@@ -7,7 +7,7 @@
   const MAX_TABLE_ROWS = 50;
   const {
     ago, allowExplanation, button, copy, editorOf, element, parse, percent, refuseExplanation, rowOf, showAnswer, showBy, showExplanation, showProblem, snippet,
-    stringify,
+    stringify, isNamed, nameOf,
   } = window.mlapi;
   const find = (id) => document.getElementById(id);
   const main = find("playground");
@@ -245,12 +245,13 @@
 
   function tableOf(text, content) {
     const lines = text.split(/\r?\n/).filter(Boolean), shown = content.predictions.slice(0, MAX_TABLE_ROWS);
+    const named = shown.length > 0 && isNamed(shown[0]), chances = (content.probabilities || []).filter((row) => !Array.isArray(row));
+    const lineOf = (tag, words) => element("tr", {}, ...words.map((word) => element(tag, {}, String(word))));
     const rows = shown.map((prediction, index) => {
-      const chances = content.probabilities && content.probabilities[index];
-      const most = chances && !Array.isArray(chances) ? percent(Math.max(...Object.values(chances))) : "";
-      return element("tr", {}, element("td", {}, String(prediction)), element("td", {}, most), element("td", {}, lines[index + 1] || ""));
+      const most = chances.length ? [percent(Math.max(...Object.values(chances[index])))] : [];
+      return lineOf("td", [...(named ? prediction : [prediction]), ...most, lines[index + 1] || ""]);
     });
-    const head = element("tr", {}, ...["Prediction", "Highest probability", lines[0]].map((word) => element("th", {}, word)));
+    const head = lineOf("th", [...(named ? shown[0].map((_, index) => nameOf(index)) : ["Prediction"]), ...(chances.length ? ["Highest probability"] : []), lines[0]]);
     const note = `${content.predictions.length} rows${content.predictions.length > shown.length ? `, the first ${shown.length} of them shown` : ""}.`;
     return [element("p", { className: "quiet", role: "status" }, note), element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)))];
   }
