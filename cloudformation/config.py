@@ -1,4 +1,4 @@
-"""What a deployment is asked to be: one value for each parameter of the templates."""
+"""The settings of a deployment: one value for each parameter of the templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOW_LOGS = ("NONE", "REJECT", "ALL")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 MAX_MIN_TASKS, MAX_MAX_TASKS = 10, 20
 
-# Fargate's own table: CPU units -> the memory sizes (MiB) that it sells with them.
+# Fargate's table: CPU units -> the memory sizes (MiB) that it offers with them.
 TASK_SIZES: dict[int, tuple[int, ...]] = {
     256: (512, 1024, 2048),
     512: tuple(range(1024, 4096 + 1, 1024)),
@@ -29,7 +29,7 @@ TASK_SIZES: dict[int, tuple[int, ...]] = {
 }
 
 
-# What the template sets in the container, and the parameter of each if it has one.
+# Environment variables that the template sets in the container, with their parameters, if any.
 OWN_VARIABLES: dict[str, str] = {
     "AWS_DEFAULT_REGION": "",
     "DATABASE_HOST": "",
@@ -76,12 +76,12 @@ DEFAULT_LOCKS = ("requirements.txt",)
 
 
 class ConfigurationError(Exception):
-    """The deployment cannot be as asked; the message has a line for every reason."""
+    """The deployment is not possible as requested; the message has a line for every reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPlan:
-    """The network's address ranges: one for the network, a pair for each kind of subnet."""
+    """The network's address ranges: one for the network, and a pair for each kind of subnet."""
 
     vpc: str = "10.0.0.0/16"
     public: tuple[str, str] = ("10.0.0.0/24", "10.0.1.0/24")
@@ -92,8 +92,8 @@ class AddressPlan:
 class Settings:
     """One deployment. Each field is the template parameter of the same name: `task_cpu` is `TaskCpu`.
 
-    The defaults are those of the templates. `region` is where the stacks are made, `role_arn` the role under which
-    CloudFormation makes them (its caller's own where empty); they are not parameters.
+    The defaults are those of the templates. `region` is the region of the stacks, `role_arn` the role that
+    CloudFormation uses (if empty, the caller's permissions); these two are not parameters.
     """
 
     region: str = "us-east-1"
@@ -179,7 +179,7 @@ class Settings:
 
     @classmethod
     def for_environment(cls, environment: str, *, profile: str = "", region: str = "us-east-1") -> Self:
-        """Return what an environment and a profile (if any) stand for, before anything is set by hand."""
+        """Return the settings of an environment and a profile (if any), before any command-line setting."""
         require_profile(profile, "--profile")
         settings = cls(environment_name=environment, region=region)
         if environment == "prod":
@@ -187,7 +187,7 @@ class Settings:
         return replace(settings, **PROFILES.get(profile, {}))  # type: ignore[arg-type]
 
     def with_assignments(self, assignments: list[str], *, source: str = "--set") -> Self:
-        """Return these settings with each `Name=Value` applied, the later ones winning."""
+        """Return these settings with each `Name=Value` applied; later ones win."""
         settings = self
         for assignment in assignments:
             settings = settings.with_assignment(assignment, source=source)
@@ -209,13 +209,13 @@ class Settings:
         return replace(self, **{field_name: _parsed(name, text, like=getattr(self, field_name))})  # type: ignore[arg-type]
 
     def parameter(self, name: str) -> str:
-        """Return the value of the template parameter `name` as CloudFormation wants it written."""
+        """Return the value of the template parameter `name` in CloudFormation's form."""
         value = getattr(self, _FIELD_OF_PARAMETER[name])
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     @property
     def locks(self) -> tuple[str, ...]:
-        """The locked requirements that the image needs."""
+        """The lock files of the requirements that the image needs."""
         wanted = {"otel": self.open_telemetry, "signing": self.models_signatures != "off"}
         return (*DEFAULT_LOCKS, *(f"requirements/{name}.txt" for name, is_wanted in wanted.items() if is_wanted))
 
@@ -224,7 +224,7 @@ class Settings:
         return self.environment_name == "prod"
 
 
-# The three sizes of bill: what each sets beyond the templates' defaults.
+# The three cost profiles: the values that each sets in addition to the templates' defaults.
 PROFILES: dict[str, dict[str, object]] = {
     "cheapest": {
         "create_database": False,
@@ -245,7 +245,7 @@ PROFILES: dict[str, dict[str, object]] = {
         "endpoint_zones": 2,
         "models_discovery_seconds": 10,
         "log_retention_days": 90,
-        # 3,333 a second: above any one backend that the tasks can answer, below a flood
+        # 3,333 a second: above the capacity of the tasks, below a flood
         "rate_limit": 1_000_000,
     },
 }
@@ -295,7 +295,7 @@ def _parsed(name: str, text: str, *, like: object) -> object:
 
 _URL = r"|https://[^\s{}]{1,250}"
 PATTERNS: dict[str, tuple[str, str]] = {
-    # an S3 bucket's generated name begins with the stack's, which begins with this one, in lower case
+    # an S3 bucket's generated name starts with the stack's, which starts with this name, in lower case
     "project_name": (r"[a-z][a-z0-9-]{1,19}", "2 to 20 lower-case letters, digits and hyphens, a letter first"),
     "model_prefix": (r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*", "a folder like models or team/models"),
     "image_tag": (r"|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag of a container image"),

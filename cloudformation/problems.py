@@ -1,4 +1,4 @@
-"""Every reason for which a deployment would fail or be unsafe, each a sentence, before anything is made."""
+"""Checks the settings before a deployment: every reason why it would fail or be unsafe, as a sentence."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cloudformation.config import AddressPlan, ConfigurationError, Settings, par
 
 
 def require_sound(settings: Settings, addresses: AddressPlan | None = None) -> None:
-    """Raise ConfigurationError with every reason for which the deployment would fail or be unsafe."""
+    """Raise ConfigurationError with every reason why the deployment would fail or be unsafe."""
     problems = [*problems_of(settings), *address_problems(addresses or AddressPlan())]
     if problems:
         raise ConfigurationError("\n".join(problems))
 
 
 def require_deployable(settings: Settings) -> None:
-    """Raise ConfigurationError with every reason for which the settings must not be deployed.
+    """Raise ConfigurationError with every reason against a deployment of the settings.
 
-    Beyond `require_sound`, which is enough for a bill.
+    Stricter than `require_sound`, which suffices for a cost estimate.
     """
     problems = [*problems_of(settings), *address_problems(AddressPlan()), *_missing_problems(settings)]
     if problems:
@@ -29,7 +29,7 @@ def require_deployable(settings: Settings) -> None:
 
 
 def problems_of(settings: Settings) -> list[str]:
-    """Return a sentence for each parameter that cannot stand, none when all can."""
+    """Return a sentence for each invalid parameter; empty if all are valid."""
     return [
         *_choice_problems(settings),
         *_pattern_problems(settings),
@@ -77,11 +77,11 @@ def _size_problems(settings: Settings) -> Iterator[str]:
     sizes = config.TASK_SIZES.get(settings.task_cpu)
     if sizes is None:
         sold = ", ".join(map(str, config.TASK_SIZES))
-        yield f"TaskCpu is {settings.task_cpu}; Fargate sells {sold} (1024 is one vCPU)."
+        yield f"TaskCpu is {settings.task_cpu}; Fargate offers {sold} (1024 is one vCPU)."
     elif settings.task_memory not in sizes:
         yield (
             f"TaskMemory is {settings.task_memory} MiB; with TaskCpu {settings.task_cpu} "
-            f"Fargate sells {', '.join(map(str, sizes))}."
+            f"Fargate offers {', '.join(map(str, sizes))}."
         )
     if (
         not 1 <= settings.min_tasks <= settings.max_tasks <= config.MAX_MAX_TASKS
@@ -114,7 +114,7 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
         if region and region != settings.region:
             yield (
                 f"{parameter_name(field_name)} is in {region}, and the stacks are made in {settings.region}. "
-                f"A stack takes only what is in its own region: request one in {settings.region}, "
+                f"A stack can only use resources of its own region: request one in {settings.region}, "
                 f"or deploy with --region {region}."
             )
     if settings.domain_name and not settings.certificate_arn:
@@ -124,7 +124,7 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
         )
 
 
-# No caller from the internet has an address in these.
+# No client on the internet has an address in these.
 _PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 
 
@@ -140,7 +140,7 @@ def _admin_cidr_problems(settings: Settings) -> Iterator[str]:
         yield (
             f"AdminCidr {cidr} is a range of private addresses"
             f"{' that overlaps the network' if cidr.overlaps(ipaddress.IPv4Network(AddressPlan().vpc)) else ''}. "
-            "The balancer sees callers by their public address, so it would admit no client: give the public address."
+            "The balancer sees the public addresses of clients, so no client would be admitted: give public addresses."
         )
 
 
@@ -172,7 +172,7 @@ def _zone_problems(settings: Settings) -> Iterator[str]:
     zones = (settings.first_zone, settings.second_zone)
     if any(zones) and (not all(zones) or len(set(zones)) == 1):
         yield (
-            f"FirstZone is {zones[0] or 'empty'} and SecondZone {zones[1] or 'empty'}; expected two different zones, "
+            f"FirstZone is {zones[0] or 'empty'} and SecondZone {zones[1] or 'empty'}; expected two different zones "
             "or none. `aws ec2 describe-availability-zones` lists yours."
         )
     for zone in filter(None, zones):
@@ -201,17 +201,17 @@ def _variable_problems(settings: Settings) -> Iterator[str]:
 def _combination_problems(settings: Settings) -> Iterator[str]:
     if settings.models_signatures != "off" and not settings.signature_key:
         yield (
-            f"ModelsSignatures is {settings.models_signatures} without a key to verify with. Set SignatureKey to the "
+            f"ModelsSignatures is {settings.models_signatures} without a public key. Set SignatureKey to the "
             "base64 lines of the public key's PEM file, joined."
         )
     if not settings.create_database and settings.max_tasks > 1:
         yield (
-            f"MaxTasks is {settings.max_tasks} without a database: each task would have a registry of its own, "
-            "and the admin would show another one at each click. Set MaxTasks=1 or CreateDatabase=true."
+            f"MaxTasks is {settings.max_tasks} without a database: each task would have its own registry, "
+            "and the admin would show a different one at each click. Set MaxTasks=1 or CreateDatabase=true."
         )
     if settings.enable_exec and settings.network_mode == "endpoints":
         yield (
-            "EnableExec needs the endpoint ssmmessages, which the network mode endpoints does not pay for. "
+            "EnableExec needs the endpoint ssmmessages, which the network mode endpoints does not include. "
             "Use the mode public or nat while you look into a task."
         )
     for name, is_set in (("RateLimit", settings.rate_limit), ("ManagedRules", settings.managed_rules)):

@@ -20,7 +20,7 @@ def add_rules(template: Template, *, needs_certificate: bool = True) -> None:
                 "Assertions": [
                     {
                         "Assert": _contains(sizes, "TaskMemory"),
-                        "AssertDescription": f"With TaskCpu {cpu} Fargate sells {_listed(sizes)} MiB.",
+                        "AssertDescription": f"With TaskCpu {cpu} Fargate offers {_listed(sizes)} MiB.",
                     }
                 ],
             },

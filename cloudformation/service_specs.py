@@ -1,4 +1,4 @@
-"""The parameters of the service's template, and of its forms."""
+"""The parameters of the service's template and of its variants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVICE = (
         "ImageDigest",
         "What runs",
         "Image digest",
-        "Runs exactly this image of the repository. Empty: the one of the tag.",
+        "Runs exactly this image of the repository. Empty: the image with the tag.",
         pattern_of="image_digest",
     ),
     CREATE_DATABASE,
@@ -33,7 +33,7 @@ SERVICE = (
         "ModelsPolicy",
         "What runs",
         "Policy of newly found models",
-        "manual: a person activates. latest: a version that passes its checks is activated by itself.",
+        "manual: a person activates. latest: a version that passes validation is activated automatically.",
         allowed=POLICIES,
     ),
     Spec(
@@ -47,7 +47,7 @@ SERVICE = (
         "ModelsDefault",
         "What runs",
         "Model behind /predict",
-        "Empty: the first one registered.",
+        "Empty: the first registered model.",
         pattern_of="models_default",
     ),
     Spec(
@@ -68,7 +68,7 @@ SERVICE = (
         "ModelsDiscoverySeconds",
         "What runs",
         "Seconds between two listings of the bucket",
-        "Each listing is billed: at 10 seconds 1.31 USD a month.",
+        "Each listing is billed: every 10 seconds costs 1.31 USD a month.",
         is_number=True,
         minimum=1,
         maximum=3600,
@@ -91,14 +91,14 @@ SERVICE = (
         "RequireApiKey",
         "What runs",
         "Predictions need a key",
-        "true refuses predictions without a key of the registry.",
+        "true refuses predictions without an API key.",
         allowed=TRUE_OR_FALSE,
     ),
     Spec(
         "CertificateArn",
         "The way in",
         "Certificate",
-        "ACM certificate in this region. With it HTTP is redirected to HTTPS; without it the service speaks HTTP.",
+        "ACM certificate in this region. If set, HTTP is redirected to HTTPS; if not, the service uses HTTP.",
         pattern_of="certificate_arn",
     ),
     Spec("DomainName", "The way in", "Domain name", "Host name of the certificate, if any.", pattern_of="domain_name"),
@@ -106,14 +106,14 @@ SERVICE = (
         "AdminCidr",
         "The way in",
         "Addresses that may open the admin and the metrics",
-        "For example 203.0.113.7/32. Empty: no address of the internet can.",
+        "For example 203.0.113.7/32. Empty: no internet address may.",
         pattern_of="admin_cidr",
     ),
     Spec(
         "CsrfTrustedOrigins",
         "The way in",
         "Origins that may post to the admin",
-        "For example https://models.example.com, several by commas.",
+        "For example https://models.example.com; separate several by commas.",
         pattern_of="csrf_trusted_origins",
     ),
     Spec(
@@ -128,7 +128,7 @@ SERVICE = (
         "TaskMemory",
         "Size",
         "Memory of a task (MiB)",
-        "Must be a size that Fargate sells with the CPU units.",
+        "Must be a size that Fargate offers for the CPU units.",
         allowed=tuple(sorted({size for sizes in TASK_SIZES.values() for size in sizes})),
         is_number=True,
     ),
@@ -143,7 +143,7 @@ SERVICE = (
         "UseSpot",
         "Size",
         "Spot capacity",
-        "true costs up to 70 % less; AWS may take a task away at two minutes' notice.",
+        "true costs up to 70 % less; AWS may stop a task with two minutes' notice.",
         allowed=TRUE_OR_FALSE,
     ),
     Spec("MinTasks", "Size", "Fewest tasks", "Two or more in prod.", is_number=True, minimum=1, maximum=MAX_MIN_TASKS),
@@ -151,7 +151,7 @@ SERVICE = (
     Spec(
         "CpuTargetPercent",
         "Size",
-        "CPU to hold (%)",
+        "Target CPU utilization (%)",
         "Tasks are added above it.",
         is_number=True,
         minimum=10,
@@ -160,8 +160,8 @@ SERVICE = (
     Spec(
         "RequestsPerTask",
         "Size",
-        "Requests per task and minute to hold",
-        "Tasks are added above it. 0: what the benchmark says of TaskCpu.",
+        "Target requests per task and minute",
+        "Tasks are added above it. 0: the benchmark's value for TaskCpu.",
         is_number=True,
         minimum=0,
     ),
@@ -169,7 +169,7 @@ SERVICE = (
         "StartGraceSeconds",
         "Size",
         "Seconds for a task's start",
-        "Failed health checks count after it; large models need more.",
+        "Failed health checks count after this time; large models need more.",
         is_number=True,
         minimum=MIN_START_GRACE_SECONDS,
         maximum=MAX_START_GRACE_SECONDS,
@@ -187,7 +187,7 @@ SERVICE = (
         "OpenTelemetry",
         "Watching it",
         "Traces",
-        "true sends traces to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names, over HTTPS.",
+        "true sends traces over HTTPS to the collector in OTEL_EXPORTER_OTLP_ENDPOINT.",
         allowed=TRUE_OR_FALSE,
     ),
     Spec(
@@ -209,7 +209,7 @@ SERVICE = (
         "PermissionsBoundaryArn",
         "Watching it",
         "Permissions boundary",
-        "Policy that bounds both roles, where your account demands one.",
+        "Permissions boundary of both roles, if your account requires one.",
         pattern_of="permissions_boundary_arn",
     ),
 )
@@ -218,60 +218,68 @@ GRPC = Spec("EnableGrpc", "The way in", "gRPC", "true opens the Open Inference P
             "certificate.", allowed=TRUE_OR_FALSE)  # fmt: skip
 
 SIGN_IN = (
-    Spec("SignInAt", "Signing in", "Who signs people in", "balancer: without a sign-in the admin is not reached; "
+    Spec("SignInAt", "Signing in", "Where users sign in", "balancer: the admin is reachable only after sign-in; "
          "needs a certificate. service: the service itself.", allowed=("balancer", "service")),
-    Spec("OidcIssuer", "Signing in", "Issuer", "Of the OpenID Connect provider. Empty: passwords alone.",
+    Spec("OidcIssuer", "Signing in", "Issuer", "Of the OpenID Connect provider. Empty: only passwords.",
          pattern_of="oidc_issuer"),
-    Spec("OidcClientId", "Signing in", "Client", "The service's name at the provider.", pattern_of="oidc_client_id"),
-    Spec("OidcClientSecretArn", "Signing in", "Client's secret", "A secret in Secrets Manager that holds it as text.",
+    Spec("OidcClientId", "Signing in", "Client", "The service's client id at the provider.",
+         pattern_of="oidc_client_id"),
+    Spec("OidcClientSecretArn", "Signing in", "Client's secret",
+         "A secret in Secrets Manager with the client secret as text.",
          pattern_of="oidc_client_secret_arn"),
-    Spec("OidcScope", "Signing in", "Scopes", "Some providers need groups too.", pattern_of="oidc_scope"),
-    Spec("OidcAuthorizationEndpoint", "Signing in", "Authorization endpoint", "The balancer alone needs it.",
+    Spec("OidcScope", "Signing in", "Scopes", "Some providers also need groups.", pattern_of="oidc_scope"),
+    Spec("OidcAuthorizationEndpoint", "Signing in", "Authorization endpoint", "Only needed by the balancer.",
          pattern_of="oidc_authorization_endpoint"),
-    Spec("OidcTokenEndpoint", "Signing in", "Token endpoint", "The balancer alone needs it.",
+    Spec("OidcTokenEndpoint", "Signing in", "Token endpoint", "Only needed by the balancer.",
          pattern_of="oidc_token_endpoint"),
-    Spec("OidcUserInfoEndpoint", "Signing in", "Userinfo endpoint", "The balancer alone needs it.",
+    Spec("OidcUserInfoEndpoint", "Signing in", "Userinfo endpoint", "Only needed by the balancer.",
          pattern_of="oidc_user_info_endpoint"),
-    Spec("SignInGroups", "Signing in", "Groups", "Provider's groups and what they are here: ml-admins=superuser.",
+    Spec("SignInGroups", "Signing in", "Groups",
+         "Mapping from the provider's groups to the registry's: ml-admins=superuser.",
          pattern_of="sign_in_groups"),
     Spec("EmergencyCidr", "Signing in", "Addresses around the sign-in",
-         "Reach the admin by password while the provider is away. Empty: none.", pattern_of="emergency_cidr"),
+         "May use the admin by password if the provider is unavailable. Empty: none.", pattern_of="emergency_cidr"),
 )  # fmt: skip
 
 SHIFT = (
     STRATEGY,
     Spec("BakeMinutes", "How a new image takes over", "Minutes of each step",
-         "So long the alarms watch a step, and the old image stands by.", is_number=True, minimum=0, maximum=1440),
+         "During this time, the alarms watch a step, and the old image stays available.", is_number=True, minimum=0,
+         maximum=1440),
     Spec("ShiftPercent", "How a new image takes over", "Traffic of a step (%)",
-         "Of LINEAR each step's, of CANARY the first one's.", is_number=True, minimum=3, maximum=50),
+         "LINEAR: of each step. CANARY: of the first step.", is_number=True, minimum=3, maximum=50),
     Spec("LiveTargetGroup", "How a new image takes over", "Live target group",
-         "Which one has the traffic now; the deployment looks and sets it.", allowed=("main", "alternate")),
+         "The target group with the traffic; the deployment sets this value.", allowed=("main", "alternate")),
 )  # fmt: skip
 
 NIGHT = (
-    Spec("NightFrom", "Nights", "Hour that the night begins", "Empty: no nights.", pattern_of="night_from"),
-    Spec("NightUntil", "Nights", "Hour that it ends", "At this hour tasks come back.", pattern_of="night_until"),
-    Spec("NightTasks", "Nights", "Tasks at night", "0: nothing answers until the morning.", is_number=True, minimum=0,
+    Spec("NightFrom", "Nights", "Hour at which the night starts", "Empty: no nights.", pattern_of="night_from"),
+    Spec("NightUntil", "Nights", "Hour at which the night ends", "At this hour tasks start again.",
+         pattern_of="night_until"),
+    Spec("NightTasks", "Nights", "Tasks at night", "0: the service does not answer at night.", is_number=True,
+         minimum=0,
          maximum=MAX_MIN_TASKS),
     Spec("NightTimezone", "Nights", "Time zone", "Of the hours.", pattern_of="night_timezone"),
-    Spec("WakeDays", "Nights", "Days with a morning", "MON-FRI leaves the weekend to the night.",
+    Spec("WakeDays", "Nights", "Days with a morning", "MON-FRI: tasks stay stopped on weekends.",
          pattern_of="wake_days"),
 )  # fmt: skip
 
 WEB_ACL = (
-    Spec("WebAclArn", "The way in", "Web ACL", "A regional WAF web ACL that you already have.",
+    Spec("WebAclArn", "The way in", "Web ACL", "An existing regional WAF web ACL.",
          pattern_of="web_acl_arn"),
     Spec("RateLimit", "The way in", "Requests per address in five minutes",
-         "Above 0 makes a web ACL that refuses an address beyond it (WAF costs extra). 0: none.", is_number=True,
+         "Above 0: creates a web ACL that blocks addresses above this rate (WAF costs extra). 0: none.", is_number=True,
          minimum=0),
     Spec("ManagedRules", "The way in", "AWS's managed rules",
-         "true makes a web ACL with AWS's rules against known attacks (WAF costs extra).", allowed=TRUE_OR_FALSE),
+         "true creates a web ACL with AWS's managed rules (WAF costs extra).", allowed=TRUE_OR_FALSE),
 )  # fmt: skip
 
 # An HTTP API takes no web ACL, and its requests are not counted by target group.
 HTTP_API = (
-    Spec("ThrottlePerSecond", "The way in", "Requests a second", "Of all callers together; beyond it they get a 429.",
+    Spec("ThrottlePerSecond", "The way in", "Requests a second",
+         "For all clients together; requests above the limit get a 429.",
          is_number=True, minimum=1),
-    Spec("ThrottleBurst", "The way in", "Requests at once", "So many more may come in one burst.", is_number=True,
+    Spec("ThrottleBurst", "The way in", "Requests at once", "Additional requests that are allowed in a burst.",
+         is_number=True,
          minimum=1),
 )  # fmt: skip

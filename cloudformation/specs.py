@@ -1,4 +1,4 @@
-"""The parameters of the templates, a table for each stack: type, limits and wording, each said once."""
+"""The parameters of the templates, in a table for each stack: type, limits and description."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NETWORK = (
         "Door",
         "The way in",
         "Door",
-        "balancer: an application load balancer. http-api: an HTTP API, cheaper where requests are few. "
-        "Chooses the templates of the service and of the monitoring too.",
+        "balancer: an application load balancer. http-api: an HTTP API, cheaper for few requests. "
+        "Also selects the templates of the service and of the monitoring.",
         allowed=DOORS,
     ),
     Spec(
         "EndpointZones",
         "How tasks reach AWS",
         "Zones with interface endpoints",
-        "Of the mode endpoints only: each endpoint is paid for in each zone.",
+        "Only for the mode endpoints: each endpoint is billed in each zone.",
         allowed=(1, 2),
         is_number=True,
     ),
@@ -32,10 +32,16 @@ NETWORK = (
         "FirstZone",
         "How tasks reach AWS",
         "First zone",
-        "For example us-east-1a; some zones run no Fargate. Empty: the account's first. Fixed once it is made.",
+        "For example us-east-1a; some zones have no Fargate. Empty: the account's first zone. Cannot be changed later.",
         pattern_of="first_zone",
     ),
-    Spec("SecondZone", "How tasks reach AWS", "Second zone", "As the first; both or none.", pattern_of="second_zone"),
+    Spec(
+        "SecondZone",
+        "How tasks reach AWS",
+        "Second zone",
+        "Like the first zone; set both or neither.",
+        pattern_of="second_zone",
+    ),
 )
 
 DATA = (
@@ -45,7 +51,7 @@ DATA = (
         "ModelPrefix",
         "Models",
         "Folder of the models in the bucket",
-        "The service may read what is under it, and nothing else.",
+        "The service may read only objects in this folder.",
         pattern_of="model_prefix",
     ),
     CREATE_DATABASE,
@@ -53,49 +59,49 @@ DATA = (
         "DatabaseInstanceClass",
         "Registry database",
         "Instance class",
-        "db.t4g.micro is plenty for a registry.",
+        "db.t4g.micro is large enough for a registry.",
         pattern_of="database_instance_class",
     ),
     Spec(
         "DatabaseEngineVersion",
         "Registry database",
         "PostgreSQL version",
-        "17: AWS picks the minor version, and takes new ones by itself.",
+        "17: AWS chooses the minor version, and upgrades it automatically.",
         pattern_of="database_engine_version",
     ),
     Spec(
         "DatabaseSnapshot",
-        "Data that is there already",
-        "Snapshot that the database comes from",
-        "A database that stands is replaced by one made of the snapshot. Keep it set afterwards.",
+        "Existing data",
+        "Snapshot to restore the database from",
+        "An existing database is replaced by the restored one. Keep this value set afterwards.",
         pattern_of="database_snapshot",
     ),
     Spec(
         "ExistingModelBucket",
-        "Data that is there already",
+        "Existing data",
         "Bucket with models",
-        "Versioned, in this account and region; none is made then.",
+        "Must be versioned, in this account and region; no bucket is created then.",
         pattern_of="existing_model_bucket",
     ),
     Spec(
         "ExistingRepository",
-        "Data that is there already",
+        "Existing data",
         "Image repository",
-        "Of this account and region; none is made then.",
+        "In this account and region; no repository is created then.",
         pattern_of="existing_repository",
     ),
     Spec(
         "BackupRoleArn",
-        "Data that is there already",
+        "Existing data",
         "Role of AWS Backup",
-        "With it the database and the models are backed up each night for 35 days.",
+        "If set, the database and the models are backed up every night and kept for 35 days.",
         pattern_of="backup_role_arn",
     ),
     Spec(
         "FlowLogs",
         "Watching it",
         "VPC flow logs",
-        "Which traffic of the network is logged, to the log bucket (billed by GB).",
+        "The network traffic that is logged to the log bucket (billed per GB).",
         allowed=FLOW_LOGS,
     ),
     KEY,
@@ -103,7 +109,7 @@ DATA = (
         "AlarmEmail",
         "Watching it",
         "Address for alarms",
-        "Hears of every alarm of this environment; must confirm by mail. Empty: nobody does.",
+        "Receives every alarm of this environment; must confirm the subscription by mail. Empty: no mail.",
         pattern_of="alarm_email",
     ),
 )
@@ -112,10 +118,10 @@ MONITORING = (PROJECT, ENVIRONMENT, CREATE_DATABASE, STRATEGY, *WEB_ACL)
 
 SPECS = {"network": NETWORK, "data": DATA, "service": (*SERVICE, GRPC, *NIGHT), "monitoring": MONITORING}
 
-# The service's template has forms, since one with everything is larger than CloudFormation takes.
+# The service's template has variants, because one template with all resources exceeds CloudFormation's size limit.
 TEMPLATE_SPECS = SPECS | {
     "service-sign-in": (*SERVICE, GRPC, *SIGN_IN),
-    # Tasks are scaled by their CPU alone there, since requests are counted by target group.
+    # There, tasks are scaled only by CPU, because requests are counted by target group.
     "service-shift": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *SHIFT),
     "service-http-api": (*(spec for spec in SERVICE if spec.name != "RequestsPerTask"), *NIGHT, *HTTP_API),
     "monitoring-http-api": (PROJECT, ENVIRONMENT, CREATE_DATABASE),
@@ -123,7 +129,7 @@ TEMPLATE_SPECS = SPECS | {
 
 
 def template_of(stack: str, settings: Settings) -> str:
-    """Return the template by which a stack is deployed under the settings."""
+    """Return the template with which a stack is deployed under the settings."""
     if settings.door == HTTP_API_DOOR and stack in {"service", "monitoring"}:
         return f"{stack}-{HTTP_API_DOOR}"
     if stack != "service":

@@ -22,8 +22,8 @@ def test_defaults_are_sound() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (Settings(task_cpu=300), "TaskCpu is 300; Fargate sells 256, 512, 1024, 2048, 4096"),
-        (Settings(task_cpu=256, task_memory=4096), "with TaskCpu 256 Fargate sells 512, 1024, 2048"),
+        (Settings(task_cpu=300), "TaskCpu is 300; Fargate offers 256, 512, 1024, 2048, 4096"),
+        (Settings(task_cpu=256, task_memory=4096), "with TaskCpu 256 Fargate offers 512, 1024, 2048"),
         (Settings(certificate_arn=CERTIFICATE), "CertificateArn is in eu-west-1, and the stacks are made in us-east-1"),
         (Settings(certificate_arn="my-certificate"), "CertificateArn is 'my-certificate'; expected an ACM"),
         (Settings(domain_name="api.example.com"), "DomainName is api.example.com without a certificate"),

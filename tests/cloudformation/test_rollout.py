@@ -73,13 +73,13 @@ def says_where_the_service_is(aws: Emulator, text: str) -> None:
 def test_wrong_parameters_fail_before_anything_is_made(emulator: Emulator) -> None:
     done = emulator.cloudformation("deploy", "--image-tag", "v1", "--set", "ProjectName=wrong", "--set", "TaskCpu=300")
     assert done.returncode == 2
-    assert "TaskCpu is 300; Fargate sells 256, 512" in done.stderr
+    assert "TaskCpu is 300; Fargate offers 256, 512" in done.stderr
     stacks = emulator.client("cloudformation").describe_stacks()["Stacks"]
     assert not [stack["StackName"] for stack in stacks if stack["StackName"].startswith("wrong")]
 
 
 def test_template_refuses_a_size_fargate_does_not_sell(emulator: Emulator) -> None:
-    with pytest.raises(Exception, match=r"With TaskCpu 256 Fargate sells 512, 1024, 2048 MiB"):
+    with pytest.raises(Exception, match=r"With TaskCpu 256 Fargate offers 512, 1024, 2048 MiB"):
         emulator.client("cloudformation").create_stack(
             StackName="refused",
             TemplateBody=_service_template(),

@@ -1,4 +1,4 @@
-// Shows what a model answered: the label or number, the probabilities as bars, and who answered when.
+// Shows a prediction: the label or number, the probabilities as bars, and the version with its time.
 "use strict";
 
 window.mlapi = window.mlapi || {};
@@ -36,7 +36,7 @@ window.mlapi = window.mlapi || {};
     return "just now";
   }
 
-  // The classes keep their places while the shares move; of many, only the likeliest are shown.
+  // Classes keep their order while the probabilities change; of many classes, only the most likely are shown.
   function chosen(probabilities) {
     const all = Object.entries(probabilities);
     if (all.length <= MAX_BARS) return all;
@@ -98,13 +98,13 @@ window.mlapi = window.mlapi || {};
     showProbabilities(reply);
   }
 
-  // On a phone the answer may be below the fold while the inputs change: its first line then stands at the edge.
+  // On a phone the answer may be off screen while the inputs change: a bar at the edge then shows its first line.
   function showPeek(reply, text) {
     const share = typeof reply.confidence === "number" ? element("span", {}, percent(reply.confidence)) : "";
     find("peek").replaceChildren(element("strong", {}, text), share);
   }
 
-  // Only while the answer is still below, by at least its first line.
+  // Only while at least the answer's first line is off screen.
   new IntersectionObserver(([seen]) => {
     find("peek").hidden = seen.isIntersecting || seen.boundingClientRect.top < 0;
   }, { rootMargin: "0px 0px -112px 0px" }).observe(find("outcome"));
@@ -115,12 +115,12 @@ window.mlapi = window.mlapi || {};
     find("problem").replaceChildren(...parts);
     find("problem").hidden = false;
     find("result").hidden = true;
-    find("peek").replaceChildren(element("span", {}, "No answer; see below why"));
+    find("peek").replaceChildren(element("span", {}, "No answer; see the reason below"));
     find("took").textContent = "";
     find("by").textContent = "";
   }
 
-  // Says which version answered, and when it was activated (or loaded, where that alone is known).
+  // Shows the version that answered, and when it was activated (or loaded, if only that is known).
   function showBy(version, model) {
     const parts = ["Answered by ", element("strong", {}, `version ${version}`)];
     if (model && model.active_version === version) parts.push(model.activated_at ? ", activated " : ", loaded ", time(model.activated_at || model.loaded_at), ".");

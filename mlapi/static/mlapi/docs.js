@@ -13,6 +13,6 @@ window.SwaggerUIBundle({
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,
   tryItOutEnabled: true,
-  // The validator is another server's.
+  // The validator runs on another server.
   validatorUrl: null,
 });

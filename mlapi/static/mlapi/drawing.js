@@ -7,7 +7,7 @@ window.mlapi = window.mlapi || {};
   const LARGEST_SIDE = 32;
   const PIXEL_NAME = /^(pixel|px)[ _-]?\d/i;
 
-  // Returns {side, max} where the inputs are a square picture, else null.
+  // Returns {side, max} if the inputs are a square picture, else null.
   function pictureOf(inputs, row) {
     const side = Math.sqrt(inputs.length);
     if (!Number.isInteger(side) || side < 4 || side > LARGEST_SIDE) return null;
@@ -104,7 +104,7 @@ window.mlapi = window.mlapi || {};
       if (this.dab(this.last)) this.onChange();
     }
 
-    // The pointer comes in jumps: what lies between two of its places is drawn too.
+    // Pointer events have gaps: the line between two positions is drawn too.
     drag(event) {
       if (!this.last) return;
       const next = this.position(event), [fromX, fromY] = this.last;
@@ -118,7 +118,7 @@ window.mlapi = window.mlapi || {};
       if (changed) this.onChange();
     }
 
-    // A soft pen, for the pictures that such models learn from are scaled down from larger ones.
+    // A soft pen, because the training pictures of such models are scaled down from larger ones.
     dab([x, y]) {
       let changed = false;
       for (let row = Math.max(0, Math.floor(y) - 1); row <= Math.min(this.side - 1, Math.ceil(y) + 1); row += 1) {

@@ -1,4 +1,4 @@
-// Shows what each feature contributes to an answer, as bars to both sides of a middle.
+// Shows each feature's contribution to a prediction, as bars to the left and right of zero.
 "use strict";
 
 window.mlapi = window.mlapi || {};
@@ -12,7 +12,7 @@ window.mlapi = window.mlapi || {};
   const { element } = window.mlapi;
   const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
-  // Three digits; ≈ marks what is rounded.
+  // Three digits; ≈ marks a rounded number.
   function rounded(value, sign = value < 0 ? "\u2212" : "") {
     const text = digits.format(Math.abs(value));
     const isExact = Number(text.replaceAll(",", "")) === Math.abs(value);
@@ -23,7 +23,7 @@ window.mlapi = window.mlapi || {};
     return rounded(value, value < 0 ? "\u2212" : "+");
   }
 
-  // The largest first; the many small ones in one line, so that the lines still add up.
+  // Largest first; small contributions share one line, so that the lines add up.
   function linesOf(contributions) {
     const all = Object.entries(contributions).sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
     if (all.length <= MAX_BARS) return all;
@@ -50,7 +50,7 @@ window.mlapi = window.mlapi || {};
     return place.replaceChildren(element("p", { className: "quiet" }, sum), list);
   }
 
-  // Explanations of this model are refused: the box says so, and why.
+  // Explanations of this model are refused: shows the reason.
   function refuseExplanation(sentence) {
     find("explain").checked = false;
     find("explain").disabled = true;

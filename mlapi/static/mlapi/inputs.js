@@ -1,4 +1,4 @@
-// From a schema to a form, and from the form to a row.
+// Builds a form from a schema, and reads a row from the form.
 "use strict";
 
 window.mlapi = window.mlapi || {};
@@ -24,13 +24,13 @@ window.mlapi = window.mlapi || {};
     return made;
   }
 
-  // A round number near to a value: 1, 2 or 5 times a power of ten.
+  // A round number near a value: 1, 2 or 5 times a power of ten.
   function nice(value) {
     const power = 10 ** Math.floor(Math.log10(value));
     return [1, 2, 5, 10].find((step) => step * power >= value * 0.999) * power;
   }
 
-  // What a slider spans: the sample's values and a quarter more, or what lies around the only value known.
+  // The range of a slider: the sample's range plus a quarter, or a range around the only known value.
   function span(input, value) {
     const near = typeof value === "bigint" ? Number(value) : value, known = Number.isFinite(near) ? near : 0;
     let [low, high] = input.range ? input.range.map(Number) : (known === 0 ? [-3, 3] : known > 0 ? [0, 2 * known] : [2 * known, 0]);
@@ -84,7 +84,7 @@ window.mlapi = window.mlapi || {};
       parts: [select],
       read: () => ({ value: all[Number(select.value)] }),
       write(given) {
-        // A boolean may be said by 1 and 0.
+        // 1 and 0 are also accepted as booleans.
         const index = all.findIndex((option) => option === given || (typeof option === "boolean" && Number(option) === given));
         select.value = String(Math.max(0, index));
       },
@@ -128,7 +128,7 @@ window.mlapi = window.mlapi || {};
     return numberField(input, id, value);
   }
 
-  // A form of one field each. `isNamed` says in which form the row is sent.
+  // A form with one field per input. `isNamed` tells whether the row is sent by name.
   class Fields {
     constructor(inputs, row, isNamed, onChange) {
       this.inputs = inputs;
@@ -154,7 +154,7 @@ window.mlapi = window.mlapi || {};
       this.fields.forEach((field, index) => field.write(row[index]));
     }
 
-    // Returns what to send as `features`, or undefined where a field holds nothing that could be sent.
+    // Returns the value of `features`, or undefined if a field has an invalid value.
     read() {
       const answers = this.fields.map((field) => field.read());
       answers.forEach((answer, index) => this.mark(index, answer.problem));
@@ -205,7 +205,7 @@ window.mlapi = window.mlapi || {};
     blame() { /* a pixel always holds a number of the right range */ }
   }
 
-  // For what has no fields: rows of free names, or more features than a form should have.
+  // For rows with arbitrary names, and for more features than a form should have.
   class Json {
     constructor(example, onChange) {
       this.box = element("textarea", { id: "input-json", rows: "8", spellcheck: "false", "aria-describedby": "json-problem" });
@@ -245,7 +245,7 @@ window.mlapi = window.mlapi || {};
     return new Fields(inputs, row, !Array.isArray(example), onChange);
   }
 
-  // Returns a row, the model's example where none is given, in the order of its schema.
+  // Returns a row in the schema's order, by default the model's example.
   function rowOf(model, example = model.example.body.features) {
     const { inputs } = model.signature;
     if (Array.isArray(example)) return example;

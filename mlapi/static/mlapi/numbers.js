@@ -1,13 +1,13 @@
-// Numbers as the API says them: whole numbers beyond 2^53 keep every digit, and what is rounded says so.
+// Numbers as in the API: whole numbers above 2^53 keep every digit, and rounded numbers are marked.
 "use strict";
 
 window.mlapi = window.mlapi || {};
 
 (() => {
-  // A string, or a number outside of strings.
+  // Matches a string, or a number outside of strings.
   const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
   const WHOLE = /^[+-]?\d+$/;
-  // No string of a model begins with it.
+  // A prefix that no string of a model has.
   const MARK = `whole number ${Math.random()} `;
   const MARKED = new RegExp(`"${MARK.replaceAll(".", "\\.")}(-?\\d+)"`, "g");
 
@@ -15,7 +15,7 @@ window.mlapi = window.mlapi || {};
     return WHOLE.test(text) && !Number.isSafeInteger(Number(text));
   }
 
-  // Returns the number that a text spells: a BigInt where a JavaScript number would round it.
+  // Returns the number in a text: a BigInt if a JavaScript number would round it.
   function numberOf(text) {
     const trimmed = text.trim();
     return isLarge(trimmed) ? BigInt(trimmed) : Number(trimmed);
@@ -33,7 +33,7 @@ window.mlapi = window.mlapi || {};
     return JSON.stringify(value, mark, indent).replace(MARKED, "$1");
   }
 
-  // Returns a share as a percentage with one digit; ≈, < and > mark what is rounded.
+  // Returns a share as a percentage with one digit; ≈, < and > mark a rounded number.
   function percent(share) {
     if (share > 0 && share < 0.001) return "<\u202f0.1\u00a0%";
     if (share < 1 && share > 0.999) return ">\u202f99.9\u00a0%";

@@ -14,9 +14,9 @@
   const trial = Number(new URLSearchParams(location.search).get("version")) || null;
   const state = { models: [], model: null, editor: null, language: "curl", needsKey: "needsKey" in main.dataset };
 
-  // What is served
+  // Served models
 
-  // A version that is not active: the registry's API says what it takes, and answers for it from a sandbox.
+  // A version that is not active: the registry's API returns its schema, and predicts with it in a sandbox.
   async function readTrial() {
     const name = decodeURIComponent(location.hash.slice(1)), url = `/api/models/${encodeURIComponent(name)}/versions/${trial}`;
     const reply = await fetch(url, { headers: { Accept: "application/json" }, cache: "no-store" });
@@ -44,7 +44,7 @@
       state.models = [model];
       choose(model);
     } catch (error) {
-      note("The service is not reached. Load the page again.");
+      note("The service is unavailable. Reload the page.");
     }
     return undefined;
   }
@@ -56,7 +56,7 @@
       catalogue = parse(await reply.text());
       if (!reply.ok) throw new Error(catalogue.error);
     } catch (error) {
-      note(`The service is not reached. Trying again every ${LOOK_SECONDS} seconds.`);
+      note(`The service is unavailable. Retrying every ${LOOK_SECONDS} seconds.`);
       return;
     }
     const gone = state.models.length && !catalogue.models.length;
@@ -136,13 +136,13 @@
     find("served").replaceChildren(element("strong", {}, `version ${model.active_version}`), was, since, " · ", digest, " · ", page);
     if (before && before.name === model.name && before.active_version !== model.active_version) {
       find("served").classList.remove("fresh");
-      // Asked for its width, the browser notices that the class was away, and plays it again.
+      // Reading the width makes the browser notice the removed class, so that the animation restarts.
       void find("served").offsetWidth;
       find("served").classList.add("fresh");
     }
   }
 
-  // The question: one under way at a time, the latest inputs win
+  // The request: one at a time, the latest inputs win
 
   let isAsking = false, isStale = false, timer = 0, retry = 0;
 
@@ -168,7 +168,7 @@
     state.request = requestOf(model, features);
     showSnippet();
     if (state.request.needsKey && !find("key").value.trim()) {
-      showProblem("An API key is needed here. Type it above to get answers.");
+      showProblem("An API key is required. Enter it above to get predictions.");
       return;
     }
     isAsking = true;
@@ -181,7 +181,7 @@
   }
 
   function credentials(model) {
-    // The session's own token against forged requests.
+    // The session's CSRF token.
     if (model.trialUrl) return { "X-CSRFToken": (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1] || "" };
     const key = find("key").value.trim();
     return key ? { "X-API-Key": key } : {};
@@ -194,7 +194,7 @@
       reply = await fetch(state.request.url, { method: "POST", headers, body: stringify(state.request.body) });
       content = parse(await reply.text());
     } catch (error) {
-      if (state.model === model) showProblem("The service is not reached.", String(error.message));
+      if (state.model === model) showProblem("The service is unavailable.", String(error.message));
       return;
     }
     if (state.editor !== editor) return;
@@ -224,12 +224,12 @@
     showSnippet();
   }
 
-  // A table of rows: a CSV that is dropped or chosen
+  // A table of rows: a dropped or selected CSV
 
   async function sendTable(file) {
     const { model } = state, place = find("table");
     if (!file || !model) return;
-    place.replaceChildren(element("p", { className: "quiet" }, `Asking for the rows of ${file.name}.`));
+    place.replaceChildren(element("p", { className: "quiet" }, `Predicting the rows of ${file.name}.`));
     const url = model.trialUrl || `${location.origin}${main.dataset.models}/${encodeURIComponent(model.name)}/invocations?probabilities=${model.signature.methods.includes("predict_proba")}`;
     const headers = { ...credentials(model), "Content-Type": "text/csv; header=present" };
     try {
@@ -239,7 +239,7 @@
       if (!reply.ok) place.replaceChildren(element("p", { className: "problem" }, content.error || content.message));
       else place.replaceChildren(...tableOf(text, content));
     } catch (error) {
-      place.replaceChildren(element("p", { className: "problem" }, `The service is not reached (${error.message}).`));
+      place.replaceChildren(element("p", { className: "problem" }, `The service is unavailable (${error.message}).`));
     }
   }
 
@@ -267,7 +267,7 @@
     sendTable(event.dataTransfer.files[0]);
   });
 
-  // The same as a call
+  // Code
 
   function showSnippet() {
     if (!state.request) return;

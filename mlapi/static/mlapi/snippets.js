@@ -1,10 +1,10 @@
-// The request as something to paste: curl, Python and JavaScript.
+// The request as code to paste: curl, Python and JavaScript.
 "use strict";
 
 window.mlapi = window.mlapi || {};
 
 (() => {
-  // JSON on one line with room to breathe; a picture's pixels line by line.
+  // JSON on one line with spaces; a picture's pixels line by line.
   function json(value, perLine = 0) {
     return literal(value, perLine, { true: "true", false: "false", null: "null" });
   }
@@ -62,20 +62,20 @@ window.mlapi = window.mlapi || {};
 
   const LANGUAGES = { curl, python: script, javascript: browser };
 
-  // Returns the text of a language for {url, body, perLine, needsKey, needsToken}.
+  // Returns the code in a language for {url, body, perLine, needsKey, needsToken}.
   function snippet(language, request) {
     return LANGUAGES[language](request);
   }
 
   async function copy(text) {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
-    // Without TLS, a browser lends the clipboard to what is selected only.
+    // Without TLS, a browser only allows copying selected text.
     const box = window.mlapi.element("textarea", { className: "aside", value: text, readOnly: true });
     document.body.append(box);
     box.select();
     const done = document.execCommand("copy");
     box.remove();
-    if (!done) throw new Error("The browser does not lend its clipboard.");
+    if (!done) throw new Error("The browser does not allow copying.");
     return undefined;
   }
 

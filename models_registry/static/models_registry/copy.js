@@ -1,4 +1,4 @@
-// Copies what an element shows: <button data-copy="id of the element">.
+// Copies an element's text: <button data-copy="id of the element">.
 "use strict";
 
 (() => {
@@ -6,9 +6,9 @@
 
   const copy = async (source) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(source.textContent);
-    // Without TLS, a browser lends the clipboard to what is selected only.
+    // Without TLS, a browser only allows copying selected text.
     getSelection().selectAllChildren(source);
-    if (!document.execCommand("copy")) throw new Error("The browser does not lend its clipboard.");
+    if (!document.execCommand("copy")) throw new Error("The browser does not allow copying.");
     return undefined;
   };
 

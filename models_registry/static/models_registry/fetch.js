@@ -8,7 +8,7 @@
       if (!response.ok) throw new Error(`status ${response.status}`);
       place.innerHTML = await response.text();
     } catch (error) {
-      place.firstElementChild.textContent = `It could not be loaded (${error.message}). Load the page again.`;
+      place.firstElementChild.textContent = `Loading failed (${error.message}). Reload the page.`;
     }
   };
 

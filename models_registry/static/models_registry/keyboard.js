@@ -1,14 +1,14 @@
-// What the keyboard does on every page of the admin.
+// Keyboard shortcuts on every page of the admin.
 "use strict";
 
-// The page is hidden until Alpine has started, and a browser gives no hidden field the focus.
+// The page is hidden until Alpine has started, and a hidden field cannot get the focus.
 document.addEventListener("alpine:initialized", () => {
   requestAnimationFrame(() => {
     if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
   });
 });
 
-// Ctrl+K: Enter opens the first result of what is typed, also before the palette has asked for it.
+// Ctrl+K: Enter opens the first result, even before the palette has loaded it.
 
 (() => {
   const input = () => document.getElementById("search-input-command");
@@ -20,7 +20,7 @@ document.addEventListener("alpine:initialized", () => {
     const response = await fetch(url, { redirect: "error" });
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const first = page.querySelector("#command-results-list a");
-    // Without a result the palette says so by itself; another text has its own Enter.
+    // The palette itself reports that there is no result; a changed text needs a new Enter.
     if (response.ok && first && input().value === text) location.assign(first.getAttribute("href"));
   };
 

@@ -1,6 +1,6 @@
-// Keeps a page up to date whose content changes by itself: a fragment is fetched each second while it is not complete
+// Updates a page automatically: a fragment is fetched each second while it is not complete
 // (replicas differ, a version waits for its verdict), every five seconds afterwards, and no more once it is final.
-// Moments marked data-ago are written as "12 s ago", the others in the reader's zone.
+// Times marked data-ago are shown as "12 s ago", the others in the user's time zone.
 "use strict";
 
 (() => {
@@ -16,7 +16,7 @@
 
   const zoned = (moment) => {
     const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(moment);
-    // Swedish writes a day as ISO 8601 does.
+    // The Swedish date format is that of ISO 8601.
     const text = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" }).format(moment);
     return `${text} ${zone.find((part) => part.type === "timeZoneName").value}`;
   };
@@ -60,7 +60,7 @@
       const before = content().dataset.text;
       live.innerHTML = text;
       if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
-      // Screen readers hear the sentence alone, and only when it is another one.
+      // Screen readers read only the sentence, and only when it has changed.
       if (content().dataset.text !== before) status.textContent = content().dataset.text;
       if (moved) moved.hidden = content().dataset.generation === generation;
       writeMoments();

@@ -1,4 +1,4 @@
-// Uploads an artifact through the registry's API, shows how far it is, and ends on the version's page, which follows the
+// Uploads an artifact through the registry's API, shows the progress, and opens the version's page, which shows the
 // validation.
 "use strict";
 
@@ -8,7 +8,7 @@
   const nextSteps = JSON.parse(form.dataset.nextSteps);
   const endings = form.dataset.endings.split(","), tables = form.dataset.tables.split(",");
 
-  // Unfold listens to each file field, and expects a field of text beside it.
+  // Unfold listens to each file field, and expects a text field next to it.
   for (const field of [artifact, sample, reference]) field.hasChangeListener = true;
 
   const tell = (field, sentence) => {
@@ -28,7 +28,7 @@
       return tell(artifact, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${endings.join(", ")}. ${nextSteps[endingOf(file)] || nextSteps[""]}`);
     }
     if (file.size === 0) return tell(artifact, `${file.name} is empty. Save the model again.`);
-    if (file.size > form.dataset.maxMb * 1e6) return tell(artifact, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxMb} are taken (MODELS_MAX_ARTIFACT_MB).`);
+    if (file.size > form.dataset.maxMb * 1e6) return tell(artifact, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxMb} are accepted (MODELS_MAX_ARTIFACT_MB).`);
     return tell(artifact, "");
   };
 
@@ -50,7 +50,7 @@
     const file = reference.files[0];
     if (file && !tables.includes(endingOf(file))) return tell(reference, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${tables.join(", ")}. Save rows of the training data with frame.to_csv("reference.csv", index=False).`);
     if (file && file.size === 0) return tell(reference, `${file.name} is empty. Save the rows again.`);
-    if (file && file.size > form.dataset.maxTableMb * 1e6) return tell(reference, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxTableMb} are taken. Take random rows of the training data: some thousands are enough.`);
+    if (file && file.size > form.dataset.maxTableMb * 1e6) return tell(reference, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxTableMb} are accepted. Take random rows of the training data: some thousands are enough.`);
     return tell(reference, "");
   };
 
@@ -75,13 +75,13 @@
       find("upload-bar").value = percent;
       find("upload-status").textContent = percent < 100 ? `Uploading: ${percent} %` : "Storing";
     });
-    request.addEventListener("error", () => fail("The service is not reached, or it ended the upload. Try again."));
+    request.addEventListener("error", () => fail("The service is unavailable, or it ended the upload. Try again."));
     request.addEventListener("load", () => {
       let answer = {};
       try {
         answer = JSON.parse(request.responseText);
       } catch {
-        // A proxy's own page: its status is all that it tells.
+        // A proxy's error page: only its status is useful.
       }
       if (request.status === 201) location.assign(answer.page);
       else fail(answer.error || `The upload was refused with status ${request.status}.`);
@@ -98,7 +98,7 @@
       return;
     }
     const content = new FormData();
-    // Before the file: the service refuses a wrong field before it takes gigabytes.
+    // Before the file: the service refuses an invalid field before gigabytes are sent.
     if (sample.files[0]) content.append("sample", await sample.files[0].text());
     if (find("upload-description").value) content.append("description", find("upload-description").value);
     if (reference.files[0]) content.append("reference", reference.files[0]);
@@ -110,7 +110,7 @@
 
   const takeArtifact = () => {
     if (checkArtifact() && !name.value) {
-      // model.joblib in a folder of its own says nothing.
+      // A name like model.joblib is too general for a model's name.
       const stem = artifact.files[0].name.slice(0, -endingOf(artifact.files[0]).length).replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+/, "");
       if (stem !== "model") name.value = stem.slice(0, 100);
     }
@@ -119,6 +119,6 @@
   name.addEventListener("change", checkName);
   sample.addEventListener("change", checkSample);
   reference.addEventListener("change", checkReference);
-  // A file may be there already: chosen before this script ran, or kept by the browser for a person who comes back.
+  // A file may already be selected: before this script ran, or kept by the browser when the user returns.
   if (artifact.files.length) takeArtifact();
 })();
