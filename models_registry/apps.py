@@ -4,13 +4,13 @@ from django.apps import AppConfig
 
 
 class ModelsRegistryConfig(AppConfig):
-    """Models, their versions, what should run, and what does."""
+    """Models, their versions, the desired state, and the replicas' reports."""
 
     name = "models_registry"
     verbose_name = "Model registry"
 
     def ready(self) -> None:
-        """Apply defaults, register the system checks, and have tokens stored as digests alone."""
+        """Apply default settings, register the system checks, and store tokens only as digests."""
         from models_registry.defaults import apply_defaults
 
         apply_defaults()

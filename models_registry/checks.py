@@ -1,4 +1,4 @@
-"""System checks: a wrong setup is named before it can hurt."""
+"""System checks: they report an invalid configuration before the service starts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from models_registry.errors import StorageError
 from models_registry.storage import open_storage
 
 MIN_JOBLIB = (1, 6)
-# What a command of the registry looks at before it runs; the rest of Django's checks are for `migrate` and `check`.
+# The checks that a registry command runs; Django's other checks run with `migrate` and `check`.
 OWN = "registry"
 
 
 def require_sound_settings() -> None:
-    """Raise ImproperlyConfigured with every error of the registry's own checks: a server starts without a command."""
+    """Raise ImproperlyConfigured with every error of the registry's checks: a server starts without a command."""
     errors = [item for item in run_checks(tags=[OWN]) if item.is_serious() and not item.is_silenced()]
     if errors:
         raise ImproperlyConfigured(" ".join(f"{item.id}: {item.msg} {item.hint or ''}".strip() for item in errors))
@@ -31,7 +31,7 @@ def require_sound_settings() -> None:
 
 @register(OWN)
 def check_storage(**_: Any) -> list[CheckMessage]:
-    """E001: MODELS_STORAGE cannot be understood. W001: its directory is missing."""
+    """E001: MODELS_STORAGE is not valid. W001: its directory is missing."""
     try:
         open_storage(settings.MODELS_STORAGE)
     except StorageError as error:
@@ -50,7 +50,7 @@ def check_storage(**_: Any) -> list[CheckMessage]:
 
 @register(OWN)
 def check_joblib(**_: Any) -> list[CheckMessage]:
-    """E002: a joblib that reads object arrays with a bare pickle.load."""
+    """E002: the installed joblib reads object arrays with an unrestricted pickle.load."""
     from importlib.metadata import version
 
     found = version("joblib")
@@ -80,7 +80,7 @@ def check_trusted_names(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_encoding(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """E003: a PostgreSQL database that cannot hold every name."""
+    """E003: the encoding of the PostgreSQL database is not UTF8."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]
@@ -131,7 +131,7 @@ def check_any_pickle(**_: Any) -> list[CheckMessage]:
 
 @register(OWN)
 def check_webhooks(**_: Any) -> list[CheckMessage]:
-    """E005: an address of a webhook, or a secret, cannot be used."""
+    """E005: a webhook's address or secret is not valid."""
     problems = [
         url_problem(url, frozenset(settings.MODELS_WEBHOOK_PRIVATE_HOSTS)) for url in settings.MODELS_WEBHOOK_URLS
     ]
@@ -150,7 +150,7 @@ def check_webhooks(**_: Any) -> list[CheckMessage]:
 
 @register(OWN)
 def check_queue(**_: Any) -> list[CheckMessage]:
-    """E006: a queue of notifications that cannot be about the storage."""
+    """E006: the notification queue does not fit the storage."""
     if not settings.MODELS_QUEUE_URL:
         return []
     problem = ""

@@ -1,4 +1,4 @@
-"""The registry's settings as typed values; the one place where the app reads Django's settings."""
+"""The registry's settings as typed values; the only module of the app that reads Django's settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LISTING_BESIDE_QUEUE_SECONDS = 900.0
 
 
 def storage() -> VersionedStorage:
-    """Return the storage that MODELS_STORAGE names."""
+    """Return the storage at MODELS_STORAGE."""
     return open_storage(settings.MODELS_STORAGE)
 
 
 def listing_seconds() -> float:
-    """Return how often the storage is listed: rarely where notifications tell of each upload."""
+    """Return the interval of storage listings in seconds; long if notifications report each upload."""
     seconds: float = settings.MODELS_DISCOVERY_SECONDS
     return max(seconds, LISTING_BESIDE_QUEUE_SECONDS) if settings.MODELS_QUEUE_URL else seconds
 
@@ -35,25 +35,25 @@ def _artifact_cache(directory: Path, megabytes: int) -> ArtifactCache:
 
 
 def compiled_directory() -> Path:
-    """Return where this machine keeps compiled forms."""
+    """Return the directory of this machine's compiled forms."""
     return Path(settings.MODELS_CACHE) / "compiled"
 
 
 def log_storage() -> LogStorage:
-    """Return the storage of the prediction log, which MODELS_LOG_STORAGE names."""
+    """Return the storage of the prediction log, at MODELS_LOG_STORAGE."""
     return open_log_storage(settings.MODELS_LOG_STORAGE)
 
 
 def trusted_globals() -> frozenset[str]:
-    """Return the names that an operator added to the allow-list."""
+    """Return the operator's additions to the list of trusted names."""
     return frozenset(settings.MODELS_TRUSTED_GLOBALS)
 
 
 def batch_locations() -> tuple[str, ...]:
-    """Return the places that batches of the API may read and write."""
+    """Return the locations that batches from the API may read and write."""
     return tuple(settings.MODELS_BATCH_LOCATIONS)
 
 
 def replica_timeout_seconds() -> float:
-    """Return how long a silent replica still counts as live."""
+    """Return the time in seconds after which a silent replica no longer counts as live."""
     return max(10.0, 5 * float(settings.MODELS_POLL_SECONDS))

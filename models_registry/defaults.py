@@ -1,4 +1,4 @@
-"""The registry's settings where a project leaves them out."""
+"""Defaults of the registry's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 
 
 def default_settings() -> dict[str, Any]:
-    """Return each setting that the app reads, with its default; data is kept below the project's BASE_DIR."""
+    """Return each setting of the app with its default; data is stored below the project's BASE_DIR."""
     data = Path(getattr(settings, "BASE_DIR", tempfile.gettempdir())).resolve() / "var"
     return {
         "MODELS_STORAGE": (data / "models").as_uri(),
@@ -44,7 +44,7 @@ def default_settings() -> dict[str, Any]:
 
 
 def apply_defaults() -> None:
-    """Add what the project's settings do not have."""
+    """Add the settings that the project does not set."""
     for name, value in default_settings().items():
         if not hasattr(settings, name):
             setattr(settings, name, value)

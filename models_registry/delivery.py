@@ -1,4 +1,4 @@
-"""Sends one event to one receiver, signed as Standard Webhooks say (https://www.standardwebhooks.com)."""
+"""Sends one webhook event to one receiver, signed according to https://www.standardwebhooks.com."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PORTS = {"http": 80, "https": 443}
 
 
 class DeliveryError(RegistryError):
-    """The receiver did not take the event; with `is_final` there is no use in another attempt."""
+    """The receiver did not accept the event; with `is_final`, a retry would not help."""
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class DeliveryError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """An address, the secrets that sign for it, and the hosts that may have a private address or plain HTTP."""
+    """An address, its signing secrets, and the hosts that may have a private address or plain HTTP."""
 
     url: str
     secrets: tuple[str, ...]
@@ -38,7 +38,7 @@ class Receiver:
 
     @property
     def parts(self) -> SplitResult:
-        """The address in parts; DeliveryError says what is wrong with it."""
+        """The parsed address; DeliveryError if it is not valid."""
         problem = url_problem(self.url, self.private_hosts)
         if problem:
             raise DeliveryError(problem, is_final=True)
@@ -46,7 +46,7 @@ class Receiver:
 
 
 def url_problem(url: str, private_hosts: frozenset[str]) -> str:
-    """Return what is wrong with a receiver's address; empty if nothing is."""
+    """Return what is wrong with a receiver's address; an empty text if it is valid."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -60,7 +60,7 @@ def url_problem(url: str, private_hosts: frozenset[str]) -> str:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """Return the key in a secret of the form `whsec_<base64>`; ValueError if it is of no such form."""
+    """Return the key in a secret of the form `whsec_<base64>`; ValueError for another form."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
         raise ValueError(f"a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, this one {len(key)}")
@@ -68,14 +68,14 @@ def secret_bytes(secret: str) -> bytes:
 
 
 def signature(secrets: tuple[str, ...], *, event: str, timestamp: int, body: bytes) -> str:
-    """Return the header `webhook-signature`: one signature for each secret, so that a secret can be replaced."""
+    """Return the header `webhook-signature`: one signature per secret, so that a secret can be replaced."""
     signed = f"{event}.{timestamp}.".encode() + body
     digests = (hmac.new(secret_bytes(secret), signed, hashlib.sha256).digest() for secret in secrets)
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
 def deliver(receiver: Receiver, *, event: str, timestamp: int, body: bytes) -> None:
-    """Send `body`; return where the receiver answers with 2xx, else raise DeliveryError. No redirect is followed."""
+    """Send `body`; DeliveryError unless the receiver answers with 2xx. Redirects are not followed."""
     parts = receiver.parts
     headers = {
         "Content-Type": "application/json",
@@ -94,7 +94,7 @@ def deliver(receiver: Receiver, *, event: str, timestamp: int, body: bytes) -> N
     finally:
         connection.close()
     if not 200 <= status < 300:
-        # 410 Gone: the receiver wants no more, as the standard says.
+        # 410 Gone: the receiver wants no further events, according to the standard.
         raise DeliveryError(f"{parts.netloc} answered {status}.", is_final=status == http.HTTPStatus.GONE)
 
 
@@ -107,7 +107,7 @@ def _connection(parts: SplitResult, private_hosts: frozenset[str]) -> http.clien
 
 
 def _address(host: str, port: int, *, may_be_private: bool) -> str:
-    """Return an address of `host`. It is resolved once: another answer later could lead into this network."""
+    """Return an address of `host`. It is resolved only once: a second lookup could return a private address."""
     try:
         found = [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as error:
@@ -128,7 +128,7 @@ def _is_public(address: str) -> bool:
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to an address that was looked at, whatever the name resolves to by now."""
+    """A connection to a checked address, even if the name now resolves to another one."""
 
     def __init__(self, host: str, port: int, address: str) -> None:
         super().__init__(host, port, timeout=TIMEOUT_SECONDS)
@@ -140,7 +140,7 @@ class _Pinned(http.client.HTTPConnection):
 
 
 class _PinnedTls(_Pinned):
-    """The same with TLS; the certificate is that of the name."""
+    """The same with TLS; the certificate must match the name."""
 
     default_port = http.client.HTTPS_PORT
 

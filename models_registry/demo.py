@@ -1,4 +1,4 @@
-"""The demo's models: what `make run` publishes into an empty registry."""
+"""The demo models that `make run` publishes into an empty registry."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_penguins(directory: Path) -> Path:
 
     numbers = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
     data = load_penguins().dropna(subset=["sex", *numbers])
-    # Plain objects: an artifact then loads whatever string type pandas prefers where it was trained.
+    # Plain objects: a string dtype of pandas would depend on the training machine.
     inputs = pd.concat([data[["island", "sex"]].astype(object), data[numbers].astype(float)], axis=1)
     labels = data["species"].astype(object).to_numpy()
     train, test, known, expected = train_test_split(inputs, labels, random_state=0)

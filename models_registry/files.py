@@ -1,4 +1,4 @@
-"""What the processes of a machine share on its disk: locks, and files that are there whole or not at all."""
+"""Files that the processes of a machine share: locks, and atomic writes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LOCK_POLL_SECONDS = 0.05
 
 @contextmanager
 def whole_file(path: Path, *, mode: int = 0o644, is_durable: bool = True) -> Iterator[IO[bytes]]:
-    """Give a new file to write, and put it at `path` at the end; an exception leaves what was there.
+    """Yield a new file to write, and move it to `path` at the end; an exception leaves the old file.
 
-    With `is_durable`, the bytes are on the disk before the file takes its place.
+    With `is_durable`, the bytes are flushed to the disk before the rename.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
     temporary = Path(name)
@@ -29,7 +29,7 @@ def whole_file(path: Path, *, mode: int = 0o644, is_durable: bool = True) -> Ite
             os.fchmod(target.fileno(), mode)
             if is_durable:
                 os.fsync(target.fileno())
-        # The rename is atomic: another process sees the whole file or the previous one.
+        # The rename is atomic: another process sees the whole new file or the old one.
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

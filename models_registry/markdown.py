@@ -1,4 +1,4 @@
-"""Markdown of any author as HTML that is safe to show."""
+"""Converts Markdown of untrusted authors to safe HTML."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TAGS = {
 }
 ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
-# The page has the model's name as h1, and the card's own title as h2.
+# The page has the model's name as h1, so the card's headings start at h2.
 LEVELS_DOWN = 2
 
 
 def render_markdown(text: str) -> SafeString:
-    """Return CommonMark with tables as HTML: no raw HTML, no scripts, and images as their text.
+    """Return CommonMark with tables as HTML: no raw HTML, no scripts, and images as their alternative text.
 
-    An image would be loaded from another site, which would learn who reads the page.
+    An image would be loaded from another site, which could track the reader.
     """
     # Imported here: a worker that only serves needs neither.
     import nh3
@@ -39,7 +39,7 @@ def render_markdown(text: str) -> SafeString:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1:]) + LEVELS_DOWN, 6)}"
     html = parser.renderer.render(tokens, parser.options, {})
-    # The parser lets no HTML through; the cleaner is there for the day on which it does.
+    # The parser already escapes HTML; the sanitizer is a second line of defence.
     cleaned = nh3.clean(
         html, tags=TAGS, attributes=ATTRIBUTES, url_schemes=SCHEMES, link_rel="noopener noreferrer nofollow"
     )

@@ -1,4 +1,4 @@
-"""A replica's loop from the registry's API keys to those that it holds, and back with their last uses."""
+"""Synchronizes a replica's API keys with the registry, and stores their last uses."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ FLUSH_SECONDS = 60.0
 
 
 class ApiKeySync:
-    """Reads the keys at every poll, in its own thread: a long load must not keep a revoked key alive."""
+    """Reads the keys at every poll, in its own thread, so that a long load does not keep a revoked key valid."""
 
     def __init__(
         self, runtime: Runtime, *, poll_seconds: float, directory: Path, flush_seconds: float = FLUSH_SECONDS
     ) -> None:
-        """Keep the keys of `runtime`; the workers of this machine share what is in `directory`."""
+        """Update the keys of `runtime`; the workers of this machine share files in `directory`."""
         self._runtime = runtime
         self._directory = directory
         self._flush_seconds = flush_seconds
         self._flushed_at = time.monotonic()
-        # The reconciler says that the database is unavailable; the keys that are held stay good.
+        # The reconciler logs that the database is unavailable; the cached keys stay valid.
         self._thread = DatabaseThread(
             "api_key_sync", self._step, seconds=poll_seconds, is_eager=True, last_step=self._last_step
         )
 
     def start(self, *, wait_seconds: float) -> None:
-        """Begin, and wait until the keys are read, or `wait_seconds` have passed."""
+        """Start, and wait until the keys are read or `wait_seconds` have passed."""
         self._thread.start(wait_seconds=wait_seconds)
 
     def stop(self) -> None:
-        """End, and write the last uses down."""
+        """Stop, and store the last uses."""
         self._thread.stop()
 
     def read(self) -> None:
-        """Hold the keys that are in use now."""
+        """Load the active keys."""
         stored = services.read_keys()
         hosts = max(1, services.count_live_hosts()) if any(key.rate_per_minute for key in stored) else 1
         before = self._runtime.keys.by_digest if self._runtime.keys else {}
@@ -55,7 +55,7 @@ class ApiKeySync:
         )
 
     def write_uses(self) -> None:
-        """Record the uses since the last time; if the database is unavailable, keep them for the next."""
+        """Store the uses since the last call; if the database is unavailable, keep them for the next call."""
         self._flushed_at = time.monotonic()
         uses = self._runtime.key_uses.take()
         try:
@@ -77,11 +77,11 @@ class ApiKeySync:
     def _bucket(self, key: StoredKey, before: HeldKey | None, hosts: int) -> SharedBucket | None:
         if key.rate_per_minute is None:
             return None
-        # Load balancers spread requests evenly over machines, so each gets an even share.
+        # Load balancers spread requests evenly over machines, so each machine gets an equal share.
         share = key.rate_per_minute / hosts
         if before is not None and before.bucket is not None and before.bucket.per_minute == share:
             return before.bucket
-        # By its digest: in another database, another key may have its id.
+        # By digest: in another database, another key may have the same id.
         return SharedBucket(self._directory / f"key-{key.digest[:16]}", per_minute=share)
 
     def _step(self) -> None:

@@ -17,17 +17,17 @@ from models_registry.models import BatchJob
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
-# It is woken for each job.
+# A new job wakes the loop.
 IDLE_SECONDS = 60.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.2
 
 
 class BatchRunner:
-    """Takes the next job of the queue, runs `run_batch`, and waits for its end."""
+    """Takes the next job of the queue, runs `run_batch`, and waits until it ends."""
 
     def __init__(self, *, holder: str, lookout: Lookout | None = None, fleet: Fleet | None = None) -> None:
-        """Have `lookout` look for a job every LOOK_SECONDS, less often in a large `fleet`."""
+        """Let `lookout` check for a job every LOOK_SECONDS, less often in a large `fleet`."""
         self._holder = holder
         self._thread = DatabaseThread("batches", self.run_next, seconds=IDLE_SECONDS)
         if lookout is not None:
@@ -39,16 +39,16 @@ class BatchRunner:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the job in progress; it returns to the queue, and its parts stay."""
+        """Stop the running job; it returns to the queue, and its parts stay."""
         self._thread.stop(join_seconds=STOP_SECONDS)
 
     def run_next(self) -> None:
-        """Run the job that is next, where one waits."""
+        """Run the next job, if there is one."""
         job = services.claim_batch(self._holder)
         if job is None:
             return
         log.info("batch_started", batch=job.pk, version=str(job.version), attempt=job.attempts)
-        # Its own process: a large file slows no prediction, and what ends it ends no worker.
+        # In its own process: a large file does not slow down predictions, and a crash does not end the worker.
         process = subprocess.Popen(
             [sys.executable, "-m", "django", "run_batch", str(job.pk)],
             stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Lets candidates begin, and ends those that break a guardrail or have passed their bake time."""
+"""Starts canaries, and ends or promotes running ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from models_registry.agent.lookout import Lookout
 from models_registry.inference.runtime import Runtime
 
 LEASE = "canaries"
-# Longer than a look takes; a holder that dies is followed after that.
+# Longer than a run takes; after this time another replica replaces a dead lease holder.
 LEASE_SECONDS = 30.0
-# It is woken while there is a candidate.
+# A candidate wakes the loop.
 IDLE_SECONDS = 60.0
 EVENTS = PauseEvents("canaries_paused", "canaries_resumed", next="It is tried again at every look.")
 
 
 class CanaryWatch:
-    """A loop beside the maintenance, whose checks may take minutes: one replica at a time looks at the canaries."""
+    """Runs next to the maintenance loop, whose validations take minutes: one replica at a time checks the canaries."""
 
     def __init__(self, runtime: Runtime, *, holder: str, look_seconds: float, lookout: Lookout) -> None:
-        """Look every `look_seconds`, as long as `runtime` holds a candidate or waits for one."""
+        """Check every `look_seconds` while `runtime` holds a candidate or waits for one."""
         self._runtime = runtime
         self._holder = holder
         self._look_seconds = look_seconds
@@ -31,7 +31,7 @@ class CanaryWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the look in progress."""
+        """Stop after the current check."""
         self._thread.stop(join_seconds=0)
 
     def _has_candidate(self) -> bool:

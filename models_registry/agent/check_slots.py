@@ -1,6 +1,6 @@
-"""How many sandboxed tasks run on a machine at once.
+"""Limits the sandboxed tasks that run on a machine at the same time.
 
-Validations: one in each worker, and one alone where little memory is free. Shadows: one in all.
+Validations: one in each worker, and only one if little memory is free. Shadows: one per machine.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from models_registry.inference import memory
 
-# A validation of a small model takes about that with its libraries. A large one is refused by its own limit.
+# Memory of a small model's validation, including the libraries. The sandbox's own limit refuses large models.
 NEEDED_BYTES = 400_000_000
 
 
 @contextmanager
 def check_slot(path: Path) -> Iterator[bool]:
-    """Hold a slot at the lock file `path`; gives False if another validation leaves no memory for this one."""
+    """Hold a slot at the lock file `path`; yield False if another validation leaves too little memory."""
     is_alone = memory.available_bytes() < NEEDED_BYTES
     with _lock(path, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH) as is_held:
         yield is_held
@@ -29,7 +29,7 @@ def check_slot(path: Path) -> Iterator[bool]:
 def shadow_slot(path: Path) -> Iterator[bool]:
     """Hold this machine's only slot for a shadow at the lock file `path`.
 
-    Gives False if another worker has it, or where little memory is free.
+    Yields False if another worker has it, or if little memory is free.
     """
     with _lock(path, fcntl.LOCK_EX) as is_held:
         yield is_held and memory.available_bytes() >= NEEDED_BYTES

@@ -1,4 +1,4 @@
-"""A background loop whose steps use the database, which may be away."""
+"""A background loop whose steps use the database, which may be unavailable."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from models_registry.agent.periodic import PeriodicThread
 
 log = structlog.get_logger(__name__)
 
-# A loop that could not reach the database tries again after this long at the latest.
+# The longest pause before a loop retries an unavailable database.
 RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class PauseEvents:
-    """What is logged once when the database goes away, and once when it is back."""
+    """The events to log once when the database becomes unavailable, and once when it is available again."""
 
     paused: str
     resumed: str
@@ -27,7 +27,7 @@ class PauseEvents:
 
 
 class DatabaseThread(PeriodicThread):
-    """Has a connection during a step; closes it if it is broken, and tries the step again after the next pause."""
+    """Has a connection during a step; closes a broken one, and repeats the step after the next pause."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The last desired state, kept on the machine: a worker that starts while the database is unavailable serves it."""
+"""A local copy of the desired state: a worker that starts while the database is unavailable serves it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models_registry.services.desired_state import DesiredModel, DesiredState
 log = structlog.get_logger(__name__)
 
 LOCK_SECONDS = 5.0
-# Losing it in a crash of the machine costs nothing but a start with the database away, so no write waits for the disk.
+# No fsync: if a crash of the machine loses the file, only a start without the database is affected.
 SCHEMA = """
 PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS desired (model TEXT PRIMARY KEY, content TEXT NOT NULL);
@@ -36,7 +36,7 @@ TIMES = ("activated_at", "checked_at")
 class DesiredStateCache:
     """A file that the workers of a machine share: a row for each model, written when that model changes.
 
-    A disk that takes nothing, or a damaged file, is logged and is no error.
+    A full disk or a damaged file is logged, but not an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class DesiredStateCache:
         self._path = path
 
     def keep(self, models: Mapping[str, DesiredModel], *, first: str | None) -> None:
-        """Write what is desired of these models; those of which nothing is are removed."""
+        """Store the desired state of these models; models without one are removed."""
         rows = [(name, json.dumps(_to_json(desired))) for name, desired in models.items() if desired.versions()]
         gone = [(name,) for name, desired in models.items() if not desired.versions()]
         self._write(
@@ -55,17 +55,17 @@ class DesiredStateCache:
         )
 
     def keep_all(self, state: DesiredState) -> None:
-        """Write this desired state in place of what was kept; details of models that it names stay."""
+        """Replace the stored desired state by this one; details of its models stay."""
         kept = self.recall() or DesiredState()
         self.keep({name: state.of(name) for name in kept.names() | state.names()}, first=state.first)
 
     def keep_details(self, desired: DesiredVersion, details: VersionDetails) -> None:
-        """Write what is needed to load a version."""
+        """Store the data to load a version."""
         row = (desired.model, desired.is_active, desired.build, json.dumps(asdict(details)))
         self._write(("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?)", [row]))
 
     def recall(self) -> DesiredState | None:
-        """Return what was kept last; None if nothing was, or nothing that can be read."""
+        """Return the stored desired state; None if there is none, or it is not readable."""
         found = self._read("SELECT model, content FROM desired", "SELECT model FROM first")
         if found is None or not found[1]:
             return None
@@ -77,7 +77,7 @@ class DesiredStateCache:
             return None
 
     def recall_details(self, desired: DesiredVersion) -> VersionDetails | None:
-        """Return what is needed to load a version; None if that was not kept."""
+        """Return the data to load a version; None if it is not stored."""
         query = "SELECT content FROM details WHERE model = ? AND build = ?"
         found = self._read(query, parameters=(desired.model, desired.build))
         try:
@@ -114,7 +114,7 @@ class DesiredStateCache:
             file.close()
             if isinstance(error, sqlite3.OperationalError):
                 raise  # full, read-only or locked
-            # Damaged, or written by another release in another form.
+            # Damaged, or in another release's form.
             self._path.unlink(missing_ok=True)
             file = sqlite3.connect(self._path, timeout=LOCK_SECONDS)
             file.executescript(SCHEMA)

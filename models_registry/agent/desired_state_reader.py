@@ -1,4 +1,4 @@
-"""A replica's copy of the desired state, brought up to date at each poll."""
+"""A replica's copy of the desired state, updated at each poll."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from models_registry.services.desired_state import DesiredState
 
 log = structlog.get_logger(__name__)
 
-# A restored backup, or an edit past the services, moves no revision. So once in this number of polls the sums of all
-# models are compared, and all models where they differ. All models are compared as often, too, but less often if there
-# are many.
+# A restored backup, or a direct edit of the database, increments no revision. So after this number of polls the sums
+# over all models are compared, and all models if the sums differ. All models are also compared regularly, less often if
+# there are many.
 POLLS_PER_COMPARISON = 5
 
 
@@ -30,7 +30,7 @@ class _SumsAt:
 
 
 class DesiredStateReader:
-    """Reads what has changed; what was read is kept on the machine, for a start while the database is unavailable."""
+    """Reads changes, and stores them on this machine for a start without the database."""
 
     def __init__(self, cache_path: Path, *, poll_seconds: float) -> None:
         """Keep what is read at `cache_path`."""
@@ -44,7 +44,7 @@ class DesiredStateReader:
         self._sum_at = 0.0
 
     def look(self) -> bool:
-        """Read the revision for the next poll, and return whether it has moved. Another thread may call it.
+        """Read the revision for the next poll, and return whether it has changed; callable from another thread.
 
         Raises DatabaseError.
         """
@@ -53,9 +53,9 @@ class DesiredStateReader:
         return looked != self.state.revision
 
     def poll(self) -> set[str]:
-        """Return the models whose desired version has changed, or that have none any more.
+        """Return the models whose desired version has changed or been removed.
 
-        The cost depends on how many have changed alone. Raises DatabaseError.
+        The cost depends only on the number of changes. Raises DatabaseError.
         """
         if self._comparison.is_due:
             return self._compare()
@@ -73,7 +73,7 @@ class DesiredStateReader:
         return changed
 
     def recall(self) -> set[str]:
-        """Take what is kept on this machine for the desired state, if none was read; return the models in it."""
+        """Use this machine's stored desired state if none was read from the database; return its models."""
         kept = None if self.has_read else self._cache.recall()
         if kept is None:
             return set()
@@ -83,7 +83,7 @@ class DesiredStateReader:
         return kept.names()
 
     def is_current(self, desired: DesiredVersion) -> bool:
-        """Return whether a version is still the desired one; if the database is unavailable, it is."""
+        """Return whether a version is still the desired one; true if the database is unavailable."""
         try:
             if services.read_revision() == self.state.revision:
                 return True
@@ -92,7 +92,7 @@ class DesiredStateReader:
             return True
 
     def details(self, desired: DesiredVersion) -> VersionDetails | None:
-        """Return what is needed to load a version; None if it is gone, or neither read nor kept here."""
+        """Return the data to load a version; None if it no longer exists, or is neither read nor stored here."""
         try:
             details = services.read_details(desired)
         except DatabaseError:
@@ -104,7 +104,7 @@ class DesiredStateReader:
     def _compare(self) -> set[str]:
         """Read the desired version of every model, and return those that differ."""
         with self._comparison.measured():
-            # Before the models: a change in between only causes another comparison.
+            # Read before the models: a change in between only causes another comparison.
             sums = services.read_desired_state_sums()
             state = services.read_desired_state()
             names = self.state.names() | state.names()
@@ -121,12 +121,12 @@ class DesiredStateReader:
         return changed
 
     def _take_revision(self) -> int:
-        """Return the revision that was looked at since the last poll, else the one of now."""
+        """Return the revision read since the last poll, else read the current one."""
         looked, self._looked = self._looked, None
         return services.read_revision() if looked is None else looked
 
     def _is_edited(self) -> bool:
-        """Return whether the sums of all models have changed without the revision."""
+        """Return whether the sums over all models have changed without a new revision."""
         if time.monotonic() < self._sum_at:
             return False
         before = self._sums

@@ -13,24 +13,24 @@ from models_registry.artifacts.cache import CachedArtifact
 
 
 class Source(Enum):
-    """Where an artifact comes from: each has a bound on how many are in progress, or wait for their load, at once."""
+    """The source of an artifact: each has a limit on downloads that are running or wait for their load."""
 
     DISK = "disk"
     STORAGE = "storage"
-    # Several that share a slow line may all come too late; one after the other they do not.
+    # Parallel downloads over a slow line could all miss their deadline; one after the other they do not.
     STORAGE_AGAIN = "storage again"
 
 
 class Fetching:
-    """The fetch of one version's artifact, in its own thread.
+    """The download of one version's artifact, in its own thread.
 
-    In a `with` it is what came, until it is let go.
+    In a `with` block its value is the artifact, which is released at the end.
     """
 
     def __init__(
         self, build: str, fetch: Callable[[], CachedArtifact], *, source: Source, on_end: Callable[[], None]
     ) -> None:
-        """Begin, and call `on_end` when the artifact is here or cannot be had."""
+        """Start, and call `on_end` when the download has succeeded or failed."""
         self.build = build
         self.source = source
         self.began_at = datetime.now(UTC)
@@ -41,7 +41,7 @@ class Fetching:
         self._is_let_go = False
         self._artifact: CachedArtifact | None = None
         self._error: Exception | None = None
-        # A daemon: a process that ends waits for no storage.
+        # A daemon thread, so that the process can end without waiting for the storage.
         threading.Thread(target=self._run, name="fetching", daemon=True).start()
 
     @property
@@ -51,16 +51,16 @@ class Fetching:
 
     @property
     def has_ended(self) -> bool:
-        """Whether `take` has an answer."""
+        """Whether `take` returns or raises at once."""
         return self._artifact is not None or self._error is not None
 
     @property
     def has_failed(self) -> bool:
-        """Whether that answer is an error."""
+        """Whether the download failed."""
         return self._error is not None
 
     def take(self) -> CachedArtifact:
-        """Return the artifact, or raise what kept it from coming."""
+        """Return the artifact, or raise the download's error."""
         if self._error is not None:
             raise self._error
         if self._artifact is None:
@@ -68,7 +68,7 @@ class Fetching:
         return self._artifact
 
     def let_go(self) -> None:
-        """Release what came, or comes yet; harmless when repeated."""
+        """Release the artifact, also if it arrives later; a second call does nothing."""
         with self._guard:
             self._is_let_go = True
             if self._artifact is not None:

@@ -1,4 +1,4 @@
-"""Versions that could not be loaded here, and when each is tried again."""
+"""Versions that failed to load here, and when to retry each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from models_registry.inference.desired_version import DesiredVersion
 
 MAX_PAUSE_SECONDS = 300.0
-# Between two attempts to load what does not serve here at all, e.g. because the storage was away.
+# Pause before a retry if no version of the model is served here, e.g. because the storage was unavailable.
 MISSING_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A version that could not be loaded here, and when it is tried again."""
+    """A version that failed to load here, and when to retry it."""
 
     generation: int
     build: str
@@ -38,7 +38,7 @@ class Failures(dict[str, Failure]):
         serves_another: bool,
         poll_seconds: float,
     ) -> Failure:
-        """Record that a load failed after `load_seconds`; the pause until the next attempt grows."""
+        """Record a failed load that took `load_seconds`; the pause before the next retry grows."""
         before = self.get(desired.key)
         attempts = before.attempts + 1 if before else 1
         pause = min(
@@ -57,7 +57,7 @@ class Failures(dict[str, Failure]):
         return self[desired.key]
 
     def keep_if_of(self, key: str, desired: DesiredVersion | None) -> None:
-        """Forget a failure if it was to load another version than `desired`."""
+        """Delete a failure if it was for another version than `desired`."""
         failure = self.get(key)
         if failure and (desired is None or (desired.generation, desired.build) != (failure.generation, failure.build)):
             del self[key]
@@ -69,9 +69,9 @@ class Failures(dict[str, Failure]):
 
 
 def pause_limit(*, serves_another: bool, load_seconds: float) -> float:
-    """Return the longest pause before a load is tried again, in seconds.
+    """Return the longest pause before a retry, in seconds.
 
-    Where no version of the model serves here, callers wait for this one; a load that takes long must not be all that
-    the process does.
+    If no version of the model is served here, clients wait for this one; but a slow load must not occupy the process
+    all the time.
     """
     return MAX_PAUSE_SECONDS if serves_another else max(MISSING_PAUSE_SECONDS, 4 * load_seconds)

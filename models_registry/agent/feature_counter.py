@@ -1,4 +1,4 @@
-"""Counts served values into the bins of their version, in a thread of its own, from a bounded sample of requests."""
+"""Counts a bounded sample of served values into the bins of their version, in a separate thread."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from models_registry.services.feature_bins import FIRST_ROWS, StoredBins
 log = structlog.get_logger(__name__)
 
 STEP_SECONDS = 5.0
-# Values of a version that are counted in a step: some milliseconds of the processor.
+# Values of a version that one step counts: some milliseconds of CPU time.
 MAX_VALUES = 10_000
-# Rows may be long texts, which are held until then.
+# Rows may be long texts, which stay in memory until they are counted.
 MAX_ROWS = 1_000
-# Bins of a version may be fixed, replaced or deleted elsewhere: their ids are read in one of this number of steps.
+# Bins of a version may be created, replaced or deleted elsewhere: their ids are read once per this number of steps.
 STEPS_PER_LOOK = 12
 
 
 @dataclass(slots=True)
 class Counted:
-    """What is known and counted of one loaded version. `first` has the rows that may become its reference.
+    """The state of one loaded version; `first` has rows that may become its reference.
 
-    `has_asked` is False until its bins were asked for. `logged` has the errors that were logged.
+    `has_asked` is False until its bins were requested. `logged` has the errors that were logged.
     """
 
     model: LoadedModel
@@ -64,17 +64,17 @@ class Counted:
 
     @property
     def first_rows(self) -> int:
-        """How many of the first rows are there."""
+        """The number of collected first rows."""
         return sum(len(rows) for rows, _ in self.first)
 
     def keep_first(self, rows: Matrix, labels: Matrix) -> None:
-        """Keep a copy of rows that may become the reference, FIRST_ROWS in all."""
+        """Store a copy of rows that may become the reference, FIRST_ROWS in total."""
         if lacking := max(0, FIRST_ROWS - self.first_rows):
             self.first.append((rows[:lacking, :MAX_FEATURES].copy(), labels[:lacking]))
 
     @contextmanager
     def contained(self, event: str) -> Iterator[None]:
-        """Log an error as `event`, once, so that other versions go on; raise it if the database is unavailable."""
+        """Log an error as `event`, once, so that other versions continue; raise it if the database is unavailable."""
         try:
             yield
         except (OperationalError, InterfaceError, InternalError):
@@ -86,7 +86,7 @@ class Counted:
 
 
 class FeatureCounter:
-    """A thread that follows which versions are loaded, and counts their rows."""
+    """A thread that tracks the loaded versions, and counts their rows."""
 
     def __init__(self, runtime: Runtime) -> None:
         """Count what `runtime` serves."""
@@ -95,7 +95,7 @@ class FeatureCounter:
         self._counted: dict[int, Counted] = {}
         self._totals: dict[VersionKey, ValueCounts] = {}
         self._steps = 0
-        # The snapshot that is followed; None after bins have changed.
+        # The tracked snapshot; None after bins have changed.
         self._followed: ServingSnapshot | None = None
         self._thread = DatabaseThread("feature_counter", self.step, seconds=STEP_SECONDS, is_eager=True)
 
@@ -104,11 +104,11 @@ class FeatureCounter:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; what still waits is counted when it is asked for."""
+        """Stop; waiting rows are counted when they are requested."""
         self._thread.stop()
 
     def step(self) -> None:
-        """Count what waits, and follow what is loaded. Raises DatabaseError."""
+        """Count the waiting rows, and track the loaded versions. Raises DatabaseError."""
         self._count_waiting()
         self._follow()
         self._look_for_other_bins()
@@ -116,17 +116,17 @@ class FeatureCounter:
         self._keep_first_rows()
 
     def counts(self) -> dict[VersionKey, ValueCounts]:
-        """Return what was counted until now, by (model, number)."""
+        """Return the counts so far, by (model, number)."""
         self._count_waiting()
         return dict(self._totals)
 
     def add_to(self, usage: Mapping[VersionKey, Usage]) -> dict[VersionKey, Usage]:
-        """Return `usage` with what was counted of the features until now; rows that fail to be counted add nothing."""
+        """Return `usage` with the counts of features so far; rows that cannot be counted add nothing."""
         found = self.counts()
         return {key: replace(item, features=found.get(key)) for key, item in usage.items()}
 
     def _follow(self) -> None:
-        """Begin with versions that were loaded since, and end with those that are no longer."""
+        """Add newly loaded versions, and remove unloaded ones."""
         snapshot = self._runtime.snapshot
         if snapshot is self._followed:
             return
@@ -134,12 +134,12 @@ class FeatureCounter:
         loaded = {model.version_id: model for model in (*snapshot.models.values(), *snapshot.others.values())}
         kept = {pk: item for pk, item in self._counted.items() if pk in loaded and item.model.build == loaded[pk].build}
         new = {pk: _begin(model) for pk, model in loaded.items() if pk not in kept and countable_features(model.schema)}
-        # Before any query: what was unloaded is let go of while the database is unavailable, too.
+        # Before any query, so that unloaded versions are released while the database is unavailable, too.
         self._counted = kept | new
         self._runtime.row_samples = {pk: item.sample for pk, item in self._counted.items() if item.is_wanted}
 
     def _ask_for_bins(self) -> None:
-        """Take the bins of versions that are new, or whose bins have changed."""
+        """Load the bins of versions that are new, or whose bins have changed."""
         new = {pk: item for pk, item in self._counted.items() if not item.has_asked}
         found = services.prepare_bins(new) if new else {}
         for pk, item in new.items():
@@ -147,7 +147,7 @@ class FeatureCounter:
             self._take_bins(item, found.get(pk))
 
     def _look_for_other_bins(self) -> None:
-        """Have bins asked for again where they are not those known."""
+        """Request bins again if their ids have changed."""
         self._steps += 1
         if not self._counted or self._steps % STEPS_PER_LOOK:
             return
@@ -169,7 +169,7 @@ class FeatureCounter:
             self._take_bins(item, stored)
 
     def _take_bins(self, item: Counted, stored: StoredBins | None) -> None:
-        # The thread that closes a minute may be counting into the bins that are replaced.
+        # The thread that closes a minute may be counting into the replaced bins.
         with self._guard:
             item.stored, self._followed = stored, None
             if stored is None:
@@ -201,7 +201,7 @@ class FeatureCounter:
 
 
 def max_rows(model: LoadedModel) -> int:
-    """Return how many rows of a version are counted in a step."""
+    """Return the number of a version's rows to count in a step."""
     return min(MAX_ROWS, MAX_VALUES // min(MAX_FEATURES, len(model.schema.inputs)))
 
 
@@ -210,7 +210,7 @@ def _begin(model: LoadedModel) -> Counted:
 
 
 def joined(requests: Sequence[ServedRows], *, limit: int) -> tuple[Matrix, Matrix]:
-    """Return the rows of requests and their labels; of a larger one, `limit` rows at even distances."""
+    """Return the rows of requests and their labels; from a larger request, `limit` evenly spaced rows."""
     parts = [_chosen(request, evenly(range(request.count), limit)) for request in requests]
     rows, labels = zip(*parts, strict=True)
     return np.concatenate(rows), np.concatenate(labels)

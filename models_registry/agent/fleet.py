@@ -1,4 +1,4 @@
-"""How often a replica looks for work that any replica may do."""
+"""How often a replica checks for work that any replica may do."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 
 from models_registry import services
 
-# Up to this number, each replica looks as often as a single one does. More replicas look that often together.
+# Up to this number, each replica checks as often as a single one would. Above it, all replicas together do.
 MAX_LOOKING = 10
 COUNT_SECONDS = 15.0
 
 
 class Fleet:
-    """Knows about how many replicas live."""
+    """The approximate number of live replicas."""
 
     def __init__(self) -> None:
-        """Know of one."""
+        """Start with one."""
         self._live = 1
         self._count_at = 0.0
 
@@ -29,7 +29,7 @@ class Fleet:
     def pause_seconds(self, seconds: float) -> float:
         """Return the pause of a loop that a small fleet repeats every `seconds`.
 
-        In a large fleet it is longer, and drawn at random, so that replicas that started together do not look together.
+        In a large fleet it is longer and random, so that replicas that started together do not check together.
         """
         share = self._live / MAX_LOOKING
         return seconds if share <= 1 else seconds * share * random.uniform(0.5, 1.5)  # noqa: S311 - no secret

@@ -1,4 +1,4 @@
-"""Connections to the database that no loop of this process uses now: the next loop takes one of them."""
+"""Database connections that no loop of this process uses at present: the next loop takes one of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Most steps are short and seldom overlap. One that overlaps opens a connection, which is closed after it.
+# Most steps are short and rarely overlap. An overlapping step opens a connection of its own, which is closed after it.
 MAX_IDLE = 2
 
 
 class IdleConnections:
-    """Lends a connection for a step, so that a worker holds as many as it has steps in progress, not loops."""
+    """Lends a connection for a step, so that a worker has one connection per running step, not per loop."""
 
     def __init__(self) -> None:
         """Keep none yet, and at most `max_idle`."""
@@ -25,7 +25,7 @@ class IdleConnections:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep connections for the next step, until the last thread has left this block."""
+        """Keep connections for later steps, until the last thread has left this block."""
         with self._guard:
             self._users += 1
         try:
@@ -41,12 +41,12 @@ class IdleConnections:
 
     @contextmanager
     def lend(self) -> Iterator[None]:
-        """Give this thread a connection of Django's for a step; one that is broken or too old is opened anew."""
+        """Lend this thread a Django connection for a step; reopen it if it is broken or too old."""
         with self._guard:
             one = self._idle.pop() if self._idle else None
         if one is None:
             one = connections.create_connection(DEFAULT_DB_ALIAS)
-            # One thread at a time has it.
+            # Only one thread at a time uses it.
             one.inc_thread_sharing()
         connections[DEFAULT_DB_ALIAS] = one
         try:
@@ -57,7 +57,7 @@ class IdleConnections:
             self._take_back(one)
 
     def _take_back(self, one: BaseDatabaseWrapper) -> None:
-        # SQLite's are not kept at all: the file may be replaced.
+        # SQLite connections are not kept: the file may be replaced.
         one.close_if_unusable_or_obsolete()
         if one.connection is None:
             return

@@ -1,8 +1,9 @@
-"""The workers of a machine load one after the other, and know which load has ended one of them.
+"""The workers of a machine load one after the other, and detect a load that ends workers.
 
-Old and new model are in memory side by side, so two workers that load at once might not fit. The file that they queue
-at holds, too, what is being loaded: who finds it there after the lock came free knows that the holder died in it. A
-load that ends workers again and again would take the whole service with it, the models that serve among them.
+During a load, the old and the new model are both in memory, so two loads at the same time might not fit. The queue's
+lock file also names the artifact that is being loaded. A worker that gets the lock and finds a name knows that the
+previous holder died during that load. Without this journal, a load that repeatedly ends workers would stop the whole
+service.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 300.0
 MAX_KEPT = 100
-# A worker is replaced, and has begun to load, within that time; what is older says nothing of when its holder died.
+# A worker is replaced, and starts its load, within this time; an older entry does not tell when its holder died.
 REPLACED_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Ended:
-    """How many workers in a row a load has ended, and when it may be tried again (seconds since 1970)."""
+    """The number of workers in a row that a load has ended, and the time of its next attempt (seconds since 1970)."""
 
     workers: int = 0
     retry_at: float = 0.0
@@ -39,7 +40,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Journal:
-    """What is being loaded, since when, and the loads that ended workers, by digest."""
+    """The current load, its start, and the loads that ended workers, by digest."""
 
     digest: str = ""
     began_at: float = 0.0
@@ -47,7 +48,7 @@ class Journal:
 
     @classmethod
     def parse(cls, content: bytes) -> Journal:
-        """Return what `dump` wrote; an empty journal if that cannot be read."""
+        """Return the journal from `dump`'s bytes; an empty one if they are not readable."""
         try:
             value: dict[str, Any] = json.loads(content)
             ended = {digest: Ended(**entry) for digest, entry in value["ended"].items()}
@@ -60,10 +61,10 @@ class Journal:
         return json.dumps(asdict(self)).encode()
 
     def note_death(self, now: float, *, limit_seconds: float) -> None:
-        """Take into account that the last process died while it loaded.
+        """Record that the last process died during its load.
 
-        One death may have any reason, so the load is tried again at once. Where it took the whole of `limit_seconds`,
-        or it was not the first, the pause grows with what the deaths have cost.
+        A single death may have any reason, so the load is repeated at once. If it took all of `limit_seconds`, or it
+        was not the first, the pause grows with the cost of the deaths.
         """
         if not self.digest:
             return
@@ -79,10 +80,10 @@ class Journal:
 
 
 class LoadQueue:
-    """The file at which the workers of a machine queue."""
+    """The lock file at which the workers of a machine queue."""
 
     def __init__(self, path: Path, *, limit_seconds: float) -> None:
-        """Queue at `path`; a worker that stands still for `limit_seconds` is ended."""
+        """Queue at `path`; a worker that is blocked for `limit_seconds` is ended."""
         self._path = path
         self._limit_seconds = limit_seconds
 
@@ -90,7 +91,7 @@ class LoadQueue:
     def turn(self, digest: str) -> Iterator[None]:
         """Wait for the turn to load the artifact with `digest`.
 
-        BrokenArtifact is raised if its load has ended workers, and it is too early to try it again.
+        Raises BrokenArtifact if this load has ended workers, and its pause has not passed.
         """
         descriptor = self._open()
         if descriptor is None:
@@ -113,7 +114,7 @@ class LoadQueue:
             os.close(descriptor)
 
     def _open(self) -> int | None:
-        """Return the file's descriptor; None if the disk is full, so that no queue is possible."""
+        """Return the file's descriptor; None on a full disk, which allows no queue."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -134,7 +135,7 @@ class LoadQueue:
 
 
 def _write(descriptor: int, journal: Journal) -> None:
-    # A full disk keeps no journal, and no model from loading.
+    # A full disk prevents the journal, but must not prevent loads.
     with suppress(OSError):
         content = journal.dump()
         os.pwrite(descriptor, content, 0)

@@ -1,4 +1,4 @@
-"""Rows that are queued in memory become Parquet files on this machine's disk, then in the storage of the log."""
+"""Writes queued rows to Parquet files on this machine's disk, then uploads them to the storage of the log."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ log = structlog.get_logger(__name__)
 FILE_SECONDS = 60.0
 FILE_ROWS = 10_000
 RETRY_SECONDS = 15.0
-# Files that wait on this machine's disk while the storage is unavailable. Beyond that, the oldest are dropped.
+# Files that wait on this machine's disk while the storage is unavailable. Above this number, the oldest are dropped.
 MAX_WAITING_BYTES = 200_000_000
-# A file of another worker that has waited for so long: its worker has ended.
+# A file of another worker that has waited this long belongs to an ended worker.
 ORPHANED_SECONDS = 600.0
 
 
 class Countable(Protocol):
-    """What a queue holds: some rows."""
+    """An item of a queue: some rows."""
 
     @property
     def count(self) -> int:
-        """How many rows these are."""
+        """The number of rows."""
 
 
 Item = TypeVar("Item", bound=Countable)
 Row_contra = TypeVar("Row_contra", contravariant=True)
-# The folder of a file, and what else tells its rows from those of another file there.
+# The directory of a file, and a key that separates its rows from other files in the directory.
 Group = tuple[str, int]
 
 
 class FileForm(Protocol[Row_contra]):
-    """Which file a row belongs to, and what the file looks like."""
+    """Assigns rows to files, and defines the files' content."""
 
     def group(self, item: Row_contra) -> Group:
-        """Return the file's folder, and what else tells it from others."""
+        """Return the file's directory, and a key that separates it from other files."""
 
     def table(self, items: Sequence[Row_contra]) -> dict[str, Column]:
         """Return the rows of one group."""
 
     def count_key(self, folder: str) -> Key:
-        """Return what the rows of a folder are counted under."""
+        """Return the counter's key for rows of a directory."""
 
 
 class LogFiles(Generic[Item]):
-    """Closes a file each minute, or every 10,000 rows, for each group; uploads it whole; counts every row."""
+    """Closes a file each minute, or every 10,000 rows, for each group; uploads it atomically; counts every row."""
 
     def __init__(
         self, queue: BoundedQueue[Item], storage: LogStorage, *, directory: Path, form: FileForm[Item]
     ) -> None:
-        """Write what `queue` holds to `storage`; files wait in `directory`, which workers share."""
+        """Write the rows of `queue` to `storage`; files wait in `directory`, which workers share."""
         self._queue = queue
         self._storage = storage
         self._directory = directory
@@ -74,7 +74,7 @@ class LogFiles(Generic[Item]):
         self._is_away = False
 
     def write(self, *, is_last: bool = False) -> None:
-        """Close the files that are full or old, all of them where `is_last`, and upload what waits."""
+        """Close full or old files, or all of them if `is_last`, and upload the waiting files."""
         for item in self._queue.take():
             group = self._form.group(item)
             self._open[group].append(item)
@@ -119,7 +119,7 @@ class LogFiles(Generic[Item]):
         self._note_storage(None)
 
     def _waiting(self) -> list[Path]:
-        """Return this worker's files and those of ended workers, the oldest first."""
+        """Return the files of this worker and of ended workers, oldest first."""
         found = []
         for path in self._directory.glob("*.parquet"):
             age = datetime.now(UTC).timestamp() - path.stat().st_mtime
@@ -143,7 +143,7 @@ class LogFiles(Generic[Item]):
         self._queue.count(self._form.count_key(folder), outcome, rows)
 
     def _note_storage(self, error: StorageError | None) -> None:
-        """Log that the storage of the log is away, or back: once each."""
+        """Log once that the storage of the log is unavailable, and once that it is available again."""
         if error is not None and not self._is_away:
             log.error("log_storage_away", reason=str(error), next="The files wait on this machine, and are retried.")
         if error is None and self._is_away:

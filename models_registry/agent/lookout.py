@@ -1,4 +1,4 @@
-"""What a worker asks the database again and again, mostly for nothing: in one thread, over one connection."""
+"""The frequent database queries of a worker, most of which find nothing: in one thread, over one connection."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ class _Look:
 
 
 class Lookout:
-    """Makes short looks, each at its own interval, and wakes the loops that have something to do.
+    """Runs short queries, each at its own interval, and wakes the loops that have work.
 
-    The loops have threads of their own, in which a validation or a load may take minutes. A thread that has nothing to
-    do makes no query.
+    The loops have their own threads, in which a validation or a load may take minutes. Idle loops make no queries.
     """
 
     def __init__(self) -> None:
@@ -52,7 +51,7 @@ class Lookout:
         on_error: Callable[[], None] = _nothing,
         is_write: bool = False,
     ) -> None:
-        """Ask every `seconds` from the start on, and call `then` after each answer that is true.
+        """Run a query every `seconds`, and call `then` after each true result.
 
         `on_error` is called after a look that the database did not answer. A failed look delays no other one while the
         database is there. A look that writes comes after those that read, which a read-only database answers.
@@ -62,7 +61,7 @@ class Lookout:
         self._looks.sort(key=lambda look: look.is_write)
 
     def start(self) -> None:
-        """Begin; each look is first made after its interval."""
+        """Start; each query first runs after its interval."""
         for look in self._looks:
             look.due_at = time.monotonic() + look.seconds()
         self._thread.start()
@@ -78,7 +77,7 @@ class Lookout:
         now = time.monotonic()
         due = [look for look in self._looks if look.due_at <= now + TOGETHER_SECONDS]
         for look in due:
-            # From when it was due, so that looks with the same interval stay together.
+            # From the due time, so that queries with the same interval stay together.
             look.due_at = max(now, look.due_at) + look.seconds()
         failed: DatabaseError | None = None
         for place, look in enumerate(due):

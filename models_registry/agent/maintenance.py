@@ -1,4 +1,4 @@
-"""The registry's housekeeping, done by one replica at a time: looking into the storage, and checking."""
+"""Maintenance that one replica at a time runs: discovery, validation, replays, drift checks."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ log = structlog.get_logger(__name__)
 DISCOVERY = "discovery"
 MLFLOW = "mlflow"
 DRIFT = "drift"
-# Longer than a listing takes; a holder that dies is followed after that.
+# Longer than a listing takes; after this time another replica replaces a dead lease holder.
 DISCOVERY_LEASE_SECONDS = 120.0
-# Longer than a model takes to come from another registry.
+# Longer than the import of a model from another registry takes.
 MLFLOW_LEASE_SECONDS = 900.0
-# Longer than the drift of one version takes.
+# Longer than the drift check of one version takes.
 DRIFT_LEASE_SECONDS = 900.0
-# A version is due for a look at its drift every quarter of an hour, so one replica looks this often if one is.
+# A version's drift check is due every quarter of an hour, so one replica checks this often whether one is due.
 DRIFT_LOOK_SECONDS = 15.0
-# The holder of a lease may give it back early.
+# The holder of a lease may release it early.
 MAX_LEASE_SECONDS = 5.0
-# It is woken when there is something to do.
+# The loop is woken when there is work.
 IDLE_SECONDS = 60.0
 EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is tried again at every look.")
 
 
 class MaintenanceLoop:
-    """A loop beside the reconciler, so that a long check delays no reload."""
+    """A separate loop, so that a long validation does not delay the reconciler."""
 
     def __init__(
         self,
@@ -50,11 +50,10 @@ class MaintenanceLoop:
         lookout: Lookout | None = None,
         fleet: Fleet | None = None,
     ) -> None:
-        """Follow other registries every `discovery_seconds`; `lookout` looks for work every `look_seconds`.
+        """Import from other registries every `discovery_seconds`; `lookout` checks for work every `look_seconds`.
 
-        The storage is listed every `listing_seconds`, by default as often as other registries are followed.
-        A validation runs within a `slot`, which tells if there is enough memory. In a large `fleet`, each replica
-        looks less often.
+        The storage is listed every `listing_seconds`, by default every `discovery_seconds`. A validation runs within a
+        `slot`, which tells whether there is enough memory. In a large `fleet`, each replica checks less often.
         """
         self._slot = slot
         self._fleet = fleet or Fleet()
@@ -74,11 +73,11 @@ class MaintenanceLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step in progress; a check that is cut short is taken up by another replica."""
+        """Stop after the current step; another replica repeats an interrupted validation."""
         self._thread.stop(join_seconds=0)
 
     def wake(self) -> None:
-        """Look for something to check now."""
+        """Look for a version to validate now."""
         self._thread.wake()
 
     def has_work(self) -> bool:
@@ -87,7 +86,7 @@ class MaintenanceLoop:
         return self._is_lease_due() or services.has_version_to_check() or services.has_replay_to_run()
 
     def _is_lease_due(self) -> bool:
-        """Return whether a task of all replicas is due; what is known not to be is not asked for every second."""
+        """Return whether a shared task is due; a task with a known due time is not queried every second."""
         if time.monotonic() < self._leases_at:
             return False
         seconds = services.seconds_to_next_lease(self._leases)
@@ -95,7 +94,7 @@ class MaintenanceLoop:
         return not seconds
 
     def tend(self) -> None:
-        """Discover if it is due, then check, replay and look for drift, one after the other."""
+        """Run discovery if it is due, then validation, replays and drift checks, one after the other."""
         while not self._thread.is_stopping:
             if settings.MODELS_MLFLOW_URI and services.claim_lease(
                 MLFLOW, holder=self._holder, seconds=MLFLOW_LEASE_SECONDS
@@ -107,7 +106,7 @@ class MaintenanceLoop:
                 return
 
     def _check_drift(self) -> bool:
-        """Check one version for drift, and return whether there may be another."""
+        """Check one version for drift, and return whether another may be due."""
         if not services.claim_lease(DRIFT, holder=self._holder, seconds=DRIFT_LEASE_SECONDS):
             return False
         was_due = services.check_drift_next()
@@ -115,7 +114,7 @@ class MaintenanceLoop:
         return was_due
 
     def _check_one(self) -> bool:
-        """Check the next version and return whether there was one; an unreadable one does not block the next."""
+        """Validate the next version and return whether there was one; an unreadable version does not block the next."""
         try:
             with self._slot() as has_slot:
                 return has_slot and services.check_next(self._holder) is not None
@@ -124,7 +123,7 @@ class MaintenanceLoop:
             return True
 
     def _follow_mlflow(self) -> None:
-        """Store what the aliases of other registries point to; what cannot be read is asked again."""
+        """Import the versions of other registries' aliases; failed imports are repeated."""
         failures = services.follow_mlflow()
         for sentence in failures:
             log.error("mlflow_not_followed", reason=sentence)

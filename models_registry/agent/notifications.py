@@ -1,4 +1,4 @@
-"""Discovers a model as soon as S3 tells that a file of it was written."""
+"""Discovers a model as soon as S3 reports a new file of it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from models_registry.storage.notifications import BadNotification, Message, Noti
 
 log = structlog.get_logger(__name__)
 
-# A message whose discovery fails that often is dropped: the listing finds what it is about.
+# A message whose discovery fails this often is dropped: the listing will find the file.
 MAX_RECEIVES = 5
-# After a failure; else the next call, which waits in SQS, begins at once.
+# Pause after a failure; otherwise the next call, which waits in SQS, starts at once.
 RETRY_SECONDS = 15.0
 
 
 class Queue(Protocol):
-    """What the watch asks of a queue."""
+    """The interface of the queue."""
 
     def receive(self) -> list[Message]:
         """Wait for messages and return them; raises StorageUnavailable."""
@@ -33,7 +33,7 @@ class Queue(Protocol):
 
 
 class NotificationWatch:
-    """A loop that waits for notifications. Each message goes to one replica."""
+    """A loop that waits for notifications; each message goes to one replica."""
 
     def __init__(self, queue: Queue, *, on_found: Callable[[], None]) -> None:
         """Read `queue`; `on_found` is called if there is something to validate."""
@@ -50,7 +50,7 @@ class NotificationWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the call in progress, which another replica's messages do not wait for."""
+        """Stop after the current call; other replicas receive further messages."""
         self._thread.stop(join_seconds=0)
 
     def look(self) -> None:
@@ -68,7 +68,7 @@ class NotificationWatch:
         self._pause_seconds = 0.0
 
     def _handled(self, messages: list[Message]) -> list[Message]:
-        """Discover what the messages name; return those that are done with."""
+        """Discover the models in the messages; return the processed messages."""
         models: dict[str, list[Message]] = {}
         done = []
         for message in messages:

@@ -1,4 +1,4 @@
-"""How often a task is repeated whose cost grows with the number of models."""
+"""The interval of a task whose cost grows with the number of models."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of the processor's time. An idle worker takes the same share of a core with ten models and with ten thousand.
+# Share of CPU time: an idle worker uses the same share of a core with ten models and with ten thousand.
 MAX_SHARE = 0.0005
 MAX_SECONDS = 600.0
 
 
 class Pace:
-    """Repeats a task every `seconds`, and less often where it takes more than MAX_SHARE of the time."""
+    """Repeats a task every `seconds`, less often if it takes more than MAX_SHARE of the time."""
 
     def __init__(self, seconds: float) -> None:
-        """Have it due at once."""
+        """Make it due at once."""
         self._seconds = seconds
         self._due_at = 0.0
 
@@ -25,12 +25,12 @@ class Pace:
         return time.monotonic() >= self._due_at
 
     def hasten(self) -> None:
-        """Have it due now. Any thread may call it."""
+        """Make it due now; callable from any thread."""
         self._due_at = 0.0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Run the task in this block; if it fails, it stays due."""
+        """Run the task in this block; after a failure it stays due."""
         began = time.thread_time()
         self._due_at = time.monotonic() + self._seconds
         try:

@@ -1,4 +1,4 @@
-"""The versions that are to be loaded and are not yet: in line, or being downloaded."""
+"""The versions that are to be loaded: in the queue, or being downloaded."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from models_registry.inference.desired_version import DesiredVersion, VersionDet
 from models_registry.inference.routing import model_of
 from models_registry.storage import VersionedStorage
 
-# More at once would share a new machine's line, and none would be here soon.
+# More downloads in parallel would split the bandwidth, and delay all of them.
 FETCHED_AT_ONCE = 4
 AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN: 1}
 
 
 class PendingLoads:
-    """Brings artifacts to this machine, a bounded number at once, in the order of the line.
+    """Downloads artifacts to this machine, a bounded number at the same time, in queue order.
 
-    `failures` says which versions failed and when each is due again. `details` returns what opens a version, or None if
-    that cannot be had now. `on_end` is called when a fetch has ended.
+    `failures` tells which versions failed and when to retry each. `details` returns the data to load a version, or None
+    if it is not available now. `on_end` is called when a download has ended.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class PendingLoads:
         self._details: dict[str, VersionDetails] = {}
 
     def __iter__(self) -> Iterator[str]:
-        """Give the keys of the versions in line, then of those in progress."""
+        """Yield the keys of the queued versions, then of the running downloads."""
         return chain(*self._waiting.values(), self._fetches)
 
     @property
     def under_way(self) -> Mapping[str, Fetching]:
-        """The fetches that were begun and whose versions are not loaded yet."""
+        """The downloads whose versions are not loaded yet."""
         return self._fetches
 
     def queue(self, desired: DesiredVersion) -> None:
-        """Put a version in line, unless it is in progress."""
+        """Queue a version, unless its download is running."""
         if desired.key in self._fetches:
             return
         if self._preparation.is_at_hand(desired.digest, desired.format):
@@ -65,7 +65,7 @@ class PendingLoads:
         self._waiting[source][desired.key] = None
 
     def put_off(self, models: Iterable[str], desired: Mapping[str, DesiredVersion]) -> None:
-        """Take all versions of these models out of line; a fetch of bytes that are still `desired` continues."""
+        """Remove these models' versions from the queue; downloads of bytes that are still `desired` continue."""
         changed = set(models)
         for waiting in self._waiting.values():
             for key in [key for key in waiting if model_of(key) in changed]:
@@ -77,7 +77,7 @@ class PendingLoads:
                 self._end(key)
 
     def begin(self, find: Callable[[str], DesiredVersion | None]) -> list[DesiredVersion]:
-        """Begin as many fetches as may be in progress at once, the first in line first; return their versions."""
+        """Start downloads up to the limit, in queue order; return their versions."""
         begun = []
         for source, waiting in self._waiting.items():
             room = AT_ONCE[source] - sum(
@@ -93,12 +93,12 @@ class PendingLoads:
         return begun
 
     def next_here(self) -> str | None:
-        """Return the key of the version whose fetch has ended and was begun first; None if none has."""
+        """Return the key of the oldest download that has ended; None if none has."""
         return next((key for key, fetching in self._fetches.items() if fetching.has_ended), None)
 
     @contextmanager
     def taken(self, key: str) -> Iterator[tuple[Fetching, VersionDetails]]:
-        """Give the fetch of a version and what opens it; afterwards its artifact is let go and it is not pending."""
+        """Yield a version's download and load data; afterwards the artifact is released and no longer pending."""
         try:
             with self._fetches[key] as fetching:
                 yield fetching, self._details[key]
@@ -106,12 +106,12 @@ class PendingLoads:
             self._end(key)
 
     def let_go(self) -> None:
-        """Release what came, or comes yet."""
+        """Release the artifacts, including those that arrive later."""
         for fetching in self._fetches.values():
             fetching.let_go()
 
     def _due(self, waiting: dict[str, None]) -> Iterator[str]:
-        """Give those to be tried now: a failed one again after a pause that grows."""
+        """Yield the versions to try now: a failed one again after a growing pause."""
         for key in list(islice(waiting, len(self._failures) + max(AT_ONCE.values()))):
             if self._failures.is_due(key):
                 yield key
@@ -119,7 +119,7 @@ class PendingLoads:
     def _begin(self, desired: DesiredVersion, source: Source) -> bool:
         details = self._read_details(desired)
         if details is None:
-            return False  # it has changed just now, or the database is unavailable: the next poll tells
+            return False  # the version has just changed, or the database is unavailable: the next poll decides
         self._details[desired.key] = details
         self._fetches[desired.key] = Fetching(
             desired.build,

@@ -13,9 +13,9 @@ JOIN_SECONDS = 5.0
 
 
 class PeriodicThread:
-    """Calls a step again and again in a daemon thread, until it is stopped.
+    """Calls a step repeatedly in a daemon thread, until it is stopped.
 
-    What a step raises is logged as `<name>_error`, and the loop continues.
+    An exception of a step is logged as `<name>_error`, and the loop continues.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PeriodicThread:
             self._thread.join(join_seconds)
 
     def wake(self) -> None:
-        """End the pause in progress, or leave the next one out."""
+        """End the current pause, or skip the next one."""
         self._wake.set()
 
     def wait_for_stop(self, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""From what should run and what runs to what is to be done: pure."""
+"""Computes the steps from the running versions to the desired ones, without side effects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Prepare this version of the model and swap it in."""
+    """Prepare this version of the model and make it the served one."""
 
     model: str
     version: Hashable
@@ -16,15 +16,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Serve this model no longer."""
+    """Stop serving this model."""
 
     model: str
 
 
 def plan(desired: Mapping[str, Hashable], running: Mapping[str, Hashable]) -> list[Load | Drop]:
-    """Return the steps from `running` to `desired`, both version by model name; what agrees is left alone.
+    """Return the steps from `running` to `desired`, which map model names to versions; equal entries need none.
 
-    A version is whatever tells two of them apart: a number, or a number with what else matters to the process.
+    A version is any value that identifies it: a number, or a number with other relevant fields.
     """
     loads: list[Load | Drop] = [
         Load(model, version) for model, version in desired.items() if running.get(model) != version

@@ -1,4 +1,4 @@
-"""Writes captured calls and ground truth to the storage of the prediction log, in one thread of each worker."""
+"""Writes logged calls and ground truth to the storage of the prediction log, in one thread per worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models_registry.storage.log_files import ground_truth_folder
 
 
 class PredictionLogWriter:
-    """Two kinds of files, one thread: a full queue of the one takes no room from the other."""
+    """Two queues, one thread: if one queue is full, the other is not affected."""
 
     def __init__(
         self,
@@ -32,9 +32,9 @@ class PredictionLogWriter:
         poll_seconds: float,
         lookout: Lookout | None = None,
     ) -> None:
-        """Write what `runtime` captures to `storage`; files wait below `directory`, which workers share.
+        """Write the calls that `runtime` logs to `storage`; files wait below `directory`, which workers share.
 
-        `lookout` reads which requests are captured.
+        `lookout` reads the log settings.
         """
         self._runtime = runtime
         self._predictions = LogFiles(
@@ -53,32 +53,32 @@ class PredictionLogWriter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, and end."""
+        """Write the waiting rows, and stop."""
         self._thread.stop()
 
     def read(self) -> bool:
-        """Read which requests are captured; there is nothing to do about it. Raises DatabaseError."""
+        """Read the log settings; they need no further action. Raises DatabaseError."""
         self._runtime.captures = services.read_captures()
         return False
 
     def finish(self) -> None:
-        """Close every file, and upload what waits."""
+        """Close every file, and upload the waiting files."""
         self.write(is_last=True)
 
     def write(self, *, is_last: bool = False) -> None:
-        """Close the files that are full or old, all of them where `is_last`, and upload what waits."""
+        """Close full or old files, or all of them if `is_last`, and upload the waiting files."""
         self._predictions.write(is_last=is_last)
         self._ground_truth.write(is_last=is_last)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionForm:
-    """Files by version and hour of the request; `hash_key` makes the hashes of columns."""
+    """Files by version and hour of the request; `hash_key` is the key of column hashes."""
 
     hash_key: bytes
 
     def group(self, item: CapturedCall) -> Group:
-        """Return the folder of a call's version and hour, and its settings, which decide the columns."""
+        """Return the directory of a call's version and hour, and the settings that determine the columns."""
         return f"{item.model}/version={item.version}/{item.at:date=%Y-%m-%d/hour=%H}", hash(item.settings)
 
     def table(self, items: Sequence[CapturedCall]) -> dict[str, Column]:
@@ -97,7 +97,7 @@ class GroundTruthForm:
     """Files by model and hour of the arrival."""
 
     def group(self, item: LabelBatch) -> Group:
-        """Return the folder of a model and hour."""
+        """Return the directory of a model and hour."""
         return f"{ground_truth_folder(item.model)}/{item.at:date=%Y-%m-%d/hour=%H}", 0
 
     def table(self, items: Sequence[LabelBatch]) -> dict[str, Column]:

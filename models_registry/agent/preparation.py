@@ -1,4 +1,4 @@
-"""How this machine prepares versions, and which a worker keeps, as the settings say."""
+"""Creates this machine's preparation of versions, and a worker's residency policy, from the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.inference.on_demand import OnDemand
 
 
 def local_preparation() -> Preparation:
-    """Return the preparation that every process of this machine uses: one cache, one set of compiled forms."""
+    """Return the preparation that all processes of this machine share: one cache, one set of compiled forms."""
     return Preparation(
         cache=conf.artifact_cache(),
         deadline_seconds=settings.MODELS_STORAGE_SECONDS,
@@ -24,7 +24,7 @@ def local_preparation() -> Preparation:
 
 
 def local_residency() -> Residency:
-    """Return which models a worker keeps in memory."""
+    """Return the policy that decides which models a worker keeps in memory."""
     if settings.MODELS_LOADING == "eager":
         return Residency()
     return Residency(

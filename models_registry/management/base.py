@@ -1,4 +1,4 @@
-"""What the registry's commands share: who asks, and errors in one sentence."""
+"""The base of the registry's commands: the user's name, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion, RegisteredModel, State
 
 WAIT_SECONDS = 300.0
-# Without --wait a command returns after this long at most: most rollouts are complete by then.
+# Without --wait a command returns after at most this time: most rollouts are complete by then.
 SETTLE_SECONDS = 10.0
 ADDRESS_SECONDS = 5.0
 
@@ -29,13 +29,13 @@ SHOWN_PACKAGES = ("scikit-learn", "numpy", "skops")
 
 
 class RegistryCommand(BaseCommand):
-    """A command whose refusals are sentences, with exit status 1."""
+    """A command that reports errors as sentences, with exit status 1."""
 
     requires_system_checks = [checks.OWN]
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run, and say in words what the registry refuses."""
-        # The command says what happens; events of the same would stand between its lines.
+        """Run, and print refusals of the registry as sentences."""
+        # The command prints its own messages; log events would appear between them.
         logging.getLogger("models_registry").setLevel(logging.WARNING)
         try:
             return super().execute(*args, **options)
@@ -50,15 +50,15 @@ class RegistryCommand(BaseCommand):
 
 
 def who() -> str:
-    """Return who runs the command, for the history."""
+    """Return the name of the user who runs the command, for the history."""
     try:
         return f"{getpass.getuser()} (command line)"
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # a container's user may have no name
         return "command line"
 
 
 def describe_verdict(version: ModelVersion) -> str:
-    """Say what the check of a version found."""
+    """Return the result of a version's validation."""
     if version.state != State.READY:
         return f"{version}: {version.state}. {version.reason}"
     report = version.report or {}
@@ -74,7 +74,7 @@ def describe_verdict(version: ModelVersion) -> str:
 
 
 def describe_versions(version: ModelVersion) -> str:
-    """Say which versions wrote the artifact and which serve it; empty if the file does not tell."""
+    """Return the versions that wrote the artifact and those that serve it; empty if the file has none."""
     inspection: dict[str, Any] = version.inspection or {}
     report: dict[str, Any] = version.report or {}
     written, served = inspection.get("versions") or {}, report.get("versions") or {}
@@ -86,7 +86,7 @@ def describe_versions(version: ModelVersion) -> str:
 
 
 def describe_rollout(model: RegisteredModel) -> str:
-    """Say which replicas serve the active version now, and what happens next."""
+    """Return which replicas serve the active version now, and what happens next."""
     now = services.rollout(model)
     if not now.live:
         return f"No replica is running: the next one that starts {'serves it' if now.number else 'does not serve it'}."
@@ -108,10 +108,10 @@ def add_wait_arguments(parser: ArgumentParser, until: str) -> None:
 
 
 def report(command: BaseCommand, model: RegisteredModel, options: Mapping[str, Any], *, said: str) -> None:
-    """Write what was `said`, and how far the rollout is; with `--wait` return when it is complete.
+    """Write `said` and the state of the rollout; with `--wait`, wait until it is complete.
 
-    Without `--wait` a rollout gets SETTLE_SECONDS, so that the next request seldom finds a replica without the model.
-    Raises CommandError, exit status 1, naming the replicas that do not serve the active version in time.
+    Without `--wait`, wait up to SETTLE_SECONDS, so that the next request rarely reaches a replica without the model.
+    Raises CommandError (exit status 1) with the replicas that do not serve the active version in time.
     """
     if not options["wait"]:
         services.wait_for_rollout(model, timeout_seconds=SETTLE_SECONDS)
@@ -122,7 +122,7 @@ def report(command: BaseCommand, model: RegisteredModel, options: Mapping[str, A
 
 
 def wait(command: BaseCommand, model: RegisteredModel, *, timeout_seconds: float) -> None:
-    """Return when every running replica serves the active version, and write where; else raise CommandError."""
+    """Wait until every running replica serves the active version, and write the URL; else raise CommandError."""
     generation = model.generation
 
     def show(now: services.Rollout) -> None:
@@ -155,7 +155,7 @@ def _describe_behind(model: RegisteredModel, final: services.Rollout) -> str:
 
 
 def describe_address(name: str, number: int) -> str:
-    """Return the model's URL and a curl line, as the service on this machine tells them; else where it answers."""
+    """Return the model's URL and a curl line from the service on this machine; else the URL's path."""
     base = f"http://localhost:{getattr(settings, 'PORT', 8000)}"
     try:
         with urllib.request.urlopen(f"{base}/models/{name}", timeout=ADDRESS_SECONDS) as answer:  # noqa: S310 - our own

@@ -39,7 +39,7 @@ class Command(RegistryCommand):
 
 
 def read_names(text: str) -> list[str]:
-    """Return the names in `text`; none at all is an error, for it would open every model."""
+    """Return the names in `text`; an error if there are none, since that key would give access to every model."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise RequestError("--models names no model. Name some, or leave the option out for a key to every model.")

@@ -1,4 +1,4 @@
-"""`publish_model NAME ARTIFACT`: from a file to a checked version."""
+"""`publish_model NAME ARTIFACT`: from a file to a validated version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models_registry.models import State
 
 
 class Command(RegistryCommand):
-    """Copy an artifact into the storage as a new version, record it, check it."""
+    """Copy an artifact into the storage as a new version, register it, and validate it."""
 
     help = "Copies an artifact (and its manifest) into the storage as a new version of NAME, records and checks it."
 

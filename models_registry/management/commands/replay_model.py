@@ -1,4 +1,4 @@
-"""`replay_model NAME VERSION`: what would change with an activation."""
+"""`replay_model NAME VERSION`: what an activation would change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOO_MUCH_CHANGES = 3
 
 
 class Command(RegistryCommand):
-    """Run a ready version over known rows beside the active version, and print what would change."""
+    """Run a ready version on known rows, compare it with the active version, and print the differences."""
 
     help = (
         "Runs a ready version over logged requests, a file or the sample, beside the active version, and prints what "

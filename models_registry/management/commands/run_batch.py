@@ -1,4 +1,4 @@
-"""`run_batch ID`: run a batch scoring job that a replica has claimed. Replicas call it."""
+"""`run_batch ID`: run a batch scoring job that a replica has claimed. Only replicas call it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from models_registry.scoring.locations import open_location
 from models_registry.scoring.versions import open_version
 
 REPORT_SECONDS = 1.0
-# Predictions go first.
+# Predictions have priority.
 NICE = 10
 
 
 class Command(RegistryCommand):
-    """Run one job, and report how far it is."""
+    """Run one job, and report its progress."""
 
     help = "Runs a batch scoring job that a replica has claimed; used by the replicas."
 

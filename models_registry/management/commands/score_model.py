@@ -13,7 +13,7 @@ from models_registry.scoring.job import DEFAULT_ROWS_PER_PART, Progress, Scoring
 from models_registry.scoring.locations import open_location
 from models_registry.scoring.versions import find_version, open_version
 
-# A line at most this often.
+# At most one progress line in this time.
 PROGRESS_SECONDS = 2.0
 
 

@@ -1,4 +1,4 @@
-"""`sync_models`: what is new in the storage, recorded and checked."""
+"""`sync_models`: register and validate new versions in the storage."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from models_registry.models import ModelVersion
 
 
 class Command(RegistryCommand):
-    """Find, record, check; mark what is gone."""
+    """Find, register and validate new versions; mark missing ones."""
 
     help = "Finds new versions in the storage, records and validates them; marks missing ones."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look once, and check all that waits."""
+        """Scan once, and validate all queued versions."""
         failures = services.follow_mlflow(by=who())
         for sentence in failures:
             self.stderr.write(sentence)
@@ -37,7 +37,7 @@ class Command(RegistryCommand):
             raise CommandError("Not every MLflow registry could be read; a serving replica retries.")
 
     def _check(self, versions: list[ModelVersion]) -> int:
-        """Check them, and return how many must wait: the bytes of one keep no other from its check."""
+        """Validate them, and return how many are postponed: unreadable bytes of one version do not stop the others."""
         postponed = 0
         for number, version in enumerate(versions, start=1):
             self.stdout.write(f"{version}: checking … ({number} of {len(versions)})")
