@@ -1,6 +1,6 @@
-"""Parquet files, read and written by DuckDB in bounded memory; each value keeps its type.
+"""Reads and writes Parquet files with DuckDB in bounded memory; each value keeps its type.
 
-DuckDB is imported where a file is read or written: a worker that does neither holds none of it.
+DuckDB is imported only when a file is read or written, so other workers do not load it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     import duckdb
 
-# Memory of one connection. What needs more is kept in the directory of its temporary files.
+# Memory limit of one connection. Larger intermediate results go to its directory of temporary files.
 MEMORY_MB = 512
-# Rows of one group of a file: the writer holds one group in memory.
+# Rows of a row group: the writer holds one group in memory.
 ROW_GROUP = 10_240
-# Whole numbers up to here are exact in a DOUBLE.
+# Integers up to this value are exact in a DOUBLE.
 MAX_EXACT_FLOAT = 2**53
-# The last bytes of a file: the length of its footer, and four letters.
+# The end of a file: the length of its footer, and the magic number.
 _TAIL_BYTES = 8
 _MAGIC = b"PAR1"
 COPY_BYTES = 8 * 1024 * 1024
@@ -41,31 +41,31 @@ TEXT, FLOAT, INTEGER, BOOLEAN, MOMENT, NUMBER_OF_ROW = (
 )
 
 
-# The columns' names where DuckDB renames one: two differ in case alone.
+# Metadata key for the original column names if DuckDB renames one: two names differ only in case.
 NAMES = "mlapi-columns"
 
 
 class ParquetError(Exception):
-    """A file is not a valid Parquet, or does not fit into the memory of its reader."""
+    """A file is not valid Parquet, or does not fit into its reader's memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Values of one type of SQL; None is a missing value."""
+    """Values of one SQL type; None is a missing value."""
 
     type: str
     values: list[Any]
 
 
 class Database:
-    """DuckDB in memory, on one thread. It reaches `files`, its own directory, and nothing else.
+    """DuckDB in memory, on one thread. It can access `files` and its own directory only.
 
-    It loads no extensions: Parquet is built in. Without `directory` it writes no files, and more than its memory is an
+    It loads no extensions: Parquet is built in. Without `directory` it writes no files, and exceeding its memory is an
     error. Its methods raise ParquetError.
     """
 
     def __init__(self, files: Sequence[IO[bytes]] = (), *, directory: Path | None = None) -> None:
-        """Open it. `files` are open, and are read by their descriptors: their names are not patterns."""
+        """Open the database. `files` are open files, read by descriptor: their names are not treated as patterns."""
         import duckdb
 
         self.directory = directory
@@ -77,7 +77,7 @@ class Database:
                 "temp_directory": str(directory or ""),
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
-                # A name in a query is never that of a variable of Python.
+                # A name in a query never refers to a Python variable.
                 "python_enable_replacements": "false",
             }
         )
@@ -89,11 +89,11 @@ class Database:
             self._connection.execute(f"SET {setting}")
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the database itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free its memory."""
+        """Free the memory."""
         self._connection.close()
 
     def run(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
@@ -112,7 +112,7 @@ class Database:
             raise ParquetError(str(error).splitlines()[0]) from error
 
     def arrays(self, query: str) -> list[Any]:
-        """Return the columns of a query as numpy arrays; masked where a value is missing."""
+        """Return the columns of a query as numpy arrays, masked at missing values."""
         result = self.run(query)
         try:
             return list(result.fetchnumpy().values())
@@ -122,7 +122,8 @@ class Database:
     def fields(self, source: str) -> dict[str, str]:
         """Return the columns of a file with their types, in order.
 
-        `source` is of `file_source`. DuckDB takes `a` and `A` for one name and renames one; these are the file's own.
+        `source` comes from `file_source`. DuckDB treats `a` and `A` as one name and renames one; these are the file's
+        own names.
         """
         types = [kind for _, kind, *_ in self.rows(f"DESCRIBE SELECT * FROM read_parquet({source})")]
         names, pending = [], 0
@@ -136,14 +137,14 @@ class Database:
         return dict(zip(names, types, strict=True))
 
     def _told_names(self, source: str) -> list[str]:
-        """Return the names that `write_columns` has noted beside the schema; none in most files."""
+        """Return the names that `write_columns` stored in the metadata; empty for most files."""
         noted = self.rows(f"SELECT value FROM parquet_kv_metadata({source}) WHERE key = {literal(NAMES)}::BLOB")
         return list(json.loads(noted[0][0])) if noted else []
 
     def copy(
         self, query: str, path: Path, *, compression: str = "snappy", metadata: Mapping[str, str] | None = None
     ) -> None:
-        """Write the rows of a query to `path`, with `metadata` beside the schema."""
+        """Write the rows of a query to `path`, with `metadata` in the footer."""
         pairs = ", ".join(f"{literal(key)}: {literal(text)}" for key, text in (metadata or {}).items())
         told = f", KV_METADATA {{{pairs}}}" if pairs else ""
         self.run(
@@ -153,22 +154,22 @@ class Database:
 
 
 def literal(text: str) -> str:
-    """Return a text as SQL writes it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def quoted(name: str) -> str:
-    """Return a name of a column as SQL writes it."""
+    """Return a column name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def position(index: int) -> str:
-    """Return the name by which queries call the column at `index`: it is never another one's."""
+    """Return the unique name by which queries refer to the column at `index`."""
     return f"c{index}"
 
 
 def clashing(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return two names that differ in case alone, which DuckDB takes for one; None if there are none."""
+    """Return two names that differ only in case, which DuckDB treats as equal; None if there are none."""
     seen: dict[str, str] = {}
     for name in names:
         if (other := seen.setdefault(name.lower(), name)) != name:
@@ -177,12 +178,12 @@ def clashing(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def file_source(file: IO[bytes]) -> str:
-    """Return how a query names an open file."""
+    """Return an open file as a query refers to it."""
     return literal(_address(file))
 
 
 def scan(source: str, count: int) -> str:
-    """Return what a query reads a file of `count` columns from."""
+    """Return the FROM clause for a file of `count` columns."""
     names = ", ".join(map(position, range(count)))
     return f"read_parquet({source}, hive_partitioning = false) AS file({names})"
 
@@ -192,13 +193,13 @@ def _address(file: IO[bytes]) -> str:
 
 
 def values_query(columns: Sequence[Column]) -> tuple[str, list[Any]]:
-    """Return a query that gives `columns` by position, and its values."""
+    """Return a query that selects `columns` by position, and its values."""
     fields = ", ".join(f"unnest(?::{column.type}[]) AS {position(index)}" for index, column in enumerate(columns))
     return f"SELECT {fields}", [column.values for column in columns]
 
 
 def column_of(values: Sequence[Any]) -> Column:
-    """Return values, lists and objects too, in the type that all of them have; as texts if there is none."""
+    """Return values, including lists and objects, in their common type; as texts if there is none."""
     kind = _type_of(values)
     return as_text(values) if kind is None else Column(kind, _completed(values) if "STRUCT" in kind else list(values))
 
@@ -213,7 +214,7 @@ def _text(value: Any) -> str:
 
 
 def typed(values: Sequence[Any], kind: str) -> Column:
-    """Return values in the type `kind`; as texts if one is of another type, so that none is lost."""
+    """Return values in the type `kind`; as texts if one has another type, so that none is lost."""
     present = [value for value in values if value is not None]
     found = _type_of(present)
     if not present or found == kind or (found == INTEGER and kind == FLOAT and _are_exact(present)):
@@ -224,7 +225,7 @@ def typed(values: Sequence[Any], kind: str) -> Column:
 
 
 def _type_of(values: Sequence[Any]) -> str | None:
-    """Return the type of SQL that holds all of `values` exactly; None if none does."""
+    """Return the SQL type that holds all of `values` exactly; None if there is none."""
     present = [value for value in values if value is not None]
     kinds = {type(value) for value in present}
     if kinds <= {str}:
@@ -256,7 +257,7 @@ def _type_of_objects(values: Sequence[dict[str, Any]]) -> str | None:
 
 
 def _completed(values: Sequence[Any]) -> list[Any]:
-    """Return values in which each object has the names of all: a missing one is None."""
+    """Return values in which each object has all names, with None for missing ones."""
     present = [value for value in values if value is not None]
     if present and isinstance(present[0], list):
         items = iter(_completed([item for value in present for item in value]))
@@ -270,7 +271,7 @@ def _completed(values: Sequence[Any]) -> list[Any]:
 
 
 def on_this_machine(file: IO[bytes], directory: Path) -> IO[bytes]:
-    """Return a file that has a descriptor: `file`, or a copy of it in `directory`."""
+    """Return a file with a descriptor: `file`, or a copy of it in `directory`."""
     try:
         file.fileno()
     except io.UnsupportedOperation:
@@ -282,7 +283,7 @@ def on_this_machine(file: IO[bytes], directory: Path) -> IO[bytes]:
 
 
 def count_rows(file: IO[bytes]) -> int:
-    """Return how many rows a file has, by its footer alone: `file` may be far away. Raises ParquetError."""
+    """Return the number of rows by reading only the footer: `file` may be remote. Raises ParquetError."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     tail = file.read(_TAIL_BYTES)
@@ -292,7 +293,7 @@ def count_rows(file: IO[bytes]) -> int:
     file.seek(size - length)
     with tempfile.NamedTemporaryFile() as copy:
         copy.write(_MAGIC)
-        # What lies before the footer is a hole, which takes no room.
+        # The content before the footer is a sparse hole, which takes no disk space.
         copy.seek(size - length)
         shutil.copyfileobj(file, copy)
         copy.flush()
@@ -302,7 +303,7 @@ def count_rows(file: IO[bytes]) -> int:
 
 
 class _Held(threading.local):
-    """A database of each thread that reads small files: to open one takes longer than to read a file."""
+    """A database for each thread that reads small files: opening one takes longer than reading a file."""
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory()
@@ -316,10 +317,10 @@ def _held(_process: int) -> _Held:
 
 
 def read_rows(content: bytes, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a small file; none if it lacks one of `columns`. Raises ParquetError."""
+    """Return the rows of a small file; empty if it lacks one of `columns`. Raises ParquetError."""
     held = _held(os.getpid())
     database = held.database
-    # DuckDB remembers files by their names.
+    # DuckDB caches files by name.
     with tempfile.NamedTemporaryFile(dir=held.directory) as file:
         file.write(content)
         file.flush()

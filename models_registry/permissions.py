@@ -1,7 +1,7 @@
-"""The registry's rights by name, for which models a user has them, and the one place that asks.
+"""Permissions of the registry, and for which models a user has them; all checks go through this module.
 
-A limit on a group confines what the group gives. A limit on a user confines all that the user has. Without a limit a
-right holds for every model.
+A limit on a group applies to the group's permissions. A limit on a user applies to all of the user's permissions.
+Without a limit, a permission applies to every model.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ Patterns = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The models that a right holds for: those whose name matches one pattern of each set; without sets, all."""
+    """The models of a permission: those whose name matches one pattern of each set; without sets, all."""
 
     sets: tuple[Patterns, ...] = ()
 
     @property
     def is_everything(self) -> bool:
-        """Whether it holds for every model, those to come too."""
+        """Whether it applies to every model, including future ones."""
         return not self.sets
 
     @property
     def is_nothing(self) -> bool:
-        """Whether it holds for no model."""
+        """Whether it applies to no model."""
         return any(not patterns for patterns in self.sets)
 
     def holds(self, name: str) -> bool:
-        """Return whether it holds for the model called `name`."""
+        """Return whether it applies to the model called `name`."""
         return all(re.fullmatch(_regex(patterns), name) for patterns in self.sets)
 
     def condition(self, path: str) -> Q:
@@ -66,7 +66,7 @@ EVERYTHING, NOTHING = Scope(), Scope((frozenset(),))
 
 
 def scope_of(user: Any, right: str) -> Scope:
-    """Return the models for which `user` has a right."""
+    """Return the models for which `user` has a permission."""
     if not user.has_perm(right):
         return NOTHING
     limits = _limits_of(user)
@@ -80,30 +80,30 @@ def scope_of(user: Any, right: str) -> Scope:
 
 
 def may(user: Any, right: str, name: str | None = None) -> bool:
-    """Return whether `user` has a right for the model called `name`; for any model at all if none is named."""
+    """Return whether `user` has a permission for the model called `name`; without a name, for any model."""
     scope = scope_of(user, right)
     return not scope.is_nothing if name is None else scope.holds(name)
 
 
 def may_everywhere(user: Any, right: str) -> bool:
-    """Return whether `user` has a right for every model: what concerns the whole service needs that."""
+    """Return whether `user` has a permission for every model, which actions on the whole service need."""
     return scope_of(user, right).is_everything
 
 
 def is_limited(user: Any) -> bool:
-    """Return whether a right of `user` may hold for some models only."""
+    """Return whether a permission of `user` may be limited to some models."""
     return bool(user.is_authenticated and not user.is_superuser and _limits_of(user))
 
 
 def visible(user: Any, right: str, rows: QuerySet[Row], path: str = "name") -> QuerySet[Row]:
-    """Return those of `rows` for whose model `user` has a right; the model's name is at `path`."""
+    """Return those of `rows` whose model `user` has a permission for; the model's name is at `path`."""
     scope = scope_of(user, right)
     return rows.none() if scope.is_nothing else rows.filter(scope.condition(path))
 
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """The limits of one user and of its groups, and which group gives which right."""
+    """The limits of one user and of the user's groups, and the permissions of each group."""
 
     user: Any
     own: Patterns | None
@@ -114,7 +114,7 @@ class _Limits:
         return self.own is not None or bool(self.by_group)
 
     def groups_of(self, right: str) -> list[int]:
-        """Return the user's groups that give a right."""
+        """Return the user's groups that have a permission."""
         if not self._groups:
             given = self.user.groups.order_by().values_list(
                 "pk", "permissions__content_type__app_label", "permissions__codename"
@@ -125,7 +125,7 @@ class _Limits:
 
 
 def _limits_of(user: Any) -> _Limits:
-    """Return the limits of `user`, read once for each request, as Django reads its permissions."""
+    """Return the limits of `user`, read once per request, like Django's permissions."""
     known: _Limits | None = getattr(user, "_model_limits", None)
     if known is not None:
         return known
@@ -143,5 +143,5 @@ def _limits_of(user: Any) -> _Limits:
 
 
 def _regex(patterns: Patterns) -> str:
-    """Return patterns as one expression, the same for Python, SQLite and PostgreSQL."""
+    """Return patterns as one regular expression that works in Python, SQLite and PostgreSQL."""
     return f"({'|'.join('.*'.join(map(re.escape, pattern.split('*'))) for pattern in sorted(patterns))})"

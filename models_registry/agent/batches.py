@@ -35,7 +35,7 @@ class BatchRunner:
             lookout.add(services.has_batch_to_run, seconds=seconds, then=self._thread.wake)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:

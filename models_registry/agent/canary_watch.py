@@ -27,7 +27,7 @@ class CanaryWatch:
         lookout.add(self._has_candidate, seconds=look_seconds, then=self._thread.wake, on_error=self._thread.wake)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -100,7 +100,7 @@ class FeatureCounter:
         self._thread = DatabaseThread("feature_counter", self.step, seconds=STEP_SECONDS, is_eager=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""From a desired version to a model that is opened, verified and warm."""
+"""Loads a desired version: opens it, verifies it, and warms it up."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# Rows that a page offers to try; a kilobyte each at the widest.
+# Sample rows that a page offers to try; at most a kilobyte each.
 SHOWN_SAMPLES = 5
 WARM_UP_PREDICTIONS = 3
-# A row that takes no longer than that is answered where it arrives: health and others' rows wait for it there.
+# A row that takes at most this time is predicted on the event loop: health checks and other requests wait meanwhile.
 INLINE_SECONDS = 0.0005
-# And so are a few, as long as all of them take no longer than that; as many are timed at once.
+# So are several rows that together take at most this time; this many are timed at once.
 INLINE_ROWS_SECONDS = 0.002
 MAX_INLINE_SECONDS = 0.005
 TIMED_ROWS = 128
-# The first calls of a model take several times as long as those that follow.
+# The first calls of a model take several times as long as later ones.
 TIMED_CALLS = 30
 TIMED_SECONDS = 0.05
-# What reading a row and writing its answer take beside the model; and what each number of its answer does.
+# Time to read a row and write its prediction, besides the model; and the time for each number of the prediction.
 ROW_OVERHEAD_SECONDS = 0.000005
 OUTPUT_OVERHEAD_SECONDS = 0.0000003
-# A number with all its digits, and what stands around it and its name.
+# A number with all digits, plus its name and separators.
 NUMBER_BYTES = 32
-# Some dozens of rows of any usual width.
+# Some dozens of rows of usual width.
 MAX_INLINE_BYTES = 8_192
-# Beyond what the load test saw the model take: the worker itself, and what serves meanwhile.
+# Memory in addition to the load test's measurement: the worker itself, and the running requests.
 MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form in which a version serves: what predicts, what else it can, and what is to be said of it.
+    """The form in which a version is served: its predictor, other methods, and description.
 
-    `native` is the native model, None if the compiled form alone is in memory. It answers `native_from_rows` rows and
-    more, if that is not None; with `by_library`, its boosters do so by the library that trained them.
+    `native` is the native model, None if only the compiled form is in memory. The native model predicts
+    `native_from_rows` rows and more, if that is not None; with `by_library`, boosters do so with their own library.
     """
 
     model: Any
@@ -75,7 +75,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How versions are prepared on this machine."""
+    """How this machine prepares versions."""
 
     cache: ArtifactCache
     deadline_seconds: float
@@ -83,11 +83,11 @@ class Preparation:
     trusted: frozenset[str] = frozenset()
     allow_any_pickle: bool = False
     accelerate: bool = True
-    # What a load, or the verification of a sample, may take beyond what a prediction may.
+    # Time limit of a load and of a sample's verification, in addition to a prediction's limit.
     allowance_seconds: float = 0.0
 
     def fetch(self, version: DesiredVersion, copy: Copy) -> CachedArtifact:
-        """Return `version`'s artifact, verified; `copy` writes its bytes to a file, if they are not cached.
+        """Return `version`'s artifact, verified; if it is not cached, `copy` writes its bytes to a file.
 
         Raises StorageError or ArtifactError.
         """
@@ -97,7 +97,7 @@ class Preparation:
             digest=version.digest,
             size_bytes=version.size_bytes,
             deadline_seconds=self.deadline_seconds,
-            # Beside the model that is made of it, and the one that serves meanwhile.
+            # In addition to its model, and to the model that is served meanwhile.
             memory_bytes=memory.available_bytes() // 3,
         )
 
@@ -106,7 +106,7 @@ class Preparation:
         return self.cache.has(digest, suffix=f".{form}")
 
     def prepare(self, version: DesiredVersion, details: VersionDetails, artifact: CachedArtifact) -> LoadedModel:
-        """Return `version` opened, verified against its sample and warm; what serves is a copy in memory.
+        """Return `version` opened, verified against its sample and warmed up; the served model is a copy in memory.
 
         Raises ArtifactError.
         """
@@ -179,19 +179,19 @@ class Preparation:
             native_from_rows=form.native_from_rows,
             open_native=open_native,
             as_native=form.schema.as_frame if schema.container == "frame" else lambda rows: rows,
-            # The libraries begin in microseconds: a hand-over to another thread would cost more than it gains.
+            # The libraries start a call in microseconds: a thread switch would cost more than it gains.
             is_batched=not form.by_library,
         )
 
     def _explained(self, form: Form, version: DesiredVersion, predictor: Predictor) -> Any:
-        """Return the native model for explanations, the same that answers large requests if it is open."""
+        """Return the native model for explanations, the same that predicts large requests if it is loaded."""
         opened = predictor.native if isinstance(predictor, FormByRows) else None
         return self._native_of(form, version) if opened is None else opened
 
     def _choose_form(
         self, version: DesiredVersion, schema: Schema, sample: Sample | None, artifact: CachedArtifact
     ) -> Form:
-        """Return the compiled form if one is verified and wanted, else the native one."""
+        """Return the compiled form if one is verified and enabled, else the native one."""
         if not self.accelerate:
             return self._native(version, schema, artifact, "acceleration is off (MODELS_ACCELERATION)")
         if not version.acceleration:
@@ -203,7 +203,7 @@ class Preparation:
                 self._acceleration_request(version, schema, sample, artifact.path), self.compiled_directory
             )
         except OSError as error:
-            # A disk that takes no compiled form: the model serves all the same.
+            # If the disk cannot store the compiled form, the native model is served.
             return self._native(
                 version, schema, artifact, f"no compiled form can be kept here ({error.strerror or error})"
             )
@@ -213,7 +213,7 @@ class Preparation:
             except ArtifactError as error:
                 shutil.rmtree(report.directory, ignore_errors=True)
                 return self._native(version, schema, artifact, str(error))
-            # What only the native model can (e.g. transform) needs it at hand; few predictors have it.
+            # Methods that only the native model has (e.g. transform) need it in memory; few predictors have them.
             native = self._open_native(version, artifact) if schema.has_native_methods else None
             return Form(
                 model=compiled,
@@ -249,9 +249,9 @@ class Preparation:
         )
 
     def _native_of(self, form: Form, version: DesiredVersion) -> Any:
-        """Return the native model; opened again where the compiled form alone is in memory.
+        """Return the native model; load it again if only the compiled form is in memory.
 
-        Raises StorageUnavailable if its artifact has left this machine.
+        Raises StorageUnavailable if its artifact is no longer on this machine.
         """
         if form.native is not None:
             return form.native
@@ -303,29 +303,29 @@ def _use_libraries(native: Any) -> None:
 
 
 def _figures(report: AccelerationReport) -> dict[str, Any]:
-    """Return what the registry stores of a verdict."""
+    """Return the part of a verdict that the registry stores."""
     kept = ("kind", "rows_verified", "tolerance", "largest_difference", "native_microseconds", "compiled_microseconds")
     body = report.to_json()
     return {name: body[name] for name in (*kept, "speedup", "native_from_rows") if body.get(name) is not None}
 
 
 def warm_up(model: Any, schema: Schema, sample: Sample | None) -> float | None:
-    """Make the predictions whose one-time costs no caller should pay; return what one row takes from then on."""
+    """Make warm-up predictions, so that no client waits for one-time costs; return a row's latency afterwards."""
     if sample is None:
         return None
     return _seconds_of(model, schema.parse([sample.instances[0]]))
 
 
 def inline_max_bytes(model: Any, schema: Schema, sample: Sample) -> int:
-    """Return the largest body, in bytes, whose rows take a model at most INLINE_ROWS_SECONDS in any form."""
+    """Return the largest body in bytes whose rows take at most INLINE_ROWS_SECONDS, in any protocol."""
     instances = list(islice(cycle(sample.instances), TIMED_ROWS))
     seconds = _seconds_of(model, schema.parse(instances))
     outputs = OUTPUT_OVERHEAD_SECONDS * schema.width
     row_seconds = seconds / len(instances) + ROW_OVERHEAD_SECONDS + outputs
-    # The shortest way to say a number is a tensor of bytes.
+    # The shortest encoding of a number is a binary tensor.
     features = len(schema.inputs)
     most = int(INLINE_ROWS_SECONDS / row_seconds * features)
-    # One row is let in with its names and all digits, unless that is room for too many short ones.
+    # One row with names and all digits is allowed, unless that is room for too many short rows.
     one_named = sum(len(name) + NUMBER_BYTES for name in schema.names)
     if one_named <= MAX_INLINE_SECONDS / row_seconds * features:
         most = max(most, one_named)
@@ -333,7 +333,7 @@ def inline_max_bytes(model: Any, schema: Schema, sample: Sample) -> int:
 
 
 def _seconds_of(model: Any, rows: Any) -> float:
-    """Return what a prediction takes once some have been made."""
+    """Return the latency of a prediction after some warm-up predictions."""
     seconds: list[float] = []
     while len(seconds) < WARM_UP_PREDICTIONS or (len(seconds) < TIMED_CALLS and sum(seconds) < TIMED_SECONDS):
         began = time.perf_counter()
@@ -343,9 +343,9 @@ def _seconds_of(model: Any, rows: Any) -> float:
 
 
 def memory_bytes(version: DesiredVersion, details: VersionDetails) -> int:
-    """Return what a version takes of memory: what its validation measured, else the size of its artifact.
+    """Return a version's memory in bytes: its validation's measurement, else the size of its artifact.
 
-    That is the native form; where both forms may be in memory, the compiled one comes on top.
+    This is for the native form; if both forms may be in memory, the compiled one is added.
     """
     acceleration = details.report.get("acceleration") or {}
     compiled = acceleration.get("size_bytes", 0) if acceleration.get("native_from_rows") else 0

@@ -67,7 +67,7 @@ class Lookout:
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._thread.stop()
 
     def _pause_seconds(self) -> float:

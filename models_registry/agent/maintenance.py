@@ -69,7 +69,7 @@ class MaintenanceLoop:
             lookout.add(self.has_work, seconds=seconds, then=self.wake, on_error=self.wake)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -46,7 +46,7 @@ class NotificationWatch:
         self._thread = DatabaseThread("notifications", self.look, seconds=lambda: self._pause_seconds)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -49,7 +49,7 @@ class PredictionLogWriter:
         self._thread = PeriodicThread("prediction_log", self.write, seconds=seconds, last_step=self.finish)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""A replica's loop from the desired state to what runs."""
+"""A replica's loop that makes the running versions match the desired state."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Polls the desired state, prepares the difference, swaps, and reports.
+    """Polls the desired state, prepares the differences, swaps, and reports.
 
-    What a pass costs depends on what has changed, not on how many models there are.
+    The cost of a pass depends on the changes, not on the number of models.
     """
 
     def __init__(
@@ -56,11 +56,10 @@ class Reconciler:
         residency: Residency | None = None,
         lookout: Lookout | None = None,
     ) -> None:
-        """Watch for `runtime`; the workers of this machine queue at `load_queue`, and `residency` says what is loaded.
+        """Reconcile `runtime`; the workers of this machine queue at `load_queue`, and `residency` selects models.
 
-        `lookout` reads the revision and records that this replica lives, also while a load takes long.
-
-        What is desired is kept at `memory_path`, for a worker that starts while the database is unavailable.
+        `lookout` reads the revision and records that this replica lives, even during a long load. `memory_path` stores
+        the desired state for a worker that starts while the database is unavailable.
         """
         self.runtime = runtime
         self.replica_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -105,21 +104,21 @@ class Reconciler:
             runtime.on_demand.wake = self._thread.wake
 
     def start(self, *, wait_seconds: float) -> None:
-        """Begin, and wait until what should serve does, has failed, or `wait_seconds` have passed.
+        """Start, and wait until all desired models are served or failed, or `wait_seconds` have passed.
 
-        A worker that replaces another takes connections from the shared socket at once: it should be ready then.
+        A replacement worker takes connections from the shared socket at once, so it should be ready then.
         """
         self._lookout.start()
         self._thread.start()
         self._first_pass.wait(wait_seconds)
 
     def stop(self) -> None:
-        """End, and take this replica's name off the registry."""
+        """Stop, and remove this replica from the registry."""
         self._lookout.stop()
         self._thread.stop()
 
     def reconcile(self) -> None:
-        """Begin to bring what runs to what is desired, and report what has changed."""
+        """Start all changes towards the desired state, and report what has changed."""
         changed = self._reader.poll()
         self.runtime.desired_state_read_at = time.time()
         self._carry_out(changed)
@@ -130,7 +129,7 @@ class Reconciler:
         return self._reader.state
 
     def _carry_out(self, changed: set[str]) -> None:
-        """Do what takes no time to bring what runs to the desired state, and have fetched whatever is missing."""
+        """Make the changes that need no load, and start the downloads for the others."""
         asked = self._residency.take_asked(self._desired_state)
         if changed or asked:
             self._follow(changed | asked)
@@ -142,7 +141,7 @@ class Reconciler:
         self._residency.end_waits(self.runtime.snapshot)
 
     def _follow(self, changed: set[str]) -> None:
-        """Swap and drop what needs no load, and queue the loads, of the models that have `changed`."""
+        """Swap and unload versions that need no load, and queue the loads, of the models that have `changed`."""
         desired = {version.key: version for version in self._desired_of(changed)}
         running = {key: _target(held) for key, held in self._held_of(changed).items()}
         self.pending.put_off(changed, desired)
@@ -161,7 +160,7 @@ class Reconciler:
             self._reporter.note(name)
 
     def _desired_of(self, names: set[str]) -> Iterator[DesiredVersion]:
-        """Give the versions that should be loaded of some models, in the order of registration."""
+        """Yield the versions of some models that should be loaded, in the order of registration."""
         state = self._desired_state
         for name in names if len(names) == 1 else [name for name in state if name in names]:
             desired = state.of(name)
@@ -169,16 +168,16 @@ class Reconciler:
                 yield from desired.versions()
 
     def _held_of(self, names: set[str]) -> dict[str, LoadedModel]:
-        """Return what is loaded of some models, by key."""
+        """Return the loaded versions of some models, by key."""
         snapshot = self.runtime.snapshot
         active = {name: snapshot.models[name] for name in names if name in snapshot.models}
         return active | {key: held for key, held in snapshot.others.items() if held.name in names}
 
     def _load_what_came(self) -> bool:
-        """Load one version that has come, the one that was begun first; return whether there was one.
+        """Load the oldest finished download; return whether there was one.
 
-        The others follow after another look at the desired state: a load may take long, and a rollback to a version in
-        memory does not wait for all of them.
+        The desired state is read again before the next one: a load may take long, and a rollback to a version in memory
+        does not wait for all loads.
         """
         come = self.pending.next_here()
         desired = self._desired_state.find(come) if come else None
@@ -192,7 +191,7 @@ class Reconciler:
 
     def _step(self) -> None:
         try:
-            # After a whole pause, what was in progress with a dropped model has ended.
+            # After a whole pause, the running calls of an unloaded model have ended.
             if not (self._thread.was_woken or self._is_short_pause):
                 self._give_back()
             self._look()
@@ -205,7 +204,7 @@ class Reconciler:
             self._first_pass.set()
 
     def _pause_seconds(self) -> float:
-        """Return the seconds until the next poll, or until what has changed is to be reported."""
+        """Return the seconds until the next poll, or until the next report of changes."""
         due_in = self._reporter.due_in()
         self._is_short_pause = due_in is not None and due_in < self._poll_seconds
         return due_in if due_in is not None and self._is_short_pause else self._poll_seconds
@@ -219,30 +218,30 @@ class Reconciler:
             self.reconcile()
             self._note_database(away=False)
         except DatabaseError as error:
-            # Predictions need no database: what is loaded keeps serving.
+            # Predictions need no database: loaded models stay in service.
             self._note_database(away=True, error=error)
             connection.close()
-            # The desired state that this worker read last, or else the one that is kept on this machine.
+            # The desired state that this worker read last, else the one stored on this machine.
             recalled = self._reader.recall()
             if self._reader.has_read:
                 self._carry_out(recalled)
 
     def _is_settled(self) -> bool:
-        """Return whether all that should serve here does, or has failed to."""
+        """Return whether everything that should be served here is, or has failed."""
         has_read = self.runtime.snapshot.has_read_desired_state
         return has_read and all(key in self._failures for key in self._lacking())
 
     def _lacking(self) -> Iterator[str]:
-        """Give what is to be loaded where nothing serves yet: models without a version here, and candidates.
+        """Yield the versions to load of models that are not served yet, and candidates.
 
-        Models that are loaded on demand aside: no request for another model waits for those.
+        Models that load on demand are excluded: requests for other models do not wait for these.
         """
         snapshot = self.runtime.snapshot
         served = (snapshot.models, snapshot.others, snapshot.on_demand)
         return (key for key in self.pending if not any(key in names for names in served))
 
     def _is_unknown(self) -> bool:
-        """Record that this replica lives, and return whether the registry does not know it, or no longer."""
+        """Record that this replica lives, and return whether the registry does not know it (any longer)."""
         return not services.beat(self.replica_id)
 
     def _say_goodbye(self) -> None:
@@ -263,7 +262,7 @@ class Reconciler:
         self.runtime.post(
             desired={name: desired.number for name, desired in state.items()},
             on_demand=self._residency.on_demand_of(state),
-            # Anybody may read these; the reason names places, and is for those who may look into the registry.
+            # Public; the full reason contains paths, and is only for users who may view the registry.
             problems={
                 key: f"version {state[key].number} failed to load; the model's page in the admin and the log say why"
                 for key in self._failures
@@ -277,7 +276,7 @@ class Reconciler:
         self._note_ready()
 
     def _note_ready(self) -> None:
-        """Post which candidates are on their way, and that all that should serve does, if it does."""
+        """Publish which candidates are being loaded, and, if so, that everything desired is served."""
         snapshot = self.runtime.snapshot
         awaited = frozenset(
             key for key in self._desired_state.others if key not in snapshot.others and key not in self._failures
@@ -289,7 +288,7 @@ class Reconciler:
             self.runtime.post(was_ready=True)
 
     def _in_memory(self, desired: DesiredVersion) -> LoadedModel | None:
-        """Return the model of a desired version that is loaded already, as the active version or beside it."""
+        """Return the model of a desired version that is already loaded, as the active version or another one."""
         held = self._held_of({desired.model}).values()
         return next((model for model in held if model.build == desired.build), None)
 
@@ -302,7 +301,7 @@ class Reconciler:
             self._post_desired_state()
 
     def _load(self, desired: DesiredVersion) -> None:
-        """Open what was fetched, and serve it."""
+        """Load a downloaded version, and serve it."""
         began: float | None = None
         try:
             with self.pending.taken(desired.key) as (fetching, details):
@@ -316,7 +315,7 @@ class Reconciler:
             return
         if not self._reader.is_current(desired):
             log.info("superseded", model=desired.model, version=desired.number)
-            self.pending.queue(desired)  # the next look, which comes at once, says what it gives way to
+            self.pending.queue(desired)  # the next pass, which follows at once, finds the replacement
             return
         self._serve(desired, loaded)
         self._has_dropped = True
@@ -324,7 +323,7 @@ class Reconciler:
         log.info("swapped", model=desired.model, version=desired.number, seconds=seconds, runs=loaded.runs["form"])
 
     def _make_room(self, key: str, needed_bytes: int) -> None:
-        """Drop the least recently used models until a version fits; raises BrokenArtifact if it cannot."""
+        """Unload the least recently used models until a version fits; BrokenArtifact if it cannot fit."""
         for name in self._residency.to_drop(key, needed_bytes, self.runtime.snapshot):
             self._residency.forget(name)
             self._follow({name})
@@ -357,7 +356,7 @@ class Reconciler:
         log.info("dropped", model=held.name, version=held.number)
 
     def _give_back(self) -> None:
-        """Return a dropped model's memory, a poll after the swap: what was in progress with it has ended."""
+        """Free an unloaded model's memory one poll after the swap, when its running calls have ended."""
         if self._has_dropped:
             self._has_dropped = False
             self._preparation.tidy()
@@ -387,10 +386,10 @@ class Reconciler:
 
 
 def _as_desired(held: LoadedModel, desired: DesiredVersion) -> LoadedModel:
-    """Return what is in memory as the desired version: nothing is to be fetched, and nothing can fail."""
+    """Return the version in memory as the desired version: it needs no download, and cannot fail."""
     return replace(held, generation=desired.generation, activated_at=desired.activated_at)
 
 
 def _target(of: DesiredVersion | LoadedModel | Failure) -> tuple[int, str]:
-    """Return what tells two desired versions of a model apart."""
+    """Return a key that identifies a desired version of a model."""
     return of.generation, of.build

@@ -1,4 +1,4 @@
-"""A replica's reports: rows for what has changed, and now and then all of them."""
+"""A replica's reports to the registry: changed rows, and periodically all rows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from models_registry.inference.runtime import LoadedModel
 from models_registry.models import ReplicaState
 from models_registry.services.rollout import ModelReport
 
-# While many models load, what has changed is reported together.
+# While many models load, changes are reported together.
 TOGETHER_SECONDS = 0.25
-# A database that was restored has other rows than those that were written. With many models it comes less often.
+# A restored database has other rows than those written. With many models, full reports are rarer.
 REPORT_AGAIN_SECONDS = 15.0
 
 
 class Reporter:
-    """Knows which models have something new to report; `describe` gives a model's report, None if it is gone."""
+    """Tracks the models with unreported changes; `describe` returns a model's report, None if it no longer exists."""
 
     def __init__(
         self,
@@ -46,19 +46,19 @@ class Reporter:
         self._all = Pace(REPORT_AGAIN_SECONDS)
 
     def note(self, name: str) -> None:
-        """Have what a model does reported."""
+        """Mark a model for the next report."""
         self._changed[name] = None
 
     def note_unknown(self) -> None:
-        """Have everything reported: the registry does not know this replica. Any thread may call it."""
+        """Mark everything for the next report: the registry does not know this replica. Callable from any thread."""
         self._all.hasten()
 
     def due_in(self) -> float | None:
-        """Return the seconds until something is to be reported; None if nothing has changed."""
+        """Return the seconds until the next report; None without changes."""
         return max(0.0, self._next_at - time.monotonic()) if self._changed else None
 
     def report(self, *, at_once: bool) -> None:
-        """Report what has changed, `at_once` or TOGETHER_SECONDS after the last report. Raises DatabaseError."""
+        """Report changes, `at_once` or TOGETHER_SECONDS after the last report. Raises DatabaseError."""
         now = time.monotonic()
         if self._all.is_due:
             self._report_all()
@@ -87,7 +87,7 @@ class Reporter:
         try:
             services.write_reports(self._replica_id, reports, gone=gone)
         except IntegrityError:
-            # The replica's own row is gone, or a model's: all of it is written again.
+            # The replica's or a model's row is missing: all rows are written again.
             self.note_unknown()
             raise
         self._changed.clear()
@@ -104,7 +104,7 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replica is with a version, since when, and why if it has failed."""
+    """A replica's state for a version, its start, and the reason of a failure."""
 
     state: ReplicaState
     since: datetime
@@ -119,9 +119,9 @@ def progress_of(
     started_at: datetime,
     unloaded_since: datetime | None = None,
 ) -> Progress:
-    """Return how far a replica is with a version of which it holds `held`.
+    """Return the state of a replica for a version of which it holds `held`.
 
-    `unloaded_since` is given for a version that is loaded at its next request.
+    `unloaded_since` is given for a version that loads at its next request.
     """
     if fetching_since is not None:
         return Progress(ReplicaState.LOADING, fetching_since)
@@ -137,7 +137,7 @@ def progress_of(
 def report_of(
     desired: DesiredVersion, held: LoadedModel | None, progress: Progress, *, others: dict[str, dict[str, str]]
 ) -> ModelReport:
-    """Return what a replica says of a model: the desired version, what it holds, and what it does about the two."""
+    """Return a replica's report of a model: the desired version, the loaded version, and the state."""
     return ModelReport(
         model_id=desired.model_id,
         state=str(progress.state),
@@ -153,5 +153,5 @@ def report_of(
 
 
 def report_of_other(desired: DesiredVersion, progress: Progress) -> dict[str, str]:
-    """Return what a replica says of a version beside the active one."""
+    """Return a replica's report of a version that is not the active one."""
     return {"state": str(progress.state), "digest": desired.digest, "reason": progress.reason}

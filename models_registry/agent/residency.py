@@ -1,4 +1,4 @@
-"""Which models a worker keeps in memory: all of them, or those that were asked for, within a bound."""
+"""Decides which models a worker keeps in memory: all of them, or requested ones up to a limit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from models_registry.services.desired_state import DesiredModel, DesiredState
 
 @dataclass(slots=True)
 class Residency:
-    """Without `on_demand`, every model is kept. With it, a model is loaded once it is asked for.
+    """Without `on_demand`, every model is kept. With it, a model is loaded when it is requested.
 
-    Pinned models are always kept, and so are both versions of a model that has a candidate. `max_bytes` bounds the
-    memory of all loaded models; 0: no bound.
+    Pinned models are always kept, and so are both versions of a model with a candidate. `max_bytes` limits the memory
+    of all loaded models; 0 means no limit.
     """
 
     on_demand: OnDemand | None = None
@@ -30,13 +30,13 @@ class Residency:
         return name in self._asked or self._is_kept(name, desired)
 
     def on_demand_of(self, state: DesiredState) -> frozenset[str]:
-        """Return the active models that are loaded at their first request, loaded now or not."""
+        """Return the active models that load at their first request, whether loaded now or not."""
         if self.on_demand is None:
             return frozenset()
         return frozenset(name for name in state if not self._is_kept(name, state.of(name)))
 
     def take_asked(self, state: DesiredState) -> set[str]:
-        """Return the models that requests ask for now and did not before; they are wanted from now on."""
+        """Return newly requested models; they should be in memory from now on."""
         if self.on_demand is None:
             return set()
         new = {name for name in self.on_demand.asked() if name in state} - self._asked
@@ -44,16 +44,16 @@ class Residency:
         return new
 
     def forget(self, name: str) -> None:
-        """Want a model no longer, until it is asked for again."""
+        """Mark a model as not needed, until it is requested again."""
         self._asked.discard(name)
         self._dropped_at[name] = datetime.now(UTC)
 
     def dropped_at(self, name: str) -> datetime | None:
-        """Return when a model was dropped last; None if it never was."""
+        """Return when a model was last unloaded; None if it never was."""
         return self._dropped_at.get(name)
 
     def end_waits(self, snapshot: ServingSnapshot) -> None:
-        """Let those requests continue whose model is loaded, has failed to load, or should no longer serve."""
+        """Wake the requests whose model is loaded, has failed to load, or should no longer be served."""
         if self.on_demand is None:
             return
         for name in self.on_demand.asked():
@@ -61,14 +61,14 @@ class Residency:
                 self.on_demand.end_wait(name)
 
     def to_drop(self, key: str, needed_bytes: int, snapshot: ServingSnapshot) -> list[str]:
-        """Return the least recently used models to drop before a version of `needed_bytes` is loaded as `key`.
+        """Return the least recently used models to unload before a version of `needed_bytes` is loaded as `key`.
 
-        Raises BrokenArtifact if dropping all that may be dropped leaves too little room.
+        Raises BrokenArtifact if unloading all evictable models frees too little memory.
         """
         if self.on_demand is None or not self.max_bytes:
             return []
         held = {**snapshot.models, **snapshot.others}
-        # The version that it replaces goes after the load.
+        # The replaced version is unloaded after the load.
         held.pop(key, None)
         total = needed_bytes + sum(loaded.memory_bytes for loaded in held.values())
         dropped = []

@@ -1,7 +1,7 @@
-"""Asks shadows for what the active versions have answered, and counts how far they agree.
+"""Runs shadows on copies of requests, and counts how often they agree with the active versions.
 
-A shadow runs in the sandbox, in its own process with the lowest priority: one that hangs, crashes or takes too much
-memory ends there, and no worker loads it. A machine runs one at a time.
+A shadow runs in the sandbox, in its own process with the lowest priority. So a crash, a hang or too much memory affects
+no worker. A machine runs one shadow at a time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from models_registry.services.shadows import ShadowCounts
 
 log = structlog.get_logger(__name__)
 
-# Rows of one process. They pass through this one as JSON, which must not hold up a prediction.
+# Rows of one process. They pass through this process as JSON, which must not delay a prediction.
 MAX_ROWS = 500
 MIN_PAUSE_SECONDS = 1.0
-# After a process that took one second, four seconds without.
+# After a process that took one second, the shadow pauses for four seconds.
 PAUSE_SHARE = 4.0
 LOWEST_PRIORITY = 19
 
@@ -41,7 +41,7 @@ Slot = Callable[[], AbstractContextManager[bool]]
 
 
 class ShadowRunner:
-    """A thread that asks shadows for the copies that wait."""
+    """A thread that runs shadows on the waiting copies."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class ShadowRunner:
         slot: Slot,
         lookout: Lookout | None = None,
     ) -> None:
-        """Report as `replica`; `slot` gives whether this worker may run a shadow now, for `limit_seconds` of work.
+        """Report as `replica`; `slot` yields whether this worker may run a shadow now, for `limit_seconds`.
 
-        `lookout` reads which shadows there are.
+        `lookout` reads the running shadows.
         """
         self._runtime = runtime
         self._queue = runtime.mirrored
@@ -70,27 +70,27 @@ class ShadowRunner:
         self._thread = DatabaseThread("shadow_runner", self.step, seconds=self._pause_seconds, last_step=self.finish)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End. A shadow that runs is left to its time limit."""
+        """Stop. A running shadow process ends at its time limit."""
         self._thread.stop(join_seconds=0.0)
 
     def read(self) -> bool:
-        """Read which shadows there are; there is nothing to do about it. Raises DatabaseError."""
+        """Read the running shadows; this needs no further action. Raises DatabaseError."""
         self._runtime.shadows = services.read_shadows()
         return False
 
     def step(self) -> None:
-        """Ask a shadow for what waits, and record what came of it. Raises DatabaseError."""
+        """Run a shadow on its waiting copies, and store the counts. Raises DatabaseError."""
         self._run_seconds = 0.0
         if not self._queue.is_empty:
             self._ask_one()
         self._record()
 
     def finish(self) -> None:
-        """Count the copies that wait as dropped: the worker ends, and asks no shadow for them."""
+        """Count the waiting copies as dropped: the worker ends and runs no shadow for them."""
         while calls := self._queue.take(MAX_ROWS):
             self._queue.drop(calls)
         self._record()

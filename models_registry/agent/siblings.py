@@ -1,7 +1,7 @@
-"""Which workers of a server have something to serve: a few bytes of memory that all of them share.
+"""Which workers of a server have models to serve, in memory that all of them share.
 
-A worker that replaces another leaves the connections to its siblings until it serves what they do. The memory is
-anonymous, so that no disk and no file can keep a worker from it.
+A replacement worker leaves new connections to its siblings until it serves the same models. The memory is anonymous, so
+no disk error can affect it.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 from models_registry.agent.periodic import PeriodicThread
 
 if TYPE_CHECKING:
-    # The server's master, which forks, must not load numpy.
+    # The server's master, which forks, must not import numpy.
     from models_registry.inference.runtime import Runtime, ServingSnapshot
 
-# Workers are numbered in the order of their forks; more than that many never live at once.
+# Workers are numbered in the order of their forks; this many never run at the same time.
 SLOTS = 512
 REPORT_SECONDS = 0.5
-# A worker that stands still counts no longer.
+# A worker that is blocked this long no longer counts.
 FRESH_SECONDS = 3.0
-# A slot is one aligned word, which is read whole: milliseconds since the machine's start, and the models it lacks.
+# A slot is one aligned word, so reads are atomic: milliseconds since boot, and the number of missing models.
 _MISSING_BITS = 16
 MAX_MISSING = (1 << _MISSING_BITS) - 1
 
 
 class Siblings:
-    """A slot for each worker of the server: when it last reported, and how many models it lacks."""
+    """A slot for each worker of the server: the time of its last report, and the number of missing models."""
 
     def __init__(self) -> None:
         """Share the slots with every process that is forked from this one."""
@@ -37,25 +37,25 @@ class Siblings:
         self._missing = MAX_MISSING
 
     def join(self, number: int) -> None:
-        """Take the slot of the worker with that `number`; until then this process has no siblings."""
+        """Use the slot of the worker with that `number`; before this call the process has no siblings."""
         self._own = number % SLOTS
         self._slots[self._own] = 0
 
     def report(self, snapshot: ServingSnapshot) -> None:
-        """Report what `snapshot` lacks; a worker that reports no more counts for FRESH_SECONDS."""
-        # A snapshot never changes, and to count what it lacks takes longer the more models there are.
+        """Report the missing models of `snapshot`; a report counts for FRESH_SECONDS."""
+        # A snapshot never changes, and counting its missing models takes time with many models.
         if snapshot is not self._counted:
             self._counted, self._missing = snapshot, missing_of(snapshot)
         if self._own is not None:
             self._slots[self._own] = _milliseconds() << _MISSING_BITS | self._missing
 
     def leave(self) -> None:
-        """Count no longer: this worker ends."""
+        """Stop counting as a live worker: this worker ends."""
         if self._own is not None:
             self._slots[self._own] = 0
 
     def fewest_missing(self) -> int | None:
-        """Return how many models the best sibling lacks; None if no sibling lives."""
+        """Return the smallest number of missing models among the siblings; None without a live sibling."""
         oldest = _milliseconds() - int(FRESH_SECONDS * 1000)
         words: list[int] = self._slots.tolist()
         found = [
@@ -71,24 +71,24 @@ class Siblings:
 
 
 def may_accept(snapshot: ServingSnapshot, fewest_missing: int | None) -> bool:
-    """Return whether a worker may take connections where its best sibling lacks `fewest_missing` models.
+    """Return whether a worker may accept while its best sibling has `fewest_missing` missing models.
 
-    A worker that was ready once may always. Another one may unless a sibling serves more of what should serve: it
-    would refuse what the sibling answers.
+    A worker that was ready once always may. Another one may unless a sibling serves more of the desired models: this
+    worker would refuse requests that the sibling can answer.
     """
     return snapshot.was_ready or fewest_missing is None or missing_of(snapshot) <= fewest_missing
 
 
 def missing_of(snapshot: ServingSnapshot) -> int:
-    """Return how many versions that should serve do not; MAX_MISSING if that is not known yet."""
+    """Return the number of desired versions that are not served; MAX_MISSING if unknown."""
     if not snapshot.has_read_desired_state:
         return MAX_MISSING
-    # Without a candidate a worker would break the split that its siblings keep.
+    # Without a candidate, a worker would violate the traffic split of its siblings.
     return min(len(snapshot.missing()) + len(snapshot.awaited), MAX_MISSING)
 
 
 class SiblingReport:
-    """A thread that reports to the siblings, whatever else this worker is busy with."""
+    """A thread that reports to the siblings, even while the worker is busy."""
 
     def __init__(self, runtime: Runtime, siblings: Siblings) -> None:
         """Report on `runtime`."""
@@ -97,11 +97,11 @@ class SiblingReport:
         self._thread = PeriodicThread("sibling_report", self._report, seconds=REPORT_SECONDS, is_eager=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and count no longer."""
+        """Stop, and no longer count as live."""
         self._thread.stop()
         self._siblings.leave()
 
@@ -114,7 +114,7 @@ class _Shared:
 
 
 def shared() -> Siblings:
-    """Return the slots that this process shares: call it in the server's master before it forks."""
+    """Return the slots of this process; call it in the server's master before the forks."""
     if _Shared.siblings is None:
         _Shared.siblings = Siblings()
     return _Shared.siblings

@@ -1,4 +1,4 @@
-"""Writes this replica's usage once a minute, and keeps the windows of all replicas in bounds."""
+"""Writes this replica's usage once a minute, and deletes expired windows of all replicas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 ROLL_UP = "usage"
 ROLL_UP_SECONDS = 300.0
-# Minutes that wait while the database is unavailable. After that, the oldest are lost.
+# Minutes that are kept while the database is unavailable. Above this number, the oldest are lost.
 MAX_WAITING_MINUTES = 120
 EVENTS = PauseEvents("usage_paused", "usage_resumed", next="The minutes wait, and are written later.")
 
@@ -25,15 +25,15 @@ Source = Callable[[], Mapping[VersionKey, Usage]]
 
 
 def minute_of(moment: datetime) -> datetime:
-    """Return when the minute of `moment` began."""
+    """Return the start of the minute of `moment`."""
     return moment.replace(second=0, microsecond=0)
 
 
 class UsageReporter:
-    """A thread beside the maintenance loop: a validation that runs there for minutes must not delay a window."""
+    """A thread separate from maintenance, where a validation of minutes would delay a window."""
 
     def __init__(self, replica: str, source: Source) -> None:
-        """Report for `replica` what `source` has counted by version since the process began."""
+        """Report for `replica` the counts of `source` by version since the process started."""
         self._replica = replica
         self._source = source
         self._written: Mapping[VersionKey, Usage] = {}
@@ -44,15 +44,15 @@ class UsageReporter:
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write the minute in progress, and end."""
+        """Write the current minute, and stop."""
         self._thread.stop()
 
     def report(self, now: datetime) -> None:
-        """Write the minutes that have ended; what was counted since the last call belongs to the earliest of them.
+        """Write the minutes that have ended; counts since the last call belong to the earliest of them.
 
         Raises DatabaseError if they cannot be written; they wait for the next call.
         """
@@ -78,7 +78,7 @@ class UsageReporter:
             self._waiting.popleft()
 
     def _seconds_to_next_minute(self) -> float:
-        # A second later, so that the requests of the last second are summed up.
+        # One second later, so that the requests of the last second are included.
         due = self._minute + timedelta(seconds=61)
         return max(1.0, (due - datetime.now(UTC)).total_seconds())
 

@@ -1,4 +1,4 @@
-"""Delivers the events of the outbox, in its own thread: a receiver that hangs delays nothing else."""
+"""Delivers events from the outbox, in its own thread, so that a slow receiver delays nothing else."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ EVENTS = PauseEvents("webhooks_paused", "webhooks_resumed", next="The events wai
 
 
 class WebhookSender:
-    """A loop that notes the end of rollouts, and sends what is due."""
+    """A loop that records the end of rollouts, and sends due events."""
 
     def __init__(self, *, holder: str, look_seconds: float = LOOK_SECONDS, fleet: Fleet | None = None) -> None:
-        """Look every `look_seconds`, less often in a large `fleet`."""
+        """Check every `look_seconds`, less often in a large `fleet`."""
         pause = partial((fleet or Fleet()).pause_seconds, look_seconds)
         self._holder = holder
         self._look_seconds = look_seconds
         self._thread = DatabaseThread("webhook_sender", self._look, seconds=pause, events=EVENTS)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the delivery in progress; what is left is sent by another replica, or after the next start."""
+        """Stop after the current delivery; another replica, or the next start, sends the remaining events."""
         self._thread.stop(join_seconds=0)
 
     def _look(self) -> None:

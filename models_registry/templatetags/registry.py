@@ -1,4 +1,4 @@
-"""How the admin writes moments, sizes, digests, states and forms."""
+"""Template filters for times, sizes, digests, states and forms."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ register.filter("markdown", render_markdown)
 
 @register.filter
 def moment(value: datetime | None) -> SafeString:
-    """Return a moment to the second, in UTC."""
+    """Return a time to the second, in UTC."""
     if value is None:
         return NOTHING
     at = value.astimezone(UTC)
@@ -52,7 +52,7 @@ def moment(value: datetime | None) -> SafeString:
 
 @register.filter
 def ago(value: datetime | None) -> SafeString:
-    """Return a moment that registry.js keeps writing as "12 s ago"; without it, the moment itself."""
+    """Return a time that registry.js updates as "12 s ago"; without JavaScript, the time itself."""
     if value is None:
         return NOTHING
     at = value.astimezone(UTC)
@@ -62,7 +62,7 @@ def ago(value: datetime | None) -> SafeString:
 
 @register.filter
 def size(size_bytes: float | None) -> str:
-    """Return a number of bytes in the unit that suits it, with ≈ if it is rounded: 1 MB is 1,000,000 bytes."""
+    """Return a number of bytes in a suitable unit, with ≈ if it is rounded: 1 MB is 1,000,000 bytes."""
     if size_bytes is None:
         return "–"
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -73,7 +73,7 @@ def size(size_bytes: float | None) -> str:
 
 @register.filter
 def seconds(value: float | None) -> str:
-    """Return a duration in the unit that suits it, with ≈ if it is rounded."""
+    """Return a duration in a suitable unit, with ≈ if it is rounded."""
     if value is None:
         return "–"
     if value < 0.001:
@@ -83,19 +83,19 @@ def seconds(value: float | None) -> str:
 
 @register.filter
 def percent(share: float | None) -> str:
-    """Return a share from 0 to 1 in percent."""
+    """Return a share from 0 to 1 as a percentage."""
     return "–" if share is None else f"{100 * share:.3g} %"
 
 
 @register.filter
 def latency(usage: Usage, share: float) -> str:
-    """Return a quantile of the answered requests' time, to three digits: it is read off a histogram."""
+    """Return a latency quantile with three digits, because a histogram is not more exact."""
     found = usage.latency_quantile(share)
     return "–" if found is None else f"{1000 * found:.3g} ms"
 
 
 def _rounded(value: float, factor: float, unit: str) -> str:
-    """Return `value` in a unit of `factor`, to three digits; ≈ says that there are more."""
+    """Return `value` in a unit of `factor` with three digits; ≈ marks a rounded value."""
     amount = value / factor
     text = f"{amount:.3g}" if abs(amount) < 1000 else f"{amount:,.0f}"
     is_exact = math.isclose(float(text.replace(",", "")) * factor, value, rel_tol=1e-12)
@@ -104,19 +104,19 @@ def _rounded(value: float, factor: float, unit: str) -> str:
 
 @register.filter
 def short_digest(digest: str) -> SafeString | str:
-    """Return the first 12 digits, the whole on hover."""
+    """Return the first 12 digits, with the whole digest as tooltip."""
     return format_html('<code title="SHA-256 {}">{}</code>', digest, digest[:12]) if digest else "–"
 
 
 @register.filter
 def number(value: object) -> str:
-    """Return a metric with every digit that it has."""
+    """Return a metric with all its digits."""
     return str(value)
 
 
 @register.filter
 def compact(value: float) -> str:
-    """Return a number with four significant digits at most."""
+    """Return a number with at most four significant digits."""
     return f"{value:.4g}"
 
 
@@ -128,25 +128,25 @@ def badge(state: str) -> str:
 
 @register.filter
 def as_json(value: object) -> str:
-    """Return a value as JSON, as callers would write it."""
+    """Return a value as JSON, as in a request."""
     return json.dumps(value, ensure_ascii=False)
 
 
 @register.filter
 def form_of(runs: Mapping[str, Any] | None) -> str:
-    """Return in which form a replica serves."""
+    """Return the form in which a replica serves the version."""
     return str((runs or {}).get("form") or "native")
 
 
 @register.filter
 def form_text(runs: Mapping[str, Any] | None) -> str:
-    """Return how that form was verified and what it gains, or why there is none; empty if the report has neither."""
+    """Return the verification and speedup of that form, or why there is no compiled one; empty without either."""
     return str((runs or {}).get("text") or "")
 
 
 @register.filter
 def values_text(feature: dict[str, Any]) -> str:
-    """Return in words which values a feature takes."""
+    """Return a description of a feature's allowed values."""
     return Feature.from_json(feature).expected()
 
 

@@ -231,7 +231,7 @@ def test_key_is_asked_for_where_predictions_need_one(serve, look, settings):
     try:
         with live_service() as url:
             page = look(url)
-            expect(page.get_by_role("alert")).to_contain_text("An API key is needed")
+            expect(page.get_by_role("alert")).to_contain_text("An API key is required")
             expect(page.locator("#snippet")).to_contain_text("X-API-Key: $MLAPI_KEY")
             page.get_by_label("API key").fill("wrong")
             expect(page.get_by_role("alert")).to_contain_text("401 · invalid_api_key")
