@@ -21,6 +21,7 @@ from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.batching import DynamicBatcher
 from models_registry.inference.ground_truth import GroundTruthQueue
 from models_registry.inference.runtime import LoadedModel, ServingSnapshot
+from tests.mlapi.callers import PERMISSIONS, Caller
 from tests.support.asgi import AsgiClient
 
 Load = Callable[..., LoadedModel]
@@ -75,3 +76,9 @@ def load() -> Iterator[Load]:
     yield serve
     replica.runtime.snapshot = ServingSnapshot()
     replica.runtime.ground_truth = GroundTruthQueue()
+
+
+@pytest.fixture
+def caller():
+    """Return a program that may do everything."""
+    return Caller(*PERMISSIONS)
