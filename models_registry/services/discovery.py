@@ -69,6 +69,7 @@ def _record(model: RegisteredModel, content: FolderContent, result: DiscoveryRes
             version.storage_key, version.storage_version, version.parts
         ):
             _return(version, result)
+    result.ignored += ignored
 
 
 def _add(model: RegisteredModel, item: StoredVersion, format: str, *, by: str) -> ModelVersion | None:
