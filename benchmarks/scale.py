@@ -34,6 +34,8 @@ LIMIT_SECONDS = 600.0
 WORKERS = 2
 # Models that are asked for where loading is lazy, and the length of a row.
 ASKED, FEATURES = 10, 30
+DOCUMENTS = ("/models", "/models?limit=1000", "/openapi.json", "/models/m00000/openapi.json")
+DOCUMENT_REQUESTS = 10
 # Each replica has several.
 MAX_CONNECTIONS = 2000
 REPORTED = "SELECT count(*) FROM models_registry_replicamodel WHERE state = 'unloaded'"
@@ -61,9 +63,25 @@ def load(count: int, directory: Path) -> Figures:
             "one idle worker, % of a core": idle * 100,
             "activation of one until all serve it, s": _activation(registry, server),
             "memory of one worker, MB": max(worker.memory_full_info().uss for worker in _workers(server)) / 1e6,
+            **{f"{path}, ms of a worker": _document_milliseconds(server, path) for path in DOCUMENTS},
         }
     finally:
         server.stop()
+
+
+def _document_milliseconds(server: Server, path: str) -> float:
+    """Return the processor time that the workers take for one answer, the first one included."""
+    workers = _workers(server)
+    before = sum(worker.cpu_times().user + worker.cpu_times().system for worker in workers)
+    for _ in range(DOCUMENT_REQUESTS):
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.read() and response.status != 200:
+            raise RuntimeError(f"{path}: {response.status}")
+        connection.close()
+    after = sum(worker.cpu_times().user + worker.cpu_times().system for worker in workers)
+    return (after - before) / DOCUMENT_REQUESTS * 1e3
 
 
 def lazy(count: int, directory: Path) -> Figures:

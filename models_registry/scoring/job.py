@@ -41,7 +41,7 @@ PARTS_SUFFIX = ".parts"
 DEFAULT_ROWS_PER_PART = 100_000
 MAX_BATCH_ROWS = 10_000
 PART_NAME = re.compile(rf"part-\d{{5}}-\d{{6}}\.({'|'.join(set(FORMATS.values()))})")
-ROW_WORDS = re.compile(r"^Row \d+: ")
+ROW_WORDS = re.compile(r"^Row \d+[:,] ")
 
 
 @dataclass(frozen=True, slots=True)
