@@ -27,7 +27,6 @@ class _Look:
     seconds: Callable[[], float]
     then: Callable[[], None]
     on_error: Callable[[], None]
-    is_write: bool
     due_at: float = 0.0
 
 
@@ -49,16 +48,14 @@ class Lookout:
         seconds: float | Callable[[], float],
         then: Callable[[], None] = _nothing,
         on_error: Callable[[], None] = _nothing,
-        is_write: bool = False,
     ) -> None:
         """Run a query every `seconds`, and call `then` after each true result.
 
-        `on_error` is called after a look that the database did not answer. A failed look delays no other one while the
-        database is there. A look that writes comes after those that read, which a read-only database answers.
+        `on_error` is called after a look that the database did not answer. While the database is there, a look that
+        fails ends no other look.
         """
         interval = seconds if callable(seconds) else lambda: seconds
-        self._looks.append(_Look(ask, interval, then, on_error, is_write))
-        self._looks.sort(key=lambda look: look.is_write)
+        self._looks.append(_Look(ask, interval, then, on_error))
 
     def start(self) -> None:
         """Start; each query first runs after its interval."""
@@ -92,7 +89,7 @@ class Lookout:
                     break
                 look.on_error()
             except Exception:
-                # The looks after it are made nevertheless: one of them records that this replica lives.
+                # A fault of one look, which the others do not share.
                 log.exception("look_failed")
         if failed is not None:
             raise failed

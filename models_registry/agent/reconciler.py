@@ -58,8 +58,8 @@ class Reconciler:
     ) -> None:
         """Reconcile `runtime`; the workers of this machine queue at `load_queue`, and `residency` selects models.
 
-        `lookout` reads the revision and records that this replica lives, even during a long load. `memory_path` stores
-        the desired state for a worker that starts while the database is unavailable.
+        `lookout` reads the revision of the desired state. `memory_path` stores that state for a worker that starts
+        while the database is unavailable.
         """
         self.runtime = runtime
         self.replica_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -93,12 +93,8 @@ class Reconciler:
         self._database_is_away = False
         self._lookout = lookout or Lookout()
         self._lookout.add(self._reader.look, seconds=poll_seconds, then=self._thread.wake)
-        self._lookout.add(
-            self._is_unknown,
-            seconds=max(1.0, min(2.0, poll_seconds)),
-            then=self._reporter.note_unknown,
-            is_write=True,
-        )
+        # In a thread of its own: no load, slow look or lock on another table may make this replica count as gone.
+        self._heartbeat = DatabaseThread("heartbeat", self._beat, seconds=max(1.0, min(2.0, poll_seconds)))
         runtime.on_demand = self._residency.on_demand
         if runtime.on_demand is not None:
             runtime.on_demand.wake = self._thread.wake
@@ -109,12 +105,14 @@ class Reconciler:
         A replacement worker takes connections from the shared socket at once, so it should be ready then.
         """
         self._lookout.start()
+        self._heartbeat.start()
         self._thread.start()
         self._first_pass.wait(wait_seconds)
 
     def stop(self) -> None:
         """Stop, and remove this replica from the registry."""
         self._lookout.stop()
+        self._heartbeat.stop()
         self._thread.stop()
 
     def reconcile(self) -> None:
@@ -240,9 +238,10 @@ class Reconciler:
         served = (snapshot.models, snapshot.others, snapshot.on_demand)
         return (key for key in self.pending if not any(key in names for names in served))
 
-    def _is_unknown(self) -> bool:
-        """Record that this replica lives, and return whether the registry does not know it (any longer)."""
-        return not services.beat(self.replica_id)
+    def _beat(self) -> None:
+        """Record that this replica lives; report everything if the registry does not know it (any longer)."""
+        if not services.beat(self.replica_id):
+            self._reporter.note_unknown()
 
     def _say_goodbye(self) -> None:
         try:

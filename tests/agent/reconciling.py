@@ -75,7 +75,7 @@ def no_table(name: str) -> Iterator[None]:
             cursor.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
 
 
-def new_reconciler(storage, preparation, tmp_path) -> Reconciler:
+def new_reconciler(storage, preparation, tmp_path, **more) -> Reconciler:
     return Reconciler(
         Runtime(),
         preparation=preparation,
@@ -84,6 +84,7 @@ def new_reconciler(storage, preparation, tmp_path) -> Reconciler:
         default_model="",
         load_queue=LoadQueue(tmp_path / "lock", limit_seconds=60),
         memory_path=tmp_path / "desired_state.json",
+        **more,
     )
 
 

@@ -59,14 +59,6 @@ def test_an_absent_database_is_told_to_the_loops(lookout):
     assert not asked
 
 
-def test_reads_come_before_a_write_that_fails(lookout):
-    asked = []
-    lookout.add(raise_away, seconds=SOON, is_write=True)
-    lookout.add(lambda: bool(asked.append(1)), seconds=SOON)
-    lookout.start()
-    eventually(lambda: len(asked) >= 3)
-
-
 def raise_other() -> bool:
     raise ValueError("a look with a fault")
 
@@ -79,14 +71,12 @@ def ask_wrongly() -> bool:
 
 @pytest.mark.parametrize("fail", [raise_other, ask_wrongly])
 def test_a_failing_look_does_not_end_the_others(lookout, fail):
-    asked, woken, written = [], [], []
+    asked, woken = [], []
     lookout.add(fail, seconds=SOON)
     lookout.add(lambda: asked.append(read_revision()) or True, seconds=SOON, then=lambda: woken.append(1))
-    lookout.add(lambda: bool(written.append(1)), seconds=SOON, is_write=True)
     lookout.start()
-    eventually(lambda: len(written) >= 3)
+    eventually(lambda: len(woken) >= 3)
     assert asked
-    assert woken
 
 
 @pytest.fixture

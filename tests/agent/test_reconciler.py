@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models_registry import conf, services
+from models_registry.agent.lookout import Lookout
 from models_registry.agent.pending_loads import FETCHED_AT_ONCE
 from models_registry.artifacts.cache import ArtifactCache
 from models_registry.models import ModelVersion, Replica
@@ -59,6 +60,21 @@ def test_a_replica_is_heard_of_while_it_loads(reconciler, storage_directory, tmp
         eventually(lambda: heard.update(Replica.objects.values_list("heartbeat_at", flat=True)) or len(heard) >= 3)
         assert served(reconciler) is None
     eventually(lambda: served(reconciler) == 1)
+
+
+def test_a_replica_is_heard_of_during_a_slow_look(storage, preparation, tmp_path):
+    lookout, asked, answered = Lookout(), threading.Event(), threading.Event()
+    made = new_reconciler(storage, preparation, tmp_path, lookout=lookout)
+    lookout.add(lambda: asked.set() or answered.wait(30), seconds=0.001)
+    made.start(wait_seconds=20)
+    try:
+        assert asked.wait(20)
+        heard = set()
+        eventually(lambda: heard.update(Replica.objects.values_list("heartbeat_at", flat=True)) or len(heard) >= 3)
+        assert not answered.is_set()
+    finally:
+        answered.set()
+        made.stop()
 
 
 def test_rollback_to_a_loaded_version_needs_no_storage(reconciler, storage, storage_directory, tmp_path):
