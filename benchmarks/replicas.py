@@ -31,7 +31,7 @@ from models_registry.agent.api_key_sync import ApiKeySync  # noqa: E402
 from models_registry.agent.batches import BatchRunner  # noqa: E402
 from models_registry.agent.canary_watch import CanaryWatch  # noqa: E402
 from models_registry.agent.fleet import Fleet  # noqa: E402
-from models_registry.agent.idle_connections import MAX_IDLE, idle_connections  # noqa: E402
+from models_registry.agent.idle_connections import IdleConnections, OfProcess  # noqa: E402
 from models_registry.agent.load_queue import LoadQueue  # noqa: E402
 from models_registry.agent.lookout import Lookout  # noqa: E402
 from models_registry.agent.maintenance import MaintenanceLoop  # noqa: E402
@@ -75,6 +75,8 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
     runtime = Runtime()
     poll_seconds = settings.MODELS_POLL_SECONDS
     own = directory / str(number)
+    # As in a process of its own.
+    OfProcess.connections = IdleConnections()
     lookout = Lookout()
     reconciler = Reconciler(
         runtime,
@@ -126,8 +128,6 @@ def measure(replicas: int) -> dict[str, float]:
     names = list(RegisteredModel.objects.values_list("name", flat=True))
     Replica.objects.all().delete()
     directory = Path(settings.MODELS_CACHE)
-    # Each replica has its own process, and keeps that many; here they share one.
-    idle_connections.max_idle = MAX_IDLE * replicas
     for number in range(replicas):
         start_replica(number, Usages(names), directory)
         time.sleep(settings.MODELS_POLL_SECONDS / replicas)

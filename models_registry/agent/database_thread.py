@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from django.db import DatabaseError, connection
 
-from models_registry.agent.idle_connections import idle_connections
+from models_registry.agent.idle_connections import OfProcess
 from models_registry.agent.periodic import PeriodicThread
 
 log = structlog.get_logger(__name__)
@@ -42,10 +42,11 @@ class DatabaseThread(PeriodicThread):
         """Start nothing yet; without `events`, an absent database is a line of the level debug."""
         super().__init__(name, step, seconds=seconds, is_eager=is_eager, last_step=last_step)
         self._events = events
+        self._idle = OfProcess.connections
         self._is_paused = False
 
     def _run(self) -> None:
-        with idle_connections.kept():
+        with self._idle.kept():
             super()._run()
 
     def _next_pause(self) -> float:
@@ -56,7 +57,7 @@ class DatabaseThread(PeriodicThread):
         super()._attempt(lambda: self._with_connection(step))
 
     def _with_connection(self, step: Callable[[], None]) -> None:
-        with idle_connections.lend():
+        with self._idle.lend():
             try:
                 step()
                 self._note_database(None)

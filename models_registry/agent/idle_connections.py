@@ -17,8 +17,7 @@ class IdleConnections:
     """Lends a connection for a step, so that a worker has one connection per running step, not per loop."""
 
     def __init__(self) -> None:
-        """Keep none yet, and at most `max_idle`."""
-        self.max_idle = MAX_IDLE
+        """Keep none yet."""
         self._idle: list[BaseDatabaseWrapper] = []
         self._users = 0
         self._guard = threading.Lock()
@@ -62,11 +61,14 @@ class IdleConnections:
         if one.connection is None:
             return
         with self._guard:
-            is_kept = bool(self._users) and len(self._idle) < self.max_idle
+            is_kept = bool(self._users) and len(self._idle) < MAX_IDLE
             if is_kept:
                 self._idle.append(one)
         if not is_kept:
             one.close()
 
 
-idle_connections = IdleConnections()
+class OfProcess:
+    """What the loops of this process share."""
+
+    connections = IdleConnections()
