@@ -50,7 +50,7 @@ def package(tmp_path) -> Path:
     return built
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_page_works_word_for_word(package, tmp_path):
     install, act, ask = blocks("sh")
     settings, view, address = blocks("python")

@@ -411,14 +411,13 @@ def test_the_end_answers_what_is_under_way(service, tmp_path):
             assert receive(connection)[0][0] == 200
             assert other.process is not None
             other.process.terminate()
-            began = time.monotonic()
             time.sleep(0.3)
             slower.sendall(request()[:10])
             connection.sendall(request())
             ((status, headers, _),) = receive(connection)
             assert (status, headers["connection"]) == (200, "close")
             assert other.stop() == 0
-            assert time.monotonic() - began < 20, f"{silent}, {slow}: who asks for nothing is not waited for"
+            assert "timeout graceful shutdown exceeded" not in other.log(), f"{silent} and {slow} ask for nothing"
     finally:
         other.kill()
 
