@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import os
 import resource
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -128,7 +129,8 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
 
         self.config.app = self.wsgi
         server = _Server(config=self.config)
-        self._install_sigquit_handler()
+        # gunicorn's master sends it on SIGINT and SIGQUIT. uvicorn_worker's own handler would not end the server.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         listeners: list[Any] = []
         tasks = [
             asyncio.create_task(self._listen(server, listeners)),

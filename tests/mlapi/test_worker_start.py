@@ -115,6 +115,15 @@ def test_other_ports_stop_while_requests_finish(start, tmp_path):
     assert server.wait(timeout=30) == 0
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_workers_end_in_order_on_each_signal(start, tmp_path, sent):
+    server, log = start(free_port()), tmp_path / "log"
+    eventually(lambda: log.read_text().count("Application startup complete") == 2)
+    server.send_signal(sent)
+    assert server.wait(timeout=60) == 0
+    assert log.read_text().count("Finished server process") == 2
+
+
 def test_workers_end_with_a_master_that_is_killed(start):
     port = free_port()
     server = start(port)
