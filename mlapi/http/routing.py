@@ -74,7 +74,7 @@ def routing_key(request: Request) -> str:
 def routed_model(snapshot: ServingSnapshot, name: str | None, *, version: int | None, key: str) -> LoadedModel | None:
     """Return the loaded model that a request is for; None if it is not served.
 
-    If the requested version is not loaded, the active one stands in: the request is refused, and counted there.
+    For a version that is not loaded, this is the active one: the request is refused later, and counted there.
     """
     loaded = snapshot.models.get(name or snapshot.default or "")
     if loaded is None:

@@ -79,7 +79,7 @@ class Fetching:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go."""
+        """Release the artifact."""
         self.let_go()
 
     def _run(self) -> None:

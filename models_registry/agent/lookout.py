@@ -13,7 +13,7 @@ from models_registry.agent.database_thread import DatabaseThread
 
 log = structlog.get_logger(__name__)
 
-# Looks that are due within that time are made together.
+# Queries that are due within this time run together.
 TOGETHER_SECONDS = 0.1
 
 
@@ -37,7 +37,7 @@ class Lookout:
     """
 
     def __init__(self) -> None:
-        """Look for nothing yet."""
+        """Start without queries."""
         self._looks: list[_Look] = []
         self._thread = DatabaseThread("lookout", self._step, seconds=self._pause_seconds)
 
@@ -96,5 +96,5 @@ class Lookout:
 
 
 def _is_connected() -> bool:
-    """Return whether the connection works: then an error was about one query, not about the database."""
+    """Return whether the connection works: then only one query failed, not the database."""
     return connection.connection is not None and connection.is_usable()

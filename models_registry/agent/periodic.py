@@ -49,11 +49,11 @@ class PeriodicThread:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether `stop` was called: a long step may end early then."""
+        """Whether `stop` was called, so that a long step can end early."""
         return self._stopping.is_set()
 
     def start(self, *, wait_seconds: float = 0.0) -> None:
-        """Begin, and wait at most `wait_seconds` for the end of the first step."""
+        """Start, and wait at most `wait_seconds` for the end of the first step."""
         self._stopping.clear()
         self._wake.clear()
         self._has_stepped.clear()
@@ -63,7 +63,7 @@ class PeriodicThread:
             self._has_stepped.wait(wait_seconds)
 
     def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
-        """End after the step in progress; wait at most `join_seconds` for that."""
+        """Stop after the current step; wait at most `join_seconds` for it."""
         self._stopping.set()
         self._wake.set()
         if self._thread is not None and join_seconds:
@@ -74,7 +74,7 @@ class PeriodicThread:
         self._wake.set()
 
     def wait_for_stop(self, seconds: float) -> bool:
-        """Wait within a step until `seconds` have passed or `stop` is called; return whether it was."""
+        """Wait within a step until `seconds` have passed or `stop` is called; return whether it was called."""
         return self._stopping.wait(seconds)
 
     def _run(self) -> None:
@@ -90,7 +90,7 @@ class PeriodicThread:
 
     def _goes_on_after_pause(self) -> bool:
         self.was_woken = self._wake.wait(self._next_pause())
-        # `stop` sets its flag before the event, so that a cleared event loses none.
+        # `stop` sets its flag before the event, so that clearing the event loses no call.
         self._wake.clear()
         return not self.is_stopping
 

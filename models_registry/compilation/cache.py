@@ -20,8 +20,8 @@ from models_registry.compilation.compiled import MODEL_FILE, PLAN_FILE, REPORT_F
 from models_registry.compilation.report import AccelerationReport, AccelerationRequest
 from models_registry.files import acquire
 
-# Raise it where a model may get another graph, plan or verdict than before: forms of an older number are built again.
-# tests/compilation/test_compiler_version.py fails while the code has changed and the number has not been decided.
+# Increase it if a model may get another graph, plan or verdict than before: older compiled forms are then rebuilt.
+# tests/compilation/test_compiler_version.py fails if the code has changed without a decision about this number.
 COMPILER_VERSION = 4
 COMPILERS = (
     "onnxruntime",
@@ -37,7 +37,7 @@ COMPILERS = (
     "xgboost-cpu",
     "lightgbm",
 )
-# A verdict for want of time or memory is tried again after this long: the machine may have been busy.
+# A verdict due to a time or memory limit is repeated after this time: the machine may have been busy.
 RETRY_SECONDS = 3600.0
 # Longer than any compilation: a directory this old is left over from a killed process.
 ABANDONED_SECONDS = 3600.0

@@ -40,7 +40,8 @@ CONTAINERS = {"array", "frame", "objects", "text"}
 MIN_SPEEDUP = 1.2
 BATCH_ROWS = 64
 TIMED_BATCHES = 16
-# Boosting gains thirty times for one row and breaks even for many; only where a batch loses clearly is it left.
+# A compiled booster is thirty times faster for one row and equal for many: it is rejected only if a batch is clearly
+# slower.
 MAX_SLOWDOWN = 1.5
 
 
@@ -204,7 +205,7 @@ def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any
 
 
 def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typical: list[list[Any]]) -> Compiled:
-    """Return the compiled form if it is faster for one of the `typical` rows, and for a batch not much slower."""
+    """Return the compiled form if it is faster for one of the `typical` rows, and not much slower for a batch."""
     candidate, compiled, verification = verified.candidate, verified.compiled, verified.verification
     plan = json.dumps(candidate.plan).encode()
 
@@ -241,7 +242,7 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
 
 
 def _reason_for_native(one: tuple[float, float], many: tuple[float, float]) -> str | None:
-    """Return why the native form serves, though the compiled one is right; both take microseconds of both forms."""
+    """Return why the native form is served although the compiled form is correct; arguments: microseconds of both."""
     if one[0] < MIN_SPEEDUP * one[1]:
         return f"the compiled form is right and no faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
     if many[1] > MAX_SLOWDOWN * many[0]:
@@ -255,7 +256,7 @@ def _reason_for_native(one: tuple[float, float], many: tuple[float, float]) -> s
 def _timed(
     estimator: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[Any], count: int
 ) -> tuple[float, float]:
-    """Return the microseconds of both forms for `count` of the rows, parsed as a worker parses them."""
+    """Return the microseconds of both forms for `count` of the rows, parsed as in a worker."""
     served = schema.without_frames()
     batches = [
         served.parse([list(rows[(start + index) % len(rows)]) for index in range(count)])

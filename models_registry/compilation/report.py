@@ -69,11 +69,10 @@ class Limits:
 class AccelerationReport:
     """The form of an artifact that is served, its verification, and its speedup.
 
-    `kind` is `onnx64` or `native`; a native one has a `reason` in words, and perhaps the figures of a
-    compiled form that was right and no faster. Times are lower quartiles for one row, with everything that a prediction
-    needs after parsing; `batch_timings` has those for one row and for many. With `by_library`, boosters in the native
-    form answer by the library that trained them. A verdict that is not `final` (the compiler ran out of time or memory)
-    is tried again later.
+    `kind` is `onnx64` or `native`; a native one has a `reason`, and optionally the figures of a correct compiled form
+    that was not faster. Times are lower quartiles for one row, for all of a prediction after parsing; `batch_timings`
+    has those for one row and for many. With `by_library`, boosters in the native form predict with the library that
+    trained them. A verdict that is not `final` (the compiler reached a time or memory limit) is repeated later.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""What forms of a model take for the same rows."""
+"""Measures the forms of a model on the same rows."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from itertools import cycle
 from statistics import quantiles
 from typing import Any
 
-# All forms are timed in turns of a few calls, for about this long.
+# All forms are timed alternately, a few calls each, for about this many seconds.
 SECONDS = 0.3
 CALLS = 8
 MIN_CALLS = 3
 MAX_CALLS = 400
-# Fewer calls are enough where one form takes several times as long: no choice is that close.
+# Fewer calls suffice if one form takes several times as long.
 CLEAR_CALLS = 16
 CLEAR_RATIO = 3.0
 
 
 def lower_quartiles(*forms: Callable[[], object], calls: int = CALLS) -> list[float]:
-    """Return the lower quartiles of the forms in microseconds of processor time, in turns of `calls` calls.
+    """Return the lower quartiles of the forms in microseconds of CPU time, timed alternately, `calls` calls each.
 
-    The forms run in this thread alone. A busy machine slows some calls, which the lower quartile leaves out.
+    The forms run only in this thread. A busy machine slows some calls, which the lower quartile excludes.
     """
     times: list[list[float]] = [[] for _ in forms]
     for answer in forms:
@@ -29,9 +29,9 @@ def lower_quartiles(*forms: Callable[[], object], calls: int = CALLS) -> list[fl
     until = time.monotonic() + SECONDS
     while True:
         for answer, taken in zip(forms, times, strict=True):
-            # A few calls in a row: as under load, with the caches warm.
+            # Several calls in a row: like under load, with warm caches.
             for _ in range(calls):
-                # Of the thread: under a limit of processor time the clock of the process moves by ticks of 4 ms.
+                # The thread's clock: under a CPU time limit, the process's clock advances in steps of 4 ms.
                 start = time.thread_time()
                 answer()
                 taken.append(time.thread_time() - start)
@@ -42,7 +42,7 @@ def lower_quartiles(*forms: Callable[[], object], calls: int = CALLS) -> list[fl
 
 
 def is_clear(*times: Sequence[float]) -> bool:
-    """Return whether the calls so far leave no doubt about which of two forms is faster."""
+    """Return whether the calls so far clearly show which of two forms is faster."""
     if len(times) < 2 or len(times[0]) < CLEAR_CALLS:
         return False
     found = [quantiles(taken, n=4)[0] for taken in times]
@@ -50,6 +50,6 @@ def is_clear(*times: Sequence[float]) -> bool:
 
 
 def in_turn(answer: Callable[[Any], object], batches: Sequence[Any]) -> Callable[[], object]:
-    """Return a call that asks for another of `batches` each time: a processor learns the ways of one by heart."""
+    """Return a call that uses another of `batches` each time: with one batch, branch prediction learns its paths."""
     waiting = cycle(batches)
     return lambda: answer(next(waiting))

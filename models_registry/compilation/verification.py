@@ -88,7 +88,7 @@ def _spread_out(count: int, wanted: int) -> list[int]:
 
 
 def difference(expected: Prediction, found: Prediction, how: str) -> float:
-    """Return the largest difference of the scores, or raise Disagreement."""
+    """Return the largest difference of the scores; raises Disagreement."""
     labels, compiled_labels = expected.labels, found.labels
     _same_form("answers", labels, compiled_labels)
     if labels.dtype.kind == "f" and expected.probabilities is None:

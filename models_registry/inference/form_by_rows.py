@@ -33,8 +33,8 @@ class FormByRows:
     ) -> None:
         """Predict `native_from_rows` rows or more with the result of `open_native`.
 
-        `as_native` gives rows that were parsed for the compiled form as the native one takes them. Without `is_batched`
-        several threads may call the native form at once, each for its own request.
+        `as_native` converts rows parsed for the compiled form to the native form. Without `is_batched`, several threads
+        may call the native form at the same time, each for its own request.
         """
         self._compiled = UnbatchedPredictor(compiled, version_id=version_id)
         self._version_id = version_id

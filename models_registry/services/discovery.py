@@ -31,10 +31,10 @@ class DiscoveryResult:
 def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str = "") -> DiscoveryResult:
     """Register every unregistered version in the storage, in the order of their creation.
 
-    One listing and one query, whatever the number of objects, and a few more for each model that has changed. Both are
-    read model by model, so the memory depends on the largest model. Of single objects only manifests beside several
-    artifacts and MLflow's descriptions are read, once each. `only` confines it to one model. StorageError is raised if
-    the storage cannot be listed; nothing is then marked as missing.
+    One listing and one query for any number of objects, and a few queries for each changed model. Both are read model
+    by model, so the memory depends on the largest model. Of single objects, only manifests next to several artifacts
+    and MLflow's descriptions are read, once each. `only` limits the scan to one model. Raises StorageError if the
+    listing fails; then no version is marked as missing.
     """
     storage = storage or conf.storage()
     result = DiscoveryResult()

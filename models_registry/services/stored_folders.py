@@ -1,4 +1,4 @@
-"""Compares what the storage holds with what is recorded: both in the order of their keys, one model at a time."""
+"""Compares the storage with the registered versions: both sorted by key, one model at a time."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from models_registry.services.mlflow_directories import find_directories
 from models_registry.storage import StoredVersion, VersionedStorage, oldest_first
 
 MAX_KEY = 900
-# Sentences about files that are ignored. Beyond, they are counted.
+# Sentences about ignored files. Above this number they are only counted.
 MAX_IGNORED = 1_000
-# Versions of changed models that are kept while the rest is compared. Beyond, a changed model is listed again.
+# Versions of changed models that are kept during the comparison. Above this number, a changed model is listed again.
 MAX_KEPT = 20_000
 ROWS = 2_000
-# Databases have their own order of text; keys are in that of their bytes.
+# Databases sort text by their own collation; keys are sorted by bytes.
 BYTE_ORDER = {"sqlite": "BINARY", "postgresql": "C"}
 
 
 class Recorded(NamedTuple):
-    """What the registry knows of a stored version."""
+    """The registry's data of a stored version."""
 
     key: str
     version_id: str
@@ -48,9 +48,9 @@ class Recorded(NamedTuple):
 
 @dataclass(slots=True)
 class FolderContent:
-    """The versions in a model's folder, oldest first.
+    """The versions in a model's directory, oldest first.
 
-    `formats` has the formats of the files that an MLflow directory names, by key, and `there` every stored version.
+    `formats` has the formats of MLflow directories' model files, by key, and `there` every stored version.
     """
 
     versions: list[StoredVersion]
@@ -58,14 +58,14 @@ class FolderContent:
     there: set[tuple[str, str]]
 
     def has(self, key: str, version_id: str, pinned: dict[str, Any] | None) -> bool:
-        """Return whether every stored object of a version is there."""
+        """Return whether every stored object of a version exists."""
         of_parts = [(part["key"], part["version_id"]) for part in (pinned or {}).get("parts", ())]
         return self.there.issuperset([(key, version_id), *of_parts])
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A model that has versions which are not recorded. `content` is None if it is to be listed again."""
+    """A model with unregistered versions; `content` is None if it must be listed again."""
 
     name: str
     first_at: tuple[float, str]
@@ -74,27 +74,27 @@ class Change:
 
 @dataclass(slots=True)
 class Comparison:
-    """What differs: the models with something new, and the ids of the versions that are gone."""
+    """The differences: the models with new versions, and the ids of the missing versions."""
 
     changes: list[Change] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     ignored: Collection[str] = ()
 
     def in_order_of_writing(self) -> list[Change]:
-        """Return the changed models; the one whose first version was written first is registered first."""
+        """Return the changed models, sorted by the time of their first version."""
         return sorted(self.changes, key=lambda change: change.first_at)
 
 
 class Ignored:
-    """Sentences about files that are no versions, each once, and MAX_IGNORED at most."""
+    """Sentences about files that are not versions, each once, and at most MAX_IGNORED."""
 
     def __init__(self) -> None:
-        """Ignore nothing yet."""
+        """Start empty."""
         self._sentences: dict[str, None] = {}
         self._more = 0
 
     def add(self, sentence: str) -> None:
-        """Add a sentence, or count it."""
+        """Add a sentence, or only count it."""
         if sentence in self._sentences:
             return
         if len(self._sentences) < MAX_IGNORED:
@@ -103,18 +103,18 @@ class Ignored:
             self._more += 1
 
     def sentences(self) -> list[str]:
-        """Return the sentences, and how many more files are ignored."""
+        """Return the sentences, and the number of other ignored files."""
         more = [f"{self._more} more stored versions are ignored, too."] if self._more else []
         return [*self._sentences, *more]
 
 
 def compare(storage: VersionedStorage, *, only: str = "") -> Comparison:
-    """Return what differs between the storage and the registry, in all or in `only` one model.
+    """Return the differences between the storage and the registry, for all models or `only` one.
 
     Raises StorageError.
     """
     found, ignored = Comparison(), Ignored()
-    # What others record while this listing is made is not in it, and not gone.
+    # Versions that others register during the listing are not in it, but not missing.
     began = timezone.now()
     loose: list[StoredVersion] = []
     kept = 0
@@ -141,14 +141,14 @@ def compare(storage: VersionedStorage, *, only: str = "") -> Comparison:
 
 
 def read_folder(storage: VersionedStorage, name: str) -> FolderContent:
-    """Return what is in a model's folder now."""
+    """Return the current content of a model's directory."""
     return _content(storage.list_versions(f"{name}/"), storage, Ignored())
 
 
 def _side_by_side(storage: VersionedStorage, only: str) -> Iterator[tuple[str, list[StoredVersion], list[Recorded]]]:
-    """Give what is stored and what is recorded of each model: its versions, oldest first, and its rows.
+    """Yield the stored and the registered versions of each model; stored ones are oldest first.
 
-    Files that lie in no folder come under the empty name.
+    Files outside of any directory have the empty name.
     """
     stored = ((_folder_key(item.key), 0, item) for item in _ordered(storage.iter_versions(f"{only}/" if only else "")))
     recorded = ((_folder_key(row.key), 1, row) for row in _recorded(only))
@@ -161,13 +161,13 @@ def _side_by_side(storage: VersionedStorage, only: str) -> Iterator[tuple[str, l
 
 
 def _folder_key(key: str) -> str:
-    """Return the key of a model's folder with its slash, or of a file that lies in no folder."""
+    """Return the key of a model's directory with its slash, or of a file outside of any directory."""
     name, slash, _ = key.partition("/")
     return name + slash
 
 
 def _ordered(versions: Iterable[StoredVersion]) -> Iterator[StoredVersion]:
-    """Give the versions of a listing; raise StorageUnavailable if it is out of order, or models would seem gone."""
+    """Yield the versions of a listing; StorageUnavailable if it is not sorted, since models would seem missing."""
     before = ""
     for version in versions:
         if version.key < before:
@@ -191,7 +191,7 @@ def _recorded(only: str) -> Iterator[Recorded]:
 
 
 def _content(stored: list[StoredVersion], storage: VersionedStorage, ignored: Ignored) -> FolderContent:
-    """Return the versions among what is stored in a folder, which is given oldest first."""
+    """Return the versions among the stored objects of a directory, given oldest first."""
     directories = find_directories(stored, storage)
     for sentence in directories.incomplete:
         ignored.add(sentence)
@@ -218,7 +218,7 @@ def _is_beside(key: str, described: set[str]) -> bool:
 
 
 def _reason_to_ignore(key: str, told: dict[str, str]) -> str | None:
-    """Return why a file is no version; None if it is one. `told` has the files that MLflow directories name."""
+    """Return why a file is not a version; None if it is one. `told` has MLflow directories' files."""
     name, _, rest = key.partition("/")
     if not rest:
         return f"lies in no model's folder; move it to <model name>/{key}."

@@ -28,13 +28,13 @@ class VersionedStorage(Protocol):
     """The interface of a storage; it raises StorageUnavailable, StorageDenied and ObjectMissing."""
 
     def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
-        """Give every version of every object that is there, in the order of their keys, those of a key oldest first.
+        """Yield all versions of all existing objects, sorted by key, and for each key oldest first.
 
-        One listing, which is read as far as it is needed, and no look at each object.
+        One listing, read on demand, and no request per object.
         """
 
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every object that is there, oldest first."""
+        """Return all versions of all existing objects, oldest first."""
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
         """Write the bytes of that version to `target`; exceptions of `write` propagate."""
@@ -53,7 +53,7 @@ class VersionedStorage(Protocol):
 
 
 def oldest_first(versions: Iterable[StoredVersion]) -> list[StoredVersion]:
-    """Return what `iter_versions` gives in the order of writing."""
+    """Return the versions from `iter_versions`, sorted by time."""
     return sorted(versions, key=lambda version: (version.modified_at, version.key))
 
 

@@ -36,7 +36,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
     """A directory that keeps every version of its files."""
 
     def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
-        """Give every version of every file that is there, in the order of keys, those of a key oldest first."""
+        """Yield all versions of all existing files, sorted by key, and for each key oldest first."""
         root = Path(self.location)
         if not root.is_dir():
             raise StorageUnavailable(
@@ -52,7 +52,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
             yield from versions
 
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every file that is there, oldest first."""
+        """Return all versions of all existing files, oldest first."""
         return oldest_first(self.iter_versions(prefix))
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:
@@ -139,17 +139,17 @@ class VersionedFileSystemStorage(FileSystemStorage):
 
 
 def _files_in(folder: Path, base: str, prefix: str) -> Iterator[str]:
-    """Give the keys below `folder`, whose own key is `base`, that begin with `prefix`: in order, no hidden ones."""
+    """Yield the sorted keys below `folder`, whose own key is `base`, that start with `prefix`; no hidden files."""
     try:
         with os.scandir(folder) as entries:
-            # A folder's keys begin with its name and a slash, which some characters of other names come before.
+            # A directory's keys start with its name and a slash, and some characters sort before a slash.
             found = sorted(
                 f"{base}{entry.name}{'/' if entry.is_dir(follow_symlinks=False) else ''}"
                 for entry in entries
                 if not entry.name.startswith(".")
             )
     except PermissionError:
-        # As lost+found, which most disks have.
+        # Like lost+found, which most disks have.
         log.debug("folder_not_read", folder=str(folder))
         return
     for key in found:

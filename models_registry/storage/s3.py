@@ -36,17 +36,17 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
         """Give every version of every object in the order of keys, a key's oldest first; a deleted key has none."""
         base = f"{self.location}/" if self.location else ""
         for _, versions in groupby(self._newest_first(prefix, base), key=attrgetter("key")):
-            # S3 dates versions to the second: only the listing's own order, turned round, says which came first.
+            # S3's dates are exact to the second: only the reversed order of the listing tells which version came first.
             turned = list(versions)
             turned.reverse()
             yield from sorted(turned, key=attrgetter("modified_at"))
 
     def list_versions(self, prefix: str = "") -> list[StoredVersion]:
-        """Return every version of every object that is there, oldest first; a deleted key has none."""
+        """Return all versions of all existing objects, oldest first; a deleted key has none."""
         return oldest_first(self.iter_versions(prefix))
 
     def _newest_first(self, prefix: str, base: str) -> Iterator[StoredVersion]:
-        """Give the versions of keys that are not deleted as S3 lists them: keys in order, a key's newest first."""
+        """Yield the versions of keys that are not deleted in S3's order: sorted by key, newest first for each key."""
         pages = self._client().get_paginator("list_object_versions")
         listed = iter(pages.paginate(Bucket=self.bucket_name, Prefix=base + prefix))
         deleted = ""
@@ -59,7 +59,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
             for item in page.get("Versions", []):
                 if item["Key"] not in markers:
                     yield self._stored(item, base)
-            # A deleted key's marker is its newest version: its others follow, maybe on the next page.
+            # The delete marker of a key is its newest version; its other versions follow, possibly on the next page.
             deleted = max(markers)
 
     def copy_version(self, key: str, version_id: str, target: IO[bytes]) -> None:

@@ -15,10 +15,10 @@ from models_registry.artifacts.boosters.forest import Array
 from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
 from models_registry.errors import NoPrediction
 
-# From rows of float64 to the sums before the link, (rows, outputs).
+# From float64 rows to the sums before the link, shape (rows, outputs).
 Margins = Callable[[Array], Array]
 
-# Cells of a dense table that is made of sparse rows at once.
+# Cells of the dense table that is made from a block of sparse rows.
 CELLS_AT_ONCE = 4_000_000
 
 
@@ -32,10 +32,10 @@ class Source(Protocol):
 class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
     """An estimator that predicts with a validated model.
 
-    `model_` is what answers, cut to the iterations that early stopping keeps; `source_` is the whole model with the
-    bytes that it was read from. `missing_` is a number that stands for a missing value. `saw_sparse_` tells whether
-    the last rows were sparse, whose absent entries XGBoost takes for missing values. `library_` is the library's own
-    way to the sums, if it is in use (`library.py`).
+    `model_` predicts: it has the iterations that early stopping keeps. `source_` is the whole model with its original
+    bytes. `missing_` is the number that marks a missing value. `saw_sparse_` tells whether the last rows were sparse:
+    XGBoost treats absent entries as missing values. `library_`, if set, computes the sums with the library itself
+    (`library.py`).
     """
 
     model_: BoostedModel
@@ -77,7 +77,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
         return self.model_.library == XGBOOST
 
     def _answers(self, rows: Any) -> Array:
-        """Return (rows, outputs), what the library's booster predicts."""
+        """Return the library booster's predictions, shape (rows, outputs)."""
         return np.concatenate([self._answers_of_part(part) for part in self.matrices(rows)])
 
     def _answers_of_part(self, matrix: Array) -> Array:

@@ -1,7 +1,7 @@
-"""XGBoost and LightGBM themselves, with a model that is written again from validated trees.
+"""Predicts with XGBoost and LightGBM themselves, on a copy of the model that is rewritten from validated trees.
 
-The libraries never read the bytes of a file: `copy_of` writes known fields and validated trees alone. A sandboxed
-process has given the same copy to the same library before a worker does.
+The libraries never read the bytes of a file: `copy_of` writes only known fields and validated trees. A sandboxed
+process has loaded the same copy with the same library before a worker does.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
 from models_registry.artifacts.object_graph import walk
 from models_registry.errors import BrokenArtifact
 
-# In a worker, beside requests: the copy of more takes seconds and hundreds of megabytes.
+# Limit in a worker, next to running requests: a larger copy takes seconds and hundreds of megabytes.
 MAX_NODES = 300_000
 
 
 def open_library(source: Source, *, iterations: int | None = None) -> Margins:
-    """Return the library's own way from rows of float64 to the sums before the link, (rows, outputs).
+    """Return a function of the library from float64 rows to the sums before the link, shape (rows, outputs).
 
-    `iterations` are the first ones that count, all for None. One thread answers. Raises BrokenArtifact if the library
-    is not installed here, and what the library raises.
+    `iterations` is the number of first iterations to use, None for all. Predictions use one thread. Raises
+    BrokenArtifact if the library is not installed here, and the library's own exceptions.
     """
     return (_xgboost if source.model.library == XGBOOST else _lightgbm)(source, iterations)
 
 
 def use_libraries(estimator: Any) -> bool:
-    """Let the boosters inside of `estimator` answer by their libraries; return whether there is any that can.
+    """Let the boosters inside `estimator` predict with their libraries; return whether any does.
 
-    Large models are left as they are: writing the copy takes about 500 bytes of memory for each node. Raises what
-    `open_library` raises; then all answer as before.
+    Large models are skipped: writing the copy takes about 500 bytes of memory for each node. Raises the errors of
+    `open_library`; then no booster is changed.
     """
     found = [value for value in walk(estimator) if isinstance(value, Boosted) and _is_fit(value)]
     opened = [open_library(one.source_, iterations=one.model_.n_iterations) for one in found]
@@ -43,7 +43,7 @@ def use_libraries(estimator: Any) -> bool:
 
 
 def leave_libraries(estimator: Any) -> None:
-    """Let the boosters inside of `estimator` answer by themselves again."""
+    """Let the boosters inside `estimator` predict without their libraries again."""
     for value in walk(estimator):
         if isinstance(value, Boosted):
             value.library_ = None
@@ -70,7 +70,7 @@ def _xgboost(source: Source, iterations: int | None) -> Margins:
         found = booster.inplace_predict(rows, iteration_range=rounds, predict_type="margin", validate_features=False)
         return _shaped(found, model)
 
-    # XGBoost answers in place by trees alone.
+    # XGBoost's in-place prediction supports only trees.
     return linear if model.forest is None else trees
 
 
@@ -83,7 +83,7 @@ def _lightgbm(source: Source, iterations: int | None) -> Margins:
 
     def margins(rows: Array) -> Array:
         sums = booster.predict(rows, raw_score=True, num_threads=1, num_iteration=iterations or -1)
-        # A random forest answers with the mean of its trees, yet its raw scores are sums (GBDT::PredictRaw).
+        # A random forest predicts the mean of its trees, but its raw scores are sums (GBDT::PredictRaw).
         return _shaped(sums, model) / divisor
 
     return margins
@@ -97,7 +97,7 @@ def _imported(name: str) -> Any:
     try:
         return __import__(name)
     except (ImportError, OSError) as error:
-        # LightGBM needs the system's libgomp, which no wheel brings along.
+        # LightGBM needs the system library libgomp, which no wheel contains.
         raise BrokenArtifact(
             f"The artifact holds a model of {name}, which cannot be loaded here to compare it ({str(error)[:200]}). "
             f"Install the pinned requirements (LightGBM needs the system package libgomp1), and check again."

@@ -73,7 +73,7 @@ def rows_for(model: BoostedModel) -> Array:
 
 
 def _answers_of_library(source: Source, rows: Array) -> Array:
-    """Return the library's margins; its refusal of the copy is a verdict on the file."""
+    """Return the library's margins; if it refuses the copy, the file is rejected."""
     name = {XGBOOST: "XGBoost", LIGHTGBM: "LightGBM"}[source.model.library]
     try:
         return open_library(source)(rows)

@@ -84,7 +84,7 @@ def _tree(forest: Forest, number: int, n_features: int) -> dict[str, Any]:
     parents = np.full(count, _NO_PARENT)
     for side in (left, right):
         parents[side[~leaf]] = np.flatnonzero(~leaf)
-    # The first number that goes right.
+    # The smallest number that goes right.
     splits = np.nextafter(forest.threshold[order].astype(np.float32), np.float32(np.inf)).astype(np.float64)
     by_set = np.flatnonzero(forest.set_words[order] > 0)
     sets = [forest.categories_of(int(order[node])).tolist() for node in by_set]
@@ -115,10 +115,10 @@ def _tree(forest: Forest, number: int, n_features: int) -> dict[str, Any]:
 
 
 def _siblings_together(forest: Forest, number: int) -> Array:
-    """Return a tree's nodes, the root first and both children of a node beside each other.
+    """Return a tree's nodes, the root first, with the two children of a node in sequence.
 
-    XGBoost takes the node after the left child for the right one in some of its ways through a tree
-    (`RegTree::GetNext`, include/xgboost/tree_model.h).
+    Some of XGBoost's evaluation code assumes that the right child follows the left one (`RegTree::GetNext`,
+    include/xgboost/tree_model.h).
     """
     left, right, is_leaf = forest.left.item, forest.right.item, forest.is_leaf.item
     order = [int(forest.starts[number])]

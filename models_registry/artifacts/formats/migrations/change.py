@@ -1,4 +1,4 @@
-"""One row of the table of changes, and what its functions share."""
+"""The type of a row in the table of changes, and helpers for its functions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ UNKNOWN = (0, 0)
 class Written:
     """An object whose state is about to be set; `state` is a copy that a change edits in place.
 
-    `version` is (major, minor) of the scikit-learn that wrote it, UNKNOWN where the state does not say.
-    A change may set `cls`, the class that the object is given before its state.
+    `version` is (major, minor) of the scikit-learn that wrote it, or UNKNOWN. A change may set `cls`, the class that
+    the object gets before its state.
     """
 
     target: Any
@@ -31,17 +31,17 @@ class Written:
         return (int(parts[0]), int(parts[1])) if len(parts) > 1 and all(map(str.isdigit, parts[:2])) else UNKNOWN
 
     def is_older_than(self, version: tuple[int, int]) -> bool:
-        """Return whether the writer is known and older."""
+        """Return whether the writer's version is known and older."""
         return UNKNOWN < self.version < version
 
     def become(self, cls: type) -> None:
-        """Give the object a class that computes as the writer's did."""
+        """Replace the object's class by one that computes like the writer's."""
         self.target.__class__ = cls
-        # scikit-learn removes it from the states of its own classes only.
+        # scikit-learn removes it only from the states of its own classes.
         self.state.pop("_sklearn_version", None)
 
     def refuse(self, what: str) -> BrokenArtifact:
-        """Return the error for a state that no installed class can serve as it was meant."""
+        """Return the error for a state that no installed class can serve with its original meaning."""
         from sklearn import __version__
 
         writer = f"scikit-learn {self.text}" if self.text else "an unknown scikit-learn"
@@ -53,10 +53,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What `version` (major, minor) of scikit-learn changed in the state of `classes` and everything derived from them.
+    """A change by scikit-learn `version` (major, minor) in the state of `classes` and their subclasses.
 
-    `source` is the place in scikit-learn where the new form is written or read. `apply` edits the state; it looks at
-    what the state holds, since a model that was loaded and saved again has old parts under a newer version.
+    `source` is the place in scikit-learn's source that reads or writes the new form. `apply` edits the state according
+    to its content, because a model that was loaded and saved again has old parts under a newer version.
     """
 
     version: tuple[int, int]
@@ -67,14 +67,14 @@ class Change:
 
 
 def adds(name: str, value: Any) -> Callable[[Written], None]:
-    """Return a change that gives an attribute its value of before, if it is missing."""
+    """Return a change that sets a missing attribute to its earlier default."""
     return computes(name, lambda state: value)
 
 
 def computes(name: str, make: Callable[[State], Any], *, fitted_by: str = "") -> Callable[[Written], None]:
-    """Return a change that makes a missing attribute from the state.
+    """Return a change that computes a missing attribute from the state.
 
-    Only where the state has `fitted_by`: the templates inside of searches and ensembles were never fitted.
+    Only if the state has `fitted_by`: the templates inside searches and ensembles are not fitted.
     """
 
     def apply(written: Written) -> None:
@@ -85,7 +85,7 @@ def computes(name: str, make: Callable[[State], Any], *, fitted_by: str = "") ->
 
 
 def renames(old: str, new: str) -> Callable[[Written], None]:
-    """Return a change that gives an attribute its new name, if it has only the old one."""
+    """Return a change that renames an attribute, if only the old name exists."""
 
     def apply(written: Written) -> None:
         if new not in written.state and old in written.state:

@@ -1,4 +1,4 @@
-"""Boosting, and what the ensembles renamed."""
+"""Changes of boosting and other ensembles."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _LOSS_NAMES = {
 
 
 def renamed_losses(written: Written) -> None:
-    """Give the parameter `loss` its present name."""
+    """Rename the value of the parameter `loss`."""
     loss = written.state.get("loss")
     if isinstance(loss, str):
         written.state["loss"] = _LOSS_NAMES.get(loss, loss)
@@ -28,7 +28,7 @@ def _is_gone(state: State) -> bool:
 
 
 def gradient_boosting_loss(written: Written) -> None:
-    """Put a loss of sklearn/_loss in place of one of 1.3 and older, and count the trees of a stage."""
+    """Replace a loss of scikit-learn 1.3 and older by one of sklearn/_loss, and count the trees of a stage."""
     state = written.state
     estimators = state.get("estimators_")
     if estimators is None:
@@ -40,7 +40,7 @@ def gradient_boosting_loss(written: Written) -> None:
 
 
 def first_scores(written: Written) -> None:
-    """Put an estimator of sklearn.dummy in place of what gave the first scores up to 0.20."""
+    """Replace the initial estimator of 0.20 and older by one of sklearn.dummy."""
     state = written.state
     init = state.get("init_")
     if not isinstance(init, RemovedObject) or "estimators_" not in state:
@@ -51,7 +51,7 @@ def first_scores(written: Written) -> None:
     elif "mean" in said or "quantile" in said:
         state["init_"] = _constant(float(said["mean" if "mean" in said else "quantile"]))
     elif "prior" in said:
-        # The exponential loss began with half of the logarithm.
+        # The exponential loss started with half of the logarithm.
         logarithm = float(said["prior"]) * (2.0 if state.get("loss") == "exponential" else 1.0)
         state["init_"] = _prior([1 / (1 + np.exp(logarithm)), 1 / (1 + np.exp(-logarithm))])
     elif "priors" in said:
@@ -71,7 +71,7 @@ def _constant(value: float) -> Any:
 
 
 def _prior(probabilities: Any) -> Any:
-    """Return the estimator that answers these probabilities, of shape (n_classes,)."""
+    """Return the estimator that predicts these probabilities, of shape (n_classes,)."""
     from sklearn.dummy import DummyClassifier
 
     dummy = DummyClassifier(strategy="prior")
@@ -83,7 +83,7 @@ def _prior(probabilities: Any) -> Any:
 
 
 def histogram_boosting_loss(written: Written) -> None:
-    """Put a loss of sklearn/_loss in place of one of 1.0 and older."""
+    """Replace a loss of scikit-learn 1.0 and older by one of sklearn/_loss."""
     state = written.state
     if "_predictors" in state and _is_gone(state):
         state["_loss"] = _loss_of(written, state["n_trees_per_iteration_"], quantile=state.get("quantile"))
@@ -91,7 +91,7 @@ def histogram_boosting_loss(written: Written) -> None:
 
 
 def baseline_of_classes(written: Written) -> None:
-    """Turn the first scores of histogram boosting into a row, which were a column for several classes."""
+    """Transpose the initial scores of histogram boosting to a row; for several classes they were a column."""
     baseline = written.state.get("_baseline_prediction")
     if isinstance(baseline, np.ndarray) and baseline.ndim == 2:
         written.state["_baseline_prediction"] = baseline.reshape(1, -1)
@@ -118,9 +118,9 @@ def _loss_of(written: Written, trees: int, *, quantile: Any) -> Any:
 
 
 def _multinomial(classes: int, *, begins_with_probabilities: bool = False) -> Any:
-    """Return the loss of several classes with the first scores of before: logarithms that are not centred.
+    """Return the multiclass loss with the earlier initial scores: logarithms that are not centred.
 
-    Up to 0.20 the probabilities themselves were the first scores.
+    Up to 0.20 the probabilities themselves were the initial scores.
     """
     from sklearn._loss.loss import HalfMultinomialLoss
 
@@ -132,7 +132,7 @@ def _multinomial(classes: int, *, begins_with_probabilities: bool = False) -> An
 
 
 def adaptive_scores(written: Written) -> None:
-    """Keep the scores of SAMME.R, which 1.6 removed, and those of SAMME before 1.3."""
+    """Preserve the scores of SAMME.R, which 1.6 removed, and those of SAMME before 1.3."""
     from sklearn.ensemble import AdaBoostClassifier
 
     from models_registry.artifacts.formats.migrations.former import (
@@ -156,7 +156,7 @@ def adaptive_scores(written: Written) -> None:
 
 
 def isolation_threshold(written: Written) -> None:
-    """Keep the threshold of behaviour="old", the default up to 0.21, which is beside that of decision_function."""
+    """Preserve the threshold of behaviour="old", the default up to 0.21, which differs from decision_function's."""
     from sklearn.ensemble import IsolationForest
 
     from models_registry.artifacts.formats.migrations.former import ThresholdIsolationForest
@@ -166,7 +166,7 @@ def isolation_threshold(written: Written) -> None:
 
 
 def isolation_paths(written: Written) -> None:
-    """Compute the lengths of paths that 1.3 keeps, from trees that were seen to be sound."""
+    """Compute the path lengths that 1.3 stores, from validated trees."""
     state = written.state
     if "estimators_" not in state or "_decision_path_lengths" in state:
         return
@@ -174,7 +174,7 @@ def isolation_paths(written: Written) -> None:
 
     trees = [member.tree_ for member in state["estimators_"]]
     for tree in trees:
-        # Walks through the nodes without looking: before the structure of the whole model is validated.
+        # Traverses the nodes without bounds checks, before the structure of the whole model is validated.
         check_tree(tree)
     length_of = _path_length_of_before if written.is_older_than((0, 21)) else _average_path_length
     state["_average_path_length_per_tree"] = tuple(length_of(tree.n_node_samples) for tree in trees)
@@ -182,7 +182,7 @@ def isolation_paths(written: Written) -> None:
 
 
 def _path_length_of_before(counts: Any) -> Any:
-    """Return the mean lengths of paths for leaves of so many rows, up to 0.20 (sklearn/ensemble/iforest.py of 0.20)."""
+    """Return the mean path lengths for leaves of these sizes, up to 0.20 (sklearn/ensemble/iforest.py of 0.20)."""
     counts = np.asarray(counts, dtype=np.float64)
     several = np.maximum(counts, 2.0)
     lengths = 2.0 * (np.log(several - 1.0) + np.euler_gamma) - 2.0 * (several - 1.0) / several
@@ -190,7 +190,7 @@ def _path_length_of_before(counts: Any) -> Any:
 
 
 def stacking_labels(written: Written) -> None:
-    """Make the encoder of the labels that 1.2 renamed and made for several outputs."""
+    """Create the label encoder that 1.2 renamed and extended to several outputs."""
     if "_label_encoder" in written.state or "classes_" not in written.state:
         return
     from sklearn.preprocessing import LabelEncoder

@@ -1,4 +1,4 @@
-"""Estimators that compute as an older scikit-learn did, where the installed one computes something else."""
+"""Estimators that compute like an older scikit-learn, where the installed version computes differently."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 
 class UncentredLogarithms(MultinomialLogit):  # type: ignore[misc]
-    """The link of gradient boosting for several classes up to scikit-learn 1.3, which differs by a constant in a row.
+    """The link of multiclass gradient boosting up to scikit-learn 1.3, which differs by a constant per row.
 
     sklearn/ensemble/_gb_losses.py of 1.3, MultinomialDeviance.get_init_raw_predictions.
     """
@@ -26,7 +26,7 @@ class UncentredLogarithms(MultinomialLogit):  # type: ignore[misc]
 
 
 class PlainProbabilities(MultinomialLogit):  # type: ignore[misc]
-    """The link of gradient boosting for several classes up to scikit-learn 0.20, which began with the probabilities.
+    """The link of multiclass gradient boosting up to scikit-learn 0.20, which started with the probabilities.
 
     sklearn/ensemble/gradient_boosting.py of 0.20, PriorProbabilityEstimator.
     """
@@ -93,13 +93,13 @@ class SammeRClassifier(AdaBoostClassifier):  # type: ignore[misc]
 
     def _member_score(self, member: Any, rows: Any) -> Any:
         probability = member.predict_proba(rows)
-        # Probabilities of zero are moved away from it, so that the logarithm is defined.
+        # Probabilities of zero are increased slightly, so that the logarithm is defined.
         log = np.log(np.clip(probability, np.finfo(probability.dtype).eps, None))
         return (self.n_classes_ - 1) * (log - log.sum(axis=1, keepdims=True) / self.n_classes_)
 
 
 class _OneVsRestProbabilities:
-    """Probabilities of one logistic function for each class, scaled to the sum of 1."""
+    """Probabilities from one logistic function per class, normalized to the sum 1."""
 
     def predict_proba(self, rows: Any) -> Any:
         """Return the probabilities, of shape (n_rows, n_classes)."""
@@ -120,18 +120,18 @@ class OneVsRestDiscriminantAnalysis(_OneVsRestProbabilities, LinearDiscriminantA
 
 
 class ThresholdIsolationForest(IsolationForest):  # type: ignore[misc]
-    """IsolationForest(behaviour="old"), up to scikit-learn 0.21: an outlier scores below a threshold that is not 0.
+    """IsolationForest(behaviour="old"), up to scikit-learn 0.21: the outlier threshold is not 0.
 
     sklearn/ensemble/iforest.py of 0.21, `predict`.
     """
 
     def predict(self, rows: Any) -> Any:
-        """Return 1 for rows like those of the training, -1 for outliers: shape (n_rows,)."""
+        """Return 1 for inliers, -1 for outliers: shape (n_rows,)."""
         return np.where(self.decision_function(rows) < self._threshold_, -1, 1)
 
 
 class ClippedQuantileTransformer(QuantileTransformer):  # type: ignore[misc]
-    """QuantileTransformer up to scikit-learn 0.20, which kept uniform answers away from 0 and 1, too.
+    """QuantileTransformer up to scikit-learn 0.20, which kept uniform outputs away from 0 and 1, too.
 
     sklearn/preprocessing/data.py of 0.20, `_transform_col`.
     """
@@ -166,7 +166,7 @@ class SoftmaxLogisticRegressionCV(_TwoClassSoftmax, LogisticRegressionCV):  # ty
 
 
 class FrequencyTransformer(TfidfTransformer):  # type: ignore[misc]
-    """TfidfTransformer(use_idf=False) up to scikit-learn 1.0, which fitting gave no attributes."""
+    """TfidfTransformer(use_idf=False) up to scikit-learn 1.0, whose fit set no attributes."""
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return True: there was nothing to fit."""

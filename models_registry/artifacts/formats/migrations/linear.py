@@ -1,4 +1,4 @@
-"""Linear models and projections."""
+"""Changes of linear models and projections."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from models_registry.artifacts.formats.migrations.change import Written
 
 
 def logistic_probabilities(written: Written) -> None:
-    """Keep the probabilities of multi_class, which 1.8 removed: it answers by a softmax for three classes or more.
+    """Preserve the probabilities of multi_class, which 1.8 removed: it uses a softmax for three classes or more.
 
-    Up to 1.7 `predict_proba` was one-vs-rest for "ovr", for two classes and for liblinear; else a softmax.
+    Up to 1.7, `predict_proba` was one-vs-rest for "ovr", for two classes and for liblinear; else a softmax.
     """
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
@@ -35,9 +35,9 @@ def logistic_probabilities(written: Written) -> None:
 
 
 def scaled_coefficients(written: Written) -> None:
-    """Divide the coefficients by the scale of the inputs, by which `predict` of 1.4 and older divided the rows."""
+    """Divide the coefficients by the scale of the inputs; `predict` of 1.4 and older divided the rows instead."""
     state = written.state
-    if "_coef_" in state:  # 1.1 and 1.2: 1.3 renamed it, and turned the public attribute around
+    if "_coef_" in state:  # 1.1 and 1.2: 1.3 renamed it, and transposed the public attribute
         state["coef_"] = state.pop("_coef_")
     elif "coef_" in state and written.is_older_than((1, 1)):
         state["coef_"] = np.asarray(state["coef_"]).T
@@ -53,14 +53,14 @@ def classes_of_binarizer(state: dict[str, Any]) -> Any:
 
 
 def private_centres(written: Written) -> None:
-    """Give a projection's centres and scales the names that 0.24 made private."""
+    """Rename a projection's centres and scales, which 0.24 made private."""
     for name in ("x_mean", "y_mean", "x_std", "y_std"):
         if f"{name}_" in written.state:
             written.state.setdefault(f"_{name}", written.state[f"{name}_"])
 
 
 def generalized_linear_loss(written: Written) -> None:
-    """Put a loss of sklearn/_loss in place of a distribution and a link of 1.0 and older."""
+    """Replace a distribution and a link of 1.0 and older by a loss of sklearn/_loss."""
     from sklearn._loss import loss as losses
 
     state = written.state
@@ -80,14 +80,14 @@ def generalized_linear_loss(written: Written) -> None:
 
 
 def private_support(written: Written) -> None:
-    """Give a support vector machine its attributes under the names that 0.22 made private."""
+    """Rename the attributes of a support vector machine that 0.22 made private."""
     for old, new in (("n_support_", "_n_support"), ("probA_", "_probA"), ("probB_", "_probB")):
         if old in written.state:
             written.state.setdefault(new, written.state.pop(old))
 
 
 def counted_support(written: Written) -> None:
-    """Count the support vectors of a regression and of one class, which were memory that was never set."""
+    """Count the support vectors of regression and one-class models, which were uninitialized memory."""
     from sklearn.svm import SVR, NuSVR, OneClassSVM
 
     is_older = written.is_older_than((0, 22))
@@ -96,7 +96,7 @@ def counted_support(written: Written) -> None:
 
 
 def independent_probabilities(written: Written) -> None:
-    """Keep the probabilities of discriminant analysis for three classes, each by a logistic function of its own."""
+    """Preserve the probabilities of discriminant analysis for three classes: one logistic function per class."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     from models_registry.artifacts.formats.migrations.former import OneVsRestDiscriminantAnalysis

@@ -1,4 +1,4 @@
-"""Names that older versions of the libraries wrote, and what they are called today. Nothing is imported here."""
+"""Names that older library versions wrote, and their present names. This module imports nothing."""
 
 from functools import cache
 
@@ -29,8 +29,8 @@ _LOSSES = "sklearn._loss._loss"
 _SGD = "sklearn.linear_model._sgd_fast"
 _DISTANCES = "sklearn.metrics._dist_metrics"
 
-# Modules that were renamed as a whole: name -> (name today, version of the change).
-# scikit-learn 0.22 made them private (sklearn/_build_utils/deprecated_modules.py of 0.22).
+# Renamed modules: name -> (present name, version of the change). scikit-learn 0.22 made them private
+# (sklearn/_build_utils/deprecated_modules.py of 0.22).
 MODULES: dict[str, str] = {
     **{
         f"sklearn.{package}.{old}": f"sklearn.{package}.{new}"
@@ -94,19 +94,19 @@ MODULES: dict[str, str] = {
     # scikit-learn 1.3 moved the distances (sklearn/metrics/_dist_metrics.pyx.tp).
     "sklearn.neighbors.dist_metrics": _DISTANCES,
     "sklearn.neighbors._dist_metrics": _DISTANCES,
-    # The compiled losses of 1.5 to 1.8 knew their module by its last name only (sklearn/_loss/meson.build).
+    # The compiled losses of 1.5 to 1.8 stored only the last part of their module's name (sklearn/_loss/meson.build).
     "_loss": _LOSSES,
     # scipy 1.8 made its modules private (scipy/sparse/__init__.py).
     **{f"scipy.sparse.{kind}": f"scipy.sparse._{kind}" for kind in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")},
-    # Pickle protocols 0 to 2 name two modules as Python 2 did (_compat_pickle.py).
+    # Pickle protocols 0 to 2 use Python 2's names for two modules (_compat_pickle.py).
     "__builtin__": "builtins",
     "copy_reg": "copyreg",
-    # scikit-learn brought joblib along until 0.22 (sklearn/externals/joblib).
+    # scikit-learn contained joblib until 0.22 (sklearn/externals/joblib).
     "sklearn.externals.joblib.numpy_pickle": "joblib.numpy_pickle",
 }  # fmt: skip
 
-# imbalanced-learn's samplers, by where each version has them. They change the rows of a training, and a prediction
-# passes them by, so none of their code is needed (imblearn/pipeline.py, _iter with filter_resample).
+# imbalanced-learn's samplers, by module in each version. They change the rows only in training; predictions skip them,
+# so their code is not needed (imblearn/pipeline.py, _iter with filter_resample).
 _PROTOTYPES = "prototype_selection"
 _SAMPLERS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
     "over_sampling": {
@@ -137,7 +137,7 @@ _SAMPLERS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
     },
 }
 
-# Single names: name -> name today, or the stand-in of one that is gone.
+# Single names: name -> present name, or the stand-in of a removed one.
 NAMES: dict[str, str] = {
     **{
         f"imblearn.{package}.{module}.{name}": SKIPPED_SAMPLER
@@ -150,9 +150,9 @@ NAMES: dict[str, str] = {
         f"imblearn.under_sampling.{module}.ClusterCentroids": SKIPPED_SAMPLER
         for module in ("_prototype_generation._cluster_centroids", "prototype_generation.cluster_centroids")
     },
-    # Without its samplers it predicts as scikit-learn's own (imblearn/pipeline.py).
+    # Without its samplers it predicts like scikit-learn's own pipeline (imblearn/pipeline.py).
     "imblearn.pipeline.Pipeline": "sklearn.pipeline.Pipeline",
-    # They sample while they are fitted, and predict by the methods that they inherit (imblearn/ensemble).
+    # They sample only in fit, and predict with inherited methods (imblearn/ensemble).
     **{
         f"imblearn.ensemble.{module}.{name}": inherited
         for modules, name, inherited in (
@@ -172,12 +172,12 @@ NAMES: dict[str, str] = {
     # numpy 1.17 moved it (numpy/random/_pickle.py), and 1.18 names its functions on arrays themselves.
     "numpy.random.__RandomState_ctor": "numpy.random._pickle.__randomstate_ctor",
     "numpy.core._ufunc_reconstruct": RESTORE_FUNCTION,
-    # 0.20 kept the results of a search in a dictionary that warned (sklearn/utils/deprecation.py of 0.20).
+    # 0.20 stored a search's results in a dictionary that warned (sklearn/utils/deprecation.py of 0.20).
     "sklearn.utils.deprecation.DeprecationDict": REMOVED_MAPPING,
     "builtins.FutureWarning": REMOVED_OBJECT,
     # 0.22 removed it (sklearn/preprocessing/imputation.py of 0.21).
     "sklearn.preprocessing.imputation.Imputer": "sklearn.impute._base.SimpleImputer",
-    # 0.21 lets a DummyClassifier or a DummyRegressor begin a boosting (sklearn/ensemble/gradient_boosting.py of 0.20).
+    # 0.21 starts boosting with a DummyClassifier or a DummyRegressor (sklearn/ensemble/gradient_boosting.py of 0.20).
     **{
         f"sklearn.ensemble._gb.{name}Estimator": REMOVED_OBJECT
         for name in ("LogOdds", "Mean", "PriorProbability", "Quantile", "ScaledLogOdds", "Zero")
@@ -202,13 +202,13 @@ NAMES: dict[str, str] = {
     },
     # 1.6 replaced losses of stochastic gradient descent (sklearn/linear_model/_sgd_fast.pyx.tp of 1.5).
     **{f"{_SGD}.{name}": REMOVED_OBJECT for name in ("Log", "SquaredLoss", "Huber")},
-    # 1.3 made a class of the scorer that passes an estimator's own score on; 1.4 made one class of three.
+    # 1.3 introduced a class for the scorer that passes an estimator's own score on; 1.4 merged three classes into one.
     **{
         f"sklearn.metrics._scorer.{name}": REMOVED_OBJECT
         for name in ("_PredictScorer", "_ProbaScorer", "_ThresholdScorer")
     },
     "sklearn.metrics._scorer._passthrough_scorer": REMOVED_FUNCTION,
-    # Chose the best candidate of a search while it was trained (sklearn/model_selection/_search_successive_halving.py).
+    # Selected a search's best candidate in training (sklearn/model_selection/_search_successive_halving.py).
     "sklearn.model_selection._search_successive_halving._refit_callable": REMOVED_FUNCTION,
     # 1.1 replaced the distributions and links of generalized linear models by losses (sklearn/linear_model/_glm).
     **{
@@ -228,7 +228,7 @@ NAMES: dict[str, str] = {
     "sklearn.utils.Bunch": "sklearn.utils._bunch.Bunch",
     # 1.6 moved it (sklearn/metrics/_scorer.py).
     "sklearn.model_selection._classification_threshold._CurveScorer": "sklearn.metrics._scorer._CurveScorer",
-    # pandas 3 names its public classes by where they are found; 2 removed the indexes of numbers.
+    # pandas 3 names its public classes by their public modules; pandas 2 removed the numeric indexes.
     **{f"pandas.core.indexes.numeric.{kind}Index": "pandas.Index" for kind in ("Int64", "UInt64", "Float64")},
     "pandas.core.indexes.base.Index": "pandas.Index",
     "pandas.core.indexes.range.RangeIndex": "pandas.RangeIndex",
@@ -237,11 +237,11 @@ NAMES: dict[str, str] = {
     "pandas.core.arrays.string_.StringArrayNumpySemantics": "pandas.arrays.StringArray",
     "pandas._libs.missing.NA": "pandas.NA",
     "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
-    # 1.2 dropped a dictionary that knew deprecated keys (sklearn/covariance/_graph_lasso.py of 1.1).
+    # 1.2 removed a dictionary with deprecated keys (sklearn/covariance/_graph_lasso.py of 1.1).
     "sklearn.covariance._graph_lasso._DictWithDeprecatedKeys": REMOVED_MAPPING,
-    # 1.5 and 1.6 kept the remaining columns in their own list (sklearn/compose/_column_transformer.py).
+    # 1.5 and 1.6 stored the remaining columns in a list class (sklearn/compose/_column_transformer.py).
     "sklearn.compose._column_transformer._RemainderColsList": REMOVED_LIST,
-    # Up to 1.5 Cython's own function rebuilt a loss.
+    # Up to 1.5, a Cython function rebuilt a loss.
     **{
         f"{_LOSSES}.__pyx_unpickle_Cy{name}": RESTORE_LOSS
         for name in (
@@ -250,7 +250,7 @@ NAMES: dict[str, str] = {
             "PinballLoss",
         )
     },
-    # 1.3 named the width of the numbers (sklearn/metrics/_dist_metrics.pyx.tp).
+    # 1.3 added the float width to the name (sklearn/metrics/_dist_metrics.pyx.tp).
     **{
         f"{_DISTANCES}.{name}": f"{_DISTANCES}.{name}64"
         for name in (
@@ -261,7 +261,7 @@ NAMES: dict[str, str] = {
         )
     },
 }  # fmt: skip
-# Where numpy before 2.2 said that its functions on arrays live.
+# The module of numpy's ufuncs before numpy 2.2.
 _UFUNC_MODULES = frozenset(
     {"numpy.core._multiarray_umath", "numpy._core._multiarray_umath", "numpy.core.umath", "numpy._core.umath"}
 )
@@ -269,11 +269,11 @@ _UFUNC_MODULES = frozenset(
 
 @cache
 def current_name(module: str, name: str) -> tuple[str, str]:
-    """Return the module and the name under which the installed libraries have what a file calls `module.name`."""
+    """Return the installed libraries' module and name for `module.name` in a file."""
     if module in _UFUNC_MODULES:
         return "numpy", name
     full = f"{MODULES.get(module, module)}.{name}"
     full = NAMES.get(full, full)
     found, _, last = full.rpartition(".")
-    # A path through a name is never made here; it stays to be refused as it was written.
+    # A dotted path is never created here; such a name stays unchanged, and is refused.
     return (module, name) if "." in name else (found, last)

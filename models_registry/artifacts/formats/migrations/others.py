@@ -1,4 +1,4 @@
-"""What belongs to no larger kind."""
+"""Changes of other estimators."""
 
 import inspect
 from functools import cache
@@ -10,19 +10,19 @@ from models_registry.artifacts.formats.migrations.change import State, Written
 
 
 def equal_priors(state: State) -> Any:
-    """Return the same probability for each class, which 1.5 and older assumed."""
+    """Return the equal class probabilities that 1.5 and older assumed."""
     count = len(state["classes_"])
     return np.full(count, 1 / count)
 
 
 def kernel_gamma(state: State) -> Any:
-    """Return the kernel's gamma: that of the parameter, or one through the number of features."""
+    """Return the kernel's gamma: the parameter's value, or one divided by the number of features."""
     gamma = state.get("gamma")
     return gamma if gamma is not None else 1 / int(state["X_fit_"].shape[1])
 
 
 def calibrated_member(written: Written) -> None:
-    """Give a member of a calibrated classifier its calibrators and classes under the names of 0.24."""
+    """Rename a calibrated classifier's calibrators and classes to the names of 0.24."""
     state = written.state
     if "calibrators_" in state:
         state.setdefault("calibrators", state["calibrators_"])
@@ -36,7 +36,7 @@ def no_scale(state: State) -> Any:
 
 
 def bandwidth(state: State) -> Any:
-    """Return the bandwidth of a density, which was a number only."""
+    """Return the bandwidth of a density, which could only be a number."""
     return state["bandwidth"]
 
 
@@ -46,7 +46,7 @@ def probability(state: State) -> Any:
 
 
 def private_spline(written: Written) -> None:
-    """Give a spline its arrays under the names of scipy 1.16, which made `t` and `c` properties."""
+    """Rename a spline's arrays as in scipy 1.16, which made `t` and `c` properties."""
     state = written.state
     if "t" in state and "_t" not in state:
         state["_t"] = np.asarray(state.pop("t"))
@@ -56,7 +56,7 @@ def private_spline(written: Written) -> None:
 
 
 def later_parameters(written: Written) -> None:
-    """Give an estimator the parameters that its version did not have, with the defaults that keep what it does."""
+    """Add the parameters that an estimator's version did not have, with defaults that preserve its behaviour."""
     for name, default in _defaults_of(type(written.target)):  # type: ignore[arg-type]
         written.state.setdefault(name, default)
 
@@ -68,13 +68,13 @@ def _defaults_of(cls: type) -> tuple[tuple[str, Any], ...]:
 
 
 def without_number_of_features(written: Written) -> None:
-    """Take away the number of features of an estimator that looks at none: it was None in 0.24."""
+    """Remove the number of features of an estimator that uses none: it was None in 0.24."""
     if written.state.get("n_features_in_", 0) is None:
         del written.state["n_features_in_"]
 
 
 def default_strategy(written: Written) -> None:
-    """Name the guess that was the default while it was about to change (0.22 and 0.23), and as fitting notes it."""
+    """Set the strategy that was the default during its deprecation (0.22 and 0.23), and the fitted attribute."""
     if written.state.get("strategy") == "warn":
         written.state["strategy"] = "stratified"
     if "classes_" in written.state:
@@ -82,12 +82,12 @@ def default_strategy(written: Written) -> None:
 
 
 def number_of_neighbours(state: State) -> Any:
-    """Return the number of rows that an estimator of neighbours remembers."""
+    """Return the number of rows that a neighbours estimator stores."""
     return int(state["_fit_X"].shape[0])
 
 
 def label_of_outliers(state: State) -> Any:
-    """Return the label of rows without neighbours, one for each output, as fitting notes it."""
+    """Return the label of rows without neighbours, one for each output, in the form of the fitted attribute."""
     label, classes = state.get("outlier_label"), state.get("classes_")
     return None if label is None else [label] * (len(classes) if isinstance(classes, list) else 1)
 
@@ -99,7 +99,7 @@ def uncentred_components(written: Written) -> None:
 
 
 def interpolation(written: Written) -> None:
-    """Give an isotonic regression its thresholds under their public names, and the function that it makes of them."""
+    """Rename an isotonic regression's thresholds to their public names, and set its interpolation function."""
     state = written.state
     for old, new in (("_necessary_X_", "X_thresholds_"), ("_necessary_y_", "y_thresholds_")):
         if old in state:
@@ -107,14 +107,14 @@ def interpolation(written: Written) -> None:
 
 
 def penalty_of_transform(written: Written) -> None:
-    """Refuse a factorization whose penalty counts otherwise since 1.0; without one nothing is different."""
+    """Refuse a factorization whose penalty has another meaning since 1.0; without a penalty nothing changes."""
     # 1.0 and 1.1 keep the parameter's name with the value "deprecated".
     if written.state.get("alpha", 0) not in (0, "deprecated"):
         raise written.refuse("with a penalty (alpha)")
 
 
 def number_of_features(written: Written) -> None:
-    """Find `n_features_in_`, which 0.24 added, in what the estimator kept before."""
+    """Derive `n_features_in_`, which 0.24 added, from other attributes."""
     state = written.state
     if "n_features_in_" in state or not written.is_older_than((1, 0)):
         return
@@ -141,7 +141,7 @@ def _counted_elsewhere(state: State) -> int | None:
         return int(fitted_shape[1])
     if "initial_imputer_" in state:
         return len(state["initial_imputer_"].statistics_)
-    # RFE calls those that it keeps n_features_.
+    # RFE stores the number of selected features as n_features_.
     for name in ("ranking_", "x_mean_", "n_bins_", "categories_"):
         if isinstance(state.get(name), np.ndarray | list):
             return len(state[name])

@@ -1,4 +1,4 @@
-"""Transformers: encoders, imputers, column transformers, text."""
+"""Changes of transformers: encoders, imputers, column transformers, text."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from models_registry.artifacts.formats.migrations.stand_ins import RemovedList
 
 
 def inverse_document_frequencies(written: Written) -> None:
-    """Take the frequencies off the diagonal of `_idf_diag`; scikit-learn 1.5 and newer leave them out without them."""
+    """Take the frequencies from the diagonal of `_idf_diag`; scikit-learn 1.5 and newer do not store the matrix."""
     state = written.state
     diagonal = state.pop("_idf_diag", None)
     if diagonal is None:
@@ -23,8 +23,10 @@ def inverse_document_frequencies(written: Written) -> None:
 
 
 def fitted_passthrough(written: Written) -> None:
-    """Put the identity in place of "passthrough", which 1.4 stores as a FunctionTransformer, and plain lists in place
-    of those that warned in 1.5 and 1.6."""
+    """Replace "passthrough" by the identity, which 1.4 stores as a FunctionTransformer; replace lists that warn.
+
+    Columns were lists that warned in scikit-learn 1.5 and 1.6; they become plain lists.
+    """
     state = written.state
     if "transformers_" not in state:
         return
@@ -40,7 +42,7 @@ def fitted_passthrough(written: Written) -> None:
 
 
 def _identity(state: State, name: str) -> Any:
-    """Return the identity on the columns of the transformer called `name`, as fitting would have left it."""
+    """Return the fitted identity on the columns of the transformer called `name`."""
     from sklearn.preprocessing import FunctionTransformer
 
     identity = FunctionTransformer(accept_sparse=True, check_inverse=False, feature_names_out="one-to-one")
@@ -63,7 +65,7 @@ def empty_features(state: State) -> Any:
 
 
 def imputer_types(state: State) -> Any:
-    """Return the type of the values that fill the gaps, where the imputer kept that of the rows it was fitted with."""
+    """Return the dtype of the fill values; older imputers stored the dtype of their training rows."""
     return state.get("_fit_dtype", np.asarray(state.get("statistics_", 0.0)).dtype)
 
 
@@ -77,28 +79,28 @@ def widths_of_encoded(state: State) -> list[int]:
 
 
 def newest_encoder(written: Written) -> None:
-    """Refuse the form of an encoder that read integers as positions (0.20 and 0.21)."""
+    """Refuse the encoder mode that treated integers as positions (0.20 and 0.21)."""
     if written.state.get("_legacy_mode") or "n_values_" in written.state:
         raise written.refuse("which encodes integers by their position")
 
 
 def input_types(state: State) -> Any:
-    """Return the type of the rows that an imputer was fitted with, as far as its statistics show it."""
+    """Return the dtype of an imputer's training rows, derived from its statistics."""
     return np.asarray(state["statistics_"]).dtype
 
 
 def mask_of_imputer(written: Written) -> None:
-    """Have the indicator inside an imputer take the mask that the imputer gives it since 0.24."""
+    """Let the indicator inside an imputer use the mask that the imputer passes since 0.24."""
     from sklearn.impute import MissingIndicator
 
     indicator = written.state.get("indicator_")
-    # Nothing but an instance: an attribute of a class would outlast the file.
+    # Only an instance: an attribute of a class would outlast the file.
     if isinstance(indicator, MissingIndicator):
         indicator._precomputed = True
 
 
 def bounds_by_column(written: Written) -> None:
-    """Give each column the bounds of its filling values, which were one pair for all."""
+    """Expand the bounds of fill values to one pair per column; they were one pair for all."""
     statistics = getattr(written.state.get("initial_imputer_"), "statistics_", None)
     for name in ("_min_value", "_max_value"):
         if statistics is not None and isinstance(written.state.get(name), int | float):
@@ -111,7 +113,7 @@ def columns_with_values(state: State) -> Any:
 
 
 def input_columns(written: Written) -> None:
-    """Note which columns each transformer takes, by position, and the columns' names, as 1.0 does when it is fitted."""
+    """Set which columns each transformer takes, by position, and the columns' names, as fit does since 1.0."""
     state = written.state
     if "transformers_" not in state or "_transformer_to_input_indices" in state:
         return
@@ -139,18 +141,18 @@ def input_columns(written: Written) -> None:
 
 
 def powers_of_inputs(written: Written) -> None:
-    """Give a polynomial its lowest and highest power, which were 0 and `degree`."""
+    """Set a polynomial's lowest and highest degree, which were 0 and `degree`."""
     state = written.state
     if not isinstance(state.get("degree"), int) or "n_output_features_" not in state:
         return
     state.setdefault("_min_degree", 0)
     state.setdefault("_max_degree", state["degree"])
-    # The constant column is the first of all, and left out without include_bias.
+    # The constant column is the first one, and omitted without include_bias.
     state.setdefault("_n_out_full", state["n_output_features_"] + (not state.get("include_bias", True)))
 
 
 def frequencies_alone(written: Written) -> None:
-    """Keep a transformer of frequencies fitted that has nothing to remember: it counts words only."""
+    """Mark a TF-IDF transformer without idf as fitted, since it has no attributes."""
     from sklearn.feature_extraction.text import TfidfTransformer
 
     from models_registry.artifacts.formats.migrations.former import FrequencyTransformer
@@ -160,7 +162,7 @@ def frequencies_alone(written: Written) -> None:
 
 
 def drop_after_grouping(state: State) -> Any:
-    """Return which categories are dropped, counted without the rare ones, where rare ones are not grouped."""
+    """Return which categories are dropped, not counting rare ones, if rare ones are not grouped."""
     return state.get("drop_idx_")
 
 
@@ -193,7 +195,7 @@ def renamed_check(written: Written) -> None:
 
 
 def mean_imputer(written: Written) -> None:
-    """Turn an Imputer of 0.21 and older into a SimpleImputer: it called a missing number "NaN", and had an axis."""
+    """Convert an Imputer of 0.21 and older to a SimpleImputer: it called a missing number "NaN", and had an axis."""
     state = written.state
     if "axis" not in state:
         return
@@ -207,7 +209,7 @@ def mean_imputer(written: Written) -> None:
 
 
 def indicated_columns(written: Written) -> None:
-    """Name all columns if none had a missing value: 0.20 answered them all then."""
+    """Mark all columns if none had a missing value: 0.20 returned all of them then."""
     state = written.state
     features = state.get("features_")
     if written.is_older_than((0, 21)) and features is not None and not len(features):
@@ -215,7 +217,7 @@ def indicated_columns(written: Written) -> None:
 
 
 def clipped_quantiles(written: Written) -> None:
-    """Keep uniform answers a bit inside of 0 and 1, as they were up to 0.20."""
+    """Keep uniform outputs slightly inside 0 and 1, as up to 0.20."""
     from sklearn.preprocessing import QuantileTransformer
 
     from models_registry.artifacts.formats.migrations.former import ClippedQuantileTransformer

@@ -1,7 +1,7 @@
-"""Which parts of a model are proven to answer today as they did under the scikit-learn that wrote them.
+"""Parts of models that are proven to predict today as they did under the scikit-learn that wrote them.
 
-`proven.json` is written by `tools/old_versions.py`, from artifacts that each older version made, with its own answers.
-For each part (an estimator, a tree, a kernel, a loss) it holds ranges of versions, each unchanged or migrated.
+`tools/old_versions.py` writes `proven.json` from artifacts of each older version and their predictions. For each part
+(an estimator, a tree, a kernel, a loss) it has ranges of versions, each unchanged or migrated.
 """
 
 import json
@@ -16,9 +16,9 @@ from models_registry.artifacts.installed import installed_version
 PROVEN_PATH = Path(__file__).with_name("proven.json")
 # Parts whose state differs between versions; those of Python and numpy hold plain values.
 _VERSIONED = ("sklearn.", "scipy.", "pandas.")
-# XGBoost's and LightGBM's models: each check compares their answers with those of the installed library.
+# XGBoost and LightGBM models: each validation compares their predictions with those of the installed library.
 _JUDGED_ELSEWHERE = "models_registry.artifacts.boosters."
-# Of the encoder beside a booster its labels alone are read, which are an array in every version.
+# Only the labels of the encoder next to a booster are read, which are an array in every version.
 _OF_BOOSTERS = "sklearn.preprocessing._label.LabelEncoder"
 _PLAIN = ("numpy.", "builtins.", "collections.", "functools.", "copyreg.", "_codecs.", "joblib.numpy_pickle.",
           "models_registry.artifacts.formats.migrations.stand_ins.")  # fmt: skip
@@ -27,10 +27,10 @@ _MINOR = re.compile(r"\d+\.\d+")
 
 @dataclass(frozen=True, slots=True)
 class ProvenRange:
-    """What is proven of a part for the writers from `first` to `last`, each (major, minor) and both included.
+    """The proof for a part written by versions `first` to `last`, each (major, minor) and both included.
 
-    `how` is "unchanged" or "migrated". `sources` are the changes that are migrated, with their places in
-    scikit-learn. `proof` is the artifact that shows it.
+    `how` is "unchanged" or "migrated". `sources` are the migrated changes, with their places in scikit-learn. `proof`
+    is the artifact that shows it.
     """
 
     first: tuple[int, int]
@@ -90,7 +90,7 @@ def is_versioned(name: str) -> bool:
 def _is_proven(name: str, writers: list[tuple[int, int]]) -> bool:
     ranges = proven_parts().get(name, ())
     if not name.startswith("sklearn."):
-        # What wrote these is not a version of scikit-learn.
+        # These names do not depend on scikit-learn's version.
         return bool(ranges)
     return bool(ranges) and all(any(one.first <= writer <= one.last for one in ranges) for writer in writers)
 

@@ -1,4 +1,4 @@
-"""What imbalanced-learn's pipelines and ensembles keep for their training alone."""
+"""Training-only parts of imbalanced-learn's pipelines and ensembles."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _OF_TRAINING = ("samplers_", "pipelines_", "base_sampler_", "sampler", "sampler_
 
 
 def pass_samplers_by(written: Written) -> None:
-    """Let the rows through where a sampler stands, as imbalanced-learn does in a prediction."""
+    """Replace a sampler by a step that passes the rows on, like imbalanced-learn in a prediction."""
     steps = written.state.get("steps")
     if isinstance(steps, list) and any(map(_is_sampled, steps)):
         written.state["steps"] = [(step[0], PASSED_BY) if _is_sampled(step) else step for step in steps]
 
 
 def forget_samplers(written: Written) -> None:
-    """Drop what an ensemble of imbalanced-learn sampled with; its estimators are whole without."""
+    """Remove the samplers of an imbalanced-learn ensemble; its estimators do not need them."""
     for name in _OF_TRAINING:
         written.state.pop(name, None)
 

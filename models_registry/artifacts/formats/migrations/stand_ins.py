@@ -1,4 +1,4 @@
-"""What is put in place of names that today's libraries no longer have. None of it does anything."""
+"""Replacements for names that the installed libraries no longer have; they have no behaviour."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,29 +7,29 @@ from sklearn._loss import _loss
 
 
 class RemovedObject:
-    """Stands for an object of a class that is gone: it keeps its state and does nothing.
+    """Replaces an object of a removed class: it keeps its state and does nothing.
 
-    What an estimator needs of it is made again by the table of changes; what only its training needed stays as this.
+    The table of changes rebuilds the parts that an estimator needs; training-only parts stay as this.
     """
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
 
 
-# Stands for a function that is gone. It cannot be called, so no estimator keeps an unknown function.
+# Replaces a removed function. It cannot be called, so no estimator contains an unknown function.
 REMOVED_FUNCTION = RemovedObject()
 
 
 class SkippedSampler(RemovedObject):
-    """Stands for a sampler of imbalanced-learn, which takes part in a training alone."""
+    """Replaces a sampler of imbalanced-learn, which is only used in training."""
 
 
 class RemovedMapping(dict[Any, Any]):
-    """Stands for a dictionary of a class that is gone."""
+    """Replaces a dictionary of a removed class."""
 
 
 class RemovedList:
-    """Stands for a list of a class that is gone; its items are in `data`."""
+    """Replaces a list of a removed class; its items are in `data`."""
 
     data: list[Any]
 
@@ -53,9 +53,9 @@ def restore_loss(kind: Any, checksum: Any, state: Any) -> Any:
 
 
 def restore_function(module: Any, name: Any) -> Any:
-    """Return the function on arrays of numpy that numpy 1.17 and older named by two texts.
+    """Return the numpy ufunc that numpy 1.17 and older stored as two texts.
 
-    Raises TypeError for anything but one that an artifact may name itself.
+    Raises TypeError for anything else that an artifact may not name.
     """
     import numpy as np
 

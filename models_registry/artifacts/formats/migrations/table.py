@@ -15,7 +15,7 @@ CHANGES = CHANGES_BEFORE_1_0 + CHANGES_SINCE_1_0
 
 
 def changes_of(cls: type) -> tuple[Change, ...]:
-    """Return the changes of a class, those of its bases included, the oldest first."""
+    """Return the changes of a class and its bases, oldest first."""
     return _changes_of_names(tuple(f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__))
 
 
@@ -28,8 +28,8 @@ def _changes_of_names(bases: tuple[str, ...]) -> tuple[Change, ...]:
 def migrate(target: Any, state: Any) -> Any:
     """Return the state that the installed libraries expect of `target`, whose state is about to be set.
 
-    A class that computes otherwise today is changed to one that computes as before. Raises BrokenArtifact if a state
-    can be served by nothing that is installed.
+    A class that computes differently today is replaced by one that computes as before. Raises BrokenArtifact for a
+    state that no installed class can serve.
     """
     changes = changes_of(type(target)) if type(state) is dict else ()
     if not changes:

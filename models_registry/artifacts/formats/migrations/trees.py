@@ -1,4 +1,4 @@
-"""Decision trees."""
+"""Changes of decision trees."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def _larger_is_left(nodes: Any) -> Any:
 
 
 def histogram_nodes(written: Written) -> None:
-    """Give a tree of histogram boosting of 0.23 and older today's nodes, none of which splits by categories."""
+    """Convert a histogram boosting tree of 0.23 and older to today's nodes, without categorical splits."""
     from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 
     nodes = written.state.get("nodes")
@@ -51,9 +51,9 @@ def histogram_nodes(written: Written) -> None:
 
 
 def histogram_bins(written: Written) -> None:
-    """Give histogram boosting of 0.22 and 0.23 its bins under their private name, none of them of categories.
+    """Rename the bins of histogram boosting of 0.22 and 0.23 to their private name, without categorical ones.
 
-    0.21 knew no missing values and refused rows with one, which today's trees would answer.
+    0.21 refused rows with missing values, which today's trees would accept.
     """
     state = written.state
     if "_predictors" not in state or "_bin_mapper" in state:
@@ -61,7 +61,7 @@ def histogram_bins(written: Written) -> None:
     from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 
     mapper: Any = state.get("bin_mapper_")
-    # Nothing but an instance: an attribute of a class would outlast the file.
+    # Only an instance: an attribute of a class would outlast the file.
     if type(mapper) is not _BinMapper or not hasattr(mapper, "missing_values_bin_idx_"):
         raise written.refuse("whose trees know no missing values")
     mapper.is_categorical_ = np.zeros(len(mapper.bin_thresholds_), dtype=np.uint8)
@@ -70,7 +70,7 @@ def histogram_bins(written: Written) -> None:
 
 
 def counts_to_fractions(written: Written) -> None:
-    """Divide the values of a classifier's nodes by their sum, as `predict_proba` of 1.3 and older did."""
+    """Divide the values of a classifier's nodes by their sum, like `predict_proba` of 1.3 and older."""
     value = getattr(written.state.get("tree_"), "value", None)
     if not isinstance(value, np.ndarray) or value.ndim != 3:
         return
