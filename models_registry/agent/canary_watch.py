@@ -12,7 +12,7 @@ LEASE = "canaries"
 LEASE_SECONDS = 30.0
 # A candidate wakes the loop.
 IDLE_SECONDS = 60.0
-EVENTS = PauseEvents("canaries_paused", "canaries_resumed", next="It is tried again at every look.")
+EVENTS = PauseEvents("canaries_paused", "canaries_resumed", next="It is retried regularly.")
 
 
 class CanaryWatch:

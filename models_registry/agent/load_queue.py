@@ -129,7 +129,7 @@ class LoadQueue:
             _write(descriptor, journal)
             raise BrokenArtifact(
                 f"Loading it has ended {ended.workers} worker{'s' if ended.workers > 1 else ''} of this machine in a "
-                f"row. It is tried again in {left:.0f} s; the log says where the last one stood still. Activate "
+                f"row. It is retried in {left:.0f} s; the log says where the last one hung. Activate "
                 "another version."
             )
 

@@ -33,7 +33,7 @@ DRIFT_LOOK_SECONDS = 15.0
 MAX_LEASE_SECONDS = 5.0
 # The loop is woken when there is work.
 IDLE_SECONDS = 60.0
-EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is tried again at every look.")
+EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is retried regularly.")
 
 
 class MaintenanceLoop:

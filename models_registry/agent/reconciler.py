@@ -251,7 +251,7 @@ class Reconciler:
 
     def _note_database(self, *, away: bool, error: Exception | None = None) -> None:
         if away and not self._database_is_away:
-            log.error("database_away", error=str(error), next="Predictions go on; it is tried again at every poll.")
+            log.error("database_away", error=str(error), next="Predictions continue; every poll retries.")
         if not away and self._database_is_away:
             log.info("database_back")
         self._database_is_away = away

@@ -35,7 +35,7 @@ LOCK_POLL_SECONDS = 0.05
 FETCHING = ".fetching-"
 FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
-TOO_LATE = "The storage did not deliver the artifact within the deadline. It is tried again."
+TOO_LATE = "The storage did not deliver the artifact within the deadline. It is retried."
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class ArtifactCache:
         try:
             yield
         except OSError as error:
-            raise DiskUnavailable(f"{self._complaint(error)} It is tried again.") from error
+            raise DiskUnavailable(f"{self._complaint(error)} It is retried.") from error
 
     def _complaint(self, error: OSError) -> str:
         if error.errno in FULL:
@@ -247,7 +247,7 @@ class ArtifactCache:
             if time.monotonic() >= deadline:
                 os.close(descriptor)
                 raise StorageUnavailable(
-                    f"Another worker is still fetching {digest[:12]}; the deadline has passed. It is tried again."
+                    f"Another worker is still downloading {digest[:12]}, and the deadline has passed. It is retried."
                 )
             time.sleep(LOCK_POLL_SECONDS)
         return descriptor
@@ -359,7 +359,7 @@ def _copy_within(copy: Copy, path: Path, deadline: float) -> None:
 def _verified(path: Path, digest: str, size_bytes: int | None) -> str:
     size = path.stat().st_size
     if size_bytes is not None and size != size_bytes:
-        raise StorageUnavailable(f"The storage delivered {size} of {size_bytes} bytes. It is tried again.")
+        raise StorageUnavailable(f"The storage delivered {size} of {size_bytes} bytes. It is retried.")
     found = digest_of(path)
     if digest and found != digest:
         raise DigestMismatch(

@@ -51,7 +51,7 @@ def check_probabilities(answer: Prediction) -> None:
         if wrong.any():
             row = int(wrong.argmax())
             raise NoPrediction(
-                f"The model answers probabilities that are none (row {row}: {_shown(matrix[row])}): expected numbers "
+                f"The model returns invalid probabilities (row {row}: {_shown(matrix[row])}): expected numbers "
                 "from 0 to 1 that sum to 1. It was probably written by other versions than serve it, or its scores "
                 "are no probabilities. Train it again with the server's versions and publish that."
             )

@@ -144,7 +144,7 @@ def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
         encode(content_of(answer, schema, is_single=is_single, with_probabilities=with_probabilities))
     except (TypeError, ValueError, IndexError) as error:
         raise NoPrediction(
-            f"No JSON can be made of what the model answers ({type(error).__name__}: {str(error)[:200]}); expected "
+            f"The model's result cannot be written as JSON ({type(error).__name__}: {str(error)[:200]}); expected "
             "numbers, strings or booleans, and a probability for each class. Publish a model that answers those."
         ) from error
 

@@ -244,10 +244,10 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
 def _reason_for_native(one: tuple[float, float], many: tuple[float, float]) -> str | None:
     """Return why the native form is served although the compiled form is correct; arguments: microseconds of both."""
     if one[0] < MIN_SPEEDUP * one[1]:
-        return f"the compiled form is right and no faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
+        return f"the compiled form is correct but not faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
     if many[1] > MAX_SLOWDOWN * many[0]:
         return (
-            f"the compiled form is right and slower for {BATCH_ROWS} rows at once "
+            f"the compiled form is correct but slower for {BATCH_ROWS} rows at once "
             f"({many[1]:,.0f} µs against {many[0]:,.0f} µs)"
         )
     return None

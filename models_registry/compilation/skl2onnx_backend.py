@@ -47,7 +47,7 @@ def convert(estimator: Any, schema: Schema) -> tuple[bytes, dict[str, Any]]:
     except Exception as error:  # skl2onnx raises exceptions of many types
         raise Unsupported(_first_line(error)) from error
     if narrow := _narrow(model.graph):
-        raise Unsupported(f"{narrow} reckons in float32, which tells fewer rows apart")
+        raise Unsupported(f"{narrow} computes in float32, which distinguishes fewer rows")
     names = [output.name for output in model.graph.output]
     return model.SerializeToString(), _plan(estimator, schema, names)
 

@@ -142,7 +142,7 @@ def _scores(what: str, expected: Array, found: Array) -> float:
     largest = float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
     if largest > TOLERANCE:
         row = int(np.unravel_index(int(np.nan_to_num(apart, nan=np.inf).argmax()), apart.shape)[0])
-        raise Disagreement(f"{what} are apart by {largest:.1e} (row {row}), allowed are {TOLERANCE:.0e}")
+        raise Disagreement(f"{what} differ by {largest:.1e} (row {row}), allowed is {TOLERANCE:.0e}")
     return largest
 
 

@@ -197,7 +197,7 @@ def _advise_steps(version: ModelVersion) -> str:
         return ""
     model = min(others, key=lambda name: ("model" not in name.lower(), name))
     return (
-        f" {model} lies beside it: to serve both as one, publish {model} again with {own} beside it and "
+        f" {model} is in the same folder: to serve both as one version, publish {model} again with {own} and "
         f'"steps": ["{own}", "{model}"] in {model}{MANIFEST_SUFFIX}.'
     )
 

@@ -114,7 +114,7 @@ def directory_manifest(storage: VersionedStorage, key: str) -> Manifest | None:
         if content is None:
             raise ObjectMissing(f"{key} is not there. Copy it there again.")
         file = parse_mlmodel(content).file
-        raise ManifestError(f"The MLmodel names {file}, which is a version of its own by now. Look for new versions.")
+        raise ManifestError(f"The MLmodel names {file}, which is already a version itself. Look for new versions.")
     for folder in list(path.parents)[:_MAX_DEPTH]:
         if str(folder) == ".":
             return None

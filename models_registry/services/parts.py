@@ -68,7 +68,7 @@ def file_names(steps: tuple[str, ...], own: str) -> tuple[str, ...]:
         if PurePosixPath(name).name != name or "\\" in name or name.startswith("."):
             raise ManifestError(
                 f"The manifest's 'steps' name {name!r}; expected the name of a file in the artifact's own folder. "
-                "Put the files beside each other."
+                "Put the files into one folder."
             )
     if own not in files:
         raise ManifestError(
@@ -134,7 +134,7 @@ def newest_beside(storage: VersionedStorage, artifact: str, name: str, *, named_
     versions = [version for version in storage.list_versions(key) if version.key == key]
     if not versions:
         raise ManifestError(
-            f"The manifest's {named_by} names {name!r}, which does not lie beside the artifact "
+            f"The manifest's {named_by} names {name!r}, which is not in the artifact's folder "
             f"({storage.location_of(key)}). Copy it there, and check the version again."
         )
     return pack.PinnedPart(PurePosixPath(key).name, key, versions[-1].version_id, versions[-1].size_bytes)

@@ -92,4 +92,4 @@ def as_storage_error(where: str) -> Iterator[None]:
     except PermissionError as error:
         raise StorageDenied(f"{where}: {error.strerror}. Give the service's user the right to read it.") from error
     except (OSError, ValueError) as error:
-        raise StorageUnavailable(f"{where}: {as_clause(error)}. It is tried again.") from error
+        raise StorageUnavailable(f"{where}: {as_clause(error)}. It is retried.") from error

@@ -71,7 +71,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
                 hashed.update(chunk)
                 yield chunk
         if not is_kept and "-" in version_id and not version_id.endswith(f"-{hashed.hexdigest()}"):
-            raise ObjectMissing(f"{key} has other bytes by now, and no copy of that version is kept. Publish it again.")
+            raise ObjectMissing(f"{key} has changed, and no copy of that version exists. Publish it again.")
 
     def read_current(self, key: str, *, max_bytes: int = MAX_BESIDE_BYTES) -> bytes | None:
         """Return the bytes of the file, or None."""

@@ -73,7 +73,7 @@ class NotificationQueue:
             answer: dict[str, Any] = getattr(self._client, name)(QueueUrl=self._url, **arguments)
         except (ClientError, BotoCoreError) as error:
             raise StorageUnavailable(
-                f"The queue {self._url} is not reached: {as_clause(error)}. Grant sqs:ReceiveMessage and "
+                f"The queue {self._url} is unreachable: {as_clause(error)}. Grant sqs:ReceiveMessage and "
                 "sqs:DeleteMessage on it to these credentials, or correct MODELS_QUEUE_URL."
             ) from error
         return answer

@@ -156,12 +156,12 @@ def _answered(where: str) -> Iterator[None]:
                 ) from error
             if code in GONE or status == "404":
                 raise ObjectMissing(f"{where} is not there ({code or status}). Upload it again.") from error
-            raise StorageUnavailable(f"{where}: the storage answered {code or status}. It is tried again.") from error
+            raise StorageUnavailable(f"{where}: the storage answered {code or status}. It is retried.") from error
         except NoCredentialsError as error:
             raise StorageDenied(
                 f"{where}: no AWS credentials are found. Set AWS_PROFILE, or run with a role."
             ) from error
         except BotoCoreError as error:
             raise StorageUnavailable(
-                f"{where}: the storage is not reached: {as_clause(error)}. It is tried again."
+                f"{where}: the storage is unreachable: {as_clause(error)}. It is retried."
             ) from error

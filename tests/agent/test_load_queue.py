@@ -57,7 +57,7 @@ def test_one_death_puts_no_load_off(tmp_path):
 def test_load_that_ended_two_workers_is_deferred_alone(tmp_path):
     queue = LoadQueue(tmp_path / "lock", limit_seconds=LIMIT)
     die(tmp_path / "lock", 2)
-    with pytest.raises(BrokenArtifact, match="has ended 2 workers.*tried again in"), queue.turn("a"):
+    with pytest.raises(BrokenArtifact, match="has ended 2 workers.*retried in"), queue.turn("a"):
         pass
     with queue.turn("b"):
         pass

@@ -210,7 +210,7 @@ def test_disk_that_fills_during_a_copy_is_named(tmp_path):
         "except DiskUnavailable as error:\n  print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"The cache {tmp_path / 'cache'} cannot be written to: File too large. It is tried again.\n"
+    assert done.stdout == f"The cache {tmp_path / 'cache'} cannot be written to: File too large. It is retried.\n"
 
 
 def test_the_cache_may_be_removed_at_any_time(cache):

@@ -61,7 +61,7 @@ def test_drifting_scores_are_refused_despite_equal_labels() -> None:
 def test_values_that_drift_are_refused() -> None:
     first, second = Ridge().fit(ROWS, LABELS), Ridge().fit(ROWS, LABELS)
     second.intercept_ = first.intercept_ + 1e-4
-    with pytest.raises(Disagreement, match="values are apart"):
+    with pytest.raises(Disagreement, match="values differ"):
         checked(first, second)
 
 

@@ -106,7 +106,7 @@ def test_pinned_files_stay_when_others_take_their_place(storage_directory):
         (["..\\scaler.pkl", "model.pkl"], "expected the name of a file in the artifact's own folder"),
         ([".scaler.pkl", "model.pkl"], "expected the name of a file in the artifact's own folder"),
         (["scaler.pkl", "other.pkl"], "Name that file, too."),
-        (["gone.pkl", "model.pkl"], "'gone.pkl', which does not lie beside the artifact"),
+        (["gone.pkl", "model.pkl"], "'gone.pkl', which is not in the artifact's folder"),
         (["scaler.skops", "model.pkl"], "which is of another format than 'model.pkl'"),
         (["scaler", "model.pkl"], "Name files alone, or parts alone."),
         (["model"], "holds a single LogisticRegression"),

@@ -67,7 +67,7 @@ def test_predictions_of_the_file_are_kept(storage_directory):
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        (None, "names 'train.csv', which does not lie beside the artifact"),
+        (None, "names 'train.csv', which is not in the artifact's folder"),
         ("age\n1\n", "'income'"),
         ("age,income\n1,2\n1,much\n", "Row 1, feature 'income': expected a number"),
         ("age,income\n", "needs a header and at least one row"),

@@ -78,7 +78,7 @@ def _read_input(declared: Any) -> GraphInput:
     dtype = DTYPES.get(element or "")
     if dtype is None:
         raise NoPrediction(
-            f"The artifact's input {declared.name} is a {declared.type}, which no JSON value becomes; expected a "
+            f"The artifact's input {declared.name} is a {declared.type}, which JSON values cannot fill; expected a "
             f"tensor of {', '.join(DTYPES)}. Convert the model with such an input for its columns."
         )
     shape = declared.shape

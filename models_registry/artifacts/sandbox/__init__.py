@@ -190,7 +190,7 @@ def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str) -> s
         )
     if -status == signal.SIGKILL:
         return (
-            f"{what} was ended by {named}, {stage}: probably for want of memory on this "
+            f"{what} was ended by {named}, {stage}: probably because memory ran out on this "
             "machine. Publish a smaller model, or give the task more memory."
         )
     return (

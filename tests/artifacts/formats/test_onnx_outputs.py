@@ -184,7 +184,7 @@ REFUSED = {
     ),
     "an input of complex numbers": (
         graph([COPY], [info("x", TensorProto.BFLOAT16, [None, 2])], [info("y", TensorProto.BFLOAT16, [None, 2])]),
-        "which no JSON value becomes",
+        "which JSON values cannot fill",
     ),
     "inputs of different batches": (
         graph(
