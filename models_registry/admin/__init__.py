@@ -1,4 +1,4 @@
-"""The registry for people: every page reads, and every act is one call of one service."""
+"""The admin of the registry: pages only read; each action calls one service."""
 
 from models_registry.admin import finder, home
 from models_registry.admin.access import TokenAdmin, UserAdmin

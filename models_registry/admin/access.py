@@ -1,4 +1,4 @@
-"""Users, groups and API tokens in the look of the rest."""
+"""Pages of users, groups and API tokens in the registry's layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models_registry.services.tokens import stored_form
 
 
 class ModelLimits(TabularInline):  # type: ignore[misc]
-    """The models that the rights of the group or user on the page are limited to."""
+    """The models to which the permissions of the group or user are limited."""
 
     model = ModelLimit
     fields = ("pattern",)
@@ -39,26 +39,26 @@ class ModelLimits(TabularInline):  # type: ignore[misc]
     has_add_permission = has_change_permission = has_delete_permission = _may_change
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Show the limits to those who see the page."""
+        """Show the limits to users who may see the page."""
         return True
 
 
 class AccessAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    """Django's own pages, under the header that all pages of the registry have."""
+    """Django's own pages with the header of the registry's pages."""
 
-    # The sidebar's word for the list.
+    # The list's name in the sidebar.
     list_title: str
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Return the pages, each with its breadcrumbs."""
+        """Return the pages, each with breadcrumbs."""
         patterns: list[URLPattern] = self.get_urls()
         for pattern in patterns:
             pattern.callback = self._with_header(pattern.callback)
         return patterns
 
     def title_of(self, row: Any) -> str:
-        """Return what the way to a page calls its row."""
+        """Return the row's name in the breadcrumbs."""
         return str(row)
 
     def _with_header(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -66,7 +66,7 @@ class AccessAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             response = view(request, *args, **kwargs)
             context = getattr(response, "context_data", None)
-            # A page with a title for the list has the header already.
+            # A page with a title for the list already has the header.
             if isinstance(response, TemplateResponse) and context is not None and "list_title" not in context:
                 context["stock_page"] = response.resolve_template(response.template_name)
                 context["list_title"] = self.list_title
@@ -79,13 +79,13 @@ class AccessAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
 
 
 class UserAdmin(DjangoUserAdmin, AccessAdmin):  # type: ignore[type-arg]
-    """Who may log in, and what each may do."""
+    """Users, and their permissions."""
 
     list_title = "Users"
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    # Beside their labels the two lists of permissions are wider than a laptop's screen.
+    # With labels, the two lists of permissions are wider than a laptop's screen.
     compressed_fields = False
     inlines = (ModelLimits,)
 
@@ -99,7 +99,7 @@ class GroupAdmin(DjangoGroupAdmin, AccessAdmin):
 
 
 class TokenAdmin(RestTokenAdmin, AccessAdmin):
-    """Tokens for the registry's API; each acts with its user's permissions, and is shown once."""
+    """Tokens for the registry's API; each has its user's permissions, and is shown once."""
 
     list_display = ("user", "created")
     list_display_links = ("user",)
@@ -108,40 +108,40 @@ class TokenAdmin(RestTokenAdmin, AccessAdmin):
     list_title = "API tokens"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the tokens, and what they are for."""
+        """Show the tokens, and an explanation."""
         context = {"list_title": self.list_title, **credentials_context("token")}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Choose the user who asks, if that user has no token yet."""
+        """Preselect the current user, if that user has no token yet."""
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         if not TokenProxy.objects.filter(user=request.user.pk).exists():
             initial.setdefault("user", request.user.pk)
         return initial
 
     def title_of(self, row: Any) -> str:
-        """Return whose token it is: its own text is a digest."""
+        """Return the token's user: the token itself is stored only as a digest."""
         return f"Token of {row.user}" if row is not None else ""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: another user's token is another token."""
+        """Refuse a change: another user needs another token."""
         return False
 
     def response_add(self, request: HttpRequest, obj: TokenProxy, post_url_continue: str | None = None) -> HttpResponse:
-        """Answer a valid form with the token itself, once."""
+        """Respond to a valid form with the token, once."""
         context = {**self.admin_site.each_context(request), "opts": self.opts, "list_title": self.list_title}
         context |= {"title": "New API token", "holder": obj.user.get_username(), "text": obj.key, "media": self.media}
         return TemplateResponse(request, "models_registry/admin/new_api_token.html", context)
 
     def log_addition(self, request: HttpRequest, obj: TokenProxy, message: Any) -> Any:
-        """Log who made a token for whom, not the token."""
+        """Log the token's author and user, but not the token."""
         nameless = copy.copy(obj)
         nameless.key = stored_form(obj.key)
         return super().log_addition(request, nameless, message)
 
 
 def take_over(site: admin.AdminSite) -> None:
-    """Put these pages in place of Django's own; a project's own pages, and those of its own user model, stay."""
+    """Replace Django's own pages; a project's own pages, and those of its own user model, stay."""
     for model, stock, page in (
         (User, DjangoUserAdmin, UserAdmin),
         (Group, DjangoGroupAdmin, GroupAdmin),

@@ -1,4 +1,4 @@
-"""History: what was live at any time, by whom and why."""
+"""History: the active version at any time, who activated it, and why."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from models_registry.templatetags.registry import moment
 
 
 class LiveAtFilter(admin.SimpleListFilter):
-    """Keeps, for each model, the one activation that stood at a moment."""
+    """Filters for each model's active version at a given time."""
 
     title = "live at"
     parameter_name = "live_at"
     template = "models_registry/admin/live_at_filter.html"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return nothing: any moment may be asked for."""
+        """Return no choices: any time may be given."""
         return []
 
     def has_output(self) -> bool:
-        """Take the parameter although there are no ready-made choices."""
+        """Accept the parameter although there are no predefined choices."""
         return True
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Return the moment asked for."""
+        """Return the given time."""
         yield {"value": self.value() or "", "moment": read_moment(self.value())}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Activation]) -> QuerySet[Activation]:
-        """Return what was live then; nothing if the moment cannot be read."""
+        """Return the versions active at that time; none if the time is not valid."""
         if not self.value():
             return queryset
         asked = read_moment(self.value())
@@ -53,7 +53,7 @@ class LiveAtFilter(admin.SimpleListFilter):
 
 
 def read_moment(text: str | None) -> datetime | None:
-    """Return the moment that `text` names, in UTC; None if it names none."""
+    """Return the time in `text`, in UTC; None if it is not valid."""
     if not text:
         return None
     try:
@@ -61,7 +61,7 @@ def read_moment(text: str | None) -> datetime | None:
         if found is None:
             return None
         return found.astimezone(UTC) if timezone.is_aware(found) else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # well formed, and no such day
+    except (ValueError, OverflowError):  # well formed, but the date does not exist
         return None
 
 
@@ -79,10 +79,10 @@ EXPORTED = (
 
 
 class HistoryList(RecordList):
-    """A list whose rows lead to the version that was activated."""
+    """A list whose rows link to the activated version."""
 
     def url_for_result(self, result: Any) -> str:
-        """Return the page of the row's version or, if none was active, of its model."""
+        """Return the page of the row's version or, without an active version, of its model."""
         if result.version_id is None:
             return reverse("admin:models_registry_registeredmodel_change", args=[result.model_id])
         return reverse("admin:models_registry_modelversion_change", args=[result.version_id])
@@ -90,7 +90,7 @@ class HistoryList(RecordList):
 
 @admin.register(Activation)
 class ActivationAdmin(RecordAdmin):
-    """Every move of every pointer, newest first."""
+    """Every change of an active version, newest first."""
 
     list_title = "History"
     model_path = "model__name"
@@ -104,12 +104,12 @@ class ActivationAdmin(RecordAdmin):
     ordering = ("-activated_at", "-generation")
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages of this admin: the export first, since Django's own take any path."""
+        """Return this admin's pages: the export first, since Django's own patterns match any path."""
         export = self.admin_site.admin_view(require_GET(self.export_view))
         return [path("export/", export, name="models_registry_activation_export"), *super().get_urls()]
 
     def export_view(self, request: HttpRequest) -> HttpResponse:
-        """Return the rows that the list shows with the same filters, all of them, as CSV."""
+        """Return the filtered rows of the list, all of them, as CSV."""
         self.require_view(request)
         rows = self.get_changelist_instance(request).get_queryset(request)
         response = HttpResponse(content_type="text/csv; charset=utf-8")
@@ -121,7 +121,7 @@ class ActivationAdmin(RecordAdmin):
         return response
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Activation]:
-        """Return the history, each row with the moment at which the next one took over."""
+        """Return the history; each row has the time of the next change."""
         following = Activation.objects.filter(model=OuterRef("model"), generation__gt=OuterRef("generation"))
         queryset: QuerySet[Activation] = super().get_queryset(request)
         return queryset.select_related("model", "version", "previous_version").annotate(
@@ -129,13 +129,13 @@ class ActivationAdmin(RecordAdmin):
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the history, and what was asked for in words."""
+        """Show the history, and the filter as text."""
         text = request.GET.get("live_at", "")
         asked = {"live_at": text, "asked_moment": read_moment(text)}
         return super().changelist_view(request, {**asked, **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordList]:
-        """Let a row lead to its version."""
+        """Link a row to its version."""
         return HistoryList
 
     @admin.display(description="Model and version", ordering="model__name")
@@ -153,23 +153,23 @@ class ActivationAdmin(RecordAdmin):
 
     @admin.display(description="Live from", ordering="activated_at")
     def live_from(self, activation: Activation) -> SafeString:
-        """Return the moment of the activation."""
+        """Return the time of the activation."""
         return moment(activation.activated_at)
 
     @admin.display(description="Until")
     def live_until(self, activation: Activation) -> SafeString | str:
-        """Return the moment of the next activation."""
+        """Return the time of the next activation."""
         until = getattr(activation, "until", None)
         return moment(until) if until else format_html('<span class="reg-now">{}</span>', "now")
 
     @admin.display(description="By", ordering="activated_by")
     def by(self, activation: Activation) -> str:
-        """Return who moved the pointer."""
+        """Return the user who made the change."""
         return activation.activated_by or "–"
 
     @admin.display(description="Why")
     def why(self, activation: Activation) -> SafeString | str:
-        """Return the reason, and what it overruled."""
+        """Return the reason, and the overridden advice."""
         if not activation.overrides:
             return activation.reason or "–"
         return format_html(
@@ -184,7 +184,7 @@ class ActivationAdmin(RecordAdmin):
         ordering="kind",
     )
     def how(self, activation: Activation) -> str:
-        """Return what moved the pointer."""
+        """Return the kind of the change."""
         return activation.get_kind_display()
 
 
@@ -203,6 +203,6 @@ def _exported(row: Activation) -> list[Any]:
 
 
 def _cell(value: Any) -> str:
-    """Return a value as a cell; a text that a spreadsheet would compute gets an apostrophe before it."""
+    """Return a value as a cell; a text that a spreadsheet would evaluate gets a leading apostrophe."""
     text = str(value)
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -1,4 +1,4 @@
-"""API keys: who may ask for predictions. A key is shown once, on the page that answers its making."""
+"""API keys for predictions. A key is shown once, on the page that follows its creation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models_registry.templatetags.registry import NOTHING, moment
 
 
 class NewKeyForm(forms.Form):
-    """What a key may be confined to."""
+    """The limits of a key."""
 
     name = forms.CharField(
         max_length=100,
@@ -59,7 +59,7 @@ class NewKeyForm(forms.Form):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(RecordAdmin):
-    """Every key, the revoked ones too, without the keys themselves."""
+    """Every key, including revoked ones, without the keys themselves."""
 
     list_title = "API keys"
     list_display = ("title", "begins", "shown_state", "good_for", "rate", "created", "expires", "last_used")
@@ -71,20 +71,20 @@ class ApiKeyAdmin(RecordAdmin):
     ordering = ("-created_at",)
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages of this admin: the acts first, since Django's own take any path."""
+        """Return this admin's pages: actions first, since Django's own patterns match any path."""
         revoke = self.admin_site.admin_view(require_POST(self.revoke_view))
         return [path("<int:pk>/revoke/", revoke, name="models_registry_apikey_revoke"), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say who may make keys."""
+        """Return whether the user may create keys."""
         return may_everywhere(request.user, MANAGE_KEYS)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those look who may make keys."""
+        """Allow a user who may create keys to view them."""
         return may_everywhere(request.user, MANAGE_KEYS) or super().has_view_permission(request, obj)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Ask what the key is for; answer a valid form with the key itself, once."""
+        """Show the form; respond to a valid form with the key, once."""
         self._require_management(request)
         form = NewKeyForm(request.POST if request.method == "POST" else None)
         made: tuple[ApiKey, str] | None = None
@@ -139,40 +139,40 @@ class ApiKeyAdmin(RecordAdmin):
 
     @admin.display(description="Name", ordering="name")
     def title(self, key: ApiKey) -> str:
-        """Return who holds it."""
+        """Return the key's user."""
         return key.name
 
     @admin.display(description="Begins with", ordering="prefix")
     def begins(self, key: ApiKey) -> str:
-        """Return the visible beginning."""
+        """Return the visible prefix."""
         return f"{key.prefix}…"
 
     @labelled("State", {"in use": "success", "expired": "warning", "revoked": "danger"})
     def shown_state(self, key: ApiKey) -> str:
-        """Return whether it opens anything."""
+        """Return the key's state."""
         return key.state
 
     @admin.display(description="Models")
     def good_for(self, key: ApiKey) -> str:
-        """Return the models that it is good for."""
+        """Return the key's models."""
         return ", ".join(key.model_names) or "every model"
 
     @admin.display(description="Requests a minute", ordering="rate_per_minute")
     def rate(self, key: ApiKey) -> str:
-        """Return how often it may be used."""
+        """Return the rate limit."""
         return str(key.rate_per_minute or "unlimited")
 
     @admin.display(description="Made", ordering="created_at")
     def created(self, key: ApiKey) -> str:
-        """Return when it was made."""
+        """Return the time of creation."""
         return moment(key.created_at)
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> str:
-        """Return when it ends."""
+        """Return the time of expiry."""
         return moment(key.expires_at) if key.expires_at else NOTHING
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> str:
-        """Return when it was used last, to the minute."""
+        """Return the time of the last use, to the minute."""
         return moment(key.last_used_at) if key.last_used_at else "never"

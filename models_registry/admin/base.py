@@ -1,4 +1,4 @@
-"""What every act in the admin shares: who may, and how a refusal is told."""
+"""Base classes of the registry's admin pages: permissions, and messages for refused actions."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from models_registry.permissions import (
     visible,
 )
 
-# A name that is in the address until the form's own takes its place.
+# A placeholder name in the URL; the script replaces it by the form's name.
 PLACEHOLDER = "NAME"
 MODELS_OFFERED = 50
 Shown = TypeVar("Shown", bound=Callable[..., Any])
 
 
 class RecordList(ChangeList):  # type: ignore[misc]  # unfold ships no types
-    """A page of a list: its rows are completed together, so that their number costs no further queries."""
+    """A page of a list: its rows are completed together, with a fixed number of queries."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Return the rows without what the list does not show."""
+        """Return the rows without the columns that the list does not show."""
         return super().get_queryset(request, exclude_parameters).defer(*self.model_admin.list_deferred)
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the rows of the page, and what their columns need."""
+        """Read the rows of the page, and the data of their columns."""
         super().get_results(request)
         rows = list(self.result_list)  # type: ignore[has-type]
         self.model_admin.complete(request, rows)
@@ -58,10 +58,10 @@ class RecordList(ChangeList):  # type: ignore[misc]  # unfold ships no types
 
 
 class ModelFilter(RelatedFieldListFilter):
-    """Offers the models while they are few; the search finds one among many."""
+    """Offers all models if they are few; the search field finds one of many."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
-        """Return the models, or the chosen one alone if there are too many to read."""
+        """Return the models, or only the selected one if there are too many."""
         names = visible(request.user, VIEW, RegisteredModel.objects.order_by("name"))
         offered = list(names.values_list("pk", "name")[: MODELS_OFFERED + 1])
         if len(offered) <= MODELS_OFFERED:
@@ -70,48 +70,48 @@ class ModelFilter(RelatedFieldListFilter):
         return list(names.filter(pk=int(chosen)).values_list("pk", "name")) if chosen.isdecimal() else []
 
     def has_output(self) -> bool:
-        """Show it where a model is offered: a chosen one can be let go."""
+        """Show the filter where models are offered, so that a selected one can be deselected."""
         return bool(self.lookup_choices) and (len(self.lookup_choices) > 1 or bool(self.lookup_val))
 
 
 class HidingFilter(SimpleListFilter):
-    """A filter that leaves some rows out until they are asked for, and says so in its first choice."""
+    """A filter that hides some rows by default, and says so in its first choice."""
 
     default_choice: str
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        """Yield the choices, the rows shown by default in place of all."""
+        """Yield the choices, with the default rows instead of all rows."""
         for position, choice in enumerate(super().choices(changelist)):
             yield {**choice, "display": self.default_choice} if position == 0 else choice
 
 
 class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    """A list and a page of what the registry holds; nothing is added, edited or deleted by hand."""
+    """A list and detail pages of registry data; nothing is added, edited or deleted directly."""
 
-    # Where a row has the name of its model; None: the rows concern the whole service.
+    # The path to a row's model; None: the rows concern the whole service.
     model_path: str | None = None
-    # Whether such rows are shown to those with limits too.
+    # Whether users with limited permissions also see such rows.
     is_shared = False
     actions: tuple[str, ...] | None = None
     list_per_page = 50
-    # The header says how many rows were found; the number of all of them would cost a query.
+    # The header shows the number of matching rows; the total number would need another query.
     show_full_result_count = False
-    # Columns that are large and not shown in the list.
+    # Large columns that the list does not show.
     list_deferred: tuple[str, ...] = ()
     change_form_template = "models_registry/admin/record.html"
-    # The sidebar's word for the list; the way to each of its pages is written with it.
+    # The list's name in the sidebar and in the breadcrumbs.
     list_title: str
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordList]:
-        """Return the list whose rows `complete` has seen."""
+        """Return the list class that completes its rows with `complete`."""
         return RecordList
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Give the rows of one page what their columns show, with a fixed number of queries."""
+        """Add the data of columns to the rows of one page, with a fixed number of queries."""
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Return the pages, each of which a row of a model that the user may not view does not have."""
+        """Return the pages; a row of a model that the user may not view does not exist for that user."""
         patterns: list[URLPattern] = self.get_urls()
         for pattern in patterns:
             pattern.callback = self._guarded(pattern.callback)
@@ -131,12 +131,12 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         return guarded
 
     def _view_right(self, request: HttpRequest) -> str:
-        """Return the right by which the user sees the rows: to view them, or else to change them."""
+        """Return the permission by which the user sees the rows: view, or else change."""
         view, change = (f"{self.opts.app_label}.{action}_{self.opts.model_name}" for action in ("view", "change"))
         return view if may(request.user, view) else change
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may see the rows; those of the whole service need a right for every model."""
+        """Return whether the user may see the rows; rows of the whole service need an unlimited permission."""
         if self.model_path is None and not self.is_shared:
             return may_everywhere(request.user, self._view_right(request))
         return may(request.user, self._view_right(request))
@@ -149,23 +149,23 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         )
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no: rows come from services."""
+        """Return False: services create rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no: what is recorded stays."""
+        """Return False: records are kept."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no: what is recorded stays."""
+        """Return False: records are kept."""
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the list under the sidebar's word for it."""
+        """Show the list under its name in the sidebar."""
         return super().changelist_view(request, {"title": self.list_title, **(extra_context or {})})
 
     def page_context(self, request: HttpRequest, **values: Any) -> dict[str, Any]:
-        """Return what every page of this admin's own needs, with `values`."""
+        """Return the context that every page of this admin needs, plus `values`."""
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -183,24 +183,24 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         }
 
     def fragment(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        """Return the part of a page that registry.js fetches again and again."""
+        """Return the page fragment that registry.js fetches repeatedly."""
         response = render(request, template, context)
         response["Cache-Control"] = "no-store"
         return response
 
     def require_view(self, request: HttpRequest) -> None:
-        """Raise PermissionDenied for those who may not look."""
+        """Raise PermissionDenied for users without the view permission."""
         if not self.has_view_permission(request):
             raise PermissionDenied
 
 
 def credentials_context(kind: str) -> dict[str, Any]:
-    """Return what the lists of API keys (`key`) and of API tokens (`token`) say of both."""
+    """Return the texts that the lists of API keys (`key`) and API tokens (`token`) share."""
     return {"credential": kind, "keys_are_required": getattr(settings, "MLAPI_REQUIRE_API_KEY", False)}
 
 
 def labelled(description: str, colours: Mapping[str, str], ordering: str | None = None) -> Callable[[Shown], Shown]:
-    """Head a list's column with `description`, and show its values as labels in these colours."""
+    """Set a list column's `description`, and show its values as labels in these colours."""
 
     def decorate(function: Shown) -> Shown:
         return cast(Shown, display(description=description, label=dict(colours), ordering=ordering)(function))
@@ -209,7 +209,7 @@ def labelled(description: str, colours: Mapping[str, str], ordering: str | None 
 
 
 def may_here(request: HttpRequest, right: str) -> bool:
-    """Return whether the user has a right for the model of the page; for any model where the page has none."""
+    """Return whether the user has a permission for the page's model; for any model if the page has none."""
     return may(request.user, right, getattr(request, "registry_model", None))
 
 
@@ -221,7 +221,7 @@ def require(request: HttpRequest, permission: str) -> None:
 
 @contextmanager
 def told_in_words(request: HttpRequest) -> Iterator[None]:
-    """Show what the registry refuses as a message, in place of an error page."""
+    """Show a refusal of the registry as a message instead of an error page."""
     try:
         yield
     except RegistryError as error:
@@ -229,7 +229,7 @@ def told_in_words(request: HttpRequest) -> Iterator[None]:
 
 
 def upload_address() -> str | None:
-    """Return the address to which artifacts go, with PLACEHOLDER for the model; None if the project has no API."""
+    """Return the upload URL, with PLACEHOLDER for the model's name; None if the project has no API."""
     try:
         return reverse("api-versions", args=[PLACEHOLDER])
     except NoReverseMatch:
@@ -237,5 +237,5 @@ def upload_address() -> str | None:
 
 
 def may_upload(request: HttpRequest) -> bool:
-    """Return whether the user may publish, and the project has an address for it."""
+    """Return whether the user may publish, and the project has an upload URL."""
     return may_here(request, PUBLISH) and upload_address() is not None

@@ -1,4 +1,4 @@
-"""Acts on the rows that are ticked in a list: asked first, then carried out or refused row by row."""
+"""Bulk actions on selected rows: confirmed first, then applied or refused row by row."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from models_registry.errors import RegistryError
 from models_registry.models import ModelVersion, RegisteredModel
 from models_registry.permissions import ACTIVATE, PUBLISH, may
 
-# The confirmation sends two fields for each row, and Django takes 1,000 in all.
+# The confirmation sends two fields for each row, and Django accepts 1,000 in total.
 MAX_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class BulkAct:
-    """What is done to each row, and why not to some: `obstacle` says so in a sentence, or nothing."""
+    """The action on each row; `obstacle` returns why a row is refused, or an empty text."""
 
     action: str
     button: str
@@ -35,7 +35,7 @@ class BulkAct:
 
 
 def carry_out(admin: RecordAdmin, request: HttpRequest, rows: QuerySet[Any], act: BulkAct) -> HttpResponse | None:
-    """Show what `act` will do and which rows it refuses; once confirmed, do it to every row that still allows it."""
+    """Show the action and the refused rows; after the confirmation, apply it to every row that still allows it."""
     chosen = list(rows[: MAX_ROWS + 1])
     if len(chosen) > MAX_ROWS:
         messages.error(request, f"More than {MAX_ROWS} rows are chosen. Choose fewer of them.")

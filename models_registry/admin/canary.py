@@ -1,4 +1,4 @@
-"""A model's canary: both versions beside each other, what the guardrails find, and two buttons."""
+"""A model's canary: both versions compared, the guardrails' results, and two buttons."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATE_COLOURS = {"kept": "success", "broken": "danger", "waiting": "info"}
 
 
 def canary_context(model: RegisteredModel) -> dict[str, Any]:
-    """Return what the template of a model's canary shows."""
+    """Return the template context of a model's canary."""
     ended = model.canaries.exclude(ended_at=None).select_related("version", "active_version")
     context: dict[str, Any] = {"canary": None, "ended_canaries": ended[:CANARIES_SHOWN]}
     canary = services.current_canary(model)
@@ -66,7 +66,7 @@ def promote_view(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def end_view(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give all requests back to the active version."""
+    """End the canary: all requests go to the active version."""
     require(request, ACTIVATE)
     model = get_object_or_404(RegisteredModel, pk=pk)
     ended: Canary | None = services.end_canary(model, by=request.user.get_username())

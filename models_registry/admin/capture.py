@@ -1,4 +1,4 @@
-"""The settings of a model's prediction log, with the checks of the API's."""
+"""The settings form of a model's prediction log, with the API's checks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COLUMNS_LISTED = 40
 
 
 class ColumnsField(forms.CharField):
-    """Names of columns, one a line; a name may have commas and spaces."""
+    """Column names, one per line; a name may contain commas and spaces."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
 
     def clean(self, value: Any) -> list[str]:
-        """Return the names, each once."""
+        """Return the names without duplicates."""
         names = list(dict.fromkeys(line.strip() for line in super().clean(value).splitlines() if line.strip()))
         if too_long := [name for name in names if len(name) > MAX_COLUMN]:
             raise forms.ValidationError(f"{too_long[0][:40]}… is longer than {MAX_COLUMN} characters.")
@@ -60,7 +60,7 @@ class CaptureForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Ask for a share where the log is on, and for one treatment of each column."""
+        """Require a share if the log is on, and one treatment of each column."""
         answer: dict[str, Any] = super().clean() or {}
         if answer.get("is_on") and "percent" in answer and not answer["percent"]:
             self.add_error("percent", "Give a share above 0, or switch the log off.")
@@ -71,7 +71,7 @@ class CaptureForm(forms.Form):
 
 
 def capture_form(model: RegisteredModel, data: Any = None) -> CaptureForm:
-    """Return the form with what is set now."""
+    """Return the form with the current settings."""
     hidden = [item if isinstance(item, dict) else {"column": item, "hash": False} for item in model.capture_exclude]
     return CaptureForm(
         data,
@@ -86,7 +86,7 @@ def capture_form(model: RegisteredModel, data: Any = None) -> CaptureForm:
 
 
 def save_capture(form: CaptureForm, model: RegisteredModel, *, by: str) -> bool:
-    """Change the settings as the form says; False if the registry refuses, which the form then shows."""
+    """Apply the form's settings; False if the registry refuses, and the form then shows the reason."""
     answer = form.cleaned_data
     hashed = [{"column": name, "hash": True} for name in answer["hashed"]]
     try:

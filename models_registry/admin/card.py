@@ -36,7 +36,7 @@ class NotesForm(forms.Form):
 
 
 def save_card(request: HttpRequest, model: RegisteredModel, card: str) -> None:
-    """Store the card, and tell the person what came of it."""
+    """Store the card, and report the result as a message."""
     if services.set_card(model, card, by=request.user.get_username()):
         messages.success(request, f"The card of {model.name} is {'saved' if model.card else 'removed'}.")
     else:
@@ -44,7 +44,7 @@ def save_card(request: HttpRequest, model: RegisteredModel, card: str) -> None:
 
 
 def save_notes(request: HttpRequest, version: ModelVersion, notes: str) -> None:
-    """Store the notes, and tell the person what came of it."""
+    """Store the notes, and report the result as a message."""
     if services.set_notes(version, notes, by=request.user.get_username()):
         messages.success(request, f"The notes on {version} are {'saved' if version.notes else 'removed'}.")
     else:

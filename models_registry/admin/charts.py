@@ -1,4 +1,4 @@
-"""A usage report as the data of Unfold's chart components, which Chart.js draws."""
+"""Converts a usage report to the data of Unfold's chart components, which use Chart.js."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models_registry.monitoring.buckets import VALUES
 from models_registry.monitoring.usage import Usage
 from models_registry.monitoring.usage_report import WINDOWS, UsageReport, VersionUsage, usage_report
 
-# Versions beyond these repeat the colours; each reads on a light and on a dark page.
+# More versions than these repeat the colours; each is legible on a light and on a dark page.
 COLOURS = (
     "var(--color-primary-500)",
     "var(--color-orange-500)",
@@ -28,7 +28,7 @@ _GREY = "#9ca3af"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart: its title, its data and options as JSON, and the same in a sentence for those who cannot see it."""
+    """One chart: its title, its data and options as JSON, and a text alternative."""
 
     title: str
     kind: str
@@ -38,7 +38,7 @@ class Chart:
 
 
 def usage_context(model: RegisteredModel, window: str) -> dict[str, Any]:
-    """Return what the template of a model's usage shows; the last hour where `window` is not known."""
+    """Return the template context of a model's usage; the last hour if `window` is not valid."""
     report = usage_report(model, WINDOWS.get(window, WINDOWS["1h"]), datetime.now(UTC))
     return {
         "usage": report,
@@ -49,7 +49,7 @@ def usage_context(model: RegisteredModel, window: str) -> dict[str, Any]:
 
 
 def usage_charts(report: UsageReport) -> list[Chart]:
-    """Return the charts of a report; none if nothing was asked of the model."""
+    """Return the charts of a report; empty without requests."""
     if not report.versions:
         return []
     labels = step_labels(report)
@@ -65,13 +65,13 @@ def usage_charts(report: UsageReport) -> list[Chart]:
 
 
 def step_labels(report: UsageReport) -> list[str]:
-    """Return how each step is written on an axis, in UTC."""
+    """Return each step's label on the axis, in UTC."""
     form = "%d %b" if report.window.step >= timedelta(days=1) else "%H:%M"
     return [moment.strftime(form) for moment in report.moments]
 
 
 def sparkline(steps: Sequence[Usage]) -> Chart:
-    """Return the requests by step as a small line without axes."""
+    """Return the requests by step as a small chart without axes."""
     values = [usage.requests for usage in steps]
     options = _options(is_bare=True)
     data = {
@@ -82,7 +82,7 @@ def sparkline(steps: Sequence[Usage]) -> Chart:
 
 
 def line_chart(title: str, labels: Sequence[str], values: Sequence[float | None]) -> Chart:
-    """Return one line over `labels`; None leaves a gap. Its axis shows the values' range: metrics differ by little."""
+    """Return one line over `labels`; None leaves a gap. The axis shows the values' range, as metrics differ little."""
     told = ", ".join(f"{label}: {value:g}" for label, value in zip(labels, values, strict=True) if value is not None)
     chart = series_chart(title, "line", labels, [{"label": title, "data": list(values)}])
     options = json.loads(chart.options)
@@ -158,7 +158,7 @@ def _options(*, is_stacked: bool = False, is_bare: bool = False) -> dict[str, An
         },
         "scales": {
             "x": {**axis, "grid": {"display": False}},
-            # Half a request is not a tick.
+            # The axis has only whole numbers of requests.
             "y": {**axis, "beginAtZero": True, "grid": {}, "ticks": {**ticks, "precision": 0 if is_stacked else 3}},
         },
     }

@@ -1,4 +1,4 @@
-"""The form above a page's figures: of which version, over which time."""
+"""The form above a page's figures: version and time window."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from models_registry.monitoring.usage_report import WINDOWS, Window
 
 
 class VersionForm(forms.Form):
-    """Of which version."""
+    """The version."""
 
-    # How the choice of no version is written.
+    # The form value for no version.
     no_version = "all"
 
     version = forms.TypedChoiceField(required=False, coerce=int, empty_value=None, widget=UnfoldAdminSelectWidget())
@@ -30,12 +30,12 @@ class VersionForm(forms.Form):
 
 
 def window_field() -> forms.ChoiceField:
-    """Return a field of a form for the window of a report."""
+    """Return a form field for the window of a report."""
     return forms.ChoiceField(
         label="Time", required=False, choices=list(WINDOW_NAMES.items()), widget=UnfoldAdminSelectWidget()
     )
 
 
 def window_of(answer: Mapping[str, Any], default: str) -> Window:
-    """Return the window that a form's answer has; the default where the form was not valid."""
+    """Return the window in a form; the default if the form is not valid."""
     return WINDOWS[answer.get("window") or default]

@@ -1,4 +1,4 @@
-"""Two versions of a model side by side."""
+"""Compares two versions of a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CHARTS = 6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A property of both versions, and whether they differ in it."""
+    """A property of both versions, and whether it differs."""
 
     label: str
     left: str
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """A row of the sample with what each version answers to it."""
+    """A row of the sample with each version's prediction."""
 
     row: str
     left: str
@@ -45,7 +45,7 @@ class AnswerRow:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What both versions answer to the same rows; `problem` says why there is nothing to show."""
+    """The predictions of both versions for the same rows; `problem` is the reason if there are none."""
 
     rows: tuple[AnswerRow, ...] = ()
     total: int = 0
@@ -54,7 +54,7 @@ class Answers:
 
 
 def other_version(version: ModelVersion, wanted: str) -> ModelVersion | None:
-    """Return the version of the same model with the number `wanted`; else the active one, else the newest other."""
+    """Return the model's version with number `wanted`; else the active one, else the newest other one."""
     others = version.model.versions.kept().exclude(pk=version.pk)
     if wanted.isascii() and wanted.isdigit():
         return others.filter(number=int(wanted[:9])).first()
@@ -65,7 +65,7 @@ def other_version(version: ModelVersion, wanted: str) -> ModelVersion | None:
 
 
 def compare_context(left: ModelVersion, right: ModelVersion) -> dict[str, Any]:
-    """Return what the page shows of both."""
+    """Return the page's comparison of both."""
     return {
         "is_same_file": bool(left.digest) and left.digest == right.digest,
         "metrics": _metric_rows(left, right),
@@ -78,7 +78,7 @@ def compare_context(left: ModelVersion, right: ModelVersion) -> dict[str, Any]:
 
 
 def metric_charts(version: ModelVersion) -> list[Chart]:
-    """Return a line for each metric over all versions of the model; none where fewer than two have it."""
+    """Return a chart for each metric over all versions of the model; empty if fewer than two have it."""
     versions = list(version.model.versions.kept().newest_first()[:METRIC_VERSIONS])[::-1]
     names = list(dict.fromkeys(name for item in versions for name in item.metrics))
     labels = [str(item.number) for item in versions]
@@ -91,7 +91,7 @@ def metric_charts(version: ModelVersion) -> list[Chart]:
 
 
 def compare_answers(left: ModelVersion, right: ModelVersion) -> Answers:
-    """Return what both answer to the sample of `left`, or of `right` if that has none; each in a sandbox."""
+    """Return the predictions of both for the sample of `left`, or of `right` if that has none; each in a sandbox."""
     sample = left.sample or right.sample
     if not sample:
         return Answers(problem="Neither version has a sample. Publish one with a sample to compare their predictions.")

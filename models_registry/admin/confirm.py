@@ -1,4 +1,4 @@
-"""Asks for a yes before an activation, rollback, deactivation or archiving, shows its effect, and carries it out."""
+"""Confirms an activation, rollback, deactivation or archiving: shows its effect, and applies it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_GENERATION = 2_147_483_647
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not the same after the activation."""
+    """One difference after the activation."""
 
     name: str
     before: str
@@ -33,7 +33,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What clients would notice if `target` became the active version, or none did."""
+    """The differences for clients if `target` becomes the active version, or no version is active."""
 
     model: RegisteredModel
     target: ModelVersion | None
@@ -47,7 +47,7 @@ class Change:
 
     @property
     def sentence(self) -> str:
-        """Say what happens to which model, and where."""
+        """Return a sentence: what changes for which model, and where."""
         before, after = (
             f"version {version.number}" if version else "no active version" for version in (self.current, self.target)
         )
@@ -59,17 +59,17 @@ class Change:
 
     @property
     def parts(self) -> str:
-        """Return how the parts of the artifact were read, to be confirmed; empty if it is one estimator."""
+        """Return how the parts of the artifact are combined, to be confirmed; empty for a single estimator."""
         return str((self.target.report or {}).get("parts") or "") if self.target else ""
 
     @property
     def advice(self) -> str:
-        """Return why the check advises against it; empty if it does not."""
+        """Return why the validation advises against it; empty if it does not."""
         return self.target.override_reason if self.target else ""
 
 
 class ConfirmationForm(forms.Form):
-    """A reason for the history, and what the person had seen when they decided."""
+    """A reason for the history, and the generation that the user saw."""
 
     reason = forms.CharField(
         required=False,
@@ -98,7 +98,7 @@ class ConfirmationForm(forms.Form):
     seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
 
     def __init__(self, *args: Any, needs_reason: bool, needs_override: bool, may_split: bool, **kwargs: Any) -> None:
-        """Ask for a reason, and for an override, where the check's verdict demands them; `may_split`: for a share."""
+        """Require a reason and an override if the validation advises against it; `may_split` adds the share."""
         super().__init__(*args, **kwargs)
         if needs_reason:
             self.fields["reason"].required = True
@@ -112,7 +112,7 @@ class ConfirmationForm(forms.Form):
 
 
 def change_to(target: ModelVersion, *, by: str, is_rollback: bool = False) -> Change:
-    """Return what it would change now that `by` activates `target`."""
+    """Return the effect of activating `target` now, by user `by`."""
     model, current = target.model, target.model.active_version
     return Change(
         model=model,
@@ -127,28 +127,28 @@ def change_to(target: ModelVersion, *, by: str, is_rollback: bool = False) -> Ch
 
 
 def change_to_none(model: RegisteredModel) -> Change:
-    """Return what deactivating `model` would change now."""
+    """Return the effect of deactivating `model` now."""
     obstacle = "" if model.active_version else "No version is active; there is nothing to change."
     live = services.rollout(model).live
     return Change(model=model, target=None, current=model.active_version, live=live, obstacle=obstacle)
 
 
 def change_to_archived(model: RegisteredModel) -> Change:
-    """Return what archiving `model` would change now."""
+    """Return the effect of archiving `model` now."""
     obstacle = f"{model.name} is archived already; there is nothing to change." if model.archived_at else ""
     live, current = services.rollout(model).live, model.active_version
     return Change(model=model, target=None, current=current, live=live, is_archiving=True, obstacle=obstacle)
 
 
 def where(live: int) -> str:
-    """Say on how many replicas."""
+    """Return on how many replicas."""
     if live == 0:
         return "as soon as a replica is live (none is now)"
     return f"on {live} live replica{'' if live == 1 else 's'}"
 
 
 def _obstacle(target: ModelVersion) -> str:
-    """Say why no confirmation can help; empty if one can."""
+    """Return why no confirmation helps; empty if one does."""
     if target.is_active:
         return f"Version {target.number} is active already; there is nothing to change."
     if target.state == State.READY:
@@ -174,9 +174,9 @@ def _number(value: Any) -> str:
 
 
 def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> HttpResponse:
-    """Show what `change` would bring; with a valid POST, carry it out and return to the model's page.
+    """Show the effect of `change`; after a valid POST, apply it and return to the model's page.
 
-    The form holds the generation that the person saw: after another activation nothing changes, and a message says so.
+    The form holds the generation that the user saw: after another change nothing happens, and a message says so.
     """
     advice = change.advice
     # What was overruled once may come back by a rollback, with a reason.

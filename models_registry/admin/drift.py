@@ -1,4 +1,4 @@
-"""The drift of one version: effect sizes as a table, and a plot for each column."""
+"""The drift of one version: effect sizes in a table, and a plot for each column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models_registry.monitoring import drift
 
 DEFAULT_WINDOW = "24h"
 PREDICTIONS = "Predictions"
-# The API's verdicts as a person reads them, with the colour of their label.
+# The API's verdicts as texts, with the colour of their label.
 VERDICTS = {
     drift.DRIFTED: ("changed", "warning"),
     drift.STABLE: ("fine", "success"),
@@ -25,13 +25,13 @@ VERDICTS = {
     drift.NOT_COMPARED: (drift.NOT_COMPARED, "default"),
 }
 METHOD_NAMES = {"wasserstein": "Wasserstein distance", "jensen_shannon": "Jensen-Shannon distance"}
-# The plots and columns beyond these are folded.
+# More plots and columns than these are collapsed.
 PLOTS_OPEN = 8
 COLUMNS_OPEN = 12
 
 
 class DriftForm(VersionForm):
-    """Of which version, over which time."""
+    """The version, and the time window."""
 
     no_version = "the active version"
     window = window_field()
@@ -50,7 +50,7 @@ class ColumnRow:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A column's bins: as a chart, and as rows with the percent of the reference and of the window."""
+    """A column's bins: as a chart, and as rows with the percentages of the reference and of the window."""
 
     name: str
     chart: Chart
@@ -58,7 +58,7 @@ class Plot:
 
 
 def drift_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
-    """Return what the template of a model's drift shows."""
+    """Return the template context of a model's drift."""
     form = DriftForm(model, {"window": DEFAULT_WINDOW, **request.GET.dict()})
     wanted = form.cleaned_data if form.is_valid() else {}
     active = model.active_version.number if model.active_version else None
@@ -93,7 +93,7 @@ def drift_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any
 
 
 def _shown(rows: list[ColumnRow]) -> dict[str, list[ColumnRow]]:
-    """Return the columns that are open and those that are folded: all where each has too few rows."""
+    """Return the open and the collapsed columns; all are collapsed if each has too few rows."""
     are_open = 0 if all(row.verdict == drift.TOO_FEW_ROWS for row in rows) else COLUMNS_OPEN
     return {"rows_shown": rows[:are_open], "more_rows": rows[are_open:]}
 

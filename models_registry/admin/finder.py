@@ -1,4 +1,4 @@
-"""What Ctrl+K finds: pages, models by name, and versions as `name/3` or `name/alias`."""
+"""The results of Ctrl+K: pages, models by name, and versions as `name/3` or `name/alias`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _VERSION = re.compile(r"(?P<name>[^\s/:@]+)[\s/:@]+(?:v(?:ersion\s*)?(?=\d))?(?P
 
 
 def find(request: HttpRequest, text: str) -> list[SearchResult]:
-    """Return what the reader may see of what `text` means: versions, then models, then pages."""
+    """Return the results for `text` that the user may view: versions, then models, then pages."""
     wanted = " ".join(text.split())[:200]
     if not wanted:
         return []
-    # A name is meant more often than a page; a version that is named is meant for certain.
+    # Models are more likely than pages; an explicit version is certain.
     return [*_versions(request, wanted), *_models(request, wanted), *_pages(request, wanted)]
 
 
@@ -81,7 +81,7 @@ def _versions(request: HttpRequest, wanted: str) -> Iterator[SearchResult]:
 
 
 def _number(model: RegisteredModel, version: str) -> int | None:
-    """Return the number that a text names: a number itself, or an alias of the model."""
+    """Return the number in a text: a number itself, or an alias of the model."""
     if version.isascii() and version.isdigit():
         return int(version) if len(version) < 10 else None
     number: int | None = model.aliases.get(version)
@@ -89,7 +89,7 @@ def _number(model: RegisteredModel, version: str) -> int | None:
 
 
 def named_like(models: QuerySet[RegisteredModel], wanted: str) -> QuerySet[RegisteredModel]:
-    """Return the models whose name contains `wanted`: the same name first, then those that begin with it."""
+    """Return the models whose name contains `wanted`: an equal name first, then those that start with it."""
     rank = Case(
         When(name__iexact=wanted, then=Value(0)),
         When(name__istartswith=wanted, then=Value(1)),
@@ -100,10 +100,10 @@ def named_like(models: QuerySet[RegisteredModel], wanted: str) -> QuerySet[Regis
 
 
 def search(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-    """Answer the search of Unfold's command palette.
+    """Respond to a search of Unfold's command palette.
 
-    Unfold's own view keeps what it found for five minutes: a model registered meanwhile would be missing, and a right
-    taken back would still show.
+    Unfold's own view caches results for five minutes: new models would be missing, and revoked permissions would still
+    apply.
     """
     context = {"results": find(request, request.GET.get("s", ""))}
     response = TemplateResponse(request, "models_registry/admin/found.html", context, headers={"HX-Trigger": "search"})

@@ -1,4 +1,4 @@
-"""The first page of the admin: what is live, and what was done last."""
+"""The admin's home page: active models, and recent activity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models_registry.permissions import VIEW, may, visible
 
 MODELS_SHOWN = 50
 ACTS_SHOWN = 8
-# The hour in progress, and the hour before it.
+# The current hour, and the hour before it.
 RECENT_HOURS = 2
 ORDER = (ACT, WATCH, FINE)
 
@@ -31,7 +31,7 @@ admin.site.index_title = "Overview"
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add what the first page shows to its context; nothing for those who may not look."""
+    """Add the home page's data to its context; nothing for users without the view permission."""
     may_view = may(request.user, VIEW)
     context["may_view"] = may_view
     if not may_view:
@@ -53,13 +53,13 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_alone(user: Any) -> bool:
-    """Return whether there is no user but this administrator; a project's own users may lack either."""
+    """Return whether this administrator is the only user; a project's own users may lack either field."""
     users = get_user_model()._default_manager
     return getattr(user, "is_superuser", False) and users.count() == 1
 
 
 def _failing_first(models: QuerySet[RegisteredModel]) -> QuerySet[RegisteredModel]:
-    """Order by name, but first those that a live replica could not load: the page may not have room for all."""
+    """Sort by name, but models with a failed load first: the page may not have room for all."""
     failed = ReplicaModel.objects.filter(
         model=OuterRef("pk"), state=ReplicaState.FAILED, replica__in=Replica.objects.live()
     )
@@ -68,7 +68,7 @@ def _failing_first(models: QuerySet[RegisteredModel]) -> QuerySet[RegisteredMode
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model on the first page."""
+    """A model on the home page."""
 
     model: RegisteredModel
     rollout: services.Rollout
@@ -77,7 +77,7 @@ class ModelRow:
 
 
 def _rows(models: list[RegisteredModel]) -> list[ModelRow]:
-    """Return the models, those first that need somebody."""
+    """Return the models, those that need attention first."""
     reports = traffic_reports(models, WINDOWS["24h"], datetime.now(UTC))
     rollouts = services.rollouts(models)
     drifted = services.drifted_columns(model.active_version_id for model in models)

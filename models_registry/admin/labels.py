@@ -1,4 +1,4 @@
-"""The aliases of a version and the tags of a model, as people type them."""
+"""Form fields for a version's aliases and a model's tags."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AliasesForm(forms.Form):
 
 
 class TagsField(forms.CharField):
-    """Tags, one a line; lines that all read `name: value` are an object. What no lines say is shown as JSON."""
+    """Tags, one per line; if all lines have the form `name: value`, they are an object. Other tags are JSON."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
 
@@ -43,7 +43,7 @@ class TagsField(forms.CharField):
         return lines if is_plain else json.dumps(value, ensure_ascii=False)
 
     def to_python(self, value: Any) -> Any:
-        """Return the lines as the registry keeps tags."""
+        """Return the lines as stored tags."""
         text = str(super().to_python(value) or "").strip()
         if text.startswith(JSON_STARTS):
             try:
@@ -55,12 +55,12 @@ class TagsField(forms.CharField):
         return {pair[1]: pair[2] for pair in pairs if pair} if lines and all(pairs) else lines
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the lines mean other tags than before."""
+        """Return whether the lines differ from the stored tags."""
         return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
 
 
 def save_aliases(request: HttpRequest, version: ModelVersion, text: str) -> None:
-    """Let the names in `text` be the aliases of `version`, and tell the person what came of it."""
+    """Set the aliases of `version` to those in `text`, and report the result as a message."""
     names = [name for name in re.split(r"[\s,]+", text) if name]
     with told_in_words(request):
         if services.set_aliases_of(version, names, by=request.user.get_username()):

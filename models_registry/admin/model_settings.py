@@ -1,4 +1,4 @@
-"""What may be changed about a model."""
+"""The form for a model's settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models_registry.models import Policy, RegisteredModel
 
 
 class SettingsForm(forms.Form):
-    """What may be changed about a model."""
+    """The settings of a model."""
 
     policy = forms.ChoiceField(choices=Policy.choices, widget=UnfoldAdminSelectWidget())
     latest_percent = forms.FloatField(
@@ -48,5 +48,5 @@ class SettingsForm(forms.Form):
 
 
 def settings_of(model: RegisteredModel) -> dict[str, Any]:
-    """Return the present values of the form's fields."""
+    """Return the current values of the form's fields."""
     return {name: getattr(model, name) for name in SettingsForm.base_fields}

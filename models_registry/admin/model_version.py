@@ -1,4 +1,4 @@
-"""Versions: what is pinned, what the check saw, and what would be served."""
+"""Versions: identity, validation results, and predictions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from models_registry.templatetags.registry import BADGES, moment, number, short_
 
 
 class StateFilter(HidingFilter):
-    """The versions of one state; the deleted ones are shown if they are asked for."""
+    """Versions in one state; deleted ones are hidden by default."""
 
     title = "state"
     parameter_name = "state"
@@ -51,14 +51,14 @@ class StateFilter(HidingFilter):
         return [(str(value), str(label)) for value, label in State.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> QuerySet[ModelVersion]:
-        """Return the versions asked for."""
+        """Return the selected versions."""
         wanted = self.value()
         return queryset.exclude(state=State.DELETED) if wanted is None else queryset.filter(state=wanted)
 
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(RecordAdmin):
-    """Every version of every model, and a page for each."""
+    """Every version of every model, with a page for each."""
 
     list_title = "Versions"
     model_path = "model__name"
@@ -73,7 +73,7 @@ class ModelVersionAdmin(RecordAdmin):
     actions = ("delete_rejected",)
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages of this admin: the acts first, since Django's own take any path."""
+        """Return this admin's pages: actions first, since Django's own patterns match any path."""
         name = "models_registry_modelversion_{}".format
         view = self.admin_site.admin_view
         return [
@@ -105,7 +105,7 @@ class ModelVersionAdmin(RecordAdmin):
 
     @admin.display(description="Version", ordering="model__name")
     def title(self, version: ModelVersion) -> SafeString | str:
-        """Return model and number, and whether it is the active one."""
+        """Return the model's name and the number, and whether the version is active."""
         label = f"{version.model.name} version {version.number}"
         return (
             format_html('<div>{} <span class="reg-active">active</span></div>', label) if version.is_active else label
@@ -113,12 +113,12 @@ class ModelVersionAdmin(RecordAdmin):
 
     @labelled("State", {str(state): colour for state, colour in BADGES.items()}, ordering="state")
     def shown_state(self, version: ModelVersion) -> tuple[str, str]:
-        """Return where it stands."""
+        """Return the state."""
         return version.state, version.get_state_display()
 
     @admin.display(description="Metrics")
     def metrics_text(self, version: ModelVersion) -> SafeString | str:
-        """Return the metrics that were published with it."""
+        """Return the published metrics."""
         pairs = ((name, number(value)) for name, value in version.metrics.items())
         lines = format_html_join("", "<div>{} <strong>{}</strong></div>", pairs)
         return format_html("<div>{}</div>", lines) if lines else "–"
@@ -141,16 +141,16 @@ class ModelVersionAdmin(RecordAdmin):
 
     @admin.display(description="Checked", ordering="checked_at")
     def checked(self, version: ModelVersion) -> SafeString | str:
-        """Return when its check ended."""
+        """Return when its validation ended."""
         return moment(version.checked_at)
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may delete rejected versions of some model."""
+        """Return whether the user may delete rejected versions of any model."""
         return may_here(request, PUBLISH)
 
     @admin.action(description="Delete rejected versions", permissions=["publish"])
     def delete_rejected(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
-        """Ask for a yes, then take the rejected versions among the chosen ones out of the lists."""
+        """Confirm, then delete the rejected versions among the selected ones."""
         rows = queryset.select_related("model__active_version").order_by("model__name", "number")
         return bulk.carry_out(self, request, rows, bulk.DELETE_REJECTED)
 
@@ -159,7 +159,7 @@ class ModelVersionAdmin(RecordAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show all that is known about a version."""
+        """Show all details of a version."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         self.require_view(request)
@@ -171,7 +171,7 @@ class ModelVersionAdmin(RecordAdmin):
         return TemplateResponse(request, "models_registry/admin/version.html", context)
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the part of a version's page that its check changes."""
+        """Return the fragment of a version's page that its validation changes."""
         self.require_view(request)
         version = get_object_or_404(ModelVersion.objects.select_related("model", "model__active_version"), pk=pk)
         return self.fragment(
@@ -201,7 +201,7 @@ class ModelVersionAdmin(RecordAdmin):
     # Two versions
 
     def compare_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show a version beside another of the same model."""
+        """Show a version next to another one of the same model."""
         self.require_view(request)
         left, right = self._pair(request, pk)
         context = self.page_context(
@@ -217,7 +217,7 @@ class ModelVersionAdmin(RecordAdmin):
         return TemplateResponse(request, "models_registry/admin/compare.html", context)
 
     def compare_answers_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return what two versions answer to the same rows."""
+        """Return the predictions of two versions for the same rows."""
         self.require_view(request)
         require(request, TRY)
         left, right = self._pair(request, pk)
@@ -233,14 +233,14 @@ class ModelVersionAdmin(RecordAdmin):
     # Acts
 
     def upload_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the page that uploads an artifact."""
+        """Show the upload page."""
         if not may_upload(request):
             raise PermissionDenied
         context = self.page_context(request, title="Upload a model", **upload_context(request))
         return TemplateResponse(request, "models_registry/admin/upload.html", context)
 
     def activate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then activate."""
+        """Confirm, then activate."""
         self.require_view(request)
         require(request, ACTIVATE)
         version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
@@ -253,7 +253,7 @@ class ModelVersionAdmin(RecordAdmin):
         return confirm(request, change_to(version, by=request.user.get_username()), context)
 
     def replay_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take the form that asks for a replay; its token is checked once it may bring a file."""
+        """Handle the replay form; the CSRF token is checked after the permission to send a file."""
         replays.take_files(request)
         return self.admin_site.admin_view(require_POST(self._replay))(request, pk)  # type: ignore[no-any-return]
 
@@ -265,7 +265,7 @@ class ModelVersionAdmin(RecordAdmin):
         return redirect(reverse("admin:models_registry_modelversion_activate", args=[pk]) + "#replay")
 
     def replay_live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the part of the confirmation that a replay changes."""
+        """Return the fragment of the confirmation that a replay changes."""
         self.require_view(request)
         require(request, ACTIVATE)
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
@@ -288,7 +288,7 @@ class ModelVersionAdmin(RecordAdmin):
         return TemplateResponse(request, "models_registry/admin/version.html", context)
 
     def notes_history_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the texts that the notes have had; with a POST, make one of them the present notes."""
+        """Show the revisions of the notes; a POST restores one of them."""
         self.require_view(request)
         version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)
         revisions = services.notes_revisions
@@ -321,7 +321,7 @@ class ModelVersionAdmin(RecordAdmin):
         return redirect("admin:models_registry_modelversion_change", pk)
 
     def check_again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Put a rejected version back in line for its check."""
+        """Queue a rejected version for another validation."""
         require(request, PUBLISH)
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
         with told_in_words(request):
@@ -330,7 +330,7 @@ class ModelVersionAdmin(RecordAdmin):
         return redirect("admin:models_registry_modelversion_change", version.pk)
 
     def delete_rejected_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then take a rejected version out of the lists."""
+        """Confirm, then delete a rejected version."""
         self.require_view(request)
         require(request, PUBLISH)
         version = get_object_or_404(ModelVersion.objects.select_related("model__active_version"), pk=pk)

@@ -1,4 +1,4 @@
-"""The pages of a model beside its own: its card, drift, quality, the shadow, the prediction log and its settings."""
+"""The other pages of a model: card, drift, quality, shadow, prediction log and its settings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PAGE = "models_registry_registeredmodel_{}".format
 
 
 class MonitoringPages(RecordAdmin):
-    """The part of the models' admin that shows what the requests were like."""
+    """The part of the models' admin for monitoring."""
 
     def monitoring_urls(self) -> list[URLPattern]:
-        """Return the addresses of these pages."""
+        """Return the URLs of these pages."""
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/drift/", view(require_GET(self.drift_view)), name=PAGE("drift")),
@@ -45,12 +45,12 @@ class MonitoringPages(RecordAdmin):
         ]
 
     def drift_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show how far the served values are from the reference."""
+        """Show how far the served values differ from the reference."""
         model = self._model(request, pk)
         return self._page(request, model, "drift", title="Drift", **drift_context(request, model))
 
     def quality_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show how right the logged predictions were."""
+        """Show the quality of the logged predictions."""
         model = self._model(request, pk)
         return self._page(request, model, "quality", title="Quality", **quality_context(request, model))
 
@@ -61,7 +61,7 @@ class MonitoringPages(RecordAdmin):
         return self._page(request, model, "prediction_log", title="Prediction log", **log_context(request, model))
 
     def capture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the settings of the prediction log; with a valid POST, change them."""
+        """Show the prediction log's settings; a valid POST changes them."""
         model = self._model(request, pk)
         require(request, CHANGE)
         form = capture.capture_form(model, request.POST if request.method == "POST" else None)
@@ -73,7 +73,7 @@ class MonitoringPages(RecordAdmin):
         return self._page(request, model, "capture", **context, columns_total=len(columns))
 
     def card_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the form of the model card; with a valid POST, change it."""
+        """Show the form of the model card; a valid POST changes the card."""
         model = self._model(request, pk)
         require(request, CHANGE)
         form = card.CardForm(request.POST if request.method == "POST" else None, initial={"card": model.card})
@@ -83,7 +83,7 @@ class MonitoringPages(RecordAdmin):
         return self._page(request, model, "edit_card", title="Model card", form=form)
 
     def card_history_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the texts that the card has had; with a POST, make one of them the present card."""
+        """Show the revisions of the card; a POST restores one of them."""
         model = self._model(request, pk)
         revisions = services.card_revisions
         if request.method == "POST":
@@ -106,18 +106,18 @@ class MonitoringPages(RecordAdmin):
     # The shadow
 
     def shadow_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show how far the shadow agrees with the active version."""
+        """Show how often the shadow agrees with the active version."""
         model = self._model(request, pk)
         return self._page(request, model, "shadow", title="Shadow", **shadow.shadow_context(model))
 
     def shadow_live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the part of that page that changes by itself."""
+        """Return the fragment of that page that changes over time."""
         model = self._model(request, pk)
         context = self.page_context(request, model=model, **shadow.shadow_context(model))
         return self.fragment(request, "models_registry/admin/shadow_live.html", context)
 
     def start_shadow_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then give copies to the version that the query names."""
+        """Confirm, then start a shadow with the version in the query."""
         model = self._model(request, pk)
         require(request, ACTIVATE)
         chosen = shadow.StartForm(model, request.GET)
@@ -134,7 +134,7 @@ class MonitoringPages(RecordAdmin):
         return self._page(request, model, "start_shadow", title="Start a shadow", **context)
 
     def end_shadow_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then end the shadow."""
+        """Confirm, then end the shadow."""
         model = self._model(request, pk)
         require(request, ACTIVATE)
         form = shadow.ReasonForm(request.POST if request.method == "POST" else None)

@@ -1,4 +1,4 @@
-"""The newest logged requests of a model, for those who may see them."""
+"""The newest logged requests of a model, for users with the permission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_COLUMNS_SHOWN = 12
 
 
 class LogForm(VersionForm):
-    """Which rows are wanted."""
+    """The filter of rows."""
 
     prediction = forms.CharField(required=False, max_length=200, widget=UnfoldAdminTextInputWidget())
     request_id = forms.CharField(
@@ -28,7 +28,7 @@ class LogForm(VersionForm):
 
 
 def log_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
-    """Return what the template of the log shows."""
+    """Return the template context of the log."""
     form = LogForm(model, request.GET)
     wanted = LogFilter(**form.cleaned_data) if form.is_valid() else LogFilter()
     problem = ""

@@ -1,4 +1,4 @@
-"""What a check stored, as rows that a page can show."""
+"""Converts stored validation results to rows for a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_registry.artifacts.installed import server_versions
 from models_registry.models import ModelVersion, State
 from models_registry.templatetags.registry import as_json, number, seconds, size
 
-# They stand elsewhere on the page, or are for machines.
+# The page shows these elsewhere, or they are for programs.
 NOT_SHOWN = {"passed", "reason", "schema", "signature", "predictions", "sample"}
 LABELS = {
     "parts": "Served as",
@@ -28,14 +28,14 @@ UNITS: dict[str, Callable[[float], str]] = {
     "_bytes": size,
 }
 MAX_SAMPLE_WIDTH = 8
-# The stages of a version on its way, in order.
+# The stages of a validation, in order.
 STAGES = ("Uploaded", "Inspection", "Load test", "Ready")
 SAMPLE_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """A label with what was found."""
+    """A label with a value."""
 
     label: str
     text: str = ""
@@ -44,7 +44,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """A package, as the artifact betrays it and as the service has it."""
+    """A package, with the artifact's version and the service's version."""
 
     package: str
     trained: str
@@ -53,7 +53,7 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True)
 class InspectionSummary:
-    """What was read off an artifact without running it."""
+    """The results of an artifact's inspection."""
 
     outline: str
     versions: tuple[VersionRow, ...]
@@ -67,7 +67,7 @@ class InspectionSummary:
 
 @dataclass(frozen=True, slots=True)
 class SampleTable:
-    """The sample as a table: a column per feature if they are few, else one of JSON."""
+    """The sample as a table: a column per feature if they are few, else one JSON column."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[tuple[str, ...], str], ...]
@@ -75,7 +75,7 @@ class SampleTable:
 
 
 def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummary | None:
-    """Return the inspection for the page; None if there was none yet."""
+    """Return the inspection for the page; None if there is none yet."""
     if not inspection:
         return None
     served = server_versions()
@@ -95,12 +95,12 @@ def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummar
 
 
 def releases(found: Sequence[str]) -> str:
-    """Return the releases that an artifact names; of some packages it tells only the oldest possible one."""
+    """Return the package versions in an artifact; for some packages only a minimum is known."""
     return " and ".join(re.sub(r"^>=\s*(.+)", r"\1 or newer", release) for release in found) or "–"
 
 
 def report_rows(report: Mapping[str, Any] | None) -> tuple[ReportRow, ...]:
-    """Return the load test's report, each figure in the unit that its name ends in."""
+    """Return the load test's report, with units from the names' suffixes."""
     return tuple(
         _report_row(name, value)
         for name, value in (report or {}).items()
@@ -139,7 +139,7 @@ def _report_row(name: str, value: Any) -> ReportRow:
         if name.endswith(suffix) and isinstance(value, int | float):
             return ReportRow(label, write(value))
     if isinstance(value, Mapping) and "description" in value:
-        # What acceleration found says itself in a sentence; its figures are for programs.
+        # A sentence already describes the acceleration; its figures are for programs.
         return ReportRow(label, str(value["description"]))
     if isinstance(value, Mapping):
         return ReportRow(label, items=tuple(f"{key} {_plain(inner)}" for key, inner in value.items()))
@@ -153,7 +153,7 @@ def _plain(value: Any) -> str:
 
 
 def stages_of(version: ModelVersion) -> list[tuple[str, str]]:
-    """Return each stage of a version that has no verdict yet with `done`, `now` or `next`."""
+    """Return each stage of a version without a verdict as `done`, `now` or `next`."""
     if version.state not in {State.FOUND, State.CHECKING}:
         return []
     now = 2 if version.inspection else 1

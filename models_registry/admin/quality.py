@@ -1,4 +1,4 @@
-"""The quality of a model's versions, as far as the ground truth is known, and how to send more of it."""
+"""The quality of a model's versions with known ground truth, and how to send more of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METRIC_NAMES = {
 
 
 class QualityForm(forms.Form):
-    """Over which time."""
+    """The time window."""
 
     window = window_field()
 
@@ -61,7 +61,7 @@ class VersionRows:
 
 
 def quality_context(request: HttpRequest, model: RegisteredModel) -> dict[str, Any]:
-    """Return what the template of a model's quality shows."""
+    """Return the template context of a model's quality."""
     form = QualityForm({"window": DEFAULT_WINDOW, **request.GET.dict()})
     window = window_of(form.cleaned_data if form.is_valid() else {}, DEFAULT_WINDOW)
     context = {"form": form, "problem": "", "is_on": model.capture_percent > 0, "curl": _curl(request, model)}
@@ -97,7 +97,7 @@ def _version_rows(version: VersionQuality, names: Sequence[str]) -> VersionRows:
 
 
 def _charts(versions: Sequence[VersionQuality], names: Sequence[str]) -> list[Chart]:
-    """Return a chart of each metric over the days, and of the share that has a label; none without labels."""
+    """Return a chart of each metric over the days, and of the share with a label; empty without labels."""
     if not names:
         return []
 
@@ -116,7 +116,7 @@ def _chart(title: str, versions: Sequence[VersionQuality], figure: Callable[[Qua
         values = [by_day.get(day) for day in days]
         rounded = [None if value is None else round(value, DIGITS) for value in values]
         series.append({"label": f"version {version.number}", "data": rounded})
-    # A line of one day is a dot.
+    # A chart of a single day shows a dot.
     return series_chart(title, "line" if len(days) > 1 else "bar", [f"{day:%d %b}" for day in days], series)
 
 

@@ -1,4 +1,4 @@
-"""Models: which version of each should serve, how far the rollout is, and who decides."""
+"""Models: the active version of each, the rollout, and the policy."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ ROLLOUT_COLOURS = {"complete": "success", "under way": "info", "failed": "danger
 
 
 class UseFilter(HidingFilter):
-    """Models in use, unless the archived ones are asked for."""
+    """Models in use; archived ones are hidden by default."""
 
     title = "use"
     parameter_name = "archived"
     default_choice = "In use"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return what may be asked for beside the models in use."""
+        """Return the other choices."""
         return [("yes", "Archived")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RegisteredModel]) -> QuerySet[RegisteredModel]:
-        """Return the models asked for."""
+        """Return the selected models."""
         return queryset.filter(archived_at__isnull=self.value() != "yes")
 
 
 @admin.register(RegisteredModel)
 class RegisteredModelAdmin(MonitoringPages):
-    """The models and, on a page for each, its versions and its rollout."""
+    """The models, with a page for each that shows its versions and its rollout."""
 
     list_title = "Models"
     model_path = "name"
@@ -71,7 +71,7 @@ class RegisteredModelAdmin(MonitoringPages):
     actions = ("archive",)
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages of this admin: the acts first, since Django's own take any path."""
+        """Return this admin's pages: actions first, since Django's own patterns match any path."""
         name = "models_registry_registeredmodel_{}".format
         view = self.admin_site.admin_view
         return [
@@ -92,7 +92,7 @@ class RegisteredModelAdmin(MonitoringPages):
     # The list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RegisteredModel]:
-        """Return the models with what the list is sorted by."""
+        """Return the models with the columns that the list can sort by."""
         queryset: QuerySet[RegisteredModel] = super().get_queryset(request)
         versions = ModelVersion.objects.kept().filter(model=OuterRef("pk")).order_by().values("model")
         current = Activation.objects.filter(model=OuterRef("pk"), generation=OuterRef("generation"))
@@ -105,7 +105,7 @@ class RegisteredModelAdmin(MonitoringPages):
         )
 
     def complete(self, request: HttpRequest, rows: list[RegisteredModel]) -> None:
-        """Give each model its rollout, its latest activation, and how many of its versions need a look."""
+        """Add to each model its rollout, its latest activation, and the number of versions that need attention."""
         needing = {
             row["model"]: row
             for row in ModelVersion.objects.filter(model__in=rows)
@@ -123,7 +123,7 @@ class RegisteredModelAdmin(MonitoringPages):
             model.needing = needing.get(model.pk, {})  # type: ignore[attr-defined]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the models, and what the last look into the storage brought."""
+        """Show the models, and the result of the last scan of the storage."""
         context = {
             "lease": Lease.objects.filter(pk=DISCOVERY).first(),
             "storage_url": settings.MODELS_STORAGE,
@@ -136,14 +136,14 @@ class RegisteredModelAdmin(MonitoringPages):
 
     @admin.display(description="Model", ordering="name")
     def title(self, model: RegisteredModel) -> SafeString | str:
-        """Return the name and, below it, what it is for."""
+        """Return the name and, below it, the description."""
         if not model.description:
             return model.name
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', model.name, model.description)
 
     @admin.display(description="Active version", ordering="active_number")
     def active(self, model: RegisteredModel) -> SafeString | str:
-        """Return the version that should serve."""
+        """Return the active version."""
         if model.active_version_id is None:
             return "None"
         url = reverse("admin:models_registry_modelversion_change", args=[model.active_version_id])
@@ -154,7 +154,7 @@ class RegisteredModelAdmin(MonitoringPages):
         {"complete": "success", "under way": "info", "failed": "danger", "no replica": "warning", "–": "default"},
     )
     def rollout(self, model: RegisteredModel) -> tuple[str, str]:
-        """Return how far the replicas are with the active version."""
+        """Return the state of the rollout."""
         if model.active_version_id is None:
             return "–", "nothing to serve"
         state: services.Rollout = model.shown_rollout  # type: ignore[attr-defined]
@@ -167,7 +167,7 @@ class RegisteredModelAdmin(MonitoringPages):
 
     @admin.display(description="Versions", ordering="versions_total")
     def versions_count(self, model: RegisteredModel) -> str:
-        """Return how many versions there are, and how many of them need a look."""
+        """Return the number of versions, and how many need attention."""
         parts = [str(getattr(model, "versions_total", 0))]
         needing: dict[str, int] = getattr(model, "needing", {})
         for name, word in (("waiting", "waiting for their check"), ("rejected", "rejected")):
@@ -177,7 +177,7 @@ class RegisteredModelAdmin(MonitoringPages):
 
     @admin.display(description="Policy", ordering="policy")
     def who_decides(self, model: RegisteredModel) -> str:
-        """Return the policy in a word."""
+        """Return the policy's name."""
         return model.policy
 
     @admin.display(description="Activated", ordering="activated_at")
@@ -192,12 +192,12 @@ class RegisteredModelAdmin(MonitoringPages):
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(last.activated_at), by)
 
     def has_activate_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may archive some model."""
+        """Return whether the user may archive any model."""
         return may_here(request, ACTIVATE)
 
     @admin.action(description="Archive models", permissions=["activate"])
     def archive(self, request: HttpRequest, queryset: QuerySet[RegisteredModel]) -> HttpResponse | None:
-        """Ask for a yes, then take the chosen models out of use."""
+        """Confirm, then archive the selected models."""
         return bulk.carry_out(self, request, queryset.order_by("name"), bulk.ARCHIVE)
 
     # The page of one model
@@ -226,7 +226,7 @@ class RegisteredModelAdmin(MonitoringPages):
         return TemplateResponse(request, "models_registry/admin/model.html", context)
 
     def named_view(self, request: HttpRequest, model: str) -> HttpResponse:
-        """Lead from a model's name, and a version's number where it is asked for, to its page."""
+        """Redirect from a model's name, and optionally a version's number, to its page."""
         self.require_view(request)
         found = get_object_or_404(self.get_queryset(request), name=model)
         number = request.GET.get("version", "")
@@ -236,7 +236,7 @@ class RegisteredModelAdmin(MonitoringPages):
         return redirect("admin:models_registry_registeredmodel_change", found.pk)
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the part of a model's page that changes by itself."""
+        """Return the fragment of a model's page that changes over time."""
         model = self._model(request, pk)
         context = self.page_context(request, original=model, **self._live_context(request, model))
         return self.fragment(request, "models_registry/admin/live.html", context)
@@ -265,7 +265,7 @@ class RegisteredModelAdmin(MonitoringPages):
     # Acts
 
     def discover_view(self, request: HttpRequest) -> HttpResponse:
-        """Look for new versions, and say what there was."""
+        """Scan the storage for new versions, and report the result."""
         if not may_everywhere(request.user, PUBLISH):
             raise PermissionDenied
         with told_in_words(request):
@@ -273,7 +273,7 @@ class RegisteredModelAdmin(MonitoringPages):
         return redirect("admin:models_registry_registeredmodel_changelist")
 
     def roll_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then activate the version that was active before."""
+        """Confirm, then activate the previously active version."""
         model = self._model(request, pk)
         require(request, ACTIVATE)
         try:
@@ -285,21 +285,21 @@ class RegisteredModelAdmin(MonitoringPages):
         return confirm(request, change, self.page_context(request, original=model, title="Roll back"))
 
     def deactivate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then let no version be active."""
+        """Confirm, then deactivate the model."""
         model = self._model(request, pk)
         require(request, ACTIVATE)
         context = self.page_context(request, original=model, title="Deactivate")
         return confirm(request, change_to_none(model), context)
 
     def archive_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a yes, then take the model out of use."""
+        """Confirm, then archive the model."""
         model = self._model(request, pk)
         require(request, ACTIVATE)
         context = self.page_context(request, original=model, title="Archive")
         return confirm(request, change_to_archived(model), context)
 
     def restore_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Let an archived model be used again."""
+        """Restore an archived model."""
         model = self._model(request, pk)
         require(request, ACTIVATE)
         if services.restore(model, by=request.user.get_username()):
@@ -309,7 +309,7 @@ class RegisteredModelAdmin(MonitoringPages):
         return redirect("admin:models_registry_registeredmodel_change", model.pk)
 
     def settings_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Change what may be changed about a model, each by its service."""
+        """Change a model's settings, each by its service."""
         require(request, CHANGE)
         model = get_object_or_404(RegisteredModel, pk=pk)
         form = SettingsForm(request.POST, initial=settings_of(model))

@@ -1,4 +1,4 @@
-"""The replay on the page that confirms an activation: asked for there, run by a replica, shown when it is done."""
+"""The replay on the confirmation page: requested there, run by a replica, shown when it is done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_COLUMNS_SHOWN = 8
 
 
 class ReplayForm(forms.Form):
-    """Over which rows."""
+    """The rows to replay."""
 
     input = forms.FileField(
         label="File of rows",
@@ -42,13 +42,13 @@ class ReplayForm(forms.Form):
 
 
 def take_files(request: HttpRequest) -> None:
-    """Let a form bring a file, where its sender may replay; it is read only then."""
+    """Allow a file in the form if the user may replay; the file is read only then."""
     if request.user.is_active and may_here(request, ACTIVATE):
         request.upload_handlers = [TemporaryFileUploadHandler(request)]
 
 
 def ask(request: HttpRequest, version: ModelVersion) -> None:
-    """Ask for the replay that the form describes, and tell the person what becomes of it."""
+    """Request the replay in the form, and report the result as a message."""
     form = ReplayForm(request.POST, request.FILES)
     if not form.is_valid():
         for name, errors in form.errors.items():
@@ -67,7 +67,7 @@ def _read(upload: TemporaryUploadedFile, rows: int) -> Table:
 
 
 def replay_context(version: ModelVersion, *, may_view_log: bool) -> dict[str, Any]:
-    """Return what the template of a replay shows: the newest one of `version`."""
+    """Return the template context of the newest replay of `version`."""
     replay = version.replays.select_related("version__model", "compared_with").first()
     if replay is not None and replay.result is not None:
         replay.result = services.replay_content(replay, may_view_log=may_view_log)
@@ -82,7 +82,7 @@ def replay_context(version: ModelVersion, *, may_view_log: bool) -> dict[str, An
 
 
 def _columns(replay: Replay | None) -> list[str]:
-    """Return the names of the examples' columns; none where the rows are lists, or too wide."""
+    """Return the column names of the examples; empty for rows that are lists, or too wide."""
     examples = (replay.result or {}).get("examples", []) if replay is not None else []
     rows = [example["input"] for example in examples]
     if not rows or not all(isinstance(row, dict) for row in rows):

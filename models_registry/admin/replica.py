@@ -1,4 +1,4 @@
-"""Replicas: the serving worker processes, and what each of them runs."""
+"""Replicas: the serving worker processes, and their loaded versions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from models_registry.permissions import VIEW, visible
 from models_registry.templatetags.registry import ago, form_of, moment
 
 MODELS_SHOWN = 5
-# Those that follow are folded; of more, the number is told.
+# More models than these are collapsed; of even more, only the number is shown.
 MODELS_FOLDED = 50
 
 
 @admin.register(Replica)
 class ReplicaAdmin(RecordAdmin):
-    """Who serves, who was last heard of when, and what each one runs."""
+    """The replicas, their last reports, and their loaded versions."""
 
     list_title = "Replicas"
     is_shared = True
@@ -45,7 +45,7 @@ class ReplicaAdmin(RecordAdmin):
         return queryset.annotate(models_total=Coalesce(Subquery(total, output_field=IntegerField()), 0))
 
     def complete(self, request: HttpRequest, rows: list[Replica]) -> None:
-        """Give each replica the models that need a look first, as many as are shown."""
+        """Add to each replica its models, those that need attention first, as many as are shown."""
         needs = Case(When(state=ReplicaState.FAILED, then=0), When(state=ReplicaState.LOADING, then=1), default=2)
         order = Window(RowNumber(), partition_by=F("replica"), order_by=[needs, F("model__name")])
         shown: dict[str, list[ReplicaModel]] = defaultdict(list)
@@ -62,39 +62,39 @@ class ReplicaAdmin(RecordAdmin):
             replica.reported = shown[replica.pk]  # type: ignore[attr-defined]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the replicas, and after how long a silent one no longer counts."""
+        """Show the replicas, and the time after which a silent one no longer counts."""
         note = {"timeout_seconds": conf.replica_timeout_seconds()}
         return super().changelist_view(request, {**note, **(extra_context or {})})
 
     @admin.display(description="Host and process", ordering="host")
     def process(self, replica: Replica) -> SafeString:
-        """Return where it runs."""
+        """Return the host and the process id."""
         return format_html('<div>{} <span class="reg-muted">pid {}</span></div>', replica.host, replica.pid)
 
     @labelled("State", {"Live": "success", "Silent": "danger"})
     def state(self, replica: Replica) -> str:
-        """Return whether it was heard of lately."""
+        """Return whether it has reported recently."""
         silent_for = timezone.now() - replica.heartbeat_at
         return "Live" if silent_for.total_seconds() <= conf.replica_timeout_seconds() else "Silent"
 
     @admin.display(description="Started", ordering="started_at")
     def started(self, replica: Replica) -> SafeString:
-        """Return when the process began."""
+        """Return when the process started."""
         return moment(replica.started_at)
 
     @admin.display(description="Last heard of", ordering="heartbeat_at")
     def heard_of(self, replica: Replica) -> SafeString:
-        """Return when it reported last."""
+        """Return the time of the last report."""
         return ago(replica.heartbeat_at)
 
     @admin.display(description="Serves")
     def serves(self, replica: Replica) -> SafeString | str:
-        """Return each model with the version that runs and its form: what needs a look first, many of them folded."""
+        """Return each model with its version and form: those that need attention first, many of them collapsed."""
         rows: list[ReplicaModel] = replica.reported  # type: ignore[attr-defined]
         total: int = replica.models_total  # type: ignore[attr-defined]
         if not rows:
             return "Nothing yet"
-        # A single one takes no more room than the line that would stand for it.
+        # A single model takes no more space than a line that represents it.
         shown = total if total <= MODELS_SHOWN + 1 else MODELS_SHOWN
         if shown == total:
             return format_html("<div>{}</div>", _lines(rows))

@@ -1,4 +1,4 @@
-"""A model's shadow: how far it agrees with the active version, how it is started and ended."""
+"""A model's shadow: its agreement with the active version, its start and its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHADOWS_SHOWN = 8
 
 
 class StartForm(forms.Form):
-    """Which version gets copies of which share of the requests."""
+    """The version, and the share of requests."""
 
     version = forms.TypedChoiceField(coerce=int, widget=UnfoldAdminSelectWidget())
     percent = forms.FloatField(
@@ -60,13 +60,13 @@ class ReasonForm(forms.Form):
 
 
 class ConfirmationForm(ReasonForm):
-    """A reason, and what the person had seen when they decided."""
+    """A reason, and the generation that the user saw."""
 
     override = forms.BooleanField(label="Start against the validation's advice", widget=UnfoldBooleanWidget())
     seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
 
     def __init__(self, data: Any, *, advice: str, generation: int) -> None:
-        """Ask for a reason and an override where the check advises against the version."""
+        """Require a reason and an override if the validation advises against the version."""
         super().__init__(data, initial={"seen_generation": generation})
         self.fields["reason"].required = bool(advice)
         if not advice:
@@ -74,7 +74,7 @@ class ConfirmationForm(ReasonForm):
 
 
 def shadow_context(model: RegisteredModel) -> dict[str, Any]:
-    """Return what the template of a model's shadow shows."""
+    """Return the template context of a model's shadow."""
     shadow = services.current_shadow(model)
     ended = model.shadows.exclude(ended_at=None).select_related("version", "active_version")
     return {
@@ -86,7 +86,7 @@ def shadow_context(model: RegisteredModel) -> dict[str, Any]:
 
 
 def start_context(request: HttpRequest, version: ModelVersion, percent: float) -> dict[str, Any]:
-    """Return what the page shows that confirms a shadow; `form` is valid where the person has confirmed."""
+    """Return the context of the confirmation page; `form` is valid if the user has confirmed."""
     model, advice = version.model, version.override_reason
     obstacle = services.shadow_obstacle(version, by=request.user.get_username())
     may_go_on = not obstacle and (not advice or may(request.user, OVERRIDE))
@@ -104,7 +104,7 @@ def start_context(request: HttpRequest, version: ModelVersion, percent: float) -
 
 
 def start(request: HttpRequest, version: ModelVersion, percent: float, answer: dict[str, Any]) -> None:
-    """Start the shadow, and tell the person what came of it."""
+    """Start the shadow, and report the result as a message."""
     with told_in_words(request):
         started = services.start_shadow(
             version,
