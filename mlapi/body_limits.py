@@ -61,7 +61,7 @@ class NoFiles(FileUploadHandler):
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
         """Raise FilesNotTaken."""
-        raise FilesNotTaken("A form with a file came to an address that takes none.")
+        raise FilesNotTaken("This address does not accept files.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         """Store nothing."""

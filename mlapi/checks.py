@@ -57,7 +57,7 @@ def check_sign_in(**_: Any) -> list[CheckMessage]:
         found.append(
             Error(
                 f"MLAPI_OIDC_ISSUER is {issuer!r}; expected an address with https://.",
-                hint="Give the provider's issuer as its /.well-known/openid-configuration says it.",
+                hint="Use the issuer from the provider's /.well-known/openid-configuration.",
                 id="mlapi.E002",
             )
         )

@@ -64,10 +64,16 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
     if isinstance(exception, FilesNotTaken):
         return error_response(
             request,
-            HttpError(415, "files_not_taken", "This address takes no files. Artifacts go to the registry's API."),
+            HttpError(
+                415,
+                "files_not_taken",
+                "This address does not accept files. Upload artifacts through the registry's API.",
+            ),
         )
     if isinstance(exception, RequestDataTooBig):
-        return error_response(request, HttpError(413, "body_too_large", "The form is larger than this address takes."))
+        return error_response(
+            request, HttpError(413, "body_too_large", "The form is larger than this address accepts.")
+        )
     return error_response(
         request, HttpError(400, "bad_request", "The request cannot be served: its Host or its form is not accepted.")
     )

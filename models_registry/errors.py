@@ -55,15 +55,15 @@ class StorageDenied(StorageError):
 
 
 class ObjectMissing(StorageError):
-    """The object, or that version of it, is not there."""
+    """The object, or that version of it, does not exist."""
 
 
 class DiskUnavailable(StorageError):
-    """This machine's own disk cannot keep the bytes: it is full, read-only or missing; a retry may succeed."""
+    """This machine's disk cannot store the bytes: it is full, read-only or missing; a retry may succeed."""
 
 
 class ArtifactError(RegistryError):
-    """The file is not what may be served."""
+    """The file may not be served."""
 
 
 class UnsupportedFormat(ArtifactError):
@@ -99,11 +99,11 @@ class SignatureError(ArtifactError):
 
 
 class SampleMismatch(ArtifactError):
-    """The artifact answers its own sample differently."""
+    """The artifact's predictions for its own sample differ from the expected ones."""
 
 
 class RequestError(RegistryError):
-    """The request cannot be carried out as it stands."""
+    """The request cannot be carried out."""
 
 
 class InvalidName(RequestError):
@@ -147,7 +147,7 @@ class UnknownReplay(RequestError):
 
 
 class NotExplainable(RequestError):
-    """The contributions to a model's answers are not known exactly; the message is a clause that says why."""
+    """The contributions to a model's predictions are not exact; the message is a clause with the reason."""
 
 
 class UnknownKey(RequestError):
@@ -163,7 +163,7 @@ class ActivationConflict(RegistryError):
 
 
 class ModelArchived(RegistryError):
-    """The model is archived: nothing of it is published or activated."""
+    """The model is archived: its versions cannot be published or activated."""
 
 
 class InputError(RegistryError):

@@ -37,7 +37,7 @@ def whole_file(path: Path, *, mode: int = 0o644, is_durable: bool = True) -> Ite
 
 
 def acquire(descriptor: int, kind: int, *, deadline: float, poll_seconds: float = LOCK_POLL_SECONDS) -> bool:
-    """Take the lock of an open file; return whether it was had before `deadline`.
+    """Lock an open file; return whether the lock was acquired before `deadline`.
 
     Args:
         descriptor: the open file. The kernel drops the lock when it is closed, also by the death of the process.

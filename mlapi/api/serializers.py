@@ -114,7 +114,7 @@ class VersionField(serializers.Field[Any, Any, Any, Any]):
 class ActivationRequest(RollbackRequest):
     """An activation."""
 
-    version = VersionField(help_text="A version's number, or an alias of it.")
+    version = VersionField(help_text="A version's number or alias.")
 
 
 class PublishRequest(Strict):
@@ -194,7 +194,7 @@ class Version(VersionSummary):
     published_by = serializers.CharField()
     override_reason = serializers.CharField(allow_null=True)
     samples = serializers.ListField(child=serializers.JSONField(), help_text="The first rows of its sample.")
-    example = serializers.JSONField(allow_null=True, help_text="A row that the version takes.")
+    example = serializers.JSONField(allow_null=True, help_text="A valid row for the version.")
     reference = Reference(allow_null=True, help_text="The file of training rows that was published with it.")
     page = serializers.CharField(help_text="The path of the version's page in the admin.")
 
@@ -358,7 +358,7 @@ class Rollout(serializers.Serializer[Any]):
     serving = serializers.IntegerField()
     failed = serializers.IntegerField()
     replicas = ReplicaInRollout(many=True)
-    canary = TrafficShare(required=False, help_text="The candidate, where the traffic is split.")
+    canary = TrafficShare(required=False, help_text="The candidate, while the traffic is split.")
 
 
 class Activated(Rollout):

@@ -44,7 +44,7 @@ class ShadowRequest(RollbackRequest):
     """A shadow."""
 
     wait_seconds = None  # type: ignore[assignment]  # the framework leaves a field out so
-    version = VersionField(help_text="The version that gets copies: a number, or an alias of it.")
+    version = VersionField(help_text="The version that gets copies: its number or alias.")
     percent = serializers.FloatField(
         default=DEFAULT_PERCENT, min_value=0, max_value=100, help_text="The share of the requests that are copied."
     )

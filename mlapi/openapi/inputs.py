@@ -19,7 +19,7 @@ SHARED: dict[str, JsonSchema] = {
     "NumberOrMissing": {
         **NUMBER,
         "type": ["number", "null"],
-        "description": "A finite number that float32 can hold, or null where the value is missing.",
+        "description": "A finite number that float32 can hold, or null for a missing value.",
         "examples": [1.5],
     },
 }
@@ -79,7 +79,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
         "description": "Add the probability of each class.",
     }
     if not loaded.schema.has("predict_proba"):
-        probabilities = {"const": False, "description": "This model gives no probabilities."}
+        probabilities = {"const": False, "description": "This model has no probabilities."}
     explain: JsonSchema = {
         "type": "boolean",
         "default": False,

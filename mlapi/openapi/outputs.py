@@ -123,10 +123,10 @@ def _label(classes: Any) -> JsonSchema:
 
 def _confidence(schema: Schema) -> JsonSchema:
     if not schema.has("predict_proba"):
-        return {"type": "null", "description": "This model gives no probabilities."}
+        return {"type": "null", "description": "This model has no probabilities."}
     number: JsonSchema = {
         "type": ["number", "null"],
-        "description": "The probability of the answered class; null where the model gives none for it.",
+        "description": "The probability of the predicted class; null if the model has none for it.",
     }
     several: JsonSchema = {"type": "array", "items": {"type": ["number", "null"]}}
     if _is_nested(schema.classes):

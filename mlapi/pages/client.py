@@ -1,4 +1,4 @@
-"""Publish a model from a notebook or a script, and ask it. Needs the standard library and joblib; Python 3.9 or newer.
+"""Publish a model from a notebook or a script, and predict. Needs the standard library and joblib; Python 3.9 or newer.
 
     from urllib.request import urlretrieve
     urlretrieve("http://localhost:8000/client.py", "mlapi_client.py")

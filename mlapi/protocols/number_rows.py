@@ -70,7 +70,7 @@ def read_number_rows(
 
 
 class _UnusualError(Exception):
-    """The rows are not what this way is for."""
+    """The rows need the general parser."""
 
 
 def _read_shell(shell: bytes, forms: tuple[str, ...], flags: tuple[str, ...]) -> dict[str, Any] | None:

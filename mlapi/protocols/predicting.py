@@ -138,7 +138,7 @@ class ModelErrors:
 
 
 def not_finite(loaded: LoadedModel, stats: CallStats) -> HttpError:
-    """Return the error for an answer that JSON cannot represent."""
+    """Return the error for a prediction that JSON cannot represent."""
     return HttpError(
         400,
         "prediction_not_finite",

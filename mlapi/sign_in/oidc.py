@@ -49,7 +49,7 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth shi
             pages.refusal(
                 request,
                 f"{settings.MLAPI_OIDC_NAME} did not sign you in: the sign-in was cancelled, took longer than "
-                "ten minutes, or its answer could not be verified. Begin again at the login page.",
+                "ten minutes, or its answer could not be verified. Start again at the login page.",
                 status=401,
             )
         )

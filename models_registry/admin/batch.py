@@ -46,7 +46,7 @@ class BatchJobAdmin(RecordAdmin):
 
     @admin.display(description="Version, input and output", ordering="version__model__name")
     def scored(self, job: BatchJob) -> SafeString:
-        """Return what is scored, from where to where."""
+        """Return the version, the input and the output."""
         return format_html(
             '<div><a class="reg-link" href="{}">{}</a> <div class="reg-muted">{}<br>→ {}</div></div>',
             reverse("admin:models_registry_batchjob_change", args=[job.pk]),
@@ -72,7 +72,7 @@ class BatchJobAdmin(RecordAdmin):
 
     @admin.display(description="Started", ordering="created_at")
     def started(self, job: BatchJob) -> SafeString:
-        """Return who asked for it, and when."""
+        """Return the user and the time of the request."""
         return format_html('<div>{}<div class="reg-muted">{}</div></div>', moment(job.created_at), job.created_by)
 
     def change_view(

@@ -84,7 +84,7 @@ class ConfirmationForm(forms.Form):
         max_value=100,
         required=False,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-        help_text="Below 100 the version becomes a canary beside the active one.",
+        help_text="Below 100 the version becomes a canary, next to the active one.",
     )
     bake_minutes = forms.FloatField(
         label="Minutes until the canary becomes active",
@@ -179,7 +179,7 @@ def confirm(request: HttpRequest, change: Change, context: dict[str, Any]) -> Ht
     The form holds the generation that the user saw: after another change nothing happens, and a message says so.
     """
     advice = change.advice
-    # What was overruled once may come back by a rollback, with a reason.
+    # A rollback may repeat an earlier override, with a reason.
     needs_override = bool(advice) and not change.is_rollback
     form = ConfirmationForm(
         request.POST if request.method == "POST" else None,

@@ -121,7 +121,7 @@ def start(request: HttpRequest, version: ModelVersion, percent: float, answer: d
 
 
 def end(request: HttpRequest, model: RegisteredModel, reason: str) -> None:
-    """End the shadow, and tell the person what came of it."""
+    """End the shadow, and report the result as a message."""
     ended = services.end_shadow(model, by=request.user.get_username(), reason=reason)
     if ended is None:
         messages.info(request, "No shadow was running; nothing has changed.")

@@ -1,4 +1,4 @@
-"""The history of a model card or of notes: each text, who wrote it when, and what it changed."""
+"""The revisions of a model card or of notes: each text, its author, its time and its changes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def history_context(request: HttpRequest, revisions_of: Revisions, owner: Any) -
 def restore_text(
     request: HttpRequest, revisions_of: Revisions, owner: Any, store: Callable[[str], bool], subject: str
 ) -> bool:
-    """Make the text of the posted revision the present one again; return False where there is no such revision."""
+    """Restore the text of the posted revision; return False if there is no such revision."""
     asked = _number(request.POST.get("revision"))
     found = revisions_of(owner, before=asked + 1, limit=1) if asked is not None else []
     if not found or found[0].number != asked:

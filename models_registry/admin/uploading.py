@@ -18,7 +18,7 @@ from models_registry.permissions import PUBLISH, visible
 
 
 def upload_context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the page shows."""
+    """Return the context of the page."""
     return {
         "upload_address": upload_address(),
         "placeholder": PLACEHOLDER,

@@ -1,4 +1,4 @@
-"""Webhooks: what was sent to whom, what waits, and what was lost."""
+"""Webhooks: sent, waiting and lost events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WebhookDeliveryAdmin(RecordAdmin):
 
     @labelled("State", {"delivered": "success", "waiting": "info", "lost": "danger"})
     def shown_state(self, delivery: WebhookDelivery) -> str:
-        """Return what became of it."""
+        """Return the state of the delivery."""
         return delivery.state
 
     @admin.display(description="Recorded", ordering="created_at")

@@ -33,7 +33,7 @@ class DesiredStateReader:
     """Reads changes, and stores them on this machine for a start without the database."""
 
     def __init__(self, cache_path: Path, *, poll_seconds: float) -> None:
-        """Keep what is read at `cache_path`."""
+        """Store the desired state at `cache_path`."""
         self.state = DesiredState()
         self.has_read = False
         self._cache = DesiredStateCache(cache_path)

@@ -89,7 +89,7 @@ class FeatureCounter:
     """A thread that tracks the loaded versions, and counts their rows."""
 
     def __init__(self, runtime: Runtime) -> None:
-        """Count what `runtime` serves."""
+        """Count the rows of the models in `runtime`."""
         self._runtime = runtime
         self._guard = threading.Lock()
         self._counted: dict[int, Counted] = {}

@@ -66,7 +66,7 @@ class Siblings:
         return min(found) if found else None
 
     def may_accept(self, snapshot: ServingSnapshot) -> bool:
-        """Return whether the worker with this `snapshot` may take connections now."""
+        """Return whether the worker with this `snapshot` may accept connections now."""
         return may_accept(snapshot, None if self._own is None or snapshot.was_ready else self.fewest_missing())
 
 

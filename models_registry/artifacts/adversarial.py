@@ -225,7 +225,7 @@ def _compare_memory(model: Any, schema: Schema, rows: list[Any]) -> None:
     (first, again), (other, other_again) = answers
     if _same(first, again) and _same(other, other_again) and not _same(first, other):
         raise UnsafeStructure(
-            "The artifact returns uninitialized memory: the same rows get other answers after that memory "
+            "The artifact returns uninitialized memory: the same rows get other predictions after that memory "
             "has changed. It is damaged or crafted; publish it again from its training script."
         )
 
@@ -239,8 +239,8 @@ def _compare_alone(model: Any, schema: Schema, rows: list[Any], notes: list[str]
         alone = _numbers(model, schema, [row])
         if not all(_close(one[0], whole[position]) for one, whole in zip(alone, together[0], strict=True)):
             notes.append(
-                "The model answers a row differently when other rows come with it. Requests are answered together, so "
-                "a caller's answer depends on what others send. Let each step treat each row by itself."
+                "The model predicts a row differently if the batch has other rows. Requests share batches, so "
+                "a client's prediction depends on other clients' rows. Let each step process each row separately."
             )
             return
 

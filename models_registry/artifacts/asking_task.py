@@ -40,7 +40,7 @@ def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - what a model raises is about these rows: it answered its load test
         return _refusal(f"The model cannot predict for these inputs: {str(error)[:300]}", "model_refused_input", {})
     if not found.is_finite():
-        return _refusal("The model answers these inputs with a number that is not finite.", "prediction_not_finite", {})
+        return _refusal("The model returned a number that is not finite for these inputs.", "prediction_not_finite", {})
     content = content_of(
         found, schema, is_single=question["is_single"], with_probabilities=found.probabilities is not None
     )

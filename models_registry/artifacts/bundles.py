@@ -156,7 +156,7 @@ def _misfit(transformers: Mapping[str, Any], model: Any) -> str:
             f"the model takes {missing[0]!r}, which {shown(list(transformers))} does not give; a pipeline with a "
             "ColumnTransformer would"
         )
-    return "what one part gives is not what the next one takes"
+    return "the output of one part does not fit the input of the next"
 
 
 def _fits(before: Any, after: Any) -> bool:

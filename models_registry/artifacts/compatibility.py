@@ -14,7 +14,7 @@ def caller_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     """Return what a client of the version with schema `before` must change, one sentence each.
 
     Both schemas are in the registry's stored form. The list is empty if `after` accepts every request that `before`
-    accepts, and answers in the same form.
+    accepts, and responds in the same form.
     """
     old = {item["name"]: item for item in before.get("inputs", ())}
     new = {item["name"]: item for item in after.get("inputs", ())}

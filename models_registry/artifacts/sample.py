@@ -71,7 +71,7 @@ def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, exp
     held = answer.probabilities
     if held is None or not classes:
         raise SampleMismatch(
-            "The sample has probabilities, the model answers none. Take them out of the sample, or publish a "
+            "The sample has probabilities, but the model has none. Remove them from the sample, or publish a "
             "classifier with predict_proba."
         )
     outputs = [(held, tuple(classes))] if not isinstance(held, tuple) else list(zip(held, classes, strict=True))

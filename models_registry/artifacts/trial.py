@@ -61,7 +61,7 @@ def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared:
         if target is not None:
             raise SampleMismatch(
                 f"The sample's last column {target!r} is none of the model's inputs. If it holds the expected "
-                "predictions, call it 'prediction'; else take it out of the sample."
+                "predictions, call it 'prediction'; otherwise remove it from the sample."
             ) from error
         meant = _meant_inputs(schema, error)
         if not meant:
@@ -154,8 +154,8 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
     labels, probabilities = answer.labels, answer.probabilities
     if not answer.is_finite():
         raise NoPrediction(
-            "The model answers its sample with a number that is not finite (NaN or infinity). Correct the model, or "
-            "take the row out of the sample."
+            "The model returns a number that is not finite (NaN or infinity) for its sample. Correct the model, or "
+            "remove the row from the sample."
         )
     check_probabilities(answer)
     outputs = 1 if labels.ndim == 1 else math.prod(labels.shape[1:])

@@ -31,7 +31,7 @@ def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits 
     if request.format == "onnx":
         return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
     if any(feature.type == "datetime" for feature in request.schema.inputs):
-        return native("it takes times, which the compiled form does not")
+        return native("it takes times, which the compiled form does not support")
     if len(request.schema.inputs) > MAX_FEATURES:
         return native(
             f"it takes {len(request.schema.inputs)} features; a compiled form is tried for {MAX_FEATURES} at most"

@@ -49,7 +49,7 @@ class Explainer:
                 "input features"
             )
         if self._model.n_outputs > 1 and (schema.classes is None or schema.outputs != 1):
-            raise NotExplainable("it answers several outputs")
+            raise NotExplainable("it has several outputs")
 
     def explain(self, rows: Any) -> Explanation:
         """Return the contributions to the predictions for `rows` (from `Schema.parse`)."""
@@ -70,7 +70,7 @@ class Explainer:
         most = min(MAX_STEPS // max(1, self._model.cost_of_row()), MAX_CELLS // max(1, width))
         if count <= most:
             return
-        advice = f"Send at most {most} rows at a time" if most else "Leave 'explain' out: one row takes too long"
+        advice = f"Send at most {most} rows at a time" if most else "Omit 'explain': one row takes too long"
         raise InputError(
             f"Explaining {count} rows of this model takes too long; at most {most} are explained at once. {advice}.",
             code="explanation_too_large",

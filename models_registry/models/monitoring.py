@@ -97,7 +97,7 @@ class FeatureBins(models.Model):
 
 
 class DriftCheck(models.Model):
-    """The columns of a version that had drifted at the last measurement."""
+    """The drifted columns of a version at the last check."""
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="drift_check")
     checked_at = models.DateTimeField(null=True)
@@ -112,7 +112,7 @@ class DriftCheck(models.Model):
 
 
 class Replay(models.Model):
-    """A run of a version over rows, which compares its answers with those of the active version."""
+    """A run of a version on known rows, compared with the active version's predictions."""
 
     class State(models.TextChoices):
         """How far it is."""

@@ -68,7 +68,7 @@ class Activation(models.Model):
 
 
 class Canary(models.Model):
-    """A candidate that answers a share of a model's requests; the row stays after its end."""
+    """A candidate that answers a share of a model's requests; the row is kept after its end."""
 
     class Outcome(models.TextChoices):
         """How it ended."""
@@ -130,7 +130,7 @@ class Canary(models.Model):
 
 
 class Shadow(models.Model):
-    """A version that gets copies of a model's requests; its answers are only compared. The row stays after its end."""
+    """A version that gets copies of a model's requests; its predictions are only compared. The row is kept."""
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="shadows")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="shadows")

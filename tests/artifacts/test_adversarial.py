@@ -112,7 +112,7 @@ def test_encoder_is_tried_with_every_category() -> None:
 
 
 def test_answer_that_depends_on_other_rows_is_a_warning() -> None:
-    assert any("when other rows come with it" in text for text in _exercised(Mixing(), X[:4].tolist()))
+    assert any("if the batch has other rows" in text for text in _exercised(Mixing(), X[:4].tolist()))
 
 
 @pytest.mark.parametrize("model", [LogisticRegression().fit(X, Y), Random()], ids=["honest", "random"])

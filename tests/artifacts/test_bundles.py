@@ -128,7 +128,7 @@ def test_other_lists_name_no_inputs(names: Any, tmp_path: Path) -> None:
     [
         ({"a": MODEL, "b": MODEL}, "'a', 'b' all predict"),
         ({"scaler": SCALER, "other": StandardScaler().fit(X * 2), "model": MODEL}, "more than one order fits"),
-        ({"scaler": SCALER, "model": MOODS}, "what one part gives is not what the next one takes"),
+        ({"scaler": SCALER, "model": MOODS}, "the output of one part does not fit the input of the next"),
         ({"scaler": SCALER, "model": make_pipeline(StandardScaler(), MODEL).fit(X, Y)}, "of its own beside 'scaler'"),
         ({"scaler_y": SCALER, "model": MODEL}, "'scaler_y' seems to belong to the target"),
         ({"model": MODEL, "label_encoder": LabelEncoder().fit(["a", "b", "c"])}, "what 'label_encoder' encodes"),

@@ -283,7 +283,7 @@ def test_a_value_out_of_range_is_refused(model, given, sentence):
 def test_the_commands_start_end_and_promote_a_canary(model, capsys):
     start(model)
     call_command("activate_model", "m", "1")
-    assert "the canary beside it has ended" in capsys.readouterr().out
+    assert "its canary has ended" in capsys.readouterr().out
     start(services.get_model("m"), 3)
     call_command("promote_model", "m")
     assert "m 3: active (generation 2)." in capsys.readouterr().out

@@ -93,7 +93,7 @@ def _next_step(value: Any) -> str:
         return "Publish a fitted instance of it."
     if type(value).__name__ in LABEL_ENCODERS:
         return (
-            "It encodes labels and answers no predictions. Publish the model. To have its answers in these labels, "
+            "It encodes labels and does not predict. Publish the model. To get predictions in these labels, "
             "name the model's file and this one, in this order, in the 'steps' of the model's manifest."
         )
     if _has(value, "fit_predict"):

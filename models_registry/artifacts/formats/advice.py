@@ -151,7 +151,7 @@ _DANGEROUS_NAMES = frozenset(
 _DANGEROUS_PREFIXES = ("numpy.f2py.", "numpy.testing.", "sklearn.utils._testing.", "sklearn.datasets.")
 _DO_NOT_TRUST = (
     "They reach files, programs or the network of this server, which no ordinary model needs. Do not trust this file: "
-    "nothing of it was run. Find out where it comes from, and train the model again yourself."
+    "no part of it was run. Find out where it comes from, and train the model again yourself."
 )
 # Libraries that users train with but this server lacks, with a way to export a supported file.
 _WITH_STEPS = "Train the model with steps of scikit-learn, or publish it as ONNX"
@@ -166,7 +166,7 @@ _OTHER_LIBRARIES = {
     "imblearn": "Publish a pipeline of scikit-learn with the fitted steps that predict",
     # Its encoders store pandas tables, which no list of names can make safe to rebuild.
     "category_encoders": "Encode with scikit-learn's TargetEncoder, OrdinalEncoder or OneHotEncoder",
-    "feature_engine": "Of its transformers those that keep plain values are served; use one of them",
+    "feature_engine": "Only its transformers with plain values are served; use one of them",
     **dict.fromkeys(
         [
             "statsmodels",

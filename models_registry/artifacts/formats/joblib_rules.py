@@ -21,7 +21,7 @@ def refuse(what: str) -> NoReturn:
 def untrusted_name(name: str) -> UntrustedArtifact:
     """Return the error for a name that is not on the list."""
     return UntrustedArtifact(
-        f"The artifact names {name}, which is not on the list of trusted names, so nothing of it was run. "
+        f"The artifact names {name}, which is not on the list of trusted names, so no part of it was run. "
         f"{advice((name,))}"
     )
 

@@ -1,4 +1,4 @@
-"""The exact names that an artifact may mention, and what it may do with each.
+"""The exact names that an artifact may mention, and the permitted use of each.
 
 `trusted_globals.json` is written by `tools.trusted_names` from the installed scikit-learn. It has three
 lists, because most names need never run while an artifact is loaded:

@@ -131,7 +131,7 @@ def _check_attribute(owner: Any, name: str, content: Any, vouched: frozenset[str
     if isinstance(content, defaultdict) and content.default_factory is not None:
         raise UnsafeStructure(
             f"The artifact's {type(owner).__name__} has {name} as a dictionary that grows with every unknown key, so "
-            "it would keep what callers send. Publish it again with a plain dictionary."
+            "it would store data of requests. Publish it again with a plain dictionary."
         )
     if name in _PAIR_KEYWORDS and isinstance(content, Mapping):
         _check_pair_keywords(content)

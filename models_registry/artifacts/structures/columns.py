@@ -93,7 +93,7 @@ def check_boosting_preprocessor(model: Any) -> None:
             raise refuse("holds histogram boosting with a preprocessor of its own")
         given.extend(positions)
     if sorted(given) != list(range(count)):
-        raise refuse("holds histogram boosting whose preprocessor gives its trees other columns than they ask for")
+        raise refuse("holds histogram boosting whose preprocessor passes other columns to its trees than they use")
 
 
 def _takes(transformer: Any, count: int) -> Any:

@@ -101,7 +101,7 @@ def _check_predictor(predictor: Any, is_categorical: np.ndarray[Any, Any]) -> No
             raise refuse("holds histogram boosting whose nodes point outside of their tree or in a circle")
     feature = inner["feature_idx"]
     if not ((feature >= 0) & (feature < len(is_categorical))).all():
-        raise refuse("holds histogram boosting that asks for a feature that is not there")
+        raise refuse("holds histogram boosting that uses a feature that does not exist")
     by_category = inner[inner["is_categorical"] != 0]
     bits = predictor.raw_left_cat_bitsets
     inside = bits.ndim == 2 and bits.shape[1] == _BITSET_WORDS

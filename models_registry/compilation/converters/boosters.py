@@ -41,7 +41,7 @@ def _input(context: Context, estimator: Any, value: Value) -> Tensor:
     graph, model = context.graph, estimator.model_
     tensor = _with_codes(context, estimator, value)
     if estimator.saw_sparse_ is None:
-        raise Unsupported("it answers no made-up row, so it is not known in which form rows reach the booster")
+        raise Unsupported("it accepts no generated row, so the form of the booster's input is unknown")
     name = tensor.name
     if estimator.saw_sparse_ and model.library == XGBOOST and model.forest is not None:
         # XGBoost treats the absent entries of a sparse matrix as missing, not as zero.

@@ -54,7 +54,7 @@ class Command(RegistryCommand):
         if done:
             state = "active"
         elif had_canary:
-            state = "active already; the canary beside it has ended"
+            state = "active already; its canary has ended"
         else:
             state = "active already; nothing changes"
         report(self, model, options, said=f"{version}: {state} (generation {model.generation}).")

@@ -1,4 +1,4 @@
-"""`archive_model NAME`: take it out of use, its versions and its history kept."""
+"""`archive_model NAME`: archive a model; its versions and its history are kept."""
 
 from __future__ import annotations
 

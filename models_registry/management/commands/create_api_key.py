@@ -16,7 +16,7 @@ class Command(RegistryCommand):
     help = "Creates an API key for predictions and prints it; only its digest is stored."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare what a key may be confined to."""
+        """Declare the limits of a key."""
         parser.add_argument("name", metavar="NAME", help="the user of the key, e.g. 'web shop'")
         parser.add_argument("--models", help="for these models only, separated by commas")
         parser.add_argument("--expires", type=float, metavar="DAYS", help="it expires after that many days")

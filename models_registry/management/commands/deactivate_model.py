@@ -1,4 +1,4 @@
-"""`deactivate_model NAME`: serve no version of it."""
+"""`deactivate_model NAME`: take a model out of service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`delete_version NAME VERSION`: take a rejected version out of the lists."""
+"""`delete_version NAME VERSION`: delete a rejected version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models_registry.management.base import RegistryCommand, who
 
 
 class Command(RegistryCommand):
-    """Delete what the registry holds of a rejected version."""
+    """Delete the registry's data of a rejected version."""
 
     help = "Deletes a rejected version from the registry; its number, its reasons and its file in the storage stay."
 

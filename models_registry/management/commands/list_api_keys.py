@@ -1,4 +1,4 @@
-"""`list_api_keys`: who may ask for predictions."""
+"""`list_api_keys`: the API keys for predictions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Command(RegistryCommand):
 
 
 def describe(key: ApiKey) -> dict[str, Any]:
-    """Return what may be shown of a key."""
+    """Return the public data of a key."""
     return {
         "prefix": key.prefix,
         "name": key.name,

@@ -43,7 +43,7 @@ class Command(RegistryCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Replay, print, and exit with status 3 where too much changes."""
+        """Replay, print, and exit with status 3 if too much changes."""
         version = services.get_version(services.get_model(options["name"]), options["version"])
         table = _read(options["input"], options["rows"]) if options["input"] else None
         request = services.ReplayRequest(version, table, rows=options["rows"], tolerance=options["tolerance"])

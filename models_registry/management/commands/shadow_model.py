@@ -1,4 +1,4 @@
-"""`shadow_model NAME VERSION`: give a version copies of the requests; `--off` ends it."""
+"""`shadow_model NAME VERSION`: send a version copies of the requests; `--off` ends it."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_what_cannot_predict_is_refused(held: object, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "step"),
     [
-        (LabelEncoder().fit(Y), "encodes labels and answers no predictions"),
+        (LabelEncoder().fit(Y), "encodes labels and does not predict"),
         (DBSCAN().fit(X), "labels the rows that it was fitted with, and no others"),
         (RandomForestClassifier, "Publish a fitted instance"),
         ({"model": 1}, "Publish the fitted estimator or pipeline itself"),

@@ -135,7 +135,7 @@ def number_of_features(written: Written) -> None:
 
 
 def _counted_elsewhere(state: State) -> int | None:
-    """Return the number of features where an attribute has one entry for each, under its own name."""
+    """Return the number of features if an attribute has one entry for each, under its own name."""
     fitted_shape = state.get("shape_fit_")
     if isinstance(fitted_shape, tuple) and len(fitted_shape) == 2:
         return int(fitted_shape[1])

@@ -70,7 +70,7 @@ def imputer_types(state: State) -> Any:
 
 
 def widths_of_encoded(state: State) -> list[int]:
-    """Return how many columns each feature becomes, where rare categories are not grouped."""
+    """Return the number of output columns of each feature, if rare categories are not grouped."""
     dropped = state.get("drop_idx_")
     widths = [len(categories) for categories in state["categories_"]]
     if dropped is None:

@@ -38,7 +38,7 @@ _LOSSES = frozenset(value for name, value in vars(_loss).items() if name.startsw
 
 
 def restore_loss(kind: Any, checksum: Any, state: Any) -> Any:
-    """Return the loss that Cython's own function made of the same arguments up to scikit-learn 1.5.
+    """Return the loss that a Cython function created from the same arguments up to scikit-learn 1.5.
 
     `state` holds the loss's numbers (a quantile, a power) in the order of its constructor. Raises TypeError for
     anything that is not a loss.
