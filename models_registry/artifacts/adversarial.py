@@ -239,7 +239,7 @@ def _compare_alone(model: Any, schema: Schema, rows: list[Any], notes: list[str]
         alone = _numbers(model, schema, [row])
         if not all(_close(one[0], whole[position]) for one, whole in zip(alone, together[0], strict=True)):
             notes.append(
-                "The model predicts a row differently if the batch has other rows. Requests share batches, so "
+                "The model answers a row differently if the batch has other rows. Requests share batches, so "
                 "a client's prediction depends on other clients' rows. Let each step process each row separately."
             )
             return

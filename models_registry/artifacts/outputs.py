@@ -111,4 +111,6 @@ def _plain_objects(array: Array, what: str) -> Array:
 
 
 def _refusal(what: str, found: str, expected: str = "numbers, strings or booleans") -> NoPrediction:
-    return NoPrediction(f"The model returns {what} {found}; JSON needs {expected}. Publish a model that returns those.")
+    return NoPrediction(
+        f"The model answers {what} {found}; expected {expected}, which JSON holds. Publish a model that answers those."
+    )

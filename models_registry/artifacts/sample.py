@@ -51,7 +51,7 @@ def check_probabilities(answer: Prediction) -> None:
         if wrong.any():
             row = int(wrong.argmax())
             raise NoPrediction(
-                f"The model returns invalid probabilities (row {row}: {_shown(matrix[row])}): expected numbers "
+                f"The model answers invalid probabilities (row {row}: {_shown(matrix[row])}): expected numbers "
                 "from 0 to 1 that sum to 1. It was probably written by other versions than serve it, or its scores "
                 "are no probabilities. Train it again with the server's versions and publish that."
             )
@@ -71,7 +71,7 @@ def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, exp
     held = answer.probabilities
     if held is None or not classes:
         raise SampleMismatch(
-            "The sample has probabilities, but the model has none. Remove them from the sample, or publish a "
+            "The sample has probabilities, the model answers none. Remove them from the sample, or publish a "
             "classifier with predict_proba."
         )
     outputs = [(held, tuple(classes))] if not isinstance(held, tuple) else list(zip(held, classes, strict=True))

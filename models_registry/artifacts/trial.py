@@ -144,7 +144,7 @@ def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
         encode(content_of(answer, schema, is_single=is_single, with_probabilities=with_probabilities))
     except (TypeError, ValueError, IndexError) as error:
         raise NoPrediction(
-            f"The model's result cannot be written as JSON ({type(error).__name__}: {str(error)[:200]}); expected "
+            f"JSON cannot represent what the model answers ({type(error).__name__}: {str(error)[:200]}); expected "
             "numbers, strings or booleans, and a probability for each class. Publish a model that answers those."
         ) from error
 
@@ -154,7 +154,7 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
     labels, probabilities = answer.labels, answer.probabilities
     if not answer.is_finite():
         raise NoPrediction(
-            "The model returns a number that is not finite (NaN or infinity) for its sample. Correct the model, or "
+            "The model answers its sample with a number that is not finite (NaN or infinity). Correct the model, or "
             "remove the row from the sample."
         )
     check_probabilities(answer)

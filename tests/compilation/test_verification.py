@@ -54,7 +54,7 @@ def test_drifting_scores_are_refused_despite_equal_labels() -> None:
     second = LogisticRegression(max_iter=500).fit(ROWS, LABELS)
     second.coef_ = first.coef_ * (1 + 1e-5)
     second.intercept_ = first.intercept_ * (1 + 1e-5)
-    with pytest.raises(Disagreement, match="apart by"):
+    with pytest.raises(Disagreement, match="differ by"):
         checked(first, second)
 
 
