@@ -173,7 +173,7 @@ def test_a_sentence_ends_in_one_full_stop(misbehaving):
     _, storage = misbehaving(hang_up)
     with pytest.raises(StorageUnavailable) as caught:
         storage.list_versions()
-    assert "is not reached" in str(caught.value)
+    assert "is unreachable" in str(caught.value)
     assert ".." not in str(caught.value)
 
 
