@@ -109,8 +109,12 @@ class MaintenanceLoop:
         """Check one version for drift, and return whether another may be due."""
         if not services.claim_lease(DRIFT, holder=self._holder, seconds=DRIFT_LEASE_SECONDS):
             return False
-        was_due = services.check_drift_next()
-        services.finish_lease(DRIFT, holder=self._holder, next_in_seconds=0.0 if was_due else DRIFT_LOOK_SECONDS)
+        was_due = False
+        try:
+            was_due = services.check_drift_next()
+        finally:
+            # Also after a check that failed: the other versions do not wait for the end of the lease.
+            services.finish_lease(DRIFT, holder=self._holder, next_in_seconds=0.0 if was_due else DRIFT_LOOK_SECONDS)
         return was_due
 
     def _check_one(self) -> bool:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from mlapi.http import process
 from mlapi.http.application import Application
 from models_registry import services
-from models_registry.agent.maintenance import MaintenanceLoop
+from models_registry.agent.maintenance import DRIFT_LOOK_SECONDS, MaintenanceLoop
 from models_registry.models import DriftCheck, ModelVersion, ReferenceRows, WebhookDelivery
 from models_registry.services.drift_watch import PAUSE
 from tests.mlapi.test_api import Caller
@@ -171,6 +171,18 @@ def test_stable_rows_end_a_drift(served, events):
 def test_model_without_log_is_not_looked_at(served):
     services.set_capture(services.get_model("m"), by="ann", percent=0)
     assert not services.check_drift_next()
+
+
+def raise_fault() -> bool:
+    raise ValueError("a row that no report takes")
+
+
+@pytest.mark.django_db
+def test_failed_drift_check_delays_no_other_version(monkeypatch):
+    monkeypatch.setattr(services, "check_drift_next", raise_fault)
+    with pytest.raises(ValueError, match="no report takes"):
+        MaintenanceLoop(holder="x", discovery_seconds=60, look_seconds=60).tend()
+    assert services.seconds_to_next_lease(["drift"]) <= DRIFT_LOOK_SECONDS
 
 
 def test_maintenance_looks_for_drift(served):
