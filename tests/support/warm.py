@@ -124,6 +124,8 @@ class WarmServer(WarmPython):
                 [str(python), __file__, str(listener.fileno()), *modules],
                 stdin=subprocess.PIPE,
                 pass_fds=[listener.fileno()],
+                # Ctrl-C and a signal to the tests' group leave it alone: it ends what it started, then itself.
+                start_new_session=True,
                 env={**os.environ, **threads},
             )
         atexit.register(self.stop)
