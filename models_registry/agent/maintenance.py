@@ -33,6 +33,7 @@ DRIFT_LOOK_SECONDS = 15.0
 MAX_LEASE_SECONDS = 5.0
 # The loop is woken when there is work.
 IDLE_SECONDS = 60.0
+UNFINISHED = "An unexpected error ended it; the service's log has it."
 EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is retried regularly.")
 
 
@@ -128,21 +129,26 @@ class MaintenanceLoop:
 
     def _follow_mlflow(self) -> None:
         """Import the versions of other registries' aliases; failed imports are repeated."""
-        failures = services.follow_mlflow()
-        for sentence in failures:
-            log.error("mlflow_not_followed", reason=sentence)
-        services.finish_lease(
-            MLFLOW, holder=self._holder, next_in_seconds=self._discovery_seconds, note=" ".join(failures)
-        )
+        # Said of a task that ends with an exception; the other replicas do not wait for the end of the lease.
+        note = UNFINISHED
+        try:
+            failures = services.follow_mlflow()
+            for sentence in failures:
+                log.error("mlflow_not_followed", reason=sentence)
+            note = " ".join(failures)
+        finally:
+            services.finish_lease(MLFLOW, holder=self._holder, next_in_seconds=self._discovery_seconds, note=note)
 
     def _discover(self) -> None:
-        note = ""
+        note = UNFINISHED
         try:
             for sentence in services.discover().ignored:
                 if sentence not in self._ignored:
                     self._ignored.add(sentence)
                     log.warning("file_ignored", reason=sentence)
+            note = ""
         except RegistryError as error:
             note = str(error)
             log.error("discovery_failed", reason=note)
-        services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._listing_seconds, note=note)
+        finally:
+            services.finish_lease(DISCOVERY, holder=self._holder, next_in_seconds=self._listing_seconds, note=note)

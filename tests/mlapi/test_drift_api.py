@@ -178,11 +178,18 @@ def raise_fault() -> bool:
 
 
 @pytest.mark.django_db
-def test_failed_drift_check_delays_no_other_version(monkeypatch):
-    monkeypatch.setattr(services, "check_drift_next", raise_fault)
+@pytest.mark.parametrize(
+    ("task", "lease", "seconds"),
+    [("check_drift_next", "drift", DRIFT_LOOK_SECONDS), ("discover", "discovery", 60), ("follow_mlflow", "mlflow", 60)],
+)
+def test_failed_task_keeps_its_lease_no_longer(task, lease, seconds, monkeypatch, settings):
+    settings.MODELS_MLFLOW_URI = "http://127.0.0.1:1"
+    monkeypatch.setattr(services, "discover", services.DiscoveryResult)
+    monkeypatch.setattr(services, "follow_mlflow", lambda: [])
+    monkeypatch.setattr(services, task, raise_fault)
     with pytest.raises(ValueError, match="no report takes"):
         MaintenanceLoop(holder="x", discovery_seconds=60, look_seconds=60).tend()
-    assert services.seconds_to_next_lease(["drift"]) <= DRIFT_LOOK_SECONDS
+    assert services.seconds_to_next_lease([lease]) <= seconds
 
 
 def test_maintenance_looks_for_drift(served):
