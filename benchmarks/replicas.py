@@ -110,6 +110,7 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
         hash_key=b"-",
         poll_seconds=poll_seconds,
         lookout=lookout,
+        fleet=fleet,
     ).start()
     ShadowRunner(
         runtime,
@@ -118,6 +119,7 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
         limit_seconds=settings.MLAPI_PREDICTION_SECONDS,
         slot=lambda: nullcontext(False),
         lookout=lookout,
+        fleet=fleet,
     ).start()
     reconciler.start(wait_seconds=0)
 

@@ -101,6 +101,7 @@ class Replica:
             hash_key=hashlib.sha256(f"prediction log {settings.SECRET_KEY}".encode()).digest(),
             poll_seconds=settings.MODELS_POLL_SECONDS,
             lookout=lookout,
+            fleet=fleet,
         )
         self.shadow_runner = ShadowRunner(
             runtime,
@@ -109,6 +110,7 @@ class Replica:
             limit_seconds=settings.MLAPI_PREDICTION_SECONDS,
             slot=partial(shadow_slot, cache_directory / "shadow.lock"),
             lookout=lookout,
+            fleet=fleet,
         )
         self.sibling_report = SiblingReport(runtime, siblings.shared())
         self.tracer: Tracer | None = None

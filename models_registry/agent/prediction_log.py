@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from models_registry import services
+from models_registry.agent.fleet import Fleet
 from models_registry.agent.log_files import Group, LogFiles
 from models_registry.agent.lookout import Lookout
 from models_registry.agent.periodic import PeriodicThread
@@ -31,10 +33,11 @@ class PredictionLogWriter:
         hash_key: bytes,
         poll_seconds: float,
         lookout: Lookout | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         """Write the calls that `runtime` logs to `storage`; files wait below `directory`, which workers share.
 
-        `lookout` reads the log settings.
+        `lookout` reads the log settings, less often in a large `fleet`.
         """
         self._runtime = runtime
         self._predictions = LogFiles(
@@ -45,7 +48,7 @@ class PredictionLogWriter:
         )
         seconds = max(1.0, poll_seconds)
         if lookout is not None:
-            lookout.add(self.read, seconds=seconds)
+            lookout.add(self.read, seconds=partial((fleet or Fleet()).pause_seconds, seconds))
         self._thread = PeriodicThread("prediction_log", self.write, seconds=seconds, last_step=self.finish)
 
     def start(self) -> None:

@@ -12,11 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
+from models_registry.agent.fleet import Fleet
 from models_registry.agent.lookout import Lookout
 from models_registry.artifacts.prediction_json import content_of
 from models_registry.artifacts.replaying import Replayed
@@ -52,10 +54,11 @@ class ShadowRunner:
         limit_seconds: float,
         slot: Slot,
         lookout: Lookout | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         """Report as `replica`; `slot` yields whether this worker may run a shadow now, for `limit_seconds`.
 
-        `lookout` reads the running shadows.
+        `lookout` reads the running shadows, less often in a large `fleet`.
         """
         self._runtime = runtime
         self._queue = runtime.mirrored
@@ -66,7 +69,7 @@ class ShadowRunner:
         self._run_seconds = 0.0
         self._unwritten: dict[int, list[ShadowCounts]] = defaultdict(list)
         if lookout is not None:
-            lookout.add(self.read, seconds=self._poll_seconds)
+            lookout.add(self.read, seconds=partial((fleet or Fleet()).pause_seconds, self._poll_seconds))
         self._thread = DatabaseThread("shadow_runner", self.step, seconds=self._pause_seconds, last_step=self.finish)
 
     def start(self) -> None:
