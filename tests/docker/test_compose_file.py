@@ -35,3 +35,13 @@ def test_compose_file_names_only_what_is_there() -> None:
 def test_compose_service_is_reached_from_this_machine_alone() -> None:
     service = yaml.safe_load(COMPOSE.read_text())["services"]["service"]
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_service_waits_for_the_database_that_accepts_tcp() -> None:
+    check = yaml.safe_load(COMPOSE.read_text())["services"]["database"]["healthcheck"]
+    assert check["test"][:4] == ["CMD", "pg_isready", "--host", "127.0.0.1"]
+
+
+def test_database_has_two_minutes_to_start() -> None:
+    check = yaml.safe_load(COMPOSE.read_text())["services"]["database"]["healthcheck"]
+    assert check["start_period"] == "120s"
