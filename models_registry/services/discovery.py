@@ -100,7 +100,10 @@ def _return(version: ModelVersion, result: DiscoveryResult) -> None:
 
 def _mark_missing(gone: list[int], result: DiscoveryResult) -> None:
     for pk in gone:
+        # The listing takes minutes: others may have deleted the version meanwhile, or marked it.
+        current = ModelVersion.objects.filter(pk=pk).exclude(state__in=[State.DELETED, State.MISSING])
+        if not current.update(state=State.MISSING, reason="Its object is no longer in the storage."):
+            continue
         version = ModelVersion.objects.select_related("model").get(pk=pk)
-        ModelVersion.objects.filter(pk=pk).update(state=State.MISSING, reason="Its object is no longer in the storage.")
         result.missing.append(version)
         log.warning("missing", model=version.model.name, version=version.number, key=version.storage_key)

@@ -160,3 +160,22 @@ def test_memory_of_a_pass_does_not_grow_with_models(monkeypatch):
         # Twice: Python's table of interned strings may grow in one of them.
         peaks.append(min(peak_of(listing) for _ in range(2)))
     assert peaks[1] < 3 * peaks[0]
+
+
+def test_version_deleted_during_a_listing_stays_deleted():
+    listing = Listing(3, 1)
+    record(listing)
+    *_, last = listing.stored
+    listing.stored.remove(last)
+    version = ModelVersion.objects.get(storage_key=last.key)
+
+    class Deleting:
+        def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
+            first, *others = listing.iter_versions(prefix)
+            yield first
+            ModelVersion.objects.filter(pk=version.pk).update(state=State.DELETED, reason="Deleted.")
+            yield from others
+
+    assert services.discover(Deleting()).missing == []
+    version.refresh_from_db()
+    assert (version.state, version.reason) == (State.DELETED, "Deleted.")
