@@ -260,7 +260,7 @@ NIGHT = (
          minimum=0,
          maximum=MAX_MIN_TASKS),
     Spec("NightTimezone", "Nights", "Time zone", "Of the hours.", pattern_of="night_timezone"),
-    Spec("WakeDays", "Nights", "Days with a morning", "MON-FRI: tasks stay stopped on weekends.",
+    Spec("WakeDays", "Nights", "Days with a morning", "MON-FRI: the night lasts over the weekend.",
          pattern_of="wake_days"),
 )  # fmt: skip
 

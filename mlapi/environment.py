@@ -53,7 +53,8 @@ def public_key_file(body: str, folder: Path) -> str:
         base64.b64decode(body, validate=True)
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"MODELS_SIGNATURE_KEY_BASE64 is not valid base64: {error}. Expected: the lines between BEGIN and END."
+            f"MODELS_SIGNATURE_KEY_BASE64 is not valid base64: {error}. Expected: the lines between BEGIN and END, "
+            "joined without line breaks."
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "signature-key.pem"

@@ -25,7 +25,9 @@ class BatchRequest(Strict):
     keep = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="The input's columns to keep."
     )
-    skip_invalid = serializers.BooleanField(required=False, help_text="Skip rows that the schema refuses.")
+    skip_invalid = serializers.BooleanField(
+        required=False, help_text="Continue after rows that the schema refuses; the output has the reason of each."
+    )
 
 
 class Batch(serializers.Serializer[Any]):

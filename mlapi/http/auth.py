@@ -44,7 +44,7 @@ def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKe
         wait = key.bucket.take()
         if wait:
             raise HttpError(
-                429, "rate_limited", f"This API key is limited to {_rate(key)} requests a minute. Send fewer requests."
+                429, "rate_limited", f"This API key is limited to {_rate(key)} a minute. Send fewer requests."
             ).with_header("Retry-After", str(math.ceil(wait)))
     return key
 
@@ -97,7 +97,9 @@ def _require_scope(key: HeldKey, allowed: frozenset[str], model: str | None) -> 
 
 
 def _rate(key: HeldKey) -> str:
-    return f"{key.bucket.per_minute:g}" if key.bucket else "any number of"
+    if key.bucket is None:
+        return "any number of requests"
+    return f"{key.bucket.per_minute:g} request{'s' if key.bucket.per_minute != 1 else ''}"
 
 
 def _unauthorized(code: str, message: str) -> HttpError:

@@ -65,7 +65,7 @@ SCHEMAS: dict[str, JsonSchema] = {
                 "required": ["inputs", "kind", "outputs", "classes", "methods"],
             },
             "runs": {"type": "object", "description": "The served form of the model."},
-            "samples": {"type": "array", "description": "Rows of its sample; 0 without a sample."},
+            "samples": {"type": "array", "description": "Rows of its sample; empty without a sample."},
             "example": {
                 "type": "object",
                 "properties": {

@@ -265,9 +265,11 @@ def test_no_public_key_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_public_key_that_is_no_base64_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ImproperlyConfigured, match="MODELS_SIGNATURE_KEY_BASE64 is not valid base64"):
-        environment.public_key_file("not a key!", tmp_path)
+@pytest.mark.parametrize("text", ["not a key!", "QUJD\nQUJD"])
+def test_public_key_that_is_no_base64_is_said(tmp_path: Path, text: str) -> None:
+    expected = "MODELS_SIGNATURE_KEY_BASE64 is not valid base64.* joined without line breaks"
+    with pytest.raises(ImproperlyConfigured, match=expected):
+        environment.public_key_file(text, tmp_path)
 
 
 def test_networks_are_read_and_a_wrong_one_is_named():

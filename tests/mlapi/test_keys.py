@@ -136,6 +136,16 @@ def test_an_expired_key_is_refused_and_says_so(host, load, keys):
     assert host.post("/predict", ROW, **{"X-API-Key": "new"}).status == 200
 
 
+@pytest.mark.parametrize(("per_minute", "said"), [(1, "1 request a minute."), (2, "2 requests a minute.")])
+def test_refusal_names_the_rate_of_a_key(  # noqa: PLR0917 - the fixtures and the case
+    host, load, keys, tmp_path, per_minute, said
+):
+    load(constant(1))
+    keys("slow", bucket=SharedBucket(tmp_path / "slow", per_minute=per_minute))
+    answers = [host.post("/predict", ROW, **{"X-API-Key": "slow"}) for _ in range(per_minute + 1)]
+    assert said in answers[-1].json["error"]
+
+
 def test_key_beyond_its_rate_gets_429_alone(host, load, keys, tmp_path):
     load(constant(1))
     keys("slow", bucket=SharedBucket(tmp_path / "slow", per_minute=3))
