@@ -204,7 +204,7 @@ def _content(stored: list[StoredVersion], storage: VersionedStorage, ignored: Ig
             is_hidden = item.key in hidden or _is_beside(item.key, described)
             reasons[item.key] = "" if is_hidden else _reason_to_ignore(item.key, directories.formats)
             if reasons[item.key]:
-                ignored.add(f"{item.key[:80] + '…' if len(item.key) > MAX_KEY else item.key}: {reasons[item.key]}")
+                ignored.add(f"{_shown(item.key)}: {reasons[item.key]}")
         if reasons[item.key] is None:
             versions.append(item)
     return FolderContent(versions, directories.formats, {(item.key, item.version_id) for item in stored})
@@ -220,6 +220,8 @@ def _is_beside(key: str, described: set[str]) -> bool:
 def _reason_to_ignore(key: str, told: dict[str, str]) -> str | None:
     """Return why a file is not a version; None if it is one. `told` has MLflow directories' files."""
     name, _, rest = key.partition("/")
+    if key != _valid_text(key):
+        return "the name is not valid UTF-8; rename the file."
     if not rest:
         return f"lies in no model's folder; move it to <model name>/{key}."
     if len(key) > MAX_KEY:
@@ -231,6 +233,17 @@ def _reason_to_ignore(key: str, told: dict[str, str]) -> str | None:
     except InvalidName as error:
         return str(error)
     return None
+
+
+def _valid_text(key: str) -> str:
+    """Return what the database can store of a key: a directory may hold names that are not UTF-8."""
+    return key.encode(errors="replace").decode()
+
+
+def _shown(key: str) -> str:
+    """Return a key for a sentence: its start if it is long, with question marks for invalid bytes."""
+    text = _valid_text(key)
+    return f"{text[:80]}…" if len(text) > MAX_KEY else text
 
 
 def _folder(key: str) -> str:

@@ -179,3 +179,12 @@ def test_version_deleted_during_a_listing_stays_deleted():
     assert services.discover(Deleting()).missing == []
     version.refresh_from_db()
     assert (version.state, version.reason) == (State.DELETED, "Deleted.")
+
+
+@pytest.mark.parametrize("key", ["a/\udcff.joblib", "\udcff/a.joblib", "\udcff.joblib", "a/\udcff.txt"])
+def test_name_that_is_not_utf8_stops_no_other_file(key):
+    listing = Listing(1, 1)
+    listing.stored.insert(0, StoredVersion(key, "v", 1, 0.0))
+    result = services.discover(listing)
+    assert [str(version) for version in result.found] == ["m0 1"]
+    assert result.ignored == [f"{key.replace(chr(0xDCFF), '?')}: the name is not valid UTF-8; rename the file."]
