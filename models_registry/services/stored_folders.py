@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -151,13 +152,15 @@ def _side_by_side(storage: VersionedStorage, only: str) -> Iterator[tuple[str, l
     Files outside of any directory have the empty name.
     """
     stored = ((_folder_key(item.key), 0, item) for item in _ordered(storage.iter_versions(f"{only}/" if only else "")))
-    recorded = ((_folder_key(row.key), 1, row) for row in _recorded(only))
-    for folder, items in groupby(heapq.merge(stored, recorded, key=itemgetter(0)), key=itemgetter(0)):
-        found: tuple[list[Any], list[Any]] = ([], [])
-        for _, side, item in items:
-            found[side].append(item)
-        name = folder[:-1] if folder.endswith("/") else ""
-        yield name, oldest_first(found[0]), found[1]
+    # After a failure too: with an unfinished query, SQLite refuses to write once others have written.
+    with closing(_recorded(only)) as rows:
+        recorded = ((_folder_key(row.key), 1, row) for row in rows)
+        for folder, items in groupby(heapq.merge(stored, recorded, key=itemgetter(0)), key=itemgetter(0)):
+            found: tuple[list[Any], list[Any]] = ([], [])
+            for _, side, item in items:
+                found[side].append(item)
+            name = folder[:-1] if folder.endswith("/") else ""
+            yield name, oldest_first(found[0]), found[1]
 
 
 def _folder_key(key: str) -> str:
@@ -179,7 +182,7 @@ def _ordered(versions: Iterable[StoredVersion]) -> Iterator[StoredVersion]:
         yield version
 
 
-def _recorded(only: str) -> Iterator[Recorded]:
+def _recorded(only: str) -> Generator[Recorded]:
     versions = ModelVersion.objects.exclude(state=State.MISSING)
     if only:
         versions = versions.filter(model__name=only)
@@ -187,7 +190,7 @@ def _recorded(only: str) -> Iterator[Recorded]:
     rows = versions.order_by(byte_order).values_list(
         "storage_key", "storage_version", "pk", "state", "parts", "found_at"
     )
-    return map(Recorded._make, rows.iterator(chunk_size=ROWS))
+    yield from map(Recorded._make, rows.iterator(chunk_size=ROWS))
 
 
 def _content(stored: list[StoredVersion], storage: VersionedStorage, ignored: Ignored) -> FolderContent:

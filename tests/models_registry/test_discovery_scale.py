@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from models_registry import services
 from models_registry.errors import StorageUnavailable
-from models_registry.models import ModelVersion, RegisteredModel, State
+from models_registry.models import Lease, ModelVersion, RegisteredModel, State
 from models_registry.services import stored_folders
 from models_registry.storage import StoredVersion, oldest_first
 
@@ -188,3 +190,55 @@ def test_name_that_is_not_utf8_stops_no_other_file(key):
     result = services.discover(listing)
     assert [str(version) for version in result.found] == ["m0 1"]
     assert result.ignored == [f"{key.replace(chr(0xDCFF), '?')}: the name is not valid UTF-8; rename the file."]
+
+
+def write_elsewhere() -> None:
+    """Write to the database over another connection."""
+
+    def write() -> None:
+        Lease.objects.create(name="other", expires_at=timezone.now())
+        connection.close()
+
+    thread = Thread(target=write)
+    thread.start()
+    thread.join()
+
+
+class Unreadable(Listing):
+    """A storage whose listing, or else whose only manifest, cannot be read, while others write to the database."""
+
+    def __init__(self, *, fails_in_listing: bool) -> None:
+        super().__init__(5, 4)
+        self.fails_in_listing = fails_in_listing
+
+    def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
+        first, *others = super().iter_versions(prefix)
+        yield first
+        if self.fails_in_listing:
+            self.read_current("")
+        yield StoredVersion("m0/b.joblib", "v0", 1, 0.0)
+        yield StoredVersion("m0/b.joblib.manifest.json", "v0", 1, 0.0)
+        yield from others
+
+    def location_of(self, key: str) -> str:
+        return key
+
+    def read_current(self, key: str) -> bytes:
+        write_elsewhere()
+        raise StorageUnavailable("The storage is away.")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("fails_in_listing", [True, False])
+def test_failed_listing_leaves_the_database_writable(fails_in_listing, monkeypatch):
+    """SQLite refuses a write to a connection with an unfinished query, once others have written."""
+    monkeypatch.setattr(stored_folders, "ROWS", 2)
+    storage = Unreadable(fails_in_listing=fails_in_listing)
+    record(storage)
+    services.claim_lease("discovery", holder="me", seconds=900)
+    with pytest.raises(StorageUnavailable):
+        try:
+            services.discover(storage)
+        finally:
+            services.finish_lease("discovery", holder="me", next_in_seconds=0)
+    assert services.claim_lease("discovery", holder="other", seconds=900)
