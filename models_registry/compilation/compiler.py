@@ -86,7 +86,8 @@ def compile_estimator(estimator: Any, schema: Schema, instances: Sequence[Any] =
     if isinstance(verified, str):
         sample = sampling.ordered(schema, instances)
         typical = sampling.typical_rows(sample, sample)
-        verdict = Compiled(native(verified, by_library=library_form.use_if_faster(estimator, schema, typical, sample)))
+        library = library_form.use_if_faster(estimator, schema, typical, sample)
+        verdict = Compiled(native(verified, by_library=library.is_used, library_problem=library.problem))
     else:
         typical = sampling.typical_rows(sampling.ordered(schema, instances), verified.verification.rows)
         verdict = _verdict(estimator, schema, verified, typical)
@@ -225,10 +226,11 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
         sha256=digest_of(candidate.model, plan),
     )
     reason = _reason_for_native(one, many)
-    by_library = library_form.use_if_faster(estimator, schema, typical, verification.rows)
+    library = library_form.use_if_faster(estimator, schema, typical, verification.rows)
+    report = replace(report, by_library=library.is_used, library_problem=library.problem)
     if reason:
-        return Compiled(replace(report, kind="native", reason=reason, by_library=by_library))
-    if by_library:
+        return Compiled(replace(report, kind="native", reason=reason))
+    if library.is_used:
         one, many = timed(1), timed(BATCH_ROWS)
     timings = batch_timings.measure([(1, *one), (BATCH_ROWS, *many)], timed, features=len(schema.inputs))
     report = replace(
@@ -236,7 +238,6 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
         native_microseconds=one[0],
         compiled_microseconds=one[1],
         batch_timings=timings,
-        by_library=by_library,
     )
     return Compiled(report, candidate.model, plan)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from models_registry.artifacts import boosters
 from models_registry.artifacts.object_graph import walk
@@ -15,15 +15,25 @@ from models_registry.compilation.verification import difference
 # The library is used if it takes at most this share of the time; it costs memory and its import.
 CLEAR_SHARE = 0.85
 TIMED_ROWS = 64
+MAX_PROBLEM = 300
 
 
-def use_if_faster(estimator: Any, schema: Schema, typical: Sequence[list[Any]], verified: Sequence[list[Any]]) -> bool:
-    """Let the boosters in `estimator` answer by their library if it agrees and is faster; return whether they do.
+class LibraryChoice(NamedTuple):
+    """Whether the boosters answer by their library; if it failed or disagreed, the `problem`."""
+
+    is_used: bool
+    problem: str | None = None
+
+
+def use_if_faster(
+    estimator: Any, schema: Schema, typical: Sequence[list[Any]], verified: Sequence[list[Any]]
+) -> LibraryChoice:
+    """Let the boosters in `estimator` answer by their library if it agrees and is faster.
 
     Its answers to the rows `verified`, all of which the estimator answers, are compared; the rows `typical` are timed.
     """
     if not typical or not any(type(value).__module__.startswith(boosters.__name__) for value in walk(estimator)):
-        return False
+        return LibraryChoice(is_used=False)
     from models_registry.artifacts.boosters.library import leave_libraries, use_libraries
 
     step = min(TIMED_ROWS, len(typical))
@@ -34,12 +44,12 @@ def use_if_faster(estimator: Any, schema: Schema, typical: Sequence[list[Any]], 
     (own,) = lower_quartiles(timed, calls=1)
     try:
         if not use_libraries(estimator):
-            return False
+            return LibraryChoice(is_used=False)
         difference(expected, call(estimator, compared), "of the library")
         (theirs,) = lower_quartiles(timed)
-        is_used = theirs <= CLEAR_SHARE * own
-    except Exception:  # noqa: BLE001 - a library may raise anything; the model answers as before
-        is_used = False
-    if not is_used:
+        choice = LibraryChoice(is_used=theirs <= CLEAR_SHARE * own)
+    except Exception as error:  # noqa: BLE001 - a library may raise anything; the model answers as before
+        choice = LibraryChoice(is_used=False, problem=f"{type(error).__name__}: {str(error)[:MAX_PROBLEM]}")
+    if not choice.is_used:
         leave_libraries(estimator)
-    return is_used
+    return choice

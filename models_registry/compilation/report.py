@@ -72,7 +72,8 @@ class AccelerationReport:
     `kind` is `onnx64` or `native`; a native one has a `reason`, and optionally the figures of a correct compiled form
     that was not faster. Times are lower quartiles for one row, for all of a prediction after parsing; `batch_timings`
     has those for one row and for many. With `by_library`, boosters in the native form predict with the library that
-    trained them. A verdict that is not `final` (the compiler reached a time or memory limit) is repeated later.
+    trained them; `library_problem` says why that library failed or disagreed. A verdict that is not `final` (the
+    compiler reached a time or memory limit) is repeated later.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class AccelerationReport:
     compiled_microseconds: float | None = None
     batch_timings: tuple[batch_timings.BatchTiming, ...] = ()
     by_library: bool = False
+    library_problem: str | None = None
     compiled_by: str | None = None
     size_bytes: int = 0
     sha256: str | None = None
@@ -122,7 +124,9 @@ class AccelerationReport:
     def _exception(self) -> str:
         rows = self.native_from_rows
         faster = "the library that trained it" if self.by_library else "scikit-learn itself"
-        return "" if rows is None else f"; from {rows:,} rows on, {faster} is faster and answers"
+        exception = "" if rows is None else f"; from {rows:,} rows on, {faster} is faster and answers"
+        problem = f"; the library that trained it is not asked ({self.library_problem})" if self.library_problem else ""
+        return exception + problem
 
     def _agreement(self) -> str:
         rows = f"{self.rows_verified} rows"

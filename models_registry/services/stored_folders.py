@@ -230,7 +230,7 @@ def _reason_to_ignore(key: str, told: dict[str, str]) -> str | None:
     if len(key) > MAX_KEY:
         return f"the key has {len(key)} characters; at most {MAX_KEY}."
     if key not in told and not formats.is_artifact(key):
-        return f"is no artifact; those end in {', '.join(formats.FORMATS)}."
+        return f"is not an artifact; those end in {', '.join(formats.FORMATS)}."
     try:
         check_name(name)
     except InvalidName as error:

@@ -93,7 +93,7 @@ def test_library_is_used_where_it_is_faster(
     monkeypatch.setattr("models_registry.compilation.timing.SECONDS", 0.0)
     model = opened(ESTIMATORS[name], tmp_path / "model.joblib")
     rows = np.nan_to_num(made.rows()[:70]).tolist()
-    assert library_form.use_if_faster(model, infer_schema(model), rows, rows[:5]) == is_used
+    assert library_form.use_if_faster(model, infer_schema(model), rows, rows[:5]).is_used == is_used
     booster = model[-1] if name == "pipeline" else model
     assert (booster.library_ is not None) == is_used
 
@@ -106,14 +106,16 @@ def absent(source: Any, *, iterations: int | None = None) -> Any:
     raise BrokenArtifact("The library is not installed here.")
 
 
-@pytest.mark.parametrize("open_library", [unlike, absent])
+@pytest.mark.parametrize(("open_library", "problem"), [(unlike, "Disagreement: "), (absent, "not installed here")])
 def test_library_that_disagrees_or_fails_is_left(
-    open_library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_library: Any, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library_form, "CLEAR_SHARE", float("inf"))
     monkeypatch.setattr("models_registry.compilation.timing.SECONDS", 0.0)
     monkeypatch.setattr(library, "open_library", open_library)
     model = opened(ESTIMATORS["xgboost, three classes"], tmp_path / "model.joblib")
     rows = np.nan_to_num(made.rows()[:70]).tolist()
-    assert not library_form.use_if_faster(model, infer_schema(model), rows, rows[:5])
+    choice = library_form.use_if_faster(model, infer_schema(model), rows, rows[:5])
+    assert not choice.is_used
+    assert problem in choice.problem
     assert model.library_ is None
