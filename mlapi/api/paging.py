@@ -32,30 +32,28 @@ def _limit_field() -> serializers.IntegerField:
     )
 
 
-class VersionsQuery(Strict):
-    """Query parameters for a list of versions, newest first."""
-
-    limit = _limit_field()
-    after = serializers.IntegerField(
+def _after_field(what: str) -> serializers.IntegerField:
+    return serializers.IntegerField(
         default=None,
         allow_null=True,
         min_value=1,
         max_value=MAX_NUMBER,
-        help_text="Only versions with a lower number: those that follow it in the list.",
+        help_text=f"Only {what} with a lower number: those that follow it in the list.",
     )
+
+
+class VersionsQuery(Strict):
+    """Query parameters for a list of versions, newest first."""
+
+    limit = _limit_field()
+    after = _after_field("versions")
 
 
 class RevisionsQuery(Strict):
     """Query parameters for the revisions of a card or of notes, newest first."""
 
     limit = _limit_field()
-    after = serializers.IntegerField(
-        default=None,
-        allow_null=True,
-        min_value=1,
-        max_value=MAX_NUMBER,
-        help_text="Only texts with a lower number: those that follow it in the list.",
-    )
+    after = _after_field("texts")
 
 
 class ModelsQuery(Strict):

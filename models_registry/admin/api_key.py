@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -108,12 +108,9 @@ class ApiKeyAdmin(RecordAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Show one key, and the button that revokes it."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
-        self.require_view(request)
-        key = self.get_object(request, object_id)
-        if key is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        key = self.shown_object(request, object_id)
+        if isinstance(key, HttpResponse):
+            return key
         may_revoke = key.revoked_at is None and may_everywhere(request.user, MANAGE_KEYS)
         context = self.page_context(request, original=key, title=key.name, key=key, may_revoke=may_revoke)
         return TemplateResponse(request, "models_registry/admin/api_key.html", context)

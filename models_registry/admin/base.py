@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.admin import RelatedFieldListFilter, SimpleListFilter
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.urls import NoReverseMatch, URLPattern, reverse
 from unfold.admin import ModelAdmin
@@ -187,6 +187,14 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         response = render(request, template, context)
         response["Cache-Control"] = "no-store"
         return response
+
+    def shown_object(self, request: HttpRequest, object_id: str) -> Any:
+        """Return the object of a page that can only be read, or the response if there is nothing to show."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        self.require_view(request)
+        found = self.get_object(request, object_id)
+        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id) if found is None else found
 
     def require_view(self, request: HttpRequest) -> None:
         """Raise PermissionDenied for users without the view permission."""

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -160,12 +160,9 @@ class ModelVersionAdmin(RecordAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show all details of a version."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
-        self.require_view(request)
-        version = self.get_object(request, object_id)
-        if version is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        version = self.shown_object(request, object_id)
+        if isinstance(version, HttpResponse):
+            return version
         form = card.NotesForm(initial={"notes": version.notes})
         context = {**self._version_context(request, version), "notes_form": form}
         return TemplateResponse(request, "models_registry/admin/version.html", context)

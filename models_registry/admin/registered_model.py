@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -206,12 +206,9 @@ class RegisteredModelAdmin(MonitoringPages):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show a model: its rollout, its versions, its settings and its latest history."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
-        self.require_view(request)
-        model = self.get_object(request, object_id)
-        if model is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
+        model = self.shown_object(request, object_id)
+        if isinstance(model, HttpResponse):
+            return model
         history = model.activations.select_related("version", "previous_version")[:HISTORY_SHOWN]
         form = SettingsForm(initial=settings_of(model))
         context = self.page_context(

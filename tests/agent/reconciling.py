@@ -43,7 +43,7 @@ class HangingStorage(VersionedFileSystemStorage):
         name = key.partition("/")[0]
         self.asked.append(name)
         if name in self.denied:
-            raise StorageDenied("Nobody may read it.")
+            raise StorageDenied("Access is denied.")
         if name in self.held:
             assert self.held[name].wait(30)
         super().copy_version(key, version_id, target)

@@ -206,7 +206,7 @@ def test_a_candidate_that_cannot_load_harms_nothing(reconciler, storage, storage
             if item.state == "failed"
         ]
     )
-    assert told.reason == "Nobody may read it."
+    assert told.reason == "Access is denied."
     assert (services.open_traffic(), served(reconciler)) == ([], 1)
     assert not reconciler.runtime.snapshot.missing()
     assert services.rollout(services.get_model("m")).is_complete

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudformation.config import Settings
-from cloudformation.stacks import STANDALONE, TEMPLATES
+from cloudformation.stacks import STANDALONE
 from models_registry.scoring.locations import open_location
 from tests.cloudformation.conftest import Emulator
-from tests.cloudformation.test_policies import Roles, deployed_roles
+from tests.cloudformation.test_policies import Roles, act_on_the_emulator, roles_beside
 
 STACK = "batches-dev-batches"
 
@@ -18,24 +17,13 @@ STACK = "batches-dev-batches"
 @pytest.fixture(scope="module")
 def roles(emulator: Emulator) -> Roles:
     """Return the roles of a service that has the stack."""
-    found = deployed_roles(emulator, Settings(project_name="batches", image_tag="v1"))
-    done = emulator.run(
-        "aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_IAM",
-        "--template-file", str(TEMPLATES / "batches.yaml"), "--parameter-overrides", "ProjectName=batches",
-        "ServiceStack=batches-dev-service", "RetentionDays=7",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return found
+    return roles_beside(emulator, STACK, "batches.yaml", RetentionDays=7)
 
 
 @pytest.fixture
 def url(roles: Roles, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the value of MODELS_BATCH_LOCATIONS."""
-    for name, value in roles.aws.environment.items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    # The storage's own tests name another server, which goes before.
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    act_on_the_emulator(roles, monkeypatch)
     return roles.aws.outputs(STACK)["BatchLocations"]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from cloudformation.config import Settings
+from cloudformation.stacks import TEMPLATES
 from tests.cloudformation.conftest import ACCOUNT, REGION, Emulator
 from tests.cloudformation.deciding import Call, decide
 
@@ -66,6 +67,29 @@ def deployed_roles(aws: Emulator, settings: Settings, service_project: str = "")
         log_group=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{parts['LogGroup']}",
         secrets={name: outputs[name] for name in outputs if name.endswith(("KeyArn", "PasswordArn", "CredentialsArn"))},
     )
+
+
+def roles_beside(aws: Emulator, stack: str, template: str, **parameters: object) -> Roles:
+    """Return the roles of a service that has a further `stack`, named PROJECT-dev-NAME, of a template."""
+    project = stack.partition("-")[0]
+    found = deployed_roles(aws, Settings(project_name=project, image_tag="v1"))
+    given = {"ProjectName": project, "ServiceStack": f"{project}-dev-service", **parameters}
+    done = aws.run(
+        "aws", "cloudformation", "deploy", "--stack-name", stack, "--capabilities", "CAPABILITY_IAM",
+        "--template-file", str(TEMPLATES / template),
+        "--parameter-overrides", *[f"{name}={value}" for name, value in given.items()],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return found
+
+
+def act_on_the_emulator(roles: Roles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process the emulator's addresses and credentials."""
+    for name, value in roles.aws.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    # The storage's own tests name another server, which goes before.
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
 
 
 def test_service_may_read_the_models_under_the_prefix(roles: Roles) -> None:

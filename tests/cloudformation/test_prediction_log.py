@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from cloudformation.config import Settings
-from cloudformation.stacks import STANDALONE, TEMPLATES
+from cloudformation.stacks import STANDALONE
 from models_registry.storage.log_files import open_log_storage
 from tests.cloudformation.conftest import Emulator
-from tests.cloudformation.test_policies import Roles, deployed_roles
+from tests.cloudformation.test_policies import Roles, act_on_the_emulator, roles_beside
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 STACK = "logging-dev-prediction-log"
@@ -20,24 +19,13 @@ STACK = "logging-dev-prediction-log"
 @pytest.fixture(scope="module")
 def roles(emulator: Emulator) -> Roles:
     """Return the roles of a service that has the stack."""
-    found = deployed_roles(emulator, Settings(project_name="logging", image_tag="v1"))
-    done = emulator.run(
-        "aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_IAM",
-        "--template-file", str(TEMPLATES / "prediction-log.yaml"), "--parameter-overrides", "ProjectName=logging",
-        "ServiceStack=logging-dev-service", "RetentionDays=7", f"KeyArn={KEY}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return found
+    return roles_beside(emulator, STACK, "prediction-log.yaml", RetentionDays=7, KeyArn=KEY)
 
 
 @pytest.fixture
 def url(roles: Roles, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the value of MODELS_LOG_STORAGE."""
-    for name, value in roles.aws.environment.items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    # The storage's own tests name another server, which goes before.
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    act_on_the_emulator(roles, monkeypatch)
     return roles.aws.outputs(STACK)["LogStorage"]
 
 
