@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,6 +30,16 @@ from models_registry.models import RegisteredModel
 
 READY_SECONDS = 120.0
 KEY_NAME = "make run"
+
+
+def publish_lines() -> list[str]:
+    """Return the command that publishes a model to this registry, also from a shell without the service's settings."""
+    storage = settings.MODELS_STORAGE
+    given = [f"MODELS_STORAGE={shlex.quote(storage)}"] if urlsplit(storage).scheme != "file" else []
+    given += [f"MLAPI_VAR={shlex.quote(os.environ['MLAPI_VAR'])}"] if os.environ.get("MLAPI_VAR") else []
+    line = " ".join([*given, ".venv/bin/python manage.py publish_model churn churn.joblib --activate"])
+    # An address with a password is not printed.
+    return [line, *(["Set DATABASE_URL there as it is set here."] if os.environ.get("DATABASE_URL") else [])]
 
 
 class Command(BaseCommand):
@@ -122,7 +133,7 @@ class Command(BaseCommand):
             if is_local:
                 call_command("publish_demo", stdout=self.stdout)
             else:
-                self.stdout.write(f"{settings.MODELS_STORAGE} is not on this machine; the demo is not published there.")
+                self.stdout.write(f"The storage is {settings.MODELS_STORAGE}: the demo models are not published to it.")
         except DatabaseError as error:
             raise CommandError(
                 f"The registry's database cannot be used: {str(error).strip().splitlines()[0]}. Check DATABASE_URL."
@@ -191,5 +202,5 @@ class Command(BaseCommand):
             return ["No model is active yet: activate one in the admin."]
         return [
             "No model yet: upload one in the admin, or publish it:",
-            ".venv/bin/python manage.py publish_model churn churn.joblib --activate",
+            *publish_lines(),
         ]

@@ -1,0 +1,31 @@
+"""What `make run` prints about its registry."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlapi.management.commands.run_local import publish_lines
+
+COMMAND = ".venv/bin/python manage.py publish_model churn churn.joblib --activate"
+
+
+@pytest.mark.parametrize(
+    ("storage", "environment", "expected"),
+    [
+        ("file:///srv/models", {}, [COMMAND]),
+        ("s3://my-bucket/models", {}, [f"MODELS_STORAGE=s3://my-bucket/models {COMMAND}"]),
+        ("file:///srv/models", {"MLAPI_VAR": "/srv/my var"}, [f"MLAPI_VAR='/srv/my var' {COMMAND}"]),
+        (
+            "s3://my-bucket/models",
+            {"DATABASE_URL": "postgres://u:secret@db/mlapi"},
+            [f"MODELS_STORAGE=s3://my-bucket/models {COMMAND}", "Set DATABASE_URL there as it is set here."],
+        ),
+    ],
+)
+def test_printed_command_publishes_to_this_registry(storage, environment, expected, settings, monkeypatch):
+    settings.MODELS_STORAGE = storage
+    for name in ("MLAPI_VAR", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert publish_lines() == expected
