@@ -185,7 +185,7 @@ def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
             "postgres://user:password@db.example.com:5432/mlapi", database.get_uri()
         )
         far.start(f"bash -euo pipefail -c '{commands}'")
-        assert "the demo is not published there" in far.said()
+        assert "the demo models are not published to it" in far.said()
         assert "Contents" not in s3.client.list_objects_v2(Bucket=bucket)
         assert far.interrupt() in {0, 130}
     finally:
