@@ -63,7 +63,16 @@ class DiskUnavailable(StorageError):
 
 
 class ArtifactError(RegistryError):
-    """The file may not be served."""
+    """The file may not be served.
+
+    `code` names the cause for programs and stays when the sentences change. `advice` is the next step, which ends the
+    message; another cause that becomes known can replace it.
+    """
+
+    def __init__(self, finding: str, *, advice: str = "", code: str = "") -> None:
+        super().__init__(f"{finding} {advice}" if advice else finding)
+        self.advice = advice
+        self.code = code
 
 
 class UnsupportedFormat(ArtifactError):

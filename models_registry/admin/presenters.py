@@ -12,7 +12,7 @@ from models_registry.models import ModelVersion, State
 from models_registry.templatetags.registry import as_json, number, seconds, size
 
 # The page shows these elsewhere, or they are for programs.
-NOT_SHOWN = {"passed", "reason", "schema", "signature", "predictions", "sample"}
+NOT_SHOWN = {"passed", "reason", "code", "advice", "schema", "signature", "predictions", "sample"}
 LABELS = {
     "parts": "Served as",
     "load_seconds": "Time to load",

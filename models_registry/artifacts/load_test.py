@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from models_registry.artifacts import sandbox
+from models_registry.artifacts import codes, sandbox
 from models_registry.artifacts.features import DeclaredInput, Feature
 from models_registry.artifacts.installed import server_versions
 from models_registry.artifacts.manifest import Sample
 
 TASK = "models_registry.artifacts.load_test_task"
 _MAX_REASON_LENGTH = 2_000
+_MAX_CODE_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class LoadTestLimits:
 class LoadTestReport:
     """The result of a load test; `reason` is a sentence if the test failed.
 
+    `code` is one of `codes`, or empty if none of them applies; `advice` is the next step at the end of `reason`.
     `parts` tells how the parts of a dict, a tuple or several files are combined; empty for a single estimator.
     `example` is a valid row, `predictions` are those of the sample. `peak_memory_bytes` is the peak of the whole
     process, `model_memory_bytes` the increase due to the model.
@@ -46,6 +48,8 @@ class LoadTestReport:
 
     passed: bool
     reason: str = ""
+    code: str = ""
+    advice: str = ""
     parts: str = ""
     schema: Mapping[str, Any] | None = None
     example: Any = None
@@ -83,7 +87,12 @@ def run_load_test(request: LoadTestRequest, limits: LoadTestLimits | None = None
     outcome = sandbox.run(TASK, _question(request, limits), allowed)
     if outcome.status == 0 and outcome.report is not None:
         return _report(outcome.report, outcome.warnings)
-    return LoadTestReport(passed=False, reason=sandbox.describe_failure(outcome, allowed, what="The load test"))
+    return LoadTestReport(
+        passed=False,
+        reason=sandbox.describe_failure(outcome, allowed, what="The load test"),
+        code=codes.CRASHED if outcome.is_crash else "",
+        advice=sandbox.CRASH_ADVICE if outcome.is_crash else "",
+    )
 
 
 def _question(request: LoadTestRequest, limits: LoadTestLimits) -> dict[str, Any]:
@@ -107,6 +116,8 @@ def _report(values: Mapping[str, Any], warnings: tuple[str, ...]) -> LoadTestRep
     return LoadTestReport(
         passed=False,
         reason=str(report.reason)[:_MAX_REASON_LENGTH] or "The load test gave no reason. Look into its log.",
+        code=str(report.code)[:_MAX_CODE_LENGTH],
+        advice=str(report.advice)[:_MAX_REASON_LENGTH],
         versions=report.versions,
         warnings=report.warnings,
     )

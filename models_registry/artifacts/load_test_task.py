@@ -8,6 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from models_registry.artifacts import codes
+
+_CORRECT_THE_MODEL = "Correct the model or its sample, and publish again."
+
 
 def import_libraries(question: Mapping[str, Any]) -> None:
     """Import before the limits apply: libraries are trusted and large, and some start threads."""
@@ -55,16 +59,23 @@ def _judged(attempt: Callable[[], dict[str, Any]], memory_bytes: int) -> dict[st
         cause = error.__cause__
         if isinstance(cause, MemoryError):
             return _failure(f"{error} A load test may take {memory_bytes} bytes of memory.")
-        return _failure(str(error))
+        return _failure(str(error), **_cause_and_advice(error))
     except BaseException as error:  # noqa: BLE001 - an estimator may raise anything at all, SystemExit included
         return _failure(
-            f"The artifact failed with {type(error).__name__}: {str(error)[:1000]}. "
-            "Correct the model or its sample, and publish again."
+            f"The artifact failed with {type(error).__name__}: {str(error)[:1000]}. {_CORRECT_THE_MODEL}",
+            code=codes.EXCEPTION,
+            advice=_CORRECT_THE_MODEL,
         )
 
 
-def _failure(reason: str) -> dict[str, Any]:
-    return {"passed": False, "reason": reason}
+def _failure(reason: str, **cause: str) -> dict[str, Any]:
+    return {"passed": False, "reason": reason, **cause}
+
+
+def _cause_and_advice(error: Exception) -> dict[str, str]:
+    from models_registry.errors import ArtifactError
+
+    return {"code": error.code, "advice": error.advice} if isinstance(error, ArtifactError) else {}
 
 
 def _try_artifact(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:

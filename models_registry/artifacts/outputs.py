@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.errors import NoPrediction
 
 Array = np.ndarray[Any, Any]
@@ -20,6 +21,19 @@ SMALLEST_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 class UnequalRows(NoPrediction):
     """The model returned another number of rows than it got."""
+
+    def __init__(self, found: int, what: str, expected: int, *, whose: str = "") -> None:
+        rows = "row" if expected == 1 else "rows"
+        super().__init__(
+            f"The model answers {found} {what} for {whose}{expected} {rows}; expected one for each row.",
+            advice="Publish a model that answers each row by itself.",
+            code=codes.UNEXPECTED_ANSWER,
+        )
+        self.counts = found, what, expected
+
+    def of_sample(self) -> UnequalRows:
+        """Return this error for the rows of the sample."""
+        return UnequalRows(*self.counts, whose="the sample's ")
 
 
 def as_array(value: Any, what: str = "predictions") -> Array:
@@ -72,10 +86,7 @@ def _matrix(value: Any, rows: Any) -> Array:
 
 def _require_rows(array: Array, rows: Any, what: str) -> None:
     if not isinstance(rows, Mapping) and len(array) != len(rows):
-        raise UnequalRows(
-            f"The model answers {len(array)} {what} for {len(rows)} row{'s' if len(rows) != 1 else ''}; expected one "
-            "for each row. Publish a model that answers each row by itself."
-        )
+        raise UnequalRows(len(array), what, len(rows))
 
 
 def _to_numpy(value: Any, what: str) -> Array:
@@ -112,5 +123,7 @@ def _plain_objects(array: Array, what: str) -> Array:
 
 def _refusal(what: str, found: str, expected: str = "numbers, strings or booleans") -> NoPrediction:
     return NoPrediction(
-        f"The model answers {what} {found}; expected {expected}, which JSON holds. Publish a model that answers those."
+        f"The model answers {what} {found}; expected {expected}, which JSON holds.",
+        advice="Publish a model that answers those.",
+        code=codes.UNEXPECTED_ANSWER,
     )

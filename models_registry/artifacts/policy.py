@@ -1,9 +1,9 @@
 """Decides from an inspection whether an artifact may be loaded."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.formats.advice import advice, is_dangerous
 from models_registry.artifacts.formats.migrations.names import STAND_INS
 from models_registry.artifacts.formats.migrations.proven import unproven_parts
@@ -15,6 +15,7 @@ from models_registry.artifacts.formats.trusted import (
 )
 from models_registry.artifacts.inspection import MAX_NAMES, Inspection
 from models_registry.artifacts.installed import server_versions
+from models_registry.artifacts.load_test import LoadTestReport
 from models_registry.artifacts.suggestions import shown
 
 _SHOWN_NAMES = 10
@@ -181,21 +182,10 @@ def _number(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
-# Failures that other versions can cause, and the advice that applies only to equal versions.
-_VERSION_FAILURES = re.compile(
-    r"cannot take a row|the model answers|The model answers|failed with|cannot be read as"
-    r"|installed packages do not have|not that of a fitted estimator|crashed with signal"
-)
-_OTHER_ADVICE = re.compile(
-    r" ?(Declare what each column|Correct the sample's|Correct the model|Publish it again"
-    r"|It was probably (trained|written)|The artifact is damaged|Train it again|It is damaged or crafted).*",
-    re.DOTALL,
-)
-
-
-def explain_versions(reason: str, inspection: Inspection) -> str:
+def explain_versions(report: LoadTestReport, inspection: Inspection) -> str:
     """Return why a version was rejected; with versions and next step if these are probably the cause."""
     mismatch = _mismatch_sentence(inspection, _other_versions(inspection))
-    if not mismatch or _VERSION_FAILURES.search(reason) is None or "is not on the list" in reason:
-        return reason
-    return f"{_OTHER_ADVICE.sub('', reason).strip()} {mismatch} {_retraining()}"
+    if not mismatch or report.code not in codes.CAUSED_BY_VERSIONS:
+        return report.reason
+    # The other advice applies only to equal versions.
+    return f"{report.reason.removesuffix(report.advice).strip()} {mismatch} {_retraining()}"

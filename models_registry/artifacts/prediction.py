@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.input_errors import text_refusal
 from models_registry.artifacts.outputs import as_labels, as_probabilities
 from models_registry.errors import NoPrediction
@@ -119,7 +120,9 @@ def _answer(labels: Any, probabilities: Any, rows: Any) -> Prediction:
         found = f"{len(probabilities)} arrays" if isinstance(probabilities, tuple) else f"shape {probabilities.shape}"
         raise NoPrediction(
             f"The model answers predictions of shape {labels.shape}, and probabilities of {found}; expected "
-            "probabilities for each predicted output. Publish a model whose 'predict' and 'predict_proba' agree."
+            "probabilities for each predicted output.",
+            advice="Publish a model whose 'predict' and 'predict_proba' agree.",
+            code=codes.UNEXPECTED_ANSWER,
         )
     return Prediction(labels, probabilities)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.manifest import Sample
 from models_registry.artifacts.prediction import Prediction, call
 from models_registry.artifacts.schema import Schema
@@ -52,8 +53,10 @@ def check_probabilities(answer: Prediction) -> None:
             row = int(wrong.argmax())
             raise NoPrediction(
                 f"The model answers invalid probabilities (row {row}: {_shown(matrix[row])}): expected numbers "
-                "from 0 to 1 that sum to 1. It was probably written by other versions than serve it, or its scores "
-                "are no probabilities. Train it again with the server's versions and publish that."
+                "from 0 to 1 that sum to 1.",
+                advice="It was probably written by other versions than serve it, or its scores are no probabilities. "
+                "Train it again with the server's versions and publish that.",
+                code=codes.UNEXPECTED_ANSWER,
             )
 
 
@@ -71,8 +74,9 @@ def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, exp
     held = answer.probabilities
     if held is None or not classes:
         raise SampleMismatch(
-            "The sample has probabilities, the model answers none. Remove them from the sample, or publish a "
-            "classifier with predict_proba."
+            "The sample has probabilities, the model answers none.",
+            advice="Remove them from the sample, or publish a classifier with predict_proba.",
+            code=codes.UNEXPECTED_ANSWER,
         )
     outputs = [(held, tuple(classes))] if not isinstance(held, tuple) else list(zip(held, classes, strict=True))
     for row, wanted in enumerate(expected):
@@ -90,7 +94,9 @@ def _compare_row(row: int, found: dict[str, float], wanted: Mapping[str, float])
         if not math.isclose(found[label], probability, rel_tol=RELATIVE_TOLERANCE, abs_tol=PROBABILITY_TOLERANCE):
             raise SampleMismatch(
                 f"Row {row} of the sample: the model answers {found[label]!r} as the probability of {label!r}, "
-                f"expected {probability!r}. Correct the sample's probabilities, or publish the artifact that gave them."
+                f"expected {probability!r}.",
+                advice="Correct the sample's probabilities, or publish the artifact that gave them.",
+                code=codes.OTHER_ANSWER,
             )
 
 
@@ -108,8 +114,9 @@ def compare(found: Sequence[Any], expected: Sequence[Any]) -> None:
     for row, (got, wanted) in enumerate(zip(found, expected, strict=True)):
         if not is_same(got, wanted):
             raise SampleMismatch(
-                f"Row {row} of the sample: the model answers {got!r}, expected {wanted!r}. Correct the sample's "
-                "predictions, or publish the artifact that gave them."
+                f"Row {row} of the sample: the model answers {got!r}, expected {wanted!r}.",
+                advice="Correct the sample's predictions, or publish the artifact that gave them.",
+                code=codes.OTHER_ANSWER,
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.object_graph import is_definition, walk
 from models_registry.artifacts.structures import callables, columns, encoders, neighbours, plain_state, trees, vectors
 from models_registry.errors import ArtifactError, UnsafeStructure
@@ -112,8 +113,9 @@ def check_objects(objects: Sequence[Any], *, vouched: frozenset[str] | None = fr
     except Exception as error:
         # Crafted state can raise any exception in the checks themselves.
         raise UnsafeStructure(
-            f"The artifact's state is not that of a fitted estimator ({type(error).__name__}: {error}). "
-            "Publish it again from its training script."
+            f"The artifact's state is not that of a fitted estimator ({type(error).__name__}: {error}).",
+            advice="Publish it again from its training script.",
+            code=codes.UNFITTED,
         ) from error
 
 

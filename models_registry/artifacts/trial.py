@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.examples import example_rows
 from models_registry.artifacts.features import FEATURE_TYPES
 from models_registry.artifacts.manifest import Sample
@@ -68,7 +69,7 @@ def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared:
             raise
         raise SampleMismatch(f"{error} {_advise_types(meant)}") from error
     except UnequalRows as error:
-        raise NoPrediction(str(error).replace(" for ", " for the sample's ", 1)) from error
+        raise error.of_sample() from error
     schema = _check(model, schema, list(sample.instances), answer)
     predictions = answer.predictions()
     length = len(encode({"predictions": predictions}))
@@ -105,7 +106,9 @@ def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> 
     # A column of any type may get texts from requests.
     if all(feature.type != "any" for feature in schema.inputs) and schema.inputs and not is_declared:
         return NoPrediction(
-            f"The model cannot take a row of the types that were read off it ({found}). {_advise_types(schema.inputs)}"
+            f"The model cannot take a row of the types that were read off it ({found}).",
+            advice=_advise_types(schema.inputs),
+            code=codes.ROW_REFUSED,
         )
     return NoPrediction(
         f"The version has no sample, and the model refuses a made-up row ({found}). Add a sample with a row that it "
@@ -123,7 +126,9 @@ def _check(model: Any, schema: Schema, instances: Sequence[Any], together: Predi
         if _form(answer) != _form(together):
             raise NoPrediction(
                 f"The model answers {len(alone.labels)} row in the form {_form(alone)}, and {len(two.labels)} rows in "
-                f"the form {_form(two)}; expected one form. Publish a model that answers each row by itself."
+                f"the form {_form(two)}; expected one form.",
+                advice="Publish a model that answers each row by itself.",
+                code=codes.UNEXPECTED_ANSWER,
             )
     for answer, is_single in ((alone, True), (together, False)):
         _check_json(answer, schema, is_single=is_single)
@@ -145,7 +150,9 @@ def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
     except (TypeError, ValueError, IndexError) as error:
         raise NoPrediction(
             f"JSON cannot represent what the model answers ({type(error).__name__}: {str(error)[:200]}); expected "
-            "numbers, strings or booleans, and a probability for each class. Publish a model that answers those."
+            "numbers, strings or booleans, and a probability for each class.",
+            advice="Publish a model that answers those.",
+            code=codes.UNEXPECTED_ANSWER,
         ) from error
 
 
@@ -154,8 +161,9 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
     labels, probabilities = answer.labels, answer.probabilities
     if not answer.is_finite():
         raise NoPrediction(
-            "The model answers its sample with a number that is not finite (NaN or infinity). Correct the model, or "
-            "remove the row from the sample."
+            "The model answers its sample with a number that is not finite (NaN or infinity).",
+            advice="Correct the model, or remove the row from the sample.",
+            code=codes.UNEXPECTED_ANSWER,
         )
     check_probabilities(answer)
     outputs = 1 if labels.ndim == 1 else math.prod(labels.shape[1:])
@@ -164,10 +172,18 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
     if single and outputs == 1 and schema.kind == "classifier":
         strange = [label for label in labels.tolist() if label not in (classes or ())]
         if strange:
-            raise NoPrediction(f"The model answers the class {strange[0]!r}, which is none of its classes {classes}.")
+            raise NoPrediction(
+                f"The model answers the class {strange[0]!r}, which is none of its classes {classes}.",
+                advice="Train it again and publish that.",
+                code=codes.UNEXPECTED_ANSWER,
+            )
         expected = (rows, len(classes or ()))
         if isinstance(probabilities, np.ndarray) and probabilities.shape != expected:
-            raise NoPrediction(f"The model answers probabilities of shape {probabilities.shape}; expected {expected}.")
+            raise NoPrediction(
+                f"The model answers probabilities of shape {probabilities.shape}; expected {expected}.",
+                advice="Publish a model that answers a probability for each class.",
+                code=codes.UNEXPECTED_ANSWER,
+            )
     return replace(schema, outputs=outputs)
 
 

@@ -168,7 +168,7 @@ def _examine_artifact(
     )
     findings.values["report"] = {**report.to_json(), **({"signature_warning": warning} if warning else {})}
     if not report.passed:
-        return findings.reject(explain_versions(report.reason, inspection))
+        return findings.reject(explain_versions(report, inspection))
     if (report.schema or {}).get("kind") == TRANSFORMER and (advice := _advise_steps(version)):
         return findings.reject(f"It transforms rows and answers no predictions.{advice}")
     findings.values["schema"] = report.schema

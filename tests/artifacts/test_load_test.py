@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.load_test import LoadTestLimits, LoadTestReport, LoadTestRequest, run_load_test
 from models_registry.artifacts.manifest import Sample
@@ -131,6 +132,7 @@ def test_sample_that_disagrees_names_its_first_differing_row(tmp_path: Path) -> 
 
     assert not report.passed
     assert "Row 2" in report.reason
+    assert report.code == codes.OTHER_ANSWER
 
 
 def test_crafted_tree_ends_as_a_reason(tmp_path: Path) -> None:
@@ -149,29 +151,36 @@ def test_untrusted_name_ends_as_a_reason(tmp_path: Path) -> None:
     assert "tests.artifacts.models.Doubling" in report.reason
 
 
-MISBEHAVIOUR: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "crash": (models.Crashing(), {}, "crashed with signal 11 (SIGSEGV), while it predicted"),
-    "abort": (models.Aborting(), {}, "crashed with signal 6 (SIGABRT), while it predicted"),
-    "hang": (models.Sleeping(), {"wall_seconds": 6}, "timed out: it was still busy after 6 s"),
-    "endless loop": (models.Looping(), {"cpu_seconds": 2}, "signal 24 (SIGXCPU): it took more than 2 s of CPU time"),
-    "bloat": (models.Bloating(), {"memory_bytes": 500_000_000}, "needs more than the 500000000 bytes of memory"),
-    "leaves": (models.Leaving(), {}, "ended with status 0, while it predicted"),
-    "exits": (models.Exiting(), {}, "failed with SystemExit"),
-    "boasts": (models.Boasting(), {}, "not finite"),
-    "raises": (models.Failing(), {}, "failed with RuntimeError: no"),
-    "too few predictions": (models.Unequal(), {}, "1 predictions for the sample's 3 rows"),
+MISBEHAVIOUR: dict[str, tuple[Any, dict[str, Any], str, str]] = {
+    "crash": (models.Crashing(), {}, "crashed with signal 11 (SIGSEGV), while it predicted", codes.CRASHED),
+    "abort": (models.Aborting(), {}, "crashed with signal 6 (SIGABRT), while it predicted", codes.CRASHED),
+    "hang": (models.Sleeping(), {"wall_seconds": 6}, "timed out: it was still busy after 6 s", ""),
+    "endless loop": (
+        models.Looping(),
+        {"cpu_seconds": 2},
+        "signal 24 (SIGXCPU): it took more than 2 s of CPU time",
+        "",
+    ),
+    "bloat": (models.Bloating(), {"memory_bytes": 500_000_000}, "needs more than the 500000000 bytes of memory", ""),
+    "leaves": (models.Leaving(), {}, "ended with status 0, while it predicted", ""),
+    "exits": (models.Exiting(), {}, "failed with SystemExit", codes.EXCEPTION),
+    "boasts": (models.Boasting(), {}, "not finite", codes.UNEXPECTED_ANSWER),
+    "raises": (models.Failing(), {}, "failed with RuntimeError: no", codes.EXCEPTION),
+    "too few predictions": (models.Unequal(), {}, "1 predictions for the sample's 3 rows", codes.UNEXPECTED_ANSWER),
 }
 
 
 @pytest.mark.parametrize("key", MISBEHAVIOUR)
-def test_misbehaviour_ends_as_its_reason(key: str, tmp_path: Path) -> None:
-    model, limits, reason = MISBEHAVIOUR[key]
+def test_misbehaviour_ends_as_its_reason_and_code(key: str, tmp_path: Path) -> None:
+    model, limits, reason, code = MISBEHAVIOUR[key]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     report = probe_model(model, tmp_path, sample=Sample(([1.0], [2.0], [3.0]), None), **limits)
 
     assert not report.passed
     assert reason in report.reason
+    assert report.code == code
+    assert report.reason.endswith(report.advice)
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 50_000_000
 
 
@@ -206,6 +215,7 @@ def test_broken_file_ends_as_a_reason(tmp_path: Path) -> None:
     report = run_load_test(LoadTestRequest(path, "joblib"))
     assert not report.passed
     assert "cannot be read as a joblib file" in report.reason
+    assert report.code == codes.UNREADABLE
 
 
 def test_too_many_features_are_a_clear_limit(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.formats.migrations import proven
 from models_registry.artifacts.inspection import Inspection, inspect_artifact
 from models_registry.artifacts.installed import server_versions
+from models_registry.artifacts.load_test import LoadTestReport
 from models_registry.artifacts.policy import VersionVerdict, explain_versions, judge, version_verdict
 
 
@@ -213,25 +215,28 @@ def test_library_that_is_not_here_comes_with_its_export(name: str, step: str) ->
 OLD = found(versions={"scikit-learn": ("1.4.2",)})
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "The model cannot take a row of the types that were read off it (AttributeError: no '_x'). Declare what each "
-        "column really holds (float) in the manifest's 'inputs', in this form: []. Then publish again.",
-        "Row 0 of the sample: the model answers 1, expected 0. Correct the sample's predictions, or publish another.",
-        "The artifact cannot be read as a joblib file (ValueError: node array). Publish it again.",
-        "The artifact failed with KeyError: 'x'. Correct the model or its sample, and publish again.",
-    ],
-)
-def test_failure_of_another_version_names_both_versions(reason: str) -> None:
-    told = explain_versions(reason, OLD)
-    assert f"Trained with scikit-learn 1.4.2, served with {SERVED}." in told
-    assert f"Train it again with the server's versions (pip install scikit-learn=={SERVED}" in told
-    assert not any(advice in told for advice in ("Declare", "Correct", "Publish it again"))
+FAILED = "The artifact failed with KeyError: 'x'."
+CORRECT = "Correct the model or its sample, and publish again."
 
 
-@pytest.mark.parametrize("reason", ["Row 0: missing feature 'age'.", "The artifact holds a tree outside of itself."])
-def test_failure_that_no_version_causes_stays_as_it_is(reason: str) -> None:
-    assert explain_versions(reason, OLD) == reason
-    failed = "The artifact failed with KeyError: 'x'. Correct the model or its sample, and publish again."
-    assert explain_versions(failed, found(versions={"scikit-learn": (SERVED,)})) == failed
+def failed(finding: str, code: str, advice: str = CORRECT) -> LoadTestReport:
+    return LoadTestReport(passed=False, reason=f"{finding} {advice}", code=code, advice=advice)
+
+
+@pytest.mark.parametrize("code", sorted(codes.CAUSED_BY_VERSIONS))
+def test_failure_of_another_version_names_both_versions(code: str) -> None:
+    told = explain_versions(failed(FAILED, code), OLD)
+    assert told == (
+        f"{FAILED} Trained with scikit-learn 1.4.2, served with {SERVED}. Train it again with the server's versions "
+        f"(pip install scikit-learn=={SERVED} numpy=={server_versions()['numpy']}), or publish it as ONNX."
+    )
+
+
+def test_failure_that_no_version_causes_stays_as_it_is() -> None:
+    report = failed("Row 0: missing feature 'age'.", "")
+    assert explain_versions(report, OLD) == report.reason
+
+
+def test_failure_under_the_same_versions_stays_as_it_is() -> None:
+    report = failed(FAILED, codes.EXCEPTION)
+    assert explain_versions(report, found(versions={"scikit-learn": (SERVED,)})) == report.reason

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.formats import arrays, arrow_strings, pandas_values
 from models_registry.artifacts.formats.compression import open_stream
 from models_registry.artifacts.formats.joblib_rules import (
@@ -325,8 +326,9 @@ def _import(module: str, name: str) -> Any:
         if isinstance(error, ImportError) and (missing := missing_package(module)):
             raise BrokenArtifact(missing) from error
         raise BrokenArtifact(
-            f"The artifact needs {module}.{name}, which the installed packages do not have. "
-            "It was probably trained with other versions; train and publish it again with the server's."
+            f"The artifact needs {module}.{name}, which the installed packages do not have.",
+            advice="It was probably trained with other versions; train and publish it again with the server's.",
+            code=codes.NAME_NOT_INSTALLED,
         ) from error
 
 
@@ -346,5 +348,7 @@ def open_joblib(path: Path, *, trusted: frozenset[str], allow_any_pickle: bool) 
         except Exception as error:
             # A damaged file can raise any exception of the instructions (EOFError, KeyError: 60, …).
             raise BrokenArtifact(
-                f"The artifact cannot be read as a joblib file ({type(error).__name__}: {error}). Publish it again."
+                f"The artifact cannot be read as a joblib file ({type(error).__name__}: {error}).",
+                advice="Publish it again.",
+                code=codes.UNREADABLE,
             ) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.features import Feature
 from models_registry.artifacts.formats.onnx_inputs import Columns, GraphInput, read_inputs
 from models_registry.artifacts.formats.onnx_outputs import Binding, bind
@@ -173,8 +174,9 @@ def open_onnx(path: Path) -> Any:
             raise BrokenArtifact(known) from error
         # Protobuf, onnxruntime's checks and its kernels have no common exception type.
         raise BrokenArtifact(
-            f"The artifact cannot be read as an ONNX file ({type(error).__name__}: {str(error)[:500]}). "
-            "Publish it again."
+            f"The artifact cannot be read as an ONNX file ({type(error).__name__}: {str(error)[:500]}).",
+            advice="Publish it again.",
+            code=codes.UNREADABLE,
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts import codes
 from models_registry.artifacts.formats.joblib_rules import untrusted_name
 from models_registry.artifacts.formats.migrations.names import REMOVED_OBJECT, STAND_INS, current_name
 from models_registry.artifacts.formats.trusted import TrustedGlobals, builtin_trust
@@ -227,5 +228,7 @@ def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
     except Exception as error:
         # A damaged file can fail in the zip, the JSON, an array or a constructor.
         raise BrokenArtifact(
-            f"The artifact cannot be read as a skops file ({type(error).__name__}: {error}). Publish it again."
+            f"The artifact cannot be read as a skops file ({type(error).__name__}: {error}).",
+            advice="Publish it again.",
+            code=codes.UNREADABLE,
         ) from error

@@ -22,6 +22,8 @@ from models_registry.artifacts.sandbox.forking import ForkServer
 CHILD = Path(__file__).with_name("child.py")
 MAX_REPORT_BYTES = 32 << 20
 _SHOWN_ERROR_BYTES = 4_096
+CRASH_ADVICE = "The artifact is damaged, crafted, or needs other versions; publish it again from its training script."
+_LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGKILL)
 # The process gets no other environment variables of the parent, so no credentials.
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -60,6 +62,11 @@ class Outcome:
     report: Mapping[str, Any] | None
     errors: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether a signal ended the process that no limit sends."""
+        return self.status is not None and self.status < 0 and -self.status not in _LIMIT_SIGNALS
 
     @property
     def signal_name(self) -> str:
@@ -193,7 +200,4 @@ def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str) -> s
             f"{what} was ended by {named}, {stage}: probably because memory ran out on this "
             "machine. Publish a smaller model, or give the task more memory."
         )
-    return (
-        f"{what} crashed with {named}, {stage}. The artifact is damaged, crafted, or needs "
-        "other versions; publish it again from its training script."
-    )
+    return f"{what} crashed with {named}, {stage}. {CRASH_ADVICE}"
