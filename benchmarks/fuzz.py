@@ -209,11 +209,11 @@ def attack(port: int, requests: int, seed: int, outcomes: Counter[str], faults: 
             faults.append(f"{fault} (to {data[:200]!r})")
 
 
-def run(*, requests: int, seed: int) -> int:
-    """Run it and return the exit status."""
+def run(*, requests: int, seed: int, database_url: str | None = None) -> int:
+    """Run it and return the exit status; without a migrated database, on a PostgreSQL server of its own."""
     outcomes: Counter[str] = Counter()
     faults: list[str] = []
-    with bed() as stage:
+    with bed(database_url) as stage:
         stage.publish("m", [save(constant(int(ANSWER)), stage.directory / "m.joblib")])
         # The login page names them.
         stage.service.manage("collectstatic", "--no-input", "--verbosity", "0", "--ignore", "redoc")

@@ -40,11 +40,11 @@ def swap(stage: Bed, number: int, faults: list[str]) -> None:
         faults.append(f"asked for version {number}, answered {answered}")
 
 
-def run(*, swaps: int) -> int:
-    """Run it and return the exit status."""
+def run(*, swaps: int, database_url: str | None = None) -> int:
+    """Run it and return the exit status; without a migrated database, on a PostgreSQL server of its own."""
     faults: list[str] = []
     states: list[tuple[int, int, int]] = []
-    with bed(WEB_WORKERS="1", MODELS_POLL_SECONDS="0.05") as stage:
+    with bed(database_url, WEB_WORKERS="1", MODELS_POLL_SECONDS="0.05") as stage:
         models = [forest(seed=number, trees=TREES, rows=2000) for number in (1, 2)]
         files = [save(model, stage.directory / f"{turn}.joblib") for turn, model in enumerate(models)]
         stage.publish("m", list(map(Path, files)))

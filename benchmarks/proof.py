@@ -63,21 +63,24 @@ class Bed:
         return self.service.post(path, body, seconds=seconds, Authorization=f"Bearer {self.token}")[:2]
 
     def publish(self, name: str, artifacts: list[Path]) -> None:
-        """Publish versions of a model in this order, and activate the first."""
-        commands = [["publish_model", name, str(artifact)] for artifact in artifacts]
-        self.service.manage_all(*commands, ["activate_model", name, 1])
+        """Store versions of a model in this order, and activate the first."""
+        self.service.add_ready(name, *artifacts)
         self.token = self.service.manage("shell", "-c", MAKE_TOKEN).stdout.split()[-1]
 
 
 @contextmanager
-def bed(**environment: str) -> Iterator[Bed]:
-    """Give a service that is not started yet, on a migrated PostgreSQL; all of it goes in the end."""
+def bed(database_url: str | None = None, **environment: str) -> Iterator[Bed]:
+    """Give a service that is not started yet; all of it goes in the end.
+
+    It is on the migrated database at `database_url`, or on a PostgreSQL server of its own.
+    """
     directory = Path(tempfile.mkdtemp(prefix="mlapi-proof-"))
     database = Database(directory / "postgresql")
-    own = {"WEB_WORKERS": "2", "DATABASE_URL": database.start(), **environment}
-    service = Service(directory / "service", is_forked=False, **own)
+    own = {"WEB_WORKERS": "2", "DATABASE_URL": database_url or database.start(), **environment}
+    service = Service(directory / "service", **own)
     try:
-        service.manage("migrate", "--verbosity", "0")
+        if database_url is None:
+            service.manage("migrate", "--verbosity", "0")
         yield Bed(service, database, directory=directory)
     finally:
         service.kill()

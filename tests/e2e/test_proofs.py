@@ -13,6 +13,7 @@ from benchmarks import chaos, fuzz, fuzz_artifacts, leak
 from benchmarks.chaos import Answer, History
 from benchmarks.faulty_storage import MODES, faulty_storage
 from benchmarks.fuzz import judge, spoilt, whole
+from tests.support.databases import migrated_database
 
 GOOD = b'HTTP/1.1 200 OK\r\nX-Request-ID: whole-1\r\nContent-Length: 17\r\n\r\n{"prediction":7.0}'
 REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}"
@@ -122,9 +123,8 @@ def test_a_short_chaos_has_no_mismatch(capsys, monkeypatch):
 
 @pytest.mark.timeout(900)
 @pytest.mark.any_database
-def test_a_short_fuzz_breaks_nothing(capsys, monkeypatch):
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    status = fuzz.run(requests=600, seed=1)
+def test_a_short_fuzz_breaks_nothing(capsys, tmp_path):
+    status = fuzz.run(requests=600, seed=1, database_url=migrated_database(tmp_path))
     told = figures(capsys)
     assert status == 0, told
     assert told["outcomes"]["whole ones answered"] > 50
@@ -149,8 +149,7 @@ def test_a_process_that_crashes_is_a_fault(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.timeout(900)
 @pytest.mark.any_database
-def test_a_short_row_of_swaps_leaks_nothing(capsys, monkeypatch):
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    status = leak.run(swaps=30)
+def test_a_short_row_of_swaps_leaks_nothing(capsys, tmp_path):
+    status = leak.run(swaps=30, database_url=migrated_database(tmp_path))
     told = figures(capsys)
     assert status == 0, told
