@@ -45,3 +45,8 @@ def test_service_waits_for_the_database_that_accepts_tcp() -> None:
 def test_database_has_two_minutes_to_start() -> None:
     check = yaml.safe_load(COMPOSE.read_text())["services"]["database"]["healthcheck"]
     assert check["start_period"] == "120s"
+
+
+def test_every_compose_service_returns_after_a_reboot() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert {name: service["restart"] for name, service in services.items()} == dict.fromkeys(services, "unless-stopped")
