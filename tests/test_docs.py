@@ -9,6 +9,8 @@ import pytest
 from django.core.management import get_commands
 from django.urls import Resolver404, resolve
 
+from mlapi.api.urls import urlpatterns as registry_routes
+from mlapi.http.errors import STATUS_OF
 from mlapi.http.routes import ENDPOINTS, match
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +97,33 @@ def test_every_route_in_the_docs_exists():
 def test_every_endpoint_is_in_the_docs():
     documented = {match(example_of(path))[0].name for _, path in routes_in_docs() if match(example_of(path))}
     assert {endpoint.name for endpoint in ENDPOINTS} - documented == set()
+
+
+def test_every_route_of_the_registry_is_in_the_docs():
+    served = {
+        (
+            method,
+            re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", "{}", f"/api/{route.pattern}").replace("^", "").rstrip("$"),
+        )
+        for route in registry_routes
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if hasattr(route.callback.view_class, method.lower())
+    }
+    assert len(served) > 20
+    documented = {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in routes_in_docs()}
+    assert served - documented == set()
+
+
+def test_every_error_code_is_in_the_docs_and_no_other():
+    own = "".join(path.read_text() for folder in OWN_APPS for path in (ROOT / folder).rglob("*.py"))
+    raised = re.findall(r"""HttpError\(\s*\d{3},\s*["']([a-z_]+)["']""", own)
+    raised += [code for _, _, code in STATUS_OF]
+    errors = (ROOT / "docs/http.md").read_text().partition("## Errors")[2].partition("\n## ")[0]
+    documented = {code for row in errors.splitlines() if row.startswith("|") for code in re.findall("`([a-z_]+)`", row)}
+    # Refusals to load models have the form of the Open Inference Protocol, which has no code.
+    assert set(raised) - documented == {"not_here"}
+    from_rest_framework = {"not_authenticated", "authentication_failed"}
+    assert {code for code in documented - from_rest_framework if f'"{code}"' not in own} == set()
 
 
 def test_every_link_leads_somewhere():
