@@ -5,6 +5,7 @@ RegistryError
 │   ├── StorageUnavailable     not reached, or not within the deadline; worth a retry
 │   ├── StorageDenied          reached, and refused
 │   ├── ObjectMissing          the object or that version of it is not there
+│   ├── StorageMismatch        it is not the storage of the service that shares the database
 │   └── DiskUnavailable        it can, and this machine's own disk cannot keep the bytes; worth a retry
 ├── ArtifactError              the file is not what may be served
 │   ├── UnsupportedFormat      its ending names no format
@@ -56,6 +57,10 @@ class StorageDenied(StorageError):
 
 class ObjectMissing(StorageError):
     """The object, or that version of it, does not exist."""
+
+
+class StorageMismatch(StorageError):
+    """This process uses another storage than the service that shares its database."""
 
 
 class DiskUnavailable(StorageError):

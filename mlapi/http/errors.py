@@ -49,6 +49,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
     (errors.NoCanary, 409, "no_canary"),
     (errors.Busy, 429, "busy"),
     (errors.RequestError, 400, "invalid_request"),
+    (errors.StorageMismatch, 503, "storage_mismatch"),
     (errors.StorageError, 503, "storage_unavailable"),
     (errors.ArtifactError, 400, "invalid_artifact"),
     (DatabaseError, 503, "database_unavailable"),

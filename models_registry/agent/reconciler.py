@@ -85,6 +85,7 @@ class Reconciler:
         self._reporter = Reporter(
             self.replica_id,
             started_at=self._started_at,
+            storage=storage.identity(),
             names=lambda: self._desired_state,
             describe=self._report_of,
         )

@@ -18,6 +18,7 @@ from models_registry.inference.desired_version import DesiredVersion
 from models_registry.inference.runtime import LoadedModel
 from models_registry.models import ReplicaState
 from models_registry.services.rollout import ModelReport
+from models_registry.storage import StorageIdentity
 
 # While many models load, changes are reported together.
 TOGETHER_SECONDS = 0.25
@@ -33,11 +34,13 @@ class Reporter:
         replica_id: str,
         *,
         started_at: datetime,
+        storage: StorageIdentity,
         names: Callable[[], Iterable[str]],
         describe: Callable[[str], ModelReport | None],
     ) -> None:
         self._replica_id = replica_id
         self._started_at = started_at
+        self._storage = storage
         self._names = names
         self._describe = describe
         self._changed: dict[str, None] = {}
@@ -77,6 +80,7 @@ class Reporter:
                 started_at=self._started_at,
                 reports=self._described(self._names()),
                 changed=True,
+                storage=self._storage,
             )
         self._changed.clear()
 

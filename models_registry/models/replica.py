@@ -38,6 +38,13 @@ class Replica(models.Model):
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField(db_index=True)
+    # A replica of an earlier release says neither.
+    storage = models.CharField(
+        max_length=1000, blank=True, default="", db_default="", help_text="The address of its storage."
+    )
+    storage_endpoint = models.CharField(
+        max_length=500, blank=True, default="", db_default="", help_text="The endpoint of a bucket that is not on AWS."
+    )
 
     objects = ReplicaQuerySet.as_manager()
 

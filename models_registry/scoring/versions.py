@@ -58,6 +58,8 @@ def open_version(version: ModelVersion) -> OpenedVersion:
     """
     desired = desired_version_of(version)
     preparation = local_preparation()
-    artifact = preparation.fetch(desired, services.copier(conf.storage(), version))
+    storage = conf.storage()
+    with services.explained_by_storage(storage):
+        artifact = preparation.fetch(desired, services.copier(storage, version))
     loaded = preparation.prepare(desired, details_of(version), artifact)
     return OpenedVersion(loaded.name, loaded.number, loaded.digest, loaded.schema, loaded.predictor)

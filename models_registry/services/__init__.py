@@ -122,6 +122,7 @@ from models_registry.services.shadows import (
     shadow_obstacle,
     start_shadow,
 )
+from models_registry.services.shared_storage import explained_by_storage, require_registered_storage
 from models_registry.services.stored_bytes import copier
 from models_registry.services.texts import card_revisions, notes_revisions, set_card, set_notes
 from models_registry.services.validation import (
@@ -188,6 +189,7 @@ __all__ = [
     "drifted_columns",
     "end_canary",
     "end_shadow",
+    "explained_by_storage",
     "fetch_artifact",
     "finish_lease",
     "follow_mlflow",
@@ -240,6 +242,7 @@ __all__ = [
     "report_batch",
     "report_replica",
     "request_replay",
+    "require_registered_storage",
     "restore",
     "revoke_key",
     "roll_back",

@@ -12,6 +12,7 @@ from models_registry import conf
 from models_registry.artifacts import formats
 from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.services.catalogue import register_model
+from models_registry.services.shared_storage import require_shared_storage
 from models_registry.services.stored_folders import FolderContent, compare, read_folder
 from models_registry.storage import StoredVersion, VersionedStorage
 
@@ -34,11 +35,13 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     One listing and one query for any number of objects, and a few queries for each changed model. Both are read model
     by model, so the memory depends on the largest model. Of single objects, only manifests next to several artifacts
     and MLflow's descriptions are read, once each. `only` limits the scan to one model. Raises StorageError if the
-    listing fails; then no version is marked as missing.
+    listing fails, and StorageMismatch if the service uses another storage; then no version is marked as missing.
     """
     storage = storage or conf.storage()
     result = DiscoveryResult()
     comparison = compare(storage, only=only)
+    if comparison.changes or comparison.gone:
+        require_shared_storage(storage)
     result.ignored += comparison.ignored
     for change in comparison.in_order_of_writing():
         content = change.content or read_folder(storage, change.name)

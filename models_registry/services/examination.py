@@ -23,6 +23,7 @@ from models_registry.models import ModelVersion, State
 from models_registry.services import parts
 from models_registry.services.mlflow_directories import directory_manifest, merged
 from models_registry.services.references import examine_reference, pin_content
+from models_registry.services.shared_storage import explained_by_storage
 from models_registry.services.stored_bytes import copier
 
 
@@ -91,13 +92,15 @@ def fetch_artifact(version: ModelVersion) -> CachedArtifact:
 
     Raises StorageError or ArtifactError.
     """
-    return conf.artifact_cache().fetch(
-        copier(conf.storage(), version),
-        suffix=f".{version.format}",
-        digest=version.digest,
-        size_bytes=version.size_bytes,
-        deadline_seconds=settings.MODELS_STORAGE_SECONDS,
-    )
+    storage = conf.storage()
+    with explained_by_storage(storage):
+        return conf.artifact_cache().fetch(
+            copier(storage, version),
+            suffix=f".{version.format}",
+            digest=version.digest,
+            size_bytes=version.size_bytes,
+            deadline_seconds=settings.MODELS_STORAGE_SECONDS,
+        )
 
 
 def _read_manifest(version: ModelVersion, findings: Findings) -> Manifest:

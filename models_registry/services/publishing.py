@@ -23,6 +23,7 @@ from models_registry.services.discovery import discover
 from models_registry.services.parts import beside as key_beside
 from models_registry.services.parts import file_names
 from models_registry.services.references import require_size
+from models_registry.services.shared_storage import require_shared_storage
 
 
 def publish(
@@ -90,10 +91,11 @@ def publish(
 
 
 def require_publishable(name: str) -> None:
-    """Raise ModelArchived if `name` is an archived model."""
+    """Raise ModelArchived if `name` is an archived model, StorageMismatch if the service uses another storage."""
     model = RegisteredModel.objects.filter(name=name).first()
     if model is not None:
         require_in_use(model)
+    require_shared_storage(conf.storage())
 
 
 def _manifest_beside(artifact: Path) -> Manifest:

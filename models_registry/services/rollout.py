@@ -14,6 +14,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from models_registry.models import ModelVersion, RegisteredModel, Replica, ReplicaModel, ReplicaState, State
+from models_registry.storage import StorageIdentity
 
 FORGET_AFTER = timedelta(hours=1)
 
@@ -91,21 +92,40 @@ class Rollout:
 
 
 def report_replica(
-    replica_id: str, *, host: str, pid: int, started_at: datetime, reports: Iterable[ModelReport], changed: bool
+    replica_id: str,
+    *,
+    host: str,
+    pid: int,
+    started_at: datetime,
+    reports: Iterable[ModelReport],
+    changed: bool,
+    storage: StorageIdentity | None = None,
 ) -> None:
-    """Record that the replica lives and, if something `changed` or may have, all that it serves."""
+    """Record that the replica lives and, if something `changed` or may have, all that it serves.
+
+    A replica that the registry does not know yet is recorded with its `storage`.
+    """
     now = timezone.now()
     updated = Replica.objects.filter(pk=replica_id).update(heartbeat_at=now)
     if updated and not changed:
         return
     with transaction.atomic():
         if not updated:
-            replica = Replica(pk=replica_id, host=host, pid=pid, started_at=started_at, heartbeat_at=now)
+            used = storage or StorageIdentity("")
+            replica = Replica(
+                pk=replica_id,
+                host=host,
+                pid=pid,
+                started_at=started_at,
+                heartbeat_at=now,
+                storage=used.address,
+                storage_endpoint=used.endpoint,
+            )
             Replica.objects.bulk_create(
                 [replica],
                 update_conflicts=True,
                 unique_fields=["id"],
-                update_fields=["host", "pid", "started_at", "heartbeat_at"],
+                update_fields=["host", "pid", "started_at", "heartbeat_at", "storage", "storage_endpoint"],
             )
             # Killed processes do not remove their rows: each successor does.
             _prune_replicas()

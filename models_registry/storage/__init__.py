@@ -10,12 +10,13 @@ from functools import cache
 from urllib.parse import unquote, urlsplit
 
 from models_registry.errors import StorageError
-from models_registry.storage.base import StoredVersion, VersionedStorage, oldest_first
+from models_registry.storage.base import StorageIdentity, StoredVersion, VersionedStorage, oldest_first
 from models_registry.storage.file_system import VersionedFileSystemStorage
 from models_registry.storage.log_files import LogStorage, open_log_storage
 
 __all__ = [
     "LogStorage",
+    "StorageIdentity",
     "StoredVersion",
     "VersionedFileSystemStorage",
     "VersionedStorage",
@@ -36,6 +37,12 @@ def open_storage(url: str) -> VersionedStorage:
 @cache
 def _open_storage(url: str, _pid: int) -> VersionedStorage:
     parts = urlsplit(url)
+    if "@" in parts.netloc:
+        # Not repeated here: this may be a secret key.
+        raise StorageError(
+            "MODELS_STORAGE has a user or credentials before the '@'; expected file:///an/absolute/path or "
+            "s3://bucket/prefix. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead."
+        )
     if parts.scheme == "file":
         return VersionedFileSystemStorage(location=unquote(parts.path))
     if parts.scheme == "s3" and parts.netloc:

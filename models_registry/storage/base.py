@@ -24,6 +24,22 @@ class StoredVersion:
     modified_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class StorageIdentity:
+    """Which storage it is: its address in one form, and the endpoint of a bucket that is not on AWS.
+
+    Neither has credentials in it.
+    """
+
+    address: str
+    endpoint: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """Return whether it is a directory: one address may then be another directory on another machine."""
+        return self.address.startswith("file:")
+
+
 class VersionedStorage(Protocol):
     """The interface of a storage; it raises StorageUnavailable, StorageDenied and ObjectMissing."""
 
@@ -50,6 +66,9 @@ class VersionedStorage(Protocol):
 
     def location_of(self, key: str) -> str:
         """Return the address of `key` for people."""
+
+    def identity(self) -> StorageIdentity:
+        """Return which storage this is, without a request."""
 
 
 def oldest_first(versions: Iterable[StoredVersion]) -> list[StoredVersion]:

@@ -19,6 +19,7 @@ from models_registry.storage.base import (
     CHUNK_BYTES,
     MANIFEST_SUFFIX,
     MAX_BESIDE_BYTES,
+    StorageIdentity,
     StoredVersion,
     as_storage_error,
     oldest_first,
@@ -95,6 +96,10 @@ class VersionedFileSystemStorage(FileSystemStorage):
     def location_of(self, key: str) -> str:
         """Return the file's path."""
         return str(Path(self.location) / key)
+
+    def identity(self) -> StorageIdentity:
+        """Return the directory's address; links and relative paths are resolved."""
+        return StorageIdentity(Path(self.location).resolve().as_uri())
 
     def _kept(self, key: str) -> Path:
         return Path(self.location) / HIDDEN / key

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -17,6 +19,7 @@ from models_registry.errors import ObjectMissing, StorageDenied, StorageUnavaila
 from models_registry.storage.base import (
     CHUNK_BYTES,
     MAX_BESIDE_BYTES,
+    StorageIdentity,
     StoredVersion,
     as_clause,
     as_storage_error,
@@ -26,6 +29,7 @@ from models_registry.storage.base import (
 )
 
 DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
 
 
@@ -109,6 +113,17 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
     def location_of(self, key: str) -> str:
         """Return the object's s3:// address."""
         return self._address(key)
+
+    def identity(self) -> StorageIdentity:
+        """Return the bucket's address with the prefix, and its endpoint; no client is created for that."""
+        # boto3 reads these variables itself.
+        given = (self.endpoint_url, *(os.environ.get(name) for name in ENDPOINT_VARIABLES))
+        endpoint = urlsplit(next(filter(None, given), ""))
+        host = endpoint.netloc.rpartition("@")[2]
+        is_amazon = not host or (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return StorageIdentity(
+            f"s3://{self.bucket_name}/{self.location}".rstrip("/"), "" if is_amazon else f"{endpoint.scheme}://{host}"
+        )
 
     def _client(self) -> Any:
         return self.connection.meta.client

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from models_registry import services
+from models_registry import conf, services
 from models_registry.artifacts.formats import listed_endings
 from models_registry.artifacts.manifest import Sample, parse_metrics, read_json
 from models_registry.errors import ManifestError
@@ -45,6 +45,7 @@ class Command(RegistryCommand):
         """Publish, check, and print the verdict."""
         if options["wait"] and not options["activate"]:
             raise CommandError("--wait waits for an activation, and without --activate there is none. Give both.")
+        services.require_registered_storage(conf.storage())
         version = services.publish(
             options["name"],
             options["artifact"],

@@ -1,0 +1,117 @@
+"""Compares this process's storage with that of the service that shares its database."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from models_registry.errors import ObjectMissing, StorageError, StorageMismatch
+from models_registry.models import ModelVersion, Replica, State
+from models_registry.storage import StorageIdentity, VersionedStorage
+
+# The newest versions: a storage without any of them is not the registry's, or an old copy of it.
+EVIDENCE_VERSIONS = 3
+
+
+def require_shared_storage(storage: VersionedStorage) -> None:
+    """Raise StorageMismatch if a live replica uses another storage than `storage`.
+
+    One storage may have several addresses: a directory has another path in a container, and a bucket may be reached by
+    two endpoints. So another address is accepted if a newest registered version is there. Without any version, the same
+    address is accepted: another machine or another endpoint alone proves nothing.
+    """
+    live = list(Replica.objects.live().exclude(storage=""))
+    other = _other_replica(live, storage.identity()) if live else None
+    if other is None:
+        return
+    own, newest = storage.identity(), _newest_versions()
+    # A storage that is not there, or not for these credentials, is not the service's.
+    with suppress(StorageError):
+        if _holds_any(storage, newest):
+            return
+    if not newest and other.storage == own.address:
+        return
+    raise StorageMismatch(_describe(own, other, newest))
+
+
+def require_registered_storage(storage: VersionedStorage) -> None:
+    """Raise StorageMismatch if no replica is live and `storage` holds none of the newest registered versions.
+
+    For a command that publishes from a shell, whose settings may differ. Discovery does not require it: without a live
+    replica it marks the versions of a replaced storage as missing.
+    """
+    if Replica.objects.live().exclude(storage="").exists():
+        return
+    newest = _newest_versions()
+    if not newest or _holds_any(storage, newest):
+        return
+    raise StorageMismatch(
+        f"{storage.identity().address} holds none of the newest registered versions, e.g. {newest[0]} "
+        f"({newest[0].storage_key}). Expected: the storage of the service that shares this database. Set "
+        "MODELS_STORAGE, and for S3 AWS_ENDPOINT_URL_S3, to the service's values. If the versions are gone for good, "
+        "run sync_models first: it marks them as missing."
+    )
+
+
+@contextmanager
+def explained_by_storage(storage: VersionedStorage) -> Iterator[None]:
+    """Raise StorageMismatch in place of ObjectMissing if the object is missing because the storage is another one."""
+    try:
+        yield
+    except ObjectMissing:
+        require_shared_storage(storage)
+        raise
+
+
+def _other_replica(live: Sequence[Replica], own: StorageIdentity) -> Replica | None:
+    """Return the first replica that uses another storage than `own`, or possibly another one; None if there is none."""
+    for replica in live:
+        if (replica.storage, replica.storage_endpoint) != (own.address, own.endpoint):
+            return replica
+    # The same path on another machine may be another directory.
+    is_here = any(replica.host == socket.gethostname() for replica in live)
+    return live[0] if own.is_directory and not is_here else None
+
+
+def _newest_versions() -> list[ModelVersion]:
+    stored = ModelVersion.objects.exclude(state__in=[State.MISSING, State.DELETED])
+    return list(
+        stored.select_related("model")
+        .only("model__name", "number", "storage_key", "storage_version")
+        .order_by("-pk")[:EVIDENCE_VERSIONS]
+    )
+
+
+def _holds_any(storage: VersionedStorage, versions: Sequence[ModelVersion]) -> bool:
+    """Return whether the stored object of one of the versions is there. Raises StorageError."""
+    return any(
+        (stored.key, stored.version_id) == (version.storage_key, version.storage_version)
+        for version in versions
+        for stored in storage.iter_versions(version.storage_key)
+    )
+
+
+def _describe(own: StorageIdentity, other: Replica, newest: Sequence[ModelVersion]) -> str:
+    expected = StorageIdentity(other.storage, other.storage_endpoint)
+    lacks = f" It holds none of the newest registered versions, e.g. {newest[0]}." if newest else ""
+    found = f"This process uses the storage {_shown(own)}.{lacks}"
+    wanted = f"Expected: {_shown(expected)}, which the service on {other.host} uses with the same database."
+    return f"{found} {wanted} {_next_step(own, expected, other.host)}"
+
+
+def _shown(identity: StorageIdentity) -> str:
+    return f"{identity.address} at {identity.endpoint}" if identity.endpoint else identity.address
+
+
+def _next_step(own: StorageIdentity, expected: StorageIdentity, host: str) -> str:
+    if own.address == expected.address and own.is_directory:
+        return f"Share that directory with {host}, or publish in the admin of the service."
+    steps = [f"MODELS_STORAGE={expected.address}"] if own.address != expected.address else []
+    if own.endpoint != expected.endpoint and expected.endpoint:
+        steps.append(f"AWS_ENDPOINT_URL_S3={expected.endpoint}")
+    unset = " and unset AWS_ENDPOINT_URL_S3" if own.endpoint and not expected.endpoint else ""
+    told = f"Set {' and '.join(steps)}{unset}" if steps else "Unset AWS_ENDPOINT_URL_S3"
+    if expected.is_directory:
+        return f"{told} on {host}, or publish in the admin of the service."
+    return f"{told}, and repeat it. To move the storage, stop the service first."
