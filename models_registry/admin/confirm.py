@@ -142,6 +142,8 @@ def change_to_archived(model: RegisteredModel) -> Change:
 
 def where(live: int) -> str:
     """Return on how many replicas."""
+    if live == 0 and not services.has_service():
+        return "for this project's own code"
     if live == 0:
         return "as soon as a replica is live (none is now)"
     return f"on {live} live replica{'' if live == 1 else 's'}"

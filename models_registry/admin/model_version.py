@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -231,8 +230,14 @@ class ModelVersionAdmin(RecordAdmin):
 
     def upload_view(self, request: HttpRequest) -> HttpResponse:
         """Show the upload page."""
+        require(request, PUBLISH)
         if not may_upload(request):
-            raise PermissionDenied
+            messages.info(
+                request,
+                "This project has no upload page: the upload needs the API of the service. Publish from a shell: "
+                "python manage.py publish_model NAME FILE",
+            )
+            return redirect("admin:models_registry_registeredmodel_changelist")
         context = self.page_context(request, title="Upload a model", **upload_context(request))
         return TemplateResponse(request, "models_registry/admin/upload.html", context)
 

@@ -129,6 +129,7 @@ class RegisteredModelAdmin(MonitoringPages):
             "storage_url": settings.MODELS_STORAGE,
             "endings": listed_endings(),
             "live_replicas": Replica.objects.live().count(),
+            "has_service": services.has_service(),
             "may_discover": may_everywhere(request.user, PUBLISH),
             "may_upload": may_upload(request),
         }
@@ -158,6 +159,8 @@ class RegisteredModelAdmin(MonitoringPages):
         if model.active_version_id is None:
             return "–", "nothing to serve"
         state: services.Rollout = model.shown_rollout  # type: ignore[attr-defined]
+        if state.live == 0 and not state.has_service:
+            return "–", "no service here: the project's own code loads it"
         if state.live == 0:
             return "no replica", "no live replica"
         text = f"{state.serving} of {state.live} serve it"
@@ -341,11 +344,12 @@ class RegisteredModelAdmin(MonitoringPages):
 
 def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:
     if result.found:
-        checks = (
-            "A serving replica checks them now."
-            if Replica.objects.live().exists()
-            else "No replica is live, so they are not validated: start the service, or run sync_models."
-        )
+        if Replica.objects.live().exists():
+            checks = "A serving replica checks them now."
+        elif services.has_service():
+            checks = "No replica is live, so they are not validated: start the service, or run sync_models."
+        else:
+            checks = "Run manage.py sync_models to validate them."
         messages.success(request, f"Found {_counted(result.found)}. {checks}")
     if result.returned:
         messages.success(request, f"Back in the storage: {_counted(result.returned)}.")

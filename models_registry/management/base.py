@@ -88,6 +88,8 @@ def describe_versions(version: ModelVersion) -> str:
 def describe_rollout(model: RegisteredModel) -> str:
     """Return which replicas serve the active version now, and what happens next."""
     now = services.rollout(model)
+    if not now.live and not now.has_service:
+        return f"This project has no service: its own code {'loads it' if now.number else 'no longer finds it'}."
     if not now.live:
         return f"No replica is running: the next one that starts {'serves it' if now.number else 'does not serve it'}."
     if now.is_complete:
@@ -135,7 +137,9 @@ def wait(command: BaseCommand, model: RegisteredModel, *, timeout_seconds: float
         raise CommandError(f"{model.name}: somebody else's activation came next. Active now is {active}.")
     if not final.is_complete:
         raise CommandError(_describe_behind(model, final))
-    if not final.live:
+    if not final.live and not final.has_service:
+        command.stdout.write(describe_rollout(model))
+    elif not final.live:
         command.stdout.write(
             f"No replica has been heard of in the last {conf.replica_timeout_seconds():.0f} s: "
             f"the next one that starts {'serves it' if final.number else 'does not serve it'}."

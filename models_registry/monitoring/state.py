@@ -37,15 +37,18 @@ def model_state(
     recent: Usage,
     before: Usage,
     drifted: Sequence[str] = (),
+    has_service: bool = True,
 ) -> ModelState:
     """Return the state of a model.
 
     `active` is the active version. Of the `live` replicas, `serving` serve it and `failed` could not load it. `recent`
     is the usage of the last hour or two, `before` that of the day before. `drifted` names the drifted columns of the
-    active version.
+    active version. Without a service (`has_service`) no replica is expected.
     """
     if active is None:
         return ModelState(FINE, "No version is active.")
+    if not live and not has_service:
+        return ModelState(FINE, "No service here: the project's own code loads the active version.")
     return (
         _of_replicas(active, live, failed)
         or _of_errors(recent)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -56,6 +57,8 @@ class Rollout:
     generation: int
     number: int | None
     replicas: tuple[RolloutReplica, ...]
+    # False in a project with this app alone, whose own code loads the active version.
+    has_service: bool = True
 
     @property
     def live(self) -> int:
@@ -89,6 +92,11 @@ class Rollout:
     def is_complete(self) -> bool:
         """Return whether every live replica serves the desired version."""
         return not self.behind
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether no replica is awaited: the rollout is complete, and a service that is down would be live."""
+        return self.is_complete and (self.live > 0 or not self.has_service)
 
 
 def report_replica(
@@ -170,6 +178,11 @@ def beat(replica_id: str) -> bool:
     return bool(Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now()))
 
 
+def has_service() -> bool:
+    """Return whether this project contains the service, or another one reports to its database."""
+    return apps.is_installed("mlapi") or Replica.objects.exists()
+
+
 def count_live_replicas() -> int:
     """Return the number of live replicas."""
     return Replica.objects.live().count()
@@ -207,15 +220,20 @@ def _rollouts(models: Sequence[RegisteredModel], reports: QuerySet[ReplicaModel]
     found = reports.filter(model__in=[model.pk for model in models], replica__in=live)
     for row in found.annotate(serving_number=F("serving_version__number")):
         rows[row.model_id][row.replica_id] = row
-    return [_rollout(model, active.get(model.active_version_id or 0), live, rows[model.pk]) for model in models]
+    served = bool(live) or has_service()
+    return [_rollout(model, active.get(model.active_version_id or 0), live, rows[model.pk], served) for model in models]
 
 
 def _rollout(
-    model: RegisteredModel, active: ModelVersion | None, live: list[Replica], rows: dict[str, ReplicaModel]
+    model: RegisteredModel,
+    active: ModelVersion | None,
+    live: list[Replica],
+    rows: dict[str, ReplicaModel],
+    has_service: bool,
 ) -> Rollout:
     digest = active.digest if active else ""
     replicas = tuple(_in_rollout(replica, rows.get(replica.pk), model, digest) for replica in live)
-    return Rollout(model.generation, active.number if active else None, replicas)
+    return Rollout(model.generation, active.number if active else None, replicas, has_service)
 
 
 def _in_rollout(replica: Replica, row: ReplicaModel | None, model: RegisteredModel, digest: str) -> RolloutReplica:

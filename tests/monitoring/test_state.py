@@ -20,6 +20,7 @@ CASES = {
     "no active version": ({"active": None, "live": 0}, "fine", "No version is active."),
     "no requests": ({"recent": Usage()}, "fine", "No requests"),
     "no replica": ({"live": 0, "serving": 0}, "act", "No replica is live."),
+    "no service": ({"live": 0, "serving": 0, "has_service": False}, "fine", "No service here"),
     "failed load": ({"failed": 1, "serving": 1}, "act", "1 of 2 replicas could not load version 1."),
     "many errors": ({"recent": used(100, errors=5)}, "act", "5 of 100 requests failed in the last hours (5.0%)."),
     "some errors": ({"recent": used(100, errors=2)}, "watch", "2 of 100 requests failed"),
