@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from models_registry.artifacts import codes
+from models_registry.artifacts.expected_warnings import ignore_missing_names
 from models_registry.artifacts.input_errors import text_refusal
 from models_registry.artifacts.outputs import as_labels, as_probabilities
 from models_registry.errors import NoPrediction
 
-# The schema has ordered the columns by name; an array is faster than a frame with the same names.
-warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
+ignore_missing_names()
 
 # In scikit-learn's code, their `predict` is the class of the highest `predict_proba`: one pass gives both.
 PREDICT_IS_ARGMAX = frozenset(

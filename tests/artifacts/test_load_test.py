@@ -41,6 +41,14 @@ def probe_model(model: Any, folder: Path, *, sample: Sample | None = None, **lim
     return run_load_test(LoadTestRequest(path, "joblib", sample=sample, trusted=trusted), LoadTestLimits(**limits))
 
 
+def test_names_that_the_schema_orders_are_no_warning(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    joblib.dump(
+        make_pipeline(StandardScaler(), LogisticRegression()).fit(pd.DataFrame(X, columns=list("abc")), Y), path
+    )
+    assert run_load_test(LoadTestRequest(path, "joblib")).warnings == ()
+
+
 def test_honest_model_passes_with_schema_predictions_and_measures(tmp_path: Path) -> None:
     model = RandomForestClassifier(10, n_jobs=4, random_state=0).fit(X, Y)
     path = tmp_path / "model.joblib"

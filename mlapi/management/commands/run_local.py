@@ -24,7 +24,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from mlapi.sign_in.models import OneTimePassword
-from models_registry import services
+from models_registry import conf, services
 from models_registry.errors import UnknownKey
 from models_registry.models import RegisteredModel
 
@@ -36,6 +36,9 @@ def publish_lines() -> list[str]:
     """Return the command that publishes a model to this registry, also from a shell without the service's settings."""
     storage = settings.MODELS_STORAGE
     given = [f"MODELS_STORAGE={shlex.quote(storage)}"] if urlsplit(storage).scheme != "file" else []
+    # Without credentials, which an endpoint may contain.
+    endpoint = conf.storage().identity().endpoint
+    given += [f"AWS_ENDPOINT_URL_S3={shlex.quote(endpoint)}"] if endpoint else []
     given += [f"MLAPI_VAR={shlex.quote(os.environ['MLAPI_VAR'])}"] if os.environ.get("MLAPI_VAR") else []
     line = " ".join([*given, ".venv/bin/python manage.py publish_model churn churn.joblib --activate"])
     # An address with a password is not printed.
