@@ -21,6 +21,7 @@ from models_registry.artifacts.prediction import Prediction, call
 from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.sample import check_probabilities, verify_sample
 from models_registry.artifacts.schema import Schema
+from models_registry.artifacts.typical_values import typical_row
 from models_registry.artifacts.wrappers import told
 from models_registry.errors import InputError, NoPrediction, SampleMismatch
 
@@ -89,7 +90,8 @@ def _try_made_up(model: Any, schema: Schema, *, is_declared: bool) -> Trial:
         try:
             together = call(model, schema.parse([example, example]))
             seen = _check(model, schema, [example, example], together)
-            return Trial(seen, example, None, _row_seconds(model, seen, example))
+            row = _with_typical_values(model, seen, example)
+            return Trial(seen, row, None, _row_seconds(model, seen, row))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - a model may refuse a row with any exception
@@ -98,6 +100,19 @@ def _try_made_up(model: Any, schema: Schema, *, is_declared: bool) -> Trial:
     if isinstance(first, NoPrediction):
         raise first
     raise _made_up_refusal(schema, first, is_declared=is_declared) from first
+
+
+def _with_typical_values(model: Any, schema: Schema, example: Any) -> Any:
+    """Return the example with values that the model keeps of its training, if it accepts that row too."""
+    try:
+        row = typical_row(model, schema, example)
+        if row != example:
+            _check(model, schema, [row, row], call(model, schema.parse([row, row])))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - a crafted model may keep anything; the example itself is known to work
+        return example
+    return row
 
 
 def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> NoPrediction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,8 @@ from models_registry.artifacts.cache import CachedArtifact
 from models_registry.artifacts.manifest import MANIFEST_SUFFIX, Manifest, Sample
 from models_registry.artifacts.reference import ReferenceTable
 from models_registry.artifacts.schema import TRANSFORMER, Schema
-from models_registry.errors import ArtifactError, DiskUnavailable
+from models_registry.artifacts.typical_values import typical_of_rows
+from models_registry.errors import ArtifactError, DiskUnavailable, InputError
 from models_registry.models import ModelVersion, State
 from models_registry.services import parts
 from models_registry.services.mlflow_directories import directory_manifest, merged
@@ -245,6 +247,18 @@ def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArt
         return
     pinned, findings.reference = examine_reference(version, name, artifact, findings.values["schema"])
     findings.values["reference"] = pin_content(pinned)
+    if findings.values["sample"] is None:
+        _take_example(findings, findings.reference)
+
+
+def _take_example(findings: Findings, table: ReferenceTable) -> None:
+    """Take the example of a version without a sample from its reference: no whole row, only middle values."""
+    schema = Schema.from_json(findings.values["schema"])
+    example = typical_of_rows(schema, table.instances)
+    # A column that is missing in all rows has no middle value.
+    with suppress(InputError):
+        schema.parse([example])
+        findings.values["report"]["example"] = example
 
 
 def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Findings) -> None:

@@ -52,6 +52,9 @@ def test_reference_is_pinned_and_its_rows_are_kept(storage_directory):
     pinned = ModelVersion.objects.get().reference
     assert (pinned["name"], pinned["rows"], pinned["size_bytes"]) == ("train.csv", 40, len(text))
     assert pinned["digest"] == hashlib.sha256(text.encode()).hexdigest()
+    example = version.report["example"]
+    assert list(example) == list(FRAME)
+    assert all(example[name] in set(FRAME[name]) for name in FRAME)
     kept = ReferenceRows.objects.get()
     assert kept.instances == FRAME.to_dict("records")
     assert kept.predictions == MODEL.predict(FRAME).tolist()
