@@ -14,8 +14,8 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold ships no ty
         """Raise ValidationError for an account without staff status, after its password was accepted."""
         if user.is_active and not getattr(user, "is_staff", False):
             raise ValidationError(
-                "The account %(name)s has no staff status, which this page needs. An administrator sets “Staff status” "
-                "under Users.",
+                "The account %(name)s has no staff status, but this page needs it. An administrator sets “Staff "
+                "status” under Users.",
                 code="no_staff_status",
                 params={"name": user.get_username()},
             )

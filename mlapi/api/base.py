@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import orjson
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -166,8 +167,12 @@ def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dic
 
 
 def by(request: Request) -> str:
-    """Return the user's name, for the history."""
-    return f"{request.user.get_username()} (API)"
+    """Return the user's name for the history, with the access path if the request has an API token.
+
+    A session belongs to a page of the admin, such as the upload.
+    """
+    name: str = request.user.get_username()
+    return name if isinstance(request.successful_authenticator, SessionAuthentication) else f"{name} (API)"
 
 
 @contextmanager

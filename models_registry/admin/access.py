@@ -31,7 +31,7 @@ class ModelLimits(TabularInline):  # type: ignore[misc]
     fields = ("pattern",)
     extra = 0
     tab = False
-    verbose_name_plural = "Limited to these models (none: every model)"
+    verbose_name_plural = "Model limits (without limits: every model)"
 
     def _may_change(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm(f"auth.change_{self.parent_model._meta.model_name}"))

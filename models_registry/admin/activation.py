@@ -26,7 +26,7 @@ from models_registry.templatetags.registry import moment
 class LiveAtFilter(admin.SimpleListFilter):
     """Filters for each model's active version at a given time."""
 
-    title = "live at"
+    title = "active at"
     parameter_name = "live_at"
     template = "models_registry/admin/live_at_filter.html"
 
@@ -100,7 +100,7 @@ class ActivationAdmin(RecordAdmin):
     list_before_template = "models_registry/admin/live_at.html"
     change_list_template = "models_registry/admin/history.html"
     search_fields = ("model__name", "activated_by", "reason", "overrides")
-    search_help_text = "Model, person or reason"
+    search_help_text = "Search by model, user or reason"
     ordering = ("-activated_at", "-generation")
 
     def get_urls(self) -> list[URLPattern]:
@@ -151,7 +151,7 @@ class ActivationAdmin(RecordAdmin):
             activation.previous_version.number,
         )
 
-    @admin.display(description="Live from", ordering="activated_at")
+    @admin.display(description="Active from", ordering="activated_at")
     def live_from(self, activation: Activation) -> SafeString:
         """Return the time of the activation."""
         return moment(activation.activated_at)

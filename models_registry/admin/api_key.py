@@ -27,26 +27,26 @@ class NewKeyForm(forms.Form):
 
     name = forms.CharField(
         max_length=100,
-        help_text="The user of the key, e.g. web shop.",
+        help_text="The system that uses the key, e.g. web shop.",
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
     )
     models = forms.MultipleChoiceField(
         required=False,
-        help_text="None selected: every model, including future ones.",
+        help_text="If none is selected, the key is valid for every model, including future ones.",
         widget=forms.CheckboxSelectMultiple(),
     )
     expires_in_days = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=36_500,
-        help_text="Empty: it does not expire.",
+        help_text="If empty, the key does not expire.",
         widget=UnfoldAdminIntegerFieldWidget(),
     )
     rate_per_minute = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=100_000_000,
-        help_text="Requests a minute. Empty: unlimited.",
+        help_text="Maximum number of requests a minute. If empty, there is no limit.",
         widget=UnfoldAdminIntegerFieldWidget(),
     )
 
@@ -67,7 +67,7 @@ class ApiKeyAdmin(RecordAdmin):
     change_list_template = "models_registry/admin/api_keys.html"
     list_before_template = "models_registry/admin/credentials.html"
     search_fields = ("name", "prefix", "created_by")
-    search_help_text = "Name, beginning or person"
+    search_help_text = "Search by name, prefix or creator"
     ordering = ("-created_at",)
 
     def get_urls(self) -> list[URLPattern]:
@@ -127,7 +127,7 @@ class ApiKeyAdmin(RecordAdmin):
             if services.revoke_key(key, by=request.user.get_username()):
                 messages.success(request, f"{key} is revoked. Replicas refuse it after their next poll.")
             else:
-                messages.info(request, f"{key} was already revoked; nothing has changed.")
+                messages.info(request, f"{key} was already revoked. Nothing has changed.")
         return redirect("admin:models_registry_apikey_changelist")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
@@ -159,7 +159,7 @@ class ApiKeyAdmin(RecordAdmin):
         """Return the rate limit."""
         return str(key.rate_per_minute or "unlimited")
 
-    @admin.display(description="Made", ordering="created_at")
+    @admin.display(description="Created", ordering="created_at")
     def created(self, key: ApiKey) -> str:
         """Return the time of creation."""
         return moment(key.created_at)

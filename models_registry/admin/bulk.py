@@ -38,7 +38,7 @@ def carry_out(admin: RecordAdmin, request: HttpRequest, rows: QuerySet[Any], act
     """Show the action and the refused rows; after the confirmation, apply it to every row that still allows it."""
     chosen = list(rows[: MAX_ROWS + 1])
     if len(chosen) > MAX_ROWS:
-        messages.error(request, f"More than {MAX_ROWS} rows are chosen. Choose fewer of them.")
+        messages.error(request, f"More than {MAX_ROWS} rows are selected. Select fewer.")
         return None
     found = [(row, act.obstacle(request, row)) for row in chosen]
     if "confirmed" not in request.POST:
@@ -92,7 +92,7 @@ def _archive(request: HttpRequest, model: RegisteredModel) -> None:
 DELETE_REJECTED = BulkAct(
     action="delete_rejected",
     button="Delete",
-    consequence="The registry forgets their reports, samples and manifests, and lists leave them out. Their numbers, "
+    consequence="The registry deletes their reports, samples and manifests, and lists do not show them. Their numbers, "
     "digests and reasons stay, and so do their files in the storage.",
     done="Deleted",
     obstacle=_why_not_deleted,
@@ -101,8 +101,8 @@ DELETE_REJECTED = BulkAct(
 ARCHIVE = BulkAct(
     action="archive",
     button="Archive",
-    consequence="No version of them serves, callers are refused, and lists leave them out. Their versions and their "
-    "history stay; the page of each has a button to restore it.",
+    consequence="No version of these models is served after that, so their requests are refused, and lists do not show "
+    "them. Their versions and their history stay. The page of each model has a button to restore it.",
     done="Archived",
     obstacle=_why_not_archived,
     act=_archive,

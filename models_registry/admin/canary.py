@@ -61,7 +61,7 @@ def promote_view(request: HttpRequest, pk: int) -> HttpResponse:
     model = get_object_or_404(RegisteredModel, pk=pk)
     with told_in_words(request):
         services.promote(model, by=request.user.get_username())
-        messages.success(request, f"Promoted: all requests to {model.name} go to {_named(model)} from now on.")
+        messages.success(request, f"Promoted: all requests to {model.name} now go to {_named(model)}.")
     return redirect("admin:models_registry_registeredmodel_change", pk)
 
 
@@ -71,7 +71,7 @@ def end_view(request: HttpRequest, pk: int) -> HttpResponse:
     model = get_object_or_404(RegisteredModel, pk=pk)
     ended: Canary | None = services.end_canary(model, by=request.user.get_username())
     if ended is None:
-        messages.info(request, "No canary was running; nothing has changed.")
+        messages.info(request, "No canary was running. Nothing has changed.")
     else:
         messages.success(request, f"Rolled back: all requests to {model.name} go to {_named(model)} again.")
     return redirect("admin:models_registry_registeredmodel_change", pk)

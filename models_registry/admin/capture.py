@@ -47,26 +47,24 @@ class CaptureForm(forms.Form):
         help_text="Each worker applies a change at its next poll.",
     )
     sides = forms.ChoiceField(
-        label="What is kept",
+        label="Logged values",
         choices=CaptureSides.choices,
         widget=UnfoldAdminSelectWidget(),
-        help_text="Drift needs both; quality needs the predictions.",
+        help_text="Drift needs both. Quality needs the predictions.",
     )
     excluded = ColumnsField(
-        label="Columns left out", required=False, help_text="One per line. Their values are not stored."
+        label="Excluded columns", required=False, help_text="One per line. Their values are not stored."
     )
-    hashed = ColumnsField(
-        label="Columns kept as a hash", required=False, help_text="One per line. A hash replaces each value."
-    )
+    hashed = ColumnsField(label="Hashed columns", required=False, help_text="One per line. A hash replaces each value.")
 
     def clean(self) -> dict[str, Any]:
         """Require a share if the log is on, and one treatment of each column."""
         answer: dict[str, Any] = super().clean() or {}
         if answer.get("is_on") and "percent" in answer and not answer["percent"]:
-            self.add_error("percent", "Give a share above 0, or switch the log off.")
+            self.add_error("percent", "Give a share above 0, or turn the log off.")
         twice = set(answer.get("excluded", ())) & set(answer.get("hashed", ()))
         if twice:
-            self.add_error("hashed", f"{min(twice)} is left out already. Name it once.")
+            self.add_error("hashed", f"{min(twice)} is in both lists. Name it in one of them.")
         return answer
 
 

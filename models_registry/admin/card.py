@@ -20,7 +20,7 @@ class CardForm(forms.Form):
         required=False,
         max_length=MAX_CARD_LENGTH,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 24, "autofocus": True}),
-        help_text="Markdown with tables. Raw HTML is shown as text, and images as their description.",
+        help_text="Markdown with tables. Raw HTML is shown as text, an image as its description.",
     )
 
 
@@ -40,7 +40,7 @@ def save_card(request: HttpRequest, model: RegisteredModel, card: str) -> None:
     if services.set_card(model, card, by=request.user.get_username()):
         messages.success(request, f"The card of {model.name} is {'saved' if model.card else 'removed'}.")
     else:
-        messages.info(request, "The card is the same; nothing has changed.")
+        messages.info(request, "The card is the same. Nothing has changed.")
 
 
 def save_notes(request: HttpRequest, version: ModelVersion, notes: str) -> None:
@@ -48,4 +48,4 @@ def save_notes(request: HttpRequest, version: ModelVersion, notes: str) -> None:
     if services.set_notes(version, notes, by=request.user.get_username()):
         messages.success(request, f"The notes on {version} are {'saved' if version.notes else 'removed'}.")
     else:
-        messages.info(request, "The notes are the same; nothing has changed.")
+        messages.info(request, "The notes are the same. Nothing has changed.")

@@ -133,7 +133,7 @@ def _schema_rows(left: ModelVersion, right: ModelVersion) -> list[Row]:
 
 def _feature(feature: Mapping[str, Any] | None) -> str:
     if feature is None:
-        return "not there"
+        return "none"
     return str(feature["type"]) + (", nullable" if feature.get("nullable") else "")
 
 

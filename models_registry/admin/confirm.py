@@ -75,7 +75,7 @@ class ConfirmationForm(forms.Form):
         required=False,
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
-        help_text="Stays in the history permanently.",
+        help_text="Kept in the history permanently.",
     )
     traffic_percent = forms.FloatField(
         label="Share of the requests, %",
@@ -84,7 +84,7 @@ class ConfirmationForm(forms.Form):
         max_value=100,
         required=False,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-        help_text="Below 100 the version becomes a canary, next to the active one.",
+        help_text="Below 100, the version becomes a canary beside the active version.",
     )
     bake_minutes = forms.FloatField(
         label="Minutes until the canary becomes active",
@@ -92,7 +92,7 @@ class ConfirmationForm(forms.Form):
         max_value=services.MAX_BAKE_MINUTES,
         required=False,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-        help_text="Empty: a person promotes it.",
+        help_text="If empty, a user promotes it.",
     )
     override = forms.BooleanField(label="Activate against the validation's advice", widget=UnfoldBooleanWidget())
     seen_generation = forms.IntegerField(min_value=0, max_value=MAX_GENERATION, widget=forms.HiddenInput())
@@ -104,7 +104,7 @@ class ConfirmationForm(forms.Form):
             self.fields["reason"].required = True
             self.fields[
                 "reason"
-            ].help_text = "Required, because the validation advises against it. Stays in the history."
+            ].help_text = "Required, because the validation advises against it. Kept in the history."
         if not needs_override:
             del self.fields["override"]
         if not may_split:
@@ -128,14 +128,14 @@ def change_to(target: ModelVersion, *, by: str, is_rollback: bool = False) -> Ch
 
 def change_to_none(model: RegisteredModel) -> Change:
     """Return the effect of deactivating `model` now."""
-    obstacle = "" if model.active_version else "No version is active; there is nothing to change."
+    obstacle = "" if model.active_version else "No version is active, so there is nothing to change."
     live = services.rollout(model).live
     return Change(model=model, target=None, current=model.active_version, live=live, obstacle=obstacle)
 
 
 def change_to_archived(model: RegisteredModel) -> Change:
     """Return the effect of archiving `model` now."""
-    obstacle = f"{model.name} is archived already; there is nothing to change." if model.archived_at else ""
+    obstacle = f"{model.name} is archived already. There is nothing to change." if model.archived_at else ""
     live, current = services.rollout(model).live, model.active_version
     return Change(model=model, target=None, current=current, live=live, is_archiving=True, obstacle=obstacle)
 
@@ -152,7 +152,7 @@ def where(live: int) -> str:
 def _obstacle(target: ModelVersion) -> str:
     """Return why no confirmation helps; empty if one does."""
     if target.is_active:
-        return f"Version {target.number} is active already; there is nothing to change."
+        return f"Version {target.number} is active already. There is nothing to change."
     if target.state == State.READY:
         return ""
     if target.state in (State.FOUND, State.CHECKING):
@@ -235,11 +235,11 @@ def _tell(request: HttpRequest, change: Change, activation: Activation | None) -
     name = change.model.name
     if activation is None:
         what = f"Version {change.target.number} was active already" if change.target else "No version was active"
-        messages.info(request, f"{what}; nothing has changed.")
+        messages.info(request, f"{what}. Nothing has changed.")
     elif activation.version is None:
-        messages.success(request, f"Deactivated {name}; it is put down {where(change.live)}.")
+        messages.success(request, f"Deactivated {name}. It is unloaded {where(change.live)}.")
     else:
         word = "Rolled back to" if change.is_rollback else "Activated"
         messages.success(
-            request, f"{word} {name} version {activation.version.number}; it rolls out {where(change.live)}."
+            request, f"{word} {name} version {activation.version.number}. It rolls out {where(change.live)}."
         )

@@ -67,4 +67,4 @@ def save_aliases(request: HttpRequest, version: ModelVersion, text: str) -> None
             now = ", ".join(sorted(names)) or "none"
             messages.success(request, f"The aliases of {version}: {now}.")
         else:
-            messages.info(request, "The aliases are the same; nothing has changed.")
+            messages.info(request, "The aliases are the same. Nothing has changed.")

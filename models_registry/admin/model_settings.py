@@ -25,15 +25,15 @@ class SettingsForm(forms.Form):
         min_value=0,
         max_value=100,
         required=False,
-        label="Share of a new version, %",
+        label="Initial share of a new version, %",
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
-        help_text="With policy latest. Below 100 a new version begins as a canary.",
+        help_text="For policy “latest”. Below 100, a new version starts as a canary.",
     )
     latest_bake_minutes = forms.FloatField(
         min_value=0.1,
         max_value=services.MAX_BAKE_MINUTES,
         required=False,
-        label="Minutes until a new version's canary becomes active",
+        label="Minutes until such a canary becomes active",
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
     )
     acceleration = forms.BooleanField(
@@ -44,7 +44,7 @@ class SettingsForm(forms.Form):
     description = forms.CharField(
         required=False, max_length=5000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "cols": 40})
     )
-    tags = TagsField(required=False, help_text="One a line, e.g. 'team: risk'.")
+    tags = TagsField(required=False, help_text="One per line, e.g. 'team: risk'.")
 
 
 def settings_of(model: RegisteredModel) -> dict[str, Any]:

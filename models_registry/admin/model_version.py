@@ -43,7 +43,7 @@ class StateFilter(HidingFilter):
 
     title = "state"
     parameter_name = "state"
-    default_choice = "All but deleted"
+    default_choice = "All except deleted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the states."""
@@ -66,7 +66,7 @@ class ModelVersionAdmin(RecordAdmin):
     list_filter = (("model", ModelFilter), StateFilter, "format")
     change_list_template = "models_registry/admin/versions.html"
     search_fields = ("model__name", "digest", "storage_key", "published_by", "description")
-    search_help_text = "Model, digest, key or person"
+    search_help_text = "Search by model, digest, storage key or user"
     ordering = ("model__name", "-number")
     list_deferred = DETAILS
     actions = ("delete_rejected",)
@@ -138,7 +138,7 @@ class ModelVersionAdmin(RecordAdmin):
         by = f"published by {version.published_by}" if version.published_by else ""
         return format_html('<div>{}<span class="reg-muted reg-below">{}</span></div>', moment(version.found_at), by)
 
-    @admin.display(description="Checked", ordering="checked_at")
+    @admin.display(description="Validated", ordering="checked_at")
     def checked(self, version: ModelVersion) -> SafeString | str:
         """Return when its validation ended."""
         return moment(version.checked_at)
@@ -328,7 +328,7 @@ class ModelVersionAdmin(RecordAdmin):
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
         with told_in_words(request):
             services.recheck(version, by=request.user.get_username())
-            messages.success(request, f"{version} is in line for its check again.")
+            messages.success(request, f"{version} waits for validation again.")
         return redirect("admin:models_registry_modelversion_change", version.pk)
 
     def delete_rejected_view(self, request: HttpRequest, pk: int) -> HttpResponse:

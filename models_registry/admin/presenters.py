@@ -19,7 +19,7 @@ LABELS = {
     "row_milliseconds": "Time for one row",
     "peak_memory_bytes": "Peak memory of the process",
     "model_memory_bytes": "Memory of the model",
-    "versions": "Tried with",
+    "versions": "Tested with",
     "signature_warning": "Signature of the file",
 }
 UNITS: dict[str, Callable[[float], str]] = {

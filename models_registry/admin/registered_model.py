@@ -35,7 +35,7 @@ VERSIONS_SHOWN = 20
 HISTORY_SHOWN = 8
 IGNORED_SHOWN = 10
 DISCOVERY = "discovery"
-ROLLOUT_COLOURS = {"complete": "success", "under way": "info", "failed": "danger", "no replica": "warning"}
+ROLLOUT_COLOURS = {"complete": "success", "in progress": "info", "failed": "danger", "no replica": "warning"}
 
 
 class UseFilter(HidingFilter):
@@ -67,7 +67,7 @@ class RegisteredModelAdmin(MonitoringPages):
     change_list_template = "models_registry/admin/models.html"
     list_filter = (UseFilter,)
     search_fields = ("name", "description")
-    search_help_text = "Name or description"
+    search_help_text = "Search by name or description"
     actions = ("archive",)
 
     def get_urls(self) -> list[URLPattern]:
@@ -152,12 +152,12 @@ class RegisteredModelAdmin(MonitoringPages):
 
     @labelled(
         "Rollout",
-        {"complete": "success", "under way": "info", "failed": "danger", "no replica": "warning", "–": "default"},
+        {**ROLLOUT_COLOURS, "–": "default"},
     )
     def rollout(self, model: RegisteredModel) -> tuple[str, str]:
         """Return the state of the rollout."""
         if model.active_version_id is None:
-            return "–", "nothing to serve"
+            return "–", "no active version"
         state: services.Rollout = model.shown_rollout  # type: ignore[attr-defined]
         if state.live == 0 and not state.has_service:
             return "–", "no service here: the project's own code loads it"
@@ -166,14 +166,14 @@ class RegisteredModelAdmin(MonitoringPages):
         text = f"{state.serving} of {state.live} serve it"
         if state.failed:
             return "failed", f"{text}, {len(state.failed)} failed"
-        return ("complete" if state.is_complete else "under way"), text
+        return ("complete" if state.is_complete else "in progress"), text
 
     @admin.display(description="Versions", ordering="versions_total")
     def versions_count(self, model: RegisteredModel) -> str:
         """Return the number of versions, and how many need attention."""
         parts = [str(getattr(model, "versions_total", 0))]
         needing: dict[str, int] = getattr(model, "needing", {})
-        for name, word in (("waiting", "waiting for their check"), ("rejected", "rejected")):
+        for name, word in (("waiting", "waiting for validation"), ("rejected", "rejected")):
             if count := needing.get(name):
                 parts.append(f"{count} {word}")
         return ", ".join(parts)
@@ -305,7 +305,7 @@ class RegisteredModelAdmin(MonitoringPages):
         if services.restore(model, by=request.user.get_username()):
             messages.success(request, f"{model.name} is restored. No version is active: activate one.")
         else:
-            messages.info(request, f"{model.name} was not archived; nothing has changed.")
+            messages.info(request, f"{model.name} was not archived. Nothing has changed.")
         return redirect("admin:models_registry_registeredmodel_change", model.pk)
 
     def settings_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -328,16 +328,16 @@ class RegisteredModelAdmin(MonitoringPages):
             percent, minutes = (old if new is None else new for old, new in zip(before, given, strict=True))
             if (percent, minutes) != before:
                 services.set_latest_canary(model, percent=percent, bake_minutes=minutes, by=by)
-                changed.append(f"a new version begins with {percent:g} %")
+                changed.append(f"new versions start with {percent:g} %")
             if wanted["acceleration"] != model.acceleration:
                 services.set_acceleration(model, wanted["acceleration"], by=by)
                 changed.append(f"acceleration is {'on' if wanted['acceleration'] else 'off'}")
             if wanted["description"] != model.description:
                 services.set_description(model, wanted["description"], by=by)
-                changed.append("the description is new")
+                changed.append("description changed")
             if "tags" in request.POST and "tags" in form.changed_data:
                 services.set_tags(model, wanted["tags"], by=by)
-                changed.append("the tags are new")
+                changed.append("tags changed")
             messages.success(request, f"{model.name}: {', '.join(changed) or 'nothing changed'}.")
         return back
 
@@ -345,14 +345,14 @@ class RegisteredModelAdmin(MonitoringPages):
 def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:
     if result.found:
         if Replica.objects.live().exists():
-            checks = "A serving replica checks them now."
+            checks = "A live replica validates them now."
         elif services.has_service():
-            checks = "No replica is live, so they are not validated: start the service, or run sync_models."
+            checks = "No replica is live to validate them. Start the service, or run sync_models."
         else:
             checks = "Run manage.py sync_models to validate them."
         messages.success(request, f"Found {_counted(result.found)}. {checks}")
     if result.returned:
-        messages.success(request, f"Back in the storage: {_counted(result.returned)}.")
+        messages.success(request, f"In the storage again: {_counted(result.returned)}.")
     if result.missing:
         messages.warning(request, f"No longer in the storage: {_counted(result.missing)}.")
     for sentence in result.ignored[:IGNORED_SHOWN]:
@@ -360,7 +360,7 @@ def _tell_discovery(request: HttpRequest, result: DiscoveryResult) -> None:
     if len(result.ignored) > IGNORED_SHOWN:
         messages.warning(request, f"{len(result.ignored) - IGNORED_SHOWN} more files were ignored.")
     if not (result.found or result.returned or result.missing):
-        messages.info(request, f"Nothing new in {conf.storage().location_of('')}.")
+        messages.info(request, f"No new versions in {conf.storage().location_of('')}.")
 
 
 def _counted(versions: list[Any]) -> str:

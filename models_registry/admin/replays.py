@@ -30,10 +30,10 @@ class ReplayForm(forms.Form):
         label="File of rows",
         required=False,
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": ",".join(FORMATS)}),
-        help_text="CSV, JSON Lines or Parquet, up to 20 MB. Without a file: the rows that the registry has.",
+        help_text="CSV, JSON Lines or Parquet, up to 20 MB. Without a file, the replay uses logged rows or the sample.",
     )
     rows = forms.IntegerField(
-        label="Rows at most",
+        label="Maximum number of rows",
         initial=DEFAULT_ROWS,
         min_value=1,
         max_value=MAX_ROWS,

@@ -82,7 +82,7 @@ class ReplicaAdmin(RecordAdmin):
         """Return when the process started."""
         return moment(replica.started_at)
 
-    @admin.display(description="Last heard of", ordering="heartbeat_at")
+    @admin.display(description="Last report", ordering="heartbeat_at")
     def heard_of(self, replica: Replica) -> SafeString:
         """Return the time of the last report."""
         return ago(replica.heartbeat_at)
@@ -93,7 +93,7 @@ class ReplicaAdmin(RecordAdmin):
         rows: list[ReplicaModel] = replica.reported  # type: ignore[attr-defined]
         total: int = replica.models_total  # type: ignore[attr-defined]
         if not rows:
-            return "Nothing yet"
+            return "No version yet"
         # A single model takes no more space than a line that represents it.
         shown = total if total <= MODELS_SHOWN + 1 else MODELS_SHOWN
         if shown == total:
@@ -104,7 +104,7 @@ class ReplicaAdmin(RecordAdmin):
             _lines(rows[:shown]),
             total - shown,
             _lines(rows[shown:]),
-            f"{unlisted} more: a model's own page shows its replicas." if unlisted else "",
+            f"{unlisted} more models: the page of a model shows its replicas." if unlisted else "",
         )
 
 
@@ -117,7 +117,9 @@ def _state_of(row: ReplicaModel) -> SafeString | str:
     number: int | None = row.serving_number  # type: ignore[attr-defined]
     version = f"version {number}, {form_of(row.runs)}" if number else "nothing"
     if row.state == ReplicaState.UNLOADED:
-        return "not loaded: it is at the next request"
+        return "not loaded: the next request loads it"
     if row.state == ReplicaState.FAILED:
-        return format_html('{}<span class="reg-override">Failed to load the active one: {}</span>', version, row.reason)
-    return f"{version} (loading another)" if row.state == ReplicaState.LOADING and number else version
+        return format_html(
+            '{}<span class="reg-override">Failed to load the active version: {}</span>', version, row.reason
+        )
+    return f"{version} (loading another version)" if row.state == ReplicaState.LOADING and number else version

@@ -55,7 +55,7 @@ class ReasonForm(forms.Form):
         required=False,
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
-        help_text="Stays with the shadow permanently.",
+        help_text="Kept with the shadow permanently.",
     )
 
 
@@ -115,7 +115,7 @@ def start(request: HttpRequest, version: ModelVersion, percent: float, answer: d
             seen_generation=answer["seen_generation"],
         )
         if started is None:
-            messages.info(request, f"Version {version.number} gets these copies already; nothing has changed.")
+            messages.info(request, f"Version {version.number} gets these copies already. Nothing has changed.")
         else:
             messages.success(request, f"Version {version.number} gets copies of {percent:g} % of the requests.")
 
@@ -124,6 +124,6 @@ def end(request: HttpRequest, model: RegisteredModel, reason: str) -> None:
     """End the shadow, and report the result as a message."""
     ended = services.end_shadow(model, by=request.user.get_username(), reason=reason)
     if ended is None:
-        messages.info(request, "No shadow was running; nothing has changed.")
+        messages.info(request, "No shadow was running. Nothing has changed.")
     else:
         messages.success(request, f"Version {ended.version.number} gets no more copies.")

@@ -46,12 +46,12 @@ def restore_text(
     asked = _number(request.POST.get("revision"))
     found = revisions_of(owner, before=asked + 1, limit=1) if asked is not None else []
     if not found or found[0].number != asked:
-        messages.error(request, "There is no such revision. Choose one of the list.")
+        messages.error(request, "There is no such revision. Choose one from the list.")
         return False
     if store(found[0].text):
         messages.success(request, f"{subject} restored from revision {asked}.")
     else:
-        messages.info(request, "The text is the same; nothing has changed.")
+        messages.info(request, "The text is the same. Nothing has changed.")
     return True
 
 

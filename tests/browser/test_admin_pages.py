@@ -127,7 +127,7 @@ def test_deactivation_is_followed_on_replicas_and_rolled_back(open_page, digits)
         page.evaluate("window.isTheSamePage = true")
         expect(row_of(page, 11)).to_contain_text("still serving")
         replicas.put_down(11)
-        expect(row_of(page, 11)).to_contain_text("put down", timeout=4_000)
+        expect(row_of(page, 11)).to_contain_text("unloaded", timeout=4_000)
         expect(text).to_have_text("No version is active; 1 of 2 live replicas still serves one.")
         expect(row_of(page, 12)).to_contain_text("version 1")
         replicas.put_down(12)
@@ -141,7 +141,7 @@ def test_deactivation_is_followed_on_replicas_and_rolled_back(open_page, digits)
         expect(page.get_by_role("link", name="Deactivate")).to_have_count(0)
         page.get_by_role("link", name="Roll back to version 1").click()
         expect(page.locator("#content")).to_contain_text(
-            "No version is served now; each replica answers as soon as it has"
+            "No version is served now. Each replica answers as soon as it has"
         )
         page.get_by_role("button", name="Roll back to version 1").click()
         expect(text).to_have_text("0 of 2 live replicas serve version 1.")
@@ -186,7 +186,7 @@ def test_rejected_version_is_rechecked_from_the_models_page(open_page, digits):
     page = open_page(*VIEW, "publish_modelversion")
     page.goto(f"/admin/models_registry/registeredmodel/{digits.pk}/change/")
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_text("is in line for its check again")).to_be_visible()
+    expect(page.get_by_text("waits for validation again")).to_be_visible()
     assert ModelVersion.objects.get(number=3).state == "found"
 
 
@@ -195,18 +195,18 @@ def test_version_page_polls_only_until_the_verdict(open_page, digits):
     page = open_page(*VIEW, "publish_modelversion", "activate_modelversion")
     page.goto(f"/admin/models_registry/modelversion/{target.pk}/change/")
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_text("It waits for validation")).to_be_visible()
+    expect(page.get_by_text("The version waits for validation")).to_be_visible()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/live/" in request.url else None)
 
     # Nobody reloads from here on.
     page.evaluate("window.isTheSamePage = true")
     ModelVersion.objects.filter(pk=target.pk).update(state="checking", claimed_by="r1", claimed_at=timezone.now())
-    expect(page.get_by_text("It is being checked by r1")).to_be_visible(timeout=4_000)
+    expect(page.get_by_text(re.compile("The validation started .* on r1"))).to_be_visible(timeout=4_000)
     ModelVersion.objects.filter(pk=target.pk).update(state="ready", checked_at=timezone.now())
     expect(page.get_by_role("link", name="Activate", exact=True)).to_be_visible()
     expect(page.locator("#live-status")).to_have_text("digits 3: Ready.")
-    expect(page.get_by_text("It is being checked")).to_have_count(0)
+    expect(page.get_by_text("The validation started")).to_have_count(0)
     assert page.evaluate("window.isTheSamePage")
     until_the_verdict = len(asked)
     page.wait_for_timeout(2_500)  # more than twice as long as it waits between two questions
@@ -220,7 +220,7 @@ def test_verdict_is_overruled_with_tick_and_reason(open_page, digits):
     page.get_by_role("link", name="Activate", exact=True).click()
     page.get_by_label("Reason").fill("compared by hand")
     page.get_by_label("Activate against the validation's advice").check()
-    page.get_by_role("button", name="Activate all the same").click()
+    page.get_by_role("button", name="Activate anyway").click()
     expect(page.get_by_text("Activated digits version 4")).to_be_visible()
     go(page, "History")
     expect(page.get_by_text("Against the validation's advice: Trained with scikit-learn 1.4.2")).to_be_visible()
@@ -230,7 +230,7 @@ def test_history_answers_what_was_live(open_page, digits):
     at = digits.activations.get().activated_at
     page = open_page(*VIEW)
     go(page, "History")
-    page.get_by_label("What was live at").fill(at.replace(year=at.year + 1, microsecond=0, tzinfo=None).isoformat())
+    page.get_by_label("Active versions at").fill(at.replace(year=at.year + 1, microsecond=0, tzinfo=None).isoformat())
     page.get_by_role("button", name="Show", exact=True).click()
     expect(page.locator("#live-answer")).to_contain_text("digits version 1.")
 
@@ -242,7 +242,7 @@ def test_settings_are_saved(open_page, digits):
     page.get_by_label("Acceleration").uncheck(force=True)
     page.get_by_label("Description").fill("Handwritten digits")
     page.get_by_role("button", name="Save settings").click()
-    expect(page.get_by_text("policy is latest, acceleration is off, the description is new")).to_be_visible()
+    expect(page.get_by_text("policy is latest, acceleration is off, description changed")).to_be_visible()
 
 
 def test_somebody_who_may_only_look_sees_no_button(open_page, digits):
@@ -355,9 +355,9 @@ def test_times_are_in_the_reader_s_zone(open_page, digits):
         # What is typed is in that zone too: the version was active from 12:00:00 UTC on.
         digits.activations.update(activated_at="2026-07-01T12:00:00Z")
         there.goto("/admin/models_registry/activation/")
-        field = there.get_by_label("What was live at (America/New_York)")
+        field = there.get_by_label("Active versions at (America/New_York)")
         for typed, answer in (
-            ("2026-07-01T07:59:59", "Nothing was live at"),
+            ("2026-07-01T07:59:59", "No version was active at"),
             ("2026-07-01T08:00:00", "digits version 1."),
         ):
             field.fill(typed)

@@ -39,7 +39,7 @@ def test_a_key_is_made_seen_once_and_revoked(open_page):
     expect(page.get_by_role("button", name="Copy", exact=True)).to_be_visible()
     page.set_viewport_size(PHONE)
     assert page.evaluate(HIDDEN_PIXELS) == 0, "the key goes on where nobody sees it"
-    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("link", name="Done").click()
     expect(page.get_by_role("cell", name="in use")).to_be_visible()
     assert key not in page.content()
     page.get_by_role("link", name="web shop").click()

@@ -26,7 +26,7 @@ def test_replay_is_asked_for_and_its_result_appears(size, scheme, open_page, tmp
     rows.write_text("age,city\n34,Oslo\n57,Bergen\n")
     page.locator('input[type="file"]').set_input_files(rows)
     page.get_by_role("button", name="Run a replay").click()
-    expect(page.get_by_text("The replay waits for a replica.")).to_be_visible()
+    expect(page.get_by_text("The replay waits for a free replica.")).to_be_visible()
 
     replay = Replay.objects.get()
     assert replay.table["instances"] == [{"age": 34, "city": "Oslo"}, {"age": 57, "city": "Bergen"}]

@@ -21,7 +21,7 @@ def test_an_earlier_card_is_read_and_restored_by_keyboard(open_page, size):
     page.goto(f"/admin/models_registry/registeredmodel/{model.pk}/change/")
     page.get_by_role("link", name="Card history").press("Enter")
     expect(page.locator("#text h3")).to_have_text("Second")
-    page.get_by_text("What it changed").press("Enter")
+    page.get_by_text("Changes", exact=True).press("Enter")
     expect(page.locator(".reg-diff ins")).to_have_text("+# Second")
     page.get_by_role("link", name="revision 1").press("Enter")
     expect(page.locator("#text h3")).to_have_text("First")

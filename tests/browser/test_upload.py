@@ -79,9 +79,9 @@ def test_from_an_empty_registry_to_a_ready_version(page, tmp_path):
     expect(page.get_by_role("heading", name="churn version 1")).to_be_visible()
     expect(page.locator("[aria-current=step]")).to_have_text("Inspection")
     services.check_next("test")
-    expect(page.get_by_text("Published with its expected predictions")).to_be_visible()
+    expect(page.get_by_text("Published with expected predictions")).to_be_visible()
     version = ModelVersion.objects.get()
-    assert (version.state, version.description, version.published_by) == ("ready", "the first", "ann (API)")
+    assert (version.state, version.description, version.published_by) == ("ready", "the first", "ann")
     assert version.sample["predictions"] == ["a"]
     assert (version.reference["name"], version.reference["rows"]) == ("reference.csv", 4)
     expect(page.get_by_text("reference.csv, 4 rows")).to_be_visible()

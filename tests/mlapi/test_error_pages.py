@@ -37,7 +37,7 @@ def test_person_without_permission_is_told_who_grants_it(client, db):
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     page = client.get("/admin/models_registry/modelversion/upload/", **BROWSER).content.decode()
     assert "The account ann has no right to it." in page
-    assert "An administrator gives rights" in page
+    assert "An administrator grants permissions" in page
 
 
 def test_the_api_never_answers_with_a_page(client, db):
@@ -56,12 +56,14 @@ def test_login_says_that_staff_status_is_missing(client, db):
 def test_login_page_tells_a_session_without_staff_status(client, db):
     client.force_login(User.objects.create_user("ann"), backend="django.contrib.auth.backends.ModelBackend")
     page = client.get("/admin/", follow=True).content.decode()
-    assert "The account ann is signed in and has no staff status" in page
+    assert "The account ann has no staff status, but this page needs it" in page
     client.logout()
     assert "staff status" not in client.get("/admin/", follow=True).content.decode()
 
 
-@pytest.mark.parametrize(("is_required", "words"), [(True, "Predictions need one here."), (False, "need none here")])
+@pytest.mark.parametrize(
+    ("is_required", "words"), [(True, "predictions need a key"), (False, "predictions need no key")]
+)
 def test_keys_and_tokens_are_told_apart(client, db, settings, is_required, words):
     settings.MLAPI_REQUIRE_API_KEY = is_required
     user = User.objects.create_superuser("ann")

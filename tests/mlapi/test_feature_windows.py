@@ -147,7 +147,10 @@ def test_page_says_that_it_is_from_windows(version, worker, look):  # noqa: F811
     answer = look("drift")
     size = jensenshannon(histogram(version, 1, ROWS[:, 1]), histogram(version, 1, SHIFTED[:, 1]))
     assert f"{size:.3f} Jensen-Shannon distance over bins 300 reference 300" in row_text(answer, 'data-column="x1"')
-    assert "From the usage windows: a sample of the served values is counted in bins" in page_text(answer)
+    assert (
+        "The counts come from the usage windows: each worker counts a sample of the served values in bins"
+        in page_text(answer)
+    )
     assert "The prediction log is off" not in page_text(answer)
 
 

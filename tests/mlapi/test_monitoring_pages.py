@@ -136,7 +136,7 @@ def test_rows_that_fail_to_be_read_are_told(served, log, look):  # noqa: F811
 
 def test_model_without_an_active_version_asks_for_one(look):
     version("m", 1)
-    assert b"No version is active. Choose a version." in look("drift").content
+    assert b"No version is active. Choose a version above." in look("drift").content
 
 
 # Quality
@@ -196,7 +196,7 @@ def test_page_without_labels_says_how_to_send_them(client, load, log, look):  # 
     answer = look("quality")
     assert row_text(answer, 'data-version="1"') == "version 1 60 0 (0 %)"
     assert answer.context["charts"] == []
-    assert b"No label yet: send some" in answer.content
+    assert b"No labels yet: send some" in answer.content
     body = re.search(r"-d '(.*)'", answer.context["curl"])[1]
     assert client.post(URL, json.loads(body)).status == 202
 

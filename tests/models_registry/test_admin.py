@@ -194,7 +194,7 @@ def test_confirmed_deactivation_is_described_and_rolled_back(digits):
     assert "requests for it are refused" in shown
     assert Activation.objects.count() == 1
     response = client.post(url, {"seen_generation": 1, "reason": "its sensor is gone"})
-    assert "Deactivated digits; it is put down on 2 live replicas." in told(response)
+    assert "Deactivated digits. It is unloaded on 2 live replicas." in told(response)
     last = Activation.objects.first()
     assert (last.version, last.kind, last.reason, last.activated_by) == (
         None,
@@ -202,7 +202,7 @@ def test_confirmed_deactivation_is_described_and_rolled_back(digits):
         "its sensor is gone",
         "ann",
     )
-    assert "there is nothing to change" in client.get(url).content.decode()
+    assert "here is nothing to change" in client.get(url).content.decode()
 
     shown = live(client, digits)
     assert "2 of 2 live replicas still serve one" in shown
@@ -243,7 +243,7 @@ def test_stale_confirmation_changes_nothing_and_names_the_first(act, digits):
 def test_activating_the_active_version_is_harmless(digits):
     client = logged_in(*VIEW, "activate_modelversion")
     url = page("modelversion_activate", digits.versions.get(number=1).pk)
-    assert "there is nothing to change" in client.get(url).content.decode()
+    assert "here is nothing to change" in client.get(url).content.decode()
     assert "was active already" in told(client.post(url, {"seen_generation": 0}))
     assert Activation.objects.count() == 1
 
@@ -253,7 +253,7 @@ def test_activating_the_active_version_is_harmless(digits):
 )
 def test_a_confirmation_without_what_was_seen_is_refused(values, digits, admin_client):
     response = admin_client.post(ACTS["activate"][1](digits), values)
-    assert "This confirmation is not complete" in response.content.decode()
+    assert "The form is incomplete" in response.content.decode()
     assert number(digits) == 1
 
 
@@ -286,7 +286,7 @@ def test_overruling_the_check_needs_its_permission(digits):
     shown = client.get(url).content.decode()
     assert ADVICE in shown
     assert "override_check" in shown
-    assert "all the same" not in shown
+    assert "anyway" not in shown
     response = client.post(url, {"seen_generation": 1, "reason": "I insist", "override": "on"})
     assert "override_check" in told(response)
     assert number(digits) == 1

@@ -33,7 +33,7 @@ def test_missing_storage_is_reported_by_discovery(settings, tmp_path, admin_clie
 
 def test_list_of_models_shows_the_last_discovery(admin_client):
     shown = admin_client.get(page("registeredmodel_changelist")).content.decode()
-    assert "Not looked into by a replica yet" in shown
+    assert "No replica has searched it for versions yet" in shown
     assert "publish_model digits model.joblib" in shown, "an empty registry says how to fill it"
     services.claim_lease("discovery", holder="r1", seconds=1)
     services.finish_lease("discovery", holder="r1", next_in_seconds=1, note="The bucket refuses to list.")
@@ -46,7 +46,7 @@ def test_checking_again_puts_a_rejected_version_back_in_line(digits, admin_clien
     target = digits.versions.get(number=3)
     ModelVersion.objects.filter(pk=target.pk).update(report={"passed": False}, inspection={"globals": ["os.system"]})
     response = admin_client.post(page("modelversion_check_again", target.pk))
-    assert "in line for its check again" in told(response)
+    assert "waits for validation again" in told(response)
     target.refresh_from_db()
     assert (target.state, target.reason, target.report, target.inspection) == ("found", "", None, None)
     assert target.digest, "what it is pinned to stays"
@@ -64,7 +64,7 @@ def test_settings_are_changed_one_by_one(digits, admin_client):
     url = page("registeredmodel_settings", digits.pk)
     body = {"policy": "latest", "description": "Handwritten digits"}
     words = told(admin_client.post(url, body))
-    assert words == "digits: policy is latest, acceleration is off, the description is new."
+    assert words == "digits: policy is latest, acceleration is off, description changed."
     digits.refresh_from_db()
     assert (digits.policy, digits.acceleration, digits.description) == ("latest", False, "Handwritten digits")
     assert told(admin_client.post(url, body)).endswith("digits: nothing changed.")

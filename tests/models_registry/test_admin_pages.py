@@ -42,7 +42,7 @@ def test_history_says_that_nothing_was_live(march, admin_client):
 @pytest.mark.parametrize(
     ("moment", "answer"),
     [
-        ("2026-03-01T11:59:59", "Nothing was live"),
+        ("2026-03-01T11:59:59", "No version was active"),
         ("2026-03-01T12:00:00", "digits version 1."),
         ("2026-03-10T11:59:59", "digits version 1."),
         ("2026-03-10T12:00", "digits version 2."),
@@ -108,7 +108,7 @@ def test_a_version_shows_all_that_the_check_saw(admin_client):
         "ONNX, float64: 24 × faster",
         "x0",
         "1.5",
-        "these are the ones of its first validation",
+        "These come from the first validation",
         ADVICE,
     ):
         assert word in shown, word
@@ -162,7 +162,7 @@ def test_version_page_refreshes_until_its_verdict_only(digits):
 def test_a_version_whose_check_is_postponed_says_why(digits):
     ModelVersion.objects.filter(number=3).update(state="found", reason="The disk is full.")
     content = logged_in(*VIEW).get(page("modelversion_change", digits.versions.get(number=3).pk)).content.decode()
-    assert "Its validation is postponed.</strong> The disk is full." in content
+    assert "The validation is postponed.</strong> The disk is full." in content
     assert "within seconds" not in content
 
 

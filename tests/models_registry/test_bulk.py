@@ -96,4 +96,4 @@ def test_too_many_rows_are_refused_at_once(versions):
     answer = run(
         logged_in(*VIEW, "publish_modelversion"), "modelversion", "delete_rejected", versions, select_across="1"
     )
-    assert f"More than {MAX_ROWS} rows are chosen" in told(answer)
+    assert f"More than {MAX_ROWS} rows are selected" in told(answer)

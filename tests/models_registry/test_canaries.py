@@ -339,7 +339,7 @@ def test_the_buttons_promote_and_roll_back(model, pages):
     assert "Rolled back: all requests to m go to version 1 again." in pages("end-canary")
     assert "Ended by hand" in pages()
     start(services.get_model("m"), 3)
-    assert "Promoted: all requests to m go to version 3 from now on." in pages("promote")
+    assert "Promoted: all requests to m now go to version 3." in pages("promote")
     assert "Start one: python3 manage.py activate_model m" in pages("promote")
 
 
@@ -364,6 +364,6 @@ def test_the_buttons_need_the_permission(client, django_user_model, model):
 
 def test_policy_latest_begins_with_a_canary(model, pages):
     page = pages("settings", policy="latest", latest_percent="5", latest_bake_minutes="15")
-    assert "a new version begins with 5 %" in page
+    assert "new versions start with 5 %" in page
     now = services.get_model("m")
     assert (now.latest_percent, now.latest_bake_minutes) == (5, 15)

@@ -115,7 +115,7 @@ def test_the_card_is_patched_and_read(publisher):
     changed = patch(publisher, "churn", card=CARD)
     assert changed.status_code == 200, changed.content
     found = publisher.get("/api/models/churn").json()
-    assert (found["card"], found["card_changed_by"]) == (CARD.strip(), "ann (API)")
+    assert (found["card"], found["card_changed_by"]) == (CARD.strip(), "ann")
     assert found["card_changed_at"] is not None
     assert patch(publisher, "churn", card="").json()["card"] == ""
 
@@ -125,7 +125,7 @@ def test_notes_are_patched_and_read(publisher):
     changed = patch(publisher, "churn/versions/1", notes="weak on\r\nsevens")
     assert (changed.status_code, changed.json()["notes"]) == (200, "weak on\nsevens")
     found = publisher.get("/api/models/churn/versions/1").json()
-    assert (found["notes"], found["notes_changed_by"]) == ("weak on\nsevens", "ann (API)")
+    assert (found["notes"], found["notes_changed_by"]) == ("weak on\nsevens", "ann")
 
 
 def test_the_same_text_again_keeps_who_was_first(churn):

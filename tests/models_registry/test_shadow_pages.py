@@ -52,13 +52,13 @@ def test_shadow_is_confirmed_started_and_ended(model):
         "ann",
         "is it as good",
     )
-    assert "nothing has changed" in told(start(client, model, percent="12.5"))
+    assert "Nothing has changed" in told(start(client, model, percent="12.5"))
     assert client.get(shadow_page(model, "end_shadow")).status_code == 200
     assert services.current_shadow(model) is not None
     client.post(shadow_page(model, "end_shadow"), {"reason": "enough seen"})
     shadow.refresh_from_db()
     assert (shadow.ended_by, shadow.ended_reason) == ("ann", "enough seen")
-    assert "nothing has changed" in told(client.post(shadow_page(model, "end_shadow")))
+    assert "Nothing has changed" in told(client.post(shadow_page(model, "end_shadow")))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def wilson(hits: int, total: int, z: float) -> tuple[float, float]:
 def test_shadow_that_fails_says_why(model):
     shadow = services.start_shadow(services.get_version(model, 2), by="bob")
     services.note_shadow_problem(shadow, "The process crashed.")
-    assert "The shadow gave no answers at its last run. The process crashed." in words(
+    assert "The shadow gave no answers in its last run. The process crashed." in words(
         logged_in(VIEW).get(shadow_page(model))
     )
 
@@ -217,7 +217,7 @@ def test_log_is_switched_off(model):
         ({"sides": "all"}, "Select a valid choice"),
         ({"excluded": "agee"}, "which no version of m has"),
         ({"hashed": "agee"}, "which no version of m has"),
-        ({"hashed": "x0"}, "x0 is left out already"),
+        ({"hashed": "x0"}, "x0 is in both lists"),
         ({"excluded": "x" * 1001}, "is longer than 1000 characters"),
         ({"excluded": "x0\0"}, "Null characters are not allowed"),
     ],
