@@ -346,7 +346,7 @@ class Schema:
             guess = closest(unknown[0], missing or self._names)
             hint = f"expected are {shown(self._names)}." if guess is None else f"did you mean {guess!r}?"
             lacking = [name for name in missing if name != guess]
-            hint += f" Missing: {shown(lacking)}." if lacking else ""
+            hint += f" Also missing: {shown(lacking)}." if lacking else ""
             return InputError(
                 f"{where}unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
                 code="unknown_feature",
@@ -356,7 +356,8 @@ class Schema:
                 found=unknown[0][:200],
             )
         return InputError(
-            f"{where}missing feature{'s' if len(missing) > 1 else ''} {shown(missing)}.",
+            f"{where}{'features' if len(missing) > 1 else 'feature'} {shown(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} missing. Send a value for each feature of the model.",
             code="missing_feature",
             **place,
             feature=missing[0],

@@ -93,20 +93,33 @@ def describe_rollout(model: RegisteredModel) -> str:
     if not now.live:
         return f"No replica is running: the next one that starts {'serves it' if now.number else 'does not serve it'}."
     if now.is_complete:
-        unloaded = f"; {now.unloaded} of them load it at the next request" if now.unloaded else ""
-        return f"All {now.live} running replicas {'serve it' if now.number else 'have stopped serving it'}{unloaded}."
+        return _describe_complete(now)
     if not now.number:
         return f"{now.behind} of {now.live} running replicas still serve it, until their next poll."
     return (
-        f"{now.serving} of {now.live} running replicas serve it so far; the others load it now, which takes seconds. "
-        "Until then requests get the version before, or 404. Use --wait to return when all of them serve it."
+        f"{now.serving} of {now.live} running replicas serve it so far. The others load it now, which takes seconds. "
+        "Until then, they answer with the previous version, or with 404. With --wait, the command returns when all "
+        "replicas serve it."
     )
+
+
+def _describe_complete(now: services.Rollout) -> str:
+    if now.live == 1:
+        if now.unloaded:
+            return "The running replica loads it at its next request."
+        return f"The running replica {'serves it' if now.number else 'has stopped serving it'}."
+    unloaded = ""
+    if now.unloaded:
+        unloaded = f"; {now.unloaded} of them load{'s' if now.unloaded == 1 else ''} it at the next request"
+    return f"All {now.live} running replicas {'serve it' if now.number else 'have stopped serving it'}{unloaded}."
 
 
 def add_wait_arguments(parser: ArgumentParser, until: str) -> None:
     """Declare `--wait` and `--timeout`."""
-    parser.add_argument("--wait", action="store_true", help=f"until {until}; exits 1 and says which do not otherwise")
-    parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="seconds that --wait waits at most")
+    parser.add_argument(
+        "--wait", action="store_true", help=f"return when {until}, or exit with status 1 after the timeout"
+    )
+    parser.add_argument("--timeout", type=float, default=WAIT_SECONDS, help="maximum seconds that --wait waits")
 
 
 def report(command: BaseCommand, model: RegisteredModel, options: Mapping[str, Any], *, said: str) -> None:
@@ -128,20 +141,22 @@ def wait(command: BaseCommand, model: RegisteredModel, *, timeout_seconds: float
     generation = model.generation
 
     def show(now: services.Rollout) -> None:
-        wanted = f"serve version {now.number}" if now.number else "serve it no longer"
+        wanted = f"serve version {now.number}" if now.number else "no longer serve it"
         command.stdout.write(f"{model.name}: {now.serving} of {now.live} replicas {wanted}.")
 
     final = services.wait_for_rollout(model, timeout_seconds=timeout_seconds, on_change=show)
     if final.generation != generation:
         active = f"version {final.number}" if final.number else "no version"
-        raise CommandError(f"{model.name}: somebody else's activation came next. Active now is {active}.")
+        raise CommandError(
+            f"{model.name}: another activation followed, and {active} is active now. Activate again to undo it."
+        )
     if not final.is_complete:
         raise CommandError(_describe_behind(model, final))
     if not final.live and not final.has_service:
         command.stdout.write(describe_rollout(model))
     elif not final.live:
         command.stdout.write(
-            f"No replica has been heard of in the last {conf.replica_timeout_seconds():.0f} s: "
+            f"No replica has reported in the last {conf.replica_timeout_seconds():.0f} s: "
             f"the next one that starts {'serves it' if final.number else 'does not serve it'}."
         )
     elif final.number:
@@ -166,10 +181,10 @@ def describe_address(name: str, number: int) -> str:
             told = json.loads(answer.read())
         if told["active_version"] == number:
             return f"URL: {told['example']['url']}\nTry it:\n{told['example']['curl']}"
-        problem = f"it serves version {told['active_version']} of another registry"
+        problem = f"the service there serves version {told['active_version']}"
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         problem = str(error)
     return (
-        f"It answers POST /models/{name}/predict at the address of the service. On this machine {base} does not: "
-        f"{problem}. Set PORT to the port of a service that runs here."
+        f"Clients send POST /models/{name}/predict to the address of the service. No service of this registry answers "
+        f"at {base}: {problem}. If a service runs on this machine at another port, set PORT to it."
     )

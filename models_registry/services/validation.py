@@ -82,7 +82,9 @@ def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
         first = (str(error).splitlines() or [type(error).__name__])[0][:300].replace("\0", "\ufffd").rstrip(". ")
         _store(
             version,
-            Findings().reject(f"Its check failed: {first}. Correct the artifact or its manifest and publish again."),
+            Findings().reject(
+                f"Its validation failed: {first}. Correct the artifact or its manifest and publish again."
+            ),
         )
     activate_latest(version)
     return version

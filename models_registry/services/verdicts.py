@@ -23,5 +23,5 @@ def wait_for_verdict(version: ModelVersion, *, timeout_seconds: float, poll_seco
 def open_check(version: ModelVersion) -> str:
     """Return a sentence about the validation of a version without a verdict."""
     if version.reason:
-        return f"its check is postponed. {version.reason}"
-    return "its check has not ended. It takes seconds."
+        return f"its validation is postponed. {version.reason}"
+    return "its validation has not ended. It takes seconds."

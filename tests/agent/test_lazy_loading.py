@@ -165,7 +165,7 @@ def test_people_are_told_that_a_model_is_unloaded(worker, activate):
     worker()
     eventually(lambda: rollout("a").unloaded == 1)
     model = services.get_model("a")
-    sentence = "All 1 running replicas serve it; 1 of them load it at the next request."
+    sentence = "The running replica loads it at its next request."
     assert describe_rollout(model) == sentence
     context = {"rollout": rollout("a"), "activation": Activation.objects.get(model=model)}
     page = render_to_string("models_registry/admin/rollout.html", context)

@@ -140,7 +140,7 @@ def test_refused_columns_are_named(changes, message):
 
 
 def test_missing_columns_are_all_named():
-    with pytest.raises(InputError, match="missing features 's', 't', 'o'"):
+    with pytest.raises(InputError, match="features 's', 't', 'o' are missing"):
         MIXED.from_columns({"n": [1], "x": [1.0]})
 
 

@@ -233,7 +233,7 @@ def test_failure_of_another_version_names_both_versions(code: str) -> None:
 
 
 def test_failure_that_no_version_causes_stays_as_it_is() -> None:
-    report = failed("Row 0: missing feature 'age'.", "")
+    report = failed("Row 0: feature 'age' is missing.", "")
     assert explain_versions(report, OLD) == report.reason
 
 

@@ -61,7 +61,7 @@ def test_activation_names_its_replicas_and_waits_on_request(new_service, tmp_pat
     before = service.manage("publish_model", "m", str(first), "--activate")
     assert "m 1: active. No replica is running: the next one that starts serves it." in before.stdout
     none = service.manage("activate_model", "m", "1", "--wait")
-    assert "No replica has been heard of" in none.stdout
+    assert "No replica has reported" in none.stdout
     assert "URL" not in none.stdout
     service.start().wait_until_served("m", 1, replicas=2)
 
@@ -96,7 +96,7 @@ def test_a_command_elsewhere_than_the_service_prints_no_address(new_service, tmp
     artifact = save(constant(1), tmp_path / "a.joblib", rows=[[0, 0]])
     service.environment["PORT"] = str(free_port())
     done = service.manage("publish_model", "m", str(artifact), "--activate", "--wait")
-    assert "answers POST /models/m/predict at the address of the service" in done.stdout
+    assert "send POST /models/m/predict to the address of the service" in done.stdout
     assert "curl" not in done.stdout
 
 

@@ -102,7 +102,7 @@ def test_deactivated_model_leaves_every_worker_ready(new_service, publish_consta
     other = {"features": [0, 0]}
     done = service.manage("deactivate_model", "m", "--reason", "retired", "--wait")
     assert "m: no version is active (generation 2)." in done.stdout
-    assert "2 of 2 replicas serve it no longer" in done.stdout
+    assert "2 of 2 replicas no longer serve it" in done.stdout
     for _ in range(10):  # either worker
         status, answer, _ = service.post("/models/m/predict", other)
         assert (status, answer["code"], answer["served"]) == (404, "unknown_model", ["other"])

@@ -219,7 +219,7 @@ def test_extra_columns_are_ignored_on_request(host, load):
     assert host.post("/invocations?ignore_extra=true", lines, **LINES).json == {"predictions": ["a", "b"]}
     assert host.post("/invocations?ignore_extra=true", b"x,y,id\n0,0,k\n", **CSV).json == {"predictions": ["a"]}
     missing = host.post("/invocations?ignore_extra=true", b"x,id\n0,k\n", **CSV)
-    assert "missing feature" in missing.json["message"]
+    assert "missing. Send a value" in missing.json["message"]
 
 
 @pytest.mark.parametrize("count", [2, 2000])

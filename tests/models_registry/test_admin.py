@@ -259,7 +259,7 @@ def test_a_confirmation_without_what_was_seen_is_refused(values, digits, admin_c
 
 @pytest.mark.parametrize(
     ("state", "sentence"),
-    [("rejected", "It answers nothing."), ("found", "its check has not ended"), ("missing", "it is missing")],
+    [("rejected", "It answers nothing."), ("found", "its validation has not ended"), ("missing", "it is missing")],
 )
 def test_unready_version_cannot_be_activated_and_says_why(state, sentence, digits, admin_client):
     url = page("modelversion_activate", version("digits", 9, state).pk)

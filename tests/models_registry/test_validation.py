@@ -160,7 +160,7 @@ def test_uncheckable_version_keeps_no_other_waiting(storage_directory):
     first, second = ModelVersion.objects.order_by("model__name")
     assert (first.state, second.state) == (State.FOUND, State.READY)
     assert services.check_next("x") is None, "it was tried a moment ago"
-    with pytest.raises(NotActivatable, match="its check is postponed"):
+    with pytest.raises(NotActivatable, match="its validation is postponed"):
         services.activate(first, by="x")
     kept.write_bytes(whole)
     ModelVersion.objects.update(claimed_at=timezone.now() - timedelta(seconds=POSTPONED_SECONDS))

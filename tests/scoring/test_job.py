@@ -223,7 +223,7 @@ def test_columns_that_do_not_fit_are_refused(opened, given, tmp_path, changes, k
         ("x.csv", b"", "it is empty"),
         ("x.csv", b"age,age\n1,2\n", "two columns are called 'age'"),
         ("x.csv", b"age,income,city\n", "has no rows"),
-        ("x.csv", b"age,income\n1,2\n", "Missing: 'city'|city"),
+        ("x.csv", b"age,income\n1,2\n", "Also missing: 'city'|city"),
         ("x.csv", b"age,income,city\n1,2\n", "not valid csv"),
         ("x.jsonl", b'{"age": 1,\n', "row 0 is not valid JSON"),
         ("x.jsonl", b"[1, 2]\n", "row 0 is list; expected an object"),

@@ -15,7 +15,9 @@ from models_registry.models import Canary, ModelVersion, ReplicaState
 class Command(RegistryCommand):
     """Activate, and with --wait return when every live replica serves it."""
 
-    help = "Activates a version; --wait returns when every live replica serves it, or says which do not and exits 1."
+    help = (
+        "Activates a version. With --wait, returns when every live replica serves it, or lists the others and exits 1."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the contract's arguments."""
@@ -37,7 +39,7 @@ class Command(RegistryCommand):
             help="the canary becomes active after that time, if no guardrail was broken",
         )
         parser.add_argument(
-            "--override", action="store_true", help="against the advice of its validation; needs --reason"
+            "--override", action="store_true", help="activate against the validation's advice; needs --reason"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,7 +50,7 @@ class Command(RegistryCommand):
             self._start_canary(version, options)
             return
         if options["bake"] is not None:
-            raise CommandError("--bake is the time of a canary. Give it a share too: --traffic-percent 10")
+            raise CommandError("--bake needs a canary. Give the canary a share: --traffic-percent 10")
         had_canary = model.canary_id is not None
         done = services.activate(version, by=who(), reason=options["reason"], override=options["override"])
         if done:
@@ -76,9 +78,9 @@ class Command(RegistryCommand):
         if is_answering:
             self.stdout.write(f"{said}. Promote it: python3 manage.py promote_model {version.model.name}")
         elif options["wait"]:
-            raise CommandError(f"{said} is not loaded everywhere. {describe_candidate(canary)}")
+            raise CommandError(f"{said}, but not every replica has loaded it. {describe_candidate(canary)}")
         else:
-            self.stdout.write(f"{said}, which begin when every replica has loaded it. {describe_candidate(canary)}")
+            self.stdout.write(f"{said}, as soon as every replica has loaded it. {describe_candidate(canary)}")
 
 
 def describe_candidate(canary: Canary) -> str:
@@ -88,4 +90,4 @@ def describe_candidate(canary: Canary) -> str:
         return "No replica is running."
     behind = [replica for replica in replicas if replica.state != ReplicaState.SERVING]
     told = "; ".join(f"{item.replica} ({item.state}{': ' + item.reason if item.reason else ''})" for item in behind)
-    return f"{len(behind)} of {len(replicas)} running replicas have not: {told}."
+    return f"{len(behind)} of {len(replicas)} running replicas have not loaded it: {told}."

@@ -12,7 +12,7 @@ from models_registry.management.base import RegistryCommand, add_wait_arguments,
 class Command(RegistryCommand):
     """Deactivate, and with --wait return when no live replica serves the model."""
 
-    help = "Deactivates a model; its versions and history stay, rollback_model activates it again."
+    help = "Deactivates a model. Its versions and history stay, and rollback_model activates it again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments, as those of activate_model."""

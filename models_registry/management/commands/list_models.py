@@ -13,7 +13,7 @@ from models_registry.management.base import RegistryCommand
 class Command(RegistryCommand):
     """Print the registry, for people or with --json for programs."""
 
-    help = "Models, versions, states, which is active, how many replicas serve it; --json."
+    help = "Lists the models, their versions and states, the active version, and how many replicas serve it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the contract's arguments."""

@@ -12,7 +12,7 @@ from models_registry.management.base import RegistryCommand, who
 class Command(RegistryCommand):
     """Restore; nothing is activated by it."""
 
-    help = "Restores an archived model; then activate one of its versions."
+    help = "Restores an archived model. No version is active until you activate one."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the argument."""

@@ -28,7 +28,7 @@ class Command(RegistryCommand):
         parser.add_argument("--off", action="store_true", help="end the shadow of the model")
         parser.add_argument("--reason", default="", help="kept in the history")
         parser.add_argument(
-            "--override", action="store_true", help="against the advice of its validation; needs --reason"
+            "--override", action="store_true", help="start against the validation's advice; needs --reason"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
