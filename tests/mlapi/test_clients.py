@@ -155,7 +155,7 @@ def test_triton_shows_our_errors_to_its_user(client):
     cases = {
         "Expected numbers of shape [rows, 2]": lambda: client.infer("plain", [given("input", [[1.0]])]),
         "Row 0, feature 'x1'": lambda: client.infer("plain", [given("input", [[1.0, np.nan]])]),
-        "missing features": lambda: client.infer("penguins", penguins()[:2]),
+        "are missing": lambda: client.infer("penguins", penguins()[:2]),
         "No model called 'nobody'": lambda: client.infer("nobody", [given("input", ROWS)]),
         "Version 5": lambda: client.infer("plain", [given("input", ROWS)], model_version="5"),
         "has no output 'fit'": lambda: client.infer(
