@@ -11,6 +11,7 @@ from models_registry.artifacts.cache import ArtifactCache
 from models_registry.storage import LogStorage, VersionedStorage, open_log_storage, open_storage
 
 LISTING_BESIDE_QUEUE_SECONDS = 900.0
+MIN_REPLICA_TIMEOUT_SECONDS = 10.0
 
 
 def storage() -> VersionedStorage:
@@ -56,4 +57,4 @@ def batch_locations() -> tuple[str, ...]:
 
 def replica_timeout_seconds() -> float:
     """Return the time in seconds after which a silent replica no longer counts as live."""
-    return max(10.0, 5 * float(settings.MODELS_POLL_SECONDS))
+    return max(MIN_REPLICA_TIMEOUT_SECONDS, 5 * float(settings.MODELS_POLL_SECONDS))

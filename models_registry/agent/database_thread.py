@@ -64,6 +64,7 @@ class DatabaseThread(PeriodicThread):
             except DatabaseError as error:
                 self._note_database(error)
                 connection.close()
+                self._idle.distrust()
 
     def _note_database(self, error: DatabaseError | None) -> None:
         events = self._events

@@ -18,9 +18,10 @@ from models_registry.services.desired_state import DesiredState
 log = structlog.get_logger(__name__)
 
 # A restored backup, or a direct edit of the database, increments no revision. So after this number of polls the sums
-# over all models are compared, and all models if the sums differ. All models are also compared regularly, less often if
-# there are many.
-POLLS_PER_COMPARISON = 5
+# over all models are compared, and all models if the sums differ.
+POLLS_PER_SUMS = 5
+# All models are also compared regularly, less often if there are many.
+POLLS_PER_COMPARISON = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class DesiredStateReader:
         self.state = DesiredState()
         self.has_read = False
         self._cache = DesiredStateCache(cache_path)
-        self._comparison_seconds = POLLS_PER_COMPARISON * poll_seconds
-        self._comparison = Pace(self._comparison_seconds)
+        self._sums_seconds = POLLS_PER_SUMS * poll_seconds
+        self._comparison = Pace(POLLS_PER_COMPARISON * poll_seconds)
         self._looked: int | None = None
         self._sums: _SumsAt | None = None
         self._sum_at = 0.0
@@ -135,7 +136,7 @@ class DesiredStateReader:
 
     def _keep_sums(self, sums: services.DesiredStateSums) -> _SumsAt:
         self._sums = _SumsAt(self.state.revision, sums)
-        self._sum_at = time.monotonic() + self._comparison_seconds
+        self._sum_at = time.monotonic() + self._sums_seconds
         return self._sums
 
     def _keep(self, changed: set[str]) -> None:

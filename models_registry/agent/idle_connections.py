@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Most steps are short and rarely overlap. An overlapping step opens a connection of its own, which is closed after it.
-MAX_IDLE = 2
+# The lookout, the heartbeat and the reconciler step every two seconds, often at the same time. A further step at that
+# time opens a connection of its own, which is closed after it.
+MAX_IDLE = 3
+# A connection that was used within this time is not tested before its next use. If the server has restarted since, a
+# step fails, its loop repeats it, and all other connections are tested.
+TRUSTED_SECONDS = 10.0
 
 
 class IdleConnections:
@@ -18,8 +23,10 @@ class IdleConnections:
 
     def __init__(self) -> None:
         """Keep none yet."""
-        self._idle: list[BaseDatabaseWrapper] = []
+        # Each with the time of its last use.
+        self._idle: list[tuple[BaseDatabaseWrapper, float]] = []
         self._users = 0
+        self._distrusted_at = 0.0
         self._guard = threading.Lock()
 
     @contextmanager
@@ -35,14 +42,18 @@ class IdleConnections:
                 ended = [] if self._users else self._idle
                 if ended:
                     self._idle = []
-            for one in ended:
+            for one, _ in ended:
                 one.close()
+
+    def distrust(self) -> None:
+        """Test each idle connection before its next use: one of them has failed."""
+        self._distrusted_at = time.monotonic()
 
     @contextmanager
     def lend(self) -> Iterator[None]:
         """Lend this thread a Django connection for a step; reopen it if it is broken or too old."""
         with self._guard:
-            one = self._idle.pop() if self._idle else None
+            one, used_at = self._idle.pop() if self._idle else (None, 0.0)
         if one is None:
             one = connections.create_connection(DEFAULT_DB_ALIAS)
             # Only one thread at a time uses it.
@@ -50,6 +61,8 @@ class IdleConnections:
         connections[DEFAULT_DB_ALIAS] = one
         try:
             one.close_if_unusable_or_obsolete()
+            if used_at > max(time.monotonic() - TRUSTED_SECONDS, self._distrusted_at):
+                one.health_check_done = True  # type: ignore[attr-defined]  # the stubs omit it
             yield
         finally:
             del connections[DEFAULT_DB_ALIAS]
@@ -63,7 +76,7 @@ class IdleConnections:
         with self._guard:
             is_kept = bool(self._users) and len(self._idle) < MAX_IDLE
             if is_kept:
-                self._idle.append(one)
+                self._idle.append((one, time.monotonic()))
         if not is_kept:
             one.close()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from django.db import DatabaseError, connection
 
-from models_registry import services
+from models_registry import conf, services
 from models_registry.agent.database_thread import DatabaseThread
 from models_registry.agent.desired_state_reader import DesiredStateReader
 from models_registry.agent.failures import Failure, Failures
@@ -35,6 +35,9 @@ from models_registry.services.rollout import ModelReport
 from models_registry.storage import VersionedStorage
 
 log = structlog.get_logger(__name__)
+
+# A quarter of the shortest time after which a silent replica counts as gone.
+BEAT_SECONDS = conf.MIN_REPLICA_TIMEOUT_SECONDS / 4
 
 
 class Reconciler:
@@ -95,7 +98,7 @@ class Reconciler:
         self._lookout = lookout or Lookout()
         self._lookout.add(self._reader.look, seconds=poll_seconds, then=self._thread.wake)
         # In a thread of its own: no load, slow look or lock on another table may make this replica count as gone.
-        self._heartbeat = DatabaseThread("heartbeat", self._beat, seconds=max(1.0, min(2.0, poll_seconds)))
+        self._heartbeat = DatabaseThread("heartbeat", self._beat, seconds=BEAT_SECONDS)
         runtime.on_demand = self._residency.on_demand
         if runtime.on_demand is not None:
             runtime.on_demand.wake = self._thread.wake

@@ -21,7 +21,13 @@ from models_registry.models.registered_model import (
 from models_registry.models.replica import Lease, Replica, ReplicaModel, ReplicaQuerySet, ReplicaState
 from models_registry.models.text_revision import TextRevision
 from models_registry.models.traffic import Activation, Canary, Shadow, ShadowWindow
-from models_registry.models.version import POSTPONED_SECONDS, ModelVersion, ModelVersionQuerySet, State
+from models_registry.models.version import (
+    POSTPONED_SECONDS,
+    ModelVersion,
+    ModelVersionQuerySet,
+    State,
+    interrupted_checks_began_before,
+)
 from models_registry.models.webhook import WebhookDelivery
 
 __all__ = [
@@ -56,4 +62,5 @@ __all__ = [
     "UsageWindow",
     "UsageWindowQuerySet",
     "WebhookDelivery",
+    "interrupted_checks_began_before",
 ]

@@ -37,7 +37,8 @@ class Replica(models.Model):
     host = models.CharField(max_length=200)
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField()
-    heartbeat_at = models.DateTimeField(db_index=True)
+    # Without an index: PostgreSQL then updates a heartbeat in place, and the table has few rows.
+    heartbeat_at = models.DateTimeField()
     # A replica of an earlier release says neither.
     storage = models.CharField(
         max_length=1000, blank=True, default="", db_default="", help_text="The address of its storage."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -28,6 +28,12 @@ class State(models.TextChoices):
     DELETED = "deleted", "Deleted"
 
 
+def interrupted_checks_began_before() -> datetime:
+    """Return the moment before which a validation that has no verdict yet must have begun to count as interrupted."""
+    seconds: float = 2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS
+    return timezone.now() - timedelta(seconds=seconds)
+
+
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     """Filters and orders of versions."""
 
@@ -35,9 +41,9 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         """Return the versions that passed validation."""
         return self.filter(state=State.READY)
 
-    def waiting_for_check(self) -> ModelVersionQuerySet:
+    def waiting_for_check(self, *, interrupted_before: datetime | None = None) -> ModelVersionQuerySet:
         """Return the versions that wait for validation, and those whose validation was interrupted."""
-        stale = timezone.now() - timedelta(seconds=2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS)
+        stale = interrupted_before or interrupted_checks_began_before()
         return self.filter(Q(state=State.FOUND) | Q(state=State.CHECKING, claimed_at__lt=stale))
 
     def due_for_check(self) -> ModelVersionQuerySet:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from models_registry import conf
 from models_registry.errors import ScoringRefused, UnknownBatch
 from models_registry.models import BatchJob, BatchState, ModelVersion, RegisteredModel, State
+from models_registry.services.prepared import PreparedQuery
 
 # If a job's process has not reported for this time, another replica takes the job over.
 SILENT_SECONDS = 60.0
@@ -53,11 +54,20 @@ def cancel_batch(job: BatchJob) -> bool:
 
 def has_batch_to_run() -> bool:
     """Return whether a job is due; every replica polls this."""
-    return BatchJob.objects.filter(Q(state=BatchState.QUEUED) | _silent_at(timezone.now())).exists()
+    return _WAITING.exists(timezone.now() - timedelta(seconds=SILENT_SECONDS))
 
 
 def _silent_at(now: datetime) -> Q:
-    return Q(state=BatchState.RUNNING, heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
+    return _silent_since(now - timedelta(seconds=SILENT_SECONDS))
+
+
+def _silent_since(moment: datetime) -> Q:
+    return Q(state=BatchState.RUNNING, heartbeat_at__lt=moment)
+
+
+_WAITING = PreparedQuery(
+    lambda moment: BatchJob.objects.filter(Q(state=BatchState.QUEUED) | _silent_since(moment)).values_list("pk")
+)
 
 
 def claim_batch(holder: str) -> BatchJob | None:

@@ -11,6 +11,7 @@ from models_registry.errors import RequestError
 from models_registry.inference.capture import EXCLUDE, HASH, Capture
 from models_registry.models import CaptureSides, RegisteredModel
 from models_registry.services.feature_bins import drop_hidden_bins
+from models_registry.services.prepared import PreparedQuery
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +19,9 @@ MAX_COLUMN = 1000
 
 
 def read_captures() -> dict[str, Capture]:
-    """Return the settings of the logged models by name, with one query."""
+    """Return the settings of the logged models by name, with one query if there are none, else two."""
+    if not _CAPTURED.exists():
+        return {}
     models = RegisteredModel.objects.filter(capture_percent__gt=0)
     return {
         name: Capture(
@@ -29,6 +32,9 @@ def read_captures() -> dict[str, Capture]:
         )
         for name, percent, sides, exclude in models.values_list("name", "capture_percent", "capture", "capture_exclude")
     }
+
+
+_CAPTURED = PreparedQuery(lambda _: RegisteredModel.objects.filter(capture_percent__gt=0).values_list("pk"))
 
 
 def set_capture(

@@ -16,6 +16,7 @@ from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
 from models_registry.inference.routing import TrafficSplit
 from models_registry.models import Activation, DesiredStateRevision, ModelVersion, RegisteredModel
+from models_registry.services.prepared import PreparedQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,13 @@ def record_change(model_id: int) -> None:
 
 def read_revision() -> int:
     """Return the revision of the desired state: one row for any number of models."""
-    number = DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values_list("number", flat=True).first()
-    return number or 0
+    row = _REVISION.first()
+    return row[0] if row else 0
+
+
+_REVISION = PreparedQuery(
+    lambda _: DesiredStateRevision.objects.filter(pk=DesiredStateRevision.ONLY).values_list("number")
+)
 
 
 DesiredStateSums = tuple[int | None, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -21,6 +21,7 @@ from models_registry.models import ModelVersion, RegisteredModel, Replay, State
 from models_registry.monitoring.replay import DEFAULT_TOLERANCE, compare
 from models_registry.services.examination import fetch_artifact
 from models_registry.services.logged_rows import logged_table
+from models_registry.services.prepared import PreparedQuery
 
 log = structlog.get_logger(__name__)
 
@@ -81,17 +82,23 @@ def get_replay(model: RegisteredModel, pk: int) -> Replay:
 
 def has_replay_to_run() -> bool:
     """Return whether a replay is due; every replica polls this, so the query has no joins, which take long to plan."""
-    return Replay.objects.filter(_open_ones()).exists()
+    return _WAITING.exists(_stale_before())
 
 
-def _open_ones() -> Q:
-    stale = timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
-    return Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=stale)
+def _stale_before() -> datetime:
+    return timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
+
+
+def _open_ones(claimed_before: datetime) -> Q:
+    return Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=claimed_before)
+
+
+_WAITING = PreparedQuery(lambda moment: Replay.objects.filter(_open_ones(moment)).values_list("pk"))
 
 
 def replay_next() -> Replay | None:
     """Run the oldest queued replay; None if none is queued."""
-    open_ones = _open_ones()
+    open_ones = _open_ones(_stale_before())
     if not Replay.objects.filter(open_ones).exists():
         return None
     for replay in Replay.objects.filter(open_ones).select_related("version__model", "compared_with").order_by("pk"):

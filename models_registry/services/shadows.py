@@ -19,6 +19,7 @@ from models_registry.monitoring.buckets import SECONDS, quantile
 from models_registry.monitoring.intervals import Interval, share_interval
 from models_registry.services.activation import describe_conflict, require_activatable, require_second_person
 from models_registry.services.canaries import require_range
+from models_registry.services.prepared import PreparedQuery
 
 log = structlog.get_logger(__name__)
 
@@ -168,11 +169,15 @@ def current_shadow(model: RegisteredModel) -> Shadow | None:
 
 def read_shadows() -> dict[str, ShadowShare]:
     """Return the running shadows by model name: without shadows one query without joins, else two queries."""
-    running = Shadow.objects.filter(ended_at=None)
-    if not running.exists():
+    if not _RUNNING.exists():
         return {}
-    rows = running.values_list("model__name", "pk", "version__number", "active_version__number", "percent")
+    rows = Shadow.objects.filter(ended_at=None).values_list(
+        "model__name", "pk", "version__number", "active_version__number", "percent"
+    )
     return {name: ShadowShare(pk, number, active, percent) for name, pk, number, active, percent in rows}
+
+
+_RUNNING = PreparedQuery(lambda _: Shadow.objects.filter(ended_at=None).values_list("pk"))
 
 
 def get_running_shadow(shadow_id: int) -> Shadow | None:

@@ -13,12 +13,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from models_registry.errors import DiskUnavailable, ObjectMissing, RequestError, StorageError
-from models_registry.models import FeatureBins, ModelVersion, RegisteredModel, State
+from models_registry.models import FeatureBins, ModelVersion, RegisteredModel, State, interrupted_checks_began_before
 from models_registry.services import parts
 from models_registry.services.desired_state import record_change
 from models_registry.services.examination import Findings, examine, storable
 from models_registry.services.feature_bins import try_to_fix_bins
 from models_registry.services.latest_policy import activate_latest
+from models_registry.services.prepared import PreparedQuery
 from models_registry.services.references import store_rows
 from models_registry.services.webhooks import record_event
 
@@ -32,7 +33,12 @@ CANDIDATES = 8
 
 def has_version_to_check() -> bool:
     """Return whether a version is due; every replica polls this, so the query has no joins, which take long to plan."""
-    return ModelVersion.objects.waiting_for_check().exists()
+    return _WAITING.exists(interrupted_checks_began_before())
+
+
+_WAITING = PreparedQuery(
+    lambda moment: ModelVersion.objects.waiting_for_check(interrupted_before=moment).values_list("pk")
+)
 
 
 def check_next(holder: str) -> ModelVersion | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from django.db import OperationalError, connection, connections
 
 from models_registry.agent.database_thread import DatabaseThread
-from models_registry.agent.idle_connections import MAX_IDLE, IdleConnections
+from models_registry.agent.idle_connections import MAX_IDLE, TRUSTED_SECONDS, IdleConnections, OfProcess
 from models_registry.agent.lookout import Lookout
 from models_registry.services import read_revision
 from tests.support.waiting import eventually
@@ -116,6 +117,42 @@ def test_steps_at_once_have_connections_of_their_own(kept_connections):
     with kept_connections.kept():
         first, second = in_thread(inner)
     assert first is not second
+
+
+@pytest.fixture
+def tested(monkeypatch) -> list[int]:
+    """One entry for each test of a connection before its use."""
+    calls: list[int] = []
+    monkeypatch.setitem(connections.settings["default"], "CONN_HEALTH_CHECKS", True)
+    monkeypatch.setattr(type(connections["default"]), "is_usable", lambda _: not calls.append(1))
+    return calls
+
+
+@pytest.mark.parametrize(("pause_seconds", "tests"), [(0.0, 0), (TRUSTED_SECONDS + 1, 1)])
+def test_only_a_connection_after_a_pause_is_tested(kept_connections, tested, monkeypatch, pause_seconds, tests):
+    with kept_connections.kept():
+        used_by(kept_connections)
+        later = time.monotonic() + pause_seconds
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        used_by(kept_connections)
+    assert len(tested) == tests
+
+
+def test_all_connections_are_tested_after_a_failure(kept_connections, tested):
+    with kept_connections.kept():
+        used_by(kept_connections)
+        kept_connections.distrust()
+        used_by(kept_connections)
+    assert len(tested) == 1
+
+
+def test_a_step_that_fails_has_other_connections_tested(monkeypatch):
+    told = threading.Event()
+    monkeypatch.setattr(OfProcess.connections, "distrust", told.set)
+    thread = DatabaseThread("work", raise_away, seconds=SOON)
+    thread.start()
+    assert told.wait(20)
+    thread.stop()
 
 
 def test_no_connection_outlives_the_last_loop(kept_connections):

@@ -16,6 +16,7 @@ from models_registry.agent.fleet import Fleet
 from models_registry.agent.reporting import Reporter
 from models_registry.models import DesiredStateRevision, ModelVersion, RegisteredModel, Replica, ReplicaModel, State
 from models_registry.services.rollout import ModelReport
+from models_registry.storage import StorageIdentity
 from tests.support.registry import version
 
 pytestmark = pytest.mark.django_db
@@ -241,7 +242,8 @@ def reports(count: int, **values) -> dict[str, ModelReport]:
 
 
 def reporter(known: dict[str, ModelReport]) -> Reporter:
-    return Reporter("r", started_at=timezone.now(), names=lambda: list(known), describe=known.get)
+    storage = StorageIdentity("file:///models")
+    return Reporter("r", storage=storage, started_at=timezone.now(), names=lambda: list(known), describe=known.get)
 
 
 @pytest.mark.parametrize("count", [2, 100])
