@@ -136,7 +136,9 @@ def sample_of(model: Any, X: Any, count: int = SAMPLE_ROWS) -> dict[str, Any]:
 
 
 def rows_of(X: Any, count: int | None) -> list[Any]:
-    """Return rows as JSON values: by name if all column names are texts, else by position."""
+    """Return rows as JSON values: by name if all column names are texts, else by position; a dict is one row."""
+    if isinstance(X, dict):
+        return [_plain(X)]
     if hasattr(X, "columns"):
         names = list(X.columns)
         values = [[_plain(value) for value in row] for row in X.itertuples(index=False, name=None)]
@@ -300,12 +302,17 @@ def _call(method: str, url: str, path: str, headers: dict[str, str], body: bytes
 
 
 def _connect(url: str) -> tuple[HTTPConnection, str]:
-    """Return a connection to the service, and the prefix of its paths."""
+    """Return an open connection to the service, and the prefix of its paths."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"The url is {url!r}; expected one such as http://localhost:8000.")
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    return kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS), parts.path.rstrip("/")
+    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.connect()
+    except OSError as error:
+        raise ServiceError(f"{url} cannot be reached: {error}. Check the url, and that the service runs.") from error
+    return connection, parts.path.rstrip("/")
 
 
 def _read(response: HTTPResponse) -> Any:

@@ -112,6 +112,6 @@ def _next_step(own: StorageIdentity, expected: StorageIdentity, host: str) -> st
         steps.append(f"AWS_ENDPOINT_URL_S3={expected.endpoint}")
     unset = " and unset AWS_ENDPOINT_URL_S3" if own.endpoint and not expected.endpoint else ""
     told = f"Set {' and '.join(steps)}{unset}" if steps else "Unset AWS_ENDPOINT_URL_S3"
-    if expected.is_directory:
+    if expected.is_directory and host != socket.gethostname():
         return f"{told} on {host}, or publish in the admin of the service."
     return f"{told}, and repeat it. To move the storage, stop the service first."

@@ -152,6 +152,18 @@ def test_predict_asks_any_model_in_parts(load, monkeypatch):
             client.predict(FRAME, url, name="x")
 
 
+def test_predict_takes_one_row_as_a_dict(load):
+    load(LogisticRegression().fit(FRAME.fillna(0), ["a", "b", "a", "b"]), "churn")
+    with live_service() as url:
+        assert client.predict({"age": np.float64(20), "income": 1}, url) == client.predict(FRAME[:1], url)
+
+
+def test_service_that_is_down_is_told_with_its_url():
+    with pytest.raises(client.ServiceError, match="http://localhost:9 cannot be reached: .* Check the url") as down:
+        client.predict(FRAME, "http://localhost:9")
+    assert down.value.status == 0
+
+
 def test_file_is_served_and_needs_the_standard_library_alone(host, tmp_path):
     answer = host.get("/client.py")
     assert answer.headers["content-type"] == "text/x-python; charset=utf-8"

@@ -17,6 +17,7 @@ from mlapi import replica
 from mlapi.http.auth import require_key
 from mlapi.http.request import Headers
 from mlapi.http.routes import ENDPOINTS
+from mlapi.pages import client
 from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.agent.api_key_sync import ApiKeySync
@@ -27,6 +28,7 @@ from models_registry.inference.rates import SharedBucket
 from models_registry.models import ApiKey, Replica
 from models_registry.services.api_keys import digest_of_key
 from tests.support.estimators import constant
+from tests.support.live import live_service
 from tests.support.waiting import eventually
 
 ROW = {"features": [0, 0]}
@@ -47,6 +49,16 @@ def keys(settings):
     yield add
     replica.runtime.keys = None
     replica.runtime.key_uses.take()
+
+
+def test_predict_of_the_notebook_sends_the_key(load, keys):
+    load(constant(1))
+    keys("secret")
+    with live_service() as url:
+        assert client.predict([[0, 0]], url, key="secret") == [1]
+        with pytest.raises(client.ServiceError, match="An API key is required") as refused:
+            client.predict([[0, 0]], url)
+    assert refused.value.status == 401
 
 
 def test_predictions_need_a_key_in_either_header(host, load, keys):
