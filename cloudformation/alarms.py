@@ -49,12 +49,12 @@ def add_deployment_alarms(template: Template) -> list[cloudwatch.Alarm]:
     of_service: dict[str, object] = {"Service": Ref("AWS::StackName")}
     watches = (
         Watch(
-            "TargetErrors", "One in ten predictions failed, of at least a hundred in five minutes",
+            "TargetErrors", "At least 10 % of the predictions failed, among 100 or more in five minutes",
             METRICS_NAMESPACE, "FailurePercent", of_service, 50, statistic="p90",
             seconds=300, periods=1, of_periods=1, needs_samples=True,
         ),
         Watch(
-            "ReplicaFailed", "A replica cannot load a model; it serves the version before",
+            "ReplicaFailed", "A replica cannot load a model, and still serves the previous version",
             METRICS_NAMESPACE, "ReplicaFailed", of_service, 1, statistic="Maximum", periods=1, of_periods=1,
         ),
     )  # fmt: skip
@@ -77,7 +77,7 @@ def add_service_alarms(template: Template) -> None:
             _ALB, "RejectedConnectionCount", of_balancer, 1, periods=1,
         ),
         Watch(
-            "SlowAnswers", "One answer in a hundred takes over a second",
+            "SlowAnswers", "1 % of the requests take more than a second",
             _ALB, "TargetResponseTime", of_balancer, 1.0, statistic="p99", periods=5, of_periods=5,
         ),
         _no_healthy_target("NoHealthyTarget", "No task is ready", balancer, targets),
@@ -113,9 +113,9 @@ def add_api_alarms(template: Template) -> None:
         "ServiceName": imported(SERVICE_STACK, "Service"),
     }
     watches = (
-        Watch("ApiErrors", "Callers got 5xx, from the tasks or from the API itself", _API, "5xx", of_api, 5),
+        Watch("ApiErrors", "Clients got 5xx, from the tasks or from the API itself", _API, "5xx", of_api, 5),
         Watch(
-            "SlowAnswers", "One answer in a hundred takes over a second",
+            "SlowAnswers", "1 % of the requests take more than a second",
             _API, "Latency", of_api, 1000, statistic="p99", periods=5, of_periods=5,
         ),
         Watch(
@@ -137,7 +137,7 @@ def add_database_alarms(template: Template, instance: object, topic: object, *, 
             2 * _GIBIBYTE, statistic="Minimum", comparison="LessThanThreshold", periods=5, of_periods=5,
         ),
         Watch(
-            "DatabaseCpu", "The database is busy", _RDS, "CPUUtilization", of_database, 80,
+            "DatabaseCpu", "The database uses over 80 % of its CPU", _RDS, "CPUUtilization", of_database, 80,
             statistic="Average", periods=10, of_periods=10,
         ),
     )  # fmt: skip

@@ -304,7 +304,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "database_snapshot": (r"|[A-Za-z][A-Za-z0-9-]*|(rds:|arn:aws[a-z-]*:rds:).+", "the name or ARN of a snapshot"),
     "existing_model_bucket": (r"|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"),
     "existing_repository": (r"|[a-z0-9]+([._/-][a-z0-9]+)*", "the name of an ECR repository"),
-    "backup_role_arn": (r"|arn:aws[a-z-]*:iam::\d{12}:role/.+", "the ARN of a role that AWS Backup may act under"),
+    "backup_role_arn": (r"|arn:aws[a-z-]*:iam::\d{12}:role/.+", "the ARN of a role that AWS Backup can assume"),
     "key_arn": (r"|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", "the ARN of a key in KMS"),
     "first_zone": (r"|[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as us-east-1a"),
     "second_zone": (r"|[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as us-east-1b"),

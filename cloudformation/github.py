@@ -46,7 +46,7 @@ def _add_parameters(template: Template) -> None:
         (DATA_STACK, "mlapi-dev-data", "[A-Za-z][A-Za-z0-9-]{0,127}", "Name of the data stack, with the repository."),
         ("GithubRepository", "", r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", "Owner and name, such as example/models."),
         ("ExistingProviderArn", None, r"|arn:aws[a-z-]*:iam::\d{12}:oidc-provider/.+",
-         "The account's provider for GitHub, where it has one already: an account takes one only."),
+         "The account's provider for GitHub, if it exists already. An account can have only one."),
         ("PermissionsBoundaryArn", None, r"|arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+",
          "Policy that bounds both roles, and every role that a workflow makes."),
     ):  # fmt: skip

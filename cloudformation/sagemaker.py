@@ -69,7 +69,7 @@ def _add_parameters(template: Template) -> None:
             Default="5",
             MinValue=1,
             MaxValue=200,
-            Description="Most requests at once; those above it are refused.",
+            Description="Maximum number of concurrent requests; more are refused.",
         ),
     )
 

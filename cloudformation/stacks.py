@@ -92,11 +92,11 @@ def data_stack() -> Template:
     alarms.add_database_alarms(template, Ref(registry.instance), Ref(mail), condition=HAS_DATABASE)
 
     export(template, "ModelBucket", buckets.name, "Upload models here, under the prefix")
-    export(template, "ModelBucketArn", buckets.arn, "Of the model bucket")
+    export(template, "ModelBucketArn", buckets.arn, "ARN of the model bucket")
     export(template, "ModelPrefix", Ref("ModelPrefix"), "Folder of the models in the bucket")
     export(template, "LogBucket", Ref(buckets.logs), "Access logs of the balancer and of the model bucket")
     export(template, "Repository", images.name, "Name of the image repository")
-    export(template, "RepositoryArn", images.arn, "Of the image repository")
+    export(template, "RepositoryArn", images.arn, "ARN of the image repository")
     export(template, "RepositoryUri", images.uri, "Push images here")
     export(template, "DjangoSecretKeyArn", Ref(secrets.django_key), "Secret with Django's key")
     export(template, "AdminPasswordArn", Ref(secrets.admin_password), "Secret with the admin's password")
@@ -176,7 +176,7 @@ def _add_outputs(template: Template, door: Door, service: ecs.Service, roles: ia
     )
     export(template, "Cluster", Ref(service.cluster), "The ECS cluster")
     export(template, "Service", GetAtt(service.service, "Name"), "The ECS service")
-    export(template, "ServiceArn", Ref(service.service), "Of the ECS service")
+    export(template, "ServiceArn", Ref(service.service), "ARN of the ECS service")
     export(template, "LogGroup", Ref(log_group), "The service's log lines")
     export(template, "TaskRoleArn", GetAtt(roles.task, "Arn"), "The role that the service acts under")
 

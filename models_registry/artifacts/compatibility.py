@@ -38,15 +38,15 @@ def caller_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
 def _input_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = []
     if new["type"] not in (old["type"], "any") and old["type"] not in ALSO_TAKES.get(new["type"], ()):
-        found.append(f"{name!r} is of type {new['type']}, so far {old['type']}.")
+        found.append(f"{name!r} has the type {new['type']}; the active version takes {old['type']}.")
     if old.get("nullable") and not new.get("nullable"):
         found.append(f"{name!r} may no longer be null.")
     if old.get("optional") and not new.get("optional"):
-        found.append(f"{name!r} may no longer be left out.")
+        found.append(f"{name!r} may no longer be omitted.")
     if new.get("closed"):
         refused = [value for value in old.get("categories") or () if value not in new["categories"]]
         if not old.get("closed"):
-            found.append(f"{name!r} takes its trained categories only, so far any value.")
+            found.append(f"{name!r} takes only its trained categories; the active version takes any value.")
         elif refused:
             found.append(f"{name!r} no longer takes {_listed(refused)}.")
     return found

@@ -112,12 +112,12 @@ def judge(compared: Comparison) -> ColumnDrift:
         reference_missing=_share(reference_missing),
     )
     if (fewest := min(compared.rows)) < MIN_ROWS:
-        return judged(TOO_FEW_ROWS, f"{fewest} of {MIN_ROWS} rows on one side.")
+        return judged(TOO_FEW_ROWS, f"One side has {fewest} rows; a verdict needs {MIN_ROWS}.")
     if _differs(missing, reference_missing):
         shares = f"{_share(missing):.1%} of the values are missing, {_share(reference_missing):.1%} in the reference."
         return judged(DRIFTED, shares)
     if (fewest := min(rows - lacking for lacking, rows in (missing, reference_missing))) < MIN_ROWS:
-        return judged(TOO_FEW_ROWS, f"{fewest} of {MIN_ROWS} values that are not missing.")
+        return judged(TOO_FEW_ROWS, f"One side has {fewest} values that are not missing; a verdict needs {MIN_ROWS}.")
     if refusal := compared.refusal():
         return judged(NOT_COMPARED, refusal)
     size = compared.distance()
@@ -125,10 +125,10 @@ def judge(compared: Comparison) -> ColumnDrift:
         return judged(NOT_COMPARED, "Its values are too large to compare.")
     judged = partial(judged, effect_size=size, distribution=compared.distribution())
     if size <= THRESHOLD:
-        return judged(STABLE, f"{size:.3f} is within {THRESHOLD}.")
+        return judged(STABLE, f"The effect size {size:.3f} is at most {THRESHOLD}.")
     chance = compared.chance()
     verdict = DRIFTED if size > chance else STABLE
-    reason = f"{size:.3f} is above {THRESHOLD}; chance gives up to {chance:.3f}."
+    reason = f"The effect size {size:.3f} is above {THRESHOLD}. Random splits give up to {chance:.3f}."
     return judged(verdict, reason, chance=chance)
 
 

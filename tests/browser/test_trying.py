@@ -40,8 +40,8 @@ def test_version_page_leads_to_answer_and_comparison(page, candidate):
     page.get_by_role("link", name="Try it").click()
     expect(page.locator("#prediction")).to_have_text("a", timeout=30_000)
     expect(page.locator("#served")).to_contain_text("version 2")
-    expect(page.get_by_text("Version 2 is tried in a sandbox")).to_be_visible()
-    expect(page.get_by_role("link", name="Ask the active version")).to_be_visible()
+    expect(page.get_by_text("Version 2 runs in a sandbox")).to_be_visible()
+    expect(page.get_by_role("link", name="Use the active version")).to_be_visible()
     table = {"name": "rows.csv", "mimeType": "text/csv", "buffer": b"age\n20\n50\n"}
     page.locator("#csv").set_input_files(table)
     expect(page.locator("#table tbody td:first-child")).to_have_text(["a", "b"], timeout=30_000)
@@ -55,4 +55,4 @@ def test_version_page_leads_to_answer_and_comparison(page, candidate):
     services.deactivate(services.get_model("churn"), by="t")
     page.goto("/?version=2#churn")
     expect(page.locator("#prediction")).to_have_text("a", timeout=30_000)
-    expect(page.get_by_role("link", name="Ask the active version")).to_have_count(0)
+    expect(page.get_by_role("link", name="Use the active version")).to_have_count(0)

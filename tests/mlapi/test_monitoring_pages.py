@@ -64,9 +64,9 @@ def test_drift_page_agrees_with_scipy(served, look):  # noqa: F811
     before, after = np.array(REFERENCE)[:, 1], np.array(SHIFTED)[:, 1]
     size = wasserstein_distance(before, after) / np.std(before)
     words = row_text(answer, 'data-column="x1"')
-    assert words.startswith(f"x1 changed {size:.3f} is above 0.1;"), words
+    assert words.startswith(f"x1 changed The effect size {size:.3f} is above 0.1."), words
     assert f"{size:.3f} Wasserstein distance 300 reference 300 0 % reference 0 %" in words
-    assert row_text(answer, 'data-column="x0"').startswith("x0 fine 0.000 is within 0.1.")
+    assert row_text(answer, 'data-column="x0"').startswith("x0 fine The effect size 0.000 is at most 0.1.")
     labels = [classifier(0).predict(rows) for rows in (REFERENCE, SHIFTED)]
     shares = [[np.mean(side == name) for name in ("no", "yes")] for side in labels]
     assert f"{jensenshannon(*shares):.3f} Jensen-Shannon distance" in row_text(answer, 'data-column="Predictions"')

@@ -210,9 +210,9 @@ def _changed(**given):
         (_changed(name="age"), "takes 'age'"),
         ({**SCHEMA, "inputs": SCHEMA["inputs"][:1]}, "no longer takes 'x1'"),
         ({**SCHEMA, "inputs": SCHEMA["inputs"][::-1]}, "another order"),
-        (_changed(type="string"), "'x0' is of type string, so far float"),
-        (_changed(type="integer"), "'x0' is of type integer, so far float"),
-        (_changed(categories=[1.0], closed=True), "trained categories only"),
+        (_changed(type="string"), "'x0' has the type string; the active version takes float"),
+        (_changed(type="integer"), "'x0' has the type integer; the active version takes float"),
+        (_changed(categories=[1.0], closed=True), "only its trained categories"),
         (CLASSIFIER, "is a classifier"),
         ({**SCHEMA, "outputs": 2}, "2 outputs"),
     ],
@@ -227,7 +227,7 @@ def test_a_schema_that_active_callers_cannot_satisfy_is_refused(model, candidate
     ("active", "candidate", "sentence"),
     [
         (_changed(nullable=True), SCHEMA, "no longer be null"),
-        (_changed(optional=True, nullable=True), _changed(nullable=True), "no longer be left out"),
+        (_changed(optional=True, nullable=True), _changed(nullable=True), "no longer be omitted"),
         (
             _changed(type="string", categories=["a", "b"], closed=True),
             _changed(type="string", categories=["a"], closed=True),

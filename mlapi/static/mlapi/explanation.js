@@ -45,7 +45,7 @@ window.mlapi = window.mlapi || {};
     if (!explanation) return place.replaceChildren();
     const lines = linesOf(explanation.contributions), largest = Math.max(...lines.map(([, value]) => Math.abs(value)));
     const of = "class" in explanation ? ` of ${explanation.class}` : "";
-    const list = element("ol", { className: "moves", "aria-label": "What each feature contributes" }, ...lines.map((line) => lineOf(line, largest)));
+    const list = element("ol", { className: "moves", "aria-label": "Contribution of each feature" }, ...lines.map((line) => lineOf(line, largest)));
     const sum = `From ${rounded(explanation.base_value)} to ${rounded(explanation.value)}, ${OUTPUTS[explanation.output]}${of}:`;
     return place.replaceChildren(element("p", { className: "quiet" }, sum), list);
   }

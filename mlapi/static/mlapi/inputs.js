@@ -60,10 +60,10 @@ window.mlapi = window.mlapi || {};
       className: "number",
       parts: [slider, number],
       read() {
-        if (number.validity.badInput) return { problem: "A number is needed." };
-        if (number.value === "") return input.nullable ? { value: null } : { problem: "A number is needed." };
+        if (number.validity.badInput) return { problem: "Enter a number." };
+        if (number.value === "") return input.nullable ? { value: null } : { problem: "Enter a number." };
         const read = numberOf(number.value);
-        if (input.type === "integer" && typeof read !== "bigint" && !Number.isInteger(read)) return { problem: "A whole number is needed." };
+        if (input.type === "integer" && typeof read !== "bigint" && !Number.isInteger(read)) return { problem: "Enter a whole number." };
         return { value: read };
       },
       write(given) {
@@ -108,7 +108,7 @@ window.mlapi = window.mlapi || {};
         if (box.value === "" && input.nullable) return { value: null };
         if (input.type === "float") {
           return box.value !== "" && Number.isFinite(Number(box.value))
-            ? { value: numberOf(box.value) } : { problem: "A number is needed." };
+            ? { value: numberOf(box.value) } : { problem: "Enter a number." };
         }
         if (input.type !== "any" || typeof example === "string") return { value: box.value };
         if (box.value === "true" || box.value === "false") return { value: box.value === "true" };

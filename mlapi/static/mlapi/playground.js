@@ -37,8 +37,8 @@
       find("stage").hidden = !model;
       if (!model) return note(...error);
       const registered = await fetch(`/api/models/${encodeURIComponent(model.name)}`, { headers: { Accept: "application/json" }, cache: "no-store" });
-      const other = (parse(await registered.text()) || {}).active_version ? [element("a", { href: `/#${model.name}` }, "Ask the active version")] : [];
-      note(`Version ${trial} is tried in a sandbox: an answer takes some seconds. `, ...other);
+      const other = (parse(await registered.text()) || {}).active_version ? [element("a", { href: `/#${model.name}` }, "Use the active version")] : [];
+      note(`Version ${trial} runs in a sandbox, so an answer takes a few seconds. `, ...other);
       find("model").replaceChildren(element("option", { value: model.name }, model.name));
       find("model").disabled = true;
       state.models = [model];
