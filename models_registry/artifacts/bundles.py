@@ -194,7 +194,7 @@ def _encoder_of(
     if named and named[0] not in fitting:
         raise NoPrediction(
             f"The manifest's 'steps' end with the label encoder {named[0]!r}, and the model's classes are not the "
-            "positions of its labels. Take it out of the 'steps'."
+            "positions of its labels. Remove it from the 'steps'."
         )
     if named:
         return named[0], fitting[named[0]]

@@ -63,8 +63,8 @@ def examine(version: ModelVersion) -> Findings:
     findings = Findings()
     if version.size_bytes > settings.MODELS_MAX_ARTIFACT_MB * 1_000_000:
         return findings.reject(
-            f"The artifact has {version.size_bytes / 1e6:.0f} MB; at most {settings.MODELS_MAX_ARTIFACT_MB} are "
-            "taken (MODELS_MAX_ARTIFACT_MB)."
+            f"The artifact has {version.size_bytes / 1e6:.0f} MB; at most {settings.MODELS_MAX_ARTIFACT_MB} MB "
+            "are accepted (MODELS_MAX_ARTIFACT_MB). Publish a smaller model, or raise the limit."
         )
     try:
         manifest = _read_manifest(version, findings)

@@ -22,8 +22,8 @@ def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
     """
     if version.format not in pack.PART_FORMATS:
         raise ManifestError(
-            f"The manifest has 'steps', and the artifact is an {version.format} file, which is one whole. Take the "
-            "'steps' out of the manifest."
+            f"The manifest has 'steps', and the artifact is a single {version.format} file without parts. Remove "
+            "the 'steps' from the manifest."
         )
     storage, own = conf.storage(), PurePosixPath(version.storage_key).name
     names = file_names(steps, own) or (own,)

@@ -33,7 +33,7 @@ def test_missing_storage_is_reported_by_discovery(settings, tmp_path, admin_clie
 
 def test_list_of_models_shows_the_last_discovery(admin_client):
     shown = admin_client.get(page("registeredmodel_changelist")).content.decode()
-    assert "No replica has searched it for versions yet" in shown
+    assert "No replica has searched the storage yet" in shown
     assert "publish_model digits model.joblib" in shown, "an empty registry says how to fill it"
     services.claim_lease("discovery", holder="r1", seconds=1)
     services.finish_lease("discovery", holder="r1", next_in_seconds=1, note="The bucket refuses to list.")

@@ -197,7 +197,8 @@ def _read(
     parts = parts_of(value)
     if parts is None:
         raise NoPrediction(
-            f"The manifest has 'steps', and the artifact holds a single {_kind_of(value)}. Take the 'steps' out of it."
+            f"The manifest has 'steps', and the artifact holds a single {_kind_of(value)}. "
+            "Remove the 'steps' from the manifest."
         )
     return value, parts, content.steps, is_free
 

@@ -150,8 +150,8 @@ _DANGEROUS_NAMES = frozenset(
 )
 _DANGEROUS_PREFIXES = ("numpy.f2py.", "numpy.testing.", "sklearn.utils._testing.", "sklearn.datasets.")
 _DO_NOT_TRUST = (
-    "They reach files, programs or the network of this server, which no ordinary model needs. Do not trust this file: "
-    "no part of it was run. Find out where it comes from, and train the model again yourself."
+    "Such names reach files, programs or the network of this server, which no ordinary model needs. Do not trust this "
+    "file: no part of it was run. Find out where it comes from, and train the model again yourself."
 )
 # Libraries that users train with but this server lacks, with a way to export a supported file.
 _WITH_STEPS = "Train the model with steps of scikit-learn, or publish it as ONNX"
