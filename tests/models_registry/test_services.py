@@ -370,6 +370,19 @@ def test_models_take_turns_in_validation():
     assert order == [many[0], few, many[1], many[2]]
 
 
+@pytest.mark.parametrize("was_checked_before", [False, True])
+def test_one_upload_does_not_wait_for_200_of_another_model(monkeypatch, was_checked_before):
+    monkeypatch.setattr("models_registry.services.validation.check_version", lambda item: item)
+    version("few", 1)
+    if was_checked_before:
+        RegisteredModel.objects.filter(name="few").update(check_began_at=timezone.now())
+    for number in range(1, 201):
+        version("many", number, state=State.FOUND)
+    assert [services.check_next("x").number for _ in range(3)] == [1, 2, 3]
+    second, third = (version("few", number, state=State.FOUND) for number in (2, 3))
+    assert [str(services.check_next("x")) for _ in range(4)] == [str(second), "many 4", str(third), "many 5"]
+
+
 def test_version_taken_by_another_process_is_left_out(monkeypatch):
     from models_registry.services import validation
 
