@@ -1,4 +1,4 @@
-"""What all parts of a run share: the models, the registry, the rounds."""
+"""Shared code of all parts of a benchmark: the models, the registry, the rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that fails, stalls or cuts answers short when it is told to."""
+"""A proxy in front of an S3 server that fails, stalls or cuts answers short on command."""
 
 from __future__ import annotations
 

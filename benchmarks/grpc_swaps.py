@@ -1,4 +1,4 @@
-"""A hundred activations while tritonclient.grpc, as its authors publish it, asks without pause."""
+"""A hundred activations while the unmodified tritonclient.grpc sends requests without pause."""
 
 from __future__ import annotations
 

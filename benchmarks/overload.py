@@ -1,4 +1,4 @@
-"""Four times as much as a worker can serve: what is served, what is refused, how health and memory fare."""
+"""Overload at four times the capacity of a worker: served and refused requests, health and memory."""
 
 from __future__ import annotations
 

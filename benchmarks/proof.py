@@ -1,4 +1,4 @@
-"""What the proof runs share: a real service with two workers, PostgreSQL, S3, and a token of its registry's API."""
+"""Shared code of the long tests: a service with two workers, PostgreSQL, S3, and a token of the registry's API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run found: tables for the terminal and for docs/benchmarks.md."""
+"""The results of a run: tables for the terminal and for docs/benchmarks.md."""
 
 from __future__ import annotations
 

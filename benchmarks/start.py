@@ -1,4 +1,4 @@
-"""From a process's start to its first answer, its memory, and what of both is whose."""
+"""Start time and memory of a process, and which parts take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An artifact under way: what it comes to, whoever still wants it."""
+"""Running downloads: their results, and which versions still need them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that are loaded at their first request: what is loaded, what is dropped, and what is reported."""
+"""Models that load at their first request: loads, evictions and reports."""
 
 from __future__ import annotations
 

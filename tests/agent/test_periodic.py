@@ -1,4 +1,4 @@
-"""A background loop goes on after a failed step, and ends when it is told to."""
+"""A background loop continues after a failed step, and ends when it is stopped."""
 
 from __future__ import annotations
 

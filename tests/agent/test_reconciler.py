@@ -1,4 +1,4 @@
-"""The reconciler against a real registry: what it loads, what it need not, and that it is heard of meanwhile."""
+"""The reconciler with a real registry: loads, versions that need no load, and reports during a load."""
 
 from __future__ import annotations
 

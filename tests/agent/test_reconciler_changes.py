@@ -1,4 +1,4 @@
-"""What the reconciler does when bytes, generations and candidates change, and while the database is away."""
+"""The reconciler after changes of bytes, generations and candidates, and while the database is unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replica asks the database depends on what has changed, not on how many models there are."""
+"""The queries of a replica depend on the changes, not on the number of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which workers may take connections: those that serve what their siblings do."""
+"""Only workers that serve what their siblings serve accept connections."""
 
 from __future__ import annotations
 

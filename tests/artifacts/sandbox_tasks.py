@@ -1,4 +1,4 @@
-"""A task that tries what the sandbox denies, and says what got through."""
+"""A task that tries what the sandbox denies, and reports what succeeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks of the stored state do not know shows in rows outside the sample."""
+"""Rows outside the sample find faults that the checks of the stored state miss."""
 
 from __future__ import annotations
 

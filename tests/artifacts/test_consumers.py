@@ -1,4 +1,4 @@
-"""What a column must be follows from all that consume it, through any estimator around a pipeline."""
+"""The type of a column follows from all steps that use it, through any estimator around a pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An inspection tells what a file is, runs none of it, and stays small whatever the file claims."""
+"""An inspection identifies a file, runs none of it, and limits its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A load test sees what an artifact does, and nothing that it does reaches the process that asked."""
+"""A load test reports the behaviour of an artifact and protects the calling process."""
 
 from __future__ import annotations
 

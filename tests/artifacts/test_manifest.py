@@ -1,4 +1,4 @@
-"""Manifests: what is no JSON, or what no database stores, is refused in words; what a CSV's cells mean."""
+"""Manifests: invalid JSON and values that a database cannot store are refused; the values of CSV cells."""
 
 from __future__ import annotations
 

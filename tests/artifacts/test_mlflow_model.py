@@ -1,4 +1,4 @@
-"""What an MLmodel says is read within bounds, and no path in it leads out of its directory."""
+"""An MLmodel file is read within limits, and its paths stay inside its directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What older versions of scikit-learn wrote answers as it did there: the archive holds the answers of the writers."""
+"""Artifacts of older scikit-learn give the answers that the older version gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an inspection found becomes reasons, and the versions a sentence that names both."""
+"""The trust policy turns the results of an inspection into reasons that name the versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reply says of each label its own probability."""
+"""A reply gives each label its own probability."""
 
 from __future__ import annotations
 

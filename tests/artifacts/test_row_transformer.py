@@ -1,4 +1,4 @@
-"""Transformers without predict are models whose answers are transformed rows."""
+"""Transformers without `predict` are models that answer transformed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sample decides: what a model answers to it, and whether its probabilities are any."""
+"""The sample decides whether a model's answers and probabilities are right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schema says of rows that do not fit it."""
+"""The errors of a schema for rows that do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signature is checked against the key, and the policy decides what its want means."""
+"""A signature is verified with the key; the policy decides about a missing or invalid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model answers to its own example decides whether it is ready."""
+"""A model is ready only if it answers its own example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person does in the admin, in a real browser."""
+"""Tasks of a user in the admin, in a real browser."""
 
 from __future__ import annotations
 

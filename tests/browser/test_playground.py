@@ -1,4 +1,4 @@
-"""The playground in a real browser: draw, choose, type, copy, and see who answered."""
+"""The playground in a real browser: draw, choose, type, copy, and read the version that answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the policies of a deployed role allow, by an evaluator of IAM's own rules."""
+"""The permissions of a deployed role, by an evaluator of IAM's own rules."""
 
 from __future__ import annotations
 

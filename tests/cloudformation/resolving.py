@@ -1,4 +1,4 @@
-"""A template as CloudFormation would see it under given parameters: conditions decided, what they drop dropped."""
+"""A template as CloudFormation sees it with given parameters: conditions are evaluated."""
 
 from __future__ import annotations
 

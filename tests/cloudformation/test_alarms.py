@@ -1,4 +1,4 @@
-"""What is watched, what rolls a deployment back, who hears of it, and what the dashboard shows."""
+"""Alarms: their metrics, the rollback of a deployment, the receivers of mails, and the dashboard."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Properties 13 to 15: what the way in forwards, redirects and refuses."""
+"""Properties 13 to 15: what the load balancer forwards, redirects and refuses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The stack of batch scoring: what the service may do in its bucket, and what becomes of its files."""
+"""The stack of batch scoring: the service's permissions in its bucket, and the expiry of its files."""
 
 from __future__ import annotations
 

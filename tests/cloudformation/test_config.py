@@ -1,4 +1,4 @@
-"""Wrong parameters fail before anything is made, each with a sentence that says what to do."""
+"""Invalid parameters fail before anything is created, each with a sentence that says what to do."""
 
 from __future__ import annotations
 

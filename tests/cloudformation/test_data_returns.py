@@ -1,4 +1,4 @@
-"""Data comes back: from a snapshot, from a bucket and a repository that are there, from AWS Backup."""
+"""Restoring data: from a snapshot, from an existing bucket and repository, from AWS Backup."""
 
 from __future__ import annotations
 

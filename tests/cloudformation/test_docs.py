@@ -1,4 +1,4 @@
-"""The pages about AWS say what is so: their commands exist, their parameters, modules, outputs and figures are real."""
+"""The pages about AWS are true: commands, parameters, modules, outputs and figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC behind the balancer: what the option makes, what it leaves as it is, and what is refused beforehand."""
+"""gRPC behind the balancer: what the option creates, what it does not change, and what is refused."""
 
 from __future__ import annotations
 

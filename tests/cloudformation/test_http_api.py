@@ -1,4 +1,4 @@
-"""The HTTP API in place of the balancer: what leads to the tasks, what the service is told, what is refused."""
+"""The HTTP API in place of the balancer: its way to the tasks, its headers, and refused parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The customer key: what it encrypts, who may use it, and that AWS's own keys do it where there is none."""
+"""The customer key: what it encrypts, who may use it, and AWS's own keys without it."""
 
 from __future__ import annotations
 

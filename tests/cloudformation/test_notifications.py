@@ -1,4 +1,4 @@
-"""The stack of notifications: what fills the queue, and what the service may do with it."""
+"""The stack of notifications: its queue, and the service's permissions."""
 
 from __future__ import annotations
 

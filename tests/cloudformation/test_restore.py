@@ -1,4 +1,4 @@
-"""The drill of a restore as docs/aws.md has it, and what keeps data from a hasty hand; on the emulator."""
+"""The restore of docs/aws.md, and the protection of data from accidental deletion, on the emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m cloudformation deploy` and `destroy` against the emulator, the whole way and again."""
+"""`python -m cloudformation deploy` and `destroy` with the emulator, twice."""
 
 from __future__ import annotations
 

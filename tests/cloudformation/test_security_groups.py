@@ -1,4 +1,4 @@
-"""Properties 7 to 11: who is admitted, and that nothing goes out unasked."""
+"""Properties 7 to 11: admitted connections, and restricted outbound connections."""
 
 from typing import Any
 

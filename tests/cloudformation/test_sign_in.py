@@ -1,4 +1,4 @@
-"""Signing in to the admin: what the balancer asks for, what the service is told, what is refused beforehand."""
+"""Signing in to the admin: the balancer's action, the service's variables, and refused parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smoke test before a real service: what it passes, and what it refuses."""
+"""The smoke test with a real service: what it accepts and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The templates that are deployed by hand: what they make on the emulator, and what their policies allow."""
+"""The templates that are deployed by hand: what they create on the emulator, and what their policies allow."""
 
 from __future__ import annotations
 

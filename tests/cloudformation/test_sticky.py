@@ -1,4 +1,4 @@
-"""A redeploy changes what was asked for and nothing else: on the emulator, by the real command line."""
+"""A redeployment changes only what was asked for: on the emulator, by the real command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiling in a process of its own, once per machine."""
+"""Compilation in a separate process, once per machine."""
 
 from __future__ import annotations
 

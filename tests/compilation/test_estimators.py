@@ -1,4 +1,4 @@
-"""For every estimator of docs/acceleration.md: what is said there is what happens."""
+"""The table of docs/acceleration.md is true for every estimator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read about acceleration."""
+"""The sentences about acceleration."""
 
 from __future__ import annotations
 

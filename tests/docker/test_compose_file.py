@@ -1,4 +1,4 @@
-"""compose.yaml without an engine: it fits the specification, and its services find what they name."""
+"""compose.yaml without an engine: it fits the specification, and the names in its services exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service's role in its database: made by the master, who keeps the password from the service."""
+"""The service's role in its database: the master creates it and keeps its own password secret."""
 
 from __future__ import annotations
 

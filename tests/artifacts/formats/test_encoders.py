@@ -1,4 +1,4 @@
-"""Transformers of feature_engine, whose state is plain, stand in a pipeline; crafted state is refused."""
+"""Transformers of feature_engine with a plain state load in a pipeline; crafted state is refused."""
 
 from __future__ import annotations
 

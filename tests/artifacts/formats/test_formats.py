@@ -1,4 +1,4 @@
-"""The format is the ending of the file; what is inside has a `predict`, and runs on one thread."""
+"""The file extension decides the format; the loaded model has `predict` and runs on one thread."""
 
 from __future__ import annotations
 

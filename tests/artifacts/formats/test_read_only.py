@@ -1,4 +1,4 @@
-"""Nothing in a loaded model can keep what a caller sends."""
+"""A loaded model cannot store what a client sends."""
 
 from __future__ import annotations
 

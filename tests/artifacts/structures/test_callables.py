@@ -1,4 +1,4 @@
-"""What an estimator calls during a prediction can neither keep a row, nor answer foreign memory, nor mix rows."""
+"""Functions that an estimator calls cannot store a row, return foreign memory, or mix rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step computes from its state lies within the columns that it announces, or the artifact is refused."""
+"""The columns that a step computes are within its declared columns; otherwise the artifact is refused."""
 
 from __future__ import annotations
 

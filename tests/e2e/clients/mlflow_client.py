@@ -1,4 +1,4 @@
-"""Asks a live server with MLflow's own scoring client, in its environment; prints what it was answered as JSON."""
+"""Sends requests with MLflow's own scoring client, in its environment; prints the answers as JSON."""
 
 import json
 import sys
