@@ -371,7 +371,7 @@ def test_models_take_turns_in_validation():
 
 
 @pytest.mark.parametrize("was_checked_before", [False, True])
-def test_one_upload_does_not_wait_for_200_of_another_model(monkeypatch, was_checked_before):
+def test_one_upload_is_not_delayed_by_200_others(monkeypatch, was_checked_before):
     monkeypatch.setattr("models_registry.services.validation.check_version", lambda item: item)
     version("few", 1)
     if was_checked_before:

@@ -68,7 +68,7 @@ def test_publishing_names_the_storage_of_the_service(storage_directory, tmp_path
     assert not ModelVersion.objects.exists()
 
 
-def test_service_on_this_machine_names_a_value_for_this_shell(storage_directory, tmp_path):
+def test_service_here_names_a_value_for_this_shell(storage_directory, tmp_path):
     live("file:///srv/models", host=HERE)
     with pytest.raises(StorageMismatch, match="Set MODELS_STORAGE=file:///srv/models, and repeat it"):
         published(tmp_path)
