@@ -9,7 +9,7 @@ import structlog
 from django.db import DatabaseError, connection
 
 from models_registry.agent.idle_connections import OfProcess
-from models_registry.agent.periodic import PeriodicThread
+from models_registry.agent.periodic import JOIN_SECONDS, PeriodicThread
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,12 @@ class DatabaseThread(PeriodicThread):
         self._events = events
         self._idle = OfProcess.connections
         self._is_paused = False
+
+    def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
+        """Stop after the current step; wait at most `join_seconds` for it."""
+        # The last step is not repeated, so its connection is tested first.
+        self._idle.distrust()
+        super().stop(join_seconds=join_seconds)
 
     def _run(self) -> None:
         with self._idle.kept():

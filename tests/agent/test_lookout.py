@@ -155,6 +155,20 @@ def test_a_step_that_fails_has_other_connections_tested(monkeypatch):
     thread.stop()
 
 
+def test_the_last_step_has_a_tested_connection(kept_connections, tested, monkeypatch):
+    monkeypatch.setattr(OfProcess, "connections", kept_connections)
+    counts: list[int] = []
+
+    def use() -> None:
+        read_revision()
+        counts.append(len(tested))
+
+    thread = DatabaseThread("work", use, seconds=60, is_eager=True, last_step=use)
+    thread.start(wait_seconds=20)
+    thread.stop()
+    assert counts == [0, 1]
+
+
 def test_no_connection_outlives_the_last_loop(kept_connections):
     with kept_connections.kept():
         before = in_thread(lambda: used_by(kept_connections))
