@@ -101,7 +101,7 @@ def start_replica(number: int, usages: Usages, directory: Path) -> None:
     ).start()
     CanaryWatch(runtime, holder=holder, look_seconds=look_seconds, lookout=lookout).start()
     BatchRunner(holder=holder, lookout=lookout, fleet=fleet).start()
-    ApiKeySync(runtime, poll_seconds=poll_seconds, directory=own / "rates", lookout=lookout).start(wait_seconds=0)
+    ApiKeySync(runtime, poll_seconds=poll_seconds, directory=own / "rates").start(wait_seconds=0)
     UsageReporter(holder, usages.read).start()
     PredictionLogWriter(
         runtime,

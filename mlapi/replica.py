@@ -85,10 +85,7 @@ class Replica:
         )
         self.webhook_sender = WebhookSender(holder=self.reconciler.replica_id, fleet=fleet)
         self.api_key_sync = ApiKeySync(
-            runtime,
-            poll_seconds=settings.MODELS_POLL_SECONDS,
-            directory=cache_directory / "rates",
-            lookout=lookout,
+            runtime, poll_seconds=settings.MODELS_POLL_SECONDS, directory=cache_directory / "rates"
         )
         self.emf_exporter = (
             EmfExporter(runtime, recorder, service=settings.MLAPI_SERVICE) if settings.MLAPI_EMF else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import structlog
@@ -9,7 +10,6 @@ from django.db import DatabaseError
 
 from models_registry import services
 from models_registry.agent.database_thread import DatabaseThread
-from models_registry.agent.lookout import Lookout
 from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey
 from models_registry.inference.rates import SharedBucket
 from models_registry.inference.runtime import Runtime
@@ -21,41 +21,31 @@ FLUSH_SECONDS = 60.0
 
 
 class ApiKeySync:
-    """Reads the keys at every poll, also during a long load, so that a revoked key does not stay valid."""
+    """Reads the keys at every poll in its own thread, so that no long load or slow query keeps a revoked key valid."""
 
     def __init__(
-        self,
-        runtime: Runtime,
-        *,
-        poll_seconds: float,
-        directory: Path,
-        lookout: Lookout,
-        flush_seconds: float = FLUSH_SECONDS,
+        self, runtime: Runtime, *, poll_seconds: float, directory: Path, flush_seconds: float = FLUSH_SECONDS
     ) -> None:
-        """Update the keys of `runtime`; the workers of this machine share files in `directory`.
-
-        `lookout` reads the keys every `poll_seconds`.
-        """
+        """Update the keys of `runtime`; the workers of this machine share files in `directory`."""
         self._runtime = runtime
         self._directory = directory
-        self._poll_seconds = poll_seconds
-        self._lookout = lookout
+        self._flush_seconds = flush_seconds
+        self._flushed_at = time.monotonic()
         # The reconciler logs that the database is unavailable; the cached keys stay valid.
         self._thread = DatabaseThread(
-            "api_key_sync", self._step, seconds=flush_seconds, is_eager=True, last_step=self.write_uses
+            "api_key_sync", self._step, seconds=poll_seconds, is_eager=True, last_step=self._last_step
         )
 
     def start(self, *, wait_seconds: float) -> None:
         """Start, and wait until the keys are read or `wait_seconds` have passed."""
-        self._lookout.add(self.read, seconds=self._poll_seconds)
         self._thread.start(wait_seconds=wait_seconds)
 
     def stop(self) -> None:
         """Stop, and store the last uses."""
         self._thread.stop()
 
-    def read(self) -> bool:
-        """Load the active keys; they need no further action. Raises DatabaseError."""
+    def read(self) -> None:
+        """Load the active keys."""
         stored = services.read_keys()
         hosts = max(1, services.count_live_hosts()) if any(key.rate_per_minute for key in stored) else 1
         before = self._runtime.keys.by_digest if self._runtime.keys else {}
@@ -63,10 +53,10 @@ class ApiKeySync:
         self._runtime.keys = ApiKeyCache(
             {digest: self._held(key, before.get(digest), hosts) for digest, key in zip(digests, stored, strict=True)}
         )
-        return False
 
     def write_uses(self) -> None:
         """Store the uses since the last call; if the database is unavailable, keep them for the next call."""
+        self._flushed_at = time.monotonic()
         uses = self._runtime.key_uses.take()
         try:
             services.record_key_uses(uses)
@@ -95,6 +85,10 @@ class ApiKeySync:
         return SharedBucket(self._directory / f"key-{key.digest[:16]}", per_minute=share)
 
     def _step(self) -> None:
-        if self._runtime.keys is None:
-            self.read()
+        self.read()
+        if time.monotonic() - self._flushed_at >= self._flush_seconds:
+            self.write_uses()
+
+    def _last_step(self) -> None:
+        self.read()
         self.write_uses()

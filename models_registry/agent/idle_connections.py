@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# The lookout, the heartbeat and the reconciler step every two seconds, often at the same time. A further step at that
-# time opens a connection of its own, which is closed after it.
-MAX_IDLE = 3
+# The lookout, the heartbeat, the keys and the reconciler step every two seconds, often at the same time. A further step
+# at that time opens a connection of its own, which is closed after it.
+MAX_IDLE = 4
 # A connection that was used within this time is not tested before its next use. If the server has restarted since, a
 # step fails, its loop repeats it, and all other connections are tested.
 TRUSTED_SECONDS = 10.0

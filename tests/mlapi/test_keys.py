@@ -21,7 +21,6 @@ from mlapi.pages import client
 from mlapi.protocols.base import HttpError
 from models_registry import services
 from models_registry.agent.api_key_sync import ApiKeySync
-from models_registry.agent.lookout import Lookout
 from models_registry.errors import RequestError, UnknownKey, UnknownModel
 from models_registry.inference.api_key_cache import ApiKeyCache, HeldKey, KeyUses
 from models_registry.inference.rates import SharedBucket
@@ -256,7 +255,7 @@ def test_the_commands_make_list_and_revoke():
 @pytest.fixture
 def sync(tmp_path):
     """Return a sync that is driven by hand."""
-    yield ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates", lookout=Lookout())
+    yield ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
     replica.runtime.keys = None
     replica.runtime.key_uses.take()
 
@@ -276,17 +275,14 @@ def test_replica_learns_keys_and_revocations_by_polling(sync, host, load, settin
 @pytest.mark.django_db(transaction=True)
 def test_started_replica_knows_keys_and_refuses_revoked_ones_soon(tmp_path):
     row, _ = services.create_key("shop", by="ann")
-    lookout = Lookout()
-    sync = ApiKeySync(replica.runtime, poll_seconds=0.01, directory=tmp_path / "rates", lookout=lookout)
+    sync = ApiKeySync(replica.runtime, poll_seconds=0.01, directory=tmp_path / "rates")
     try:
         sync.start(wait_seconds=20)
         assert len(replica.runtime.keys.by_digest) == 1
-        lookout.start()
         services.revoke_key(row, by="ann")
         eventually(lambda: not replica.runtime.keys.by_digest)
     finally:
         sync.stop()
-        lookout.stop()
         replica.runtime.keys = None
 
 
@@ -295,7 +291,7 @@ def test_unusable_directory_keeps_no_revoked_key_alive(host, load, settings, tmp
     settings.MLAPI_REQUIRE_API_KEY = True
     load(constant(1))
     (tmp_path / "rates").write_text("")
-    sync = ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates", lookout=Lookout())
+    sync = ApiKeySync(replica.runtime, poll_seconds=1, directory=tmp_path / "rates")
     row, text = services.create_key("shop", by="ann")
     services.create_key("slow", by="ann", rate_per_minute=1)
     sync.read()
