@@ -6,6 +6,7 @@ A fitted estimator keeps some: a scaler the means, an imputer what it fills in, 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ ONE_ROW = ("mean_", "center_", "statistics_", "xbar_")
 ROWS = ("cluster_centers_", "means_", "theta_", "support_vectors_", "_fit_X", "X_train_")
 # More digits than these are noise in an example.
 DIGITS = 4
+# A value that fewer rows of a reference have may identify one of them.
+MIN_ROWS = 5
 
 
 def typical_row(model: Any, schema: Schema, example: Any) -> Any:
@@ -38,25 +41,34 @@ def typical_row(model: Any, schema: Schema, example: Any) -> Any:
     return [values.get(position, value) for position, value in enumerate(example)]
 
 
-def typical_of_rows(schema: Schema, rows: Sequence[Any]) -> Any:
-    """Return a row with the middle number and the most frequent other value of each feature in `rows`."""
+def typical_of_rows(schema: Schema, rows: Sequence[Any], example: Any) -> Any:
+    """Return `example` with the middle number and the most frequent other value of each feature in `rows`.
+
+    Everybody who may predict sees the example, so it repeats no row: a text that is not one of the known categories
+    must be in MIN_ROWS rows, and fewer rows than that give nothing.
+    """
+    if len(rows) < MIN_ROWS:
+        return example
     listed = [
         [row.get(name) for name in schema.names] if isinstance(row, dict) else row if isinstance(row, list) else [row]
         for row in rows
     ]
+    given = [example.get(name) for name in schema.names] if isinstance(example, dict) else example
     values = [
-        _middle([row[position] for row in listed if row[position] is not None])
-        for position in range(len(schema.inputs))
+        _middle([row[position] for row in listed if row[position] is not None], feature, given[position])
+        for position, feature in enumerate(schema.inputs)
     ]
     return dict(zip(schema.names, values, strict=True)) if schema.named else values
 
 
-def _middle(values: list[Any]) -> Any:
+def _middle(values: list[Any], feature: Feature, given: Any) -> Any:
     if not values:
-        return None
+        return given
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return sorted(values)[len(values) // 2]
-    return max(values, key=values.count)
+    form, count = Counter(map(repr, values)).most_common(1)[0]
+    value = next(value for value in values if repr(value) == form)
+    return value if count >= MIN_ROWS or value in (feature.categories or ()) else given
 
 
 def _is_number(feature: Feature) -> bool:

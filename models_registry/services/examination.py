@@ -254,8 +254,7 @@ def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArt
 def _take_example(findings: Findings, table: ReferenceTable) -> None:
     """Take the example of a version without a sample from its reference: no whole row, only middle values."""
     schema = Schema.from_json(findings.values["schema"])
-    example = typical_of_rows(schema, table.instances)
-    # A column that is missing in all rows has no middle value.
+    example = typical_of_rows(schema, table.instances, findings.values["report"]["example"])
     with suppress(InputError):
         schema.parse([example])
         findings.values["report"]["example"] = example

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, Sta
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
+from models_registry.artifacts.features import Feature
 from models_registry.artifacts.inference import infer_schema
+from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.trial import try_model
 from models_registry.artifacts.typical_values import typical_of_rows
 
@@ -96,11 +99,27 @@ def test_plain_example_stays_if_the_model_refuses_typical_values() -> None:
     assert example_of(model) == {"age": 0.0, "income": 0.0}
 
 
+def city_schema() -> Schema:
+    steps = make_column_transformer((StandardScaler(), ["age", "income"]), (OneHotEncoder(), ["city"]))
+    return infer_schema(make_pipeline(steps, logistic()).fit(CITIES, TARGET))
+
+
+PLAIN = {"age": 0.0, "income": 0.0, "city": "Bergen"}
+AGES = [(1.0, "Oslo"), (2.0, "Oslo"), (2.0, "Oslo"), (3.0, "Oslo"), (9.0, "Bergen")]
+
+
 def test_rows_of_a_reference_give_middle_values() -> None:
-    schema = infer_schema(
-        make_pipeline(
-            make_column_transformer((StandardScaler(), ["age", "income"]), (OneHotEncoder(), ["city"])), logistic()
-        ).fit(CITIES, TARGET)
-    )
-    rows = [{"age": age, "income": 10.0, "city": city} for age, city in [(1.0, "Oslo"), (2.0, "Oslo"), (9.0, "Bergen")]]
-    assert typical_of_rows(schema, rows) == {"age": 2.0, "income": 10.0, "city": "Oslo"}
+    rows = [{"age": age, "income": 10.0, "city": city} for age, city in AGES]
+    assert typical_of_rows(city_schema(), rows, PLAIN) == {"age": 2.0, "income": 10.0, "city": "Oslo"}
+
+
+def test_text_of_one_row_stays_out_of_the_example() -> None:
+    schema = replace(city_schema(), inputs=(Feature("name", "string"),))
+    rows = [{"name": f"person {number}"} for number in range(9)]
+    assert typical_of_rows(schema, rows, {"name": "text"}) == {"name": "text"}
+    assert typical_of_rows(schema, [*rows, *rows[:1] * 4], {"name": "text"}) == {"name": "person 0"}
+
+
+def test_reference_of_few_rows_gives_no_example() -> None:
+    rows = [{"age": 31.0, "income": 4_321.0, "city": "Oslo"}]
+    assert typical_of_rows(city_schema(), rows, PLAIN) == PLAIN
