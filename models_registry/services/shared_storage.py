@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from models_registry.errors import ObjectMissing, StorageError, StorageMismatch
 from models_registry.models import ModelVersion, Replica, State
-from models_registry.storage import StorageIdentity, VersionedStorage
+from models_registry.storage import ENDPOINT_VARIABLES, StorageIdentity, VersionedStorage, same_bytes
 
 # The newest versions: a storage without any of them is not the registry's, or an old copy of it.
 EVIDENCE_VERSIONS = 3
+# For one directory's path on several machines, which most often share it: the newest files may be deleted there.
+EVIDENCE_AT_THE_SAME_ADDRESS = 100
 
 
 def require_shared_storage(storage: VersionedStorage) -> None:
@@ -25,14 +28,19 @@ def require_shared_storage(storage: VersionedStorage) -> None:
     other = _other_replica(live, storage.identity()) if live else None
     if other is None:
         return
-    own, newest = storage.identity(), _newest_versions()
-    # A storage that is not there, or not for these credentials, is not the service's.
-    with suppress(StorageError):
+    own = storage.identity()
+    is_same = other.storage == own.address
+    newest = _newest_versions(EVIDENCE_AT_THE_SAME_ADDRESS if is_same and own.is_directory else EVIDENCE_VERSIONS)
+    unread = ""
+    try:
         if _holds_any(storage, newest):
             return
-    if not newest and other.storage == own.address:
+    except StorageError as error:
+        # A storage that is not there, or not for these credentials, is not the service's.
+        unread = str(error)
+    if not newest and is_same:
         return
-    raise StorageMismatch(_describe(own, other, newest))
+    raise StorageMismatch(_describe(own, other, newest, unread))
 
 
 def require_registered_storage(storage: VersionedStorage) -> None:
@@ -43,7 +51,7 @@ def require_registered_storage(storage: VersionedStorage) -> None:
     """
     if Replica.objects.live().exclude(storage="").exists():
         return
-    newest = _newest_versions()
+    newest = _newest_versions(EVIDENCE_VERSIONS)
     if not newest or _holds_any(storage, newest):
         return
     raise StorageMismatch(
@@ -69,32 +77,33 @@ def _other_replica(live: Sequence[Replica], own: StorageIdentity) -> Replica | N
     for replica in live:
         if (replica.storage, replica.storage_endpoint) != (own.address, own.endpoint):
             return replica
-    # The same path on another machine may be another directory.
-    is_here = any(replica.host == socket.gethostname() for replica in live)
-    return live[0] if own.is_directory and not is_here else None
+    # The same path on another machine may be another directory, also if a replica is live on this machine.
+    elsewhere = (replica for replica in live if replica.host != socket.gethostname())
+    return next(elsewhere, None) if own.is_directory else None
 
 
-def _newest_versions() -> list[ModelVersion]:
+def _newest_versions(count: int) -> list[ModelVersion]:
     stored = ModelVersion.objects.exclude(state__in=[State.MISSING, State.DELETED])
     return list(
         stored.select_related("model")
         .only("model__name", "number", "storage_key", "storage_version")
-        .order_by("-pk")[:EVIDENCE_VERSIONS]
+        .order_by("-pk")[:count]
     )
 
 
 def _holds_any(storage: VersionedStorage, versions: Sequence[ModelVersion]) -> bool:
     """Return whether the stored object of one of the versions is there. Raises StorageError."""
     return any(
-        (stored.key, stored.version_id) == (version.storage_key, version.storage_version)
+        stored.key == version.storage_key and same_bytes(stored.version_id, version.storage_version)
         for version in versions
         for stored in storage.iter_versions(version.storage_key)
     )
 
 
-def _describe(own: StorageIdentity, other: Replica, newest: Sequence[ModelVersion]) -> str:
+def _describe(own: StorageIdentity, other: Replica, newest: Sequence[ModelVersion], unread: str) -> str:
     expected = StorageIdentity(other.storage, other.storage_endpoint)
     lacks = f" It holds none of the newest registered versions, e.g. {newest[0]}." if newest else ""
+    lacks = f" It cannot be read: {unread}" if unread else lacks
     found = f"This process uses the storage {_shown(own)}.{lacks}"
     wanted = f"Expected: {_shown(expected)}, which the service on {other.host} uses with the same database."
     return f"{found} {wanted} {_next_step(own, expected, other.host)}"
@@ -110,8 +119,10 @@ def _next_step(own: StorageIdentity, expected: StorageIdentity, host: str) -> st
     steps = [f"MODELS_STORAGE={expected.address}"] if own.address != expected.address else []
     if own.endpoint != expected.endpoint and expected.endpoint:
         steps.append(f"AWS_ENDPOINT_URL_S3={expected.endpoint}")
-    unset = " and unset AWS_ENDPOINT_URL_S3" if own.endpoint and not expected.endpoint else ""
-    told = f"Set {' and '.join(steps)}{unset}" if steps else "Unset AWS_ENDPOINT_URL_S3"
+    told = f"Set {' and '.join(steps)}" if steps else ""
+    if own.endpoint and not expected.endpoint:
+        given = " and ".join(name for name in ENDPOINT_VARIABLES if os.environ.get(name)) or "the endpoint of S3"
+        told = f"{told} and unset {given}" if told else f"Unset {given}"
     if expected.is_directory and host != socket.gethostname():
         return f"{told} on {host}, or publish in the admin of the service."
     return f"{told}, and repeat it. To move the storage, stop the service first."

@@ -10,11 +10,19 @@ from functools import cache
 from urllib.parse import unquote, urlsplit
 
 from models_registry.errors import StorageError
-from models_registry.storage.base import StorageIdentity, StoredVersion, VersionedStorage, oldest_first
+from models_registry.storage.base import (
+    ENDPOINT_VARIABLES,
+    StorageIdentity,
+    StoredVersion,
+    VersionedStorage,
+    oldest_first,
+    same_bytes,
+)
 from models_registry.storage.file_system import VersionedFileSystemStorage
 from models_registry.storage.log_files import LogStorage, open_log_storage
 
 __all__ = [
+    "ENDPOINT_VARIABLES",
     "LogStorage",
     "StorageIdentity",
     "StoredVersion",
@@ -23,6 +31,7 @@ __all__ = [
     "oldest_first",
     "open_log_storage",
     "open_storage",
+    "same_bytes",
 ]
 
 

@@ -10,6 +10,10 @@ from typing import IO, Any, Protocol
 from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageUnavailable
 
 CHUNK_BYTES = 1 << 20
+# boto3 reads these variables itself, the first one before the other.
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+# The start of a version id in a directory that keeps no copies; the digest follows.
+DIGEST_PREFIX = "digest-"
 MANIFEST_SUFFIX = ".manifest.json"
 MAX_BESIDE_BYTES = 32_000_000
 
@@ -69,6 +73,17 @@ class VersionedStorage(Protocol):
 
     def identity(self) -> StorageIdentity:
         """Return which storage this is, without a request."""
+
+
+def same_bytes(one: str, other: str) -> bool:
+    """Return whether two version ids of a key identify the same bytes.
+
+    A directory that is read-only for one process has ids that are the digest alone; elsewhere they end in it.
+    """
+    if one == other:
+        return True
+    digests = [item.rpartition("-")[2] for item in (one, other)]
+    return digests[0] == digests[1] and any(item.startswith(DIGEST_PREFIX) for item in (one, other))
 
 
 def oldest_first(versions: Iterable[StoredVersion]) -> list[StoredVersion]:

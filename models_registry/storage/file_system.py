@@ -17,6 +17,7 @@ from models_registry.errors import ObjectMissing, StorageUnavailable
 from models_registry.files import whole_file
 from models_registry.storage.base import (
     CHUNK_BYTES,
+    DIGEST_PREFIX,
     MANIFEST_SUFFIX,
     MAX_BESIDE_BYTES,
     StorageIdentity,
@@ -120,7 +121,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
             known = known if _is_newest(known, stat) else self._keep(path, stat, known)
             if not known:
                 # No copy is possible: the version id is only the digest, so that a touched file is not a new version.
-                return [StoredVersion(key, f"digest-{_digest(path)}", stat.st_size, stat.st_mtime)]
+                return [StoredVersion(key, f"{DIGEST_PREFIX}{_digest(path)}", stat.st_size, stat.st_mtime)]
         return [StoredVersion(key, item.name, item.stat().st_size, _kept_at(item) / 1e9) for item in known]
 
     def _keep(self, path: Path, stat: os.stat_result, known: list[Path]) -> list[Path]:

@@ -18,6 +18,7 @@ from storages.backends.s3 import S3Storage
 from models_registry.errors import ObjectMissing, StorageDenied, StorageUnavailable
 from models_registry.storage.base import (
     CHUNK_BYTES,
+    ENDPOINT_VARIABLES,
     MAX_BESIDE_BYTES,
     StorageIdentity,
     StoredVersion,
@@ -29,7 +30,6 @@ from models_registry.storage.base import (
 )
 
 DENIED = {"403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
-ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "412"}
 
 
@@ -116,7 +116,6 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
 
     def identity(self) -> StorageIdentity:
         """Return the bucket's address with the prefix, and its endpoint; no client is created for that."""
-        # boto3 reads these variables itself.
         given = (self.endpoint_url, *(os.environ.get(name) for name in ENDPOINT_VARIABLES))
         endpoint = urlsplit(next(filter(None, given), ""))
         host = endpoint.netloc.rpartition("@")[2]

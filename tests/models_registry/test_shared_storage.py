@@ -203,3 +203,68 @@ def test_replica_of_an_earlier_release_refuses_nothing(storage_directory, tmp_pa
     live("")
     assert published(tmp_path).number == 1
     assert conf.storage().identity().address == storage_directory.as_uri()
+
+
+def test_two_live_machines_with_one_path_need_one_directory(storage_directory, tmp_path):
+    first = published(tmp_path)
+    live(storage_directory.as_uri(), host=HERE)
+    live(storage_directory.as_uri(), host="other-machine")
+    shutil.rmtree(storage_directory)
+    storage_directory.mkdir()
+    with pytest.raises(StorageMismatch, match="Share that directory with other-machine"):
+        services.discover()
+    first.refresh_from_db()
+    assert first.state == State.FOUND
+
+
+def test_newest_files_may_be_deleted_in_a_shared_directory(storage_directory, tmp_path):
+    numbers = [published(tmp_path, name).model.name for name in "abcd"]
+    live(storage_directory.as_uri(), host="other-machine")
+    for name in numbers[1:]:
+        shutil.rmtree(storage_directory / name)
+    assert [version.model.name for version in services.discover().missing] == numbers[1:]
+
+
+def test_file_found_by_a_read_only_service_is_evidence(storage_directory, tmp_path, monkeypatch):
+    (storage_directory / "m").mkdir()
+    artifact = storage_directory / "m" / "model.joblib"
+    artifact.write_bytes(b"x")
+    os.utime(artifact, (1_600_000_000, 1_600_000_000))
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "mkdir", _refuse)
+        services.discover()
+    assert ModelVersion.objects.get().storage_version.startswith("digest-")
+    live("file:///models", host="container")
+    assert published(tmp_path, "second").number == 1
+
+
+def _refuse(*_args: object, **_options: object) -> None:
+    raise OSError(30, "Read-only file system")
+
+
+def test_unreachable_storage_is_not_said_to_lack_versions(storage_directory, tmp_path, settings, monkeypatch):
+    published(tmp_path)
+    live("s3://models/prod", endpoint="http://minio:9000")
+    use_bucket(settings, monkeypatch, "AWS_ENDPOINT_URL_S3")
+    with pytest.raises(StorageMismatch, match="It cannot be read: s3://models/prod/m.*unreachable") as refused:
+        published(tmp_path, "second")
+    assert "It holds none" not in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_variable_to_unset_is_the_one_that_is_set(storage_directory, tmp_path, settings, monkeypatch, variable):
+    live("s3://models/other")
+    use_bucket(settings, monkeypatch, variable)
+    with pytest.raises(StorageMismatch, match=f"Set MODELS_STORAGE=s3://models/other and unset {variable}, and"):
+        published(tmp_path)
+
+
+def use_bucket(settings, monkeypatch, variable: str) -> None:
+    """Use a bucket whose endpoint, in `variable`, refuses connections."""
+    settings.MODELS_STORAGE = "s3://models/prod"
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
