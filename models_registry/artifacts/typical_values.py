@@ -19,11 +19,14 @@ from models_registry.artifacts.wrappers import MAX_MEMBERS, column_subsets, inne
 Array = np.ndarray[Any, Any]
 # One number for each feature.
 ONE_ROW = ("mean_", "center_", "statistics_", "xbar_")
-# Rows of typical values: centres of clusters or classes, support vectors, training rows.
-ROWS = ("cluster_centers_", "means_", "theta_", "support_vectors_", "_fit_X", "X_train_")
+# Rows of typical values: centres of clusters or classes.
+CENTERS = ("cluster_centers_", "means_", "theta_")
+TRAINING_ROWS = ("support_vectors_", "_fit_X", "X_train_")
+# So many rows tell the middle; a copy of all of them may exceed the sandbox's memory.
+MAX_ROWS = 1_000
 # More digits than these are noise in an example.
 DIGITS = 4
-# A value that fewer rows of a reference have may identify one of them.
+# A value that fewer rows of the training or of a reference have may identify one of them.
 MIN_ROWS = 5
 
 
@@ -137,15 +140,18 @@ def _rows(estimator: Any) -> Iterator[list[float]]:
     low, high = (_numbers(getattr(estimator, name, None), dimensions=1) for name in ("data_min_", "data_max_"))
     if low is not None and high is not None:
         yield ((low + high) / 2).tolist()
-    for name in ROWS:
-        if (kept := _numbers(getattr(estimator, name, None), dimensions=2)) is not None and len(kept):
+    for name in (*CENTERS, *TRAINING_ROWS):
+        kept = _numbers(getattr(estimator, name, None), dimensions=2)
+        if kept is not None and len(kept) >= (MIN_ROWS if name in TRAINING_ROWS else 1):
             yield np.nanmedian(kept, axis=0).tolist()
 
 
 def _numbers(value: Any, *, dimensions: int) -> Array | None:
     if not isinstance(value, np.ndarray) or value.ndim != dimensions or value.dtype.kind not in "fiu":
         return None
-    return value.astype(np.float64)
+    # Evenly over all rows, which may be sorted.
+    every = 1 if dimensions == 1 else -(-len(value) // MAX_ROWS) or 1
+    return value[::every].astype(np.float64)
 
 
 def _cuts(estimator: Any) -> dict[int, float]:

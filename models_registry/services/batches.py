@@ -18,6 +18,7 @@ from models_registry.services.prepared import PreparedQuery
 
 # If a job's process has not reported for this time, another replica takes the job over.
 SILENT_SECONDS = 60.0
+_SILENT = timedelta(seconds=SILENT_SECONDS)
 # After this many ended processes a job fails.
 MAX_ATTEMPTS = 3
 
@@ -54,11 +55,7 @@ def cancel_batch(job: BatchJob) -> bool:
 
 def has_batch_to_run() -> bool:
     """Return whether a job is due; every replica polls this."""
-    return _WAITING.exists(timezone.now() - timedelta(seconds=SILENT_SECONDS))
-
-
-def _silent_at(now: datetime) -> Q:
-    return _silent_since(now - timedelta(seconds=SILENT_SECONDS))
+    return _WAITING.exists(timezone.now() - _SILENT)
 
 
 def _silent_since(moment: datetime) -> Q:
@@ -76,7 +73,7 @@ def claim_batch(holder: str) -> BatchJob | None:
     This is the oldest queued job, or one whose process no longer reports.
     """
     now = timezone.now()
-    silent = _silent_at(now)
+    silent = _silent_since(now - _SILENT)
     waiting = BatchJob.objects.filter(Q(state=BatchState.QUEUED) | silent)
     if not waiting.exists():
         return None

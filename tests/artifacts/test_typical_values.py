@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from models_registry.artifacts.features import Feature
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.trial import try_model
-from models_registry.artifacts.typical_values import typical_of_rows
+from models_registry.artifacts.typical_values import typical_of_rows, typical_row
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame({"age": RNG.normal(45, 4, 200), "income": RNG.normal(50_000, 4_000, 200)})
@@ -123,3 +124,19 @@ def test_text_of_one_row_stays_out_of_the_example() -> None:
 def test_reference_of_few_rows_gives_no_example() -> None:
     rows = [{"age": 31.0, "income": 4_321.0, "city": "Oslo"}]
     assert typical_of_rows(city_schema(), rows, PLAIN) == PLAIN
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(4, [0.0, 0.0]), (5, [30.0, 300.0])])
+def test_few_training_rows_stay_out_of_the_example(rows: int, expected: list[float]) -> None:
+    data = np.array([[10, 100], [20, 200], [30, 300], [40, 400], [50, 500]], dtype=float)[:rows]
+    assert example_of(KNeighborsClassifier(1).fit(data, np.arange(rows) % 2)) == expected
+
+
+def test_example_copies_a_bounded_number_of_rows() -> None:
+    model = KNeighborsClassifier(1).fit(np.zeros((50_000, 100)), np.arange(50_000) % 2)
+    schema = infer_schema(model)
+    tracemalloc.start()
+    typical_row(model, schema, [1.0] * 100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000

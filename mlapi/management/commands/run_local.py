@@ -35,7 +35,8 @@ KEY_NAME = "make run"
 def publish_lines() -> list[str]:
     """Return the command that publishes a model to this registry, also from a shell without the service's settings."""
     storage = settings.MODELS_STORAGE
-    given = [f"MODELS_STORAGE={shlex.quote(storage)}"] if urlsplit(storage).scheme != "file" else []
+    is_default = storage == (settings.VAR_DIR / "models").as_uri()
+    given = [] if is_default else [f"MODELS_STORAGE={shlex.quote(storage)}"]
     # Without credentials, which an endpoint may contain.
     endpoint = conf.storage().identity().endpoint
     given += [f"AWS_ENDPOINT_URL_S3={shlex.quote(endpoint)}"] if endpoint else []
