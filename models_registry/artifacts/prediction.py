@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def call(model: Any, rows: Any) -> Prediction:
 
 
 def _call(model: Any, rows: Any) -> Prediction:
-    both = getattr(model, "predict_both", None)
+    both = _one_pass(model)
     if both is not None:
         labels, probabilities = both(rows)
         return _answer(labels, as_probabilities(probabilities, rows), rows)
@@ -106,6 +107,16 @@ def _call(model: Any, rows: Any) -> Prediction:
     if isinstance(probabilities, np.ndarray) and predict_is_argmax(model):
         return _answer(np.asarray(model.classes_).take(probabilities.argmax(axis=1)), probabilities, rows)
     return _answer(model.predict(rows), probabilities, rows)
+
+
+def _one_pass(model: Any) -> Callable[[Any], tuple[Any, Any]] | None:
+    """Return the function that gives labels and probabilities in one pass over the rows; None without one."""
+    best = _best(model)
+    steps = best.steps if f"{type(best).__module__}.{type(best).__qualname__}" == "sklearn.pipeline.Pipeline" else []
+    both: Callable[[Any], tuple[Any, Any]] | None = getattr(steps[-1][1] if steps else best, "predict_both", None)
+    if both is None or len(steps) < 2:
+        return both
+    return lambda rows: both(best[:-1].transform(rows))
 
 
 def _answer(labels: Any, probabilities: Any, rows: Any) -> Prediction:

@@ -32,12 +32,17 @@ def measure(
     for rows in SIZES:
         _, native, compiled = found[-1]
         expected_seconds = (native + compiled + sum(_row_cost(found, form) for form in (1, 2)) * rows) / 1e6
-        if rows * features * 8 > MAX_BYTES or expected_seconds > MAX_SECONDS:
+        if not is_timed(rows, features=features, seconds=expected_seconds):
             break
         if len(found) > len(known) and compiled < HOPELESS_SHARE * native:
             break
         found.append((rows, *time_rows(rows)))
     return tuple(found)
+
+
+def is_timed(rows: int, *, features: int, seconds: float) -> bool:
+    """Return whether so many rows may be timed, which are expected to take `seconds`."""
+    return rows * features * 8 <= MAX_BYTES and seconds <= MAX_SECONDS
 
 
 def native_from_rows(timings: Sequence[BatchTiming]) -> int | None:

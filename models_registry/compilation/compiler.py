@@ -226,7 +226,13 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
         sha256=digest_of(candidate.model, plan),
     )
     reason = _reason_for_native(one, many)
-    library = library_form.use_if_faster(estimator, schema, typical, verification.rows)
+    # Where the compiled form answers few rows, the library may answer many.
+    rows = batch_timings.SIZES[0]
+    seconds = many[0] * rows / BATCH_ROWS / 1e6
+    is_timed = not reason and batch_timings.is_timed(rows, features=len(schema.inputs), seconds=seconds)
+    library = library_form.use_if_faster(
+        estimator, schema, typical, verification.rows, many_rows=rows if is_timed else None
+    )
     report = replace(report, by_library=library.is_used, library_problem=library.problem)
     if reason:
         return Compiled(replace(report, kind="native", reason=reason))

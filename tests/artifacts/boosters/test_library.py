@@ -12,6 +12,7 @@ import pytest
 import xgboost
 
 from models_registry.artifacts.boosters import library
+from models_registry.artifacts.boosters.estimators import Boosted
 from models_registry.artifacts.boosters.library import leave_libraries, use_libraries
 from models_registry.artifacts.boosters.library_check import check_with_library
 from models_registry.artifacts.formats import open_artifact
@@ -96,6 +97,41 @@ def test_library_is_used_where_it_is_faster(
     assert library_form.use_if_faster(model, infer_schema(model), rows, rows[:5]).is_used == is_used
     booster = model[-1] if name == "pipeline" else model
     assert (booster.library_ is not None) == is_used
+
+
+@pytest.mark.parametrize(
+    ("name", "timings", "is_used"),
+    [
+        ("pipeline", [100, 95, 400, 1_000], True),
+        ("pipeline", [100, 95, 990, 1_000], False),
+        ("pipeline", [100, 50], True),
+        ("xgboost, three classes", [100, 95], False),
+    ],
+    ids=["faster for many", "never faster", "faster for few", "alone"],
+)
+def test_steps_before_a_booster_hide_no_faster_library(
+    name: str, timings: list[float], is_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = iter(timings)
+    monkeypatch.setattr(library_form, "lower_quartiles", lambda answer, **_: (answer(), [next(waiting)])[1])
+    model = opened(ESTIMATORS[name], tmp_path / "model.joblib")
+    rows = np.nan_to_num(made.rows()[:70]).tolist()
+    choice = library_form.use_if_faster(model, infer_schema(model), rows, rows[:5], many_rows=200)
+    assert (choice.is_used, choice.problem, list(waiting)) == (is_used, None, [])
+    assert (getattr(model, "steps", [("", model)])[-1][1].library_ is not None) == is_used
+
+
+@pytest.mark.parametrize("name", ["pipeline", "search"])
+def test_pipeline_of_a_booster_evaluates_rows_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = opened(ESTIMATORS[name], tmp_path / "model.joblib"), made.asked()
+    expected = model.predict(rows), model.predict_proba(rows)
+    evaluated: list[int] = []
+    answers = Boosted._answers
+    monkeypatch.setattr(Boosted, "_answers", lambda self, part: (evaluated.append(len(part)), answers(self, part))[1])
+    found = call(model, rows)
+    assert evaluated == [len(rows)]
+    assert found.labels.tolist() == expected[0].tolist()
+    assert found.probabilities.tolist() == expected[1].tolist()
 
 
 def unlike(source: Any, *, iterations: int | None = None) -> Any:
