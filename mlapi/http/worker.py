@@ -164,6 +164,9 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
                 listeners[:] = self.sockets
                 snapshot = getattr(self.wsgi, "snapshot", None)
                 accepts = snapshot is None or siblings.shared().may_accept(snapshot)
+                if snapshot is not None:
+                    # Before it accepts: a worker that starts now leaves the connections to this one.
+                    siblings.shared().report(snapshot)
                 if accepts and not server.servers:
                     await self._open(server)
                 elif not accepts and server.servers:

@@ -33,8 +33,8 @@ class Siblings:
         """Share the slots with every process that is forked from this one."""
         self._slots: memoryview[int] = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
         self._own: int | None = None
-        self._counted: ServingSnapshot | None = None
-        self._missing = MAX_MISSING
+        # The last reported snapshot, with the number of its missing models.
+        self._counted: tuple[ServingSnapshot | None, int] = (None, MAX_MISSING)
 
     def join(self, number: int) -> None:
         """Use the slot of the worker with that `number`; before this call the process has no siblings."""
@@ -42,12 +42,14 @@ class Siblings:
         self._slots[self._own] = 0
 
     def report(self, snapshot: ServingSnapshot) -> None:
-        """Report the missing models of `snapshot`; a report counts for FRESH_SECONDS."""
+        """Report the missing models of `snapshot`, from any thread; a report counts for FRESH_SECONDS."""
+        counted, missing = self._counted
         # A snapshot never changes, and counting its missing models takes time with many models.
-        if snapshot is not self._counted:
-            self._counted, self._missing = snapshot, missing_of(snapshot)
+        if snapshot is not counted:
+            missing = missing_of(snapshot)
+            self._counted = (snapshot, missing)
         if self._own is not None:
-            self._slots[self._own] = _milliseconds() << _MISSING_BITS | self._missing
+            self._slots[self._own] = _milliseconds() << _MISSING_BITS | missing
 
     def leave(self) -> None:
         """Stop counting as a live worker: this worker ends."""
