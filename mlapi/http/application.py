@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import structlog
 
 from mlapi.http.body import Body
-from mlapi.http.messages import HAS_ENDED, PIECE_BYTES, WRITE_RESPONSE, send_reply
+from mlapi.http.eager import ensure_task
+from mlapi.http.messages import HAS_ENDED, PIECE_BYTES, RECEIVED_AT, WRITE_RESPONSE, send_reply
 from mlapi.http.pipeline import RequestPipeline
 from mlapi.http.request import Request
 from mlapi.http.routes import match
-from mlapi.http.turns import Turns
 from mlapi.observability import logging
 from mlapi.protocols.base import HttpError
 from mlapi.replica import Replica
@@ -51,7 +51,6 @@ class Application:
         self._django = django
         self._replica = replica
         self._grpc = grpc
-        self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: a request, or the server's lifespan."""
@@ -59,6 +58,7 @@ class Application:
         if kind == "http":
             found = match(scope["path"])
             if found is None:
+                await ensure_task()
                 await self._django(scope, receive, send)
             else:
                 await self._answer(found, scope, receive, send)
@@ -87,9 +87,7 @@ class Application:
                     return
 
         endpoint, params = found
-        started = time.perf_counter()
-        if endpoint.is_prediction:
-            await self._turns.take()
+        started = scope.get("state", {}).get(RECEIVED_AT) or time.perf_counter()
         reply = await self._pipeline.answer(
             endpoint, params, request, body, client=scope.get("client"), disconnected=disconnected, started=started
         )

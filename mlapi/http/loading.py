@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlapi.http.eager import ensure_task
 from mlapi.protocols.base import NOT_LOADED, HttpError
 from models_registry.inference.on_demand import OnDemand
 from models_registry.inference.runtime import Runtime
@@ -20,11 +21,13 @@ async def require_loaded(runtime: Runtime, on_demand: OnDemand, name: str | None
     if asked is None or asked not in snapshot.on_demand:
         return False
     on_demand.note_use(asked)
-    if snapshot.is_loadable(asked, version) and not await on_demand.wait(asked):
-        raise HttpError(
-            503,
-            NOT_LOADED,
-            f"The model {asked!r} is still loading after {on_demand.wait_seconds:g} s. Try again.",
-            model=asked,
-        ).with_header("Retry-After", str(RETRY_SECONDS))
+    if snapshot.is_loadable(asked, version):
+        await ensure_task()
+        if not await on_demand.wait(asked):
+            raise HttpError(
+                503,
+                NOT_LOADED,
+                f"The model {asked!r} is still loading after {on_demand.wait_seconds:g} s. Try again.",
+                model=asked,
+            ).with_header("Retry-After", str(RETRY_SECONDS))
     return asked not in runtime.snapshot.problems

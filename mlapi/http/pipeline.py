@@ -19,6 +19,7 @@ from mlapi.http.admission import AdmissionController
 from mlapi.http.auth import require_key, require_metrics_token, require_network
 from mlapi.http.body import decode, require_encoding, slots_for, too_large
 from mlapi.http.clients import proxy_header
+from mlapi.http.eager import ensure_task
 from mlapi.http.loading import require_loaded
 from mlapi.http.request import Request, request_id_of
 from mlapi.http.routing import asked_version, routed_model, routing_key
@@ -295,6 +296,7 @@ async def _until_disconnected(
     answer: Coroutine[Any, Any, Reply], has_disconnected: Callable[[], Awaitable[None]]
 ) -> Reply:
     """Return the result of `answer`; on a disconnect cancel it and raise HttpError 499."""
+    await ensure_task()
     task = asyncio.current_task()
     has_left = False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,9 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from mlapi.http import eager
 from mlapi.http.body import MAX_SILENCE_SECONDS, too_slow
-from mlapi.http.messages import HAS_ENDED, WRITE_RESPONSE, reply_bytes
+from mlapi.http.messages import HAS_ENDED, RECEIVED_AT, WRITE_RESPONSE, reply_bytes
 from mlapi.http.refusals import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
@@ -27,6 +29,7 @@ from mlapi.http.refusals import (
     refuse_with,
 )
 from mlapi.http.request import request_id_of
+from mlapi.http.turns import Turns
 from mlapi.protocols.base import HttpError
 from mlapi.protocols.native import error_reply
 
@@ -57,9 +60,10 @@ NEEDLESS_ESCAPE = re.compile(rb"%(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[ef]|5c|7f|[
 class LimitedProtocol(HttpToolsProtocol):
     """One client connection."""
 
-    def __init__(self, *args: Any, **given: Any) -> None:
-        """Initialize the state before the first request."""
+    def __init__(self, *args: Any, turns: Turns, **given: Any) -> None:
+        """Initialize the state before the first request. All connections of a worker share `turns`."""
         super().__init__(*args, **given)
+        self._turns = turns
         self.access_log = False
         self._application = self.app
         self._socket: Any = None
@@ -273,6 +277,20 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _is_large(self) -> bool:
         return sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start a POST in its turn. Start any other request, for example a health check, at once."""
+        if cycle.scope["method"] != "POST":
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.scope["state"][RECEIVED_AT] = time.perf_counter()
+        self._turns.add(partial(self._start_in_turn, cycle, app))
+
+    def _start_in_turn(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = eager.start(cycle.run_asgi(app), self.loop)
+        if task is not None:
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
     # The ends of requests and connections.
 

@@ -120,8 +120,9 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
         """Load the application, and configure the protocol."""
         super().load_wsgi()
         from mlapi.http.protocol import LimitedProtocol
+        from mlapi.http.turns import Turns
 
-        self.config.http = LimitedProtocol
+        self.config.http = partial(LimitedProtocol, turns=Turns())
 
     async def _serve(self) -> None:
         """Serve until a stop signal."""

@@ -1,91 +1,141 @@
-"""Predictions begin a bounded number in each round of the event loop."""
+"""A bounded number of predictions starts in each round of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mlapi import replica
 from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.http.turns import Turns
+from tests.mlapi.wires import Session, settle
 from tests.monitoring.test_replay import classifier
-from tests.support.asgi import AsgiClient
+
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
 
 
-async def _rounds_of(turns: Turns, count: int) -> list[int]:
-    """Return in which round of the loop each of `count` predictions began that arrived together."""
-    loop = asyncio.get_running_loop()
-    current = 0
-    began: list[int] = []
+def _rounds(act: Callable[[Callable[[], None]], None]) -> list[int]:
+    """Return the number of the loop's round in which each call of the given function took place."""
+    called: list[int] = []
 
-    def next_round() -> None:
-        nonlocal current
-        current += 1
-        if len(began) < count:
-            loop.call_soon(next_round)
+    async def count() -> None:
+        rounds: list[None] = []
+        act(lambda: called.append(len(rounds)))
+        for _ in range(12):
+            await asyncio.sleep(0)
+            rounds.append(None)
 
-    async def predict() -> None:
-        await turns.take()
-        began.append(current)
-
-    loop.call_soon(next_round)
-    await asyncio.gather(*(predict() for _ in range(count)))
-    return began
+    asyncio.run(count())
+    return called
 
 
-def test_no_round_begins_more_than_its_share():
-    began = asyncio.run(_rounds_of(Turns(max_per_round=4), 18))
+def test_no_round_starts_more_than_its_share():
+    turns = Turns(max_per_round=4)
 
-    assert max(began.count(number) for number in set(began)) == 4
-    assert len(began) == 18
+    def arrive(start: Callable[[], None]) -> None:
+        for _ in range(18):
+            turns.add(start)
 
+    started = _rounds(arrive)
 
-def test_a_few_predictions_begin_at_once():
-    assert set(asyncio.run(_rounds_of(Turns(max_per_round=4), 4))) == {1}
-
-
-def test_predictions_begin_in_the_order_of_arrival():
-    async def order() -> list[int]:
-        turns, began = Turns(max_per_round=2), list[int]()
-
-        async def predict(number: int) -> None:
-            await turns.take()
-            began.append(number)
-
-        await asyncio.gather(*(predict(number) for number in range(9)))
-        return began
-
-    assert asyncio.run(order()) == list(range(9))
+    assert [started.count(number) for number in sorted(set(started))] == [4, 4, 4, 4, 2]
 
 
-def test_a_prediction_that_is_given_up_takes_no_turn():
-    async def begun() -> int:
-        turns = Turns(max_per_round=1)
-        tasks = [asyncio.create_task(turns.take()) for _ in range(4)]
-        await asyncio.sleep(0)
-        tasks[2].cancel()
-        done = await asyncio.gather(*tasks, return_exceptions=True)
-        return sum(result is None for result in done)
+def test_a_few_requests_start_in_one_round():
+    turns = Turns(max_per_round=4)
 
-    assert asyncio.run(begun()) == 3
+    assert len(set(_rounds(lambda start: [turns.add(start) for _ in range(4)]))) == 1
+
+
+def test_requests_start_in_the_order_of_arrival():
+    turns, started = Turns(max_per_round=2), list[int]()
+
+    _rounds(lambda _: [turns.add(partial(started.append, number)) for number in range(9)])
+
+    assert started == list(range(9))
+
+
+def test_a_failed_start_leaves_the_others_their_turns():
+    turns, started = Turns(max_per_round=2), list[int]()
+
+    def fail() -> None:
+        raise ValueError("a start that fails")
+
+    async def work() -> list[Any]:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+        for start in (fail, *(partial(started.append, number) for number in range(4))):
+            turns.add(start)
+        await settle()
+        return errors
+
+    (error,) = asyncio.run(work())
+
+    assert (str(error), started) == ("a start that fails", [0, 1, 2, 3])
 
 
 def test_turns_come_back_after_a_pause():
-    async def later() -> list[int]:
-        turns = Turns(max_per_round=2)
-        await _rounds_of(turns, 7)
-        await asyncio.sleep(0.01)
-        return await _rounds_of(turns, 2)
+    turns = Turns(max_per_round=2)
+    _rounds(lambda start: [turns.add(start) for _ in range(7)])
 
-    assert set(asyncio.run(later())) == {1}
+    assert len(set(_rounds(lambda start: [turns.add(start) for _ in range(2)]))) == 1
+
+
+def test_health_check_passes_waiting_predictions():
+    async def work() -> list[str]:
+        session = Session()
+        session.turns = Turns(max_per_round=1)
+        for _ in range(6):
+            connection, _ = session.connect()
+            connection.data_received(POST % (2, b"{}"))
+        connection, _ = session.connect()
+        connection.data_received(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await settle()
+        return [path for _, path, *_ in session.seen]
+
+    paths = asyncio.run(work())
+
+    assert len(paths) == 7
+    assert paths.index("/health") < 3
 
 
 def test_the_wait_for_a_turn_counts(load, monkeypatch):
     records: list[Any] = []
     monkeypatch.setattr(replica.recorder, "record", records.append)
-    monkeypatch.setattr(Turns, "take", lambda self: asyncio.sleep(0.05))
     replica.runtime.swap(load(classifier(0), number=1))
-    assert AsgiClient(Application(process.pipeline, None)).post("/predict", {"features": [0, 0]}).status == 200
+
+    async def work() -> bytes:
+        session = Session()
+        session.application = Application(process.pipeline, None)
+        connection, wire = session.connect()
+        session.turns.add(lambda: time.sleep(0.05))
+        connection.data_received(POST % (22, b'{"features": [0.0, 0]}'))
+        async with asyncio.timeout(10):
+            while not wire.sent:
+                await asyncio.sleep(0.001)
+        return wire.sent
+
+    assert asyncio.run(work()).startswith(b"HTTP/1.1 200")
     (record,) = records
     assert record.seconds >= 0.05
+
+
+def test_django_answers_a_post_in_a_task():
+    async def django(scope: Any, receive: Any, send: Any) -> None:
+        async with asyncio.timeout(10):
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def work() -> bytes:
+        session = Session()
+        session.application = Application(process.pipeline, django)
+        connection, wire = session.connect()
+        connection.data_received(POST.replace(b"/predict", b"/admin/login/") % (2, b"{}"))
+        await settle()
+        return wire.sent
+
+    assert asyncio.run(work()).startswith(b"HTTP/1.1 204")

@@ -9,6 +9,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from mlapi.http.protocol import LimitedProtocol
+from mlapi.http.turns import Turns
 
 PLAIN = b"POST /models/m/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -57,6 +58,7 @@ class Session:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.state = ServerState()
+        self.turns = Turns()
         # While it is clear, the application does not answer.
         self.gate = asyncio.Event()
         self.gate.set()
@@ -84,7 +86,8 @@ class Session:
             self.application, http=LimitedProtocol, interface="asgi3", ws="none", log_config=None, proxy_headers=False
         )
         config.load()
-        connection, wire = LimitedProtocol(config, self.state, {}, asyncio.get_running_loop()), Wire()
+        connection = LimitedProtocol(config, self.state, {}, asyncio.get_running_loop(), turns=self.turns)
+        wire = Wire()
         connection.connection_made(wire)
         return connection, wire
 

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
@@ -14,6 +15,7 @@ from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.http.django_host import DjangoHost
 from mlapi.http.protocol import LimitedProtocol
+from mlapi.http.turns import Turns
 from tests.support.waiting import eventually
 
 
@@ -24,7 +26,7 @@ def live_service() -> Iterator[str]:
     django = ASGIStaticFilesHandler(DjangoHost(process.admission, threads=4))
     config = uvicorn.Config(
         Application(process.pipeline, django),
-        http=LimitedProtocol,
+        http=partial(LimitedProtocol, turns=Turns()),
         loop="asyncio",
         lifespan="off",
         log_config=None,
