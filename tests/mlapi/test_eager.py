@@ -55,7 +55,7 @@ def test_a_coroutine_that_waits_ends_as_a_task(times):
     assert seen == [*range(times), task]
 
 
-def test_what_it_waits_for_may_be_ready_before_the_task():
+def test_awaited_future_may_be_ready_before_the_task():
     async def answer(future: asyncio.Future[None]) -> None:
         await future
 
@@ -113,7 +113,7 @@ def test_a_cancelled_task_releases_what_it_holds(rounds):
     assert held == []
 
 
-def test_a_failure_before_the_first_wait_is_raised_at_once():
+def test_failure_before_the_first_wait_is_raised_at_once():
     async def answer() -> None:
         raise ValueError("no")
 
