@@ -15,6 +15,6 @@ class ModelsRegistryConfig(AppConfig):
 
         apply_defaults()
         from models_registry import checks  # noqa: F401 - registers by being imported
-        from models_registry.services.tokens import store_digests_alone
+        from models_registry.services.tokens import store_only_digests
 
-        store_digests_alone()
+        store_only_digests()

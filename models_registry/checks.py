@@ -23,7 +23,10 @@ OWN = "registry"
 
 
 def require_sound_settings() -> None:
-    """Raise ImproperlyConfigured with every error of the registry's checks: a server starts without a command."""
+    """Raise ImproperlyConfigured with every error of the registry's checks.
+
+    A server calls this at its start, because Django runs the checks only with a command.
+    """
     errors = [item for item in run_checks(tags=[OWN]) if item.is_serious() and not item.is_silenced()]
     if errors:
         raise ImproperlyConfigured(" ".join(f"{item.id}: {item.msg} {item.hint or ''}".strip() for item in errors))

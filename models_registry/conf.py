@@ -1,4 +1,4 @@
-"""The registry's settings as typed values; the only module of the app that reads Django's settings."""
+"""The settings that need a conversion or a derived value; other modules read `django.conf.settings` themselves."""
 
 from __future__ import annotations
 

@@ -4,20 +4,20 @@ RegistryError
 ├── StorageError               the storage cannot answer
 │   ├── StorageUnavailable     not reached, or not within the deadline; worth a retry
 │   ├── StorageDenied          reached, and refused
-│   ├── ObjectMissing          the object or that version of it is not there
+│   ├── ObjectMissing          the object, or that version of it, does not exist
 │   ├── StorageMismatch        it is not the storage of the service that shares the database
-│   └── DiskUnavailable        it can, and this machine's own disk cannot keep the bytes; worth a retry
-├── ArtifactError              the file is not what may be served
-│   ├── UnsupportedFormat      its ending names no format
+│   └── DiskUnavailable        this machine's disk cannot store the bytes; worth a retry
+├── ArtifactError              the file may not be served
+│   ├── UnsupportedFormat      its file name ends in no known format
 │   ├── DigestMismatch         its bytes are not the registered ones
 │   ├── ManifestError          its manifest cannot be read
-│   ├── UntrustedArtifact      it names code that is not on the list
+│   ├── UntrustedArtifact      it names code that is not on the list of trusted names
 │   ├── BrokenArtifact         it cannot be read or loaded
 │   ├── UnsafeStructure        its arrays would crash or hang a prediction
-│   ├── NoPrediction           it loads, and cannot predict
+│   ├── NoPrediction           it loads, but cannot predict
 │   ├── SignatureError         its signature is missing or wrong
-│   └── SampleMismatch         it answers its own sample differently
-├── RequestError               the request cannot be carried out as it stands
+│   └── SampleMismatch         its predictions for its own sample differ from the expected ones
+├── RequestError               the request cannot be carried out
 │   ├── InvalidName            a model's name that does not fit a URL
 │   ├── UnknownModel           no model of that name
 │   ├── UnknownVersion         no version of that number
@@ -25,17 +25,20 @@ RegistryError
 │   ├── NothingToRollBackTo    no version was active before
 │   ├── NotSplittable          the traffic cannot be split as asked
 │   ├── NotShadowable          the version cannot be a shadow
-│   ├── NotDeletable           the version is not a rejected one
+│   ├── NotDeletable           the version is not a rejected one, or is active
 │   ├── NoCanary               no canary is running
 │   ├── UnknownReplay          no replay of that number
 │   ├── NotExplainable         contributions to its answers are not known exactly
-│   └── UnknownKey             no API key in use has that name or prefix
-├── Busy                       others do the same here; worth a retry
-├── ActivationConflict         somebody else's activation came first
-├── ModelArchived              the model is out of use until somebody restores it
+│   ├── UnknownKey             no API key in use has that name or prefix
+│   ├── ScoringRefused         a batch scoring job cannot begin or continue as it was asked
+│   └── UnknownBatch           no batch scoring job of that number
+├── Busy                       this machine already runs too many such tasks; worth a retry
+├── ActivationConflict         another activation of the model came first
+├── ModelArchived              the model is archived; a user can restore it
 └── InputError                 a prediction's input; says row, feature, expected, found
 
-Each message says what, found, expected, and the next step.
+Each message says what is wrong, what was found, what is expected, and the next step. The modules `delivery`, `parquet`
+and `storage.notifications` have their own errors.
 """
 
 
@@ -81,7 +84,7 @@ class ArtifactError(RegistryError):
 
 
 class UnsupportedFormat(ArtifactError):
-    """The file's ending names no format."""
+    """The file's name does not end in a known format."""
 
 
 class DigestMismatch(ArtifactError):
@@ -93,7 +96,7 @@ class ManifestError(ArtifactError):
 
 
 class UntrustedArtifact(ArtifactError):
-    """The artifact names code that is not on the list."""
+    """The artifact names code that is not on the list of trusted names."""
 
 
 class BrokenArtifact(ArtifactError):
@@ -105,7 +108,7 @@ class UnsafeStructure(ArtifactError):
 
 
 class NoPrediction(ArtifactError):
-    """The artifact loads, and cannot predict."""
+    """The artifact loads, but cannot predict."""
 
 
 class SignatureError(ArtifactError):
@@ -169,7 +172,7 @@ class UnknownKey(RequestError):
 
 
 class Busy(RegistryError):
-    """Too many others do the same on this machine now."""
+    """This machine already runs too many such tasks; a retry may succeed."""
 
 
 class ActivationConflict(RegistryError):

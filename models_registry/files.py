@@ -40,7 +40,7 @@ def acquire(descriptor: int, kind: int, *, deadline: float, poll_seconds: float 
     """Lock an open file; return whether the lock was acquired before `deadline`.
 
     Args:
-        descriptor: the open file. The kernel drops the lock when it is closed, also by the death of the process.
+        descriptor: the open file. The kernel releases the lock when the file is closed or the process ends.
         kind: `fcntl.LOCK_EX` or `fcntl.LOCK_SH`.
         deadline: in seconds of `time.monotonic`; 0 tries once.
         poll_seconds: the pause between two attempts.

@@ -23,7 +23,7 @@ def render_markdown(text: str) -> SafeString:
 
     An image would be loaded from another site, which could track the reader.
     """
-    # Imported here: a worker that only serves needs neither.
+    # Imported here: a worker that only serves needs neither library.
     import nh3
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML

@@ -41,7 +41,7 @@ TEXT, FLOAT, INTEGER, BOOLEAN, MOMENT, NUMBER_OF_ROW = (
 )
 
 
-# Metadata key for the original column names if DuckDB renames one: two names differ only in case.
+# Metadata key for the original column names: DuckDB renames one of two columns whose names differ only in case.
 NAMES = "mlapi-columns"
 
 
@@ -131,12 +131,12 @@ class Database:
             if not pending:
                 names.append(name)
             pending += (children or 0) - bool(pending)
-        names = self._told_names(source) or names
+        names = self._stored_names(source) or names
         if duplicates := {name for name in names if names.count(name) > 1}:
             raise ParquetError(f"two columns are called {min(duplicates)!r}; expected a name for each column")
         return dict(zip(names, types, strict=True))
 
-    def _told_names(self, source: str) -> list[str]:
+    def _stored_names(self, source: str) -> list[str]:
         """Return the names that `write_columns` stored in the metadata; empty for most files."""
         noted = self.rows(f"SELECT value FROM parquet_kv_metadata({source}) WHERE key = {literal(NAMES)}::BLOB")
         return list(json.loads(noted[0][0])) if noted else []
@@ -178,7 +178,7 @@ def clashing(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def file_source(file: IO[bytes]) -> str:
-    """Return an open file as a query refers to it."""
+    """Return the SQL literal by which a query reads an open file."""
     return literal(_address(file))
 
 

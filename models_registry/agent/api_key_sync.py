@@ -17,11 +17,12 @@ from models_registry.services.api_keys import StoredKey
 
 log = structlog.get_logger(__name__)
 
+# Last uses are accurate to the minute.
 FLUSH_SECONDS = 60.0
 
 
 class ApiKeySync:
-    """Reads the keys at every poll in its own thread, so that no long load or slow query keeps a revoked key valid."""
+    """Reads the keys at every poll, in its own thread: no load or slow query may keep a revoked key valid."""
 
     def __init__(
         self, runtime: Runtime, *, poll_seconds: float, directory: Path, flush_seconds: float = FLUSH_SECONDS
@@ -31,7 +32,7 @@ class ApiKeySync:
         self._directory = directory
         self._flush_seconds = flush_seconds
         self._flushed_at = time.monotonic()
-        # The reconciler logs that the database is unavailable; the cached keys stay valid.
+        # Without events: the reconciler already logs an unavailable database. The cached keys stay valid.
         self._thread = DatabaseThread(
             "api_key_sync", self._step, seconds=poll_seconds, is_eager=True, last_step=self._last_step
         )
@@ -45,7 +46,7 @@ class ApiKeySync:
         self._thread.stop()
 
     def read(self) -> None:
-        """Load the active keys."""
+        """Replace the cached keys by those that are not revoked. Raises DatabaseError."""
         stored = services.read_keys()
         hosts = max(1, services.count_live_hosts()) if any(key.rate_per_minute for key in stored) else 1
         before = self._runtime.keys.by_digest if self._runtime.keys else {}

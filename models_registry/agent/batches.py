@@ -17,7 +17,7 @@ from models_registry.models import BatchJob
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
-# A new job wakes the loop.
+# Long, because the lookout wakes the loop for a new job.
 IDLE_SECONDS = 60.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.2

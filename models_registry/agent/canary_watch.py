@@ -10,7 +10,7 @@ from models_registry.inference.runtime import Runtime
 LEASE = "canaries"
 # Longer than a run takes; after this time another replica replaces a dead lease holder.
 LEASE_SECONDS = 30.0
-# A candidate wakes the loop.
+# Long, because the lookout wakes the loop for a candidate.
 IDLE_SECONDS = 60.0
 EVENTS = PauseEvents("canaries_paused", "canaries_resumed", next="It is retried regularly.")
 

@@ -39,7 +39,7 @@ class DatabaseThread(PeriodicThread):
         last_step: Callable[[], None] | None = None,
         events: PauseEvents | None = None,
     ) -> None:
-        """Start nothing yet; without `events`, an absent database is a line of the level debug."""
+        """Start nothing yet; without `events`, an unavailable database is logged only at the level debug."""
         super().__init__(name, step, seconds=seconds, is_eager=is_eager, last_step=last_step)
         self._events = events
         self._idle = OfProcess.connections

@@ -17,7 +17,7 @@ class Source(Enum):
 
     DISK = "disk"
     STORAGE = "storage"
-    # Parallel downloads over a slow line could all miss their deadline; one after the other they do not.
+    # After a failed download: parallel downloads over a slow line could all miss their deadline.
     STORAGE_AGAIN = "storage again"
 
 
@@ -46,7 +46,7 @@ class Fetching:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """The seconds since the download began."""
         return time.monotonic() - self._began
 
     @property
@@ -64,11 +64,11 @@ class Fetching:
         if self._error is not None:
             raise self._error
         if self._artifact is None:
-            raise RuntimeError("The artifact is still under way.")
+            raise RuntimeError("The download has not ended.")
         return self._artifact
 
     def let_go(self) -> None:
-        """Release the artifact, also if it arrives later; a second call does nothing."""
+        """Release the artifact, now or when its download ends; a second call does nothing."""
         with self._guard:
             self._is_let_go = True
             if self._artifact is not None:

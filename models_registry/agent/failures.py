@@ -20,6 +20,7 @@ class Failure:
     generation: int
     build: str
     attempts: int
+    # In seconds of `time.monotonic`.
     retry_at: float
     pause_seconds: float
     reason: str
@@ -71,7 +72,7 @@ class Failures(dict[str, Failure]):
 def pause_limit(*, serves_another: bool, load_seconds: float) -> float:
     """Return the longest pause before a retry, in seconds.
 
-    If no version of the model is served here, clients wait for this one; but a slow load must not occupy the process
-    all the time.
+    If no version of the model is served here, clients wait for this one, so the pause is short. It is longer than a
+    slow load, which must not occupy the process all the time.
     """
     return MAX_PAUSE_SECONDS if serves_another else max(MISSING_PAUSE_SECONDS, 4 * load_seconds)

@@ -34,7 +34,7 @@ STEP_SECONDS = 5.0
 MAX_VALUES = 10_000
 # Rows may be long texts, which stay in memory until they are counted.
 MAX_ROWS = 1_000
-# Bins of a version may be created, replaced or deleted elsewhere: their ids are read once per this number of steps.
+# The ids of bins are read once per this number of steps: other processes may create, replace or delete bins.
 STEPS_PER_LOOK = 12
 
 
@@ -216,9 +216,13 @@ def joined(requests: Sequence[ServedRows], *, limit: int) -> tuple[Matrix, Matri
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def _chosen(request: ServedRows, places: list[int]) -> tuple[Matrix, Matrix]:
+def _chosen(request: ServedRows, positions: list[int]) -> tuple[Matrix, Matrix]:
     rows, labels = request.rows, request.labels.reshape(request.count, -1)[:, 0]
-    if len(places) < request.count:
-        labels = labels[places]
-        rows = [rows[place] for place in places] if isinstance(rows, list) else getattr(rows, "iloc", rows)[places]
+    if len(positions) < request.count:
+        labels = labels[positions]
+        rows = (
+            [rows[position] for position in positions]
+            if isinstance(rows, list)
+            else getattr(rows, "iloc", rows)[positions]
+        )
     return as_matrix(rows), labels

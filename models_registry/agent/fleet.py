@@ -1,4 +1,4 @@
-"""How often a replica checks for work that any replica may do."""
+"""Limits how often the replicas together check for work that any of them may do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 
 from models_registry import services
 
-# Up to this number, each replica checks as often as a single one would. Above it, all replicas together do.
+# Up to this number of replicas, each one checks at the loop's interval. More replicas together check as often as this
+# number of replicas.
 MAX_LOOKING = 10
+# The least time between two queries for the number of replicas.
 COUNT_SECONDS = 15.0
 
 

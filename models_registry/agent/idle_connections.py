@@ -1,4 +1,4 @@
-"""Database connections that no loop of this process uses at present: the next loop takes one of them."""
+"""Keeps the database connections that no loop of this process uses, for the next step of any loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class IdleConnections:
     """Lends a connection for a step, so that a worker has one connection per running step, not per loop."""
 
     def __init__(self) -> None:
-        """Keep none yet."""
+        """Start without connections."""
         # Each with the time of its last use.
         self._idle: list[tuple[BaseDatabaseWrapper, float]] = []
         self._users = 0
@@ -82,6 +82,6 @@ class IdleConnections:
 
 
 class OfProcess:
-    """What the loops of this process share."""
+    """The connections that the loops of this process share; a test or a benchmark can replace them."""
 
     connections = IdleConnections()

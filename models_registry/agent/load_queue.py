@@ -1,6 +1,6 @@
 """The workers of a machine load one after the other, and detect a load that ends workers.
 
-During a load, the old and the new model are both in memory, so two loads at the same time might not fit. The queue's
+During a load, the old and the new model are both in memory. Two loads at the same time might not fit. The queue's
 lock file also names the artifact that is being loaded. A worker that gets the lock and finds a name knows that the
 previous holder died during that load. Without this journal, a load that repeatedly ends workers would stop the whole
 service.
@@ -26,13 +26,13 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 300.0
 MAX_KEPT = 100
-# A worker is replaced, and starts its load, within this time; an older entry does not tell when its holder died.
+# The master replaces a dead worker within this time. An older entry does not tell how long the load of its holder took.
 REPLACED_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Ended:
-    """The number of workers in a row that a load has ended, and the time of its next attempt (seconds since 1970)."""
+    """A load that ended workers: how many in a row, and the time of the next attempt (seconds since 1970)."""
 
     workers: int = 0
     retry_at: float = 0.0
@@ -63,8 +63,8 @@ class Journal:
     def note_death(self, now: float, *, limit_seconds: float) -> None:
         """Record that the last process died during its load.
 
-        A single death may have any reason, so the load is repeated at once. If it took all of `limit_seconds`, or it
-        was not the first, the pause grows with the cost of the deaths.
+        A first death may have any reason, so the load is repeated at once. After a load that took all of
+        `limit_seconds`, or after a second death, the pause grows with the time that the deaths cost.
         """
         if not self.digest:
             return

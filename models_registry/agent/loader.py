@@ -35,17 +35,20 @@ log = structlog.get_logger(__name__)
 # Sample rows that a page offers to try; at most a kilobyte each.
 SHOWN_SAMPLES = 5
 WARM_UP_PREDICTIONS = 3
-# A row that takes at most this time is predicted on the event loop: health checks and other requests wait meanwhile.
+# A row that takes at most this time is predicted on the event loop, where it delays all other requests.
 INLINE_SECONDS = 0.0005
-# So are several rows that together take at most this time; this many are timed at once.
+# Several rows that together take at most this time are also predicted on the event loop.
 INLINE_ROWS_SECONDS = 0.002
+# The same limit for the short rows that fit into the space of one row with names and all digits.
 MAX_INLINE_SECONDS = 0.005
+# Rows of the call whose time tells how long several rows take.
 TIMED_ROWS = 128
 # The first calls of a model take several times as long as later ones.
 TIMED_CALLS = 30
 TIMED_SECONDS = 0.05
-# Time to read a row and write its prediction, besides the model; and the time for each number of the prediction.
+# Time to read a row and to write its prediction, without the model.
 ROW_OVERHEAD_SECONDS = 0.000005
+# Additional time to write each number of the prediction.
 OUTPUT_OVERHEAD_SECONDS = 0.0000003
 # A number with all digits, plus its name and separators.
 NUMBER_BYTES = 32
@@ -57,10 +60,11 @@ MEMORY_RESERVE_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form in which a version is served: its predictor, other methods, and description.
+    """The form in which a version is served.
 
-    `native` is the native model, None if only the compiled form is in memory. The native model predicts
-    `native_from_rows` rows and more, if that is not None; with `by_library`, boosters do so with their own library.
+    `model` predicts, `estimator` has the other methods, and `runs` describes the form. `native` is the native model,
+    None if only the compiled form is in memory. From `native_from_rows` rows, the native model predicts; None: never.
+    With `by_library`, boosters then use their own library.
     """
 
     model: Any
@@ -83,7 +87,7 @@ class Preparation:
     trusted: frozenset[str] = frozenset()
     allow_any_pickle: bool = False
     accelerate: bool = True
-    # Time limit of a load and of a sample's verification, in addition to a prediction's limit.
+    # Time that a load, or a sample's verification, may take in addition to a prediction's limit.
     allowance_seconds: float = 0.0
 
     def fetch(self, version: DesiredVersion, copy: Copy) -> CachedArtifact:
@@ -97,7 +101,7 @@ class Preparation:
             digest=version.digest,
             size_bytes=version.size_bytes,
             deadline_seconds=self.deadline_seconds,
-            # In addition to its model, and to the model that is served meanwhile.
+            # The verified copy is in memory beside its model and the model that it replaces.
             memory_bytes=memory.available_bytes() // 3,
         )
 
@@ -310,7 +314,7 @@ def _figures(report: AccelerationReport) -> dict[str, Any]:
 
 
 def warm_up(model: Any, schema: Schema, sample: Sample | None) -> float | None:
-    """Make warm-up predictions, so that no client waits for one-time costs; return a row's latency afterwards."""
+    """Make warm-up predictions, so that no client waits for one-time costs; return the seconds of a row."""
     if sample is None:
         return None
     return _seconds_of(model, schema.parse([sample.instances[0]]))
@@ -333,7 +337,7 @@ def inline_max_bytes(model: Any, schema: Schema, sample: Sample) -> int:
 
 
 def _seconds_of(model: Any, rows: Any) -> float:
-    """Return the latency of a prediction after some warm-up predictions."""
+    """Return the shortest of several times of a prediction in seconds; the first ones warm the model up."""
     seconds: list[float] = []
     while len(seconds) < WARM_UP_PREDICTIONS or (len(seconds) < TIMED_CALLS and sum(seconds) < TIMED_SECONDS):
         began = time.perf_counter()
@@ -357,6 +361,6 @@ def _require_memory(version: DesiredVersion, details: VersionDetails) -> None:
     available = memory.available_bytes()
     if available < needed:
         raise BrokenArtifact(
-            f"{version.model} {version.number}: loading it takes about {needed / 1e6:.0f} MB beside what serves now, "
-            f"and {available / 1e6:.0f} MB are free. Give the task more memory, or run fewer workers."
+            f"{version.model} {version.number}: loading it takes about {needed / 1e6:.0f} MB in addition to the loaded "
+            f"models, but only {available / 1e6:.0f} MB are free. Give the task more memory, or run fewer workers."
         )

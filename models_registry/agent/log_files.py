@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 FILE_SECONDS = 60.0
 FILE_ROWS = 10_000
 RETRY_SECONDS = 15.0
-# Files that wait on this machine's disk while the storage is unavailable. Above this number, the oldest are dropped.
+# Size of the files that wait on this machine's disk while the storage is unavailable; above it, the oldest are dropped.
 MAX_WAITING_BYTES = 200_000_000
 # A file of another worker that has waited this long belongs to an ended worker.
 ORPHANED_SECONDS = 600.0
@@ -98,7 +98,7 @@ class LogFiles(Generic[Item]):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_columns(path, self._form.table(items))
-        except Exception as error:  # noqa: BLE001 - a full disk, or a value that no column takes: the rows are counted
+        except Exception as error:  # noqa: BLE001 - a full disk, or a value that fits no column: the rows are counted
             self._queue.count(self._form.count_key(folder), "dropped", rows)
             log.error("rows_not_logged", folder=folder, rows=rows, reason=str(error)[:300])
         finally:

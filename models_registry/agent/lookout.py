@@ -51,8 +51,8 @@ class Lookout:
     ) -> None:
         """Run a query every `seconds`, and call `then` after each true result.
 
-        `on_error` is called after a look that the database did not answer. While the database is there, a look that
-        fails ends no other look.
+        `on_error` is called after a query that failed or could not run. While the connection works, a query that
+        fails does not stop the others.
         """
         interval = seconds if callable(seconds) else lambda: seconds
         self._looks.append(_Look(ask, interval, then, on_error))
@@ -89,7 +89,7 @@ class Lookout:
                     break
                 look.on_error()
             except Exception:
-                # A fault of one look, which the others do not share.
+                # The other queries do not share the fault of this one.
                 log.exception("look_failed")
         if failed is not None:
             raise failed

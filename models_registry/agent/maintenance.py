@@ -27,13 +27,13 @@ DISCOVERY_LEASE_SECONDS = 120.0
 MLFLOW_LEASE_SECONDS = 900.0
 # Longer than the drift check of one version takes.
 DRIFT_LEASE_SECONDS = 900.0
-# A version's drift check is due every quarter of an hour, so one replica checks this often whether one is due.
+# The interval at which one replica checks whether the drift check of a version is due.
 DRIFT_LOOK_SECONDS = 15.0
-# The holder of a lease may release it early.
+# Longest time between two queries of the leases, because the holder of a lease may release it early.
 MAX_LEASE_SECONDS = 5.0
-# The loop is woken when there is work.
+# Long, because the lookout wakes the loop for work.
 IDLE_SECONDS = 60.0
-UNFINISHED = "An unexpected error ended it; the service's log has it."
+UNFINISHED = "An unexpected error ended it; the service's log says which."
 EVENTS = PauseEvents("housekeeping_paused", "housekeeping_resumed", next="It is retried regularly.")
 
 
@@ -129,7 +129,7 @@ class MaintenanceLoop:
 
     def _follow_mlflow(self) -> None:
         """Import the versions of other registries' aliases; failed imports are repeated."""
-        # Said of a task that ends with an exception; the other replicas do not wait for the end of the lease.
+        # The note of a task that ends with an exception: the lease is then released at once, for another replica.
         note = UNFINISHED
         try:
             failures = services.follow_mlflow()

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Share of CPU time: an idle worker uses the same share of a core with ten models and with ten thousand.
+# Share of a core: an idle worker uses at most this share with ten models and with ten thousand.
 MAX_SHARE = 0.0005
 MAX_SECONDS = 600.0
 
 
 class Pace:
-    """Repeats a task every `seconds`, less often if it takes more than MAX_SHARE of the time."""
+    """Tells when a task is due: every `seconds`, less often if it takes more than MAX_SHARE of the time."""
 
     def __init__(self, seconds: float) -> None:
         """Make it due at once."""
@@ -30,7 +30,7 @@ class Pace:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Run the task in this block; after a failure it stays due."""
+        """Measure the task, which runs in this block; after a failure it stays due."""
         began = time.thread_time()
         self._due_at = time.monotonic() + self._seconds
         try:

@@ -22,8 +22,8 @@ AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN
 class PendingLoads:
     """Downloads artifacts to this machine, a bounded number at the same time, in queue order.
 
-    `failures` tells which versions failed and when to retry each. `details` returns the data to load a version, or None
-    if it is not available now. `on_end` is called when a download has ended.
+    `failures` has the failed versions, with the time of each retry. `details` returns the data to load a version, or
+    None if it is not available now. `on_end` is called when a download has ended.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PendingLoads:
                     room -= 1
         return begun
 
-    def next_here(self) -> str | None:
+    def next_downloaded(self) -> str | None:
         """Return the key of the oldest download that has ended; None if none has."""
         return next((key for key, fetching in self._fetches.items() if fetching.has_ended), None)
 

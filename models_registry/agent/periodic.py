@@ -31,12 +31,13 @@ class PeriodicThread:
 
         Args:
             name: the thread's name, in snake_case.
-            step: what is repeated.
+            step: the function that is repeated.
             seconds: the pause before a step, or a function that returns it.
-            is_eager: whether the first step comes without a pause before it.
-            last_step: what the thread calls once after it was stopped.
+            is_eager: whether the first step has no pause before it.
+            last_step: a function that the thread calls once after it was stopped.
         """
         self.name = name
+        # Whether `wake` or `stop` ended the last pause.
         self.was_woken = False
         self._step = step
         self._seconds = seconds

@@ -60,7 +60,7 @@ class PredictionLogWriter:
         self._thread.stop()
 
     def read(self) -> bool:
-        """Read the log settings; they need no further action. Raises DatabaseError."""
+        """Read the log settings, and return False: no loop needs to wake. Raises DatabaseError."""
         self._runtime.captures = services.read_captures()
         return False
 

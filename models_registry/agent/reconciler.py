@@ -97,7 +97,7 @@ class Reconciler:
         self._database_is_away = False
         self._lookout = lookout or Lookout()
         self._lookout.add(self._reader.look, seconds=poll_seconds, then=self._thread.wake)
-        # In a thread of its own: no load, slow look or lock on another table may make this replica count as gone.
+        # In its own thread: no load, slow query or lock on another table may make this replica count as gone.
         self._heartbeat = DatabaseThread("heartbeat", self._beat, seconds=BEAT_SECONDS)
         runtime.on_demand = self._residency.on_demand
         if runtime.on_demand is not None:
@@ -175,14 +175,14 @@ class Reconciler:
         active = {name: snapshot.models[name] for name in names if name in snapshot.models}
         return active | {key: held for key, held in snapshot.others.items() if held.name in names}
 
-    def _load_what_came(self) -> bool:
+    def _load_next_downloaded(self) -> bool:
         """Load the oldest finished download; return whether there was one.
 
-        The desired state is read again before the next one: a load may take long, and a rollback to a version in memory
-        does not wait for all loads.
+        The caller reads the desired state again before the next load. So a rollback to a version in memory waits for
+        one load only.
         """
-        come = self.pending.next_here()
-        desired = self._desired_state.find(come) if come else None
+        key = self.pending.next_downloaded()
+        desired = self._desired_state.find(key) if key else None
         if desired is None:
             return False
         self._load(desired)
@@ -197,7 +197,7 @@ class Reconciler:
             if not (self._thread.was_woken or self._is_short_pause):
                 self._give_back()
             self._look()
-            while self._load_what_came() and not self._thread.is_stopping:
+            while self._load_next_downloaded() and not self._thread.is_stopping:
                 self._look()
         except Exception:
             self._first_pass.set()
@@ -213,7 +213,7 @@ class Reconciler:
 
     def _end(self) -> None:
         self.pending.let_go()
-        self._say_goodbye()
+        self._sign_off()
 
     def _look(self) -> None:
         try:
@@ -229,25 +229,25 @@ class Reconciler:
                 self._carry_out(recalled)
 
     def _is_settled(self) -> bool:
-        """Return whether everything that should be served here is, or has failed."""
+        """Return whether each desired version is served here, or has failed to load."""
         has_read = self.runtime.snapshot.has_read_desired_state
         return has_read and all(key in self._failures for key in self._lacking())
 
     def _lacking(self) -> Iterator[str]:
-        """Yield the versions to load of models that are not served yet, and candidates.
+        """Yield the keys of the pending versions, without keys under which an earlier version is served.
 
-        Models that load on demand are excluded: requests for other models do not wait for these.
+        Models that load on demand are excluded, because a worker is ready without them.
         """
         snapshot = self.runtime.snapshot
         served = (snapshot.models, snapshot.others, snapshot.on_demand)
         return (key for key in self.pending if not any(key in names for names in served))
 
     def _beat(self) -> None:
-        """Record that this replica lives; report everything if the registry does not know it (any longer)."""
+        """Record that this replica is alive; report everything if the registry does not know it."""
         if not services.beat(self.replica_id):
             self._reporter.note_unknown()
 
-    def _say_goodbye(self) -> None:
+    def _sign_off(self) -> None:
         try:
             services.forget_replica(self.replica_id)
         except DatabaseError as error:
@@ -279,7 +279,7 @@ class Reconciler:
         self._note_ready()
 
     def _note_ready(self) -> None:
-        """Publish which candidates are being loaded, and, if so, that everything desired is served."""
+        """Publish which candidates are awaited, and `was_ready` once every desired version is served."""
         snapshot = self.runtime.snapshot
         awaited = frozenset(
             key for key in self._desired_state.others if key not in snapshot.others and key not in self._failures

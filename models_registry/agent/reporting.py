@@ -22,7 +22,7 @@ from models_registry.storage import StorageIdentity
 
 # While many models load, changes are reported together.
 TOGETHER_SECONDS = 0.25
-# A restored database has other rows than those written. With many models, full reports are rarer.
+# All rows are reported again, because a restored database has lost some. With many models, this is rarer.
 REPORT_AGAIN_SECONDS = 15.0
 
 

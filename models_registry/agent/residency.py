@@ -1,4 +1,4 @@
-"""Decides which models a worker keeps in memory: all of them, or requested ones up to a limit."""
+"""Decides which models a worker keeps in memory: all models, or the requested ones up to a limit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from models_registry.services.desired_state import DesiredModel, DesiredState
 
 @dataclass(slots=True)
 class Residency:
-    """Without `on_demand`, every model is kept. With it, a model is loaded when it is requested.
+    """The models to keep in memory.
 
-    Pinned models are always kept, and so are both versions of a model with a candidate. `max_bytes` limits the memory
-    of all loaded models; 0 means no limit.
+    Without `on_demand`, every model is kept. With it, a request for a model loads it. Pinned models are always kept,
+    and so are both versions of a model with a candidate. `max_bytes` limits the memory of all loaded models; 0 means
+    no limit.
     """
 
     on_demand: OnDemand | None = None

@@ -32,7 +32,7 @@ from models_registry.services.shadows import ShadowCounts
 
 log = structlog.get_logger(__name__)
 
-# Rows of one process. They pass through this process as JSON, which must not delay a prediction.
+# Rows for one run of a shadow. The worker converts them to JSON, which must not delay a prediction.
 MAX_ROWS = 500
 MIN_PAUSE_SECONDS = 1.0
 # After a process that took one second, the shadow pauses for four seconds.
@@ -81,7 +81,7 @@ class ShadowRunner:
         self._thread.stop(join_seconds=0.0)
 
     def read(self) -> bool:
-        """Read the running shadows; this needs no further action. Raises DatabaseError."""
+        """Read the running shadows, and return False: no loop needs to wake. Raises DatabaseError."""
         self._runtime.shadows = services.read_shadows()
         return False
 

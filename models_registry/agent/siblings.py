@@ -1,4 +1,4 @@
-"""Which workers of a server have models to serve, in memory that all of them share.
+"""Tells each worker of a server how many models its siblings lack, through shared memory.
 
 A replacement worker leaves new connections to its siblings until it serves the same models. The memory is anonymous, so
 no disk error can affect it.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # The server's master, which forks, must not import numpy.
     from models_registry.inference.runtime import Runtime, ServingSnapshot
 
-# Workers are numbered in the order of their forks; this many never run at the same time.
+# Workers are numbered in the order of their forks, modulo this number, which exceeds the workers that run at once.
 SLOTS = 512
 REPORT_SECONDS = 0.5
 # A worker that is blocked this long no longer counts.
@@ -75,8 +75,8 @@ class Siblings:
 def may_accept(snapshot: ServingSnapshot, fewest_missing: int | None) -> bool:
     """Return whether a worker may accept while its best sibling has `fewest_missing` missing models.
 
-    A worker that was ready once always may. Another one may unless a sibling serves more of the desired models: this
-    worker would refuse requests that the sibling can answer.
+    A worker that was ready once always may. Another worker may not if a sibling lacks fewer models: it would refuse
+    requests that the sibling can answer.
     """
     return snapshot.was_ready or fewest_missing is None or missing_of(snapshot) <= fewest_missing
 

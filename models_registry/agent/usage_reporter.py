@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 ROLL_UP = "usage"
 ROLL_UP_SECONDS = 300.0
-# Minutes that are kept while the database is unavailable. Above this number, the oldest are lost.
+# Minutes that are kept while the database is unavailable; above this number, the oldest are lost.
 MAX_WAITING_MINUTES = 120
 EVENTS = PauseEvents("usage_paused", "usage_resumed", next="The minutes wait, and are written later.")
 
@@ -30,7 +30,7 @@ def minute_of(moment: datetime) -> datetime:
 
 
 class UsageReporter:
-    """A thread separate from maintenance, where a validation of minutes would delay a window."""
+    """Writes the windows in its own thread, because a validation in the maintenance loop takes minutes."""
 
     def __init__(self, replica: str, source: Source) -> None:
         """Report for `replica` the counts of `source` by version since the process started."""

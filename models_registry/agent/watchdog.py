@@ -1,7 +1,7 @@
 """Ends a worker in which a prediction never returns, or that is blocked: gunicorn's own timeout detects neither.
 
-A thread checks the running calls. This thread needs the interpreter lock, which a backtracking regular expression, or
-any long call that does not release the lock, blocks for all threads. So the thread also resets an alarm of
+A thread checks the running calls. It needs the interpreter lock, which one call can hold for a long time, for example a
+backtracking regular expression. So the thread also resets an alarm of
 faulthandler, which runs without the interpreter lock. If the thread cannot reset the alarm in time, the alarm ends the
 process.
 """
@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.5
 
 
 class Watchdog:
-    """Has the worker replaced within ALARM_SECONDS after a call reaches the limit, even if the interpreter hangs."""
+    """Ends the worker within ALARM_SECONDS after a call reaches the limit, even if the interpreter hangs."""
 
     def __init__(self, *, limit_seconds: float) -> None:
         """Allow a call `limit_seconds`."""
@@ -36,7 +36,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Start."""
-        self._wind_up()
+        self._set_alarm()
         self._thread.start()
 
     def stop(self) -> None:
@@ -51,9 +51,9 @@ class Watchdog:
     def _look(self) -> None:
         if self.is_hung():
             self._end_worker()
-        self._wind_up()
+        self._set_alarm()
 
-    def _wind_up(self) -> None:
+    def _set_alarm(self) -> None:
         """Set the alarm to the deadline of the oldest call; without one, to that of a call that starts now."""
         left = max(0.0, self._limit_seconds - oldest_seconds())
         faulthandler.dump_traceback_later(left + ALARM_SECONDS, exit=True)

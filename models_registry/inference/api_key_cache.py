@@ -32,12 +32,12 @@ class HeldKey:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyCache:
-    """The keys in use, by the SHA-256 of each."""
+    """The keys that are not revoked, by the SHA-256 of each; expired keys are included."""
 
     by_digest: Mapping[bytes, HeldKey] = field(default_factory=dict)
 
     def find(self, key: str) -> HeldKey | None:
-        """Return the active key; None for any other text."""
+        """Return the key, also if it has expired; None for an unknown or revoked key."""
         if len(key) > MAX_KEY:
             return None
         # Looked up by digest, so the time of a lookup reveals nothing about a partly correct guess.

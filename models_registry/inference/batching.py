@@ -25,8 +25,8 @@ from models_registry.inference.model_calls import timed_call
 # The wait of a call for the next arrival: this share of the last call's duration, at most the maximum.
 GAP_SHARE = 0.2
 MAX_GAP_SECONDS = 0.0008
-# A batch of this many rows spreads the cost of a call well enough, and waits for no more rows.
-CROWD = 64
+# A batch of this many rows does not wait for more: the fixed cost of a call is already small for each row.
+ENOUGH_ROWS = 64
 # Each busy model takes one thread; further models wait for a thread.
 MAX_BUSY_MODELS = 64
 
@@ -39,7 +39,7 @@ class UnbatchedPredictor:
     """Calls the model for each request separately: for a compiled model, whose call costs less than a thread switch."""
 
     def __init__(self, model: Any, *, version_id: int = 0) -> None:
-        """Call `model`, the model of that version."""
+        """Call `model`; each call is recorded under `version_id`."""
         self._model = model
         self._version_id = version_id
 
@@ -121,7 +121,7 @@ class DynamicBatcher:
     """Runs one call of the model at a time, with up to `max_rows` rows of the waiting requests."""
 
     def __init__(self, model: Any, *, max_rows: int = 1024, version_id: int = 0) -> None:
-        """Call `model`, the model of that version."""
+        """Call `model`; each call is recorded under `version_id`."""
         self._model = model
         self._version_id = version_id
         self._max_rows = max_rows
@@ -149,7 +149,7 @@ class DynamicBatcher:
             starts = not self._is_busy
             if starts:
                 self._is_busy = True
-                pending.found_idle = not self._expects_company()
+                pending.found_idle = not self._expects_arrivals()
             elif len(self._waiting) == self._awaited:
                 self._arrival.notify()
         if starts:
@@ -160,7 +160,7 @@ class DynamicBatcher:
         """Run batches until no request waits."""
         while True:
             with self._guard:
-                self._wait_for_company()
+                self._wait_for_arrivals()
                 batch = self._take_batch()
                 if not batch:
                     self._is_busy = False
@@ -188,19 +188,19 @@ class DynamicBatcher:
                 total += pending.count
         return batch
 
-    def _expects_company(self) -> bool:
+    def _expects_arrivals(self) -> bool:
         """Return whether the clients of the last call may soon send further requests."""
         return self._callers > 1 and time.perf_counter() < self._ended_at + self._call_seconds
 
-    def _wait_for_company(self) -> None:
+    def _wait_for_arrivals(self) -> None:
         """Wait for the clients of the last call, as long as requests keep arriving. Releases the guard."""
-        if not self._waiting or self._waiting[0].found_idle or not self._expects_company():
+        if not self._waiting or self._waiting[0].found_idle or not self._expects_arrivals():
             return
-        if self._waiting[0].count >= CROWD:
+        if self._waiting[0].count >= ENOUGH_ROWS:
             return
         gap = min(GAP_SHARE * self._call_seconds, MAX_GAP_SECONDS)
         until = time.perf_counter() + self._call_seconds
-        self._awaited = min(self._callers, CROWD)
+        self._awaited = min(self._callers, ENOUGH_ROWS)
         seen = 0
         while seen < len(self._waiting) < self._awaited and time.perf_counter() < until:
             seen = len(self._waiting)
@@ -214,7 +214,7 @@ class DynamicBatcher:
         began = time.perf_counter()
         try:
             answer = timed_call(self._model, join([pending.rows for pending in batch]), self._version_id)
-        except Exception:  # noqa: BLE001 - one bad row fails the batch: each request then stands for itself
+        except Exception:  # noqa: BLE001 - one bad row fails the batch: each request is then predicted alone
             for pending in batch:
                 self._answer_alone(pending)
             return
@@ -247,7 +247,7 @@ def _finish(batch: Sequence[PendingPrediction]) -> None:
     for loop, found in by_loop.items():
         try:
             loop.call_soon_threadsafe(_finish_each, found)
-        except RuntimeError:  # the loop is closed: the worker ends, and no request waits
+        except RuntimeError:  # the loop is closed: the worker is ending, and no request waits there
             continue
 
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from typing import Any, Generic, TypeVar
 
-# Rows that one worker holds until a file has them. A wide row takes some kilobytes.
+# Rows that one worker holds until they are written to a file. A wide row takes some kilobytes.
 MAX_QUEUED_ROWS = 50_000
 
 Item = TypeVar("Item")

@@ -1,7 +1,7 @@
-"""Which versions each worker is calling, in shared memory that outlives a worker.
+"""Records in shared memory which versions each worker is calling; the record outlives the worker.
 
 If a call crashes or hangs its process, that process cannot count it. So the server's master reads here which versions
-the worker was calling when it ended.
+an ended worker was calling.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 
 # The kind of error of a call whose worker ended first.
 WORKER_LOST = "worker_lost"
-# Workers are numbered in the order of their forks; this many never run at the same time.
+# Workers are numbered in the order of their forks, modulo this number, which exceeds the workers that run at once.
 WORKERS = 512
 # Threads of a worker that call models at the same time; further threads are not recorded.
 CALLS = 128

@@ -15,7 +15,7 @@ EXCLUDE, HASH = "exclude", "hash"
 
 
 def is_chosen(percent: float) -> bool:
-    """Return true for `percent` of all requests, at random."""
+    """Return True for a random share of the requests: `percent`, from 0 to 100."""
     return percent >= 100 or random.random() * 100 < percent  # noqa: S311
 
 

@@ -47,7 +47,7 @@ class DesiredVersion:
 
 @dataclass(frozen=True, slots=True)
 class VersionDetails:
-    """The data that a replica needs to load a version, besides its bytes; some 25 kB, discarded after the load."""
+    """The data that a replica needs to load a version, besides its bytes: about 25 kB, discarded after the load."""
 
     schema: dict[str, Any]
     sample: dict[str, Any] | None

@@ -23,6 +23,7 @@ def available_bytes() -> int:
 
 
 def _inactive_file_bytes() -> int:
+    """Return the size of the file cache that the kernel frees first; 0 if it is unknown."""
     try:
         lines = (CGROUP / "memory.stat").read_text().splitlines()
     except OSError:

@@ -19,7 +19,7 @@ _mark = call_board.shared().mark
 
 
 def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
-    """Return the result of `call`, which counts as running meanwhile.
+    """Return the prediction of `model`, and count the call as running until it ends.
 
     With `version_id`, a worker that ends during the call counts as a failure of that version.
     """
@@ -35,7 +35,7 @@ def timed_call(model: Any, rows: Any, version_id: int = 0) -> Prediction:
 
 @contextmanager
 def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterator[None]:
-    """Count the block's model call as running, after the first `allowance_seconds`."""
+    """Count the model call in this block as running, from `allowance_seconds` after its start."""
     thread = threading.get_ident()
     _started[thread] = time.monotonic() + allowance_seconds
     _mark(thread, version_id)
@@ -47,6 +47,6 @@ def under_way(*, allowance_seconds: float = 0.0, version_id: int = 0) -> Iterato
 
 
 def oldest_seconds() -> float:
-    """Return the seconds for which the oldest call has been running; 0 if none is."""
+    """Return the seconds that the oldest running call has taken; 0 if no call runs."""
     started = list(_started.values())
     return max(0.0, time.monotonic() - min(started)) if started else 0.0

@@ -38,5 +38,5 @@ def version_key(model: str, number: int) -> str:
 
 
 def model_of(key: str) -> str:
-    """Return the model's name for a name under which a version is held."""
+    """Return the model's name in a key of a version: the name itself, or the result of `version_key`."""
     return key.partition("#")[0]

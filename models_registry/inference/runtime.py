@@ -38,10 +38,12 @@ class LoadedModel:
     digest: str
     schema: Schema
     predictor: Predictor
+    # The object with the methods besides `predict`, e.g. `transform`.
     estimator: Any
     explainer: LazyExplainer
     example: Any
     description: str
+    # The form that serves, and how it was verified; reported to the registry.
     runs: dict[str, Any]
     loaded_at: datetime
     acceleration: bool = True
@@ -68,12 +70,15 @@ class ServingSnapshot:
     splits: Mapping[str, TrafficSplit] = field(default_factory=dict)
     # Version numbers by model and alias.
     aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    # Numbers of the desired active versions, by model.
     desired: Mapping[str, int] = field(default_factory=dict)
     # Desired versions that load at their first request and may be evicted.
     on_demand: frozenset[str] = frozenset()
     # Desired versions that are not loaded and have not failed.
     awaited: frozenset[str] = frozenset()
+    # Public reasons why versions failed to load, by model.
     problems: Mapping[str, str] = field(default_factory=dict)
+    # The model of requests that name no model.
     default: str | None = None
     has_read_desired_state: bool = False
     # Whether all desired models were served once: later failures must not take the process off a balancer.

@@ -39,7 +39,7 @@ class Replica(models.Model):
     started_at = models.DateTimeField()
     # Without an index: PostgreSQL then updates a heartbeat in place, and the table has few rows.
     heartbeat_at = models.DateTimeField()
-    # A replica of an earlier release says neither.
+    # Replicas of earlier releases report neither field.
     storage = models.CharField(
         max_length=1000, blank=True, default="", db_default="", help_text="The address of its storage."
     )

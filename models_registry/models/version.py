@@ -29,7 +29,7 @@ class State(models.TextChoices):
 
 
 def interrupted_checks_began_before() -> datetime:
-    """Return the moment before which a validation that has no verdict yet must have begun to count as interrupted."""
+    """Return a limit in time: an unfinished validation that began before it counts as interrupted."""
     seconds: float = 2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS
     return timezone.now() - timedelta(seconds=seconds)
 

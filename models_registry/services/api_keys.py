@@ -26,7 +26,7 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """An active key as replicas need it; not a database row, and without the key itself."""
+    """A key that is not revoked, as replicas need it: not a database row, and without the text of the key."""
 
     id: int
     name: str
@@ -47,11 +47,11 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Return a new key's row and the key, which is not stored: show it once.
 
-    Raises RequestError for the name of an active key, and for an invalid term or rate; UnknownModel for an unregistered
-    model.
+    Raises RequestError for the name of a key that is not revoked, and for an invalid term or rate. Raises UnknownModel
+    for an unregistered model.
     """
     names = [get_model(item).name for item in dict.fromkeys(model_names)]
-    _require_sane(name, expires_in_days, rate_per_minute)
+    _require_valid(name, expires_in_days, rate_per_minute)
     visible = PREFIX + secrets.token_hex(VISIBLE_CHARACTERS // 2)
     key = f"{visible}_{secrets.token_urlsafe(SECRET_BYTES)}"
     try:
@@ -81,7 +81,7 @@ def digest_of_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _require_sane(name: str, expires_in_days: float | None, rate_per_minute: int | None) -> None:
+def _require_valid(name: str, expires_in_days: float | None, rate_per_minute: int | None) -> None:
     if not 0 < len(name.strip()) <= 100:
         raise RequestError("A key needs a name of 1 to 100 characters: its user, e.g. 'web shop'.")
     if expires_in_days is not None and not 0 < expires_in_days <= 36_500:
@@ -91,7 +91,7 @@ def _require_sane(name: str, expires_in_days: float | None, rate_per_minute: int
 
 
 def get_key(name_or_prefix: str) -> ApiKey:
-    """Return the active key with that name or visible prefix; UnknownKey without one."""
+    """Return the key that is not revoked with that name or visible prefix; UnknownKey without one."""
     # A pasted whole key selects the key with its prefix.
     prefix = name_or_prefix[: len(PREFIX) + VISIBLE_CHARACTERS]
     row = ApiKey.objects.not_revoked().filter(Q(name=name_or_prefix) | Q(prefix=prefix)).first()
@@ -103,7 +103,7 @@ def get_key(name_or_prefix: str) -> ApiKey:
 
 
 def revoke_key(key: ApiKey, *, by: str) -> bool:
-    """Revoke the key from every replica's next poll on; return whether it was active."""
+    """Revoke the key from every replica's next poll on; return False if it already was revoked."""
     now = timezone.now()
     updated = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now, revoked_by=by)
     key.refresh_from_db()
@@ -113,7 +113,7 @@ def revoke_key(key: ApiKey, *, by: str) -> bool:
 
 
 def read_keys() -> tuple[StoredKey, ...]:
-    """Return the active keys with one query."""
+    """Return the keys that are not revoked, including expired ones, with one query."""
     rows = (
         ApiKey.objects.not_revoked()
         .order_by("pk")

@@ -15,12 +15,13 @@ ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 # The start of a version id in a directory that keeps no copies; the digest follows.
 DIGEST_PREFIX = "digest-"
 MANIFEST_SUFFIX = ".manifest.json"
+# Limit of the files beside an artifact, such as a manifest or `MLmodel`, which are read into memory.
 MAX_BESIDE_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """One stored version of one object; `version_id` pins its bytes."""
+    """One stored version of one object; `version_id` pins its bytes, `modified_at` is in seconds since 1970."""
 
     key: str
     version_id: str
@@ -30,9 +31,9 @@ class StoredVersion:
 
 @dataclass(frozen=True, slots=True)
 class StorageIdentity:
-    """Which storage it is: its address in one form, and the endpoint of a bucket that is not on AWS.
+    """Identifies a storage: its normalized address, and the endpoint of a bucket that is not on AWS.
 
-    Neither has credentials in it.
+    Neither contains credentials.
     """
 
     address: str
@@ -72,13 +73,13 @@ class VersionedStorage(Protocol):
         """Return the address of `key` for people."""
 
     def identity(self) -> StorageIdentity:
-        """Return which storage this is, without a request."""
+        """Return the identity of this storage, without a request."""
 
 
 def same_bytes(one: str, other: str) -> bool:
     """Return whether two version ids of a key identify the same bytes.
 
-    A directory that is read-only for one process has ids that are the digest alone; elsewhere they end in it.
+    A process that may only read a directory gets ids of the digest alone. The ids of other processes end in it.
     """
     if one == other:
         return True
@@ -104,7 +105,7 @@ def read_small(source: Any, key: str, size_bytes: int, max_bytes: int) -> bytes:
 def write_chunks(chunks: Generator[bytes], target: IO[bytes]) -> None:
     """Write the chunks of a storage to `target`; `chunks` raises the storage's own errors.
 
-    Errors of the target are no fault of the storage: for example, a full disk under the cache.
+    Errors of `target` propagate unchanged: a full disk under the cache is no fault of the storage.
     """
     with closing(chunks):
         for chunk in chunks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -30,7 +31,9 @@ from models_registry.storage.base import (
 
 log = structlog.get_logger(__name__)
 
+# A file that changed within this time may still be written, e.g. by a copy.
 SETTLE_SECONDS = 1.0
+MAX_SETTLE_ATTEMPTS = 30
 HIDDEN = ".versions"
 
 
@@ -138,7 +141,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
         except PermissionError:
             return []
         except OSError as error:
-            if error.errno == 30:  # a read-only file system, which is common for a mounted model directory
+            if error.errno == errno.EROFS:  # mounted model directories are often read-only
                 return []
             raise
         return [*known, target]
@@ -167,9 +170,12 @@ def _files_in(folder: Path, base: str, prefix: str) -> Iterator[str]:
 
 
 def _settled(path: Path) -> os.stat_result:
-    """Return the file's state if it has not changed for a second: a copy in progress is not a version."""
+    """Wait until the file has not changed for SETTLE_SECONDS, and return its state: a half copied file is no version.
+
+    After MAX_SETTLE_ATTEMPTS waits, a file that still changes counts as it is.
+    """
     stat = path.stat()
-    for _ in range(30):
+    for _ in range(MAX_SETTLE_ATTEMPTS):
         age = time.time() - stat.st_mtime
         if not 0 <= age < SETTLE_SECONDS:
             break

@@ -37,7 +37,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
     """A bucket with versioning; the models are below a prefix."""
 
     def iter_versions(self, prefix: str = "") -> Iterator[StoredVersion]:
-        """Give every version of every object in the order of keys, a key's oldest first; a deleted key has none."""
+        """Yield all versions of all existing objects, sorted by key, and for each key oldest first."""
         base = f"{self.location}/" if self.location else ""
         for _, versions in groupby(self._newest_first(prefix, base), key=attrgetter("key")):
             # S3's dates are exact to the second: only the reversed order of the listing tells which version came first.
@@ -71,7 +71,7 @@ class VersionedS3Storage(S3Storage):  # type: ignore[misc]  # django-storages ha
         write_chunks(self._chunks_of(key, version_id), target)
 
     def _chunks_of(self, key: str, version_id: str) -> Generator[bytes]:
-        # Without versioning only the ETag identifies the bytes. "null" is the version id of such an object: it still
+        # Without versioning, the version id is "null", and only the ETag identifies the bytes. The version "null" still
         # exists after versioning is switched on and the key is overwritten.
         is_plain = version_id.startswith("etag:")
         pin = {"VersionId": "null", "IfMatch": version_id[5:]} if is_plain else {"VersionId": version_id}

@@ -13,7 +13,7 @@ import pytest
 
 from models_registry.artifacts.prediction import call
 from models_registry.inference import batching
-from models_registry.inference.batching import CROWD, DynamicBatcher, UnbatchedPredictor, join, run_blocking
+from models_registry.inference.batching import ENOUGH_ROWS, DynamicBatcher, UnbatchedPredictor, join, run_blocking
 from tests.support.estimators import forest
 from tests.support.waiting import eventually
 
@@ -192,7 +192,7 @@ def test_many_rows_wait_for_nobody(monkeypatch):
     monkeypatch.setattr(batching, "MAX_GAP_SECONDS", 10)
     call_seconds = 0.5
     batcher = DynamicBatcher(SleepingModel(call_seconds))
-    for count, waits in ((1, True), (CROWD, False)):
+    for count, waits in ((1, True), (ENOUGH_ROWS, False)):
         ask_together(batcher, 4)
         waiting_seconds = ask(batcher, np.zeros((count, 1)), count).waiting_seconds
         assert (waiting_seconds >= batching.GAP_SHARE * call_seconds) is waits
