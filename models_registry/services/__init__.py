@@ -1,4 +1,4 @@
-"""All operations that change the registry; no other code writes to it.
+"""All operations that change the registry. Other code writes only usage windows, tokens and the rights of users.
 
 Commands, the admin, the API and the reconciler all call these services, so the same operation has the same effect
 everywhere.

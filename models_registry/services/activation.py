@@ -30,8 +30,8 @@ def activate(
 ) -> Activation | None:
     """Make `version` the active one; return the new history entry, or None if it already is active.
 
-    If it already is active, a canary still ends. `seen_generation` is the generation on which the caller's decision is
-    based (default: that of `version.model`). A running canary ends: promoted if it is `version`, else superseded.
+    `seen_generation` is the generation on which the caller's decision is based (default: that of `version.model`). A
+    running canary ends: promoted if it is `version`, else superseded. It also ends if `version` already is active.
 
     Raises:
         ActivationConflict: the model has changed since; nothing is written.

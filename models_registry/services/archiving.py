@@ -1,4 +1,4 @@
-"""Archives a model, with its versions and its history kept, and restores it."""
+"""Archives and restores a model; its versions and its history stay."""
 
 from __future__ import annotations
 

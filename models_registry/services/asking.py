@@ -17,15 +17,15 @@ from models_registry.errors import Busy, RequestError
 from models_registry.models import ModelVersion, State
 from models_registry.services.examination import fetch_artifact
 
-# Each runs a process with a model, in addition to the workers.
+# Each trial runs a process with a model, in addition to the workers.
 _trials = threading.BoundedSemaphore(2)
 
 
 def ask_version(version: ModelVersion, instances: Sequence[Any], *, is_single: bool = False) -> dict[str, Any]:
     """Return the predictions of a ready version for `instances`, in the form of a prediction's response.
 
-    Raises RequestError for a version that is not ready, Busy while too many others run, InputError for invalid rows,
-    ArtifactError and StorageError like a load.
+    Raises RequestError for a version that is not ready, Busy while two other trials run, and InputError for invalid
+    rows. Raises ArtifactError and StorageError if the version cannot be loaded.
     """
     if version.state != State.READY or version.schema is None:
         raise RequestError(f"{version} is {version.state}. Only a version that passed its validation can be tried.")

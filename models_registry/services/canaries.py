@@ -34,7 +34,7 @@ from models_registry.services.desired_state import record_change
 
 log = structlog.get_logger(__name__)
 
-# Each guardrail with its largest allowed limit.
+# Each guardrail with its largest allowed limit: shares from 0 to 1, and a factor of the 99th percentile.
 GUARDRAILS = {"error_rate": 1.0, "p99_ratio": 1000.0, "label_shift": 1.0}
 DEFAULT_GUARDRAILS = {"error_rate": 0.01, "p99_ratio": 1.5}
 MAX_BAKE_MINUTES = 60 * 24 * 14
@@ -60,7 +60,7 @@ def start_canary(
     override: bool = False,
     seen_generation: int | None = None,
 ) -> Canary | None:
-    """Start or change the canary `version` with `percent` of the requests; return it, or None without a change.
+    """Make `version` the canary of its model, for `percent` % of the requests; return it, or None without a change.
 
     The split starts when every live replica has loaded the candidate. A broken guardrail in `guardrails` (by default
     DEFAULT_GUARDRAILS) ends the canary. After `bake_minutes` without a broken guardrail the candidate becomes active;
@@ -87,7 +87,7 @@ def start_canary(
             require_second_person(fresh, by=by)
             active = _require_splittable(current, fresh, wanted, has_own_guardrails=guardrails is not None)
             running = current.canary
-            if running is not None and _says(running, fresh, percent, bake_minutes, wanted):
+            if running is not None and _is_unchanged(running, fresh, percent, bake_minutes, wanted):
                 model.canary = running
                 return None
             canary = _replace(
@@ -235,12 +235,12 @@ def wait_for_canary(canary: Canary, *, timeout_seconds: float, poll_seconds: flo
         time.sleep(poll_seconds)
 
 
-def _says(
+def _is_unchanged(
     running: Canary, version: ModelVersion, percent: float, bake_minutes: float | None, guardrails: Mapping[str, float]
 ) -> bool:
     """Return whether the running canary equals the requested one."""
-    said = (running.version_id, running.percent, running.bake_minutes, running.guardrails)
-    return said == (version.pk, percent, bake_minutes, guardrails)
+    present = (running.version_id, running.percent, running.bake_minutes, running.guardrails)
+    return present == (version.pk, percent, bake_minutes, guardrails)
 
 
 def _require_splittable(

@@ -16,8 +16,9 @@ from models_registry.services.canaries import open_traffic, promote, roll_back_c
 
 log = structlog.get_logger(__name__)
 
-GUARDRAILS_ACT = "guardrails"
-BAKE_TIME_ACTS = "bake time"
+# The recorded users of automatic changes.
+BY_GUARDRAILS = "guardrails"
+BY_BAKE_TIME = "bake time"
 # A minute's usage is written within seconds after its end: the last minute of a bake time arrives later.
 WRITTEN_AFTER = timedelta(seconds=75)
 
@@ -62,13 +63,13 @@ def watch_canaries(now: datetime | None = None) -> None:
 def _judge(canary: Canary, now: datetime) -> None:
     comparison = compare(canary)
     if comparison.broken:
-        roll_back_canary(canary, by=GUARDRAILS_ACT, reason=" ".join(item.sentence for item in comparison.broken))
+        roll_back_canary(canary, by=BY_GUARDRAILS, reason=" ".join(item.sentence for item in comparison.broken))
         return
     ends_at = canary.bake_ends_at
     if ends_at is None or now < ends_at + WRITTEN_AFTER or comparison.waiting:
         return
     try:
-        promote(canary.model, by=BAKE_TIME_ACTS, reason=_passed(canary, comparison))
+        promote(canary.model, by=BY_BAKE_TIME, reason=_passed(canary, comparison))
     except RegistryError as error:
         # Another activation came first, or the version's object is missing; the next run handles it.
         log.warning("canary_not_promoted", model=canary.model.name, reason=str(error))

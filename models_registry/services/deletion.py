@@ -16,8 +16,8 @@ log = structlog.get_logger(__name__)
 def delete_version(version: ModelVersion, *, by: str) -> None:
     """Delete a rejected version's data, except its number, its digest and the reasons.
 
-    Its number is not reused, and discovery ignores its file. The file stays in the storage, which others own. Aliases
-    of the version are removed. Raises NotDeletable for a version that is not rejected, or is active.
+    Its number is not reused, and discovery ignores its file. The file stays: the storage does not belong to the
+    registry. Aliases of the version are removed. Raises NotDeletable for a version that is not rejected, or is active.
     """
     with transaction.atomic():
         # Locks the model's row first, like an alias change: a concurrent one waits.

@@ -63,7 +63,7 @@ def _record(model: RegisteredModel, content: FolderContent, result: DiscoveryRes
     for item in content.versions:
         version = known.get((item.key, item.version_id))
         if version is None and model.archived_at is not None:
-            ignored[f"{item.key}: {model.name} is archived. Restore it to take up new versions."] = None
+            ignored[f"{item.key}: {model.name} is archived. Restore it to register new versions."] = None
         elif version is None:
             added = _add(model, item, content.formats.get(item.key) or formats.format_of(item.key), by=by)
             if added is not None:
@@ -103,7 +103,7 @@ def _return(version: ModelVersion, result: DiscoveryResult) -> None:
 
 def _mark_missing(gone: list[int], result: DiscoveryResult) -> None:
     for pk in gone:
-        # The listing takes minutes: others may have deleted the version meanwhile, or marked it.
+        # A listing can take minutes: another process may have deleted the version meanwhile, or marked it as missing.
         current = ModelVersion.objects.filter(pk=pk).exclude(state__in=[State.DELETED, State.MISSING])
         if not current.update(state=State.MISSING, reason="Its object is no longer in the storage."):
             continue

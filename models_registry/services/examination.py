@@ -79,13 +79,13 @@ def examine(version: ModelVersion) -> Findings:
 
 
 def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> None:
-    """From here on, the version consists of the files that its manifest's steps name."""
+    """Pin the files that the manifest's steps name: the version now consists of them."""
     pinned = parts.pin(version, steps)
     values = {"parts": pinned.to_json(), "format": pack.FORMAT, "size_bytes": pinned.size_bytes}
     findings.values.update(values)
     for name, value in values.items():
         setattr(version, name, value)
-    # The artifact's digest was checked; the pack's digest is not known yet.
+    # The artifact's digest was compared; the pack's digest is not known yet.
     version.digest = ""
 
 
@@ -252,7 +252,10 @@ def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArt
 
 
 def _take_example(findings: Findings, table: ReferenceTable) -> None:
-    """Take the example of a version without a sample from its reference: no whole row, only middle values."""
+    """Take the example of a version without a sample from its reference: no whole row, only middle values.
+
+    An example that the schema refuses is not taken; the one of the load test stays.
+    """
     schema = Schema.from_json(findings.values["schema"])
     example = typical_of_rows(schema, table.instances, findings.values["report"]["example"])
     with suppress(InputError):

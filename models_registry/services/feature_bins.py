@@ -32,7 +32,7 @@ class StoredBins:
     bins: FeatureBins
 
 
-def fix_bins(version: ModelVersion) -> None:
+def store_bins(version: ModelVersion) -> None:
     """Store the bins of a version's reference; if there is no large enough reference, existing bins stay.
 
     Changed bins get a new id, so that counts in old bins are not compared with them.
@@ -53,19 +53,19 @@ def fix_bins(version: ModelVersion) -> None:
         )
 
 
-def try_to_fix_bins(version: ModelVersion) -> None:
-    """Run `fix_bins` in a savepoint; an error is logged and has no other effect.
+def try_to_store_bins(version: ModelVersion) -> None:
+    """Run `store_bins` in a savepoint; an error is logged and has no other effect.
 
     Raises DatabaseError if the connection is lost.
     """
     try:
         with transaction.atomic():
-            fix_bins(version)
+            store_bins(version)
     except Exception:
         # Without a connection, the surrounding transaction is lost too.
         if not connection.is_usable():
             raise
-        log.exception("bins_not_fixed", model=version.model.name, version=version.number)
+        log.exception("bins_not_stored", model=version.model.name, version=version.number)
 
 
 def read_bin_ids(version_ids: Iterable[int]) -> dict[int, int]:
@@ -88,7 +88,7 @@ def prepare_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
     found = read_bins(wanted)
     lacking = list(ModelVersion.objects.filter(pk__in=wanted - found.keys()).select_related("model", "reference_rows"))
     for version in lacking:
-        try_to_fix_bins(version)
+        try_to_store_bins(version)
     return found | read_bins(version.pk for version in lacking)
 
 

@@ -16,8 +16,8 @@ log = structlog.get_logger(__name__)
 def activate_latest(version: ModelVersion) -> None:
     """Activate a version that has just passed validation if the model's policy is `latest`.
 
-    Exceptions: a version that was active before (a user has decided since), an older one than the active version, and
-    any version of a deactivated model.
+    It does not activate a version that was active before, because a user has decided since. It does not activate a
+    version that is older than the active one, or any version of a deactivated model.
     """
     if version.state != State.READY or version.override_reason:
         return
@@ -52,7 +52,7 @@ def activate_latest(version: ModelVersion) -> None:
 
 
 def _answers_otherwise(version: ModelVersion, active: ModelVersion) -> bool:
-    """Return whether one version transforms rows and the other predicts: one may be a part of the other."""
+    """Return whether one version transforms rows and the other one predicts: a transformer may be a part of a model."""
     kinds = {(item.schema or {}).get("kind") for item in (version, active)}
     return len(kinds) == 2 and TRANSFORMER in kinds
 

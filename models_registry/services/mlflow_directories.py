@@ -132,7 +132,7 @@ def directory_manifest(storage: VersionedStorage, key: str) -> Manifest | None:
 
 
 def merged(directory: Manifest | None, own: Manifest) -> Manifest:
-    """Return the artifact's own manifest, else the description of its MLflow directory."""
+    """Return the manifest of an MLflow directory; fields of the artifact's own manifest take precedence."""
     if directory is None:
         return own
     return replace(

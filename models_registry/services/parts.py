@@ -15,9 +15,9 @@ from models_registry.storage import StoredVersion, VersionedStorage
 
 
 def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
-    """Return the parts of `version` if its manifest has `steps`: files in its directory, or parts inside the file.
+    """Return the parts that the manifest's `steps` name: files in the directory of `version`, or parts of its file.
 
-    Raises ManifestError for invalid steps, DigestMismatch if the artifact's bytes are not the registered ones,
+    Raises ManifestError for invalid steps, DigestMismatch if the artifact's bytes are not the registered ones, and
     StorageError.
     """
     if version.format not in pack.PART_FORMATS:
@@ -43,7 +43,7 @@ def pin(version: ModelVersion, steps: tuple[str, ...]) -> pack.PinnedPack:
 
 
 def unpin(version: ModelVersion) -> dict[str, object]:
-    """Return a version's stored values from before its parts were recorded."""
+    """Return the column values that the version had before its parts were recorded; empty without parts."""
     if not version.parts:
         return {}
     pinned = pack.PinnedPack.from_json(version.parts)

@@ -36,7 +36,10 @@ class PinnedReference:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Rows to compare served values with; `rows` is the source's number, from which a sample was taken."""
+    """Rows to compare served values with.
+
+    `rows` is the number of rows in the source; `instances` may be a sample of them.
+    """
 
     source: str
     rows: int
@@ -67,7 +70,8 @@ def examine_reference(
     """Read the file `name` in the artifact's directory; return its identity, its rows and their predictions.
 
     The predictions are those of its column `prediction`, else the artifact's own. A recorded reference never changes:
-    other bytes raise DigestMismatch. Raises ManifestError if the file is missing, too large or invalid, StorageError.
+    other bytes raise DigestMismatch. Raises ManifestError if the file is missing, too large or invalid, and
+    StorageError.
     """
     known = PinnedReference(**version.reference) if version.reference else None
     if known is not None:

@@ -41,7 +41,7 @@ class ReplayRequest:
 
 
 def request_replay(request: ReplayRequest, *, by: str, state: Replay.State = Replay.State.WAITING) -> Replay:
-    """Store a replay, which a replica runs unless it is stored as running here.
+    """Store a replay. A replica runs it, unless `state` is RUNNING: then the caller runs it.
 
     Raises RequestError without rows, or without predictions to compare with.
     """
@@ -81,7 +81,7 @@ def get_replay(model: RegisteredModel, pk: int) -> Replay:
 
 
 def has_replay_to_run() -> bool:
-    """Return whether a replay is due; every replica polls this, so the query has no joins, which take long to plan."""
+    """Return whether a replay is due. Every replica polls this, so the query has no joins: they take long to plan."""
     return _WAITING.exists(_stale_before())
 
 
@@ -89,22 +89,20 @@ def _stale_before() -> datetime:
     return timezone.now() - timedelta(seconds=4 * settings.MODELS_CHECK_SECONDS)
 
 
-def _open_ones(claimed_before: datetime) -> Q:
+def _due(claimed_before: datetime) -> Q:
     return Q(state=Replay.State.WAITING) | Q(state=Replay.State.RUNNING, claimed_at__lt=claimed_before)
 
 
-_WAITING = PreparedQuery(lambda moment: Replay.objects.filter(_open_ones(moment)).values_list("pk"))
+_WAITING = PreparedQuery(lambda moment: Replay.objects.filter(_due(moment)).values_list("pk"))
 
 
 def replay_next() -> Replay | None:
-    """Run the oldest queued replay; None if none is queued."""
-    open_ones = _open_ones(_stale_before())
-    if not Replay.objects.filter(open_ones).exists():
+    """Run the oldest queued replay, or one whose replica has ended, and return it; None if no replay is due."""
+    due = _due(_stale_before())
+    if not Replay.objects.filter(due).exists():
         return None
-    for replay in Replay.objects.filter(open_ones).select_related("version__model", "compared_with").order_by("pk"):
-        claimed = Replay.objects.filter(open_ones, pk=replay.pk).update(
-            state=Replay.State.RUNNING, claimed_at=timezone.now()
-        )
+    for replay in Replay.objects.filter(due).select_related("version__model", "compared_with").order_by("pk"):
+        claimed = Replay.objects.filter(due, pk=replay.pk).update(state=Replay.State.RUNNING, claimed_at=timezone.now())
         if claimed:
             return run_replay(replay)
     return None

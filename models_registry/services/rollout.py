@@ -39,7 +39,10 @@ class ModelReport:
 
 @dataclass(frozen=True, slots=True)
 class RolloutReplica:
-    """One live replica in a rollout."""
+    """One live replica in a rollout: the version `number` that it serves, and the start of its `state`.
+
+    `is_current` is whether it serves the desired version, or loads it at the next request.
+    """
 
     replica: str
     state: str
@@ -95,7 +98,7 @@ class Rollout:
 
     @property
     def is_settled(self) -> bool:
-        """Return whether no replica is awaited: the rollout is complete, and a service that is down would be live."""
+        """Return whether the rollout is complete, and a project with the service has a live replica."""
         return self.is_complete and (self.live > 0 or not self.has_service)
 
 
@@ -109,7 +112,7 @@ def report_replica(
     changed: bool,
     storage: StorageIdentity | None = None,
 ) -> None:
-    """Record that the replica lives and, if something `changed` or may have, all that it serves.
+    """Record that the replica is alive; if `changed`, also its reports about all models.
 
     A replica that the registry does not know yet is recorded with its `storage`.
     """
@@ -174,7 +177,7 @@ def _compared(report: ModelReport) -> tuple[object, ...]:
 
 
 def beat(replica_id: str) -> bool:
-    """Record that the replica lives, even during long work; return whether the registry knows it."""
+    """Record that the replica is alive; return whether the registry knows it."""
     return bool(Replica.objects.filter(pk=replica_id).update(heartbeat_at=timezone.now()))
 
 
@@ -189,7 +192,7 @@ def count_live_replicas() -> int:
 
 
 def forget_replica(replica_id: str) -> None:
-    """Remove a replica that ends, and those that ended silently an hour ago; others take over its validation."""
+    """Remove a replica that ends, and replicas that ended silently an hour ago; requeue its validation."""
     ModelVersion.objects.filter(state=State.CHECKING, claimed_by=replica_id).update(
         state=State.FOUND, claimed_by="", claimed_at=None
     )
@@ -268,7 +271,7 @@ def wait_for_rollout(
     poll_seconds: float = 0.2,
     on_change: Callable[[Rollout], None] | None = None,
 ) -> Rollout:
-    """Wait until every live replica serves the active version, one has failed, or the timeout."""
+    """Wait until each live replica serves the active version or has failed to load it, or until the timeout."""
     deadline = time.monotonic() + timeout_seconds
     before: Rollout | None = None
     while True:

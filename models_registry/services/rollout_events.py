@@ -12,7 +12,7 @@ from models_registry.models import Activation
 from models_registry.services.rollout import Rollout, rollout
 from models_registry.services.webhooks import record_event
 
-# Older activations ended before events were recorded.
+# Older activations may have been rolled out before webhooks were set: they must cause no event now.
 RECENT = timedelta(hours=1)
 
 

@@ -13,7 +13,7 @@ from models_registry.storage import ENDPOINT_VARIABLES, StorageIdentity, Version
 
 # The newest versions: a storage without any of them is not the registry's, or an old copy of it.
 EVIDENCE_VERSIONS = 3
-# For one directory's path on several machines, which most often share it: the newest files may be deleted there.
+# For the same path on another machine, which is most often the same directory: its newest files may be deleted.
 EVIDENCE_AT_THE_SAME_ADDRESS = 100
 
 

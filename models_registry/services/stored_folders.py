@@ -26,11 +26,13 @@ from models_registry.services.catalogue import check_name
 from models_registry.services.mlflow_directories import find_directories
 from models_registry.storage import StoredVersion, VersionedStorage, oldest_first
 
+# The length of the column with the key, in characters.
 MAX_KEY = 900
 # Sentences about ignored files. Above this number they are only counted.
 MAX_IGNORED = 1_000
 # Versions of changed models that are kept during the comparison. Above this number, a changed model is listed again.
 MAX_KEPT = 20_000
+# Rows of the database that are read at once.
 ROWS = 2_000
 # Databases sort text by their own collation; keys are sorted by bytes.
 BYTE_ORDER = {"sqlite": "BINARY", "postgresql": "C"}
@@ -220,8 +222,8 @@ def _is_beside(key: str, described: set[str]) -> bool:
     return _folder(key) in described and PurePosixPath(key).suffix.lower() in TABLE_FORMATS
 
 
-def _reason_to_ignore(key: str, told: dict[str, str]) -> str | None:
-    """Return why a file is not a version; None if it is one. `told` has MLflow directories' files."""
+def _reason_to_ignore(key: str, of_mlflow: dict[str, str]) -> str | None:
+    """Return why a file is not a version; None if it is one. `of_mlflow` has the model files of MLflow directories."""
     name, _, rest = key.partition("/")
     if key != _valid_text(key):
         return "the name is not valid UTF-8; rename the file."
@@ -229,7 +231,7 @@ def _reason_to_ignore(key: str, told: dict[str, str]) -> str | None:
         return f"lies in no model's folder; move it to <model name>/{key}."
     if len(key) > MAX_KEY:
         return f"the key has {len(key)} characters; at most {MAX_KEY}."
-    if key not in told and not formats.is_artifact(key):
+    if key not in of_mlflow and not formats.is_artifact(key):
         return f"is not an artifact; those end in {', '.join(formats.FORMATS)}."
     try:
         check_name(name)

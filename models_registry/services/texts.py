@@ -124,9 +124,9 @@ def _owner_fields(row: RegisteredModel | ModelVersion) -> tuple[str, ...]:
     return ("model_id",) if isinstance(row, ModelVersion) else ()
 
 
-def _text(what: str, text: str, longest: int) -> str:
+def _text(label: str, text: str, longest: int) -> str:
     """Return `text` with only line feeds: a form sends carriage returns too, a program does not."""
     text = text.replace("\r\n", "\n").strip()
     if len(text) > longest:
-        raise RequestError(f"{what} would have {len(text)} characters; at most {longest} are kept. Make it shorter.")
+        raise RequestError(f"{label} would have {len(text)} characters; at most {longest} are kept. Make it shorter.")
     return text

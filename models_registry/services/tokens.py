@@ -13,8 +13,8 @@ from django.db.models.signals import post_save, pre_save
 from rest_framework.authtoken.models import Token
 
 PREFIX = "sha256:"
-# The framework's column; its 33 characters hold 198 bits of the digest.
-LONGEST = 40
+# The length of the framework's column; the 33 characters after the prefix hold 198 bits of the digest.
+MAX_LENGTH = 40
 
 
 def stored_form(token: str) -> str:
@@ -23,10 +23,10 @@ def stored_form(token: str) -> str:
     One pass of SHA-256 suffices: slow hashes protect guessable passwords, and 160 random bits cannot be guessed.
     """
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-    return (PREFIX + base64.urlsafe_b64encode(digest).decode())[:LONGEST]
+    return (PREFIX + base64.urlsafe_b64encode(digest).decode())[:MAX_LENGTH]
 
 
-def store_digests_alone() -> None:
+def store_only_digests() -> None:
     """Hash each new token before it is inserted; only its creator gets the text."""
     pre_save.connect(_hash, dispatch_uid="hash a new token")
     post_save.connect(_show, dispatch_uid="show a new token")

@@ -17,7 +17,7 @@ from models_registry.models import FeatureBins, ModelVersion, RegisteredModel, S
 from models_registry.services import parts
 from models_registry.services.desired_state import record_change
 from models_registry.services.examination import Findings, examine, storable
-from models_registry.services.feature_bins import try_to_fix_bins
+from models_registry.services.feature_bins import try_to_store_bins
 from models_registry.services.latest_policy import activate_latest
 from models_registry.services.prepared import PreparedQuery
 from models_registry.services.references import store_rows
@@ -27,12 +27,12 @@ log = structlog.get_logger(__name__)
 
 # States of a version that have a webhook event.
 TOLD_STATES = (State.READY, State.REJECTED)
-# Above the number of a machine's workers, which all look for the next version.
+# Versions that a worker tries to claim: more than a machine has workers, because all of them look for the next one.
 CANDIDATES = 8
 
 
 def has_version_to_check() -> bool:
-    """Return whether a version is due; every replica polls this, so the query has no joins, which take long to plan."""
+    """Return whether a version is due. Every replica polls this, so the query has no joins: they take long to plan."""
     return _WAITING.exists(interrupted_checks_began_before())
 
 
@@ -64,9 +64,10 @@ def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
 
 
 def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
-    """Return `version` as ready or rejected, with its report.
+    """Validate `version`, and return it with its verdict: ready, rejected or missing.
 
-    With a `holder` it is claimed first. Raises RequestError if another process validates it now.
+    With a `holder` it is claimed first. Raises RequestError if another process validates it now, and StorageError if
+    its bytes cannot be read, or cannot be stored on this machine.
     """
     if holder and not _claim(version, holder):
         raise RequestError(f"{version} is being checked by another process. Wait for its verdict.")
@@ -183,7 +184,7 @@ def _store(version: ModelVersion, findings: Findings) -> None:
         if "reference" in findings.values:
             store_rows(version, findings.reference)
         if findings.state == State.READY:
-            try_to_fix_bins(ModelVersion.objects.select_related("model", "reference_rows").get(pk=version.pk))
+            try_to_store_bins(ModelVersion.objects.select_related("model", "reference_rows").get(pk=version.pk))
         if findings.state in TOLD_STATES:
             record_event(
                 f"version.{findings.state.value}",
@@ -202,7 +203,10 @@ def _store(version: ModelVersion, findings: Findings) -> None:
 
 
 def check_now(version: ModelVersion, *, holder: str, timeout_seconds: float | None = None) -> ModelVersion:
-    """Return `version` with its verdict, from here or from the replica that came first."""
+    """Return `version` with its verdict, from this process or from the replica that claimed it first.
+
+    Raises RequestError if there is no verdict after `timeout_seconds`, by default twice MODELS_CHECK_SECONDS.
+    """
     deadline = time.monotonic() + (timeout_seconds or 2 * settings.MODELS_CHECK_SECONDS)
     while time.monotonic() < deadline:
         if _claim(version, holder):

@@ -38,7 +38,7 @@ SENT_AT_ONCE = 50
 
 
 def record_event(kind: str, data: Mapping[str, Any]) -> None:
-    """Store an event, once for each receiver, in the caller's transaction; `data` is JSON."""
+    """Store an event, once for each receiver, in the caller's transaction; `data` has JSON values."""
     if kind not in EVENTS:
         raise ValueError(f"{kind!r} is not an event of a webhook")
     if not settings.MODELS_WEBHOOK_URLS:

@@ -25,7 +25,7 @@ from models_registry.inference.served_rows import RowSample
 from models_registry.models import DriftCheck, FeatureBins, ModelVersion, UsageWindow, WebhookDelivery
 from models_registry.monitoring.usage_report import counted_values
 from models_registry.monitoring.usage_retention import keep_in_bounds
-from models_registry.services.feature_bins import FIRST_ROWS, fix_bins
+from models_registry.services.feature_bins import FIRST_ROWS, store_bins
 from tests.mlapi.test_api import Caller
 from tests.mlapi.test_monitoring_pages import look, row_text  # noqa: F401
 from tests.mlapi.test_usage import recorder  # noqa: F401
@@ -254,7 +254,7 @@ def test_reference_that_comes_later_replaces_the_first_rows(version, worker):
     ModelVersion.objects.update(sample={"instances": SHIFTED.tolist(), "predictions": ["no"] * 300})
     services.prepare_bins([version.pk])
     assert FeatureBins.objects.get().source == "served"
-    fix_bins(ModelVersion.objects.get())
+    store_bins(ModelVersion.objects.get())
     assert FeatureBins.objects.get().source == "sample"
 
 
@@ -329,7 +329,7 @@ def test_version_whose_bins_fail_is_logged_once(version, other, worker):
     with capture_logs() as logs:
         one = worker()
         one.send(SHIFTED)
-    assert events(logs) == [("bins_not_fixed", "other", 1)]
+    assert events(logs) == [("bins_not_stored", "other", 1)]
     one.report()
     assert UsageWindow.objects.get().features["rows"] == 300
 
@@ -400,7 +400,7 @@ def test_replaced_bins_are_taken_at_the_next_look(version, worker, django_assert
     one = worker()
     one.send(SHIFTED)
     ModelVersion.objects.update(sample={"instances": SHIFTED.tolist(), "predictions": ["no"] * 300})
-    fix_bins(ModelVersion.objects.get())
+    store_bins(ModelVersion.objects.get())
     look_again(one)
     with django_assert_num_queries(1):
         look_again(one)

@@ -55,7 +55,7 @@ def test_discovery_ignores_an_archived_model_until_restored(churn, storage_direc
     services.archive(churn, by="bea")
     save(constant(1), storage_directory / "churn/new.joblib")
     (ignored,) = services.discover().ignored
-    assert ignored == "churn/new.joblib: churn is archived. Restore it to take up new versions."
+    assert ignored == "churn/new.joblib: churn is archived. Restore it to register new versions."
     assert services.restore(churn, by="bea")
     assert [str(item) for item in services.discover().found] == ["churn 3"]
 

@@ -214,4 +214,4 @@ def test_verdict_does_not_depend_on_the_bins(answer, storage_directory, monkeypa
         version = write(storage_directory, pd.concat([FRAME] * 10).to_csv(index=False))
     assert (version.state, FeatureBins.objects.count()) == (State.READY, 0)
     (told,) = [line for line in logs if line["log_level"] == "error"]
-    assert (told["event"], told["model"], told["version"]) == ("bins_not_fixed", "m", 1)
+    assert (told["event"], told["model"], told["version"]) == ("bins_not_stored", "m", 1)
