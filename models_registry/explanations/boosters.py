@@ -37,7 +37,7 @@ def of_boosted(estimator: Any) -> TreeModel | LinearModel | None:
     if forest.linear:
         raise NotExplainable(f"the leaves of its {name} are linear functions")
     if forest.cover is None:
-        raise NotExplainable(f"the file of its {name} does not tell how many rows of the training reached each node")
+        raise NotExplainable(f"the file of its {name} does not store how many training rows reached each node")
     cover = forest.cover
     return TreeModel(
         output,

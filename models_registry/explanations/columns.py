@@ -51,7 +51,7 @@ def owners_after(step: Any, owners: Array) -> Array:
 
 
 def _unknown(step: Any) -> NotExplainable:
-    return NotExplainable(f"its step {type(step).__name__} is not known to make each column of one input feature")
+    return NotExplainable(f"its step {type(step).__name__} is not known to compute each column from one input feature")
 
 
 def _one_hot(step: Any, owners: Array) -> Array:
@@ -74,9 +74,9 @@ def _imputer(step: Any, owners: Array) -> Array:
 def _column_transformer(step: Any, owners: Array) -> Array:
     found = np.full(sum(part.stop - part.start for part in step.output_indices_.values()), -1, dtype=np.int64)
     for name, part, _ in step.transformers_:
-        place = step.output_indices_[name]
-        if place.stop > place.start:
-            found[place] = owners_after(part, owners[step._transformer_to_input_indices[name]])
+        columns = step.output_indices_[name]
+        if columns.stop > columns.start:
+            found[columns] = owners_after(part, owners[step._transformer_to_input_indices[name]])
     return found
 
 

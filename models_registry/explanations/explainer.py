@@ -14,7 +14,7 @@ from models_registry.explanations import boosters, histogram, linear, trees
 from models_registry.explanations.base import CONTAINERS_WITHOUT_FEATURES, ExactModel, Explanation
 from models_registry.explanations.columns import owners_after
 
-# About two seconds.
+# Computation steps for one request: about two seconds.
 MAX_STEPS = 250_000_000
 # Columns of the last step, times rows and outputs: 80 MB as float64.
 MAX_CELLS = 10_000_000
@@ -45,8 +45,7 @@ class Explainer:
         columns = getattr(last, "n_features_in_", len(self._owners))
         if len(self._owners) != columns or (self._owners < 0).any():
             raise NotExplainable(
-                f"its {type(last).__name__} sees {columns} columns, and {len(self._owners)} are known to come of its "
-                "input features"
+                f"its {type(last).__name__} takes {columns} columns, and its input features give {len(self._owners)}"
             )
         if self._model.n_outputs > 1 and (schema.classes is None or schema.outputs != 1):
             raise NotExplainable("it has several outputs")

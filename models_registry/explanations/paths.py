@@ -1,13 +1,14 @@
 """Path-dependent TreeSHAP for many rows and leaves at a time.
 
-The method is that of Lundberg et al., "From local explanations to global understanding with explainable AI for trees"
-(2020), called `tree_path_dependent` in the package shap. At a split on an unknown feature, a row goes both ways,
-weighted by the shares of the training rows (the nodes' cover).
+The method is `tree_path_dependent` of the package shap. Its source is Lundberg et al., "From local explanations to
+global understanding with explainable AI for trees", 2020. At a split on an unknown feature, a row goes both ways. Each
+way has the weight of its share of the training rows (the nodes' cover).
 
-A leaf contributes the product of one factor for each feature on its path. For a known feature the factor is 1 or 0
-(whether the row passes), for an unknown one the share of the cover. A Shapley value averages over all sets of known
-features. This average is an integral over t from 0 to 1, where each feature is known with probability t. The integrand
-is a polynomial, so Gauss-Legendre quadrature with enough points is exact, except for rounding.
+A leaf contributes the product of one factor for each feature on its path. The factor of a known feature is 1 if the
+row passes its splits, else 0. The factor of an unknown feature is the share of the cover. A Shapley value averages over
+all sets of known features. This average is an integral over t from 0 to 1, where each feature is known with
+probability t. The integrand is a polynomial, so Gauss-Legendre quadrature with enough points is exact, except for
+rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 ROWS_AT_ONCE = 256
-# numpy guarantees the accuracy of the quadrature up to 100 points.
+# Features on one path. They need half as many points, and numpy guarantees the quadrature up to 100 points.
 MAX_SLOTS = 200
 # Numbers in the largest intermediate arrays: 8 MB each.
 CELLS_AT_ONCE = 1_000_000
@@ -36,8 +37,8 @@ class TreeEnsemble:
 
     `left`, `right`, `feature` and `cover` have shape (nodes,). `leaves` holds the leaves' node numbers, `values`, of
     shape (leaves, outputs), their contributions. `roots` are the trees' first nodes, and `base`, of shape (outputs,),
-    is the initial prediction. `goes_left` takes rows and numbers of inner nodes, and returns whether each row goes left
-    at each of them, shape (rows, nodes).
+    is the initial prediction. `goes_left` takes rows and the numbers of
+    inner nodes. It returns whether each row goes left at each node, shape (rows, nodes).
     """
 
     left: Array

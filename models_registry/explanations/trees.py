@@ -57,7 +57,7 @@ class TreeModel:
         ensemble = self._make()
         above = paths.ancestry(ensemble)
         if paths.has_long_path(above, len(self._order)):
-            raise NotExplainable(f"its trees may ask for more than {paths.MAX_SLOTS} features on one path")
+            raise NotExplainable(f"its trees may use more than {paths.MAX_SLOTS} features on one path")
         cost = paths.cost(ensemble, above, len(self._order)) * self.n_outputs
         return PreparedTrees(ensemble, above, paths.expected_value(ensemble, above), cost)
 

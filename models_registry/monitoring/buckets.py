@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 MAX_SECONDS = 30.0
 _PER_DECADE = (1.0, 1.5, 2.5, 3.5, 5.0, 7.5)
-# 0.1 ms to 30 s. A quantile is accurate to one bucket, which is half of its value.
+# 0.1 ms to 30 s. A quantile is accurate to one bucket, whose width is about half of the value.
 SECONDS = (
     *(
         bound

@@ -16,14 +16,14 @@ from models_registry.monitoring.intervals import difference_interval
 
 # Below this number of values on either side there is no verdict.
 MIN_ROWS = 200
-# Wasserstein distance in standard deviations of the reference, and Jensen-Shannon distance: Evidently's default
-# thresholds.
+# Evidently's default threshold, both for the Wasserstein distance in standard deviations of the reference and for the
+# Jensen-Shannon distance.
 THRESHOLD = 0.1
 # Allowed difference between the shares of missing values, beyond chance.
 MISSING_THRESHOLD = 0.1
 # A constant column has a standard deviation of zero; Evidently divides by this value instead.
 MIN_DEVIATION = 0.001
-# Texts that rarely repeat, such as names, differ in any two samples.
+# Columns with more different texts, such as names, are not compared: any two samples of them differ.
 MAX_CATEGORIES = 100
 TOO_MANY_CATEGORIES = f"It has more than {MAX_CATEGORIES} different values."
 SHUFFLES = 200
@@ -99,8 +99,8 @@ def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) ->
 def judge(compared: Comparison) -> ColumnDrift:
     """Return the verdict on a column.
 
-    A column has drifted if the effect size is above the threshold and above chance, or if the share of missing values
-    differs.
+    A column has drifted if its effect size is above the threshold and above chance. It has also drifted if the share
+    of missing values differs.
     """
     missing, reference_missing = zip(compared.missing, compared.rows, strict=True)
     judged = partial(

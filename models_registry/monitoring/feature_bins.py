@@ -23,14 +23,17 @@ from models_registry.monitoring.drift import (
     is_missing,
 )
 
-# Ranges of numbers with equal numbers of reference values; one more on each side for values beyond them.
+# Numbers have this many ranges with equal numbers of reference values, and one more range on each side.
 RANGES = 10
+# Categories with their own bin.
 MAX_NAMED = 30
+# Characters of such a category.
 MAX_NAME = 100
 # PostgreSQL's jsonb refuses texts with NUL or with an unpaired surrogate.
 _REFUSED = re.compile("[\0\ud800-\udfff]")
-# A wider model uses its first features; a model with more than MAX_WIDTH, whose features are words or pixels, none.
+# Only this many first features of a model are counted.
 MAX_FEATURES = 100
+# No feature of a wider model is counted: its features are words or pixels.
 MAX_WIDTH = 1_000
 
 Matrix = np.ndarray[Any, Any]

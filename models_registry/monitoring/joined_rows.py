@@ -70,11 +70,11 @@ def _labels(
     found: dict[tuple[str, int], tuple[datetime, Any]] = {}
     for key in keys:
         for row in read_file(storage, key, LABEL_COLUMNS):
-            place = row["request_id"], row["row"]
+            identity = row["request_id"], row["row"]
             # Rows with the same time are in one file, in order of arrival.
-            if place in wanted and (place not in found or row["received_at"] >= found[place][0]):
-                found[place] = row["received_at"], row["label"]
-    return {place: label for place, (_, label) in found.items()}, is_complete
+            if identity in wanted and (identity not in found or row["received_at"] >= found[identity][0]):
+                found[identity] = row["received_at"], row["label"]
+    return {identity: label for identity, (_, label) in found.items()}, is_complete
 
 
 def _newest(storage: LogStorage, prefixes: Iterable[str], start: datetime) -> tuple[list[str], bool]:

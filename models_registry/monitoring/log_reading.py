@@ -39,7 +39,7 @@ class LogFilter:
     prediction: str = ""
 
     def takes(self, row: LoggedRow) -> bool:
-        """Return whether a row matches."""
+        """Return whether a row matches. `version` is not compared: only files of matching versions are read."""
         return (not self.request_id or row.request_id == self.request_id) and (
             not self.prediction or str(row.prediction) == self.prediction
         )

@@ -1,4 +1,4 @@
-"""Reads a sample of the prediction log over a window: each file and each row represents equally many."""
+"""Reads a sample of the prediction log over a window; each logged row has the same probability."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from models_registry.parquet import (
 
 INPUT = "input."
 _TYPES = {"float": FLOAT, "integer": INTEGER, "boolean": BOOLEAN}
+# Hexadecimal digits of a stored hash.
 HASH_DIGITS = 32
 
 

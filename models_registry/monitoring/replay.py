@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_registry.artifacts.replaying import Replayed
+from models_registry.monitoring.intervals import share_interval
 
 MAX_EXAMPLES = 20
 # A number has changed if it differs by more than one percent.
 DEFAULT_TOLERANCE = 0.01
-# The 97.5 % quantile of the normal distribution, for 95 % intervals.
+# The 97.5 % quantile of the normal distribution, for 95 % intervals: a replay is judged once, unlike a canary.
 Z = 1.959963984540054
 
 
@@ -30,9 +31,9 @@ def compare(
 ) -> dict[str, Any]:
     """Return the changes as JSON values: percentages from 0 to 100, milliseconds.
 
-    A label has changed if it is another one. A number has changed if it differs by more than `tolerance` times its
-    size, or times the standard deviation of the earlier values if that is larger. A row that only one version can
-    predict has changed.
+    A label has changed if it is another one. A number has changed if it differs by more than `tolerance` times a
+    scale. The scale is its size, or the standard deviation of the earlier values if that is larger. A row that only one
+    version can predict has changed.
     """
     spread = _spread(before.predictions)
     differences = [
@@ -46,23 +47,13 @@ def compare(
         "rows": total,
         "changed": changed,
         "changed_percent": round(100 * changed / total, 4),
-        "interval": [round(100 * bound, 4) for bound in wilson_interval(changed, total)],
+        "interval": [round(100 * bound, 4) for bound in share_interval(changed, total, z=Z)],
         "tolerance": tolerance,
         "errors": len(after.problems),
         "active_errors": len(before.problems),
         "latency": {"active": _latency(before.seconds), "candidate": _latency(after.seconds)},
         "examples": [_example(rows, item.row, before, after) for item in largest],
     }
-
-
-def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, from 0 to 1 (Wilson, 1927): valid for few rows and for rare changes."""
-    if not total:
-        return 0.0, 1.0
-    share, weight = count / total, Z * Z / total
-    centre = (share + weight / 2) / (1 + weight)
-    half = Z / (1 + weight) * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _difference(row: int, before: Replayed, after: Replayed, *, tolerance: float, spread: float) -> Difference:

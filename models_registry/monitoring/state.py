@@ -1,4 +1,4 @@
-"""Whether a model needs attention: fine, watch or act, with the reason."""
+"""Decides whether a model needs attention: fine, watch or act, with the reason."""
 
 from __future__ import annotations
 

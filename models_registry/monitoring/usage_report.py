@@ -116,9 +116,9 @@ def _reports(
 def _rows(
     models: list[RegisteredModel], window: Window, now: datetime, unread: tuple[str, ...]
 ) -> Iterator[tuple[int, int, UsageWindow]]:
-    """Yield the hours with sums and the minutes without; only minutes for steps of a minute.
+    """Yield the windows of the summed hours, and of the minutes after them; for steps of a minute, only minutes.
 
-    Each comes with the model's id and the version's number.
+    Each window comes with the model's id and the version's number.
     """
     for row in _windows(models, window, now, unread):
         yield row.model_id, row.number, row  # type: ignore[attr-defined]

@@ -130,7 +130,7 @@ class Columns(Batch):
     def model_input(self, schema: Schema) -> Any:
         """Return the rows in the model's form."""
         if schema.container == "records":
-            return schema.parse([_told(row, is_text=self.is_text) for row in self.records(self.names)])
+            return schema.parse([_record_of(row, is_text=self.is_text) for row in self.records(self.names)])
         found = self.input_columns(schema)
         read = _typed if self.is_text else _plain
         return schema.from_columns({item.name: read(self.columns[name], item) for item, name in found.items()})
@@ -171,7 +171,7 @@ class StoredRows(Batch):
     def model_input(self, schema: Schema) -> Any:
         """Return the rows in the model's form."""
         if schema.container == "records":
-            return schema.parse([_told(row) for row in self.records(self.names)])
+            return schema.parse([_record_of(row) for row in self.records(self.names)])
         found = self.input_columns(schema)
         columns = dict(zip(found, self._values(list(found.values())), strict=True))
         return schema.from_columns({feature.name: _plain(values, feature) for feature, values in columns.items()})
@@ -216,7 +216,7 @@ def _moments(array: Any, *, unit: Any, zone: str) -> list[str | None]:
 
 
 def _plain(values: Any, _: Feature) -> Any:
-    """Return a column as an array if it has only plain numbers, else as a list with None for missing values."""
+    """Return a column of numbers as an array; any other column, or missing values, as a list with None."""
     if isinstance(values, list):
         return values
     if values.dtype.kind in "iuf" and not np.ma.is_masked(values):
@@ -246,10 +246,10 @@ def _numbers(values: Sequence[str | None]) -> np.ndarray[Any, Any] | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _told(row: dict[str, Any], *, is_text: bool = False) -> dict[str, Any]:
-    """Return a row's values, for a model that takes records."""
-    told = {name: value for name, value in row.items() if value is not None}
-    return {name: guess(value) for name, value in told.items()} if is_text else told
+def _record_of(row: dict[str, Any], *, is_text: bool = False) -> dict[str, Any]:
+    """Return a row without missing values, for a model that takes records."""
+    present = {name: value for name, value in row.items() if value is not None}
+    return {name: guess(value) for name, value in present.items()} if is_text else present
 
 
 def _as_list(values: Any) -> list[Any]:

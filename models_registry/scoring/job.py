@@ -48,8 +48,8 @@ ROW_WORDS = re.compile(r"^Row \d+[:,] ")
 class ScoringOptions:
     """The options of a job.
 
-    `keep` names the input columns to keep, None for all. With `skip_invalid`, a row that the schema refuses gets no
-    prediction, and the reason in the column `error`; without, such a row ends the job.
+    `keep` names the input columns to keep, None for all. A row that the schema refuses ends the job. With
+    `skip_invalid`, it gets no prediction, and the column `error` has the reason.
     """
 
     format: str = ""
@@ -71,7 +71,7 @@ class ScoringOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a job; `total_rows` is None if the files do not tell it."""
+    """The progress of a job; `total_rows` is None if the files do not store it."""
 
     rows: int
     total_rows: int | None

@@ -302,5 +302,5 @@ def _answered(address: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError) as error:
         raise ScoringRefused(
-            f"{address}: S3 does not give or take it: {error}. Check bucket, key and rights."
+            f"{address}: the request to S3 failed: {error}. Check the bucket, the key and the permissions."
         ) from error

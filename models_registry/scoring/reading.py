@@ -41,7 +41,7 @@ def read_batches(handle: IO[bytes], kind: str, database: Database, *, rows: int,
 
 
 def rows_in(handle: IO[bytes], kind: str) -> int | None:
-    """Return the number of rows if the file tells it, else None."""
+    """Return the number of rows if the file stores it, else None. Raises ScoringRefused for an invalid file."""
     if kind != "parquet":
         return None
     try:
@@ -94,7 +94,7 @@ def _csv(handle: IO[bytes], rows: int, skip: int) -> Iterator[Batch]:
 
 
 class _BoundedLines(io.RawIOBase):
-    """A file of text lines; only some lines are in memory."""
+    """A file of lines that raises csv.Error if one row would take too much memory."""
 
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle

@@ -96,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Csv:
-    """The first batch sets the columns."""
+    """Writes CSV; the first batch sets the columns."""
 
     def __init__(self, path: Path, keep: Sequence[str] | None) -> None:
         self._keep = keep

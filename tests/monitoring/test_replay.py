@@ -18,7 +18,8 @@ from models_registry.artifacts.replaying import Replayed
 from models_registry.artifacts.table import read_table
 from models_registry.errors import RequestError
 from models_registry.models import Replay
-from models_registry.monitoring.replay import MAX_EXAMPLES, compare, wilson_interval
+from models_registry.monitoring.intervals import share_interval
+from models_registry.monitoring.replay import MAX_EXAMPLES, Z, compare
 from tests.support.estimators import constant
 from tests.support.registry import ready_version, version
 from tests.support.tables import write_parquet, write_query
@@ -71,7 +72,7 @@ def test_surest_of_the_changed_labels_comes_first():
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (3, 10), (10, 10), (17, 1000)])
 def test_interval_is_that_of_scipy(count, total):
     expected = binomtest(count, total).proportion_ci(method="wilson")
-    assert wilson_interval(count, total) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert share_interval(count, total, z=Z) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 # In the sandbox
