@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from models_registry import services
-from models_registry.admin.base import RecordAdmin, credentials_context, labelled, told_in_words
+from models_registry.admin.base import RecordAdmin, credentials_context, labelled, refusals_as_messages
 from models_registry.errors import RegistryError
 from models_registry.models import ApiKey, RegisteredModel
 from models_registry.permissions import MANAGE_KEYS, may_everywhere
@@ -123,7 +123,7 @@ class ApiKeyAdmin(RecordAdmin):
         """Revoke one key."""
         self._require_management(request)
         key = get_object_or_404(ApiKey, pk=pk)
-        with told_in_words(request):
+        with refusals_as_messages(request):
             if services.revoke_key(key, by=request.user.get_username()):
                 messages.success(request, f"{key} is revoked. Replicas refuse it after their next poll.")
             else:

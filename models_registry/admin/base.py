@@ -197,7 +197,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id) if found is None else found
 
     def require_view(self, request: HttpRequest) -> None:
-        """Raise PermissionDenied for users without the view permission."""
+        """Raise PermissionDenied for a user without the view permission."""
         if not self.has_view_permission(request):
             raise PermissionDenied
 
@@ -228,8 +228,8 @@ def require(request: HttpRequest, permission: str) -> None:
 
 
 @contextmanager
-def told_in_words(request: HttpRequest) -> Iterator[None]:
-    """Show a refusal of the registry as a message instead of an error page."""
+def refusals_as_messages(request: HttpRequest) -> Iterator[None]:
+    """Show an error of the registry as a message on the page, not as an error page."""
     try:
         yield
     except RegistryError as error:

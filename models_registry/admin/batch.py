@@ -1,4 +1,4 @@
-"""Batches: the batch scoring that replicas run, and how far each one is."""
+"""The list and the pages of batch scoring jobs, with their progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATES = {"Queued": "info", "Running": "info", "Done": "success", "Failed": "dan
 
 @admin.register(BatchJob)
 class BatchJobAdmin(RecordAdmin):
-    """What was asked, by whom, and how far it is."""
+    """Each job: its version, input and output, its progress, and its user."""
 
     list_title = "Batches"
     model_path = "version__model__name"
@@ -35,7 +35,7 @@ class BatchJobAdmin(RecordAdmin):
     list_filter = ("state",)
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages of this admin: its own first, since Django's take any path."""
+        """Return this admin's pages: actions first, since Django's own patterns match any path."""
         view = self.admin_site.admin_view(self.live_view)
         return [path("<int:pk>/live/", view, name="models_registry_batchjob_live"), *super().get_urls()]
 
@@ -57,12 +57,12 @@ class BatchJobAdmin(RecordAdmin):
 
     @labelled("State", STATES, ordering="state")
     def shown_state(self, job: BatchJob) -> str:
-        """Return how far it is, in a word."""
+        """Return the state."""
         return job.get_state_display()
 
     @admin.display(description="Rows", ordering="rows")
     def progress(self, job: BatchJob) -> SafeString | str:
-        """Return the rows that are done, of how many, and why it failed."""
+        """Return the number of finished rows, the total, and the reason of a failure."""
         of = f" of {job.total_rows:,}" if job.total_rows and job.total_rows != job.rows else ""
         invalid = f", {job.invalid_rows:,} without a prediction" if job.invalid_rows else ""
         percent = f" ({100 * job.rows // job.total_rows} %)" if of and job.total_rows else ""
@@ -78,14 +78,14 @@ class BatchJobAdmin(RecordAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show a batch and how far it is."""
+        """Show a job and its progress."""
         job = self.shown_object(request, object_id)
         if isinstance(job, HttpResponse):
             return job
         return TemplateResponse(request, "models_registry/admin/batch.html", self._context(request, job))
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the part of a batch's page that changes by itself."""
+        """Return the fragment of a job's page that changes over time."""
         self.require_view(request)
         job = get_object_or_404(self.get_queryset(request), pk=pk)
         return self.fragment(request, "models_registry/admin/batch_live.html", self._context(request, job))

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from models_registry import services
-from models_registry.admin.base import require, told_in_words
+from models_registry.admin.base import refusals_as_messages, require
 from models_registry.models import Canary, RegisteredModel
 from models_registry.monitoring.comparison import figures_of
 from models_registry.monitoring.guardrails import Finding
@@ -59,7 +59,7 @@ def promote_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Make the canary the active version."""
     require(request, ACTIVATE)
     model = get_object_or_404(RegisteredModel, pk=pk)
-    with told_in_words(request):
+    with refusals_as_messages(request):
         services.promote(model, by=request.user.get_username())
         messages.success(request, f"Promoted: all requests to {model.name} now go to {_named(model)}.")
     return redirect("admin:models_registry_registeredmodel_change", pk)

@@ -35,7 +35,7 @@ class ColumnsField(forms.CharField):
 
 
 class CaptureForm(forms.Form):
-    """What of the requests is kept."""
+    """The settings of the log: its share of the requests, the logged values, and the hidden columns."""
 
     is_on = forms.BooleanField(label="Log predictions", required=False, widget=UnfoldBooleanSwitchWidget())
     percent = forms.FloatField(

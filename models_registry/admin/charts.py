@@ -13,7 +13,7 @@ from models_registry.monitoring.buckets import VALUES
 from models_registry.monitoring.usage import Usage
 from models_registry.monitoring.usage_report import WINDOWS, UsageReport, VersionUsage, usage_report
 
-# More versions than these repeat the colours; each is legible on a light and on a dark page.
+# Further versions repeat these colours. Each colour is legible on a light and on a dark page.
 COLOURS = (
     "var(--color-primary-500)",
     "var(--color-orange-500)",

@@ -91,7 +91,7 @@ def metric_charts(version: ModelVersion) -> list[Chart]:
 
 
 def compare_answers(left: ModelVersion, right: ModelVersion) -> Answers:
-    """Return the predictions of both for the sample of `left`, or of `right` if that has none; each in a sandbox."""
+    """Return the predictions of both versions, each from a sandbox, for the sample of `left`, else of `right`."""
     sample = left.sample or right.sample
     if not sample:
         return Answers(problem="Neither version has a sample. Publish one with a sample to compare their predictions.")

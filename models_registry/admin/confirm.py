@@ -13,12 +13,13 @@ from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from models_registry import services
-from models_registry.admin.base import may_here, told_in_words
+from models_registry.admin.base import may_here, refusals_as_messages
 from models_registry.artifacts.compatibility import caller_changes
 from models_registry.models import Activation, ModelVersion, RegisteredModel, State
 from models_registry.permissions import OVERRIDE
 from models_registry.templatetags.registry import number, size
 
+# The largest value of the column.
 MAX_GENERATION = 2_147_483_647
 
 
@@ -47,7 +48,7 @@ class Change:
 
     @property
     def sentence(self) -> str:
-        """Return a sentence: what changes for which model, and where."""
+        """Return a sentence with the model, the change, and the number of replicas."""
         before, after = (
             f"version {version.number}" if version else "no active version" for version in (self.current, self.target)
         )
@@ -141,7 +142,7 @@ def change_to_archived(model: RegisteredModel) -> Change:
 
 
 def where(live: int) -> str:
-    """Return on how many replicas."""
+    """Return the part of a sentence that names the replicas on which a change takes effect."""
     if live == 0 and not services.has_service():
         return "for this project's own code"
     if live == 0:
@@ -150,7 +151,7 @@ def where(live: int) -> str:
 
 
 def _obstacle(target: ModelVersion) -> str:
-    """Return why no confirmation helps; empty if one does."""
+    """Return why `target` cannot be activated; empty if it can."""
     if target.is_active:
         return f"Version {target.number} is active already. There is nothing to change."
     if target.state == State.READY:
@@ -202,7 +203,7 @@ def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> 
     by, reason, seen = request.user.get_username(), answer["reason"], answer["seen_generation"]
     override = bool(answer.get("override")) and may_here(request, OVERRIDE)
     percent = answer.get("traffic_percent")
-    with told_in_words(request):
+    with refusals_as_messages(request):
         if change.target is not None and percent is not None and percent < 100:
             services.start_canary(
                 change.target,
@@ -228,10 +229,10 @@ def _carry_out(request: HttpRequest, change: Change, answer: dict[str, Any]) -> 
             activation = services.roll_back(change.model, by=by, reason=reason, override=override, seen_generation=seen)
         else:
             activation = services.activate(change.target, by=by, reason=reason, override=override, seen_generation=seen)
-        _tell(request, change, activation)
+        _report_result(request, change, activation)
 
 
-def _tell(request: HttpRequest, change: Change, activation: Activation | None) -> None:
+def _report_result(request: HttpRequest, change: Change, activation: Activation | None) -> None:
     name = change.model.name
     if activation is None:
         what = f"Version {change.target.number} was active already" if change.target else "No version was active"

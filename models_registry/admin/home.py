@@ -21,7 +21,7 @@ from models_registry.monitoring.usage_report import WINDOWS, traffic_reports
 from models_registry.permissions import VIEW, may, visible
 
 MODELS_SHOWN = 50
-ACTS_SHOWN = 8
+ACTIVATIONS_SHOWN = 8
 # The current hour, and the hour before it.
 RECENT_HOURS = 2
 ORDER = (ACT, WATCH, FINE)
@@ -46,7 +46,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         live_replicas=Replica.objects.live().count(),
         has_service=services.has_service(),
         waiting=visible(request.user, VIEW, waiting, "model__name").count(),
-        history=visible(request.user, VIEW, history, "model__name")[:ACTS_SHOWN],
+        history=visible(request.user, VIEW, history, "model__name")[:ACTIVATIONS_SHOWN],
         names_model=True,
         is_alone=_is_alone(request.user),
     )
@@ -54,7 +54,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_alone(user: Any) -> bool:
-    """Return whether this administrator is the only user; a project's own users may lack either field."""
+    """Return whether this administrator is the only user; a project's own user model may lack `is_superuser`."""
     users = get_user_model()._default_manager
     return getattr(user, "is_superuser", False) and users.count() == 1
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from models_registry import services
-from models_registry.admin.base import told_in_words
+from models_registry.admin.base import refusals_as_messages
 from models_registry.models import ModelVersion
 
 JSON_STARTS = ("[", "{")
@@ -62,7 +62,7 @@ class TagsField(forms.CharField):
 def save_aliases(request: HttpRequest, version: ModelVersion, text: str) -> None:
     """Set the aliases of `version` to those in `text`, and report the result as a message."""
     names = [name for name in re.split(r"[\s,]+", text) if name]
-    with told_in_words(request):
+    with refusals_as_messages(request):
         if services.set_aliases_of(version, names, by=request.user.get_username()):
             now = ", ".join(sorted(names)) or "none"
             messages.success(request, f"The aliases of {version}: {now}.")

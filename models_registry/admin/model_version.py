@@ -25,8 +25,8 @@ from models_registry.admin.base import (
     labelled,
     may_here,
     may_upload,
+    refusals_as_messages,
     require,
-    told_in_words,
 )
 from models_registry.admin.comparing import compare_answers, compare_context, numbers_of, other_version
 from models_registry.admin.confirm import change_to, confirm
@@ -326,7 +326,7 @@ class ModelVersionAdmin(RecordAdmin):
         """Queue a rejected version for another validation."""
         require(request, PUBLISH)
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=pk)
-        with told_in_words(request):
+        with refusals_as_messages(request):
             services.recheck(version, by=request.user.get_username())
             messages.success(request, f"{version} waits for validation again.")
         return redirect("admin:models_registry_modelversion_change", version.pk)
@@ -340,7 +340,7 @@ class ModelVersionAdmin(RecordAdmin):
             location = conf.storage().location_of(version.storage_key)
             context = self.page_context(request, original=version, version=version, title="Delete", location=location)
             return TemplateResponse(request, "models_registry/admin/delete_version.html", context)
-        with told_in_words(request):
+        with refusals_as_messages(request):
             services.delete_version(version, by=request.user.get_username())
             messages.success(request, f"{version} is deleted. Its number and its reasons stay.")
         return redirect("admin:models_registry_registeredmodel_change", version.model_id)

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from models_registry import conf, services
 from models_registry.admin import bulk, canary
-from models_registry.admin.base import HidingFilter, labelled, may_here, may_upload, require, told_in_words
+from models_registry.admin.base import HidingFilter, labelled, may_here, may_upload, refusals_as_messages, require
 from models_registry.admin.charts import usage_context
 from models_registry.admin.confirm import change_to, change_to_archived, change_to_none, confirm
 from models_registry.admin.model_settings import SettingsForm, settings_of
@@ -268,7 +268,7 @@ class RegisteredModelAdmin(MonitoringPages):
         """Scan the storage for new versions, and report the result."""
         if not may_everywhere(request.user, PUBLISH):
             raise PermissionDenied
-        with told_in_words(request):
+        with refusals_as_messages(request):
             _tell_discovery(request, services.discover())
         return redirect("admin:models_registry_registeredmodel_changelist")
 
@@ -319,7 +319,7 @@ class RegisteredModelAdmin(MonitoringPages):
                 messages.error(request, f"{name.capitalize()}: {' '.join(map(str, errors))}")
             return back
         by, wanted, changed = request.user.get_username(), form.cleaned_data, []
-        with told_in_words(request):
+        with refusals_as_messages(request):
             if wanted["policy"] != model.policy:
                 services.set_policy(model, wanted["policy"], by=by)
                 changed.append(f"policy is {wanted['policy']}")

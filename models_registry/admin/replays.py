@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWidget
 
 from models_registry import services
-from models_registry.admin.base import may_here, told_in_words
+from models_registry.admin.base import may_here, refusals_as_messages
 from models_registry.artifacts.table import Table, read_table
 from models_registry.artifacts.table_formats import FORMATS
 from models_registry.models import ModelVersion, Replay
@@ -54,7 +54,7 @@ def ask(request: HttpRequest, version: ModelVersion) -> None:
         for name, errors in form.errors.items():
             messages.error(request, f"{form.fields[name].label}: {' '.join(map(str, errors))}")
         return
-    with told_in_words(request):
+    with refusals_as_messages(request):
         rows = form.cleaned_data["rows"]
         table = _read(form.cleaned_data["input"], rows) if form.cleaned_data["input"] else None
         wanted = services.ReplayRequest(version, table, rows=rows)

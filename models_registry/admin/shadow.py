@@ -15,7 +15,7 @@ from unfold.widgets import (
 )
 
 from models_registry import services
-from models_registry.admin.base import told_in_words
+from models_registry.admin.base import refusals_as_messages
 from models_registry.admin.confirm import MAX_GENERATION
 from models_registry.models import ModelVersion, RegisteredModel, State
 from models_registry.permissions import OVERRIDE, may
@@ -105,7 +105,7 @@ def start_context(request: HttpRequest, version: ModelVersion, percent: float) -
 
 def start(request: HttpRequest, version: ModelVersion, percent: float, answer: dict[str, Any]) -> None:
     """Start the shadow, and report the result as a message."""
-    with told_in_words(request):
+    with refusals_as_messages(request):
         started = services.start_shadow(
             version,
             percent=percent,

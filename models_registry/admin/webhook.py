@@ -26,12 +26,12 @@ class WebhookDeliveryAdmin(RecordAdmin):
 
     @admin.display(description="Event", ordering="kind")
     def happened(self, delivery: WebhookDelivery) -> str:
-        """Return what happened."""
+        """Return the kind of the event."""
         return delivery.kind
 
     @admin.display(description="Version")
     def version(self, delivery: WebhookDelivery) -> str:
-        """Return the model and version that it is about."""
+        """Return the model and the version of the event."""
         data = json.loads(delivery.body)["data"]
         return f"{data.get('model') or ''} {data.get('version') or ''}".strip()
 
@@ -47,10 +47,10 @@ class WebhookDeliveryAdmin(RecordAdmin):
 
     @admin.display(description="Recorded", ordering="created_at")
     def created(self, delivery: WebhookDelivery) -> SafeString:
-        """Return when it happened."""
+        """Return when the event was recorded."""
         return moment(delivery.created_at)
 
     @admin.display(description="Next attempt", ordering="next_attempt_at")
     def next_attempt(self, delivery: WebhookDelivery) -> SafeString | str:
-        """Return when it is sent again."""
+        """Return the time of the next attempt."""
         return moment(delivery.next_attempt_at) if delivery.state == "waiting" else "–"

@@ -1,4 +1,4 @@
-"""The base of the registry's commands: the user's name, and errors as one sentence."""
+"""The base of the registry's commands: the user's name, errors as one sentence, and the state of a rollout."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RegistryCommand(BaseCommand):
             ) from error
 
 
-def who() -> str:
+def command_user() -> str:
     """Return the name of the user who runs the command, for the history."""
     try:
         return f"{getpass.getuser()} (command line)"
@@ -58,7 +58,7 @@ def who() -> str:
 
 
 def describe_verdict(version: ModelVersion) -> str:
-    """Return the result of a version's validation."""
+    """Return the verdict of a version's validation as text."""
     if version.state != State.READY:
         return f"{version}: {version.state}. {version.reason}"
     report = version.report or {}

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from models_registry import services
-from models_registry.management.base import SETTLE_SECONDS, RegistryCommand, add_wait_arguments, report, who
+from models_registry.management.base import SETTLE_SECONDS, RegistryCommand, add_wait_arguments, command_user, report
 from models_registry.models import Canary, ModelVersion, ReplicaState
 
 
@@ -20,7 +20,7 @@ class Command(RegistryCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the contract's arguments."""
+        """Declare the arguments."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("version", metavar="VERSION", type=int)
         parser.add_argument("--reason", default="", help="kept in the history")
@@ -52,7 +52,7 @@ class Command(RegistryCommand):
         if options["bake"] is not None:
             raise CommandError("--bake needs a canary. Give the canary a share: --traffic-percent 10")
         had_canary = model.canary_id is not None
-        done = services.activate(version, by=who(), reason=options["reason"], override=options["override"])
+        done = services.activate(version, by=command_user(), reason=options["reason"], override=options["override"])
         if done:
             state = "active"
         elif had_canary:
@@ -65,7 +65,7 @@ class Command(RegistryCommand):
         services.start_canary(
             version,
             percent=options["traffic_percent"],
-            by=who(),
+            by=command_user(),
             reason=options["reason"],
             bake_minutes=options["bake"],
             override=options["override"],
@@ -84,7 +84,7 @@ class Command(RegistryCommand):
 
 
 def describe_candidate(canary: Canary) -> str:
-    """Say which replicas have not loaded a candidate yet, and why."""
+    """Return a sentence about the replicas that have not loaded a candidate yet, with their reasons."""
     replicas = services.candidate_replicas(canary)
     if not replicas:
         return "No replica is running."

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, add_wait_arguments, report, who
+from models_registry.management.base import RegistryCommand, add_wait_arguments, command_user, report
 
 
 class Command(RegistryCommand):
@@ -15,7 +15,7 @@ class Command(RegistryCommand):
     help = "Deactivates a model and removes it from the lists; restore_model restores it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the arguments, as those of deactivate_model."""
+        """Declare the arguments."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--reason", default="", help="kept in the history")
         add_wait_arguments(parser, "no running replica serves it")
@@ -23,6 +23,6 @@ class Command(RegistryCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Archive one model."""
         model = services.get_model(options["name"])
-        changed = services.archive(model, by=who(), reason=options["reason"])
+        changed = services.archive(model, by=command_user(), reason=options["reason"])
         state = "is archived; no version is active" if changed else "was archived before; nothing changes"
         report(self, model, options, said=f"{model.name} {state} (generation {model.generation}).")

@@ -7,11 +7,11 @@ from typing import Any
 
 from models_registry import services
 from models_registry.errors import RequestError
-from models_registry.management.base import RegistryCommand, who
+from models_registry.management.base import RegistryCommand, command_user
 
 
 class Command(RegistryCommand):
-    """Make a key and print it."""
+    """Create a key and print it."""
 
     help = "Creates an API key for predictions and prints it; only its digest is stored."
 
@@ -23,10 +23,10 @@ class Command(RegistryCommand):
         parser.add_argument("--rate", type=int, metavar="PER_MINUTE", help="the limit of requests per minute")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make one key."""
+        """Create one key."""
         row, key = services.create_key(
             options["name"],
-            by=who(),
+            by=command_user(),
             model_names=read_names(options["models"]) if options["models"] is not None else (),
             expires_in_days=options["expires"],
             rate_per_minute=options["rate"],

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import conf, services
-from models_registry.management.base import RegistryCommand, who
+from models_registry.management.base import RegistryCommand, command_user
 
 
 class Command(RegistryCommand):
@@ -22,6 +22,6 @@ class Command(RegistryCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Delete one version."""
         version = services.get_version(services.get_model(options["name"]), options["version"])
-        services.delete_version(version, by=who())
+        services.delete_version(version, by=command_user())
         location = conf.storage().location_of(version.storage_key)
         self.stdout.write(f"{version} is deleted. Its file stays in the storage: {location}.")

@@ -14,30 +14,30 @@ from models_registry.management.base import RegistryCommand
 
 
 class Command(RegistryCommand):
-    """Make a user's token and print it."""
+    """Create a user's token and print it."""
 
     help = "Creates a user's token for the registry's API and prints it; only a digest is stored."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare for whom."""
+        """Declare the arguments."""
         parser.add_argument("username", metavar="USER", help="the user of the token")
         parser.add_argument(
             "-r", "--reset", action="store_true", dest="reset_token", help="revoke the user's present token first"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make one token."""
+        """Create one token."""
         name = options["username"]
         user = get_user_model().objects.filter(username=name).first()
         if user is None:
-            raise CommandError(f"There is no user {name!r}. Make one in the admin, under Users.")
+            raise CommandError(f"There is no user {name!r}. Create one in the admin, under Users.")
         with transaction.atomic():
             if options["reset_token"]:
                 Token.objects.filter(user=user).delete()
             elif Token.objects.filter(user=user).exists():
                 raise CommandError(
-                    f"{name} has a token, of which a digest alone is stored: it cannot be shown again. "
-                    "Make another, which ends that one: add --reset."
+                    f"{name} already has a token. Only its digest is stored, so it cannot be shown again. "
+                    "To replace it, add --reset."
                 )
             token = Token.objects.create(user=user)
         self.stdout.write(f"Generated token {token.key} for user {name}")

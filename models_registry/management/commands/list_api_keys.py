@@ -12,16 +12,16 @@ from models_registry.models import ApiKey
 
 
 class Command(RegistryCommand):
-    """List the keys, the revoked ones too."""
+    """List the keys, including revoked ones."""
 
     help = "Lists the API keys: prefix, name, models, rate, state and last use."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the forms."""
+        """Declare the arguments."""
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print one line for each."""
+        """Print one line for each key, or JSON."""
         keys = [describe(key) for key in ApiKey.objects.all()]
         if options["json"]:
             self.stdout.write(json.dumps(keys, indent=2))

@@ -11,16 +11,16 @@ from models_registry.management.base import RegistryCommand
 
 
 class Command(RegistryCommand):
-    """Print the registry, for people or with --json for programs."""
+    """Print the models as text, or with --json as JSON."""
 
     help = "Lists the models, their versions and states, the active version, and how many replicas serve it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the contract's arguments."""
+        """Declare the arguments."""
         parser.add_argument("--json", action="store_true", help="as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print."""
+        """Print the models."""
         listing = services.list_models()
         if options["json"]:
             self.stdout.write(json.dumps(listing, indent=2))

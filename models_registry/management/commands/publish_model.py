@@ -1,4 +1,4 @@
-"""`publish_model NAME ARTIFACT`: from a file to a validated version."""
+"""`publish_model NAME ARTIFACT`: publish a file as a version, and validate it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from models_registry import conf, services
 from models_registry.artifacts.formats import listed_endings
 from models_registry.artifacts.manifest import Sample, parse_metrics, read_json
 from models_registry.errors import ManifestError
-from models_registry.management.base import RegistryCommand, add_wait_arguments, describe_verdict, report, who
+from models_registry.management.base import RegistryCommand, add_wait_arguments, command_user, describe_verdict, report
 from models_registry.models import State
 
 
 class Command(RegistryCommand):
     """Copy an artifact into the storage as a new version, register it, and validate it."""
 
-    help = "Copies an artifact (and its manifest) into the storage as a new version of NAME, records and checks it."
+    help = (
+        "Copies an artifact (and its manifest) into the storage as a new version of NAME, registers and validates it."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the contract's arguments."""
+        """Declare the arguments."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument(
             "artifact",
@@ -42,27 +44,27 @@ class Command(RegistryCommand):
         add_wait_arguments(parser, "every running replica serves it (with --activate)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Publish, check, and print the verdict."""
+        """Publish, validate, and print the verdict."""
         if options["wait"] and not options["activate"]:
             raise CommandError("--wait waits for an activation, and without --activate there is none. Give both.")
         services.require_registered_storage(conf.storage())
         version = services.publish(
             options["name"],
             options["artifact"],
-            by=who(),
+            by=command_user(),
             description=options["description"],
             metrics=read_metrics(options["metrics"]) if options["metrics"] else None,
             sample=read_sample(options["sample"]) if options["sample"] else None,
             reference=options["reference"],
         )
         self.stdout.write(f"{version}: stored, {version.size_bytes / 1e6:.2f} MB. Checking …")
-        version = services.check_now(version, holder=who())
+        version = services.check_now(version, holder=command_user())
         if version.state != State.READY:
             raise CommandError(describe_verdict(version))
         self.stdout.write(describe_verdict(version))
         if options["activate"]:
             version.model.refresh_from_db()
-            services.activate(version, by=who(), reason="Published with --activate.")
+            services.activate(version, by=command_user(), reason="Published with --activate.")
             report(self, version.model, options, said=f"{version}: active.")
 
 

@@ -1,4 +1,4 @@
-"""`replay_model NAME VERSION`: what an activation would change."""
+"""`replay_model NAME VERSION`: compare a version with the active one on known rows."""
 
 from __future__ import annotations
 
@@ -12,31 +12,35 @@ from django.core.management.base import CommandError
 from models_registry import services
 from models_registry.artifacts.table import Table, read_table
 from models_registry.errors import RequestError
-from models_registry.management.base import RegistryCommand, who
+from models_registry.management.base import RegistryCommand, command_user
 from models_registry.models import Replay
 from models_registry.monitoring.replay import DEFAULT_TOLERANCE
 from models_registry.services.replays import DEFAULT_ROWS, MAX_ROWS
 
-TOO_MUCH_CHANGES = 3
+# The exit status if more rows change than --tolerate allows.
+TOO_MANY_CHANGES = 3
 
 
 class Command(RegistryCommand):
     """Run a ready version on known rows, compare it with the active version, and print the differences."""
 
     help = (
-        "Runs a ready version over logged requests, a file or the sample, beside the active version, and prints what "
-        "would change. The active version itself is compared with recorded predictions."
+        "Runs a ready version over logged requests, a file or the sample, and prints how its predictions differ from "
+        "those of the active version. The active version itself is compared with recorded predictions."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the contract's arguments."""
+        """Declare the arguments."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("version", metavar="VERSION", type=int)
         parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help=f"rows at most, up to {MAX_ROWS}")
         parser.add_argument("--input", type=Path, help="a CSV, JSON Lines or Parquet file, in place of the log")
         parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
         parser.add_argument(
-            "--tolerance", type=float, default=DEFAULT_TOLERANCE, help="how far a value may be off, as a share of it"
+            "--tolerance",
+            type=float,
+            default=DEFAULT_TOLERANCE,
+            help="allowed difference of a number, as a share of it",
         )
         parser.add_argument(
             "--tolerate", type=float, metavar="PERCENT", help="exit with status 3 if more than that changes"
@@ -47,14 +51,14 @@ class Command(RegistryCommand):
         version = services.get_version(services.get_model(options["name"]), options["version"])
         table = _read(options["input"], options["rows"]) if options["input"] else None
         request = services.ReplayRequest(version, table, rows=options["rows"], tolerance=options["tolerance"])
-        replay = services.run_replay(services.request_replay(request, by=who(), state=Replay.State.RUNNING))
+        replay = services.run_replay(services.request_replay(request, by=command_user(), state=Replay.State.RUNNING))
         if replay.result is None:
             raise CommandError(replay.reason)
         self.stdout.write(json.dumps(replay.result) if options["json"] else describe(replay))
         tolerated, found = options["tolerate"], replay.result["changed_percent"]
         if tolerated is not None and found > tolerated:
             raise CommandError(
-                f"{found:g} % of the rows change; --tolerate allows {tolerated:g} %.", returncode=TOO_MUCH_CHANGES
+                f"{found:g} % of the rows change; --tolerate allows {tolerated:g} %.", returncode=TOO_MANY_CHANGES
             )
 
 
@@ -65,7 +69,7 @@ def _read(path: Path, rows: int) -> Table:
 
 
 def describe(replay: Replay) -> str:
-    """Return a result in words."""
+    """Return the result as text."""
     result: dict[str, Any] = replay.result or {}
     other = f"version {replay.compared_with.number}" if replay.compared_with else "the recorded predictions"
     low, high = result["interval"]

@@ -1,4 +1,4 @@
-"""`restore_model NAME`: let an archived model be used again."""
+"""`restore_model NAME`: restore an archived model."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, who
+from models_registry.management.base import RegistryCommand, command_user
 
 
 class Command(RegistryCommand):
-    """Restore; nothing is activated by it."""
+    """Restore a model; no version becomes active."""
 
     help = "Restores an archived model. No version is active until you activate one."
 
@@ -21,7 +21,7 @@ class Command(RegistryCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Restore one model."""
         model = services.get_model(options["name"])
-        if services.restore(model, by=who()):
+        if services.restore(model, by=command_user()):
             self.stdout.write(f"{model.name} is restored. No version is active: activate one.")
         else:
             self.stdout.write(f"{model.name} was not archived; nothing changes.")

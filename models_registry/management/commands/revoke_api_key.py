@@ -1,4 +1,4 @@
-"""`revoke_api_key NAME`: an end to a key."""
+"""`revoke_api_key NAME`: revoke an API key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, who
+from models_registry.management.base import RegistryCommand, command_user
 
 
 class Command(RegistryCommand):
@@ -15,11 +15,11 @@ class Command(RegistryCommand):
     help = "Revokes an API key, by its name or its visible prefix; replicas refuse it from their next poll on."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare which key."""
+        """Declare the arguments."""
         parser.add_argument("key", metavar="NAME", help="its name, or its prefix as list_api_keys shows it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Revoke it."""
+        """Revoke the key."""
         key = services.get_key(options["key"])
-        services.revoke_key(key, by=who())
+        services.revoke_key(key, by=command_user())
         self.stdout.write(f"{key}: revoked. Replicas refuse it after their next poll.")

@@ -19,7 +19,7 @@ from models_registry.scoring.locations import open_location
 from models_registry.scoring.versions import open_version
 
 REPORT_SECONDS = 1.0
-# Predictions have priority.
+# Added to the niceness: predictions have priority.
 NICE = 10
 
 
@@ -29,7 +29,7 @@ class Command(RegistryCommand):
     help = "Runs a batch scoring job that a replica has claimed; used by the replicas."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the job's number."""
+        """Declare the arguments."""
         parser.add_argument("id", type=int)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -63,7 +63,7 @@ class Command(RegistryCommand):
             services.report_batch(job, state=BatchState.FAILED, reason=str(error), finished_at=timezone.now())
             raise
         except Exception as error:
-            reason = f"It ended by an error of its own: {type(error).__name__}: {error}"
+            reason = f"It ended with an unexpected error: {type(error).__name__}: {error}"
             if not isinstance(error, CommandError):
                 services.report_batch(job, state=BatchState.FAILED, reason=reason, finished_at=timezone.now())
             raise

@@ -18,11 +18,12 @@ PROGRESS_SECONDS = 2.0
 
 
 class Command(RegistryCommand):
-    """Score Parquet, CSV or JSON Lines with one version."""
+    """Score files with one version."""
 
     help = (
-        "Predicts every row of a Parquet, CSV or JSON Lines file, or of a folder of them, from and to a path or s3://. "
-        "An OUTPUT that ends in .parquet, .csv or .jsonl becomes one file, any other a folder of parts. "
+        "Predicts every row of a Parquet, CSV or JSON Lines file, or of a folder of such files. INPUT and OUTPUT are "
+        "paths or s3:// addresses. An OUTPUT that ends in .parquet, .csv or .jsonl becomes one file, any other a "
+        "folder of parts. "
         "The same command again resumes an interrupted job."
     )
 
@@ -32,12 +33,15 @@ class Command(RegistryCommand):
         parser.add_argument("input", metavar="INPUT")
         parser.add_argument("output", metavar="OUTPUT")
         parser.add_argument(
-            "--format", choices=["parquet", "csv", "jsonl"], default="", help="of a folder's parts; the input's format"
+            "--format",
+            choices=["parquet", "csv", "jsonl"],
+            default="",
+            help="format of a folder's parts; default: the input's format",
         )
         parser.add_argument("--rows-per-part", type=int, default=DEFAULT_ROWS_PER_PART, metavar="N")
         parser.add_argument("--probabilities", action="store_true", help="adds probability_<class> for each class")
         parser.add_argument(
-            "--keep", metavar="COLUMNS", help="the input's columns to keep, by commas; '' for none; all"
+            "--keep", metavar="COLUMNS", help="input columns to keep, separated by commas; '' keeps none; default: all"
         )
         parser.add_argument(
             "--skip-invalid", action="store_true", help="a row that the schema refuses gets the reason in 'error'"

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from models_registry import services
-from models_registry.management.base import RegistryCommand, who
+from models_registry.management.base import RegistryCommand, command_user
 from models_registry.models import RegisteredModel
 from models_registry.services.shadows import DEFAULT_PERCENT
 
@@ -19,11 +19,11 @@ class Command(RegistryCommand):
     help = "Sends copies of a model's requests to a version; its answers are only compared. --off ends it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the contract's arguments."""
+        """Declare the arguments."""
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("version", metavar="VERSION", type=int, nargs="?")
         parser.add_argument(
-            "--percent", type=float, metavar="P", help=f"share of the requests; {DEFAULT_PERCENT:g} where not given"
+            "--percent", type=float, metavar="P", help=f"share of the requests; default: {DEFAULT_PERCENT:g}"
         )
         parser.add_argument("--off", action="store_true", help="end the shadow of the model")
         parser.add_argument("--reason", default="", help="kept in the history")
@@ -42,7 +42,7 @@ class Command(RegistryCommand):
         version = services.get_version(model, options["version"])
         percent = DEFAULT_PERCENT if options["percent"] is None else options["percent"]
         done = services.start_shadow(
-            version, percent=percent, by=who(), reason=options["reason"], override=options["override"]
+            version, percent=percent, by=command_user(), reason=options["reason"], override=options["override"]
         )
         said = f"{version}: shadow with copies of {percent:g} % of the requests"
         self.stdout.write(f"{said}." if done else f"{said} already; nothing changes.")
@@ -53,6 +53,6 @@ class Command(RegistryCommand):
         running = services.current_shadow(model)
         if running is not None and options["version"] not in (None, running.version.number):
             raise CommandError(f"The shadow of {model.name} is version {running.version.number}. Leave VERSION out.")
-        ended = services.end_shadow(model, by=who(), reason=options["reason"])
+        ended = services.end_shadow(model, by=command_user(), reason=options["reason"])
         said = f"version {ended.version.number} gets no more copies" if ended else "no shadow is running"
         self.stdout.write(f"{model.name}: {said}.")

@@ -8,21 +8,21 @@ from django.core.management.base import CommandError
 
 from models_registry import services
 from models_registry.errors import RequestError, StorageError
-from models_registry.management.base import RegistryCommand, describe_verdict, who
+from models_registry.management.base import RegistryCommand, command_user, describe_verdict
 from models_registry.models import ModelVersion
 
 
 class Command(RegistryCommand):
     """Find, register and validate new versions; mark missing ones."""
 
-    help = "Finds new versions in the storage, records and validates them; marks missing ones."
+    help = "Finds new versions in the storage, registers and validates them; marks missing ones."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Scan once, and validate all queued versions."""
-        failures = services.follow_mlflow(by=who())
+        failures = services.follow_mlflow(by=command_user())
         for sentence in failures:
             self.stderr.write(sentence)
-        result = services.discover(by=who())
+        result = services.discover(by=command_user())
         for sentence in result.ignored:
             self.stderr.write(f"Ignored: {sentence}")
         for version in result.missing:
@@ -42,7 +42,7 @@ class Command(RegistryCommand):
         for number, version in enumerate(versions, start=1):
             self.stdout.write(f"{version}: checking … ({number} of {len(versions)})")
             try:
-                self.stdout.write(describe_verdict(services.check_now(version, holder=who())))
+                self.stdout.write(describe_verdict(services.check_now(version, holder=command_user())))
             except (StorageError, RequestError) as error:
                 self.stderr.write(f"{version}: postponed. {error}")
                 postponed += 1
