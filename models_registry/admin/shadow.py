@@ -15,10 +15,10 @@ from unfold.widgets import (
 )
 
 from models_registry import services
-from models_registry.admin.base import refusals_as_messages
+from models_registry.admin.base import may_here, refusals_as_messages
 from models_registry.admin.confirm import MAX_GENERATION
 from models_registry.models import ModelVersion, RegisteredModel, State
-from models_registry.permissions import OVERRIDE, may
+from models_registry.permissions import OVERRIDE
 from models_registry.services.shadows import DEFAULT_PERCENT
 
 SHADOWS_SHOWN = 8
@@ -89,7 +89,7 @@ def start_context(request: HttpRequest, version: ModelVersion, percent: float) -
     """Return the context of the confirmation page; `form` is valid if the user has confirmed."""
     model, advice = version.model, version.override_reason
     obstacle = services.shadow_obstacle(version, by=request.user.get_username())
-    may_go_on = not obstacle and (not advice or may(request.user, OVERRIDE))
+    may_go_on = not obstacle and (not advice or may_here(request, OVERRIDE))
     data = request.POST if request.method == "POST" else None
     return {
         "version": version,
@@ -111,7 +111,7 @@ def start(request: HttpRequest, version: ModelVersion, percent: float, answer: d
             percent=percent,
             by=request.user.get_username(),
             reason=answer["reason"],
-            override=bool(answer.get("override")) and may(request.user, OVERRIDE),
+            override=bool(answer.get("override")) and may_here(request, OVERRIDE),
             seen_generation=answer["seen_generation"],
         )
         if started is None:

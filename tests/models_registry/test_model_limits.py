@@ -11,7 +11,7 @@ from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
 from models_registry import services
-from models_registry.models import ModelLimit, RegisteredModel
+from models_registry.models import ModelLimit, RegisteredModel, Shadow
 from models_registry.permissions import (
     ACTIVATE,
     PUBLISH,
@@ -267,6 +267,24 @@ def test_acts_on_all_models_need_an_unlimited_right(registry, storage_directory)
         assert with_token(user).post("/api/sync").status_code == status
         discovered = signed_in(user).post(reverse("admin:models_registry_registeredmodel_discover"))
         assert discovered.status_code == (302 if status == 200 else status)
+
+
+def test_shadow_override_needs_the_right_for_its_model(registry):
+    version("churn", 4, override_reason="No sample.")
+    version("fraud-eu", 4, override_reason="No sample.")
+    activators = Group.objects.create(name="activators")
+    activators.permissions.set(
+        Group.objects.get(name="approver").permissions.exclude(codename="override_check").values_list("pk", flat=True)
+    )
+    user = person("ann", "approver: fraud-*")
+    user.groups.add(activators)
+    client = signed_in(user)
+    for name in ("fraud-eu", "churn"):
+        model = services.get_model(name)
+        page = reverse("admin:models_registry_registeredmodel_start_shadow", args=[model.pk])
+        given = {"reason": "compared", "override": "on", "seen_generation": model.generation}
+        client.post(f"{page}?version=4&percent=20", given)
+    assert list(Shadow.objects.values_list("model__name", flat=True)) == ["fraud-eu"]
 
 
 def test_limits_are_set_on_the_page_of_a_group(registry):
