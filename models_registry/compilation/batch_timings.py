@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 BatchTiming = tuple[int, float, float]
 
 SIZES = (1_024, 8_192)
-# The native form is chosen if it takes at most this share of the compiled form's time: on a busy machine, timings vary
-# by a tenth.
+# The native form is chosen if it takes at most this share of the compiled form's time, because timings on a busy
+# machine vary by a tenth.
 CLEAR_SHARE = 0.85
 # If the compiled form takes less than this share for a thousand rows, the native form never catches up.
 HOPELESS_SHARE = 0.5
@@ -24,9 +24,9 @@ def measure(
     """Return `known` plus the timings of larger sizes that can change the choice.
 
     `known` holds at least two timings, by ascending rows. `time_rows` returns the microseconds of the native and the
-    compiled form. The first size is always timed: a native call has a fixed cost of milliseconds, so few rows predict
-    little about many. Further sizes are skipped if the compiled form takes less than HOPELESS_SHARE of the native time,
-    and any size is skipped if its rows take too much time or memory.
+    compiled form. The first size is timed because a native call has a fixed cost of milliseconds: few rows predict
+    little about many. Further sizes are skipped if the compiled form takes less than HOPELESS_SHARE of the native time.
+    A size is also skipped if its rows take too much time or memory.
     """
     found = list(known)
     for rows in SIZES:
@@ -41,7 +41,7 @@ def measure(
 
 
 def is_timed(rows: int, *, features: int, seconds: float) -> bool:
-    """Return whether so many rows may be timed, which are expected to take `seconds`."""
+    """Return whether a batch of `rows` rows, which is expected to take `seconds`, may be timed."""
     return rows * features * 8 <= MAX_BYTES and seconds <= MAX_SECONDS
 
 

@@ -20,8 +20,8 @@ from models_registry.compilation.compiled import MODEL_FILE, PLAN_FILE, REPORT_F
 from models_registry.compilation.report import AccelerationReport, AccelerationRequest
 from models_registry.files import acquire
 
-# Increase it if a model may get another graph, plan or verdict than before: older compiled forms are then rebuilt.
-# tests/compilation/test_compiler_version.py fails if the code has changed without a decision about this number.
+# Raise it if a model may get another graph, plan or verdict than before. Every worker then compiles its models again.
+# tests/compilation/test_compiler_version.py fails if the code changes without a decision about this number.
 COMPILER_VERSION = 5
 COMPILERS = (
     "onnxruntime",
@@ -89,7 +89,7 @@ def lock(directory: Path, *, deadline: float) -> Iterator[bool]:
 
 @contextmanager
 def build_dir(directory: Path) -> Iterator[Path]:
-    """Yield a build directory on the same disk; afterwards the rest of it is removed."""
+    """Yield a build directory on the same disk, and remove it afterwards, unless `publish` has moved it."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:

@@ -30,9 +30,9 @@ ERRORS_ONLY = 3
 class CompiledModel:
     """Predicts like the native model, from a graph; thread-safe.
 
-    It takes rows from `Schema.parse`: a float64 or object array, a DataFrame, a list of rows in the schema's order, or
-    columns by name. So a worker can parse mixed rows to an object array, without pandas. `plan` describes the graph's
-    inputs and outputs (see `compiler.Plan`).
+    It takes rows from `Schema.parse`: an array of float64 or of objects, a DataFrame, a list of rows in the schema's
+    order, or columns by name. So a worker can parse mixed rows to an array of objects, without pandas. `plan` describes
+    the graph's inputs and outputs; `_plan` in `compiler.py` makes it.
     """
 
     def __init__(self, model: bytes, plan: Mapping[str, Any]) -> None:
@@ -106,8 +106,8 @@ class CompiledModel:
 def open_compiled(directory: Path) -> CompiledModel:
     """Return the compiled model in `directory`, as `accelerate` wrote it.
 
-    Raises DigestMismatch if the bytes are not the verified ones, and BrokenArtifact if they cannot be read; the caller
-    then serves the native model and compiles again.
+    Raises DigestMismatch if the bytes are not the verified ones, and BrokenArtifact if they cannot be read. The caller
+    then serves the native model, and the next load compiles again.
     """
     try:
         report = json.loads((directory / REPORT_FILE).read_text())

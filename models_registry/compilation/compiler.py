@@ -40,8 +40,8 @@ CONTAINERS = {"array", "frame", "objects", "text"}
 MIN_SPEEDUP = 1.2
 BATCH_ROWS = 64
 TIMED_BATCHES = 16
-# A compiled booster is thirty times faster for one row and equal for many: it is rejected only if a batch is clearly
-# slower.
+# Largest factor by which a batch may be slower. A compiled booster is thirty times faster for one row, and about as
+# fast for many.
 MAX_SLOWDOWN = 1.5
 
 
@@ -114,13 +114,13 @@ def verified_candidate(estimator: Any, schema: Schema, instances: Sequence[Any] 
             return VerifiedCandidate(candidate, compiled, verify(estimator, compiled, schema, rows))
         except (Unsupported, Disagreement) as finding:
             findings.setdefault(str(finding), words)
-        except Exception as error:  # noqa: BLE001 - a converter that stumbles must not stop the next attempt
+        except Exception as error:  # noqa: BLE001 - a converter that fails must not stop the next attempt
             findings.setdefault(f"{type(error).__name__}: {str(error)[:200]}", words)
     return "; ".join(words + finding for finding, words in findings.items() if finding)
 
 
 def _attempts(estimator: Any, schema: Schema, sample: list[list[Any]]) -> list[tuple[str, Callable[[], Candidate]]]:
-    """Return the attempts, the exact one first, each with the start of its sentence."""
+    """Return the attempts in order, each with a prefix for the reason of its failure."""
     return [
         ("", lambda: candidate_of(estimator, schema, sample)),
         ("by differences: ", lambda: candidate_of(estimator, schema, sample, distances_by_products=False)),
@@ -184,7 +184,7 @@ def _refuses(context: Context, estimator: Any, source: int, value: Any) -> bool:
 def _is_answered(context: Context, estimator: Any, row: list[Any]) -> bool:
     try:
         call(estimator, context.schema.parse([list(row)]))
-    except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
+    except Exception:  # noqa: BLE001 - a model may refuse a row with any exception
         return False
     return True
 
@@ -206,7 +206,7 @@ def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any
 
 
 def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typical: list[list[Any]]) -> Compiled:
-    """Return the compiled form if it is faster for one of the `typical` rows, and not much slower for a batch."""
+    """Return the compiled form if it is faster for one row, and not much slower for a batch of `typical` rows."""
     candidate, compiled, verification = verified.candidate, verified.compiled, verified.verification
     plan = json.dumps(candidate.plan).encode()
 
@@ -226,7 +226,7 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
         sha256=digest_of(candidate.model, plan),
     )
     reason = _reason_for_native(one, many)
-    # Where the compiled form answers few rows, the library may answer many.
+    # Even if the compiled form predicts few rows, the library may predict many.
     rows = batch_timings.SIZES[0]
     seconds = many[0] * rows / BATCH_ROWS / 1e6
     is_timed = not reason and batch_timings.is_timed(rows, features=len(schema.inputs), seconds=seconds)
@@ -249,7 +249,10 @@ def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typica
 
 
 def _reason_for_native(one: tuple[float, float], many: tuple[float, float]) -> str | None:
-    """Return why the native form is served although the compiled form is correct; arguments: microseconds of both."""
+    """Return why the native form is served although the compiled form is correct; None if the compiled one is served.
+
+    `one` and `many` are the microseconds of the native and the compiled form, for one row and for BATCH_ROWS rows.
+    """
     if one[0] < MIN_SPEEDUP * one[1]:
         return f"the compiled form is correct but not faster ({one[1]:,.0f} µs against {one[0]:,.0f} µs a row)"
     if many[1] > MAX_SLOWDOWN * many[0]:

@@ -18,15 +18,15 @@ TASK = "models_registry.compilation.compile_task"
 # A compiled form is at most a few times the artifact's size; this limit stops a runaway process.
 FILE_BYTES = 4 * 1024**3
 SHOWN_ERROR = 300
-# Above this number, the verification takes too long.
+# Above this number of features, the verification takes too long.
 MAX_FEATURES = 20_000
 
 
 def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits | None = None) -> AccelerationReport:
     """Return the verdict on an artifact; compile it if no process of this machine has done so.
 
-    Never raises because of the artifact or the compiler: a crash, too much time or too much memory becomes a native
-    verdict with a reason. Workers that ask at the same time wait for the one that compiles.
+    Never raises because of the artifact or the compiler. A crash, or too much time or memory, becomes a native verdict
+    with a reason. If one worker compiles the artifact, other workers wait for its verdict.
     """
     if request.format == "onnx":
         return native("the artifact is an ONNX model already, which onnxruntime runs as it is")

@@ -54,8 +54,8 @@ Value = Raw | Tensor | Words
 class Outputs:
     """The output tensors of an estimator.
 
-    A classifier has `label` (int64 positions in `classes`), and optionally `probabilities` (rows, classes) and
-    `decision`; a regressor has `prediction`, (rows,) or (rows, outputs).
+    A classifier has `label`, int64 positions in `classes`. It optionally has `probabilities`, shape (rows, classes),
+    and `decision`. A regressor has `prediction`, shape (rows,) or (rows, outputs).
     """
 
     label: str | None = None
@@ -172,7 +172,7 @@ class Context:
             self.remembered.extend(np.asarray(rows, dtype=np.float64)[::step][:REMEMBERED_ROWS].tolist())
 
     def needs(self, row_bytes: int) -> None:
-        """Note the largest intermediate result of a row."""
+        """Record the bytes of an intermediate result of a row; the largest one counts."""
         self.row_bytes = max(self.row_bytes, row_bytes)
 
     def parse_freely(self, rows: Sequence[Sequence[Any]]) -> Any:

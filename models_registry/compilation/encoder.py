@@ -17,8 +17,8 @@ Array = NDArray[Any]
 class NumberColumn:
     """A numeric input of the graph.
 
-    `refuses_missing` and `lowest` describe numbers that the native model refuses only in the prediction; the graph
-    itself would return a result.
+    `refuses_missing` and `lowest` describe numbers that the schema accepts and the native model refuses. The graph
+    itself would return a result for them.
     """
 
     source: int

@@ -1,4 +1,4 @@
-"""Whether the native form of a boosted model answers by the library that trained it, XGBoost or LightGBM."""
+"""Decides whether the native form of a boosted model predicts with the library that trained it: XGBoost or LightGBM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PROBLEM = 300
 
 
 class LibraryChoice(NamedTuple):
-    """Whether the boosters answer by their library; if it failed or disagreed, the `problem`."""
+    """Whether the boosters predict with their library; `problem` says why the library failed or disagreed."""
 
     is_used: bool
     problem: str | None = None
@@ -35,8 +35,9 @@ def use_if_faster(
 ) -> LibraryChoice:
     """Let the boosters in `estimator` answer by their library if it agrees and is faster.
 
-    Its answers to the rows `verified`, all of which the estimator answers, are compared; the rows `typical` are timed.
-    With `many_rows`, it is enough to be faster for so many rows: the compiled form answers fewer.
+    The predictions for the rows `verified`, which the estimator accepts, are compared; the rows `typical` are timed.
+    With `many_rows`, the library is also used if it is faster for that number of rows: the compiled form predicts
+    smaller requests.
     """
     if not typical or not any(type(value).__module__.startswith(boosters.__name__) for value in walk(estimator)):
         return LibraryChoice(is_used=False)

@@ -69,11 +69,11 @@ class Limits:
 class AccelerationReport:
     """The form of an artifact that is served, its verification, and its speedup.
 
-    `kind` is `onnx64` or `native`; a native one has a `reason`, and optionally the figures of a correct compiled form
-    that was not faster. Times are lower quartiles for one row, for all of a prediction after parsing; `batch_timings`
-    has those for one row and for many. With `by_library`, boosters in the native form predict with the library that
-    trained them; `library_problem` says why that library failed or disagreed. A verdict that is not `final` (the
-    compiler reached a time or memory limit) is repeated later.
+    `kind` is `onnx64` or `native`. A native report has a `reason`, and optionally the figures of a correct compiled
+    form that was not faster. Times are lower quartiles for one row, for a whole prediction after parsing.
+    `batch_timings` has the times for one row and for larger batches. With `by_library`, boosters in the native form
+    predict with the library that trained them; `library_problem` says why that library failed or disagreed. If not
+    `is_final`, the compiler reached a time or memory limit, and the compilation is repeated later.
     """
 
     kind: str

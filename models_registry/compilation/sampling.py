@@ -75,9 +75,9 @@ def sample_rows(
 ) -> list[list[Any]]:
     """Return about ROWS valid rows.
 
-    First the sample's own rows, and the training rows that the model stores. Then mixtures of sample values with noise,
-    values on and next to the trees' thresholds, extreme values, every category, and, if allowed, unknown categories and
-    missing values. A model with a `vocabulary` gets texts of its words.
+    The first rows are those of the sample, and the training rows that the model stores. Further rows mix sample values
+    with noise, values on and next to the trees' thresholds, extreme values, and all categories. If the schema allows
+    them, there are also unknown categories and missing values. A model with a `vocabulary` gets texts of its words.
     """
     rng = np.random.default_rng(seed)
     if vocabulary:
@@ -97,8 +97,8 @@ def sample_rows(
 def typical_rows(sample: Sequence[list[Any]], rows: Sequence[list[Any]]) -> list[list[Any]]:
     """Return up to TYPICAL_ROWS rows for timings, each value from the same column of any row of the sample.
 
-    Without a sample of several rows they are of those of `rows` that lack no value. Values at the edges, and missing
-    ones, take another time than those of usual requests.
+    If the sample has fewer than two rows, the values come from the rows of `rows` without missing values. Predictions
+    of extreme and of missing values take another time than those of usual requests.
     """
     source = sample if len(sample) > 1 else [row for row in rows if None not in row] or rows
     if not source:

@@ -21,7 +21,7 @@ Pairs = tuple[Array, Array]
 
 @dataclass(frozen=True, slots=True)
 class WordWeights:
-    """How a text becomes word weights: the behaviour of a fitted vectorizer with the default tokenizer.
+    """The settings by which a text becomes word weights: those of a fitted vectorizer with the default tokenizer.
 
     `vocabulary` has the words in the order of the columns. `idf` has one factor for each, or is None. `norm` is "l1",
     "l2" or None.
@@ -70,8 +70,8 @@ class WordWeights:
 class TextEncoder:
     """Converts texts to the matrix that the graph takes: concatenated blocks of columns.
 
-    A block with coefficients of shape (words, width) is the product with them; a block without is the weight of each
-    word.
+    A block with coefficients of shape (words, width) is the product of the weights with them. A block without
+    coefficients is the weight of each word.
     """
 
     def __init__(self, weights: WordWeights, blocks: Sequence[Array | None]) -> None:

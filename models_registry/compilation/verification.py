@@ -14,7 +14,7 @@ from models_registry.compilation.compiled import CompiledModel
 from models_registry.compilation.graph import Array
 from models_registry.errors import InputError
 
-# Largest difference of scores, relative to their size: float64 rounding, where large likelihoods cancel.
+# Largest allowed difference of scores, relative to their size: float64 rounding, if large likelihoods cancel.
 TOLERANCE = 1e-7
 SINGLE_ROWS = 64
 SMALLEST = float(np.finfo(np.float64).tiny)
@@ -26,7 +26,7 @@ class Disagreement(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The number of equal rows, and the largest difference of their scores."""
+    """The rows on which both forms agree, and the largest difference of their scores."""
 
     rows: list[list[Any]]
     tolerance: float
@@ -78,7 +78,7 @@ def _is_parsed(schema: Schema, row: list[Any]) -> bool:
 def _answers(model: Any, parsed: Any) -> bool:
     try:
         call(model, parsed)
-    except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
+    except Exception:  # noqa: BLE001 - a model may refuse a row with any exception
         return False
     return True
 

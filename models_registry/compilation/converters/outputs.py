@@ -21,7 +21,7 @@ def classes_of(estimator: Any) -> Array:
 def sigmoid(graph: Graph, name: str) -> str:
     """Return 1 / (1 + e⁻ˣ).
 
-    Written out, because onnxruntime's own operator returns zero if the true value is very small, and one-vs-rest
+    onnxruntime's own operator is not used, because it returns zero if the true value is very small. One-vs-rest
     classifiers divide by the sum of such values.
     """
     grown = graph.op("Exp", graph.op("Neg", name))

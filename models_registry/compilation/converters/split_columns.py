@@ -9,7 +9,7 @@ import numpy as np
 from models_registry.compilation.context import Context, Tensor, Unsupported
 from models_registry.compilation.graph import Array
 
-# Every row of a request has all extra columns; tables above this number of cells exceed most models.
+# Every row of a request has all extra columns. Tables with more cells than this are larger than most models.
 MAX_CELLS = 20_000_000
 Position = Callable[[Context, str, int], str]
 
@@ -17,7 +17,7 @@ Position = Callable[[Context, str, int], str]
 class SplitColumns:
     """The extra columns for an input of `width` columns.
 
-    The side of each category at a split is a column of the feature's table; the table's rows are the categories.
+    Each feature has a table: its rows are the categories, its columns the splits, its values the sides.
     """
 
     def __init__(self, width: int) -> None:
@@ -28,7 +28,10 @@ class SplitColumns:
         self._cells = 0
 
     def add(self, feature: int, table: Array) -> int:
-        """Return the column that a split with `table` reads; equal splits share it. Equally long tables per feature."""
+        """Return the column that a split with `table` reads; equal splits share it.
+
+        All tables of one feature have the same length.
+        """
         key = (feature, table.tobytes())
         if key not in self._known:
             self._cells += len(table)

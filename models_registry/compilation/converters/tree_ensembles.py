@@ -81,7 +81,7 @@ def add_up(context: Context, tensor: Tensor, trees: Sequence[Tree], targets: int
 def _by_target(trees: Sequence[Tree], targets: int) -> list[tuple[Sequence[Tree], int]]:
     """Return the trees of each node of the graph, and its number of targets.
 
-    The operator adds to one target a fifth faster than to several, and a node costs as much as some trees.
+    With one target, the operator is a fifth faster than with several. Each further node costs as much as several trees.
     """
     if targets == 1 or len(trees) < MIN_TREES_BY_TARGET * targets:
         return [(trees, targets)]
@@ -94,8 +94,8 @@ def _by_target(trees: Sequence[Tree], targets: int) -> list[tuple[Sequence[Tree]
 def rows_of_leaves(context: Context, tensor: Tensor, trees: Sequence[Tree], tables: Sequence[Array]) -> str:
     """Return for each tree the table row of the reached leaf, shape (rows, trees, width).
 
-    Each leaf is in the ensemble once, with any number of values: the trees return leaf positions, exact in float64, and
-    a gather reads the values.
+    Each leaf is in the ensemble once, with any number of values. The trees return the positions of leaves, which are
+    exact in float64, and a gather reads the values.
     """
     starts = np.cumsum([0, *map(len, tables[:-1])])
     numbered = [
