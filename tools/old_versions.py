@@ -305,7 +305,7 @@ def _sources(part: str, minor: tuple[int, int]) -> tuple[str, ...]:
 def docs_table(table: Mapping[str, Any]) -> str:
     """Return the rows of the docs' table: each public estimator with the versions that are served."""
     names = {f"{cls.__module__}.{cls.__qualname__}": name for name, cls in all_estimators()}
-    lines = ["| Estimator | Written by | Migrated where written before |", "| --- | --- | --- |"]
+    lines = ["| Estimator | Written by | Migrated if written before |", "| --- | --- | --- |"]
     for part, name in sorted(names.items(), key=lambda item: item[1]):
         ranges = table["parts"].get(part, [])
         if not ranges:
