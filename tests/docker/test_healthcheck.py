@@ -26,7 +26,7 @@ class Starting(BaseHTTPRequestHandler):
 @pytest.fixture
 def port() -> Iterator[int]:
     server = HTTPServer(("127.0.0.1", 0), Starting)
-    threading.Thread(target=server.serve_forever).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
     yield server.server_port
     server.shutdown()
     server.server_close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from django.core.management import call_command
 from django.urls import reverse
@@ -22,7 +24,9 @@ def rejected(storage_directory) -> ModelVersion:
     """Return a version of `churn` that its check rejected, beside a ready one."""
     version("churn", 1)
     (storage_directory / "churn").mkdir()
-    (storage_directory / "churn/model.joblib").write_text("<html>not found</html>")
+    artifact = storage_directory / "churn/model.joblib"
+    artifact.write_text("<html>not found</html>")
+    os.utime(artifact, (1_600_000_000, 1_600_000_000))  # discovery waits for a file that may still be written
     services.discover(by="ann")
     found = ModelVersion.objects.get(number=2)
     services.check_version(found)

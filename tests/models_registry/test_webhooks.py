@@ -69,7 +69,7 @@ def receiver(settings) -> Iterator[Received]:
             """Write nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         received.url = f"http://127.0.0.1:{server.server_port}/hook?team=ml"
         settings.MODELS_WEBHOOK_URLS = [received.url]
