@@ -43,6 +43,8 @@ ALONE = (
     "tests/mlapi/test_openapi.py::test_schemathesis",
     "tests/requirements/test_locks.py",
 )
+# Modules that share one service: they run one after the other in one process.
+TOGETHER = ("tests/mlapi/worker/",)
 # What takes longest is begun first, so that no process is idle at the end.
 FIRST = (
     "tests/e2e/test_proofs.py",
@@ -74,7 +76,9 @@ class ByModuleOrAlone(LoadScopeScheduling):
     """A module's tests share its fixtures; those with processes of their own share none, and go each by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+        if nodeid.startswith(ALONE):
+            return nodeid
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModuleOrAlone | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
+
+from tests.support.waiting import eventually
 
 BODY = json.dumps({"features": [0, 0, 0, 0]}).encode()
 
@@ -11,6 +14,23 @@ BODY = json.dumps({"features": [0, 0, 0, 0]}).encode()
 def request(path: str = "/models/quick/predict", *lines: str, body: bytes = BODY, method: str = "POST") -> bytes:
     head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines]
     return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def until_read(*connections: socket.socket) -> None:
+    """Wait until the server, on this machine, has read every byte that was sent on these connections."""
+    ports = {connection.getsockname()[1] for connection in connections}
+    eventually(lambda: not ports & _ports_with_unread_bytes(), saying="the server reads what was sent")
+
+
+def _ports_with_unread_bytes() -> set[int]:
+    """Return the ports from which bytes were sent that nobody has read, by the kernel's table of TCP connections."""
+    unread = set()
+    for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
+        local, remote, _, queues = line.split()[1:5]
+        for end, size in zip((local, remote), queues.split(":"), strict=True):
+            if int(size, 16):
+                unread.add(int(end.rpartition(":")[2], 16))
+    return unread
 
 
 def receive(connection: socket.socket, count: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
