@@ -1,7 +1,7 @@
 """Predicts unusual rows before a version may serve, and checks the data between the steps of a pipeline.
 
-Checks of the stored state cover only known estimators. These rows find faults in others: a sparse matrix with indices
-out of bounds, and predictions that depend on uninitialized memory.
+Checks of the stored state cover only known estimators. These rows find two faults in others: sparse matrices with
+indices out of bounds, and predictions that depend on uninitialized memory.
 """
 
 import ctypes
@@ -47,8 +47,8 @@ class _OutOfTime(Exception):
 def exercise(model: Any, schema: Schema, instances: Sequence[Any]) -> None:
     """Predict rows derived from `instances`: known, missing, unknown, empty, long and extreme values.
 
-    The model may refuse a row. Raises UnsafeStructure if a step has indices outside of the next step's input, returns
-    uninitialized memory, or hangs on a text.
+    The model may refuse a row. Raises UnsafeStructure for indices outside of the next step's input, for uninitialized
+    memory in a prediction, and for a pattern that hangs on a text.
     """
     objects = list(walk(model))
     check_patterns(objects)
@@ -75,7 +75,7 @@ def _refuse_first(found: list[UnsafeStructure]) -> None:
 
 @contextmanager
 def _limited_time(notes: list[str]) -> Iterator[None]:
-    """Stop the loop after MAX_SECONDS: an ordinary model may be slow, or may wait for an input value."""
+    """End the block after MAX_SECONDS, and add a note: an ordinary model may be slow with such rows, too."""
     before = signal.signal(signal.SIGALRM, _stop)
     others = signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
@@ -96,7 +96,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _checked_matrices() -> Iterator[list[UnsafeStructure]]:
-    """Check every compressed sparse matrix when it is created, for the rest of the process."""
+    """Check every compressed sparse matrix that the block creates; yield the list of the faults found."""
     from scipy.sparse import _compressed
 
     found: list[UnsafeStructure] = []
@@ -185,7 +185,7 @@ def _accepted(schema: Schema, rows: Iterator[Any]) -> list[Any]:
         try:
             schema.parse([row])
         except (InputError, ValueError, TypeError, OverflowError):
-            continue
+            continue  # no request could contain this row
         accepted.append(row)
     return accepted
 
@@ -202,7 +202,7 @@ def _answers(model: Any, schema: Schema, rows: list[Any]) -> bool:
         call(model, schema.parse(rows))
     except (UnsafeStructure, _OutOfTime):
         raise
-    except Exception:  # noqa: BLE001 - which exception a model refuses a row with is its own affair
+    except Exception:  # noqa: BLE001 - a model may refuse a row with any exception
         return False
     return True
 

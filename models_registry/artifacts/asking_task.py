@@ -37,7 +37,7 @@ def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         found = call(model, schema.parse(question["instances"]))
     except InputError as error:
         return _refusal(str(error), error.code, error.details)
-    except Exception as error:  # noqa: BLE001 - what a model raises is about these rows: it answered its load test
+    except Exception as error:  # noqa: BLE001 - the rows are the cause: the model passed its load test
         return _refusal(f"The model cannot predict for these inputs: {str(error)[:300]}", "model_refused_input", {})
     if not found.is_finite():
         return _refusal("The model returned a number that is not finite for these inputs.", "prediction_not_finite", {})

@@ -33,13 +33,13 @@ class Values:
     problem: str = ""
 
 
-def read_values(rest: Mapping[str, Any], *, inputs: Any, model: Any, is_named: bool) -> Values:
-    """Return the meaning of the values in `rest` for a chain from `inputs` to `model`.
+def read_values(others: Mapping[str, Any], *, inputs: Any, model: Any, is_named: bool) -> Values:
+    """Return the meaning of the values in `others` for a chain from `inputs` to `model`.
 
     In a tuple the parts have no names: then only feature names are recognised, by their number.
     """
     values = Values()
-    for name, value in rest.items():
+    for name, value in others.items():
         if name.lower() in FEATURES or not is_named:
             _read_features(values, name, value, inputs)
         elif name.lower() in THRESHOLD:

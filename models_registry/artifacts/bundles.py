@@ -58,8 +58,8 @@ def combine(parts: Mapping[str, Any], steps: Sequence[str] | None = None) -> Bun
     names = [name for name in chain if name not in encoders]
     members = [(name, parts[name]) for name in names]
     inputs = members[0][1]
-    rest = {name: part for name, part in parts.items() if name not in chain and name not in encoders}
-    values = read_values(rest, inputs=inputs, model=members[-1][1], is_named=not _is_counted(parts))
+    others = {name: part for name, part in parts.items() if name not in chain and name not in encoders}
+    values = read_values(others, inputs=inputs, model=members[-1][1], is_named=not _is_counted(parts))
     if values.problem and steps is None:
         raise _unclear(parts, values.problem)
     return Bundle(
@@ -180,7 +180,7 @@ def _output_names(transformer: Any) -> list[str] | None:
         return None
     try:
         return list(map(str, method()))
-    except Exception:  # noqa: BLE001 - a transformer that cannot tell raises whatever its class chooses
+    except Exception:  # noqa: BLE001 - a transformer without names may raise any exception
         return None
 
 

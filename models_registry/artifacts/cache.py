@@ -174,7 +174,7 @@ class ArtifactCache:
 
     @contextmanager
     def _as_disk_error(self) -> Iterator[None]:
-        """Return the error for a refusal of this disk, with the directory and the next step."""
+        """Raise DiskUnavailable for an OSError of the block, with the directory and the next step."""
         try:
             yield
         except OSError as error:
@@ -218,7 +218,7 @@ class ArtifactCache:
             temporary.replace(path)
 
     def _attempt_until(self, copy: Copy, path: Path, digest: str, size_bytes: int | None, deadline: float) -> str:
-        """Copy until the digest is right, at most three times; return the digest."""
+        """Copy until the digest is right, at most ATTEMPTS times; return the digest."""
         error: Exception = StorageUnavailable("The artifact was not copied.")
         for attempt in range(ATTEMPTS):
             if attempt and time.monotonic() + attempt >= deadline:
@@ -279,7 +279,7 @@ class ArtifactCache:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
-                continue
+                continue  # another worker removed it since the listing
             try:
                 if acquire(descriptor, fcntl.LOCK_EX, deadline=0):
                     path.unlink(missing_ok=True)

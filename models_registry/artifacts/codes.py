@@ -1,4 +1,4 @@
-"""Why an artifact is rejected, for programs: the codes stay when the sentences change."""
+"""The reasons for which an artifact is rejected, as codes for programs: they stay when the sentences change."""
 
 UNREADABLE = "unreadable"
 NAME_NOT_INSTALLED = "name_not_installed"
@@ -6,9 +6,9 @@ UNFITTED = "unfitted"
 ROW_REFUSED = "row_refused"
 EXCEPTION = "exception"
 CRASHED = "crashed"
-# Not of the shape, the type or the range that a prediction has.
+# The answer has not the shape, the type or the range of a prediction.
 UNEXPECTED_ANSWER = "unexpected_answer"
-# Another value than the sample expects.
+# The answer differs from the prediction that the sample expects.
 OTHER_ANSWER = "other_answer"
 
 # The failures that other versions of the libraries can cause.

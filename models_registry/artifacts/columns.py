@@ -115,7 +115,7 @@ def refusal(feature: Feature, column: Array, row: int) -> Exception:
         return feature.refusal(value, row)
     try:
         feature.check(value, row)
-    except Exception as error:  # noqa: BLE001 - the very error that is wanted
+    except Exception as error:  # noqa: BLE001 - this error is the result
         return error
     if feature.is_exact_integer and isinstance(value, float):
         return feature.inexact(value, row)

@@ -1,4 +1,4 @@
-"""Whether clients of one version can call another version without a change."""
+"""Finds the changes in another version's schema that would break the clients of this version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ALSO_TAKES = {"float": {"integer"}, "string": {"datetime"}}
 
 
 def caller_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what a client of the version with schema `before` must change, one sentence each.
+    """Return the changes that concern a client of the version with schema `before`, one sentence each.
 
     Both schemas are in the registry's stored form. The list is empty if `after` accepts every request that `before`
     accepts, and responds in the same form.

@@ -29,9 +29,9 @@ def infer_schema(
 ) -> Schema:
     """Return the schema of a fitted `estimator`.
 
-    `declared` are the manifest's inputs, all or some of them; `instances` are its sample rows: both fill in what the
-    estimator does not tell. Raises NoPrediction if the estimator has no `predict` or an unknown number of inputs, or
-    contradicts the declared inputs.
+    `declared` are the manifest's inputs, all or some of them; `instances` are its sample rows: they add the facts
+    that the estimator does not have. Raises NoPrediction if the estimator has no `predict`, has an unknown number of
+    inputs, or contradicts the declared inputs.
     """
     if not callable(getattr(estimator, "predict", None)):
         raise NoPrediction(
@@ -145,7 +145,7 @@ def _names(
     if count is None:
         raise NoPrediction(
             f"The {type(estimator).__name__} does not tell how many features it takes (no n_features_in_). Was it "
-            "fitted before it was saved? If so: Give 'inputs' or a sample in the manifest and publish again."
+            "fitted before it was saved? If so, give 'inputs' or a sample in the manifest and publish again."
         )
     return tuple(f"x{index}" for index in range(count)), False
 

@@ -131,7 +131,7 @@ def inspect_artifact(path: Path, format: str, *, max_claimed_bytes: int) -> Insp
         notes.problems.append(f"The artifact's compressed data is damaged. Publish it again as {format}.")
     except MemoryError:
         raise  # the sandbox's memory limit: the sandbox reports it
-    except Exception as error:  # noqa: BLE001 - damaged files fail in as many ways as there are instructions
+    except Exception as error:  # noqa: BLE001 - a damaged file may raise any exception
         notes.problems.append(
             f"The artifact cannot be read as {format} ({type(error).__name__}: {error}). Publish it again."
         )

@@ -104,7 +104,7 @@ def _question(request: LoadTestRequest, limits: LoadTestLimits) -> dict[str, Any
         "trusted": sorted(request.trusted),
         "allow_any_pickle": request.allow_any_pickle,
         "memory_bytes": limits.memory_bytes,
-        # Of this environment, which is the task's too.
+        # The task runs in the same Python environment, so it has the same versions.
         "versions": server_versions(),
     }
 

@@ -86,8 +86,8 @@ class Sample:
     def from_csv(cls, text: str, features: Sequence[Feature] = ()) -> Sample:
         """Return the sample in a CSV with a header; a last column `prediction` has the expected predictions.
 
-        If the header numbers the columns from 0, as pandas does for an array, a row is a list in that order. The
-        columns of `features` have their types; the types of other columns are inferred.
+        If the header only counts from 0, as pandas writes it for an array, each row is a list. The columns of
+        `features` have their types; the types of other columns are inferred.
         """
         rows = list(csv.reader(io.StringIO(text)))
         if len(rows) < 2:

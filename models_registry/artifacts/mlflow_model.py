@@ -215,7 +215,7 @@ def read_example(content: bytes) -> Sample | None:
 
 
 def _rows(value: Any) -> list[Any]:
-    """Return rows of a table by name, or by position if its columns have no names; or rows of an array."""
+    """Return the rows of a table as objects by name, or as lists if its columns have no names; or an array's rows."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         names = value.get("columns")
         if isinstance(names, list) and all(isinstance(name, str) for name in names):

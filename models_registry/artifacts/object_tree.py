@@ -1,4 +1,4 @@
-"""The parts of an estimator as indented lines, from stand-ins for its state."""
+"""Lists the parts of an estimator as indented lines, from stand-ins for its state."""
 
 from collections import Counter
 from collections.abc import Iterator

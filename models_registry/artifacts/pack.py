@@ -1,7 +1,7 @@
 """Several stored files as one artifact: the parts of a version whose manifest lists its `steps`.
 
-A pack has a digest, a place in the cache and limits like any artifact. It is written only from files with known
-digests: a line of JSON with the parts' names, sizes and order, then the parts' bytes.
+A pack has a digest, a path in the cache and limits like any artifact. It is written only from files with known digests.
+Its form is a line of JSON with the parts' names, sizes and order, and then the parts' bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COPY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class PinnedPart:
-    """One file of a pack: its name in the storage, and its digest and version."""
+    """One file of a pack: its name, its key and version in the storage, and its size."""
 
     name: str
     key: str
@@ -104,9 +104,9 @@ def unpacked(path: Path) -> Iterator[Content]:
     """
     with path.open("rb") as source, ExitStack() as stack:
         format, steps, sizes = _read_header(source)
-        rest = path.stat().st_size - source.tell()
-        if sum(sizes.values()) != rest:
-            raise BrokenArtifact(f"The parts of the artifact have {rest} bytes; expected {sum(sizes.values())}.")
+        found = path.stat().st_size - source.tell()
+        if sum(sizes.values()) != found:
+            raise BrokenArtifact(f"The parts of the artifact have {found} bytes; expected {sum(sizes.values())}.")
         offset = source.tell()
         members: dict[str, Path] = {}
         for name, size in sizes.items():

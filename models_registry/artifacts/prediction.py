@@ -40,7 +40,7 @@ class Prediction:
 
     `labels` has shape (rows,) or (rows, outputs). `probabilities` has shape (rows, classes); it is a tuple of these for
     several outputs, or None. `waiting_seconds` is the time in the queue for the model. `call_rows` is the number of
-    rows in the model call, counted once per call: 0 for the other requests in it, None for a call with only these rows.
+    rows in the model call, or None if it had only these rows. It is counted once: the other requests in a call have 0.
     """
 
     labels: np.ndarray[Any, Any]
@@ -101,8 +101,8 @@ def _call(model: Any, rows: Any) -> Prediction:
         return Prediction(as_labels(model.predict(rows), rows))
     probabilities = as_probabilities(model.predict_proba(rows), rows)
     if isinstance(getattr(_last_step(model), "_label_encoder", None), list):
-        # For several labels, Stacking returns the probability that each is absent; all other estimators, that it is
-        # present.
+        # For several labels, Stacking returns the probability that each is absent. All other estimators return the
+        # probability that it is present.
         probabilities = 1 - probabilities  # type: ignore[operator]  # one array
     if isinstance(probabilities, np.ndarray) and predict_is_argmax(model):
         return _answer(np.asarray(model.classes_).take(probabilities.argmax(axis=1)), probabilities, rows)

@@ -1,6 +1,6 @@
 """Predictions as JSON: labels, the confidence in each, probabilities by label.
 
-Requests and the validation of a version share this code: a validated version can be answered.
+Requests and the validation of a version share this code, so a valid version cannot fail here.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _of_labels(labels: Array, held: Array, positions: dict[Any, int] | None) -> 
 
 
 def _is_second(labels: Array, classes: Any) -> Array:
-    """Return for each of several binary outputs the probability of its second class."""
+    """Return whether each label is its output's second class, of shape (rows, outputs)."""
     second = [item[1] for item in classes] if _is_nested(classes) else [1] * labels.shape[1]
     return np.column_stack([labels[:, index] == label for index, label in enumerate(second)])
 

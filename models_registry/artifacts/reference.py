@@ -11,7 +11,7 @@ from models_registry.artifacts.table_formats import table_format
 from models_registry.errors import ManifestError
 
 TASK = "models_registry.artifacts.reference_task"
-# Columns used to compare served values with the reference.
+# Kept of a reference: enough to compare its distribution with that of the served values.
 MAX_ROWS = 2_000
 
 

@@ -16,8 +16,8 @@ TASK = "models_registry.artifacts.replay_task"
 class Replayed:
     """A version's results for rows.
 
-    `predictions` and `scores` have one entry per row: the prediction, and the probability of the predicted label if the
-    model has it. `problems` has the reason for each failed row. `seconds` are the latencies of single rows.
+    `predictions` and `scores` have one entry per row; a score is the probability of the predicted label, if the model
+    has one. `problems` has the reason for each failed row. `seconds` are the latencies of single rows.
     """
 
     predictions: Sequence[Any]

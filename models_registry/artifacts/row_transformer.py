@@ -26,7 +26,7 @@ class RowTransformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         return self.transform(rows)
 
     def transform(self, rows: Any) -> Any:
-        """Return the same as `predict`."""
+        """Return the output of the transformer, like `predict`."""
         values = self.transformer_.transform(rows)
         shape: tuple[int, ...] = getattr(values, "shape", ())
         if len(shape) == 2 and shape[0] * shape[1] > MAX_NUMBERS:

@@ -15,12 +15,12 @@ from models_registry.artifacts.schema import Schema
 from models_registry.artifacts.suggestions import shown
 from models_registry.errors import NoPrediction, SampleMismatch
 
-# Larger than the rounding of another processor, smaller than the effect of a lost coefficient.
+# Of predictions: larger than the rounding of another processor, smaller than the effect of a lost coefficient.
 RELATIVE_TOLERANCE = 1e-5
 ABSOLUTE_TOLERANCE = 1e-8
-# For rounding in float32 graphs.
+# Absolute, of each probability: the rounding in float32 graphs.
 PROBABILITY_TOLERANCE = 1e-6
-# For a thousand classes in float32.
+# Absolute, of the sum of the probabilities: the rounding of a thousand classes in float32.
 SUM_TOLERANCE = 1e-3
 SHOWN_CLASSES = 6
 

@@ -157,7 +157,7 @@ class Schema:
         """Return `rows` in the form that the model takes.
 
         `rows` holds mappings by feature name or lists in the schema's order, all in one form. Raises InputError for the
-        first row and feature that is missing, unknown, of another type, not finite, or of another length.
+        first feature that is missing, unknown, of another type or not finite, and for a row of another length.
         """
         if self.container == "records":
             return [_as_record(row, index) for index, row in enumerate(rows)]
@@ -228,7 +228,7 @@ class Schema:
         return [self._ordered_mixed(row, index, rows) for index, row in enumerate(rows)]
 
     def _ordered_mixed(self, row: Any, index: int, rows: Sequence[Any]) -> Sequence[Any]:
-        """Raise InputError for the row in an unknown form, or in another form than the first."""
+        """Return the row in the schema's order; InputError for an unknown form, or one that differs from row 0."""
         form = self._form(row)
         if form is None:
             raise InputError(

@@ -1,7 +1,7 @@
 """Validates the arrays that compiled code reads without bounds checks, before the first use of an estimator.
 
-Trusted types are not enough: a forest with nodes out of range, or in a cycle, crashes the process or never ends, in any
-file format. The checks use only numpy and take a few milliseconds for a forest.
+Trusted types are not enough, in any file format. A forest with nodes out of range crashes the process, and one with a
+cycle of nodes never ends. The checks use only numpy and take a few milliseconds for a forest.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Sequence
 
 SHOWN_NAMES = 8
-# difflib takes some 30 µs for each compared name, and clients may send any number of misspelt names.
+# difflib takes about 30 µs for each compared name, and clients may send any number of misspelt names.
 COMPARED_NAMES = 16
 COMPARED_CHARACTERS = 200
 

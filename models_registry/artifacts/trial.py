@@ -1,4 +1,4 @@
-"""Tests a loaded model with the same code as requests: rows through schema, model and JSON, as a batch and alone."""
+"""Tests a loaded model with the code of requests: rows pass schema, model and JSON, as a batch and one by one."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _with_typical_values(model: Any, schema: Schema, example: Any) -> Any:
             _check(model, schema, [row, row], call(model, schema.parse([row, row])))
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - a crafted model may keep anything; the example itself is known to work
+    except Exception:  # noqa: BLE001 - a crafted model may have any values; the example itself is known to work
         return example
     return row
 

@@ -1,6 +1,6 @@
 """Typical values of a model's features, for an example row of a version without a sample.
 
-A fitted estimator keeps some: a scaler the means, an imputer what it fills in, a tree its thresholds.
+A fitted estimator keeps some: the means of a scaler, the fill values of an imputer, the thresholds of a tree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ONE_ROW = ("mean_", "center_", "statistics_", "xbar_")
 # Rows of typical values: centres of clusters or classes.
 CENTERS = ("cluster_centers_", "means_", "theta_")
 TRAINING_ROWS = ("support_vectors_", "_fit_X", "X_train_")
-# So many rows tell the middle; a copy of all of them may exceed the sandbox's memory.
+# Enough rows for a median; a copy of all of them may exceed the sandbox's memory.
 MAX_ROWS = 1_000
 # More digits than these are noise in an example.
 DIGITS = 4
@@ -47,8 +47,8 @@ def typical_row(model: Any, schema: Schema, example: Any) -> Any:
 def typical_of_rows(schema: Schema, rows: Sequence[Any], example: Any) -> Any:
     """Return `example` with the middle number and the most frequent other value of each feature in `rows`.
 
-    Everybody who may predict sees the example, so it repeats no row: a text that is not one of the known categories
-    must be in MIN_ROWS rows, and fewer rows than that give nothing.
+    Every client that may predict sees the example, so it must not repeat a row. A text that is not one of the known
+    categories counts only if MIN_ROWS rows have it. With fewer rows than that, `example` is returned as it is.
     """
     if len(rows) < MIN_ROWS:
         return example

@@ -1,4 +1,4 @@
-"""Meta-estimators: which of the fitted estimators inside get the input, and with which requirements."""
+"""Finds the fitted estimators in a meta-estimator that get its input, and their requirements for it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Silent(BaseEstimator):
 
 
 def test_unknown_schema_parts_come_from_manifest_or_sample():
-    with pytest.raises(NoPrediction, match="Give 'inputs' or a sample"):
+    with pytest.raises(NoPrediction, match="give 'inputs' or a sample"):
         infer_schema(Silent())
     assert infer_schema(Silent(), [Feature("a"), Feature("b")]).names == ("a", "b")
     assert infer_schema(Silent(), None, [{"p": 1, "q": 2}]).names == ("p", "q")

@@ -18,7 +18,7 @@ from models_registry.errors import BrokenArtifact, NoPrediction
 
 MAX_ROWS = 512
 MAX_CELLS = 4_000_000
-# XGBoost adds in float32; LightGBM's sums agree to the last bits.
+# Relative, by whether the library adds in float32, as XGBoost does. LightGBM's sums agree to the last bits.
 _TOLERANCES = {True: 2e-5, False: 1e-9}
 
 

@@ -48,7 +48,7 @@ _LINKS = {
     "multiclass": links.SOFTMAX,
     "cross_entropy_lambda": links.LOG1P_EXP,
 }  # fmt: skip
-# The fields of a tree, and whether they hold integers; the library's copy is written from only these fields.
+# By field of a tree: whether it holds integers. The library's copy is written from only these fields.
 TREE_FIELDS: dict[str, bool] = {
     "num_leaves": True, "num_cat": True, "split_feature": True, "threshold": False, "decision_type": True,
     "left_child": True, "right_child": True, "leaf_value": False, "cat_boundaries": True, "cat_threshold": True,
@@ -67,8 +67,8 @@ def broken(what: str) -> BrokenArtifact:
 def decode(text: str) -> BoostedModel:
     """Return the validated model in a text.
 
-    Raises BrokenArtifact if it cannot be read, UnsafeStructure if its trees are inconsistent, and NoPrediction for an
-    unsupported kind of model.
+    Raises BrokenArtifact if it cannot be read, UnsafeStructure for inconsistent trees, and NoPrediction for a kind of
+    model that is not supported.
     """
     try:
         return _model(text)

@@ -12,8 +12,8 @@ _INTO_A_PACKAGE = (
     "shop/features.py. 2. In the notebook: `from shop.features import Name`, fit, and save again. "
     f"3. {OWN_PACKAGE}"
 )
-# cloudpickle and dill store the code of objects that cannot be imported; to trust the functions that rebuild it is to
-# trust any code.
+# cloudpickle and dill store the code of objects that cannot be imported. Trust in their functions, which rebuild it,
+# would be trust in any code.
 _CODE_IN_THE_FILE = (
     "The file holds code itself, such as a lambda or a function of a notebook, and code in a file is never run here. "
     f"{_INTO_A_PACKAGE}"

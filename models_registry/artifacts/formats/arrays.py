@@ -1,7 +1,7 @@
 """Checks arrays and dtypes in pickles before numpy uses their description.
 
-numpy trusts the description: a state that hides an object field makes numpy read pointers from the file, and a short
-list makes it read out of bounds. So each description is compared with the result of numpy's public constructors.
+numpy trusts the description. A state that hides an object field makes numpy read pointers from the file, and a list
+that is too short makes it read out of bounds. So each description is compared with numpy's public constructors.
 """
 
 import math
@@ -30,8 +30,8 @@ def _refuse(what: str) -> NoReturn:
 def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
     """Refuse `numpy.dtype(...)` unless it creates a new, plain type.
 
-    Without the copy flag numpy returns its shared instance, whose byte order the artifact could then change for the
-    whole process.
+    Without the copy flag numpy returns its shared instance. The artifact could then change the byte order of that type
+    for the whole process.
     """
     plain = (
         len(arguments) == _COPYING_ARGUMENTS

@@ -1,8 +1,8 @@
 """Reads pandas' Arrow-backed texts from a file without Arrow.
 
-pandas uses them if pyarrow is installed. pyarrow's own functions trust a file's lengths and offsets, and would read out
-of bounds. The functions here replace them under pyarrow's names, and return plain strings. The layout is Arrow's
-columnar format: validity bits, offsets, and UTF-8 texts.
+pandas writes them if pyarrow is installed. pyarrow's functions trust the lengths and offsets in a file, so they could
+read out of bounds. The functions here replace them under pyarrow's names, and return plain strings. The layout is
+Arrow's columnar format: validity bits, offsets, and UTF-8 texts.
 """
 
 from __future__ import annotations

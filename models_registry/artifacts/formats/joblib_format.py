@@ -43,7 +43,7 @@ class ArrayRecord:
 
 
 class MappedArray:
-    """Replaces `numpy.memmap`, which files of memory-mapped arrays name but this reader must not call."""
+    """Replaces `numpy.memmap`: files of memory-mapped arrays name it, but it would open a file at any path."""
 
 
 _STAND_INS: dict[str, Any] = {

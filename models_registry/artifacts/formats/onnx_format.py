@@ -232,9 +232,9 @@ def _predictor(session: Any, model: Any) -> OnnxPredictor:
 
 
 def _tried(session: Any, run: GraphRun) -> tuple[GraphRun, dict[str, Any] | None]:
-    """Return how the graph is run, and its output for generated rows; None if it refuses them.
+    """Return the way to run the graph, and its output for generated rows; None if it refuses them.
 
-    If a graph accepts only single rows, whatever it declares, rows are run one by one.
+    If a graph accepts only single rows, rows are run one by one, even if it declares batches.
     """
     names = tuple(output.name for output in session.get_outputs())
     feed = {one.name: _trial_tensor(one) for one in run.inputs}

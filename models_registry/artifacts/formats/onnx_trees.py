@@ -38,7 +38,7 @@ def _problem(node: Any, what: str) -> str:
 
 
 def _by_ids(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
-    """Return the positions of node and child for each edge, or the problem."""
+    """Return two arrays, the positions of node and child for each edge, or a text: the problem."""
     names = ("nodes_treeids", "nodes_nodeids", "nodes_truenodeids", "nodes_falsenodeids")
     trees, nodes, *children = (_integers(attributes, name) for name in names)
     modes = attributes["nodes_modes"].strings if "nodes_modes" in attributes else ()
@@ -62,7 +62,7 @@ def _by_ids(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
 
 
 def _by_places(attributes: dict[str, Any]) -> tuple[Array, Array] | str:
-    """Return the same for nodes by position; a leaf is not a node, and ends a path."""
+    """Return the two arrays of `_by_ids` for nodes by position; a leaf is not a node, and ends a path."""
     sides = [
         (_integers(attributes, f"nodes_{side}nodeids"), _integers(attributes, f"nodes_{side}leafs"))
         for side in ("true", "false")

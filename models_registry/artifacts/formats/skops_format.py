@@ -1,4 +1,4 @@
-"""skops artifacts: a zip of JSON and arrays, loaded only if every type in it is on the list of trusted names."""
+"""skops artifacts: zip files of JSON and arrays, loaded only if the list of trusted names has every type."""
 
 import json
 import zipfile
@@ -49,7 +49,7 @@ _CONSTRUCTING = frozenset(
 )  # fmt: skip
 _NAMING = frozenset({"FunctionNode", "TypeNode"})
 _REFERENCE = "CachedNode"
-# Up to skops 0.11 the losses of stochastic gradient descent had a node kind of their own, with the same form.
+# Up to skops 0.11, the losses of stochastic gradient descent had their own kind of node, of the same form.
 _OLD_LOSS = "SGDNode"
 # skops does not store such an array. If only training used it, nothing is lost.
 _STRING_ARRAY = "pandas.arrays.StringArray"

@@ -7,8 +7,8 @@ constructed   classes of which an artifact may hold instances
 called        functions that rebuild an object while it is loaded
 named         functions and types that an artifact may mention, such as `numpy.log1p` in a FunctionTransformer
 
-Nothing on any of the three may do harm when it is called with arbitrary arguments, since an estimator can be
-crafted that calls it during a prediction. Prefixes such as `sklearn.` are no protection, hence exact names.
+No name on the three lists may do harm, whatever its arguments: a crafted estimator can call it during a prediction.
+Prefixes such as `sklearn.` are no protection, hence exact names.
 """
 
 import json

@@ -51,10 +51,10 @@ def file_size_for(artifact: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task ended.
+    """The end of a task, and its result.
 
-    `status` is the exit status, negative for a signal, None after a timeout. `stage` is the last stage, `report` the
-    result if the task finished, `errors` the end of its output, and `warnings` its warnings.
+    `status` is the exit status, negative for a signal, None after a timeout. `stage` is the last stage. `report` is the
+    result of a task that finished. `errors` is the end of its error output, and `warnings` are its warnings.
     """
 
     status: int | None

@@ -1,7 +1,8 @@
 """The child side of the sandbox, run by its path in its own process.
 
-Reads a question in JSON from standard input and writes lines of JSON to standard output: each stage when it starts, and
-the report at the end. Only the standard library may be imported at the top: the question contains the import paths.
+Reads a question in JSON from standard input, and writes lines of JSON to standard output. A line is a stage that starts
+or, at the end, the report. Only the standard library may be imported at the top, because the question contains the
+import paths.
 """
 
 import importlib
@@ -56,7 +57,7 @@ def _confine(order: Mapping[str, Any]) -> list[str]:
         cpu_seconds=order["cpu_seconds"],
         file_size_bytes=order["file_size_bytes"],
     )
-    return restrictions.deny_the_rest(writable=order["writable"] and Path(order["writable"]))
+    return restrictions.deny_access(writable=order["writable"] and Path(order["writable"]))
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """A process that imports the libraries, loads no artifact, and forks one process for each task.
 
-It is run by its path, with a socket as argument. The first message lists the imports; each further one has the files of
-a task (question, answer, errors, and the socket for its status). It ends with its parent, or after an idle time. It
-never reads untrusted data, so that no task can affect the state of later forks.
+It is run by its path, with a socket as argument. The first message lists the imports. Each further message has the
+files of one task: question, answer, errors, and the socket for its status. It ends with its parent, or after an idle
+time. It never reads untrusted data, so that no task can affect the state of later forks.
 """
 
 import gc

@@ -87,7 +87,7 @@ def give_way(niceness: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def deny_the_rest(*, writable: Path | None = None) -> list[str]:
+def deny_access(*, writable: Path | None = None) -> list[str]:
     """Deny network, new processes, and writes outside `writable`; return a warning for each refused measure."""
     libc = ctypes.CDLL(None, use_errno=True)
     measures: tuple[tuple[str, Callable[[Any], None]], ...] = (

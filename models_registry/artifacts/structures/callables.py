@@ -1,8 +1,8 @@
 """Functions that an estimator holds and calls during a prediction.
 
 The list of trusted names limits the names in a file. With the wrong arguments, some of those functions write into an
-array, return uninitialized memory, or mix the rows of a call. So the place and the arguments of each function are
-checked as well.
+array, return uninitialized memory, or mix the rows of a call. So the attribute that holds a function, and its
+arguments, are checked as well.
 """
 
 from collections import defaultdict

@@ -14,7 +14,7 @@ _MAX_DEPTH = 5
 
 
 def check(value: Any) -> None:
-    """Refuse such a transformer unless its state is only dictionaries, lists, texts and numbers."""
+    """Refuse a transformer of another package unless its state is only dictionaries, lists, texts and numbers."""
     if type(value).__module__.partition(".")[0] not in PACKAGES:
         return
     state = vars(value)

@@ -65,7 +65,7 @@ def check_spline(spline: Any) -> None:
 
 
 def check_vocabulary(vectorizer: Any) -> None:
-    """Refuse a vocabulary whose indices are not 0, 1, 2, …, and a vectorizer that opens files named by a request."""
+    """Refuse a vocabulary whose indices are not 0, 1, 2, …, and a vectorizer that would open a request's paths."""
     if getattr(vectorizer, "input", "content") != "content":
         raise UnsafeStructure(
             f"The artifact's {type(vectorizer).__name__} has input={vectorizer.input!r}, so it would open files that "

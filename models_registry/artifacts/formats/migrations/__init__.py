@@ -5,10 +5,10 @@ a file fails, or gives other answers without an error. These tables convert a st
 
 names.py               names that moved or were removed; only strings, so that an inspection imports nothing
 stand_ins.py           replacements for removed names
-changes_before_1_0.py  changes of a fitted state: the class, the version, and the place in scikit-learn's source
-changes_since_1_0.py   the same, from scikit-learn 1.0 on
+changes_before_1_0.py  changes of a fitted state up to scikit-learn 0.24, each with its class, version and source
+changes_since_1_0.py   changes of a fitted state from scikit-learn 1.0 on
 table.py               all changes, and the function that applies them
 
-To add a change, add a row to one of the two modules, and its function to the module of its kind (trees, ensembles,
-linear, preprocessing, others). An artifact that the older version wrote proves it: tests/artifacts/old_versions.
+To add a change, add a row to one of the two modules of changes. Its function belongs to the module of its kind: trees,
+ensembles, linear, preprocessing or others. An artifact of the older version proves it: tests/artifacts/old_versions.
 """

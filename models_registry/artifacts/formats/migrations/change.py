@@ -55,8 +55,8 @@ class Written:
 class Change:
     """A change by scikit-learn `version` (major, minor) in the state of `classes` and their subclasses.
 
-    `source` is the place in scikit-learn's source that reads or writes the new form. `apply` edits the state according
-    to its content, because a model that was loaded and saved again has old parts under a newer version.
+    `source` is the place in scikit-learn's source that reads or writes the new form. `apply` decides by the content of
+    the state: a model that was loaded and saved again has old parts under a newer version.
     """
 
     version: tuple[int, int]

@@ -37,10 +37,10 @@ class PlainProbabilities(MultinomialLogit):  # type: ignore[misc]
 
 
 class SammeClassifier(AdaBoostClassifier):  # type: ignore[misc]
-    """AdaBoost by the votes of its members up to scikit-learn 1.2 (algorithm="SAMME"): a vote counts for one class,
-    and against none of the others.
+    """AdaBoost by the votes of its members, up to scikit-learn 1.2 (algorithm="SAMME").
 
-    sklearn/ensemble/_weight_boosting.py of 1.2, `decision_function`.
+    A vote counts for one class, and against none of the others. sklearn/ensemble/_weight_boosting.py of 1.2,
+    `decision_function`.
     """
 
     def decision_function(self, rows: Any) -> Any:
@@ -57,7 +57,7 @@ class SammeClassifier(AdaBoostClassifier):  # type: ignore[misc]
 
 
 class SammeOfProbabilities(SammeClassifier):
-    """The same up to scikit-learn 0.21, whose probabilities were those of its members, weighted.
+    """AdaBoost by votes up to scikit-learn 0.21, with the weighted mean of the members' probabilities.
 
     sklearn/ensemble/weight_boosting.py of 0.21, `predict_proba`.
     """
@@ -99,7 +99,10 @@ class SammeRClassifier(AdaBoostClassifier):  # type: ignore[misc]
 
 
 class _OneVsRestProbabilities:
-    """Probabilities from one logistic function per class, normalized to the sum 1."""
+    """Probabilities from one logistic function per class, normalized to the sum 1.
+
+    sklearn/linear_model/_base.py, LinearClassifierMixin._predict_proba_lr.
+    """
 
     def predict_proba(self, rows: Any) -> Any:
         """Return the probabilities, of shape (n_rows, n_classes)."""
@@ -107,7 +110,10 @@ class _OneVsRestProbabilities:
 
 
 class _TwoClassSoftmax:
-    """Probabilities of two classes as a softmax over the score and its negative."""
+    """Probabilities of two classes as a softmax over the score and its negative.
+
+    sklearn/linear_model/_logistic.py of 1.7, LogisticRegression.predict_proba.
+    """
 
     def predict_proba(self, rows: Any) -> Any:
         """Return the probabilities, of shape (n_rows, 2)."""
@@ -154,7 +160,7 @@ class OneVsRestLogisticRegression(_OneVsRestProbabilities, LogisticRegression): 
 
 
 class OneVsRestLogisticRegressionCV(_OneVsRestProbabilities, LogisticRegressionCV):  # type: ignore[misc]
-    """The same with its strength found by cross-validation."""
+    """Logistic regression with multi_class="ovr" and a cross-validated penalty, up to scikit-learn 1.7."""
 
 
 class SoftmaxLogisticRegression(_TwoClassSoftmax, LogisticRegression):  # type: ignore[misc]
@@ -162,7 +168,7 @@ class SoftmaxLogisticRegression(_TwoClassSoftmax, LogisticRegression):  # type: 
 
 
 class SoftmaxLogisticRegressionCV(_TwoClassSoftmax, LogisticRegressionCV):  # type: ignore[misc]
-    """The same with its strength found by cross-validation."""
+    """Logistic regression of two classes, "multinomial", with a cross-validated penalty, up to scikit-learn 1.7."""
 
 
 class FrequencyTransformer(TfidfTransformer):  # type: ignore[misc]

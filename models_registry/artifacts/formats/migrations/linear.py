@@ -87,7 +87,7 @@ def private_support(written: Written) -> None:
 
 
 def counted_support(written: Written) -> None:
-    """Count the support vectors of regression and one-class models, which were uninitialized memory."""
+    """Set the count of support vectors of regression and one-class models: it was uninitialized memory."""
     from sklearn.svm import SVR, NuSVR, OneClassSVM
 
     is_older = written.is_older_than((0, 22))

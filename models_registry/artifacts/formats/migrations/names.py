@@ -29,7 +29,7 @@ _LOSSES = "sklearn._loss._loss"
 _SGD = "sklearn.linear_model._sgd_fast"
 _DISTANCES = "sklearn.metrics._dist_metrics"
 
-# Renamed modules: name -> (present name, version of the change). scikit-learn 0.22 made them private
+# Renamed modules: earlier name -> present name. scikit-learn 0.22 made them private
 # (sklearn/_build_utils/deprecated_modules.py of 0.22).
 MODULES: dict[str, str] = {
     **{

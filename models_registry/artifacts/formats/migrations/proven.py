@@ -65,8 +65,8 @@ def served_minor() -> str:
 def unproven_parts(parts: Iterable[str], writers: Iterable[str]) -> tuple[str, ...]:
     """Return those of `parts` that are not proven for every version of scikit-learn in `writers`.
 
-    A part is `module.name` as the installed libraries call it. Where other libraries serve than those of the table,
-    or a writer's version is unknown, no part is proven.
+    A part is `module.name` as the installed libraries call it. No part is proven if the installed scikit-learn is not
+    that of the table, or if a writer's version is unknown.
     """
     versions = [_minor(text) for text in writers]
     known = [found for found in versions if found is not None]
