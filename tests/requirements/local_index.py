@@ -28,6 +28,8 @@ def installed_in(environment: Path) -> list[Distribution]:
 def write_wheels(folder: Path, installed: Iterable[Distribution]) -> dict[str, str]:
     """Write a wheel for each distribution, and one for a newer release of each.
 
+    `folder/simple` is an index of them: pip reads all wheels of a plain folder for each package that it looks for.
+
     Returns:
         The SHA-256 of each wheel of an installed release, by canonical name.
     """
@@ -35,8 +37,11 @@ def write_wheels(folder: Path, installed: Iterable[Distribution]) -> dict[str, s
     for distribution in installed:
         name = str(canonicalize_name(distribution.metadata["Name"]))
         version = Version(distribution.version)
-        digests[name] = _write_wheel(folder, name, version, distribution)
-        _write_wheel(folder, name, newer_than(version), distribution)
+        wheels = [_write_wheel(folder, name, item, distribution) for item in (version, newer_than(version))]
+        digests[name] = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+        page = folder / "simple" / name / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("".join(f'<a href="{wheel.as_uri()}">{wheel.name}</a>' for wheel in wheels))
     return digests
 
 
@@ -45,7 +50,7 @@ def newer_than(version: Version) -> Version:
     return Version(f"{version.epoch}!{'.'.join(map(str, version.release))}.1")
 
 
-def _write_wheel(folder: Path, name: str, version: Version, distribution: Distribution) -> str:
+def _write_wheel(folder: Path, name: str, version: Version, distribution: Distribution) -> Path:
     fields = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"]
     for field in KEPT_FIELDS:
         fields += [f"{field}: {' '.join(value.split())}\n" for value in distribution.metadata.get_all(field) or ()]
@@ -55,7 +60,7 @@ def _write_wheel(folder: Path, name: str, version: Version, distribution: Distri
         wheel.writestr(f"{stem}.dist-info/METADATA", "".join(fields))
         wheel.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{stem}.dist-info/RECORD", "")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return path
 
 
 def with_digests(lock: str, digests: dict[str, str]) -> str:

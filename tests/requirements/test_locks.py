@@ -26,8 +26,18 @@ ENVIRONMENTS = {
     "requirements/bench-mlserver.txt": ".venv-bench-mlserver",
     "requirements/uv.txt": ".venv-uv",
 }
-PIP = (TOOLS / "python", "-m", "pip", "--isolated", "install", "--dry-run", "--ignore-installed", "--quiet")
-UV = (TOOLS / "uv", "--no-config", "pip", "install", "--dry-run", "--quiet", "--no-cache")
+PIP = (
+    TOOLS / "python",
+    "-m",
+    "pip",
+    "--isolated",
+    "install",
+    "--dry-run",
+    "--ignore-installed",
+    "--quiet",
+    "--require-hashes",
+)
+UV = (TOOLS / "uv", "--no-config", "pip", "install", "--dry-run", "--quiet", "--no-cache", "--require-hashes")
 
 
 def test_every_lock_has_its_environment() -> None:
@@ -41,8 +51,9 @@ def test_lock_installs_beside_newer_releases(lock: str, tmp_path: Path) -> None:
     local_lock = tmp_path / "lock.txt"
     local_lock.write_text(with_digests((ROOT / lock).read_text(), digests))
     subprocess.run([TOOLS / "uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "empty"], check=True)
-    index = ("--no-index", "--find-links", tmp_path, "--require-hashes", "-r", local_lock)
+    uv = (*UV, "--python", tmp_path / "empty/bin/python", "--no-index", "--find-links", tmp_path)
+    pip = (*PIP, "--disable-pip-version-check", "--index-url", (tmp_path / "simple").as_uri())
     # pip takes the newest release of what it does not see pinned.
-    for command in ((*UV, "--python", tmp_path / "empty/bin/python", *index), (*PIP, *index)):
+    for command in ((*uv, "-r", local_lock), (*pip, "-r", local_lock)):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
