@@ -12,80 +12,81 @@ from models_registry.agent import siblings
 from models_registry.inference import call_board
 from models_registry.inference.memory import cpu_quota
 
-# The master hands this on before any numeric library is loaded: a worker has one processor, and its threads share it.
+# Set in the master, before any numeric library is loaded, so that workers inherit it. Each worker has one CPU.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-# A container is reached from outside of it.
-_EVERYWHERE = "0.0.0.0"  # noqa: S104
-bind = f"{os.environ.get('MLAPI_BIND') or _EVERYWHERE}:{os.environ.get('PORT') or 8000}"
+# In a container, clients connect from outside.
+_ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
+bind = f"{os.environ.get('MLAPI_BIND') or _ALL_ADDRESSES}:{os.environ.get('PORT') or 8000}"
 wsgi_app = "mlapi.asgi:application"
-# uvicorn on uvloop, with limits of our own.
+# uvicorn on uvloop, with additional limits.
 worker_class = "mlapi.http.worker.ServingWorker"
-# One worker a processor, each with a copy of each model.
+# One worker per CPU; each worker holds a copy of each model.
 workers = int(os.environ.get("WEB_WORKERS") or cpu_quota())
-# Models are loaded after the fork: some do not survive one.
+# Models are loaded after the fork, because some models hang after a fork.
 preload_app = False
+# Nothing here uses gunicorn's control socket.
 control_socket_disable = True
-# Above the load balancer's idle 60 s, or it meets closed connections and answers 502.
+# Longer than a load balancer's idle timeout of 60 s: a connection that closes first would cause a 502.
 keepalive = 75
-# Below the 90 s that the container has between SIGTERM and SIGKILL.
+# Shorter than the 90 s between a container's SIGTERM and SIGKILL.
 graceful_timeout = 50
-# Covers the wait for models at a worker's start.
+# Longer than a worker waits for its models at the start (MODELS_START_SECONDS, by default 30 s).
 timeout = 120
-# Heartbeats need no disk, if there is memory that can be written.
+# Heartbeats in memory: on a slow disk they could block a worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
-# Whom a proxy's headers are believed from is Django's to say (MLAPI_TRUSTED_PROXIES); a local caller is not a proxy.
+# Django decides which proxies are trusted (MLAPI_TRUSTED_PROXIES). By default gunicorn would trust local clients.
 forwarded_allow_ips = ""
 accesslog = None
 logger_class = "mlapi.observability.server_log.ServerLog"
 
 
 _snapshots = Snapshots(Path(os.environ.get("MLAPI_VAR") or Path(__file__).parent / "var").resolve() / "metrics")
-# Made here, so that all workers share it.
+# Shared memory, created before the fork so that all workers share it.
 _siblings = siblings.shared()
 _calls = call_board.shared()
 
 
 def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
-    """Return `hook`, whose errors are logged: one that leaves a hook ends the master, and the service with it."""
+    """Return `hook` with its errors logged: an exception from a hook would end the master, and all its workers."""
 
     @functools.wraps(hook)
     def run(server: Any, *arguments: Any) -> None:
         try:
             hook(server, *arguments)
         except OSError as error:
-            server.log.error("%s failed; the service goes on: %s", hook.__name__, error)
+            server.log.error("%s failed; the service continues: %s", hook.__name__, error)
         except Exception:
-            server.log.exception("%s failed; the service goes on.", hook.__name__)
+            server.log.exception("%s failed; the service continues.", hook.__name__)
 
     return run
 
 
 @_guarded
 def on_starting(server: Any) -> None:
-    """Begin anew: what an earlier server left is neither a part of this one's metrics nor its end."""
+    """Remove the metrics and the draining mark of an earlier server."""
     draining.clear()
     _snapshots.clear()
 
 
 @_guarded
 def post_fork(server: Any, worker: Any) -> None:
-    """Number the worker among its siblings."""
+    """Register the new worker in the shared memory, under its number."""
     _siblings.join(worker.age)
     _calls.join(worker.age)
 
 
 @_guarded
 def child_exit(server: Any, worker: Any) -> None:
-    """Keep what a worker counted that has ended, however it ended, and which calls ended with it."""
+    """Keep the metrics of an ended worker, and hand its unfinished calls to a living worker, which counts them."""
     _snapshots.retire(worker.pid)
     _snapshots.leave_calls(_calls.take(worker.age))
 
 
 @_guarded
 def worker_exit(server: Any, worker: Any) -> None:
-    """Take the replica off the registry where the server has not: no rollout must wait for it."""
+    """Remove the worker's replica from the registry, if the server has not: a rollout must not wait for it."""
     import sys
 
     module = sys.modules.get("mlapi.asgi")

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Django's command line: migrations, and the registry's own commands."""
+"""Django's command line: Django's commands and the registry's commands."""
 
 import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-OWN_PYTHON = Path(__file__).resolve().parent / ".venv" / "bin" / "python"
+VENV_PYTHON = Path(__file__).resolve().parent / ".venv" / "bin" / "python"
 
 
 def main() -> None:
-    """Run one command."""
-    if find_spec("django") is None and OWN_PYTHON.exists():
-        # Typed with the system's Python: the requirements are in the environment that `make run` made.
-        os.execv(OWN_PYTHON, [str(OWN_PYTHON), *sys.argv])  # noqa: S606 - our own interpreter, the same words
+    """Run one command; start again with the virtual environment's Python if Django is missing."""
+    if find_spec("django") is None and VENV_PYTHON.exists():
+        # A user may run this with the system's Python; `make run` has installed Django into .venv only.
+        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])  # noqa: S606 - this project's interpreter, with the same arguments
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

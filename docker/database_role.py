@@ -1,7 +1,8 @@
-"""Makes the role under which the service uses its database, as the database's master, and ends.
+"""Creates the PostgreSQL role of the service. Connects as the database's master user.
 
-It runs in its own container before the service's, so that the process that opens models never has the master's
-password. It can be repeated: it sets the password again, and hands over the tables that the master made before.
+This program runs in its own container before the service starts, so that the process that opens models never has the
+master's password. It is idempotent: a later run sets the password again, and makes the role the owner of the tables
+that the master created.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from psycopg import sql
 
 _DATABASE_SECONDS = 120
 _PAUSE_SECONDS = 2
-# Any number will do, as long as every container uses the same.
+# An arbitrary number, the same in every container.
 _LOCK = 7_305_022
 
 _OWNED_BY_MASTER = """
@@ -35,18 +36,18 @@ _OWNED_BY_MASTER = """
 
 
 def main() -> int:
-    """Make the role; 1 when the database did not answer in time."""
+    """Create the role; return 1 if the database does not answer in time or refuses."""
     try:
         with connect() as connection:
             make_role(connection, os.environ["DATABASE_USER"], os.environ["DATABASE_PASSWORD"])
     except psycopg.Error as error:
-        print(f"The service's role in the database was not made: {error}", file=sys.stderr)
+        print(f"The service's role in the database was not created: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def connect(seconds: float = _DATABASE_SECONDS) -> psycopg.Connection:
-    """Connect as the master, waiting for a database that still starts."""
+    """Connect as the master user; wait at most `seconds` for a database that is still starting."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -65,16 +66,16 @@ def connect(seconds: float = _DATABASE_SECONDS) -> psycopg.Connection:
 
 
 def make_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    """Make the role or set its password, and give it the database and what the master owned there."""
+    """Create the role or set its password, and make it the owner of the database and of the master's tables there."""
     database = connection.info.dbname
     name, quoted = sql.Identifier(role), sql.Literal(password)
     with connection.transaction(), connection.cursor() as cursor:
-        # Two tasks that start at once would both make the role.
+        # Two tasks that start at the same time would both create the role.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         is_there = cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
         verb = sql.SQL("ALTER ROLE" if is_there else "CREATE ROLE")
         cursor.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, quoted))
-        # Only a member of a role may give something to it; tasks of an older image continue as the master meanwhile.
+        # Only a member of a role may make it an owner. Also, tasks of an older image still connect as the master.
         cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), name))
         for (statement,) in cursor.execute(_OWNED_BY_MASTER.encode(), {"role": role}).fetchall():

@@ -1,6 +1,6 @@
-"""The container's health check: exits 0 when the process answers 200 on its port, at /health/live or the given path.
+"""The container's health check: exits 0 if the service answers 200 at /health/live, or at the given path.
 
-Needs no curl, which the image lacks.
+A Python program, because the image has no curl.
 """
 
 import os
@@ -8,13 +8,14 @@ import sys
 import urllib.error
 import urllib.request
 
-SECONDS = 4  # below the 5 s after which the check counts as failed
+# Below the Dockerfile's health check timeout of 5 s.
+TIMEOUT_SECONDS = 4
 
 
 def is_healthy(port: str, path: str = "/health/live") -> bool:
-    """Return whether the service answers 200 at the path."""
+    """Return whether the service answers 200 at `path` on `port`; print the error if it does not."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=SECONDS) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_SECONDS) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError) as error:
         print(error, file=sys.stderr)

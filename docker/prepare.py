@@ -1,6 +1,6 @@
-"""What a container does before it serves: migrate the registry and see to the admin's account, one container at a time.
+"""Prepares the registry before a container serves: migrates the database and creates the admin's first account.
 
-It is its own process, so that Django's memory is given back before the workers start.
+This is a separate process, so that its memory is free again when the workers start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 2
 
 
 def main() -> int:
-    """Prepare the registry; 1 when its database did not answer in time, or cannot be used."""
+    """Prepare the registry; return 1 if its database does not answer in time or cannot be used."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlapi.settings")
     import django
@@ -29,7 +29,7 @@ def main() -> int:
     from mlapi.migration_lock import migration_lock
 
     try:
-        # Around the account, too: two containers would both make it.
+        # The lock includes the account, because two containers would both create it.
         with migration_lock():
             call_command("migrate", interactive=False, verbosity=1, skip_checks=False)
             if os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def wait_for_database(seconds: float = _DATABASE_SECONDS) -> bool:
-    """Wait until the database answers; a container often starts before it."""
+    """Wait at most `seconds` for the database, which often starts later; return whether it answers."""
     from django.db import OperationalError, connection
 
     deadline = time.monotonic() + seconds

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""`serve`: the container's command. Prepares the registry, runs gunicorn, and lets it drain before it ends.
+"""`serve`: the container's command. Prepares the registry, runs gunicorn, and drains the server after SIGTERM.
 
-SageMaker starts a container with this very word, expects port 8080, and puts the model into /opt/ml/model.
+The command is called `serve` because SageMaker starts containers with it. SageMaker expects port 8080, and stores the
+model in /opt/ml/model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _MAX_DRAIN_SECONDS = 3600
 
 
 def main() -> int:
-    """Prepare, serve until told to end, and return gunicorn's exit status."""
+    """Prepare the registry, serve until a stop signal, and return the exit status."""
     sys.path.insert(0, str(_APP))
     from mlapi import draining
     from mlapi.extra_environment import ExtraEnvironmentError, expand
@@ -34,7 +35,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     environment = serving_environment(os.environ, is_sagemaker=_SAGEMAKER_MODELS.is_dir())
-    drains_for = drain_seconds(environment)
+    drain_for_seconds = drain_seconds(environment)
     prepared = subprocess.run([sys.executable, "docker/prepare.py"], cwd=_APP, env=environment, check=False)
     if prepared.returncode:
         return prepared.returncode
@@ -43,20 +44,21 @@ def main() -> int:
         cwd=_APP,
         env=environment,
     )
-    end_in_two_steps(server, drain_seconds=drains_for, on_drain=draining.begin)
+    end_in_two_steps(server, drain_seconds=drain_for_seconds, on_drain=draining.begin)
     return server.wait()
 
 
 def serving_environment(given: Mapping[str, str], *, is_sagemaker: bool) -> dict[str, str]:
-    """Return the environment to serve in; under SageMaker with its port, its models and no one to activate them."""
+    """Return the environment of the server; in SageMaker, with defaults for its port, storage and activation."""
     if not is_sagemaker:
         return dict(given)
     defaults = {
         "PORT": "8080",
-        # the first folder of a key names the model: it is called "model"
+        # A key's first folder names the model, so this model is called "model".
         "MODELS_STORAGE": _SAGEMAKER_MODELS.parent.as_uri(),
+        # Nobody can activate versions in such a container.
         "MODELS_POLICY": "latest",
-        # SageMaker is the only one who can reach the container, and there is one of each endpoint's variant
+        # Only SageMaker can reach the container, and only for predictions. No session outlives a restart or is shared.
         "DJANGO_ALLOWED_HOSTS": "*",
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
     }
@@ -64,7 +66,7 @@ def serving_environment(given: Mapping[str, str], *, is_sagemaker: bool) -> dict
 
 
 def drain_seconds(environment: Mapping[str, str]) -> float:
-    """Return how long to serve on after SIGTERM; what is not a number of seconds ends the start with a sentence."""
+    """Return DRAIN_SECONDS: how long to keep serving after SIGTERM. Raises SystemExit for an invalid value."""
     given = environment.get("DRAIN_SECONDS", "").strip()
     with suppress(ValueError):
         seconds = float(given or 0)
@@ -74,24 +76,28 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
 
 
 def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float, on_drain: Callable[[], None]) -> None:
-    """On SIGTERM call `on_drain` and serve on for `drain_seconds`, then have gunicorn finish what it holds.
+    """Install signal handlers: SIGTERM calls `on_drain`, and after `drain_seconds` stops gunicorn gracefully.
 
-    A balancer still sends requests to a task that is being stopped until it has taken it off its list. A second
-    SIGTERM, or Ctrl-C, ends the wait.
+    A load balancer still sends requests to a stopping task until it has deregistered the task. A second SIGTERM, or
+    Ctrl-C, ends the wait.
     """
-    told = threading.Event()
+    is_draining = threading.Event()
 
     def end(signal_number: int, frame: FrameType | None) -> None:
         del frame
-        if told.is_set() or signal_number == signal.SIGINT or not drain_seconds:
+        if is_draining.is_set() or signal_number == signal.SIGINT or not drain_seconds:
             server.terminate()
             return
-        told.set()
-        print(f"SIGTERM: serving on for {drain_seconds:g} s while the balancer lets go", file=sys.stderr, flush=True)
+        is_draining.set()
+        print(
+            f"SIGTERM: serving for another {drain_seconds:g} s, until the balancer has deregistered this task",
+            file=sys.stderr,
+            flush=True,
+        )
         try:
             on_drain()
         except OSError as error:
-            print(f"The health of gRPC stays SERVING meanwhile: {error}", file=sys.stderr, flush=True)
+            print(f"gRPC health checks do not report the drain: {error}", file=sys.stderr, flush=True)
         timer = threading.Timer(drain_seconds, server.terminate)
         timer.daemon = True
         timer.start()

@@ -1,11 +1,11 @@
 """Install locked requirements into a virtual environment: `python requirements/install.py ENVIRONMENT LOCK …`.
 
-A file that ends in `.in` is not a lock: what it names is installed after the locks, as it is and without hashes, in
-versions that fit the service's lock. So packages of one's own (requirements/own.in) change no version that is pinned.
+A file that ends in `.in` is not a lock. Its packages are installed after the locks and without hashes, in versions that
+fit the service's lock. Therefore your own packages (requirements/own.in) cannot change a pinned version.
 
-The machine's own pip installs one pinned package: uv, which has no dependencies. uv installs the locks. So the result
-depends neither on the version of the machine's pip nor on what the package index has released since. Only the standard
-library is used, since nothing else is installed yet.
+The machine's pip installs only uv, which is pinned and has no dependencies. uv installs the locks. Therefore the result
+depends neither on the version of pip nor on later releases in the package index. This program uses only the standard
+library, because nothing else is installed yet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 UV_LOCK = ROOT / "requirements" / "uv.txt"
 MIN_PYTHON = (3, 11)
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
-# pip's option, uv's variable. uv reads neither pip's files nor its variables.
+# uv's variable for each of pip's options: uv reads neither pip's configuration files nor pip's variables.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -32,7 +32,7 @@ PIP_TO_UV = {
 
 
 def main(arguments: list[str]) -> int:
-    """Install the locks named on the command line; return the exit status."""
+    """Install the files named on the command line; return the exit status."""
     if sys.version_info < MIN_PYTHON:
         print(f"Python 3.11 or newer is needed; found {sys.version.split()[0]}. Set PYTHON=python3.x.", file=sys.stderr)
         return 1
@@ -53,10 +53,10 @@ def main(arguments: list[str]) -> int:
 
 
 def ensure_uv(tools: Path) -> Path:
-    """Return the environment that holds the locked uv, made first if it is missing or older than its lock.
+    """Return the environment with the locked uv; create it if it is missing or has another version.
 
     Raises:
-        subprocess.CalledProcessError: the environment cannot be made, or uv cannot be installed.
+        subprocess.CalledProcessError: the environment cannot be created, or uv cannot be installed.
     """
     stamp = tools / ".lock-digest"
     digest = hashlib.sha256(UV_LOCK.read_bytes()).hexdigest()
@@ -75,36 +75,36 @@ def ensure_uv(tools: Path) -> Path:
 
 
 def install(tools: Path, environment: Path, locks: list[Path]) -> None:
-    """Install `locks` into `environment`, which is made first if it is missing.
+    """Install `locks` into `environment`; create the environment if it is missing.
 
     Raises:
-        subprocess.CalledProcessError: uv failed; its output says why.
+        subprocess.CalledProcessError: uv failed; its output gives the reason.
     """
     uv = tools / SCRIPTS / "uv"
     python = environment / SCRIPTS / "python"
     if not python.exists():
         command: list[str | Path] = [uv, "venv", "--quiet", "--python", sys.executable, environment]
         subprocess.run(command, check=True, env=variables(tools))
-    # A hash pins the file, whichever index serves it.
+    # Any index may serve a file, because its hash is checked.
     options = ("--require-hashes", "--index-strategy", "unsafe-best-match")
     _pip_install(tools, environment, *options, *(f"--requirement={lock.absolute()}" for lock in locks))
 
 
 def install_own(tools: Path, environment: Path, inputs: list[Path]) -> None:
-    """Install what the files `inputs` name into `environment`, if they name anything.
+    """Install the packages in the files `inputs` into `environment`; do nothing without packages.
 
     Raises:
-        subprocess.CalledProcessError: uv failed; its output says why.
+        subprocess.CalledProcessError: uv failed; its output gives the reason.
     """
     named = [path for path in inputs if any(map(is_requirement, path.read_text().splitlines()))]
     if named:
         pinned = f"--constraint={ROOT / 'requirements.txt'}"
-        # Paths in them are relative to the checkout. A folder is installed again each time, whatever its version.
+        # `--refresh`: a folder's content may change without a new version.
         _pip_install(tools, environment, "--refresh", pinned, *(f"--requirement={path.absolute()}" for path in named))
 
 
 def is_requirement(line: str) -> bool:
-    """Return whether a line of a requirements file is more than a comment."""
+    """Return whether a line of a requirements file names a package or an option."""
     return bool(line.partition("#")[0].strip())
 
 
@@ -117,12 +117,12 @@ def _pip_install(tools: Path, environment: Path, *arguments: str) -> None:
 
 
 def variables(tools: Path) -> dict[str, str]:
-    """Return the environment for uv, with pip's options."""
+    """Return the environment variables for uv, with pip's options."""
     return {**os.environ, **uv_variables(pip_options(tools), os.environ)}
 
 
 def pip_options(tools: Path) -> dict[str, str]:
-    """Return pip's options for installing, from its files and the environment, the strongest source last.
+    """Return the options of `pip install`, from pip's configuration files and variables; variables win.
 
     Raises:
         subprocess.CalledProcessError: pip cannot read its configuration.
@@ -139,9 +139,9 @@ def pip_options(tools: Path) -> dict[str, str]:
 
 
 def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Translate pip's options into uv's variables; a variable that is set already stays as it is.
+    """Return pip's options as uv's variables, without variables that `environment` already sets.
 
-    Local indexes of extra packages are left out: the locks name nothing that only such an index has.
+    Indexes in local directories are omitted, because all locked packages are in the other indexes.
     """
     variables = {}
     for option, variable in PIP_TO_UV.items():

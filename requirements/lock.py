@@ -1,4 +1,4 @@
-"""Make every lock again from its input: `python requirements/lock.py [--upgrade]`, run by `make lock`."""
+"""Regenerates every lock from its input: `python requirements/lock.py [--upgrade]`, run by `make lock`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = (
     *("--quiet", "--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
     *("--generate-hashes", "--no-strip-extras", "--no-emit-index-url", "--no-header"),
 )
-# In this order: the later ones build on the earlier ones.
+# In this order, because later inputs refer to earlier locks.
 INPUTS = (
     *("service", "uv", "signing", "otel", "encoders", "dev", "aws-tools", "checkov", "clients", "mlflow"),
     *("bench-peers", "bench-mlserver"),
@@ -28,15 +28,15 @@ def lock_of(name: str) -> Path:
 def with_plain_names(lock: str) -> str:
     """Return a lock that also pins `name` wherever it pins `name[extra]`.
 
-    pip takes the two for different requirements. A dependency on one of them is unpinned to pip where the lock names
-    only the other, and pip then prefers a newer release and refuses it.
+    For pip, `name` and `name[extra]` are different requirements. If the lock pins only one of them, a dependency on the
+    other is not pinned: pip then selects a newer release, and refuses it because its hash is missing.
     """
     pinned = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)\[[^]]+\](?P<pin>==.*\n(?:    --hash=.*\n)+)", re.MULTILINE)
     return pinned.sub(lambda found: f"{found['name']}{found['pin']}{found[0]}", lock)
 
 
 def main(arguments: list[str]) -> int:
-    """Write every lock; return the exit status."""
+    """Write every lock; return the exit status of the first failure, or 0."""
     for name in INPUTS:
         path = lock_of(name).relative_to(FOLDER.parent)
         print(f"{path} …", flush=True)

@@ -1,1 +1,1 @@
-"""What only developers run."""
+"""Programs for developers; the service does not import them."""

@@ -1,9 +1,9 @@
-"""Records the compiler's code as it is at `COMPILER_VERSION`.
+"""Records a digest of the compiler's code together with `COMPILER_VERSION`.
 
     python -m tools.compiler_version
 
-Run it after a change in `models_registry/compilation/` or `models_registry/artifacts/boosters/`, when you have decided
-whether to raise the version.
+Run it after a change in `models_registry/compilation/` or `models_registry/artifacts/boosters/`, once you have decided
+whether to raise the version. A test fails until the record fits the code.
 """
 
 import ast
@@ -16,19 +16,19 @@ from pathlib import Path
 from models_registry.compilation.cache import COMPILER_VERSION
 
 ROOT = Path(__file__).parent.parent
-# The decoders of boosters decide what a compiled form is made from.
+# The decoders of boosters are included, because compiled forms are made from their results.
 PACKAGES = (ROOT / "models_registry" / "compilation", ROOT / "models_registry" / "artifacts" / "boosters")
 RECORD = ROOT / "tests" / "compilation" / "compiler_version.json"
-# They find, start and describe a compilation, and change nothing in its result.
-AROUND = ("__init__.py", "cache.py", "compile_task.py", "compiling.py", "report.py")
+# Modules that find, start and describe a compilation, but do not affect its result.
+EXCLUDED = ("__init__.py", "cache.py", "compile_task.py", "compiling.py", "report.py")
 
 
 def record_of() -> dict[str, str | int]:
-    """Return the version with a digest of the code that decides what a compiled form is."""
+    """Return the version, and the SHA-256 of the code that determines compiled forms."""
     seen = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted(package.rglob("*.py")):
-            if path.name not in AROUND:
+            if path.name not in EXCLUDED:
                 seen.update(f"{path.relative_to(package)}\n{code_of(path.read_text())}\n".encode())
     return {"version": COMPILER_VERSION, "code": seen.hexdigest()}
 

@@ -1,6 +1,6 @@
-"""Writes the drift that Evidently computes over seeded columns, for tests/monitoring/test_drift.py.
+"""Writes the drift that Evidently computes for generated columns, for tests/monitoring/test_drift.py.
 
-Evidently stays out of the development environment, since it is large. Run this in an environment of its own:
+Evidently is large, so it is not in the development environment. Run this program in its own environment:
 `uv run --no-project --python 3.11 --with evidently==0.7.21 --with pandas==2.3.3 \
   tools/evidently_figures.py`
 """
@@ -20,7 +20,7 @@ SEED = 7
 
 
 def columns(generator: np.random.Generator, shift: float) -> dict[str, list[Any]]:
-    """Return columns of each kind; `shift` moves all but `same`."""
+    """Return columns of each kind, of ROWS values; `shift` moves all of them except `same`."""
     gaps = generator.random(ROWS) < 0.1
     age = generator.normal(40 + 8 * shift, 9, ROWS).round(2)
     return {
@@ -37,7 +37,7 @@ def columns(generator: np.random.Generator, shift: float) -> dict[str, list[Any]
 
 
 def evidently_drift(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, float]:
-    """Return Evidently's effect size of each column."""
+    """Return Evidently's effect size of each column: Wasserstein for numbers, Jensen-Shannon for categories."""
     from evidently import DataDefinition, Dataset, Report  # type: ignore[import-not-found]
     from evidently.metrics import ValueDrift  # type: ignore[import-not-found]
 

@@ -1,10 +1,10 @@
-"""The proof that models of older versions of scikit-learn are served as they answered there.
+"""Proves that models of older scikit-learn versions give the same predictions here as in their own version.
 
-    python -m tools.old_versions pack FOLDER   try everything that generate.py wrote, and make the tests' archive of it
-    python -m tools.old_versions               write proven.json and the docs' table from the archive
+    python -m tools.old_versions pack FOLDER   test all artifacts in FOLDER, and add those that pass to the archive
+    python -m tools.old_versions               write proven.json and the table in the docs from the archive
 
 FOLDER holds one folder per version, written by `tests/artifacts/old_versions/generate.py` in an environment of that
-version. A packed artifact is one that is served with its writer's answers. What FOLDER lacks stays as it is.
+version. The archive, which the tests use, keeps its artifacts that are not in FOLDER.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 from sklearn import __version__ as served_version
-from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401 - lists them too
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401 - all_estimators lists them then
 from sklearn.utils import all_estimators
 
 from models_registry.artifacts.formats.joblib_format import open_joblib
@@ -47,12 +47,12 @@ ROOT = Path(__file__).parent.parent
 ARCHIVE = ROOT / "tests/artifacts/old_versions/artifacts.tar.xz"
 DOCS = ROOT / "docs/old-versions.md"
 MARKS = ("<!-- table: python -m tools.old_versions -->", "<!-- end of the table -->")
-# An answer is the same: a lost coefficient is farther away, another processor is nearer.
+# Relative. A lost coefficient changes a prediction by more; another processor changes it by less.
 TOLERANCE = 1e-9
 MAX_CLAIMED_BYTES = 10**8
 VERSION = re.compile(r"[0-9]+\.[0-9]+")
-# Kept of every version beyond one artifact for each part, because each shows its own change.
-SHOWN = frozenset(
+# The archive keeps these artifacts of every version, because each one covers a separate change.
+ALWAYS_KEPT = frozenset(
     {
         "tree-labels", "tree-weights", "tree-multioutput", "tree-one-class", "tree-gaps", "forest-balanced",
         "forest-multioutput", "forest-gaps", "isolation-contaminated", "gradient-log_loss", "gradient-deviance",
@@ -69,7 +69,7 @@ SHOWN = frozenset(
         "chain", "self-training", "voting-soft", "target-encoder",
     }
 )  # fmt: skip
-SHOWN_AS_SKOPS = frozenset(
+KEPT_AS_SKOPS = frozenset(
     {
         "tree-labels", "tree-gaps", "forest-balanced", "gradient-three", "histogram-categories", "ada-SAMME.R-three",
         "tfidf", "table-forest", "logistic-ovr-three", "sgd-modified_huber", "neighbours-kd_tree-manhattan",
@@ -80,7 +80,7 @@ SHOWN_AS_SKOPS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One estimator of an older version: its files by format, and the rows and answers of its writer."""
+    """One estimator of an older version: its files by format, its rows, and its predictions there."""
 
     version: str
     name: str
@@ -89,16 +89,16 @@ class Recorded:
 
     @property
     def minor(self) -> tuple[int, int]:
-        """The writer's (major, minor)."""
+        """The writing scikit-learn version, as (major, minor)."""
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: "served", "refused" or "different", and why.
+    """The result for one file: "served", "refused" or "different", and the reason.
 
-    `parts` are the names that the file holds, `classes` the types of the objects that were loaded.
+    `parts` are the versioned names in the file, `classes` the types of the loaded objects.
     """
 
     status: str
@@ -108,7 +108,7 @@ class Outcome:
 
 
 def recorded_in(folder: Path) -> Iterator[Recorded]:
-    """Yield what `generate.py` wrote into a folder, those with default settings first."""
+    """Yield the estimators in a folder of `generate.py`, those with default settings first."""
     for path in sorted(folder.glob("*.json"), key=lambda found: (not found.stem.endswith("-default"), found.stem)):
         described = json.loads(path.read_text())
         files = {format: path.with_suffix(f".{format}").read_bytes() for format in described["formats"]}
@@ -116,7 +116,7 @@ def recorded_in(folder: Path) -> Iterator[Recorded]:
 
 
 def packed(archive: Path = ARCHIVE) -> Iterator[Recorded]:
-    """Yield what the archive holds, by name and version."""
+    """Yield the estimators in the archive, by name and version."""
     content: dict[str, dict[str, bytes]] = collections.defaultdict(dict)
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -130,7 +130,7 @@ def packed(archive: Path = ARCHIVE) -> Iterator[Recorded]:
 
 
 def rows_of(described: Mapping[str, Any]) -> Any:
-    """Return the rows that the writer was asked about."""
+    """Return the recorded input rows: a frame, a sparse matrix, an array or a list."""
     if "frame" in described:
         return pd.DataFrame(described["frame"])
     if "sparse" in described:
@@ -158,9 +158,9 @@ def _is_same(found: Any, expected: Any) -> bool:
 
 
 def outcome_of(recorded: Recorded, format: str, path: Path) -> Outcome:
-    """Return what becomes of a file on its way through inspection, policy, loader and validation.
+    """Return the result of inspection, trust policy, load, and comparison with the recorded predictions.
 
-    `path` is where it is written meanwhile.
+    The file is written to `path`.
     """
     path.write_bytes(recorded.files[format])
     inspection = inspect_artifact(path, format, max_claimed_bytes=MAX_CLAIMED_BYTES)
@@ -195,7 +195,7 @@ def _compared(model: Any, described: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _pack(folder: Path) -> None:
-    """Try everything, say what became of it, and keep one artifact for each part and change of each version."""
+    """Test all artifacts in `folder`, print the results, and write the archive."""
     versions = sorted(folder.iterdir())
     tried = {(path.parent.name, path.stem) for path in folder.glob("*/*.json")}
     kept = [recorded for recorded in packed() if (recorded.version, recorded.name) not in tried]
@@ -211,9 +211,10 @@ def _pack(folder: Path) -> None:
 
 
 def _chosen(folder: Path, scratch: Path, counts: collections.Counter[str]) -> Iterator[Recorded]:
+    """Yield the artifacts to keep: those that are the first to cover a part, and those in ALWAYS_KEPT."""
     covered: set[str] = set()
     for recorded in recorded_in(folder):
-        formats = recorded.files.keys() & ({"joblib", "skops"} if recorded.name in SHOWN_AS_SKOPS else {"joblib"})
+        formats = recorded.files.keys() & ({"joblib", "skops"} if recorded.name in KEPT_AS_SKOPS else {"joblib"})
         outcomes = {format: outcome_of(recorded, format, scratch / f"model.{format}") for format in formats}
         for format, outcome in outcomes.items():
             counts[outcome.status] += 1
@@ -222,7 +223,7 @@ def _chosen(folder: Path, scratch: Path, counts: collections.Counter[str]) -> It
         served = {format for format, outcome in outcomes.items() if outcome.status == "served"}
         if "joblib" not in served or not recorded.described["answers"]:
             continue
-        if outcomes["joblib"].parts <= covered and recorded.name not in SHOWN:
+        if outcomes["joblib"].parts <= covered and recorded.name not in ALWAYS_KEPT:
             continue
         covered |= outcomes["joblib"].parts
         # Uncompressed: the archive compresses the same arrays of several versions once.
@@ -243,7 +244,7 @@ def _write_archive(kept: Iterable[Recorded]) -> None:
 
 
 def proven_table(served: Iterable[tuple[Recorded, frozenset[str]]]) -> dict[str, Any]:
-    """Return the content of proven.json for artifacts that are served alike, each with its parts."""
+    """Return the content of proven.json for the `served` artifacts, each given with its parts."""
     proofs: dict[str, dict[tuple[int, int], set[str]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for recorded, parts in served:
         for part in parts:
@@ -263,7 +264,7 @@ def _text(minor: tuple[int, int]) -> str:
 def _ranges(
     part: str, proofs: Mapping[tuple[int, int], set[str]], minors: list[tuple[int, int]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield runs of neighbouring versions that are treated alike."""
+    """Yield ranges of consecutive versions that need the same migration, each with an artifact as its proof."""
     runs: list[tuple[tuple[str, ...], list[tuple[int, int]]]] = []
     for minor in sorted(proofs):
         sources = _sources(part, minor)
@@ -284,16 +285,16 @@ def _ranges(
 
 
 def _sources(part: str, minor: tuple[int, int]) -> tuple[str, ...]:
-    """Return the changes between a writer and the installed version, each with its place in the library's source."""
+    """Return the changes from `minor` to the installed version, each with its place in the library's source."""
     if part in BOUND_METHODS:
         return ()
     module, _, name = part.rpartition(".")
     found = getattr(import_module(module), name)
     changes = changes_of(found) if isinstance(found, type) else ()
-    # Rows of other libraries than scikit-learn are about versions of their own.
+    # Other libraries have their own version numbers, which cannot be compared with `minor`.
     is_own = part.startswith("sklearn.")
     return tuple(
-        # A change that no version ended has no version to name.
+        # A change at NEWEST concerns every version, so there is no version to name.
         f"{_text(one.version)}: {one.what} ({one.source})"
         if is_own and one.version != NEWEST
         else f"{one.what} ({one.source})"
@@ -303,7 +304,7 @@ def _sources(part: str, minor: tuple[int, int]) -> tuple[str, ...]:
 
 
 def docs_table(table: Mapping[str, Any]) -> str:
-    """Return the rows of the docs' table: each public estimator with the versions that are served."""
+    """Return the table for the docs: each public estimator with the versions that are served."""
     names = {f"{cls.__module__}.{cls.__qualname__}": name for name, cls in all_estimators()}
     lines = ["| Estimator | Written by | Migrated if written before |", "| --- | --- | --- |"]
     for part, name in sorted(names.items(), key=lambda item: item[1]):
@@ -327,7 +328,7 @@ def _spans(ranges: list[dict[str, Any]], writers: list[str]) -> str:
 
 
 def with_table(text: str, table: Mapping[str, Any]) -> str:
-    """Return the docs' page with its table made again."""
+    """Return the page `text` with the new table in place of the old one."""
     head, _, rest = text.partition(MARKS[0])
     tail = rest.partition(MARKS[1])[2]
     return f"{head}{MARKS[0]}\n\n{docs_table(table)}\n\n{MARKS[1]}{tail}"

@@ -1,4 +1,4 @@
-"""The exact names of a package of one's own, for the setting that trusts them."""
+"""Lists the exact names that a user's own package defines, for MODELS_TRUSTED_GLOBALS."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 
 def names_of(package: str) -> dict[str, str]:
-    """Return the classes and functions that a module, or a package with all its modules, defines: name -> place.
+    """Return the classes and functions of a module, or of a package with all its modules: place in the source by name.
 
-    Importing the package runs it.
+    This imports the package, so its module code runs.
 
     Raises:
         ImportError: the package, or one of its modules, cannot be imported.
@@ -35,7 +35,7 @@ def _modules(module: ModuleType) -> Iterator[ModuleType]:
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:
-    """Return whether a pickle that names `value` would find it in `module`."""
+    """Return whether `value` is a class or function that a pickle finds in `module` by its name."""
     is_kind = inspect.isclass(value) or inspect.isfunction(value) or inspect.isbuiltin(value)
     if not is_kind or getattr(value, "__module__", None) != module.__name__:
         return False
@@ -51,7 +51,7 @@ def _place(value: Any) -> str:
 
 
 def print_names(package: str) -> int:
-    """Print a line for each name with its place, to be read, and the setting that trusts them; return the status."""
+    """Print each name with its place, for review, and the setting that trusts them all; return the exit status."""
     try:
         names = names_of(package)
     except ImportError as error:
@@ -63,7 +63,7 @@ def print_names(package: str) -> int:
     if not names:
         print(f"{package} defines no class and no function.", file=sys.stderr)
         return 1
-    print("# Read each of these: a model file may call it with any arguments.", file=sys.stderr)
+    print("# Review each of these: a model file may call it with any arguments.", file=sys.stderr)
     for name, place in names.items():
         print(f"# {name}  ({place})", file=sys.stderr)
     print(f'MODELS_TRUSTED_GLOBALS="{",".join(names)}"')

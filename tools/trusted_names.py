@@ -1,12 +1,12 @@
-"""Writes the list of trusted names from the installed packages, or says those of a package of one's own.
+"""Writes the list of trusted names from the installed packages, or prints the names of your own package.
 
     python -m tools.trusted_names
     python -m tools.trusted_names PACKAGE
 
-The second prints the exact names of PACKAGE, to be read and set as MODELS_TRUSTED_GLOBALS; it writes nothing.
+The first command writes the list. Run it after every update of scikit-learn, numpy or scipy, and review the
+difference: each new name must be harmless with any arguments. A test fails until the list in the repository is current.
 
-Run the first after every update of scikit-learn, numpy or scipy, and read the difference: each new name must be
-harmless when it is called with arbitrary arguments. A test fails while the list in the repository is another one.
+The second command writes nothing. It prints the exact names of PACKAGE: review them, then set MODELS_TRUSTED_GLOBALS.
 """
 
 import inspect
@@ -38,8 +38,8 @@ from models_registry.artifacts.other_packages import ENCODERS
 from tools.fixtures.estimators import fixtures
 from tools.package_names import print_names
 
-# Read, and found harmless with any arguments: they compute on arrays and touch nothing else. structures/callables.py
-# says of each with which arguments it may be in a step.
+# Reviewed: harmless with any arguments, because they only compute on arrays. structures/callables.py says with which
+# arguments each may be in a pipeline's step.
 _NUMPY_FUNCTIONS = (
     "nan_to_num", "clip", "round", "around", "ravel", "squeeze", "mean", "median", "sum", "std", "cumsum", "diff",
     "asarray", "array", "atleast_2d", "ascontiguousarray", "copy", "real", "imag", "fix", "sinc", "i0",
@@ -49,7 +49,7 @@ _NUMPY_FUNCTIONS = (
     "nansum", "nanstd", "nanvar", "nanmin", "nanmax", "nanprod", "nancumsum", "nancumprod", "nanpercentile",
     "nanquantile", "nanargmin", "nanargmax", "linalg.norm",
 )  # fmt: skip
-# Named to say a type: of columns (make_column_selector), of missing values. None of them is ever made from a file.
+# Types as parameters: of columns (make_column_selector), of missing values. A file cannot create instances of them.
 _NUMPY_TYPES = ("number", "integer", "signedinteger", "unsignedinteger", "inexact", "floating", "complexfloating",
                 "generic", "character", "flexible", "bool")  # fmt: skip
 _PANDAS_TYPES = ("NA", "NaT", "Index", "RangeIndex", "CategoricalDtype", "BooleanDtype", "DatetimeTZDtype",
@@ -59,8 +59,8 @@ _BUILTINS = ("int", "float", "str", "bool", "complex", "bytes", "object", "list"
 _PLAIN_CONSTRUCTED = ("builtins.slice", "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray",
                       "builtins.range", "collections.OrderedDict", "collections.defaultdict",
                       "functools.partial")  # fmt: skip
-# What arrays of objects hold, where the recorder does not look; what files of pickle protocol 2 say for bytes; and
-# what files of numpy before 2.0 say, which numpy still answers to.
+# Names in arrays of objects, which the recorder does not read. `_codecs.encode` stands for bytes in pickle protocol 2.
+# `numpy.core` is in files of numpy before 2.0, and numpy still supports it.
 _REBUILDERS = (
     "_codecs.encode",
     "numpy._core.multiarray._reconstruct",
@@ -70,8 +70,8 @@ _REBUILDERS = (
     "numpy.core.numeric._frombuffer",
 )
 _SCORES = ("_score", "_loss", "_error", "_deviance", "_corrcoef", "_auc", "auc", "_variance", "_likelihood_ratios")
-# Instances of these run text out of their own state (scipy's distributions build their argument parsers with
-# exec), or open files, or start processes. They stay off the list whatever a fixture holds.
+# These execute text from their own state (scipy's distributions build argument parsers with exec), open files, or start
+# processes. They are never on the list, even if a fixture has them.
 _NEVER = (
     "scipy.stats.", "joblib.", "pyarrow.", "sklearn.datasets.", "sklearn.utils._testing", "sklearn.externals",
     "numpy.load", "numpy.memmap", "numpy.f2py", "numpy.testing", "builtins.eval", "builtins.exec", "builtins.getattr",
@@ -80,7 +80,10 @@ _NEVER = (
 
 
 class _Recorder(NumpyUnpickler):  # type: ignore[misc]
-    """joblib's own reader, noting every name of a file that this program has just written."""
+    """joblib's unpickler, which records each name that it finds, and each that it calls.
+
+    It reads only files that this program has written, so it may run them.
+    """
 
     dispatch = dict(NumpyUnpickler.dispatch)
 
@@ -150,7 +153,7 @@ def _family_functions() -> Iterator[Any]:
         score = metrics.get_scorer(name)
         if isinstance(score, _scorer._Scorer):
             yield score._score_func
-    # The functions of sklearn.metrics that score, and nothing that draws or reads.
+    # Only the scoring functions of sklearn.metrics; others plot or read files.
     for name, function in vars(metrics).items():
         if inspect.isfunction(function) and name.endswith(_SCORES):
             yield function
@@ -166,7 +169,7 @@ def _ufuncs() -> Iterator[str]:
     for module, public in ((np, "numpy"), (scipy.special, None)):
         for value in vars(module).values():
             if isinstance(value, np.ufunc):
-                # pickle writes the module in which it finds the function, which for scipy is a private one.
+                # pickle writes the module in which it finds the function; for scipy that is a private module.
                 yield f"{public or pickle.whichmodule(value, value.__name__)}.{value.__name__}"  # type: ignore[attr-defined]
 
 
@@ -178,7 +181,7 @@ def _full_names(objects: Iterable[Any]) -> Iterator[str]:
 
 def _scalar_types() -> Iterator[str]:
     for value in set(np.sctypeDict.values()):
-        # Other libraries enter types of their own here as soon as something imports them.
+        # Other libraries register their own types here when they are imported.
         if value.__module__ == "numpy":
             yield f"numpy.{value.__name__}"
 
@@ -193,7 +196,7 @@ def _allowed(name: str) -> bool:
 
 
 def trusted_lists() -> dict[str, list[str]]:
-    """Return the three lists, each sorted."""
+    """Return the three lists `constructed`, `called` and `named` (see `formats.trusted`), each sorted."""
     names, run = _recorded()
     called = {name for name in run if _is_function(name)} | set(_REBUILDERS)
     constructed = (run - called) | set(_full_names(_family_classes())) | set(_PLAIN_CONSTRUCTED) | set(ENCODERS)
@@ -207,9 +210,9 @@ def trusted_lists() -> dict[str, list[str]]:
 
 
 def rendered() -> str:
-    """Return the file's text as it should be."""
+    """Return the content of the file with the lists."""
     with warnings.catch_warnings():
-        # Looking for the module of a function meets numpy's deprecated ones.
+        # The search for a function's module also imports deprecated modules of numpy.
         warnings.simplefilter("ignore", DeprecationWarning)
         lists = trusted_lists()
     return json.dumps(lists, indent=1) + "\n"

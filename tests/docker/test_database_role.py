@@ -102,7 +102,7 @@ def test_database_that_does_not_answer_is_said(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "role in the database was not made" in done.stderr
+    assert "role in the database was not created" in done.stderr
     assert "secret-word" not in done.stderr
 
 

@@ -95,7 +95,7 @@ def test_cheapest_profile_serves_uploads_and_drains(
         assert check.wait(timeout=30) == 0, (tmp_path / "check").read_text()
 
         process.send_signal(signal.SIGTERM)
-        eventually(lambda: "serving on for 8 s" in (tmp_path / "log").read_text())
+        eventually(lambda: "serving for another 8 s" in (tmp_path / "log").read_text())
         assert answer(port, "/health/live")[0] == 200  # the balancer has not let go yet
         assert process.wait(timeout=60) == 0
     finally:

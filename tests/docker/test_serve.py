@@ -76,7 +76,7 @@ def test_serve_prepares_the_registry_and_drains(tmp_path: Path, drain: int) -> N
         assert "Admin account: user admin, the password in DJANGO_SUPERUSER_PASSWORD" in log.read_text()
         process.send_signal(signal.SIGTERM)
         if drain:
-            eventually(lambda: "serving on for 5 s" in log.read_text())
+            eventually(lambda: "serving for another 5 s" in log.read_text())
             assert status(port, "/health/live") == 200
             eventually(lambda: not is_healthy_for_a_balancer(grpc_port))
         assert process.wait(timeout=60) == 0

@@ -37,7 +37,7 @@ def call_hooks(settings: dict[str, object]) -> None:
 def test_a_hook_whose_directory_is_no_directory_raises_nothing(tmp_path, monkeypatch, caplog):
     (tmp_path / "var").write_text("")
     call_hooks(configuration(tmp_path / "var", monkeypatch))
-    assert "child_exit failed; the service goes on" in caplog.text
+    assert "child_exit failed; the service continues" in caplog.text
 
 
 def test_a_server_that_starts_does_not_drain(tmp_path, monkeypatch):
@@ -59,7 +59,7 @@ def test_a_hook_whose_disk_takes_nothing_raises_nothing(fault, tmp_path, monkeyp
         getattr(disk, fault)()
         settings["child_exit"](SERVER, SimpleNamespace(pid=os.getpid()))
         settings["on_starting"](SERVER)
-    assert "failed; the service goes on" in caplog.text
+    assert "failed; the service continues" in caplog.text
 
 
 def test_a_hook_logs_the_error_that_nobody_foresaw(monkeypatch, tmp_path, caplog):
@@ -69,7 +69,7 @@ def test_a_hook_logs_the_error_that_nobody_foresaw(monkeypatch, tmp_path, caplog
     asgi = SimpleNamespace(replica=SimpleNamespace(stop=fail))
     monkeypatch.setitem(sys.modules, "mlapi.asgi", asgi)
     call_hooks(configuration(tmp_path, monkeypatch))
-    assert "worker_exit failed; the service goes on" in caplog.text
+    assert "worker_exit failed; the service continues" in caplog.text
     assert "unforeseen" in caplog.text
 
 

@@ -55,7 +55,7 @@ def test_setting_is_printed_and_nothing_else(package: str, capsys: pytest.Captur
     printed = capsys.readouterr()
     expected = "shop_of_tests.features.Cleaner,shop_of_tests.features.to_hours"
     assert printed.out == f'MODELS_TRUSTED_GLOBALS="{expected}"\n'
-    assert "Read each of these" in printed.err
+    assert "Review each of these" in printed.err
 
 
 def test_package_that_is_not_installed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
