@@ -1,6 +1,6 @@
-"""Defers the import of the admin's pages until the first request for one of them.
+"""Imports the admin's pages at the first request to Django, instead of at the start.
 
-Serving workers and management commands do not need these pages, which are half of the modules imported at start.
+Serving workers and management commands do not need these pages, which would be half of the modules that they import.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from django.contrib.admin.checks import check_admin_app, check_dependencies
 from django.core import checks
 
 
-class AdminWhenAsked(SimpleAdminConfig):
-    """Django's admin; `mlapi.urls` registers its pages."""
+class LazyAdminConfig(SimpleAdminConfig):
+    """Django's admin without autodiscovery; `mlapi.urls` imports its pages."""
 
     def ready(self) -> None:
         """Register the system checks."""
@@ -22,7 +22,7 @@ class AdminWhenAsked(SimpleAdminConfig):
         checks.register(check_pages, checks.Tags.admin)
 
 
-def check_pages(**asked: Any) -> list[checks.CheckMessage]:
-    """Check the pages of every app: this imports them, as their checks would otherwise be skipped."""
+def check_pages(**options: Any) -> list[checks.CheckMessage]:
+    """Return the problems of all apps' admin pages; pages that are not imported would not be checked."""
     admin.autodiscover()
-    return list(check_admin_app(**asked))
+    return list(check_admin_app(**options))

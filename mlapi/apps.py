@@ -1,10 +1,10 @@
-"""The project's own app: its pages, templates and static files."""
+"""The app `mlapi`: pages, templates and static files."""
 
 from django.apps import AppConfig
 
 
 class MlapiConfig(AppConfig):
-    """The HTTP face."""
+    """The HTTP and gRPC service."""
 
     name = "mlapi"
     verbose_name = "mlapi"

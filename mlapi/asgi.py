@@ -1,4 +1,4 @@
-"""Composition root of a serving worker. An import starts nothing: the replica starts with the server."""
+"""Composition root of a serving worker. Importing this module starts nothing; the replica starts with the server."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def require_length(method: str, path: str, length: str) -> None:
         raise HttpError(
             413,
             "body_too_large",
-            f"The body has {found} bytes; this address takes at most {limit}.",
+            f"The body has {found} bytes; this address accepts at most {limit}.",
             expected=limit,
             found=found,
         )

@@ -1,4 +1,4 @@
-"""The catalogue: active versions, schemas, and an example request that works."""
+"""The endpoints `/models` and `/models/{name}`: active versions, schemas, and example requests that work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_LIMIT = 1000
 
 
 def index(call: Call, runtime: Runtime) -> Reply:
-    """Return one page, by name, of the models that should be served: the served ones, and why others are not."""
+    """Return one page, by name, of the models that should be served, with the reason for each that is not."""
     snapshot = runtime.snapshot
     limit, after = _page(call)
     missing, unloaded = snapshot.missing(), snapshot.unloaded()
@@ -66,7 +66,7 @@ def describe(loaded: LoadedModel, call: Call, *, is_default: bool) -> dict[str, 
     schema = loaded.schema
     example = example_request(loaded)
     url = f"{call.base_url}/models/{loaded.name}/predict"
-    shown = _quoted(_short(example, schema.names))
+    shown = _quoted(_short_body(example, schema.names))
     key = ' -H "X-API-Key: $MLAPI_KEY"' if settings.MLAPI_REQUIRE_API_KEY else ""
     return {
         "name": loaded.name,
@@ -104,15 +104,15 @@ def example_request(loaded: LoadedModel) -> dict[str, Any]:
     return {"features": example_of(loaded.schema) if loaded.example is None else loaded.example}
 
 
-def _short(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _short_body(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Return the row by position if its names would fill the screen."""
     row = body["features"]
     if len(names) <= MAX_NAMES_SHOWN or not isinstance(row, dict):
         return body
-    return {"features": [_brief(row.get(name)) for name in names]}
+    return {"features": [_short_number(row.get(name)) for name in names]}
 
 
-def _brief(value: Any) -> Any:
+def _short_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,4 +1,4 @@
-"""System checks of the HTTP face."""
+"""System checks of the HTTP settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def check_https(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "MLAPI_HTTPS is on and MLAPI_TRUSTED_PROXIES is 0: the service treats every request as plain HTTP, "
-            "and its own login form for another site's.",
+            "MLAPI_HTTPS is on, but MLAPI_TRUSTED_PROXIES is 0: the service treats every request as plain HTTP, "
+            "and the CSRF check refuses its login form.",
             hint="Set MLAPI_TRUSTED_PROXIES to the number of proxies in front, 1 for a load balancer.",
             id="mlapi.W001",
         )
@@ -48,7 +48,7 @@ def check_sign_in(**_: Any) -> list[CheckMessage]:
     if settings.OIDC_LOGIN and not settings.MLAPI_OIDC_CLIENT_ID:
         found.append(
             Error(
-                "MLAPI_OIDC_ISSUER is set and MLAPI_OIDC_CLIENT_ID is not.",
+                "MLAPI_OIDC_ISSUER is set, but MLAPI_OIDC_CLIENT_ID is not.",
                 hint="Set MLAPI_OIDC_CLIENT_ID to the name under which the provider knows this service.",
                 id="mlapi.E001",
             )

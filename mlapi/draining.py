@@ -1,4 +1,7 @@
-"""Whether this server is draining: the container's command writes a file; the server still answers requests."""
+"""Marks the server as draining, by a file that the container's command writes and the gRPC health checks read.
+
+A draining server still answers requests.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def clear() -> None:
 
 
 def is_draining() -> bool:
-    """Return whether the server drains."""
+    """Return whether the mark exists."""
     return _path().exists()
 
 

@@ -25,7 +25,9 @@ class Endpoint:
     is_prediction: bool = True
     # Whether this route needs an API key if predictions need one.
     takes_key: bool = False
+    # Whether every Host is accepted, also outside DJANGO_ALLOWED_HOSTS.
     any_host: bool = False
+    # Whether its requests are neither logged nor counted.
     is_quiet: bool = False
     # Answered on the event loop: the handler only reads memory.
     is_inline: bool = False

@@ -1,4 +1,4 @@
-"""Typed environment variables: an invalid value stops the start with a clear error."""
+"""Typed environment variables: an invalid value raises ImproperlyConfigured, which stops the start."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from models_registry.files import whole_file
 
 env = environ.Env()
 
-# Detects an unreachable peer within eleven seconds, instead of TCP's default of fifteen minutes.
-STALL = {
+# libpq's options that detect an unreachable server within eleven seconds, instead of TCP's fifteen minutes.
+CONNECTION_TIMEOUTS = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -30,6 +30,7 @@ STALL = {
     "tcp_user_timeout": 10_000,
 }
 SQLITE = "django.db.backends.sqlite3"
+# In milliseconds.
 STATEMENT_TIMEOUT = "-c statement_timeout=30000"
 
 
@@ -81,7 +82,7 @@ def number(name: str, default: float, *, minimum: float = 0, maximum: float = sy
 def whole(name: str, default: int, *, minimum: int = 0, maximum: float = sys.float_info.max) -> int:
     """Return a whole number from `minimum` to `maximum`."""
     value = number(name, default, minimum=minimum, maximum=maximum)
-    if not value.is_integer() if isinstance(value, float) else False:
+    if isinstance(value, float) and not value.is_integer():
         raise ImproperlyConfigured(f"{name} is {value!r}; expected a whole number.")
     return int(value)
 
@@ -98,7 +99,9 @@ def header_prefix(name: str, default: str) -> str:
     """Return a variable that is the prefix of header names."""
     value = os.environ.get(name, "").strip() or default
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", value):
-        raise ImproperlyConfigured(f"{name} is {value!r}; expected the beginning of a header's name, as X-Forwarded.")
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; expected the beginning of a header's name, such as X-Forwarded."
+        )
     return value
 
 
@@ -161,7 +164,7 @@ def database(default_path: Path) -> dict[str, Any]:
         url = f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{text('DATABASE_PORT', '5432')}"
         url += f"/{text('DATABASE_NAME', 'mlapi')}"
     try:
-        # Not written as a URL, in which # ? and + have a special meaning.
+        # The default path is not written as a URL, because it may contain #, ? or +.
         config: dict[str, Any] = _database_at(url) if url else {"ENGINE": SQLITE, "NAME": str(default_path)}
     except (ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(
@@ -179,7 +182,7 @@ def database(default_path: Path) -> dict[str, Any]:
     elif config["ENGINE"].endswith("postgresql"):
         # The URL's options win: if -c is repeated, the server uses the last one.
         given = str(options.get("options", ""))
-        options.update({**STALL, **options, "options": f"{STATEMENT_TIMEOUT} {given}".rstrip()})
+        options.update({**CONNECTION_TIMEOUTS, **options, "options": f"{STATEMENT_TIMEOUT} {given}".rstrip()})
         config["CONN_MAX_AGE"] = 600
         config["CONN_HEALTH_CHECKS"] = True
     else:

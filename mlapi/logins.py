@@ -1,4 +1,4 @@
-"""The login name by which attempts are throttled."""
+"""The username by which django-axes throttles failed logins."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ MAX_NAME = 255
 
 
 def name_of(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
-    """Return the login name, cut to the column's length."""
+    """Return the username of a login attempt, cut to MAX_NAME characters, without NUL characters."""
     given = credentials.get("username") if credentials else request.POST.get("username")
     return str(given or "")[:MAX_NAME].replace("\0", "0x00")

@@ -1,4 +1,4 @@
-"""A lock for migrations: two processes at the same time would both create the same tables."""
+"""A lock for migrations, because two processes at the same time would both create the same tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCK_NUMBER = 7_305_021
 
 @contextmanager
 def migration_lock(database: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Hold the migration lock of `database`; the same process may acquire it again."""
+    """Hold the migration lock of `database`, after waiting for other processes; the same process may nest it."""
     connection = connections[database]
     if connection.vendor == "postgresql":
         with _advisory_lock(connection):

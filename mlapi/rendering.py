@@ -1,4 +1,4 @@
-"""Renders pages without the database and without files of another server."""
+"""Renders pages without the database and without another server's files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLES = {
 def page(template: str, context: dict[str, Any], *, styles: str = "", status: int = 200) -> HttpResponse:
     """Return a page under a strict content security policy.
 
-    The template gets no request, so no context processor queries a session, and so the database.
+    The template gets no request, so that no context processor reads the session, which is in the database.
     """
     response = HttpResponse(render_to_string(template, context), status=status)
     response["Content-Security-Policy"] = POLICY.format(styles=styles)

@@ -1,4 +1,4 @@
-"""The settings that every request reads, as plain attributes: Django's settings object is four times slower."""
+"""The settings that every request reads, as plain attributes, which are four times faster than Django's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 
 @dataclass(frozen=True, slots=True)
 class RequestSettings:
-    """Cached settings; `max_body_bytes` and `log_sample_percent` apply to one request."""
+    """Cached settings. `log_sample_percent` is the share of successful requests that are logged, 0 to 100."""
 
     allowed_hosts: tuple[str, ...]
     cors_origins: tuple[str, ...]

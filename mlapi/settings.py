@@ -101,7 +101,7 @@ MLAPI_METRICS_MODELS = environment.whole("MLAPI_METRICS_MODELS", 100, minimum=1)
 MLAPI_EMF = environment.boolean("MLAPI_EMF", False)
 MLAPI_SERVICE = environment.text("MLAPI_SERVICE", "mlapi")
 MLAPI_OTEL = environment.boolean("MLAPI_OTEL", False)
-# Same as in gunicorn.conf.py: the master clears this directory at its start.
+# gunicorn.conf.py has the same path, because the master clears this directory at its start.
 METRICS_DIR = VAR_DIR / "metrics"
 MLAPI_MAX_BODY_MB = environment.number("MLAPI_MAX_BODY_MB", 32)
 MLAPI_MAX_IN_FLIGHT = environment.whole("MLAPI_MAX_IN_FLIGHT", 112, minimum=1)
@@ -119,14 +119,14 @@ MLAPI_SIGN_IN_USERNAME_CLAIM = environment.text("MLAPI_SIGN_IN_USERNAME_CLAIM", 
 MLAPI_SIGN_IN_GROUPS_CLAIM = environment.text("MLAPI_SIGN_IN_GROUPS_CLAIM", "groups")
 MLAPI_SIGN_IN_GROUPS = environment.pairs("MLAPI_SIGN_IN_GROUPS")
 MLAPI_SIGN_IN_HOURS = environment.number("MLAPI_SIGN_IN_HOURS", 8, minimum=0.1, maximum=24 * 30)
-# The service need not sign users in behind a balancer that does.
+# If the balancer signs users in, the service offers no OpenID Connect itself.
 OIDC_LOGIN = bool(MLAPI_OIDC_ISSUER and not MLAPI_ALB_SIGNER)
 
 # Django
 
 INSTALLED_APPS = [
     "unfold",
-    "mlapi.admin_app.AdminWhenAsked",
+    "mlapi.admin_app.LazyAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -173,7 +173,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "mlapi.http.clients.client_address_of"
 AXES_USERNAME_CALLABLE = "mlapi.logins.name_of"
 AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = 0.25
+AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
 
 if OIDC_LOGIN:
@@ -262,7 +262,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 
-# Imported late, since the apps are not loaded yet.
+# These functions import late, because the apps are not loaded yet.
 
 
 def _may(request: Any, right: str) -> bool:
@@ -352,7 +352,7 @@ UNFOLD = {
     },
 }
 
-# Security: TLS ends at the balancer; MLAPI_HTTPS switches the dependent settings.
+# Security: the balancer terminates TLS; MLAPI_HTTPS turns on the settings that need it.
 
 SECURE_SSL_REDIRECT = False  # the balancer redirects, and its health checks speak plain HTTP
 SESSION_COOKIE_SECURE = SECURE

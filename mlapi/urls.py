@@ -1,4 +1,4 @@
-"""Every route."""
+"""Django's URL configuration: the pipeline's endpoints, the pages, the registry's API and the admin."""
 
 from django.contrib import admin
 from django.urls import include, path, re_path

@@ -22,7 +22,7 @@ from mlapi.protocols import native
 from mlapi.protocols.base import HttpError, Reply
 from mlapi.rendering import error_page, wants_page
 
-AWAY_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
+UNAVAILABLE_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
 <title>The registry is unavailable</title><body style="font-family: sans-serif; max-width: 40rem; margin: 4rem auto">
 <h1>The registry is unavailable</h1><p>Its database does not answer. Loaded models still answer predictions; this page
 works again when the database does.</p></body></html>"""
@@ -75,15 +75,17 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
             request, HttpError(413, "body_too_large", "The form is larger than this address accepts.")
         )
     return error_response(
-        request, HttpError(400, "bad_request", "The request cannot be served: its Host or its form is not accepted.")
+        request, HttpError(400, "bad_request", "The request cannot be served: its Host or its form is not valid.")
     )
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 403 in the contract's form."""
     user = getattr(request, "user", None)
-    who = f"The account {user.get_username()} has" if user is not None and user.is_authenticated else "You have"
-    return error_response(request, HttpError(403, "permission_denied", f"You may not do this. {who} no right to it."))
+    account = f"The account {user.get_username()}" if user is not None and user.is_authenticated else "This client"
+    return error_response(
+        request, HttpError(403, "permission_denied", f"{account} does not have the permission for this action.")
+    )
 
 
 def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpResponse:
@@ -95,10 +97,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     """Answer 404 in the contract's form; suggest a path that differs only by its last slash."""
     other = _other_slash(request.path_info)
     if other is not None:
-        words = f"There is nothing at this address. Did you mean {other}?"
-        return error_response(request, HttpError(404, "not_found", words, expected=other))
+        message = f"There is nothing at this address. Did you mean {other}?"
+        return error_response(request, HttpError(404, "not_found", message, expected=other))
     return error_response(
-        request, HttpError(404, "not_found", "There is nothing at this address. See /docs for what there is.")
+        request, HttpError(404, "not_found", "There is nothing at this address. /docs lists the addresses of the API.")
     )
 
 
@@ -119,5 +121,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
         return error_response(request, HttpError(500, "internal_error", "The service failed; the log has the cause."))
     if wants_page(request):
-        return HttpResponse(AWAY_PAGE, status=503, headers={"Retry-After": "5"})
+        return HttpResponse(UNAVAILABLE_PAGE, status=503, headers={"Retry-After": "5"})
     return error_response(request, errors.as_http_error(error))

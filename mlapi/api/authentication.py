@@ -16,7 +16,7 @@ from models_registry.services.tokens import stored_form
 
 
 class ApiToken(TokenAuthentication):
-    """A token as `Authorization: Token …` or `Bearer …`; the database has its digest."""
+    """A token as `Authorization: Token …` or `Bearer …`; the database stores only its digest."""
 
     def authenticate(self, request: Request) -> Any:
         """Return the user and the token; None if the header is missing or has another scheme."""
@@ -64,6 +64,6 @@ class HeaderSession(SessionAuthentication):
 
 
 class HeaderSessionScheme(SessionScheme):  # type: ignore[no-untyped-call]  # drf-spectacular ships no types
-    """Describes the session in the OpenAPI document like any other session."""
+    """Describes session authentication in the OpenAPI document, with the scheme of Django's sessions."""
 
     target_class = "mlapi.api.authentication.HeaderSession"

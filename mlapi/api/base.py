@@ -1,4 +1,4 @@
-"""The base of the registry API's views: permissions, size limits, JSON parsing, and the log line."""
+"""The base class of the registry API's views: permissions, size limits, JSON parsing, and the log line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import orjson
 from django.http import HttpRequest
@@ -32,8 +32,6 @@ MAX_WAIT_SECONDS = 50
 # Each waiting request holds a thread that predictions could use.
 _waits = threading.BoundedSemaphore(4)
 
-Asked = TypeVar("Asked", bound=serializers.Serializer[Any])
-
 
 class StrictJSON(BaseParser):
     """JSON with the same rules as for predictions: no NaN, no surrogates, limited depth."""
@@ -52,13 +50,13 @@ class StrictJSON(BaseParser):
 
 
 class MayAct(BasePermission):
-    """Asks for the permission that the same action needs in the admin, for the model in the URL."""
+    """Requires the permission that the same action needs in the admin, for the model in the URL."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Return whether the user has the permission.
+        """Return True if the user has the permission, False if the user is not authenticated.
 
-        A user without it is told which permission is missing. A model that the user may not view gets the same response
-        as an unknown model; only the name decides.
+        Raises PermissionDenied, which names the missing permission, and UnknownModel for a model that the user may not
+        view: it is indistinguishable from a missing model.
         """
         user = request.user
         if not user or not user.is_authenticated:
@@ -83,7 +81,7 @@ class MayAct(BasePermission):
                 raise _outside(user, needed, repr(name))
             raise _unknown(name)
         elif is_limited(user) and not makes_models and not RegisteredModel.objects.filter(name=name).exists():
-            # The usual response suggests names of other models.
+            # The services' own error would suggest names of other models.
             raise _unknown(name)
         return True
 
@@ -110,7 +108,7 @@ class RegistryView(APIView):
     parser_classes: Sequence[type[BaseParser]] = (StrictJSON,)
     permission_classes = (MayAct,)
     needs: ClassVar[dict[str, str]] = {}
-    # Whether a permission that is limited to some models is insufficient.
+    # Whether the endpoint needs the permission for all models, although its URL names none.
     concerns_all_models = False
     # The methods for which the URL may name a model that is not registered yet.
     makes_models: ClassVar[frozenset[str]] = frozenset()
@@ -156,7 +154,7 @@ def refuse_too_large(request: Request) -> None:
     require_length(str(request.method), request.path_info, request.META.get("CONTENT_LENGTH") or "")
 
 
-def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dict[str, Any]:
+def validated(request: Request, kind: type[serializers.Serializer[Any]], *, of_query: bool = False) -> dict[str, Any]:
     """Return the validated request data; an invalid field is a 400 that names the field."""
     # The framework's own mapping would treat an empty value as None.
     given = MappingProxyType(request.query_params.dict()) if of_query else request.data
@@ -166,10 +164,10 @@ def asked(request: Request, kind: type[Asked], *, of_query: bool = False) -> dic
     return values
 
 
-def by(request: Request) -> str:
-    """Return the user's name for the history, with the access path if the request has an API token.
+def author_of(request: Request) -> str:
+    """Return the user's name for the history, followed by `(API)` if the request has an API token.
 
-    A session belongs to a page of the admin, such as the upload.
+    Requests with a session come from pages of the admin, such as the upload.
     """
     name: str = request.user.get_username()
     return name if isinstance(request.successful_authenticator, SessionAuthentication) else f"{name} (API)"
@@ -177,12 +175,12 @@ def by(request: Request) -> str:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Take one of the few slots for waiting requests; HttpError 429 if none is free."""
+    """Hold one of the four slots for waiting requests; HttpError 429 if none is free."""
     if not _waits.acquire(blocking=False):
         raise HttpError(
             429,
             "too_many_waits",
-            "Too many requests wait here already. Repeat the request without wait_seconds, or in a few seconds.",
+            "Too many requests with wait_seconds are waiting. Send it without wait_seconds, or again in a few seconds.",
         ).with_header("Retry-After", "5")
     try:
         yield

@@ -15,7 +15,7 @@ class BatchRequest(Strict):
     version = serializers.IntegerField(required=False, min_value=1, help_text="By default, the active version.")
     input = serializers.CharField(max_length=1000, help_text="A file, or a folder of files: a path or s3://bucket/key.")
     output = serializers.CharField(
-        max_length=1000, help_text="A file if the path has an extension, else a folder of parts."
+        max_length=1000, help_text="A file if the path has an extension; else a folder of parts."
     )
     format = serializers.ChoiceField(
         ["parquet", "csv", "jsonl"], required=False, help_text="Format of a folder's parts."

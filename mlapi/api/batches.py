@@ -7,14 +7,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import batch_forms as forms
-from mlapi.api.base import RegistryView, asked, by
+from mlapi.api.base import RegistryView, author_of, validated
 from mlapi.api.views import CONFLICT, PROBLEMS
 from models_registry import services
 from models_registry.errors import ScoringRefused
 from models_registry.models import BatchJob
 from models_registry.permissions import SCORE, VIEW
 
-SHOWN = 100
+MAX_LISTED = 100
 
 
 class BatchesView(RegistryView):
@@ -24,9 +24,9 @@ class BatchesView(RegistryView):
 
     @extend_schema(operation_id="list_batches", tags=["registry"], responses={200: forms.Batch(many=True), **PROBLEMS})
     def get(self, request: Request, name: str) -> Response:
-        """Return a model's newest batches."""
+        """Return a model's newest batches, at most 100."""
         model = services.get_model(name)
-        found = BatchJob.objects.filter(version__model=model).select_related("version__model")[:SHOWN]
+        found = BatchJob.objects.filter(version__model=model).select_related("version__model")[:MAX_LISTED]
         return Response([services.describe_batch(job) for job in found])
 
     @extend_schema(
@@ -37,14 +37,14 @@ class BatchesView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Queue a batch; a replica runs it. Without a version, the active version scores."""
-        wanted = asked(request, forms.BatchRequest)
+        wanted = validated(request, forms.BatchRequest)
         model = services.get_model(name)
         number = wanted.pop("version", None)
         version = model.active_version if number is None else services.get_version(model, number)
         if version is None:
             raise ScoringRefused(f"{name} has no active version. Name one in 'version'.")
         source, target = wanted.pop("input"), wanted.pop("output")
-        job = services.start_batch(version, source=source, target=target, options=wanted, by=by(request))
+        job = services.start_batch(version, source=source, target=target, options=wanted, by=author_of(request))
         return Response(services.describe_batch(job), status=201)
 
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from mlapi.api import monitoring_forms as forms
 from mlapi.api import serializers
-from mlapi.api.base import RegistryView, StrictJSON, asked, by, may_here, waiting
+from mlapi.api.base import RegistryView, StrictJSON, author_of, may_here, validated, waiting
 from mlapi.api.uploads import TABLE, FileUpload
 from mlapi.api.views import PROBLEMS
 from models_registry import services
@@ -37,7 +37,7 @@ class UsageView(RegistryView):
     )
     def get(self, request: Request, name: str) -> Response:
         """Return requests, errors, latency and predictions by version; each replica adds to it once a minute."""
-        window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
+        window = WINDOWS[validated(request, forms.WindowQuery, of_query=True)["window"]]
         model = services.get_model(name)
         return Response(report_content(usage_report(model, window, datetime.now(UTC))))
 
@@ -55,7 +55,7 @@ class DriftView(RegistryView):
     )
     def get(self, request: Request, name: str) -> Response:
         """Compare the logged requests with the reference of their version, by feature."""
-        window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
+        window = WINDOWS[validated(request, forms.WindowQuery, of_query=True)["window"]]
         found = services.drift_report(services.get_model(name), window.step * window.steps)
         return Response({"window": window.name, **found})
 
@@ -73,7 +73,7 @@ class QualityView(RegistryView):
     )
     def get(self, request: Request, name: str) -> Response:
         """Return the quality of the logged predictions by version and day, for rows with ground truth."""
-        window = WINDOWS[asked(request, forms.WindowQuery, of_query=True)["window"]]
+        window = WINDOWS[validated(request, forms.WindowQuery, of_query=True)["window"]]
         report = services.quality_report(services.get_model(name), window, datetime.now(UTC))
         return Response(services.quality_content(report))
 
@@ -98,11 +98,11 @@ class ReplaysView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Start a replay: a replica runs a version on known rows, to compare it with the active version."""
-        wanted = asked(request, forms.ReplayUpload if request.FILES else forms.ReplayRequest)
+        wanted = validated(request, forms.ReplayUpload if request.FILES else forms.ReplayRequest)
         version = services.get_version(services.get_model(name), wanted["version"])
         table = read_upload(wanted["input"], max_rows=wanted["rows"]) if "input" in wanted else None
         asked_for = services.ReplayRequest(version, table, rows=wanted["rows"], tolerance=wanted["tolerance"])
-        replay = services.request_replay(asked_for, by=by(request))
+        replay = services.request_replay(asked_for, by=author_of(request))
         return Response(services.replay_content(replay), status=201)
 
 
@@ -119,7 +119,7 @@ class ReplayView(RegistryView):
     )
     def get(self, request: Request, name: str, number: str) -> Response:
         """Return a replay; with `wait_seconds`, wait until it ends, at most that long."""
-        seconds = asked(request, serializers.Wait, of_query=True)["wait_seconds"]
+        seconds = validated(request, serializers.Wait, of_query=True)["wait_seconds"]
         replay = services.get_replay(services.get_model(name), int(number))
         if seconds:
             with waiting():

@@ -23,7 +23,7 @@ class UsageFigures(serializers.Serializer[Any]):
 
     requests = serializers.IntegerField()
     refused = serializers.IntegerField(help_text="Failed for a reason outside the model, e.g. the client's input.")
-    errors = serializers.IntegerField(  # type: ignore[assignment]  # the framework takes fields off the class
+    errors = serializers.IntegerField(  # type: ignore[assignment]  # DRF removes declared fields from the class
         help_text="The model failed: an exception, or a number that is not finite."
     )
     error_rate = serializers.FloatField(
@@ -64,11 +64,11 @@ class Usage(serializers.Serializer[Any]):
 
 
 class Distribution(serializers.Serializer[Any]):
-    """The number of values in each bin."""
+    """The number of values in each bin, in the reference and in the window."""
 
     bins = serializers.ListField(child=serializers.CharField(), help_text="Ranges of numbers, or categories.")
     reference = serializers.ListField(child=serializers.IntegerField())
-    current = serializers.ListField(child=serializers.IntegerField(), help_text="Of the window.")
+    current = serializers.ListField(child=serializers.IntegerField(), help_text="The values in the window.")
 
 
 class ColumnDrift(serializers.Serializer[Any]):
@@ -78,12 +78,14 @@ class ColumnDrift(serializers.Serializer[Any]):
     reason = serializers.CharField()
     method = serializers.ChoiceField(choices=["wasserstein", "jensen_shannon"], allow_null=True)
     effect_size = serializers.FloatField(allow_null=True)
-    chance = serializers.FloatField(allow_null=True, help_text="The largest effect size of random splits.")
+    chance = serializers.FloatField(
+        allow_null=True, help_text="The largest effect size of random splits of the same values."
+    )
     rows = serializers.IntegerField()
     reference_rows = serializers.IntegerField()
     missing = serializers.FloatField(allow_null=True)
     reference_missing = serializers.FloatField(allow_null=True)
-    distribution = Distribution(allow_null=True, help_text="Where there is an effect size.")
+    distribution = Distribution(allow_null=True, help_text="Null without an effect size.")
 
 
 class FeatureDrift(ColumnDrift):
@@ -95,10 +97,10 @@ class FeatureDrift(ColumnDrift):
 class DriftReference(serializers.Serializer[Any]):
     """The reference that served values are compared with."""
 
-    source = serializers.CharField(  # type: ignore[assignment]  # the framework takes a declared field out of the class
+    source = serializers.CharField(  # type: ignore[assignment]  # as above
         help_text="The file that the manifest names as `reference`, or `sample`, or `served`: the first rows served."
     )
-    rows = serializers.IntegerField(help_text="Its number of rows; at most `max_rows` are compared.")
+    rows = serializers.IntegerField(help_text="Rows in the reference; at most `max_rows` are compared.")
 
 
 class VersionDrift(serializers.Serializer[Any]):
@@ -137,8 +139,8 @@ class QualityFigures(serializers.Serializer[Any]):
     labelled_rows = serializers.IntegerField()
     labelled_share = serializers.FloatField(allow_null=True, help_text="Rows that have a label yet, from 0 to 1.")
     metrics = serializers.DictField(
-        help_text="Of a classifier accuracy, balanced_accuracy, f1_macro, log_loss, roc_auc and labels; of a regressor "
-        "mae, rmse and r2. Null: not defined for these rows. Empty: no row has a label."
+        help_text="For a classifier: accuracy, balanced_accuracy, f1_macro, log_loss, roc_auc and labels. For a "
+        "regressor: mae, rmse and r2. Null: not defined for these rows. Empty: no row has a label."
     )
 
 
@@ -181,14 +183,14 @@ class ReplayUpload(ReplayRequest):
 
 
 class Latency(serializers.Serializer[Any]):
-    """Latency of single-row predictions, in the published form."""
+    """Latency of single-row predictions; both versions run uncompiled."""
 
     p50_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
 
 
 class Latencies(serializers.Serializer[Any]):
-    """Of both versions."""
+    """Latency of both versions."""
 
     active = Latency()
     candidate = Latency()

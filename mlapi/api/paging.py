@@ -28,17 +28,17 @@ def _limit_field() -> serializers.IntegerField:
         allow_null=True,
         min_value=1,
         max_value=MAX_LIMIT,
-        help_text="How many; without it, all. The header Link names the next page.",
+        help_text="Page size; by default all. The header Link names the next page.",
     )
 
 
-def _after_field(what: str) -> serializers.IntegerField:
+def _after_field(noun: str) -> serializers.IntegerField:
     return serializers.IntegerField(
         default=None,
         allow_null=True,
         min_value=1,
         max_value=MAX_NUMBER,
-        help_text=f"Only {what} with a lower number: those that follow it in the list.",
+        help_text=f"Only {noun} with a lower number: they follow in the list.",
     )
 
 

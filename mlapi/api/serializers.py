@@ -19,7 +19,7 @@ from models_registry.services.labels import MAX_TAG_LENGTH, MAX_TAGS
 from models_registry.services.texts import MAX_CARD_LENGTH, MAX_NOTES_LENGTH
 
 MAX_NUMBER = 999_999_999
-# The framework accepts 0 for "0" and "yes" for true; in JSON such a value is a client's mistake.
+# DRF converts "0" to 0 and "yes" to true; in JSON, such a value is a client's mistake.
 KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...], str], ...] = (
     (serializers.CharField, (str,), "a string"),
     (serializers.BooleanField, (bool,), "true or false"),
@@ -54,12 +54,12 @@ def _wait_field() -> serializers.IntegerField:
         default=0,
         min_value=0,
         max_value=MAX_WAIT_SECONDS,
-        help_text="Answer when it is done, or after that many seconds.",
+        help_text="How long to wait for the result before the response, in seconds.",
     )
 
 
 class Wait(Strict):
-    """How long to wait."""
+    """Query parameters of a request that can wait for a result."""
 
     wait_seconds = _wait_field()
 
@@ -67,7 +67,7 @@ class Wait(Strict):
 class DeactivationRequest(Strict):
     """A deactivation; also the common fields of every change of the active version."""
 
-    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
+    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Stored in the history.")
     seen_generation = serializers.IntegerField(
         default=None,
         allow_null=True,
@@ -107,7 +107,7 @@ class VersionField(serializers.Field[Any, Any, Any, Any]):
         raise serializers.ValidationError(f"It must be a version's number or an alias, found {describe_value(data)}.")
 
     def to_representation(self, value: Any) -> Any:
-        """Return it as it is."""
+        """Return the number or the alias."""
         return value
 
 
@@ -127,7 +127,7 @@ class PublishRequest(Strict):
     sample = serializers.CharField(
         default="",
         allow_blank=True,
-        help_text="Rows with their predictions, as CSV or JSON; in place of the manifest's.",
+        help_text="Rows with their predictions, as CSV or JSON; replaces the manifest's sample.",
     )
     reference = serializers.FileField(
         required=False,
@@ -135,13 +135,13 @@ class PublishRequest(Strict):
         help_text=f"Rows of the training data, the reference for drift: a file that ends in {', '.join(FORMATS)}.",
     )
     description = serializers.CharField(
-        default="", allow_blank=True, max_length=5000, help_text="In place of the manifest's."
+        default="", allow_blank=True, max_length=5000, help_text="Replaces the manifest's description."
     )
     wait_seconds = _wait_field()
 
 
 class TryRequest(serializers.Serializer[Any]):
-    """Rows for a version, in the form of a prediction; one of the first two fields."""
+    """Rows for a version, as in a prediction request: either `features` or `instances`."""
 
     features = serializers.JSONField(required=False)
     instances = serializers.ListField(child=serializers.JSONField(), required=False)
@@ -217,7 +217,7 @@ class Model(serializers.Serializer[Any]):
     replicas = ReplicaCount()
 
 
-# PostgreSQL stores no NUL characters.
+# PostgreSQL cannot store NUL characters.
 _COLUMN = {"type": "string", "maxLength": MAX_COLUMN, "pattern": r"^[^\u0000]*$"}
 
 

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api.base import RegistryView, asked
+from mlapi.api.base import RegistryView, validated
 from mlapi.api.paging import LINK_HEADER, RevisionsQuery, paged
 from mlapi.api.views import PROBLEMS
 from models_registry import services
@@ -22,7 +22,7 @@ from models_registry.services.texts import Revision
 class TextRevision(serializers.Serializer[Any]):
     """One revision of a card or of notes."""
 
-    number = serializers.IntegerField(help_text="1 is the first text; the highest number is the present one.")
+    number = serializers.IntegerField(help_text="1 is the first text; the highest number is the current text.")
     text = serializers.CharField()
     changed_at = serializers.DateTimeField()
     changed_by = serializers.CharField()
@@ -61,7 +61,7 @@ class NotesHistoryView(RegistryView):
 
 
 def _page(request: Request, revisions_of: Callable[..., list[Revision]], owner: Any) -> Response:
-    wanted = asked(request, RevisionsQuery, of_query=True)
+    wanted = validated(request, RevisionsQuery, of_query=True)
     limit = wanted["limit"]
     found = revisions_of(owner, before=wanted["after"], limit=limit and limit + 1)
     page = found[:limit]

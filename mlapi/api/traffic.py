@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from mlapi.api import serializers
 from mlapi.api import traffic_forms as forms
-from mlapi.api.base import RegistryView, asked, by, waiting
+from mlapi.api.base import RegistryView, author_of, validated, waiting
 from mlapi.api.describing import shadow_content, traffic_content
 from mlapi.api.views import CONFLICT, PROBLEMS, known_version, require_override, rolled_out
 from models_registry import services
@@ -35,13 +35,13 @@ class TrafficView(RegistryView):
     )
     def put(self, request: Request, name: str) -> Response:
         """Give a candidate a share of the requests; with `wait_seconds`, wait until it gets them."""
-        wanted = asked(request, forms.TrafficRequest)
+        wanted = validated(request, forms.TrafficRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         done = services.start_canary(
             services.get_version(model, wanted["candidate"]),
             percent=wanted["percent"],
-            by=by(request),
+            by=author_of(request),
             reason=wanted["reason"],
             bake_minutes=wanted["bake_minutes"],
             guardrails=wanted["guardrails"],
@@ -60,10 +60,10 @@ class TrafficView(RegistryView):
         responses={200: forms.Traffic, **PROBLEMS},
     )
     def delete(self, request: Request, name: str) -> Response:
-        """Give all requests back to the active version."""
-        wanted = asked(request, forms.TrafficEndRequest)
+        """End the canary; the active version answers all requests again."""
+        wanted = validated(request, forms.TrafficEndRequest)
         model = services.get_model(name)
-        done = services.end_canary(model, by=by(request), reason=wanted["reason"])
+        done = services.end_canary(model, by=author_of(request), reason=wanted["reason"])
         return Response({**traffic_content(model), "changed": done is not None})
 
 
@@ -85,13 +85,13 @@ class ShadowView(RegistryView):
     )
     def put(self, request: Request, name: str) -> Response:
         """Send a version copies of a share of the requests; its predictions are only compared."""
-        wanted = asked(request, forms.ShadowRequest)
+        wanted = validated(request, forms.ShadowRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         done = services.start_shadow(
             services.get_version(model, known_version(model, wanted["version"])),
             percent=wanted["percent"],
-            by=by(request),
+            by=author_of(request),
             reason=wanted["reason"],
             override=wanted["override"],
             seen_generation=wanted["seen_generation"],
@@ -106,9 +106,9 @@ class ShadowView(RegistryView):
     )
     def delete(self, request: Request, name: str) -> Response:
         """End the shadow."""
-        wanted = asked(request, forms.TrafficEndRequest)
+        wanted = validated(request, forms.TrafficEndRequest)
         model = services.get_model(name)
-        done = services.end_shadow(model, by=by(request), reason=wanted["reason"])
+        done = services.end_shadow(model, by=author_of(request), reason=wanted["reason"])
         return Response({**shadow_content(model), "changed": done is not None})
 
 
@@ -125,10 +125,10 @@ class PromoteView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Make the candidate the active version; with `wait_seconds`, wait until every replica serves it."""
-        wanted = asked(request, serializers.DeactivationRequest)
+        wanted = validated(request, serializers.DeactivationRequest)
         model = services.get_model(name)
         done = services.promote(
-            model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
+            model, by=author_of(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"]
         )
         answer: dict[str, Any] = rolled_out(model, wanted["wait_seconds"])
         return Response({**answer, "changed": done is not None})

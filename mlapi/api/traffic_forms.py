@@ -37,13 +37,13 @@ class TrafficRequest(RollbackRequest):
 class TrafficEndRequest(Strict):
     """Ends a canary or a shadow."""
 
-    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Kept in the history.")
+    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, help_text="Stored in the history.")
 
 
 class ShadowRequest(RollbackRequest):
     """A shadow."""
 
-    wait_seconds = None  # type: ignore[assignment]  # the framework leaves a field out so
+    wait_seconds = None  # type: ignore[assignment]  # None removes an inherited field in DRF
     version = VersionField(help_text="The version that gets copies: its number or alias.")
     percent = serializers.FloatField(
         default=DEFAULT_PERCENT, min_value=0, max_value=100, help_text="The share of the requests that are copied."
@@ -57,7 +57,7 @@ class VersionTraffic(TrafficShare):
         required=False, help_text="This field and the following ones: only during a canary."
     )
     rows = serializers.IntegerField(required=False)
-    errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
+    errors = serializers.IntegerField(  # type: ignore[assignment]  # DRF removes declared fields from the class
         required=False, help_text="Requests on which the model failed."
     )
     error_rate = serializers.FloatField(required=False, allow_null=True)
@@ -147,7 +147,7 @@ class Shadow(serializers.Serializer[Any]):
     rows = serializers.IntegerField(required=False, help_text="Rows that both versions predicted.")
     agreed = serializers.IntegerField(required=False, help_text="Equal labels, or values within 1 %.")
     differed = serializers.IntegerField(required=False)
-    errors = serializers.IntegerField(  # type: ignore[assignment]  # a field here, not the mistakes of a form
+    errors = serializers.IntegerField(  # type: ignore[assignment]  # DRF removes declared fields from the class
         required=False, help_text="Rows for which the shadow gave no prediction."
     )
     dropped = serializers.IntegerField(required=False, help_text="Rows that were not sent to the shadow.")

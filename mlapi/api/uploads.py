@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import RegistryView, asked, by, waiting
+from mlapi.api.base import RegistryView, author_of, validated, waiting
 from mlapi.api.describing import version_content
 from mlapi.api.paging import LINK_HEADER, VersionsQuery, page_of, paged
 from mlapi.api.views import PROBLEMS
@@ -87,14 +87,14 @@ def _artifact() -> FileKind:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Raise the error for a full or failing disk of this machine, which is not the client's fault."""
+    """Turn an OSError of this machine's disk into HttpError 503: it is not the client's fault."""
     try:
         yield
     except OSError as error:
         raise HttpError(
             503,
             "disk_unavailable",
-            f"The upload cannot be kept on this machine: {error.strerror or error}. Try again later, or tell the "
+            f"The upload cannot be stored on this machine: {error.strerror or error}. Try again later, or tell the "
             "operator.",
         ).with_header("Retry-After", "30") from error
 
@@ -119,7 +119,7 @@ class VersionsView(RegistryView):
     )
     def get(self, request: Request, name: str) -> Response:
         """Return a model's versions, newest first; with `limit` one page."""
-        wanted = asked(request, VersionsQuery, of_query=True)
+        wanted = validated(request, VersionsQuery, of_query=True)
         versions = services.get_model(name).versions.kept().newest_first().without_details()
         if wanted["after"] is not None:
             versions = versions.filter(number__lt=wanted["after"])
@@ -135,7 +135,7 @@ class VersionsView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Store an artifact as a new version; a replica validates it. With `wait_seconds`, wait for the result."""
-        wanted = asked(request, forms.PublishRequest)
+        wanted = validated(request, forms.PublishRequest)
         reference = wanted.get("reference")
         if reference is None:
             refuse_unsent_reference(wanted["manifest"])
@@ -143,7 +143,7 @@ class VersionsView(RegistryView):
             version = services.publish(
                 name,
                 artifact,
-                by=by(request),
+                by=author_of(request),
                 description=wanted["description"] or None,
                 sample=Sample.from_text(wanted["sample"]) if wanted["sample"].strip() else None,
                 reference=Path(reference.temporary_file_path()) if reference is not None else None,
@@ -164,7 +164,7 @@ def refuse_unsent_reference(manifest: str) -> None:
 
 @contextmanager
 def as_file(upload: TemporaryUploadedFile, manifest: str) -> Iterator[Path]:
-    """Yield the uploaded file with its manifest in the same directory."""
+    """Yield the path of the uploaded file; its manifest is in the same directory. Delete both afterwards."""
     path = Path(upload.temporary_file_path())
     beside = path.with_name(path.name + MANIFEST_SUFFIX)
     try:

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mlapi.api import serializers as forms
-from mlapi.api.base import RegistryView, asked, by, may_here, waiting
+from mlapi.api.base import RegistryView, author_of, may_here, validated, waiting
 from mlapi.api.describing import model_content, models_content, rollout_content, version_content
 from mlapi.api.paging import LINK_HEADER, ModelsQuery, page_of, paged
 from models_registry import services
@@ -41,7 +41,7 @@ class ModelsView(RegistryView):
 
         With `limit`, return one page; the header `Link` names the next page.
         """
-        wanted = asked(request, ModelsQuery, of_query=True)
+        wanted = validated(request, ModelsQuery, of_query=True)
         in_use = RegisteredModel.objects.filter(archived_at__isnull=not wanted["archived"], name__gt=wanted["after"])
         models, has_more = page_of(visible(request.user, VIEW, in_use).order_by("name"), wanted["limit"])
         return paged(request, models_content(models), next_after=models[-1].name if has_more else None)
@@ -65,21 +65,21 @@ class ModelView(RegistryView):
     )
     def patch(self, request: Request, name: str) -> Response:
         """Change the given fields; of the aliases only the named ones, and null removes an alias."""
-        wanted, model = asked(request, forms.ModelChange), services.get_model(name)
+        wanted, model = validated(request, forms.ModelChange), services.get_model(name)
         with transaction.atomic():
             if "policy" in wanted:
-                services.set_policy(model, wanted["policy"], by=by(request))
+                services.set_policy(model, wanted["policy"], by=author_of(request))
             if "description" in wanted:
-                services.set_description(model, wanted["description"], by=by(request))
+                services.set_description(model, wanted["description"], by=author_of(request))
             if "card" in wanted:
-                services.set_card(model, wanted["card"], by=by(request))
+                services.set_card(model, wanted["card"], by=author_of(request))
             if "tags" in wanted:
-                services.set_tags(model, wanted["tags"], by=by(request))
+                services.set_tags(model, wanted["tags"], by=author_of(request))
             if "aliases" in wanted:
-                services.set_aliases(model, wanted["aliases"], by=by(request))
+                services.set_aliases(model, wanted["aliases"], by=author_of(request))
             services.set_capture(
                 model,
-                by=by(request),
+                by=author_of(request),
                 percent=wanted.get("capture_percent"),
                 sides=wanted.get("capture"),
                 exclude=wanted.get("capture_exclude"),
@@ -100,7 +100,7 @@ class VersionView(RegistryView):
     )
     def get(self, request: Request, name: str, number: str) -> Response:
         """Return one version; with `wait_seconds`, wait until its validation ends, at most that long."""
-        seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
+        seconds = validated(request, forms.Wait, of_query=True)["wait_seconds"]
         version = services.get_version(services.get_model(name), number)
         if seconds:
             with waiting():
@@ -115,10 +115,10 @@ class VersionView(RegistryView):
     )
     def patch(self, request: Request, name: str, number: str) -> Response:
         """Change the notes on a version."""
-        wanted = asked(request, forms.VersionChange)
+        wanted = validated(request, forms.VersionChange)
         version = services.get_version(services.get_model(name), number)
         if "notes" in wanted:
-            services.set_notes(version, wanted["notes"], by=by(request))
+            services.set_notes(version, wanted["notes"], by=author_of(request))
         return Response(version_content(version))
 
     @extend_schema(
@@ -129,7 +129,7 @@ class VersionView(RegistryView):
     def delete(self, request: Request, name: str, number: str) -> Response:
         """Delete a rejected version; its number, its reasons, and its file in the storage stay."""
         version = services.get_version(services.get_model(name), number)
-        services.delete_version(version, by=by(request))
+        services.delete_version(version, by=author_of(request))
         return Response(version_content(version))
 
 
@@ -162,7 +162,7 @@ class SyncView(RegistryView):
     @extend_schema(operation_id="sync", tags=["registry"], request=None, responses={200: forms.Synced, **PROBLEMS})
     def post(self, request: Request) -> Response:
         """Scan the storage for new versions; a replica validates them."""
-        result = services.discover(by=by(request))
+        result = services.discover(by=author_of(request))
         return Response(
             {
                 "found": list(map(str, result.found)),
@@ -186,14 +186,14 @@ class ActivateView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Make a version the active one; with `wait_seconds`, wait until every replica serves it."""
-        wanted = asked(request, forms.ActivationRequest)
+        wanted = validated(request, forms.ActivationRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         version = services.get_version(model, known_version(model, wanted["version"]))
         had_canary = model.canary_id is not None
         done = services.activate(
             version,
-            by=by(request),
+            by=author_of(request),
             reason=wanted["reason"],
             override=wanted["override"],
             seen_generation=wanted["seen_generation"],
@@ -215,12 +215,12 @@ class RollbackView(RegistryView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Activate the previously active version; with `wait_seconds`, wait until every replica serves it."""
-        wanted = asked(request, forms.RollbackRequest)
+        wanted = validated(request, forms.RollbackRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         done = services.roll_back(
             model,
-            by=by(request),
+            by=author_of(request),
             reason=wanted["reason"],
             override=wanted["override"],
             seen_generation=wanted["seen_generation"],
@@ -262,9 +262,9 @@ class ArchiveView(RegistryView):
 
 def _taken_out(request: Request, name: str, take_out: Callable[..., object]) -> Response:
     """Return the response to a request that ends a model's service; `take_out` returns whether it changed anything."""
-    wanted = asked(request, forms.DeactivationRequest)
+    wanted = validated(request, forms.DeactivationRequest)
     model = services.get_model(name)
-    changed = take_out(model, by=by(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
+    changed = take_out(model, by=author_of(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
     return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": bool(changed)})
 
 
@@ -282,7 +282,7 @@ class RestoreView(RegistryView):
     def post(self, request: Request, name: str) -> Response:
         """Restore an archived model, so that versions can be published and activated again; none is active."""
         model = services.get_model(name)
-        services.restore(model, by=by(request))
+        services.restore(model, by=author_of(request))
         return Response(model_content(model))
 
 
@@ -299,12 +299,12 @@ class RolloutView(RegistryView):
     )
     def get(self, request: Request, name: str) -> Response:
         """Return the state of the rollout; with `wait_seconds`, wait until all replicas serve it or failed."""
-        seconds = asked(request, forms.Wait, of_query=True)["wait_seconds"]
+        seconds = validated(request, forms.Wait, of_query=True)["wait_seconds"]
         return Response(rolled_out(services.get_model(name), seconds))
 
 
 def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
-    """Return the rollout, after the wait that the request asks for."""
+    """Return the state of the rollout, after waiting at most `wait_seconds` for it to end."""
     if not wait_seconds:
         return rollout_content(model, services.rollout(model))
     with waiting():
@@ -312,16 +312,16 @@ def rolled_out(model: RegisteredModel, wait_seconds: float) -> dict[str, Any]:
 
 
 def require_override(request: Request, wanted: dict[str, Any]) -> None:
-    """Raise PermissionDenied for an override by a user who only may activate."""
+    """Raise PermissionDenied if the request is an override and the user may not override."""
     if wanted["override"] and not may_here(request, OVERRIDE):
         raise exceptions.PermissionDenied(
-            f"{request.user.get_username()} may activate, and not against a check's advice: "
-            f"the permission {OVERRIDE!r} is needed."
+            f"{request.user.get_username()} may not override the advice of the validation: the permission {OVERRIDE!r} "
+            "is needed."
         )
 
 
 def known_version(model: RegisteredModel, version: int | str) -> int | str:
-    """Return the version that a body names; UnknownVersion for an unknown alias."""
+    """Return `version` unchanged; UnknownVersion if it is an alias that the model does not have."""
     if isinstance(version, str) and version not in model.aliases:
         raise UnknownVersion(
             f"{model.name} has no alias {version!r}. 'version' must be a version's number, or one of its aliases: "

@@ -53,7 +53,7 @@ def http_body(request: Any) -> tuple[bytes, int]:
 
 
 def _input(item: Any, raw: bytes | None) -> dict[str, Any]:
-    told = {"name": item.name, "datatype": item.datatype, "shape": list(item.shape)}
+    described = {"name": item.name, "datatype": item.datatype, "shape": list(item.shape)}
     parameters = _parameters(item.parameters)
     if raw is not None:
         if item.HasField("contents"):
@@ -62,7 +62,7 @@ def _input(item: Any, raw: bytes | None) -> dict[str, Any]:
                 "invalid_request",
                 f"Input {item.name[:200]!r} has 'contents', and the request has raw_input_contents; send one of them.",
             )
-        return {**told, "parameters": {**parameters, "binary_data_size": len(raw)}}
+        return {**described, "parameters": {**parameters, "binary_data_size": len(raw)}}
     field = CONTENTS.get(item.datatype)
     if field is None:
         raise HttpError(
@@ -76,7 +76,7 @@ def _input(item: Any, raw: bytes | None) -> dict[str, Any]:
         data = [value.decode() for value in values] if field == "bytes_contents" else values
     except UnicodeDecodeError:
         raise HttpError(400, "invalid_tensor", f"Input {item.name[:200]!r}: a string is not valid UTF-8.") from None
-    return {**told, "parameters": parameters, "data": data}
+    return {**described, "parameters": parameters, "data": data}
 
 
 def _output_parameters(item: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-# The method of an Application Load Balancer's health checks, which look only at the status of the call.
+# The service that an Application Load Balancer calls as its health check. It looks only at the status of the call.
 BALANCER = "AWS.ALB"
 # Number of messages received at the same time: gRPC allocates each one whole before its size can be counted.
 MAX_RECEIVING = 4
@@ -254,7 +254,7 @@ class InferenceServer:
             pairs += [(HEADER_LENGTH.lower().encode(), b"%d" % header_length)]
         found = match(path)
         if found is None:
-            # A name with a line break cannot be part of a path.
+            # No route matches, for example, a name with a line break.
             return error_reply(HttpError(404, "not_found", f"There is nothing at {path[:200]!r}."), "")
         endpoint, params = found
         peer = context.peer() if context is not None else ""

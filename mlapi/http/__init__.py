@@ -1,1 +1,1 @@
-"""The HTTP face: one ASGI application, one pipeline that every prediction passes."""
+"""The HTTP service: one ASGI application, and one pipeline for every prediction."""

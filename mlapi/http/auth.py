@@ -19,17 +19,18 @@ HOW = "Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
 def require_key(headers: Headers, runtime: Runtime, model: str | None) -> HeldKey:
     """Return the API key if it is valid for `model` (None: the default model), and count this use.
 
-    Raises HttpError 401 for a missing or unknown key, 403 for a key of other models, 429 for too many requests.
+    Raises HttpError 401 for a missing, unknown or expired key, 403 for a key of other models, 429 for too many
+    requests, and 503 if this worker has not read the keys yet.
     """
     given = given_key(headers)
     if not given:
         raise _unauthorized("missing_api_key", f"An API key is required. {HOW}")
-    ring = runtime.keys
-    if ring is None:
+    keys = runtime.keys
+    if keys is None:
         raise HttpError(
             503, "keys_not_read", "This worker has not loaded the API keys yet; its database may be unavailable."
         ).with_header("Retry-After", "2")
-    key = ring.find(given)
+    key = keys.find(given)
     if key is None:
         raise _unauthorized(
             "invalid_api_key",

@@ -26,9 +26,9 @@ def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> st
     return _address(entries[-min(trusted_proxies, len(entries))]) or peer
 
 
-def proxy_header(what: str) -> str:
+def proxy_header(suffix: str) -> str:
     """Return the header in which the proxies report the client's address (`For`) or scheme (`Proto`)."""
-    return f"{settings.PROXY_HEADERS}-{what}"
+    return f"{settings.PROXY_HEADERS}-{suffix}"
 
 
 def _address(entry: str) -> str:

@@ -57,7 +57,7 @@ STATUS_OF: list[tuple[type[Exception], int, str]] = [
 
 
 def as_http_error(error: Exception, request_id: str = "") -> HttpError:
-    """Return the message for the client; an unexpected error says only that it was logged."""
+    """Return the error for the client. An unexpected error is logged; its message says only that."""
     if isinstance(error, HttpError):
         return error
     if isinstance(error, errors.InputError):
@@ -68,8 +68,8 @@ def as_http_error(error: Exception, request_id: str = "") -> HttpError:
                 return HttpError(
                     status, code, "The registry's database is unavailable. Try again in a few seconds."
                 ).with_header("Retry-After", "5")
-            told = HttpError(status, code, str(error))
-            return told.with_header("Retry-After", "2") if status == 429 else told
+            translated = HttpError(status, code, str(error))
+            return translated.with_header("Retry-After", "2") if status == 429 else translated
     log.error("unforeseen_error", id=request_id, exc_info=error)
     return HttpError(
         500, "internal_error", "The service failed; the log has the cause. Give the request id to the operator."
@@ -127,10 +127,10 @@ def _from_rest_framework(error: Exception) -> HttpError:
         return HttpError(400, "invalid_request", _flat(error.detail))
     if isinstance(error, exceptions.APIException):
         codes = error.get_codes()
-        told = str(error.detail)
+        message = str(error.detail)
         if error.status_code == 401:
-            told = f"{told} {HOW_TO_AUTHENTICATE}"
-        translated = HttpError(error.status_code, codes if isinstance(codes, str) else "invalid_request", told)
+            message = f"{message} {HOW_TO_AUTHENTICATE}"
+        translated = HttpError(error.status_code, codes if isinstance(codes, str) else "invalid_request", message)
         if getattr(error, "auth_header", None):
             translated.with_header("WWW-Authenticate", str(error.auth_header))  # type: ignore[attr-defined]
         if getattr(error, "wait", None):

@@ -11,10 +11,10 @@ RETRY_SECONDS = 5
 
 
 async def require_loaded(runtime: Runtime, on_demand: OnDemand, name: str | None, version: int | None) -> bool:
-    """Load the model of a request if it is loaded on demand, and wait; return whether it is such a model.
+    """Wait until the request's model is loaded; return whether it is loaded on demand and its load did not fail.
 
-    Raises HttpError 503 after a timeout. A failed load ends the wait and returns False: the response then gives the
-    reason.
+    Models that are not loaded on demand return False at once. After a failed load, the response gives the reason.
+    Raises HttpError 503 after a timeout.
     """
     snapshot = runtime.snapshot
     asked = name or snapshot.default

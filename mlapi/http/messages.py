@@ -50,7 +50,7 @@ def response_head(reply: Reply) -> str:
     headers = reply.headers
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-        raise ValueError(f"a header of {[name for name, _ in headers]} holds a line break")
+        raise ValueError(f"One of the headers {[name for name, _ in headers]} contains a line break.")
     start = f"{_status_line(reply.status)}\r\n{lines}"
     if reply.status in WITHOUT_BODY:
         return start

@@ -1,4 +1,4 @@
-"""The routes of the request pipeline; it serves them in front of Django, and Django's views serve them too."""
+"""The routes of the request pipeline. The ASGI application and Django's URL configuration both serve them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def v2(name: str, pattern: str, handler: Handler | PredictionHandler, method: st
 
 def v2_health(name: str, check: Handler) -> Endpoint:
     """Return a health route that answers `{name: true}` if `check` passes."""
-    endpoint = health.endpoint(f"v2-{name}", f"v2/health/{name}", openinference.saying(check, name))
+    endpoint = health.endpoint(f"v2-{name}", f"v2/health/{name}", openinference.health_handler(check, name))
     return replace(endpoint, protocol="v2", error_reply=openinference.error_reply)
 
 
@@ -88,11 +88,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "model-openapi",
         rf"models/{NAME}/openapi\.json",
-        openapi.answering_one(lambda: ENDPOINTS),
+        openapi.model_document_handler(lambda: ENDPOINTS),
         methods=("GET",),
         is_prediction=False,
     ),
-    Endpoint("openapi", r"openapi\.json", openapi.answering(lambda: ENDPOINTS), methods=("GET",), is_prediction=False),
+    Endpoint(
+        "openapi",
+        r"openapi\.json",
+        openapi.document_handler(lambda: ENDPOINTS),
+        methods=("GET",),
+        is_prediction=False,
+    ),
     metrics_endpoint("metrics", r"metrics", recorder, series_bound),
     health.endpoint("health", r"health", health.balanced),
     health.endpoint("health-ready", r"health/ready", health.ready),
@@ -124,8 +130,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 _BY_PATH = {f"/{item.pattern}".replace("\\", ""): item for item in ENDPOINTS if "(" not in item.pattern}
 _PATTERNS = [(re.compile(f"/{item.pattern}"), item) for item in ENDPOINTS if "(" in item.pattern]
-_FIRST = frozenset(item.pattern.split("/")[0] for item in ENDPOINTS)
-_NONE: Mapping[str, str] = {}
+_FIRST_SEGMENTS = frozenset(item.pattern.split("/")[0] for item in ENDPOINTS)
+_NO_PARAMS: Mapping[str, str] = {}
 
 
 @lru_cache(maxsize=1024)
@@ -133,8 +139,8 @@ def match(path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
     """Return the endpoint of `path` and the values of its pattern; None for one of Django's paths."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
-        return endpoint, _NONE
-    if path[1:].partition("/")[0] not in _FIRST:
+        return endpoint, _NO_PARAMS
+    if path[1:].partition("/")[0] not in _FIRST_SEGMENTS:
         return None
     for pattern, item in _PATTERNS:
         found = pattern.fullmatch(path)

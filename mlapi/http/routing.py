@@ -35,7 +35,8 @@ def asked_version(in_path: str | None, headers: Headers, snapshot: ServingSnapsh
         raise HttpError(
             400,
             "conflicting_versions",
-            f"The path asks for version {in_path}, the header X-Model-Version for {in_header}. Name one version.",
+            f"The path asks for version {in_path}, but the header X-Model-Version asks for {in_header}. "
+            "Name one version.",
         )
     return _number_of(in_header, snapshot, model)
 
@@ -74,7 +75,7 @@ def routing_key(request: Request) -> str:
 def routed_model(snapshot: ServingSnapshot, name: str | None, *, version: int | None, key: str) -> LoadedModel | None:
     """Return the loaded model that a request is for; None if it is not served.
 
-    For a version that is not loaded, this is the active one: the request is refused later, and counted there.
+    For a version that is not loaded, this is the active version: the request is refused later, and counted for it.
     """
     loaded = snapshot.models.get(name or snapshot.default or "")
     if loaded is None:

@@ -26,9 +26,11 @@ SWITCH_SECONDS = 0.0005
 RESTART_SECONDS = 2.0
 # A connection is an open file; on Debian a process starts with a limit of 1,024 files.
 MAX_FILES = 65_536
+# How often a worker decides whether it should accept connections.
 LISTENING_SECONDS = 0.5
 # The Date header changes once a second.
 TICK_SECONDS = 1.0
+# How often the worker sends gunicorn's master a heartbeat.
 NOTIFY_SECONDS = 5.0
 # The workers of a server share this value, because they are forked.
 _has_started = mmap.mmap(-1, 1)
@@ -87,7 +89,7 @@ class _Server(Server):
 
 
 class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves the application; accepts connections if it is ready, or if no worker is."""
+    """Serves the application; accepts connections if this worker is ready, or if no worker is ready."""
 
     CONFIG_KWARGS = {
         "loop": "uvloop",
@@ -112,7 +114,11 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
         except (Exception, SystemExit) as error:
             if not _has_started[0] or (isinstance(error, SystemExit) and not error.code):
                 raise
-            self.log.error("A worker cannot start: %s. The others serve; another one starts soon.", error)
+            self.log.error(
+                "A worker cannot start: %s. The other workers serve; a new worker starts in %s s.",
+                error,
+                RESTART_SECONDS,
+            )
             time.sleep(RESTART_SECONDS)
             raise SystemExit(1) from None
 
@@ -130,7 +136,7 @@ class ServingWorker(UvicornWorker):  # type: ignore[misc]  # gunicorn has no typ
 
         self.config.app = self.wsgi
         server = _Server(config=self.config)
-        # gunicorn's master sends it on SIGINT and SIGQUIT. uvicorn_worker's own handler would not end the server.
+        # gunicorn's master sends SIGQUIT after SIGINT or SIGQUIT. uvicorn_worker's handler would not end the server.
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         listeners: list[Any] = []
         tasks = [

@@ -1,4 +1,4 @@
-"""Records every request: a log line, and the metrics."""
+"""Records each request: its log line, its metrics, and its span."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlapi.observability.tracing import Tracer
     from mlapi.protocols.base import Reply
 
-MAX_LOGGED_BODY = 64_000
+MAX_LOGGED_BODY_BYTES = 64_000
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}.*")
 
 
@@ -36,7 +36,7 @@ def observe(
     recorder: MetricsRecorder,
     tracer: Tracer | None = None,
 ) -> None:
-    """Count the request, write its log line, and its span if there is a `tracer`."""
+    """Count the request, send its span if there is a `tracer`, and write its log line."""
     stats = reply.stats
     recorder.record(
         Record(
@@ -137,7 +137,7 @@ def _span(
 
 def _inputs(body: bytes) -> Any:
     """Return the request body as JSON if it is small JSON; else a text with its size."""
-    if len(body) <= MAX_LOGGED_BODY:
+    if len(body) <= MAX_LOGGED_BODY_BYTES:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:

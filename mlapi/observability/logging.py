@@ -39,9 +39,9 @@ class _State:
 
 
 def gather(loop: asyncio.AbstractEventLoop) -> None:
-    """From now on, write the request lines of one event loop round in one system call.
+    """From now on, write the request lines of one round of `loop` with one system call.
 
-    After each system call the loop would have to wait for the interpreter lock.
+    Each system call releases the interpreter lock, and the loop then waits to get it again.
     """
     _State.loop = loop
     _State.thread = threading.get_ident()

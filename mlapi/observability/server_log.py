@@ -14,7 +14,7 @@ from mlapi.observability.log_form import is_text
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON, with the fields of all other events."""
+    """Formats a record as one line of JSON, with the same field names as the service's own events."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

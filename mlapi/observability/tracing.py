@@ -26,7 +26,7 @@ class Tracer:
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
             raise ImproperlyConfigured(
-                f"MLAPI_OTEL is on, and OpenTelemetry is not installed ({error}). "
+                f"MLAPI_OTEL is on, but OpenTelemetry is not installed ({error}). "
                 "Install it: python3 requirements/install.py .venv requirements/otel.txt"
             ) from error
         self._trace = trace

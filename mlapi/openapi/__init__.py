@@ -1,4 +1,4 @@
-"""`/openapi.json`: generated from the served models, once per change of them."""
+"""`/openapi.json`: the document of the served models, generated again only after they change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class CachedDocument:
     """A generated document, and the models that it describes."""
 
     loads: tuple[Any, ...]
@@ -27,15 +27,15 @@ class Edition:
     etag: str
 
     def fits(self, snapshot: ServingSnapshot) -> bool:
-        """Return whether the document's content is unchanged."""
+        """Return whether the document describes the models in `snapshot` and the current limits."""
         return self.loads == _loads(snapshot) and self.default == snapshot.default and self.limits == _limits()
 
 
 # Replaced by one assignment: at worst, two requests at the same time generate the same document twice.
-_latest: list[Edition] = []
+_latest: list[CachedDocument] = []
 
 
-def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
+def document_handler(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
     """Return the handler for the document of `endpoints`.
 
     `endpoints` is a function, because this handler is itself one of the endpoints.
@@ -43,17 +43,17 @@ def answering(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         """Return the OpenAPI document; 304 if the client already has it."""
-        edition = edition_of(runtime.snapshot, endpoints())
-        headers = [("ETag", edition.etag), ("Cache-Control", "no-cache")]
+        cached = cached_document(runtime.snapshot, endpoints())
+        headers = [("ETag", cached.etag), ("Cache-Control", "no-cache")]
         known = [item.strip().removeprefix("W/") for item in call.headers.get("If-None-Match", "").split(",")]
-        if edition.etag in known or "*" in known:
+        if cached.etag in known or "*" in known:
             return Reply(304, b"", headers=headers)
-        return Reply(200, edition.body, JSON, headers)
+        return Reply(200, cached.body, JSON, headers)
 
     return answer
 
 
-def answering_one(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
+def model_document_handler(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
     """Return the handler for the document of one model."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
@@ -66,13 +66,13 @@ def answering_one(endpoints: Callable[[], Iterable[Endpoint]]) -> Handler:
     return answer
 
 
-def edition_of(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> Edition:
+def cached_document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> CachedDocument:
     """Return the document of the models in `snapshot` at the `endpoints`."""
     if _latest and _latest[0].fits(snapshot):
         return _latest[0]
     body = orjson.dumps(document(snapshot, endpoints), default=str)
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    _latest[:] = [Edition(_loads(snapshot), snapshot.default, _limits(), body, etag)]
+    _latest[:] = [CachedDocument(_loads(snapshot), snapshot.default, _limits(), body, etag)]
     return _latest[0]
 
 

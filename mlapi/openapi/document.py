@@ -23,7 +23,7 @@ values of its features and a working example. The document changes when another 
 
 A row is sent by name (`{"features": {"age": 34, "city": "Oslo"}}`) or in the order of the schema \
 (`{"features": [34, "Oslo"]}`); many rows go in one request as `instances`. Numbers are finite and within \
-±3.4 × 10³⁸. Errors are JSON: `error` is a sentence to act on, `code` is stable.
+±3.4 × 10³⁸. Errors are JSON: `error` is a sentence with the next step, `code` is stable.
 """
 HEADERS: dict[str, Any] = {
     "RequestId": {"schema": {"type": "string"}, "description": "The client's id if it is well formed."},
@@ -55,7 +55,7 @@ def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[s
     fixed_paths, fixed_schemas, fixed_tags = service.describe(snapshot, endpoints, is_whole=is_whole)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "mlapi", "version": "1", "description": ABOUT + _what_is_left_out(snapshot, total)},
+        "info": {"title": "mlapi", "version": "1", "description": ABOUT + _omission_note(snapshot, total)},
         "tags": [*(_tag(loaded) for loaded in snapshot.models.values()), *fixed_tags, *api.tags],
         "paths": paths | fixed_paths | api.paths,
         "components": {
@@ -69,14 +69,14 @@ def document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> dict[s
 
 
 def _described(snapshot: ServingSnapshot) -> dict[str, LoadedModel]:
-    """Return the models in one document: the default model, then by name."""
+    """Return the models that the document describes: the default model, then others by name, at most MAX_DESCRIBED."""
     first = heapq.nsmallest(
         MAX_DESCRIBED, snapshot.models.values(), key=lambda item: (item.name != snapshot.default, item.name)
     )
     return {loaded.name: loaded for loaded in first}
 
 
-def _what_is_left_out(shown: ServingSnapshot, total: int) -> str:
+def _omission_note(shown: ServingSnapshot, total: int) -> str:
     if len(shown.models) == total:
         return ""
     return (
@@ -92,9 +92,9 @@ def _tag(loaded: LoadedModel) -> dict[str, Any]:
 
 def _sentence(text: str) -> str:
     """Return `text`, with a full stop if it ends without punctuation."""
-    said = text.rstrip()
-    is_ended = said.rstrip("\"')]”’»*_`").endswith((".", "!", "?", "…", ":", ";", "。", "！", "？"))
-    return said if is_ended or not said else f"{said}."
+    sentence = text.rstrip()
+    is_ended = sentence.rstrip("\"')]”’»*_`").endswith((".", "!", "?", "…", ":", ";", "。", "！", "？"))
+    return sentence if is_ended or not sentence else f"{sentence}."
 
 
 def _tag_name(loaded: LoadedModel) -> str:

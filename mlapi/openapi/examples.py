@@ -1,4 +1,4 @@
-"""Examples that work unchanged, for the other protocols, one for each model."""
+"""Example requests for the other protocols, one for each model; they work unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_registry.inference.runtime import LoadedModel, ServingSnapshot
 
 
 def of(endpoint: str, snapshot: ServingSnapshot) -> dict[str, Any]:
-    """Return the request bodies by model for the named endpoint; for `/invocations` only the default model's."""
+    """Return an example body for each model at the named endpoint; at `/invocations`, for the default model only."""
     make = MAKERS.get(endpoint)
     if make is None:
         return {}

@@ -10,7 +10,7 @@ from models_registry.inference.runtime import LoadedModel
 
 JsonSchema = dict[str, Any]
 
-# A longer list is not readable; `GET /models/{model}` has the whole list.
+# A longer list would be unreadable; `GET /models/{model}` has the whole list.
 MAX_CATEGORIES = 1000
 BOUNDS = {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
 NUMBER: JsonSchema = {"type": "number", **BOUNDS}
@@ -73,29 +73,7 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
     name = loaded.name
     rows = _rows(loaded)
     forms = {f"{name}.{form}": schema for form, schema in rows.items()}
-    probabilities: JsonSchema = {
-        "type": "boolean",
-        "default": False,
-        "description": "Add the probability of each class.",
-    }
-    if not loaded.schema.has("predict_proba"):
-        probabilities = {"const": False, "description": "This model has no probabilities."}
-    explain: JsonSchema = {
-        "type": "boolean",
-        "default": False,
-        "description": "Add the contribution of each feature; refused if it is not exact.",
-    }
-    if loaded.explainer.is_refused():
-        explain = {"const": False, "description": "The contributions of this model's features are not known exactly."}
-    flags: dict[str, JsonSchema] = {
-        "probabilities": probabilities,
-        "ignore_extra": {
-            "type": "boolean",
-            "default": False,
-            "description": "Ignore features that the model does not have; else they are refused.",
-        },
-        "explain": explain,
-    }
+    flags = _flags(loaded)
     one: JsonSchema = {
         "title": "One row",
         "type": "object",
@@ -112,6 +90,33 @@ def input_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
         "additionalProperties": False,
     }
     return {**forms, f"{name}.Request": {"oneOf": [one, many]}}
+
+
+def _flags(loaded: LoadedModel) -> dict[str, JsonSchema]:
+    """Return the schemas of the flags next to the rows; a flag that the model cannot fulfil must be false."""
+    probabilities: JsonSchema = {
+        "type": "boolean",
+        "default": False,
+        "description": "Add the probability of each class.",
+    }
+    if not loaded.schema.has("predict_proba"):
+        probabilities = {"const": False, "description": "This model has no probabilities."}
+    explain: JsonSchema = {
+        "type": "boolean",
+        "default": False,
+        "description": "Add the contribution of each feature; refused if it is not exact.",
+    }
+    if loaded.explainer.is_refused():
+        explain = {"const": False, "description": "The contributions of this model's features are not known exactly."}
+    return {
+        "probabilities": probabilities,
+        "ignore_extra": {
+            "type": "boolean",
+            "default": False,
+            "description": "Ignore features that the model does not have; else they are refused.",
+        },
+        "explain": explain,
+    }
 
 
 def _rows(loaded: LoadedModel) -> dict[str, JsonSchema]:

@@ -29,13 +29,13 @@ def output_schemas(loaded: LoadedModel) -> dict[str, JsonSchema]:
         f"{name}.Reply": {
             "oneOf": [
                 _reply(
-                    "Of one row",
+                    "Response for one row",
                     name,
                     {"prediction": label, "confidence": confidence},
                     _extra("probabilities", probabilities) | {"explanation": ref(f"{name}.Explanation")},
                 ),
                 _reply(
-                    "Of many rows",
+                    "Response for many rows",
                     name,
                     {
                         "predictions": {"type": "array", "items": label},

@@ -1,4 +1,4 @@
-"""The registry's API, as drf-spectacular derives it from the views; generated once, as it depends on no model."""
+"""The registry's API in the OpenAPI document; drf-spectacular generates it once, because it depends on no model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def document() -> Part:
 
 @cache
 def make_document() -> Part:
-    """Generate the result of `document`; one thread at a time."""
+    """Generate the result of `document`. Only one thread may call this at a time."""
     from drf_spectacular.generators import SchemaGenerator
 
     # A generator keeps state, so each call gets a new one.
@@ -52,7 +52,7 @@ def make_document() -> Part:
 
 
 def _name(name: str) -> str:
-    """Return a schema's name in the whole document; `RequestRequest` at its end becomes `Request`."""
+    """Return a schema's name with TAG before it, and with `Request` at its end in place of `RequestRequest`."""
     return TAG + (name.removesuffix("Request") if name.endswith("RequestRequest") else name)
 
 
@@ -62,7 +62,7 @@ def _closed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(item: Any) -> Any:
-    """Return a part of the schema with this part's prefix in its references: both parts define a `Model`."""
+    """Return `item` with TAG before the schema names in its references: the predictions' part also has a `Model`."""
     if isinstance(item, dict):
         return {
             key: REFERENCE + _name(value.removeprefix(REFERENCE)) if key == "$ref" else _renamed(value)
@@ -72,7 +72,7 @@ def _renamed(item: Any) -> Any:
 
 
 def _tagged(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a path whose operations share one tag and have their action as summary."""
+    """Return a path's operations with the tag, the 503 response, and a summary from the description."""
     return {
         method: {
             **operation,

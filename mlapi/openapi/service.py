@@ -64,7 +64,7 @@ SCHEMAS: dict[str, JsonSchema] = {
                 },
                 "required": ["inputs", "kind", "outputs", "classes", "methods"],
             },
-            "runs": {"type": "object", "description": "The served form of the model."},
+            "runs": {"type": "object", "description": "The form that runs: compiled or native, and why."},
             "samples": {"type": "array", "description": "Rows of its sample; empty without a sample."},
             "example": {
                 "type": "object",
@@ -228,7 +228,8 @@ def _known(endpoint: Endpoint, tag: str, summary: str, schema: JsonSchema, statu
 
 
 def _other(endpoint: Endpoint, method: str, path: str, snapshot: ServingSnapshot) -> dict[str, Any]:
-    """Return the entry of a route that follows an external specification: only a link to it."""
+    """Return the operation of a route that another specification defines; its schemas are not repeated here."""
+    # Without an entry in SUMMARIES, the first line of the handler's docstring is the summary.
     words = (inspect.getdoc(endpoint.handler) or endpoint.name).splitlines()[0]
     operation: dict[str, Any] = {
         "operationId": "-".join([method.lower(), *re.findall(r"\w+", path)]),

@@ -1,4 +1,4 @@
-"""Pages that need neither the database nor files of another server."""
+"""Pages that need neither the database nor another server's files; the client's file; Swagger UI."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIENT = Path(__file__).with_name("client.py")
 View = Callable[[HttpRequest], HttpResponse]
 
 
-def only_read(view: View) -> View:
+def read_only(view: View) -> View:
     """Let `view` answer GET and HEAD; other methods get the contract's 405 before the CSRF check."""
 
     @wraps(view)
@@ -33,13 +33,13 @@ def only_read(view: View) -> View:
     return csrf_exempt(answer)
 
 
-@only_read
+@read_only
 def client(request: HttpRequest) -> HttpResponse:
     """Return the Python file with which a notebook publishes models."""
     return HttpResponse(CLIENT.read_bytes(), content_type="text/x-python; charset=utf-8")
 
 
-@only_read
+@read_only
 def docs(request: HttpRequest) -> HttpResponse:
     """Return Swagger UI for `/openapi.json`, with assets of this server."""
     return page("mlapi/docs.html", {}, styles=" 'unsafe-inline'")

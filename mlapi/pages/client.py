@@ -7,7 +7,7 @@
     publish(model, X_test, "http://localhost:8000", token="…", name="churn", metrics={"accuracy": 0.97})
     predict(X_test, "http://localhost:8000", name="churn")
 
-The token is made in the admin under "API tokens". The service answers with this file at /client.py.
+The token is made in the admin under "API tokens". The service has this file at /client.py.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ PIECE_BYTES = 1 << 18
 TIMEOUT_SECONDS = 120
 # Timeout of one request; load balancers close a connection after 60 s.
 WAIT_SECONDS = 20
+# A service without the model answers 503 with Retry-After for as long as nobody activates it.
+MAX_RETRY_SECONDS = 120
 OPEN_STATES = ("found", "checking")
 
 
@@ -152,7 +154,7 @@ def _write_rows(X: Any, path: Path) -> Path:
     """Write rows as JSON Lines; from a large table, a random sample."""
     rows = rows_of(_some(X, REFERENCE_ROWS), None)
     if not rows:
-        raise ValueError("The reference has no rows. Give rows of the training data, or leave it out.")
+        raise ValueError("The reference has no rows. Give rows of the training data, or omit it.")
     lines = (json.dumps(row if isinstance(row, (dict, list)) else [row]) for row in rows)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
@@ -276,7 +278,7 @@ def _activate(url: str, address: str, token: str, asked: dict[str, Any]) -> None
     while not rollout["is_complete"]:
         if rollout["failed"] or not rollout["live"]:
             problems = [replica["reason"] for replica in rollout["replicas"] if replica["reason"]]
-            raise ServiceError(f"It is activated, and not served: {'; '.join(problems) or 'no replica is live'}")
+            raise ServiceError(f"It is activated but not served: {'; '.join(problems) or 'no replica is live'}")
         _show(f"Rolling out: {rollout['serving']} of {rollout['live']} replicas serve it")
         rollout = _call("GET", url, f"{address}/rollout?wait_seconds={WAIT_SECONDS}", headers)
     print()
@@ -287,16 +289,18 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def _call(method: str, url: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Any:
-    """Return the JSON of a response; repeat the request while the service is busy."""
+    """Return the JSON of a response; repeat the request as Retry-After asks, for at most MAX_RETRY_SECONDS."""
+    deadline = time.monotonic() + MAX_RETRY_SECONDS
     while True:
         connection, root = _connect(url)
         try:
             connection.request(method, root + path, body, headers)
             response = connection.getresponse()
-            if response.status in {429, 503} and response.headers.get("Retry-After", "").isdigit():
-                time.sleep(min(10, int(response.headers["Retry-After"])))
-                continue
-            return _read(response)
+            wait = response.headers.get("Retry-After", "")
+            is_retried = response.status in {429, 503} and wait.isdigit() and time.monotonic() < deadline
+            if not is_retried:
+                return _read(response)
+            time.sleep(min(10, int(wait)))
         finally:
             connection.close()
 
@@ -323,8 +327,8 @@ def _read(response: HTTPResponse) -> Any:
         content = {}
     if response.status < 300:
         return content
-    said = content.get("error") if isinstance(content, dict) else None
-    text = said or f"The service answered {response.status} {response.reason}. Is the url that of the service?"
+    message = content.get("error") if isinstance(content, dict) else None
+    text = message or f"The service answered {response.status} {response.reason}. Is the url that of the service?"
     raise ServiceError(text, response.status)
 
 

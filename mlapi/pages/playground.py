@@ -7,14 +7,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
-from mlapi.pages.base import only_read
+from mlapi.pages.base import read_only
 from mlapi.rendering import page
 
 # The routes that the index lists.
 LINKS = ("predict", "models", "docs", "openapi", "health", "admin:index")
 
 
-@only_read
+@read_only
 def home(request: HttpRequest) -> HttpResponse:
     """Return the playground to a browser; the index of links to a program, or if the playground is off."""
     wants_page = settings.MLAPI_PLAYGROUND and "text/html" in request.headers.get("Accept", "")

@@ -13,18 +13,19 @@ from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnaps
 
 JSON = "application/json"
 NOT_LOADED = "not_loaded"
-SHOWN_CHARACTERS = 200
-# `details` are for programs, and hold more names than the sentence does.
-SHOWN_SERVED = 64
+MAX_NAME_CHARACTERS = 200
+# `details` are for programs, and list more names than the message does.
+MAX_SERVED_LISTED = 64
 
 
 @dataclass(slots=True)
 class CallStats:
-    """Data about a request, for the log line and the metrics."""
+    """Data about a request, for the log line, the metrics, the prediction log and the shadow."""
 
     model: str = ""
     version: int | None = None
     rows: int = 0
+    # Rows in the model's call, which may also have rows of other requests.
     call_rows: int = 0
     waiting_seconds: float = 0.0
     model_seconds: float = 0.0
@@ -32,7 +33,7 @@ class CallStats:
     predictions: Any = None
     # How the model failed: exception, not_finite, out_of_memory. Sibling workers count a lost worker.
     error: str = ""
-    # The part to be logged; None for most requests.
+    # The call for the prediction log; None for most requests.
     captured: CapturedCall | None = None
     # The rows to be copied to a shadow; None for most requests.
     mirrored: MirroredCall | None = None
@@ -59,7 +60,7 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """One response: status, body and headers, and its facts for the log."""
+    """One response: status, body and headers, with the error code and the stats for the log."""
 
     status: int
     body: bytes
@@ -110,46 +111,10 @@ class HttpError(Exception):
 def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None = None) -> LoadedModel:
     """Return the loaded model that a call names; HttpError 404 if it is unknown, 503 if it is not loaded here."""
     if name is None:
-        name = snapshot.default
-        if name is None:
-            raise HttpError(
-                503,
-                "no_model",
-                "No model is active yet. Activate one in the admin, or with 'python3 manage.py activate_model'.",
-            ).with_header("Retry-After", "5")
-        if name not in snapshot.desired and snapshot.has_read_desired_state:
-            raise HttpError(
-                503,
-                "no_model",
-                f"The default model, {name!r}, is not served. {_list_served(snapshot.served_names())} "
-                "Activate a version of it in the admin, or name another model in MODELS_DEFAULT.",
-            ).with_header("Retry-After", "5")
+        name = _default_model(snapshot)
     loaded = snapshot.models.get(name)
     if loaded is None:
-        active = snapshot.desired.get(name)
-        if name in snapshot.on_demand and version not in {None, active}:
-            raise HttpError(
-                404,
-                "version_not_loaded",
-                f"Version {version} of {name!r} is not loaded here. Version {active} is loaded at its first request.",
-                model=name,
-                version=version,
-                loaded=[],
-            )
-        if name in snapshot.desired or not snapshot.has_read_desired_state:
-            awaited = "it is loaded at its next prediction" if snapshot.is_loadable(name) else "it is loading"
-            reason = snapshot.problems.get(name, awaited)
-            raise HttpError(
-                503, NOT_LOADED, f"The model {name!r} is not loaded here: {reason}.", model=name
-            ).with_header("Retry-After", "2")
-        served = snapshot.served_names()
-        raise HttpError(
-            404,
-            "unknown_model",
-            f"No model called {name[:SHOWN_CHARACTERS]!r} is served. {_hint(name, served)}",
-            model=name[:SHOWN_CHARACTERS],
-            served=served[:SHOWN_SERVED],
-        )
+        raise _not_loaded(snapshot, name, version)
     if version is None or version == loaded.number:
         return loaded
     versions = snapshot.versions_of(name)
@@ -163,6 +128,53 @@ def find_model(snapshot: ServingSnapshot, name: str | None, version: int | None 
             loaded=sorted(versions),
         )
     return versions[version]
+
+
+def _default_model(snapshot: ServingSnapshot) -> str:
+    """Return the name of the default model; HttpError 503 if there is none, or if it is not active."""
+    name = snapshot.default
+    if name is None:
+        raise HttpError(
+            503,
+            "no_model",
+            "No model is active yet. Activate one in the admin, or with 'python3 manage.py activate_model'.",
+        ).with_header("Retry-After", "5")
+    if name not in snapshot.desired and snapshot.has_read_desired_state:
+        raise HttpError(
+            503,
+            "no_model",
+            f"The default model, {name!r}, is not served. {_list_served(snapshot.served_names())} "
+            "Activate a version of it in the admin, or name another model in MODELS_DEFAULT.",
+        ).with_header("Retry-After", "5")
+    return name
+
+
+def _not_loaded(snapshot: ServingSnapshot, name: str, version: int | None) -> HttpError:
+    """Return the error for a model that is not loaded here: it loads, it failed to load, or it is unknown."""
+    active = snapshot.desired.get(name)
+    if name in snapshot.on_demand and version not in {None, active}:
+        return HttpError(
+            404,
+            "version_not_loaded",
+            f"Version {version} of {name!r} is not loaded here. Version {active} is loaded at its first request.",
+            model=name,
+            version=version,
+            loaded=[],
+        )
+    if name in snapshot.desired or not snapshot.has_read_desired_state:
+        awaited = "it is loaded at its next prediction" if snapshot.is_loadable(name) else "it is loading"
+        reason = snapshot.problems.get(name, awaited)
+        return HttpError(503, NOT_LOADED, f"The model {name!r} is not loaded here: {reason}.", model=name).with_header(
+            "Retry-After", "2"
+        )
+    served = snapshot.served_names()
+    return HttpError(
+        404,
+        "unknown_model",
+        f"No model called {name[:MAX_NAME_CHARACTERS]!r} is served. {_hint(name, served)}",
+        model=name[:MAX_NAME_CHARACTERS],
+        served=served[:MAX_SERVED_LISTED],
+    )
 
 
 def require_ready(snapshot: ServingSnapshot, name: str | None, version: int | None = None) -> str:

@@ -64,5 +64,5 @@ def _has_header(line: Sequence[str], schema: Schema, content_type: str) -> bool:
 
 
 def _counted(schema: Schema) -> list[str]:
-    """Return the header that pandas writes for unnamed columns."""
+    """Return the header that pandas writes for unnamed columns: 0, 1, 2 and so on."""
     return [str(index) for index in range(len(schema.inputs))]

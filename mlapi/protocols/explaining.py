@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 async def explain(loaded: LoadedModel, rows: Rows, result: Prediction, stats: CallStats) -> list[dict[str, Any]]:
-    """Return one object for each row: the contributions of its features to its answer in `result`.
+    """Return one object for each row: the contributions of its features to its prediction in `result`.
 
-    Raises HttpError 400 if the explanation is not exact or takes too long, Busy and StorageUnavailable.
+    Raises HttpError 400 if the explanation is not exact or takes too long, Busy if too many explanations are queued,
+    and the errors of loading the native model, such as StorageUnavailable.
     """
 
     def work() -> Explanation:

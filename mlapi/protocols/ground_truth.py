@@ -39,7 +39,7 @@ Entry = tuple[str, int, Any]
 
 
 def answer(call: Call, runtime: Runtime) -> Reply:
-    """Queue the labels in the body for writing: 202, or an error; after an error no label is stored."""
+    """Queue all labels in the body for writing and return 202; after an error, no label is stored."""
     loaded = find_model(runtime.snapshot, call.model, call.version)
     if not loaded.schema.has_one_label:
         kind = loaded.schema.kind.replace("_", " ")
@@ -133,7 +133,7 @@ def _csv_entry(names: list[str], fields: list[str]) -> Any:
 
 
 class CsvLabel(str):
-    """A CSV label, whose type CSV does not say."""
+    """A label from a CSV, which does not tell a number from a text."""
 
     __slots__ = ()
 
@@ -161,14 +161,14 @@ def _labels(entries: list[Entry], schema: Schema) -> tuple[Label, ...]:
         except HttpError as error:
             problems.append({name.lower(): number, "error": str(error)})
     if problems:
-        told = "; ".join(
+        shown = "; ".join(
             f"{key} {item[key]}: {item['error']}" for item in problems[:3] for key in item if key != "error"
         )
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise HttpError(
             400,
             "invalid_ground_truth",
-            f"{len(problems)} of {len(entries)} labels are not valid, and no label was stored: {told}{more}",
+            f"{len(problems)} of {len(entries)} labels are not valid, and no label was stored: {shown}{more}",
             errors=problems[:MAX_ERRORS_SHOWN],
         )
     return tuple(labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from codecs import BOM_UTF8
 from typing import Any
 
@@ -16,15 +17,15 @@ from models_registry.artifacts.features import describe_value
 
 NUMBERS = frozenset({int, float})
 QUOTE = ord('"')
-# Bytes compared at a time: this many stay in the processor's cache.
+# Bytes compared at a time, few enough for the processor's cache.
 PIECE_BYTES = 1 << 18
 # The text at which the parser stopped, with the character before it.
-NO_NUMBER = re.compile(r".?-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE | re.DOTALL)
-MAX_NO_NUMBER = len("-Infinity") + 1
+NOT_A_NUMBER = re.compile(r".?-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE | re.DOTALL)
+MAX_NOT_A_NUMBER = len("-Infinity") + 1
 
 
 def read_object(raw: bytes | memoryview, *, example: str) -> dict[str, Any]:
-    """Return the JSON object in `raw`; HttpError 400 for other values and for repeated keys; it shows `example`."""
+    """Return the JSON object in `raw`; HttpError 400, with `example`, for other values and for repeated keys."""
     value = parse_object(raw, example=example)
     refuse_duplicate_keys(bytes(raw), value)
     return value
@@ -66,8 +67,8 @@ def loads(raw: bytes | memoryview) -> Any:
 def _number_hint(error: orjson.JSONDecodeError) -> str:
     """Return the end of the error sentence: a next step for NaN and Infinity, which JSON does not have."""
     # For a minus sign or a lower-case n, the parser reports the position after it.
-    around = error.doc[max(0, error.pos - 1) : error.pos + MAX_NO_NUMBER]
-    if NO_NUMBER.match(around) is None:
+    around = error.doc[max(0, error.pos - 1) : error.pos + MAX_NOT_A_NUMBER]
+    if NOT_A_NUMBER.match(around) is None:
         return "."
     return ". JSON has no NaN and no Infinity: send null for a missing value, or a finite number."
 
@@ -86,7 +87,7 @@ def refuse_duplicate_keys(raw: bytes, value: Any) -> None:
 
 
 def refuse_unless_quotes(raw: bytes, count: int) -> None:
-    """Raise HttpError for a repeated key in `raw`; without one, `raw` has `count` quotation marks."""
+    """Raise HttpError for a repeated key in `raw`, which has `count` quotation marks if no key is repeated."""
     if count_quotes(raw) == count:
         return
     try:
@@ -134,7 +135,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise HttpError(
             400,
             "duplicate_key",
-            f"{describe_value(twice)[len('the string ') :]} appears twice in one object; send it once.",
+            f"{reprlib.repr(twice)} appears twice in one object; send it once.",
             field=twice[:200],
         )
     return found

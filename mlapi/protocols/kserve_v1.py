@@ -52,7 +52,7 @@ def _read(raw: bytes, schema: Schema) -> tuple[Any, int, bool]:
     body = read_object(raw, example=EXAMPLE)
     found = [name for name in FORMS if name in body]
     if len(found) != 1:
-        raise _invalid("instances", "The body must have 'instances', a list of rows.")
+        raise _invalid("instances", "The body must have either 'instances' or 'inputs', a list of rows.")
     unknown = next((name for name in body if name not in FIELDS), None)
     if unknown is not None:
         raise _invalid(unknown[:200], f"Unknown field {unknown[:200]!r}; expected are {', '.join(sorted(FIELDS))}.")

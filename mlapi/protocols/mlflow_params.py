@@ -1,4 +1,4 @@
-"""Parameters of `/invocations`: probabilities, extra columns, other methods."""
+"""Parameters of `/invocations`: probabilities, ignored extra columns, other methods of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts the row formats of `/invocations` to the form that the model takes."""
+"""Converts the row formats of `/invocations` to the form that the model accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from models_registry.artifacts.schema import Schema
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # These fields may hold a list of rows.
 LISTED_FORMS = ("dataframe_records", "instances", "inputs")
-Rows = tuple[Any, int]
+# The parsed rows, and their number.
+CountedRows = tuple[Any, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class RowReader:
     schema: Schema
     ignores_extra: bool = False
 
-    def json(self, body: Mapping[str, Any]) -> Rows:
+    def json(self, body: Mapping[str, Any]) -> CountedRows:
         """Return the rows of a JSON object in one of the four forms."""
         form = form_of(body)
         content = body[form]
@@ -47,18 +48,18 @@ class RowReader:
                     raise invalid(form, f"Record {index} must be an object by column, found {describe_value(row)}.")
         return self.listed(content)
 
-    def listed(self, rows: Sequence[Any]) -> Rows:
+    def listed(self, rows: Sequence[Any]) -> CountedRows:
         """Return rows that are objects by name, or lists in the schema's order."""
         wanted = self.schema.without_extra(rows) if self.ignores_extra else rows
         return as_rows(lambda: self.schema.parse(wanted), len(rows)), len(rows)
 
-    def named(self, columns: Mapping[str, Any], count: int) -> Rows:
+    def named(self, columns: Mapping[str, Any], count: int) -> CountedRows:
         """Return rows from columns of `count` values, by name."""
         if self.ignores_extra and self.schema.container != "records":
             columns = {name: columns[name] for name in self.schema.names if name in columns}
         return as_rows(lambda: self.schema.from_columns(columns), count), count
 
-    def array(self, array: np.ndarray[Any, Any]) -> Rows:
+    def array(self, array: np.ndarray[Any, Any]) -> CountedRows:
         """Return rows of an array of numbers or texts, in the schema's order; of a structured array, by field name."""
         if array.dtype.names is not None:
             return self.named({name: array[name] for name in array.dtype.names}, len(array))
@@ -68,7 +69,7 @@ class RowReader:
             return self.listed(array.tolist())
         return as_rows(lambda: self.schema.from_array(array), len(array)), len(array)
 
-    def split_rows(self, names: Sequence[Any] | None, rows: Sequence[Any]) -> Rows:
+    def split_rows(self, names: Sequence[Any] | None, rows: Sequence[Any]) -> CountedRows:
         """Return rows with column `names`; in the schema's order if the names are missing or numbers."""
         if names is None or names == list(range(len(self.schema.inputs))) or tuple(names) == self.schema.names:
             return self.listed(rows)
@@ -86,7 +87,7 @@ class RowReader:
                 )
         return self.named({name: [row[index] for row in rows] for index, name in enumerate(names)}, len(rows))
 
-    def _columns(self, columns: Mapping[str, Any]) -> Rows:
+    def _columns(self, columns: Mapping[str, Any]) -> CountedRows:
         if not columns:
             raise invalid("inputs", "'inputs' has no columns.")
         counts = set()
@@ -103,7 +104,7 @@ class RowReader:
             )
         return self.named(columns, counts.pop())
 
-    def _split(self, content: Any) -> Rows:
+    def _split(self, content: Any) -> CountedRows:
         """Return the rows of pandas' `to_dict(orient="split")`."""
         if type(content) is not dict:
             raise invalid("dataframe_split", f"'dataframe_split' must be an object, found {describe_value(content)}.")

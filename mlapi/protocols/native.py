@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +21,13 @@ from models_registry.artifacts.prediction_json import content_of, encode
 from models_registry.artifacts.suggestions import closest
 from models_registry.inference.runtime import LoadedModel, Runtime
 
-# Parameters that other requests with rows accept, too.
+# The flags that requests of other protocols accept too.
 FLAGS = ("probabilities", "ignore_extra")
 ALL_FLAGS = (*FLAGS, "explain")
 
 
 @dataclass(slots=True)
-class Asked:
+class ParsedRequest:
     """A parsed request: rows in the form that the model takes, and the options of the response."""
 
     rows: Rows
@@ -37,16 +38,18 @@ class Asked:
 
 
 async def answer(call: Call, runtime: Runtime) -> Reply:
-    """Return the prediction for one row or many."""
+    """Return the prediction for one row (`features`) or the predictions for many rows (`instances`)."""
     loaded = choose_model(call, runtime.snapshot)
-    asked = _read_large(call.body, loaded) or _read(call.body, loaded)
-    result = await predict(loaded, asked.rows, asked.count, runtime, call.stats)
-    if asked.wants_probabilities:
+    request = _read_large(call.body, loaded) or _read(call.body, loaded)
+    result = await predict(loaded, request.rows, request.count, runtime, call.stats)
+    if request.wants_probabilities:
         require_probabilities(loaded, result)
-    content = content_of(result, loaded.schema, is_single=asked.is_single, with_probabilities=asked.wants_probabilities)
-    if asked.wants_explanation:
-        explained = await explain(loaded, asked.rows, result, call.stats)
-        content |= {"explanation": explained[0]} if asked.is_single else {"explanations": explained}
+    content = content_of(
+        result, loaded.schema, is_single=request.is_single, with_probabilities=request.wants_probabilities
+    )
+    if request.wants_explanation:
+        explained = await explain(loaded, request.rows, result, call.stats)
+        content |= {"explanation": explained[0]} if request.is_single else {"explanations": explained}
     content["processing_time_ms"] = round((time.perf_counter() - call.started) * 1000, 3)
     content["model"] = loaded.name
     content["version"] = loaded.number
@@ -54,10 +57,10 @@ async def answer(call: Call, runtime: Runtime) -> Reply:
     return Reply(200, encode(content), headers=version_headers(loaded), stats=call.stats)
 
 
-def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
+def _read_large(raw: bytes, loaded: LoadedModel) -> ParsedRequest | None:
     """Return the parsed request of a large and plain body; None for other bodies."""
     read = read_number_rows(raw, loaded.schema, ("instances",), ALL_FLAGS)
-    return read and Asked(
+    return read and ParsedRequest(
         read.array,
         len(read.array),
         is_single=False,
@@ -66,14 +69,14 @@ def _read_large(raw: bytes, loaded: LoadedModel) -> Asked | None:
     )
 
 
-def _read(raw: bytes, loaded: LoadedModel) -> Asked:
+def _read(raw: bytes, loaded: LoadedModel) -> ParsedRequest:
     """Return the parsed request; HttpError 400 for an invalid body."""
     body = read_object(raw)
     instances, is_single = rows_in(body, ALL_FLAGS)
     wants_probabilities, ignores_extra, wants_explanation = (read_flag(body, name) for name in ALL_FLAGS)
     rows = parse_rows(loaded, loaded.schema.without_extra(instances) if ignores_extra else instances)
     refuse_duplicate_keys(raw, body, instances, has_strings=loaded.schema.container != "array")
-    return Asked(
+    return ParsedRequest(
         rows,
         len(instances),
         is_single=is_single,
@@ -111,7 +114,7 @@ def require_probabilities(loaded: LoadedModel, result: Prediction) -> None:
 
 
 def version_headers(loaded: LoadedModel) -> list[tuple[str, str]]:
-    """Return the headers that name the version that answered."""
+    """Return the headers with the model and the version that answered."""
     return [("X-Model-Name", loaded.name), ("X-Model-Version", str(loaded.number))]
 
 
@@ -155,17 +158,15 @@ def rows_in(body: dict[str, Any], flags: tuple[str, ...] = FLAGS) -> tuple[list[
 def _unknown_field(name: str, expected: list[str]) -> HttpError:
     guess = closest(name, expected)
     hint = f"expected are {', '.join(expected)}." if guess is None else f"did you mean {guess!r}?"
-    return HttpError(
-        400, "unknown_field", f"Unknown field {describe_value(name)[len('the string ') :]}; {hint}", field=name[:200]
-    )
+    return HttpError(400, "unknown_field", f"Unknown field {reprlib.repr(name)}; {hint}", field=name[:200])
 
 
 def refuse_duplicate_keys(raw: bytes, body: dict[str, Any], instances: list[Any], *, has_strings: bool) -> None:
     """Raise HttpError for a repeated key in an object: the parser silently keeps the last one.
 
     Each key and each string value has two quotation marks. If the count is right, no key is repeated. If it is not
-    right, or a string has an escaped quotation mark, a slower parser reads the body again. An array of numbers has no
-    strings among its values.
+    right, or a string has an escaped quotation mark, a slower parser reads the body again. If `has_strings` is False,
+    all values are numbers, and only the names in the rows are counted.
     """
     quotes = 2 * len(body)
     if not has_strings:

@@ -38,7 +38,7 @@ def read_npy(body: bytes) -> np.ndarray[Any, Any]:
     try:
         array = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
     except ValueError as error:
-        # A file without rows may declare more columns than numpy can count.
+        # A file without rows may declare more columns than numpy's sizes can represent.
         raise _refusal(f"its shape is {list(shape)}") from error
     return array if dtype.names is not None else array.astype(dtype.newbyteorder("="))
 

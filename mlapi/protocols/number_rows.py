@@ -27,11 +27,12 @@ from models_registry.artifacts.schema import Schema
 MIN_BYTES = 1 << 14
 # One piece holds the interpreter lock for half a millisecond.
 PIECE_BYTES = 1 << 17
-# The decoder searches each name from the position after the last one: another order than the schema's makes the time
-# quadratic in the number of names. A number beyond 1e290 takes two hundred times as long as others.
+# The decoder searches each name from the position after the previous one. In another order than the schema's, the time
+# is quadratic in the number of names. A number beyond 1e290 takes two hundred times as long as others.
 MAX_FEATURES = 1024
-SLOWEST_SECONDS = 0.005
-SLOWEST_SECONDS_PER_BYTE = 20e-9  # plain rows take 3e-9 to 7e-9, including the gathering of their values
+# Beyond this time, the general parser reads the body instead.
+MAX_SECONDS = 0.005
+MAX_SECONDS_PER_BYTE = 20e-9  # plain rows take 3e-9 to 7e-9, including the gathering of their values
 COMMA = re.compile(rb"[ \t\n\r]*,")
 Decoder = msgspec.json.Decoder[list[msgspec.Struct]]
 
@@ -89,7 +90,7 @@ def _read_shell(shell: bytes, forms: tuple[str, ...], flags: tuple[str, ...]) ->
 
 
 def _starts(raw: bytes, start: int, names: tuple[str, ...]) -> bool:
-    """Return whether the first row has the features' names in the schema's order."""
+    """Return whether the first row, at `start`, has the names of the features in the schema's order."""
     try:
         row = orjson.loads(raw[start : raw.find(b"}", start) + 1])
     except orjson.JSONDecodeError:
@@ -115,7 +116,7 @@ def _read_rows(raw: bytes, start: int, end: int, decoder: Decoder) -> Iterator[l
         if comma is None:
             return
         at = comma.end()
-        if time.thread_time() - began > SLOWEST_SECONDS + SLOWEST_SECONDS_PER_BYTE * (at - start):
+        if time.thread_time() - began > MAX_SECONDS + MAX_SECONDS_PER_BYTE * (at - start):
             raise _UnusualError
 
 

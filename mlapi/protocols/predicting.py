@@ -1,4 +1,4 @@
-"""From rows to predictions: the code that all protocols share."""
+"""Parses rows, predicts, and turns errors of the model into HttpError, for all protocols."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def as_rows(parse: Callable[[], Rows], count: int) -> Rows:
 async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime, stats: CallStats) -> Prediction:
     """Return the model's predictions for `count` parsed rows.
 
-    The model has answered its sample, so an exception here is due to these inputs: HttpError 400.
+    The model has predicted its sample before, so an exception here is due to these inputs: HttpError 400. A prediction
+    that is not finite is HttpError 400 too; MemoryError becomes 503.
     """
     with ModelErrors(loaded, count, stats):
         answer = await loaded.predictor.predict(rows, count)
@@ -86,7 +87,7 @@ async def call_method(
 
 
 def _for_estimator(loaded: LoadedModel, rows: Rows) -> Rows:
-    """Return rows parsed for the compiled form in the native form, which takes columns by name."""
+    """Return `rows` as a frame if the native estimator takes columns by name; the compiled form takes arrays."""
     if loaded.schema.container == "objects" and hasattr(loaded.estimator, "feature_names_in_"):
         return loaded.schema.as_frame(rows)
     return rows

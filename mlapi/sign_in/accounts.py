@@ -62,7 +62,7 @@ def account_of(identity: Identity) -> User:
 
 
 def _new_account(identity: Identity) -> User:
-    """Create an account. An existing account with the same name belongs to another user, or is for emergencies."""
+    """Create an account; SignInRefused if another account has the name: it is never linked to this identity."""
     taken = SignInRefused(
         f"An account {identity.username} exists already and belongs to another sign-in. "
         "Ask the operator to rename or remove it; it is never taken over."

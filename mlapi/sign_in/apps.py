@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class SignInConfig(AppConfig):
-    """Links accounts with identities."""
+    """Links accounts with identities, and marks one-time passwords."""
 
     name = "mlapi.sign_in"
     label = "sign_in"

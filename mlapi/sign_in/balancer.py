@@ -21,6 +21,7 @@ _ARN = re.compile(
 _KEY_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _FETCH_SECONDS = 3
 _MAX_KEYS = 64
+# After this time, an unknown key id is fetched again.
 _MISS_SECONDS = 10
 _LEEWAY_SECONDS = 5
 
@@ -50,7 +51,7 @@ class KeyStore:
         self._lock = threading.Lock()
 
     def get(self, key_id: str) -> str:
-        """Return the key in PEM.
+        """Return the public key as PEM text.
 
         Raises:
             UnverifiedHeader: the region has no key of this id.

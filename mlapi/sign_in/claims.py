@@ -34,7 +34,7 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all fields that the account takes over."""
+        """A SHA-256 of all fields, to detect that one has changed."""
         parts = [self.issuer, self.subject, self.username, self.email, self.first_name, self.last_name]
         return hashlib.sha256(json.dumps([*parts, sorted(self.groups)]).encode()).hexdigest()
 
@@ -75,11 +75,11 @@ def merged_claims(received: dict[str, Any]) -> dict[str, Any]:
     token, user_info = received.get("id_token") or {}, received.get("userinfo") or {}
     if str(token.get("iss", "")).rstrip("/") != settings.MLAPI_OIDC_ISSUER.rstrip("/"):
         raise SignInRefused(
-            f"The identity provider answered as {token.get('iss')!r}, and MLAPI_OIDC_ISSUER is "
+            f"The identity provider answered as {token.get('iss')!r}, but MLAPI_OIDC_ISSUER is "
             f"{settings.MLAPI_OIDC_ISSUER!r}. Ask the operator to set it to the provider's own issuer."
         )
     if user_info and user_info.get("sub") != token.get("sub"):
-        raise SignInRefused("The identity provider answered about two different people.")
+        raise SignInRefused("The identity provider sent claims of two different users.")
     return {**token, **user_info}
 
 

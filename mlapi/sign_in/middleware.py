@@ -78,7 +78,7 @@ class OneTimePasswordOnly:
 
 
 def _sign_in(request: HttpRequest, token: str) -> HttpResponse | None:
-    """Update the session to the header; return the page of a refusal, or None."""
+    """Sign in the header's user if the session is not theirs already; return the page of a refusal, or None."""
     try:
         claims, issuer = balancer.verified_claims(token)
         identity = identity_of(claims, issuer=issuer)
@@ -97,7 +97,7 @@ def _sign_in(request: HttpRequest, token: str) -> HttpResponse | None:
         log.error("balancer_keys_unavailable", reason=str(error))
         return pages.refusal(
             request, "The load balancer's public key cannot be fetched now, so the sign-in cannot be verified. "
-            "Try again in a minute; predictions go on.", status=503,
+            "Try again in a minute; predictions continue.", status=503,
         )  # fmt: skip
     except SignInRefused as error:
         logout(request)

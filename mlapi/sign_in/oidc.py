@@ -1,4 +1,4 @@
-"""OpenID Connect in the service: allauth implements the protocol, the accounts are the registry's."""
+"""OpenID Connect: allauth implements the protocol; the registry maps the identity to an account."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth shi
         """Show why the sign-in failed."""
         log.warning("oidc_failed", error=str(error), reason=str(exception or ""))
         if isinstance(exception, requests.RequestException):
-            raise ImmediateHttpResponse(_away(request, exception))
+            raise ImmediateHttpResponse(_unavailable(request, exception))
         raise ImmediateHttpResponse(
             pages.refusal(
                 request,
@@ -62,20 +62,20 @@ def start(request: HttpRequest) -> HttpResponse:
     try:
         response: HttpResponse = views.login(request, PROVIDER)
     except (requests.RequestException, KeyError, ValueError) as error:
-        return _away(request, error)
+        return _unavailable(request, error)
     return response
 
 
 def finish(request: HttpRequest) -> HttpResponse:
-    """Handle the redirect back from the provider."""
+    """Verify the provider's redirect back to the service, and sign the user in."""
     try:
         response: HttpResponse = views.callback(request, PROVIDER)
     except (requests.RequestException, KeyError, ValueError) as error:
-        return _away(request, error)
+        return _unavailable(request, error)
     return response
 
 
-def _away(request: HttpRequest, error: Exception) -> HttpResponse:
+def _unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("oidc_provider_unreachable", issuer=settings.MLAPI_OIDC_ISSUER, reason=str(error))
     return pages.refusal(
         request, f"{settings.MLAPI_OIDC_NAME} cannot be reached, or does not answer as an OpenID Connect provider. "

@@ -1,4 +1,4 @@
-"""One-time passwords: an account with one may only set a new password."""
+"""One-time passwords: a user who signed in with one may only set a new password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from mlapi.sign_in.models import OneTimePassword
 
-# Session key of such a sign-in, so that other sessions need no query.
+# Session key that marks a sign-in with a one-time password, so that other sessions need no query.
 FLAG = "one_time_password"
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ class NotTheOneTimePassword:
     """A Django password validator: refuses the one-time password as the new password, and deletes its mark."""
 
     def validate(self, password: str, user: Any = None) -> None:
-        """Raise ValidationError for the one-time password itself."""
+        """Raise ValidationError if the new password is the one-time password."""
         if user is not None and has_one_time_password(user) and user.check_password(password):
             raise ValidationError("This is the one-time password. Choose another one.", code="one_time_password")
 

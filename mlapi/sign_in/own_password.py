@@ -42,7 +42,7 @@ def page(request: HttpRequest) -> HttpResponse:
         form.save()
         update_session_auth_hash(request, form.user)
         log.info("own_password_set", username=form.user.get_username())
-        messages.success(request, "Your password is set. The one-time password does not work any more.")
+        messages.success(request, "Your password is set. The one-time password no longer works.")
         return redirect(_target(request))
     context = {**admin.site.each_context(request), "title": "Set your password", "form": form}
     return render(request, "mlapi/own_password.html", context)

@@ -152,6 +152,13 @@ def test_predict_asks_any_model_in_parts(load, monkeypatch):
             client.predict(FRAME, url, name="x")
 
 
+def test_request_that_stays_refused_ends_with_its_reason(transactional_db, monkeypatch):
+    monkeypatch.setattr(client, "MAX_RETRY_SECONDS", 0)
+    with live_service() as url, pytest.raises(client.ServiceError, match="No model is active yet") as refused:
+        client.predict(FRAME, url)
+    assert refused.value.status == 503
+
+
 def test_predict_takes_one_row_as_a_dict(load):
     load(LogisticRegression().fit(FRAME.fillna(0), ["a", "b", "a", "b"]), "churn")
     with live_service() as url:

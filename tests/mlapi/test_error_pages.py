@@ -36,7 +36,7 @@ def test_person_without_permission_is_told_who_grants_it(client, db):
     user = User.objects.create_user("ann", is_staff=True)
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     page = client.get("/admin/models_registry/modelversion/upload/", **BROWSER).content.decode()
-    assert "The account ann has no right to it." in page
+    assert "The account ann does not have the permission for this action." in page
     assert "An administrator grants permissions" in page
 
 

@@ -97,7 +97,7 @@ def test_truncated_snapshot_is_left_out(content, tmp_path):
     (tmp_path / "retired.json").write_bytes(content)
     recorder = MetricsRecorder(Runtime(), snapshots)
     recorder.record(record())
-    assert len(recorder.everyone()) == 1
+    assert len(recorder.all_snapshots()) == 1
     snapshots.retire(1)
     snapshots.retire(os.getpid())
     assert len(snapshots.read()) == 1
@@ -107,8 +107,8 @@ def test_failed_sharing_is_logged_once_until_it_recovers(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "metrics").write_text("")
     recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path / "metrics"))
-    recorder.everyone()
-    recorder.everyone()
+    recorder.all_snapshots()
+    recorder.all_snapshots()
     (tmp_path / "metrics").unlink()
     recorder.start()
     recorder.stop()

@@ -211,7 +211,7 @@ def test_what_has_no_one_distribution_is_left_out():
 
 def test_notes_are_summed_before_they_fill_memory(tmp_path):
     recorder, summed = MetricsRecorder(Runtime(), Snapshots(tmp_path)), []
-    recorder.watch = summed.extend
+    recorder.on_records = summed.extend
     for _ in range(10_000):
         recorder.record(record())
     assert len(summed) >= 10_000 - MAX_RECORDS
@@ -243,18 +243,18 @@ def test_workers_add_up_and_ended_ones_stay_counted(tmp_path):
     assert [worker.wait(30) for worker in workers] == [0, 0]
     recorder = MetricsRecorder(Runtime(), snapshots)
     recorder.record(record())
-    text = expose(recorder.everyone())[0].decode()
+    text = expose(recorder.all_snapshots())[0].decode()
     assert total(text, "mlapi_requests_total") == 31
     assert total(text, "mlapi_workers") == 3
     for worker in workers:
         snapshots.retire(worker.pid)
         snapshots.retire(worker.pid)
-    text = expose(recorder.everyone())[0].decode()
+    text = expose(recorder.all_snapshots())[0].decode()
     assert total(text, "mlapi_requests_total") == 31
     assert total(text, "mlapi_request_seconds_count") == 31
     assert total(text, "mlapi_workers") == 1
     snapshots.clear()
-    assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
+    assert total(expose(recorder.all_snapshots())[0].decode(), "mlapi_requests_total") == 1
 
 
 def test_call_that_ended_with_its_worker_is_an_error(tmp_path, load):
@@ -287,7 +287,7 @@ def test_a_worker_that_cannot_share_tells_its_own(tmp_path):
     (tmp_path / "file").write_text("")
     recorder = MetricsRecorder(Runtime(), Snapshots(tmp_path / "file" / "metrics"))
     recorder.record(record())
-    assert total(expose(recorder.everyone())[0].decode(), "mlapi_requests_total") == 1
+    assert total(expose(recorder.all_snapshots())[0].decode(), "mlapi_requests_total") == 1
 
 
 # Across real workers

@@ -219,12 +219,12 @@ def test_document_is_made_once_for_each_set_of_models(load):
     from mlapi.http.routes import ENDPOINTS
 
     load(constant(1))
-    made = openapi.edition_of(replica.runtime.snapshot, ENDPOINTS)
-    assert openapi.edition_of(replica.runtime.snapshot, ENDPOINTS) is made
+    made = openapi.cached_document(replica.runtime.snapshot, ENDPOINTS)
+    assert openapi.cached_document(replica.runtime.snapshot, ENDPOINTS) is made
     replica.runtime.post(problems={"m": "a note that changes nothing here"})
-    assert openapi.edition_of(replica.runtime.snapshot, ENDPOINTS) is made
+    assert openapi.cached_document(replica.runtime.snapshot, ENDPOINTS) is made
     load(constant(1), "another")
-    assert openapi.edition_of(replica.runtime.snapshot, ENDPOINTS) is not made
+    assert openapi.cached_document(replica.runtime.snapshot, ENDPOINTS) is not made
 
 
 def test_keys_stand_in_the_document_where_they_are_required(host, load, settings):

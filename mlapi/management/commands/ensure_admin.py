@@ -1,4 +1,4 @@
-"""`ensure_admin`: the first account of the admin."""
+"""`ensure_admin`: creates the first account of the admin."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Command(BaseCommand):
 
     help = (
         "Creates the superuser DJANGO_SUPERUSER_USERNAME (default: admin) with DJANGO_SUPERUSER_PASSWORD, or with a "
-        "random one-time password, which is printed and which the first sign-in must replace. Does nothing where any "
-        "superuser exists."
+        "random one-time password, which it prints and which the user must replace at the first sign-in. Does nothing "
+        "if a superuser exists."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

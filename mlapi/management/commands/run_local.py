@@ -1,4 +1,4 @@
-"""`run_local`: the part of `make run` that follows the installation of requirements."""
+"""`run_local`: what `make run` does after it has installed the requirements."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ KEY_NAME = "make run"
 
 
 def publish_lines() -> list[str]:
-    """Return the command that publishes a model to this registry, also from a shell without the service's settings."""
+    """Return the lines that tell how to publish a model from a shell without the service's settings."""
     storage = settings.MODELS_STORAGE
     is_default = storage == (settings.VAR_DIR / "models").as_uri()
     given = [] if is_default else [f"MODELS_STORAGE={shlex.quote(storage)}"]
-    # Without credentials, which an endpoint may contain.
+    # `identity` removes credentials, which an endpoint may contain.
     endpoint = conf.storage().identity().endpoint
     given += [f"AWS_ENDPOINT_URL_S3={shlex.quote(endpoint)}"] if endpoint else []
     given += [f"MLAPI_VAR={shlex.quote(os.environ['MLAPI_VAR'])}"] if os.environ.get("MLAPI_VAR") else []
     line = " ".join([*given, ".venv/bin/python manage.py publish_model churn churn.joblib --activate"])
-    # An address with a password is not printed.
+    # DATABASE_URL is not printed, because it contains a password.
     return [line, *(["Set DATABASE_URL there as it is set here."] if os.environ.get("DATABASE_URL") else [])]
 
 
 class Command(BaseCommand):
-    """Prepare the data, serve in the foreground, and print the addresses."""
+    """Prepare the registry, serve in the foreground, and print the URLs."""
 
-    # The command itself creates the storage that the checks require.
+    # The checks require the storage, which this command creates.
     requires_system_checks: list[str] = []
     help = "Migrates the database, publishes the demo into an empty registry, and serves on $PORT."
 
@@ -68,13 +68,13 @@ class Command(BaseCommand):
         account = self._prepare(is_local=parts.scheme == "file")
         key = self._kept_key() if settings.MLAPI_REQUIRE_API_KEY else ""
         command = [sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")]
-        # Ctrl-C reaches only this process, which then stops the server. A server that is still starting would report
-        # the signal as an error with a traceback.
-        asked: list[int] = []
+        # The server has its own process group: Ctrl-C reaches only this process, which then stops the server. A server
+        # that is still starting would report the signal as an error with a traceback.
+        received: list[int] = []
         servers: list[subprocess.Popen[bytes]] = []
 
         def end(number: int, _frame: Any) -> None:
-            asked.append(number)
+            received.append(number)
             for server in servers:
                 server.terminate()
 
@@ -83,20 +83,20 @@ class Command(BaseCommand):
         environment = {**os.environ, "MLAPI_BIND": self._host()}
         servers.append(subprocess.Popen(command, process_group=0, env=environment))
         server = servers[0]
-        if asked:
+        if received:
             server.terminate()
         try:
             if self._wait_until_ready(server):
-                self._say_where(account, key)
+                self._print_urls(account, key)
         except OSError:
             # The server may have ended before the query for its models.
-            if not asked:
+            if not received:
                 raise
         status = server.wait()
-        if asked:
-            raise SystemExit(130 if asked[0] == signal.SIGINT else 0)
+        if received:
+            raise SystemExit(130 if received[0] == signal.SIGINT else 0)
         if status:
-            raise CommandError(f"The server ended with status {status}; its last lines above say why.")
+            raise CommandError(f"The server ended with status {status}; its last log lines give the reason.")
 
     def _require_port(self) -> None:
         with socket.socket() as probe:
@@ -105,8 +105,8 @@ class Command(BaseCommand):
                 probe.bind((self._host(), settings.PORT))
             except OSError as error:
                 raise CommandError(
-                    f"Port {settings.PORT} cannot be used: {error.strerror}. Stop what listens there, or choose "
-                    "another: PORT=8123 make run"
+                    f"Port {settings.PORT} cannot be used: {error.strerror}. Stop the program that uses it, "
+                    "or choose another port: PORT=8123 make run"
                 ) from error
 
     def _host(self) -> str:
@@ -153,20 +153,20 @@ class Command(BaseCommand):
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and server.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self._url()}/health/ready", timeout=5):  # noqa: S310 - our own
+                with urllib.request.urlopen(f"{self._url()}/health/ready", timeout=5):  # noqa: S310 - a local http URL
                     return True
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         if server.poll() is None:
             self.stderr.write(
-                f"Not ready after {READY_SECONDS:.0f} s: see {self._url()}/health/ready for what is missing."
+                f"Not ready after {READY_SECONDS:.0f} s: {self._url()}/health/ready lists the missing models."
             )
         return False
 
     def _url(self) -> str:
         return f"http://localhost:{settings.PORT}"
 
-    def _say_where(self, account: str, key: str) -> None:
+    def _print_urls(self, account: str, key: str) -> None:
         url = self._url()
         lines = [
             "",
@@ -184,7 +184,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _account(self) -> str:
-        """Return which password the admin account of an earlier start has."""
+        """Return a line that says which password the admin account has, if it is older than this start."""
         unused = OneTimePassword.objects.select_related("user").first()
         held = "your own password" if unused is None else "the one-time password of the first start"
         name = unused.user.get_username() if unused else os.environ.get("DJANGO_SUPERUSER_USERNAME") or "admin"
@@ -192,7 +192,7 @@ class Command(BaseCommand):
 
     def _curl(self, key: str) -> list[str]:
         """Return a curl command for the default model that works unchanged."""
-        with urllib.request.urlopen(f"{self._url()}/models", timeout=5) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{self._url()}/models", timeout=5) as answer:  # noqa: S310 - a local http URL
             listing = orjson.loads(answer.read())
         for model in listing["models"]:
             if model["is_default"]:

@@ -1,4 +1,4 @@
-"""Limits the number of series: some models have their own, the others are summed under `other`.
+"""Limits the number of series: some models have their own series, the other models are summed under `other`.
 
 A model's assignment never changes, so that no counter decreases.
 """
@@ -25,7 +25,7 @@ class SeriesBound:
         """Share the choice with the other workers through the directory of `snapshots`."""
         self._snapshots = snapshots
         self._max_models = max_models
-        # The worker's own choice, while it cannot be shared.
+        # The choice of this worker; used while the choice cannot be shared.
         self._own: frozenset[str] = frozenset()
 
     def apply(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from models_registry.monitoring.buckets import SECONDS, VALUES
 
+# Upper bounds of the buckets of rows in a call.
 ROWS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0, 10000.0, 100000.0)
 
 
@@ -23,18 +24,20 @@ _VERSION = ("model", "version")
 
 REQUESTS = Metric(
     "mlapi_requests",
-    "Requests by outcome: success, refused (the caller's mistake), unauthorized, limited, left, unavailable, failed.",
+    "Requests by outcome: success, refused (the client's mistake), unauthorized, limited, left, unavailable, failed.",
     (*_VERSION, "protocol", "outcome"),
 )
 ROWS_PREDICTED = Metric("mlapi_rows", "Rows predicted.", _VERSION)
-TOTAL_SECONDS = Metric("mlapi_request_seconds", "Total duration of an answered prediction.", _VERSION, SECONDS)
+TOTAL_SECONDS = Metric("mlapi_request_seconds", "Total duration of a successful prediction.", _VERSION, SECONDS)
 WAITING_SECONDS = Metric(
     "mlapi_waiting_seconds",
-    "Part of it: waiting for a slot, and for the model while it computes other requests' rows.",
+    "Part of mlapi_request_seconds: waiting for a slot, and for the model while it computes other requests' rows.",
     _VERSION,
     SECONDS,
 )
-MODEL_SECONDS = Metric("mlapi_model_seconds", "Part of it: the model's computation.", _VERSION, SECONDS)
+MODEL_SECONDS = Metric(
+    "mlapi_model_seconds", "Part of mlapi_request_seconds: the model's computation.", _VERSION, SECONDS
+)
 CALL_ROWS = Metric("mlapi_model_call_rows", "Rows in one call of the model, from one or more requests.", _VERSION, ROWS)
 CLASSES = Metric("mlapi_predictions", "Predictions by class.", (*_VERSION, "prediction"))
 PREDICTED_VALUES = Metric("mlapi_prediction_value", "Predicted numbers.", _VERSION, VALUES)
@@ -43,7 +46,7 @@ MODEL_ERRORS = Metric(
     "Requests on which the model failed, by kind: exception, not_finite, out_of_memory, worker_lost.",
     (*_VERSION, "kind"),
 )
-SWAPS = Metric("mlapi_swaps", "Versions activated by this machine's workers.", ("model",))
+SWAPS = Metric("mlapi_swaps", "Versions that this machine's workers swapped in.", ("model",))
 LOAD_FAILURES = Metric("mlapi_load_failures", "Failed attempts to load a version.", ("model",))
 
 LOGGED_ROWS = Metric("mlapi_logged_rows", "Rows of the prediction log: written, dropped.", (*_VERSION, "outcome"))

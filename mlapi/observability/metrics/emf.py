@@ -22,6 +22,7 @@ NAMESPACE = "mlapi"
 MINUTE_SECONDS = 60.0
 # CloudWatch accepts at most 100 distinct values per metric: 0.1 ms to over 60 s in steps of 15 %.
 _BOUNDS_MS = 0.1 * 1.15 ** np.arange(98)
+# Outcomes that count as errors.
 _FAULTS = frozenset({"failed", "unavailable"})
 
 
@@ -31,6 +32,7 @@ class Minute:
 
     requests: int = 0
     errors: int = 0
+    # Successful predictions by the index of their latency's bucket in _BOUNDS_MS.
     buckets: Counter[int] = field(default_factory=Counter)
     lowest_ms: float = float("inf")
     highest_ms: float = 0.0
@@ -48,14 +50,14 @@ class EmfExporter:
         self._guard = threading.Lock()
         self._recorder = recorder
         self._thread = PeriodicThread("emf", self._write, seconds=MINUTE_SECONDS, last_step=self._write)
-        recorder.watch = self.take
+        recorder.on_records = self.take
 
     def start(self) -> None:
         """Report every minute from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Report the current minute."""
+        """Write the lines of the current minute, and stop."""
         self._thread.stop()
 
     def take(self, records: list[Record]) -> None:

@@ -18,7 +18,7 @@ def metrics_endpoint(name: str, pattern: str, recorder: MetricsRecorder, bound: 
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         """Return the metrics of all workers of this machine."""
-        body, content_type = expose(bound.apply(recorder.everyone()), accept=call.headers.get("Accept", ""))
+        body, content_type = expose(bound.apply(recorder.all_snapshots()), accept=call.headers.get("Accept", ""))
         return Reply(200, body, content_type=content_type)
 
     return Endpoint(

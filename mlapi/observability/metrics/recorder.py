@@ -22,20 +22,20 @@ from models_registry.inference.runtime import Runtime, ServingSnapshot
 log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 1.0
-# An idle worker writes its memory and the age of its registry data this often; less often with very many models.
+# How often an idle worker writes its memory and the age of its registry data; less often with thousands of models.
 IDLE_FLUSH_SECONDS = 5.0
-# Above this number of records, a request adds them up itself: records keep predictions in memory. This delays requests,
-# and the longer the backlog, the more records are added up at once.
+# Above this number of records, the request itself adds them up, because records keep predictions in memory. A longer
+# backlog would delay that request for longer.
 MAX_RECORDS = 256
 MAX_ROWS = 4096
 
-Watch = Callable[[list[Record]], None]
+OnRecords = Callable[[list[Record]], None]
 # A metric, its labels and its value.
 Gauge = tuple[str, tuple[str, ...], float]
 
 
 class MetricsRecorder:
-    """Counts requests of one process."""
+    """Counts the requests of one worker process."""
 
     def __init__(self, runtime: Runtime, snapshots: Snapshots) -> None:
         """Count for `runtime`; other workers read the counts from `snapshots`."""
@@ -51,8 +51,9 @@ class MetricsRecorder:
         self._flushed_snapshot: ServingSnapshot | None = None
         self._flushed_failures = 0
         self._idle_flush = Pace(IDLE_FLUSH_SECONDS)
-        self._states: tuple[ServingSnapshot, list[Gauge]] | None = None
-        self.watch: Watch | None = None
+        self._model_rows: tuple[ServingSnapshot, list[Gauge]] | None = None
+        # Called with the records that were added up, for other exporters.
+        self.on_records: OnRecords | None = None
 
     def record(self, record: Record) -> None:
         """Append one request; a thread adds it up later."""
@@ -70,8 +71,8 @@ class MetricsRecorder:
             if taken:
                 self._has_counted = True
                 sum_up(taken, self._totals)
-                if self.watch is not None:
-                    self.watch(taken)
+                if self.on_records is not None:
+                    self.on_records(taken)
 
     def totals(self) -> Totals:
         """Return this worker's counts so far."""
@@ -107,7 +108,7 @@ class MetricsRecorder:
         with self._flushing, self._idle_flush.measured():
             self._snapshots.write(self.snapshot(), pid=os.getpid())
 
-    def everyone(self) -> list[Snapshot]:
+    def all_snapshots(self) -> list[Snapshot]:
         """Return the snapshots of this machine's workers: current for this worker, up to a second old for the others.
 
         All are read from the shared directory, so that no worker reports lower counts than another worker did.
@@ -141,7 +142,7 @@ class MetricsRecorder:
         """Count the unfinished calls of lost workers as failures of their versions."""
         snapshot = self._runtime.snapshot
         if not snapshot.was_ready or snapshot.awaited:
-            return  # an unloaded version has no id here
+            return  # the calls belong to versions that may not be loaded yet
         try:
             lost = self._snapshots.take_calls()
         except OSError as error:
@@ -177,7 +178,7 @@ class MetricsRecorder:
             log.error(
                 "metrics_not_shared",
                 reason=str(error),
-                next="Each worker answers /metrics with its own figures until MLAPI_VAR can be written again.",
+                next="Until MLAPI_VAR is writable again, each worker reports only its own metrics.",
             )
         if error is None and not self._is_sharing:
             log.info("metrics_shared_again")
@@ -196,11 +197,11 @@ class MetricsRecorder:
     def _model_gauges(self) -> list[Gauge]:
         """Return the gauges of all models; computed once per snapshot."""
         snapshot = self._runtime.snapshot
-        if self._states is None or self._states[0] is not snapshot:
+        if self._model_rows is None or self._model_rows[0] is not snapshot:
             rows: list[Gauge] = [(definitions.MODEL_WORKERS.name, labels, 1) for labels in model_states(self._runtime)]
             rows += [(definitions.TRAFFIC.name, labels, percent) for labels, percent in traffic_shares(self._runtime)]
-            self._states = (snapshot, rows)
-        return self._states[1]
+            self._model_rows = (snapshot, rows)
+        return self._model_rows[1]
 
 
 def model_states(runtime: Runtime) -> list[tuple[str, str, str]]:

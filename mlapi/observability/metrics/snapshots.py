@@ -23,7 +23,7 @@ RETIRED = "retired.json"
 # No .json suffix, so that these are not read as workers' files.
 CHOSEN = "models-with-series"
 LOST_CALLS = "lost-calls"
-# Longer than any read takes: a worker that hangs in a read must not block the others.
+# Longer than any read takes. A worker that hangs in a read must not block the other workers.
 LOCK_SECONDS = 1.0
 LOCK_POLL_SECONDS = 0.02
 
@@ -40,7 +40,7 @@ class Snapshots:
     """A directory with one file for each worker, and one file for all ended workers."""
 
     def __init__(self, directory: Path) -> None:
-        """Use `directory`. If it is full, read-only or missing, methods raise OSError."""
+        """Use `directory`. The methods raise OSError if it cannot be read or written, for example on a full disk."""
         self._directory = directory
         # Workers that ended while the directory was unusable.
         self._unretired: set[int] = set()
@@ -132,12 +132,17 @@ class Snapshots:
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
-        """Lock out a reader while a worker's counts are moved, so that nothing is counted twice or lost."""
+        """Hold the directory's lock, shared or exclusive (`kind`); BlockingIOError after LOCK_SECONDS.
+
+        No worker reads while counts move from one file to another, so no request is lost or counted twice.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / "lock").open("a") as lock:
             deadline = time.monotonic() + LOCK_SECONDS
             if not acquire(lock.fileno(), kind, deadline=deadline, poll_seconds=LOCK_POLL_SECONDS):
-                raise BlockingIOError(errno.EAGAIN, "Another worker keeps the metrics locked", str(self._directory))
+                raise BlockingIOError(
+                    errno.EAGAIN, "Another worker holds the lock of the metrics", str(self._directory)
+                )
             yield
 
 

@@ -16,7 +16,7 @@ def triton_statistics(recorder: MetricsRecorder) -> Callable[[Sequence[tuple[str
 
     def statistics_of(asked: Sequence[tuple[str, int]]) -> list[VersionStatistics]:
         totals = Totals()
-        for snapshot in recorder.everyone():
+        for snapshot in recorder.all_snapshots():
             totals.add(snapshot.totals)
         return [_statistics(totals, (name, str(number))) for name, number in asked]
 

@@ -20,7 +20,7 @@ def usage_by_version(totals: Totals) -> dict[VersionKey, Usage]:
             parts["refused"] += int(count) if outcome != "success" else 0
     for (model, version, kind), count in totals.counters[definitions.MODEL_ERRORS.name].items():
         parts = found[model, int(version)]
-        # Already counted above, with the other unanswered requests.
+        # The loop above has counted these requests as refused.
         parts["refused"] -= int(count)
         parts["errors"] = {**(parts["errors"] or {}), kind: int(count)}
     for (model, version), rows in totals.counters[definitions.ROWS_PREDICTED.name].items():

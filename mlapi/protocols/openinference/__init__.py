@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from mlapi.protocols.openinference.infer import infer
 from mlapi.protocols.openinference.metadata import model, model_config, model_ready, server
-from mlapi.protocols.openinference.replies import error_reply, saying, unknown_address
+from mlapi.protocols.openinference.replies import error_reply, health_handler, unknown_address
 from mlapi.protocols.openinference.repository import index, refuse_load
 from mlapi.protocols.openinference.statistics import VersionStatistics, statistics
 
 __all__ = [
     "VersionStatistics",
     "error_reply",
+    "health_handler",
     "index",
     "infer",
     "model",
     "model_config",
     "model_ready",
     "refuse_load",
-    "saying",
     "server",
     "statistics",
     "unknown_address",

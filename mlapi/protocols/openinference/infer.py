@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import reprlib
 import zlib
 from typing import Any
 
@@ -15,7 +16,6 @@ from mlapi.protocols.openinference.metadata import PROBABILITIES, output_names
 from mlapi.protocols.openinference.requests import HEADER_LENGTH, InferRequest, Output, read_request
 from mlapi.protocols.openinference.tensors import Array, Tensor, write
 from mlapi.protocols.predicting import as_rows, call_method, predict
-from models_registry.artifacts.features import describe_value
 from models_registry.artifacts.prediction import Prediction, method_of
 from models_registry.artifacts.prediction_json import probabilities_of
 from models_registry.artifacts.schema import Schema
@@ -27,15 +27,15 @@ WORTH_COMPRESSING_BYTES = 1024
 
 
 async def infer(call: Call, runtime: Runtime) -> Reply:
-    """Return the requested outputs, by default `predict`."""
+    """Return the requested outputs of the model, by default `predict`, as JSON or as bytes after the JSON."""
     loaded = choose_model(call, runtime.snapshot)
     request = read_request(call, loaded.schema)
-    asked = request.outputs or (Output("predict", request.is_binary_by_default),)
-    refuse_unknown_outputs(loaded, asked)
+    outputs = request.outputs or (Output("predict", request.is_binary_by_default),)
+    refuse_unknown_outputs(loaded, outputs)
     count = rows_of(request)
     rows = as_rows(lambda: to_model(loaded.schema, request), count)
-    arrays = await compute(loaded, rows, count, [output.name for output in asked], runtime=runtime, stats=call.stats)
-    written = [write(output.name, arrays[output.name], is_binary=output.is_binary) for output in asked]
+    arrays = await compute(loaded, rows, count, [output.name for output in outputs], runtime=runtime, stats=call.stats)
+    written = [write(output.name, arrays[output.name], is_binary=output.is_binary) for output in outputs]
     content = {
         "model_name": loaded.name,
         "model_version": str(loaded.number),
@@ -44,7 +44,7 @@ async def infer(call: Call, runtime: Runtime) -> Reply:
     }
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     reply = Reply(200, body, headers=version_headers(loaded), stats=call.stats)
-    if any(output.is_binary for output in asked):
+    if any(output.is_binary for output in outputs):
         reply.headers.append((HEADER_LENGTH, str(len(body))))
         reply.content_type = "application/octet-stream"
         reply.body = b"".join((body, *(raw for _, raw in written)))
@@ -93,15 +93,15 @@ def is_matrix(tensor: Tensor, schema: Schema) -> bool:
     return tensor.width != 1 or len(schema.inputs) == 1 or tensor.name not in schema.names
 
 
-def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> None:
+def refuse_unknown_outputs(loaded: LoadedModel, outputs: tuple[Output, ...]) -> None:
     """Raise HttpError 400 for an output that this model does not have."""
     names = output_names(loaded)
-    for output in asked:
+    for output in outputs:
         if output.name not in names:
             raise HttpError(
                 400,
                 "unknown_output",
-                f"{loaded.name} version {loaded.number} has no output {describe_value(output.name)[11:]}; "
+                f"{loaded.name} version {loaded.number} has no output {reprlib.repr(output.name)}; "
                 f"it has {', '.join(names)}.",
                 field=output.name[:200],
                 expected=list(names),
@@ -111,7 +111,7 @@ def refuse_unknown_outputs(loaded: LoadedModel, asked: tuple[Output, ...]) -> No
 async def compute(
     loaded: LoadedModel, rows: Any, count: int, names: list[str], *, runtime: Runtime, stats: CallStats
 ) -> dict[str, Array]:
-    """Return each output by its name; one model call returns both `predict` and the probabilities."""
+    """Return the arrays of the outputs `names`; one model call returns both `predict` and the probabilities."""
     found: dict[str, Array] = {}
     answer: Prediction | None = None
     for name in names:
@@ -124,7 +124,7 @@ async def compute(
 
 
 def probabilities(answer: Prediction, name: str) -> Array:
-    """Return the probabilities called `name`: one output's if the model has several outputs."""
+    """Return the probabilities for the output `name`; `predict_proba_1` is those of the model's second output."""
     index = int(name.removeprefix(f"{PROBABILITIES}_")) if name != PROBABILITIES else None
     found = probabilities_of(answer, index)
     if found is None:

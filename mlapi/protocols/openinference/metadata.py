@@ -16,7 +16,7 @@ from models_registry.inference.runtime import LoadedModel, Runtime
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
 PROBABILITIES = "predict_proba"
-# Every model's predictor has these outputs.
+# The predictor computes these outputs; the other methods are called on the estimator.
 PREDICTED = frozenset({"predict", PROBABILITIES})
 DATATYPE_OF = {
     "float": "FP64",
@@ -90,7 +90,7 @@ def _configured(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def platform(loaded: LoadedModel) -> str:
-    """Return the model's framework; a compiled form is reported as scikit-learn's, which it was published as."""
+    """Return `onnx` for a published ONNX graph, else `sklearn`; a compiled form counts as what was published."""
     is_graph = "onnx" in type(loaded.estimator).__module__ and loaded.runs.get("form") != "compiled"
     return "onnx" if is_graph else "sklearn"
 
@@ -101,7 +101,7 @@ def takes_columns(schema: Schema) -> bool:
 
 
 def inputs(schema: Schema) -> list[dict[str, Any]]:
-    """Return the recommended form of the inputs; the service accepts both forms."""
+    """Return the recommended inputs: one tensor per feature, or one tensor for all. The service accepts both."""
     if not takes_columns(schema):
         return [{"name": MATRIX, "datatype": MATRIX_DATATYPE, "shape": [-1, len(schema.inputs)]}]
     return [{"name": feature.name, "datatype": datatype_of(feature), "shape": [-1, 1]} for feature in schema.inputs]
@@ -115,7 +115,7 @@ def datatype_of(feature: Feature) -> str:
 
 
 def outputs(loaded: LoadedModel) -> list[dict[str, Any]]:
-    """Return the available outputs; -1 is a dimension that only the model's answer tells."""
+    """Return the available outputs; -1 is a dimension that is known only after a prediction."""
     schema = loaded.schema
     return [
         {"name": name, "datatype": _datatype(loaded, name), "shape": [-1, _width(schema, name)]}

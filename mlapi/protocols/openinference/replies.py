@@ -1,4 +1,4 @@
-"""Parts that all of the protocol's responses share."""
+"""Responses that the handlers of this protocol share: errors, JSON, health, unknown paths."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def json_reply(content: Any, **given: Any) -> Reply:
     return Reply(200, orjson.dumps(content, default=str), **given)
 
 
-def saying(check: Handler, word: str) -> Handler:
-    """Return a handler that answers `{word: true}` if `check` passes, and otherwise raises the check's error."""
+def health_handler(check: Handler, name: str) -> Handler:
+    """Return a handler that answers `{name: true}` if `check` passes, and otherwise raises the check's error."""
 
     def answer(call: Call, runtime: Runtime) -> Reply:
         check(call, runtime)
-        return json_reply({word: True})
+        return json_reply({name: True})
 
     return answer
 
 
 def unknown_address(call: Call, runtime: Runtime) -> Reply:
-    """Raise the 404 for a path, or an extension, of the protocol that is not served."""
+    """Raise HttpError 404 for a path below /v2 that is not served; suggest a path without its last slash."""
     address = f"/v2/{call.params.get('rest', '')[:200]}"
     if address.endswith("/"):
         raise HttpError(

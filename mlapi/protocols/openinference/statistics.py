@@ -33,29 +33,29 @@ def statistics(statistics_of: StatisticsOf) -> Handler:
     def answer(call: Call, runtime: Runtime) -> Reply:
         snapshot = runtime.snapshot
         if call.model is None:
-            asked = [(loaded.name, loaded.number) for loaded in snapshot.models.values()]
+            versions = [(loaded.name, loaded.number) for loaded in snapshot.models.values()]
         else:
             loaded = find_model(snapshot, call.model, call.version)
-            asked = [(loaded.name, loaded.number)]
-        lines = zip(asked, statistics_of(asked), strict=True)
-        return json_reply({"model_stats": [_line(name, number, one) for (name, number), one in lines]})
+            versions = [(loaded.name, loaded.number)]
+        lines = zip(versions, statistics_of(versions), strict=True)
+        return json_reply({"model_stats": [_line(name, number, counted) for (name, number), counted in lines]})
 
     return answer
 
 
-def _line(name: str, number: int, one: VersionStatistics) -> dict[str, Any]:
-    done = one.succeeded
+def _line(name: str, number: int, counted: VersionStatistics) -> dict[str, Any]:
+    done = counted.succeeded
     return {
         "name": name,
         "version": str(number),
-        "inference_count": one.rows,
-        "execution_count": one.calls,
+        "inference_count": counted.rows,
+        "execution_count": counted.calls,
         "inference_stats": {
-            "success": _duration(done, one.total_seconds),
-            "fail": _duration(one.failed, 0.0),
-            "queue": _duration(done, one.waiting_seconds),
+            "success": _duration(done, counted.total_seconds),
+            "fail": _duration(counted.failed, 0.0),
+            "queue": _duration(done, counted.waiting_seconds),
             "compute_input": _duration(done, 0.0),
-            "compute_infer": _duration(done, one.model_seconds),
+            "compute_infer": _duration(done, counted.model_seconds),
             "compute_output": _duration(done, 0.0),
         },
         "batch_stats": [],

@@ -31,7 +31,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 DATATYPES = (*DTYPES, "BYTES")
 # The JSON types for each kind of dtype; null is a missing value.
-TAKEN: Mapping[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float, type(None)}}
+ACCEPTED_TYPES: Mapping[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float, type(None)}}
 IN_WORDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers or null"}
 LARGEST_INT64 = 2**63 - 1
 LENGTH = struct.Struct("<I")
@@ -87,9 +87,9 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Te
             raise bad_tensor(name, f"BYTES takes strings in JSON, found {_first_other(flat, {str, type(None)})}")
         return Tensor(name, datatype, shape, flat)
     dtype = DTYPES[datatype]
-    if not kinds <= TAKEN[dtype.kind]:
+    if not kinds <= ACCEPTED_TYPES[dtype.kind]:
         raise bad_tensor(
-            name, f"{datatype} takes {IN_WORDS[dtype.kind]}, found {_first_other(flat, TAKEN[dtype.kind])}"
+            name, f"{datatype} takes {IN_WORDS[dtype.kind]}, found {_first_other(flat, ACCEPTED_TYPES[dtype.kind])}"
         )
     try:
         with np.errstate(over="ignore"):  # The schema refuses infinite values later, with row and feature.
@@ -114,12 +114,12 @@ def _flat(name: str, shape: tuple[int, ...], data: Any) -> list[Any]:
             raise bad_tensor(name, f"'shape' says {rows} rows, but 'data' has {len(data)}")
         return list(chain.from_iterable(data))
     if len(data) != prod(shape):
-        raise bad_tensor(name, f"'shape' {list(shape)} needs {prod(shape)} values, 'data' has {len(data)}")
+        raise bad_tensor(name, f"'shape' {list(shape)} needs {prod(shape)} values, but 'data' has {len(data)}")
     return data
 
 
-def _first_other(values: Sequence[Any], taken: set[type]) -> str:
-    return next(describe_value(value) for value in values if type(value) not in taken)
+def _first_other(values: Sequence[Any], accepted: set[type]) -> str:
+    return next(describe_value(value) for value in values if type(value) not in accepted)
 
 
 def from_bytes(name: str, datatype: str, shape: tuple[int, ...], raw: memoryview) -> Tensor:
@@ -132,7 +132,7 @@ def from_bytes(name: str, datatype: str, shape: tuple[int, ...], raw: memoryview
         raise bad_tensor(
             name,
             f"'shape' {list(shape)} of {datatype} needs {count * dtype.itemsize} bytes, "
-            f"'binary_data_size' says {len(raw)}",
+            f"but 'binary_data_size' is {len(raw)}",
         )
     if datatype == "BOOL" and count and np.frombuffer(raw, np.uint8).max() > 1:
         raise bad_tensor(name, "a BOOL is one byte, 0 or 1")
@@ -150,7 +150,7 @@ def _strings(name: str, count: int, raw: memoryview) -> list[str]:
         try:
             found.append(str(raw[start:position], "utf-8"))
         except UnicodeDecodeError:
-            raise bad_tensor(name, f"string {index} is not valid UTF-8; text models take text") from None
+            raise bad_tensor(name, f"string {index} is not valid UTF-8; send text as UTF-8") from None
     if position != end:
         raise bad_tensor(name, f"{end - position} bytes are left after {count} strings")
     return found
