@@ -75,7 +75,8 @@ def make_role(connection: psycopg.Connection, role: str, password: str) -> None:
         is_there = cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
         verb = sql.SQL("ALTER ROLE" if is_there else "CREATE ROLE")
         cursor.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, quoted))
-        # Only a member of a role may make it an owner. Also, tasks of an older image still connect as the master.
+        # Only a member of a role may give it ownership. The membership also lets tasks of an older image, which connect
+        # as the master, use the tables.
         cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
         cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), name))
         for (statement,) in cursor.execute(_OWNED_BY_MASTER.encode(), {"role": role}).fetchall():

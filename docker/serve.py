@@ -44,7 +44,7 @@ def main() -> int:
         cwd=_APP,
         env=environment,
     )
-    end_in_two_steps(server, drain_seconds=drain_for_seconds, on_drain=draining.begin)
+    drain_on_sigterm(server, drain_seconds=drain_for_seconds, on_drain=draining.begin)
     return server.wait()
 
 
@@ -58,7 +58,7 @@ def serving_environment(given: Mapping[str, str], *, is_sagemaker: bool) -> dict
         "MODELS_STORAGE": _SAGEMAKER_MODELS.parent.as_uri(),
         # Nobody can activate versions in such a container.
         "MODELS_POLICY": "latest",
-        # Only SageMaker can reach the container, and only for predictions. No session outlives a restart or is shared.
+        # Only SageMaker can reach the container. Nobody signs in to the admin, so the key need not outlive a restart.
         "DJANGO_ALLOWED_HOSTS": "*",
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
     }
@@ -75,7 +75,7 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
     raise SystemExit(f"DRAIN_SECONDS is {given!r}; expected a number of seconds from 0 to {_MAX_DRAIN_SECONDS}.")
 
 
-def end_in_two_steps(server: subprocess.Popen[bytes], *, drain_seconds: float, on_drain: Callable[[], None]) -> None:
+def drain_on_sigterm(server: subprocess.Popen[bytes], *, drain_seconds: float, on_drain: Callable[[], None]) -> None:
     """Install signal handlers: SIGTERM calls `on_drain`, and after `drain_seconds` stops gunicorn gracefully.
 
     A load balancer still sends requests to a stopping task until it has deregistered the task. A second SIGTERM, or

@@ -25,7 +25,7 @@ def live(call: Call, runtime: Runtime) -> Reply:
         raise HttpError(
             503,
             "prediction_hangs",
-            f"A prediction has been under way for {oldest:.0f} s; at most {settings.MLAPI_PREDICTION_SECONDS:.0f} are "
+            f"A prediction has been running for {oldest:.0f} s; at most {settings.MLAPI_PREDICTION_SECONDS:.0f} are "
             "allowed (MLAPI_PREDICTION_SECONDS). The worker is replaced.",
         )
     return Reply(200, b'{"status":"live"}')

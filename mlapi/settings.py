@@ -1,4 +1,4 @@
-"""All settings, each from one environment variable. docs/settings.md describes them; a test compares the two."""
+"""Django's settings. Those of the service come from environment variables, which docs/settings.md describes."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-# The artifact upload has its own handler; no other path accepts files.
+# The uploads of artifacts and tables set their own handlers; no other path accepts files.
 FILE_UPLOAD_HANDLERS = ["mlapi.body_limits.NoFiles"]
 
 AUTHENTICATION_BACKENDS = [

@@ -48,7 +48,7 @@ def to_response(reply: Reply) -> HttpResponse:
 
 
 def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Return an error in the contract's form; outside the API, a browser gets a page."""
+    """Return an error as the service's error JSON, or as a page for a browser outside the API."""
     request_id = request_id_of(request.headers.get("X-Request-ID"))
     if wants_page(request):
         response = error_page(error, request_id)
@@ -60,7 +60,7 @@ def error_response(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 400, or the status of a known exception, in the contract's form."""
+    """Answer 400, or the status of a known exception, with `error_response`."""
     if isinstance(exception, FilesNotTaken):
         return error_response(
             request,
@@ -80,7 +80,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 403 in the contract's form."""
+    """Answer 403 with `error_response`."""
     user = getattr(request, "user", None)
     account = f"The account {user.get_username()}" if user is not None and user.is_authenticated else "This client"
     return error_response(
@@ -89,12 +89,12 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 
 
 def refused(request: HttpRequest, status: int, code: str, reason: str) -> HttpResponse:
-    """Answer a refusal in the contract's form."""
+    """Answer a refusal with `error_response`."""
     return error_response(request, HttpError(status, code, reason))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404 in the contract's form; suggest a path that differs only by its last slash."""
+    """Answer 404 with `error_response`; suggest a path that differs only by its last slash."""
     other = _other_slash(request.path_info)
     if other is not None:
         message = f"There is nothing at this address. Did you mean {other}?"

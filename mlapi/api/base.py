@@ -27,7 +27,7 @@ from models_registry.errors import UnknownModel
 from models_registry.models import RegisteredModel
 from models_registry.permissions import VIEW, is_limited, may, may_everywhere, scope_of
 
-# Shorter than the 60 s idle timeout of load balancers; a pipeline repeats its request.
+# Shorter than the 60 s idle timeout of load balancers; a client that waits longer repeats its request.
 MAX_WAIT_SECONDS = 50
 # Each waiting request holds a thread that predictions could use.
 _waits = threading.BoundedSemaphore(4)
@@ -55,8 +55,8 @@ class MayAct(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return True if the user has the permission, False if the user is not authenticated.
 
-        Raises PermissionDenied, which names the missing permission, and UnknownModel for a model that the user may not
-        view: it is indistinguishable from a missing model.
+        Raises PermissionDenied with the name of the missing permission. Raises UnknownModel for a model that the user
+        may not view, so that the response does not reveal the model.
         """
         user = request.user
         if not user or not user.is_authenticated:
@@ -126,7 +126,7 @@ class RegistryView(APIView):
         return made
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse a body that is too large, or of unknown length, before any of it is read."""
+        """Check the permissions, then refuse a body whose Content-Length is too large, before any of it is read."""
         super().initial(request, *args, **kwargs)
         refuse_too_large(request)
 
@@ -156,7 +156,7 @@ def refuse_too_large(request: Request) -> None:
 
 def validated(request: Request, kind: type[serializers.Serializer[Any]], *, of_query: bool = False) -> dict[str, Any]:
     """Return the validated request data; an invalid field is a 400 that names the field."""
-    # The framework's own mapping would treat an empty value as None.
+    # DRF would read an empty value in a QueryDict as None.
     given = MappingProxyType(request.query_params.dict()) if of_query else request.data
     serializer = kind(data=given)
     serializer.is_valid(raise_exception=True)

@@ -97,7 +97,7 @@ class FeatureDrift(ColumnDrift):
 class DriftReference(serializers.Serializer[Any]):
     """The reference that served values are compared with."""
 
-    source = serializers.CharField(  # type: ignore[assignment]  # as above
+    source = serializers.CharField(  # type: ignore[assignment]  # DRF removes declared fields from the class
         help_text="The file that the manifest names as `reference`, or `sample`, or `served`: the first rows served."
     )
     rows = serializers.IntegerField(help_text="Rows in the reference; at most `max_rows` are compared.")

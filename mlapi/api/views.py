@@ -64,7 +64,7 @@ class ModelView(RegistryView):
         responses={200: forms.ModelWithLabels, **PROBLEMS},
     )
     def patch(self, request: Request, name: str) -> Response:
-        """Change the given fields; of the aliases only the named ones, and null removes an alias."""
+        """Change the given fields; aliases that are not given stay, and null removes an alias."""
         wanted, model = validated(request, forms.ModelChange), services.get_model(name)
         with transaction.atomic():
             if "policy" in wanted:

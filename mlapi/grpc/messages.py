@@ -30,8 +30,8 @@ CONTENTS = {
 def http_body(request: Any) -> tuple[bytes, int]:
     """Return a ModelInferRequest as an HTTP body, and the length in bytes of the JSON at its start.
 
-    Raw contents follow the JSON unchanged. Raises HttpError 400 if the request has both kinds of contents, or if an
-    input has none.
+    Raw contents follow the JSON unchanged. Raises HttpError 400 if the raw contents do not match the inputs, if an
+    input has both kinds of contents, and for contents that JSON cannot represent.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):

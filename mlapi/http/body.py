@@ -154,6 +154,7 @@ def slots_for(body: bytes, encoding: str, *, limit: int) -> int:
     if encoding == "gzip":
         size = max(size, min(int.from_bytes(body[-4:], "little"), size * MAX_COMPRESSION))
     elif encoding == "deflate":
+        # An estimate: deflate does not store the size, and the slots grow with the content.
         size *= 4
     return 1 + min(size, limit) // SLOT_BYTES
 

@@ -1,8 +1,8 @@
 """Hosts Django behind the request pipeline: the admin, the registry's API and the pages.
 
 Django's own handler writes the whole body of every request to a temporary file before a view can refuse the request.
-Here only an artifact upload is streamed, to a view that authenticates first. Every other body is small and is read
-beforehand.
+Here only uploads of artifacts and tables are streamed, to views that authenticate first. Every other body is small and
+is read beforehand.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Handler(ASGIHandler):
             await sync_to_async(connections.close_all)()
 
     async def run_get_response(self, request: Any) -> Any:
-        """Return the response. A synchronous view's thread reads the files, piece by piece."""
+        """Return the response. A file in it is read in pieces in a thread, so that the event loop does not wait."""
         response: Any = await super().run_get_response(request)
         if response.streaming and not response.is_async:
             response.streaming_content = _read_in_thread(response.streaming_content)

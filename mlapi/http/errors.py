@@ -93,7 +93,7 @@ def drop_frames(error: BaseException) -> None:
 
 
 def handle_api_exception(error: Exception, context: dict[str, Any]) -> Response:
-    """Return the registry API's response to `error`, in the contract's form."""
+    """Return the registry API's response to `error`, as the service's error JSON."""
     # Imported here, so that a worker that only serves predictions does not load Django REST framework.
     from rest_framework.response import Response
     from rest_framework.views import set_rollback

@@ -85,7 +85,7 @@ def write_line(event: str, fields: dict[str, Any]) -> None:
         loop.call_soon(flush)
 
 
-def _without_callers_traceback(record: logging.LogRecord) -> bool:
+def _without_client_traceback(record: logging.LogRecord) -> bool:
     """Drop the traceback of a request that Django refuses: it shows no fault of the service and fills the log."""
     if record.name.startswith("django.security."):
         record.exc_info = None
@@ -108,7 +108,7 @@ def configure(form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
         )
     )
-    handler.addFilter(_without_callers_traceback)
+    handler.addFilter(_without_client_traceback)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

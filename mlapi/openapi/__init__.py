@@ -67,7 +67,7 @@ def model_document_handler(endpoints: Callable[[], Iterable[Endpoint]]) -> Handl
 
 
 def cached_document(snapshot: ServingSnapshot, endpoints: Iterable[Endpoint]) -> CachedDocument:
-    """Return the document of the models in `snapshot` at the `endpoints`."""
+    """Return the document of the models in `snapshot` at the `endpoints`; generate it if the cached one is old."""
     if _latest and _latest[0].fits(snapshot):
         return _latest[0]
     body = orjson.dumps(document(snapshot, endpoints), default=str)

@@ -75,7 +75,7 @@ def _explanation(schema: Schema) -> JsonSchema:
     }
     if schema.classes is not None:
         properties["class"] = ANY_LABEL | {
-            "description": "The class of the output: the second of two, or the predicted one of more."
+            "description": "The class of the output: the second of two classes, or the predicted class of more."
         }
     return {
         "type": "object",

@@ -20,7 +20,7 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def read_only(view: View) -> View:
-    """Let `view` answer GET and HEAD; other methods get the contract's 405 before the CSRF check."""
+    """Let `view` answer GET and HEAD; other methods get a 405 as JSON, before the CSRF check."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:

@@ -7,7 +7,7 @@
     publish(model, X_test, "http://localhost:8000", token="…", name="churn", metrics={"accuracy": 0.97})
     predict(X_test, "http://localhost:8000", name="churn")
 
-The token is made in the admin under "API tokens". The service has this file at /client.py.
+Create the token in the admin, under "API tokens". The service has this file at /client.py.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ REFERENCE_ROWS = 10_000
 ROWS_PER_REQUEST = 5000
 PIECE_BYTES = 1 << 18
 TIMEOUT_SECONDS = 120
-# Timeout of one request; load balancers close a connection after 60 s.
+# How long one request waits for a result; load balancers close a connection after 60 s.
 WAIT_SECONDS = 20
 # A service without the model answers 503 with Retry-After for as long as nobody activates it.
 MAX_RETRY_SECONDS = 120
+# States of a version whose validation has not ended.
 OPEN_STATES = ("found", "checking")
 
 

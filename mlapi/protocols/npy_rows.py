@@ -1,4 +1,4 @@
-"""Reads arrays in numpy's npy format without a copy; a pickle in the file is never opened."""
+"""Reads arrays in numpy's npy format without a copy; a pickle in the file is never loaded."""
 
 from __future__ import annotations
 

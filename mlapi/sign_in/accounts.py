@@ -39,7 +39,7 @@ def sign_in(request: HttpRequest, identity: Identity, *, through: str) -> User:
 def account_of(identity: Identity) -> User:
     """Return the account of an identity with updated groups; create the account at the first sign-in.
 
-    An identity whose groups no longer may use the registry loses all permissions of earlier sign-ins.
+    An identity whose groups may no longer use the registry loses all permissions of earlier sign-ins.
     """
     granted = {name for group, name in settings.MLAPI_SIGN_IN_GROUPS.items() if group in identity.groups}
     link = ExternalIdentity.objects.select_related("user").filter(issuer=identity.issuer, subject=identity.subject)
@@ -53,7 +53,7 @@ def account_of(identity: Identity) -> User:
     if not granted:
         raise SignInRefused(
             f"{identity.username} is signed in, but may not use this registry: none of its groups "
-            f"({', '.join(sorted(identity.groups)) or 'none'}) is admitted. Ask the operator for a group that is."
+            f"({', '.join(sorted(identity.groups)) or 'none'}) is admitted. Ask the operator to admit one of them."
         )
     assert user is not None
     if not user.is_active:
@@ -85,7 +85,7 @@ def _new_account(identity: Identity) -> User:
 
 
 def _update(user: User, identity: Identity, granted: set[str]) -> None:
-    """Update the account to its claims; groups without a mapped claim are unchanged."""
+    """Update the account from its claims; groups that MLAPI_SIGN_IN_GROUPS does not name are unchanged."""
     user.email, user.first_name, user.last_name = identity.email, identity.first_name, identity.last_name
     user.is_staff = bool(granted)
     user.is_superuser = SUPERUSER in granted

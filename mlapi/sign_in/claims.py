@@ -69,8 +69,8 @@ def identity_of(claims: Mapping[str, Any], *, issuer: str) -> Identity:
 def merged_claims(received: dict[str, Any]) -> dict[str, Any]:
     """Return the claims of the ID token, updated with those of the userinfo endpoint.
 
-    Some providers put groups into one of them only. Both must name the same subject (OpenID Connect Core, 5.3.2), of
-    the configured issuer.
+    Some providers put groups into only one of them. Both must name the same subject (OpenID Connect Core, 5.3.2), and
+    the issuer must be the configured one; otherwise SignInRefused.
     """
     token, user_info = received.get("id_token") or {}, received.get("userinfo") or {}
     if str(token.get("iss", "")).rstrip("/") != settings.MLAPI_OIDC_ISSUER.rstrip("/"):

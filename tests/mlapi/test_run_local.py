@@ -24,7 +24,7 @@ COMMAND = ".venv/bin/python manage.py publish_model churn churn.joblib --activat
         (
             "s3://my-bucket/models",
             {"DATABASE_URL": "postgres://u:secret@db/mlapi"},
-            [f"MODELS_STORAGE=s3://my-bucket/models {COMMAND}", "Set DATABASE_URL there as it is set here."],
+            [f"MODELS_STORAGE=s3://my-bucket/models {COMMAND}", "In that shell, set the same DATABASE_URL as here."],
         ),
     ],
 )

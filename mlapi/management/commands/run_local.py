@@ -43,7 +43,7 @@ def publish_lines() -> list[str]:
     given += [f"MLAPI_VAR={shlex.quote(os.environ['MLAPI_VAR'])}"] if os.environ.get("MLAPI_VAR") else []
     line = " ".join([*given, ".venv/bin/python manage.py publish_model churn churn.joblib --activate"])
     # DATABASE_URL is not printed, because it contains a password.
-    return [line, *(["Set DATABASE_URL there as it is set here."] if os.environ.get("DATABASE_URL") else [])]
+    return [line, *(["In that shell, set the same DATABASE_URL as here."] if os.environ.get("DATABASE_URL") else [])]
 
 
 class Command(BaseCommand):

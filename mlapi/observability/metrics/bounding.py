@@ -29,7 +29,7 @@ class SeriesBound:
         self._own: frozenset[str] = frozenset()
 
     def apply(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-        """Return all `snapshots`; the models beyond the limit are summed up."""
+        """Return all `snapshots`, with the models beyond the limit summed under `other`."""
         found = list(snapshots)
         uses, known = _uses(found)
         candidates = known if len(known) <= self._max_models else {name for name in known if uses[name]}

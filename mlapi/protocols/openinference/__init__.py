@@ -1,7 +1,7 @@
 """Open Inference Protocol v2 over REST, with Triton's extensions for binary tensors, repository and statistics.
 
 `tensors` converts tensors, `requests` parses an inference request, `infer` answers it. `metadata` describes a model's
-inputs and outputs, `repository` lists the loaded versions.
+inputs and outputs, `repository` lists the loaded versions, `statistics` counts their predictions.
 """
 
 from __future__ import annotations

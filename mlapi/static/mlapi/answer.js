@@ -104,7 +104,7 @@ window.mlapi = window.mlapi || {};
     find("peek").replaceChildren(element("strong", {}, text), share);
   }
 
-  // Only while at least the answer's first line is off screen.
+  // Shown only while the first line of the answer is off screen.
   new IntersectionObserver(([seen]) => {
     find("peek").hidden = seen.isIntersecting || seen.boundingClientRect.top < 0;
   }, { rootMargin: "0px 0px -112px 0px" }).observe(find("outcome"));

@@ -1,4 +1,4 @@
-// A grid of pixels to draw on: pointer, touch, or arrow keys and space.
+// A grid of pixels on which a user draws with the pointer, by touch, or with the keyboard.
 "use strict";
 
 window.mlapi = window.mlapi || {};

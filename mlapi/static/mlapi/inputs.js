@@ -24,8 +24,8 @@ window.mlapi = window.mlapi || {};
     return made;
   }
 
-  // A round number near a value: 1, 2 or 5 times a power of ten.
-  function nice(value) {
+  // Returns the next step of 1, 2 or 5 times a power of ten that is not below a value.
+  function roundStep(value) {
     const power = 10 ** Math.floor(Math.log10(value));
     return [1, 2, 5, 10].find((step) => step * power >= value * 0.999) * power;
   }
@@ -35,7 +35,7 @@ window.mlapi = window.mlapi || {};
     const near = typeof value === "bigint" ? Number(value) : value, known = Number.isFinite(near) ? near : 0;
     let [low, high] = input.range ? input.range.map(Number) : (known === 0 ? [-3, 3] : known > 0 ? [0, 2 * known] : [2 * known, 0]);
     if (low === high) [low, high] = known === 0 ? [-3, 3] : [Math.min(0, 2 * low), Math.max(0, 2 * high)];
-    const step = input.type === "integer" ? Math.max(1, nice((high - low) / 200)) : nice((high - low) / 200);
+    const step = input.type === "integer" ? Math.max(1, roundStep((high - low) / 200)) : roundStep((high - low) / 200);
     const room = input.range ? (high - low) / 4 : 0;
     const from = low >= 0 ? Math.max(0, low - room) : low - room, to = high <= 0 ? Math.min(0, high + room) : high + room;
     return { low: round(Math.floor(from / step) * step), high: round(Math.ceil(to / step) * step), step };
@@ -170,12 +170,13 @@ window.mlapi = window.mlapi || {};
       field.problem.textContent = problem || "";
     }
 
-    blame(name, sentence) {
+    markInvalid(name, sentence) {
       const index = this.inputs.findIndex((input) => input.name === name);
       if (index >= 0) this.mark(index, sentence);
     }
   }
 
+  // A row of pixels as a picture to draw on.
   class Picture {
     constructor(picture, row, onChange) {
       this.drawing = new window.mlapi.Drawing(picture, row, onChange);
@@ -202,10 +203,10 @@ window.mlapi = window.mlapi || {};
 
     read() { return [...this.drawing.values]; }
 
-    blame() { /* a pixel always holds a number of the right range */ }
+    markInvalid() { /* a pixel always holds a number of the right range */ }
   }
 
-  // For rows with arbitrary names, and for more features than a form should have.
+  // A JSON editor, for rows with arbitrary names and for rows of more than MAX_FIELDS features.
   class Json {
     constructor(example, onChange) {
       this.box = element("textarea", { id: "input-json", rows: "8", spellcheck: "false", "aria-describedby": "json-problem" });
@@ -231,7 +232,7 @@ window.mlapi = window.mlapi || {};
       }
     }
 
-    blame() { /* the sentence stands with the answer */ }
+    markInvalid() { /* the answer shows the error */ }
   }
 
   // Returns the editor that fits a model's schema, filled with its example.

@@ -7,7 +7,7 @@ window.mlapi = window.mlapi || {};
   // Matches a string, or a number outside of strings.
   const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
   const WHOLE = /^[+-]?\d+$/;
-  // A prefix that no string of a model has.
+  // A random prefix, so that no string of a model starts with it.
   const MARK = `whole number ${Math.random()} `;
   const MARKED = new RegExp(`"${MARK.replaceAll(".", "\\.")}(-?\\d+)"`, "g");
 

@@ -1,8 +1,8 @@
-// The playground: choose a model, change its inputs, see its answer.
+// The playground: choose a model, change its inputs, see its prediction.
 "use strict";
 
 (() => {
-  const LOOK_SECONDS = 10;
+  const REFRESH_SECONDS = 10;
   const PAUSE_MILLISECONDS = 90;
   const MAX_TABLE_ROWS = 50;
   const {
@@ -31,7 +31,7 @@
     return { model };
   }
 
-  async function lookAtTrial() {
+  async function showTrial() {
     try {
       const { model, error } = await readTrial();
       find("stage").hidden = !model;
@@ -49,14 +49,14 @@
     return undefined;
   }
 
-  async function look() {
+  async function refreshModels() {
     let catalogue;
     try {
       const reply = await fetch(`${main.dataset.models}?limit=1000`, { headers: { Accept: "application/json" }, cache: "no-store" });
       catalogue = parse(await reply.text());
       if (!reply.ok) throw new Error(catalogue.error);
     } catch (error) {
-      note(`The service is unavailable. Retrying every ${LOOK_SECONDS} seconds.`);
+      note(`The service is unavailable. Retrying every ${REFRESH_SECONDS} seconds.`);
       return;
     }
     const gone = state.models.length && !catalogue.models.length;
@@ -142,7 +142,7 @@
     }
   }
 
-  // The request: one at a time, the latest inputs win
+  // The prediction request: one at a time, with the latest inputs
 
   let isAsking = false, isStale = false, timer = 0, retry = 0;
 
@@ -202,7 +202,7 @@
     showAnswer(content);
     if (!find("explain").disabled) showExplanation(content.explanation);
     showBy(content.version, state.model);
-    if (content.version !== state.model.active_version && !trial) look();
+    if (content.version !== state.model.active_version && !trial) refreshModels();
   }
 
   function refuse(reply, content) {
@@ -212,7 +212,7 @@
       return;
     }
     showProblem(content.error, `${reply.status} · ${content.code} · request ${content.request_id}`);
-    if (content.feature) state.editor.blame(content.feature, `Expected ${content.expected}.`);
+    if (content.feature) state.editor.markInvalid(content.feature, `Expected ${content.expected}.`);
     if (!trial && (reply.status === 401 || reply.status === 403)) showKey();
     const wait = Number(reply.headers.get("Retry-After"));
     if (wait > 0) retry = setTimeout(ask, wait * 1000);
@@ -275,7 +275,7 @@
     find("snippet").firstChild.textContent = snippet(state.language, state.request);
   }
 
-  function speak(tab) {
+  function selectLanguage(tab) {
     document.querySelectorAll("[data-language]").forEach((other) => {
       other.setAttribute("aria-selected", String(other === tab));
       other.tabIndex = other === tab ? 0 : -1;
@@ -287,13 +287,13 @@
 
   const tabs = [...document.querySelectorAll("[data-language]")];
   tabs.forEach((tab, index) => {
-    tab.addEventListener("click", () => speak(tab));
+    tab.addEventListener("click", () => selectLanguage(tab));
     tab.addEventListener("keydown", (event) => {
       if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
       const step = event.key === "ArrowRight" ? 1 : tabs.length - 1;
       const next = tabs[(index + step) % tabs.length];
       next.focus();
-      speak(next);
+      selectLanguage(next);
     });
   });
 
@@ -319,10 +319,10 @@
   find("explain").addEventListener("change", ask);
   find("explain-choice").hidden = Boolean(trial);
   if (trial) {
-    lookAtTrial();
+    showTrial();
   } else {
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-    setInterval(() => { if (!document.hidden) look(); }, LOOK_SECONDS * 1000);
-    look();
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) refreshModels(); });
+    setInterval(() => { if (!document.hidden) refreshModels(); }, REFRESH_SECONDS * 1000);
+    refreshModels();
   }
 })();

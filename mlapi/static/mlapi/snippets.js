@@ -4,7 +4,7 @@
 window.mlapi = window.mlapi || {};
 
 (() => {
-  // JSON on one line with spaces; a picture's pixels line by line.
+  // Returns JSON on one line; a list longer than `perLine`, such as a picture, on several lines.
   function json(value, perLine = 0) {
     return literal(value, perLine, { true: "true", false: "false", null: "null" });
   }
