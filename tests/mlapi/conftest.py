@@ -8,19 +8,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.test import Client
 
 from mlapi import replica
 from mlapi.http import process
 from mlapi.http.application import Application
 from mlapi.http.django_host import DjangoHost
+from mlapi.observability.metrics.recorder import MetricsRecorder
+from mlapi.observability.metrics.snapshots import Snapshots
 from models_registry.artifacts.inference import infer_schema
 from models_registry.explanations.lazy import LazyExplainer
 from models_registry.inference.batching import DynamicBatcher
 from models_registry.inference.ground_truth import GroundTruthQueue
 from models_registry.inference.runtime import LoadedModel, ServingSnapshot
+from models_registry.models import RegisteredModel
 from tests.mlapi.callers import PERMISSIONS, Caller
 from tests.support.asgi import AsgiClient
 
@@ -82,3 +87,26 @@ def load() -> Iterator[Load]:
 def caller():
     """Return a program that may do everything."""
     return Caller(*PERMISSIONS)
+
+
+@pytest.fixture
+def recorder(monkeypatch, tmp_path):
+    """Return the recorder that counts this test's requests and nothing else."""
+    made = MetricsRecorder(replica.runtime, Snapshots(tmp_path / "metrics"))
+    monkeypatch.setattr(process.pipeline, "_recorder", made)
+    return made
+
+
+@pytest.fixture
+def look():
+    """Return a function that opens a page of the model `m` as somebody with these permissions."""
+
+    def open_page(name: str, query: str = "", *, permissions: tuple[str, ...] = ("view_registeredmodel",)):
+        user = User.objects.create_user("ann", password="x", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        browser = Client()
+        browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        pk = RegisteredModel.objects.get(name="m").pk
+        return browser.get(f"/admin/models_registry/registeredmodel/{pk}/{name}/{query}")
+
+    return open_page

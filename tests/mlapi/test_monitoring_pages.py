@@ -7,8 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.contrib.auth.models import User
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 from sklearn import metrics
@@ -16,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from models_registry import services
 from models_registry.artifacts.inference import infer_schema
-from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.models import ModelVersion
 from tests.mlapi.test_drift_api import ROWS as REFERENCE
 from tests.mlapi.test_drift_api import served  # noqa: F401
 from tests.mlapi.test_ground_truth import NUMBERS, ROWS, TARGETS, URL, client, labels_of, serve  # noqa: F401
@@ -27,21 +26,6 @@ from tests.support.registry import version
 pytestmark = pytest.mark.django_db
 
 SHIFTED = [[first, second + 10] for first, second in REFERENCE]
-
-
-@pytest.fixture
-def look():
-    """Return a function that opens a page of the model `m` as somebody with these permissions."""
-
-    def open_page(name: str, query: str = "", *, permissions: tuple[str, ...] = ("view_registeredmodel",)):
-        user = User.objects.create_user("ann", password="x", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        browser = Client()
-        browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-        pk = RegisteredModel.objects.get(name="m").pk
-        return browser.get(f"/admin/models_registry/registeredmodel/{pk}/{name}/{query}")
-
-    return open_page
 
 
 def row_text(answer, attribute: str) -> str:

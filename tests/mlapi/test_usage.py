@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mlapi import replica
 from mlapi.observability.metrics.recorder import MetricsRecorder
-from mlapi.observability.metrics.snapshots import Snapshots
 from mlapi.observability.metrics.usage import usage_by_version
 from models_registry.agent.usage_reporter import UsageReporter
 from models_registry.artifacts.schema import Schema
@@ -45,16 +43,6 @@ class Picky:
         if (rows == 14).any():
             return np.full(len(rows), np.inf)
         return np.where(rows[:, 0] > 0, "yes", "no")
-
-
-@pytest.fixture
-def recorder(monkeypatch, tmp_path):
-    """Return the recorder that counts this test's requests and nothing else."""
-    from mlapi.http import process
-
-    made = MetricsRecorder(replica.runtime, Snapshots(tmp_path / "metrics"))
-    monkeypatch.setattr(process.pipeline, "_recorder", made)
-    return made
 
 
 def minute_ended(recorder: MetricsRecorder, name: str = "r1") -> None:
