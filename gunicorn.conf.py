@@ -32,7 +32,8 @@ control_socket_disable = True
 keepalive = 75
 # Shorter than the 90 s between a container's SIGTERM and SIGKILL.
 graceful_timeout = 50
-# Longer than a worker waits for its models at the start (MODELS_START_SECONDS, by default 30 s).
+# gunicorn kills a worker that sends no heartbeat for this time. gunicorn applies no timeout before the first heartbeat,
+# which follows the wait for the models at the start.
 timeout = 120
 # Heartbeats in memory: on a slow disk they could block a worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import batch_forms as forms
+from mlapi.api import batch_serializers
 from mlapi.api.base import RegistryView, author_of, validated
 from mlapi.api.views import CONFLICT, PROBLEMS
 from models_registry import services
@@ -22,7 +22,9 @@ class BatchesView(RegistryView):
 
     needs = {"GET": VIEW, "POST": SCORE}
 
-    @extend_schema(operation_id="list_batches", tags=["registry"], responses={200: forms.Batch(many=True), **PROBLEMS})
+    @extend_schema(
+        operation_id="list_batches", tags=["registry"], responses={200: batch_serializers.Batch(many=True), **PROBLEMS}
+    )
     def get(self, request: Request, name: str) -> Response:
         """Return a model's newest batches, at most 100."""
         model = services.get_model(name)
@@ -32,12 +34,12 @@ class BatchesView(RegistryView):
     @extend_schema(
         operation_id="start_batch",
         tags=["registry"],
-        request=forms.BatchRequest,
-        responses={201: forms.Batch, **PROBLEMS},
+        request=batch_serializers.BatchRequest,
+        responses={201: batch_serializers.Batch, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> Response:
         """Queue a batch; a replica runs it. Without a version, the active version scores."""
-        wanted = validated(request, forms.BatchRequest)
+        wanted = validated(request, batch_serializers.BatchRequest)
         model = services.get_model(name)
         number = wanted.pop("version", None)
         version = model.active_version if number is None else services.get_version(model, number)
@@ -53,12 +55,14 @@ class BatchView(RegistryView):
 
     needs = {"GET": VIEW, "DELETE": SCORE}
 
-    @extend_schema(operation_id="get_batch", tags=["registry"], responses={200: forms.Batch, **PROBLEMS})
+    @extend_schema(operation_id="get_batch", tags=["registry"], responses={200: batch_serializers.Batch, **PROBLEMS})
     def get(self, request: Request, name: str, number: str) -> Response:
         """Return a batch and its progress."""
         return Response(services.describe_batch(services.get_batch(services.get_model(name), int(number))))
 
-    @extend_schema(operation_id="cancel_batch", tags=["registry"], responses={200: forms.Batch, **PROBLEMS, **CONFLICT})
+    @extend_schema(
+        operation_id="cancel_batch", tags=["registry"], responses={200: batch_serializers.Batch, **PROBLEMS, **CONFLICT}
+    )
     def delete(self, request: Request, name: str, number: str) -> Response:
         """Cancel a queued or running batch; its finished parts stay."""
         job = services.get_batch(services.get_model(name), int(number))

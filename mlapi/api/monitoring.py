@@ -13,8 +13,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import monitoring_forms as forms
-from mlapi.api import serializers
+from mlapi.api import monitoring_serializers, serializers
 from mlapi.api.base import RegistryView, StrictJSON, author_of, may_here, validated, waiting
 from mlapi.api.uploads import TABLE, FileUpload
 from mlapi.api.views import PROBLEMS
@@ -32,12 +31,12 @@ class UsageView(RegistryView):
     @extend_schema(
         operation_id="get_usage",
         tags=["registry"],
-        parameters=[forms.WindowQuery],
-        responses={200: forms.Usage, **PROBLEMS},
+        parameters=[monitoring_serializers.WindowQuery],
+        responses={200: monitoring_serializers.Usage, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
         """Return requests, errors, latency and predictions by version; each replica adds to it once a minute."""
-        window = WINDOWS[validated(request, forms.WindowQuery, of_query=True)["window"]]
+        window = WINDOWS[validated(request, monitoring_serializers.WindowQuery, of_query=True)["window"]]
         model = services.get_model(name)
         return Response(report_content(usage_report(model, window, datetime.now(UTC))))
 
@@ -50,12 +49,12 @@ class DriftView(RegistryView):
     @extend_schema(
         operation_id="get_drift",
         tags=["registry"],
-        parameters=[forms.WindowQuery],
-        responses={200: forms.Drift, **PROBLEMS},
+        parameters=[monitoring_serializers.WindowQuery],
+        responses={200: monitoring_serializers.Drift, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
         """Compare the logged requests with the reference of their version, by feature."""
-        window = WINDOWS[validated(request, forms.WindowQuery, of_query=True)["window"]]
+        window = WINDOWS[validated(request, monitoring_serializers.WindowQuery, of_query=True)["window"]]
         found = services.drift_report(services.get_model(name), window.step * window.steps)
         return Response({"window": window.name, **found})
 
@@ -68,12 +67,12 @@ class QualityView(RegistryView):
     @extend_schema(
         operation_id="get_quality",
         tags=["registry"],
-        parameters=[forms.WindowQuery],
-        responses={200: forms.Quality, **PROBLEMS},
+        parameters=[monitoring_serializers.WindowQuery],
+        responses={200: monitoring_serializers.Quality, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
         """Return the quality of the logged predictions by version and day, for rows with ground truth."""
-        window = WINDOWS[validated(request, forms.WindowQuery, of_query=True)["window"]]
+        window = WINDOWS[validated(request, monitoring_serializers.WindowQuery, of_query=True)["window"]]
         report = services.quality_report(services.get_model(name), window, datetime.now(UTC))
         return Response(services.quality_content(report))
 
@@ -93,12 +92,14 @@ class ReplaysView(RegistryView):
         operation_id="replay",
         tags=["registry"],
         # The form with a file is omitted: no schema describes a table's content.
-        request=forms.ReplayRequest,
-        responses={201: forms.Replay, **PROBLEMS, 413: serializers.Problem},
+        request=monitoring_serializers.ReplayRequest,
+        responses={201: monitoring_serializers.Replay, **PROBLEMS, 413: serializers.Problem},
     )
     def post(self, request: Request, name: str) -> Response:
         """Start a replay: a replica runs a version on known rows, to compare it with the active version."""
-        wanted = validated(request, forms.ReplayUpload if request.FILES else forms.ReplayRequest)
+        wanted = validated(
+            request, monitoring_serializers.ReplayUpload if request.FILES else monitoring_serializers.ReplayRequest
+        )
         version = services.get_version(services.get_model(name), wanted["version"])
         table = read_upload(wanted["input"], max_rows=wanted["rows"]) if "input" in wanted else None
         asked_for = services.ReplayRequest(version, table, rows=wanted["rows"], tolerance=wanted["tolerance"])
@@ -115,7 +116,7 @@ class ReplayView(RegistryView):
         operation_id="get_replay",
         tags=["registry"],
         parameters=[serializers.Wait],
-        responses={200: forms.Replay, **PROBLEMS},
+        responses={200: monitoring_serializers.Replay, **PROBLEMS},
     )
     def get(self, request: Request, name: str, number: str) -> Response:
         """Return a replay; with `wait_seconds`, wait until it ends, at most that long."""

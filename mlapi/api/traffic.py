@@ -8,8 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import serializers
-from mlapi.api import traffic_forms as forms
+from mlapi.api import serializers, traffic_serializers
 from mlapi.api.base import RegistryView, author_of, validated, waiting
 from mlapi.api.describing import shadow_content, traffic_content
 from mlapi.api.views import CONFLICT, PROBLEMS, known_version, require_override, rolled_out
@@ -22,7 +21,9 @@ class TrafficView(RegistryView):
 
     needs = {"GET": VIEW, "PUT": ACTIVATE, "DELETE": ACTIVATE}
 
-    @extend_schema(operation_id="get_traffic", tags=["registry"], responses={200: forms.Traffic, **PROBLEMS})
+    @extend_schema(
+        operation_id="get_traffic", tags=["registry"], responses={200: traffic_serializers.Traffic, **PROBLEMS}
+    )
     def get(self, request: Request, name: str) -> Response:
         """Return how the traffic is split, with both versions for comparison."""
         return Response(traffic_content(services.get_model(name)))
@@ -30,12 +31,12 @@ class TrafficView(RegistryView):
     @extend_schema(
         operation_id="split_traffic",
         tags=["registry"],
-        request=forms.TrafficRequest,
-        responses={200: forms.Traffic, **PROBLEMS, **CONFLICT},
+        request=traffic_serializers.TrafficRequest,
+        responses={200: traffic_serializers.Traffic, **PROBLEMS, **CONFLICT},
     )
     def put(self, request: Request, name: str) -> Response:
         """Give a candidate a share of the requests; with `wait_seconds`, wait until it gets them."""
-        wanted = validated(request, forms.TrafficRequest)
+        wanted = validated(request, traffic_serializers.TrafficRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         done = services.start_canary(
@@ -56,12 +57,12 @@ class TrafficView(RegistryView):
     @extend_schema(
         operation_id="end_split",
         tags=["registry"],
-        request=forms.TrafficEndRequest,
-        responses={200: forms.Traffic, **PROBLEMS},
+        request=traffic_serializers.TrafficEndRequest,
+        responses={200: traffic_serializers.Traffic, **PROBLEMS},
     )
     def delete(self, request: Request, name: str) -> Response:
         """End the canary; the active version answers all requests again."""
-        wanted = validated(request, forms.TrafficEndRequest)
+        wanted = validated(request, traffic_serializers.TrafficEndRequest)
         model = services.get_model(name)
         done = services.end_canary(model, by=author_of(request), reason=wanted["reason"])
         return Response({**traffic_content(model), "changed": done is not None})
@@ -72,7 +73,9 @@ class ShadowView(RegistryView):
 
     needs = {"GET": VIEW, "PUT": ACTIVATE, "DELETE": ACTIVATE}
 
-    @extend_schema(operation_id="get_shadow", tags=["registry"], responses={200: forms.Shadow, **PROBLEMS})
+    @extend_schema(
+        operation_id="get_shadow", tags=["registry"], responses={200: traffic_serializers.Shadow, **PROBLEMS}
+    )
     def get(self, request: Request, name: str) -> Response:
         """Return how often the shadow agrees with the active version."""
         return Response(shadow_content(services.get_model(name)))
@@ -80,12 +83,12 @@ class ShadowView(RegistryView):
     @extend_schema(
         operation_id="start_shadow",
         tags=["registry"],
-        request=forms.ShadowRequest,
-        responses={200: forms.Shadow, **PROBLEMS, **CONFLICT},
+        request=traffic_serializers.ShadowRequest,
+        responses={200: traffic_serializers.Shadow, **PROBLEMS, **CONFLICT},
     )
     def put(self, request: Request, name: str) -> Response:
         """Send a version copies of a share of the requests; its predictions are only compared."""
-        wanted = validated(request, forms.ShadowRequest)
+        wanted = validated(request, traffic_serializers.ShadowRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         done = services.start_shadow(
@@ -101,12 +104,12 @@ class ShadowView(RegistryView):
     @extend_schema(
         operation_id="end_shadow",
         tags=["registry"],
-        request=forms.TrafficEndRequest,
-        responses={200: forms.Shadow, **PROBLEMS},
+        request=traffic_serializers.TrafficEndRequest,
+        responses={200: traffic_serializers.Shadow, **PROBLEMS},
     )
     def delete(self, request: Request, name: str) -> Response:
         """End the shadow."""
-        wanted = validated(request, forms.TrafficEndRequest)
+        wanted = validated(request, traffic_serializers.TrafficEndRequest)
         model = services.get_model(name)
         done = services.end_shadow(model, by=author_of(request), reason=wanted["reason"])
         return Response({**shadow_content(model), "changed": done is not None})

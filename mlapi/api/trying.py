@@ -10,7 +10,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import serializers as forms
+from mlapi.api import serializers
 from mlapi.api.base import RegistryView
 from mlapi.api.views import PROBLEMS
 from mlapi.protocols.base import HttpError
@@ -42,8 +42,8 @@ class TryView(RegistryView):
     @extend_schema(
         operation_id="try_version",
         tags=["registry"],
-        request={"application/json": forms.TryRequest},
-        responses={200: forms.Tried, **PROBLEMS, 429: forms.Problem},
+        request={"application/json": serializers.TryRequest},
+        responses={200: serializers.Tried, **PROBLEMS, 429: serializers.Problem},
     )
     def post(self, request: Request, name: str, number: str) -> Response:
         """Return a version's predictions, whether it is active or not; loading takes seconds."""

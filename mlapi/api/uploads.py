@@ -18,7 +18,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import serializers as forms
+from mlapi.api import serializers
 from mlapi.api.base import RegistryView, author_of, validated, waiting
 from mlapi.api.describing import version_content
 from mlapi.api.paging import LINK_HEADER, VersionsQuery, page_of, paged
@@ -115,7 +115,7 @@ class VersionsView(RegistryView):
         operation_id="list_versions",
         tags=["registry"],
         parameters=[VersionsQuery, LINK_HEADER],
-        responses={200: forms.VersionSummary(many=True), **PROBLEMS},
+        responses={200: serializers.VersionSummary(many=True), **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
         """Return a model's versions, newest first; with `limit` one page."""
@@ -130,12 +130,12 @@ class VersionsView(RegistryView):
     @extend_schema(
         operation_id="publish",
         tags=["registry"],
-        request={"multipart/form-data": forms.PublishRequest},
-        responses={201: forms.Version, **PROBLEMS, 413: forms.Problem},
+        request={"multipart/form-data": serializers.PublishRequest},
+        responses={201: serializers.Version, **PROBLEMS, 413: serializers.Problem},
     )
     def post(self, request: Request, name: str) -> Response:
         """Store an artifact as a new version; a replica validates it. With `wait_seconds`, wait for the result."""
-        wanted = validated(request, forms.PublishRequest)
+        wanted = validated(request, serializers.PublishRequest)
         reference = wanted.get("reference")
         if reference is None:
             refuse_unsent_reference(wanted["manifest"])

@@ -12,7 +12,7 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlapi.api import serializers as forms
+from mlapi.api import serializers
 from mlapi.api.base import RegistryView, author_of, may_here, validated, waiting
 from mlapi.api.describing import model_content, models_content, rollout_content, version_content
 from mlapi.api.paging import LINK_HEADER, ModelsQuery, page_of, paged
@@ -21,8 +21,8 @@ from models_registry.errors import UnknownVersion
 from models_registry.models import RegisteredModel
 from models_registry.permissions import ACTIVATE, CHANGE, DOWNLOAD, OVERRIDE, PUBLISH, VIEW, visible
 
-PROBLEMS = dict.fromkeys((400, 401, 403, 404), forms.Problem)
-CONFLICT = {409: forms.Problem}
+PROBLEMS = dict.fromkeys((400, 401, 403, 404), serializers.Problem)
+CONFLICT = {409: serializers.Problem}
 
 
 class ModelsView(RegistryView):
@@ -34,7 +34,7 @@ class ModelsView(RegistryView):
         operation_id="list_models",
         tags=["registry"],
         parameters=[ModelsQuery, LINK_HEADER],
-        responses={200: forms.ModelWithLabels(many=True), **PROBLEMS},
+        responses={200: serializers.ModelWithLabels(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """Return the models that the user may view, with versions and replicas; on request the archived models.
@@ -52,7 +52,9 @@ class ModelView(RegistryView):
 
     needs = {"GET": VIEW, "PATCH": CHANGE}
 
-    @extend_schema(operation_id="get_model", tags=["registry"], responses={200: forms.ModelWithLabels, **PROBLEMS})
+    @extend_schema(
+        operation_id="get_model", tags=["registry"], responses={200: serializers.ModelWithLabels, **PROBLEMS}
+    )
     def get(self, request: Request, name: str) -> Response:
         """Return one model with its versions and replicas."""
         return Response(model_content(services.get_model(name)))
@@ -60,12 +62,12 @@ class ModelView(RegistryView):
     @extend_schema(
         operation_id="change_model",
         tags=["registry"],
-        request=forms.ModelChange,
-        responses={200: forms.ModelWithLabels, **PROBLEMS},
+        request=serializers.ModelChange,
+        responses={200: serializers.ModelWithLabels, **PROBLEMS},
     )
     def patch(self, request: Request, name: str) -> Response:
         """Change the given fields; aliases that are not given stay, and null removes an alias."""
-        wanted, model = validated(request, forms.ModelChange), services.get_model(name)
+        wanted, model = validated(request, serializers.ModelChange), services.get_model(name)
         with transaction.atomic():
             if "policy" in wanted:
                 services.set_policy(model, wanted["policy"], by=author_of(request))
@@ -95,12 +97,12 @@ class VersionView(RegistryView):
     @extend_schema(
         operation_id="get_version",
         tags=["registry"],
-        parameters=[forms.Wait],
-        responses={200: forms.Version, **PROBLEMS},
+        parameters=[serializers.Wait],
+        responses={200: serializers.Version, **PROBLEMS},
     )
     def get(self, request: Request, name: str, number: str) -> Response:
         """Return one version; with `wait_seconds`, wait until its validation ends, at most that long."""
-        seconds = validated(request, forms.Wait, of_query=True)["wait_seconds"]
+        seconds = validated(request, serializers.Wait, of_query=True)["wait_seconds"]
         version = services.get_version(services.get_model(name), number)
         if seconds:
             with waiting():
@@ -110,12 +112,12 @@ class VersionView(RegistryView):
     @extend_schema(
         operation_id="change_version",
         tags=["registry"],
-        request=forms.VersionChange,
-        responses={200: forms.Version, **PROBLEMS},
+        request=serializers.VersionChange,
+        responses={200: serializers.Version, **PROBLEMS},
     )
     def patch(self, request: Request, name: str, number: str) -> Response:
         """Change the notes on a version."""
-        wanted = validated(request, forms.VersionChange)
+        wanted = validated(request, serializers.VersionChange)
         version = services.get_version(services.get_model(name), number)
         if "notes" in wanted:
             services.set_notes(version, wanted["notes"], by=author_of(request))
@@ -124,7 +126,7 @@ class VersionView(RegistryView):
     @extend_schema(
         operation_id="delete_version",
         tags=["registry"],
-        responses={200: forms.Version, **PROBLEMS, **CONFLICT},
+        responses={200: serializers.Version, **PROBLEMS, **CONFLICT},
     )
     def delete(self, request: Request, name: str, number: str) -> Response:
         """Delete a rejected version; its number, its reasons, and its file in the storage stay."""
@@ -159,7 +161,9 @@ class SyncView(RegistryView):
     concerns_all_models = True
     needs = {"POST": PUBLISH}
 
-    @extend_schema(operation_id="sync", tags=["registry"], request=None, responses={200: forms.Synced, **PROBLEMS})
+    @extend_schema(
+        operation_id="sync", tags=["registry"], request=None, responses={200: serializers.Synced, **PROBLEMS}
+    )
     def post(self, request: Request) -> Response:
         """Scan the storage for new versions; a replica validates them."""
         result = services.discover(by=author_of(request))
@@ -181,12 +185,12 @@ class ActivateView(RegistryView):
     @extend_schema(
         operation_id="activate",
         tags=["registry"],
-        request=forms.ActivationRequest,
-        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+        request=serializers.ActivationRequest,
+        responses={200: serializers.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
         """Make a version the active one; with `wait_seconds`, wait until every replica serves it."""
-        wanted = validated(request, forms.ActivationRequest)
+        wanted = validated(request, serializers.ActivationRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         version = services.get_version(model, known_version(model, wanted["version"]))
@@ -210,12 +214,12 @@ class RollbackView(RegistryView):
     @extend_schema(
         operation_id="roll_back",
         tags=["registry"],
-        request=forms.RollbackRequest,
-        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+        request=serializers.RollbackRequest,
+        responses={200: serializers.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
         """Activate the previously active version; with `wait_seconds`, wait until every replica serves it."""
-        wanted = validated(request, forms.RollbackRequest)
+        wanted = validated(request, serializers.RollbackRequest)
         require_override(request, wanted)
         model = services.get_model(name)
         done = services.roll_back(
@@ -236,8 +240,8 @@ class DeactivateView(RegistryView):
     @extend_schema(
         operation_id="deactivate",
         tags=["registry"],
-        request=forms.DeactivationRequest,
-        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+        request=serializers.DeactivationRequest,
+        responses={200: serializers.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
         """Take a model out of service; with `wait_seconds`, wait until no replica serves it."""
@@ -252,8 +256,8 @@ class ArchiveView(RegistryView):
     @extend_schema(
         operation_id="archive",
         tags=["registry"],
-        request=forms.DeactivationRequest,
-        responses={200: forms.Activated, **PROBLEMS, **CONFLICT},
+        request=serializers.DeactivationRequest,
+        responses={200: serializers.Activated, **PROBLEMS, **CONFLICT},
     )
     def post(self, request: Request, name: str) -> Response:
         """Archive a model and keep its history; with `wait_seconds`, wait until no replica serves it."""
@@ -262,7 +266,7 @@ class ArchiveView(RegistryView):
 
 def _taken_out(request: Request, name: str, take_out: Callable[..., object]) -> Response:
     """Return the response to a request that ends a model's service; `take_out` returns whether it changed anything."""
-    wanted = validated(request, forms.DeactivationRequest)
+    wanted = validated(request, serializers.DeactivationRequest)
     model = services.get_model(name)
     changed = take_out(model, by=author_of(request), reason=wanted["reason"], seen_generation=wanted["seen_generation"])
     return Response({**rolled_out(model, wanted["wait_seconds"]), "changed": bool(changed)})
@@ -277,7 +281,7 @@ class RestoreView(RegistryView):
         operation_id="restore",
         tags=["registry"],
         request=None,
-        responses={200: forms.ModelWithLabels, **PROBLEMS},
+        responses={200: serializers.ModelWithLabels, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> Response:
         """Restore an archived model, so that versions can be published and activated again; none is active."""
@@ -294,12 +298,12 @@ class RolloutView(RegistryView):
     @extend_schema(
         operation_id="get_rollout",
         tags=["registry"],
-        parameters=[forms.Wait],
-        responses={200: forms.Rollout, **PROBLEMS},
+        parameters=[serializers.Wait],
+        responses={200: serializers.Rollout, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> Response:
         """Return the state of the rollout; with `wait_seconds`, wait until all replicas serve it or failed."""
-        seconds = validated(request, forms.Wait, of_query=True)["wait_seconds"]
+        seconds = validated(request, serializers.Wait, of_query=True)["wait_seconds"]
         return Response(rolled_out(services.get_model(name), seconds))
 
 

@@ -75,11 +75,7 @@ def publish(
             f"{name!r} is not a valid model name; expected 1 to 100 letters, digits, dots, dashes and underscores, the "
             "first a letter or a digit."
         )
-    manifest: dict[str, Any] = {"sample": sample_of(model, X_sample)}
-    if metrics:
-        manifest["metrics"] = {key: float(value) for key, value in metrics.items()}
-    if description:
-        manifest["description"] = description
+    manifest = _manifest(sample_of(model, X_sample), metrics, description)
     address = f"/api/models/{quote(name, safe='')}"
     with tempfile.TemporaryDirectory() as directory:
         artifact = Path(directory) / "model.joblib"
@@ -100,6 +96,15 @@ def publish(
     else:
         print("Next: try it there, compare it with the active version, and activate it.")
     return version
+
+
+def _manifest(sample: dict[str, Any], metrics: dict[str, float] | None, description: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = {"sample": sample}
+    if metrics:
+        manifest["metrics"] = {key: float(value) for key, value in metrics.items()}
+    if description:
+        manifest["description"] = description
+    return manifest
 
 
 def predict(

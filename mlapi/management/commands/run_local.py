@@ -67,6 +67,10 @@ class Command(BaseCommand):
         self._require_port()
         account = self._prepare(is_local=parts.scheme == "file")
         key = self._kept_key() if settings.MLAPI_REQUIRE_API_KEY else ""
+        self._run_server(account, key)
+
+    def _run_server(self, account: str, key: str) -> None:
+        """Run gunicorn until it ends or a signal stops it, and print the URLs when it is ready."""
         command = [sys.executable, "-m", "gunicorn", "-c", str(settings.BASE_DIR / "gunicorn.conf.py")]
         # The server has its own process group: Ctrl-C reaches only this process, which then stops the server. A server
         # that is still starting would report the signal as an error with a traceback.
