@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import yaml
+from structlog.testing import capture_logs
 
 from mlapi.observability.metrics import definitions
 from mlapi.observability.metrics.emf import EmfExporter
@@ -58,6 +61,25 @@ def test_a_minute_never_has_more_values_than_cloudwatch_takes(tmp_path):
         recorder.record(record(seconds=float(took)))
     (line,) = map(json.loads, report.lines())
     assert 50 < len(line["LatencyMs"]["Values"]) <= 100
+
+
+def test_full_standard_output_is_logged_once(tmp_path):
+    runtime = Runtime()
+    recorder = MetricsRecorder(runtime, Snapshots(tmp_path))
+    runtime.snapshot = ServingSnapshot(desired={"m": 2, "n": 1})
+    output = os.dup(1)
+    with Path("/dev/full").open("wb") as full, capture_logs() as logs:
+        os.dup2(full.fileno(), 1)
+        try:
+            exporter = EmfExporter(runtime, recorder, service="s")
+            exporter.start()
+            exporter.stop()
+        finally:
+            os.dup2(output, 1)
+            os.close(output)
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [
+        ("emf_not_written", "[Errno 28] No space left on device")
+    ]
 
 
 def exposed() -> dict[str, set[str]]:

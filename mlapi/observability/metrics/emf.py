@@ -6,17 +6,19 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import orjson
+import structlog
 
 from mlapi.observability.metrics.recorder import MetricsRecorder, model_states
 from mlapi.observability.metrics.records import Record
 from models_registry.agent.periodic import PeriodicThread
 from models_registry.inference.runtime import Runtime
+
+log = structlog.get_logger(__name__)
 
 NAMESPACE = "mlapi"
 MINUTE_SECONDS = 60.0
@@ -49,6 +51,7 @@ class EmfExporter:
         self._minutes: dict[str, Minute] = defaultdict(Minute)
         self._guard = threading.Lock()
         self._recorder = recorder
+        self._is_writing = True
         self._thread = PeriodicThread("emf", self._write, seconds=MINUTE_SECONDS, last_step=self._write)
         recorder.on_records = self.take
 
@@ -110,11 +113,23 @@ class EmfExporter:
         return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **line}
 
     def _write(self) -> None:
+        failure: OSError | None = None
         for line in self.lines():
-            # A full disk may refuse this line and accept the next one.
-            with suppress(OSError):
+            try:
                 # One write per line: lines of several workers do not mix.
                 os.write(1, line + b"\n")
+            except OSError as error:
+                # A full disk may refuse this line and accept the next one.
+                failure = error
+        self._note_writing(failure)
+
+    def _note_writing(self, error: OSError | None) -> None:
+        """Log once that standard output refuses lines, and once that it accepts them again."""
+        if error is not None and self._is_writing:
+            log.error("emf_not_written", reason=str(error), next="CloudWatch lacks metrics until this is corrected.")
+        if error is None and not self._is_writing:
+            log.info("emf_written_again")
+        self._is_writing = error is None
 
 
 def _failures(minute: Minute) -> dict[str, Any]:
