@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class BalancerSignIn:
-    """Ties the admin's session to the balancer's signed header: the session is its user's, and ends without it."""
+    """Signs in the user of the balancer's signed header. The admin's session ends when the header is missing."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         """Wrap `get_response`; disabled if no balancer signs users in."""

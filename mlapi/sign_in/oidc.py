@@ -41,7 +41,7 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth shi
         exception: Exception | None = None,
         extra_context: dict[str, Any] | None = None,
     ) -> NoReturn:
-        """Show why the sign-in failed."""
+        """Log the failure, and show the user why the sign-in failed."""
         log.warning("oidc_failed", error=str(error), reason=str(exception or ""))
         if isinstance(exception, requests.RequestException):
             raise ImmediateHttpResponse(_unavailable(request, exception))
