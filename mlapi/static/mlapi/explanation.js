@@ -28,7 +28,7 @@ window.mlapi = window.mlapi || {};
     const all = Object.entries(contributions).sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
     if (all.length <= MAX_BARS) return all;
     const others = all.slice(MAX_BARS - 1);
-    return [...all.slice(0, MAX_BARS - 1), [`${others.length} others`, others.reduce((sum, [, value]) => sum + value, 0)]];
+    return [...all.slice(0, MAX_BARS - 1), [`${others.length} other features`, others.reduce((sum, [, value]) => sum + value, 0)]];
   }
 
   function lineOf([name, value], largest) {
@@ -46,7 +46,8 @@ window.mlapi = window.mlapi || {};
     const lines = linesOf(explanation.contributions), largest = Math.max(...lines.map(([, value]) => Math.abs(value)));
     const of = "class" in explanation ? ` of ${explanation.class}` : "";
     const list = element("ol", { className: "moves", "aria-label": "Contribution of each feature" }, ...lines.map((line) => lineOf(line, largest)));
-    const sum = `From ${rounded(explanation.base_value)} to ${rounded(explanation.value)}, ${OUTPUTS[explanation.output]}${of}:`;
+    const output = `${OUTPUTS[explanation.output]}${of}`;
+    const sum = `Base value ${rounded(explanation.base_value)}. With these contributions, ${output} is ${rounded(explanation.value)}:`;
     return place.replaceChildren(element("p", { className: "quiet" }, sum), list);
   }
 

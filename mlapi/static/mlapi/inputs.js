@@ -30,7 +30,7 @@ window.mlapi = window.mlapi || {};
     return [1, 2, 5, 10].find((step) => step * power >= value * 0.999) * power;
   }
 
-  // The range of a slider: the sample's range plus a quarter, or a range around the only known value.
+  // The range of a slider: the sample's range plus a quarter on each side, or a range around the only known value.
   function span(input, value) {
     const near = typeof value === "bigint" ? Number(value) : value, known = Number.isFinite(near) ? near : 0;
     let [low, high] = input.range ? input.range.map(Number) : (known === 0 ? [-3, 3] : known > 0 ? [0, 2 * known] : [2 * known, 0]);
@@ -181,7 +181,7 @@ window.mlapi = window.mlapi || {};
     constructor(picture, row, onChange) {
       this.drawing = new window.mlapi.Drawing(picture, row, onChange);
       this.perLine = picture.side;
-      const help = "Draw with the pointer, or move with the arrow keys and press space. + and \u2212 change the ink.";
+      const help = "Draw with the pointer, or move with the arrow keys and press space. + and \u2212 make a pixel darker or lighter.";
       this.element = element(
         "div", { className: "picture" }, this.drawing.element, element("p", { className: "quiet", id: "drawing-help" }, help),
       );

@@ -56,7 +56,7 @@
       catalogue = parse(await reply.text());
       if (!reply.ok) throw new Error(catalogue.error);
     } catch (error) {
-      note(`The service is unavailable. Retrying every ${REFRESH_SECONDS} seconds.`);
+      note(`The service is unavailable. This page tries again every ${REFRESH_SECONDS} seconds.`);
       return;
     }
     const gone = state.models.length && !catalogue.models.length;
@@ -71,7 +71,7 @@
     const missing = Object.entries(catalogue.missing).map(([name, reason]) => `${name}: ${reason}.`);
     if (catalogue.models.length || missing.length) return missing;
     return [
-      "No model is in service yet. ", element("a", { href: main.dataset.upload }, "Upload one"), ", or publish one: ",
+      "No model is active yet. ", element("a", { href: main.dataset.upload }, "Upload one"), ", or publish one: ",
       element("code", {}, "python manage.py publish_model NAME ARTIFACT --activate"),
     ];
   }
@@ -194,7 +194,7 @@
       reply = await fetch(state.request.url, { method: "POST", headers, body: stringify(state.request.body) });
       content = parse(await reply.text());
     } catch (error) {
-      if (state.model === model) showProblem("The service is unavailable.", String(error.message));
+      if (state.model === model) showProblem("The service did not answer. Change an input to try again.", String(error.message));
       return;
     }
     if (state.editor !== editor) return;
@@ -239,7 +239,7 @@
       if (!reply.ok) place.replaceChildren(element("p", { className: "problem" }, content.error || content.message));
       else place.replaceChildren(...tableOf(text, content));
     } catch (error) {
-      place.replaceChildren(element("p", { className: "problem" }, `The service is unavailable (${error.message}).`));
+      place.replaceChildren(element("p", { className: "problem" }, `The service did not answer (${error.message}). Choose the file again.`));
     }
   }
 
@@ -252,7 +252,7 @@
       return lineOf("td", [...(named ? prediction : [prediction]), ...most, lines[index + 1] || ""]);
     });
     const head = lineOf("th", [...(named ? shown[0].map((_, index) => nameOf(index)) : ["Prediction"]), ...(chances.length ? ["Highest probability"] : []), lines[0]]);
-    const note = `${content.predictions.length} rows${content.predictions.length > shown.length ? `, the first ${shown.length} of them shown` : ""}.`;
+    const note = content.predictions.length > shown.length ? `${content.predictions.length} rows. The table shows the first ${shown.length}.` : `${content.predictions.length} rows.`;
     return [element("p", { className: "quiet", role: "status" }, note), element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)))];
   }
 
@@ -303,7 +303,7 @@
       await copy(find("snippet").textContent);
       label.textContent = "Copied";
     } catch (error) {
-      label.textContent = "Not allowed";
+      label.textContent = "Copy by hand";
     }
     setTimeout(() => { label.textContent = "Copy"; }, 1500);
   });

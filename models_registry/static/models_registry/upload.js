@@ -21,14 +21,17 @@
 
   const endingOf = (file) => (file.name.includes(".") ? file.name.slice(file.name.lastIndexOf(".")).toLowerCase() : "");
 
+  // The end of a sentence that starts with the file's name.
+  const ends = (file) => (endingOf(file) ? `ends in ${endingOf(file)}` : "has no file extension");
+
   const checkArtifact = () => {
     const file = artifact.files[0];
     if (!file) return tell(artifact, "Choose the file of a fitted model.");
     if (!endings.includes(endingOf(file))) {
-      return tell(artifact, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${endings.join(", ")}. ${nextSteps[endingOf(file)] || nextSteps[""]}`);
+      return tell(artifact, `${file.name} ${ends(file)}; expected ${endings.join(", ")}. ${nextSteps[endingOf(file)] || nextSteps[""]}`);
     }
     if (file.size === 0) return tell(artifact, `${file.name} is empty. Save the model again.`);
-    if (file.size > form.dataset.maxMb * 1e6) return tell(artifact, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxMb} are accepted (MODELS_MAX_ARTIFACT_MB).`);
+    if (file.size > form.dataset.maxMb * 1e6) return tell(artifact, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxMb} MB are accepted. Upload a smaller model, or ask the operator to raise MODELS_MAX_ARTIFACT_MB.`);
     return tell(artifact, "");
   };
 
@@ -36,21 +39,21 @@
     if (name.validity.valueMissing) return tell(name, "Give the model a name, e.g. churn.");
     if (new RegExp(name.dataset.pattern).test(name.value)) return tell(name, "");
     const near = name.value.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+|[-._]+$/g, "").slice(0, 100) || "my-model";
-    return tell(name, `${name.value} is not a valid model name. Try ${near}.`);
+    return tell(name, `${name.value} is not a valid model name; expected letters, digits, dots, dashes and underscores. Try ${near}.`);
   };
 
   const checkSample = () => {
     const file = sample.files[0];
-    if (file && ![".csv", ".json"].includes(endingOf(file))) return tell(sample, `${file.name} ends in ${endingOf(file) || "nothing"}; expected .csv or .json.`);
-    if (file && file.size > 500000) return tell(sample, `${file.name} has ${Math.ceil(file.size / 1000)} kB; a sample has at most 500. Some dozens of rows are enough.`);
+    if (file && ![".csv", ".json"].includes(endingOf(file))) return tell(sample, `${file.name} ${ends(file)}; expected .csv or .json. Save some rows as CSV with a header.`);
+    if (file && file.size > 500000) return tell(sample, `${file.name} has ${Math.ceil(file.size / 1000)} kB; at most 500 kB are accepted. Some dozens of rows are enough.`);
     return tell(sample, "");
   };
 
   const checkReference = () => {
     const file = reference.files[0];
-    if (file && !tables.includes(endingOf(file))) return tell(reference, `${file.name} ends in ${endingOf(file) || "nothing"}; expected ${tables.join(", ")}. Save rows of the training data with frame.to_csv("reference.csv", index=False).`);
+    if (file && !tables.includes(endingOf(file))) return tell(reference, `${file.name} ${ends(file)}; expected ${tables.join(", ")}. Save rows of the training data with frame.to_csv("reference.csv", index=False).`);
     if (file && file.size === 0) return tell(reference, `${file.name} is empty. Save the rows again.`);
-    if (file && file.size > form.dataset.maxTableMb * 1e6) return tell(reference, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxTableMb} are accepted. Take random rows of the training data: some thousands are enough.`);
+    if (file && file.size > form.dataset.maxTableMb * 1e6) return tell(reference, `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${form.dataset.maxTableMb} MB are accepted. Upload some thousand random rows of the training data.`);
     return tell(reference, "");
   };
 
@@ -73,9 +76,9 @@
     request.upload.addEventListener("progress", (event) => {
       const percent = Math.floor((100 * event.loaded) / event.total);
       find("upload-bar").value = percent;
-      find("upload-status").textContent = percent < 100 ? `Uploading: ${percent} %` : "Storing";
+      find("upload-status").textContent = percent < 100 ? `Uploading: ${percent} %` : "The service stores the model.";
     });
-    request.addEventListener("error", () => fail("The service is unavailable, or it ended the upload. Try again."));
+    request.addEventListener("error", () => fail("The upload was interrupted, or the service is unavailable. Try again."));
     request.addEventListener("load", () => {
       let answer = {};
       try {
@@ -84,7 +87,7 @@
         // A proxy's error page: only its status is useful.
       }
       if (request.status === 201) location.assign(answer.page);
-      else fail(answer.error || `The upload was refused with status ${request.status}.`);
+      else fail(answer.error || `The upload was refused with status ${request.status}, probably by a proxy. Ask the operator.`);
     });
     request.send(content);
   };
