@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models_registry.artifacts.inspection_notes import versions_text
 from models_registry.artifacts.installed import server_versions
 from models_registry.models import ModelVersion, State
 from models_registry.templatetags.registry import as_json, number, seconds, size
@@ -95,8 +95,8 @@ def inspection_summary(inspection: Mapping[str, Any] | None) -> InspectionSummar
 
 
 def releases(found: Sequence[str]) -> str:
-    """Return the package versions in an artifact; for some packages only a minimum is known."""
-    return " and ".join(re.sub(r"^>=\s*(.+)", r"\1 or newer", release) for release in found) or "–"
+    """Return the package versions in an artifact; of some packages only a bound is known."""
+    return versions_text(found) or "–"
 
 
 def report_rows(report: Mapping[str, Any] | None) -> tuple[ReportRow, ...]:

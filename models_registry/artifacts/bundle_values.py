@@ -68,7 +68,7 @@ def _read_threshold(values: Values, name: str, value: Any, model: Any) -> None:
     is_binary = len(classes) == 2 and callable(getattr(model, "predict_proba", None))
     if not is_number or not is_binary or not 0 <= float(value) <= 1:
         values.problem = (
-            f"{name!r} is {_short(value)}, and a threshold is a number from 0 to 1 for a classifier of two classes "
+            f"{name!r} is {_short(value)}; a threshold is a number from 0 to 1, for a classifier of two classes "
             "with probabilities"
         )
     elif values.threshold is not None and values.threshold != float(value):

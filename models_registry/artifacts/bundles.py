@@ -40,7 +40,10 @@ def parts_of(value: Any) -> dict[str, Any] | None:
     if type(value) is dict and value:
         parts = {str(key): part for key, part in value.items()}
         if len(parts) < len(value):
-            raise NoPrediction(f"The artifact holds a dict with two keys that read alike, of {shown(list(parts))}.")
+            raise NoPrediction(
+                f"The artifact holds a dict with two keys of the same text, among {shown(list(parts))}. Give each part "
+                "a name of its own, save the dict and publish it again."
+            )
         return parts
     if type(value) in {tuple, list} and value:
         return {str(position): part for position, part in enumerate(value)}
@@ -100,8 +103,8 @@ def _chosen(parts: Mapping[str, Any], steps: Sequence[str]) -> list[str]:
         if isinstance(part, type) or not _has(part, wanted):
             raise NoPrediction(
                 f"The manifest's 'steps' have {name!r} ({_kind(part)}) "
-                f"{'at the end' if is_last else 'before the end'}, and it has no {wanted}. Correct the 'steps': "
-                "each but the last transforms rows, and the last predicts."
+                f"{'at the end' if is_last else 'before the end'}, but it has no {wanted}. Correct the 'steps': "
+                "the last one predicts, and each other one transforms rows."
             )
     return list(steps)
 
@@ -112,7 +115,7 @@ def _plain_chain(parts: Mapping[str, Any], encoders: Mapping[str, Any]) -> list[
     if not models:
         raise NoPrediction(_without_model(parts))
     if len(models) > 1:
-        raise _unclear(parts, f"{shown(models)} all predict")
+        raise _unclear(parts, f"{shown(models)} are all models")
     model = parts[models[0]]
     inside = {id(item) for item in walk(model)}
     transformers = {
@@ -123,12 +126,12 @@ def _plain_chain(parts: Mapping[str, Any], encoders: Mapping[str, Any]) -> list[
     for name, part in parts.items():
         is_known = name in models or name in transformers or name in encoders or id(part) in inside
         if not is_known and is_live(part):
-            raise _unclear(parts, f"{name!r} ({_kind(part)}) may change the answers in a way that no list tells")
+            raise _unclear(parts, f"{name!r} ({_kind(part)}) may change the answers, and its place is unknown")
     for name, part in transformers.items():
         if set(name.lower().replace("-", "_").split("_")) & _TARGET_WORDS:
             raise _unclear(parts, f"{name!r} seems to belong to the target")
         if any(type(item) is type(part) for item in walk(model)):
-            raise _unclear(parts, f"{models[0]!r} has a {_kind(part)} of its own beside {name!r}")
+            raise _unclear(parts, f"{models[0]!r} contains a {_kind(part)} already, and {name!r} is another one")
     return [*_only_order(parts, transformers, model), models[0]]
 
 
@@ -153,8 +156,8 @@ def _misfit(transformers: Mapping[str, Any], model: Any) -> str:
     missing = [name for name in _names_taken(model) if name not in given]
     if given and missing:
         return (
-            f"the model takes {missing[0]!r}, which {shown(list(transformers))} does not give; a pipeline with a "
-            "ColumnTransformer would"
+            f"the model takes {missing[0]!r}, which {shown(list(transformers))} does not give (a pipeline with a "
+            "ColumnTransformer gives it)"
         )
     return "the output of one part does not fit the input of the next"
 
@@ -193,8 +196,8 @@ def _encoder_of(
     named = [name for name in chain if name in encoders]
     if named and named[0] not in fitting:
         raise NoPrediction(
-            f"The manifest's 'steps' end with the label encoder {named[0]!r}, and the model's classes are not the "
-            "positions of its labels. Remove it from the 'steps'."
+            f"The manifest's 'steps' end with the label encoder {named[0]!r}, but the model's classes are not the "
+            "positions of its labels. Remove the encoder from the 'steps'."
         )
     if named:
         return named[0], fitting[named[0]]
@@ -202,7 +205,7 @@ def _encoder_of(
         return None
     strange = [name for name in encoders if name not in fitting and not _has_its_labels(encoders[name], model)]
     if strange or len(fitting) > 1:
-        raise _unclear(parts, f"no rule tells what {shown(strange or list(fitting))} encodes")
+        raise _unclear(parts, f"it is unknown which values belong to {shown(strange or list(fitting))}")
     return next(iter(fitting.items()), None)
 
 
@@ -247,8 +250,8 @@ def _is_counted(parts: Mapping[str, Any]) -> bool:
 def _without_model(parts: Mapping[str, Any]) -> str:
     held = shown([f"{name} ({_kind(part)})" for name, part in parts.items()])
     return (
-        f"The artifact holds parts of which each has no predict: {held}. Publish the fitted estimator or pipeline "
-        "itself, or name the files of one chain in the manifest of the model's file: "
+        f"The parts of the artifact have no predict: {held}. Publish the fitted estimator or pipeline itself, or name "
+        "the files of one chain in the manifest of the model's file: "
         '"steps": ["vectorizer.pkl", "model.pkl"].'
     )
 
@@ -258,8 +261,8 @@ def _unclear(parts: Mapping[str, Any], why: str) -> NoPrediction:
     models = [name for name, part in parts.items() if _predicts(part)]
     example = ", ".join(f'"{name}"' for name in [*usable, *models[:1]])
     return NoPrediction(
-        f"It is not plain how the parts of the artifact make one model: {why}. Say in the manifest which parts follow "
-        f'one another, the model last, in this form: "steps": [{example}]. Then publish again.'
+        f"It is unclear how the parts of the artifact form one model: {why}. List the parts in the manifest in their "
+        f'order, the model last: "steps": [{example}]. Then publish again.'
     )
 
 

@@ -144,8 +144,9 @@ def _names(
         count = len(first) if isinstance(first, list | tuple) else 1
     if count is None:
         raise NoPrediction(
-            f"The {type(estimator).__name__} does not tell how many features it takes (no n_features_in_). Was it "
-            "fitted before it was saved? If so, give 'inputs' or a sample in the manifest and publish again."
+            f"The {type(estimator).__name__} does not state how many features it takes (no n_features_in_). If it was "
+            "not fitted, fit it and publish that. If it was, give 'inputs' or a sample in the manifest, and publish "
+            "again."
         )
     return tuple(f"x{index}" for index in range(count)), False
 
@@ -180,8 +181,8 @@ def _declared(
     unknown = [item.name for item in given if item.name not in names]
     if unknown and not named:
         raise NoPrediction(
-            f"The manifest declares {len(given)} inputs, the estimator takes {len(features)} and has no names for "
-            f"them. Declare all of them in its order, or some as {shown(names)}, and publish again."
+            f"The manifest declares {len(given)} inputs, but the estimator takes {len(features)} and has no names for "
+            f"them. Declare all of them in the estimator's order, or some as {shown(names)}, and publish again."
         )
     if unknown:
         guess = closest(unknown[0], names)

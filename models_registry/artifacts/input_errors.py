@@ -24,9 +24,10 @@ def text_refusal(error: ValueError, rows: Any) -> InputError | None:
         return None
     places = [place for name, values in _columns(rows) if (place := _place(name, values, found["text"]))]
     where, text = places[0] if len(places) == 1 else ("", found["text"][1:-1])
+    expected = "expected" if where else "Expected"
     return InputError(
-        f"{where}expected a value that the model can convert to a number, found {describe_value(text)}. "
-        "Send the kind of value that it was trained with."
+        f"{where}{expected} a value that the model can convert to a number, found {describe_value(text)}. "
+        "Send the kind of value that the model was trained with."
     )
 
 

@@ -184,10 +184,10 @@ def _limit_sentence(outcome: sandbox.Outcome, limits: sandbox.SandboxLimits) -> 
     if outcome.status == 0 and outcome.report is not None:
         return (
             f"The artifact cannot be read within {limits.memory_bytes} bytes of memory, the limit for a file of its "
-            "size. It is crafted, or needs to be published as a smaller model."
+            "size. It may be crafted; publish a smaller model from the training script."
         )
     failure = sandbox.describe_failure(outcome, limits, what="The inspection")
-    return f"{failure} It may take {limits.memory_bytes} bytes of memory and {limits.cpu_seconds:g} s."
+    return f"{failure} An inspection may take {limits.memory_bytes} bytes of memory and {limits.cpu_seconds:g} s."
 
 
 def _frozen(format: str, notes: InspectionNotes) -> Inspection:

@@ -53,7 +53,7 @@ def _judged(attempt: Callable[[], dict[str, Any]], memory_bytes: int) -> dict[st
     except MemoryError:
         return _failure(
             f"The artifact needs more than the {memory_bytes} bytes of memory that a load test may take. "
-            "Publish a smaller model, or raise the limit."
+            "Publish a smaller model, or raise MODELS_CHECK_MEMORY_MB."
         )
     except RegistryError as error:
         cause = error.__cause__

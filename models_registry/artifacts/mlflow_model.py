@@ -158,8 +158,9 @@ def _require_inside(path: str) -> None:
 def _unserved(flavors: Mapping[str, Any]) -> str:
     names = ", ".join(sorted(str(name)[:40] for name in flavors)[:10])
     return (
-        f"The MLmodel has the flavors {names}; served are {', '.join(FLAVORS)}. Log the model itself in one of them, "
-        "or as ONNX (mlflow.onnx.log_model): a Python class of your own (python_function) is not run."
+        f"The MLmodel has the flavors {names}; expected one of {', '.join(FLAVORS)}. Log the model itself in one of "
+        "them, or as ONNX (mlflow.onnx.log_model). The service does not run a Python class of your own "
+        "(python_function)."
     )
 
 

@@ -33,7 +33,7 @@ def walk(root: Any) -> Iterator[Any]:
     while waiting:
         if len(seen) > MAX_OBJECTS:
             raise UnsafeStructure(
-                f"The artifact holds more than {MAX_OBJECTS} objects. Publish a smaller one, or as ONNX."
+                f"The artifact holds more than {MAX_OBJECTS} objects. Publish a smaller model, or publish it as ONNX."
             )
         current = waiting.pop()
         yield current

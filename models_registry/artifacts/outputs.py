@@ -25,8 +25,8 @@ class UnequalRows(NoPrediction):
     def __init__(self, found: int, what: str, expected: int, *, whose: str = "") -> None:
         rows = "row" if expected == 1 else "rows"
         super().__init__(
-            f"The model answers {found} {what} for {whose}{expected} {rows}; expected one for each row.",
-            advice="Publish a model that answers each row by itself.",
+            f"The model returns {found} {what} for {whose}{expected} {rows}; expected one for each row.",
+            advice="Publish a model that predicts each row by itself.",
             code=codes.UNEXPECTED_ANSWER,
         )
         self.counts = found, what, expected
@@ -123,7 +123,7 @@ def _plain_objects(array: Array, what: str) -> Array:
 
 def _refusal(what: str, found: str, expected: str = "numbers, strings or booleans") -> NoPrediction:
     return NoPrediction(
-        f"The model answers {what} {found}; expected {expected}, which JSON holds.",
-        advice="Publish a model that answers those.",
+        f"The model returns {what} {found}; expected {expected}.",
+        advice="Publish a model that returns those.",
         code=codes.UNEXPECTED_ANSWER,
     )

@@ -68,8 +68,8 @@ def _check_pattern(pattern: str) -> None:
     except _OutOfTime as error:
         raise UnsafeStructure(
             f"The artifact's pattern {pattern[:200]!r} takes more than {MAX_CPU_SECONDS:g} s for a text of "
-            f"{TEXT_CHARACTERS} characters, since it backtracks, and would hold a worker. Use a pattern without "
-            "repeats inside of repeats, train it again and publish that."
+            f"{TEXT_CHARACTERS} characters, because it backtracks. It would block a worker. Use a pattern without "
+            "repeats inside of repeats, train the model again and publish it."
         ) from error
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

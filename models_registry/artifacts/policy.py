@@ -14,6 +14,7 @@ from models_registry.artifacts.formats.trusted import (
     malformed_names,
 )
 from models_registry.artifacts.inspection import MAX_NAMES, Inspection
+from models_registry.artifacts.inspection_notes import versions_text
 from models_registry.artifacts.installed import server_versions
 from models_registry.artifacts.load_test import LoadTestReport
 from models_registry.artifacts.suggestions import shown
@@ -48,8 +49,8 @@ def judge(
         reasons.extend(inspection.problems)
     if max_claimed_bytes is not None and inspection.claimed_bytes > max_claimed_bytes:
         reasons.append(
-            f"The artifact claims {inspection.claimed_bytes} bytes of memory, the limit is {max_claimed_bytes}. "
-            "Publish a smaller model, or raise the limit."
+            f"The artifact needs {inspection.claimed_bytes} bytes of memory; at most {max_claimed_bytes} are allowed. "
+            "Publish a smaller model, or raise MODELS_CHECK_MEMORY_MB."
         )
     return tuple(dict.fromkeys(reasons))
 
@@ -72,18 +73,18 @@ def _untrusted(inspection: Inspection, trusted: frozenset[str]) -> Iterable[str]
     if unknown:
         more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
         yield (
-            f"The artifact names {', '.join(unknown[:_SHOWN_NAMES])}{more}, not on the list of trusted names. "
-            f"{_advice_of_versions(inspection, unknown) or advice(unknown)}"
+            "The artifact uses names that are not on the list of trusted names: "
+            f"{', '.join(unknown[:_SHOWN_NAMES])}{more}. {_advice_of_versions(inspection, unknown) or advice(unknown)}"
         )
     runnable = trust.runnable | (own - {"numpy.memmap"})
     only_named = [name for name in inspection.called if name not in runnable and name in trust.all | own]
     if only_named:
         yield (
-            f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded, but ordinary files only "
-            "mention them. Publish it again from its training script."
+            f"The artifact calls {', '.join(only_named[:_SHOWN_NAMES])} while it is loaded. Ordinary files mention "
+            "these names, but do not call them. Publish it again from its training script."
         )
     if len(inspection.globals) >= MAX_NAMES:
-        yield f"The artifact names {MAX_NAMES} things or more. Publish a smaller pipeline."
+        yield f"The artifact uses {MAX_NAMES} names or more. Publish a smaller pipeline."
 
 
 def _advice_of_versions(inspection: Inspection, unknown: list[str]) -> str:
@@ -144,17 +145,18 @@ def _other_versions(inspection: Inspection) -> list[str]:
 
 def _mismatch_sentence(inspection: Inspection, other: list[str]) -> str:
     return " ".join(
-        f"Trained with {name} {' and '.join(inspection.versions.get(name, ())) or 'of an unknown version'}, "
-        f"served with {server_versions()[name]}."
-        for name in other
+        f"Trained with {_written_by(inspection, name)}, served with {server_versions()[name]}." for name in other
     )
 
 
 def _verified_sentence(inspection: Inspection, other: list[str]) -> str:
     return " ".join(
-        f"{name}: written by {' and '.join(inspection.versions[name])}, verified for {server_versions()[name]}."
-        for name in other
+        f"Written by {_written_by(inspection, name)}, verified for {server_versions()[name]}." for name in other
     )
+
+
+def _written_by(inspection: Inspection, name: str) -> str:
+    return f"{name} {versions_text(inspection.versions.get(name, ())) or 'of an unknown version'}"
 
 
 def _listed(names: list[str]) -> str:

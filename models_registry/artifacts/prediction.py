@@ -129,7 +129,7 @@ def _answer(labels: Any, probabilities: Any, rows: Any) -> Prediction:
     if not fits:
         found = f"{len(probabilities)} arrays" if isinstance(probabilities, tuple) else f"shape {probabilities.shape}"
         raise NoPrediction(
-            f"The model answers predictions of shape {labels.shape}, and probabilities of {found}; expected "
+            f"The model returns predictions of shape {labels.shape}, but probabilities of {found}; expected "
             "probabilities for each predicted output.",
             advice="Publish a model whose 'predict' and 'predict_proba' agree.",
             code=codes.UNEXPECTED_ANSWER,

@@ -44,12 +44,12 @@ def read_reference(path: Path, name: str, schema: Mapping[str, Any]) -> Referenc
     outcome = sandbox.run(TASK, question, limits)
     report = outcome.report
     if outcome.status != 0 or report is None:
-        problem = sandbox.describe_failure(outcome, limits, what="Reading it")
+        problem = sandbox.describe_failure(outcome, limits, what="Reading it", advice=sandbox.OF_TABLES)
     else:
         problem = report.get("problem", "")
     if problem or report is None:
         raise ManifestError(
-            f"The reference {name} cannot be used: {problem} Correct the file or the manifest, and press Check again "
+            f"The reference {name} cannot be used: {problem} Correct the file or the manifest. Then press Check again, "
             "or publish again."
         )
     return ReferenceTable(report["total"], report["instances"], report["predictions"])

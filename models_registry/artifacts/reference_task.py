@@ -42,7 +42,7 @@ def _read(question: Mapping[str, Any], answer: Any, schema: Schema) -> dict[str,
     try:
         text = Path(question["path"]).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        return {"problem": f"it is not valid UTF-8: {error}."}
+        return {"problem": f"It is not valid UTF-8: {error}."}
     # The features' types decide how a cell is read: in a column of postcodes, 01234 and 12345 are both texts.
     sample = Sample.from_csv(text, schema.inputs)
     return {"instances": list(sample.instances), "predictions": sample.predictions}

@@ -52,9 +52,9 @@ def check_probabilities(answer: Prediction) -> None:
         if wrong.any():
             row = int(wrong.argmax())
             raise NoPrediction(
-                f"The model answers invalid probabilities (row {row}: {_shown(matrix[row])}): expected numbers "
+                f"The model returns invalid probabilities (row {row}: {_shown(matrix[row])}); expected numbers "
                 "from 0 to 1 that sum to 1.",
-                advice="It was probably written by other versions than serve it, or its scores are no probabilities. "
+                advice="Probably other library versions wrote it, or its scores are not probabilities. "
                 "Train it again with the server's versions and publish that.",
                 code=codes.UNEXPECTED_ANSWER,
             )
@@ -74,7 +74,7 @@ def compare_probabilities(answer: Prediction, classes: Sequence[Any] | None, exp
     held = answer.probabilities
     if held is None or not classes:
         raise SampleMismatch(
-            "The sample has probabilities, the model answers none.",
+            "The sample has probabilities, but the model returns none.",
             advice="Remove them from the sample, or publish a classifier with predict_proba.",
             code=codes.UNEXPECTED_ANSWER,
         )
@@ -93,7 +93,7 @@ def _compare_row(row: int, found: dict[str, float], wanted: Mapping[str, float])
             )
         if not math.isclose(found[label], probability, rel_tol=RELATIVE_TOLERANCE, abs_tol=PROBABILITY_TOLERANCE):
             raise SampleMismatch(
-                f"Row {row} of the sample: the model answers {found[label]!r} as the probability of {label!r}, "
+                f"Row {row} of the sample: the model returns {found[label]!r} as the probability of {label!r}, "
                 f"expected {probability!r}.",
                 advice="Correct the sample's probabilities, or publish the artifact that gave them.",
                 code=codes.OTHER_ANSWER,
@@ -110,7 +110,10 @@ def _label(label: Any) -> str:
 def compare(found: Sequence[Any], expected: Sequence[Any]) -> None:
     """Raise SampleMismatch for the first row in which `found` and `expected` differ."""
     if len(found) != len(expected):
-        raise SampleMismatch(f"The sample has {len(expected)} rows, the model answered {len(found)}.")
+        raise SampleMismatch(
+            f"The sample has {len(expected)} predictions, but the model returned {len(found)}. Correct the sample, or "
+            "publish a model that predicts each row by itself."
+        )
     for row, (got, wanted) in enumerate(zip(found, expected, strict=True)):
         if not is_same(got, wanted):
             raise SampleMismatch(

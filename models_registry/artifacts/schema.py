@@ -344,11 +344,11 @@ class Schema:
         unknown = [name for name in row if name not in known]
         if unknown:
             guess = closest(unknown[0], missing or self._names)
-            hint = f"expected are {shown(self._names)}." if guess is None else f"did you mean {guess!r}?"
+            hint = f"expected {shown(self._names)}." if guess is None else f"did you mean {guess!r}?"
             lacking = [name for name in missing if name != guess]
             hint += f" Also missing: {shown(lacking)}." if lacking else ""
             return InputError(
-                f"{where}unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}",
+                _sentence(f"{where}unknown feature {describe_value(unknown[0])[len('the string ') :]}; {hint}"),
                 code="unknown_feature",
                 **place,
                 feature=unknown[0][:200],
@@ -356,14 +356,20 @@ class Schema:
                 found=unknown[0][:200],
             )
         return InputError(
-            f"{where}{'features' if len(missing) > 1 else 'feature'} {shown(missing)} "
-            f"{'are' if len(missing) > 1 else 'is'} missing. Send a value for each feature of the model.",
+            _sentence(
+                f"{where}{'features' if len(missing) > 1 else 'feature'} {shown(missing)} "
+                f"{'are' if len(missing) > 1 else 'is'} missing. Send a value for each feature of the model."
+            ),
             code="missing_feature",
             **place,
             feature=missing[0],
             expected=missing[:64],
             found="nothing",
         )
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _single(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:

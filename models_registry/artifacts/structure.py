@@ -159,6 +159,6 @@ def _check_feature_count(value: Any) -> None:
     count = value.n_features_in_
     if callables.is_of_a_library(type(value)) and (type(count) is not int and not isinstance(count, np.integer)):
         raise UnsafeStructure(
-            f"The artifact's {type(value).__name__} takes {type(count).__name__} features, and no whole number of "
-            "them. It is crafted; do not publish it."
+            f"The artifact's {type(value).__name__} has a {type(count).__name__} as its number of features; expected "
+            "a whole number. It is crafted; do not publish it."
         )

@@ -31,9 +31,11 @@ def read_table(path: Path, name: str, *, max_rows: int) -> Table:
     outcome = sandbox.run(TASK, question, limits)
     report = outcome.report
     if outcome.status != 0 or report is None:
-        raise RequestError(sandbox.describe_failure(outcome, limits, what="Reading the table"))
+        raise RequestError(
+            sandbox.describe_failure(outcome, limits, what="Reading the table", advice=sandbox.OF_TABLES)
+        )
     if "problem" in report:
-        raise RequestError(f"The table cannot be read: {report['problem']}")
+        raise RequestError(f"The table cannot be read: {report['problem']} Correct the file and send it again.")
     if not report["instances"]:
-        raise RequestError("The table has no rows.")
+        raise RequestError("The table has no rows. Send a table with at least one row.")
     return Table(report["instances"], report["predictions"])

@@ -26,7 +26,13 @@ def run(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     try:
         return _READERS[question["format"]](path, max_rows)
     except Exception as error:  # noqa: BLE001 - the file may be anything, and its reader may raise anything
-        return {"problem": (str(error).splitlines() or [type(error).__name__])[0][:500]}
+        return {"problem": problem_of(error)}
+
+
+def problem_of(error: Exception) -> str:
+    """Return the first line of a reader's error as a sentence."""
+    line = (str(error).splitlines() or [type(error).__name__])[0][:500]
+    return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
 def _read_csv(path: Path, max_rows: int) -> dict[str, Any]:
@@ -54,7 +60,8 @@ def _json_row(line: str, number: int) -> Any:
     except ValueError as error:
         raise ValueError(f"Line {number} is not valid JSON ({error}).") from error
     if not isinstance(row, dict | list):
-        raise ValueError(f"Line {number} is neither an object nor a list.")  # noqa: TRY004 - a sentence for the caller
+        kind = type(row).__name__
+        raise ValueError(f"Line {number} is of type {kind}; expected an object or a list.")  # noqa: TRY004 - a sentence
     return row
 
 

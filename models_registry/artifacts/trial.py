@@ -62,8 +62,8 @@ def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared:
         target = _unknown_last_column(schema, sample)
         if target is not None:
             raise SampleMismatch(
-                f"The sample's last column {target!r} is none of the model's inputs. If it holds the expected "
-                "predictions, call it 'prediction'; otherwise remove it from the sample."
+                f"The sample's last column {target!r} is not an input of the model. If it has the expected "
+                "predictions, rename it to 'prediction'; otherwise remove it from the sample."
             ) from error
         meant = _meant_inputs(schema, error)
         if not meant:
@@ -76,7 +76,7 @@ def try_model(model: Any, schema: Schema, sample: Sample | None, *, is_declared:
     length = len(encode({"predictions": predictions}))
     if length > MAX_PREDICTION_LENGTH:
         raise NoPrediction(
-            f"The predictions of the sample are {length} bytes long, the limit is {MAX_PREDICTION_LENGTH}. "
+            f"The predictions of the sample have {length} bytes; at most {MAX_PREDICTION_LENGTH} are allowed. "
             "Shorten the sample in the manifest."
         )
     example = sample.instances[0]
@@ -121,13 +121,13 @@ def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> 
     # A column of any type may get texts from requests.
     if all(feature.type != "any" for feature in schema.inputs) and schema.inputs and not is_declared:
         return NoPrediction(
-            f"The model cannot take a row of the types that were read off it ({found}).",
+            f"The model refuses a row with the input types that were inferred from it ({found}).",
             advice=_advise_types(schema.inputs),
             code=codes.ROW_REFUSED,
         )
     return NoPrediction(
-        f"The version has no sample, and the model refuses a made-up row ({found}). Add a sample with a row that it "
-        "answers to the manifest, or correct the manifest's 'inputs', and publish again."
+        f"The version has no sample, and the model refuses the generated rows ({found}). Add a sample with a row that "
+        "the model accepts to the manifest, or correct the manifest's 'inputs', and publish again."
     )
 
 
@@ -140,9 +140,9 @@ def _check(model: Any, schema: Schema, instances: Sequence[Any], together: Predi
         _check_answer(answer, schema, rows=len(answer.labels))
         if _form(answer) != _form(together):
             raise NoPrediction(
-                f"The model answers {len(alone.labels)} row in the form {_form(alone)}, and {len(two.labels)} rows in "
-                f"the form {_form(two)}; expected one form.",
-                advice="Publish a model that answers each row by itself.",
+                f"The model answers {len(alone.labels)} row in the form {_form(alone)}, but {len(two.labels)} rows in "
+                f"the form {_form(two)}; expected the same form.",
+                advice="Publish a model that predicts each row by itself.",
                 code=codes.UNEXPECTED_ANSWER,
             )
     for answer, is_single in ((alone, True), (together, False)):
@@ -164,9 +164,9 @@ def _check_json(answer: Prediction, schema: Schema, *, is_single: bool) -> None:
         encode(content_of(answer, schema, is_single=is_single, with_probabilities=with_probabilities))
     except (TypeError, ValueError, IndexError) as error:
         raise NoPrediction(
-            f"JSON cannot represent what the model answers ({type(error).__name__}: {str(error)[:200]}); expected "
+            f"JSON cannot represent the model's answer ({type(error).__name__}: {str(error)[:200]}); expected "
             "numbers, strings or booleans, and a probability for each class.",
-            advice="Publish a model that answers those.",
+            advice="Publish a model that returns those.",
             code=codes.UNEXPECTED_ANSWER,
         ) from error
 
@@ -176,7 +176,7 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
     labels, probabilities = answer.labels, answer.probabilities
     if not answer.is_finite():
         raise NoPrediction(
-            "The model answers its sample with a number that is not finite (NaN or infinity).",
+            "The model answers its sample with a number that is not finite (NaN or infinity); expected finite numbers.",
             advice="Correct the model, or remove the row from the sample.",
             code=codes.UNEXPECTED_ANSWER,
         )
@@ -188,15 +188,15 @@ def _check_answer(answer: Prediction, schema: Schema, *, rows: int) -> Schema:
         strange = [label for label in labels.tolist() if label not in (classes or ())]
         if strange:
             raise NoPrediction(
-                f"The model answers the class {strange[0]!r}, which is none of its classes {classes}.",
+                f"The model returns the class {strange[0]!r}; expected one of its classes {classes}.",
                 advice="Train it again and publish that.",
                 code=codes.UNEXPECTED_ANSWER,
             )
         expected = (rows, len(classes or ()))
         if isinstance(probabilities, np.ndarray) and probabilities.shape != expected:
             raise NoPrediction(
-                f"The model answers probabilities of shape {probabilities.shape}; expected {expected}.",
-                advice="Publish a model that answers a probability for each class.",
+                f"The model returns probabilities of shape {probabilities.shape}; expected {expected}.",
+                advice="Publish a model that returns a probability for each class.",
                 code=codes.UNEXPECTED_ANSWER,
             )
     return replace(schema, outputs=outputs)
@@ -229,9 +229,9 @@ def _require_storable(schema: Schema) -> None:
 
 def _too_many_features(count: int, length: int) -> NoPrediction:
     return NoPrediction(
-        f"The model takes {count} features, whose names and types are at least {length} bytes long; the limit is "
-        f"{MAX_SCHEMA_BYTES}. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a pipeline that "
-        "takes the text itself."
+        f"The model takes {count} features, whose names and types have at least {length} bytes; at most "
+        f"{MAX_SCHEMA_BYTES} are allowed. Choose fewer features (SelectKBest, a smaller vocabulary), or publish a "
+        "pipeline that takes the text itself."
     )
 
 
@@ -259,6 +259,6 @@ def _advise_types(inputs: Sequence[Any]) -> str:
     """Return the advice to declare column types, with the first of `inputs` as example."""
     shown = [{"name": feature.name, "type": feature.type} for feature in inputs[:SHOWN_INPUTS]]
     return (
-        f"Declare what each column really holds ({', '.join(FEATURE_TYPES)}) in the manifest's 'inputs', in this form: "
+        f"Declare the type of each column ({', '.join(FEATURE_TYPES)}) in the manifest's 'inputs', in this form: "
         f"{json.dumps(shown, ensure_ascii=False)[:-1]}, …]. Then publish again."
     )

@@ -29,13 +29,11 @@ def accelerate(request: AccelerationRequest, cache_dir: Path, *, limits: Limits 
     with a reason. If one worker compiles the artifact, other workers wait for its verdict.
     """
     if request.format == "onnx":
-        return native("the artifact is an ONNX model already, which onnxruntime runs as it is")
+        return native("the artifact is already an ONNX model, which onnxruntime runs unchanged")
     if any(feature.type == "datetime" for feature in request.schema.inputs):
-        return native("it takes times, which the compiled form does not support")
+        return native("the model takes datetimes, which have no compiled form")
     if len(request.schema.inputs) > MAX_FEATURES:
-        return native(
-            f"it takes {len(request.schema.inputs)} features; a compiled form is tried for {MAX_FEATURES} at most"
-        )
+        return native(f"the model takes {len(request.schema.inputs)} features; at most {MAX_FEATURES} are compiled")
     limits = limits or Limits()
     versions = cache.compiler_versions()
     directory = cache_dir / cache.key_of(request, versions)
@@ -60,7 +58,7 @@ def _compile(
             report = native(failure or "the compiler left no verdict", is_final=False, versions=versions)
             cache.write_report(built, report)
         cache.publish(built, directory)
-    return cache.find(directory) or native("the compiled form was gone as soon as it was built", is_final=False)
+    return cache.find(directory) or native("the compiled form disappeared from the cache", is_final=False)
 
 
 def _run_child(request: AccelerationRequest, built: Path, versions: dict[str, str], limits: Limits) -> str | None:
@@ -82,12 +80,12 @@ def _run_child(request: AccelerationRequest, built: Path, versions: dict[str, st
     if outcome.status == 0:
         return None
     if outcome.status is None:
-        return f"compiling took longer than the {limits.wall_seconds:g} s allowed"
+        return f"the compilation took longer than the limit of {limits.wall_seconds:g} s"
     if outcome.status < 0:
-        return f"the compiler was ended by {outcome.signal_name}"
+        return f"the compiler was ended by the signal {outcome.signal_name}"
     return f"the compiler failed: {_last_line(outcome.errors)}"
 
 
 def _last_line(errors: str) -> str:
     lines = errors.splitlines()
-    return lines[-1][:SHOWN_ERROR] if lines else "it said nothing"
+    return lines[-1][:SHOWN_ERROR] if lines else "it wrote no error message"

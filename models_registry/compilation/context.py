@@ -107,12 +107,16 @@ class Context:
         if isinstance(value, Words):
             width = len(value.weights.vocabulary)
             if width > MAX_DENSE_WORDS:
-                raise Unsupported(f"a step takes {width} words as a matrix; {MAX_DENSE_WORDS} have a compiled form")
+                raise Unsupported(
+                    f"a step takes {width} words as a matrix; at most {MAX_DENSE_WORDS} have a compiled form"
+                )
             return Tensor(self._word_block(value, None, width), width)
         for source in value.columns:
             feature = self.schema.inputs[source]
             if feature.type not in NUMERIC:
-                raise Unsupported(f"the feature {feature.name!r} ({feature.type}) reaches a step that takes numbers")
+                raise Unsupported(
+                    f"the feature {feature.name!r} ({feature.type}) reaches a step that takes only numbers"
+                )
         positions = [self._number(source) for source in value.columns]
         return Tensor(self.graph.take(INPUT, positions), len(positions), value.columns)
 

@@ -125,7 +125,7 @@ class AccelerationReport:
         rows = self.native_from_rows
         faster = "the library that trained it" if self.by_library else "scikit-learn itself"
         exception = "" if rows is None else f"; from {rows:,} rows on, {faster} is faster and answers"
-        problem = f"; the library that trained it is not asked ({self.library_problem})" if self.library_problem else ""
+        problem = f"; the library that trained it is not used ({self.library_problem})" if self.library_problem else ""
         return exception + problem
 
     def _agreement(self) -> str:

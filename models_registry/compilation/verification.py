@@ -41,7 +41,7 @@ def verify(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequence[
     """
     accepted = _accepted(native, compiled, schema, rows)
     if not accepted:
-        raise Disagreement("scikit-learn refuses every row that was drawn to compare both")
+        raise Disagreement("scikit-learn refuses every generated row, so the forms cannot be compared")
     parsed = schema.parse([list(row) for row in accepted])
     expected, found = call(native, parsed), call(compiled, parsed)
     largest = difference(expected, found, "together")
@@ -63,7 +63,7 @@ def _accepted(native: Any, compiled: CompiledModel, schema: Schema, rows: Sequen
         if _answers(native, parsed):
             accepted.append(row)
         elif _answers(compiled, parsed):
-            raise Disagreement(f"scikit-learn refuses the row {_shown(row)}, and the compiled form answers it")
+            raise Disagreement(f"scikit-learn refuses the row {_shown(row)}, but the compiled form answers it")
     return accepted
 
 
@@ -97,14 +97,14 @@ def difference(expected: Prediction, found: Prediction, how: str) -> float:
     if wrong.size:
         row = int(wrong[0])
         raise Disagreement(
-            f"asked {how}, {wrong.size} of {len(labels)} labels differ: scikit-learn says "
-            f"{labels[row : row + 1].tolist()[0]!r} of row {row}, the compiled form "
-            f"{compiled_labels[row : row + 1].tolist()[0]!r}"
+            f"predicted {how}, {wrong.size} of {len(labels)} labels differ: row {row} is "
+            f"{labels[row : row + 1].tolist()[0]!r} by scikit-learn and "
+            f"{compiled_labels[row : row + 1].tolist()[0]!r} by the compiled form"
         )
     if expected.probabilities is None and found.probabilities is None:
         return 0.0
     if not isinstance(expected.probabilities, np.ndarray) or not isinstance(found.probabilities, np.ndarray):
-        raise Disagreement("only one of both forms has probabilities")
+        raise Disagreement("only one of the two forms has probabilities")
     _same_form("probabilities", expected.probabilities, found.probabilities)
     return _scores("probabilities", expected.probabilities, found.probabilities)
 
@@ -113,10 +113,10 @@ def _decisions(native: Any, compiled: CompiledModel, parsed: Any) -> float:
     """Return the largest difference of the decisions; labels that depend on scores are compared by scores, too."""
     if not hasattr(compiled, "decision_function"):
         if hasattr(native, "decision_function") and not hasattr(compiled, "predict_proba"):
-            raise Disagreement("the compiled form has no decision function, on which scikit-learn's labels rest")
+            raise Disagreement("the compiled form has no decision function, from which scikit-learn's labels come")
         return 0.0
     if not hasattr(native, "decision_function"):
-        raise Disagreement("the compiled form has a decision function, and scikit-learn's has none")
+        raise Disagreement("the compiled form has a decision function, but scikit-learn's has none")
     expected, found = np.asarray(native.decision_function(parsed)), compiled.decision_function(parsed)
     _same_form("decisions", expected, found)
     return _scores("decisions", expected, found)
@@ -125,7 +125,7 @@ def _decisions(native: Any, compiled: CompiledModel, parsed: Any) -> float:
 def _same_form(what: str, expected: Array, found: Array) -> None:
     if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
         raise Disagreement(
-            f"scikit-learn's {what} are {expected.dtype} of shape {expected.shape}, the compiled form's "
+            f"scikit-learn's {what} are {expected.dtype} of shape {expected.shape}, but the compiled form's are "
             f"{found.dtype} of shape {found.shape}"
         )
 
@@ -142,7 +142,7 @@ def _scores(what: str, expected: Array, found: Array) -> float:
     largest = float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
     if largest > TOLERANCE:
         row = int(np.unravel_index(int(np.nan_to_num(apart, nan=np.inf).argmax()), apart.shape)[0])
-        raise Disagreement(f"{what} differ by {largest:.1e} (row {row}), allowed is {TOLERANCE:.0e}")
+        raise Disagreement(f"{what} differ by {largest:.1e} (row {row}, allowed: {TOLERANCE:.0e})")
     return largest
 
 

@@ -64,7 +64,7 @@ def examine(version: ModelVersion) -> Findings:
     if version.size_bytes > settings.MODELS_MAX_ARTIFACT_MB * 1_000_000:
         return findings.reject(
             f"The artifact has {version.size_bytes / 1e6:.0f} MB; at most {settings.MODELS_MAX_ARTIFACT_MB} MB "
-            "are accepted (MODELS_MAX_ARTIFACT_MB). Publish a smaller model, or raise the limit."
+            "are accepted. Publish a smaller model, or raise MODELS_MAX_ARTIFACT_MB."
         )
     try:
         manifest = _read_manifest(version, findings)

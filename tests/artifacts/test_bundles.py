@@ -126,16 +126,22 @@ def test_other_lists_name_no_inputs(names: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"a": MODEL, "b": MODEL}, "'a', 'b' all predict"),
+        ({"a": MODEL, "b": MODEL}, "'a', 'b' are all models"),
         ({"scaler": SCALER, "other": StandardScaler().fit(X * 2), "model": MODEL}, "more than one order fits"),
         ({"scaler": SCALER, "model": MOODS}, "the output of one part does not fit the input of the next"),
-        ({"scaler": SCALER, "model": make_pipeline(StandardScaler(), MODEL).fit(X, Y)}, "of its own beside 'scaler'"),
+        (
+            {"scaler": SCALER, "model": make_pipeline(StandardScaler(), MODEL).fit(X, Y)},
+            "contains a StandardScaler already, and 'scaler' is another one",
+        ),
         ({"scaler_y": SCALER, "model": MODEL}, "'scaler_y' seems to belong to the target"),
-        ({"model": MODEL, "label_encoder": LabelEncoder().fit(["a", "b", "c"])}, "what 'label_encoder' encodes"),
-        ({"model": MODEL, "le": ENCODER, "le2": LabelEncoder().fit(["x", "y"])}, "encodes"),
+        (
+            {"model": MODEL, "label_encoder": LabelEncoder().fit(["a", "b", "c"])},
+            "which values belong to 'label_encoder'",
+        ),
+        ({"model": MODEL, "le": ENCODER, "le2": LabelEncoder().fit(["x", "y"])}, "which values belong to 'le', 'le2'"),
         ({"model": MODEL, "encoders": {"city": ENCODER}}, "'encoders' (dict) may change the answers"),
         ({"model": MODEL, "prepare": np.log1p}, "'prepare' (ufunc) may change the answers"),
-        ({"model": MODEL, "threshold": 3}, "'threshold' is 3, and a threshold is a number from 0 to 1"),
+        ({"model": MODEL, "threshold": 3}, "'threshold' is 3; a threshold is a number from 0 to 1"),
         ({"model": MODEL, "threshold": 0.2, "best_threshold": 0.3}, "'best_threshold' is a second threshold"),
         ({"model": KMeans(2, n_init=1).fit(X), "threshold": 0.5}, "a classifier of two classes"),
         ({"model": MODEL, "classes": ["a", "b", "c"]}, "'classes' does not name the model's classes"),
@@ -153,7 +159,7 @@ def test_parts_that_are_not_plain_ask_for_steps(parts: Any, words: str, tmp_path
     with pytest.raises(NoPrediction) as caught:
         opened(parts, tmp_path)
     assert words in str(caught.value)
-    assert 'in this form: "steps": [' in str(caught.value)
+    assert 'in their order, the model last: "steps": [' in str(caught.value)
 
 
 @pytest.mark.parametrize("parts", [{"scaler": SCALER}, (SCALER, "notes"), {"accuracy": 0.9}, [1, 2], {}, ()])
@@ -188,7 +194,7 @@ def test_steps_may_end_with_the_encoder_of_the_labels(tmp_path: Path) -> None:
     [
         ({"m.pkl": {"scaler": SCALER, "model": MODEL}}, ("scaler", "modell"), "did you mean 'model'?"),
         ({"m.pkl": {"scaler": SCALER, "model": MODEL}}, ("model", "scaler"), "'model' (LogisticRegression) before"),
-        ({"m.pkl": {"scaler": SCALER, "model": MODEL}}, ("scaler",), "at the end, and it has no predict"),
+        ({"m.pkl": {"scaler": SCALER, "model": MODEL}}, ("scaler",), "at the end, but it has no predict"),
         ({"m.pkl": MODEL}, ("model",), "holds a single LogisticRegression"),
         ({"m.pkl": {"m": MODEL, "le": LabelEncoder().fit(["a"])}}, ("m", "le"), "are not the positions of its labels"),
     ],

@@ -130,7 +130,7 @@ def test_columns_keep_the_dtypes_of_training():
         ({"t": np.array([1, 2])}, "Row 1, feature 't': expected true or false (or 1 or 0), found 2"),
         ({"t": np.array([1, np.nan])}, "Row 1, feature 't'"),
         ({"t": [True, "true"]}, "Row 1, feature 't'"),
-        ({"z": [1, 2]}, "unknown feature 'z'"),
+        ({"z": [1, 2]}, "Unknown feature 'z'"),
     ],
 )
 def test_refused_columns_are_named(changes, message):
@@ -140,7 +140,7 @@ def test_refused_columns_are_named(changes, message):
 
 
 def test_missing_columns_are_all_named():
-    with pytest.raises(InputError, match="features 's', 't', 'o' are missing"):
+    with pytest.raises(InputError, match="Features 's', 't', 'o' are missing"):
         MIXED.from_columns({"n": [1], "x": [1.0]})
 
 

@@ -96,7 +96,7 @@ def test_what_cannot_predict_or_contradicts_its_manifest_is_refused():
     with pytest.raises(NoPrediction, match="'c', which the estimator was not trained with"):
         infer_schema(model, [Feature("a"), Feature("c")])
     nameless = LogisticRegression().fit([[0, 1], [1, 0]], [0, 1])
-    with pytest.raises(NoPrediction, match="declares 3 inputs, the estimator takes 2"):
+    with pytest.raises(NoPrediction, match="declares 3 inputs, but the estimator takes 2"):
         infer_schema(nameless, [Feature("a"), Feature("b"), Feature("c")])
 
 

@@ -24,7 +24,7 @@ CONTAINERS = {
     "frame": (FRAME, "Row 1, feature 'amount': expected"),
     "array of objects": (OBJECTS, "Row 1, feature 1 (counted from 0): expected"),
     "array of texts": (OBJECTS.astype(str), "Row 1, feature 1 (counted from 0): expected"),
-    "the same text in another column": (FRAME.assign(city="ban'ana"), "expected"),
+    "the same text in another column": (FRAME.assign(city="ban'ana"), "Expected"),
 }
 
 

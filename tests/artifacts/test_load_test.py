@@ -244,8 +244,8 @@ def test_sample_with_misnamed_target_names_the_right_one(tmp_path: Path) -> None
     sample = Sample.from_csv("a,b,c,price\n1,2,3,4\n")
     report = run_load_test(LoadTestRequest(path, "joblib", sample=sample))
     assert not report.passed
-    assert "last column 'price' is none of the model's inputs" in report.reason
-    assert "call it 'prediction'" in report.reason
+    assert "last column 'price' is not an input of the model" in report.reason
+    assert "rename it to 'prediction'" in report.reason
 
 
 def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_numbers_strings_and_booleans_come_out_plain(value: Any, expected: Any) 
     ids=lambda value: "",
 )
 def test_what_no_json_holds_is_refused_by_its_type(value: Any, found: str) -> None:
-    with pytest.raises(NoPrediction, match=f"The model answers predictions .*{found}.*; expected numbers, strings"):
+    with pytest.raises(NoPrediction, match=f"The model returns predictions .*{found}.*; expected numbers, strings"):
         as_labels(value, [[0], [1]])
 
 
@@ -94,5 +94,5 @@ def test_probabilities_have_a_column_for_each_class() -> None:
 
 
 def test_other_values_are_called_by_their_name() -> None:
-    with pytest.raises(NoPrediction, match="answers values of 'transform' of the type complex128"):
+    with pytest.raises(NoPrediction, match="returns values of 'transform' of the type complex128"):
         as_array(np.array([[1j]]), "values of 'transform'")

@@ -41,14 +41,14 @@ def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize("pattern", BACKTRACKING)
 def test_pattern_that_backtracks_is_refused(pattern: str) -> None:
-    with pytest.raises(UnsafeStructure, match="since it backtracks"):
+    with pytest.raises(UnsafeStructure, match="because it backtracks"):
         check_patterns([re.compile(pattern)])
 
 
 @pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize("vectorizer", [CountVectorizer, TfidfVectorizer, HashingVectorizer])
 def test_pattern_of_every_vectorizer_is_tried(vectorizer: Any) -> None:
-    with pytest.raises(UnsafeStructure, match="since it backtracks"):
+    with pytest.raises(UnsafeStructure, match="because it backtracks"):
         check_patterns([vectorizer(token_pattern=BACKTRACKING[0])])
 
 
@@ -86,4 +86,4 @@ def test_version_with_such_a_pattern_is_rejected(tmp_path: Path) -> None:
     report = run_load_test(LoadTestRequest(path, "joblib"))
 
     assert not report.passed
-    assert "takes more than 1 s for a text of 2000 characters, since it backtracks" in report.reason
+    assert "takes more than 1 s for a text of 2000 characters, because it backtracks" in report.reason

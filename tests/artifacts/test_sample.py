@@ -81,7 +81,7 @@ def test_unknown_class_is_named() -> None:
 
 
 def test_model_without_probabilities_is_named() -> None:
-    with pytest.raises(SampleMismatch, match="the model answers none"):
+    with pytest.raises(SampleMismatch, match="the model returns none"):
         compare_probabilities(Prediction(LABELS), ("no", "yes"), [{"no": 1.0}])
 
 

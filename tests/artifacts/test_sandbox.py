@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import resource
 import signal
 import zipfile
@@ -92,6 +93,16 @@ def test_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     found = inspect_in_sandbox(path, "joblib", max_claimed_bytes=4_000_000_000, seconds=0.05)
 
     assert "The inspection timed out: it was still busy after 0.05 s" in found.problems[0]
+
+
+@pytest.mark.parametrize("status", [None, -signal.SIGXCPU, -signal.SIGKILL, -signal.SIGSEGV])
+def test_next_step_after_a_limit_fits_the_file(status: int | None) -> None:
+    outcome = sandbox.Outcome(status, "while it was read", None, "")
+    of_model = sandbox.describe_failure(outcome, LIMITS, what="The trial")
+    of_table = sandbox.describe_failure(outcome, LIMITS, what="Reading the table", advice=sandbox.OF_TABLES)
+    assert re.search("Publish a (faster|smaller) model|publish it again", of_model)
+    assert re.search("Use a table with fewer rows|write it again", of_table)
+    assert "ublish" not in of_table
 
 
 def _lineage(**question: object) -> sandbox.Outcome:

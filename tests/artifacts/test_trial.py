@@ -52,7 +52,7 @@ def test_types_that_no_row_fits_are_asked_for() -> None:
     with pytest.raises(NoPrediction) as caught:
         try_model(BOOSTED, UNTOLD, None, is_declared=False)
     reason = str(caught.value)
-    assert "cannot take a row of the types that were read off it (" in reason
+    assert "refuses a row with the input types that were inferred from it (" in reason
     assert 'in the manifest\'s \'inputs\', in this form: [{"name": "age", "type": "float"}' in reason
 
 
@@ -67,9 +67,11 @@ def test_sample_of_another_type_asks_for_its_declaration() -> None:
 
 def test_made_up_row_that_fails_asks_for_a_sample() -> None:
     schema = Schema((Feature("x0"),))
-    with pytest.raises(NoPrediction, match="The version has no sample, and the model refuses a made-up row") as caught:
+    with pytest.raises(
+        NoPrediction, match="The version has no sample, and the model refuses the generated rows"
+    ) as caught:
         try_model(Texts(), schema, None, is_declared=True)
-    assert "Add a sample with a row that it answers" in str(caught.value)
+    assert "Add a sample with a row that the model accepts" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_example_is_the_first_generated_row_with_an_answer(model: Any, schema: A
     [
         (lambda count: [0, 1, 0] if count == 1 else [[0, 1, 0]] * count, "3 predictions for (the sample's )?1 row"),
         (lambda count: [0.5], "1 predictions for (the sample's )?[23] rows"),
-        (lambda count: [[1, 2]] if count == 1 else [[1, 2, 3]] * count, "expected one form"),
+        (lambda count: [[1, 2]] if count == 1 else [[1, 2, 3]] * count, "expected the same form"),
         (lambda count: np.array(["2020-01-01"] * count, dtype="datetime64[D]"), "datetime64"),
         (lambda count: [float("nan")] * count, "not finite"),
     ],
@@ -114,7 +116,7 @@ def test_outputs_are_those_that_were_seen() -> None:
 def test_millions_of_features_are_refused_before_they_are_described(is_pipeline: bool) -> None:
     model = LinearRegression().fit([[0.0], [1.0]], [0, 1])
     model.n_features_in_ = 2_097_253
-    with pytest.raises(NoPrediction, match=f"takes 2097253 features, .* the limit is {MAX_SCHEMA_BYTES}"):
+    with pytest.raises(NoPrediction, match=f"takes 2097253 features, .* at most {MAX_SCHEMA_BYTES} are"):
         require_describable(make_pipeline(model) if is_pipeline else model)
 
 

@@ -24,7 +24,7 @@ def digits() -> RegisteredModel:
     """Return a model with version 1 active, 2 ready and 3 rejected."""
     first = version("digits", 1, metrics={"accuracy": 0.9})
     version("digits", 2, metrics={"accuracy": 0.95})
-    version("digits", 3, "rejected", reason="It names os.system, not on the list of trusted names.")
+    version("digits", 3, "rejected", reason="It uses names that are not on the list of trusted names: os.system.")
     services.activate(first, by="bob", reason="the first")
     return services.get_model("digits")
 

@@ -45,7 +45,7 @@ def checked(native: Any, other: Any) -> Any:
 def test_form_of_another_forest_is_refused_by_its_labels() -> None:
     first = RandomForestClassifier(5, max_depth=2, random_state=0).fit(ROWS, LABELS)
     second = RandomForestClassifier(5, max_depth=2, random_state=1).fit(ROWS, LABELS)
-    with pytest.raises(Disagreement, match=r"labels differ: scikit-learn says \d of row \d+, the compiled form \d"):
+    with pytest.raises(Disagreement, match=r"labels differ: row \d+ is \d by scikit-learn and \d by the compiled form"):
         checked(first, second)
 
 
@@ -113,7 +113,7 @@ def test_labels_that_rest_on_scores_are_not_compared_alone() -> None:
     estimator = LocalOutlierFactor(novelty=True).fit(ROWS)
     verified = verified_candidate(estimator, infer_schema(estimator), ROWS[:20].tolist())
     assert isinstance(verified, str)
-    assert "no decision function, on which scikit-learn's labels rest" in verified
+    assert "no decision function, from which scikit-learn's labels come" in verified
 
 
 def test_every_road_that_disagrees_is_named_in_the_reason() -> None:

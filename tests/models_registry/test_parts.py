@@ -64,7 +64,7 @@ def test_dict_parts_follow_the_manifests_steps(storage_directory):
     other = LogisticRegression().fit(X, Y)
     write(storage_directory, {"model.pkl": {"b": other, "scaler": SCALER, "a": MODEL}}, None)
     (version,) = checked()
-    assert (version.state, "'b', 'a' all predict" in version.reason) == (State.REJECTED, True)
+    assert (version.state, "'b', 'a' are all models" in version.reason) == (State.REJECTED, True)
     first = version.digest
     (storage_directory / "m/a/model.pkl.manifest.json").write_text(json.dumps({"steps": ["scaler", "a"]}))
     services.recheck(version, by="x")

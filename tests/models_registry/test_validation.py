@@ -55,7 +55,7 @@ def test_proven_version_of_another_scikit_learn_needs_no_override(storage_direct
     written_by("1.4.2", LogisticRegression().fit([[0.0], [1.0]], [0, 1]), storage_directory / "m/model.pkl")
     version = check(storage_directory, "m/model.pkl")
     assert (version.state, version.override_reason) == (State.READY, "")
-    assert version.reason == f"scikit-learn: written by 1.4.2, verified for {SERVED}."
+    assert version.reason == f"Written by scikit-learn 1.4.2, verified for {SERVED}."
     assert version.inspection["version_verdict"] == version.reason
     assert services.activate(version, by="x") is not None
 
@@ -74,9 +74,9 @@ def test_what_is_no_model_is_rejected_in_words(storage_directory):
     whole = save(forest(seed=1), storage_directory / "whole/model.joblib").read_bytes()
     cases = {
         "a": (b"no pickle", ""),
-        "b": (b"", "is an empty file. Copy it again, whole."),
+        "b": (b"", "is an empty file. Copy it again."),
         "c": (whole[:300], "not a complete joblib file"),
-        "d": (whole[:-300], "copy it again, whole."),
+        "d": (whole[:-300], "copy it again."),
         "e": (zlib.compress(whole)[:-300], "Its compressed data ends early. It was probably truncated"),
     }
     for name, (content, words) in cases.items():

@@ -175,8 +175,8 @@ class BoostedClassifier(ClassifierMixin, Boosted):  # type: ignore[misc]  # unty
         self.classes_ = np.arange(max(2, count)) if classes is None else np.asarray(classes)
         if self.classes_.ndim != 1 or len(self.classes_) != max(2, count):
             raise NoPrediction(
-                f"The {type(self).__name__} has {np.shape(self.classes_)} classes, and {count} outputs, which do not "
-                "fit together. Publish it again from its training script."
+                f"The {type(self).__name__} has classes of shape {np.shape(self.classes_)} for {count} outputs; "
+                f"expected {max(2, count)} classes. Publish it again from its training script."
             )
 
     def predict(self, rows: Any) -> Array:

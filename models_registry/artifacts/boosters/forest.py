@@ -31,8 +31,8 @@ WALKED_AT_ONCE = 400_000
 def refuse(what: str) -> UnsafeStructure:
     """Return the error for trees that could crash or hang a prediction."""
     return UnsafeStructure(
-        f"The artifact {what}, so a prediction could crash the server, hang, or read memory that is not its own. "
-        "It is damaged or crafted; publish it again from its training script."
+        f"The artifact {what}. A prediction could crash, hang, or read memory outside of the model. "
+        "The artifact is damaged or crafted; publish it again from its training script."
     )
 
 
@@ -153,7 +153,7 @@ def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> For
     if not len(trees) or not sizes.all():
         raise refuse("holds a model without trees, or a tree without nodes")
     if int(sizes.sum()) > MAX_NODES:
-        raise refuse(f"holds trees of {int(sizes.sum())} nodes, where {MAX_NODES} are the most,")
+        raise refuse(f"holds trees of {int(sizes.sum())} nodes; at most {MAX_NODES} are served")
     _check_shapes(trees)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     owner = np.repeat(np.arange(len(trees)), sizes)
@@ -173,10 +173,10 @@ def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> For
     renumbered[order] = np.arange(len(order))
     feature = np.where(is_leaf, 0, _joined(trees, "feature", np.int64))[order]
     if not ((feature >= 0) & (feature < n_features))[~is_leaf[order]].all():
-        raise refuse(f"holds a tree that asks for a feature outside of its {n_features}")
+        raise refuse(f"holds a tree that uses a feature outside of its {n_features} features")
     targets = np.array([tree.target for tree in trees], dtype=np.int64)
     if not ((targets >= 0) & (targets < n_targets)).all():
-        raise refuse(f"holds a tree that adds to an output outside of its {n_targets}")
+        raise refuse(f"holds a tree that adds to an output outside of its {n_targets} outputs")
     set_start, set_words, words = _sets(trees, starts, is_leaf)
     return Forest(
         starts=np.concatenate([[0], np.cumsum(np.bincount(owner[order], minlength=len(trees)))]),
@@ -237,7 +237,7 @@ def _by_level(roots: Array, left: Array, right: Array, is_leaf: Array) -> tuple[
         if depth > MAX_DEPTH:
             raise refuse(f"holds a tree of more than {MAX_DEPTH} levels")
         if seen[level].any() or len(np.unique(level)) < len(level):
-            raise refuse("holds a tree whose nodes point in a circle, or twice at the same node")
+            raise refuse("holds a tree whose nodes form a circle, or point twice at the same node")
         seen[level] = True
         order.append(level)
 
@@ -279,9 +279,9 @@ def _linear(
             if not is_leaf[start + node] or features.shape != coefficients.shape:
                 raise refuse("holds a leaf whose linear function has another number of features than coefficients")
             if not ((features >= 0) & (features < n_features)).all():
-                raise refuse(f"holds a leaf that asks for a feature outside of its {n_features}")
+                raise refuse(f"holds a leaf that uses a feature outside of its {n_features} features")
             if not np.isfinite(coefficients).all() or not np.isfinite(constant):
-                raise refuse("holds a leaf whose coefficients are no finite numbers")
+                raise refuse("holds a leaf whose coefficients are not finite numbers")
             if renumbered[start + node] >= 0:
                 found[int(renumbered[start + node])] = (constant, features, coefficients)
     return found

@@ -99,6 +99,7 @@ def _imported(name: str) -> Any:
     except (ImportError, OSError) as error:
         # LightGBM needs the system library libgomp, which no wheel contains.
         raise BrokenArtifact(
-            f"The artifact holds a model of {name}, which cannot be loaded here to compare it ({str(error)[:200]}). "
-            f"Install the pinned requirements (LightGBM needs the system package libgomp1), and check again."
+            f"The artifact holds a model of {name}. This library, which must give the same answers, cannot be imported "
+            f"here ({str(error)[:200]}). Install the pinned requirements (LightGBM needs the system package libgomp1), "
+            "and check again."
         ) from error

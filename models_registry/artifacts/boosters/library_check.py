@@ -43,8 +43,8 @@ def check_source(source: Source) -> None:
     apart = float(np.max(np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf)))
     if apart > _TOLERANCES[model.sums_in_float32]:
         raise NoPrediction(
-            f"The service and {model.library} predict differently with this {model.library} model: predictions differ "
-            f"by {apart:.1e}. Save it with the newest {model.library} and publish it again, or export it as ONNX."
+            f"The service and {model.library} give different predictions with this model: they differ by {apart:.1e}. "
+            f"Save it with the newest {model.library} and publish it again, or export it as ONNX."
         )
 
 

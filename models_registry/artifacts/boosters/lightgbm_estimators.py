@@ -30,7 +30,7 @@ class Booster(BoostedRegressor):
         texts = [state.get(name) for name in _HANDLES] if isinstance(state, dict) else []
         text = next((one for one in texts if isinstance(one, str)), None)
         if text is None:
-            raise _broken("holds no text of a model; it was probably never trained")
+            raise _broken("has no content, so it was probably never trained")
         self.load(text, best=state.get("best_iteration"))
 
     def load(self, text: str, *, best: Any = None) -> None:
@@ -49,7 +49,7 @@ class _Wrapper(Boosted):
         if booster is None:
             return  # an unfitted template inside a search
         if not isinstance(booster, Booster):
-            raise _broken("is not a booster")
+            raise _broken("has an object in the place of its booster that is not a booster")
         self.take_booster(booster, state)
 
     def take_booster(self, booster: Booster, state: State) -> None:

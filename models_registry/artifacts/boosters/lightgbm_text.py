@@ -61,7 +61,9 @@ _COUNTS = ("internal_count", "leaf_count")
 
 def broken(what: str) -> BrokenArtifact:
     """Return the error for text that is not a LightGBM model."""
-    return BrokenArtifact(f"The LightGBM model in the artifact cannot be read: {what}. Save and publish it again.")
+    return BrokenArtifact(
+        f"The LightGBM model in the artifact cannot be read: {what}. Save the model and publish it again."
+    )
 
 
 def decode(text: str) -> BoostedModel:
@@ -89,6 +91,10 @@ def text_of(path: Path) -> str:
         raise broken("it is not text") from error
 
 
+def _named(objective: str) -> str:
+    return f"the objective {objective[:80]!r}" if objective else "an objective function of your own"
+
+
 def _model(text: str) -> BoostedModel:
     header, trees = parts_of(text)
     n_features = whole(header["max_feature_idx"], MAX_FEATURES) + 1
@@ -97,8 +103,8 @@ def _model(text: str) -> BoostedModel:
     link = _LINKS.get(objective)
     if link is None:
         raise NoPrediction(
-            f"The LightGBM model was trained with the objective {objective[:80] or 'of your own'!r}, which is not "
-            f"served. Train it with one of {', '.join(sorted(_LINKS))}, or export it as ONNX."
+            f"The LightGBM model was trained with {_named(objective)}, which is not served. "
+            f"Train it with one of {', '.join(sorted(_LINKS))}, or export it as ONNX."
         )
     if objective == "regression" and "sqrt" in settings:
         link = links.SQUARE
@@ -155,7 +161,7 @@ def objective_of(header: dict[str, str]) -> tuple[str, dict[str, str]]:
 def whole(text: str, most: int) -> int:
     """Return a number from 0 to `most`."""
     if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > most:
-        raise broken(f"it has {text[:40]!r} where a number from 0 to {most} belongs")
+        raise broken(f"it has {text[:40]!r}; expected a number from 0 to {most}")
     return int(text)
 
 
@@ -163,7 +169,7 @@ def numbers(tree: dict[str, str], name: str) -> Array:
     """Return a field's numbers, integers if TREE_FIELDS says so; a missing field is empty."""
     text, is_whole = tree.get(name, ""), TREE_FIELDS[name]
     if not (_WHOLE_NUMBERS if is_whole else _NUMBERS).fullmatch(text):
-        raise broken(f"its {name} holds something else than numbers")
+        raise broken(f"its {name} has values that are not numbers")
     return np.array(text.split(), dtype=np.int64 if is_whole else np.float64)
 
 
@@ -172,11 +178,11 @@ def _tree(tree: dict[str, str], target: int) -> TreeNodes:
     splits = leaves - 1
     values = numbers(tree, "leaf_value")
     if leaves < 1 or len(values) != leaves:
-        raise refuse("holds a tree with another number of leaves than it says")
+        raise refuse("holds a tree with another number of leaves than it declares")
     fields = {name: numbers(tree, name) if splits else np.zeros(0, dtype=np.int64)
               for name in ("split_feature", "threshold", "decision_type", "left_child", "right_child")}  # fmt: skip
     if any(len(found) != splits for found in fields.values()):
-        raise refuse("holds a tree with another number of splits than it says")
+        raise refuse("holds a tree with another number of splits than it declares")
     kind = fields["decision_type"]
     if not ((kind >= -128) & (kind < 256) & (((kind >> 2) & 3) < 3)).all():
         raise refuse("holds a split of an unknown kind")
@@ -236,7 +242,7 @@ def _sets(tree: dict[str, str], thresholds: Array, by_set: Array) -> dict[int, A
         raise refuse("holds a set of categories that is not a set of bits")
     chosen = thresholds[nodes]
     if not ((chosen >= 0) & (chosen < count) & (chosen == np.floor(chosen))).all():
-        raise refuse("holds a split by a set of categories that is not there")
+        raise refuse("holds a split by a missing set of categories")
     bits = np.arange(32)
     return {
         int(node): np.flatnonzero((words[bounds[which] : bounds[which + 1], None] >> bits) & 1)
@@ -251,7 +257,7 @@ def _linear(tree: dict[str, str], splits: int, leaves: int) -> dict[int, tuple[f
     features, coefficients = numbers(tree, "leaf_features"), numbers(tree, "leaf_coeff")
     fits = len(constants) == len(counts) == leaves and (counts >= 0).all()
     if not fits or not int(counts.sum()) == len(features) == len(coefficients):
-        raise refuse("holds linear leaves with another number of features than it says")
+        raise refuse("holds linear leaves with another number of features than it declares")
     ends = np.cumsum(counts)
     return {
         splits + leaf: (float(constants[leaf]), features[start:stop], coefficients[start:stop])
@@ -268,9 +274,9 @@ def _categories(text: str, header: dict[str, str], n_features: int) -> tuple[tup
     by_code = [position for position, info in enumerate(infos) if info and not info.startswith("[") and info != "none"]
     if len(infos) != n_features or len(by_code) != len(values):
         raise NoPrediction(
-            f"The LightGBM model was trained with {len(values)} columns of categories, and does not tell which of its "
-            f"features they are ({len(by_code)} have codes). Encode them in a pipeline (OrdinalEncoder), and publish "
-            "that."
+            f"The LightGBM model was trained with {len(values)} columns of categories, but {len(by_code)} of its "
+            "features have category codes, so the columns are unknown. Encode them in a pipeline (OrdinalEncoder), and "
+            "publish that."
         )
     found: list[tuple[Any, ...] | None] = [None] * n_features
     for position, known in zip(by_code, values, strict=True):
@@ -289,7 +295,7 @@ def _pandas_categories(text: str) -> list[list[Any]]:
         isinstance(one, list) and all(isinstance(value, str | int | float | bool) for value in one) for one in found
     )
     if not plain:
-        raise broken("its pandas_categorical holds something else than lists of values")
+        raise broken("its pandas_categorical is not a list of lists of values")
     return list(found)
 
 

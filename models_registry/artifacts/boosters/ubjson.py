@@ -45,7 +45,9 @@ def decode(data: bytes) -> Any:
 
 def broken(what: str) -> BrokenArtifact:
     """Return the error for bytes that are not UBJSON."""
-    return BrokenArtifact(f"The XGBoost model in the artifact cannot be read: {what}. Save and publish it again.")
+    return BrokenArtifact(
+        f"The XGBoost model in the artifact cannot be read: {what}. Save the model and publish it again."
+    )
 
 
 class _Reader:
@@ -79,7 +81,7 @@ class _Reader:
 
     def _take(self, count: int) -> bytes:
         if not 0 <= count <= len(self._data) - self.place:
-            raise broken(f"it claims {count} bytes where {len(self._data) - self.place} are left")
+            raise broken(f"it declares {count} bytes, but only {len(self._data) - self.place} follow")
         start = self.place
         self.place += count
         return self._data[start : self.place]
@@ -121,7 +123,7 @@ class _Reader:
             self.place += 1
             count = self._length()
             if not 0 <= count <= len(self._data) - self.place:
-                raise broken(f"it claims {count} values where {len(self._data) - self.place} bytes are left")
+                raise broken(f"it declares {count} values, but only {len(self._data) - self.place} bytes follow")
             return [self.value(depth) for _ in range(count)]
         found: list[Any] = []
         while self._data[self.place] != _END_OF_ARRAY:

@@ -113,7 +113,10 @@ def _model(document: Mapping[str, Any], settings: Mapping[str, Any]) -> BoostedM
         common["start"] = np.repeat(common["start"][:1], groups)
         return BoostedModel(**common, trees_per_iteration=1, weights=_weights(booster["model"], n_features, groups))
     if kind not in {"gbtree", "dart"}:
-        raise NoPrediction(f"The XGBoost model has the booster {kind[:80]!r}; expected gbtree, dart or gblinear.")
+        raise NoPrediction(
+            f"The XGBoost model has the booster {kind[:80]!r}; expected gbtree, dart or gblinear. Train it with one of "
+            "these, or export it as ONNX."
+        )
     weights = None
     if kind == "dart":
         weights = as_array(booster["weight_drop"], np.float32)
@@ -141,7 +144,7 @@ def _of_trees(
     targets = as_array(model["tree_info"], np.int64)
     described = _member(model["trees"], "the trees", list)
     if len(targets) != len(described) or (weights is not None and len(weights) != len(described)):
-        raise refuse("holds another number of trees than it says")
+        raise refuse("holds another number of trees than it declares")
     trees = [
         _tree(tree, int(target), 1.0 if weights is None else float(weights[number]))
         for number, (tree, target) in enumerate(zip(described, targets, strict=True))
@@ -208,7 +211,7 @@ def _sets(tree: Mapping[str, Any], is_leaf: Array) -> dict[int, Array]:
         for node, start, size in zip(nodes, starts, sizes, strict=True)
     }
     if set(found) != set(by_set.tolist()):
-        raise refuse("holds sets of categories for other nodes than split by them")
+        raise refuse("holds sets of categories for nodes that do not split by them")
     return found
 
 
@@ -219,7 +222,7 @@ def as_array(value: Any, dtype: Any) -> Array:
         return np.zeros(0, dtype=dtype)
     whole = np.dtype(dtype).kind == "i"
     if array.ndim != 1 or array.dtype.kind not in ("iub" if whole else "iuf"):
-        raise ubjson.broken(f"it has {array.dtype} of {array.ndim} dimensions where a list of numbers belongs")
+        raise ubjson.broken(f"it has {array.dtype} of {array.ndim} dimensions; expected a list of numbers")
     with np.errstate(over="ignore"):
         return array.astype(dtype)
 
@@ -228,7 +231,7 @@ def _whole(value: Any, most: int) -> int:
     """Return a number that the document stores as text."""
     text = str(value)
     if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > most:
-        raise ubjson.broken(f"it has {text[:40]!r} where a number from 0 to {most} belongs")
+        raise ubjson.broken(f"it has {text[:40]!r}; expected a number from 0 to {most}")
     return int(text)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from models_registry.artifacts.boosters import xgboost_document
 from models_registry.artifacts.boosters.estimators import Boosted, BoostedClassifier, BoostedRegressor
 from models_registry.artifacts.boosters.model import BoostedModel
-from models_registry.errors import BrokenArtifact
+from models_registry.errors import BrokenArtifact, NoPrediction
 
 State = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Booster(BoostedRegressor):
         """Read the model from the state in a pickle."""
         blob = state.get("handle") if isinstance(state, dict) else None
         if not isinstance(blob, bytes | bytearray):
-            raise _broken("holds no bytes of a model; it was probably never trained")
+            raise _broken("has no content, so it was probably never trained")
         self.load(bytes(blob), names=state.get("feature_names"), best=state.get("best_iteration"))
 
     def load(self, blob: bytes, *, names: Any = None, best: Any = None) -> None:
@@ -65,10 +65,13 @@ class _Wrapper(Boosted):
         if booster is None:
             return  # an unfitted template inside a search
         if not isinstance(booster, Booster):
-            raise _broken("is not a booster")
+            raise _broken("has an object in the place of its booster that is not a booster")
         objective = state.get("objective")
         if objective is not None and not isinstance(objective, str):
-            raise _broken("was trained with a function as its objective, which is not served")
+            raise NoPrediction(
+                "The XGBoost model was trained with a function as its objective, which is not served. Train it with "
+                "the name of an objective, or export it as ONNX."
+            )
         self.take_booster(booster, missing=state.get("missing", np.nan), state=state)
 
     def take_booster(self, booster: Booster, *, missing: Any, state: State) -> None:

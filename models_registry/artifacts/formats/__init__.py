@@ -45,9 +45,8 @@ def format_of(key: str) -> str:
     """Return the format of the extension of `key`, in upper or lower case, without a look at the content."""
     ending = PurePosixPath(key).suffix
     if ending.lower() not in FORMATS:
-        raise UnsupportedFormat(
-            f"{key} ends in {ending or 'nothing'}; expected one of {', '.join(FORMATS)}. {next_step(ending)}"
-        )
+        found = f"ends in {ending}" if ending else "has no file extension"
+        raise UnsupportedFormat(f"{key} {found}; expected one of {', '.join(FORMATS)}. {next_step(ending)}")
     return FORMATS[ending.lower()]
 
 
@@ -98,8 +97,8 @@ def _next_step(value: Any) -> str:
         )
     if _has(value, "fit_predict"):
         return (
-            "It labels the rows that it was fitted with, and no others. Publish an estimator with predict instead, "
-            "e.g. a classifier that was trained with those labels."
+            "It can only label the rows that it was fitted with. Publish an estimator with predict instead, for "
+            "example a classifier that was trained with those labels."
         )
     return "Publish the fitted estimator or pipeline itself."
 

@@ -26,10 +26,10 @@ _ADVICE = {
     "cloudpickle.": _CODE_IN_THE_FILE,
     "dill.": _CODE_IN_THE_FILE,
     "scipy.stats.": (
-        "A search over distributions of scipy.stats keeps them. Publish the model that it found, "
+        "A search over distributions of scipy.stats stores them. Publish the model that the search found, "
         "search.best_estimator_."
     ),
-    "joblib.memory.": "The pipeline keeps a cache. Publish it after pipeline.set_params(memory=None).",
+    "joblib.memory.": "The pipeline stores a cache. Call pipeline.set_params(memory=None), and publish it again.",
 }
 # Names that lead to access to the machine; no ordinary model contains them.
 _DANGEROUS_MODULES = frozenset(
@@ -151,22 +151,22 @@ _DANGEROUS_NAMES = frozenset(
 _DANGEROUS_PREFIXES = ("numpy.f2py.", "numpy.testing.", "sklearn.utils._testing.", "sklearn.datasets.")
 _DO_NOT_TRUST = (
     "Such names reach files, programs or the network of this server, which no ordinary model needs. Do not trust this "
-    "file: no part of it was run. Find out where it comes from, and train the model again yourself."
+    "file. No part of it was run. Find out where it comes from, and train the model again yourself."
 )
 # Libraries that users train with but this server lacks, with a way to export a supported file.
-_WITH_STEPS = "Train the model with steps of scikit-learn, or publish it as ONNX"
+_WITH_STEPS = "Train the model with steps of scikit-learn, or export it as ONNX"
 _OTHER_LIBRARIES = {
     **dict.fromkeys(["torch", "torchvision", "pytorch_lightning"], "Export it with torch.onnx.export"),
     **dict.fromkeys(["tensorflow", "keras", "tf_keras"], "Export it as ONNX with model.export or tf2onnx"),
     **dict.fromkeys(
         ["xgboost", "lightgbm"],
-        "Of its classes the classifiers, regressors, rankers and Booster are served; publish one of those",
+        "Use one of its classifiers, regressors or rankers, or its Booster",
     ),
     "catboost": "Export it as ONNX with model.save_model('model.onnx', format='onnx')",
-    "imblearn": "Publish a pipeline of scikit-learn with the fitted steps that predict",
+    "imblearn": "Put the fitted steps that predict into a pipeline of scikit-learn",
     # Its encoders store pandas tables, which no list of names can make safe to rebuild.
     "category_encoders": "Encode with scikit-learn's TargetEncoder, OrdinalEncoder or OneHotEncoder",
-    "feature_engine": "Only its transformers with plain values are served; use one of them",
+    "feature_engine": "Use only its transformers with plain values",
     **dict.fromkeys(
         [
             "statsmodels",
@@ -200,8 +200,8 @@ _OTHER_LIBRARIES = {
         _WITH_STEPS,
     ),
     "pandas": (
-        "Give the pipeline plain lists and arrays in the place of pandas objects, such as frame.columns.tolist() or "
-        "mask.to_numpy(); train it again"
+        "Train the pipeline with plain lists and arrays instead of pandas objects, such as frame.columns.tolist() or "
+        "mask.to_numpy()"
     ),
 }
 _COMMON_ADVICE = f"{OWN_PACKAGE} Or publish the model as ONNX or skops."
@@ -221,10 +221,9 @@ def advice(names: Iterable[str]) -> str:
     libraries = sorted({name.partition(".")[0] for name in names} & _OTHER_LIBRARIES.keys())
     if libraries:
         ways = dict.fromkeys(_OTHER_LIBRARIES[library] for library in libraries)
-        verb = "are" if len(libraries) > 1 else "is"
         return (
-            f"{' and '.join(libraries)} {verb} not among the libraries that this server runs in a pickle. "
-            f"{' and '.join(ways)}, and publish that."
+            f"This server does not load objects of {' and '.join(libraries)} from such a file. "
+            f"{'. '.join(ways)}. Then publish that."
         )
     steps = dict.fromkeys(step for prefix, step in _ADVICE.items() if any(name.startswith(prefix) for name in names))
     return " ".join(steps) or _COMMON_ADVICE

@@ -23,7 +23,7 @@ _PLAIN_TYPE = re.compile(r"[biufcmMSUVO?]\d{0,9}")
 
 def _refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact describes {what}, which no ordinary file does. Publish it again from its training script."
+        f"The artifact describes {what}. No ordinary file does. Publish it again from its training script."
     )
 
 
@@ -43,7 +43,7 @@ def checked_dtype_arguments(arguments: tuple[Any, ...]) -> None:
     if not plain:
         _refuse("an array type in an unusual way")
     if _PLAIN_TYPE.fullmatch(arguments[0]) is None:
-        _refuse("an array type that no file of numbers, texts or objects has")
+        _refuse("an array type that is neither of numbers, nor of texts, nor of objects")
 
 
 def set_dtype_state(dtype: np.dtype[Any], state: Any) -> None:
@@ -60,7 +60,7 @@ def set_dtype_state(dtype: np.dtype[Any], state: Any) -> None:
     )
     if not same and dtype.kind in _DATES:
         raise UntrustedArtifact(
-            f"The artifact holds an array of dates or times ({dtype}), which is not taken. Encode dates as numbers or "
+            f"The artifact holds an array of dates or times ({dtype}), which is not served. Encode dates as numbers or "
             "text before the first step of the pipeline, train it again and publish that."
         )
     if not same:
@@ -79,7 +79,7 @@ def _dtype_of_state(dtype: np.dtype[Any], state: tuple[Any, ...]) -> np.dtype[An
     if names is not None:
         return _structured_dtype(names, fields, itemsize)
     if fields is not None:
-        _refuse("an array type with fields and without names")
+        _refuse("an array type with fields, but without their names")
     return dtype if byteorder == "|" else dtype.newbyteorder(byteorder)
 
 
@@ -90,7 +90,7 @@ def _structured_dtype(names: Any, fields: Any, itemsize: Any) -> np.dtype[Any]:
     for name in names:
         field, offset = fields[name][:2]
         if not isinstance(field, np.dtype) or field.hasobject or type(offset) is not int or offset < 0:
-            _refuse("a structured array type with a field of objects or outside of the item")
+            _refuse("a structured array type with a field of objects, or with a field outside of the item")
         formats.append(field)
         offsets.append(offset)
     return np.dtype({"names": list(names), "formats": formats, "offsets": offsets, "itemsize": itemsize})
@@ -112,7 +112,7 @@ def checked_array_state(array: np.ndarray[Any, Any], state: Any) -> None:
         _refuse("an array with a malformed state")
     _check_data(state[1], state[2], state[4])
     if array.size:
-        _refuse("the state of an array that has one already")
+        _refuse("a second state for an array")
 
 
 def checked_masked_state(state: Any) -> None:
@@ -128,9 +128,9 @@ def _check_data(shape: Any, dtype: Any, data: Any) -> None:
     count = math.prod(checked_shape(shape))
     if dtype.hasobject:
         if type(data) is not list or len(data) != count:
-            _refuse(f"an array of {count} objects and holds another number of them")
+            _refuse(f"an array of {count} objects, but holds another number of them")
     elif not isinstance(data, bytes) or len(data) != count * dtype.itemsize:
-        _refuse(f"an array of {count * dtype.itemsize} bytes and holds another number of them")
+        _refuse(f"an array of {count * dtype.itemsize} bytes, but holds another number of them")
 
 
 def read_array_data(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Any:
@@ -152,7 +152,7 @@ def _fill(stream: Any, target: memoryview) -> None:
         got = stream.readinto(target[filled:])
         if not got:
             raise BrokenArtifact(
-                f"The artifact ends inside an array: {len(target)} bytes were claimed, {filled} are there. "
+                f"The artifact ends inside an array: it declares {len(target)} bytes, but only {filled} follow. "
                 "Publish it again."
             )
         filled += got

@@ -32,22 +32,22 @@ class Texts(list[str | None]):
 
 def _refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact holds an array of Arrow {what}, which no ordinary file does. Publish it again from its training "
-        "script, with plain lists in the place of pandas objects (columns.tolist())."
+        f"The artifact holds an Arrow array {what}. No ordinary file does. Publish it again from its training script, "
+        "with plain lists in the place of pandas objects (columns.tolist())."
     )
 
 
 def type_of(name: Any) -> ArrowType:
     """Return the text type called `name`; replaces `pyarrow.lib.type_for_alias`."""
     if name not in _OFFSETS:
-        _refuse("of another type than texts")
+        _refuse("of another type than text")
     return ArrowType(name)
 
 
 def buffer_of(data: Any) -> bytes:
     """Return bytes; replaces `pyarrow.lib.py_buffer`."""
     if not isinstance(data, bytes | bytearray):
-        _refuse("of no bytes")
+        _refuse("whose buffer is not bytes")
     return bytes(data)
 
 
@@ -60,11 +60,11 @@ def texts_of(data: Any) -> Texts:
         _refuse("in an unusual form")
     kind, length, _, offset, buffers, children, dictionary = data
     if type(kind) is not ArrowType or children != [] or dictionary is not None:
-        _refuse("of another type than texts")
+        _refuse("of another type than text")
     if type(buffers) is not list or len(buffers) != _BUFFERS:
         _refuse("without its buffers")
     if not all(type(number) is int and number >= 0 for number in (length, offset)):
-        _refuse("with a length that is not a number")
+        _refuse("whose length is not a number")
     validity, offsets, content = buffers
     if length == 0:
         return Texts()
@@ -105,7 +105,7 @@ def _validity(buffer: Any, offset: int, length: int) -> list[bool]:
 def chunks_of(arrays: Any, kind: Any = None) -> Texts:
     """Return the texts of several arrays; replaces `pyarrow.lib.chunked_array`."""
     if type(arrays) is not list or not all(type(array) is Texts for array in arrays):
-        _refuse("of other things than texts")
+        _refuse("of values that are not texts")
     return Texts(text for array in arrays for text in array)
 
 

@@ -94,6 +94,11 @@ class InertUnpickler(pickle._Unpickler):
 
     memo: dict[int, Any]
 
+    def _note_unusual(self, act: str) -> None:
+        self._notes.problems.append(
+            f"The artifact {act}. No ordinary file does. Publish it again from its training script."
+        )
+
     def _exactly(self, count: int) -> bytes:
         data = self._stream.read(count)
         if len(data) != count:
@@ -132,7 +137,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if "." in name:
-            self._notes.problems.append(f"The artifact names {module}.{name} by a path through {module}.")
+            self._note_unusual(f"names {module}.{name} by a path through {module}")
         if module.startswith("numpy._core"):
             self._notes.note_version("numpy", ">=2.0")
         elif module.startswith("numpy.core"):
@@ -147,7 +152,7 @@ class InertUnpickler(pickle._Unpickler):
         while left:
             got = len(self._stream.read(min(left, _CHUNK_BYTES)))
             if not got:
-                raise TruncatedFile(f"It claims {count} bytes where {count - left} are left.")
+                raise TruncatedFile(f"It declares {count} bytes, but only {count - left} follow.")
             left -= got
 
     def _text(self, length: int, decode: Callable[[bytes], Any]) -> None:
@@ -171,11 +176,11 @@ class InertUnpickler(pickle._Unpickler):
 
     def _made(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, Inert):
-            self._notes.problems.append("The artifact calls something that is not a name.")
+            self._note_unusual("calls a value that is not a name")
             return Inert("?")
         name = self._bound_method(function.name, arguments)
         if function.state:
-            self._notes.problems.append(f"The artifact calls an instance of {function.name}.")
+            self._note_unusual(f"calls an instance of {function.name}")
         if name == RECONSTRUCTOR and isinstance(arguments, tuple) and arguments and isinstance(arguments[0], Inert):
             self._notes.called.add(name)
             return self._made(arguments[0], ())
@@ -209,10 +214,10 @@ class InertUnpickler(pickle._Unpickler):
         state = self.stack.pop()
         target = self.stack[-1]
         if not isinstance(target, Inert):
-            self._notes.problems.append("The artifact sets the state of a plain value.")
+            self._note_unusual("sets the state of a plain value")
             return
         if CallArguments not in target.state:
-            self._notes.problems.append(f"The artifact changes {target.name} itself, not an instance of it.")
+            self._note_unusual(f"changes {target.name} itself, not an instance of it")
         if target.name == _WRAPPER:
             self.stack[-1] = self._array(state)
             return
@@ -227,7 +232,7 @@ class InertUnpickler(pickle._Unpickler):
         claim(self._notes, _STATE_ENTRY_BYTES * len(state), self._limit)
         dunder = next((key for key in state if isinstance(key, str) and key.startswith("__")), None)
         if dunder is not None:
-            self._notes.problems.append(f"The artifact sets {dunder} of {target.name}, a name of Python itself.")
+            self._note_unusual(f"sets {dunder} of {target.name}, a name that belongs to Python itself")
         version = state.get("_sklearn_version")
         if isinstance(version, str):
             self._notes.note_version("scikit-learn", version)
@@ -261,7 +266,7 @@ class InertUnpickler(pickle._Unpickler):
         if isinstance(target, list):
             target.extend(items)
         else:
-            self._notes.problems.append("The artifact appends to something that is not a list.")
+            self._note_unusual("appends to a value that is not a list")
 
     def load_setitem(self) -> None:
         value = self.stack.pop()
@@ -276,12 +281,12 @@ class InertUnpickler(pickle._Unpickler):
         pairs = {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
         if isinstance(target, Inert):
             if target.name.startswith(_LIBRARIES) and target.name not in _DICTIONARIES:
-                self._notes.problems.append(f"The artifact sets items of a {target.name}, which has none.")
+                self._note_unusual(f"sets items of a {target.name}, which has no items")
             self._note_state(target, pairs)
         elif isinstance(target, dict):
             target.update(pairs)
         else:
-            self._notes.problems.append("The artifact sets items of something that is not a dictionary.")
+            self._note_unusual("sets items of a value that is not a dictionary")
 
     def load_dict(self) -> None:
         items = self.pop_mark()
@@ -292,7 +297,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def _extend_set(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            self._notes.problems.append("The artifact adds items to something that is not a set.")
+            self._note_unusual("adds items to a value that is not a set")
 
     def load_empty_set(self) -> None:
         self.append([])
@@ -370,7 +375,7 @@ def _as_text(data: bytes) -> str:
 def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     """Note the names, contents and problems of a joblib file."""
     if not path.stat().st_size:
-        notes.problems.append("The artifact is an empty file. Copy it again, whole.")
+        notes.problems.append("The artifact is an empty file. Copy it again.")
         return
     try:
         with open_stream(path) as stream:
@@ -379,10 +384,13 @@ def inspect_joblib(path: Path, notes: InspectionNotes, *, limit: int) -> None:
         found = stop if isinstance(stop, TruncatedFile) else "Its compressed data ends early."
         notes.problems.append(
             f"The artifact is not a complete joblib file. {found} It was probably truncated during a copy: copy it "
-            "again, whole."
+            "again."
         )
         return
     except ContradictoryFile as stop:
-        notes.problems.append(f"The artifact is not a regular joblib file. {stop}")
+        notes.problems.append(
+            f"The artifact is not a regular joblib file. {stop} It is damaged or crafted; publish it again from its "
+            "training script."
+        )
         return
     notes.outline.extend(object_tree_of(root))

@@ -13,15 +13,15 @@ from models_registry.errors import UntrustedArtifact
 
 def refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact {what}, which no ordinary file does. Publish it again from its training script, "
-        "better as ONNX or skops."
+        f"The artifact {what}. No ordinary file does. Publish it again from its training script, better as ONNX or "
+        "skops."
     )
 
 
 def untrusted_name(name: str) -> UntrustedArtifact:
     """Return the error for a name that is not on the list."""
     return UntrustedArtifact(
-        f"The artifact names {name}, which is not on the list of trusted names, so no part of it was run. "
+        f"The artifact uses {name}, which is not on the list of trusted names. No part of the artifact was run. "
         f"{advice((name,))}"
     )
 
@@ -32,7 +32,7 @@ def refuse_dunder_keys(state: Any) -> None:
         if isinstance(part, dict):
             for key in part:
                 if isinstance(key, str) and key.startswith("__"):
-                    refuse(f"sets {key}, a name that belongs to Python itself,")
+                    refuse(f"sets {key}, a name that belongs to Python itself")
 
 
 def bound_method(target: Any, name: Any) -> Any:

@@ -208,7 +208,7 @@ def _require_whole(model: Any) -> None:
     outside = external_file(model)
     if outside is not None:
         raise UntrustedArtifact(
-            f"The artifact wants to read the file {outside}, and only what is inside of the artifact is served. "
+            f"The artifact wants to read the file {outside}, which is not inside of it. "
             "Save the model in one file (onnx.save_model without external data)."
         )
 

@@ -18,7 +18,7 @@ def inspect_onnx(path: Path, notes: InspectionNotes, *, limit: int) -> None:
     """Note the names, contents and problems of an ONNX file."""
     size = path.stat().st_size
     if size > limit:
-        raise LimitReached(f"The artifact is {size} bytes long, the limit is {limit}. Publish a smaller model.")
+        raise LimitReached(f"The artifact has {size} bytes; at most {limit} are allowed. Publish a smaller model.")
     model = _read_model(path)
     for tensor in onnx_format.tensors(model):
         _note_tensor(tensor, notes, limit)
@@ -27,7 +27,10 @@ def inspect_onnx(path: Path, notes: InspectionNotes, *, limit: int) -> None:
             _note_node(node, notes)
     outside = onnx_format.external_file(model)
     if outside is not None:
-        notes.problems.append(f"The artifact wants to read the file {outside[:200]}, which is not inside of it.")
+        notes.problems.append(
+            f"The artifact wants to read the file {outside[:200]}, which is not inside of it. Save the model in one "
+            "file (onnx.save_model without external data)."
+        )
     _note_versions(model, notes)
     notes.outline.extend(_outline(model))
 
@@ -46,7 +49,10 @@ def _read_model(path: Path) -> Any:
 
 def _note_tensor(tensor: Any, notes: InspectionNotes, limit: int) -> None:
     if any(size < 0 for size in tensor.dims):
-        notes.problems.append(f"The artifact's constant {tensor.name[:80]} has a negative size.")
+        notes.problems.append(
+            f"The artifact's constant {tensor.name[:80]} has a negative size. It is damaged or crafted; export the "
+            "model again."
+        )
         return
     claim(notes, math.prod(tensor.dims) * _ITEM_BYTES.get(tensor.data_type, 8), limit)
 
@@ -56,7 +62,8 @@ def _note_node(node: Any, notes: InspectionNotes) -> None:
     notes.globals.add(f"{domain}.{node.op_type}")
     if node.domain not in _KNOWN_DOMAINS:
         notes.problems.append(
-            f"The artifact uses {node.op_type} of {node.domain[:80]}, an operation that onnxruntime does not have."
+            f"The artifact uses {node.op_type} of {node.domain[:80]}, an operation that onnxruntime does not have. "
+            "Export the model with operations of ONNX only."
         )
     trouble = trees_problem(node)
     if trouble is not None:

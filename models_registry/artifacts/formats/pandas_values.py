@@ -17,8 +17,8 @@ _STORAGES = frozenset({"python", "pyarrow"})
 
 def _refuse(what: str) -> NoReturn:
     raise UntrustedArtifact(
-        f"The artifact {what}, which no ordinary file does. Publish it again from its training script, with plain "
-        "lists instead of pandas objects (columns.tolist())."
+        f"The artifact {what}. No ordinary file does. Publish it again from its training script, with plain lists "
+        "instead of pandas objects (columns.tolist())."
     )
 
 
@@ -41,7 +41,7 @@ def index_rule(arguments: tuple[Any, ...]) -> None:
         if not all(type(bound) is int and abs(bound) <= MAX_RANGE for bound in bounds) or "data" in fields:
             _refuse("holds a pandas range without plain bounds")
     elif type(fields.get("data")) is not np.ndarray and not is_string_array(fields.get("data")):
-        _refuse("holds a pandas index of no plain array")
+        _refuse("holds a pandas index that is not a plain array")
 
 
 def new_string_array(cls: Any, checksum: Any, state: Any) -> Any:
@@ -76,7 +76,7 @@ def python_string_state(state: dict[str, Any]) -> Any:
     held, dtype = state.get("_pa_array"), state.get("_dtype")
     others = {name: value for name, value in state.items() if name not in _ARROW_STATE}
     if type(held) is not Texts or type(dtype) is not pd.StringDtype:
-        _refuse("holds a pandas array of no strings")
+        _refuse("holds a pandas array of values that are not strings")
     if any(value not in ({}, True, False) for value in others.values()) or not others.keys() <= {"_cache", "_readonly"}:
         _refuse("holds a pandas array with a malformed state")
     plain = pd.array(np.array(held, dtype=object), dtype=pd.StringDtype("python", na_value=dtype.na_value))
@@ -96,7 +96,7 @@ def string_type_rule(arguments: tuple[Any, ...]) -> None:
 
     storage, *missing = arguments or (None,)
     if storage not in _STORAGES or len(missing) > 1 or not all(pd.isna(value) for value in missing):
-        _refuse("holds a pandas type of strings that are stored in an unusual way")
+        _refuse("holds a pandas type for strings that are stored in an unusual way")
 
 
 def checked_string_state(state: Any) -> None:
@@ -110,9 +110,9 @@ def checked_string_state(state: Any) -> None:
     data = next((part for part in state[:2] if type(part) is np.ndarray), None)
     types = [part for part in state[:2] if type(part) is pd.StringDtype]
     if data is None or [dtype.storage for dtype in types] != ["python"] or data.dtype != object or data.ndim != 1:
-        _refuse("holds a pandas array of no strings")
+        _refuse("holds a pandas array of values that are not strings")
     if not all(isinstance(value, str) or pd.isna(value) for value in data):
-        _refuse("holds a pandas array of no strings")
+        _refuse("holds a pandas array of values that are not strings")
 
 
 RULES: dict[str, Callable[[tuple[Any, ...]], None]] = {

@@ -12,14 +12,15 @@ _KERAS = (
 _TABLE = "Publish the file in which the fitted model was saved."
 # By the first bytes.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "It is a Git LFS pointer, not the file that it stands for. Fetch that first with "
-     "'git lfs pull'."),
+    (b"version https://git-lfs", "It is a Git LFS pointer, not the model. Fetch the model with 'git lfs pull', and "
+     "publish that."),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", _TORCH),
     (b"\x89HDF", _KERAS),
     (b"PAR1", f"It is a Parquet file, a table of data. {_TABLE}"),
     (b"ARROW1", f"It is an Arrow file, a table of data. {_TABLE}"),
     (b"\x93NUMPY", f"It is a numpy array (.npy), not a model. {_TABLE}"),
-    (b"GGUF", "It is a language model in GGUF, which this server does not run."),
+    (b"GGUF", "It is a language model in GGUF, which this server does not run. Publish a model of scikit-learn, "
+     "XGBoost or LightGBM, or an ONNX file."),
     (b"%PDF", f"It is a PDF document. {_TABLE}"),
     (b"\x89PNG", f"It is a PNG image. {_TABLE}"),
     (b"\xff\xd8\xff", f"It is a JPEG image. {_TABLE}"),
@@ -48,7 +49,7 @@ def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
     with path.open("rb") as stream:
         start = stream.read(_READ_BYTES)
     if not start.strip():
-        return "It is an empty file. Copy it again, whole."
+        return "It is an empty file. Copy it again."
     for magic, said in _MAGIC:
         if start.startswith(magic):
             return said
@@ -68,7 +69,7 @@ def _zip(path: Path, format: str) -> str | None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
-        return "It is a zip archive that is damaged or cut off. Copy it again, whole."
+        return "It is a zip archive that is damaged or truncated. Copy it again."
     for end, said in _IN_ZIP:
         if any(name.endswith(end) for name in names):
             return said
@@ -85,7 +86,7 @@ def _text(start: bytes) -> str | None:
         return None
     lower = text[:200].lower()
     if lower.startswith(("<!doctype html", "<html", "<head", "<body")):
-        return "It is an HTML page, probably a login or an error page that was saved in the place of the file."
+        return "It is an HTML page, probably a login page or an error page. Download the model itself."
     if lower.startswith("<"):
         return "It is an XML document, probably an error of a storage (such as NoSuchKey). Copy the file again."
     if lower.startswith(("{", "[")):

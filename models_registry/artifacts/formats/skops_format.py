@@ -60,8 +60,8 @@ def read_schema(archive: zipfile.ZipFile) -> dict[str, Any]:
     size = archive.getinfo("schema.json").file_size
     if size > MAX_SCHEMA_BYTES:
         raise BrokenArtifact(
-            f"The artifact's schema.json is {size} bytes long, the limit is {MAX_SCHEMA_BYTES}. "
-            "Publish a smaller model, or as ONNX."
+            f"The artifact's schema.json has {size} bytes; at most {MAX_SCHEMA_BYTES} are allowed. "
+            "Publish a smaller model, or publish it as ONNX."
         )
     schema: dict[str, Any] = json.loads(archive.read("schema.json"))
     protocol = schema.get("protocol") if isinstance(schema, dict) else None
@@ -224,7 +224,9 @@ def open_skops(path: Path, *, trusted: frozenset[str]) -> Any:
     except ArtifactError:
         raise
     except skops.io.exceptions.UntrustedTypesFoundException as error:
-        raise UntrustedArtifact(f"{error} Add exact names of your own to MODELS_TRUSTED_GLOBALS.") from error
+        raise UntrustedArtifact(
+            f"skops refuses the artifact: {error} Publish it again from its training script."
+        ) from error
     except Exception as error:
         # A damaged file can fail in the zip, the JSON, an array or a constructor.
         raise BrokenArtifact(

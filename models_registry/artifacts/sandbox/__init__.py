@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from models_registry.artifacts.sandbox.forking import ForkServer
 
@@ -23,6 +23,23 @@ CHILD = Path(__file__).with_name("child.py")
 MAX_REPORT_BYTES = 32 << 20
 _SHOWN_ERROR_BYTES = 4_096
 CRASH_ADVICE = "The artifact is damaged, crafted, or needs other versions; publish it again from its training script."
+
+
+class FailureAdvice(NamedTuple):
+    """The next steps after a task that reached its limit of time or memory, or crashed."""
+
+    slow: str
+    large: str
+    crash: str
+
+
+OF_MODELS = FailureAdvice(
+    "Publish a faster model, or raise MODELS_CHECK_SECONDS.",
+    "Publish a smaller model, or give the task more memory.",
+    CRASH_ADVICE,
+)
+_SMALLER_TABLE = "Use a table with fewer rows or columns."
+OF_TABLES = FailureAdvice(_SMALLER_TABLE, _SMALLER_TABLE, "The file is damaged or crafted; write it again.")
 _LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGKILL)
 # The process gets no other environment variables of the parent, so no credentials.
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "LOCPATH", "TZ", "LD_LIBRARY_PATH")
@@ -176,28 +193,22 @@ def _tail(errors: IO[bytes]) -> str:
     return errors.read(_SHOWN_ERROR_BYTES).decode("utf-8", "replace").strip()
 
 
-def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str) -> str:
-    """Return a sentence for an outcome without a report; it names the limit that was reached.
+def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str, advice: FailureAdvice = OF_MODELS) -> str:
+    """Return sentences for an outcome without a report: the limit that was reached, and the next step.
 
     `what` is the subject, e.g. "The load test".
     """
     status, stage = outcome.status, outcome.stage
     if status is None:
-        return (
-            f"{what} timed out: it was still busy after {limits.wall_seconds:g} s, {stage}. "
-            "Publish a faster model, or raise the limit."
-        )
+        return f"{what} timed out: it was still busy after {limits.wall_seconds:g} s, {stage}. {advice.slow}"
     if status >= 0:
         return f"{what} ended with status {status}, {stage}. {outcome.errors[-600:]}".strip()
     named = f"signal {-status} ({outcome.signal_name})"
     if -status == signal.SIGXCPU:
         return (
-            f"{what} was ended by {named}: it took more than {limits.cpu_seconds:g} s of "
-            f"CPU time, {stage}. Publish a faster model, or raise the limit."
+            f"{what} was ended by {named}: it took more than {limits.cpu_seconds:g} s of CPU time, {stage}. "
+            f"{advice.slow}"
         )
     if -status == signal.SIGKILL:
-        return (
-            f"{what} was ended by {named}, {stage}: probably because memory ran out on this "
-            "machine. Publish a smaller model, or give the task more memory."
-        )
-    return f"{what} crashed with {named}, {stage}. {CRASH_ADVICE}"
+        return f"{what} was ended by {named}, {stage}, probably because this machine ran out of memory. {advice.large}"
+    return f"{what} crashed with {named}, {stage}. {advice.crash}"

@@ -90,9 +90,9 @@ _CLASS_PLACES = frozenset({"dtype", "_baseclass", "cv"})
 def refuse(name: str, how: str) -> UnsafeStructure:
     """Return the error for a function that could do harm in its place."""
     return UnsafeStructure(
-        f"The artifact calls {name} during a prediction {how}, which could write into its arrays, return "
+        f"The artifact calls {name} {how} during a prediction. The call could write into the model's arrays, return "
         "uninitialized memory, or mix the rows of several requests. Use a function of each single row, without "
-        "`out` and `where`, train it again and publish that."
+        "`out` and `where`, train the model again and publish it."
     )
 
 

@@ -32,13 +32,13 @@ def _positions(columns: Any, count: int, names: set[Any]) -> list[int]:
     chosen = np.asarray(columns)
     if chosen.dtype.kind == "b":
         if chosen.shape != (count,):
-            raise refuse(f"holds a choice among {len(chosen)} columns in a step of {count}")
+            raise refuse(f"holds a selection among {len(chosen)} columns in a step of {count} columns")
         return np.flatnonzero(chosen).tolist()
     values = chosen.ravel().tolist()
     for value in values:
         is_position = isinstance(value, int) and not isinstance(value, bool)
         if (is_position and not -count <= value < count) or (not is_position and names and value not in names):
-            raise refuse(f"asks for the column {str(value)[:80]!r}, which is none of its {count}")
+            raise refuse(f"uses the column {str(value)[:80]!r}, which is not one of its {count} columns")
     return [value % count for value in values if isinstance(value, int)]
 
 
@@ -93,7 +93,7 @@ def check_boosting_preprocessor(model: Any) -> None:
             raise refuse("holds histogram boosting with a preprocessor of its own")
         given.extend(positions)
     if sorted(given) != list(range(count)):
-        raise refuse("holds histogram boosting whose preprocessor passes other columns to its trees than they use")
+        raise refuse("holds histogram boosting whose preprocessor gives other columns than its trees use")
 
 
 def _takes(transformer: Any, count: int) -> Any:

@@ -21,7 +21,7 @@ def check_categories(encoder: Any) -> None:
         raise refuse(f"holds an encoder of {features} features with another number of lists of categories")
     for one in categories:
         if not isinstance(one, np.ndarray) or one.ndim != 1 or not _is_ordered(one):
-            raise refuse("holds an encoder whose categories are in no order")
+            raise refuse("holds an encoder whose categories are not sorted")
     for number, table in enumerate(_tables(encoder)):
         if table is not None and (
             not _are_integers(table) or table.shape != categories[number].shape or not _within(table, len(table))
@@ -39,7 +39,7 @@ def _tables(encoder: Any) -> list[Any]:
         raise refuse("holds an encoder with another number of tables of rare categories than of features")
     for found, categories in zip(rare, encoder.categories_, strict=True):
         if found is not None and not (_are_integers(found) and len(found) and _within(found, len(categories))):
-            raise refuse("holds an encoder whose rare categories are none of its categories")
+            raise refuse("holds an encoder whose rare categories are not among its categories")
     return tables
 
 
@@ -111,19 +111,19 @@ def check_label_cache(binarizer: Any) -> None:
 def check_chain(chain: Any) -> None:
     """Refuse a chain of estimators whose order omits one of them."""
     if sorted(np.asarray(chain.order_).tolist()) != list(range(len(chain.estimators_))):
-        raise refuse("holds a chain whose order is none of its estimators")
+        raise refuse("holds a chain whose order does not list its estimators")
 
 
 def check_embedding(embedding: Any) -> None:
     """Refuse a locally linear embedding that fills fewer columns than it returns."""
     if np.shape(embedding.embedding_)[1:] != (embedding.n_components,):
-        raise refuse("holds an embedding with another number of columns than it answers")
+        raise refuse("holds an embedding with another number of columns than its output")
 
 
 def check_bins(binner: Any) -> None:
     """Refuse a discretizer whose bins and encoder have different features."""
     if len(binner.bin_edges_) != binner.n_features_in_ or len(binner.n_bins_) != binner.n_features_in_:
-        raise refuse("holds bins of another number of features than it takes")
+        raise refuse("holds bins for another number of features than it takes")
     encoder = getattr(binner, "_encoder", None)
     if encoder is not None and encoder.n_features_in_ != binner.n_features_in_:
         raise refuse("holds bins whose encoder takes another number of features")

@@ -32,7 +32,7 @@ def check_neighbour_tree(tree: Any) -> None:
 
 def _check_nodes(nodes: np.ndarray[Any, Any], count: int, *, claimed: int) -> None:
     if not len(nodes) or claimed != len(nodes):
-        raise refuse("holds a tree of neighbours with another number of nodes than it says")
+        raise refuse("holds a tree of neighbours with another number of nodes than it declares")
     start, end = nodes["idx_start"], nodes["idx_end"]
     if not ((start >= 0) & (start <= end) & (end <= count)).all():
         raise refuse("holds a tree of neighbours whose nodes reach outside of its data")
@@ -62,9 +62,11 @@ def check_neighbours(estimator: Any) -> None:
     """Refuse an estimator whose stored rows and labels do not match."""
     rows = estimator._fit_X
     if getattr(estimator, "effective_metric_", "") != "precomputed" and rows.shape[1] != estimator.n_features_in_:
-        raise refuse(f"holds neighbours of {rows.shape[1]} features in an estimator of {estimator.n_features_in_}")
+        raise refuse(
+            f"holds neighbours of {rows.shape[1]} features in an estimator of {estimator.n_features_in_} features"
+        )
     if estimator.n_samples_fit_ != rows.shape[0]:
-        raise refuse("holds another number of neighbours than it says")
+        raise refuse("holds another number of neighbours than it declares")
     labels = getattr(estimator, "_y", None)
     if labels is None or not hasattr(estimator, "classes_"):
         return
@@ -96,7 +98,7 @@ def check_bisecting_tree(node: Any, features: int) -> None:
     while waiting:
         current = waiting.pop()
         if id(current) in seen:
-            raise refuse("holds a tree of clusters that runs in a circle")
+            raise refuse("holds a tree of clusters whose nodes form a circle")
         seen.add(id(current))
         if np.shape(current.center) != (features,):
             raise refuse("holds a centre of a cluster with another number of features")

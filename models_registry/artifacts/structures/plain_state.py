@@ -22,12 +22,12 @@ def check(value: Any) -> None:
         if not _is_plain(content, _MAX_DEPTH):
             raise UnsafeStructure(
                 f"The artifact's {type(value).__name__} has {name} as {type(content).__name__}; expected numbers, "
-                "texts, lists and dictionaries alone. Publish it again from its training script."
+                "texts, lists and dictionaries only. Publish it again from its training script."
             )
     bounds = state.get(BOUNDS, {})
     if type(bounds) is not dict or not all(isinstance(item, list | tuple | np.ndarray) for item in bounds.values()):
         raise UnsafeStructure(
-            f"The artifact's {type(value).__name__} has bins that are no lists of bounds. It is crafted; do not "
+            f"The artifact's {type(value).__name__} has bins that are not lists of bounds. It is crafted; do not "
             "publish it."
         )
 

@@ -16,8 +16,8 @@ _ROW_COUNTS = (1, 2, 5)
 def refuse(what: str) -> UnsafeStructure:
     """Return the error for arrays that could crash or hang a prediction."""
     return UnsafeStructure(
-        f"The artifact {what}, so a prediction could crash the server, hang, or read memory that is not its own. "
-        "It is damaged or crafted; publish it again from its training script."
+        f"The artifact {what}. A prediction could crash, hang, or read memory outside of the model. "
+        "The artifact is damaged or crafted; publish it again from its training script."
     )
 
 
@@ -35,7 +35,7 @@ def check_tree(tree: Any) -> None:
             raise refuse("holds a decision tree whose nodes point outside of it or in a circle")
     asked = feature[inner]
     if not ((asked >= 0) & (asked < tree.n_features)).all():
-        raise refuse(f"holds a decision tree that asks for a feature outside of its {tree.n_features}")
+        raise refuse(f"holds a decision tree that uses a feature outside of its {tree.n_features} features")
 
 
 def check_tree_owner(estimator: Any) -> None:
@@ -61,7 +61,7 @@ def check_gradient_boosting(model: Any) -> None:
     """Refuse gradient boosting with more trees per stage than output columns."""
     estimators = model.estimators_
     if not isinstance(estimators, np.ndarray) or estimators.ndim != 2:
-        raise refuse("holds gradient boosting whose stages are no table")
+        raise refuse("holds gradient boosting whose stages are not a table")
     check_forest(model)
     if any(estimator.tree_.value.shape[1:] != (1, 1) for estimator in estimators.flat):
         raise refuse("holds gradient boosting whose trees have more than one value per node")
@@ -106,6 +106,6 @@ def _check_predictor(predictor: Any, is_categorical: np.ndarray[Any, Any]) -> No
     bits = predictor.raw_left_cat_bitsets
     inside = bits.ndim == 2 and bits.shape[1] == _BITSET_WORDS
     if not inside or not (by_category["bitset_idx"] < len(bits)).all():
-        raise refuse("holds histogram boosting with a bit set that is not there")
+        raise refuse("holds histogram boosting that uses a missing bit set")
     if not is_categorical[by_category["feature_idx"]].all():
-        raise refuse("holds histogram boosting that takes a number for a category")
+        raise refuse("holds histogram boosting that uses a number as a category")

@@ -31,7 +31,7 @@ def check_support_vectors(model: Any) -> None:
     pairs = classes * (classes - 1) // 2
     is_classifier = model._impl in {"c_svc", "nu_svc"}
     if is_classifier and (classes != len(model.classes_) or int(np.sum(model._n_support)) != count):
-        raise refuse("holds another number of support vectors than it says")
+        raise refuse("holds another number of support vectors than it declares")
     if (np.asarray(model._n_support) < 0).any():
         raise refuse("holds a negative number of support vectors")
     coefficients = model._dual_coef_
@@ -57,7 +57,7 @@ def check_spline(spline: Any) -> None:
     knots, coefficients, degree = np.asarray(spline.t), np.asarray(spline.c), spline.k
     plain = isinstance(degree, int | np.integer) and degree >= 0 and knots.ndim == 1
     if not plain or not np.isfinite(knots).all() or (np.diff(knots) < 0).any():
-        raise refuse("holds a spline whose knots are in no order")
+        raise refuse("holds a spline whose knots are not sorted")
     if getattr(getattr(spline, "_asarray", None), "__name__", "asarray") != "asarray":
         raise refuse("holds a spline with a function of its own")
     if len(knots) < 2 * (degree + 1) or coefficients.ndim < 1 or len(coefficients) < len(knots) - degree - 1:
@@ -75,7 +75,7 @@ def check_vocabulary(vectorizer: Any) -> None:
     if vocabulary is None:
         return
     if type(vocabulary) is not dict:
-        raise refuse(f"holds a vocabulary that is a {type(vocabulary).__name__}, and no plain dictionary")
+        raise refuse(f"holds a vocabulary that is a {type(vocabulary).__name__}, not a plain dictionary")
     numbers = np.array(list(vocabulary.values()))
     if len(numbers) and (numbers.dtype.kind not in "iu" or not (np.sort(numbers) == np.arange(len(numbers))).all()):
         raise refuse("holds a vocabulary whose numbers are not those of its columns")

@@ -84,7 +84,7 @@ def _choose(context: Context, value: Value, columns: list[int]) -> Value:
 
 def _beside(context: Context, parts: list[Tensor]) -> Tensor:
     if not parts:
-        raise Unsupported("a choice of no columns has no compiled form")
+        raise Unsupported("a step that selects no columns has no compiled form")
     if len(parts) == 1:
         return parts[0]
     sources: tuple[int, ...] | None = ()
@@ -211,7 +211,7 @@ class _Tables:
         except (TypeError, ValueError) as error:
             name = self._context.schema.inputs[self._sources[position]].name
             raise Unsupported(
-                f"the schema takes {name!r} as {kind}, and its encoder was fitted on {item!r}; declare the input "
+                f"the schema takes {name!r} as {kind}, but its encoder was fitted on {item!r}; declare the input "
                 "in the manifest"
             ) from error
         return int(number) if kind == "integer" and number.is_integer() else number
@@ -227,7 +227,7 @@ class _Tables:
         try:
             return np.asarray(dense[1:], dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise Unsupported("an encoder whose outputs are no numbers has no compiled form") from error
+            raise Unsupported("an encoder whose outputs are not numbers has no compiled form") from error
 
     def _one_table(self, codes: str, changes: list[Array], width: int) -> str:
         """Return the outputs as a sum of rows of one table, in which each column's rows are zero elsewhere."""

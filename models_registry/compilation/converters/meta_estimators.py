@@ -48,7 +48,7 @@ def _transformed_target(context: Context, regressor: Any, value: Value) -> Outpu
         return Outputs(prediction=graph.op("Exp", name))
     if inverse is np.expm1:
         return Outputs(prediction=graph.subtract(graph.op("Exp", name), graph.constant(1.0)))
-    raise Unsupported("a target transformed back by a function of one's own has no compiled form")
+    raise Unsupported("a target that a function of your own transforms back has no compiled form")
 
 
 @predicts("MultiOutputRegressor")
@@ -132,7 +132,7 @@ def _stacked(graph: Graph, outputs: Outputs, method: str, stacking: Any) -> Tens
 def _one_against_rest(context: Context, estimator: Any, value: Value) -> Outputs:
     graph, classes = context.graph, classes_of(estimator)
     if estimator.label_binarizer_.y_type_ != "multiclass":
-        raise Unsupported("one classifier against the rest for two classes or several labels has no compiled form")
+        raise Unsupported("OneVsRestClassifier for two classes or several labels has no compiled form")
     members = [predict(context, member, value) for member in estimator.estimators_]
     has_probabilities = all(member.probabilities is not None for member in members)
     positive = [graph.take(str(member.probabilities), [1]) for member in members] if has_probabilities else []
@@ -141,7 +141,7 @@ def _one_against_rest(context: Context, estimator: Any, value: Value) -> Outputs
     elif has_probabilities:
         decision = graph.concat(positive)
     else:
-        raise Unsupported("one classifier against the rest over classifiers without scores has no compiled form")
+        raise Unsupported("OneVsRestClassifier over classifiers without scores has no compiled form")
     native = hasattr(estimator, "decision_function")
     return Outputs(
         label=graph.argmax(decision),

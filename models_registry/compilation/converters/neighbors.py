@@ -68,7 +68,7 @@ def _ordering_distances(context: Context, tensor: Tensor, estimator: Any, points
 def _neighbours(context: Context, estimator: Any, value: Value) -> tuple[str, str | None]:
     """Return the positions of the nearest points, (rows, k), and their weights if not uniform."""
     if estimator.weights not in ("uniform", "distance", None):
-        raise Unsupported("neighbours weighted by a function of one's own have no compiled form")
+        raise Unsupported("neighbours weighted by a function of your own have no compiled form")
     points = estimator._fit_X
     if not isinstance(points, np.ndarray):
         raise Unsupported("neighbours of a sparse training set have no compiled form here")
@@ -145,7 +145,7 @@ def _neighbours_regressor(context: Context, estimator: Any, value: Value) -> Out
 @predicts("NearestCentroid")
 def _nearest_centroid(context: Context, estimator: Any, value: Value) -> Outputs:
     if estimator.metric != "euclidean" or not np.allclose(estimator.class_prior_, 1 / len(estimator.classes_)):
-        raise Unsupported("nearest centroids by another metric or with priors have no compiled form here")
+        raise Unsupported("nearest centroids with another metric or with priors have no compiled form here")
     graph, tensor, classes = context.graph, context.tensor(value), classes_of(estimator)
     distances = squared_distances(context, tensor, np.asarray(estimator.centroids_))
     label = graph.op("ArgMin", distances, axis=1, keepdims=0)

@@ -119,7 +119,7 @@ def _is_missing(graph: Graph, name: str, marker: Any) -> str:
     if marker is None or (isinstance(marker, float) and np.isnan(marker)) or type(marker).__name__ == "NAType":
         return graph.op("IsNaN", name)
     if isinstance(marker, str):
-        raise Unsupported("an imputer of numbers whose mark for missing is a string has no compiled form here")
+        raise Unsupported("an imputer of numbers that marks missing values by a string has no compiled form here")
     return graph.op("Equal", name, graph.constant(float(marker)))
 
 
@@ -193,7 +193,9 @@ def _bins(context: Context, bins: Any, value: Value) -> Tensor:
 @transforms("PowerTransformer")
 def _power(context: Context, power: Any, value: Value) -> Tensor:
     if power.method != "yeo-johnson":
-        raise Unsupported("a Box-Cox transformer refuses what is not positive, and has no compiled form here")
+        raise Unsupported(
+            "a Box-Cox transformer, which refuses numbers that are not positive, has no compiled form here"
+        )
     tensor = context.tensor(value)
     bent = Tensor(_yeo_johnson(context.graph, tensor.name, np.asarray(power.lambdas_)), tensor.width)
     return _standard(context, power._scaler, bent) if power.standardize else bent

@@ -59,7 +59,9 @@ def _support_classifier(context: Context, estimator: Any, value: Value) -> Outpu
     scores = graph.matmul(_kernel(context, estimator, value), graph.constant(coefficients))
     scores = graph.add(scores, graph.constant(estimator._intercept_))
     if estimator.probability is True:
-        raise Unsupported("the probabilities of a support vector machine are iterated, with a stop of libsvm's own")
+        raise Unsupported(
+            "libsvm computes the probabilities of a support vector machine by an iteration, which has no compiled form"
+        )
     first_wins = graph.as_float64(graph.op("Greater", scores, graph.constant(0.0)))
     votes = _votes(context, first_wins, pairs, len(classes))
     if len(classes) == 2:

@@ -28,13 +28,13 @@ def _frequencies(context: Context, vectorizer: Any, value: Value) -> Words:
 @transforms("TfidfTransformer")
 def _weighted_counts(context: Context, transformer: Any, value: Value) -> Words:
     if not isinstance(value, Words) or value.weights.idf is not None or value.weights.norm is not None:
-        raise Unsupported("TfidfTransformer has a compiled form behind a CountVectorizer only")
+        raise Unsupported("TfidfTransformer has a compiled form only after a CountVectorizer")
     return replace(value, weights=_weighted(value.weights, transformer, transformer))
 
 
 def _source(context: Context, vectorizer: Any, value: Value) -> int:
     if context.schema.container != "text" or not isinstance(value, Raw) or len(value.columns) != 1:
-        raise Unsupported(f"{type(vectorizer).__name__} has a compiled form where the text is the only input")
+        raise Unsupported(f"{type(vectorizer).__name__} has a compiled form only if the text is the only input")
     return value.columns[0]
 
 

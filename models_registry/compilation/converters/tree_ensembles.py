@@ -126,7 +126,7 @@ def _node(name: str, trees: Sequence[Tree], targets: int, dtype: Any) -> NodePro
     """Return the operator; a tree with a single leaf gets a node with both branches to that leaf."""
     nodes = sum(len(tree.left) for tree in trees)
     if nodes > MAX_NODES:
-        raise Unsupported(f"its trees have {nodes:,} nodes, and {MAX_NODES:,} are the most that one graph can hold")
+        raise Unsupported(f"its trees have {nodes:,} nodes; one graph can hold at most {MAX_NODES:,}")
     parts: list[dict[str, Array]] = []
     inner_start = leaf_start = 0
     for tree in trees:

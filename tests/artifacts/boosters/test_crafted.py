@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models_registry.artifacts.boosters import lightgbm_text, ubjson, xgboost_document
+from models_registry.artifacts.boosters import lightgbm_text, ubjson, xgboost_document, xgboost_estimators
 from models_registry.errors import ArtifactError, BrokenArtifact, NoPrediction, UnsafeStructure
 from tests.support import boosters as made
 from tests.support.damage import damage
@@ -281,8 +281,14 @@ def test_lightgbm_text_that_contradicts_itself_is_refused(text: str, name: str) 
         lightgbm_text.decode(crafted)
 
 
+def test_xgboost_objective_function_asks_for_another_objective() -> None:
+    state = {"_Booster": object.__new__(xgboost_estimators.Booster), "objective": abs}
+    with pytest.raises(NoPrediction, match="Train it with the name of an objective"):
+        object.__new__(xgboost_estimators.XGBClassifier).__setstate__(state)
+
+
 def test_lightgbm_objective_of_ones_own_is_named(text: str) -> None:
-    with pytest.raises(NoPrediction, match="'of your own'"):
+    with pytest.raises(NoPrediction, match="trained with an objective function of your own, which is not served"):
         lightgbm_text.decode(text.replace("objective=binary sigmoid:1\n", ""))
 
 

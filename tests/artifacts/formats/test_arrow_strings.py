@@ -99,7 +99,7 @@ def offsets(*ends: int) -> bytes:
     ],
 )
 def test_arrays_that_lie_about_their_bytes_are_refused(data):
-    with pytest.raises(UntrustedArtifact, match="The artifact holds an array of Arrow"):
+    with pytest.raises(UntrustedArtifact, match="The artifact holds an Arrow array"):
         texts_of(data)
 
 

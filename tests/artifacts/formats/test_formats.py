@@ -118,7 +118,7 @@ def test_what_cannot_predict_is_refused(held: object, tmp_path: Path) -> None:
     ("held", "step"),
     [
         (LabelEncoder().fit(Y), "encodes labels and does not predict"),
-        (DBSCAN().fit(X), "labels the rows that it was fitted with, and no others"),
+        (DBSCAN().fit(X), "can only label the rows that it was fitted with"),
         (RandomForestClassifier, "Publish a fitted instance"),
         ({"model": 1}, "Publish the fitted estimator or pipeline itself"),
     ],

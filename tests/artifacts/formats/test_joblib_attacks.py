@@ -114,7 +114,7 @@ def test_blocked_name_is_shown(attacks: Attacks) -> None:
     path = attacks.folder / "model.joblib"
     path.write_bytes(attacks.all()["os.system"])
 
-    with pytest.raises(UntrustedArtifact, match=r"names os\.system, which is not on the list"):
+    with pytest.raises(UntrustedArtifact, match=r"uses os\.system, which is not on the list"):
         open_artifact(path, "joblib")
     assert "os.system" in judge(inspect_artifact(path, "joblib", max_claimed_bytes=10**6))[0]
 

@@ -141,7 +141,7 @@ def test_power_of_a_generalized_model_must_be_a_number(tmp_path: Path) -> None:
     del model._base_loss
     model.power = LinearRegression()
     joblib.dump(model, path)
-    with pytest.raises(RegistryError, match="whose distribution is gone"):
+    with pytest.raises(RegistryError, match="its distribution no longer exists"):
         open_artifact(path, "joblib")
 
 

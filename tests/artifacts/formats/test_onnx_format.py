@@ -208,7 +208,7 @@ def test_file_larger_than_the_limit_is_not_even_parsed(tmp_path: Path) -> None:
     tensor = onnx.numpy_helper.from_array(np.zeros(10_000, dtype=np.float32), "w")
     path.write_bytes(_graph([_add()], [tensor]))
     reasons = judge(inspect_artifact(path, "onnx", max_claimed_bytes=1_000))
-    assert "limit is 1000" in reasons[0]
+    assert "at most 1000 are allowed" in reasons[0]
     with pytest.raises(BrokenArtifact):
         open_artifact(tmp_path / "absent.onnx", "onnx")
 

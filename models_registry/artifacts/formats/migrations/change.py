@@ -41,13 +41,13 @@ class Written:
         self.state.pop("_sklearn_version", None)
 
     def refuse(self, what: str) -> BrokenArtifact:
-        """Return the error for a state that no installed class can serve with its original meaning."""
+        """Return the error for a state that no installed class can serve as it was meant; `what` is a clause."""
         from sklearn import __version__
 
-        writer = f"scikit-learn {self.text}" if self.text else "an unknown scikit-learn"
+        writer = f"scikit-learn {self.text}" if self.text else "an unknown version of scikit-learn"
         return BrokenArtifact(
-            f"The artifact holds a {type(self.target).__name__} of {writer}, {what}, which scikit-learn {__version__} "
-            f"would answer differently. Train it again with scikit-learn {__version__}, or publish it as ONNX."
+            f"The artifact holds a {type(self.target).__name__} of {writer}: {what}. scikit-learn {__version__} would "
+            f"answer differently. Train it again with scikit-learn {__version__}, or publish it as ONNX."
         )
 
 

@@ -58,7 +58,7 @@ def first_scores(written: Written) -> None:
         state["init_"] = _prior(said["priors"])
         state["_loss"] = _multinomial(len(said["priors"]), begins_with_probabilities=True)
     else:
-        raise written.refuse("whose first scores are not known")
+        raise written.refuse("its first scores are not known")
 
 
 def _constant(value: float) -> Any:
@@ -113,7 +113,7 @@ def _loss_of(written: Written, trees: int, *, quantile: Any) -> Any:
         "absolute_error": losses.AbsoluteError, "poisson": losses.HalfPoissonLoss, "gamma": losses.HalfGammaLoss,
     }.get(str(name))  # fmt: skip
     if made is None:
-        raise written.refuse(f"with the loss {name!r}")
+        raise written.refuse(f"it has the loss {name!r}")
     return made()
 
 
@@ -144,9 +144,9 @@ def adaptive_scores(written: Written) -> None:
     algorithm = written.state.get("algorithm", "SAMME")
     is_older = written.is_older_than((1, 3))
     if algorithm not in {"SAMME", "SAMME.R", "deprecated"}:
-        raise written.refuse(f"with the algorithm {algorithm!r}")
+        raise written.refuse(f"it has the algorithm {algorithm!r}")
     if (algorithm == "SAMME.R" or is_older) and type(written.target) is not AdaBoostClassifier:
-        raise written.refuse(f"with the algorithm {algorithm!r}")
+        raise written.refuse(f"it has the algorithm {algorithm!r}")
     if algorithm == "SAMME.R":
         written.become(SammeRClassifier)
     elif written.is_older_than((0, 22)):

@@ -76,7 +76,7 @@ def generalized_linear_loss(written: Written) -> None:
         kind = losses.HalfTweedieLossIdentity if is_identity else losses.HalfTweedieLoss
         state["_base_loss"] = kind(power=state["power"])
     else:
-        raise written.refuse("whose distribution is gone")
+        raise written.refuse("its distribution no longer exists")
 
 
 def private_support(written: Written) -> None:

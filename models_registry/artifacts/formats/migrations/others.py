@@ -95,7 +95,7 @@ def label_of_outliers(state: State) -> Any:
 def uncentred_components(written: Written) -> None:
     """Refuse components that were found without centring and scaling the rows."""
     if "components_" in written.state and "mean_" not in written.state:
-        raise written.refuse("with normalize_components=False")
+        raise written.refuse("it has normalize_components=False")
 
 
 def interpolation(written: Written) -> None:
@@ -110,7 +110,7 @@ def penalty_of_transform(written: Written) -> None:
     """Refuse a factorization whose penalty has another meaning since 1.0; without a penalty nothing changes."""
     # 1.0 and 1.1 keep the parameter's name with the value "deprecated".
     if written.state.get("alpha", 0) not in (0, "deprecated"):
-        raise written.refuse("with a penalty (alpha)")
+        raise written.refuse("it has a penalty (alpha)")
 
 
 def number_of_features(written: Written) -> None:

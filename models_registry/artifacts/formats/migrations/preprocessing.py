@@ -15,10 +15,10 @@ def inverse_document_frequencies(written: Written) -> None:
     diagonal = state.pop("_idf_diag", None)
     if diagonal is None:
         if state.get("use_idf", True) and "idf_" not in state and written.is_older_than((1, 5)):
-            raise written.refuse("without its inverse document frequencies")
+            raise written.refuse("it has no inverse document frequencies")
         return
     if not scipy.sparse.issparse(diagonal):
-        raise written.refuse("whose inverse document frequencies are no diagonal matrix")
+        raise written.refuse("its inverse document frequencies are not a diagonal matrix")
     state["idf_"] = np.ravel(diagonal.diagonal())
 
 
@@ -81,7 +81,7 @@ def widths_of_encoded(state: State) -> list[int]:
 def newest_encoder(written: Written) -> None:
     """Refuse the encoder mode that treated integers as positions (0.20 and 0.21)."""
     if written.state.get("_legacy_mode") or "n_values_" in written.state:
-        raise written.refuse("which encodes integers by their position")
+        raise written.refuse("it encodes integers by their position")
 
 
 def input_types(state: State) -> Any:
@@ -130,7 +130,7 @@ def input_columns(written: Written) -> None:
     elif isinstance(count, int | np.integer):
         rows = np.zeros((0, int(count)))
     else:
-        raise written.refuse("which does not say how many columns it takes")
+        raise written.refuse("it does not state how many columns it takes")
     state.setdefault("n_features_in_", rows.shape[1])
     state["_transformer_to_input_indices"] = {
         name: [] if columns is None else [int(index) for index in _get_column_indices(rows, _plain(columns))]
@@ -200,7 +200,7 @@ def mean_imputer(written: Written) -> None:
     if "axis" not in state:
         return
     if state["axis"] != 0:
-        raise written.refuse("which fills along its rows (axis=1)")
+        raise written.refuse("it fills along its rows (axis=1)")
     del state["axis"]
     if isinstance(state.get("missing_values"), str):
         state["missing_values"] = np.nan

@@ -63,7 +63,7 @@ def histogram_bins(written: Written) -> None:
     mapper: Any = state.get("bin_mapper_")
     # Only an instance: an attribute of a class would outlast the file.
     if type(mapper) is not _BinMapper or not hasattr(mapper, "missing_values_bin_idx_"):
-        raise written.refuse("whose trees know no missing values")
+        raise written.refuse("its trees do not handle missing values")
     mapper.is_categorical_ = np.zeros(len(mapper.bin_thresholds_), dtype=np.uint8)
     state["_bin_mapper"] = mapper
     state["is_categorical_"] = state["_is_categorical_remapped"] = None
